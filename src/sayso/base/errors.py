@@ -1,0 +1,33 @@
+"""What a person is told when something they gave cannot work.
+
+A `UserError` is one sentence: the rule, what was got, how to mend it. The command line prints it alone and exits
+with 2. Our own broken invariants are asserts, never a `UserError`.
+"""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from importlib import import_module
+from types import ModuleType
+
+
+class UserError(Exception):
+    """A mistake in what a person gave, said in one sentence: the rule, what was got, how to mend it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the closest of the `known` names, or "" when none is close."""
+    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import a module of an optional extra.
+
+    Raises `UserError` with the exact install command when it is missing.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as missing:
+        raise UserError(
+            f"This needs the package '{missing.name}', which is not installed: pip install 'sayso[{extra}]'."
+        ) from missing

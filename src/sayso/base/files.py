@@ -1,0 +1,100 @@
+"""Reading and writing files so that nothing is ever half there.
+
+A write goes to a temporary name beside its target and is renamed when it is complete: whoever looks sees the old
+content or the new, and a process killed in between loses nothing. JSON and JSON Lines are UTF-8 with "\\n".
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sayso.base.errors import UserError
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    part = Path(name)
+    part.chmod(0o644)
+    try:
+        yield part
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    part.chmod(0o755)
+    try:
+        yield part
+        if path.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
+            os.replace(path, old / path.name)
+            os.replace(part, path)
+            shutil.rmtree(old)
+        else:
+            os.replace(part, path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def write_atomic(path: Path, data: str | bytes) -> None:
+    """Write text (UTF-8) or bytes to `path`, wholly or not at all; parents are made."""
+    with atomic_file(path) as part:
+        part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Read one JSON file; a missing or malformed one is a `UserError` that names it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file '{path}'.") from error
+    except ValueError as error:
+        raise UserError(f"'{path}' is not valid JSON ({error}); write it again or restore it.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a value as indented JSON, atomically."""
+    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the object of each line of a JSON Lines file; a bad line is a `UserError` with file and line number."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield json.loads(line)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file '{path}'.") from error
+    except ValueError as error:
+        raise UserError(f"Line {number} of '{path}' is not valid JSON ({error}); mend or remove that line.") from error
+
+
+def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
+    """Write objects as JSON Lines, atomically and streaming; return how many."""
+    count = 0
+    with atomic_file(path) as part, part.open("w", encoding="utf-8") as file:
+        for count, row in enumerate(rows, 1):
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return count

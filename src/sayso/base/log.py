@@ -1,0 +1,124 @@
+"""What a run tells: to a file for programs, to the terminal for people.
+
+`run.jsonl` holds one JSON object a line, appended and flushed at once, so that a killed run keeps what it said.
+On a terminal long work shows one moving line with rate and time left; piped, it prints a plain line now and then.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+
+from sayso.base.config import plain, save_config
+from sayso.base.device import peak_memory_mb
+from sayso.base.errors import UserError
+from sayso.base.life import Life
+
+PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
+DRAW_SECONDS = 0.1  # how often the moving line is drawn
+
+
+def say(text: str, *, style: str | None = None) -> None:
+    """Print one line for people on standard output (no colour when piped or with NO_COLOR)."""
+    Console(highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+
+
+class RunLog:
+    """Appends events to a run's `run.jsonl`."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path = path
+
+    def write(self, event: str, **fields: Any) -> None:
+        """Append one event with its fields; the line is on its way to the disk when this returns."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """Return a run's events; a last line that was cut off by a kill is left out. Missing file: no events."""
+    if not path.exists():
+        return []
+    events = []
+    lines = path.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
+        try:
+            events.append(json.loads(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise UserError(f"Line {number} of '{path}' is not valid JSON; remove that line.") from error
+    return events
+
+
+@contextmanager
+def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
+    """Open the run `<act>-<name>`: its resolved config, a start line, and at success an end line.
+
+    The end line holds the act's wall seconds and the process's peak resident memory in MB.
+    """
+    folder = life.run(f"{act}-{name}" if name else act)
+    save_config(config, folder / "config.toml")
+    log = RunLog(folder / "run.jsonl")
+    started = time.perf_counter()
+    log.write("start", act=act, time=datetime.now(UTC).isoformat(timespec="seconds"), config=plain(config))
+    yield log
+    log.write("end", seconds=round(time.perf_counter() - started, 2), peak_memory_mb=round(peak_memory_mb(), 1))
+
+
+class Progress:
+    """A line that moves while long work goes on: `with Progress(100, "step") as line: line.update(3, loss=2.1)`."""
+
+    def __init__(self, total: int | None, label: str) -> None:
+        self.total, self.label = total, label
+        self.live = sys.stderr.isatty()
+        self.start = time.perf_counter()
+        self.first: int | None = None
+        self.drawn = 0.0 if self.live else self.start  # piped, the first line comes after PIPED_SECONDS
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self.live:
+            sys.stderr.write("\r\x1b[2K")
+            sys.stderr.flush()
+
+    def update(self, done: int, **fields: Any) -> None:
+        """Tell how much is done; `fields` are shown after it. Draws at most ten times a second."""
+        now = time.perf_counter()
+        if self.first is None:
+            self.first, self.start = done, now
+        if now - self.drawn < (DRAW_SECONDS if self.live else PIPED_SECONDS):
+            return
+        self.drawn = now
+        line = self._line(done, now - self.start, fields)
+        sys.stderr.write(f"\r\x1b[2K{line}" if self.live else f"{line}\n")
+        sys.stderr.flush()
+
+    def _line(self, done: int, seconds: float, fields: dict[str, Any]) -> str:
+        rate = (done - (self.first or 0)) / seconds if seconds > 0 else 0.0
+        parts = [f"{self.label} {done:,}" + (f"/{self.total:,}" if self.total else "")]
+        if rate > 0:
+            parts.append(f"{rate:,.1f}/s" if rate >= 1 else f"{1 / rate:,.1f} s each")
+            if self.total:
+                parts.append(f"{duration((self.total - done) / rate)} left")
+        parts += [f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in fields.items()]
+        return "  ".join(parts)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as people say them: "8 s", "3 min 20 s", "2 h 05 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
