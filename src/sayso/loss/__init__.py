@@ -1,0 +1,1 @@
+"""Logits to one number: what training makes small."""

@@ -1,0 +1,72 @@
+"""Attention: each position takes from earlier positions of its own document what it asks for.
+
+    out = softmax(q k^T / sqrt(D) + mask) v        (Vaswani et al. 2017)
+
+with an RMS norm on every query and key head before the turn (QK-norm, Henry et al. 2020, as Qwen3 places it).
+B batch, T time, S keys seen, C width, H heads, K key-value heads, D head size.
+"""
+
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sayso.model.config import ModelConfig
+from sayso.model.positions import rotate
+
+Angles = tuple[Tensor, Tensor]
+
+
+class KeyValueCache(Protocol):
+    """What attention asks of a cache: to keep a layer's new keys and values and give all that are to be seen."""
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Take k, v [B, K, T, D] of the new positions; return k, v [B, K, S, D] of all."""
+        ...
+
+
+def document_mask(documents: Tensor) -> Tensor:
+    """Return which positions may be seen, bool [B, 1, T, T]: earlier or equal, and of the same document.
+
+    `documents` [B, T] numbers the document of each position.
+    """
+    same = documents[:, None, :, None] == documents[:, None, None, :]
+    return same.tril()
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with rotary positions and QK-norm."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width, size = config.width, config.head_size
+        self.heads, self.kv_heads, self.size = config.heads, config.kv_heads, size
+        self.query = nn.Linear(width, config.heads * size, bias=False)
+        self.key = nn.Linear(width, config.kv_heads * size, bias=False)
+        self.value = nn.Linear(width, config.kv_heads * size, bias=False)
+        self.out = nn.Linear(config.heads * size, width, bias=False)
+        self.query_norm = nn.RMSNorm(size, eps=config.norm_eps)
+        self.key_norm = nn.RMSNorm(size, eps=config.norm_eps)
+
+    def project(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q [B, H, T, D], k and v [B, K, T, D] of x [B, T, C], normed and turned."""
+        batch, time, _ = x.shape
+        cos, sin = angles
+        q = self.query_norm(self.query(x).view(batch, time, self.heads, self.size)).transpose(1, 2)
+        k = self.key_norm(self.key(x).view(batch, time, self.kv_heads, self.size)).transpose(1, 2)
+        v = self.value(x).view(batch, time, self.kv_heads, self.size).transpose(1, 2)
+        return rotate(q, cos, sin), rotate(k, cos, sin), v
+
+    def forward(
+        self, x: Tensor, angles: Angles, mask: Tensor | None, cache: KeyValueCache | None = None, layer: int = 0
+    ) -> Tensor:
+        """Return [B, T, C] for x [B, T, C]; `mask` is bool [B, 1, T, S] or None for plain causal."""
+        q, k, v = self.project(x, angles)
+        if cache is not None:
+            k, v = cache.update(layer, k, v)
+        if self.kv_heads != self.heads:
+            groups = self.heads // self.kv_heads
+            k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        return self.out(mixed.transpose(1, 2).flatten(2))

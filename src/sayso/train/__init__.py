@@ -1,0 +1,1 @@
+"""A loss to better weights: optimizers, schedules, the one loop of every stage, and the dial that sizes a run."""

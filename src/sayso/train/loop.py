@@ -1,0 +1,152 @@
+"""The loop: the one way in which every stage of a life is trained.
+
+It takes batches as a pure function of the step, a loss that gives a sum and a count, and three functions of the caller:
+`show` is told each step, `judge` is asked now and then, `save` keeps the state. Nothing here knows which stage it is. A
+step is the same whether the run was interrupted before it or not: everything it depends on is in `State`.
+"""
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from torch import Tensor
+
+from sayso.model import Transformer
+from sayso.train.schedule import Schedule
+
+BatchT = TypeVar("BatchT")
+
+
+class Interrupted(Exception):
+    """Training was asked to stop (Ctrl-C or SIGTERM); the state was saved first."""
+
+
+@dataclass
+class State:
+    """All that the next step depends on."""
+
+    model: Transformer
+    optimizers: list[torch.optim.Optimizer]
+    step: int = 0
+    """Updates done so far."""
+    tokens: int = 0
+    """Tokens trained on so far."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What one update tells."""
+
+    step: int
+    loss: float
+    factor: float
+    """The schedule's factor on every peak rate."""
+    gradient_norm: float
+    tokens: int
+    seconds: float
+    """Since this call of `train` began."""
+
+
+def train(
+    state: State,
+    parts: Callable[[int], Sequence[BatchT]],
+    loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
+    schedule: Schedule,
+    *,
+    clip: float = 1.0,
+    judge: Callable[[State], None] | None = None,
+    judge_every: int = 0,
+    save: Callable[[State], None] | None = None,
+    save_seconds: float = 60.0,
+    show: Callable[[Shown], None] = lambda _: None,
+) -> State:
+    """Update `state` until `schedule.steps` and return it.
+
+    `parts(step)` gives the batch of a step in one or more parts that fit in memory together with their activations;
+    `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. Gradients are clipped to norm
+    `clip` (0 = off). Raises `Interrupted` after saving when asked to stop.
+    """
+    began = saved = time.perf_counter()
+    device = next(state.model.parameters()).device
+    with stop_requests() as stop:
+        while state.step < schedule.steps:
+            if stop.is_set():
+                if save:
+                    save(state)
+                raise Interrupted
+            factor = schedule.factor(state.step)
+            total, tokens = _backward(state.model, parts(state.step), loss, device)
+            norm = _update(state, factor, clip)
+            state.step += 1
+            state.tokens += tokens
+            show(Shown(state.step, total, factor, norm, state.tokens, time.perf_counter() - began))
+            if judge and judge_every and state.step % judge_every == 0:
+                judge(state)
+            if save and time.perf_counter() - saved > save_seconds:
+                save(state)
+                saved = time.perf_counter()
+    return state
+
+
+def _backward(
+    model: Transformer,
+    parts: Sequence[BatchT],
+    loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
+    device: torch.device,
+) -> tuple[float, int]:
+    """Leave the gradient of the mean loss in the weights; return that mean and the tokens seen.
+
+    Gradients of sums are added up over the parts and divided once, by the count of them all.
+    """
+    total, count, tokens = 0.0, 0, 0
+    for part in parts:
+        with half_precision(device):
+            summed, counted, seen = loss(model, part)
+        summed.backward()
+        total += float(summed.detach())
+        count, tokens = count + counted, tokens + seen
+    for weight in model.parameters():
+        if weight.grad is not None:
+            weight.grad.div_(count)
+    return total / count, tokens
+
+
+def _update(state: State, factor: float, clip: float) -> float:
+    norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), clip or float("inf"), foreach=True))
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    return norm
+
+
+def half_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Return bfloat16 autocast on CUDA; elsewhere nothing, because a CPU without AMX multiplies bfloat16 slower."""
+    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """Yield an event that Ctrl-C or SIGTERM sets, so that a step ends whole; a second Ctrl-C stops at once."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event  # signals reach the main thread alone
+        return
+
+    def ask(number: int, frame: object) -> None:
+        if event.is_set():
+            raise KeyboardInterrupt
+        event.set()
+
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield event
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,61 @@
+"""Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else.
+
+Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sayso.model import Transformer
+from sayso.train.muon import Muon
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Peak learning rates by kind of weight."""
+
+    matrix: float = 0.02
+    """Muon, every matrix inside a block."""
+    embedding: float = 0.2
+    """AdamW, the embedding."""
+    head: float = 0.004
+    """AdamW, the output head."""
+    norm: float = 0.01
+    """AdamW, the gains of the norms."""
+    weight_decay: float = 0.0
+    """Decoupled decay of the matrices inside a block."""
+
+    def times(self, factor: float) -> "Rates":
+        """All learning rates multiplied by one factor; the decay stays."""
+        return Rates(
+            self.matrix * factor, self.embedding * factor, self.head * factor, self.norm * factor, self.weight_decay
+        )
+
+
+def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
+    """Return the optimizers that together move every weight once.
+
+    Each parameter group keeps its peak rate as `peak`; a schedule multiplies it.
+    """
+    matrices: list[Tensor] = []
+    norms: list[Tensor] = []
+    for name, weight in model.blocks.named_parameters():
+        (norms if name.endswith("norm.weight") else matrices).append(weight)
+    norms.append(model.norm.weight)
+    scale = (model.config.width / 768) ** -0.5
+    groups = [{"params": norms, "lr": rates.norm}]
+    if model.config.tie_embeddings:  # one matrix in both roles: the head's smaller rate is the safe one
+        groups.append({"params": [model.embed.weight], "lr": rates.head * scale})
+    else:
+        groups.append({"params": [model.embed.weight], "lr": rates.embedding * scale})
+        groups.append({"params": [model.unembed.weight], "lr": rates.head * scale})
+    optimizers: list[torch.optim.Optimizer] = [
+        Muon(matrices, lr=rates.matrix, weight_decay=rates.weight_decay),
+        torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True),
+    ]
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers

@@ -1,0 +1,24 @@
+"""How the learning rate moves: a short linear rise, a plateau, a linear fall to zero.
+
+Linear decay to zero beats a floor of a tenth (Bergsma et al. 2025, "Straight to Zero").
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A factor in [0, 1] on the peak rate for each of `steps` steps."""
+
+    steps: int
+    """Optimizer updates in all."""
+    warmup: int = 10
+    """Steps of linear rise at the start."""
+    decay: float = 0.8
+    """Share of the steps, at the end, in which the rate falls linearly to zero."""
+
+    def factor(self, step: int) -> float:
+        """Return the factor of the update number `step`, counted from 0."""
+        rise = (step + 1) / self.warmup if step < self.warmup else 1.0
+        falling = max(1.0, self.decay * self.steps)
+        return min(rise, 1.0, (self.steps - step) / falling)
