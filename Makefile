@@ -1,0 +1,49 @@
+# Every target makes its environment first; a stamp file remembers that, so that a second call starts at once.
+PYTHON ?= python3
+VENV := .venv
+BENCH_VENV := .venv-bench
+NAME ?=
+MINUTES ?=
+SERVE ?= 1
+# The demo's flags: `make demo MINUTES=60 SERVE=0` is `sayso demo --minutes 60 --no-serve`.
+DEMO_FLAGS := $(if $(MINUTES),--minutes $(MINUTES)) $(if $(filter 0 no false,$(SERVE)),--no-serve)
+
+.DEFAULT_GOAL := help
+.PHONY: demo test bench lint docs clean help
+
+demo: $(VENV)/.demo ## Live a whole small life and serve it: make demo [MINUTES=60] [SERVE=0]
+	$(VENV)/bin/sayso demo $(DEMO_FLAGS)
+
+test: $(VENV)/.dev ## Run the tests
+	$(VENV)/bin/python -m pytest
+
+lint: $(VENV)/.dev ## Check style, types and the layer contract
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+bench: $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make bench NAME=generate
+	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }
+	$(BENCH_VENV)/bin/python -m bench.$(NAME)
+
+docs: $(VENV)/.dev ## Write docs/commands.md again from the commands themselves
+	$(VENV)/bin/python tools/commands.py
+
+clean: ## Remove the environments and caches; a life is kept
+	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+BENCHES := $(filter-out harness __init__,$(basename $(notdir $(wildcard bench/*.py))))
+
+$(VENV)/.%: pyproject.toml constraints.txt
+	@test -x $(VENV)/bin/python || $(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@
+
+$(BENCH_VENV)/.%: pyproject.toml constraints.txt
+	@test -x $(BENCH_VENV)/bin/python || $(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet -c constraints.txt -e '.[$*]'
+	@touch $@

@@ -1,0 +1,96 @@
+"""The table of commands, and an act turned into a command when it is called.
+
+The command line names an act by `module:function`; only the act that runs is imported, so that `sayso --help` loads
+no torch. An act is `act(options: Options) -> result`, `Options` a frozen dataclass: its fields become the flags, the
+strings under them the help. Acts need to know nothing of the command line.
+"""
+
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields
+from importlib import import_module
+from inspect import Parameter, Signature
+from typing import Annotated, Any, get_type_hints
+
+import cyclopts
+
+Act = Callable[[Any], object]
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: its words on the command line, where its act is, and one line of help."""
+
+    words: tuple[str, ...]
+    module: str
+    act: str
+    help: str
+
+
+COMMANDS = (
+    Command(("demo",), "sayso.run.demo", "demo", "Live a whole small life, report it, and serve the page."),
+    Command(("prepare",), "sayso.run.prepare", "prepare", "Clean, deduplicate and split text into documents."),
+    Command(("tokenizer", "train"), "sayso.run.tokenizer", "train_tokenizer", "Train a tokenizer on the documents."),
+    Command(("tokenizer", "compare"), "sayso.run.tokenizer", "compare", "Compare the kinds of tokenizer on a text."),
+    Command(("pretrain",), "sayso.run.pretrain", "pretrain", "Train a base model on the documents."),
+    Command(("finetune",), "sayso.run.finetune", "finetune", "Tune the base model on conversations."),
+    Command(("align",), "sayso.run.align", "align", "Align the tuned model with comparisons and ratings."),
+    Command(("evaluate",), "sayso.run.evaluate", "evaluate", "Score a model on held-out text and tasks."),
+    Command(("chat",), "sayso.run.chat", "chat", "Talk to a model in the terminal."),
+    Command(("generate",), "sayso.run.generate", "generate", "Continue a prompt."),
+    Command(("serve",), "sayso.run.serve", "serve", "Serve the page and the OpenAI-compatible API."),
+    Command(("gather",), "sayso.run.gather", "gather", "Turn people's ratings into training data."),
+    Command(("verify",), "sayso.run.verify", "verify", "Prove that resuming and exporting change no number."),
+    Command(("report",), "sayso.run.report", "report", "Write the life's story as one HTML file."),
+)
+GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
+
+
+def names() -> list[str]:
+    """Return every command as it is typed."""
+    return [" ".join(command.words) for command in COMMANDS]
+
+
+def build_app(**settings: Any) -> cyclopts.App:
+    """Return the command line with every command registered and none imported."""
+    app = cyclopts.App(name="sayso", help_flags=["--help", "-h"], **settings)
+    parents = {(): app}
+    for order, command in enumerate(COMMANDS):
+        *group, name = command.words
+        if tuple(group) not in parents:
+            parents[tuple(group)] = cyclopts.App(name=group[0], help=GROUPS[group[0]], sort_key=order)
+            app.command(parents[tuple(group)])
+        parents[tuple(group)].command(f"{__name__}:{_key(command)}", name=name, help=command.help, sort_key=order)
+    return app
+
+
+def as_command(act: Act) -> Act:
+    """Return an act as a function whose signature spreads its options' fields as flags.
+
+    The result takes the options, or nothing when every field has a default.
+    """
+    kind = get_type_hints(act)["options"]
+    optional = all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(kind))
+    default = kind() if optional else Parameter.empty
+    flags = Annotated[kind, cyclopts.Parameter(name="*")]
+
+    def command(options: Any = default) -> object:
+        return act(options)
+
+    command.__doc__ = act.__doc__
+    command.__signature__ = Signature(  # type: ignore[attr-defined]
+        [Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, annotation=flags, default=default)]
+    )
+    command.__annotations__ = {"options": flags}
+    return command
+
+
+def __getattr__(key: str) -> Act:
+    """Resolve `tokenizer_train` and the like: import the act's module now, and give the act as a command."""
+    for command in COMMANDS:
+        if _key(command) == key:
+            return as_command(getattr(import_module(command.module), command.act))
+    raise AttributeError(f"module {__name__!r} has no attribute {key!r}")
+
+
+def _key(command: Command) -> str:
+    return "_".join(command.words)

@@ -1,0 +1,26 @@
+"""What the machine, not the program, refused: a full disk, no memory, no permission, said in one sentence.
+
+Takes any exception; gives the sentence, or None when it is a bug of ours that must keep its traceback. Looks at names
+and messages instead of types, so that nothing heavy is imported to recognise an error of torch or SQLite.
+"""
+
+import errno
+
+FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded", "File too large")
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def sentence(error: BaseException) -> str | None:
+    """Return one sentence for a failure that a person can mend, or None."""
+    text = str(error)
+    if isinstance(error, OSError) and error.errno in FULL_CODES or any(mark in text for mark in FULL):
+        where = f" while '{error.filename}' was written" if isinstance(error, OSError) and error.filename else ""
+        return f"The disk is full{where}; free some space and run the same command again: it goes on from what is there."
+    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(mark in text for mark in NO_MEMORY):
+        return "There was not enough memory; use a smaller --depth, --rows or --context, or a machine with more."
+    if isinstance(error, PermissionError):
+        return f"'{error.filename}' may not be written or read by you; change its permissions or choose another folder."
+    if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:
+        return "The port is in use by another program; choose another with --port."
+    return None

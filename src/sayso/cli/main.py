@@ -1,0 +1,72 @@
+"""`sayso`: the words a person typed go in, an exit code comes out.
+
+0 done, 2 something the person gave cannot work (one sentence on standard error, no traceback), 130 stopped by Ctrl-C.
+Anything else is a bug of ours and keeps its traceback.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+
+import cyclopts
+from rich.console import Console
+
+from sayso import __version__
+from sayso.base.errors import UserError, nearest
+from sayso.cli.commands import build_app, names
+from sayso.cli.failures import sentence
+from sayso.cli.settings import sources, split_config
+
+HELP = "The whole life of a language model, from raw text to an assistant that learns from its ratings."
+EPILOGUE = (
+    "A setting comes from its flag, else from the environment (SAYSO_PRETRAIN_DEPTH, SAYSO_LIFE), else from "
+    "--config FILE.toml, else it is derived and printed. `sayso demo` lives a whole small life."
+)
+
+
+def main() -> None:
+    """Run the command line of this process and exit."""
+    try:
+        code = run(sys.argv[1:])
+        sys.stdout.flush()
+    except BrokenPipeError:  # `sayso ... | head`: whoever read has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code)
+
+
+def run(tokens: Sequence[str]) -> int:
+    """Run one command from its words; return the exit code.
+
+    A person's mistake is told on standard error in one sentence; a bug of ours raises.
+    """
+    try:
+        words, config = split_config(tokens)
+        app = build_app(version=__version__, help=HELP, help_epilogue=EPILOGUE, config=sources(config))
+        app(words, exit_on_error=False, print_error=False, result_action="return_value")
+        return 0
+    except KeyboardInterrupt:
+        return _tell("Stopped. The same command goes on from here.", 130)
+    except BrokenPipeError:
+        raise
+    except cyclopts.UnknownCommandError as error:
+        return _tell(_unknown(words, error.unused_tokens or []))
+    except cyclopts.CycloptsError as error:
+        return _tell(str(error))
+    except Exception as error:
+        told = str(error) if isinstance(error, UserError) else sentence(error)
+        if told is None:
+            raise
+        return _tell(told)
+
+
+def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
+    known = names()
+    typed = " ".join(words[: len(words) - len(unused) + 1])
+    kind = "flag" if typed.startswith("-") else "command"
+    return f"There is no {kind} '{typed}'.{nearest(typed, known)} The commands are {', '.join(known)}."
+
+
+def _tell(text: str, code: int = 2) -> int:
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {text}", markup=False)
+    return code
