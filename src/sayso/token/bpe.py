@@ -1,0 +1,146 @@
+"""Byte-pair encoding over bytes: the tokenizer that models are trained with.
+
+Text is cut by a pattern (a word with the sign before it, one or two digits, a run of signs, white space), each piece
+is spelled in bytes, and the most frequent pairs were merged in training. Sennrich et al. 2016, arXiv:1508.07909;
+the pattern follows GPT-4's. The counting and merging is the Rust of `tokenizers`; the files are Hugging Face's.
+"""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import tokenizers
+from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+
+from sayso.base.errors import UserError
+from sayso.base.files import write_atomic, write_json
+from sayso.token.chat import CHAT_TEMPLATE
+from sayso.token.tokenizer import BOS, END, SPECIALS, pieces, to_bytes
+
+# Unlike GPT-4's: a contraction ends where the word ends ("'stone" is not "'s" + "tone"), the curly apostrophe counts,
+# and a letter keeps its combining marks. Two digits at most: nanochat measured .965 bits per byte with two, .969 with
+# one and .972 with three.
+PATTERN = "|".join(
+    (
+        r"['’](?i:[sdmt]|ll|ve|re)(?!\p{L})",
+        r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+",
+        r"\p{N}{1,2}",
+        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\s*[\r\n]+",
+        r"\s+(?!\S)",
+        r"\s+",
+    )
+)
+SMALLEST_VOCABULARY = len(SPECIALS) + 256
+
+
+class BytePairTokenizer:
+    """A trained byte-level BPE."""
+
+    kind = "bpe"
+
+    def __init__(self, core: tokenizers.Tokenizer) -> None:
+        self._core = core
+        # Not kept in tokenizer.json: without it the core would turn a typed "<|end|>" into the control token.
+        core.encode_special_tokens = True
+        self.vocab_size: int = core.get_vocab_size()
+        self.specials = {name: core.token_to_id(name) for name in SPECIALS}
+        self._bytes = _bytes_of_tokens(core)
+        self._byte_ids = {value[0]: id for id, value in enumerate(self._bytes) if len(value) == 1}
+
+    def encode(self, text: str | bytes) -> list[int]:
+        """Return the ids of a text, or of any bytes; never a control token."""
+        if isinstance(text, str):
+            try:
+                return self._ids(text)
+            except TypeError:  # half of a surrogate pair, which is no text to the core
+                text = to_bytes(text)
+        ids: list[int] = []
+        for piece in pieces(text):
+            ids += self._ids(piece) if isinstance(piece, str) else [self._byte_ids[byte] for byte in piece]
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, on all cores."""
+        try:
+            return [item.ids for item in self._core.encode_batch_fast(list(texts), add_special_tokens=False)]
+        except TypeError:  # one text has half a surrogate pair
+            return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids without control tokens; bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """Return the exact bytes of ids; control tokens give none."""
+        return b"".join(map(self._bytes.__getitem__, ids))
+
+    def save(self, folder: Path) -> None:
+        """Write the two files that `transformers` opens as well."""
+        write_atomic(folder / "tokenizer.json", self._core.to_str(pretty=True) + "\n")
+        write_json(folder / "tokenizer_config.json", config(self.kind))
+
+    def _ids(self, text: str) -> list[int]:
+        ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def config(kind: str) -> dict[str, object]:
+    """Return what `tokenizer_config.json` says; its names are Hugging Face's."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOS,
+        "eos_token": END,
+        "additional_special_tokens": list(SPECIALS[1:-1]),
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1_000_000_000,
+        "chat_template": CHAT_TEMPLATE,
+        "sayso_kind": kind,
+    }
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
+    """Learn the merges of a stream of texts; a small text may give fewer tokens than asked for."""
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise UserError(
+            f"A byte-pair vocabulary holds {len(SPECIALS)} control tokens and 256 bytes, {SMALLEST_VOCABULARY} at "
+            f"least; got {vocab_size}. Ask for {SMALLEST_VOCABULARY} or more."
+        )
+    core = tokenizers.Tokenizer(models.BPE())
+    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        min_frequency=2,
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        special_tokens=list(SPECIALS),
+        show_progress=False,
+    )
+    core.train_from_iterator((_without_surrogates(text) for text in texts), trainer)
+    return BytePairTokenizer(core)
+
+
+def _without_surrogates(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
+    """Return the bytes of each id: byte-level files spell each byte as one printable character."""
+    control = core.get_added_tokens_decoder()
+    table = _spelling()
+    names = sorted(core.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
+    if [id for _, id in names] != list(range(len(names))):
+        raise UserError("The ids of a vocabulary run from 0 without a gap; this tokenizer.json leaves some out.")
+    try:
+        return [b"" if id in control else bytes(map(table.__getitem__, name)) for name, id in names]
+    except KeyError as error:
+        raise UserError(f"A byte-level tokenizer.json is needed; the token character {error} spells no byte.") from error
+
+
+def _spelling() -> dict[str, int]:
+    """Return GPT-2's spelling of bytes: printable Latin-1 as itself, the other 68 from U+0100 on, in order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}

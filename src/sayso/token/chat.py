@@ -1,0 +1,72 @@
+"""How a conversation becomes one row of ids: `<|bos|>`, then each turn as `<|role|> content <|end|>`.
+
+Takes messages (role and content); gives the ids and which of them are trained: an assistant's words and the
+`<|end|>` after them, so that a model learns to stop. The same layout as Jinja goes into `tokenizer_config.json`.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from sayso.base.errors import UserError, nearest
+from sayso.token.tokenizer import ASSISTANT, BOS, END, Tokenizer
+
+ROLES = ("system", "user", "assistant")
+
+# "generation" marks what is trained: without it other trainers' assistant-only loss falls silent.
+CHAT_TEMPLATE = (
+    "{{ '<|bos|>' }}"
+    "{% for message in messages %}"
+    "{% if message['role'] not in ['system', 'user', 'assistant'] %}"
+    "{{ raise_exception('A role is system, user or assistant; got ' ~ message['role'] ~ '.') }}"
+    "{% endif %}"
+    "{{ '<|' + message['role'] + '|>' }}"
+    "{% if message['role'] == 'assistant' %}"
+    "{% generation %}{{ message['content'] + '<|end|>' }}{% endgeneration %}"
+    "{% else %}{{ message['content'] + '<|end|>' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
+)
+
+
+def render(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, reply: bool = False
+) -> tuple[list[int], list[bool]]:
+    """Return the ids of a conversation and the mask of those that are trained; both have the same length.
+
+    With `reply` the row ends with an open `<|assistant|>`, for the model to go on.
+    Raises `UserError` for no messages, an unknown role, or content that is not text.
+    """
+    if not messages:
+        raise UserError("A conversation has one message or more; got none.")
+    ids, trained = [tokenizer.specials[BOS]], [False]
+    for message in messages:
+        role, content = _turn(message)
+        words = [*tokenizer.encode(content), tokenizer.specials[END]]
+        ids += [tokenizer.specials[f"<|{role}|>"], *words]
+        trained += [False, *[role == "assistant"] * len(words)]
+    if reply:
+        ids.append(tokenizer.specials[ASSISTANT])
+        trained.append(False)
+    return ids, trained
+
+
+def encode_documents(tokenizer: Tokenizer, texts: Iterable[str], *, at_once: int = 256) -> Iterator[list[int]]:
+    """Yield each text as a document for pre-training, `<|bos|> text <|end|>`; streams, and uses all cores for BPE.
+
+    The end is part of the document, so that a model learns where a text stops with the token that a turn ends with.
+    """
+    bos, end = tokenizer.specials[BOS], tokenizer.specials[END]
+    stream = iter(texts)
+    while group := list(islice(stream, at_once)):
+        for ids in tokenizer.encode_batch(group):
+            yield [bos, *ids, end]
+
+
+def _turn(message: Mapping[str, Any]) -> tuple[str, str]:
+    role, content = message.get("role"), message.get("content")
+    if role not in ROLES:
+        raise UserError(f"A message's role is one of {', '.join(ROLES)}; got {role!r}.{nearest(str(role), ROLES)}")
+    if not isinstance(content, str):
+        raise UserError(f"A message's content is text; the {role}'s is {type(content).__name__}.")
+    return role, content

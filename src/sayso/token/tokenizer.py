@@ -1,0 +1,57 @@
+"""What every tokenizer gives: text or bytes to ids and back, exactly.
+
+Ids 0 to 4 are the control tokens of a document and a conversation. They are never the result of encoding: what a
+person types is text, also when it reads "<|end|>". Bytes that are not UTF-8 become byte tokens, so nothing is lost.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+BOS, SYSTEM, USER, ASSISTANT, END = SPECIALS = ("<|bos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+
+_ESCAPED = re.compile("([\udc80-\udcff]+)")
+
+
+class Tokenizer(Protocol):
+    """Five methods that turn text into ids and back, and three facts about the vocabulary."""
+
+    @property
+    def kind(self) -> str:
+        """The way of cutting: "bpe", "word" or "character"."""
+
+    @property
+    def vocab_size(self) -> int:
+        """How many ids there are; ids run from 0 to this, exclusive."""
+
+    @property
+    def specials(self) -> dict[str, int]:
+        """The id of each control token in `SPECIALS`."""
+
+    def encode(self, text: str | bytes) -> list[int]:
+        """Return the ids of a text, or of any bytes; never a control token."""
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """Return the ids of each text, the same as `encode` of each."""
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Return the text of ids without control tokens; bytes that are not UTF-8 become U+FFFD."""
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """Return the exact bytes of ids; control tokens give none."""
+
+    def save(self, folder: Path) -> None:
+        """Write `tokenizer.json` and `tokenizer_config.json` into a folder, which is made if it is missing."""
+
+
+def pieces(data: bytes) -> Iterator[str | bytes]:
+    """Cut bytes into the stretches that are UTF-8 (as str) and the others (as bytes), in order."""
+    for number, part in enumerate(_ESCAPED.split(data.decode("utf-8", "surrogateescape"))):
+        if part:
+            yield part.encode("utf-8", "surrogateescape") if number % 2 else part
+
+
+def to_bytes(text: str) -> bytes:
+    """Return a text's UTF-8 bytes; half of a surrogate pair, which UTF-8 forbids, becomes the three bytes it would be."""
+    return text.encode("utf-8", "surrogatepass")
