@@ -27,8 +27,8 @@ bench: $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make ben
 	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }
 	$(BENCH_VENV)/bin/python -m bench.$(NAME)
 
-docs: $(VENV)/.dev ## Write docs/commands.md again from the commands themselves
-	$(VENV)/bin/python tools/commands.py
+docs: $(VENV)/.dev ## Write docs/commands.md and the tree in the README anew
+	$(VENV)/bin/python tools/docs.py
 
 clean: ## Remove the environments and caches; a life is kept
 	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

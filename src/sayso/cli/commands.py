@@ -52,7 +52,8 @@ def names() -> list[str]:
 
 def build_app(**settings: Any) -> cyclopts.App:
     """Return the command line with every command registered and none imported."""
-    app = cyclopts.App(name="sayso", help_flags=["--help", "-h"], **settings)
+    flags = cyclopts.Parameter(negative_iterable=())  # `--empty-sources` would be a second way to say nothing
+    app = cyclopts.App(name="sayso", default_parameter=flags, **settings)
     parents = {(): app}
     for order, command in enumerate(COMMANDS):
         *group, name = command.words
