@@ -1,0 +1,21 @@
+"""One batch: what the model reads, what it is to say next, and which positions belong together.
+
+`B` rows, `T` positions. A target of -100 is not trained (the value that torch's cross entropy leaves out). Positions
+of a row with the same document number may look at each other; padding has the number -1 and is never trained.
+"""
+
+from dataclasses import dataclass
+
+import torch
+
+IGNORED = -100
+PADDING = -1
+
+
+@dataclass(frozen=True)
+class Batch:
+    """ids [B,T] int64, targets [B,T] int64 (-100 = not trained), documents [B,T] int32."""
+
+    ids: torch.Tensor
+    targets: torch.Tensor
+    documents: torch.Tensor

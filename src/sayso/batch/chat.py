@@ -1,0 +1,114 @@
+"""Rows of whole conversations for fine-tuning: several to a row, none cut, none looking at another.
+
+Takes each conversation's ids and mask of trained ids; packs them once, longest first, each into the fullest row that
+still has room (best-fit decreasing); an epoch is an order of those rows. What is not trained has the target -100.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import torch
+
+from sayso.base.errors import UserError
+from sayso.batch.batch import IGNORED, PADDING, Batch
+from sayso.batch.order import Numbers, items
+
+Conversation = tuple[Sequence[int], Sequence[bool]]
+
+
+class ChatBatches:
+    """Batches of conversations: `batch(step)` is a pure function of the conversations, the sizes, the seed and the step."""
+
+    def __init__(self, conversations: Sequence[Conversation], rows: int, context: int, seed: int) -> None:
+        """Check and pack the conversations.
+
+        Raises `UserError` for none at all, for one that is longer than `context`, and for one that trains nothing.
+        """
+        if not conversations:
+            raise UserError("Fine-tuning needs one conversation or more; got none. Prepare some with: sayso prepare")
+        for index, conversation in enumerate(conversations):
+            _check(index, conversation, context)
+        self.rows, self.context, self.seed = rows, context, seed
+        lengths = np.array([len(ids) for ids, _ in conversations], np.int64)
+        packed = pack(lengths, context)
+        self.rows_per_epoch = len(packed)
+        self.steps_per_epoch = -(-self.rows_per_epoch // rows)
+        # Laid out in packed order, so that a row is one slice.
+        order = [index for row in packed for index in row]
+        self._row_ends = np.cumsum([lengths[row].sum() for row in packed])
+        self._ids = np.concatenate([np.asarray(conversations[index][0], np.int32) for index in order])
+        self._targets = np.concatenate([_targets(*conversations[index]) for index in order])
+        self._documents = np.repeat(np.array(order, np.int32), lengths[order])
+
+    @property
+    def utilisation(self) -> float:
+        """The share of positions that hold a conversation's tokens and not padding."""
+        return len(self._ids) / (self.rows_per_epoch * self.context)
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        shape = (self.rows, self.context)
+        ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
+        documents = np.full(shape, PADDING, np.int32)
+        for i, (_, row) in enumerate(items(self.seed, self.rows_per_epoch, step * self.rows, self.rows)):
+            start, end = int(self._row_ends[row - 1]) if row else 0, int(self._row_ends[row])
+            ids[i, : end - start] = self._ids[start:end]
+            targets[i, : end - start] = self._targets[start:end]
+            documents[i, : end - start] = self._documents[start:end]
+        return Batch(torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(documents))
+
+
+def fit(conversations: Iterable[Conversation], context: int) -> tuple[list[Conversation], list[Conversation]]:
+    """Return the conversations that fit into `context` and those that do not, for a caller that drops and says so."""
+    kept: list[Conversation] = []
+    dropped: list[Conversation] = []
+    for conversation in conversations:
+        (kept if len(conversation[0]) <= context else dropped).append(conversation)
+    return kept, dropped
+
+
+def pack(lengths: Numbers, context: int) -> list[list[int]]:
+    """Return rows of item numbers, each row's lengths at most `context` together: best-fit decreasing.
+
+    Needs at most 11/9 of the fewest rows possible, plus 4 (Johnson 1974). Linear in the items for a fixed context.
+    """
+    rows: list[list[int]] = []
+    open_rows: dict[int, list[int]] = {}  # room left -> numbers of the rows that have just that room
+    rooms = 0  # bit r is set when some row has room r, so that the smallest room that suffices is one shift away
+    for item in np.argsort(-lengths, kind="stable"):
+        length = int(lengths[item])
+        enough = rooms >> length
+        if enough:
+            room = length + (enough & -enough).bit_length() - 1
+            row = open_rows[room].pop()
+            if not open_rows[room]:
+                rooms &= ~(1 << room)
+        else:
+            room, row = context, len(rows)
+            rows.append([])
+        rows[row].append(int(item))
+        if room - length:
+            open_rows.setdefault(room - length, []).append(row)
+            rooms |= 1 << (room - length)
+    return rows
+
+
+def _check(index: int, conversation: Conversation, context: int) -> None:
+    ids, mask = conversation
+    assert len(ids) == len(mask), "one mask value an id"
+    if len(ids) > context:
+        raise UserError(
+            f"A conversation fits into the context of {context} tokens whole; conversation {index} has {len(ids)}. "
+            "Train with a longer context, or drop it."
+        )
+    if not any(mask[1:]):
+        raise UserError(
+            f"A conversation trains one token or more; conversation {index} has none, for it lacks an assistant's "
+            "reply. Drop it."
+        )
+
+
+def _targets(ids: Sequence[int], mask: Sequence[bool]) -> Numbers:
+    """Return what each position is to say next, [n]: the next id where that one is trained."""
+    following = np.append(np.asarray(ids, np.int64)[1:], IGNORED)
+    return np.where(np.append(np.asarray(mask, bool)[1:], False), following, IGNORED)

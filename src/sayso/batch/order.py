@@ -1,0 +1,29 @@
+"""Which item comes when: every item once an epoch, each epoch in its own order.
+
+Sample number g is item `permutation(seed, g // count)[g % count]`: a pure function, so a run that resumes, or goes on
+with another number of processes, needs to know nothing but how far it was.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from sayso.base.errors import UserError
+
+Numbers = npt.NDArray[np.int64]
+
+
+def items(seed: int, count: int, first: int, number: int) -> list[tuple[int, int]]:
+    """Return (epoch, item) of the samples `first` to `first + number`, exclusive, of an endless run over `count` items."""
+    return [(g // count, int(permutation(seed, g // count, count)[g % count])) for g in range(first, first + number)]
+
+
+@lru_cache(maxsize=8)
+def permutation(seed: int, epoch: int, count: int) -> Numbers:
+    """Return the order of `count` items in one epoch; the same for the same arguments, on every machine."""
+    if seed < 0:
+        raise UserError(f"A seed is 0 or more; got {seed}.")
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    order.setflags(write=False)
+    return order

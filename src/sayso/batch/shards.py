@@ -1,0 +1,169 @@
+"""Documents of ids on disk, in a few large files that are mapped into memory and never read whole.
+
+A shard is 8 bytes of magic, the header's size (uint32), a JSON header, and the body: each document's length (uint32),
+then all ids in a row, little-endian, two bytes an id where the vocabulary allows. The header says whose ids they are
+and the body's CRC-32, so that a damaged file, or one of another tokenizer, is told from a good one before training.
+"""
+
+import json
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sayso.base.errors import UserError
+from sayso.base.files import atomic_folder
+
+MAGIC = b"sayso\x00t\x01"
+DOCUMENTS_PER_SHARD = 65_536
+TOKENS_PER_SHARD = 2**25  # long documents fill a shard by this: 64 MiB at two bytes an id
+MEND = "remove its folder and prepare the tokens again"
+
+Ids = npt.NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a shard says of itself; `last` tells that no shard is missing at the end."""
+
+    version: int
+    shard: int
+    last: bool
+    dtype: str
+    documents: int
+    tokens: int
+    vocab_size: int
+    tokenizer: str
+    crc32: int
+
+
+def write_shards(
+    folder: Path,
+    documents: Iterable[Sequence[int]],
+    vocab_size: int,
+    *,
+    tokenizer: str,
+    documents_per_shard: int = DOCUMENTS_PER_SHARD,
+    tokens_per_shard: int = TOKENS_PER_SHARD,
+) -> None:
+    """Write documents of ids as shards into `folder`, wholly or not at all; streams, one shard in memory at a time.
+
+    `tokenizer` is the fingerprint of the tokenizer that made the ids.
+    Raises `UserError` for no documents, an empty document, or an id outside the vocabulary.
+    """
+    kind = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+    with atomic_folder(folder) as part:
+        number, group, tokens = 0, [], 0
+        for index, document in enumerate(documents):
+            if group and (len(group) >= documents_per_shard or tokens + len(document) > tokens_per_shard):
+                _write_shard(part, group, Header(1, number, False, kind.str, len(group), tokens, vocab_size, tokenizer, 0))
+                number, group, tokens = number + 1, [], 0
+            group.append(_checked(document, index, vocab_size, kind))
+            tokens += len(document)
+        if not group:
+            raise UserError("Token shards are made of one document or more; got none. Prepare text with: sayso prepare")
+        _write_shard(part, group, Header(1, number, True, kind.str, len(group), tokens, vocab_size, tokenizer, 0))
+
+
+class Shards:
+    """All documents of a folder of shards, by number; only the parts that are looked at are read."""
+
+    def __init__(self, parts: list[Ids], lengths: npt.NDArray[np.int64], header: Header) -> None:
+        self.parts = parts  # the ids of each shard, one after another
+        self.lengths = lengths  # of each document, over all shards
+        self.tokenizer, self.vocab_size = header.tokenizer, header.vocab_size
+        self.starts = np.cumsum(lengths) - lengths  # where each document begins, the shards laid end to end
+        self._parts = np.cumsum([0, *(len(part) for part in parts)])
+
+    @classmethod
+    def open(cls, folder: Path, *, tokenizer: str | None = None, verify: bool = True) -> Self:
+        """Map a folder of shards into memory.
+
+        With `verify` each body's checksum is read too (about 1 GB/s). With `tokenizer`, a fingerprint, shards that
+        another tokenizer made are refused. Raises `UserError` that names the file and how to mend it.
+        """
+        paths = sorted(folder.glob("*.tokens"))
+        if not paths:
+            raise UserError(f"A folder of token shards holds '*.tokens' files; '{folder}' has none: {MEND}.")
+        read = [_read_shard(path, verify) for path in paths]
+        for number, (path, (header, _, _)) in enumerate(zip(paths, read, strict=True)):
+            if header.shard != number or header.last != (number == len(paths) - 1):
+                raise UserError(f"The shards in '{folder}' are not complete ('{path.name}' does not follow): {MEND}.")
+            if tokenizer is not None and header.tokenizer != tokenizer:
+                raise UserError(
+                    f"Shards are read with the tokenizer that made them; '{path}' was made by {header.tokenizer[:12]}, "
+                    f"this one is {tokenizer[:12]}: {MEND}."
+                )
+        return cls([ids for _, _, ids in read], np.concatenate([lengths for _, lengths, _ in read]), read[0][0])
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens all documents have."""
+        return int(self.lengths.sum())
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def document(self, index: int) -> Ids:
+        """Return the ids of one document, a read-only view [length]."""
+        part = int(np.searchsorted(self._parts, self.starts[index], "right")) - 1
+        start = int(self.starts[index] - self._parts[part])
+        return self.parts[part][start : start + int(self.lengths[index])]
+
+    def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the ids at positions of the shards laid end to end; any shape."""
+        ids = np.empty(positions.shape, np.int64)
+        which = np.searchsorted(self._parts, positions, "right") - 1
+        for part in np.unique(which):
+            here = which == part
+            ids[here] = self.parts[part][positions[here] - self._parts[part]]
+        return ids
+
+
+def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtype[np.unsignedinteger]) -> Ids:
+    ids = np.asarray(document)
+    if not len(ids):
+        raise UserError(f"A document has one token or more; document {index} is empty. Drop it.")
+    if ids.min() < 0 or ids.max() >= vocab_size:
+        raise UserError(
+            f"Ids run from 0 to {vocab_size - 1}; document {index} has {ids.min()} to {ids.max()}. "
+            "Encode it with this vocabulary's tokenizer."
+        )
+    return ids.astype(kind)
+
+
+def _write_shard(folder: Path, documents: list[Ids], header: Header) -> None:
+    lengths = np.array([len(document) for document in documents], "<u4").tobytes()
+    ids = np.concatenate(documents).tobytes()
+    text = json.dumps(asdict(header) | {"crc32": zlib.crc32(ids, zlib.crc32(lengths))}).encode()
+    text += b" " * (-(len(MAGIC) + 4 + len(text)) % 64)  # the body is aligned for the mapping
+    with (folder / f"{header.shard:05d}.tokens").open("wb") as file:
+        for bytes_ in (MAGIC, len(text).to_bytes(4, "little"), text, lengths, ids):
+            file.write(bytes_)
+
+
+def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64], Ids]:
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC) + 4)
+        size = int.from_bytes(start[len(MAGIC) :], "little")
+        text = file.read(size) if start[: len(MAGIC)] == MAGIC and size < 2**16 else b""
+    try:
+        header = Header(**json.loads(text))
+        kind = np.dtype(header.dtype)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"'{path}' is not a token shard, or its head is damaged: {MEND}.") from error
+    offset = len(start) + size
+    expected = offset + 4 * header.documents + kind.itemsize * header.tokens
+    if path.stat().st_size != expected:
+        raise UserError(f"The shard '{path}' has {path.stat().st_size:,} bytes, its head says {expected:,}: {MEND}.")
+    body = np.asarray(np.memmap(path, np.uint8, "r", offset))
+    if verify and zlib.crc32(body) != header.crc32:
+        raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {MEND}.")
+    lengths = body[: 4 * header.documents].view("<u4").astype(np.int64)
+    if lengths.sum() != header.tokens:
+        raise UserError(f"The shard '{path}' is damaged (its lengths do not add up): {MEND}.")
+    return header, lengths, body[4 * header.documents :].view(kind)

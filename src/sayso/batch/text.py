@@ -1,0 +1,66 @@
+"""Rows of running text for pre-training, without a token lost to padding.
+
+The documents of an epoch are laid end to end in that epoch's order and cut every `T` positions; the rows are then
+shuffled, so that the pieces of a book do not fill one batch. A document's last token has no target: the next
+document's start cannot be known from it, and `documents` keeps attention inside a document as well.
+"""
+
+from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from sayso.base.errors import UserError
+from sayso.batch.batch import IGNORED, PADDING, Batch
+from sayso.batch.order import Numbers, items, permutation
+from sayso.batch.shards import Shards
+
+_ROWS = 1  # row orders and document orders are drawn from different seeds
+
+
+class TextBatches:
+    """Batches of text: `batch(step)` is a pure function of the shards, the sizes, the seed and the step."""
+
+    def __init__(self, shards: Shards, rows: int, context: int, seed: int) -> None:
+        if rows < 1 or context < 1:
+            raise UserError(f"A batch has one row and one position or more; got {rows} rows of {context}.")
+        if shards.lengths.max() < 2:
+            raise UserError("Text to train on has documents of two tokens or more; all of these have one.")
+        self.shards, self.rows, self.context, self.seed = shards, rows, context, seed
+        # The epoch's very last token is only ever a target, hence one less.
+        self.rows_per_epoch = max(1, -(-(shards.tokens - 1) // context))
+        self.steps_per_epoch = -(-self.rows_per_epoch // rows)
+        self._stream = lru_cache(maxsize=2)(self._stream_of_epoch)
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        picked = items(2 * self.seed + _ROWS, self.rows_per_epoch, step * self.rows, self.rows)
+        parts = [
+            self._rows(epoch, np.array([row for _, row in group], np.int64))
+            for epoch, group in groupby(picked, key=itemgetter(0))
+        ]
+        ids, targets, documents = (torch.from_numpy(np.concatenate(arrays)) for arrays in zip(*parts, strict=True))
+        return Batch(ids, targets, documents)
+
+    def _rows(self, epoch: int, rows: Numbers) -> tuple[Numbers, Numbers, npt.NDArray[np.int32]]:
+        """Return ids, targets and documents of some rows of one epoch, each [rows,T]."""
+        order, ends = self._stream(epoch)
+        position = rows[:, None] * self.context + np.arange(self.context + 1)
+        inside = position < ends[-1]
+        place = np.searchsorted(ends, np.minimum(position, ends[-1] - 1), "right")
+        document = order[place]
+        # A document's end minus a position is how far that position is from the end, in the stream and in the shard.
+        source = self.shards.starts[document] + self.shards.lengths[document] - (ends[place] - position)
+        ids = self.shards.take(np.where(inside, source, 0))
+        same = inside[:, 1:] & (document[:, 1:] == document[:, :-1])
+        targets = np.where(same, ids[:, 1:], IGNORED)
+        documents = np.where(inside, document, PADDING)[:, :-1].astype(np.int32)
+        return ids[:, :-1], targets, documents
+
+    def _stream_of_epoch(self, epoch: int) -> tuple[Numbers, Numbers]:
+        """Return the order of an epoch's documents and where each ends in the stream, both [D]."""
+        order = permutation(2 * self.seed, epoch, len(self.shards))
+        return order, np.cumsum(self.shards.lengths[order])
