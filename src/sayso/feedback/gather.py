@@ -1,0 +1,148 @@
+"""Ratings become training data: conversations to finetune on, and pairs to align with.
+
+The store's ratings enter in the order given; what they still say leaves, each thing once. Of ratings that contradict
+each other the latest wins, told by what was judged (the prompt and the reply's words), not by which button was used.
+"""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sayso.base.files import sha256, write_json, write_jsonl
+from sayso.feedback.store import Rating
+
+SOURCE = "feedback"
+Key = tuple[str, str]  # a prompt as JSON, and a reply
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What the ratings come to: rows ready to be written; counts of what made them and of what was left out."""
+
+    conversations: list[dict[str, Any]]
+    pairs: list[dict[str, Any]]
+    made_of: dict[str, int]
+    left_out: dict[str, int]
+
+
+def gather(ratings: Sequence[Rating]) -> Gathered:
+    """Turn ratings into conversations and pairs.
+
+    An edited reply, and one with a thumb up, ends a conversation to finetune on. An edit beats its original, a chosen
+    reply the rejected one, a thumb up a thumb down on another reply to the same prompt.
+    """
+    edits, thumbs = _edits(ratings), _thumbs(ratings)
+    conversations, left_out = _conversations(edits, thumbs)
+    pairs = _pairs(ratings, edits, thumbs)
+    made_of = Counter(f"conversations from {kind}" for kind, _ in conversations)
+    made_of += Counter(f"pairs from {kind}" for kind, _ in pairs)
+    return Gathered(
+        [row for _, row in conversations], [row for _, row in pairs], dict(sorted(made_of.items())), left_out
+    )
+
+
+def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[str, Any]:
+    """Write chat.jsonl, pairs.jsonl and manifest.json into a folder; return the manifest. Same ratings, same bytes."""
+    write_jsonl(folder / "chat.jsonl", gathered.conversations)
+    write_jsonl(folder / "pairs.jsonl", gathered.pairs)
+    manifest = {
+        "source": SOURCE,
+        "ratings": len(ratings),
+        "first": ratings[0].created_at if ratings else None,
+        "last": ratings[-1].created_at if ratings else None,
+        "models": dict(sorted(Counter(_maker(rating) for rating in ratings).items())),
+        "conversations": len(gathered.conversations),
+        "pairs": len(gathered.pairs),
+        "made_of": gathered.made_of,
+        "left_out": gathered.left_out,
+        "files": {name: sha256(folder / name) for name in ("chat.jsonl", "pairs.jsonl")},
+    }
+    write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _edits(ratings: Sequence[Rating]) -> dict[Key, Rating]:
+    """The latest edit of each reply, where it was not taken back."""
+    found = {_key(rating): rating for rating in ratings if rating.kind == "edit"}
+    return {key: rating for key, rating in found.items() if rating.value}
+
+
+def _thumbs(ratings: Sequence[Rating]) -> dict[Key, Rating]:
+    """The latest thumb on each reply, where it was not taken back."""
+    found = {_key(rating): rating for rating in ratings if rating.kind == "thumb"}
+    return {key: rating for key, rating in found.items() if rating.value}
+
+
+def _conversations(
+    edits: dict[Key, Rating], thumbs: dict[Key, Rating]
+) -> tuple[list[tuple[str, dict[str, Any]]], dict[str, int]]:
+    good: dict[Key, tuple[int, str]] = {}
+    left_out: Counter[str] = Counter()
+    for key, rating in thumbs.items():
+        if rating.value < 0 or key in edits:  # the edit says what is right about an edited reply
+            continue
+        if not key[1].strip():
+            left_out["empty reply"] += 1
+        elif rating.snapshot["finish"] != "stop":  # would teach to end in the middle of a sentence
+            left_out["thumb up on a reply that was cut short"] += 1
+        else:
+            good[key] = (rating.id, "thumbs up")
+    for (prompt, _), rating in edits.items():
+        key = (prompt, str(rating.text))
+        verdict = thumbs.get(key)
+        if verdict is not None and verdict.value < 0 and verdict.id > rating.id:
+            left_out["edit that got a thumb down later"] += 1
+        else:
+            good[key] = (rating.id, "edits")
+    rows = []
+    for (prompt, reply), (_, kind) in sorted(good.items(), key=lambda item: item[1]):
+        turns = [_context(turn) for turn in json.loads(prompt)] + [{"role": "assistant", "content": reply}]
+        rows.append((kind, {"messages": turns, "source": SOURCE}))
+    return rows, dict(left_out)
+
+
+def _pairs(
+    ratings: Sequence[Rating], edits: dict[Key, Rating], thumbs: dict[Key, Rating]
+) -> list[tuple[str, dict[str, Any]]]:
+    said: list[tuple[int, str, str, str, str | None]] = []  # (when, prompt, chosen, rejected, kind or None for a tie)
+    for rating in ratings:
+        if rating.kind == "choice":
+            prompt, chosen = _key(rating)
+            kind = "choices" if rating.value else None
+            said.append((rating.id, prompt, chosen, rating.snapshot["rejected"]["reply"], kind))
+    for (prompt, reply), rating in edits.items():
+        said.append((rating.id, prompt, str(rating.text), reply, "edits"))
+    down: dict[str, list[Rating]] = defaultdict(list)
+    for (prompt, _), rating in thumbs.items():
+        if rating.value < 0:
+            down[prompt].append(rating)
+    for (prompt, good), up in thumbs.items():
+        if up.value > 0 and (prompt, good) not in edits:
+            said += [(max(up.id, bad.id), prompt, good, _key(bad)[1], "thumbs") for bad in down[prompt]]
+    latest: dict[tuple[str, frozenset[str]], tuple[int, str, str, str, str | None]] = {}
+    for entry in sorted(said, key=lambda entry: entry[0]):
+        _, prompt, chosen, rejected, _ = entry
+        if chosen.strip() and chosen.strip() != rejected.strip():
+            latest[prompt, frozenset((chosen, rejected))] = entry
+    rows = []
+    for _, prompt, chosen, rejected, kind in sorted(latest.values(), key=lambda entry: entry[:4]):
+        if kind is not None:
+            row = {"prompt": json.loads(prompt), "chosen": chosen, "rejected": rejected, "source": SOURCE}
+            rows.append((kind, row))
+    return rows
+
+
+def _context(turn: dict[str, str]) -> dict[str, Any]:
+    """An earlier reply is context, not praised itself: weight 0 keeps the loss off it (OpenAI's finetuning format)."""
+    return {**turn, "weight": 0} if turn["role"] == "assistant" else turn
+
+
+def _key(rating: Rating) -> Key:
+    return json.dumps(rating.snapshot["prompt"], ensure_ascii=False, sort_keys=True), rating.snapshot["reply"]
+
+
+def _maker(rating: Rating) -> str:
+    return f"{rating.snapshot['model']} {rating.snapshot['fingerprint']}"

@@ -1,0 +1,295 @@
+"""What was said and what people thought of it, kept.
+
+Messages and ratings enter, conversations and ratings leave. A conversation is a tree of messages with one branch in
+view; a rating is never changed, only followed by a later one, and carries a snapshot of all that it judged, so that
+it still means the same when the conversation has moved on.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+from sayso.base.errors import UserError
+from sayso.feedback.schema import MIGRATIONS, Migration, conversations, messages, now, open_engine, ratings
+
+TITLE_LENGTH = 60
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How a reply was made: by which weights, with which sampling, why it ended, and what it took."""
+
+    model: str
+    fingerprint: str
+    sampling: dict[str, Any]
+    finish: str  # stop, length, or stopped (by the reader)
+    prompt_tokens: int
+    completion_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Message:
+    """One turn in the tree; `generation` and `prompt` (the turns it replied to) are a reply's only."""
+
+    id: int
+    conversation_id: int
+    parent_id: int | None
+    role: str
+    content: str
+    created_at: str
+    prompt: list[dict[str, str]] | None = None
+    generation: Generation | None = None
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A conversation's entry in the list."""
+
+    id: int
+    title: str
+    created_at: str
+    updated_at: str
+
+
+@dataclass(frozen=True)
+class Rating:
+    """One act of judgement. `snapshot` has prompt, reply, model, fingerprint, sampling, and for a choice rejected."""
+
+    id: int
+    message_id: int
+    kind: str
+    value: int
+    text: str | None
+    rejected_id: int | None
+    comment: str | None
+    created_at: str
+    snapshot: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What now holds of a reply: the latest thumb (1, -1, 0) and the latest edit (None when there is none)."""
+
+    thumb: int = 0
+    edit: str | None = None
+
+
+class Store:
+    """A life's conversations and ratings, in SQLite (a path) or PostgreSQL (an address); safe for threads."""
+
+    def __init__(self, where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) -> None:
+        self.engine = open_engine(where, steps)
+        self._writes = self.engine.execution_options(writes=True)
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.engine.dispose()
+
+    # -- conversations -------------------------------------------------------------------------------------------
+
+    def new_conversation(self) -> Conversation:
+        """Begin an empty conversation; its title comes with its first message."""
+        at = now()
+        row = {"title": "", "created_at": at, "updated_at": at}
+        with self._writes.begin() as connection:
+            made = connection.execute(conversations.insert().values(row).returning(conversations.c.id)).scalar_one()
+        return Conversation(made, "", at, at)
+
+    def conversations(self, limit: int = 200) -> list[Conversation]:
+        """Return the latest conversations that have a message, newest first."""
+        query = sql.select(*(conversations.c[name] for name in ("id", "title", "created_at", "updated_at")))
+        query = query.where(conversations.c.head_id.is_not(None))
+        query = query.order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit)
+        with self.engine.begin() as connection:
+            return [Conversation(*row) for row in connection.execute(query)]
+
+    def delete(self, conversation_id: int) -> None:
+        """Remove a conversation with its messages and ratings, for good."""
+        with self._writes.begin() as connection:
+            gone = connection.execute(conversations.delete().where(conversations.c.id == conversation_id))
+        if not gone.rowcount:
+            raise UserError(f"There is no conversation {conversation_id}.")
+
+    def branch(self, conversation_id: int) -> list[Message]:
+        """Return the messages of the branch in view, first to last."""
+        with self.engine.begin() as connection:
+            return _branch(connection, _head(connection, conversation_id))
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def say(self, conversation_id: int, content: str) -> Message:
+        """Add what a person says to the end of the branch in view; the first message gives the title."""
+        with self._writes.begin() as connection:
+            head = _head(connection, conversation_id)
+            content = UNSTORABLE.sub("\ufffd", content)
+            if head is None:
+                title = " ".join(content.split())
+                title = title if len(title) <= TITLE_LENGTH else title[: TITLE_LENGTH - 1].rstrip() + "…"
+                update = conversations.update().where(conversations.c.id == conversation_id)
+                connection.execute(update.values(title=title))
+            row = {"conversation_id": conversation_id, "parent_id": head, "role": "user", "content": content}
+            return _add(connection, row)
+
+    def reply(self, parent_id: int, content: str, prompt: list[dict[str, str]], generation: Generation) -> Message:
+        """Add a reply to a person's message; a second reply to the same one is its sibling. It comes into view."""
+        with self._writes.begin() as connection:
+            parent = _message(connection, parent_id)
+            made = {name: getattr(generation, name) for name in Generation.__dataclass_fields__}
+            row: dict[str, Any] = {
+                "conversation_id": parent.conversation_id,
+                "parent_id": parent_id,
+                "role": "assistant",
+            }
+            row["content"] = UNSTORABLE.sub("\ufffd", content)
+            return _add(connection, row | {"prompt": prompt} | made)
+
+    def message(self, message_id: int) -> Message:
+        """Return one message, or raise `UserError`."""
+        with self.engine.begin() as connection:
+            return _message(connection, message_id)
+
+    def prompt(self, message_id: int) -> list[dict[str, str]]:
+        """Return the turns that a reply to a person's message answers; an edited reply stands as it was edited."""
+        with self.engine.begin() as connection:
+            turns = _branch(connection, message_id)
+            if turns[-1].role != "user":
+                raise UserError(f"A reply answers a person's message; message {message_id} is a reply itself.")
+            held = _opinions(connection, [turn.id for turn in turns])
+        return [{"role": turn.role, "content": held.get(turn.id, Opinion()).edit or turn.content} for turn in turns]
+
+    # -- ratings -------------------------------------------------------------------------------------------------
+
+    def thumb(self, message_id: int, value: int, comment: str | None = None) -> Rating:
+        """Say that a reply is good (1) or bad (-1), or take that back (0)."""
+        if value not in (1, -1, 0):
+            raise UserError(f"A thumb is 1 (up), -1 (down) or 0 (taken back); got {value}.")
+        return self._rate(message_id, {"kind": "thumb", "value": value, "comment": comment})
+
+    def edit(self, message_id: int, text: str, comment: str | None = None) -> Rating:
+        """Say what a reply should have said; the reply's own text takes an earlier edit back."""
+        if not text.strip():
+            raise UserError("What it should have said must not be empty.")
+        text = UNSTORABLE.sub("\ufffd", text)
+        same = text == self.message(message_id).content
+        return self._rate(message_id, {"kind": "edit", "value": int(not same), "text": text, "comment": comment})
+
+    def choose(
+        self,
+        chosen_id: int,
+        rejected_id: int,
+        *,
+        better: bool = True,
+        position: str | None = None,
+        comment: str | None = None,
+    ) -> Rating:
+        """Say which of two replies to the same message is better; it comes into view.
+
+        With `better=False` there is no preference and `chosen_id` is only the one kept. `position` ("left", "right")
+        is where the chosen one stood, so that a habit of the hand can be told from an opinion.
+        """
+        row: dict[str, Any] = {"kind": "choice", "value": int(better), "rejected_id": rejected_id, "comment": comment}
+        return self._rate(chosen_id, row, position)
+
+    def ratings(self) -> list[Rating]:
+        """Return every rating in the order given."""
+        columns = [ratings.c[name] for name in Rating.__dataclass_fields__]
+        with self.engine.begin() as connection:
+            return [Rating(*row) for row in connection.execute(sql.select(*columns).order_by(ratings.c.id))]
+
+    def count_ratings(self) -> int:
+        """Return how many ratings there are."""
+        with self.engine.begin() as connection:
+            return connection.scalar(sql.select(sql.func.count()).select_from(ratings)) or 0
+
+    def opinions(self, message_ids: Sequence[int]) -> dict[int, Opinion]:
+        """Return what now holds of each of these replies that was ever rated."""
+        with self.engine.begin() as connection:
+            return _opinions(connection, message_ids)
+
+    def _rate(self, message_id: int, row: dict[str, Any], position: str | None = None) -> Rating:
+        with self._writes.begin() as connection:
+            reply = _message(connection, message_id)
+            if reply.role != "assistant" or reply.generation is None:
+                raise UserError(f"Only replies can be rated; message {message_id} is from a person.")
+            snapshot = _snapshot(reply)
+            if row["kind"] == "choice":
+                other = _message(connection, row["rejected_id"])
+                if other.parent_id != reply.parent_id or other.id == reply.id or other.generation is None:
+                    raise UserError("A choice is between two different replies to the same message.")
+                rejected = _snapshot(other)
+                snapshot |= {"rejected": {name: rejected[name] for name in rejected if name != "prompt"}}
+                snapshot |= {"position": position}
+                update = conversations.update().where(conversations.c.id == reply.conversation_id)
+                connection.execute(update.values(head_id=reply.id))
+            full = {"text": None, "rejected_id": None} | row
+            full |= {"message_id": message_id, "snapshot": snapshot, "created_at": now()}
+            made = connection.execute(ratings.insert().values(full).returning(ratings.c.id)).scalar_one()
+        return Rating(id=made, **full)
+
+
+def _snapshot(reply: Message) -> dict[str, Any]:
+    assert reply.generation is not None
+    made = {name: getattr(reply.generation, name) for name in ("model", "fingerprint", "sampling", "finish")}
+    return {"prompt": reply.prompt, "reply": reply.content, **made}
+
+
+def _add(connection: sql.Connection, row: dict[str, Any]) -> Message:
+    """Insert a message and bring it into view."""
+    at = now()
+    made = connection.execute(messages.insert().values(row | {"created_at": at}).returning(messages.c.id)).scalar_one()
+    update = conversations.update().where(conversations.c.id == row["conversation_id"])
+    connection.execute(update.values(head_id=made, updated_at=at))
+    return _message(connection, made)
+
+
+def _head(connection: sql.Connection, conversation_id: int) -> int | None:
+    query = sql.select(conversations.c.head_id).where(conversations.c.id == conversation_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        raise UserError(f"There is no conversation {conversation_id}.")
+    head: int | None = row[0]
+    return head
+
+
+def _message(connection: sql.Connection, message_id: int) -> Message:
+    row = connection.execute(messages.select().where(messages.c.id == message_id)).mappings().one_or_none()
+    if row is None:
+        raise UserError(f"There is no message {message_id}.")
+    return _as_message(row)
+
+
+def _branch(connection: sql.Connection, last: int | None) -> list[Message]:
+    """Return the messages from the first to `last`, by one query over the tree."""
+    up = sql.select(messages.c.id, messages.c.parent_id).where(messages.c.id == last).cte("up", recursive=True)
+    up = up.union_all(sql.select(messages.c.id, messages.c.parent_id).join(up, messages.c.id == up.c.parent_id))
+    query = messages.select().where(messages.c.id.in_(sql.select(up.c.id))).order_by(messages.c.id)
+    found = [_as_message(row) for row in connection.execute(query).mappings()]
+    if last is not None and not found:
+        raise UserError(f"There is no message {last}.")
+    return found
+
+
+def _as_message(row: sql.RowMapping) -> Message:
+    names = ("id", "conversation_id", "parent_id", "role", "content", "created_at", "prompt")
+    own = {name: row[name] for name in names}
+    made = None
+    if row["model"] is not None:
+        made = Generation(**{name: row[name] for name in Generation.__dataclass_fields__})
+    return Message(**own, generation=made)
+
+
+def _opinions(connection: sql.Connection, message_ids: Sequence[int]) -> dict[int, Opinion]:
+    query = sql.select(ratings.c.message_id, ratings.c.kind, ratings.c.value, ratings.c.text)
+    query = query.where(ratings.c.message_id.in_(message_ids), ratings.c.kind != "choice").order_by(ratings.c.id)
+    found: dict[int, Opinion] = {}
+    for message_id, kind, value, text in connection.execute(query):
+        old = found.get(message_id, Opinion())
+        edit = text if value else None
+        found[message_id] = Opinion(value, old.edit) if kind == "thumb" else Opinion(old.thumb, edit)
+    return found

@@ -1,0 +1,332 @@
+"""The store keeps what was said and thought, and gathering makes of it what the ratings still say."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sql
+
+from sayso.base.errors import UserError
+from sayso.base.life import Life
+from sayso.feedback.gather import gather
+from sayso.feedback.schema import MIGRATIONS, metadata
+from sayso.feedback.store import Generation, Opinion, Rating, Store
+from sayso.run.gather import Gather
+from sayso.run.gather import gather as gather_act
+
+POSTGRES = os.environ.get("SAYSO_TEST_POSTGRES")  # the address of an empty database that may be written
+MADE = Generation("tuned", "0123456789ab", {"temperature": 0.8}, "stop", 5, 3, 0.1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    if request.param == "sqlite":
+        kept = Store(tmp_path / "store.sqlite")
+    elif POSTGRES:
+        kept = Store(POSTGRES)
+        metadata.drop_all(kept.engine)
+        kept.close()
+        kept = Store(POSTGRES)
+    else:
+        pytest.skip("set SAYSO_TEST_POSTGRES to the address of an empty PostgreSQL database to test with it")
+    yield kept
+    kept.close()
+
+
+def ask(store: Store, text: str, *replies: str, conversation: int | None = None, finish: str = "stop") -> list[int]:
+    """Say something and answer it with each of the replies; return the replies' ids."""
+    conversation = conversation or store.new_conversation().id
+    said = store.say(conversation, text)
+    made = Generation(**{**MADE.__dict__, "finish": finish})
+    return [store.reply(said.id, reply, store.prompt(said.id), made).id for reply in replies]
+
+
+def test_a_conversation_comes_back_as_it_was_said(store: Store) -> None:
+    """Turns, their order, how the reply was made, and a title from the first words."""
+    talk = store.new_conversation()
+    assert store.branch(talk.id) == []
+    assert store.conversations() == []
+    said = store.say(talk.id, "Where is\n the cat? " + "x" * 80)
+    reply = store.reply(said.id, "In the barn. 🐈", store.prompt(said.id), MADE)
+    assert [turn.role for turn in store.branch(talk.id)] == ["user", "assistant"]
+    assert store.message(reply.id) == reply
+    assert reply.generation == MADE
+    assert reply.prompt == [{"role": "user", "content": said.content}]
+    [listed] = store.conversations()
+    assert listed.title.startswith("Where is the cat? xxx")
+    assert len(listed.title) == 60
+
+
+def test_characters_that_no_database_takes_are_replaced(store: Store) -> None:
+    """A NUL or half of a surrogate pair, which a model or a client may send, becomes U+FFFD."""
+    [reply] = ask(store, "Hello\x00", "Hi\ud800")
+    assert store.message(reply).content == "Hi\ufffd"
+    assert store.message(reply).prompt == [{"role": "user", "content": "Hello\ufffd"}]
+
+
+def test_regenerated_replies_are_siblings_and_the_chosen_one_is_in_view(store: Store) -> None:
+    """Nothing is lost by regenerating; the conversation goes on from the reply that was chosen."""
+    talk = store.new_conversation()
+    first, second = ask(store, "Hello", "Hi", "Ho", conversation=talk.id)
+    assert [turn.content for turn in store.branch(talk.id)] == ["Hello", "Ho"]
+    rating = store.choose(first, second, position="left")
+    assert [turn.content for turn in store.branch(talk.id)] == ["Hello", "Hi"]
+    assert rating.snapshot["rejected"]["reply"] == "Ho"
+    assert rating.snapshot["position"] == "left"
+    [third] = ask(store, "And?", "So.", conversation=talk.id)
+    assert [turn["content"] for turn in store.message(third).prompt or []] == ["Hello", "Hi", "And?"]
+
+
+def test_an_edited_reply_stands_edited_in_the_prompts_after_it(store: Store) -> None:
+    """The conversation goes on from what should have been said; taking the edit back restores the words."""
+    talk = store.new_conversation()
+    [reply] = ask(store, "Two and two?", "Five.", conversation=talk.id)
+    store.edit(reply, "Four.")
+    assert store.opinions([reply]) == {reply: Opinion(0, "Four.")}
+    said = store.say(talk.id, "Sure?")
+    assert [turn["content"] for turn in store.prompt(said.id)] == ["Two and two?", "Four.", "Sure?"]
+    store.edit(reply, "Five.")
+    assert store.opinions([reply])[reply].edit is None
+
+
+def test_a_rating_keeps_the_conversation_as_it_stood(store: Store) -> None:
+    """A later edit of an earlier turn does not change what an earlier rating judged."""
+    talk = store.new_conversation()
+    [first] = ask(store, "Hello", "Hi", conversation=talk.id)
+    [second] = ask(store, "And?", "So.", conversation=talk.id)
+    store.thumb(second, 1, comment="short and good")
+    store.edit(first, "Good day")
+    [rating, _] = store.ratings()
+    assert [turn["content"] for turn in rating.snapshot["prompt"]] == ["Hello", "Hi", "And?"]
+    assert rating.comment == "short and good"
+    assert rating.snapshot["model"] == "tuned"
+
+
+def test_deleting_a_conversation_takes_its_messages_and_ratings(store: Store) -> None:
+    """What a person deletes is gone, and no later conversation gets its number."""
+    talk = store.new_conversation()
+    first, second = ask(store, "Hello", "Hi", "Ho", conversation=talk.id)
+    store.choose(first, second)
+    store.delete(talk.id)
+    assert store.ratings() == []
+    assert store.conversations() == []
+    assert store.new_conversation().id > talk.id
+    with pytest.raises(UserError, match="no message"):
+        store.message(first)
+
+
+@pytest.mark.parametrize(
+    ("act", "says"),
+    [
+        (lambda store, user, reply, other: store.thumb(user, 1), "Only replies"),
+        (lambda store, user, reply, other: store.thumb(reply, 2), "up"),
+        (lambda store, user, reply, other: store.edit(reply, "  "), "empty"),
+        (lambda store, user, reply, other: store.choose(reply, reply), "two different replies"),
+        (lambda store, user, reply, other: store.choose(reply, other), "same message"),
+        (lambda store, user, reply, other: store.thumb(999, 1), "no message 999"),
+        (lambda store, user, reply, other: store.prompt(reply), "a reply itself"),
+        (lambda store, user, reply, other: store.say(999, "Hello"), "no conversation 999"),
+        (lambda store, user, reply, other: store.delete(999), "no conversation 999"),
+    ],
+)
+def test_what_cannot_be_rated_is_refused(store: Store, act, says: str) -> None:  # type: ignore[no-untyped-def]
+    """Each mistake is one sentence, and leaves no row."""
+    [reply], [other] = ask(store, "Hello", "Hi"), ask(store, "Good day", "Hi")
+    with pytest.raises(UserError, match=says):
+        act(store, (store.message(reply).parent_id or 0), reply, other)
+    assert store.ratings() == []
+
+
+def test_threads_may_write_at_once(store: Store) -> None:
+    """Eight threads that rate at the same time lose no rating."""
+    [reply] = ask(store, "Hello", "Hi")
+    failed: list[Exception] = []
+
+    def rate() -> None:
+        try:
+            for _ in range(5):
+                store.thumb(reply, 1)
+        except Exception as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=rate) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert store.count_ratings() == len(store.ratings()) == 40
+
+
+def test_an_older_store_is_brought_up_and_a_newer_one_refused(tmp_path: Path) -> None:
+    """A store gets the migrations that it lacks once, and keeps its rows; an unknown one is not touched."""
+    path = tmp_path / "store.sqlite"
+    old = Store(path)
+    ask(old, "Hello", "Hi")
+    old.close()
+    runs: list[str] = []
+
+    def add_mood(connection: sql.Connection) -> None:
+        runs.append("mood")
+        connection.exec_driver_sql("ALTER TABLE messages ADD COLUMN mood TEXT")
+
+    for _ in range(2):
+        new = Store(path, (*MIGRATIONS, ("mood", add_mood)))
+        with new.engine.begin() as connection:
+            assert connection.exec_driver_sql("SELECT content, mood FROM messages").all() == [
+                ("Hello", None),
+                ("Hi", None),
+            ]
+        new.close()
+    assert runs == ["mood"]
+    with pytest.raises(UserError, match=r"newer sayso \(it has 'mood'\)"):
+        Store(path)
+
+
+def test_a_failed_migration_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    """A migration is one transaction: half of it never stays."""
+
+    def break_down(connection: sql.Connection) -> None:
+        connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
+        raise RuntimeError("broke down")
+
+    path = tmp_path / "store.sqlite"
+    Store(path).close()
+    with pytest.raises(RuntimeError, match="broke down"):
+        Store(path, (*MIGRATIONS, ("half", break_down)))
+    kept = Store(path)
+    assert not sql.inspect(kept.engine).has_table("half")
+    kept.close()
+
+
+def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
+    """A text file is not a database, and the sentence says which file."""
+    path = tmp_path / "store.sqlite"
+    path.write_text("these are not the rows that you look for" * 50)
+    with pytest.raises(UserError, match=r"store\.sqlite.*not a database"):
+        Store(path)
+
+
+def gathered(store: Store) -> tuple[list[list[str]], list[tuple[str, str]]]:
+    """What gathering gives: the words of each conversation, and each pair as (chosen, rejected)."""
+    result = gather(store.ratings())
+    return (
+        [[turn["content"] for turn in row["messages"]] for row in result.conversations],
+        [(row["chosen"], row["rejected"]) for row in result.pairs],
+    )
+
+
+def test_gathering_turns_each_kind_of_rating_into_its_rows(store: Store) -> None:
+    """Thumb up: a conversation. Edit: a conversation and a pair. Choice: a pair. Thumbs on siblings: a pair."""
+    talk = store.new_conversation()
+    liked, disliked = ask(store, "Hello", "Hi", "Grr", conversation=talk.id)
+    store.thumb(liked, 1)
+    store.thumb(disliked, -1)
+    [wrong] = ask(store, "Two and two?", "Five.")
+    store.edit(wrong, "Four.")
+    better, worse = ask(store, "A colour?", "Blue.", "Bluh.")
+    store.choose(better, worse)
+    conversations, pairs = gathered(store)
+    assert conversations == [["Hello", "Hi"], ["Two and two?", "Four."]]
+    assert pairs == [("Hi", "Grr"), ("Four.", "Five."), ("Blue.", "Bluh.")]
+    assert gather(store.ratings()).made_of == {
+        "conversations from edits": 1,
+        "conversations from thumbs up": 1,
+        "pairs from choices": 1,
+        "pairs from edits": 1,
+        "pairs from thumbs": 1,
+    }
+
+
+def test_the_latest_of_contradicting_ratings_wins(store: Store) -> None:
+    """A change of mind about a thumb, an edit or a choice leaves only what was said last."""
+    first, second = ask(store, "Hello", "Hi", "Ho")
+    store.choose(first, second)
+    store.choose(second, first)
+    assert gathered(store) == ([], [("Ho", "Hi")])
+    store.thumb(first, 1)
+    store.thumb(second, -1)
+    assert gathered(store) == ([["Hello", "Hi"]], [("Hi", "Ho")])
+    store.choose(first, second, better=False)
+    assert gathered(store) == ([["Hello", "Hi"]], [])
+    store.edit(first, "Good day")
+    store.edit(first, "Good morning")
+    assert gathered(store) == ([["Hello", "Good morning"]], [("Good morning", "Hi")])
+    store.edit(first, "Hi")
+    store.thumb(first, 0)
+    assert gathered(store) == ([], [])
+
+
+def test_the_same_words_are_gathered_once(store: Store) -> None:
+    """Two people who like the same reply to the same prompt make one row, and of two opposite ones the latest holds."""
+    [one], [two] = ask(store, "Hello", "Hi"), ask(store, "Hello", "Hi")
+    store.thumb(one, 1)
+    store.thumb(two, 1)
+    assert gathered(store) == ([["Hello", "Hi"]], [])
+    store.thumb(two, -1)
+    assert gathered(store) == ([], [])
+
+
+def test_a_reply_that_was_cut_short_is_not_taught(store: Store) -> None:
+    """A thumb up on a reply without its end would teach to stop in mid-sentence; it is left out and counted."""
+    [cut] = ask(store, "Hello", "Hi there, I am", finish="length")
+    store.thumb(cut, 1)
+    result = gather(store.ratings())
+    assert result.conversations == []
+    assert result.left_out == {"thumb up on a reply that was cut short": 1}
+
+
+def test_earlier_replies_are_context_and_not_taught(store: Store) -> None:
+    """Only the reply that was praised is trained on; the replies before it carry weight 0."""
+    talk = store.new_conversation()
+    ask(store, "Hello", "Hi", conversation=talk.id)
+    [last] = ask(store, "And?", "So.", conversation=talk.id)
+    store.thumb(last, 1)
+    [row] = gather(store.ratings()).conversations
+    assert [turn.get("weight", 1) for turn in row["messages"]] == [1, 0, 1, 1]
+    assert row["source"] == "feedback"
+
+
+def test_the_act_writes_the_same_bytes_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Gathering twice changes nothing; the manifest counts and hashes what was written, and one line says it."""
+    life = Life(tmp_path / "life")
+    store = Store(life.store)
+    [reply] = ask(store, "Two and two?", "Five.")
+    store.edit(reply, "Four.")
+    store.close()
+    manifest = gather_act(Gather(life=life.root))
+    folder = life.data("feedback")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    gather_act(Gather(life=life.root))
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert manifest == json.loads(before["manifest.json"])
+    assert (manifest["conversations"], manifest["pairs"], manifest["ratings"]) == (1, 1, 1)
+    assert json.loads(before["pairs.jsonl"]) == {
+        "prompt": [{"role": "user", "content": "Two and two?"}],
+        "chosen": "Four.",
+        "rejected": "Five.",
+        "source": "feedback",
+    }
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 2
+    assert told[0].startswith("Gathered 1 conversations and 1 pairs from 1 ratings into ")
+
+
+def test_gathering_without_a_store_says_what_to_do(tmp_path: Path) -> None:
+    """A life that nobody has talked to has no ratings; the sentence names the command that gets them."""
+    with pytest.raises(UserError, match="sayso serve"):
+        gather_act(Gather(life=tmp_path))
+
+
+def test_a_rating_can_be_told_from_its_fields_alone(store: Store) -> None:
+    """What comes back from the database equals what was given when rating."""
+    first, second = ask(store, "Hello", "Hi", "Ho")
+    given: list[Rating] = [
+        store.thumb(first, -1),
+        store.edit(second, "Hey", comment="kinder"),
+        store.choose(first, second),
+    ]
+    assert store.ratings() == given
