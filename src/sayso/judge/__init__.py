@@ -1,0 +1,1 @@
+"""Replies and predictions to scores: estimates with their uncertainty."""

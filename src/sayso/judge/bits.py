@@ -1,0 +1,99 @@
+"""How well a model predicts text it has not seen: held-out documents -> bits per byte.
+
+Each document is predicted whole, from its first byte to its last, after <|bos|>; the end is not charged. Bits are
+divided by the text's bytes and not by its tokens, so models with different tokenizers compare. A document longer
+than the context is read in windows that overlap by half: a later window is charged only for its second half, so that
+every token has at least half a context before it (or the document's true beginning).
+
+B rows, T time, V vocabulary size, D documents.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+
+from sayso.judge.stats import Estimate, ratio
+from sayso.model import Transformer
+from sayso.token.tokenizer import Tokenizer
+
+Floats = NDArray[np.float64]
+LOGITS = 1 << 24  # most logits held at once: 64 MB of float32
+POSITIONS = 1 << 13  # most positions in one batch
+
+
+@dataclass(frozen=True)
+class Window:
+    """A piece of one document that fits the context: inputs, and the target after each, of which the last `charged` count."""
+
+    document: int
+    inputs: Sequence[int]
+    targets: Sequence[int]
+    charged: int
+
+
+def bits_per_byte(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], context: int | None = None) -> Estimate:
+    """Total bits / total bytes over `texts`; the standard error takes documents as the sampled unit."""
+    ids = tokenizer.encode_batch(texts)
+    sizes = [len(text.encode()) for text in texts]
+    return ratio(document_bits(model, ids, tokenizer.specials["<|bos|>"], context), sizes)
+
+
+def document_bits(model: Transformer, documents: Sequence[Sequence[int]], bos: int, context: int | None = None) -> Floats:
+    """Bits the model needs for all ids of each document (ids without <|bos|>) -> [D]."""
+    context = min(context or model.config.context, model.config.context)
+    windows = [piece for number, ids in enumerate(documents) for piece in cut(number, ids, bos, context)]
+    windows.sort(key=lambda window: len(window.inputs))  # rows of like length share a batch, so little is padded
+    bits = np.zeros(len(documents))
+    with torch.inference_mode():
+        for rows in batches(windows):
+            for row, nats in zip(rows, charge(model, rows), strict=True):
+                bits[row.document] += nats / math.log(2)
+    return bits
+
+
+def cut(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
+    """One document -> windows that together charge each of its ids once."""
+    sequence = [bos, *ids]
+    stride = max(1, context // 2)
+    end = min(len(ids), context)
+    charged = end
+    while charged:
+        start = max(0, end - context)
+        yield Window(number, sequence[start:end], sequence[start + 1 : end + 1], charged)
+        charged = min(stride, len(ids) - end)
+        end += charged
+
+
+def batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
+    """Runs of windows, sorted by length, of at most POSITIONS positions (one window at least)."""
+    start = 0
+    for stop in range(1, len(windows) + 1):
+        full = stop < len(windows) and (stop + 1 - start) * len(windows[stop].inputs) > POSITIONS
+        if full or stop == len(windows):
+            yield windows[start:stop]
+            start = stop
+
+
+def charge(model: Transformer, rows: Sequence[Window]) -> list[float]:
+    """Nats of each row's charged targets. Rows are padded at the right, which no earlier position can see."""
+    device = next(model.parameters()).device
+    time = len(rows[-1].inputs)
+    ids = torch.zeros(len(rows), time, dtype=torch.long)
+    targets = torch.zeros(len(rows), time, dtype=torch.long)
+    counted = torch.zeros(len(rows), time, dtype=torch.bool)
+    for row, window in enumerate(rows):
+        length = len(window.inputs)
+        ids[row, :length] = torch.as_tensor(window.inputs)
+        targets[row, :length] = torch.as_tensor(window.targets)
+        counted[row, length - window.charged : length] = True
+    hidden = model.hidden(ids.to(device))[counted.to(device)]
+    pieces = zip(hidden.split(LOGITS // model.config.vocab_size), targets[counted].to(device).split(
+        LOGITS // model.config.vocab_size), strict=True)
+    losses = torch.cat([F.cross_entropy(model.head(h).float(), t, reduction="none") for h, t in pieces]).double().cpu()
+    owner = torch.arange(len(rows))[:, None].expand_as(counted)[counted]
+    return torch.zeros(len(rows), dtype=torch.double).index_add(0, owner, losses).tolist()

@@ -1,0 +1,128 @@
+"""Scores of single items -> an estimate with its standard error and 95 % interval.
+
+Enters a list of numbers (one per question or document), leaves an `Estimate`. Zero-or-one data gets Wilson's
+interval (it stays inside [0, 1] and is honest at 0 of n), everything else Student's t. Two models that answered
+the same questions are compared question by question: `paired`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean of `n` items, its standard error, and the ends of its 95 % interval (NaN where n is too small)."""
+
+    mean: float
+    se: float
+    n: int
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """JSON has no NaN: an unknown becomes null."""
+        return {key: None if value != value else value for key, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, float | None]) -> "Estimate":
+        """The inverse of `as_dict`."""
+        number = {key: math.nan if data[key] is None else float(data[key]) for key in ("mean", "se", "low", "high")}
+        return cls(n=int(data["n"] or 0), **number)
+
+
+def estimate(values: Sequence[float], low: float = -math.inf, high: float = math.inf) -> Estimate:
+    """The mean of `values`; `low` and `high` are the ends of the scale, where the score has them."""
+    data = np.asarray(values, dtype=np.float64)
+    n = len(data)
+    if n == 0:
+        return Estimate(math.nan, math.nan, 0, math.nan, math.nan)
+    mean = float(data.mean())
+    if np.isin(data, (0.0, 1.0)).all():
+        return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
+    if n == 1:
+        return Estimate(mean, math.nan, 1, math.nan, math.nan)
+    se = float(data.std(ddof=1)) / math.sqrt(n)
+    reach = t_quantile(n - 1) * se
+    return Estimate(mean, se, n, max(low, mean - reach), min(high, mean + reach))
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> Estimate:
+    """The mean of a[i] - b[i] over the same items: the items' own difficulty cancels (Miller 2024, arXiv 2411.00640)."""
+    assert len(a) == len(b), f"paired: {len(a)} items against {len(b)}"
+    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    if len(difference) < 2:
+        return Estimate(float(difference.sum()) if len(difference) else math.nan, math.nan, len(difference), math.nan,
+                        math.nan)
+    se = float(difference.std(ddof=1)) / math.sqrt(len(difference))
+    mean, reach = float(difference.mean()), t_quantile(len(difference) - 1) * se
+    return Estimate(mean, se, len(difference), mean - reach, mean + reach)
+
+
+def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> Estimate:
+    """sum(amounts) / sum(sizes), e.g. bits per byte, with documents as the sampled unit.
+
+    Standard error of the ratio estimator by linearisation (Cochran, Sampling Techniques, 3rd ed., eq. 6.13).
+    """
+    top, bottom = np.asarray(amounts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
+    n = len(top)
+    if n == 0 or bottom.sum() == 0:
+        return Estimate(math.nan, math.nan, n, math.nan, math.nan)
+    mean = float(top.sum() / bottom.sum())
+    if n == 1:
+        return Estimate(mean, math.nan, 1, math.nan, math.nan)
+    residual = top - mean * bottom
+    se = math.sqrt(float((residual**2).sum()) / (n * (n - 1))) / float(bottom.mean())
+    reach = t_quantile(n - 1) * se
+    return Estimate(mean, se, n, mean - reach, mean + reach)
+
+
+def mean_of(estimates: Sequence[Estimate]) -> Estimate:
+    """The plain mean of independent estimates (a mean over families); each counts the same, whatever its n."""
+    if not estimates:
+        return Estimate(math.nan, math.nan, 0, math.nan, math.nan)
+    mean = sum(e.mean for e in estimates) / len(estimates)
+    se = math.sqrt(sum(e.se**2 for e in estimates)) / len(estimates)
+    reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * se
+    inside = all(0 <= e.low and e.high <= 1 for e in estimates)
+    low, high = (max(0.0, mean - reach), min(1.0, mean + reach)) if inside else (mean - reach, mean + reach)
+    return Estimate(mean, se, sum(e.n for e in estimates), low, high)
+
+
+def wilson(rate: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+    """Wilson's score interval of a proportion (Wilson 1927)."""
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    reach = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return (0.0 if rate == 0 else max(0.0, centre - reach)), (1.0 if rate == 1 else min(1.0, centre + reach))
+
+
+def t_quantile(df: int, level: float = LEVEL) -> float:
+    """The t with P(|T| < t) = level; exact for whole degrees of freedom (the normal's from 10,000 on), by bisection."""
+    if df >= 10_000:
+        return NormalDist().inv_cdf(0.5 + level / 2)
+    low, high = 0.0, 1.0
+    while t_inside(high, df) < level:
+        high *= 2
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if t_inside(middle, df) < level else (low, middle)
+    return (low + high) / 2
+
+
+def t_inside(t: float, df: int) -> float:
+    """P(|T| < t), the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    angle = math.atan(t / math.sqrt(df))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    if df % 2 == 0:
+        k = np.arange(1, df // 2)
+        return sine * float(1 + np.cumprod((2 * k - 1) / (2 * k) * cosine**2).sum())
+    if df == 1:
+        return 2 * angle / math.pi
+    k = np.arange(1, (df - 1) // 2)
+    return 2 / math.pi * (angle + sine * cosine * float(1 + np.cumprod(2 * k / (2 * k + 1) * cosine**2).sum()))

@@ -1,0 +1,1 @@
+"""The numbers of the field: what plain counting and plain compression already reach."""

@@ -1,0 +1,66 @@
+"""Where each head looks: token ids -> the attention weights that the model really used.
+
+The model computes them fused and never holds them; here each layer's input is caught by a hook and the weights are
+recomputed from the layer's own queries and keys, mask and scale.
+
+T time, L layers, H heads, D head size.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sayso.model import Transformer
+from sayso.model.attention import Attention
+
+
+def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
+    """Weights [L, H, T, T] of one sequence: row t is what position t takes from 0..t, and sums to 1."""
+    found: list[Tensor] = []
+
+    def catch(attention: Attention, inputs: tuple[Any, ...]) -> None:
+        x, angles, mask = inputs[:3]
+        q, k, _ = attention.project(x, angles)
+        found.append(weigh(q, k.repeat_interleave(attention.heads // attention.kv_heads, dim=1), mask)[0])
+
+    with torch.inference_mode():
+        with hooked(model, catch):
+            model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))
+    return torch.stack(found).float().cpu()
+
+
+def weigh(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
+    """softmax(q k^T / sqrt(D)) [B, H, T, S] under a bool mask (None: causal), as the fused attention does it."""
+    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril() if mask is None else mask
+    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+
+
+class hooked:
+    """`with hooked(model, f):` calls f(attention, its inputs) before each layer's attention, and cleans up after."""
+
+    def __init__(self, model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None]) -> None:
+        self.model, self.call = model, call
+
+    def __enter__(self) -> None:
+        self.handles = [block.attention.register_forward_pre_hook(self.call) for block in self.model.blocks]
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+
+
+def pattern(weights: Tensor) -> Tensor:
+    """How clear a pattern each head draws, [L, H] in [0, 1] for weights [L, H, T, T].
+
+    The mean over positions of the largest weight, where looking at the first position (the resting place of heads that
+    have nothing to do: an attention sink, Xiao et al. 2023) and at oneself do not count.
+    """
+    time = weights.shape[-1]
+    rows = torch.arange(time)
+    useful = weights.clone()
+    useful[..., 0] = 0
+    useful[..., rows, rows] = 0
+    return useful.amax(dim=-1)[..., 2:].mean(dim=-1) if time > 2 else torch.zeros(weights.shape[:2])
