@@ -18,7 +18,7 @@ STAGES = (
     *("base", "text", "token", "batch", "model", "weights", "loss", "train", "sample", "think", "reply"),
     *("judge", "feedback", "serve", "lens", "law", "rasp", "guard", "run", "cli"),
 )
-PREFACE = """<!-- Written by `make docs` from the commands themselves; edit the help strings in src/sayso/run instead. -->
+PREFACE = """<!-- Written by `make docs` from the commands; edit the help strings in src/sayso/run instead. -->
 
 A setting comes from its flag; else from the environment: `SAYSO_PRETRAIN_DEPTH=4` sets `--depth` of `pretrain`, and
 `SAYSO_LIFE=tom` sets `--life` of every command; else from `--config FILE.toml`, which is either the flat `config.toml`
@@ -48,7 +48,7 @@ def tree() -> str:
     for folder in folders:
         lines.append(f"  {folder.name + '/':<22}{first_line(folder / '__init__.py')}")
         for path in sorted(path for path in folder.rglob("*") if _is_shown(path)):
-            lines.append(f"    {str(path.relative_to(folder)):<20}{first_line(path)}")
+            lines.append(f"    {path.relative_to(folder)!s:<20}{first_line(path)}")
     return "\n".join([*lines, "```", ""])
 
 
@@ -59,7 +59,7 @@ def first_line(path: Path) -> str:
         said = ast.get_docstring(ast.parse(text)) or ""
     else:
         said = re.sub(r"^\s*(<!doctype html>\s*)?(<!--|/\*+)\s*|\s*(-->|\*/).*", "", text, flags=re.DOTALL | re.I)
-    return said.strip().partition("\n")[0].rstrip(".")
+    return said.strip().partition("\n")[0].rstrip(".,:;")
 
 
 def _is_shown(path: Path) -> bool:

@@ -53,8 +53,8 @@ def names() -> list[str]:
 def build_app(**settings: Any) -> cyclopts.App:
     """Return the command line with every command registered and none imported."""
     flags = cyclopts.Parameter(negative_iterable=())  # `--empty-sources` would be a second way to say nothing
-    app = cyclopts.App(name="sayso", default_parameter=flags, **settings)
-    parents = {(): app}
+    app = cyclopts.App(name="sayso", default_parameter=flags, suppress_keyboard_interrupt=False, **settings)
+    parents: dict[tuple[str, ...], cyclopts.App] = {(): app}
     for order, command in enumerate(COMMANDS):
         *group, name = command.words
         if tuple(group) not in parents:
@@ -69,7 +69,7 @@ def as_command(act: Act) -> Act:
 
     The result takes the options, or nothing when every field has a default.
     """
-    kind = get_type_hints(act)["options"]
+    kind: Any = get_type_hints(act)["options"]
     optional = all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(kind))
     default = kind() if optional else Parameter.empty
     flags = Annotated[kind, cyclopts.Parameter(name="*")]

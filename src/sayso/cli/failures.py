@@ -14,10 +14,10 @@ FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def sentence(error: BaseException) -> str | None:
     """Return one sentence for a failure that a person can mend, or None."""
     text = str(error)
-    if isinstance(error, OSError) and error.errno in FULL_CODES or any(mark in text for mark in FULL):
+    if (isinstance(error, OSError) and error.errno in FULL_CODES) or any(mark in text for mark in FULL):
         where = f" while '{error.filename}' was written" if isinstance(error, OSError) and error.filename else ""
-        return f"The disk is full{where}; free some space and run the same command again: it goes on from what is there."
-    if isinstance(error, MemoryError) or isinstance(error, RuntimeError) and any(mark in text for mark in NO_MEMORY):
+        return f"The disk is full{where}; free some space and run the same command again, which goes on from there."
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(mark in text for mark in NO_MEMORY)):
         return "There was not enough memory; use a smaller --depth, --rows or --context, or a machine with more."
     if isinstance(error, PermissionError):
         return f"'{error.filename}' may not be written or read by you; change its permissions or choose another folder."

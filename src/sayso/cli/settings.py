@@ -26,7 +26,7 @@ def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
         elif word == FLAG or word.startswith(f"{FLAG}="):
             value = word.partition("=")[2] or next(words, None)
             if value is None:
-                raise UserError(f"{FLAG} needs a TOML file after it, such as {FLAG} life/runs/pretrain-base/config.toml.")
+                raise UserError(f"{FLAG} needs a TOML file after it, such as life/runs/pretrain-base/config.toml.")
             path = Path(value)
         else:
             rest.append(word)

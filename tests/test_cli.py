@@ -1,0 +1,143 @@
+"""The command line: what it loads, what it offers, where a setting comes from, and how it ends."""
+
+import errno
+import subprocess
+import sys
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from types import ModuleType
+
+import cyclopts
+import pytest
+
+from sayso.base.errors import UserError
+from sayso.cli.commands import COMMANDS, Command, as_command
+from sayso.cli.failures import sentence
+from sayso.cli.main import run
+from sayso.cli.settings import sources, split_config
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of an act, as every act has them."""
+
+    sources: tuple[str, ...] = ("wiki",)
+    """What to read."""
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    depth: int | None = None
+    """How many blocks."""
+    held_out: float = 0.1
+    """The share that is held out."""
+
+
+def act(options: Options) -> Options:
+    """Give the options back."""
+    return options
+
+
+def parse(tokens: list[str], config: Path | None = None) -> Options:
+    """Parse words as the command `sayso act` does."""
+    app = cyclopts.App(name="sayso", config=sources(config))
+    app.command(as_command(act), name="act")
+    return app(["act", *tokens], exit_on_error=False, print_error=False, result_action="return_value")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["tokenizer", "--help"]])
+def test_help_and_version_load_no_torch(words: list[str]) -> None:
+    """Asking what there is must not cost the seconds that torch takes to load."""
+    code = f"import sys; from sayso.cli.main import run; assert run({words!r}) == 0; assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command.words))
+def test_every_command_explains_itself(command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command of the table leads to an act whose every flag has a line of help."""
+    assert run([*command.words, "--help"]) == 0
+    assert "--life" in capsys.readouterr().out
+
+
+def test_a_field_is_a_flag_and_a_leading_field_is_positional() -> None:
+    """Fields before `KW_ONLY` may be given by place, all fields by name with dashes."""
+    given = parse(["a", "b", "--held-out", "0.3", "--life", "tom"])
+    assert given == Options(("a", "b"), life=Path("tom"), held_out=0.3)
+    assert parse([]) == Options()
+
+
+def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each source of settings is asked only when the one above it is silent."""
+    file = tmp_path / "config.toml"
+    file.write_text('life = "from file"\ndepth = 2\nheld_out = 0.2\nsources = ["x", "y"]\n')
+    monkeypatch.setenv("SAYSO_ACT_DEPTH", "3")
+    monkeypatch.setenv("SAYSO_LIFE", "from environment")
+    assert parse([], file) == Options(("x", "y"), life=Path("from environment"), depth=3, held_out=0.2)
+    assert parse(["--depth", "4"], file).depth == 4
+
+
+def test_a_file_may_hold_one_table_a_command(tmp_path: Path) -> None:
+    """One TOML file can configure a whole life, and other commands' tables are left alone."""
+    file = tmp_path / "life.toml"
+    file.write_text("[act]\ndepth = 5\n[pretrain]\nsteps = 9\n")
+    assert parse([], file).depth == 5
+
+
+def test_config_is_taken_out_of_the_words() -> None:
+    """`--config` stands anywhere, in both spellings, but not behind `--`."""
+    assert split_config(["pretrain", "--config", "a.toml", "--depth", "4"]) == (
+        ["pretrain", "--depth", "4"],
+        Path("a.toml"),
+    )
+    assert split_config(["--config=b.toml", "chat"]) == (["chat"], Path("b.toml"))
+    assert split_config(["generate", "--", "--config", "c"]) == (["generate", "--", "--config", "c"], None)
+    with pytest.raises(UserError, match="needs a TOML file"):
+        split_config(["pretrain", "--config"])
+
+
+def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
+    """Run the real command line with one command, whose act fails."""
+
+    def failing(options: Options) -> None:
+        raise error
+
+    module = ModuleType("failing")
+    module.act = failing
+    monkeypatch.setitem(sys.modules, "failing", module)
+    monkeypatch.setattr("sayso.cli.commands.COMMANDS", (Command(("fail",), "failing", "act", "Fail."),))
+    return run(["fail"])
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (UserError("A depth is at least 1; got 0."), 2, "A depth is at least 1; got 0."),
+        (KeyboardInterrupt(), 130, "goes on from there"),
+        (OSError(errno.ENOSPC, "No space left on device", "life/x"), 2, "disk is full while 'life/x'"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, "not enough memory"),
+        (MemoryError(), 2, "not enough memory"),
+        (PermissionError(errno.EACCES, "Permission denied", "life"), 2, "may not be written"),
+    ],
+)
+def test_a_failure_is_told_in_one_line(error, code: int, told: str, monkeypatch, capsys) -> None:
+    """What a person can mend is one line on standard error, with its exit code."""
+    assert ends(monkeypatch, error) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert err.count("\n") == 1
+
+
+def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that no person can mend is not dressed up as one."""
+    with pytest.raises(ZeroDivisionError):
+        ends(monkeypatch, ZeroDivisionError("ours"))
+    assert sentence(ValueError("ours")) is None
+
+
+def test_a_closed_pipe_is_silent() -> None:
+    """`sayso --help | head -1` ends without a word."""
+    command = f"{sys.executable} -m sayso --help | true"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
+    assert done.stderr == ""

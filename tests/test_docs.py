@@ -1,0 +1,78 @@
+"""The docs say what the code says: every command, flag and file, and the generated parts are up to date."""
+
+import importlib.util
+import re
+import subprocess
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import get_type_hints
+
+import pytest
+
+from sayso.cli.commands import COMMANDS
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def docs():
+    """The tool that writes the generated docs."""
+    spec = importlib.util.spec_from_file_location("docs", ROOT / "tools" / "docs.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_command_list_is_up_to_date(docs) -> None:
+    """`docs/commands.md` is what `make docs` would write now."""
+    assert docs.COMMANDS.read_text() == docs.commands(), "run `make docs`"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command.words))
+def test_every_flag_is_documented(command) -> None:
+    """Each command's section names each of its flags, and each flag has words beside it."""
+    text = (ROOT / "docs" / "commands.md").read_text()
+    section = text.split(f"# sayso {' '.join(command.words)}\n")[1].split("\n#")[0]
+    kind = get_type_hints(getattr(import_module(command.module), command.act))["options"]
+    for field in fields(kind):
+        flag = f"--{field.name.replace('_', '-')}"
+        assert re.search(rf"`[^`]*{flag}\b[^`]*`: \w+", section), f"{flag} has no line of help"
+
+
+def test_tree_in_the_readme_is_complete(docs) -> None:
+    """The README's tree names every file of the package, each with its line."""
+    text = docs.README.read_text()
+    assert docs.readme(text) == text, "run `make docs`"
+    assert not re.search(r"^ +\S+ *$", docs.tree(), re.MULTILINE), "a file opens without a docstring"
+
+
+def test_every_command_is_in_the_readme() -> None:
+    """Who reads only the README knows every command."""
+    text = (ROOT / "README.md").read_text()
+    assert [command.words for command in COMMANDS if f"sayso {' '.join(command.words)}" not in text] == []
+
+
+def test_links_between_the_docs_lead_somewhere() -> None:
+    """A relative link in a Markdown file points at a file that exists."""
+    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]
+    broken = [
+        f"{page.name}: {link}"
+        for page in pages
+        for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#\s]+)", page.read_text())
+        if not (page.parent / link).exists()
+    ]
+    assert broken == []
+
+
+def test_version_is_in_the_changelog() -> None:
+    """The changelog has a place for what is being made."""
+    assert re.search(r"^## \[(Unreleased|\d)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+
+
+def test_no_lock_file_or_machine_path_is_tracked() -> None:
+    """Nothing that only holds on one machine is part of the project."""
+    done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip("not a git checkout")
+    assert [name for name in done.stdout.split() if name.endswith((".lock", ".pickle", ".pt", ".safetensors"))] == []
