@@ -7,10 +7,12 @@ import os
 import resource
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
 
 KINDS = ("cpu", "cuda", "mps")
+STATUS = Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,29 @@ def pick_device(name: str | None = None) -> Device:
         raise UserError(f"A device is one of {', '.join(KINDS)}; got '{name}'.{nearest(name, KINDS)}")
     if not available[name]:
         raise UserError(f"This machine has no '{name}' device that torch can use; leave --device away to use the best.")
-    threads = int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals in a near-converged optimizer state slow a CPU several times
     return Device(name, threads)
 
 
+def _cores() -> int:
+    """Return the cores this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def peak_memory_mb() -> float:
-    """Return this process's peak resident memory in MB so far."""
+    """Return this process's peak resident memory in MB since it began, or since `reset_peak_memory` on Linux."""
+    if STATUS.exists():
+        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def reset_peak_memory() -> None:
+    """Let `peak_memory_mb` count from now, where the kernel can (Linux); elsewhere it counts from the process's start."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: resets the resident high-water mark
+    except OSError:
+        return

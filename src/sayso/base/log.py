@@ -17,7 +17,7 @@ from typing import Any, Self
 from rich.console import Console
 
 from sayso.base.config import plain, save_config
-from sayso.base.device import peak_memory_mb
+from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 
@@ -62,11 +62,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
     """Open the run `<act>-<name>`: its resolved config, a start line, and at success an end line.
 
-    The end line holds the act's wall seconds and the process's peak resident memory in MB.
+    The end line holds the act's wall seconds and its peak resident memory in MB.
     """
     folder = life.run(f"{act}-{name}" if name else act)
     save_config(config, folder / "config.toml")
     log = RunLog(folder / "run.jsonl")
+    reset_peak_memory()
     started = time.perf_counter()
     log.write("start", act=act, time=datetime.now(UTC).isoformat(timespec="seconds"), config=plain(config))
     yield log

@@ -1,0 +1,145 @@
+"""Act: text becomes a base model.
+
+Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, rates and steps follow from --depth, or from
+--minutes on this machine, whose speed is measured first; whoever sets one of them wins.
+"""
+
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from sayso.base.device import Device, pick_device
+from sayso.base.life import Life
+from sayso.base.log import act_log, say
+from sayso.batch.batch import Batch
+from sayso.batch.shards import Shards
+from sayso.batch.text import TextBatches
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.run.stage import Derived, make_stage, steps_in_minutes
+from sayso.run.tokens import open_tokens
+from sayso.token.load import load as load_tokenizer
+from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
+from sayso.train.loop import State
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import save_model
+
+PROBE_ROWS = 8
+PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the depth is known
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Options of `sayso pretrain`."""
+
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    name: str = "base"
+    """What the model is called."""
+    depth: int | None = None
+    """The dial: layers, from which width, heads, batch and steps follow; derived from --minutes when not given."""
+    minutes: float | None = None
+    """How long to train on this machine; its speed is measured first."""
+    steps: int | None = None
+    """Updates in all; derived when not given."""
+    rows: int | None = None
+    """Rows of a batch; derived when not given."""
+    context: int = 512
+    """Tokens in a row, the longest text the model will take."""
+    mlp: Literal["swiglu", "relu2"] = "swiglu"
+    """The feed-forward part."""
+    rate: float = 1.0
+    """A factor on every learning rate."""
+    weight_decay: float = 0.0
+    """Decoupled decay of the block matrices."""
+    save_seconds: float = 60.0
+    """Seconds between checkpoints."""
+    device: str | None = None
+    """cpu, cuda or mps; the best one here when not given."""
+    seed: int = 0
+    """Fixes the first weights and the order of the text."""
+    restart: bool = False
+    """Begin anew where an unfinished run with other options stands."""
+
+
+def pretrain(options: Pretrain) -> None:
+    """Train a base model on the life's prepared text."""
+    life = Life(options.life)
+    tokenizer = load_tokenizer(life.tokenizer)
+    shards = open_tokens(life, tokenizer)
+    stage = make_stage(
+        life,
+        "pretrain",
+        options.name,
+        options,
+        {"text": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"},
+    )
+    device = pick_device(options.device)
+    derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
+    if derived is None:
+        say(f"The model '{options.name}' is pre-trained already with these options.")
+        return
+    config, rows, steps = ModelConfig(**derived["model"]), derived["rows"], derived["steps"]
+    _tell(config, rows, steps, shards)
+    batches = TextBatches(shards, rows, config.context, options.seed)
+    model = Transformer(config).initialise(torch.Generator().manual_seed(options.seed)).to(device.kind)
+    rates = Rates(weight_decay=options.weight_decay).times(options.rate)
+    state = State(model, make_optimizers(model, rates))
+
+    def loss(model: Transformer, batch: Batch) -> tuple[torch.Tensor, int, int]:
+        ids, targets, documents = (part.to(device.kind) for part in (batch.ids, batch.targets, batch.documents))
+        return *next_token_loss(model, ids, targets, documents), ids.numel()
+
+    with act_log(life, "pretrain", options.name, options) as log:
+        stage.train(
+            state,
+            lambda step: [batches.batch(step)],
+            loss,
+            Schedule(steps, warmup=min(20, steps // 10 + 1)),
+            log,
+            save_seconds=options.save_seconds,
+        )
+        save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
+    say(f"Saved {life.model(options.name)}.")
+
+
+def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
+    """Return shape, rows and steps; a budget in minutes is measured on this machine first."""
+    flops: float | None = None
+    if options.minutes is not None:
+        flops = _flops_in_minutes(options, shards.vocab_size, device)
+    depth = options.depth or (depth_of_budget(flops, shards.vocab_size, options.context) if flops else PROBE_DEPTH)
+    config = shape_of_depth(depth, shards.vocab_size, options.context, options.mlp)
+    tokens = round(flops / config.flops_per_token(config.context)) if flops else tokens_of_shape(config)
+    if options.steps and options.rows:
+        tokens = options.steps * options.rows * config.context
+    rows = options.rows or rows_of_tokens(tokens, config.context)
+    steps = options.steps
+    if steps is None and options.minutes is not None:
+        steps = steps_in_minutes(options.minutes, config, rows, device)
+    steps = max(1, steps if steps is not None else round(tokens / (rows * config.context)))
+    return {"model": asdict(config), "rows": rows, "steps": steps}
+
+
+def _flops_in_minutes(options: Pretrain, vocab_size: int, device: Device) -> float:
+    assert options.minutes is not None
+    config = shape_of_depth(options.depth or PROBE_DEPTH, vocab_size, options.context, options.mlp)
+    rows = options.rows or PROBE_ROWS
+    steps = steps_in_minutes(options.minutes, config, rows, device)
+    return steps * rows * config.context * config.flops_per_token(config.context)
+
+
+def _tell(config: ModelConfig, rows: int, steps: int, shards: Shards) -> None:
+    tokens = rows * config.context * steps
+    say(
+        f"{config.layers} layers, {config.width} wide, {config.heads} heads ({config.kv_heads} for keys and values), "
+        f"{config.mlp} {config.mlp_width}: {config.matmul_parameters / 1e6:.2f}M matrix weights."
+    )
+    say(
+        f"{steps:,} steps of {rows} rows x {config.context} tokens: {tokens / 1e6:.2f}M tokens, "
+        f"{tokens / shards.tokens:.2f} passes over the text."
+    )

@@ -1,0 +1,34 @@
+"""Prepared documents as token shards, made once for each tokenizer."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_jsonl
+from sayso.base.life import Life
+from sayso.base.log import say
+from sayso.batch.shards import Shards, write_shards
+from sayso.token.chat import encode_documents
+from sayso.token.load import fingerprint
+from sayso.token.tokenizer import Tokenizer
+
+
+def documents(folder: Path, split: str) -> Iterator[dict[str, str]]:
+    """Yield the documents of one split of a prepared data set; none at all is a `UserError`."""
+    paths = sorted(folder.glob(f"{split}-*.jsonl"))
+    if not paths:
+        raise UserError(f"There is no {split} text in '{folder}'; make it with: sayso prepare")
+    for path in paths:
+        yield from read_jsonl(path)
+
+
+def open_tokens(life: Life, tokenizer: Tokenizer) -> Shards:
+    """Return the training text of a life as shards of `tokenizer`'s ids, encoding it first when that is still to do."""
+    folder = life.data("text")
+    mark = fingerprint(life.tokenizer)
+    shards = folder / f"tokens-{mark[:12]}"
+    if not shards.is_dir():
+        say("Turning the text into tokens.")
+        texts = (document["text"] for document in documents(folder, "train"))
+        write_shards(shards, encode_documents(tokenizer, texts), tokenizer.vocab_size, tokenizer=mark)
+    return Shards.open(shards, tokenizer=mark)

@@ -1,0 +1,139 @@
+"""Act: the promises of a life, put to the test on the life itself.
+
+Two things are checked and written to runs/verify/scores.json: that a training run killed at a random step and started again
+ends with the very same weights, and that the model folder, opened by `transformers`, gives the same logits as ours.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sayso.base.errors import UserError, require
+from sayso.base.files import sha256, write_json
+from sayso.base.life import Life
+from sayso.base.log import act_log, read_log, say
+from sayso.run.model import resolve_model
+from sayso.run.tokens import documents
+from sayso.token.load import fingerprint
+from sayso.weights.folder import load_model
+
+STEPS = 12
+LOGIT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Verify:
+    """Options of `sayso verify`."""
+
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    model: str = "aligned"
+    """The model whose folder transformers opens."""
+    resume: bool = True
+    """Whether to kill and resume a short training run."""
+    export: bool = True
+    """Whether to compare logits with transformers (needs the extra 'verify')."""
+
+
+def verify(options: Verify) -> dict[str, Any]:
+    """Check that a killed run resumes to the same weights, and that transformers gives the same logits."""
+    life = Life(options.life)
+    scores: dict[str, Any] = {}
+    with act_log(life, "verify", "", options):
+        if options.resume:
+            scores["resume"] = check_resume(life)
+            say(f"A run killed after step {scores['resume']['killed_after']} and resumed: {_same(scores['resume'])}.")
+        if options.export:
+            scores["export"] = check_export(life, resolve_model(life, options.model))
+            say(f"transformers' logits differ from ours by at most {scores['export']['max_logit_difference']:.2e}.")
+        write_json(life.run("verify") / "scores.json", scores)
+    failed = [
+        *(["resume"] if not scores.get("resume", {}).get("identical", True) else []),
+        *(["export"] if scores.get("export", {}).get("max_logit_difference", 0.0) > LOGIT_TOLERANCE else []),
+    ]
+    if failed:
+        raise UserError(f"This life does not keep its promise of {' and '.join(failed)}; see '{life.run('verify')}'.")
+    return scores
+
+
+def check_resume(life: Life) -> dict[str, Any]:
+    """Train a small model twice on the life's text, once killed with SIGKILL at a random step and resumed.
+
+    Both runs use one thread each and go on side by side. Returns whether the weights are bitwise equal.
+    """
+    with tempfile.TemporaryDirectory(prefix="sayso-verify-") as folder:
+        whole, killed = (_small_life(life, Path(folder) / name) for name in ("whole", "killed"))
+        victim = random.SystemRandom().randint(2, STEPS - 2)
+        first, second = _start(whole), _start(killed)
+        reached = _kill_after(second, killed.run("pretrain-base") / "run.jsonl", victim)
+        _finish(_start(killed))
+        _finish(first)
+        hashes = [sha256(place.model("base") / "model.safetensors") for place in (whole, killed)]
+        return {"identical": hashes[0] == hashes[1], "killed_after": reached, "steps": STEPS, "sha256": hashes}
+
+
+@torch.inference_mode()
+def check_export(life: Life, folder: Path) -> dict[str, Any]:
+    """Return the largest difference of logits between our model and the folder opened by transformers, over real text."""
+    transformers = require("transformers", "verify")
+    model, tokenizer = load_model(folder)
+    theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    context, largest, tokens = model.config.context, 0.0, 0
+    texts = [document["text"] for document, _ in zip(documents(life.data("text"), "val"), range(8), strict=False)]
+    for text in texts:
+        ids = torch.tensor([[tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][:context]])
+        largest = max(largest, float((model(ids) - theirs(ids).logits).abs().max()))
+        tokens += ids.numel()
+    return {"max_logit_difference": largest, "tokens": tokens, "transformers": transformers.__version__}
+
+
+def _same(scores: dict[str, Any]) -> str:
+    return "bitwise equal weights" if scores["identical"] else "DIFFERENT weights"
+
+
+def _small_life(life: Life, root: Path) -> Life:
+    """Return a life beside this one that trains on the same tokens."""
+    small = Life(root)
+    shutil.copytree(life.tokenizer, small.tokenizer)
+    mark = f"tokens-{fingerprint(life.tokenizer)[:12]}"
+    small.data("text").mkdir(parents=True)
+    (small.data("text") / mark).symlink_to((life.data("text") / mark).resolve())
+    shutil.copy(life.data("text") / "manifest.json", small.data("text"))
+    return small
+
+
+def _start(life: Life) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "sayso", "pretrain", "--life", str(life.root), "--depth", "2"]
+    command += ["--steps", str(STEPS), "--rows", "2", "--context", "128", "--save-seconds", "0"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def _kill_after(process: subprocess.Popen[bytes], log: Path, step: int) -> int:
+    """Kill the process once its log tells of `step`; return the last step told."""
+    while process.poll() is None:
+        steps = [event["step"] for event in read_log(log) if event["event"] == "step"]
+        if steps and steps[-1] >= step:
+            process.send_signal(signal.SIGKILL)
+            process.communicate()
+            return int(steps[-1])
+        time.sleep(0.002)
+    _finish(process)
+    raise UserError("The run to be killed was over before it could be; this machine is too fast for --resume's 12 steps.")
+
+
+def _finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    if process.returncode:
+        raise UserError(f"A training run of the check failed: {errors.decode(errors='replace').strip()}")

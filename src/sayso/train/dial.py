@@ -1,0 +1,52 @@
+"""One dial: the depth of a model gives its shape, and the shape and the budget give batch and steps.
+
+Whoever sets a derived value by hand wins; what was derived is printed and kept with the run.
+"""
+
+import math
+
+from sayso.base.errors import UserError
+from sayso.model import ModelConfig
+
+WIDTH_PER_LAYER = 48
+HEAD_SIZE = 32
+TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanochat (10.5 to 12)
+MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # a step's tokens
+
+
+def shape_of_depth(depth: int, vocab_size: int, context: int, mlp: str = "swiglu") -> ModelConfig:
+    """Return the model of a depth: width grows with it, heads are 32 wide, pairs of heads share keys and values."""
+    if depth < 1:
+        raise UserError(f"--depth is at least 1; got {depth}.")
+    heads = max(2, 2 * round(depth * WIDTH_PER_LAYER / (2 * HEAD_SIZE)))
+    width = heads * HEAD_SIZE
+    hidden = 4 * width if mlp == "relu2" else 32 * round(8 * width / 3 / 32)  # the same number of weights
+    return ModelConfig(vocab_size, depth, width, heads, heads // 2, HEAD_SIZE, hidden, mlp=mlp, context=context)
+
+
+def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:
+    """Return the depth whose best number of tokens (`TOKENS_PER_PARAMETER` each) costs about `flops` to train."""
+    depth = 1
+    while depth < 64:
+        config = shape_of_depth(depth + 1, vocab_size, context)
+        tokens = TOKENS_PER_PARAMETER * config.matmul_parameters
+        if tokens * config.flops_per_token(context) > flops:
+            break
+        depth += 1
+    return depth
+
+
+def tokens_of_shape(config: ModelConfig) -> int:
+    """Return how many tokens a shape is best trained on."""
+    return round(TOKENS_PER_PARAMETER * config.matmul_parameters)
+
+
+def rows_of_tokens(tokens: int, context: int) -> int:
+    """Return the rows of a batch for a run over `tokens`.
+
+    The best batch grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines"), 2^19 at 1.3e9 tokens (nanochat), but a short
+    run needs its updates: never fewer than 400 steps.
+    """
+    best = 2**19 * (tokens / 1.3e9) ** 0.383
+    size = min(max(min(best, tokens / 400), MIN_TOKENS), MAX_TOKENS)
+    return max(1, 2 ** round(math.log2(size / context)))

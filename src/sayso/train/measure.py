@@ -1,0 +1,38 @@
+"""How fast this machine trains a shape: a few real steps on throwaway weights, before a budget in minutes is turned into steps."""
+
+import statistics
+import time
+
+import torch
+
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.train.loop import half_precision
+from sayso.train.optimizers import Rates, make_optimizers
+
+STEPS = 4  # the first is warm-up; the median of the rest counts
+
+
+def seconds_per_step(config: ModelConfig, rows: int, device: str = "cpu", trained: float = 1.0) -> float:
+    """Return the seconds of one whole update with `rows` full rows, of which a share `trained` has targets."""
+    generator = torch.Generator().manual_seed(0)
+    model = Transformer(config).initialise(generator).to(device)
+    optimizers = make_optimizers(model, Rates())
+    ids = torch.randint(config.vocab_size, (rows, config.context), generator=generator).to(device)
+    untrained = torch.rand(ids.shape, generator=generator).to(device) >= trained
+    untrained[0, 0] = False
+    targets = ids.masked_fill(untrained, -100)
+    documents = torch.zeros_like(ids)
+    times = []
+    for _ in range(STEPS):
+        began = time.perf_counter()
+        with half_precision(ids.device):
+            loss, count = next_token_loss(model, ids, targets, documents)
+        (loss / count).backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        if device == "cuda":
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[1:])

@@ -1,0 +1,42 @@
+"""The model card: what a stranger should know before using a model, made from what the life recorded."""
+
+from typing import Any
+
+from sayso.model import ModelConfig
+
+
+def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
+    """Return the card as Markdown with the hub's front matter; every figure comes from the config or the lineage."""
+    shape = (
+        f"{lineage['parameters']:,} parameters: {config.layers} layers, width {config.width}, {config.heads} heads "
+        f"({config.kv_heads} for keys and values), {config.mlp} MLP, {config.vocab_size:,} tokens, "
+        f"context {config.context}"
+    )
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: text-generation",
+        "tags: [sayso]",
+        "---",
+        "",
+        f"# {name}",
+        "",
+        f"A language model of {shape}. Made with Sayso, stage `{lineage.get('stage', 'unknown')}`.",
+        "",
+        "## Where it comes from",
+        "",
+        f"- parent: {lineage.get('parent') or 'none, trained from random weights'}",
+        *(f"- data: {item}" for item in lineage.get("data", [])),
+        f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
+        f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
+        "",
+        "## What it can and cannot do",
+        "",
+        "A model of this size knows little of the world and states falsehoods fluently. Use it to learn and to try",
+        "things out, not for facts or advice. Its training run and scores are in the life's `report.html`.",
+        "",
+    ]
+    metrics = lineage.get("metrics", {})
+    if metrics:
+        lines += ["## Measured", "", *(f"- {key}: {value}" for key, value in metrics.items()), ""]
+    return "\n".join(lines)

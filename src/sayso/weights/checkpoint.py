@@ -1,0 +1,87 @@
+"""A training state as a folder, so that an interrupted run ends with the very same weights as one that was not.
+
+    checkpoints/step-000120/   model.safetensors  optimizer.safetensors  state.json
+
+Batches are a pure function of the step, so weights, optimizer state and the step are all there is. A folder appears whole
+or not at all; the newest two are kept, and one that does not open is passed over in favour of the one before.
+"""
+
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.train.loop import State
+from sayso.weights.folder import read_tensors
+
+KEEP = 2
+
+
+def save_checkpoint(state: State, folder: Path) -> Path:
+    """Write the state under `folder` and remove all but the newest two; return the checkpoint's path."""
+    path = folder / f"step-{state.step:06d}"
+    with atomic_folder(path) as part:
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in state.model.named_parameters()}
+        save_file(weights, part / "model.safetensors")
+        save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
+        write_json(part / "state.json", {"step": state.step, "tokens": state.tokens})
+    for old in _checkpoints(folder)[:-KEEP]:
+        shutil.rmtree(old)
+    return path
+
+
+def load_checkpoint(state: State, folder: Path) -> bool:
+    """Fill `state` from the newest checkpoint under `folder` that opens; return whether there was one.
+
+    Raises `UserError` when there are checkpoints but none opens.
+    """
+    problem: UserError | None = None
+    for path in reversed(_checkpoints(folder)):
+        try:
+            saved = read_json(path / "state.json")
+            weights = read_tensors(path / "model.safetensors")
+            moments = read_tensors(path / "optimizer.safetensors")
+        except UserError as error:
+            problem = error
+            continue
+        with torch.no_grad():
+            for name, weight in state.model.named_parameters():
+                weight.copy_(weights[name])
+        _fill_optimizers(state, moments)
+        state.step, state.tokens = saved["step"], saved["tokens"]
+        return True
+    if problem:
+        raise problem
+    return False
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+
+
+def _optimizer_tensors(state: State) -> dict[str, Tensor]:
+    """Every optimizer tensor as "<weight>/<name>"."""
+    names = {weight: name for name, weight in state.model.named_parameters()}
+    return {
+        f"{names[weight]}/{key}": value.detach().cpu().contiguous()
+        for optimizer in state.optimizers
+        for weight, values in optimizer.state.items()
+        for key, value in values.items()
+    }
+
+
+def _fill_optimizers(state: State, moments: dict[str, Tensor]) -> None:
+    names = {weight: name for name, weight in state.model.named_parameters()}
+    by_weight: dict[str, dict[str, Tensor]] = {}
+    for key, value in moments.items():
+        name, entry = key.rsplit("/", 1)
+        by_weight.setdefault(name, {})[entry] = value
+    for optimizer in state.optimizers:
+        for group in optimizer.param_groups:
+            for weight in group["params"]:
+                values = by_weight.get(names[weight], {})
+                optimizer.state[weight] = {key: value.to(weight.device) for key, value in values.items()}
