@@ -10,8 +10,17 @@ from sayso.judge.stats import Estimate, estimate, mean_of, paired, ratio, t_quan
 
 @pytest.mark.parametrize(
     ("df", "expected"),
-    [(1, 12.706205), (2, 4.302653), (3, 3.182446), (4, 2.776445), (9, 2.262157), (29, 2.045230), (100, 1.983972),
-     (1000, 1.962339), (10**6, 1.959964)],
+    [
+        (1, 12.706205),
+        (2, 4.302653),
+        (3, 3.182446),
+        (4, 2.776445),
+        (9, 2.262157),
+        (29, 2.045230),
+        (100, 1.983972),
+        (1000, 1.962339),
+        (10**6, 1.959964),
+    ],
 )
 def test_t_quantile_is_the_table(df: int, expected: float) -> None:
     """The two-sided 95 % points of Student's t, as every statistics table prints them."""

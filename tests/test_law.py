@@ -1,4 +1,4 @@
-"""The baselines equal their formulas: brute-force Kneser-Ney, probabilities that sum to one, xz as its command does it."""
+"""The baselines equal their formulas: brute-force Kneser-Ney, probabilities that sum to one, xz as it is."""
 
 import lzma
 import math
@@ -22,8 +22,11 @@ def documents(seed: int, count: int, vocab: int, longest: int = 40) -> list[list
         ids: list[int] = []
         for _ in range(int(draw.integers(0, longest))):
             repeat = len(ids) > 2 and draw.random() < 0.5
-            ids.append((ids[-2] * 3 + ids[-1]) % (vocab - 1) + 1 if repeat else
-                       1 + int(draw.choice(vocab - 1, p=weights / weights.sum())))
+            ids.append(
+                (ids[-2] * 3 + ids[-1]) % (vocab - 1) + 1
+                if repeat
+                else 1 + int(draw.choice(vocab - 1, p=weights / weights.sum()))
+            )
         rows.append(ids)
     return rows
 
@@ -48,6 +51,7 @@ class BruteForce:
         self.discounts = {n: discounts_of(np.array(list(c.values()))) for n, c in self.counts.items()}
 
     def probability(self, context: tuple[int, ...], word: int) -> float:
+        """P(word | context), the context cut to what the order allows."""
         if len(context) + 1 > self.order:
             context = context[1:]
         return self._order(context, word)
@@ -73,8 +77,9 @@ def test_kneser_ney_equals_brute_force() -> None:
     expected = []
     for ids in held:
         text = [BOS, *ids]
-        expected.append(-sum(math.log2(brute.probability(tuple(text[max(0, i - 4) : i]), text[i]))
-                             for i in range(1, len(text))))
+        expected.append(
+            -sum(math.log2(brute.probability(tuple(text[max(0, i - 4) : i]), text[i])) for i in range(1, len(text)))
+        )
     np.testing.assert_allclose(kn5_bits(train, held, 12, BOS), expected, rtol=1e-10)
 
 
@@ -120,7 +125,7 @@ def test_unigram_is_laplace() -> None:
 def test_xz_is_what_the_preset_adds() -> None:
     """The figure equals xz -9's own sizes to the few bytes of its container, and a copy costs next to nothing."""
     draw = np.random.default_rng(6)
-    train, new = draw.integers(97, 110, 50_000, dtype=np.uint8).tobytes(), draw.integers(97, 110, 9_000, dtype=np.uint8).tobytes()
+    train, new = (draw.integers(97, 110, size, dtype=np.uint8).tobytes() for size in (50_000, 9_000))
     added = len(lzma.compress(train + new, preset=9)) - len(lzma.compress(train, preset=9))
     assert xz_bits(train, new) / 8 == pytest.approx(added, abs=16)
     assert xz_bits(train, train[:9_000]) / 8 < 50

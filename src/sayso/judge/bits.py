@@ -28,7 +28,7 @@ POSITIONS = 1 << 13  # most positions in one batch
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of one document that fits the context: inputs, and the target after each, of which the last `charged` count."""
+    """A piece of one document that fits the context; of its targets, the ids one place on, the last `charged` count."""
 
     document: int
     inputs: Sequence[int]
@@ -36,14 +36,18 @@ class Window:
     charged: int
 
 
-def bits_per_byte(model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], context: int | None = None) -> Estimate:
+def bits_per_byte(
+    model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], context: int | None = None
+) -> Estimate:
     """Total bits / total bytes over `texts`; the standard error takes documents as the sampled unit."""
     ids = tokenizer.encode_batch(texts)
     sizes = [len(text.encode()) for text in texts]
     return ratio(document_bits(model, ids, tokenizer.specials["<|bos|>"], context), sizes)
 
 
-def document_bits(model: Transformer, documents: Sequence[Sequence[int]], bos: int, context: int | None = None) -> Floats:
+def document_bits(
+    model: Transformer, documents: Sequence[Sequence[int]], bos: int, context: int | None = None
+) -> Floats:
     """Bits the model needs for all ids of each document (ids without <|bos|>) -> [D]."""
     context = min(context or model.config.context, model.config.context)
     windows = [piece for number, ids in enumerate(documents) for piece in cut(number, ids, bos, context)]
@@ -92,8 +96,13 @@ def charge(model: Transformer, rows: Sequence[Window]) -> list[float]:
         targets[row, :length] = torch.as_tensor(window.targets)
         counted[row, length - window.charged : length] = True
     hidden = model.hidden(ids.to(device))[counted.to(device)]
-    pieces = zip(hidden.split(LOGITS // model.config.vocab_size), targets[counted].to(device).split(
-        LOGITS // model.config.vocab_size), strict=True)
-    losses = torch.cat([F.cross_entropy(model.head(h).float(), t, reduction="none") for h, t in pieces]).double().cpu()
+    wanted, at_once = targets[counted].to(device), max(1, LOGITS // model.config.vocab_size)
+    losses = torch.cat(
+        [
+            F.cross_entropy(model.head(hidden[i : i + at_once]).float(), wanted[i : i + at_once], reduction="none")
+            for i in range(0, len(wanted), at_once)
+        ]
+    )
     owner = torch.arange(len(rows))[:, None].expand_as(counted)[counted]
-    return torch.zeros(len(rows), dtype=torch.double).index_add(0, owner, losses).tolist()
+    summed: list[float] = torch.zeros(len(rows), dtype=torch.double).index_add(0, owner, losses.double().cpu()).tolist()
+    return summed

@@ -11,7 +11,9 @@ from dataclasses import asdict, dataclass
 from statistics import NormalDist
 
 import numpy as np
+from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
 LEVEL = 0.95
 
 
@@ -32,11 +34,11 @@ class Estimate:
     @classmethod
     def from_dict(cls, data: Mapping[str, float | None]) -> "Estimate":
         """The inverse of `as_dict`."""
-        number = {key: math.nan if data[key] is None else float(data[key]) for key in ("mean", "se", "low", "high")}
-        return cls(n=int(data["n"] or 0), **number)
+        known = {key: math.nan if value is None else float(value) for key, value in data.items()}
+        return cls(known["mean"], known["se"], int(known["n"]), known["low"], known["high"])
 
 
-def estimate(values: Sequence[float], low: float = -math.inf, high: float = math.inf) -> Estimate:
+def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: float = math.inf) -> Estimate:
     """The mean of `values`; `low` and `high` are the ends of the scale, where the score has them."""
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
@@ -45,26 +47,27 @@ def estimate(values: Sequence[float], low: float = -math.inf, high: float = math
     mean = float(data.mean())
     if np.isin(data, (0.0, 1.0)).all():
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
-    if n == 1:
-        return Estimate(mean, math.nan, 1, math.nan, math.nan)
-    se = float(data.std(ddof=1)) / math.sqrt(n)
+    return student(data, low, high)
+
+
+def student(data: Floats, low: float = -math.inf, high: float = math.inf) -> Estimate:
+    """The mean with Student's t interval, cut at the ends of the scale."""
+    n = len(data)
+    if n < 2:
+        return Estimate(float(data[0]) if n else math.nan, math.nan, n, math.nan, math.nan)
+    mean, se = float(data.mean()), float(data.std(ddof=1)) / math.sqrt(n)
     reach = t_quantile(n - 1) * se
     return Estimate(mean, se, n, max(low, mean - reach), min(high, mean + reach))
 
 
-def paired(a: Sequence[float], b: Sequence[float]) -> Estimate:
-    """The mean of a[i] - b[i] over the same items: the items' own difficulty cancels (Miller 2024, arXiv 2411.00640)."""
+def paired(a: Floats | Sequence[float], b: Floats | Sequence[float]) -> Estimate:
+    """The mean of a[i] - b[i] over the same items, whose own difficulty cancels (Miller 2024, arXiv 2411.00640)."""
     assert len(a) == len(b), f"paired: {len(a)} items against {len(b)}"
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    if len(difference) < 2:
-        return Estimate(float(difference.sum()) if len(difference) else math.nan, math.nan, len(difference), math.nan,
-                        math.nan)
-    se = float(difference.std(ddof=1)) / math.sqrt(len(difference))
-    mean, reach = float(difference.mean()), t_quantile(len(difference) - 1) * se
-    return Estimate(mean, se, len(difference), mean - reach, mean + reach)
+    return student(difference)
 
 
-def ratio(amounts: Sequence[float], sizes: Sequence[float]) -> Estimate:
+def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) -> Estimate:
     """sum(amounts) / sum(sizes), e.g. bits per byte, with documents as the sampled unit.
 
     Standard error of the ratio estimator by linearisation (Cochran, Sampling Techniques, 3rd ed., eq. 6.13).
@@ -89,7 +92,7 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     mean = sum(e.mean for e in estimates) / len(estimates)
     se = math.sqrt(sum(e.se**2 for e in estimates)) / len(estimates)
     reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * se
-    inside = all(0 <= e.low and e.high <= 1 for e in estimates)
+    inside = all(e.low >= 0 and e.high <= 1 for e in estimates)
     low, high = (max(0.0, mean - reach), min(1.0, mean + reach)) if inside else (mean - reach, mean + reach)
     return Estimate(mean, se, sum(e.n for e in estimates), low, high)
 

@@ -40,7 +40,7 @@ class KneserNey:
         """Bits for all ids of each document (ids without <|bos|>) -> [D]."""
         stream, place, owner = lay_out(documents, self.bos)
         bits = -np.log2(self.probabilities(stream, place))
-        return np.bincount(owner[place > 0], weights=bits[place > 0], minlength=len(documents))
+        return np.bincount(owner[place > 0], weights=bits[place > 0], minlength=len(documents)).astype(np.float64)
 
     def probabilities(self, stream: Ints, place: Ints) -> Floats:
         """P(id | the ids before it in its document) at every position of a laid-out stream -> [N]."""
@@ -78,9 +78,10 @@ def train_kneser_ney(documents: Sequence[Sequence[int] | Ints], vocab_size: int,
         positions = positions[place[positions] >= n]
     adjusted.append(counted[-1][1])
     adjusted[0] = np.where(counted[0][0] == bos, 0, adjusted[0])  # never predicted
-    sizes = [1] + [len(keys) for keys, _, _ in counted]
-    return KneserNey(tuple(discount(keys, counts, vocab_size, contexts)
-                           for (keys, _, _), counts, contexts in zip(counted, adjusted, sizes)), vocab_size, bos)
+    sizes = [1, *(len(keys) for keys, _, _ in counted[:-1])]
+    tables = zip([keys for keys, _, _ in counted], adjusted, sizes, strict=True)
+    orders = tuple(discount(keys, counts, vocab_size, contexts) for keys, counts, contexts in tables)
+    return KneserNey(orders, vocab_size, bos)
 
 
 def lay_out(documents: Sequence[Sequence[int] | Ints], bos: int) -> tuple[Ints, Ints, Ints]:
@@ -98,7 +99,7 @@ def lay_out(documents: Sequence[Sequence[int] | Ints], bos: int) -> tuple[Ints, 
 def tally(values: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     """-> sorted distinct values, an index where each occurs, how often, and for every value its place among them.
 
-    np.unique would sort stably to give the first index; any index will do here, which is three times faster.
+    np.unique sorts stably to give the first index; any index will do here, and a plain sort is faster.
     """
     order = np.argsort(values)
     ordered = values[order]
@@ -128,5 +129,5 @@ def discounts_of(counts: Ints) -> tuple[float, float, float]:
     if min(t[1:4]) == 0:
         return FALLBACK
     y = t[1] / (t[1] + 2 * t[2])
-    found = tuple(k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))
-    return found if all(0 <= d <= k for k, d in enumerate(found, start=1)) else FALLBACK
+    one, two, many = (k - (k + 1) * y * t[k + 1] / t[k] for k in (1, 2, 3))
+    return (one, two, many) if min(one, two, many) >= 0 else FALLBACK  # never above k, as nothing there is negative

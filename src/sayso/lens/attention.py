@@ -6,7 +6,8 @@ recomputed from the layer's own queries and keys, mask and scale.
 T time, L layers, H heads, D head size.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -25,30 +26,28 @@ def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
         q, k, _ = attention.project(x, angles)
         found.append(weigh(q, k.repeat_interleave(attention.heads // attention.kv_heads, dim=1), mask)[0])
 
-    with torch.inference_mode():
-        with hooked(model, catch):
-            model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))
+    with torch.inference_mode(), hooked(model, catch):
+        model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))
     return torch.stack(found).float().cpu()
 
 
 def weigh(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
     """softmax(q k^T / sqrt(D)) [B, H, T, S] under a bool mask (None: causal), as the fused attention does it."""
-    scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
+    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
     allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril() if mask is None else mask
-    return scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+    weights: Tensor = scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
+    return weights
 
 
-class hooked:
-    """`with hooked(model, f):` calls f(attention, its inputs) before each layer's attention, and cleans up after."""
-
-    def __init__(self, model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None]) -> None:
-        self.model, self.call = model, call
-
-    def __enter__(self) -> None:
-        self.handles = [block.attention.register_forward_pre_hook(self.call) for block in self.model.blocks]
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self.handles:
+@contextmanager
+def hooked(model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None]) -> Iterator[None]:
+    """Within, `call(attention, its inputs)` runs before each layer's attention; afterwards the model is as it was."""
+    layers = [layer for layer in model.modules() if isinstance(layer, Attention)]
+    handles = [layer.register_forward_pre_hook(call) for layer in layers]
+    try:
+        yield
+    finally:
+        for handle in handles:
             handle.remove()
 
 

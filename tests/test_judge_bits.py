@@ -1,0 +1,83 @@
+"""Bits per byte charge every id of a document exactly once, however documents are cut, sorted and batched."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sayso.judge.bits import batches, bits_per_byte, cut, document_bits
+from sayso.model import ModelConfig, Transformer
+from sayso.token.train import train
+
+BOS = 0
+SHAPE = ModelConfig(
+    vocab_size=300, layers=2, width=16, heads=2, kv_heads=1, head_size=8, mlp_width=32, context=12, tie_embeddings=True
+)
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    """A small Transformer whose every weight is random, so that context matters."""
+    torch.manual_seed(0)
+    network = Transformer(SHAPE).eval()
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    return network
+
+
+def alone(model: Transformer, ids: list[int], first: int = 0) -> float:
+    """Bits of ids[first:] when the model reads <|bos|> and ids in one go."""
+    with torch.inference_mode():
+        logp = model(torch.tensor([[BOS, *ids]])).log_softmax(-1)[0]
+    return -sum(float(logp[i, ids[i]]) for i in range(first, len(ids))) / math.log(2)
+
+
+def test_documents_that_fit_are_read_in_one_go(model: Transformer) -> None:
+    """Padded, sorted and batched together, each document costs what it costs alone, also an empty one."""
+    documents = [[5, 6, 7], [], [9], list(range(20, 32)), [8] * 11]
+    bits = document_bits(model, documents, BOS)
+    assert bits.tolist() == pytest.approx([alone(model, ids) for ids in documents], rel=1e-5)
+
+
+def test_a_long_document_keeps_half_a_context(model: Transformer) -> None:
+    """The second window starts in the middle of the first and is charged for what the first did not reach."""
+    ids = [(7 * i) % 290 + 5 for i in range(17)]
+    with torch.inference_mode():
+        second = model(torch.tensor([[BOS, *ids][5:17]])).log_softmax(-1)[0]
+    tail = -sum(float(second[i - 5, ids[i]]) for i in range(12, 17)) / math.log(2)
+    assert document_bits(model, [ids], BOS)[0] == pytest.approx(alone(model, ids[:12]) + tail, rel=1e-5)
+
+
+@given(length=st.integers(0, 200), context=st.integers(1, 40))
+def test_windows_charge_each_id_once_with_context(length: int, context: int) -> None:
+    """For any length and context the charged targets, in order, are the document; none lacks half a context."""
+    ids = list(range(1, length + 1))
+    charged: list[int] = []
+    for window in cut(0, ids, BOS, context):
+        assert len(window.inputs) == len(window.targets) <= context
+        assert list(window.targets[:-1]) == list(window.inputs[1:])
+        uncharged = len(window.inputs) - window.charged
+        assert window.inputs[0] == BOS or uncharged >= context - max(1, context // 2)
+        charged += window.targets[uncharged:]
+    assert charged == ids
+
+
+@given(lengths=st.lists(st.integers(1, 9000), max_size=40))
+def test_batches_lose_nothing(lengths: list[int]) -> None:
+    """Every window is in exactly one batch, in order."""
+    windows = [w for n, size in enumerate(sorted(lengths)) for w in cut(n, range(size), BOS, 10_000)]
+    assert [w for rows in batches(windows) for w in rows] == windows
+
+
+def test_a_model_that_guesses_pays_log2_v(model: Transformer) -> None:
+    """With equal logits bits per byte is tokens per byte times log2 V, and bytes are UTF-8 bytes."""
+    tokenizer = train("bpe", ["the cat sat on the mat. the dog ran."] * 4, 270)
+    texts = ["the cat ran.", "ein Käfer", "the mat"]
+    guesser = Transformer(ModelConfig(tokenizer.vocab_size, 1, 8, 1, 1, 8, 8, context=8))
+    torch.nn.init.zeros_(guesser.unembed.weight)
+    found = bits_per_byte(guesser, tokenizer, texts)
+    tokens = sum(len(tokenizer.encode(text)) for text in texts)
+    assert found.n == 3
+    assert found.mean == pytest.approx(tokens * math.log2(tokenizer.vocab_size) / (12 + 10 + 7), rel=1e-6)
