@@ -11,19 +11,20 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.order import Numbers, items
+from sayso.batch.order import Numbers, check_sizes, items
 
 Conversation = tuple[Sequence[int], Sequence[bool]]
 
 
 class ChatBatches:
-    """Batches of conversations: `batch(step)` is a pure function of the conversations, the sizes, the seed and the step."""
+    """Batches of conversations: `batch(step)` is a pure function of the conversations, sizes, seed and step."""
 
     def __init__(self, conversations: Sequence[Conversation], rows: int, context: int, seed: int) -> None:
         """Check and pack the conversations.
 
         Raises `UserError` for none at all, for one that is longer than `context`, and for one that trains nothing.
         """
+        check_sizes(rows, context)
         if not conversations:
             raise UserError("Fine-tuning needs one conversation or more; got none. Prepare some with: sayso prepare")
         for index, conversation in enumerate(conversations):
@@ -44,6 +45,11 @@ class ChatBatches:
     def utilisation(self) -> float:
         """The share of positions that hold a conversation's tokens and not padding."""
         return len(self._ids) / (self.rows_per_epoch * self.context)
+
+    @property
+    def trained_share(self) -> float:
+        """The share of positions that have a target."""
+        return int((self._targets != IGNORED).sum()) / (self.rows_per_epoch * self.context)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""

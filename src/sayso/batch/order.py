@@ -15,7 +15,7 @@ Numbers = npt.NDArray[np.int64]
 
 
 def items(seed: int, count: int, first: int, number: int) -> list[tuple[int, int]]:
-    """Return (epoch, item) of the samples `first` to `first + number`, exclusive, of an endless run over `count` items."""
+    """Return (epoch, item) of the samples from `first` on, `number` of them, of an endless run over `count` items."""
     return [(g // count, int(permutation(seed, g // count, count)[g % count])) for g in range(first, first + number)]
 
 
@@ -27,3 +27,9 @@ def permutation(seed: int, epoch: int, count: int) -> Numbers:
     order = np.random.default_rng([seed, epoch]).permutation(count)
     order.setflags(write=False)
     return order
+
+
+def check_sizes(rows: int, context: int) -> None:
+    """Raise `UserError` for a batch without rows, or rows too short to hold a token and its target."""
+    if rows < 1 or context < 2:
+        raise UserError(f"A batch has one row and two positions or more; got {rows} rows of {context}.")

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder
 
-MAGIC = b"sayso\x00t\x01"
+MAGIC = b"saysotok"
+VERSION = 1
 DOCUMENTS_PER_SHARD = 65_536
 TOKENS_PER_SHARD = 2**25  # long documents fill a shard by this: 64 MiB at two bytes an id
 MEND = "remove its folder and prepare the tokens again"
@@ -56,17 +57,25 @@ def write_shards(
     Raises `UserError` for no documents, an empty document, or an id outside the vocabulary.
     """
     kind = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
+    group: list[Ids] = []
+
+    def write(number: int, last: bool) -> None:
+        tokens = sum(map(len, group))
+        header = Header(VERSION, number, last, kind.str, len(group), tokens, vocab_size, tokenizer, 0)
+        _write_shard(part, group, header)
+        group.clear()
+
     with atomic_folder(folder) as part:
-        number, group, tokens = 0, [], 0
+        number = tokens = 0
         for index, document in enumerate(documents):
             if group and (len(group) >= documents_per_shard or tokens + len(document) > tokens_per_shard):
-                _write_shard(part, group, Header(1, number, False, kind.str, len(group), tokens, vocab_size, tokenizer, 0))
-                number, group, tokens = number + 1, [], 0
+                write(number, last=False)
+                number, tokens = number + 1, 0
             group.append(_checked(document, index, vocab_size, kind))
             tokens += len(document)
         if not group:
             raise UserError("Token shards are made of one document or more; got none. Prepare text with: sayso prepare")
-        _write_shard(part, group, Header(1, number, True, kind.str, len(group), tokens, vocab_size, tokenizer, 0))
+        write(number, last=True)
 
 
 class Shards:
@@ -154,6 +163,8 @@ def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64]
     try:
         header = Header(**json.loads(text))
         kind = np.dtype(header.dtype)
+        if header.version != VERSION:
+            raise ValueError(header.version)
     except (ValueError, TypeError) as error:
         raise UserError(f"'{path}' is not a token shard, or its head is damaged: {MEND}.") from error
     offset = len(start) + size
@@ -161,7 +172,7 @@ def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64]
     if path.stat().st_size != expected:
         raise UserError(f"The shard '{path}' has {path.stat().st_size:,} bytes, its head says {expected:,}: {MEND}.")
     body = np.asarray(np.memmap(path, np.uint8, "r", offset))
-    if verify and zlib.crc32(body) != header.crc32:
+    if verify and zlib.crc32(body.data) != header.crc32:
         raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {MEND}.")
     lengths = body[: 4 * header.documents].view("<u4").astype(np.int64)
     if lengths.sum() != header.tokens:

@@ -15,7 +15,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.order import Numbers, items, permutation
+from sayso.batch.order import Numbers, check_sizes, items, permutation
 from sayso.batch.shards import Shards
 
 _ROWS = 1  # row orders and document orders are drawn from different seeds
@@ -25,8 +25,7 @@ class TextBatches:
     """Batches of text: `batch(step)` is a pure function of the shards, the sizes, the seed and the step."""
 
     def __init__(self, shards: Shards, rows: int, context: int, seed: int) -> None:
-        if rows < 1 or context < 1:
-            raise UserError(f"A batch has one row and one position or more; got {rows} rows of {context}.")
+        check_sizes(rows, context)
         if shards.lengths.max() < 2:
             raise UserError("Text to train on has documents of two tokens or more; all of these have one.")
         self.shards, self.rows, self.context, self.seed = shards, rows, context, seed

@@ -13,8 +13,8 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
-from sayso.token.chat import CHAT_TEMPLATE
-from sayso.token.tokenizer import BOS, END, SPECIALS, pieces, to_bytes
+from sayso.token.chat import config
+from sayso.token.tokenizer import SPECIALS, check_size, pieces, to_bytes
 
 # Unlike GPT-4's: a contraction ends where the word ends ("'stone" is not "'s" + "tone"), the curly apostrophe counts,
 # and a letter keeps its combining marks. Two digits at most: nanochat measured .965 bits per byte with two, .969 with
@@ -30,7 +30,6 @@ PATTERN = "|".join(
         r"\s+",
     )
 )
-SMALLEST_VOCABULARY = len(SPECIALS) + 256
 
 
 class BytePairTokenizer:
@@ -43,9 +42,10 @@ class BytePairTokenizer:
         # Not kept in tokenizer.json: without it the core would turn a typed "<|end|>" into the control token.
         core.encode_special_tokens = True
         self.vocab_size: int = core.get_vocab_size()
-        self.specials = {name: core.token_to_id(name) for name in SPECIALS}
+        vocabulary = core.get_vocab(with_added_tokens=True)
+        self.specials = {name: vocabulary[name] for name in SPECIALS}
         self._bytes = _bytes_of_tokens(core)
-        self._byte_ids = {value[0]: id for id, value in enumerate(self._bytes) if len(value) == 1}
+        self._byte_ids = {value[0]: index for index, value in enumerate(self._bytes) if len(value) == 1}
 
     def encode(self, text: str | bytes) -> list[int]:
         """Return the ids of a text, or of any bytes; never a control token."""
@@ -84,27 +84,9 @@ class BytePairTokenizer:
         return ids
 
 
-def config(kind: str) -> dict[str, object]:
-    """Return what `tokenizer_config.json` says; its names are Hugging Face's."""
-    return {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "bos_token": BOS,
-        "eos_token": END,
-        "additional_special_tokens": list(SPECIALS[1:-1]),
-        "clean_up_tokenization_spaces": False,
-        "model_max_length": 1_000_000_000,
-        "chat_template": CHAT_TEMPLATE,
-        "sayso_kind": kind,
-    }
-
-
 def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
     """Learn the merges of a stream of texts; a small text may give fewer tokens than asked for."""
-    if vocab_size < SMALLEST_VOCABULARY:
-        raise UserError(
-            f"A byte-pair vocabulary holds {len(SPECIALS)} control tokens and 256 bytes, {SMALLEST_VOCABULARY} at "
-            f"least; got {vocab_size}. Ask for {SMALLEST_VOCABULARY} or more."
-        )
+    check_size(vocab_size)
     core = tokenizers.Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
     core.pre_tokenizer = pre_tokenizers.Sequence(
@@ -118,12 +100,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
         special_tokens=list(SPECIALS),
         show_progress=False,
     )
-    core.train_from_iterator((_without_surrogates(text) for text in texts), trainer)
+    core.train_from_iterator(texts, trainer)
     return BytePairTokenizer(core)
-
-
-def _without_surrogates(text: str) -> str:
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
@@ -131,12 +109,12 @@ def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
     control = core.get_added_tokens_decoder()
     table = _spelling()
     names = sorted(core.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
-    if [id for _, id in names] != list(range(len(names))):
+    if [index for _, index in names] != list(range(len(names))):
         raise UserError("The ids of a vocabulary run from 0 without a gap; this tokenizer.json leaves some out.")
     try:
-        return [b"" if id in control else bytes(map(table.__getitem__, name)) for name, id in names]
+        return [b"" if index in control else bytes(map(table.__getitem__, name)) for name, index in names]
     except KeyError as error:
-        raise UserError(f"A byte-level tokenizer.json is needed; the token character {error} spells no byte.") from error
+        raise UserError(f"A byte-level tokenizer.json is needed; in this one {error} spells no byte.") from error
 
 
 def _spelling() -> dict[str, int]:

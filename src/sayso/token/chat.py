@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
-from sayso.token.tokenizer import ASSISTANT, BOS, END, Tokenizer
+from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
 
 ROLES = ("system", "user", "assistant")
 
@@ -61,6 +61,20 @@ def encode_documents(tokenizer: Tokenizer, texts: Iterable[str], *, at_once: int
     while group := list(islice(stream, at_once)):
         for ids in tokenizer.encode_batch(group):
             yield [bos, *ids, end]
+
+
+def config(kind: str) -> dict[str, object]:
+    """Return what `tokenizer_config.json` says; its names are Hugging Face's."""
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "bos_token": BOS,
+        "eos_token": END,
+        "additional_special_tokens": list(SPECIALS[1:-1]),
+        "clean_up_tokenization_spaces": False,
+        "model_max_length": 1_000_000_000,
+        "chat_template": CHAT_TEMPLATE,
+        "sayso_kind": kind,
+    }
 
 
 def _turn(message: Mapping[str, Any]) -> tuple[str, str]:

@@ -8,6 +8,9 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
 from sayso.token.bpe import BytePairTokenizer
 from sayso.token.tokenizer import SPECIALS, Tokenizer
+from sayso.token.whole import from_json
+
+TRAIN = "sayso tokenizer train"
 
 
 def load(folder: Path) -> Tokenizer:
@@ -15,12 +18,26 @@ def load(folder: Path) -> Tokenizer:
 
     Raises `UserError` when the file is missing, damaged, or of a form that is not known here.
     """
+    path = _file(folder)
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"'{path}' is not a tokenizer; restore it or train again: {TRAIN}")
+    return _byte_pair(path) if "model" in content else from_json(content, path)
+
+
+def fingerprint(folder: Path) -> str:
+    """Return the SHA-256 of a folder's `tokenizer.json` in hex: the same file, the same ids."""
+    return sha256(_file(folder))
+
+
+def _file(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"A tokenizer's folder holds 'tokenizer.json'; '{folder}' does not. Train one with: sayso tokenizer train")
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("model", {}).get("type") != "BPE":
-        raise UserError(f"'{path}' is not a byte-pair tokenizer; train one with: sayso tokenizer train")
+        raise UserError(f"A tokenizer's folder holds 'tokenizer.json'; '{folder}' does not. Train one with: {TRAIN}")
+    return path
+
+
+def _byte_pair(path: Path) -> BytePairTokenizer:
     try:
         core = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception with the reason
@@ -29,11 +46,3 @@ def load(folder: Path) -> Tokenizer:
     if missing:
         raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
     return BytePairTokenizer(core)
-
-
-def fingerprint(folder: Path) -> str:
-    """Return the SHA-256 of a folder's `tokenizer.json` in hex."""
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise UserError(f"A tokenizer's folder holds 'tokenizer.json'; '{folder}' does not.")
-    return sha256(path)

@@ -9,7 +9,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from sayso.base.errors import UserError
+
 BOS, SYSTEM, USER, ASSISTANT, END = SPECIALS = ("<|bos|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+SMALLEST_VOCABULARY = len(SPECIALS) + 256  # the control tokens, and every byte, so that anything can be spelled
 
 _ESCAPED = re.compile("([\udc80-\udcff]+)")
 
@@ -53,5 +56,14 @@ def pieces(data: bytes) -> Iterator[str | bytes]:
 
 
 def to_bytes(text: str) -> bytes:
-    """Return a text's UTF-8 bytes; half of a surrogate pair, which UTF-8 forbids, becomes the three bytes it would be."""
+    """Return a text's UTF-8 bytes; half of a surrogate pair, which UTF-8 forbids, becomes three bytes."""
     return text.encode("utf-8", "surrogatepass")
+
+
+def check_size(vocab_size: int) -> None:
+    """Raise `UserError` for a vocabulary that cannot hold the control tokens and the bytes."""
+    if vocab_size < SMALLEST_VOCABULARY:
+        raise UserError(
+            f"A vocabulary holds {len(SPECIALS)} control tokens and 256 bytes, {SMALLEST_VOCABULARY} at least; got "
+            f"{vocab_size}. Ask for {SMALLEST_VOCABULARY} or more."
+        )

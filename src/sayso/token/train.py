@@ -1,30 +1,42 @@
 """Learn a tokenizer of a given kind from texts."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from sayso.base.errors import UserError, nearest
 from sayso.token.bpe import train_bpe
-from sayso.token.tokenizer import Tokenizer
+from sayso.token.tokenizer import Tokenizer, to_bytes
+from sayso.token.whole import train_character, train_word
 
-_TRAINERS: dict[str, Callable[[Iterable[str], int], Tokenizer]] = {"bpe": train_bpe}
-KINDS = tuple(_TRAINERS)
+TRAINERS: dict[str, Callable[[Iterable[str], int], Tokenizer]] = {
+    "bpe": train_bpe,
+    "word": train_word,
+    "character": train_character,
+}
+KINDS = tuple(TRAINERS)
 
 
 def train(kind: str, texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Return a tokenizer of one of `KINDS` with at most `vocab_size` ids; the texts are read once, as a stream.
 
+    A small text may give fewer ids than asked for.
     Raises `UserError` for an unknown kind, no text at all, or a vocabulary too small for its fixed tokens.
     """
-    if kind not in _TRAINERS:
+    if kind not in TRAINERS:
         raise UserError(f"A tokenizer is one of {', '.join(KINDS)}; got '{kind}'.{nearest(kind, KINDS)}")
-    seen = [False]
-    tokenizer = _TRAINERS[kind](_watched(texts, seen), vocab_size)
-    if not seen[0]:
+    stream = _Stream(texts)
+    tokenizer = TRAINERS[kind](stream, vocab_size)
+    if not stream.found:
         raise UserError("A tokenizer is learned from text; the texts given are empty.")
     return tokenizer
 
 
-def _watched(texts: Iterable[str], seen: list[bool]) -> Iterable[str]:
-    for text in texts:
-        seen[0] = seen[0] or bool(text)
-        yield text
+class _Stream:
+    """Texts as they pass: `found` tells whether there was any; half surrogate pairs are replaced."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self.texts, self.found = texts, False
+
+    def __iter__(self) -> Iterator[str]:
+        for text in self.texts:
+            self.found = self.found or bool(text)
+            yield text if text.isascii() else to_bytes(text).decode("utf-8", "replace")

@@ -1,0 +1,68 @@
+"""Rows of comparisons for preference training: one prompt, the reply that was chosen and the one that was rejected.
+
+Each pair takes two rows, the chosen replies first, then the rejected in the same order; only a reply is trained. Rows
+are as wide as the longest of the batch, in steps of 64 so that few shapes occur, and at most `context`.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sayso.base.errors import UserError
+from sayso.batch.batch import IGNORED, PADDING, Batch
+from sayso.batch.order import check_sizes, items
+
+Pair = tuple[Sequence[int], Sequence[int], Sequence[int]]  # prompt, chosen, rejected
+WIDTH_STEP = 64
+
+
+class PairBatch(Batch):
+    """ids, targets, documents [2B,T]: row i is the chosen reply of pair i, row B + i its rejected one."""
+
+
+class PairBatches:
+    """Batches of pairs: `batch(step)` is a pure function of the pairs, the sizes, the seed and the step."""
+
+    def __init__(self, pairs: Sequence[Pair], rows: int, context: int, seed: int) -> None:
+        """Check the pairs.
+
+        Raises `UserError` for none at all, for one that is longer than `context`, for an empty prompt or reply, and
+        for two replies that are the same.
+        """
+        check_sizes(rows, context)
+        if not pairs:
+            raise UserError("Aligning needs one pair or more; got none. Gather people's ratings with: sayso gather")
+        for index, pair in enumerate(pairs):
+            _check(index, pair, context)
+        self.pairs, self.rows, self.context, self.seed = pairs, rows, context, seed
+        self.steps_per_epoch = -(-len(pairs) // rows)
+
+    def batch(self, step: int) -> PairBatch:
+        """Return the batch of a step: the pairs `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        picked = [index for _, index in items(self.seed, len(self.pairs), step * self.rows, self.rows)]
+        texts = [(self.pairs[index][0], self.pairs[index][side]) for side in (1, 2) for index in picked]
+        longest = max(len(prompt) + len(reply) for prompt, reply in texts)
+        shape = (len(texts), min(self.context, -(-longest // WIDTH_STEP) * WIDTH_STEP))
+        ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
+        documents = np.full(shape, PADDING, np.int32)
+        for i, (prompt, reply) in enumerate(texts):
+            start, end = len(prompt), len(prompt) + len(reply)
+            ids[i, :start], ids[i, start:end] = prompt, reply
+            targets[i, start - 1 : end - 1] = reply
+            documents[i, :end] = picked[i % self.rows]
+        return PairBatch(torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(documents))
+
+
+def _check(index: int, pair: Pair, context: int) -> None:
+    prompt, chosen, rejected = map(list, pair)
+    longest = len(prompt) + max(len(chosen), len(rejected))
+    if longest > context:
+        raise UserError(
+            f"A prompt and its reply fit into the context of {context} tokens; pair {index} has {longest}. "
+            "Train with a longer context, or drop it."
+        )
+    if not (prompt and chosen and rejected):
+        raise UserError(f"A pair has a prompt and two replies, none of them empty; pair {index} lacks one. Drop it.")
+    if chosen == rejected:
+        raise UserError(f"A pair's two replies differ; those of pair {index} are the same. Drop it.")
