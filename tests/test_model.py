@@ -1,0 +1,131 @@
+"""The Transformer against the reference library and against its own laws."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from sayso.base.errors import UserError
+from sayso.base.files import write_atomic
+from sayso.model import ModelConfig, Transformer
+from sayso.model.attention import document_mask
+from sayso.token.tokenizer import Tokenizer
+from sayso.token.train import train as train_tokenizer
+from sayso.weights.folder import load_model, save_model
+from sayso.weights.names import from_hub, from_hub_config, to_hub, to_hub_config
+
+CONFIG = ModelConfig(
+    vocab_size=300, layers=3, width=64, heads=4, kv_heads=2, head_size=16, mlp_width=96, context=64, rope_theta=5_000.0
+)
+SHAPES = [CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True), replace(CONFIG, kv_heads=4)]
+
+
+def random_model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
+    """A model whose every weight is random, also those that start at zero or one."""
+    generator = torch.Generator().manual_seed(seed)
+    model = Transformer(config).initialise(generator)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer("bpe", ["the quick brown fox jumps over the lazy dog " * 20], 300)
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied", "ungrouped"])
+def test_transformers_opens_the_folder_with_the_same_logits(
+    config: ModelConfig, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """A saved folder gives the same logits in transformers, to 1e-4, for every shape that can be trained."""
+    model = random_model(config)
+    save_model(model, tokenizer, tmp_path / "model", {"stage": "base", "seed": 0})
+    reference = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
+    ids = torch.randint(config.vocab_size, (2, 40), generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        assert (model(ids) - reference(ids).logits).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("config", SHAPES)
+def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
+    """What goes to the hub's names and config comes back as it was."""
+    state = random_model(config).state_dict()
+    back = from_hub(to_hub(state, config), config)
+    assert from_hub_config(to_hub_config(config)) == config
+    assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
+
+
+def test_a_document_is_read_as_if_alone() -> None:
+    """With the document mask, packed documents give the logits that each gives in a row of its own."""
+    model = random_model()
+    generator = torch.Generator().manual_seed(2)
+    first, second = (torch.randint(300, (1, size), generator=generator) for size in (17, 23))
+    documents = torch.tensor([[0] * 17 + [1] * 23])
+    with torch.inference_mode():
+        packed = model(torch.cat((first, second), 1), mask=document_mask(documents))
+        assert torch.allclose(packed[:, :17], model(first), atol=1e-4)
+        assert torch.allclose(packed[:, 17:], model(second), atol=1e-4)  # rotary positions depend on distance alone
+
+
+def test_the_future_is_not_seen() -> None:
+    """Changing a token changes no logits before it."""
+    model = random_model()
+    ids = torch.randint(300, (1, 30), generator=torch.Generator().manual_seed(3))
+    changed = ids.clone()
+    changed[0, 20] = (ids[0, 20] + 1) % 300
+    with torch.inference_mode():
+        assert torch.equal(model(ids)[:, :20], model(changed)[:, :20])
+
+
+def test_a_fresh_model_knows_nothing() -> None:
+    """Fresh weights give every token nearly the same probability, so that training starts at ln V."""
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    ids = torch.randint(300, (4, 50), generator=torch.Generator().manual_seed(4))
+    loss = torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
+    assert loss.item() == pytest.approx(torch.log(torch.tensor(300.0)).item(), abs=0.01)
+
+
+@pytest.mark.parametrize(("change", "said"), [({"mlp": "swigloo"}, "swiglu"), ({"kv_heads": 3}, "multiple"), ({"layers": 0}, "at least 1")])
+def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:
+    """A config that does not fit together says what it must be."""
+    with pytest.raises(UserError, match=said):
+        replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_a_truncated_weights_file_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A safetensors file cut short is named, not crashed on."""
+    save_model(random_model(), tokenizer, tmp_path / "model", {"stage": "base"})
+    path = tmp_path / "model" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        load_model(tmp_path / "model")
+
+
+def test_a_foreign_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A model folder whose tokenizer was exchanged is not opened."""
+    save_model(random_model(), tokenizer, tmp_path / "model", {"stage": "base"})
+    other = train_tokenizer("bpe", ["a different text altogether " * 20], 280)
+    other.save(tmp_path / "model")
+    with pytest.raises(UserError, match="not the one the model was trained with"):
+        load_model(tmp_path / "model")
+
+
+def test_a_model_folder_round_trips(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """What was saved is what is loaded, bit for bit, and the card tells the lineage."""
+    model = random_model()
+    save_model(model, tokenizer, tmp_path / "model", {"stage": "tuned", "parent": "base", "seed": 7})
+    loaded, its_tokenizer = load_model(tmp_path / "model")
+    assert all(torch.equal(loaded.state_dict()[name], weight) for name, weight in model.state_dict().items())
+    assert its_tokenizer.encode("the lazy fox") == tokenizer.encode("the lazy fox")
+    assert "stage `tuned`" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
+    """An empty folder is said to be no model folder."""
+    write_atomic(tmp_path / "x", "")
+    with pytest.raises(UserError, match=r"no config\.json"):
+        load_model(tmp_path)

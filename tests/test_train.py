@@ -1,0 +1,206 @@
+"""Losses, optimizers and the loop, against references and the law that an interruption changes nothing."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from sayso.base.errors import UserError
+from sayso.batch.batch import Batch
+from sayso.loss.next_token import next_token_loss, token_logprobs
+from sayso.loss.preference import dpo_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
+from sayso.train.loop import Interrupted, Shown, State, train
+from sayso.train.muon import Muon, orthogonalise
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.checkpoint import load_checkpoint, save_checkpoint
+
+CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)
+
+
+def batch(step: int, rows: int = 4) -> Batch:
+    """A learnable batch that is a pure function of the step: each token is the one before plus a row's stride."""
+    generator = torch.Generator().manual_seed(step)
+    start, stride = torch.randint(50, (2, rows, 1), generator=generator)
+    ids = (start + stride % 3 * torch.arange(17)) % 50
+    return Batch(ids[:, :-1], ids[:, 1:].clone(), torch.zeros(rows, 16, dtype=torch.int32))
+
+
+def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+    """The next-token loss as the loop wants it."""
+    return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
+
+
+def fresh() -> State:
+    """A state before its first step."""
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    return State(model, make_optimizers(model, Rates()))
+
+
+def weights(state: State) -> list[torch.Tensor]:
+    """Copies of all weights."""
+    return [weight.detach().clone() for weight in state.model.parameters()]
+
+
+def test_the_loss_is_the_cross_entropy_of_trained_tokens() -> None:
+    """The sum and count agree with torch's cross entropy over the targets that are trained, and only those."""
+    model, part = fresh().model, batch(0)
+    part.targets[:, ::2] = -100
+    total, count = next_token_loss(model, part.ids, part.targets, part.documents)
+    expected = F.cross_entropy(model(part.ids).flatten(0, 1), part.targets.flatten(), reduction="sum")
+    assert count == 4 * 8
+    assert torch.allclose(total, expected)
+
+
+def test_token_logprobs_are_the_log_softmax_of_the_targets() -> None:
+    """Log-probabilities are those of log_softmax, and zero where nothing is trained."""
+    model, part = fresh().model, batch(1)
+    part.targets[0] = -100
+    expected = model(part.ids).log_softmax(-1).gather(2, part.targets.clamp(0)[..., None])[..., 0]
+    expected[0] = 0
+    assert torch.allclose(token_logprobs(model, part.ids, part.targets, part.documents), expected, atol=1e-6)
+
+
+def test_dpo_starts_at_ln_2_and_falls_with_the_margin() -> None:
+    """Policy equal to the reference gives ln 2; a likelier chosen reply gives less, by the paper's formula."""
+    same = torch.tensor([-5.0, -7.0, -6.0, -8.0])
+    loss, margin = dpo_loss(same, same, beta=0.1)
+    assert loss.tolist() == pytest.approx([math.log(2)] * 2) and margin.tolist() == [0, 0]
+    better = same + torch.tensor([1.0, 2.0, -1.0, 0.0])
+    loss, _ = dpo_loss(better, same, beta=0.5)
+    assert loss.tolist() == pytest.approx([math.log(1 + math.exp(-1.0)), math.log(1 + math.exp(-1.0))])
+
+
+@pytest.mark.parametrize("shape", [(32, 32), (24, 96), (96, 24)])
+def test_orthogonalised_matrices_have_singular_values_near_one(shape: tuple[int, int]) -> None:
+    """The iteration keeps the singular vectors and brings every singular value into 0.8 to 1.2, for any shape."""
+    x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
+    y = orthogonalise(x)
+    values = torch.linalg.svdvals(y)
+    assert 0.8 < values.min() and values.max() < 1.2
+    u, _, v = torch.linalg.svd(x, full_matrices=False)
+    assert F.cosine_similarity((u @ v).flatten(1), y.flatten(1)).min() > 0.97
+
+
+def test_muon_agrees_with_torch_on_the_direction() -> None:
+    """One step moves as torch's own Muon does (which iterates with other coefficients, in bfloat16)."""
+    torch.manual_seed(0)
+    ours, theirs = (torch.nn.Parameter(torch.zeros(16, 16)) for _ in range(2))
+    ours.grad = torch.randn(16, 16)
+    theirs.grad = ours.grad.clone()
+    Muon([ours], lr=0.1).step()
+    torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0).step()
+    assert F.cosine_similarity(ours.flatten(), theirs.flatten(), 0) > 0.97
+
+
+def test_every_weight_has_one_optimizer() -> None:
+    """The optimizers share out all weights of the model, each once, tied or not."""
+    state = fresh()
+    owned = [weight for o in state.optimizers for group in o.param_groups for weight in group["params"]]
+    assert len(owned) == len({id(weight) for weight in owned}) == len(list(state.model.parameters()))
+
+
+def test_the_schedule_rises_holds_and_falls_to_zero() -> None:
+    """Linear warm-up, plateau, linear decay that would reach zero at the step after the last."""
+    schedule = Schedule(100, warmup=10, decay=0.5)
+    factors = [schedule.factor(step) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1) and factors[9:51] == [1.0] * 42
+    assert factors[75] == pytest.approx(0.5) and factors[99] == pytest.approx(0.02) and schedule.factor(100) == 0
+
+
+def test_training_learns() -> None:
+    """On a pattern that can be learned the loss falls far below ln V."""
+    shown: list[Shown] = []
+    train(fresh(), lambda step: [batch(step)], loss_of, Schedule(60), show=shown.append)
+    assert shown[0].loss == pytest.approx(math.log(50), abs=0.1) and shown[-1].loss < 2.5
+    assert [line.step for line in shown] == list(range(1, 61))
+
+
+def test_a_batch_in_parts_is_the_same_step() -> None:
+    """Cutting a batch into parts changes nothing but rounding, even when the parts train unequal numbers of tokens."""
+    whole, parts = fresh(), fresh()
+
+    def uneven(step: int) -> Batch:
+        made = batch(step)
+        made.targets[0, 3:] = -100
+        return made
+
+    def cut(step: int) -> list[Batch]:
+        made = uneven(step)
+        return [Batch(made.ids[i], made.targets[i], made.documents[i]) for i in (slice(0, 1), slice(1, 4))]
+
+    train(whole, lambda step: [uneven(step)], loss_of, Schedule(3))
+    train(parts, cut, loss_of, Schedule(3))
+    for one, other in zip(weights(whole), weights(parts), strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
+    """Stopped after step 4, saved, loaded into a fresh state and gone on with: bitwise the weights of one run."""
+    straight = fresh()
+    train(straight, lambda step: [batch(step)], loss_of, Schedule(9))
+
+    def stop(shown: Shown) -> None:
+        if shown.step == 4:
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+    cut = fresh()
+    with pytest.raises(Interrupted):
+        train(
+            cut, lambda step: [batch(step)], loss_of, Schedule(9), save=lambda s: save_checkpoint(s, tmp_path) and None, show=stop
+        )
+    resumed = fresh()
+    assert load_checkpoint(resumed, tmp_path) and resumed.step == 4
+    train(resumed, lambda step: [batch(step)], loss_of, Schedule(9))
+    assert all(torch.equal(one, other) for one, other in zip(weights(straight), weights(resumed), strict=True))
+    assert resumed.tokens == straight.tokens
+
+
+def test_a_corrupt_newest_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    """The checkpoint before is used when the newest does not open; when none opens, that is told."""
+    state = fresh()
+    for steps in (2, 3):
+        train(state, lambda step: [batch(step)], loss_of, Schedule(steps))
+        save_checkpoint(state, tmp_path)
+    newest = tmp_path / "step-000003" / "model.safetensors"
+    newest.write_bytes(newest.read_bytes()[:50])
+    resumed = fresh()
+    assert load_checkpoint(resumed, tmp_path) and resumed.step == 2
+    (tmp_path / "step-000002" / "optimizer.safetensors").write_bytes(b"")
+    with pytest.raises(UserError, match="safetensors"):
+        load_checkpoint(fresh(), tmp_path)
+
+
+def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    """Older checkpoints than the newest two are removed."""
+    state = fresh()
+    for steps in (1, 2, 3):
+        train(state, lambda step: [batch(step)], loss_of, Schedule(steps))
+        save_checkpoint(state, tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000002", "step-000003"]
+
+
+def test_the_dial_gives_shapes_and_budgets() -> None:
+    """More depth is more weights, more compute a deeper model, and 124M-scale runs get the published batch size."""
+    shapes = [shape_of_depth(depth, 4096, 512) for depth in range(1, 13)]
+    assert all(a.matmul_parameters < b.matmul_parameters for a, b in zip(shapes, shapes[1:], strict=False))
+    for depth in (2, 5, 9):
+        shape = shape_of_depth(depth, 4096, 512)
+        assert depth_of_budget(1.01 * tokens_of_shape(shape) * shape.flops_per_token(512), 4096, 512) == depth
+    assert rows_of_tokens(1_300_000_000, 2048) * 2048 == 2**19
+    with pytest.raises(UserError, match="--depth"):
+        shape_of_depth(0, 4096, 512)
+
+
+def test_flops_of_a_token_are_six_a_weight_and_attention() -> None:
+    """The count agrees with weights counted on the real model."""
+    model = Transformer(CONFIG)
+    matrices = sum(w.numel() for name, w in model.named_parameters() if w.ndim == 2 and name != "embed.weight")
+    assert CONFIG.matmul_parameters == matrices
+    assert CONFIG.flops_per_token(16) == 6 * matrices + 12 * 2 * 32 * 16
