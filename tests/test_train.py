@@ -17,7 +17,7 @@ from sayso.train.loop import Interrupted, Shown, State, train
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.weights.checkpoint import load_checkpoint, save_checkpoint
+from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)
 

@@ -12,14 +12,14 @@ from sayso.reply.conversation import Replier
 from sayso.sample.pick import Sampling
 from sayso.text import world
 
+FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)
 AT_ONCE = 64  # prompts replied to between two progress lines
 MAX_TOKENS = 120
 
 
 def world_pairs(replier: Replier, tasks: int, replies: int, seed: int) -> list[dict[str, Any]]:
     """Return a pair for each of `tasks` small-world tasks: {"prompt", "chosen", "rejected", "source"}."""
-    families = world.PAIR_FAMILIES
-    drawn = [world.task(seed + 1, index, "train", families[index % len(families)]) for index in range(tasks)]
+    drawn = [world.task(seed + 1, index, "train", FAMILIES[index % len(FAMILIES)]) for index in range(tasks)]
     pairs: list[dict[str, Any]] = []
     with Progress(tasks, "task") as line:
         for first in range(0, tasks, AT_ONCE):

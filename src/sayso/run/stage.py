@@ -23,7 +23,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.train.loop import Interrupted, Shown, State, train
 from sayso.train.measure import seconds_per_step
 from sayso.train.schedule import Schedule
-from sayso.weights.checkpoint import load_checkpoint, save_checkpoint
+from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 
 BatchT = TypeVar("BatchT")
 Derived = dict[str, Any]

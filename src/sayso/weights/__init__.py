@@ -1,1 +1,1 @@
-"""A model to files and back: the Hugging Face folder, and checkpoints that resume exactly."""
+"""A model to files and back: the Hugging Face folder, its names, its card and its lineage."""
