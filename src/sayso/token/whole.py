@@ -88,10 +88,13 @@ def train_character(texts: Iterable[str], vocab_size: int) -> WholeTokenizer:
 def from_json(content: dict[str, object], path: Path) -> WholeTokenizer:
     """Return the tokenizer of a read `tokenizer.json` of our own form; a damaged one is a `UserError`."""
     kind, vocabulary = content.get("kind"), content.get("vocabulary")
-    if isinstance(kind, str) and kind in CUTS and isinstance(vocabulary, list):
-        if all(isinstance(piece, str) for piece in vocabulary) and len(set(vocabulary)) == len(vocabulary):
-            return WholeTokenizer(kind, vocabulary)
-    raise UserError(f"'{path}' is damaged: a kind and a list of different pieces are needed. Train it again.")
+    if not (isinstance(kind, str) and kind in CUTS and isinstance(vocabulary, list) and _all_different(vocabulary)):
+        raise UserError(f"'{path}' is damaged: a kind and a list of different pieces are needed. Train it again.")
+    return WholeTokenizer(kind, vocabulary)
+
+
+def _all_different(values: list[object]) -> bool:
+    return all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
 
 
 def _train(kind: str, texts: Iterable[str], vocab_size: int) -> WholeTokenizer:

@@ -1,0 +1,198 @@
+"""Acts: prepared text becomes a tokenizer; the kinds of tokenizer are compared on a text.
+
+`train_tokenizer` reads the training documents and conversations of a life and leaves `tokenizer/`; what is trained
+already, with these options on this data, stays. `compare` shows the table and returns its rows as data.
+"""
+
+import hashlib
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, asdict, dataclass
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console, Group
+from rich.table import Table
+
+from sayso.base.errors import UserError
+from sayso.base.files import atomic_folder, read_json, read_jsonl, write_json
+from sayso.base.life import Life
+from sayso.base.log import Progress, act_log, say
+from sayso.run.tokens import documents
+from sayso.text.files import parts_of
+from sayso.text.sources import local_files, read
+from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
+from sayso.token.load import load
+from sayso.token.tokenizer import Tokenizer
+from sayso.token.train import train
+
+MADE_OF = "sayso.json"  # what a tokenizer was trained from, beside its files
+MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
+PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
+HELD_OUT = 10  # every tenth document of a named text
+
+
+@dataclass(frozen=True)
+class TrainTokenizer:
+    """Options of `sayso tokenizer train`."""
+
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    vocab_size: int = 4096
+    """How many ids at most; a small text may give fewer."""
+    kind: Literal["bpe", "word", "character"] = "bpe"
+    """The way of cutting: byte pairs, whole words or characters."""
+    megabytes: float = 200.0
+    """Learn from this much text, and from this much conversation, at most; 0 = all."""
+
+
+@dataclass(frozen=True)
+class Compare:
+    """Options of `sayso tokenizer compare`."""
+
+    text: tuple[str, ...] = ()
+    """Text files or folders of them; the life's own text when none is named."""
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    tokenizers: tuple[Path, ...] = ()
+    """Folders of tokenizers to compare, instead of training one of each kind."""
+    vocab_size: int = 4096
+    """How many ids each may have."""
+    megabytes: float = 10.0
+    """Read this much text at most; 0 = all."""
+
+
+def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
+    """Train a tokenizer on the documents and conversations of a life."""
+    life = Life(options.life)
+    made_of = _made_of(life, options)
+    record = life.tokenizer / MADE_OF
+    if record.exists() and read_json(record)["made_of"] == made_of:
+        say("The tokenizer is trained already with these options on this text.")
+        return load(life.tokenizer)
+    with act_log(life, "tokenizer", "train", options) as log:
+        start = time.perf_counter()
+        tokenizer = train(options.kind, _watched(_texts(life, options.megabytes)), options.vocab_size)
+        seconds = time.perf_counter() - start
+        held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+        measured = _summary(measure(options.kind, tokenizer, held_out, frequent_word(held_out))) if held_out else {}
+        with atomic_folder(life.tokenizer) as part:
+            tokenizer.save(part)
+            write_json(part / MADE_OF, {"made_of": made_of, "measured": measured})
+        log.write("tokenizer", vocab_size=tokenizer.vocab_size, train_seconds=round(seconds, 2), **measured)
+    told = f"; {measured['bytes_per_token']:.2f} bytes a token on held-out text" if measured else ""
+    say(f"Trained a {options.kind} tokenizer of {tokenizer.vocab_size:,} ids in {seconds:.1f} s{told}.")
+    return tokenizer
+
+
+def compare(options: Compare) -> list[dict[str, Any]]:
+    """Compare the kinds of tokenizer on held-out text."""
+    life = Life(options.life)
+    train_texts, test_texts = _named(options) if options.text else _prepared(life, options)
+    if options.tokenizers:
+        word = frequent_word(test_texts)
+        rows = [measure(str(folder), load(folder), test_texts, word) for folder in options.tokenizers]
+    else:
+        rows = compare_tokenizers(train_texts, test_texts, options.vocab_size)
+    Console(highlight=False).print(tables(rows))
+    data = [asdict(row) for row in rows]
+    if not options.text:
+        with act_log(life, "tokenizer", "compare", options):
+            write_json(life.run("tokenizer-compare") / "scores.json", data)
+    return data
+
+
+def tables(rows: list[Row]) -> Group:
+    """Return the rows as two tables for people: the numbers, and a word's pieces, with "·" for a space."""
+    numbers = Table("tokenizer", title="On held-out text", title_justify="left")
+    for name in ("vocabulary", "bytes a token", "tokens a word", "unknown", "encode MB/s"):
+        numbers.add_column(name, justify="right")
+    words = Table(
+        "tokenizer", rows[0].word, rows[0].misspelt, title="A word, and the same misspelt", title_justify="left"
+    )
+    for row in rows:
+        numbers.add_row(
+            row.name,
+            f"{row.vocab_size:,}",
+            f"{row.bytes_per_token:.2f}",
+            f"{row.tokens_per_word:.2f}",
+            f"{row.unknown_rate:.2%}",
+            f"{row.encode_mb_s:.1f}",
+        )
+        words.add_row(
+            row.name, *("|".join(pieces).replace(" ", "·") for pieces in (row.word_pieces, row.misspelt_pieces))
+        )
+    return Group(numbers, words)
+
+
+def _texts(life: Life, megabytes: float) -> Iterator[str]:
+    """Yield the training text of a life: its documents, and what is said in its conversations."""
+    chat = life.data("chat") / "train.jsonl"
+    said = (message["content"] for row in _rows(chat) for message in row["messages"])
+    return chain(_first(_split(life, "train"), megabytes), _first(said, megabytes))
+
+
+def _split(life: Life, split: str) -> Iterator[str]:
+    return (document["text"] for document in documents(life.data("text"), split))
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    return read_jsonl(path) if path.exists() else iter(())
+
+
+def _first(texts: Iterable[str], megabytes: float) -> Iterator[str]:
+    """Yield texts until they are this much together; 0 = all."""
+    left = megabytes * 1e6 or float("inf")
+    for text in texts:
+        yield text
+        left -= len(text.encode("utf-8", "replace"))
+        if left <= 0:
+            return
+
+
+def _watched(texts: Iterable[str]) -> Iterator[str]:
+    with Progress(None, "texts") as line:
+        for number, text in enumerate(texts, 1):
+            line.update(number)
+            yield text
+
+
+def _summary(row: Row) -> dict[str, float]:
+    return {
+        "bytes_per_token": round(row.bytes_per_token, 4),
+        "tokens_per_word": round(row.tokens_per_word, 4),
+        "encode_mb_s": round(row.encode_mb_s, 2),
+    }
+
+
+def _made_of(life: Life, options: TrainTokenizer) -> dict[str, Any]:
+    """Return the options and a mark of the data; a life without text is a `UserError`."""
+    next(documents(life.data("text"), "train"), None)
+    paths = sorted((*life.data("text").glob("train-*.jsonl"), *life.data("chat").glob("train.jsonl")))
+    manifests = [life.data(name) / "manifest.json" for name in ("text", "chat")]
+    facts = [[path.name, path.stat().st_size] for path in paths]
+    facts += [[str(read_json(path))] for path in manifests if path.exists()]
+    mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return {"kind": options.kind, "vocab_size": options.vocab_size, "megabytes": options.megabytes, "data": mark}
+
+
+def _prepared(life: Life, options: Compare) -> tuple[list[str], list[str]]:
+    train_texts = list(_first(_split(life, "train"), options.megabytes))
+    return train_texts, list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+
+
+def _named(options: Compare) -> tuple[list[str], list[str]]:
+    """Return the documents of the named text, every tenth of them held out."""
+    parts = parts_of([file for name in options.text for file in local_files(Path(name))], None, PIECE)
+    texts = list(_first((document.text for part in parts for document in read(part)), options.megabytes))
+    if len(texts) < 2:
+        raise UserError(
+            f"Tokenizers are compared on a part of the text that they did not see; '{options.text[0]}' is too short to "
+            "be parted. Name more text."
+        )
+    held_out = list(islice(texts, 0, None, HELD_OUT))
+    return [text for number, text in enumerate(texts) if number % HELD_OUT], held_out
