@@ -41,7 +41,8 @@ class Cache:
         """
         device, time = self.keys[0].device, max(counts)
         last = first + len(counts)
-        assert first <= len(self.lengths) and last <= self.keys[0].shape[0], "rows lie side by side"
+        assert first <= len(self.lengths), "rows lie side by side"
+        assert last <= self.keys[0].shape[0], "no more rows than the cache was made for"
         self.lengths += [0] * (last - len(self.lengths))
         starts = self.lengths[first:last]
         self.lengths[first:last] = [start + count for start, count in zip(starts, counts, strict=True)]

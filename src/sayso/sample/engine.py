@@ -126,7 +126,15 @@ def seeded(sampling: Sampling) -> Sampling:
 
 
 def start_row(model: Transformer, prompt: Sequence[int], sampling: Sampling, index: int) -> Row:
-    """Return a row for a prompt; `UserError` when it is empty or leaves no room in the model's context."""
+    """Return a row for a prompt; errors as in `room`."""
+    return Row(index, prompt, room(model, prompt, sampling), sampling.generator(index))
+
+
+def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
+    """Return how many tokens may follow a prompt: `max_tokens`, or fewer when the context is full before.
+
+    Raises `UserError` for a prompt that is empty or leaves no room in the context.
+    """
     context = model.config.context
     if not prompt:
         raise UserError("A prompt needs at least one token; got an empty one: give it some text.")
@@ -135,7 +143,7 @@ def start_row(model: Transformer, prompt: Sequence[int], sampling: Sampling, ind
             f"A prompt must leave room for a reply in the model's context of {context} tokens; "
             f"this one has {len(prompt)}: shorten it or leave out earlier turns."
         )
-    return Row(index, prompt, min(sampling.max_tokens, context - len(prompt)), sampling.generator(index))
+    return min(sampling.max_tokens, context - len(prompt))
 
 
 def new_batch(

@@ -1,0 +1,122 @@
+"""A model that replies: conversations or raw prompts enter, text leaves, streamed or many at once.
+
+Wraps a model and its tokenizer. A reply ends at <|end|> or <|bos|>, at a stop text, at `max_tokens`, or when the
+context is full, whichever is first. Streamed or batched, the same seed and row give the same text.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sayso.model.transformer import Transformer
+from sayso.reply.text import Text
+from sayso.sample.engine import ROWS, generate, room, stream
+from sayso.sample.pick import Sampling
+from sayso.token.chat import render
+from sayso.token.tokenizer import BOS, END, Tokenizer
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One reply and what it took."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: str
+    """"stop" (it ended by itself or at a stop text) or "length" (max_tokens, or the context was full)."""
+
+
+class Stream(Iterator[str]):
+    """The pieces of one reply as they come; `reply()` tells the reply so far, and the whole when it has ended."""
+
+    def __init__(self, ids: Iterator[int], text: Text, prompt_tokens: int, limit: int) -> None:
+        self.prompt_tokens, self.completion_tokens = prompt_tokens, 0
+        self.finish: str | None = None
+        """None while it goes on, then as in `Reply`."""
+        self._limit, self._given = limit, ""
+        self._pieces = self._run(ids, text)
+
+    def __next__(self) -> str:
+        piece = next(self._pieces)
+        self._given += piece
+        return piece
+
+    def reply(self) -> Reply:
+        """Return the reply so far; one that was left before its end counts as cut ("length")."""
+        return Reply(self._given, self.prompt_tokens, self.completion_tokens, self.finish or "length")
+
+    def _run(self, ids: Iterator[int], text: Text) -> Iterator[str]:
+        for token in ids:
+            self.completion_tokens += 1
+            piece = text.push(token)
+            if text.stopped:
+                self.finish = "stop"
+            if piece:
+                yield piece
+            if text.stopped:
+                return
+        self.finish = "length" if self.completion_tokens == self._limit else "stop"
+        if rest := text.close():
+            yield rest
+
+
+class Replier:
+    """A model with its tokenizer, as a partner in conversation."""
+
+    def __init__(self, model: Transformer, tokenizer: Tokenizer) -> None:
+        self.model, self.tokenizer = model, tokenizer
+        self.stop_ids = frozenset({tokenizer.specials[END], tokenizer.specials[BOS]})
+
+    @property
+    def context(self) -> int:
+        """How many tokens prompt and reply may have together."""
+        return self.model.config.context
+
+    def prompt_ids(self, messages: Messages) -> list[int]:
+        """Return the ids that a conversation's next reply is asked with."""
+        return render(self.tokenizer, messages, reply=True)[0]
+
+    def text_ids(self, prompt: str) -> list[int]:
+        """Return the ids of a raw prompt: a document that begins so."""
+        return [self.tokenizer.specials[BOS], *self.tokenizer.encode(prompt)]
+
+    def stream(self, messages: Messages, sampling: Sampling, *, row: int = 0) -> Stream:
+        """Return the reply to a conversation as a stream of pieces; another `row` gives another sample.
+
+        Raises `UserError` at the call when the prompt leaves no room in the context.
+        """
+        return self._stream(self.prompt_ids(messages), sampling, row)
+
+    def stream_text(self, prompt: str, sampling: Sampling, *, row: int = 0) -> Stream:
+        """Return what follows a raw prompt, without the chat layout, as a stream of pieces; errors as in `stream`."""
+        return self._stream(self.text_ids(prompt), sampling, row)
+
+    def replies(self, conversations: Sequence[Messages], sampling: Sampling, *, rows: int = ROWS) -> list[Reply]:
+        """Return the reply to each conversation, decoded `rows` side by side; errors as in `stream`."""
+        return self._replies([self.prompt_ids(messages) for messages in conversations], sampling, rows)
+
+    def complete(self, prompts: Sequence[str], sampling: Sampling, *, rows: int = ROWS) -> list[Reply]:
+        """Return what follows each raw prompt, without the chat layout; errors as in `stream`."""
+        return self._replies([self.text_ids(prompt) for prompt in prompts], sampling, rows)
+
+    def _stream(self, prompt: list[int], sampling: Sampling, row: int) -> Stream:
+        limit = room(self.model, prompt, sampling)
+        ids = stream(self.model, prompt, sampling, self.stop_ids, row=row)
+        return Stream(ids, Text(self.tokenizer, sampling.stop), len(prompt), limit)
+
+    def _replies(self, prompts: list[list[int]], sampling: Sampling, rows: int) -> list[Reply]:
+        texts = [Text(self.tokenizer, sampling.stop) for _ in prompts]
+        given: list[list[str]] = [[] for _ in prompts]
+
+        def watch(row: int, token: int) -> bool:
+            given[row].append(texts[row].push(token))
+            return texts[row].stopped
+
+        done = generate(self.model, prompts, sampling, self.stop_ids, rows=rows, watch=watch)
+        return [
+            Reply("".join(pieces) + text.close(), len(prompt), len(completion.ids), completion.finish)
+            for pieces, text, prompt, completion in zip(given, texts, prompts, done, strict=True)
+        ]

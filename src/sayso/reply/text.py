@@ -1,0 +1,49 @@
+"""The text of one reply while it grows: ids enter one by one, pieces of text that may be shown leave.
+
+A piece never holds part of a character, whose bytes may lie in several tokens, and never any part of a stop text: what
+might be the beginning of one is held back until the next token tells. How the text is cut into tokens does not matter.
+"""
+
+import codecs
+from collections.abc import Sequence
+
+from sayso.token.tokenizer import Tokenizer
+
+
+class Text:
+    """Collects the text of one reply; `stopped` turns true when a stop text came."""
+
+    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+        self.stopped = False
+        self._tokenizer, self._stop = tokenizer, stop
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._held = ""
+
+    def push(self, token: int) -> str:
+        """Take the next id; return the text that is certain now, which may be empty."""
+        if (
+            self.stopped or token >= self._tokenizer.vocab_size
+        ):  # a head may be wider than the vocabulary: no text there
+            return ""
+        text = self._held + self._decoder.decode(self._tokenizer.decode_bytes([token]))
+        found = [(text.find(stop) + len(stop), text.find(stop)) for stop in self._stop if stop in text]
+        if found:
+            self.stopped, self._held = True, ""
+            return text[: min(found)[1]]  # the one that was complete first
+        kept = len(text) - beginning(text, self._stop)
+        self._held = text[kept:]
+        return text[:kept]
+
+    def close(self) -> str:
+        """Return what was held back, now that no more will come; an unfinished character is left out."""
+        text, self._held = self._held, ""
+        return text
+
+
+def beginning(text: str, stop: Sequence[str]) -> int:
+    """Return how many characters at the end of `text` might begin one of the stop texts."""
+    longest = max(map(len, stop), default=1) - 1
+    for count in range(min(longest, len(text)), 0, -1):
+        if any(text.endswith(mark[:count]) for mark in stop if count < len(mark)):
+            return count
+    return 0

@@ -1,0 +1,26 @@
+"""The conversation window: when a conversation outgrows the context, its oldest turns are left out.
+
+Takes all messages; gives those that fit with room for a reply. System messages at the beginning always stay.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+Message = dict[str, Any]
+
+
+def fit(
+    messages: Sequence[Message], count: Callable[[Sequence[Message]], int], context: int, reserve: int
+) -> tuple[list[Message], int]:
+    """Return the messages that leave `reserve` of `context` tokens free, and how many were left out.
+
+    `count` gives the tokens of a conversation. Turns go whole: a question with its reply. The last question stays even
+    when it alone is too long, so that whoever asks is told so.
+    """
+    head = next((place for place, message in enumerate(messages) if message["role"] != "system"), len(messages))
+    starts = [place for place in range(head, len(messages)) if messages[place]["role"] == "user"]
+    for start in starts:
+        kept = [*messages[:head], *messages[start:]]
+        if count(kept) + reserve <= context or start == starts[-1]:
+            return kept, start - head
+    return list(messages), 0

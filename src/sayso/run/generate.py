@@ -1,0 +1,61 @@
+"""Continue a prompt: one text comes in, what a model says next streams to standard output."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import KW_ONLY, dataclass
+from io import StringIO
+from typing import TextIO
+
+from sayso.base.errors import UserError
+from sayso.reply.conversation import Replier
+from sayso.run.model import Speaking, open_replier
+from sayso.run.terminal import Terminal
+from sayso.sample.pick import Sampling
+
+RULE = "\n---\n"  # between the texts when there are several
+
+
+@dataclass(frozen=True)
+class Generate(Speaking):
+    """Continue a prompt."""
+
+    prompt: str
+    """What the model is given; - reads it from standard input."""
+    _: KW_ONLY
+    count: int = 1
+    """How many texts to write."""
+    raw: bool = False
+    """Continue the prompt as plain text instead of replying to it; a base model, which knows no chat, always does."""
+    stop: tuple[str, ...] = ()
+    """Texts that end a reply; they are not written."""
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise UserError(f"count must be at least 1; got {self.count}.")
+
+
+def generate(options: Generate, target: TextIO | None = None) -> None:
+    """Continue a prompt."""
+    sampling = options.sampling(options.stop)
+    replier, folder, other = open_replier(options)
+    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    terminal = Terminal(StringIO(), target)  # nobody types here, so that notes go to standard error
+    if other:
+        terminal.note(other)
+    raw = options.raw or folder.name == "base"
+    for number, text in enumerate(_texts(replier, prompt, sampling, options.count, raw)):
+        terminal.write(RULE if number else "")
+        for piece in text:
+            terminal.write(piece)
+    terminal.write("\n")
+
+
+def _texts(replier: Replier, prompt: str, sampling: Sampling, count: int, raw: bool) -> Iterator[Iterable[str]]:
+    """Yield each text as pieces: a single one streams, several are decoded side by side."""
+    messages = [{"role": "user", "content": prompt}]
+    if count == 1:
+        yield replier.stream_text(prompt, sampling) if raw else replier.stream(messages, sampling)
+    elif raw:
+        yield from ([reply.text] for reply in replier.complete([prompt] * count, sampling))
+    else:
+        yield from ([reply.text] for reply in replier.replies([messages] * count, sampling))

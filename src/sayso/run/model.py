@@ -1,0 +1,100 @@
+"""Which model speaks, and how: a life and a name become a model folder, flags become `Sampling`.
+
+Shared by the acts that let a model talk. A name is a model of the life (`base`, `tuned`, `aligned`, or one's own) or
+the path of a model folder.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError, nearest
+from sayso.base.life import STAGES, Life
+from sayso.reply.conversation import Replier
+from sayso.sample.pick import Sampling
+from sayso.weights.folder import load_model
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speaking:
+    """The flags of an act in which a model talks."""
+
+    life: Path = Path("life")
+    """The life's folder."""
+    model: str = "aligned"
+    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage speaks."""
+    temperature: float = 0.8
+    """Below 1 safer, above 1 bolder, 0 always the likeliest token."""
+    top_k: int = 0
+    """Pick among the k likeliest tokens; 0 = off."""
+    top_p: float = 1.0
+    """Pick among the likeliest tokens that together have this probability; 1 = off."""
+    min_p: float = 0.0
+    """Pick among tokens at least this fraction as likely as the likeliest; 0 = off."""
+    repetition_penalty: float = 1.0
+    """Above 1 makes what was said already less likely; 1 = off."""
+    max_tokens: int = 200
+    """Most tokens of a reply."""
+    seed: int | None = None
+    """Same seed, same text; another text each time when not given."""
+    device: str | None = None
+    """cpu, cuda or mps; the best one here when not given."""
+
+    def sampling(self, stop: tuple[str, ...] = ()) -> Sampling:
+        """Return the flags as `Sampling`, checked."""
+        return Sampling(
+            temperature=self.temperature,
+            top_k=self.top_k,
+            top_p=self.top_p,
+            min_p=self.min_p,
+            repetition_penalty=self.repetition_penalty,
+            max_tokens=self.max_tokens,
+            seed=self.seed,
+            stop=stop,
+        )
+
+
+def resolve_model(life: Life, name: str) -> Path:
+    """Return the folder of a model: of the life's model of that name, or the path itself.
+
+    Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
+    """
+    for folder in (life.model(name), Path(name)):
+        if (folder / "config.json").is_file():
+            return folder
+    known = models(life)
+    if known:
+        raise UserError(
+            f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
+            f"{nearest(name, known)}"
+        )
+    command = f"sayso pretrain --life {life.root}" if life.root.is_dir() else "sayso demo"
+    raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
+
+
+def newest_model(life: Life, name: str) -> Path:
+    """Return the model's folder; when `name` is a stage that is not there yet, the newest stage before it.
+
+    Raises `UserError` as `resolve_model` does.
+    """
+    if name in STAGES and not (Path(name) / "config.json").is_file():
+        known = models(life)
+        for stage in reversed(STAGES[: STAGES.index(name) + 1]):
+            if stage in known:
+                return life.model(stage)
+    return resolve_model(life, name)
+
+
+def models(life: Life) -> list[str]:
+    """Return the names of a life's models, the stages first and in their order."""
+    names = [path.parent.name for path in sorted((life.root / "models").glob("*/config.json"))]
+    return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]
+
+
+def open_replier(options: Speaking) -> tuple[Replier, Path, str]:
+    """Load the model that is to speak; return it, its folder, and "" or a sentence that it is not the one asked for."""
+    folder = newest_model(Life(options.life), options.model)
+    device = pick_device(options.device)
+    replier = Replier(*load_model(folder, device.kind))
+    same = folder in (Life(options.life).model(options.model), Path(options.model))
+    return replier, folder, "" if same else f"There is no '{options.model}' model yet; '{folder.name}' speaks."

@@ -1,0 +1,47 @@
+"""A person at a terminal, or a pipe: lines come in, text goes out.
+
+At a terminal there is a prompt, a line editor and dim notes between the replies. Piped, standard output holds the
+model's text alone and the notes go to standard error, so that programs can use it.
+"""
+
+import contextlib
+import sys
+from typing import TextIO
+
+from rich.console import Console
+
+PROMPT = "> "
+# A reply is a model's, so that it is not trusted with a terminal's escape codes: only line breaks and tabs pass.
+CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+class Terminal:
+    """Reads lines and writes text; `live` is whether a person types, and then notes go between the replies."""
+
+    def __init__(self, source: TextIO | None = None, target: TextIO | None = None) -> None:
+        self.source = sys.stdin if source is None else source
+        self.target = sys.stdout if target is None else target
+        self.live = self.source.isatty()
+        self._notes = Console(file=self.target if self.live else sys.stderr, highlight=False, soft_wrap=True)
+
+    def read(self) -> str | None:
+        """Return the next line without its end, or None after the last (Ctrl-D)."""
+        if self.live and self.source is sys.stdin:
+            with contextlib.suppress(ImportError):
+                import readline  # noqa: F401  # importing it gives input() its line editor and history
+            with contextlib.suppress(EOFError):
+                return input(PROMPT)
+            return None
+        if self.live:
+            self.write(PROMPT)
+        line = self.source.readline()
+        return line.rstrip("\r\n") if line else None
+
+    def write(self, text: str) -> None:
+        """Write a piece of text at once, without the codes that could command a terminal."""
+        self.target.write(text.translate(CONTROL))
+        self.target.flush()
+
+    def note(self, text: str) -> None:
+        """Tell the person something that is not the model's."""
+        self._notes.print(text, style="dim", markup=False)
