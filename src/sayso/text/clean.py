@@ -1,0 +1,35 @@
+"""Text as it comes -> text in one normal form: NFC, "\\n" line ends, no control characters, single spaces of one kind.
+
+`clean` is idempotent and keeps every visible character: tabs, indentation and the joiners that scripts and emoji need.
+"""
+
+import re
+import unicodedata
+
+# CR LF, CR, vertical tab, form feed, NEL, line and paragraph separators: all of them end a line.
+LINE_END = re.compile("\r\n|[\r\v\f\x85\u2028\u2029]")
+# C0 and C1 controls but tab and newline, soft hyphen, zero-width space, word joiner, byte order mark,
+# bidirectional controls and noncharacters: they are invisible, and each is one more token to waste.
+INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufeff\ufff9-\ufffb\ufffe\uffff]"
+)
+FIXED_SPACE = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
+LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one; UTF-8 cannot
+LINE_TAIL = re.compile(r"[ \t]+(?=\n)")
+BLANK_LINES = re.compile(r"\n{3,}")
+
+
+def clean(text: str) -> str:
+    """Return the text in its normal form (may be empty)."""
+    text = LINE_END.sub("\n", text)
+    text = INVISIBLE.sub("", text)
+    text = LONE_SURROGATE.sub("\ufffd", text)
+    text = FIXED_SPACE.sub(" ", text)
+    text = unicodedata.normalize("NFC", text)
+    text = LINE_TAIL.sub("", text)
+    return BLANK_LINES.sub("\n\n", text).strip()
+
+
+def one_line(text: str) -> str:
+    """Return cleaned text as a single line: what a chat bubble holds."""
+    return " ".join(clean(text).split())

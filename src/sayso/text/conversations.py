@@ -1,0 +1,88 @@
+"""Messages between two sides -> conversations of a size that a small model can learn from.
+
+A long conversation is cut into windows that start with the user and end with the assistant. Chat between strangers must
+also pass two rules of decency: no profanity, no personal details.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from sayso.text.clean import clean
+from sayso.text.document import Message
+
+ROLES = ("system", "user", "assistant")
+MIN_TURNS = 2  # by each side, in a conversation and in each of its windows
+# Stems that begin a word; whole words that would be innocent as stems stand with \b behind them.
+PROFANE = re.compile(
+    r"\b(?:fuck|shit|bitch|cunt|nigg|faggot|whore|slut|porn|rapist|wank|bollock|motherf|arsehole|asshole|dickhead|"
+    r"(?:ass|arse|dick|cock|pussy|sex|sexy|rape|raped|damn|goddamn|bastard|fag|tits|boobs|penis|vagina|nude|nudes)\b)",
+    re.IGNORECASE,
+)
+PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}|(?<!\d)(?:\+?\d{1,3}[ .-]?)?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
+
+
+def as_messages(turns: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
+    """Return cleaned messages from (role, content) pairs; empty ones go, neighbours of one role become one."""
+    messages: list[Message] = []
+    for role, content in turns:
+        content = clean(content)
+        if not content:
+            continue
+        if messages and messages[-1]["role"] == role:
+            content = join_texts([messages.pop()["content"], content])
+        messages.append({"role": role, "content": content})
+    return tuple(messages)
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """Join the texts of one turn by spaces, with a full stop where one ends bare and the next begins with a capital."""
+    joined = ""
+    for text in texts:
+        stop = "." if joined[-1:].isalnum() and text[:1].isupper() else ""
+        joined += f"{stop} {text}" if joined and text else text
+    return joined
+
+
+def as_text(messages: Sequence[Message]) -> str:
+    """Return a conversation as a document: one paragraph a turn."""
+    return "\n".join(message["content"] for message in messages)
+
+
+def indecent_rule(messages: Sequence[Message]) -> str | None:
+    """Return the rule of decency that a conversation breaks ("profane", "personal"), or None."""
+    text = as_text(messages)
+    if PROFANE.search(text):
+        return "profane"
+    return "personal" if PERSONAL.search(text) else None
+
+
+def too_few_turns(messages: Sequence[Message]) -> bool:
+    """Whether one of the two sides has fewer than `MIN_TURNS` turns."""
+    return any(sum(message["role"] == side for message in messages) < MIN_TURNS for side in ("user", "assistant"))
+
+
+def windows(messages: Sequence[Message], turns: int, characters: int) -> list[list[Message]]:
+    """Cut a conversation into windows of at most `turns` messages and `characters` characters.
+
+    Each keeps the system message, starts with the user, ends with the assistant and has `MIN_TURNS` turns of each;
+    what fits no window is left out. `turns` or `characters` 0 = no such limit.
+    """
+    system = [message for message in messages[:1] if message["role"] == "system"]
+    pairs = [
+        [user, assistant]
+        for user, assistant in zip(messages, messages[1:], strict=False)
+        if (user["role"], assistant["role"]) == ("user", "assistant")
+    ]
+    found: list[list[Message]] = []
+    window: list[Message] = []
+    for pair in pairs:
+        if window and not _fits(system + window + pair, turns, characters):
+            found.append(window)
+            window = []
+        window = window + pair if _fits(system + window + pair, turns, characters) else []
+    return [system + window for window in [*found, window] if len(window) >= 2 * MIN_TURNS]
+
+
+def _fits(messages: list[Message], turns: int, characters: int) -> bool:
+    length = sum(len(message["content"]) for message in messages)
+    return (not turns or len(messages) <= turns) and (not characters or length <= characters)

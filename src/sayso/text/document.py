@@ -1,0 +1,46 @@
+"""What flows through this stage: a document, and the part of a source that one worker reads at a time.
+
+Both are plain data. A source is cut into parts by what it is (files, byte ranges, slices), never by how many workers
+there are, so that the result is the same on any machine.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+SPLITS = ("train", "val", "test")
+Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": str}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One text; a conversation has its messages too. `split` is set only where the source's own law says it."""
+
+    text: str
+    title: str = ""
+    messages: tuple[Message, ...] = ()
+    split: str | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one worker reads at a time: `reader` is a name in `sources.READERS`, the rest is for that reader."""
+
+    reader: str
+    where: tuple[str, ...] = ()  # paths or URLs
+    start: int = 0  # first item, byte or row group
+    stop: int | None = None  # one past the last; None = to the end
+    column: str | None = None
+    extra: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Source:
+    """A named supply of documents with its papers and its parts, in order."""
+
+    name: str
+    licence: str
+    origin: str  # package, path or URL
+    parts: tuple[Part, ...]
+    sha256: str | None = None  # of the downloaded package
+    generated: bool = False  # by program: exact duplicates alone are removed, its own law says the split
+    people: bool = False  # chat between strangers: rules against profanity and personal details hold

@@ -1,0 +1,229 @@
+"""Text, JSON Lines and Parquet files, plain or compressed, here or at a URL -> documents, as a stream.
+
+`parts_of` cuts files into parts of about `PART_BYTES` by what they are: plain JSON Lines by byte range, local Parquet by row
+group, small text files by the dozen; a compressed file is one part. `read_text`, `read_lines`, `read_parquet` read a part.
+"""
+
+import codecs
+import gzip
+import io
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, Any, cast
+
+from sayso.base.errors import UserError, nearest, require
+from sayso.text.conversations import ROLES, as_messages, as_text
+from sayso.text.document import Document, Part
+
+PART_BYTES = 32 << 20
+FILES_A_PART = 256
+BLOCK = 1 << 20
+COMPRESSED = (".gz", ".zst")
+KINDS = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
+
+
+def suffix_of(where: str) -> str:
+    """Return the kind of a file by its name (".txt", ".jsonl", ...), "" when it is none of `KINDS`."""
+    name = where.lower()
+    for ending in COMPRESSED:
+        name = name.removesuffix(ending)
+    return next((kind for kind in KINDS if name.endswith(kind)), "")
+
+
+def parts_of(files: Sequence[tuple[str, int]], column: str | None, piece: int) -> Iterator[Part]:
+    """Yield the parts of (path or URL, bytes) pairs, in order; `piece` is the length at which long texts are cut."""
+    texts: list[str] = []
+    size = 0
+    for where, length in files:
+        kind = KINDS[suffix_of(where)]
+        if kind == "text":
+            if texts and (size + length > PART_BYTES or len(texts) == FILES_A_PART):
+                yield Part("text", tuple(texts), extra=(piece,))
+                texts, size = [], 0
+            texts.append(where)
+            size += length
+        elif kind == "lines" and not where.lower().endswith(COMPRESSED):
+            for start in range(0, max(length, 1), PART_BYTES):
+                yield Part("lines", (where,), start, start + PART_BYTES, column)
+        elif kind == "parquet" and "://" not in where:
+            yield from _row_groups(where, column)
+        else:
+            yield Part(kind, (where,), column=column)
+    if texts:
+        yield Part("text", tuple(texts), extra=(piece,))
+
+
+@contextmanager
+def open_bytes(where: str) -> Iterator[IO[bytes]]:
+    """Open a path or an fsspec URL for reading, as it lies there."""
+    try:
+        if "://" in where:
+            file = require("fsspec", "data").open(where, "rb").open()
+        else:
+            file = open(where, "rb")  # noqa: PTH123, SIM115 - a path or URL, closed below
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file '{where}'.") from error
+    except (OSError, ImportError) as error:
+        raise UserError(f"'{where}' cannot be read: {error}.") from error
+    with file:
+        yield cast(IO[bytes], file)
+
+
+@contextmanager
+def open_unpacked(where: str) -> Iterator[IO[bytes]]:
+    """Open a file for reading, unpacked if its name ends in .gz or .zst; a damaged one is a `UserError`."""
+    with open_bytes(where) as raw:
+        if where.lower().endswith(".gz"):
+            kinds: tuple[type[BaseException], ...] = (gzip.BadGzipFile, EOFError)
+            unpacked: IO[bytes] = cast(IO[bytes], gzip.GzipFile(fileobj=raw))
+        elif where.lower().endswith(".zst"):
+            zstandard = require("zstandard", "data")
+            kinds = (zstandard.ZstdError,)
+            unpacked = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True), BLOCK)
+        else:
+            kinds, unpacked = (), raw
+        try:
+            yield unpacked
+        except kinds as error:
+            raise UserError(f"'{where}' is damaged or not what its name says ({error}); fetch it again.") from error
+
+
+def read_text(part: Part) -> Iterator[Document]:
+    """Yield the documents of text files: each file one, a long one cut at paragraph ends into pieces."""
+    for where in part.where:
+        for text in _pieces(where, part.extra[0]):
+            yield Document(text)
+
+
+def read_lines(part: Part) -> Iterator[Document]:
+    """Yield the document of each line that begins in the part's byte range."""
+    where = part.where[0]
+    with open_unpacked(where) as file:
+        place = part.start
+        if place:
+            file.seek(place - 1)
+            place += len(file.readline()) - 1  # the line that began before the range is the other part's
+        number = 0
+        while part.stop is None or place < part.stop:
+            line = file.readline()
+            if not line:
+                return
+            place += len(line)
+            number += 1
+            if line.strip():
+                at = f"line {number}" if part.start == 0 else f"the line that ends at byte {place:,}"
+                yield _document(_parsed(line, where, at), part.column, f"{at} of '{where}'")
+
+
+def read_parquet(part: Part) -> Iterator[Document]:
+    """Yield the document of each row of the part's row groups."""
+    arrow, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
+    where = part.where[0]
+    with open_bytes(where) as raw:
+        try:
+            table = parquet.ParquetFile(raw)
+        except arrow.ArrowInvalid as error:
+            raise UserError(f"'{where}' is not a whole Parquet file ({error}); fetch it again.") from error
+        column = _column(list(table.schema_arrow.names), part.column, f"'{where}'")
+        stop = table.num_row_groups if part.stop is None else part.stop
+        groups = list(range(part.start, stop))
+        for batch in table.iter_batches(batch_size=256, columns=[column], row_groups=groups):
+            for value in batch.column(0).to_pylist():
+                yield _valued(value, f"a row of '{where}'")
+
+
+def _row_groups(where: str, column: str | None) -> Iterator[Part]:
+    parquet, arrow = require("pyarrow.parquet", "data"), require("pyarrow", "data")
+    try:
+        meta = parquet.read_metadata(where)
+    except arrow.ArrowInvalid as error:
+        raise UserError(f"'{where}' is not a whole Parquet file ({error}); fetch it again.") from error
+    start, size = 0, 0
+    for group in range(meta.num_row_groups):
+        size += meta.row_group(group).total_byte_size
+        if size >= PART_BYTES or group == meta.num_row_groups - 1:
+            yield Part("parquet", (where,), start, group + 1, column)
+            start, size = group + 1, 0
+
+
+def _pieces(where: str, piece: int) -> Iterator[str]:
+    """Yield a text file's text in pieces of about `piece` characters (0 = whole), cut where a paragraph ends."""
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    rest = ""
+    with open_unpacked(where) as file:
+        while block := file.read(BLOCK):
+            if b"\0" in block:
+                raise UserError(f"A text file holds UTF-8 text; '{where}' is binary: leave it out or convert it.")
+            rest += _decoded(decoder, block, where)
+            while piece and len(rest) > 2 * piece:
+                cut = _cut(rest, piece)
+                yield rest[:cut]
+                rest = rest[cut:]
+    rest += _decoded(decoder, b"", where, final=True)
+    while piece and len(rest) > 1.5 * piece:
+        cut = _cut(rest, piece)
+        yield rest[:cut]
+        rest = rest[cut:]
+    if rest.strip():
+        yield rest
+
+
+def _cut(text: str, piece: int) -> int:
+    """Return where to cut a long text: after the last paragraph, line or word that ends in the first `piece`."""
+    for end in ("\n\n", "\r\n\r\n", "\n", " "):
+        place = text.rfind(end, piece // 2, piece)
+        if place > 0:
+            return place + len(end)
+    return piece
+
+
+def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, where: str, final: bool = False) -> str:
+    try:
+        return decoder.decode(block, final)
+    except UnicodeDecodeError as error:
+        raise UserError(
+            f"A text file holds UTF-8 text; '{where}' does not ({error.reason}): convert it, e.g. with iconv -t UTF-8."
+        ) from error
+
+
+def _parsed(line: bytes, where: str, at: str) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise UserError(f"Each line of a JSON Lines file is one object; {at} of '{where}' is not ({error}).") from error
+
+
+def _document(row: Any, column: str | None, at: str) -> Document:
+    if not isinstance(row, dict):
+        raise UserError(f"Each line of a JSON Lines file is one object; {at} is a {type(row).__name__}.")
+    document = _valued(row[_column(list(row), column, at)], at)
+    title = row.get("title")
+    return Document(document.text, title if isinstance(title, str) else "", document.messages)
+
+
+def _column(names: list[str], asked: str | None, at: str) -> str:
+    """Return the column to read: the one asked for, else "text", else "messages"."""
+    for name in (asked,) if asked else ("text", "messages"):
+        if name in names:
+            return name
+    wish = f"column '{asked}'" if asked else "column 'text' or 'messages'"
+    hint = nearest(asked or "text", names)
+    raise UserError(f"There is no {wish} in {at}, which has {', '.join(names[:12])}.{hint} Name it: SOURCE?column=NAME.")
+
+
+def _valued(value: Any, at: str) -> Document:
+    """Return a cell as a document: a string is a text, a list of role and content a conversation, null is empty."""
+    if value is None:
+        return Document("")
+    if isinstance(value, str):
+        return Document(value)
+    try:
+        turns = [(turn["role"], turn["content"] or "") for turn in value]
+        messages = as_messages(turns)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"A document is a string or a list of role and content; {at} has neither.") from error
+    for role, _ in turns:
+        if role not in ROLES:
+            raise UserError(f"A role is one of {', '.join(ROLES)}; {at} has '{role}'.{nearest(str(role), ROLES)}")
+    return Document(as_text(messages), messages=messages)

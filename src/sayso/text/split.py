@@ -1,0 +1,22 @@
+"""A content hash -> train, val or test: the same text always lands in the same split, whatever else is prepared with it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sayso.text.ngrams import Hashes
+
+TRAIN, VAL, TEST = 0, 1, 2  # places in document.SPLITS
+
+
+def split_of(hashes: Hashes, val: float, test: float) -> NDArray[np.int8]:
+    """Return the split of each document [D]; `val` and `test` are shares of the corpus.
+
+    A corpus so small that a split stays empty gives it the training document whose hash is nearest to it.
+    """
+    share = hashes / 2.0**64
+    split = np.where(share < test, TEST, np.where(share < test + val, VAL, TRAIN)).astype(np.int8)
+    for wanted, size in ((TEST, test), (VAL, val)):
+        train = np.flatnonzero(split == TRAIN)
+        if size and len(train) > 1 and not np.any(split == wanted):
+            split[train[np.argmin(share[train])]] = wanted
+    return split

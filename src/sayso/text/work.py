@@ -1,0 +1,213 @@
+"""One part of a source -> its surviving documents in a work folder, with what is needed to compare them to all others.
+
+This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Nothing here looks at
+another part, so parts may run anywhere in any order; a part whose counts lie in the folder is done and is not run again.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sayso.base.files import atomic_file, read_json, write_json
+from sayso.text.clean import clean
+from sayso.text.conversations import as_messages, as_text, indecent_rule, too_few_turns, windows
+from sayso.text.decontaminate import open_sets, overlaps
+from sayso.text.dedup import BANDS, PERMUTATIONS, Signatures, band_keys, signature
+from sayso.text.document import SPLITS, Document, Message, Part
+from sayso.text.ngrams import hash64, word_hashes
+from sayso.text.quality import broken_rule
+from sayso.text.sources import read
+
+# One row a surviving document: content hash, split (-1 = by hash), text bytes, bytes of its lines, its conversations.
+ROW = np.dtype([("hash", "<u8"), ("split", "i1"), ("size", "<u4"), ("text", "<u4"), ("chat", "<u4"), ("chats", "<u2")])
+CHUNK = 4096  # documents whose band keys are computed at a time
+Counts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What every part is put through. 0 = off."""
+
+    quality: bool
+    near: bool
+    limit: int
+    chat_turns: int
+    chat_characters: int
+    chat_documents: bool
+
+
+@dataclass(frozen=True)
+class Job:
+    """One part with its number in the whole order, and what holds for its source."""
+
+    number: int
+    source: str
+    part: Part
+    generated: bool
+    people: bool
+    take: int | None = None  # only so many of its documents are wanted (a limit was reached); None = all
+
+
+@dataclass(frozen=True)
+class Paths:
+    """The files of one part in the work folder."""
+
+    text: Path
+    chat: Path
+    rows: Path
+    bands: Path
+    signatures: Path
+    counts: Path
+
+    @classmethod
+    def of(cls, folder: Path, number: int) -> "Paths":
+        """Return the paths of part `number`."""
+        names = ("text.jsonl", "chat.jsonl", "rows", "bands", "signatures", "json")
+        return cls(*(folder / f"{number:06d}.{name}" for name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A document that passed all rules of its part, as it will be written."""
+
+    row: tuple[int, int, int, int, int, int]
+    text: bytes
+    chat: bytes
+    signature: bytes
+
+
+def process(job: Job, rules: Rules, folder: Path) -> Counts:
+    """Put one part through the rules, write its files, and return its counts."""
+    paths = Paths.of(folder, job.number)
+    if paths.counts.exists():
+        counts: Counts = read_json(paths.counts)
+        return counts
+    dropped: Counter[str] = Counter()
+    unfit: Counter[str] = Counter()
+    digest = hashlib.sha256()
+    came, size, stayed = 0, 0, 0
+    with ExitStack() as stack:
+        written = (paths.text, paths.chat, paths.rows, paths.signatures)
+        texts, chats, rows, signatures = (_open(stack, path) for path in written)
+        for document in read(job.part):
+            raw = document.text.encode("utf-8", "replace")
+            came, size = came + 1, size + len(raw)
+            digest.update(raw)
+            kept = _generated(job, document) if job.generated else _real(job, rules, folder, document, unfit)
+            if isinstance(kept, str):
+                dropped[kept] += 1
+                continue
+            stayed += 1
+            rows.write(np.array(kept.row, ROW).tobytes())
+            texts.write(kept.text)
+            chats.write(kept.chat)
+            signatures.write(kept.signature)
+            if stayed == rules.limit:
+                break
+    if rules.near and not job.generated:
+        _write_bands(paths)
+    counts = {"in": came, "bytes": size, "kept": stayed, "sha256": digest.hexdigest()}
+    counts |= {"dropped": dict(sorted(dropped.items())), "unfit": dict(sorted(unfit.items()))}
+    write_json(paths.counts, counts)
+    return counts
+
+
+def load_rows(folder: Path, job: Job) -> NDArray[np.void]:
+    """Return the rows [D] of a part that is done."""
+    return np.fromfile(Paths.of(folder, job.number).rows, ROW, count=-1 if job.take is None else job.take)
+
+
+def load_signatures(folder: Path, job: Job) -> Signatures:
+    """Return the signatures [D, K] of a part that is done, mapped from its file."""
+    path = Paths.of(folder, job.number).signatures
+    flat = np.memmap(path, np.uint32, "r") if path.stat().st_size else np.empty(0, np.uint32)
+    return flat.reshape(-1, PERMUTATIONS)[: job.take]
+
+
+def load_bands(folder: Path, job: Job) -> NDArray[np.uint64]:
+    """Return the band keys [BANDS, D] of a part that is done, mapped from its file."""
+    path = Paths.of(folder, job.number).bands
+    flat = np.memmap(path, np.uint64, "r") if path.stat().st_size else np.empty(0, np.uint64)
+    return flat.reshape(BANDS, -1)[:, : job.take]
+
+
+def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Counter[str]) -> Kept | str:
+    """Return a person's document as it is kept, or the name of the rule that drops it."""
+    document = _cleaned(document)
+    if not document.text:
+        return "empty"
+    if job.people and (broken := indecent_rule(document.messages)):
+        return broken
+    words = word_hashes(document.text)
+    if rules.quality and (broken := broken_rule(document.text, words)):
+        return broken
+    if overlaps(words, open_sets(folder)):
+        return "contaminated"
+    chats = _conversations(document, rules, unfit)
+    as_document = rules.chat_documents or not document.messages
+    return _kept(job, document, as_document, chats, signature(words).tobytes() if rules.near else b"")
+
+
+def _generated(job: Job, document: Document) -> Kept:
+    """Return a generated document as it is: its generator answers for its quality and its splits."""
+    chats = [list(document.messages)] if document.messages else []
+    return _kept(job, document, not document.messages, chats, b"")
+
+
+def _cleaned(document: Document) -> Document:
+    if not document.messages:
+        return replace(document, text=clean(document.text))
+    messages = as_messages((message["role"], message["content"]) for message in document.messages)
+    return replace(document, text=as_text(messages), messages=messages)
+
+
+def _conversations(document: Document, rules: Rules, unfit: Counter[str]) -> list[list[Message]]:
+    """Return the conversations that a document gives, counting those that give none under the rule they break."""
+    if not document.messages:
+        return []
+    if too_few_turns(document.messages):
+        unfit["too_few_turns"] += 1
+        return []
+    found = windows(document.messages, rules.chat_turns, rules.chat_characters)
+    unfit["too_long"] += not found
+    return found
+
+
+def _kept(
+    job: Job, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes
+) -> Kept:
+    size = len(document.text.encode())
+    title = {"title": document.title} if document.title else {}
+    text = _line({"text": document.text, "source": job.source, **title}) if as_document else b""
+    chat = b"".join(_line({"messages": messages, "source": job.source}) for messages in chats)
+    split = SPLITS.index(document.split) if document.split else -1
+    row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
+    return Kept(row, text, chat, signature)
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
+
+
+def _open(stack: ExitStack, path: Path) -> IO[bytes]:
+    return stack.enter_context(stack.enter_context(atomic_file(path)).open("wb"))
+
+
+def _write_bands(paths: Paths) -> None:
+    """Write the band keys of a part, band after band, so that all documents' keys of one band read as one stretch."""
+    count = paths.signatures.stat().st_size // (4 * PERMUTATIONS)
+    with atomic_file(paths.bands) as part:
+        if not count:
+            return
+        bands = np.memmap(part, np.uint64, "w+", shape=(BANDS, count))
+        signatures = np.memmap(paths.signatures, np.uint32, "r", shape=(count, PERMUTATIONS))
+        for start in range(0, count, CHUNK):
+            bands[:, start : start + CHUNK] = band_keys(signatures[start : start + CHUNK])
+        bands.flush()
