@@ -1,0 +1,81 @@
+"""The server's application: one model, its store and the page, put together.
+
+A replier and a store enter, an ASGI application leaves. Nothing here listens on a port.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+
+from fastapi import FastAPI
+from fastapi.responses import Response
+
+from sayso import __version__
+from sayso.feedback.store import Store
+from sayso.reply import Replier
+from sayso.serve.completions import openai_routes
+from sayso.serve.conversations import conversation_routes
+from sayso.serve.door import Door
+from sayso.serve.errors import add_handlers
+from sayso.serve.ratings import rating_routes
+from sayso.serve.replies import reply_routes
+from sayso.serve.voice import Voice
+from sayso.serve.worker import Worker
+
+BODY_LIMIT = 2**20  # bytes: more than any context that is served from one machine
+QUEUE = 16
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+}
+
+
+def make_app(
+    replier: Replier,
+    store: Store,
+    name: str,
+    *,
+    fingerprint: str = "",
+    key: str | None = None,
+    queue: int = QUEUE,
+    body_limit: int = BODY_LIMIT,
+) -> FastAPI:
+    """Return the application that serves a model under `name`.
+
+    `fingerprint` of the weights goes into every stored reply. With a `key` every route but the page's files and /health
+    needs it. At most `queue` requests wait for the model; a further one is answered 429.
+    """
+    worker = Worker(queue)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        worker.close()
+
+    app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.add_middleware(Door, key=key, body_limit=body_limit)
+    add_handlers(app)
+    voice = Voice(replier, name, fingerprint)
+    app.include_router(openai_routes(voice, worker, int(time.time())))
+    app.include_router(conversation_routes(store))
+    app.include_router(reply_routes(voice, worker, store))
+    app.include_router(rating_routes(store))
+
+    @app.get("/health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    for path, (file, kind) in PAGE.items():
+        app.add_api_route(path, _serve_file(file, kind), include_in_schema=False)
+    return app
+
+
+def _serve_file(file: str, kind: str):  # type: ignore[no-untyped-def]
+    body = (files("sayso.serve") / "page" / file).read_bytes()
+
+    async def serve() -> Response:
+        return Response(body, media_type=kind)
+
+    return serve

@@ -1,0 +1,45 @@
+"""The page's routes for conversations: list, begin, read, delete, and say something."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from sayso.base.errors import UserError
+from sayso.feedback.store import Conversation, Store
+from sayso.serve.turns import Body, Text, turns_of
+
+
+class Said(Body):
+    """POST /api/messages: what a person says at the end of a conversation."""
+
+    conversation_id: int
+    content: Text
+
+
+def conversation_routes(store: Store) -> APIRouter:
+    """Return the routes over a store."""
+    router = APIRouter(prefix="/api")
+
+    @router.get("/conversations")
+    def conversations() -> list[Conversation]:
+        return store.conversations()
+
+    @router.post("/conversations", status_code=201)
+    def new_conversation() -> Conversation:
+        return store.new_conversation()
+
+    @router.get("/conversations/{conversation_id}")
+    def conversation(conversation_id: int) -> dict[str, Any]:
+        return {"id": conversation_id, "turns": turns_of(store, store.branch(conversation_id))}
+
+    @router.delete("/conversations/{conversation_id}", status_code=204)
+    def delete(conversation_id: int) -> None:
+        store.delete(conversation_id)
+
+    @router.post("/messages", status_code=201)
+    def message(said: Said) -> dict[str, Any]:
+        if not said.content.strip():
+            raise UserError("A message must have some words; this one has none.")
+        return turns_of(store, [store.say(said.conversation_id, said.content)])[0]
+
+    return router

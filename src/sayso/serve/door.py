@@ -1,0 +1,115 @@
+"""What may come in and what goes out with every answer, in one place.
+
+Every path but the page's own files and /health needs the key, when there is one. Without a key only this machine's own
+names are served, so that no page on the web can reach in by a name of its own (DNS rebinding). Bodies have a limit.
+Pure ASGI: it never holds back a stream.
+"""
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from sayso.serve.errors import error_body
+
+PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health"})
+LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "cache-control": "no-store",
+}
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a request may not come in."""
+
+    status: int
+    message: str
+    code: str
+
+
+class Door:
+    """ASGI middleware: host, origin, key and size on the way in, security headers on the way out."""
+
+    def __init__(self, app: ASGIApp, key: str | None, body_limit: int) -> None:
+        self.app = app
+        self.key = key
+        self.body_limit = body_limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request in, or refuse it."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_raw(HEADERS)]
+            await send(message)
+
+        refusal = self._refusal(scope)
+        if refusal is None:
+            await self.app(scope, self._limited(receive), send_on)
+        else:
+            await _refuse(send_on, refusal)
+
+    def _refusal(self, scope: Scope) -> Refusal | None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if self.key is None and urlsplit(f"//{host}").hostname not in LOCAL:
+            text = f"This server answers only to this machine's own names; got the host '{host[:100]}'."
+            return Refusal(403, f"{text} Start it with --api-key to serve other names.", "host_not_allowed")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return Refusal(403, "Pages of other sites may not use this server from a browser.", "origin_not_allowed")
+        if self.key is not None and scope["path"] not in PUBLIC:
+            given = headers.get("authorization", "").removeprefix("Bearer ").strip()
+            if not hmac.compare_digest(given.encode("latin-1"), self.key.encode()):
+                return Refusal(401, "This server needs its API key as 'Authorization: Bearer KEY'.", "invalid_api_key")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self.body_limit:
+            return Refusal(413, self._too_large, "request_too_large")
+        return None
+
+    @property
+    def _too_large(self) -> str:
+        return f"A request's body may have at most {self.body_limit} bytes."
+
+    def _limited(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def receive_on() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.body_limit:
+                raise HTTPException(413, self._too_large)
+            return message
+
+        return receive_on
+
+
+async def _refuse(send: Send, refusal: Refusal) -> None:
+    body = json.dumps(error_body(refusal.status, refusal.message, refusal.code)).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    if refusal.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    await send({"type": "http.response.start", "status": refusal.status, "headers": _raw(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(name.encode(), value.encode()) for name, value in headers.items()]

@@ -1,0 +1,71 @@
+"""Errors in the shape that OpenAI's clients understand: `{"error": {message, type, param, code}}`.
+
+A wrong request, a `UserError` and a bug enter; one JSON body leaves, and never a traceback or a path.
+"""
+
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from sayso.base.errors import UserError
+
+TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
+
+
+class ApiError(Exception):
+    """A request that cannot be answered, with its HTTP status and OpenAI's fields."""
+
+    def __init__(self, status: int, message: str, code: str | None = None, param: str | None = None) -> None:
+        super().__init__(message)
+        self.status, self.message, self.code, self.param = status, message, code, param
+
+
+def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
+    """Return an error as OpenAI says it."""
+    kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def add_handlers(app: FastAPI) -> None:
+    """Answer every kind of error in the one shape."""
+
+    @app.exception_handler(ApiError)
+    async def api_error(_request: Request, error: ApiError) -> JSONResponse:
+        headers = {"retry-after": "5"} if error.status == 429 else None
+        body = error_body(error.status, error.message, error.code, error.param)
+        return JSONResponse(body, error.status, headers)
+
+    @app.exception_handler(UserError)
+    async def user_error(_request: Request, error: UserError) -> JSONResponse:
+        return JSONResponse(error_body(400, str(error)), 400)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        return JSONResponse(error_body(400, *first_problem(error)), 400)
+
+    @app.exception_handler(HTTPException)
+    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+        message = f"There is no {request.method} {request.url.path}." if error.status_code == 404 else str(error.detail)
+        return JSONResponse(error_body(error.status_code, message), error.status_code)
+
+    @app.exception_handler(Exception)
+    async def bug(_request: Request, _error: Exception) -> JSONResponse:  # uvicorn logs the traceback
+        return JSONResponse(error_body(500, "The server failed at this request; its log says why."), 500)
+
+
+def first_problem(error: RequestValidationError) -> tuple[str, str, str | None]:
+    """Return the first mistake in a body: a sentence, OpenAI's code, and the name of the field that has it."""
+    problem = error.errors()[0]
+    if problem["type"] == "json_invalid":
+        return "The body must be JSON.", "invalid_json", None
+    where = ".".join(str(part) for part in problem["loc"] if part != "body")
+    if problem["type"] == "refused":
+        found = problem["ctx"]
+        return found["text"], found["code"], ".".join(filter(None, (where, str(found["param"]))))
+    text = problem["msg"].removeprefix("Value error, ").removesuffix(".")
+    got = problem.get("input")
+    shown = f"; got {got!r}" if isinstance(got, int | float | str | bool) and len(repr(got)) <= 80 else ""
+    return f"'{where}': {text}{shown}." if where else f"{text}.", "invalid_value", where or None

@@ -1,0 +1,65 @@
+"""The route that takes ratings: thumbs, edits and choices go into the store, the rated turn comes back."""
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter
+from pydantic import Field
+
+from sayso.feedback.store import Rating, Store
+from sayso.serve.turns import Body, Text, turns_of
+
+Comment = Annotated[str, Field(max_length=2000)]
+
+
+class Thumb(Body):
+    """A reply is good (1), bad (-1), or no longer either (0)."""
+
+    kind: Literal["thumb"]
+    message_id: int
+    value: Literal[1, -1, 0]
+    comment: Comment | None = None
+
+
+class Edit(Body):
+    """What a reply should have said."""
+
+    kind: Literal["edit"]
+    message_id: int
+    text: Text
+    comment: Comment | None = None
+
+
+class Choice(Body):
+    """Which of two replies is better; with `better` false neither is, and the chosen one is only kept."""
+
+    kind: Literal["choice"]
+    chosen_id: int
+    rejected_id: int
+    better: bool = True
+    position: Literal["left", "right"] | None = None
+    comment: Comment | None = None
+
+
+AnyRating = Annotated[Thumb | Edit | Choice, Field(discriminator="kind")]
+
+
+def rating_routes(store: Store) -> APIRouter:
+    """Return the route over a store."""
+    router = APIRouter(prefix="/api")
+
+    @router.post("/ratings", status_code=201)
+    def rate(rating: AnyRating) -> dict[str, Any]:
+        given = _keep(store, rating)
+        turn = turns_of(store, [store.message(given.message_id)])[0]
+        return {"id": given.id, "turn": turn, "ratings": store.count_ratings()}
+
+    return router
+
+
+def _keep(store: Store, rating: Thumb | Edit | Choice) -> Rating:
+    if isinstance(rating, Thumb):
+        return store.thumb(rating.message_id, rating.value, rating.comment)
+    if isinstance(rating, Edit):
+        return store.edit(rating.message_id, rating.text, rating.comment)
+    own = rating.model_dump(include={"better", "position", "comment"})
+    return store.choose(rating.chosen_id, rating.rejected_id, **own)

@@ -1,0 +1,35 @@
+"""What the page sends and what it shows: checked bodies in, turns with safe HTML out."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from sayso.feedback.store import Message, Opinion, Store
+from sayso.serve.markdown import to_html
+
+TEXT_LIMIT = 100_000  # characters of one message or edit
+Text = Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
+
+
+class Body(BaseModel):
+    """A body whose every field is known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def turns_of(store: Store, branch: list[Message]) -> list[dict[str, Any]]:
+    """Return messages as the page shows them: with safe HTML, and what was thought of them."""
+    held = store.opinions([message.id for message in branch])
+    return [_turn(message, held.get(message.id, Opinion())) for message in branch]
+
+
+def _turn(message: Message, opinion: Opinion) -> dict[str, Any]:
+    names = ("id", "conversation_id", "parent_id", "role", "content", "created_at")
+    turn = {name: getattr(message, name) for name in names}
+    if message.generation is None:
+        return turn
+    made = message.generation
+    turn |= {"html": to_html(message.content), "thumb": opinion.thumb, "edit": opinion.edit}
+    turn |= {"edit_html": to_html(opinion.edit) if opinion.edit else None}
+    turn |= {"model": made.model, "finish": made.finish, "tokens": made.completion_tokens, "seconds": made.seconds}
+    return turn
