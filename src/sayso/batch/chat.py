@@ -24,7 +24,7 @@ class ChatBatches:
 
         Raises `UserError` for none at all, for one that is longer than `context`, and for one that trains nothing.
         """
-        check_sizes(rows, context)
+        check_sizes(rows, context, seed)
         if not conversations:
             raise UserError("Fine-tuning needs one conversation or more; got none. Prepare some with: sayso prepare")
         for index, conversation in enumerate(conversations):

@@ -1,6 +1,6 @@
 """Which item comes when: every item once an epoch, each epoch in its own order.
 
-Sample number g is item `permutation(seed, g // count)[g % count]`: a pure function, so a run that resumes, or goes on
+Sample number g is item `permutation(seed, g // count, count)[g % count]`: a pure function, so a run that resumes, or goes on
 with another number of processes, needs to know nothing but how far it was.
 """
 
@@ -20,16 +20,19 @@ def items(seed: int, count: int, first: int, number: int) -> list[tuple[int, int
 
 
 @lru_cache(maxsize=8)
-def permutation(seed: int, epoch: int, count: int) -> Numbers:
-    """Return the order of `count` items in one epoch; the same for the same arguments, on every machine."""
-    if seed < 0:
-        raise UserError(f"A seed is 0 or more; got {seed}.")
-    order = np.random.default_rng([seed, epoch]).permutation(count)
+def permutation(seed: int, epoch: int, count: int, draw: int = 0) -> Numbers:
+    """Return the order of `count` items in one epoch; the same for the same arguments, on every machine.
+
+    Two orders of one epoch have different numbers as their `draw`.
+    """
+    order = np.random.default_rng([seed, epoch, draw]).permutation(count)
     order.setflags(write=False)
     return order
 
 
-def check_sizes(rows: int, context: int) -> None:
-    """Raise `UserError` for a batch without rows, or rows too short to hold a token and its target."""
+def check_sizes(rows: int, context: int, seed: int) -> None:
+    """Raise `UserError` for a batch without rows, rows too short to hold a token and its target, or a negative seed."""
+    if seed < 0:
+        raise UserError(f"A seed is 0 or more; got {seed}.")
     if rows < 1 or context < 2:
         raise UserError(f"A batch has one row and two positions or more; got {rows} rows of {context}.")

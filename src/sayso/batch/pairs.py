@@ -30,7 +30,7 @@ class PairBatches:
         Raises `UserError` for none at all, for one that is longer than `context`, for an empty prompt or reply, and
         for two replies that are the same.
         """
-        check_sizes(rows, context)
+        check_sizes(rows, context, seed)
         if not pairs:
             raise UserError("Aligning needs one pair or more; got none. Gather people's ratings with: sayso gather")
         for index, pair in enumerate(pairs):

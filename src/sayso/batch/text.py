@@ -18,14 +18,14 @@ from sayso.batch.batch import IGNORED, PADDING, Batch
 from sayso.batch.order import Numbers, check_sizes, items, permutation
 from sayso.batch.shards import Shards
 
-_ROWS = 1  # row orders and document orders are drawn from different seeds
+_DOCUMENTS = 1  # the draw of the documents' order; the rows' is 0
 
 
 class TextBatches:
     """Batches of text: `batch(step)` is a pure function of the shards, the sizes, the seed and the step."""
 
     def __init__(self, shards: Shards, rows: int, context: int, seed: int) -> None:
-        check_sizes(rows, context)
+        check_sizes(rows, context, seed)
         if shards.lengths.max() < 2:
             raise UserError("Text to train on has documents of two tokens or more; all of these have one.")
         self.shards, self.rows, self.context, self.seed = shards, rows, context, seed
@@ -36,7 +36,7 @@ class TextBatches:
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""
-        picked = items(2 * self.seed + _ROWS, self.rows_per_epoch, step * self.rows, self.rows)
+        picked = items(self.seed, self.rows_per_epoch, step * self.rows, self.rows)
         parts = [
             self._rows(epoch, np.array([row for _, row in group], np.int64))
             for epoch, group in groupby(picked, key=itemgetter(0))
@@ -61,5 +61,5 @@ class TextBatches:
 
     def _stream_of_epoch(self, epoch: int) -> tuple[Numbers, Numbers]:
         """Return the order of an epoch's documents and where each ends in the stream, both [D]."""
-        order = permutation(2 * self.seed, epoch, len(self.shards))
+        order = permutation(self.seed, epoch, len(self.shards), _DOCUMENTS)
         return order, np.cumsum(self.shards.lengths[order])

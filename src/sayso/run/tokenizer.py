@@ -187,6 +187,9 @@ def _prepared(life: Life, options: Compare) -> tuple[list[str], list[str]]:
 
 def _named(options: Compare) -> tuple[list[str], list[str]]:
     """Return the documents of the named text, every tenth of them held out."""
+    for name in options.text:
+        if not Path(name).exists():
+            raise UserError(f"Text to compare on is a file or a folder; there is no '{name}'.")
     parts = parts_of([file for name in options.text for file in local_files(Path(name))], None, PIECE)
     texts = list(_first((document.text for part in parts for document in read(part)), options.megabytes))
     if len(texts) < 2:

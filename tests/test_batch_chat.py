@@ -1,0 +1,133 @@
+"""Rows of conversations: whole, once an epoch, blind to each other, trained where the mask says, packed tightly."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayso.base.errors import UserError
+from sayso.batch.chat import ChatBatches, fit, pack
+
+CONTEXT = 12
+
+masks = st.lists(
+    st.lists(st.booleans(), min_size=1, max_size=CONTEXT - 1).map(lambda m: [False, *m]), min_size=1, max_size=15
+)
+
+
+def conversations_of(masks: list[list[bool]]) -> list[tuple[list[int], list[bool]]]:
+    """Return conversations whose every token is told from every other, each with a trained last token."""
+    return [(list(range(100 * i, 100 * i + len(mask))), [*mask[:-1], True]) for i, mask in enumerate(masks)]
+
+
+@settings(deadline=None)
+@given(masks=masks, rows=st.integers(1, 4), seed=st.integers(0, 5), epoch=st.integers(0, 2))
+def test_every_conversation_is_there_whole_once_an_epoch(masks, rows, seed, epoch) -> None:
+    """The rows of an epoch hold each conversation in one stretch, with the trained tokens as targets."""
+    conversations = conversations_of(masks)
+    batches = ChatBatches(conversations, rows, CONTEXT, seed)
+    seen: Counter[int] = Counter()
+    first = epoch * batches.rows_per_epoch
+    for row in range(first, first + batches.rows_per_epoch):
+        batch = batches.batch(row // rows)
+        ids, targets, documents = (part[row % rows] for part in (batch.ids, batch.targets, batch.documents))
+        for index in documents[documents >= 0].unique().tolist():
+            here = (documents == index).nonzero().flatten()
+            assert torch.equal(here, torch.arange(here[0], here[0] + len(here)))
+            expected_ids, mask = conversations[index]
+            assert ids[here].tolist() == expected_ids
+            following = [*(i if m else -100 for i, m in zip(expected_ids[1:], mask[1:], strict=True)), -100]
+            assert targets[here].tolist() == following
+            seen[index] += 1
+        assert (targets[documents < 0] == -100).all()
+        assert (targets >= 0).any()
+    assert seen == Counter(range(len(conversations)))
+
+
+@settings(deadline=None)
+@given(steps=st.permutations(range(6)))
+def test_a_batch_depends_on_seed_and_step_alone(steps) -> None:
+    """Called in any order, by objects made anew, the same step gives the same batch."""
+    conversations = conversations_of([[False] * size for size in (3, 8, 5, 12, 7, 2, 9)])
+    in_order = [ChatBatches(conversations, 2, CONTEXT, 1).batch(step) for step in range(6)]
+    batches = ChatBatches(conversations, 2, CONTEXT, 1)
+    for step in steps:
+        batch = batches.batch(step)
+        for name in ("ids", "targets", "documents"):
+            assert torch.equal(getattr(batch, name), getattr(in_order[step], name))
+
+
+def test_each_epoch_and_seed_has_its_own_order() -> None:
+    """The same rows come in another order in the next epoch, and with another seed."""
+    conversations = conversations_of([[False] * CONTEXT] * 20)
+
+    def order(seed: int, epoch: int) -> list[int]:
+        batches = ChatBatches(conversations, 20, CONTEXT, seed)
+        return batches.batch(epoch).documents[:, 0].tolist()
+
+    orders = [order(0, 0), order(0, 1), order(1, 0)]
+    assert all(sorted(one) == list(range(20)) for one in orders)
+    assert len({tuple(one) for one in orders}) == 3
+
+
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 50), max_size=60), context=st.integers(50, 70))
+def test_packing_is_best_fit_decreasing(lengths, context) -> None:
+    """Rows are those of the textbook: longest first, each into the fullest row that has room, the rows as opened."""
+    fullness: list[int] = []
+    for length in sorted(lengths, reverse=True):
+        open_rows = [row for row, full in enumerate(fullness) if full + length <= context]
+        if open_rows:
+            fullness[max(open_rows, key=fullness.__getitem__)] += length
+        else:
+            fullness.append(length)
+    rows = pack(np.array(lengths, np.int64), context)
+    assert sorted(item for row in rows for item in row) == list(range(len(lengths)))
+    assert sorted(sum(lengths[item] for item in row) for row in rows) == sorted(fullness)
+
+
+def test_utilisation_is_the_share_that_is_not_padding() -> None:
+    """Rows that fill up exactly waste nothing; a single short one wastes the rest."""
+    full = conversations_of([[False] * size for size in (7, 5, 6, 6)])
+    assert ChatBatches(full, 1, CONTEXT, 0).utilisation == 1
+    half = ChatBatches(full[2:3], 1, CONTEXT, 0)
+    assert (half.utilisation, half.trained_share) == (0.5, 1 / 12)
+    assert (half.batch(0).documents >= 0).float().mean() == 0.5
+
+
+def test_many_short_conversations_are_packed_almost_full() -> None:
+    """With lengths as dialogues have them less than three percent is padding."""
+    lengths = np.random.default_rng(0).lognormal(4.5, 0.7, 3000).clip(4, 512).astype(int)
+    batches = ChatBatches([([1] * n, [False] + [True] * (n - 1)) for n in lengths], 16, 512, 0)
+    assert batches.utilisation > 0.97
+
+
+@pytest.mark.parametrize(
+    ("mask", "rule"),
+    [
+        ([False] * CONTEXT + [True], f"context of {CONTEXT} tokens whole; conversation 1 has 13.*longer context"),
+        ([False, False], "conversation 1 has none"),
+        ([True, False], "conversation 1 has none"),
+        ([], "conversation 1 has none"),
+    ],
+)
+def test_a_conversation_that_cannot_be_trained_on_is_named(mask: list[bool], rule: str) -> None:
+    """Too long, or without a trained token (the first cannot be one): never cut, never silent."""
+    good = ([1, 2], [False, True])
+    with pytest.raises(UserError, match=rule):
+        ChatBatches([good, (list(range(len(mask))), mask)], 1, CONTEXT, 0)
+
+
+def test_none_at_all_is_a_mistake() -> None:
+    """No conversations is one sentence with the command that makes some."""
+    with pytest.raises(UserError, match="sayso prepare"):
+        ChatBatches([], 1, CONTEXT, 0)
+
+
+def test_fit_parts_what_is_too_long() -> None:
+    """A caller that drops can say what; the order stays."""
+    conversations = conversations_of([[False] * size for size in (3, 20, 12, 13)])
+    assert fit(conversations, CONTEXT) == ([conversations[0], conversations[2]], [conversations[1], conversations[3]])

@@ -1,0 +1,73 @@
+"""Rows of comparisons: a pair's two replies after the same prompt, only the replies trained."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayso.base.errors import UserError
+from sayso.batch.pairs import PairBatches
+
+PAIRS = [([1, 2, 3], [4, 5], [6]), ([7], [8, 9, 10, 11], [12]), ([13, 14], [15], [16, 17, 18])]
+
+some_ids = st.lists(st.integers(0, 999), min_size=1, max_size=60)
+some_pairs = st.lists(
+    st.tuples(some_ids, some_ids, some_ids).filter(lambda pair: pair[1] != pair[2]), min_size=1, max_size=6
+)
+
+
+@settings(deadline=None)
+@given(pairs=some_pairs, rows=st.integers(1, 4), step=st.integers(0, 5), context=st.integers(120, 200))
+def test_a_pair_is_two_rows_with_the_reply_trained(pairs, rows, step, context) -> None:
+    """Row i and row B + i are one pair's; targets are the reply, each id where the one before it is read."""
+    batch = PairBatches(pairs, rows, context, 0).batch(step)
+    assert len(batch.ids) == 2 * rows
+    for i in range(2 * rows):
+        index = int(batch.documents[i, 0])
+        assert index == int(batch.documents[(i + rows) % (2 * rows), 0])
+        prompt, reply = pairs[index][0], pairs[index][1 if i < rows else 2]
+        size = len(prompt) + len(reply)
+        assert batch.ids[i, :size].tolist() == [*prompt, *reply]
+        assert batch.targets[i, len(prompt) - 1 : size - 1].tolist() == list(reply)
+        assert int((batch.targets[i] >= 0).sum()) == len(reply)
+        assert (batch.documents[i, size:] == -1).all()
+        assert (batch.documents[i, :size] == index).all()
+
+
+def test_every_pair_comes_once_an_epoch() -> None:
+    """Each epoch is its own order of all pairs, whatever the batch size; any step can be asked first."""
+    batches = PairBatches(PAIRS, 2, 64, 0)
+    later = batches.batch(4)
+    seen = [int(batches.batch(step).documents[i, 0]) for step in range(6) for i in range(2)]
+    assert [sorted(seen[start : start + 3]) for start in range(0, 12, 3)] == [[0, 1, 2]] * 4
+    assert torch.equal(batches.batch(4).ids, later.ids)
+    assert batches.steps_per_epoch == 2
+
+
+def test_rows_are_as_wide_as_the_longest_needs() -> None:
+    """Widths go in steps of 64, up to the context, so that few shapes occur and little is padding."""
+    for size, width in ((64, 64), (65, 128), (195, 200)):
+        pair = ([1], [2] * 4, [3] * (size - 1))
+        assert PairBatches([pair], 1, 200, 0).batch(0).ids.shape == (2, width)
+
+
+@pytest.mark.parametrize(
+    ("pair", "rule"),
+    [
+        (([1] * 10, [2], [3] * 3), "context of 12 tokens; pair 1 has 13.*longer context"),
+        (([], [2], [3]), "pair 1 lacks one"),
+        (([1], [], [3]), "pair 1 lacks one"),
+        (([1], [2], []), "pair 1 lacks one"),
+        (([1], [2, 3], (2, 3)), "pair 1 are the same"),
+    ],
+)
+def test_a_pair_that_teaches_nothing_is_named(pair, rule: str) -> None:
+    """Too long, without a part, or without a difference: said with its number."""
+    with pytest.raises(UserError, match=rule):
+        PairBatches([([1], [2], [3]), pair], 1, 12, 0)
+
+
+def test_none_at_all_is_a_mistake() -> None:
+    """No pairs is one sentence with the command that makes some."""
+    with pytest.raises(UserError, match="sayso gather"):
+        PairBatches([], 1, 12, 0)

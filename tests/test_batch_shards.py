@@ -1,0 +1,144 @@
+"""Token shards: what is written is read, and what is damaged, missing or another tokenizer's is told."""
+
+import tracemalloc
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayso.base.errors import UserError
+from sayso.batch.shards import Shards, write_shards
+
+DOCUMENTS = [[0, *range(5, 5 + length), 4] for length in (3, 0, 10, 1, 7, 7, 2)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Seven documents in three shards."""
+    write_shards(tmp_path / "tokens", DOCUMENTS, 400, tokenizer="mine", documents_per_shard=3)
+    return tmp_path / "tokens"
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    documents=st.lists(st.lists(st.integers(0, 99_999), min_size=1, max_size=9), min_size=1, max_size=9),
+    per_shard=st.integers(1, 4),
+    tokens_per_shard=st.integers(1, 20),
+    vocab_size=st.sampled_from([100_000, 2**16 + 1]),
+)
+def test_what_is_written_is_read(tmp_path_factory, documents, per_shard, tokens_per_shard, vocab_size) -> None:
+    """However the documents are parted in files, each comes back by its number."""
+    folder = tmp_path_factory.mktemp("tokens") / "here"
+    documents = [[number % vocab_size for number in document] for document in documents]
+    sizes = {"documents_per_shard": per_shard, "tokens_per_shard": tokens_per_shard}
+    write_shards(folder, iter(documents), vocab_size, tokenizer="mine", **sizes)
+    shards = Shards.open(folder, tokenizer="mine")
+    assert [shards.document(index).tolist() for index in range(len(shards))] == documents
+    assert shards.lengths.tolist() == list(map(len, documents))
+    assert shards.take(np.arange(shards.tokens)).tolist() == [number for document in documents for number in document]
+
+
+@pytest.mark.parametrize(("vocab_size", "bytes_per_id"), [(2**16, 2), (2**16 + 1, 4)])
+def test_ids_take_two_bytes_where_the_vocabulary_allows(tmp_path: Path, vocab_size: int, bytes_per_id: int) -> None:
+    """The largest id of a vocabulary of 65,536 fits in two bytes; one more needs four."""
+    write_shards(tmp_path / "tokens", [[0, vocab_size - 1]], vocab_size, tokenizer="mine")
+    document = Shards.open(tmp_path / "tokens").document(0)
+    assert (document.itemsize, document.tolist()) == (bytes_per_id, [0, vocab_size - 1])
+
+
+def test_a_long_document_has_a_shard_of_its_own(tmp_path: Path) -> None:
+    """A document is never parted, also when it is longer than a shard is meant to be."""
+    write_shards(tmp_path / "tokens", [[1] * 5, [2] * 50, [3] * 5], 400, tokenizer="mine", tokens_per_shard=10)
+    assert [len(part) for part in Shards.open(tmp_path / "tokens").parts] == [5, 50, 5]
+
+
+def test_writing_streams(tmp_path: Path) -> None:
+    """The memory that writing needs is that of one shard, whatever the number of documents."""
+    peaks = []
+    for count in (200, 4000):
+        tracemalloc.start()
+        documents = ([0] + [7] * 999 for _ in range(count))
+        write_shards(tmp_path / str(count), documents, 400, tokenizer="mine", documents_per_shard=100)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+
+
+@pytest.mark.parametrize(
+    ("documents", "rule"),
+    [
+        ([], "sayso prepare"),
+        ([[1], []], "document 1 is empty"),
+        ([[1], [400]], "document 1 has 400"),
+        ([[-1]], "document 0 has -1"),
+    ],
+)
+def test_what_cannot_be_written_leaves_nothing(tmp_path: Path, documents, rule: str) -> None:
+    """A mistake in the documents is named, and no half-written folder stays."""
+    with pytest.raises(UserError, match=rule):
+        write_shards(tmp_path / "tokens", documents, 400, tokenizer="mine", documents_per_shard=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_cut_is_found(folder: Path) -> None:
+    """A shard cut off after any of its bytes is refused, and the sentence names the file and the mend."""
+    path = folder / "00001.tokens"
+    whole = path.read_bytes()
+    for size in range(len(whole)):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match=r"00001\.tokens.*prepare the tokens again"):
+            Shards.open(folder)
+    path.write_bytes(whole + b"\0")
+    with pytest.raises(UserError, match=r"00001\.tokens"):
+        Shards.open(folder)
+
+
+def test_every_changed_byte_of_the_body_is_found(folder: Path) -> None:
+    """One bit flipped anywhere in lengths or ids is told by the checksum."""
+    path = folder / "00002.tokens"
+    whole = path.read_bytes()
+    body = len(whole) - 4 - 2 * len(DOCUMENTS[6])
+    for at in range(body, len(whole)):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        with pytest.raises(UserError, match=r"00002\.tokens.*damaged"):
+            Shards.open(folder)
+
+
+@settings(deadline=None)
+@given(head=st.binary(max_size=80))
+def test_any_other_file_is_refused(tmp_path_factory, head: bytes) -> None:
+    """No content of a file that is not a shard gets through or crashes, with the right first bytes or not."""
+    folder = tmp_path_factory.mktemp("tokens")
+    for start in (b"", b"saysotok"):
+        (folder / "00000.tokens").write_bytes(start + head)
+        with pytest.raises(UserError):
+            Shards.open(folder)
+
+
+@pytest.mark.parametrize("lost", ["00000.tokens", "00001.tokens", "00002.tokens"])
+def test_a_missing_shard_is_found(folder: Path, lost: str) -> None:
+    """First, middle or last: documents never go missing in silence."""
+    (folder / lost).unlink()
+    with pytest.raises(UserError, match="not complete"):
+        Shards.open(folder)
+
+
+def test_an_empty_folder_is_named(tmp_path: Path) -> None:
+    """No shards at all is one sentence, too."""
+    with pytest.raises(UserError, match="has none"):
+        Shards.open(tmp_path)
+
+
+def test_shards_of_another_tokenizer_are_refused(folder: Path) -> None:
+    """Ids mean nothing to a tokenizer that did not make them."""
+    assert Shards.open(folder, tokenizer="mine").tokenizer == "mine"
+    with pytest.raises(UserError, match=r"00000\.tokens.*made by mine, this one is yours"):
+        Shards.open(folder, tokenizer="yours")
+
+
+def test_documents_cannot_be_changed_through_a_view(folder: Path) -> None:
+    """What is read is a view into the file, and the file stays as it is."""
+    with pytest.raises(ValueError, match="read-only"):
+        Shards.open(folder).document(0)[0] = 1

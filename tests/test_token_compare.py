@@ -1,0 +1,137 @@
+"""Comparing tokenizers: the numbers are those of their definitions."""
+
+from pathlib import Path
+
+import pytest
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, read_jsonl, write_jsonl
+from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
+from sayso.token.compare import compare_tokenizers, frequent_word, measure, misspell
+from sayso.token.load import fingerprint
+from sayso.token.train import train
+
+TRAIN = ["the farmer crossed the village and the farmer slept"] * 5
+TEST = ["the farmer crossed the river"]
+
+
+def test_numbers_are_those_of_the_definitions() -> None:
+    """On a text small enough to count by hand, the word tokenizer's row is what one counts."""
+    row = measure("word", train("word", TRAIN, 400), TEST, "crossed")
+    assert row.tokens_per_word == (4 + len(" river")) / 5
+    assert row.bytes_per_token == len(TEST[0]) / (4 + len(" river"))
+    assert row.unknown_rate == 1 / 5
+    assert (row.word_pieces, row.misspelt_pieces) == ((" crossed",), tuple(" crsosed"))
+
+
+def test_each_kind_has_its_row() -> None:
+    """Byte pairs take fewest tokens, characters one a byte of ASCII, and neither has unknown pieces."""
+    bpe, word, character = compare_tokenizers(TRAIN, TEST, 400)
+    assert [row.name for row in (bpe, word, character)] == ["bpe", "word", "character"]
+    assert character.bytes_per_token == 1
+    assert bpe.bytes_per_token > word.bytes_per_token > character.bytes_per_token
+    assert bpe.unknown_rate == character.unknown_rate == 0 < word.unknown_rate
+    assert all("".join(row.misspelt_pieces) == f" {row.misspelt}" for row in (bpe, word, character))
+
+
+def test_a_misspelling_swaps_two_letters() -> None:
+    """The same letters, in another order, with the first in its place."""
+    for word in ("definitely", "against", "aabbbbbc"):
+        wrong = misspell(word)
+        assert wrong != word
+        assert sorted(wrong) == sorted(word)
+        assert wrong[0] == word[0]
+    assert misspell("aaaaaaa") == "aaaaaaa"
+
+
+def test_the_word_is_the_commonest_long_one() -> None:
+    """Ties are broken by the alphabet; a text without long words has a word all the same."""
+    assert frequent_word(["another between another between", "So Another"]) == "another"
+    assert frequent_word(["a b c"]) == "definitely"
+
+
+def test_no_words_is_a_mistake() -> None:
+    """Nothing can be measured on no text."""
+    with pytest.raises(UserError, match="held-out text"):
+        compare_tokenizers(TRAIN, ["", " "], 400)
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Path:
+    """A life with prepared text and conversations."""
+    root = tmp_path / "life"
+    write_jsonl(root / "data/text/train-00000.jsonl", ({"text": text} for text in TRAIN))
+    write_jsonl(root / "data/text/val-00000.jsonl", ({"text": text} for text in TEST))
+    talk = {"messages": [{"role": "user", "content": "zyxwv zyxwv zyxwv"}, {"role": "assistant", "content": "zyxwv"}]}
+    write_jsonl(root / "data/chat/train.jsonl", [talk])
+    return root
+
+
+def test_a_life_trains_its_tokenizer_on_documents_and_conversations(life: Path) -> None:
+    """A word that only the conversations have is one token, and the log tells what was measured."""
+    tokenizer = train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
+    assert len(tokenizer.encode(" zyxwv")) == 1
+    told = next(row for row in read_jsonl(life / "runs/tokenizer-train/run.jsonl") if row["event"] == "tokenizer")
+    assert told["vocab_size"] == tokenizer.vocab_size
+    assert told["bytes_per_token"] == pytest.approx(len(TEST[0]) / len(tokenizer.encode(TEST[0])), abs=1e-3)
+
+
+def test_what_is_trained_stays_until_options_or_text_change(life: Path) -> None:
+    """The same command does nothing twice; another size, or new text, trains anew."""
+    train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
+    made = (life / "tokenizer/tokenizer.json").stat().st_mtime_ns
+    train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
+    assert (life / "tokenizer/tokenizer.json").stat().st_mtime_ns == made
+    marks = {fingerprint(life / "tokenizer")}
+    train_tokenizer(TrainTokenizer(life=life, vocab_size=280))
+    marks.add(fingerprint(life / "tokenizer"))
+    write_jsonl(life / "data/text/train-00001.jsonl", ({"text": "another thing"} for _ in range(5)))
+    train_tokenizer(TrainTokenizer(life=life, vocab_size=280))
+    marks.add(fingerprint(life / "tokenizer"))
+    assert len(marks) == 3
+
+
+def test_a_limit_reads_the_beginning_only(life: Path) -> None:
+    """With --megabytes the text after the limit is not learned from."""
+    write_jsonl(life / "data/text/train-00001.jsonl", ({"text": "quincunx quincunx"} for _ in range(5)))
+    few = train_tokenizer(TrainTokenizer(life=life, vocab_size=400, megabytes=1e-6))
+    everything = train_tokenizer(TrainTokenizer(life=life, vocab_size=400, megabytes=0))
+    assert len(few.encode(" quincunx")) > len(everything.encode(" quincunx"))
+
+
+def test_a_life_without_text_names_the_command(tmp_path: Path) -> None:
+    """Missing data is one sentence with the command that makes it, and no folder is left behind."""
+    with pytest.raises(UserError, match="sayso prepare"):
+        train_tokenizer(TrainTokenizer(life=tmp_path / "none"))
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_lifes_text_is_compared_and_kept_for_the_report(life: Path, capsys) -> None:
+    """Without a named text the life's own is used; the rows are returned and written."""
+    rows = compare(Compare(life=life, vocab_size=400))
+    assert read_json(life / "runs/tokenizer-compare/scores.json") == [
+        row | {key: list(row[key]) for key in ("word_pieces", "misspelt_pieces")} for row in rows
+    ]
+    shown = capsys.readouterr().out
+    assert all(row["name"] in shown for row in rows)
+
+
+def test_a_named_text_is_parted_and_leaves_no_life(tmp_path: Path, capsys) -> None:
+    """A text file outside of any life is enough; trained tokenizers can be named as well."""
+    (tmp_path / "book.txt").write_text("\n\n".join(f"{TRAIN[0]} {number}." for number in range(400)))
+    rows = compare(Compare((str(tmp_path / "book.txt"),), life=tmp_path / "life", vocab_size=400))
+    assert [row["name"] for row in rows] == ["bpe", "word", "character"]
+    train("bpe", TRAIN, 300).save(tmp_path / "mine")
+    mine = compare(Compare((str(tmp_path / "book.txt"),), life=tmp_path / "life", tokenizers=(tmp_path / "mine",)))
+    assert [row["name"] for row in mine] == [str(tmp_path / "mine")]
+    assert not (tmp_path / "life").exists()
+    assert "misspelt" in capsys.readouterr().out
+
+
+def test_a_text_that_cannot_be_parted_is_a_mistake(tmp_path: Path) -> None:
+    """A missing file, or one too short to hold a part of it out, is said."""
+    (tmp_path / "short.txt").write_text("so it goes")
+    with pytest.raises(UserError, match="too short"):
+        compare(Compare((str(tmp_path / "short.txt"),)))
+    with pytest.raises(UserError, match=r"there is no '.*none'"):
+        compare(Compare((str(tmp_path / "none"),)))

@@ -1,0 +1,224 @@
+"""Tokenizers: whatever goes in comes out again, control is never typed, and the files say the same as the memory."""
+
+import json
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayso.base.errors import UserError
+from sayso.token.load import fingerprint, load
+from sayso.token.tokenizer import SMALLEST_VOCABULARY, SPECIALS, Tokenizer
+from sayso.token.train import KINDS, train
+
+WORDING = "the old fox ran over a hill and didn't stop; 'stone' soup, 12 345 cafés, naïve e\u0301té — “so,” she said…"
+WORDS = WORDING.split()
+
+
+def some_text(seed: int = 0, documents: int = 200) -> list[str]:
+    """Return small texts with capitals, signs, numbers, accents and runs of white space."""
+    rng = random.Random(seed)
+    joints = [" "] * 20 + ["\n", "\n\n", "  ", "\t", "\r\n"]
+    return [
+        "".join(rng.choice(WORDS).title() + rng.choice(joints) for _ in range(40)).lower() for _ in range(documents)
+    ]
+
+
+TOKENIZERS: dict[str, Tokenizer] = {kind: train(kind, some_text(), 400) for kind in KINDS}
+each_kind = pytest.mark.parametrize("kind", KINDS)
+anything = st.one_of(st.text(), st.binary(), st.lists(st.sampled_from([*SPECIALS, *WORDS, " ", "\n"])).map("".join))
+
+
+@each_kind
+@settings(deadline=None)
+@given(data=anything)
+def test_any_bytes_come_back(kind: str, data: str | bytes) -> None:
+    """Encoding and decoding gives the very same text or bytes, valid UTF-8 or not."""
+    ids = TOKENIZERS[kind].encode(data)
+    if isinstance(data, str):
+        assert TOKENIZERS[kind].decode(ids) == data
+    assert TOKENIZERS[kind].decode_bytes(ids) == (data.encode() if isinstance(data, str) else data)
+
+
+@each_kind
+@settings(deadline=None)
+@given(data=anything)
+def test_what_is_typed_is_never_control(kind: str, data: str | bytes) -> None:
+    """No text, not even the control tokens' own names, encodes to a control token, and every id is in range."""
+    ids = TOKENIZERS[kind].encode(data)
+    assert all(len(SPECIALS) <= number < TOKENIZERS[kind].vocab_size for number in ids)
+
+
+@each_kind
+@settings(deadline=None)
+@given(texts=st.lists(st.text(st.characters(exclude_categories=[])), max_size=4))
+def test_a_batch_is_each_alone(kind: str, texts: list[str]) -> None:
+    """`encode_batch` gives what `encode` of each gives, also for texts with half a surrogate pair."""
+    assert TOKENIZERS[kind].encode_batch(texts) == [TOKENIZERS[kind].encode(text) for text in texts]
+
+
+@each_kind
+def test_half_a_surrogate_pair_is_encoded_as_bytes(kind: str) -> None:
+    """Text that JSON can carry but UTF-8 cannot does not crash; it reads back as replacement characters."""
+    ids = TOKENIZERS[kind].encode("a\ud800b")
+    assert TOKENIZERS[kind].decode_bytes(ids) == b"a\xed\xa0\x80b"
+    assert TOKENIZERS[kind].decode(ids) == "a\ufffd\ufffd\ufffdb"
+
+
+@each_kind
+def test_empty_text_is_no_ids(kind: str) -> None:
+    """Nothing in, nothing out."""
+    assert TOKENIZERS[kind].encode("") == TOKENIZERS[kind].encode(b"") == TOKENIZERS[kind].encode_batch([]) == []
+    assert TOKENIZERS[kind].decode([]) == ""
+
+
+@each_kind
+def test_control_tokens_are_the_first_ids_and_decode_to_nothing(kind: str) -> None:
+    """Ids 0 to 4 are the control tokens in their order, and leave no trace in a text."""
+    tokenizer = TOKENIZERS[kind]
+    assert list(tokenizer.specials.items()) == list(zip(SPECIALS, range(5), strict=True))
+    assert tokenizer.decode([0, *tokenizer.encode("so"), 4]) == "so"
+
+
+@each_kind
+def test_a_saved_tokenizer_loads_the_same(kind: str, tmp_path) -> None:
+    """Kind, size, ids and the treatment of typed control tokens survive the files; saving again changes no byte."""
+    tokenizer = TOKENIZERS[kind]
+    tokenizer.save(tmp_path / "one")
+    loaded = load(tmp_path / "one")
+    loaded.save(tmp_path / "two")
+    assert (loaded.kind, loaded.vocab_size, loaded.specials) == (kind, tokenizer.vocab_size, tokenizer.specials)
+    for text in (*some_text(seed=1), "<|end|> said <|user|>", b"\xff\x00\xc3"):
+        assert loaded.encode(text) == tokenizer.encode(text)
+    assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
+
+
+@each_kind
+def test_the_same_text_trains_the_same_tokenizer(kind: str, tmp_path) -> None:
+    """Training has no chance in it, and needs the texts only once, as a stream."""
+    for name in ("one", "two"):
+        train(kind, iter(some_text()), 400).save(tmp_path / name)
+    assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
+
+
+@each_kind
+def test_another_text_trains_another_tokenizer(kind: str, tmp_path) -> None:
+    """The fingerprint tells tokenizers apart."""
+    for name, texts in (("one", some_text()), ("two", ["żółw żółw"] * 3)):
+        train(kind, texts, 400).save(tmp_path / name)
+    assert fingerprint(tmp_path / "one") != fingerprint(tmp_path / "two")
+
+
+@each_kind
+@pytest.mark.parametrize("texts", [[], [""], iter(())])
+def test_no_text_is_a_mistake(kind: str, texts) -> None:
+    """There is nothing to learn from no text, and that is said."""
+    with pytest.raises(UserError, match="empty"):
+        train(kind, texts, 400)
+
+
+@each_kind
+def test_a_vocabulary_holds_control_tokens_and_bytes_at_least(kind: str) -> None:
+    """A size below that is refused with the smallest one named; the smallest one works."""
+    with pytest.raises(UserError, match=str(SMALLEST_VOCABULARY)):
+        train(kind, some_text(), SMALLEST_VOCABULARY - 1)
+    smallest = train(kind, some_text(), SMALLEST_VOCABULARY)
+    assert smallest.vocab_size == SMALLEST_VOCABULARY
+    assert smallest.decode(smallest.encode("naïve fox")) == "naïve fox"
+
+
+def test_an_unknown_kind_offers_the_nearest() -> None:
+    """A slip of the finger is answered with what was meant."""
+    with pytest.raises(UserError, match="Did you mean 'character'"):
+        train("charcter", some_text(), 400)
+
+
+def test_texts_with_half_a_surrogate_pair_can_be_trained_on() -> None:
+    """What a JSON file may hold does not stop the training."""
+    for kind in KINDS:
+        assert train(kind, ["so \ud800 it goes"] * 3, 400).encode("so")
+
+
+def test_a_known_word_is_one_id_and_an_unknown_one_is_spelled_and_counted() -> None:
+    """The word tokenizer falls back to bytes, one for each, and says how often it had to."""
+    tokenizer = train("word", ["so it goes"] * 2, 400)
+    assert len(tokenizer.encode("so it goes")) == 3
+    assert len(tokenizer.encode("so it stays")) == 2 + len(" stays")
+    assert tokenizer.unknown("so it stays") == (1, 3)
+
+
+def test_a_character_is_one_id_when_known() -> None:
+    """ASCII is known always, other characters when the training text had them."""
+    tokenizer = train("character", ["cafés"] * 2, 400)
+    assert len(tokenizer.encode("cafés")) == 5
+    assert len(tokenizer.encode("cafźs")) == 6
+    assert tokenizer.unknown("cafźs") == (1, 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "rule"),
+    [
+        (None, "sayso tokenizer train"),
+        ("{", "not valid JSON"),
+        ("[]", "not a tokenizer"),
+        ('{"kind": "words", "vocabulary": []}', "damaged"),
+        ('{"kind": "word", "vocabulary": ["a", "a"]}', "damaged"),
+        ('{"kind": "word", "vocabulary": [[]]}', "damaged"),
+        ('{"model": {"type": "BPE"}}', "cannot be read"),
+    ],
+)
+def test_a_damaged_folder_is_named(content: str | None, rule: str, tmp_path) -> None:
+    """A missing or broken tokenizer.json is one sentence that names the file and what to do."""
+    if content is not None:
+        (tmp_path / "tokenizer.json").write_text(content)
+    with pytest.raises(UserError, match=rule) as caught:
+        load(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+
+
+def test_a_strangers_tokenizer_without_our_control_tokens_is_refused(tmp_path) -> None:
+    """A byte-pair file that lacks the control tokens is told from one of ours."""
+    TOKENIZERS["bpe"].save(tmp_path)
+    path = tmp_path / "tokenizer.json"
+    path.write_text(path.read_text().replace("<|end|>", "</s>"))
+    with pytest.raises(UserError, match="lacks <|end|>".replace("|", r"\|")):
+        load(tmp_path)
+
+
+def test_words_are_cut_as_stated() -> None:
+    """Contractions end with their word, digits come two at most, marks stay with their letter, spaces with theirs."""
+    from tokenizers import Regex, pre_tokenizers
+
+    from sayso.token.bpe import PATTERN
+
+    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    cut = [piece for piece, _ in split.pre_tokenize_str("I'd say 'stone’s 12345, e\u0301té!\n\n  (so)")]
+    assert cut == [
+        "I",
+        "'d",
+        " say",
+        " '",
+        "stone",
+        "’s",
+        " ",
+        "12",
+        "34",
+        "5",
+        ",",
+        " e\u0301té",
+        "!\n\n",
+        " ",
+        " (",
+        "so",
+        ")",
+    ]
+
+
+def test_config_names_what_ends_a_turn(tmp_path) -> None:
+    """A reader of the Hugging Face layout learns the control tokens and the chat template from the config."""
+    TOKENIZERS["bpe"].save(tmp_path)
+    config = json.loads((tmp_path / "tokenizer_config.json").read_text())
+    assert (config["bos_token"], config["eos_token"]) == ("<|bos|>", "<|end|>")
+    assert config["clean_up_tokenization_spaces"] is False
+    assert "add_generation_prompt" in config["chat_template"]
