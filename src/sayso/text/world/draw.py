@@ -1,0 +1,57 @@
+"""Seeds and splits: (seed, index, split) in, a random generator out, and draws that respect held-out combinations.
+
+A combination is a pair (subject, value), such as (kite, red) or (Tom, kite). A hash gives each pair to one split: train
+never states a pair of val or test, and val and test ask about their own pairs only. So a score there cannot be memory.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from zlib import crc32
+
+from sayso.base.errors import UserError, nearest
+
+from .words import Word
+
+SPLITS = ("train", "val", "test")
+SHARE = 8  # one pair in eight belongs to val, one to test
+
+
+class Redraw(Exception):
+    """No value fits the pairs that are fixed already: the caller starts again with another seed."""
+
+
+def generator(seed: int, index: int, split: str, *purpose: object) -> random.Random:
+    """A generator that is a pure function of its arguments; `purpose` separates uses of the same index."""
+    if split not in SPLITS:
+        raise UserError(f"A split is one of {', '.join(SPLITS)}, got {split!r}.{nearest(split, SPLITS)}")
+    text = f"{split}:{purpose}".encode()
+    return random.Random((((seed & 0xFFFFFFFF) << 40) + index) << 32 | crc32(text))
+
+
+@lru_cache(maxsize=None)
+def split_of(subject: str, value: str) -> str:
+    """The only split whose questions may ask for this pair; the order of the two does not matter."""
+    first, second = sorted((subject, value))
+    bucket = crc32(f"{first}\0{second}".encode()) * 2654435761 % (1 << 32) * SHARE >> 32
+    return SPLITS[bucket + 1] if bucket < 2 else "train"
+
+
+def draw(rng: random.Random, pool: Sequence[Word], split: str, against: Iterable[str] = (), used: Iterable[Word] = ()) -> Word:
+    """A word of `pool` whose pair with every subject in `against` belongs to `split`, or else to train.
+
+    Raises Redraw where even train has none. `used` words are left out."""
+    subjects, taken = tuple(against), {word.key for word in used}
+    if split == "train":
+        for _ in range(8):
+            word = pool[int(rng.random() * len(pool))]
+            if word.key not in taken and all(split_of(s, word.key) == "train" for s in subjects):
+                return word
+    free = [w for w in pool if w.key not in taken]
+    for allowed in dict.fromkeys((split, "train")):
+        fit = [w for w in free if all(split_of(s, w.key) == allowed for s in subjects)]
+        if fit:
+            return fit[int(rng.random() * len(fit))]
+    raise Redraw

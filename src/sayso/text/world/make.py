@@ -1,0 +1,123 @@
+"""What others ask of the small world: stories, documents, conversations and tasks, each a pure function of its arguments."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from sayso.base.errors import UserError, nearest
+
+from .check import score
+from .draw import generator
+from .instructions import INSTRUCTION_FAMILIES, happy, one_word, sentences, words, wrong_instruction
+from .questions import STORY_FAMILIES, askable, several, task_of, wrong_answers
+from .skills import SKILL_FAMILIES, skill, wrong_skill
+from .story import make
+from .talk import TALK_FAMILIES, greeting, secret, self_talk, wrong_talk
+from .types import Message, Task, assistant, user
+
+FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
+SOURCE = "smallworld"
+LONGEST = 1300  # characters of a conversation
+# How often each kind of conversation comes, in percent.
+KINDS = {
+    "story": 65, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2, "letters": 2, "self": 3,
+    "secret": 3, "greeting": 2,
+}  # fmt: skip
+PURE_STORIES = 0.35  # of the documents; the rest go on with questions and answers
+
+
+def story(seed: int, index: int, split: str) -> str:
+    """A story of 50 to 112 words."""
+    return make(seed, index, split, "document")[1].text
+
+
+def document(seed: int, index: int, split: str) -> dict[str, Any]:
+    """A story, in two of three documents followed by questions and answers, one a line."""
+    rng, told = make(seed, index, split, "document")
+    text = told.text
+    if rng.random() >= PURE_STORIES:
+        rows = several(rng, told, split, rng.randint(4, 8))
+        text += "".join(f"\n{question} {answer}" for question, answer, _ in rows)
+    return {"text": text, "source": SOURCE}
+
+
+def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
+    """A conversation of a kind drawn from `KINDS`, at most `LONGEST` characters."""
+    rng = generator(seed, index, split, "conversation")
+    kind = rng.choices(tuple(KINDS), tuple(KINDS.values()))[0]
+    if kind == "story":
+        messages = story_conversation(seed, index, split)
+    elif kind == "one_word":
+        messages = turns(task(seed, index, split, "one_word"))
+    elif kind == "greeting":
+        messages = [*pair(*greeting(rng)), *turns(self_talk(rng, split))]
+    else:
+        size = {"words": 1, "sentences": 2, "happy": 1, "secret": 1}.get(kind, 3)
+        messages = [message for _ in range(size) for message in turns(plain_task(rng, split, kind))]
+    return {"messages": messages, "source": SOURCE}
+
+
+def pair(question: str, answer: str) -> list[Message]:
+    return [user(question), assistant(answer)]
+
+
+def turns(done: Task) -> list[Message]:
+    return [*done.prompt.messages, assistant(done.reply)]
+
+
+def story_conversation(seed: int, index: int, split: str) -> list[Message]:
+    """A story with a question, then further questions on it: every family that it supports."""
+    rng, told = make(seed, index, split, "conversation")
+    messages: list[Message] = []
+    room = LONGEST - len(told.text)
+    for question, answer, _ in several(rng, told, split, rng.randint(5, 9)):
+        room -= len(question) + len(answer) + 2
+        if room < 0:
+            break
+        messages += pair(question if messages else f"{told.text}\n\n{question}", answer)
+    return messages
+
+
+def plain_task(rng: random.Random, split: str, family: str) -> Task:
+    """A task that needs no story."""
+    makers: dict[str, Callable[[random.Random, str], Task]] = {
+        "words": words, "sentences": sentences, "happy": happy, "self": self_talk, "secret": secret,
+    }  # fmt: skip
+    return makers[family](rng, split) if family in makers else skill(rng, split, family)
+
+
+def task(seed: int, index: int, split: str, family: str) -> Task:
+    """A task of one family; look-ups ask for combinations that belong to `split`."""
+    if family not in FAMILIES:
+        raise UserError(f"A family is one of {', '.join(FAMILIES)}, got {family!r}.{nearest(family, FAMILIES)}")
+    if family not in STORY_FAMILIES and family != "one_word":
+        return plain_task(generator(seed, index, split, "task", family), split, family)
+    for attempt in range(1000):
+        rng, told = make(seed, index, split, "task", family, attempt)
+        if family == "one_word":
+            found = one_word(rng, told, split)
+            if found:
+                return found
+        facts = [f for f in askable(told, split) if f.family == family]
+        if facts:
+            return task_of(rng, told, rng.choice(facts))
+    raise AssertionError("no story asks for this family")
+
+
+def rejected(done: Task, seed: int) -> str:
+    """A plausible reply to `done` that scores less than its own."""
+    rng = random.Random(seed)
+    family = done.prompt.family
+    best = score(done.prompt, done.reply).value
+    for _ in range(50):
+        if family in STORY_FAMILIES:
+            reply = rng.choice(wrong_answers(done.prompt.check))
+        elif family in SKILL_FAMILIES:
+            reply = wrong_skill(rng, done)
+        else:
+            reply = (wrong_instruction if family in INSTRUCTION_FAMILIES else wrong_talk)(rng, done)
+        if score(done.prompt, reply).value < best:
+            return reply
+    return "I do not know."

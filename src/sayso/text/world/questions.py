@@ -1,0 +1,78 @@
+"""Questions about a story: facts in, prompts with their checks out, and plausible wrong answers."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from .story import Fact, Story, sentence
+from .types import Prompt, Task, user
+
+STORY_FAMILIES = ("where", "who", "colour", "count", "why", "first")
+NEAR = {
+    "in": ("in", "inside", "into", "at", "to", "by"), "on": ("on", "onto", "at", "to", "in"), "at": ("at", "in", "to", "by", "near"),
+    "by": ("by", "near", "beside", "at", "to"), "near": ("near", "by", "beside", "at"), "beside": ("beside", "by", "near", "at"),
+    "under": ("under", "beneath", "below"), "behind": ("behind",), "among": ("among", "in", "between"),
+}  # fmt: skip
+
+
+def shown(fact: Fact, value: str) -> str:
+    """A value of the fact's family as a reply."""
+    if fact.family == "why":
+        return sentence("because " + value)
+    if fact.family == "first":
+        return sentence(f"{fact.roles[fact.ask.subject].he} {value}")
+    return sentence(value)
+
+
+def check_of(story: Story, fact: Fact, question: str) -> dict[str, object]:
+    """The data that scores a reply to `question`."""
+    base = {"family": fact.family, "question": question, "answer": fact.answer.rstrip(".")}
+    others = [shown(fact, o).rstrip(".") for o in story.others(fact)]
+    if fact.family == "where":
+        preposition = fact.value.split()[0]
+        return {
+            "type": "where", **base, "noun": fact.value.noun, "prepositions": list(NEAR[preposition]),
+            "others": [o.noun for o in story.others(fact)], "wrong": others,
+        }  # fmt: skip
+    if fact.family in ("why", "first"):
+        names = [str(n) for n in story.values.get("who", ())]
+        return {"type": "clause", **base, "others": others, "names": names, "wrong": others}
+    return {"type": "lookup", **base, "others": others, "wrong": others}
+
+
+def prompt_of(story: Story, fact: Fact, question: str) -> Prompt:
+    return Prompt((user(f"{story.text}\n\n{question}"),), fact.family, check_of(story, fact, question))
+
+
+def task_of(rng: random.Random, story: Story, fact: Fact) -> Task:
+    return Task(prompt_of(story, fact, rng.choice(fact.questions())), fact.answer)
+
+
+def askable(story: Story, split: str) -> list[Fact]:
+    """Facts whose combination belongs to `split` and that have something to be confused with."""
+    return [f for f in story.facts if f.split == split and story.others(f)]
+
+
+def several(rng: random.Random, story: Story, split: str, most: int) -> list[tuple[str, str, Fact]]:
+    """Up to `most` different questions with their answers: each family that the story has once, then others."""
+    facts = askable(story, split)
+    rng.shuffle(facts)
+    seen: set[str] = set()
+    leading: list[Fact] = []
+    later: list[Fact] = []
+    for fact in facts:
+        (later if fact.family in seen else leading).append(fact)
+        seen.add(fact.family)
+    asked: dict[str, tuple[str, str, Fact]] = {}
+    for fact in (leading + later)[:most]:
+        question = rng.choice(fact.questions())
+        asked.setdefault(question, (question, fact.answer, fact))
+    rows = list(asked.values())
+    rng.shuffle(rows)
+    return rows
+
+
+def wrong_answers(check: dict[str, object]) -> Sequence[str]:
+    """Replies that name another value of the same story."""
+    return [sentence(str(o)) for o in check["wrong"]]  # type: ignore[attr-defined]
