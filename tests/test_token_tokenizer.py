@@ -4,10 +4,12 @@ import json
 import random
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
+from sayso.token.cut import PATTERN, UNCOMMON
 from sayso.token.load import fingerprint, load
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, SPECIALS, Tokenizer
 from sayso.token.train import KINDS, train
@@ -186,13 +188,57 @@ def test_a_strangers_tokenizer_without_our_control_tokens_is_refused(tmp_path) -
         load(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def core(tmp_path_factory):
+    """The byte-pair tokenizer as the library alone reads it from our file."""
+    folder = tmp_path_factory.mktemp("tokenizer")
+    TOKENIZERS["bpe"].save(folder)
+    core = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    core.encode_special_tokens = True
+    return core
+
+
+edges = st.text(st.sampled_from("aZs'’lvé1²½ \t\r\n\xa0\x1c\x85\u2009\u0301\u017fЖ中…—_,😀"))
+
+
+@settings(deadline=None, max_examples=1000)
+@given(text=edges)
+def test_remembered_pieces_are_the_librarys(core, text: str) -> None:
+    """The fast way through Python's cuts and a memory gives what the library gives, at every kind of edge."""
+    assert TOKENIZERS["bpe"].encode(text) == core.encode(text).ids
+
+
+def test_every_common_character_is_cut_as_the_library_cuts_it(core) -> None:
+    """Each character that takes the fast way is of the same class there: beside letters, digits, signs, spaces."""
+    common = [chr(code) for code in range(0x3000) if not UNCOMMON.search(chr(code))]
+    assert len(common) > 600
+    for c in common:
+        text = f"a{c}b {c} {c}{c}1{c}\n{c}  {c}'{c} ’{c}x {c}\r\n {c}2{c}3"
+        assert TOKENIZERS["bpe"].encode(text) == core.encode(text).ids, repr(c)
+
+
+def test_another_cut_is_left_to_the_library(core, tmp_path) -> None:
+    """A file of our control tokens but another pattern is read by that pattern."""
+    content = json.loads(core.to_str())
+    content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "x"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    other = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
+    texts = some_text(seed=2)
+    assert load(tmp_path).encode_batch(texts) == [other.encode(text).ids for text in texts]
+    assert load(tmp_path).encode_batch(texts) != TOKENIZERS["bpe"].encode_batch(texts)
+
+
+def test_a_full_memory_begins_anew(core, tmp_path, monkeypatch) -> None:
+    """However many different pieces a text has, the memory keeps within its bound and the ids are right."""
+    monkeypatch.setattr("sayso.token.bpe.MEMORY", 10)
+    TOKENIZERS["bpe"].save(tmp_path)
+    text = " ".join(f"w{number:x}rd" for number in range(1000))
+    assert load(tmp_path).encode(text) == core.encode(text).ids
+
+
 def test_words_are_cut_as_stated() -> None:
     """Contractions end with their word, digits come two at most, marks stay with their letter, spaces with theirs."""
-    from tokenizers import Regex, pre_tokenizers
-
-    from sayso.token.bpe import PATTERN
-
-    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
+    split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated")
     cut = [piece for piece, _ in split.pre_tokenize_str("I'd say 'stone’s 12345, e\u0301té!\n\n  (so)")]
     assert cut == [
         "I",

@@ -28,7 +28,7 @@ from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 
-MADE_OF = "sayso.json"  # what a tokenizer was trained from, beside its files
+MADE_OF = "trained.json"  # what a tokenizer was trained from, beside its files
 MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
 PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
 HELD_OUT = 10  # every tenth document of a named text

@@ -1,35 +1,25 @@
 """Byte-pair encoding over bytes: the tokenizer that models are trained with.
 
-Text is cut by a pattern (a word with the sign before it, one or two digits, a run of signs, white space), each piece
-is spelled in bytes, and the most frequent pairs were merged in training. Sennrich et al. 2016, arXiv:1508.07909;
-the pattern follows GPT-4's. The counting and merging is the Rust of `tokenizers`; the files are Hugging Face's.
+Text is cut into pieces (a word with the sign before it, one or two digits, a run of signs, white space), each piece is
+spelled in bytes, and the most frequent pairs were merged in training. Sennrich et al. 2016, arXiv:1508.07909. The
+counting and merging is the Rust of `tokenizers`; the files are Hugging Face's.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 
 import tokenizers
-from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.token.chat import config
+from sayso.token.cut import CUT, LINES, UNCOMMON, pre_tokenizer
 from sayso.token.tokenizer import SPECIALS, check_size, pieces, to_bytes
 
-# Unlike GPT-4's: a contraction ends where the word ends ("'stone" is not "'s" + "tone"), the curly apostrophe counts,
-# and a letter keeps its combining marks. Two digits at most: nanochat measured .965 bits per byte with two, .969 with
-# one and .972 with three.
-PATTERN = "|".join(
-    (
-        r"['’](?i:[sdmt]|ll|ve|re)(?!\p{L})",
-        r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+",
-        r"\p{N}{1,2}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
-        r"\s*[\r\n]+",
-        r"\s+(?!\S)",
-        r"\s+",
-    )
-)
+MEMORY = 2**18  # pieces, about 50 MB; a text's common words are far fewer
+LONGEST = 32  # characters of a piece that is remembered
 
 
 class BytePairTokenizer:
@@ -45,6 +35,8 @@ class BytePairTokenizer:
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.specials = {name: vocabulary[name] for name in SPECIALS}
         self._bytes = _bytes_of_tokens(core)
+        ours = core.normalizer is None and repr(core.pre_tokenizer) == repr(pre_tokenizer())
+        self._seen = _Pieces(core) if ours else None
         self._byte_ids = {value[0]: index for index, value in enumerate(self._bytes) if len(value) == 1}
 
     def encode(self, text: str | bytes) -> list[int]:
@@ -60,11 +52,8 @@ class BytePairTokenizer:
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, on all cores."""
-        try:
-            return [item.ids for item in self._core.encode_batch_fast(list(texts), add_special_tokens=False)]
-        except TypeError:  # one text has half a surrogate pair
-            return [self.encode(text) for text in texts]
+        """Return the ids of each text, the same as `encode` of each."""
+        return [self.encode(text) for text in texts]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids without control tokens; bytes that are not UTF-8 become U+FFFD."""
@@ -80,7 +69,29 @@ class BytePairTokenizer:
         write_json(folder / "tokenizer_config.json", config(self.kind))
 
     def _ids(self, text: str) -> list[int]:
+        if self._seen is not None:
+            if not UNCOMMON.search(text):
+                return list(chain.from_iterable(map(self._seen.__getitem__, CUT.findall(text))))
+            lines = LINES.split(text)
+            if len(lines) > 1:
+                return [number for line in lines for number in self._ids(line)]
         ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+class _Pieces(dict[str, list[int]]):
+    """The ids of pieces, remembered: a text repeats its words far more often than it brings new ones."""
+
+    def __init__(self, core: tokenizers.Tokenizer) -> None:
+        super().__init__()
+        self._core = core
+
+    def __missing__(self, piece: str) -> list[int]:
+        ids: list[int] = self._core.encode(piece, add_special_tokens=False).ids
+        if len(piece) <= LONGEST:
+            if len(self) >= MEMORY:
+                self.clear()
+            self[piece] = ids
         return ids
 
 
@@ -88,10 +99,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
     """Learn the merges of a stream of texts; a small text may give fewer tokens than asked for."""
     check_size(vocab_size)
     core = tokenizers.Tokenizer(models.BPE())
-    split = pre_tokenizers.Split(Regex(PATTERN), "isolated")
-    core.pre_tokenizer = pre_tokenizers.Sequence(
-        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
+    core.pre_tokenizer = pre_tokenizer()
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,

@@ -52,7 +52,7 @@ def render(
 
 
 def encode_documents(tokenizer: Tokenizer, texts: Iterable[str], *, at_once: int = 256) -> Iterator[list[int]]:
-    """Yield each text as a document for pre-training, `<|bos|> text <|end|>`; streams, and uses all cores for BPE.
+    """Yield each text as a document for pre-training, `<|bos|> text <|end|>`; streams.
 
     The end is part of the document, so that a model learns where a text stops with the token that a turn ends with.
     """
