@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,9 @@ class Estimate:
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, float | None]) -> "Estimate":
-        """The inverse of `as_dict`."""
-        known = {key: math.nan if value is None else float(value) for key, value in data.items()}
+    def from_dict(cls, data: Mapping[str, Any]) -> "Estimate":
+        """The inverse of `as_dict`; other keys do not matter."""
+        known = {key: math.nan if data[key] is None else float(data[key]) for key in cls.__dataclass_fields__}
         return cls(known["mean"], known["se"], int(known["n"]), known["low"], known["high"])
 
 
@@ -43,7 +44,7 @@ def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: flo
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
     if n == 0:
-        return Estimate(math.nan, math.nan, 0, math.nan, math.nan)
+        return without_error(math.nan, 0)
     mean = float(data.mean())
     if np.isin(data, (0.0, 1.0)).all():
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
@@ -54,7 +55,7 @@ def student(data: Floats, low: float = -math.inf, high: float = math.inf) -> Est
     """The mean with Student's t interval, cut at the ends of the scale."""
     n = len(data)
     if n < 2:
-        return Estimate(float(data[0]) if n else math.nan, math.nan, n, math.nan, math.nan)
+        return without_error(float(data[0]) if n else math.nan, n)
     mean, se = float(data.mean()), float(data.std(ddof=1)) / math.sqrt(n)
     reach = t_quantile(n - 1) * se
     return Estimate(mean, se, n, max(low, mean - reach), min(high, mean + reach))
@@ -75,20 +76,25 @@ def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) ->
     top, bottom = np.asarray(amounts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     n = len(top)
     if n == 0 or bottom.sum() == 0:
-        return Estimate(math.nan, math.nan, n, math.nan, math.nan)
+        return without_error(math.nan, n)
     mean = float(top.sum() / bottom.sum())
     if n == 1:
-        return Estimate(mean, math.nan, 1, math.nan, math.nan)
+        return without_error(mean, 1)
     residual = top - mean * bottom
     se = math.sqrt(float((residual**2).sum()) / (n * (n - 1))) / float(bottom.mean())
     reach = t_quantile(n - 1) * se
     return Estimate(mean, se, n, mean - reach, mean + reach)
 
 
+def without_error(mean: float, n: int) -> Estimate:
+    """A figure for all `n` items at once, which says nothing of how it would vary."""
+    return Estimate(mean, math.nan, n, math.nan, math.nan)
+
+
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """The plain mean of independent estimates (a mean over families); each counts the same, whatever its n."""
     if not estimates:
-        return Estimate(math.nan, math.nan, 0, math.nan, math.nan)
+        return without_error(math.nan, 0)
     mean = sum(e.mean for e in estimates) / len(estimates)
     se = math.sqrt(sum(e.se**2 for e in estimates)) / len(estimates)
     reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * se

@@ -1,0 +1,39 @@
+"""Act: a life tells its story.
+
+All that the other acts have written enters; `report.html`, one page that stands alone, and `report.json`, the same
+figures for programs, leave. What was not done yet is said so, with the command that does it.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+from sayso.base.errors import UserError
+from sayso.base.files import write_atomic, write_json
+from sayso.base.life import Life
+from sayso.base.log import say
+from sayso.run.story.facts import read_facts
+from sayso.run.story.figures import figures
+from sayso.run.story.page import page
+
+
+@dataclass(frozen=True)
+class Report:
+    """Options of `sayso report`."""
+
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+
+
+def report(options: Report) -> dict[str, Any]:
+    """Write the life's story as `report.html` and its figures as `report.json`; return the figures."""
+    life = Life(options.life)
+    if not life.root.is_dir():
+        raise UserError(f"There is no life in '{life.root}'; begin one with: sayso demo, or sayso prepare")
+    facts = read_facts(life)
+    found = figures(facts)
+    write_json(life.report_json, found)
+    write_atomic(life.report, page(facts))
+    say(f"Wrote {life.report} and {life.report_json.name}.")
+    return found

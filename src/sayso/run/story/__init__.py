@@ -1,0 +1,1 @@
+"""A life's files turned into its story: facts, figures, drawings, a page."""

@@ -1,0 +1,59 @@
+"""The page's few building blocks (section, table, what is not there yet), and numbers as people say them."""
+
+from collections.abc import Sequence
+from html import escape
+
+
+def section(name: str, title: str, *parts: str) -> str:
+    """A titled part of the page."""
+    return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(parts)}</section>'
+
+
+def says(text: str) -> str:
+    """The one sentence that says what a chart shows; `text` is markup already."""
+    return f'<p class="says">{text}</p>'
+
+
+def missing(what: str, command: str) -> str:
+    """What stands where something was not done yet, and the command that does it."""
+    return f'<p class="missing">{escape(what)} <code>{escape(command)}</code></p>'
+
+
+def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
+    """A table whose cells are markup; a head that starts with ">" makes a column of numbers."""
+    right = [head.startswith(">") for head in heads]
+    top = "".join(_cell("th", escape(head.lstrip(">")), number) for head, number in zip(heads, right, strict=True))
+    body = "".join(
+        f"<tr>{''.join(_cell('td', cell, number) for cell, number in zip(row, right, strict=True))}</tr>"
+        for row in rows
+    )
+    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def listing(names: Sequence[str]) -> str:
+    """Names as a sentence has them: "a", "a and b", "a, b and c"."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def count(value: float) -> str:
+    """A large number: 940, 12,400, 3.20 million."""
+    if value >= 1e9:
+        return f"{value / 1e9:.2f} billion"
+    return f"{value / 1e6:.2f} million" if value >= 1e6 else f"{value:,.0f}"
+
+
+def size(value: float) -> str:
+    """Bytes: 940 B, 12.4 kB, 3.2 MB."""
+    for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= least:
+            return f"{value / least:.1f} {unit}"
+    return f"{value:.0f} B"
+
+
+def mark(digest: str) -> str:
+    """The head of a hash."""
+    return f'<code class="hash">{escape(digest[:12])}</code>'
+
+
+def _cell(tag: str, content: str, number: bool) -> str:
+    return f'<{tag} class="n">{content}</{tag}>' if number else f"<{tag}>{content}</{tag}>"

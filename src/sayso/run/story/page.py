@@ -1,0 +1,68 @@
+"""Facts -> one HTML page that stands alone: its style is inside it, and it loads nothing and runs no script."""
+
+from html import escape
+from importlib.resources import files
+
+from sayso.base.log import duration
+from sayso.run.story.facts import Facts
+from sayso.run.story.inside import inside
+from sayso.run.story.learning import learning
+from sayso.run.story.markup import count, listing
+from sayso.run.story.papers import data, lineage, proved, tokenizers, took
+from sayso.run.story.race import race
+from sayso.run.story.said import said
+from sayso.run.story.scores import scores
+
+PARTS = (race, scores, said, learning, inside, tokenizers, data, lineage, took, proved)
+
+
+def page(facts: Facts) -> str:
+    """The whole story."""
+    style = files("sayso.run.story").joinpath("page.css").read_text(encoding="utf-8")
+    body = "".join(part(facts) for part in PARTS)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The life of a language model</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><style>{style}</style></head><body>'
+        f'<header><p class="over">Sayso · {escape(facts.life.root.resolve().name)}</p>'
+        f'<h1>The life of a language model</h1><p class="lead">{lead(facts)}</p>{keys(facts)}</header>'
+        f"<main>{body}</main><footer><p>Every figure here was measured in this life; <code>report.json</code> beside "
+        "this page holds them for programs.</p></footer></body></html>\n"
+    )
+
+
+def lead(facts: Facts) -> str:
+    """What was made, from what, in how long."""
+    if facts.newest is None:
+        return "Nothing has been trained yet. What is there is told below, and so is the command for what is not."
+    base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
+    text = f"A Transformer of {count(base['parameters'])} parameters, made from nothing"
+    if facts.manifest:
+        names = [escape(source["name"]) for source in facts.manifest["sources"]]
+        text += f" out of {listing(names)}"
+    text += f" in {duration(total)}" if total else ""
+    shape = facts.shapes[facts.newest]
+    text += (
+        f": {shape['num_hidden_layers']} layers, {shape['hidden_size']} wide, a vocabulary of {shape['vocab_size']:,}."
+    )
+    later = {"tuned": "tuned on conversations", "aligned": "aligned with comparisons of its replies"}
+    done = [words for stage, words in later.items() if stage in facts.models]
+    return text + (f" Then {listing(done)}." if done else "")
+
+
+def keys(facts: Facts) -> str:
+    """The few figures that sum a life up, of those that are there."""
+    shown: list[tuple[str, str]] = []
+    if facts.models:
+        shown.append(
+            (count(facts.models[next(iter(facts.models))]["metrics"]["tokens"]), "tokens read in pre-training")
+        )
+    first = next(iter(facts.scores.values()), None)
+    if first and "real" in first["bpb"]:
+        shown.append((f"{first['bpb']['real']['mean']:.2f}", "bits per byte of real text"))
+    last = facts.scores[list(facts.scores)[-1]] if facts.scores else None
+    if last and last["families"]:
+        shown.append((f"{100 * last['smallworld_accuracy']['mean']:.0f}&nbsp;%", "of questions about stories right"))
+        shown.append((f"{100 * last['instructions']['mean']:.0f}&nbsp;%", "of what instructions ask met"))
+    boxes = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in shown)
+    return f'<div class="keys">{boxes}</div>' if shown else ""
