@@ -20,6 +20,10 @@ TITLE_LENGTH = 60
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair
 
 
+class MissingError(UserError):
+    """A conversation or message that is not in the store."""
+
+
 @dataclass(frozen=True)
 class Generation:
     """How a reply was made: by which weights, with which sampling, why it ended, and what it took."""
@@ -114,7 +118,7 @@ class Store:
         with self._writes.begin() as connection:
             gone = connection.execute(conversations.delete().where(conversations.c.id == conversation_id))
         if not gone.rowcount:
-            raise UserError(f"There is no conversation {conversation_id}.")
+            raise MissingError(f"There is no conversation {conversation_id}.")
 
     def branch(self, conversation_id: int) -> list[Message]:
         """Return the messages of the branch in view, first to last."""
@@ -252,7 +256,7 @@ def _head(connection: sql.Connection, conversation_id: int) -> int | None:
     query = sql.select(conversations.c.head_id).where(conversations.c.id == conversation_id)
     row = connection.execute(query).one_or_none()
     if row is None:
-        raise UserError(f"There is no conversation {conversation_id}.")
+        raise MissingError(f"There is no conversation {conversation_id}.")
     head: int | None = row[0]
     return head
 
@@ -260,7 +264,7 @@ def _head(connection: sql.Connection, conversation_id: int) -> int | None:
 def _message(connection: sql.Connection, message_id: int) -> Message:
     row = connection.execute(messages.select().where(messages.c.id == message_id)).mappings().one_or_none()
     if row is None:
-        raise UserError(f"There is no message {message_id}.")
+        raise MissingError(f"There is no message {message_id}.")
     return _as_message(row)
 
 
@@ -271,7 +275,7 @@ def _branch(connection: sql.Connection, last: int | None) -> list[Message]:
     query = messages.select().where(messages.c.id.in_(sql.select(up.c.id))).order_by(messages.c.id)
     found = [_as_message(row) for row in connection.execute(query).mappings()]
     if last is not None and not found:
-        raise UserError(f"There is no message {last}.")
+        raise MissingError(f"There is no message {last}.")
     return found
 
 

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
 from sayso.base.errors import UserError
+from sayso.feedback.store import MissingError
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -40,7 +41,8 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(UserError)
     async def user_error(_request: Request, error: UserError) -> JSONResponse:
-        return JSONResponse(error_body(400, str(error)), 400)
+        status = 404 if isinstance(error, MissingError) else 400
+        return JSONResponse(error_body(status, str(error)), status)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -27,8 +27,8 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "frequency_penalty": (0,), "presence_penalty": (0,), "logit_bias": ({},), "logprobs": (False,), "audio": (),
     "response_format": ({"type": "text"},), "structured_outputs": (), "tools": ([],), "tool_choice": ("none", "auto"),
     "functions": ([],), "function_call": ("none", "auto"), "parallel_tool_calls": (True, False), "tool_calls": ([],),
-    "modalities": (["text"],), "top_logprobs": (0,), "prediction": (), "reasoning_effort": (), "verbosity": (), "refusal": (),
-    "web_search_options": (), "best_of": (1,), "suffix": ("",), "echo": (False,), "annotations": ([],),
+    "modalities": (["text"],), "top_logprobs": (0,), "prediction": (), "reasoning_effort": (), "verbosity": (),
+    "web_search_options": (), "best_of": (1,), "suffix": ("",), "echo": (False,), "annotations": ([],), "refusal": (),
 }  # fmt: skip
 
 Number = Annotated[float, Field(allow_inf_nan=False)]

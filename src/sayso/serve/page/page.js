@@ -1,1 +1,525 @@
+// The page: talk, rate, correct, compare. What a person does enters; what the server's /api says is shown.
+// A reply streams as plain text and is replaced by the server's safe HTML when it is whole.
 
+const find = (selector, root = document) => root.querySelector(selector);
+const copyOf = (id) => find(`#t-${id}`).content.firstElementChild.cloneNode(true);
+
+const state = {
+  model: null, // what GET /api/model says
+  conversation: null, // the id of the one in view, or null before its first message
+  speaking: null, // {generation, controller} while a reply is on its way
+  retry: null, // what "Try again" does
+};
+
+/* The server */
+
+class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function ask(method, path, body, signal) {
+  const headers = { "Content-Type": "application/json" };
+  const key = sessionStorage.getItem("sayso-key");
+  if (key) headers.Authorization = `Bearer ${key}`;
+  let response;
+  try {
+    response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new Refused("The server cannot be reached. Is 'sayso serve' running?", 0);
+  }
+  if (response.status === 401) {
+    await askForKey();
+    return ask(method, path, body, signal);
+  }
+  if (!response.ok) {
+    const told = await response.json().catch(() => null);
+    throw new Refused(told?.error?.message ?? `The server answered ${response.status}.`, response.status);
+  }
+  return response;
+}
+
+async function call(method, path, body) {
+  const response = await ask(method, path, body);
+  return response.status === 204 ? null : response.json();
+}
+
+let keyAsked = null;
+function askForKey() {
+  keyAsked ??= new Promise((resolve) => {
+    const dialog = find("#key");
+    find("#key-value").value = "";
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    dialog.addEventListener(
+      "close",
+      () => {
+        sessionStorage.setItem("sayso-key", find("#key-value").value);
+        keyAsked = null;
+        resolve();
+      },
+      { once: true },
+    );
+    dialog.showModal();
+  });
+  return keyAsked;
+}
+
+// The events of a stream as [name, data], whatever pieces the bytes come in.
+async function* events(response) {
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let held = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    held += value;
+    for (let end; (end = held.indexOf("\n\n")) >= 0; held = held.slice(end + 2)) {
+      const lines = held.slice(0, end).split("\n");
+      const name = lines.find((line) => line.startsWith("event: "))?.slice(7);
+      const data = lines.find((line) => line.startsWith("data: "))?.slice(6);
+      if (data) yield [name, JSON.parse(data)];
+    }
+  }
+}
+
+/* Settings */
+
+function settings() {
+  const kept = JSON.parse(localStorage.getItem("sayso-settings") ?? "{}");
+  const { temperature, max_tokens } = state.model.sampling;
+  return { temperature: kept.temperature ?? temperature, max_tokens: Math.min(kept.max_tokens ?? max_tokens, state.model.context) };
+}
+
+function showSettings() {
+  const { temperature, max_tokens } = settings();
+  find("#temperature").value = temperature;
+  find("#temperature-value").value = temperature;
+  find("#tokens").value = max_tokens;
+  find("#tokens").max = state.model.context;
+}
+
+function keepSettings() {
+  if (!find("#tokens").validity.valid) return;
+  const kept = { temperature: Number(find("#temperature").value), max_tokens: Number(find("#tokens").value) };
+  localStorage.setItem("sayso-settings", JSON.stringify(kept));
+  find("#temperature-value").value = kept.temperature;
+}
+
+/* What is shown */
+
+function tell(text) {
+  find("#status").textContent = "";
+  requestAnimationFrame(() => (find("#status").textContent = text));
+}
+
+function showProblem(error, retry = null) {
+  const box = find("#problem");
+  find("p", box).textContent = error.message;
+  find("button", box).hidden = !retry;
+  state.retry = retry;
+  box.hidden = false;
+  toEnd();
+}
+
+function hideProblem() {
+  find("#problem").hidden = true;
+}
+
+// Do something that may be refused; say so in the page when it is.
+async function attempt(act, retry = null) {
+  hideProblem();
+  try {
+    return await act();
+  } catch (error) {
+    if (error.status === 404) lose();
+    showProblem(error, retry);
+    return null;
+  }
+}
+
+// The conversation in view is no longer there: begin a new one.
+function lose() {
+  state.conversation = null;
+  history.replaceState(null, "", "/");
+  showTurns([]);
+}
+
+const nearEnd = () => find("#scroll").scrollHeight - find("#scroll").scrollTop - find("#scroll").clientHeight < 120;
+const toEnd = () => (find("#scroll").scrollTop = find("#scroll").scrollHeight);
+
+function showCount(count) {
+  const text = count === 0 ? "No ratings yet." : count === 1 ? "1 rating so far." : `${count} ratings so far.`;
+  const circle = find("#circle");
+  circle.innerHTML = "<b></b> <span>They become training data with <code>sayso gather</code>.</span>";
+  find("b", circle).textContent = text;
+  find("span", circle).hidden = count === 0;
+}
+
+async function showList() {
+  const list = await call("GET", "/api/conversations");
+  const entries = list.map(({ id, title }) => {
+    const entry = copyOf("entry");
+    const [open, remove] = entry.children;
+    open.append(Object.assign(document.createElement("span"), { textContent: title, title }));
+    if (id === state.conversation) open.setAttribute("aria-current", "true");
+    open.addEventListener("click", () => go(id));
+    remove.setAttribute("aria-label", `Delete "${title}"`);
+    remove.addEventListener("click", () => forget(id));
+    return entry;
+  });
+  find("#list").replaceChildren(...entries);
+  find("#no-list").hidden = entries.length > 0;
+}
+
+function showTurns(turns) {
+  find("#thread").replaceChildren(...turns.map((turn) => (turn.role === "user" ? userTurn(turn) : replyTurn(turn))));
+  find("#empty").hidden = turns.length > 0;
+}
+
+function userTurn(turn) {
+  const article = copyOf("user");
+  find("p", article).textContent = turn.content;
+  article.dataset.id = turn.id;
+  return article;
+}
+
+function replyTurn(turn) {
+  const article = copyOf("reply");
+  const draw = (turn) => {
+    const [words, was] = article.querySelectorAll(".words");
+    words.innerHTML = turn.edit_html ?? turn.html; // made safe by the server
+    was.innerHTML = turn.html;
+    find(".was", article).hidden = turn.edit === null;
+    find(".up", article).setAttribute("aria-pressed", turn.thumb === 1);
+    find(".down", article).setAttribute("aria-pressed", turn.thumb === -1);
+    find(".note", article).textContent = note(turn);
+    article.dataset.id = turn.id;
+  };
+  const update = (next) => draw((turn = next));
+  const thumb = async (value) => {
+    const given = turn.thumb === value ? 0 : value;
+    const rated = await rate({ kind: "thumb", message_id: turn.id, value: given });
+    if (!rated) return;
+    update(rated);
+    tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Taken back.");
+  };
+  find(".up", article).addEventListener("click", () => thumb(1));
+  find(".down", article).addEventListener("click", () => thumb(-1));
+  find(".edit", article).addEventListener("click", () => correct(article, turn, update));
+  find(".again", article).addEventListener("click", () => another(article, turn));
+  find(".copy", article).addEventListener("click", () => copy(turn.edit ?? turn.content, article));
+  draw(turn);
+  return article;
+}
+
+function note({ finish, tokens, seconds }) {
+  const took = `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s`;
+  if (finish === "stopped") return `stopped, ${took}`;
+  return finish === "length" ? `cut at its longest, ${took}` : took;
+}
+
+async function copy(text, article) {
+  try {
+    await navigator.clipboard.writeText(text);
+    find(".note", article).textContent = "copied";
+    tell("Copied.");
+  } catch {
+    showProblem(new Error("The browser did not allow copying; select the text and copy it by hand."));
+  }
+}
+
+/* Conversations */
+
+async function go(id) {
+  await halt();
+  state.conversation = id;
+  history.replaceState(null, "", id === null ? "/" : `#${id}`);
+  drawer(false);
+  await attempt(
+    async () => {
+      await showList();
+      const turns = id === null ? [] : (await call("GET", `/api/conversations/${id}`)).turns;
+      showTurns(turns);
+      toEnd();
+      const last = turns.at(-1);
+      if (last?.role === "user") showProblem(new Error("This message has no reply yet."), () => speakTo(last.id));
+    },
+    () => go(state.conversation),
+  );
+  focusBox();
+}
+
+// Not on a touch screen, where it would bring up the keyboard.
+function focusBox() {
+  if (matchMedia("(pointer: fine)").matches) find("#say").focus();
+}
+
+async function forget(id) {
+  const dialog = find("#sure");
+  dialog.returnValue = "no";
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  if (dialog.returnValue !== "yes") return;
+  await attempt(async () => {
+    if (id === state.conversation) await halt();
+    await call("DELETE", `/api/conversations/${id}`);
+    showCount((await call("GET", "/api/model")).ratings);
+    if (id === state.conversation) await go(null);
+    else await showList();
+  });
+}
+
+/* Talking */
+
+async function send() {
+  const box = find("#say");
+  const content = box.value;
+  if (state.speaking || !content.trim()) return;
+  const said = await attempt(async () => {
+    state.conversation ??= (await call("POST", "/api/conversations")).id;
+    return call("POST", "/api/messages", { conversation_id: state.conversation, content });
+  }, send);
+  if (!said) return;
+  box.value = "";
+  settle();
+  history.replaceState(null, "", `#${state.conversation}`);
+  find("#empty").hidden = true;
+  find("#thread").append(userTurn(said));
+  toEnd();
+  attempt(showList);
+  await speakTo(said.id);
+}
+
+// A comparison that is left open when the talk goes on ends with the newer reply, which the server has in view.
+function settle() {
+  for (const compare of document.querySelectorAll(".compare")) compare.settle?.();
+}
+
+async function speakTo(messageId) {
+  const article = replyTurnOnItsWay();
+  find("#thread").append(article);
+  const turn = await attempt(
+    () => speak(messageId, find(".words", article)),
+    () => speakTo(messageId),
+  );
+  if (turn) article.replaceWith(replyTurn(turn));
+  else article.remove();
+  toEnd();
+}
+
+function replyTurnOnItsWay() {
+  const article = document.createElement("article");
+  article.className = "reply";
+  article.setAttribute("aria-label", "Reply");
+  article.append(Object.assign(document.createElement("div"), { className: "words" }));
+  return article;
+}
+
+// Stream a reply into an element; return the turn as the server kept it, or null when nothing was said.
+async function speak(messageId, words) {
+  const speaking = { generation: null, controller: new AbortController() };
+  state.speaking = speaking;
+  busy(true);
+  words.classList.add("raw", "live");
+  try {
+    const wanted = { message_id: messageId, ...settings() };
+    const response = await ask("POST", "/api/replies", wanted, speaking.controller.signal);
+    for await (const [name, data] of events(response)) {
+      if (name === "start") started(speaking, data);
+      else if (name === "piece") append(words, data.text);
+      else if (name === "error") throw new Refused(data.error.message, 500);
+      else if (name === "done") return data.turn;
+    }
+    throw new Refused("The reply broke off; the server may have ended.", 0);
+  } catch (error) {
+    if (error.name === "AbortError") return null;
+    throw error;
+  } finally {
+    words.classList.remove("raw", "live");
+    if (state.speaking === speaking) state.speaking = null;
+    busy(false);
+  }
+}
+
+function started(speaking, { generation, left_out }) {
+  speaking.generation = generation;
+  if (left_out) tell(`The conversation is longer than the model's memory: its first ${left_out} messages are left out.`);
+}
+
+function append(words, text) {
+  const follow = nearEnd();
+  words.append(text);
+  if (follow) toEnd();
+}
+
+// Stop the reply that is on its way, and wait until it has ended.
+async function halt() {
+  const { speaking } = state;
+  if (!speaking) return;
+  if (speaking.generation) await call("POST", "/api/stop", { generation: speaking.generation }).catch(() => speaking.controller.abort());
+  else speaking.controller.abort();
+  while (state.speaking === speaking) await new Promise((resolve) => setTimeout(resolve, 20));
+}
+
+function busy(yes) {
+  find("#stop").hidden = !yes;
+  find("#send").hidden = yes;
+  find("#thread").setAttribute("aria-busy", yes);
+  for (const again of document.querySelectorAll(".again")) again.disabled = yes;
+  if (yes) tell("A reply is on its way.");
+}
+
+/* Opinions */
+
+async function rate(rating) {
+  const rated = await attempt(() => call("POST", "/api/ratings", rating));
+  if (!rated) return null;
+  showCount(rated.ratings);
+  return rated.turn;
+}
+
+function correct(article, turn, update) {
+  if (find(".editor", article)) return find(".editor textarea", article).focus();
+  const form = copyOf("editor");
+  const box = find("textarea", form);
+  const close = () => {
+    form.remove();
+    find(".edit", article).focus();
+  };
+  box.value = turn.edit ?? turn.content;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const rated = await rate({ kind: "edit", message_id: turn.id, text: box.value });
+    if (!rated) return;
+    update(rated);
+    tell(rated.edit === null ? "Correction taken back." : "Correction kept.");
+    close();
+  });
+  form.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") {
+      event.stopPropagation();
+      close();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+  find(".plain", form).addEventListener("click", close);
+  article.append(form);
+  box.focus();
+  form.scrollIntoView({ block: "nearest" });
+}
+
+// Ask for another reply beside the one that is there. Which side it stands on is drawn, so that a habit is no opinion.
+async function another(article, old) {
+  if (state.speaking) return;
+  const compare = copyOf("compare");
+  const [first, second] = [replySide("Earlier reply", old.edit_html ?? old.html), replySide("New reply", "")];
+  const sides = Math.random() < 0.5 ? [first, second] : [second, first];
+  find(".two", compare).append(...sides);
+  article.replaceWith(compare);
+  compare.scrollIntoView({ block: "nearest" });
+  const made = await attempt(
+    () => speak(old.parent_id, find(".words", second)),
+    () => another(document.querySelector(`.reply[data-id="${old.id}"]`), old),
+  );
+  const end = (turn) => {
+    const reply = replyTurn(turn);
+    compare.replaceWith(reply);
+    return reply;
+  };
+  if (!made || made.content === old.content) {
+    const reply = end(made ?? old);
+    if (made) find(".note", reply).textContent = "It said the same again; a higher temperature brings others.";
+    return find(".again", reply).focus();
+  }
+  find(".words", second).innerHTML = made.html;
+  compare.settle = () => end(made);
+  const choose = async (chosen, rejected, better) => {
+    const position = sides[0] === (chosen === old ? first : second) ? "left" : "right";
+    const turn = await rate({ kind: "choice", chosen_id: chosen.id, rejected_id: rejected.id, better, position });
+    if (!turn) return;
+    find(".up", end(turn)).focus();
+    tell(better ? "Noted: this reply is better." : "Noted: no preference.");
+  };
+  find(".choose", first).addEventListener("click", () => choose(old, made, true));
+  find(".choose", second).addEventListener("click", () => choose(made, old, true));
+  find(".neither", compare).addEventListener("click", () => choose(made, old, false));
+  for (const button of compare.querySelectorAll("button")) button.disabled = false;
+  compare.scrollIntoView({ block: compare.offsetHeight > find("#scroll").clientHeight ? "start" : "nearest" });
+  find(".choose", sides[0]).focus({ preventScroll: true });
+  tell("There are two replies. Which is better?");
+}
+
+function replySide(title, html) {
+  const side = copyOf("side");
+  find("h3", side).textContent = title;
+  find(".words", side).innerHTML = html; // made safe by the server
+  find(".choose", side).setAttribute("aria-label", `The ${title.toLowerCase()} is better`);
+  return side;
+}
+
+/* The frame */
+
+function drawer(open) {
+  document.body.classList.toggle("drawer", open);
+  find("#menu").setAttribute("aria-expanded", open);
+  find("main").inert = open;
+  if (open) find("#new").focus();
+}
+
+function listen() {
+  const on = (selector, kind, act) => find(selector).addEventListener(kind, act);
+  on("#composer", "submit", (event) => {
+    event.preventDefault();
+    send();
+  });
+  on("#say", "keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    send();
+  });
+  on("#stop", "click", () => halt().then(focusBox));
+  on("#new", "click", () => go(null));
+  on("#menu", "click", () => drawer(true));
+  on("#curtain", "click", () => drawer(false));
+  on("#problem button", "click", () => state.retry?.());
+  on("#tune", "click", () => {
+    showSettings();
+    find("#settings").showModal();
+  });
+  on("#settings", "input", keepSettings);
+  on("#defaults", "click", () => {
+    localStorage.removeItem("sayso-settings");
+    showSettings();
+  });
+  on("#ideas", "click", ({ target }) => {
+    if (!target.matches("button")) return;
+    find("#say").value = target.textContent;
+    send();
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || find("dialog[open]")) return;
+    if (document.body.classList.contains("drawer")) {
+      drawer(false);
+      find("#menu").focus();
+    } else halt();
+  });
+  window.addEventListener("hashchange", () => go(Number(location.hash.slice(1)) || null));
+}
+
+async function begin() {
+  listen();
+  const opened = await attempt(async () => {
+    state.model = await call("GET", "/api/model");
+    const { name, context, fingerprint, ratings } = state.model;
+    for (const place of document.querySelectorAll(".name")) place.textContent = name;
+    find("#model .quiet").textContent = `${context} tokens of memory`;
+    find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
+    document.title = `sayso: ${name}`;
+    showCount(ratings);
+    return true;
+  }, () => location.reload());
+  if (opened) await go(Number(location.hash.slice(1)) || null);
+}
+
+begin();
