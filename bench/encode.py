@@ -1,0 +1,87 @@
+"""Encoding: megabytes a second, our byte-pair tokenizer against the library it is built on, same files, same ids.
+
+The text is Python's standard library, code and comments, cut into documents; half trains the vocabulary, half is
+encoded by a tokenizer that was just loaded, so that filling the memory of pieces is counted. Details are small-world
+stories, and one line a call.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import tokenizers
+
+from bench.harness import pair, race, result
+from sayso.text.world import story
+from sayso.token.load import load
+from sayso.token.train import train
+
+VOCABULARY, MEGABYTES, PIECE, STORIES = 8192, 8.0, 5_000, 3000
+
+
+def main() -> None:
+    """Race over real text, then over stories, then one short text a call."""
+    texts = documents()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train("bpe", texts[::2], VOCABULARY).save(folder)
+        held_out = texts[1::2]
+        assert load(folder).encode_batch(held_out) == theirs(folder, held_out)
+        speeds = compare(folder, held_out, "real")
+        stories = compare(folder, [story(0, index, "train") for index in range(STORIES)], "stories")
+        lines = [line for text in held_out[:200] for line in text.splitlines()]
+        ours, core = load(folder), tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        short = race(lambda: one_a_call(ours.encode, lines), lambda: one_a_call(core.encode, lines), label="lines")
+    result(
+        "encode", "MB/s", *speeds, peer_name=f"tokenizers {tokenizers.__version__} encode_batch_fast",
+        vocabulary=VOCABULARY, megabytes=round(size(held_out), 2), stories=pair(stories), one_line_a_call=pair(short),
+    )  # fmt: skip
+
+
+def documents() -> list[str]:
+    """Return the standard library's sources, in pieces."""
+    texts: list[str] = []
+    for path in sorted(Path(os.__file__).parent.glob("*.py")) + sorted(Path(os.__file__).parent.glob("*/*.py")):
+        if "site-packages" in path.parts or size(texts) > MEGABYTES:
+            continue
+        text = path.read_text(encoding="utf-8", errors="replace")
+        texts += [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+    return texts
+
+
+def compare(folder: Path, texts: list[str], label: str) -> tuple[float, float]:
+    """Return both speeds over the same texts, each tokenizer loaded anew."""
+
+    def ours() -> float:
+        load(folder).encode_batch(texts)
+        return size(texts)
+
+    def peer() -> float:
+        theirs(folder, texts)
+        return size(texts)
+
+    return race(ours, peer, label=label)
+
+
+def one_a_call(encode: Callable[[str], object], lines: list[str]) -> float:
+    """Encode line by line; return how many megabytes they have."""
+    for line in lines:
+        encode(line)
+    return size(lines)
+
+
+def theirs(folder: Path, texts: list[str]) -> list[list[int]]:
+    """Return the library's ids, by its fastest call, on all cores."""
+    core = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    core.encode_special_tokens = True
+    return [item.ids for item in core.encode_batch_fast(texts, add_special_tokens=False)]
+
+
+def size(texts: list[str]) -> float:
+    """Return how many megabytes the texts have."""
+    return sum(len(text.encode()) for text in texts) / 1e6
+
+
+if __name__ == "__main__":
+    main()
