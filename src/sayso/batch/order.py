@@ -1,7 +1,7 @@
 """Which item comes when: every item once an epoch, each epoch in its own order.
 
-Sample number g is item `permutation(seed, g // count, count)[g % count]`: a pure function, so a run that resumes, or goes on
-with another number of processes, needs to know nothing but how far it was.
+Sample number g is item `permutation(seed, g // count, count)[g % count]`: a pure function, so a run that resumes, or
+goes on with another number of processes, needs to know nothing but how far it was.
 """
 
 from functools import lru_cache

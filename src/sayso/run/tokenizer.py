@@ -70,8 +70,8 @@ def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
     """Train a tokenizer on the documents and conversations of a life."""
     life = Life(options.life)
     made_of = _made_of(life, options)
-    record = life.tokenizer / MADE_OF
-    if record.exists() and read_json(record)["made_of"] == made_of:
+    record, trained = life.tokenizer / MADE_OF, life.tokenizer / "tokenizer.json"
+    if trained.exists() and record.exists() and read_json(record).get("made_of") == made_of:
         say("The tokenizer is trained already with these options on this text.")
         return load(life.tokenizer)
     with act_log(life, "tokenizer", "train", options) as log:
