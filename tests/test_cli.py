@@ -113,7 +113,7 @@ def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     ("error", "code", "told"),
     [
         (UserError("A depth is at least 1; got 0."), 2, "A depth is at least 1; got 0."),
-        (KeyboardInterrupt(), 130, "goes on from there"),
+        (KeyboardInterrupt(), 130, "Stopped."),
         (OSError(errno.ENOSPC, "No space left on device", "life/x"), 2, "disk is full while 'life/x'"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, "not enough memory"),
         (MemoryError(), 2, "not enough memory"),

@@ -6,12 +6,13 @@ strings under them the help. Acts need to know nothing of the command line.
 """
 
 from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from importlib import import_module
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
 
 import cyclopts
+from docstring_parser import parse_from_object
 
 Act = Callable[[Any], object]
 
@@ -65,24 +66,42 @@ def build_app(**settings: Any) -> cyclopts.App:
 
 
 def as_command(act: Act) -> Act:
-    """Return an act as a function whose signature spreads its options' fields as flags.
+    """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
-    The result takes the options, or nothing when every field has a default.
+    Fields before `KW_ONLY` may be given by place too, all others only by name.
     """
     kind: Any = get_type_hints(act)["options"]
-    optional = all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(kind))
-    default = kind() if optional else Parameter.empty
-    flags = Annotated[kind, cyclopts.Parameter(name="*")]
+    types, helps = get_type_hints(kind), _helps(kind)
+    flags = [
+        Parameter(
+            field.name,
+            Parameter.KEYWORD_ONLY if field.kw_only else Parameter.POSITIONAL_OR_KEYWORD,
+            annotation=Annotated[types[field.name], cyclopts.Parameter(help=helps.get(field.name))],
+            default=_default(field),
+        )
+        for field in sorted(fields(kind), key=lambda field: bool(field.kw_only))
+    ]
+    signature = Signature(flags)
 
-    def command(options: Any = default) -> object:
-        return act(options)
+    def command(*given: Any, **named: Any) -> object:
+        return act(kind(**signature.bind(*given, **named).arguments))
 
     command.__doc__ = act.__doc__
-    command.__signature__ = Signature(  # type: ignore[attr-defined]
-        [Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, annotation=flags, default=default)]
-    )
-    command.__annotations__ = {"options": flags}
+    command.__signature__ = signature  # type: ignore[attr-defined]
+    command.__annotations__ = {flag.name: flag.annotation for flag in flags}
     return command
+
+
+def _helps(kind: type) -> dict[str, str]:
+    """Return the line of help under each field, those of parent classes too."""
+    said = [parse_from_object(part).params for part in reversed(kind.__mro__) if is_dataclass(part)]
+    return {line.arg_name: line.description or "" for lines in said for line in lines}
+
+
+def _default(field: Field[Any]) -> object:
+    if field.default_factory is not MISSING:
+        return field.default_factory()
+    return Parameter.empty if field.default is MISSING else field.default
 
 
 def __getattr__(key: str) -> Act:

@@ -46,7 +46,7 @@ def run(tokens: Sequence[str]) -> int:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except KeyboardInterrupt:
-        return _tell("Stopped; what is done is kept, and the same command goes on from there.", 130)
+        return _tell("Stopped.", 130)
     except BrokenPipeError:
         raise
     except cyclopts.UnknownCommandError as error:
