@@ -5,18 +5,10 @@ on where it was, a finished one is left alone, and the number of workers changes
 """
 
 import errno
-import multiprocessing
-import os
 import shutil
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +19,12 @@ from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
 from sayso.text.decontaminate import ngram_sets, save_sets
 from sayso.text.document import Source
-from sayso.text.evaluation import evaluation_files, evaluation_texts
+from sayso.text.evaluation import evaluation_texts
 from sayso.text.manifest import fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
-from sayso.text.sources import Amounts, resolve
-from sayso.text.work import Counts, Job, Rules, process
+from sayso.text.parallel import run_parts
+from sayso.text.sources import Amounts, local_files, resolve
+from sayso.text.work import Counts, Job, Rules
 
 
 @dataclass(frozen=True)
@@ -57,7 +50,7 @@ class Prepare:
     quality: bool = True
     """Drop documents that break the quality rules."""
     near_duplicates: float = 0.8
-    """Drop a document whose 5-word shingles are this similar (Jaccard) to an earlier one's; 0 = exact duplicates only."""
+    """Drop a document this similar (Jaccard of 5-word shingles) to an earlier one; 0 = exact duplicates only."""
     val: float = 0.02
     """Share of documents held out for validation, by content hash."""
     test: float = 0.02
@@ -81,7 +74,15 @@ class Prepare:
             raise UserError(f"val and test are shares whose sum is below 1; got {self.val} and {self.test}.")
         if not 0 <= self.near_duplicates <= 1:
             raise UserError(f"near-duplicates is a similarity from 0 (off) to 1; got {self.near_duplicates}.")
-        for name in ("world_documents", "world_conversations", "limit", "ngram", "piece", "chat_turns", "chat_characters"):
+        for name in (
+            "world_documents",
+            "world_conversations",
+            "limit",
+            "ngram",
+            "piece",
+            "chat_turns",
+            "chat_characters",
+        ):
             if getattr(self, name) < 0:
                 raise UserError(f"{name.replace('_', '-')} is 0 or more; got {getattr(self, name)}.")
 
@@ -97,7 +98,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     )
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
-    evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
+    evaluation = [file for path in options.eval_texts for file in local_files(path)]
     asked = plain(replace(options, life=Path("life"), workers=None))
     mark = fingerprint(asked, sources, evaluation)
     if (done := _already(life, mark)) is not None:
@@ -107,7 +108,8 @@ def prepare(options: Prepare) -> dict[str, Any]:
         work = _work_folder(life, mark)
         if options.ngram and not list(work.glob("overlap-*.npy")):
             save_sets(ngram_sets(evaluation_texts(evaluation, sources), options.ngram), work)
-        ran = _run(options, sources, work)
+        with Progress(None, "documents") as line:
+            ran = run_parts(sources, _rules(options), work, options.workers, line.update)
         manifest = _write(options, life, sources, ran, work, {"fingerprint": mark, "options": asked})
         shutil.rmtree(work)
     say(f"Prepared {_summary(manifest)}")
@@ -132,48 +134,24 @@ def _work_folder(life: Life, mark: str) -> Path:
     return work
 
 
-def _run(options: Prepare, sources: Sequence[Source], work: Path) -> list[tuple[Job, Counts]]:
-    """Put all parts through the rules in parallel; return them with their counts, in order, cut at the limit."""
-    rules = Rules(
-        options.quality,
-        bool(options.near_duplicates),
-        options.limit,
-        options.chat_turns,
-        options.chat_characters,
-        options.chat_documents,
+def _rules(options: Prepare) -> Rules:
+    return Rules(
+        quality=options.quality,
+        near=bool(options.near_duplicates),
+        limit=options.limit,
+        chat_turns=options.chat_turns,
+        chat_characters=options.chat_characters,
+        chat_documents=options.chat_documents,
     )
-    parts = [(source, part) for source in sources for part in source.parts]
-    jobs = [Job(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
-    workers = min(options.workers or _cores(), len(jobs))
-    ahead = 2 * workers if options.limit else len(jobs)
-    ran: list[tuple[Job, Counts]] = []
-    kept: Counter[str] = Counter()
-    came = 0
-    waiting = iter(jobs)
-    flying: deque[tuple[Job, Future[Counts]]] = deque()
-    with _pool(workers) as submit, Progress(None, "documents") as line:
-        while True:
-            for job in islice(waiting, ahead - len(flying)):
-                if not _enough(job, kept, options.limit):
-                    flying.append((job, submit(process, job, rules, work)))
-            if not flying:
-                return ran
-            job, future = flying.popleft()
-            counts = future.result()
-            came += counts["in"]
-            line.update(came, source=job.source)
-            if not _enough(job, kept, options.limit):
-                take = counts["kept"] if job.generated or not options.limit else options.limit - kept[job.source]
-                ran.append((replace(job, take=take), counts))
-                kept[job.source] += counts["kept"]
-
-
-def _enough(job: Job, kept: Counter[str], limit: int) -> bool:
-    return bool(limit) and not job.generated and kept[job.source] >= limit
 
 
 def _write(
-    options: Prepare, life: Life, sources: Sequence[Source], ran: list[tuple[Job, Counts]], work: Path, head: dict[str, Any]
+    options: Prepare,
+    life: Life,
+    sources: Sequence[Source],
+    ran: list[tuple[Job, Counts]],
+    work: Path,
+    head: dict[str, Any],
 ) -> dict[str, Any]:
     """Merge the parts into data/chat and data/text, each with its manifest; return the manifest of data/text."""
     jobs = [job for job, _ in ran]
@@ -183,13 +161,22 @@ def _write(
         atomic_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
         atomic_folder(life.data("chat")) as chat,
     ):
-        outs, text_files, chat_files = write_shards(jobs, fate, work, text, chat, (options.val, options.test), line.update)
+        outs, text_files, chat_files = write_shards(
+            jobs, fate, work, text, chat, (options.val, options.test), line.update
+        )
         entries = [
-            source_facts(source, [counts for job, counts in ran if job.source == source.name], outs.get(source.name, Out()))
+            source_facts(
+                source, [counts for job, counts in ran if job.source == source.name], outs.get(source.name, Out())
+            )
             for source in sources
         ]
         _check(entries)
-        manifest = head | {"versions": versions(), "rules": stated_rules(), "sources": entries, "totals": totals(entries)}
+        manifest = head | {
+            "versions": versions(),
+            "rules": stated_rules(),
+            "sources": entries,
+            "totals": totals(entries),
+        }
         write_json(chat / "manifest.json", manifest | {"files": chat_files})
         manifest |= {"files": text_files}
         write_json(text / "manifest.json", manifest)
@@ -203,49 +190,9 @@ def _check(entries: Sequence[dict[str, Any]]) -> None:
             raise UserError(f"A source holds text; '{entry['name']}' has no document in it.")
         if not any(out["documents"] for out in entry["out"].values()) and not any(entry["conversations"].values()):
             told = ", ".join(f"{count} {rule}" for rule, count in entry["dropped"].items())
-            raise UserError(f"No document of '{entry['name']}' passed the rules ({told}); see docs/prepare.md, or --no-quality.")
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., "Future[Counts]"]]:
-    """Give a `submit` that runs in worker processes, or here when one is enough.
-
-    Processes are spawned, not forked: threads of this one (torch, fsspec) would not survive a fork.
-    """
-    if workers <= 1:
-        yield _here
-        return
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, initializer=_follow_parent)
-    try:
-        yield pool.submit
-    except BrokenProcessPool as error:
-        raise UserError("A worker process was ended from outside, most likely for memory; try fewer --workers.") from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _here(function: Callable[..., Counts], *arguments: Any) -> "Future[Counts]":
-    future: Future[Counts] = Future()
-    future.set_result(function(*arguments))
-    return future
-
-
-def _follow_parent() -> None:
-    """Let a worker end quietly at Ctrl-C, and end when its parent is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+            raise UserError(
+                f"No document of '{entry['name']}' passed the rules ({told}); see docs/prepare.md, or --no-quality."
+            )
 
 
 @contextmanager
@@ -266,6 +213,5 @@ def _summary(manifest: dict[str, Any]) -> str:
     size = sum(split["bytes"] for split in out.values()) / 2**20
     dropped = ", ".join(f"{count:,} {rule}" for rule, count in total["dropped"].items()) or "none"
     counts = " + ".join(f"{out[split]['documents']:,}" for split in out)
-    return (
-        f"{counts} documents ({size:,.1f} MB; train + val + test) and {sum(talks.values()):,} conversations; dropped: {dropped}"
-    )
+    documents = f"{counts} documents ({size:,.1f} MB; train + val + test)"
+    return f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped}"

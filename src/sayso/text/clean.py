@@ -1,4 +1,4 @@
-"""Text as it comes -> text in one normal form: NFC, "\\n" line ends, no control characters, single spaces of one kind.
+"""Text as it comes -> text in one normal form: NFC, line feeds, no control characters, one kind of space.
 
 `clean` is idempotent and keeps every visible character: tabs, indentation and the joiners that scripts and emoji need.
 """
@@ -17,10 +17,13 @@ FIXED_SPACE = re.compile("[\xa0\u1680\u2000-\u200a\u202f\u205f\u3000]")
 LONE_SURROGATE = re.compile("[\ud800-\udfff]")  # JSON can write one; UTF-8 cannot
 LINE_TAIL = re.compile(r"[ \t]+(?=\n)")
 BLANK_LINES = re.compile(r"\n{3,}")
+UNCLEAN_ASCII = re.compile("[\x00-\x08\x0b-\x1f\x7f]|[ \t]\n|\n\n\n")
 
 
 def clean(text: str) -> str:
     """Return the text in its normal form (may be empty)."""
+    if text.isascii() and not UNCLEAN_ASCII.search(text):
+        return text.strip()
     text = LINE_END.sub("\n", text)
     text = INVISIBLE.sub("", text)
     text = LONE_SURROGATE.sub("\ufffd", text)

@@ -6,19 +6,27 @@ also pass two rules of decency: no profanity, no personal details.
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from sayso.text.clean import clean
 from sayso.text.document import Message
 
 ROLES = ("system", "user", "assistant")
 MIN_TURNS = 2  # by each side, in a conversation and in each of its windows
-# Stems that begin a word; whole words that would be innocent as stems stand with \b behind them.
-PROFANE = re.compile(
-    r"\b(?:fuck|shit|bitch|cunt|nigg|faggot|whore|slut|porn|rapist|wank|bollock|motherf|arsehole|asshole|dickhead|"
-    r"(?:ass|arse|dick|cock|pussy|sex|sexy|rape|raped|damn|goddamn|bastard|fag|tits|boobs|penis|vagina|nude|nudes)\b)",
-    re.IGNORECASE,
+# A word is profane when it begins with one of these stems or is one of these words, which would be innocent as stems.
+# fmt: off
+PROFANE_STEMS = (
+    "fuck", "motherf", "shit", "bitch", "cunt", "nigg", "faggot", "whore", "slut", "porn", "rapist", "wank", "bollock",
+    "asshole", "arsehole", "dickhead", "goddamn",
 )
-PERSONAL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}|(?<!\d)(?:\+?\d{1,3}[ .-]?)?\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
+PROFANE_WORDS = frozenset((
+    "ass", "arse", "dick", "cock", "pussy", "sex", "sexy", "rape", "raped", "damn", "bastard", "fag", "tits", "boobs",
+    "penis", "vagina", "nude", "nudes",
+))
+# fmt: on
+WORD = re.compile(r"[a-z]+")
+MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}")
+PHONE = re.compile(r"(?<!\d)\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
 
 
 def as_messages(turns: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
@@ -51,9 +59,10 @@ def as_text(messages: Sequence[Message]) -> str:
 def indecent_rule(messages: Sequence[Message]) -> str | None:
     """Return the rule of decency that a conversation breaks ("profane", "personal"), or None."""
     text = as_text(messages)
-    if PROFANE.search(text):
+    words = set(WORD.findall(text.lower()))
+    if words & PROFANE_WORDS or any(word.startswith(PROFANE_STEMS) for word in words):
         return "profane"
-    return "personal" if PERSONAL.search(text) else None
+    return "personal" if ("@" in text and MAIL.search(text)) or PHONE.search(text) else None
 
 
 def too_few_turns(messages: Sequence[Message]) -> bool:
@@ -70,7 +79,7 @@ def windows(messages: Sequence[Message], turns: int, characters: int) -> list[li
     system = [message for message in messages[:1] if message["role"] == "system"]
     pairs = [
         [user, assistant]
-        for user, assistant in zip(messages, messages[1:], strict=False)
+        for user, assistant in pairwise(messages)
         if (user["role"], assistant["role"]) == ("user", "assistant")
     ]
     found: list[list[Message]] = []

@@ -1,7 +1,7 @@
 """Evaluation texts -> a set of word n-gram hashes; a document that holds one of them must not be trained on.
 
-As in GPT-3 (Brown et al. 2020, appendix C) an n-gram is 13 words, lower-cased and without punctuation. A text of 8 to 12
-words is taken whole; a shorter one is too common to be evidence.
+As in GPT-3 (Brown et al. 2020, appendix C) an n-gram is 13 words, lower-cased and without punctuation. A text of 8 to
+12 words is taken whole; a shorter one is too common to be evidence.
 """
 
 from collections import defaultdict

@@ -22,6 +22,15 @@ class Document:
 
 
 @dataclass(frozen=True)
+class File:
+    """A file to read: its path or URL, its bytes, and a mark that changes with its content (time or ETag)."""
+
+    where: str
+    size: int
+    mark: str
+
+
+@dataclass(frozen=True)
 class Part:
     """What one worker reads at a time: `reader` is a name in `sources.READERS`, the rest is for that reader."""
 
@@ -41,6 +50,7 @@ class Source:
     licence: str
     origin: str  # package, path or URL
     parts: tuple[Part, ...]
+    files: tuple[File, ...] = ()
     sha256: str | None = None  # of the downloaded package
     generated: bool = False  # by program: exact duplicates alone are removed, its own law says the split
     people: bool = False  # chat between strangers: rules against profanity and personal details hold

@@ -1,41 +1,41 @@
 """Text, JSON Lines and Parquet files, plain or compressed, here or at a URL -> documents, as a stream.
 
-`parts_of` cuts files into parts of about `PART_BYTES` by what they are: plain JSON Lines by byte range, local Parquet by row
-group, small text files by the dozen; a compressed file is one part. `read_text`, `read_lines`, `read_parquet` read a part.
+`parts_of` cuts files into parts of about `PART_BYTES` by what they are: plain JSON Lines by byte range, local Parquet
+by row group, small text files by the dozen; a compressed file is one part. `read_...` read a part.
 """
 
 import codecs
-import gzip
-import io
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO, Any, cast
+from dataclasses import replace
+from typing import Any
 
 from sayso.base.errors import UserError, nearest, require
 from sayso.text.conversations import ROLES, as_messages, as_text
-from sayso.text.document import Document, Part
+from sayso.text.document import Document, File, Part
+from sayso.text.packed import BLOCK, PACKED, open_bytes, open_unpacked
 
 PART_BYTES = 32 << 20
 FILES_A_PART = 256
-BLOCK = 1 << 20
-COMPRESSED = (".gz", ".zst")
+ROWS = 256  # rows of a Parquet file read at a time
 KINDS = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
 
 
 def suffix_of(where: str) -> str:
     """Return the kind of a file by its name (".txt", ".jsonl", ...), "" when it is none of `KINDS`."""
     name = where.lower()
-    for ending in COMPRESSED:
+    for ending in PACKED:
         name = name.removesuffix(ending)
     return next((kind for kind in KINDS if name.endswith(kind)), "")
 
 
-def parts_of(files: Sequence[tuple[str, int]], column: str | None, piece: int) -> Iterator[Part]:
-    """Yield the parts of (path or URL, bytes) pairs, in order; `piece` is the length at which long texts are cut."""
+def parts_of(files: Sequence[File], column: str | None, piece: int) -> Iterator[Part]:
+    """Yield the parts of files, in order; `piece` is the length in characters at which long texts are cut."""
     texts: list[str] = []
     size = 0
-    for where, length in files:
+    for file in files:
+        where, length = file.where, file.size
         kind = KINDS[suffix_of(where)]
         if kind == "text":
             if texts and (size + length > PART_BYTES or len(texts) == FILES_A_PART):
@@ -43,7 +43,7 @@ def parts_of(files: Sequence[tuple[str, int]], column: str | None, piece: int) -
                 texts, size = [], 0
             texts.append(where)
             size += length
-        elif kind == "lines" and not where.lower().endswith(COMPRESSED):
+        elif kind == "lines" and not where.lower().endswith(PACKED):
             for start in range(0, max(length, 1), PART_BYTES):
                 yield Part("lines", (where,), start, start + PART_BYTES, column)
         elif kind == "parquet" and "://" not in where:
@@ -52,41 +52,6 @@ def parts_of(files: Sequence[tuple[str, int]], column: str | None, piece: int) -
             yield Part(kind, (where,), column=column)
     if texts:
         yield Part("text", tuple(texts), extra=(piece,))
-
-
-@contextmanager
-def open_bytes(where: str) -> Iterator[IO[bytes]]:
-    """Open a path or an fsspec URL for reading, as it lies there."""
-    try:
-        if "://" in where:
-            file = require("fsspec", "data").open(where, "rb").open()
-        else:
-            file = open(where, "rb")  # noqa: PTH123, SIM115 - a path or URL, closed below
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file '{where}'.") from error
-    except (OSError, ImportError) as error:
-        raise UserError(f"'{where}' cannot be read: {error}.") from error
-    with file:
-        yield cast(IO[bytes], file)
-
-
-@contextmanager
-def open_unpacked(where: str) -> Iterator[IO[bytes]]:
-    """Open a file for reading, unpacked if its name ends in .gz or .zst; a damaged one is a `UserError`."""
-    with open_bytes(where) as raw:
-        if where.lower().endswith(".gz"):
-            kinds: tuple[type[BaseException], ...] = (gzip.BadGzipFile, EOFError)
-            unpacked: IO[bytes] = cast(IO[bytes], gzip.GzipFile(fileobj=raw))
-        elif where.lower().endswith(".zst"):
-            zstandard = require("zstandard", "data")
-            kinds = (zstandard.ZstdError,)
-            unpacked = io.BufferedReader(zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True), BLOCK)
-        else:
-            kinds, unpacked = (), raw
-        try:
-            yield unpacked
-        except kinds as error:
-            raise UserError(f"'{where}' is damaged or not what its name says ({error}); fetch it again.") from error
 
 
 def read_text(part: Part) -> Iterator[Document]:
@@ -98,51 +63,64 @@ def read_text(part: Part) -> Iterator[Document]:
 
 def read_lines(part: Part) -> Iterator[Document]:
     """Yield the document of each line that begins in the part's byte range."""
-    where = part.where[0]
-    with open_unpacked(where) as file:
-        place = part.start
-        if place:
-            file.seek(place - 1)
-            place += len(file.readline()) - 1  # the line that began before the range is the other part's
-        number = 0
-        while part.stop is None or place < part.stop:
-            line = file.readline()
-            if not line:
-                return
-            place += len(line)
-            number += 1
-            if line.strip():
-                at = f"line {number}" if part.start == 0 else f"the line that ends at byte {place:,}"
-                yield _document(_parsed(line, where, at), part.column, f"{at} of '{where}'")
+    for row, at in rows_of_lines(part.where[0], part.start, part.stop):
+        document = _valued(row[_column(list(row), part.column, at)], at)
+        title = row.get("title")
+        yield replace(document, title=title) if isinstance(title, str) else document
 
 
 def read_parquet(part: Part) -> Iterator[Document]:
     """Yield the document of each row of the part's row groups."""
-    arrow, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     where = part.where[0]
-    with open_bytes(where) as raw:
-        try:
-            table = parquet.ParquetFile(raw)
-        except arrow.ArrowInvalid as error:
-            raise UserError(f"'{where}' is not a whole Parquet file ({error}); fetch it again.") from error
+    with _parquet(where) as table:
         column = _column(list(table.schema_arrow.names), part.column, f"'{where}'")
-        stop = table.num_row_groups if part.stop is None else part.stop
-        groups = list(range(part.start, stop))
-        for batch in table.iter_batches(batch_size=256, columns=[column], row_groups=groups):
+        groups = range(part.start, table.num_row_groups if part.stop is None else part.stop)
+        for batch in table.iter_batches(ROWS, columns=[column], row_groups=list(groups)):
             for value in batch.column(0).to_pylist():
                 yield _valued(value, f"a row of '{where}'")
 
 
-def _row_groups(where: str, column: str | None) -> Iterator[Part]:
-    parquet, arrow = require("pyarrow.parquet", "data"), require("pyarrow", "data")
+def rows_of_lines(where: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[dict[str, Any], str]]:
+    """Yield the object of each line that begins between two bytes, and where it stands, for messages."""
+    with open_unpacked(where) as file:
+        place, number = start, 0
+        if start:
+            file.seek(start - 1)
+            place += len(file.readline()) - 1  # the line that began before the range belongs to the part before
+        while stop is None or place < stop:
+            line = file.readline()
+            if not line:
+                return
+            place, number = place + len(line), number + 1
+            if line.strip():
+                at = f"line {number} of '{where}'" if not start else f"the line that ends at byte {place} of '{where}'"
+                yield _object(line, at), at
+
+
+def rows_of_parquet(where: str) -> Iterator[dict[str, Any]]:
+    """Yield each row of a Parquet file with all its columns."""
+    with _parquet(where) as table:
+        for batch in table.iter_batches(ROWS):
+            yield from batch.to_pylist()
+
+
+@contextmanager
+def _parquet(where: str) -> Iterator[Any]:
+    arrow, parquet = require("pyarrow", "data"), require("pyarrow.parquet", "data")
     try:
-        meta = parquet.read_metadata(where)
-    except arrow.ArrowInvalid as error:
-        raise UserError(f"'{where}' is not a whole Parquet file ({error}); fetch it again.") from error
-    start, size = 0, 0
-    for group in range(meta.num_row_groups):
-        size += meta.row_group(group).total_byte_size
-        if size >= PART_BYTES or group == meta.num_row_groups - 1:
+        with open_bytes(where) as file, parquet.ParquetFile(file) as table:
+            yield table
+    except (arrow.ArrowInvalid, OSError) as error:  # pyarrow says a cut page as OSError
+        raise UserError(f"'{where}' is damaged or not a Parquet file ({error}); fetch it again.") from error
+
+
+def _row_groups(where: str, column: str | None) -> Iterator[Part]:
+    with _parquet(where) as table:
+        sizes = [table.metadata.row_group(group).total_byte_size for group in range(table.num_row_groups)]
+    start = size = 0
+    for group, length in enumerate(sizes):
+        size += length
+        if size >= PART_BYTES or group == len(sizes) - 1:
             yield Part("parquet", (where,), start, group + 1, column)
             start, size = group + 1, 0
 
@@ -187,19 +165,14 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, where: str, final
         ) from error
 
 
-def _parsed(line: bytes, where: str, at: str) -> Any:
+def _object(line: bytes, at: str) -> dict[str, Any]:
     try:
-        return json.loads(line)
+        row = json.loads(line)
     except ValueError as error:
-        raise UserError(f"Each line of a JSON Lines file is one object; {at} of '{where}' is not ({error}).") from error
-
-
-def _document(row: Any, column: str | None, at: str) -> Document:
+        raise UserError(f"Each line of a JSON Lines file is one object; {at} is not ({error}).") from error
     if not isinstance(row, dict):
         raise UserError(f"Each line of a JSON Lines file is one object; {at} is a {type(row).__name__}.")
-    document = _valued(row[_column(list(row), column, at)], at)
-    title = row.get("title")
-    return Document(document.text, title if isinstance(title, str) else "", document.messages)
+    return row
 
 
 def _column(names: list[str], asked: str | None, at: str) -> str:
@@ -209,7 +182,9 @@ def _column(names: list[str], asked: str | None, at: str) -> str:
             return name
     wish = f"column '{asked}'" if asked else "column 'text' or 'messages'"
     hint = nearest(asked or "text", names)
-    raise UserError(f"There is no {wish} in {at}, which has {', '.join(names[:12])}.{hint} Name it: SOURCE?column=NAME.")
+    raise UserError(
+        f"There is no {wish} in {at}, which has {', '.join(names[:12])}.{hint} Name it: SOURCE?column=NAME."
+    )
 
 
 def _valued(value: Any, at: str) -> Document:

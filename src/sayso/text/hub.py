@@ -11,7 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from sayso.base.errors import UserError, nearest, require
+from sayso.text.document import File
 from sayso.text.files import suffix_of
+from sayso.text.remote import Listing, list_remote
 
 ROOT = "hf://datasets/"
 SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
@@ -19,11 +21,10 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 
 @dataclass(frozen=True)
 class HubFiles:
-    """What was found: URLs with their sizes, the licence, and the revision's own name where it is known."""
+    """What was found: the data files, and the licence that the card states."""
 
-    files: tuple[tuple[str, int], ...]
+    files: tuple[File, ...]
     licence: str
-    revision: str
 
 
 def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFiles:
@@ -36,41 +37,28 @@ def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFile
     if not owner or not short:
         raise UserError(f"A data set on the hub is hf://owner/name or hf://owner/name/config; got 'hf://{name}'.")
     folder = f"{root}{owner}/{short}" + (f"@{quote(revision, safe='')}" if revision else "")
-    file_system, base, found = _listing(folder)
-    card = _card(file_system, base)
-    names = [path for path in sorted(found) if suffix_of(path) in (".parquet", ".jsonl", ".ndjson")]
-    names = names or [path for path in sorted(found) if suffix_of(path) == ".txt"]
+    if folder.startswith(ROOT):
+        require("huggingface_hub", "data")
+    found = list_remote(folder)
+    card = _card(found)
+    names = [path for path in found.files if suffix_of(path) in (".parquet", ".jsonl", ".ndjson")]
+    names = names or [path for path in found.files if suffix_of(path) == ".txt"]
     if not names:
         raise UserError(
             f"'{folder}' has no Parquet, JSON Lines or text files; the hub's own conversion may be at "
             f"hf://{owner}/{short}?revision=refs/convert/parquet."
         )
     chosen = _by_card(names, card.get("configs") or [], config, split, folder) or _by_name(names, config, split, folder)
-    files = tuple((f"{folder}/{path}", found[path]) for path in chosen)
     licence = card.get("license") or "unknown"
-    return HubFiles(files, licence if isinstance(licence, str) else ", ".join(map(str, licence)), revision)
+    said = licence if isinstance(licence, str) else ", ".join(map(str, licence))
+    return HubFiles(tuple(found.files[path] for path in chosen), said)
 
 
-def _listing(folder: str) -> tuple[Any, str, dict[str, int]]:
-    if folder.startswith("hf://"):
-        require("huggingface_hub", "data")
-    core = require("fsspec.core", "data")
-    try:
-        file_system, base = core.url_to_fs(folder)
-        infos = file_system.find(base, detail=True)
-    except Exception as error:  # each version of the hub's client raises its own kinds
-        raise UserError(f"'{folder}' cannot be listed ({error}); check its name, the network and your login.") from error
-    if not infos:
-        raise UserError(f"'{folder}' does not exist or is empty; a data set's name is hf://owner/name.")
-    return file_system, base, {path[len(base) :].strip("/"): info["size"] for path, info in infos.items()}
-
-
-def _card(file_system: Any, base: str) -> dict[str, Any]:
+def _card(found: Listing) -> dict[str, Any]:
     """Return the metadata at the head of the data set's README, {} when there is none."""
-    try:
-        text = file_system.cat_file(f"{base}/README.md").decode("utf-8", "replace")
-    except FileNotFoundError:
+    if "README.md" not in found.files:
         return {}
+    text = found.file_system.cat_file(f"{found.base}/README.md").decode("utf-8", "replace")
     head = re.match(r"---\r?\n(.*?)\r?\n---", text, re.DOTALL)
     data = require("yaml", "data").safe_load(head[1]) if head else {}
     return data if isinstance(data, dict) else {}
@@ -85,7 +73,9 @@ def _by_card(names: list[str], configs: list[dict[str, Any]], config: str, split
         config = "default" if "default" in known else next(iter(known)) if len(known) == 1 else ""
     if config not in known:
         asked = f"has no config '{config}'" if config else "has several configs"
-        raise UserError(f"'{folder}' {asked}: {', '.join(known)}.{nearest(config, known)} Name it: hf://owner/name/CONFIG.")
+        raise UserError(
+            f"'{folder}' {asked}: {', '.join(known)}.{nearest(config, known)} Name it: hf://owner/name/CONFIG."
+        )
     patterns = _patterns(known[config])
     if split not in patterns:
         raise UserError(f"'{folder}' has no split '{split}' but {', '.join(patterns)}.{nearest(split, patterns)}")
@@ -93,7 +83,7 @@ def _by_card(names: list[str], configs: list[dict[str, Any]], config: str, split
 
 
 def _patterns(data_files: Any) -> dict[str, list[str]]:
-    """Return the card's `data_files` as split -> path patterns; it may be a string, a list of them, or of split and path."""
+    """Return the card's `data_files`, a string, a list of them, or of split and path, as split -> path patterns."""
     patterns: dict[str, list[str]] = {}
     for entry in [data_files] if isinstance(data_files, str | dict) else data_files or []:
         pair = entry if isinstance(entry, dict) else {"split": "train", "path": entry}

@@ -1,4 +1,4 @@
-"""What was prepared, from what, by which rules: `manifest.json`, and the fingerprint by which the same wish is known again.
+"""What was prepared, from what, by which rules: `manifest.json`, and the fingerprint that knows the same wish again.
 
 The manifest holds no times and no paths of this machine but those the user named: the same input gives the same bytes.
 """
@@ -18,39 +18,35 @@ import numpy as np
 import sayso
 from sayso.base.files import sha256
 from sayso.text import conversations, decontaminate, dedup, quality
-from sayso.text.document import Source
+from sayso.text.document import File, Source
 from sayso.text.merge import Out
 from sayso.text.work import Counts
 
 Facts = dict[str, Any]
 
 
-def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[tuple[str, int]]) -> str:
-    """Return a hash of everything that decides the result: options, sources, files' sizes and times, and this code."""
-    wanted = [options, [asdict(source) for source in sources], list(evaluation)]
-    stamps = [_stamp(where) for source in sources for part in source.parts for where in part.where]
-    stamps += [_stamp(where) for where, _ in evaluation]
+def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[File]) -> str:
+    """Return a hash of all that decides the result: options, sources with their files' marks, and this code."""
     code = [sha256(file) for file in sorted(Path(__file__).parent.rglob("*.py"))]
-    return hashlib.sha256(json.dumps([wanted, stamps, code], sort_keys=True).encode()).hexdigest()
-
-
-def _stamp(where: str) -> tuple[int, int]:
-    path = Path(where)
-    if "://" in where or not path.exists():
-        return (0, 0)
-    return (path.stat().st_size, path.stat().st_mtime_ns)
+    wanted = [options, [asdict(source) for source in sources], [asdict(file) for file in evaluation], code]
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
 def stated_rules() -> Facts:
     """Return every rule with its thresholds, as they stand in the code that ran."""
-    near = {"shingle_words": dedup.SHINGLE, "permutations": dedup.PERMUTATIONS, "bands": dedup.BANDS, "rows": dedup.ROWS}
+    near = {
+        "shingle_words": dedup.SHINGLE,
+        "permutations": dedup.PERMUTATIONS,
+        "bands": dedup.BANDS,
+        "rows": dedup.ROWS,
+    }
     return {
         "quality": {"order": list(quality.RULES)} | _constants(quality),
         "near_duplicate": near,
         "contaminated": {"shortest_words": decontaminate.SHORTEST},
         "conversations": {"min_turns_each": conversations.MIN_TURNS},
-        "generated": "Sources made by program lose exact duplicates only: their templates repeat by design, and their own "
-        "law says their splits; they are not checked against evaluation texts.",
+        "generated": "Sources made by program lose exact duplicates only: their templates repeat by design, and their "
+        "own law says their splits; they are not checked against evaluation texts.",
     }
 
 
@@ -78,7 +74,9 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
         "generated": source.generated,
         "in": {"documents": sum(part["in"] for part in counts), "bytes": sum(part["bytes"] for part in counts)},
         "dropped": dict(sorted(dropped.items())),
-        "out": {name: {"documents": out.documents[name], "bytes": out.bytes[name]} for name in ("train", "val", "test")},
+        "out": {
+            name: {"documents": out.documents[name], "bytes": out.bytes[name]} for name in ("train", "val", "test")
+        },
         "conversations": {name: out.conversations[name] for name in ("train", "val", "test")},
         "no_conversation": dict(sorted(unfit.items())),
     }

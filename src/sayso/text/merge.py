@@ -36,7 +36,7 @@ class Out:
 
 
 def fates(jobs: Sequence[Job], folder: Path, threshold: float) -> Fates:
-    """Return for each document of all parts, in order, whether it stays or is a duplicate; `threshold` 0 = exact only."""
+    """Return for each document, in order, whether it stays or is which duplicate; `threshold` 0 = exact ones only."""
     hashes = np.concatenate([load_rows(folder, job)["hash"] for job in jobs] or [np.empty(0, np.uint64)])
     fate = np.where(first_of_each(hashes), STAYS, EXACT).astype(np.int8)
     if not threshold:
@@ -55,7 +55,13 @@ def fates(jobs: Sequence[Job], folder: Path, threshold: float) -> Fates:
 
 
 def write_shards(
-    jobs: Sequence[Job], fate: Fates, folder: Path, text: Path, chat: Path, shares: tuple[float, float], done: Callable[[int], None]
+    jobs: Sequence[Job],
+    fate: Fates,
+    folder: Path,
+    text: Path,
+    chat: Path,
+    shares: tuple[float, float],
+    done: Callable[[int], None],
 ) -> tuple[dict[str, Out], dict[str, Any], dict[str, Any]]:
     """Copy what stays into `text`/SPLIT-NNNNN.jsonl and `chat`/SPLIT.jsonl.
 
@@ -73,14 +79,30 @@ def write_shards(
         paths = Paths.of(folder, job.number)
         with paths.text.open("rb") as text_lines, paths.chat.open("rb") as chat_lines:
             for row, ends, target in zip(rows.tolist(), fate[own].tolist(), split[own].tolist(), strict=True):
-                _copy(row, ends, SPLITS[target], text_lines.read(row[3]), chat_lines.read(row[4]), outs[job.source], texts, chats)
+                _copy(
+                    row,
+                    ends,
+                    SPLITS[target],
+                    text_lines.read(row[3]),
+                    chat_lines.read(row[4]),
+                    outs[job.source],
+                    texts,
+                    chats,
+                )
         place += len(rows)
         done(place)
     return outs, _closed(texts), _closed(chats)
 
 
 def _copy(
-    row: tuple[int, ...], fate: int, split: str, line: bytes, talks: bytes, out: Out, texts: dict[str, "Shards"], chats: dict[str, "Shards"]
+    row: tuple[int, ...],
+    fate: int,
+    split: str,
+    line: bytes,
+    talks: bytes,
+    out: Out,
+    texts: dict[str, "Shards"],
+    chats: dict[str, "Shards"],
 ) -> None:
     if fate != STAYS:
         out.dropped["exact_duplicate" if fate == EXACT else "near_duplicate"] += 1
@@ -114,7 +136,7 @@ def _closed(shards: dict[str, "Shards"]) -> dict[str, Any]:
 
 
 class Shards:
-    """Writes lines to NAME-00000.jsonl, NAME-00001.jsonl, ... of about `limit` bytes each; `limit` 0 = one NAME.jsonl."""
+    """Writes lines to NAME-00000.jsonl, NAME-00001.jsonl, ... of `limit` bytes at most; `limit` 0 = one NAME.jsonl."""
 
     def __init__(self, folder: Path, name: str, limit: int) -> None:
         self.folder, self.name, self.limit = folder, name, limit

