@@ -198,7 +198,7 @@ def take(batch: Batch, first: int, logits: Tensor) -> None:
     rows = batch.rows[first:]
     seen = batch.seen[first : len(batch.rows)] if batch.seen is not None else None
     picked = pick(logits, batch.sampling, [row.generator for row in rows], seen)
-    logprobs = logits.gather(-1, picked[:, None]).squeeze(-1) - logits.logsumexp(-1)
+    logprobs = logits.float().log_softmax(-1).gather(-1, picked[:, None]).squeeze(-1)
     if seen is not None:
         seen[torch.arange(len(rows), device=logits.device), picked] = True
     for row, token, logprob in zip(rows, picked.tolist(), logprobs.tolist(), strict=True):
