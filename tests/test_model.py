@@ -56,7 +56,8 @@ def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
     state = random_model(config).state_dict()
     back = from_hub(to_hub(state, config), config)
     assert from_hub_config(to_hub_config(config)) == config
-    assert back.keys() == state.keys() and all(torch.equal(back[name], state[name]) for name in state)
+    assert back.keys() == state.keys()
+    assert all(torch.equal(back[name], state[name]) for name in state)
 
 
 def test_a_document_is_read_as_if_alone() -> None:
@@ -89,7 +90,9 @@ def test_a_fresh_model_knows_nothing() -> None:
     assert loss.item() == pytest.approx(torch.log(torch.tensor(300.0)).item(), abs=0.01)
 
 
-@pytest.mark.parametrize(("change", "said"), [({"mlp": "swigloo"}, "swiglu"), ({"kv_heads": 3}, "multiple"), ({"layers": 0}, "at least 1")])
+@pytest.mark.parametrize(
+    ("change", "said"), [({"mlp": "swigloo"}, "swiglu"), ({"kv_heads": 3}, "multiple"), ({"layers": 0}, "at least 1")]
+)
 def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:
     """A config that does not fit together says what it must be."""
     with pytest.raises(UserError, match=said):

@@ -1,5 +1,6 @@
 """Losses, optimizers and the loop, against references and the law that an interruption changes nothing."""
 
+import itertools
 import math
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss, token_logprobs
 from sayso.loss.preference import dpo_loss
 from sayso.model import ModelConfig, Transformer
+from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import Interrupted, Shown, State, train
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)
 
@@ -69,7 +70,8 @@ def test_dpo_starts_at_ln_2_and_falls_with_the_margin() -> None:
     """Policy equal to the reference gives ln 2; a likelier chosen reply gives less, by the paper's formula."""
     same = torch.tensor([-5.0, -7.0, -6.0, -8.0])
     loss, margin = dpo_loss(same, same, beta=0.1)
-    assert loss.tolist() == pytest.approx([math.log(2)] * 2) and margin.tolist() == [0, 0]
+    assert loss.tolist() == pytest.approx([math.log(2)] * 2)
+    assert margin.tolist() == [0, 0]
     better = same + torch.tensor([1.0, 2.0, -1.0, 0.0])
     loss, _ = dpo_loss(better, same, beta=0.5)
     assert loss.tolist() == pytest.approx([math.log(1 + math.exp(-1.0)), math.log(1 + math.exp(-1.0))])
@@ -81,7 +83,8 @@ def test_orthogonalised_matrices_have_singular_values_near_one(shape: tuple[int,
     x = torch.randn(3, *shape, generator=torch.Generator().manual_seed(0))
     y = orthogonalise(x)
     values = torch.linalg.svdvals(y)
-    assert 0.8 < values.min() and values.max() < 1.2
+    assert values.min() > 0.8
+    assert values.max() < 1.2
     u, _, v = torch.linalg.svd(x, full_matrices=False)
     assert F.cosine_similarity((u @ v).flatten(1), y.flatten(1)).min() > 0.97
 
@@ -108,15 +111,19 @@ def test_the_schedule_rises_holds_and_falls_to_zero() -> None:
     """Linear warm-up, plateau, linear decay that would reach zero at the step after the last."""
     schedule = Schedule(100, warmup=10, decay=0.5)
     factors = [schedule.factor(step) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1) and factors[9:51] == [1.0] * 42
-    assert factors[75] == pytest.approx(0.5) and factors[99] == pytest.approx(0.02) and schedule.factor(100) == 0
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[9:51] == [1.0] * 42
+    assert factors[75] == pytest.approx(0.5)
+    assert factors[99] == pytest.approx(0.02)
+    assert schedule.factor(100) == 0
 
 
 def test_training_learns() -> None:
     """On a pattern that can be learned the loss falls far below ln V."""
     shown: list[Shown] = []
     train(fresh(), lambda step: [batch(step)], loss_of, Schedule(60), show=shown.append)
-    assert shown[0].loss == pytest.approx(math.log(50), abs=0.1) and shown[-1].loss < 2.5
+    assert shown[0].loss == pytest.approx(math.log(50), abs=0.1)
+    assert shown[-1].loss < 2.5
     assert [line.step for line in shown] == list(range(1, 61))
 
 
@@ -150,13 +157,22 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
 
             signal.raise_signal(signal.SIGINT)
 
+    def save(state: State) -> None:
+        save_checkpoint(state, tmp_path)
+
     cut = fresh()
     with pytest.raises(Interrupted):
         train(
-            cut, lambda step: [batch(step)], loss_of, Schedule(9), save=lambda s: save_checkpoint(s, tmp_path) and None, show=stop
+            cut,
+            lambda step: [batch(step)],
+            loss_of,
+            Schedule(9),
+            save=lambda s: save_checkpoint(s, tmp_path) and None,
+            show=stop,
         )
     resumed = fresh()
-    assert load_checkpoint(resumed, tmp_path) and resumed.step == 4
+    assert load_checkpoint(resumed, tmp_path)
+    assert resumed.step == 4
     train(resumed, lambda step: [batch(step)], loss_of, Schedule(9))
     assert all(torch.equal(one, other) for one, other in zip(weights(straight), weights(resumed), strict=True))
     assert resumed.tokens == straight.tokens
@@ -171,7 +187,8 @@ def test_a_corrupt_newest_checkpoint_is_passed_over(tmp_path: Path) -> None:
     newest = tmp_path / "step-000003" / "model.safetensors"
     newest.write_bytes(newest.read_bytes()[:50])
     resumed = fresh()
-    assert load_checkpoint(resumed, tmp_path) and resumed.step == 2
+    assert load_checkpoint(resumed, tmp_path)
+    assert resumed.step == 2
     (tmp_path / "step-000002" / "optimizer.safetensors").write_bytes(b"")
     with pytest.raises(UserError, match="safetensors"):
         load_checkpoint(fresh(), tmp_path)
@@ -189,7 +206,7 @@ def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
 def test_the_dial_gives_shapes_and_budgets() -> None:
     """More depth is more weights, more compute a deeper model, and 124M-scale runs get the published batch size."""
     shapes = [shape_of_depth(depth, 4096, 512) for depth in range(1, 13)]
-    assert all(a.matmul_parameters < b.matmul_parameters for a, b in zip(shapes, shapes[1:], strict=False))
+    assert all(a.matmul_parameters < b.matmul_parameters for a, b in itertools.pairwise(shapes))
     for depth in (2, 5, 9):
         shape = shape_of_depth(depth, 4096, 512)
         assert depth_of_budget(1.01 * tokens_of_shape(shape) * shape.flops_per_token(512), 4096, 512) == depth

@@ -58,7 +58,7 @@ def peak_memory_mb() -> float:
 
 
 def reset_peak_memory() -> None:
-    """Let `peak_memory_mb` count from now, where the kernel can (Linux); elsewhere it counts from the process's start."""
+    """Let `peak_memory_mb` count from now, where the kernel can (Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: resets the resident high-water mark
     except OSError:

@@ -1,4 +1,4 @@
-"""Reading and writing files so that nothing is ever half there.
+r"""Reading and writing files so that nothing is ever half there.
 
 A write goes to a temporary name beside its target and is renamed when it is complete: whoever looks sees the old
 content or the new, and a process killed in between loses nothing. JSON and JSON Lines are UTF-8 with "\\n".
@@ -27,7 +27,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
     part.chmod(0o644)
     try:
         yield part
-        os.replace(part, path)
+        part.replace(path)
     finally:
         part.unlink(missing_ok=True)
 
@@ -42,11 +42,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         yield part
         if path.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            os.replace(path, old / path.name)
-            os.replace(part, path)
+            path.replace(old / path.name)
+            part.replace(path)
             shutil.rmtree(old)
         else:
-            os.replace(part, path)
+            part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 
@@ -80,9 +80,11 @@ def write_json(path: Path, value: Any) -> None:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Yield the object of each line of a JSON Lines file; a bad line is a `UserError` with file and line number."""
+    number = 0
     try:
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):
+            for line in file:
+                number += 1
                 if line.strip():
                     yield json.loads(line)
     except FileNotFoundError as error:
@@ -95,6 +97,7 @@ def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
     """Write objects as JSON Lines, atomically and streaming; return how many."""
     count = 0
     with atomic_file(path) as part, part.open("w", encoding="utf-8") as file:
-        for count, row in enumerate(rows, 1):
+        for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            count += 1
     return count

@@ -87,7 +87,9 @@ class Progress:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self.live:
             sys.stderr.write("\r\x1b[2K")
             sys.stderr.flush()
@@ -111,7 +113,9 @@ class Progress:
             parts.append(f"{rate:,.1f}/s" if rate >= 1 else f"{1 / rate:,.1f} s each")
             if self.total:
                 parts.append(f"{duration((self.total - done) / rate)} left")
-        parts += [f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in fields.items()]
+        parts += [
+            f"{key} {value:.3f}" if isinstance(value, float) else f"{key} {value}" for key, value in fields.items()
+        ]
         return "  ".join(parts)
 
 

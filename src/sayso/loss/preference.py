@@ -1,10 +1,9 @@
-"""Direct preference optimisation (Rafailov et al. 2023): make the chosen reply likelier than the rejected one,
-measured against where training began.
+"""Direct preference optimisation (Rafailov et al. 2023): the chosen reply shall grow likelier than the rejected one.
 
     loss = -log sigmoid(beta * ((log p_w - log r_w) - (log p_l - log r_l)))
 
-with p the policy, r the reference, w chosen, l rejected, and log-probabilities summed over a reply's tokens. At the first
-step policy and reference are one, so the loss is ln 2.
+with p the policy, r the reference, w chosen, l rejected, and log-probabilities summed over a reply's tokens. At the
+first step policy and reference are one, so the loss is ln 2.
 """
 
 import torch.nn.functional as F

@@ -8,7 +8,6 @@ B batch, T time, S keys seen, C width, H heads, K key-value heads, D head size.
 
 from typing import Protocol
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""Rotary positions (Su et al. 2021, RoFormer): turn each pair of a head's dimensions by an angle that grows with position.
+"""Rotary positions (Su et al. 2021, RoFormer): turn pairs of a head's dimensions by angles that grow with position.
 
 Takes queries or keys and positions; gives them turned, so that their product depends on the distance alone. The pairs
 are (d, d + D/2), as in the Hugging Face checkpoints.

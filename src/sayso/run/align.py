@@ -1,8 +1,8 @@
 """Act: a tuned model becomes one that prefers better replies.
 
-Pairs enter (the program's, over replies of the model itself, and people's from the page); `models/aligned` leaves. Direct
-preference optimisation against the tuned model, with a share of the plain loss on the chosen replies, which keeps their
-likelihood from falling together with the rejected ones' (Pang et al. 2024).
+Pairs enter (the program's, over replies of the model itself, and people's from the page); `models/aligned` leaves.
+Direct preference optimisation against the tuned model, with a share of the plain loss on the chosen replies, which
+keeps their likelihood from falling together with the rejected ones' (Pang et al. 2024).
 """
 
 from copy import deepcopy
@@ -25,7 +25,7 @@ from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
-from sayso.run.stage import Derived, make_stage
+from sayso.run.stage import make_stage
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -80,7 +80,9 @@ def align(options: Align) -> None:
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
-    derived = stage.plan(lambda: {"pairs": _make_pairs(options, stage.folder, model, tokenizer, feedback)}, options.restart)
+    derived = stage.plan(
+        lambda: {"pairs": _make_pairs(options, stage.folder, model, tokenizer, feedback)}, options.restart
+    )
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
         return

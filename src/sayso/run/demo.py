@@ -1,7 +1,7 @@
 """Act: a whole small life, from nothing to an assistant to talk to.
 
-Every act is the one that its own command runs, and leaves alone what is finished, so a second demo goes on from what exists.
-The minutes are shared out between the acts that train; the others take what they need.
+Every act is the one that its own command runs, and leaves alone what is finished, so a second demo goes on from what
+exists. The minutes are shared out between the acts that train; the others take what they need.
 """
 
 from dataclasses import KW_ONLY, dataclass

@@ -1,7 +1,7 @@
 """Act: a base model becomes one that converses.
 
-Conversations enter (prepared ones, and what people left on the page once it was gathered); `models/tuned` leaves. The loss
-is on the assistant's words alone; whole conversations are packed into rows and see only themselves.
+Conversations enter (prepared ones, and what people left on the page once it was gathered); `models/tuned` leaves. The
+loss is on the assistant's words alone; whole conversations are packed into rows and see only themselves.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -28,6 +28,7 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 
+WIDTH_STEP = 64
 Rendered = list[tuple[list[int], list[bool]]]
 
 
@@ -74,12 +75,13 @@ def finetune(options: Finetune) -> None:
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
     kept = _conversations(tokenizer, chats, feedback, options.feedback_weight, model.config.context)
-    batches = ChatBatches(kept, options.rows, model.config.context, options.seed)
+    width = _row_width(kept, model.config.context)
+    batches = ChatBatches(kept, options.rows, width, options.seed)
 
     def derive() -> Derived:
         steps = options.steps
         if steps is None and options.minutes is not None:
-            steps = steps_in_minutes(options.minutes, model.config, options.rows, device, batches.trained_share)
+            steps = steps_in_minutes(options.minutes, model.config, options.rows, width, device, batches.trained_share)
         return {"steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)), "conversations": len(kept)}
 
     derived = stage.plan(derive, options.restart)
@@ -88,7 +90,7 @@ def finetune(options: Finetune) -> None:
         return
     steps = derived["steps"]
     say(
-        f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows, "
+        f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows x {width} tokens, "
         f"{steps / batches.steps_per_epoch:.2f} passes."
     )
     model.train()
@@ -113,5 +115,11 @@ def _conversations(tokenizer: Tokenizer, chats: Path, feedback: Path, weight: in
     rendered = [render(tokenizer, row["messages"]) for row in chain(prepared, liked)]
     kept, dropped = fit(rendered, context)
     if dropped:
-        say(f"Left out {len(dropped):,} of {len(rendered):,} conversations that are longer than the context of {context}.")
+        say(f"Left out {len(dropped):,} of {len(rendered):,} conversations, longer than the context of {context}.")
     return kept
+
+
+def _row_width(conversations: Rendered, context: int) -> int:
+    """Return the tokens of a row: the longest conversation's, in steps of 64; wider rows would only be masked away."""
+    longest = max((len(ids) for ids, _ in conversations), default=1)
+    return min(context, -(-longest // WIDTH_STEP) * WIDTH_STEP)

@@ -1,8 +1,8 @@
 """Pairs from a program: the model replies to small-world tasks several times, the checker scores, best meets worst.
 
-Pairs of the model's own replies teach more than pairs of strangers' (Guo et al. 2024): what is rejected is what it would
-have said. Where all its replies are wrong, the task's own reply is chosen; where all are right, a plausible wrong one,
-made by program, is rejected.
+Pairs of the model's own replies teach more than pairs of strangers' (Guo et al. 2024): what is rejected is what it
+would have said. Where all its replies are wrong, the task's own reply is chosen; where all are right, a plausible
+wrong one, made by program, is rejected.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Act: text becomes a base model.
 
-Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, rates and steps follow from --depth, or from
---minutes on this machine, whose speed is measured first; whoever sets one of them wins.
+Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, rates and steps follow from --depth, or
+from --minutes on this machine, whose speed is measured first; whoever sets one of them wins.
 """
 
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -27,7 +27,7 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import save_model
 
-PROBE_ROWS = 8
+PROBE_ROWS = 16
 PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the depth is known
 
 
@@ -49,7 +49,9 @@ class Pretrain:
     rows: int | None = None
     """Rows of a batch; derived when not given."""
     context: int = 512
-    """Tokens in a row, the longest text the model will take."""
+    """The longest text the model takes, in tokens."""
+    row_tokens: int = 256
+    """Tokens in a row of a batch, at most the context; short rows spare attention what it would mask away."""
     mlp: Literal["swiglu", "relu2"] = "swiglu"
     """The feed-forward part."""
     rate: float = 1.0
@@ -83,9 +85,10 @@ def pretrain(options: Pretrain) -> None:
     if derived is None:
         say(f"The model '{options.name}' is pre-trained already with these options.")
         return
-    config, rows, steps = ModelConfig(**derived["model"]), derived["rows"], derived["steps"]
-    _tell(config, rows, steps, shards)
-    batches = TextBatches(shards, rows, config.context, options.seed)
+    config = ModelConfig(**derived["model"])
+    rows, row_tokens, steps = derived["rows"], derived["row_tokens"], derived["steps"]
+    _tell(config, rows, row_tokens, steps, shards)
+    batches = TextBatches(shards, rows, row_tokens, options.seed)
     model = Transformer(config).initialise(torch.Generator().manual_seed(options.seed)).to(device.kind)
     rates = Rates(weight_decay=options.weight_decay).times(options.rate)
     state = State(model, make_optimizers(model, rates))
@@ -109,37 +112,40 @@ def pretrain(options: Pretrain) -> None:
 
 def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     """Return shape, rows and steps; a budget in minutes is measured on this machine first."""
+    width = min(options.row_tokens, options.context)
     flops: float | None = None
     if options.minutes is not None:
-        flops = _flops_in_minutes(options, shards.vocab_size, device)
-    depth = options.depth or (depth_of_budget(flops, shards.vocab_size, options.context) if flops else PROBE_DEPTH)
+        flops = _flops_in_minutes(options, width, shards.vocab_size, device)
+    depth = options.depth or (depth_of_budget(flops, shards.vocab_size, width) if flops else PROBE_DEPTH)
     config = shape_of_depth(depth, shards.vocab_size, options.context, options.mlp)
-    tokens = round(flops / config.flops_per_token(config.context)) if flops else tokens_of_shape(config)
-    if options.steps and options.rows:
-        tokens = options.steps * options.rows * config.context
-    rows = options.rows or rows_of_tokens(tokens, config.context)
+    tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
+    rows = options.rows or rows_of_tokens(tokens, width)
     steps = options.steps
     if steps is None and options.minutes is not None:
-        steps = steps_in_minutes(options.minutes, config, rows, device)
-    steps = max(1, steps if steps is not None else round(tokens / (rows * config.context)))
-    return {"model": asdict(config), "rows": rows, "steps": steps}
+        steps = steps_in_minutes(options.minutes, config, rows, width, device)
+    return {
+        "model": asdict(config),
+        "rows": rows,
+        "row_tokens": width,
+        "steps": steps or max(1, round(tokens / (rows * width))),
+    }
 
 
-def _flops_in_minutes(options: Pretrain, vocab_size: int, device: Device) -> float:
+def _flops_in_minutes(options: Pretrain, width: int, vocab_size: int, device: Device) -> float:
     assert options.minutes is not None
     config = shape_of_depth(options.depth or PROBE_DEPTH, vocab_size, options.context, options.mlp)
     rows = options.rows or PROBE_ROWS
-    steps = steps_in_minutes(options.minutes, config, rows, device)
-    return steps * rows * config.context * config.flops_per_token(config.context)
+    steps = steps_in_minutes(options.minutes, config, rows, width, device)
+    return steps * rows * width * config.flops_per_token(width)
 
 
-def _tell(config: ModelConfig, rows: int, steps: int, shards: Shards) -> None:
-    tokens = rows * config.context * steps
+def _tell(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: Shards) -> None:
+    tokens = rows * row_tokens * steps
     say(
         f"{config.layers} layers, {config.width} wide, {config.heads} heads ({config.kv_heads} for keys and values), "
         f"{config.mlp} {config.mlp_width}: {config.matmul_parameters / 1e6:.2f}M matrix weights."
     )
     say(
-        f"{steps:,} steps of {rows} rows x {config.context} tokens: {tokens / 1e6:.2f}M tokens, "
+        f"{steps:,} steps of {rows} rows x {row_tokens} tokens: {tokens / 1e6:.2f}M tokens, "
         f"{tokens / shards.tokens:.2f} passes over the text."
     )

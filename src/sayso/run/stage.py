@@ -1,11 +1,11 @@
 """What pretrain, finetune and align share: a run that can be interrupted, gone on with, and told from another.
 
-`plan.json` in the run's folder holds the options as given, the fingerprints of what went in, and what was derived. The same
-command on the same inputs goes on with the stored plan, so that even a budget measured in minutes resumes to the very same
-weights; a finished run is left alone; a finished run whose options or inputs changed is kept beside the new one under a number.
+`plan.json` in the run's folder holds the options as given, the fingerprints of what went in, and what was derived.
+The same command on the same inputs goes on with the stored plan, so that even a budget measured in minutes resumes to
+the very same weights; a finished run is left alone; a finished run whose options or inputs changed is kept beside the
+new one under a number.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.model import ModelConfig, Transformer
+from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.loop import Interrupted, Shown, State, train
 from sayso.train.measure import seconds_per_step
 from sayso.train.schedule import Schedule
-from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 
 BatchT = TypeVar("BatchT")
 Derived = dict[str, Any]
@@ -91,7 +91,7 @@ class Stage:
         number = 1
         while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
             number += 1
-        os.replace(self.folder, aside)
+        self.folder.replace(aside)
 
     def train(
         self,
@@ -145,7 +145,7 @@ class Stage:
                     show=show,
                 )
             except Interrupted:
-                say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on from there.")
+                say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
                 raise KeyboardInterrupt from None
 
 
@@ -157,11 +157,13 @@ def make_stage(life: Life, act: str, name: str, options: Any, inputs: dict[str, 
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 
 
-def steps_in_minutes(minutes: float, config: ModelConfig, rows: int, device: Device, trained: float = 1.0) -> int:
-    """Return how many steps of `rows` rows this machine does in so many minutes, measured."""
+def steps_in_minutes(
+    minutes: float, config: ModelConfig, rows: int, row_tokens: int, device: Device, trained: float = 1.0
+) -> int:
+    """Return how many steps of `rows` rows of `row_tokens` this machine does in so many minutes, measured."""
     if minutes <= 0:
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
-    return max(1, round(minutes * 60 / seconds_per_step(config, rows, device.kind, trained)))
+    return max(1, round(minutes * 60 / seconds_per_step(config, rows, row_tokens, device.kind, trained)))
 
 
 def _save(state: State, folder: Path) -> None:

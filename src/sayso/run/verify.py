@@ -1,7 +1,8 @@
 """Act: the promises of a life, put to the test on the life itself.
 
-Two things are checked and written to runs/verify/scores.json: that a training run killed at a random step and started again
-ends with the very same weights, and that the model folder, opened by `transformers`, gives the same logits as ours.
+Two things are checked and written to runs/verify/scores.json: that a training run killed at a random step and started
+again ends with the very same weights, and that the model folder, opened by `transformers`, gives the same logits as
+ours.
 """
 
 import os
@@ -85,7 +86,7 @@ def check_resume(life: Life) -> dict[str, Any]:
 
 @torch.inference_mode()
 def check_export(life: Life, folder: Path) -> dict[str, Any]:
-    """Return the largest difference of logits between our model and the folder opened by transformers, over real text."""
+    """Return the largest difference between our logits and those of transformers for the folder, over real text."""
     transformers = require("transformers", "verify")
     model, tokenizer = load_model(folder)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
@@ -130,7 +131,9 @@ def _kill_after(process: subprocess.Popen[bytes], log: Path, step: int) -> int:
             return int(steps[-1])
         time.sleep(0.002)
     _finish(process)
-    raise UserError("The run to be killed was over before it could be; this machine is too fast for --resume's 12 steps.")
+    raise UserError(
+        f"The run to be killed was over after {STEPS} steps before it could be; check again."
+    )
 
 
 def _finish(process: subprocess.Popen[bytes]) -> None:

@@ -2,8 +2,8 @@
 
     checkpoints/step-000120/   model.safetensors  optimizer.safetensors  state.json
 
-Batches are a pure function of the step, so weights, optimizer state and the step are all there is. A folder appears whole
-or not at all; the newest two are kept, and one that does not open is passed over in favour of the one before.
+Batches are a pure function of the step, so weights, optimizer state and the step are all there is. A folder appears
+whole or not at all; the newest two are kept, and one that does not open is passed over in favour of the one before.
 """
 
 import shutil

@@ -44,8 +44,8 @@ def tokens_of_shape(config: ModelConfig) -> int:
 def rows_of_tokens(tokens: int, context: int) -> int:
     """Return the rows of a batch for a run over `tokens`.
 
-    The best batch grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines"), 2^19 at 1.3e9 tokens (nanochat), but a short
-    run needs its updates: never fewer than 400 steps.
+    The best batch grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines"), 2^19 at 1.3e9 tokens (nanochat), but a
+    short run needs its updates: never fewer than 400 steps.
     """
     best = 2**19 * (tokens / 1.3e9) ** 0.383
     size = min(max(min(best, tokens / 400), MIN_TOKENS), MAX_TOKENS)

@@ -22,7 +22,7 @@ from sayso.train.schedule import Schedule
 BatchT = TypeVar("BatchT")
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - a request, not an error
     """Training was asked to stop (Ctrl-C or SIGTERM); the state was saved first."""
 
 
@@ -68,8 +68,8 @@ def train(
     """Update `state` until `schedule.steps` and return it.
 
     `parts(step)` gives the batch of a step in one or more parts that fit in memory together with their activations;
-    `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. Gradients are clipped to norm
-    `clip` (0 = off). Raises `Interrupted` after saving when asked to stop.
+    `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. Gradients are clipped to
+    norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
@@ -139,7 +139,7 @@ def stop_requests() -> Iterator[threading.Event]:
         yield event  # signals reach the main thread alone
         return
 
-    def ask(number: int, frame: object) -> None:
+    def ask(_number: int, _frame: object) -> None:
         if event.is_set():
             raise KeyboardInterrupt
         event.set()

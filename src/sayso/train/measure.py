@@ -1,4 +1,7 @@
-"""How fast this machine trains a shape: a few real steps on throwaway weights, before a budget in minutes is turned into steps."""
+"""How fast this machine trains a shape: a few real steps on throwaway weights.
+
+A budget in minutes is turned into steps with it, once, before a run begins.
+"""
 
 import statistics
 import time
@@ -13,12 +16,14 @@ from sayso.train.optimizers import Rates, make_optimizers
 STEPS = 4  # the first is warm-up; the median of the rest counts
 
 
-def seconds_per_step(config: ModelConfig, rows: int, device: str = "cpu", trained: float = 1.0) -> float:
-    """Return the seconds of one whole update with `rows` full rows, of which a share `trained` has targets."""
+def seconds_per_step(
+    config: ModelConfig, rows: int, row_tokens: int, device: str = "cpu", trained: float = 1.0
+) -> float:
+    """Return the seconds of one update with `rows` rows of `row_tokens`, of which a share `trained` has targets."""
     generator = torch.Generator().manual_seed(0)
     model = Transformer(config).initialise(generator).to(device)
     optimizers = make_optimizers(model, Rates())
-    ids = torch.randint(config.vocab_size, (rows, config.context), generator=generator).to(device)
+    ids = torch.randint(config.vocab_size, (rows, row_tokens), generator=generator).to(device)
     untrained = torch.rand(ids.shape, generator=generator).to(device) >= trained
     untrained[0, 0] = False
     targets = ids.masked_fill(untrained, -100)

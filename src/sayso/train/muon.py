@@ -1,13 +1,13 @@
 """Muon (Jordan et al. 2024): momentum, then the nearest orthogonal matrix to it, as the update of every weight matrix.
 
-A gradient matrix is nearly of low rank; made orthogonal, it moves every direction by the same amount. The polar factor
-U V^T of the momentum is found by Newton-Schulz iterations, five odd polynomials that push all singular values towards 1,
-with the coefficients of Polar Express (Amsel et al. 2025). Matrices of one shape go through it together. On a CPU it runs in
-float32, because bfloat16 products are several times slower there.
+A gradient matrix is nearly of low rank; made orthogonal, it moves every direction by the same amount. The polar
+factor U V^T of the momentum is found by Newton-Schulz iterations, five odd polynomials that push all singular values
+towards 1, with the coefficients of Polar Express (Amsel et al. 2025). Matrices of one shape go through it together.
+On a CPU it runs in float32, because bfloat16 products are several times slower there.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
@@ -42,7 +42,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # noqa: ARG002
         """Update every matrix that has a gradient."""
         for group in self.param_groups:
             shapes: dict[torch.Size, list[Tensor]] = defaultdict(list)
