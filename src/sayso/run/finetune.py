@@ -16,7 +16,7 @@ from sayso.base.files import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.batch import Batch
-from sayso.batch.chat import ChatBatches, fit
+from sayso.batch.chat import ChatBatches, Conversation, fit
 from sayso.loss.next_token import next_token_loss
 from sayso.model import Transformer
 from sayso.run.model import resolve_model
@@ -29,7 +29,6 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 
 WIDTH_STEP = 64
-Rendered = list[tuple[list[int], list[bool]]]
 
 
 @dataclass(frozen=True)
@@ -107,19 +106,19 @@ def finetune(options: Finetune) -> None:
     say(f"Saved {life.model(options.name)}.")
 
 
-def _conversations(tokenizer: Tokenizer, chats: Path, feedback: Path, weight: int, context: int) -> Rendered:
+def _conversations(tokenizer: Tokenizer, chats: Path, feedback: Path, weight: int, context: int) -> list[Conversation]:
     if not chats.exists() and not feedback.exists():
         raise UserError(f"There are no conversations at '{chats}'; make them with: sayso prepare")
     prepared = read_jsonl(chats) if chats.exists() else iter(())
     liked = [row for row in read_jsonl(feedback) for _ in range(weight)] if feedback.exists() else []
-    rendered = [render(tokenizer, row["messages"]) for row in chain(prepared, liked)]
+    rendered: list[Conversation] = [render(tokenizer, row["messages"]) for row in chain(prepared, liked)]
     kept, dropped = fit(rendered, context)
     if dropped:
         say(f"Left out {len(dropped):,} of {len(rendered):,} conversations, longer than the context of {context}.")
     return kept
 
 
-def _row_width(conversations: Rendered, context: int) -> int:
+def _row_width(conversations: list[Conversation], context: int) -> int:
     """Return the tokens of a row: the longest conversation's, in steps of 64; wider rows would only be masked away."""
     longest = max((len(ids) for ids, _ in conversations), default=1)
     return min(context, -(-longest // WIDTH_STEP) * WIDTH_STEP)

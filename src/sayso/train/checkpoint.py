@@ -65,7 +65,7 @@ def _checkpoints(folder: Path) -> list[Path]:
 
 def _optimizer_tensors(state: State) -> dict[str, Tensor]:
     """Every optimizer tensor as "<weight>/<name>"."""
-    names = {weight: name for name, weight in state.model.named_parameters()}
+    names: dict[Tensor, str] = {weight: name for name, weight in state.model.named_parameters()}
     return {
         f"{names[weight]}/{key}": value.detach().cpu().contiguous()
         for optimizer in state.optimizers
@@ -75,7 +75,7 @@ def _optimizer_tensors(state: State) -> dict[str, Tensor]:
 
 
 def _fill_optimizers(state: State, moments: dict[str, Tensor]) -> None:
-    names = {weight: name for name, weight in state.model.named_parameters()}
+    names: dict[Tensor, str] = {weight: name for name, weight in state.model.named_parameters()}
     by_weight: dict[str, dict[str, Tensor]] = {}
     for key, value in moments.items():
         name, entry = key.rsplit("/", 1)

@@ -49,4 +49,4 @@ def rows_of_tokens(tokens: int, context: int) -> int:
     """
     best = 2**19 * (tokens / 1.3e9) ** 0.383
     size = min(max(min(best, tokens / 400), MIN_TOKENS), MAX_TOKENS)
-    return max(1, 2 ** round(math.log2(size / context)))
+    return int(max(1, 2 ** round(math.log2(size / context))))

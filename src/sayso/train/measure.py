@@ -33,7 +33,7 @@ def seconds_per_step(
         began = time.perf_counter()
         with half_precision(ids.device):
             loss, count = next_token_loss(model, ids, targets, documents)
-        (loss / count).backward()  # type: ignore[no-untyped-call]
+        (loss / count).backward()
         for optimizer in optimizers:
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)

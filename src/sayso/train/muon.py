@@ -56,6 +56,7 @@ class Muon(torch.optim.Optimizer):
         nesterov = []
         for weight in weights:
             state = self.state[weight]
+            assert weight.grad is not None
             if not state:
                 state["momentum"] = torch.zeros_like(weight)
             average = state["momentum"].lerp_(weight.grad, 1 - momentum)
