@@ -1,0 +1,133 @@
+"""Files that are never half there, configs that round-trip, and logs that survive a kill."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from sayso.base.config import from_toml, save_config
+from sayso.base.errors import UserError, nearest, require
+from sayso.base.files import atomic_folder, read_json, read_jsonl, sha256, write_atomic, write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import Progress, RunLog, act_log, duration, read_log
+
+
+@dataclass(frozen=True)
+class Options:
+    """A config with a field of each kind."""
+
+    life: Path = Path("life")
+    steps: int | None = None
+    rate: float = 0.5
+    name: str = 'quoted "name"'
+    sources: tuple[str, ...] = ("a", "b")
+    fast: bool = True
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    """When writing fails midway the old content stands and no temporary file is left."""
+    path = tmp_path / "rows.jsonl"
+    write_jsonl(path, [{"a": 1}])
+
+    def rows() -> object:
+        yield {"a": 2}
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_jsonl(path, rows())  # type: ignore[arg-type]
+    assert list(read_jsonl(path)) == [{"a": 1}]
+    assert [child.name for child in tmp_path.iterdir()] == ["rows.jsonl"]
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    """A folder is replaced when the block succeeds, and stands as it was when it fails."""
+    folder = tmp_path / "model"
+    with atomic_folder(folder) as part:
+        (part / "x").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(folder) as part:  # noqa: PT012
+        (part / "x").write_text("half")
+        raise RuntimeError
+    assert (folder / "x").read_text() == "old"
+    with atomic_folder(folder) as part:
+        (part / "y").write_text("new")
+    assert [child.name for child in folder.iterdir()] == ["y"]
+    assert [child.name for child in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_config_round_trips_through_toml(tmp_path: Path) -> None:
+    """What was saved is read back equal; None is left out."""
+    options = Options(life=Path("a b"), steps=None, sources=("x", "y z"))
+    save_config(options, tmp_path / "config.toml")
+    assert from_toml(Options, tmp_path / "config.toml") == options
+    assert "steps" not in (tmp_path / "config.toml").read_text()
+
+
+def test_an_unknown_config_name_offers_the_nearest(tmp_path: Path) -> None:
+    """A misspelt name in a config file is told with the nearest known one."""
+    write_atomic(tmp_path / "c.toml", "stepz = 3\n")
+    with pytest.raises(UserError, match="Did you mean 'steps'"):
+        from_toml(Options, tmp_path / "c.toml")
+
+
+def test_a_bad_line_is_told_by_its_number(tmp_path: Path) -> None:
+    """JSON that does not parse is told with the file and line."""
+    write_atomic(tmp_path / "rows.jsonl", '{"a": 1}\n{"a": \n')
+    with pytest.raises(UserError, match=r"Line 2 of .*rows\.jsonl"):
+        list(read_jsonl(tmp_path / "rows.jsonl"))
+    with pytest.raises(UserError, match="no file"):
+        read_json(tmp_path / "none.json")
+
+
+def test_a_log_survives_a_cut_last_line(tmp_path: Path) -> None:
+    """A line that a kill cut short is left out; a bad line before the last is told."""
+    log = RunLog(tmp_path / "run.jsonl")
+    log.write("step", step=1)
+    with log.path.open("a") as file:
+        file.write('{"event": "st')
+    assert read_log(log.path) == [{"event": "step", "step": 1}]
+    with log.path.open("a") as file:
+        file.write('\n{"event": "step"}\n')
+    with pytest.raises(UserError, match="Line 2"):
+        read_log(log.path)
+
+
+def test_an_act_tells_its_start_config_time_and_memory(tmp_path: Path) -> None:
+    """The run's folder holds the resolved config, and the log begins and ends the act."""
+    with act_log(Life(tmp_path), "try", "it", Options()) as log:
+        log.write("step", step=1)
+    start, step, end = read_log(tmp_path / "runs" / "try-it" / "run.jsonl")
+    assert (start["event"], start["config"]["rate"], step["step"]) == ("start", 0.5, 1)
+    assert end["seconds"] >= 0
+    assert end["peak_memory_mb"] > 1
+    assert from_toml(Options, tmp_path / "runs" / "try-it" / "config.toml") == Options()
+
+
+def test_progress_is_quiet_when_piped_and_short(capsys: pytest.CaptureFixture[str]) -> None:
+    """Work that is over before the first line is due prints nothing to a pipe."""
+    with Progress(10, "step") as line:
+        for step in range(10):
+            line.update(step, loss=1.0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_durations_read_as_people_say_them() -> None:
+    """Seconds, minutes and hours."""
+    assert [duration(s) for s in (8.2, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 05 min"]
+
+
+def test_a_missing_extra_names_the_install_command() -> None:
+    """What is not installed is told with the command that installs it."""
+    with pytest.raises(UserError, match=r"pip install 'sayso\[data\]'"):
+        require("a_module_that_is_not_there", "data")
+
+
+def test_the_nearest_name_is_offered_or_nothing() -> None:
+    """A near miss is offered, a far one is not."""
+    assert nearest("wikki", ["wiki", "chitchat"]) == " Did you mean 'wiki'?"
+    assert nearest("zzz", ["wiki"]) == ""
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+    """The hash of a file is the standard one (FIPS 180 test vector)."""
+    write_atomic(tmp_path / "abc", b"abc")
+    assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
