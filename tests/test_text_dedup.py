@@ -45,7 +45,7 @@ def dropped(texts: list[str], threshold: float = 0.8) -> list[int]:
     finder = NearDuplicates(threshold)
     for band, keys in enumerate(band_keys(signatures)):
         finder.add_band(band, keys)
-    return finder.dropped(SignatureLookup([signatures]), np.arange(len(texts)))
+    return finder.dropped(SignatureLookup([signatures]))
 
 
 def test_the_estimate_is_unbiased_with_the_error_that_theory_says() -> None:

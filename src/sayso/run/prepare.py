@@ -4,10 +4,8 @@ Parts of the sources are worked in parallel into a hidden work folder, then merg
 on where it was, a finished one is left alone, and the number of workers changes nothing but the time.
 """
 
-import errno
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -90,7 +88,7 @@ class Prepare:
 def prepare(options: Prepare) -> dict[str, Any]:
     """Prepare the sources' text; return the manifest of data/text.
 
-    Raises `UserError` for a source that is unknown, missing, empty, binary or cannot be reached, and for a full disk.
+    Raises `UserError` for a source that is unknown, missing, empty, binary or cannot be reached.
     """
     life = Life(options.life)
     amounts = Amounts(
@@ -104,7 +102,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     if (done := _already(life, mark)) is not None:
         say(f"Already prepared: {_summary(done)}")
         return done
-    with _full_disk(life), act_log(life, "prepare", "", options):
+    with act_log(life, "prepare", "", options):
         work = _work_folder(life, mark)
         if options.ngram and not list(work.glob("overlap-*.npy")):
             save_sets(ngram_sets(evaluation_texts(evaluation, sources), options.ngram), work)
@@ -193,18 +191,6 @@ def _check(entries: Sequence[dict[str, Any]]) -> None:
             raise UserError(
                 f"No document of '{entry['name']}' passed the rules ({told}); see docs/prepare.md, or --no-quality."
             )
-
-
-@contextmanager
-def _full_disk(life: Life) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise UserError(
-            f"The disk that holds '{life.root}' is full; free some space and give the same command: it goes on."
-        ) from error
 
 
 def _summary(manifest: dict[str, Any]) -> str:

@@ -79,17 +79,14 @@ class NearDuplicates:
         for document, key in zip(documents.tolist(), shared.tolist(), strict=True):
             self.bands[document].append((band, key))
 
-    def dropped(self, signatures: "SignatureLookup", places: NDArray[np.int64]) -> list[int]:
-        """Return the documents that are near-duplicates of an earlier one that stays, in order.
-
-        `places` [D] says under which number `signatures` knows each document.
-        """
+    def dropped(self, signatures: "SignatureLookup") -> list[int]:
+        """Return the documents that are near-duplicates of an earlier one that stays, in order."""
         stayed: dict[tuple[int, int], list[int]] = defaultdict(list)
         gone = []
         for document in sorted(self.bands):
             own = self.bands[document]
             rivals = sorted({rival for place in own for rival in stayed[place]})
-            if rivals and _closest(signatures, int(places[document]), places[rivals].tolist()) >= self.threshold:
+            if rivals and _closest(signatures, document, rivals) >= self.threshold:
                 gone.append(document)
                 continue
             for place in own:
@@ -98,15 +95,19 @@ class NearDuplicates:
 
 
 class SignatureLookup:
-    """Signatures of all documents by number, over the arrays of the parts they came from (memory-mapped on disk)."""
+    """Signatures by document, over the arrays of the parts they came from (memory-mapped on disk).
 
-    def __init__(self, arrays: Sequence[Signatures]) -> None:
-        self.arrays = arrays
+    `among` [D] gives each document's place in the arrays taken together; None = its own number.
+    """
+
+    def __init__(self, arrays: Sequence[Signatures], among: NDArray[np.int64] | None = None) -> None:
+        self.arrays, self.among = arrays, among
         self.starts = np.cumsum([0, *(len(array) for array in arrays)])
 
     def __getitem__(self, document: int) -> Signatures:
-        part = int(np.searchsorted(self.starts, document, side="right")) - 1
-        return np.asarray(self.arrays[part][document - self.starts[part]])
+        place = document if self.among is None else int(self.among[document])
+        part = int(np.searchsorted(self.starts, place, side="right")) - 1
+        return np.asarray(self.arrays[part][place - self.starts[part]])
 
 
 def _closest(signatures: SignatureLookup, document: int, rivals: list[int]) -> float:

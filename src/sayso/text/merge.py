@@ -49,8 +49,8 @@ def fates(jobs: Sequence[Job], folder: Path, threshold: float) -> Fates:
     finder = NearDuplicates(threshold)
     for band in range(BANDS):
         finder.add_band(band, _band(real, folder, band)[among_real])
-    signatures = SignatureLookup([load_signatures(folder, job) for job in real])
-    fate[places[finder.dropped(signatures, among_real)]] = NEAR
+    signatures = SignatureLookup([load_signatures(folder, job) for job in real], among_real)
+    fate[places[finder.dropped(signatures)]] = NEAR
     return fate
 
 

