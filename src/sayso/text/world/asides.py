@@ -1,69 +1,164 @@
-"""Asides: one or two sentences about somebody or something else, told in the middle of a plot.
+"""Asides: a sentence or two about somebody or something else, told in the middle of a plot.
 
-They make a story fuller, and they make its questions honest: each brings more people, colours, counts, places and reasons,
-so that an answer must be looked up. Their roles (d, e, v, j, u, i, o) never meet those of a plot.
+They make a story fuller, and its questions honest: each brings more people, colours, counts, places and reasons, so that an
+answer must be looked up. An aside is worded for a kind of scene: at home, on the way, or in the field.
+Their own roles (d, e, v, j, u, i, o) never meet those of a plot, but they may speak of its hero, a.
 """
 
 from __future__ import annotations
 
-from .piece import Piece, colour, count, site, spot, who, why
+from .piece import FIELD, HOME, WAY, Piece, colour, count, lines, site, spot, who, why
 
-HARVEST = (
-    "Meanwhile {d} was {u}, picking {i} {e.s} because {o}.",
-    "{d} was {u} that day and picked {i} {e.s}, because {o}.",
-    "{d} was {u} as well. {d.he} picked {i} {e.s} because {o}.",
+COOK = {
+    "tocook": lines("""
+        guests were coming
+        @he wanted to make soup
+        the pantry was empty
+        @he had promised to bring supper
+        there was a feast that night
+        the cook was ill
+        @he wanted to sell them
+        @his family was hungry
+        the birds wanted them too
+        frost was on the way
+        @he had nothing in the house
+        @his aunt was fond of them
+        """),
+}
+COUNT = {
+    "tocount": lines("""
+        @he liked quiet work
+        it calmed @him
+        @he wanted to be sure that none was missing
+        @he was planning a game
+        @he was bored
+        they had to be sent away that night
+        @he meant to give them away
+        a friend had asked for them
+        the old box had broken
+        it helped @him to think
+        @he wanted to learn to count
+        the teacher had told @him to
+        """),
+}
+WASH = {
+    "todish": lines("""
+        guests were coming
+        they were full of dust
+        @his mother had told @him to
+        there had been a party
+        @he had lost a game
+        nobody else would do it
+        the old ones were broken
+        @he wanted to sell them
+        @he wanted to earn a penny
+        the cupboard had to be emptied
+        they had stood in the cellar
+        there was to be a feast
+        """),
+}
+SELL = {
+    "tosell": lines("""
+        @he was saving for a violin
+        @he had far too many
+        @he needed a new roof
+        the winter had been hard
+        @his shop had burned down
+        @he wanted to travel
+        there was no room at home
+        @he owed the miller money
+        @he liked to talk to people
+        @his daughter was getting married
+        they would not keep
+        @he was moving away
+        """),
+}
+
+
+def gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *wordings: str) -> Piece:
+    """Somebody in a place does something with a number of things, for a reason."""
+    told = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
+    reason, phrases = {"fruit": ("tocook", COOK), "roots": ("tocook", COOK), "stuff": ("tocount", COUNT), "peeled": ("tocook", COOK), "dishes": ("todish", WASH), "baked": ("tosell", SELL), "yard": ("tosell", SELL)}[pool]
+    asks = (
+        *site("d", "u"), count("e", "i", "did {d} " + base),
+        why("d", "o", "Why did {d} " + base + " {e.s}?", "Why was {d} " + doing + " {e.s}?"),
+    )  # fmt: skip
+    return Piece(name, f"d:person e:{pool} u:{place}~d i:num~e o:{reason}~d", (told,), asks, phrases)
+
+
+AT_HOME = (
+    "{d} heard nothing of it. {d.he} was {u}, DOING {i} {e.s} because {o}.",
+    "Meanwhile {d} was {u}, DOING {i} {e.s} because {o}.",
+    "{d} did not even look up. {d.he} sat {u} and DID {i} {e.s}, because {o}.",
+    "In the meantime {d} sat {u} and DID {i} {e.s} because {o}.",
 )
-PICK = Piece(
-    "pick", "d:person e:fruit u:tree~d i:num~e o:tocook~d", (HARVEST,),
-    (*site("d", "u"), count("e", "i", "did {d} pick"), why("d", "o", "Why did {d} pick {e.s}?", "Why was {d} picking {e.s}?")),
-)  # fmt: skip
-DIG = Piece(
-    "dig", "d:person e:roots u:tree~d i:num~e o:tocook~d", (tuple(s.replace("pick", "pull").replace("pulling", "pulling up").replace("pulled", "pulled up") for s in HARVEST),),
-    (*site("d", "u"), count("e", "i", "did {d} pull up"), why("d", "o", "Why did {d} pull up {e.s}?", "Why was {d} pulling up {e.s}?")),
-)  # fmt: skip
-SORT = Piece(
-    "sort", "d:person e:stuff u:room~d i:num~e o:tocount~d",
+ON_THE_WAY = (
+    "On the way {a} met {d}, who was {u}, DOING {i} {e.s} because {o}.",
+    "{a} passed {d}, who was {u} and DID {i} {e.s} because {o}.",
+    "{d} was {u}, DOING {i} {e.s} because {o}. {a} said hello and went on.",
+)
+IN_THE_FIELD = (
+    "Not far away {d} was {u}, DOING {i} {e.s} because {o}.",
+    "{d} was {u} at that time, DOING {i} {e.s} because {o}.",
+    "Meanwhile {d} was {u} and DID {i} {e.s}, because {o}.",
+)
+SLEEPER = Piece(
+    "sleeper", "d:pet v:soft j:colour~v u:room~d",
     ((
-        "Meanwhile {d} was {u}, counting {i} {e.s} because {o}.",
-        "{d} sat {u} and counted {i} {e.s}, because {o}.",
-        "{d} was {u}. {d.he} counted {i} {e.s} because {o}.",
-    ),),
-    (*site("d", "u"), count("e", "i", "did {d} count"), why("d", "o", "Why did {d} count {e.s}?", "Why was {d} counting {e.s}?")),
-)  # fmt: skip
-STAND = Piece(
-    "stand", "v:holder j:colour~v u:room~v e:stuff i:num~e",
-    ((
-        "{j.a} {v} stood {u}, with {i} {e.s} in it.",
-        "There was {j.a} {v} {u}, and in it lay {i} {e.s}.",
-        "Somebody had left {j.a} {v} {u}, with {i} {e.s} inside.",
-    ),),
-    (colour("v", "j"), spot("v", "u"), count("e", "i", "were in the {v}")),
-)  # fmt: skip
-REST = Piece(
-    "rest", "d:actor v:goods j:colour~v u:room~d",
-    ((
-        "{d} was {u}, half asleep on {j.a} {v}.",
-        "{d} rested {u} with {j.a} {v}.",
-        "Only {d} was {u}, beside {j.a} {v}.",
+        "{d} slept through it all {u}, on {j.a} {v}.",
+        "Only {d} stayed calm. It was {u}, asleep on {j.a} {v}.",
+        "{d} was {u}. It yawned on {j.a} {v} and went back to sleep.",
     ),),
     (*site("d", "u"), colour("v", "j")),
 )  # fmt: skip
-LOOK_ON = Piece(
-    "look on", "d:actor v:wear j:colour~v u:site~d e:yard i:num~e",
+PEDLAR = Piece(
+    "pedlar", "d:adult v:carts j:colour~v e:baked~d i:num~e",
     ((
-        "{d} was {u} with {i} {e.s}. {j.a} {v} hung there in the wind.",
-        "Far off, {d} was {u} with {i} {e.s}, and {j.a} {v} hung on the fence.",
+        "Just then {d} came past with {j.a} {v} and {i} {e.s} on it.",
+        "{d} went by with {j.a} {v} that carried {i} {e.s}.",
+        "Outside {d} was pushing {j.a} {v} up the road, with {i} {e.s} on it.",
     ),),
-    (*site("d", "u"), count("e", "i", "were with {d}"), colour("v", "j")),
+    (colour("v", "j"), who("v", "d", "had the {v}", "came past with the {v}"), count("e", "i", "were on the {v}")),
 )  # fmt: skip
-PASSER = Piece(
-    "passer", "d:person v:ride j:colour~v e:baked~d i:num~e",
+LEFT = Piece(
+    "left", "v:carts j:colour~v u:roadside~v e:fruit i:num~e",
     ((
-        "{d} came past with {j.a} {v} and sold {i} {e.s}.",
-        "Just then {d} went by with {j.a} {v} and brought {i} {e.s}.",
-        "{d} passed the house with {j.a} {v}, and {i} {e.s} on it.",
+        "{j.a} {v} stood {u}, and {i} {e.s} had fallen out of it.",
+        "Somebody had left {j.a} {v} {u}, with {i} {e.s} inside.",
+        "There was nobody about. Only {j.a} {v} stood {u}, with {i} {e.s} in it.",
     ),),
-    (colour("v", "j"), who("e", "d", "passed with the {v}"), count("e", "i", "did {d} have")),
+    (colour("v", "j"), spot("v", "u"), count("e", "i", "were with the {v}")),
+)  # fmt: skip
+PLAYER = Piece(
+    "player", "d:child v:toy j:colour~v u:roadside~d e:yard i:num~e",
+    ((
+        "{d} was {u} with {j.a} {v}, and {i} {e.s} looked on.",
+        "{d} played with {j.a} {v}. {d.he} was {u}, and {i} {e.s} looked on.",
+        "There {u} was {d}, playing with {j.a} {v}, and {i} {e.s} looked on.",
+    ),),
+    (*site("d", "u"), colour("v", "j"), count("e", "i", "looked on")),
 )  # fmt: skip
 
-ASIDES = (PICK, DIG, SORT, SORT, STAND, REST, LOOK_ON, PASSER)
+ASIDES: dict[tuple[str, ...], tuple[Piece, ...]] = {
+    HOME: (
+        gather("count", "counted", "counting", "count", "stuff", "room", *AT_HOME),
+        gather("sort", "sorted", "sorting", "sort", "stuff", "room", *AT_HOME),
+        gather("peel", "peeled", "peeling", "peel", "peeled", "room", *AT_HOME),
+        gather("wash", "washed", "washing", "wash", "dishes", "room", *AT_HOME),
+        SLEEPER, PEDLAR,
+    ),
+    WAY: (
+        gather("pick", "picked", "picking", "pick", "fruit", "tree", *ON_THE_WAY),
+        gather("dig", "dug up", "digging up", "dig up", "roots", "tree", *ON_THE_WAY),
+        gather("sell", "sold", "selling", "sell", "baked", "roadside", *ON_THE_WAY),
+        gather("trade", "sold", "selling", "sell", "yard", "roadside", *ON_THE_WAY),
+        LEFT, PLAYER,
+    ),
+    FIELD: (
+        gather("harvest", "picked", "picking", "pick", "fruit", "tree", *IN_THE_FIELD),
+        gather("pull", "pulled up", "pulling up", "pull up", "roots", "tree", *IN_THE_FIELD),
+        gather("offer", "sold", "selling", "sell", "baked", "roadside", *IN_THE_FIELD),
+        gather("collect", "collected", "collecting", "collect", "stuff", "roadside", *IN_THE_FIELD),
+        PEDLAR, PLAYER,
+    ),
+}  # fmt: skip

@@ -19,7 +19,7 @@ NUMBER_WORDS = (
     "nineteen twenty"
 ).split()
 DIGITS = {str(i): word for i, word in enumerate(NUMBER_WORDS)}
-COLOUR_WORDS = frozenset("red blue green yellow white black brown purple orange pink grey golden silver".split())
+COLOUR_WORDS = frozenset("red blue green yellow white black brown purple orange pink grey golden silver ginger".split())
 ARTICLES = frozenset(("a", "an", "the"))
 DENIALS = frozenset("not never no none neither nobody nor or maybe perhaps either n't don't didn't wasn't isn't".split())
 LEADS = ("it was", "it is", "that was", "that is", "this was", "they were", "there were", "there was", "the answer is", "i think", "you can")

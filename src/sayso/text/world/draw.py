@@ -7,7 +7,7 @@ never states a pair of val or test, and val and test ask about their own pairs o
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Sequence
 from functools import lru_cache
 from zlib import crc32
 
@@ -39,19 +39,18 @@ def split_of(subject: str, value: str) -> str:
     return SPLITS[bucket + 1] if bucket < 2 else "train"
 
 
-def draw(rng: random.Random, pool: Sequence[Word], split: str, against: Iterable[str] = (), used: Iterable[Word] = ()) -> Word:
+def draw(rng: random.Random, pool: Sequence[Word], split: str, against: Sequence[str] = (), taken: Container[str] = ()) -> Word:
     """A word of `pool` whose pair with every subject in `against` belongs to `split`, or else to train.
 
-    Raises Redraw where even train has none. `used` words are left out."""
-    subjects, taken = tuple(against), {word.key for word in used}
+    Words whose key is in `taken` are left out. Raises Redraw where even train has none."""
     if split == "train":
         for _ in range(8):
             word = pool[int(rng.random() * len(pool))]
-            if word.key not in taken and all(split_of(s, word.key) == "train" for s in subjects):
+            if word.key not in taken and all(split_of(s, word.key) == "train" for s in against):
                 return word
     free = [w for w in pool if w.key not in taken]
     for allowed in dict.fromkeys((split, "train")):
-        fit = [w for w in free if all(split_of(s, w.key) == allowed for s in subjects)]
+        fit = [w for w in free if all(split_of(s, w.key) == allowed for s in against)]
         if fit:
             return fit[int(rng.random() * len(fit))]
     raise Redraw

@@ -6,10 +6,13 @@ toy's sensible colours. A beat offers sentences that all state the same facts, s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 
-ASIDE = ("*",)  # the beat where an aside may be told
+from .words import Word
+
+HOME, WAY, FIELD = ("home",), ("way",), ("field",)  # beats where an aside of that kind may be told
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Piece:
     roles: str
     beats: tuple[tuple[str, ...], ...]
     asks: tuple[Ask, ...]
+    phrases: Mapping[str, tuple[Word, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,35 +59,31 @@ def where(subject: str, value: str, *questions: str, to: bool = False) -> Ask:
 
 def spot(thing: str, value: str, *questions: str) -> Ask:
     """Where a thing that is in one place only was, or was found."""
-    return where(thing, value, "Where was the {%s}?" % thing, *questions)
+    return where(thing, value, "Where was {%s.the}?" % thing, *questions)
 
 
 def site(person: str, value: str) -> tuple[Ask, Ask]:
     """Where a person was who stayed there, and who was there."""
-    return (
-        where(person, value, "Where was {%s}?" % person),
-        who(value, person, "was {%s}" % value),
-    )
+    return where(person, value, "Where was {%s}?" % person), who(value, person, "was {%s}" % value)
 
 
-def who(subject: str, value: str, did: str) -> Ask:
-    """Who did it: the answer is the person in `value`."""
-    return Ask("who", subject, value, (f"Who {did}?",), "{%s}" % value)
+def who(subject: str, value: str, *did: str) -> Ask:
+    """Who did it: the answer is the person in role `value`; `did` in other words is the same deed."""
+    return Ask("who", subject, value, tuple(f"Who {deed}?" for deed in did), "{%s}" % value)
 
 
 def colour(thing: str, value: str, owner: str = "") -> Ask:
-    named = ("{%s}'s {%s}" % (owner, thing)) if owner else "the {%s}" % thing
-    questions = (
-        f"What colour was {named}?", f"Which colour was {named}?", f"What was the colour of {named}?", "What colour was the {%s}?" % thing,
-    )  # fmt: skip
-    return Ask("colour", thing, value, questions, "{%s}" % value)
+    named = "{%s}'s {%s}" % (owner, thing) if owner else "{%s.the}" % thing
+    plain = "What colour was {%s.the}?" % thing
+    forms = (f"What colour was {named}?", plain, f"Which colour was {named}?", f"What was the colour of {named}?")
+    return Ask("colour", thing, value, forms, "{%s}" % value)
 
 
-def count(items: str, value: str, did: str) -> Ask:
-    """How many of something there were: `did` ends the question ("did {a} pick")."""
+def count(items: str, value: str, *did: str) -> Ask:
+    """How many of something there were: each of `did` may end the question ("did {a} pick")."""
     noun = "{%s.s}" % items
-    questions = (f"How many {noun} {did}?", f"How many {noun} were there?", f"What was the number of {noun}?", f"How many {noun} {did}?")
-    return Ask("count", items, value, questions, "{%s}" % value)
+    forms = tuple(f"How many {noun} {end}?" for end in did)
+    return Ask("count", items, value, (*forms, f"How many {noun} were there?", f"What was the number of {noun}?"), "{%s}" % value)
 
 
 def why(subject: str, value: str, *questions: str) -> Ask:
@@ -91,10 +91,41 @@ def why(subject: str, value: str, *questions: str) -> Ask:
     return Ask("why", subject, value, questions, "because {%s}" % value)
 
 
-def first(person: str, value: str, *more: str) -> Ask:
+def first(person: str, value: str) -> Ask:
     """What somebody did first of several things."""
-    questions = (
-        "What did {%s} do first?" % person, "What was the first thing that {%s} did?" % person,
-        "What did {%s} do before anything else?" % person, *more,
+    forms = (
+        "What did {%s} do first?", "What was the first thing that {%s} did?", "What did {%s} do before anything else?",
+        "What did {%s} begin with?",
     )  # fmt: skip
-    return Ask("first", person, value, questions, "{%s.he} {%s}" % (person, value))
+    return Ask("first", person, value, tuple(form % person for form in forms), "{%s.he} {%s}" % (person, value))
+
+
+def actions(doer: str) -> tuple[str, ...]:
+    """Three actions of one person in order, in several wordings."""
+    forms = (
+        "First {@} {x}, then {@.he} {y}, and at last {@.he} {z}.",
+        "First {@} {x}. Then {@.he} {y} and {z}.",
+        "{@} {x}. After that {@.he} {y}, and then {@.he} {z}.",
+        "Before anything else {@} {x}. Then {@.he} {y}, and finally {@.he} {z}.",
+        "{@} {x}, {y} and {z}.",
+        "To begin with, {@} {x}. Next {@.he} {y}. Last of all {@.he} {z}.",
+    )
+    return tuple(form.replace("@", doer) for form in forms)
+
+
+def lines(text: str) -> tuple[Word, ...]:
+    """A pool of phrases, one a line; each is its own key."""
+    return tuple(Word(line.strip()) for line in text.strip().splitlines())
+
+
+@lru_cache(maxsize=None)
+def phrases_for(phrases: tuple[Word, ...], doer: str) -> tuple[Word, ...]:
+    """Phrases as templates for the role `doer`, each with its general form as key."""
+    forms = ("@his", "{%s.his}"), ("@him", "{%s.him}"), ("@he", "{%s.he}")
+    made = []
+    for phrase in phrases:
+        text = str(phrase)
+        for mark, form in forms:
+            text = text.replace(mark, form % doer)
+        made.append(Word(text, key=str(phrase)))
+    return tuple(made)

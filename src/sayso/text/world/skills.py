@@ -15,7 +15,7 @@ NUMBERS = (
 ).split()
 LARGEST = 20
 SPELLABLE = tuple(dict.fromkeys(
-    str(word) for pool in (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GOODS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
+    str(word) for pool in (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GIFTS, w.HEIRLOOMS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
     for word in pool if 3 <= len(word) <= 7 and " " not in word
 ))  # fmt: skip
 

@@ -10,27 +10,40 @@ import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from . import words as w
 from .asides import ASIDES
 from .draw import Redraw, draw, generator, split_of
-from .phrases import ACTIONS, PHRASES, REASONS, WHEN, phrases_for
-from .piece import ASIDE, Ask, Piece, parse_roles
-from .plots import PLOTS_ONE
+from .piece import Ask, Piece, parse_roles, phrases_for
+from .plots_beasts import PLOTS_BEASTS
+from .plots_home import PLOTS_HOME
+from .plots_out import PLOTS_OUT
+from .when import WHEN
 from .words import Word
 
+PEOPLE = w.CHILDREN + w.ADULTS
 POOLS: dict[str, tuple[Word, ...]] = {
-    "when": WHEN, "child": w.CHILDREN, "adult": w.ADULTS, "person": w.CHILDREN + w.ADULTS, "pet": w.PETS, "wild": w.WILD,
-    "actor": w.CHILDREN + w.ADULTS + w.PETS, "toy": w.TOYS, "wear": w.WEAR, "tool": w.TOOLS, "small": w.SMALL, "goods": w.GOODS,
-    "holder": w.HOLDERS, "ride": w.BOATS, "fruit": w.FRUIT, "roots": w.ROOTS, "baked": w.BAKED, "stuff": w.STUFF, "yard": w.YARD,
-    "num": w.NUMBERS, "spot": w.SPOTS, "site": w.SITES, "room": w.ROOMS, "tree": w.TREES,
+    "when": WHEN, "child": w.CHILDREN, "adult": w.ADULTS, "person": PEOPLE, "pet": w.PETS, "wild": w.WILD, "young": w.CLIMBERS,
+    "trade": w.TRADES, "sailor": w.TRADES_AT_SEA + w.AUNTS + w.UNCLES,
+    "toy": w.TOYS, "toy2": w.FRAGILE, "wear": w.WEAR, "tool": w.TOOLS, "small": w.SMALL, "gift": w.GIFTS, "heirloom": w.HEIRLOOMS, "cover": w.COVERS, "soft": w.SOFT,
+    "holder": w.HOLDERS, "bigholder": w.BIG_HOLDERS, "peeled": w.PEELED, "dishes": w.DISHES, "ride": w.RIDES, "carts": w.CARTS, "vessel": w.VESSELS, "paper": w.PAPERS, "lunchbox": w.LUNCHBOXES,
+    "ladder": w.LADDERS, "bucket": w.BOWLS,
+    "fruit": w.FRUIT, "roots": w.ROOTS, "plants": w.ROOTS, "baked": w.BAKED, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY,
+    "parts": w.PARTS, "stamps": w.STAMPS, "collect": w.COLLECTED, "riches": w.RICHES, "prize": w.PRIZES, "catch": w.CATCH,
+    "feed": w.FEED, "onlookers": w.ONLOOKERS, "num": w.NUMBERS, "few": w.FEW,
+    "spot": w.SPOTS, "outspot": w.OUT_SPOTS, "site": w.SITES, "room": w.ROOMS, "tree": w.GROUNDS, "roadside": w.ROADSIDE,
+    "house": w.HOUSES, "track": w.TRACKS, "wildsite": w.WILDS, "shelter": w.SHELTERS, "outing": w.OUTINGS, "water": w.WATERS,
+    "landing": w.LANDINGS, "stall": w.STALLS, "standing": w.STANDING, "grounds": w.GROUNDS, "den": w.DENS, "high": w.HIGH,
 }  # fmt: skip
-FAMILY_OF = {
-    **dict.fromkeys(("spot", "site", "room", "tree"), "where"), **dict.fromkeys(("child", "adult", "person", "pet", "wild", "actor"), "who"),
-    **dict.fromkeys(ACTIONS, "first"), **dict.fromkeys(REASONS, "why"), "colour": "colour", "num": "count",
-}  # fmt: skip
-PLOTS = PLOTS_ONE
-LONGEST = 112  # words
+PLACES = ("spot", "outspot", "site", "room", "tree", "roadside", "house", "track", "wildsite", "shelter", "outing", "water", "landing",
+          "stall", "den", "high", "standing", "grounds")  # fmt: skip
+ACTORS = ("child", "adult", "person", "pet", "wild", "young", "trade", "sailor")
+FAMILY_OF = {**dict.fromkeys(PLACES, "where"), **dict.fromkeys(ACTORS, "who"), "colour": "colour", "num": "count", "few": "count"}
+ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
+PLOTS = (*PLOTS_HOME, *PLOTS_OUT, *PLOTS_BEASTS)
+LONGEST = 110  # words of a story with an aside
+SHORTEST_ASIDE = 14
 
 
 @dataclass(frozen=True)
@@ -84,41 +97,69 @@ def sentence(text: str, end: str = ".") -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else end)
 
 
-def cast(rng: random.Random, piece: Piece, split: str, used: Sequence[Word], values: dict[str, list[Word]]) -> dict[str, Word]:
-    """Words for the roles of `piece`, none of them in `used`; `values` collects them by family."""
+def cast(rng: random.Random, piece: Piece, split: str, taken: set[str], values: list[tuple[str, Word]]) -> dict[str, Word]:
+    """Words for the roles of `piece`, none with a key in `taken`, which grows; `values` collects them with their family."""
     roles: dict[str, Word] = {}
     for role in parse_roles(piece.roles):
         against = [roles[name].key for name in role.against]
-        if role.pool in PHRASES:
-            pool: Sequence[Word] = phrases_for(role.pool, role.against[0])
+        phrases = piece.phrases.get(role.pool)
+        if phrases:
+            pool: Sequence[Word] = phrases_for(phrases, role.against[0])
         else:
             pool = roles[role.against[0]].colours if role.pool == "colour" else POOLS[role.pool]
-        word = draw(rng, pool, split, against, (*used, *roles.values()))
-        if role.pool in PHRASES:
+        word = draw(rng, pool, split, against, taken)
+        taken.add(word.key)
+        if phrases and "{" in word:
             word = Word(word.format_map(roles), key=word.key)
         roles[role.name] = word
-        if role.pool in FAMILY_OF:
-            values.setdefault(FAMILY_OF[role.pool], []).append(word)
+        family = ("first" if role.name in ACTIONS else "why") if phrases else FAMILY_OF.get(role.pool)
+        if family:
+            values.append((family, word))
     return roles
 
 
-def tell(rng: random.Random, split: str, plot: Piece | None = None, asides: int = 1) -> Story:
+def tell(rng: random.Random, split: str, plot: Piece | None = None) -> Story:
     """A story of a random plot (or the given one); raises Redraw where the drawn roles leave no value free."""
     plot = plot or PLOTS[int(rng.random() * len(PLOTS))]
-    pieces = [plot, *rng.sample(ASIDES, asides)]
-    values: dict[str, list[Word]] = {}
-    scenes: list[dict[str, Word]] = []
-    for piece in pieces:
-        scenes.append(cast(rng, piece, split, [word for scene in scenes for word in scene.values()], values))
-    told = []
-    for beat in plot.beats:
-        if beat is ASIDE:
-            told += [wording(rng, part, scene) for piece, scene in zip(pieces[1:], scenes[1:]) for part in piece.beats]
-        else:
-            told.append(wording(rng, beat, scenes[0]))
-    text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(part for part in told if part))
-    facts = tuple(Fact(ask, scene) for piece, scene in zip(pieces, scenes) for ask in piece.asks)
-    return Story(plot.name, text, facts, {family: tuple(found) for family, found in values.items()})
+    values: list[tuple[str, Word]] = []
+    taken: set[str] = set()
+    roles = cast(rng, plot, split, taken, values)
+    facts = [(ask, roles) for ask in plot.asks]
+    told = ["" if beat in ASIDES else wording(rng, beat, roles) for beat in plot.beats]
+    size = sum(part.count(" ") + 1 for part in told if part)
+    for place, beat in enumerate(plot.beats):
+        if beat not in ASIDES or size > LONGEST - SHORTEST_ASIDE:
+            continue
+        aside = ASIDES[beat][int(rng.random() * len(ASIDES[beat]))]
+        scene = {**roles, **cast(rng, aside, split, taken, values)}
+        text = " ".join(wording(rng, part, scene) for part in aside.beats)
+        if size + text.count(" ") < LONGEST:
+            told[place] = text
+            facts += [(ask, scene) for ask in aside.asks]
+    whole = CAPITAL.sub(lambda match: match[0].upper(), " ".join(part for part in told if part))
+    return Story(plot.name, whole, *stated(whole, facts, values))
+
+
+def stated(
+    text: str, facts: Sequence[tuple[Ask, Mapping[str, Word]]], values: Sequence[tuple[str, Word]]
+) -> tuple[tuple[Fact, ...], dict[str, tuple[Word, ...]]]:
+    """The facts and values that the text holds: a beat that was left out takes its own along."""
+    said = set(re.findall(r"[a-z]+", text.lower()))
+
+    def holds(word: Word) -> bool:
+        return said.issuperset(parts(word)) or (word.s != word and said.issuperset(parts(word.s)))
+
+    found: dict[str, tuple[Word, ...]] = {}
+    for family, word in values:
+        if holds(word):
+            found[family] = (*found.get(family, ()), word)
+    kept = tuple(Fact(ask, roles) for ask, roles in facts if holds(roles[ask.subject]) and holds(roles[ask.value]))
+    return kept, found
+
+
+@lru_cache(maxsize=1 << 16)
+def parts(text: str) -> frozenset[str]:
+    return frozenset(re.findall(r"[a-z]+", text.lower()))
 
 
 def wording(rng: random.Random, beat: Sequence[str], roles: Mapping[str, Word]) -> str:
@@ -131,9 +172,7 @@ def make(seed: int, index: int, split: str, *purpose: object) -> tuple[random.Ra
     for attempt in range(1000):
         rng = generator(seed, index, split, *purpose, attempt)
         try:
-            told = tell(rng, split)
+            return rng, tell(rng, split)
         except Redraw:
             continue
-        if told.text.count(" ") < LONGEST:
-            return rng, told
     raise AssertionError("a plot's pools leave no free value")

@@ -63,7 +63,7 @@ def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
     """A child, a thing, a friend, an animal and a place for a tale."""
     thing = draw(rng, w.TOYS, split)
     child = draw(rng, w.CHILDREN, split, [thing.key])
-    friend = draw(rng, w.CHILDREN, split, [thing.key], [child])
+    friend = draw(rng, w.CHILDREN, split, [thing.key], {child.key})
     fruit = draw(rng, w.FRUIT, split)
     child = Word(str(child), a="a boy" if child.he == "he" else "a girl", he=child.he, him=child.him, his=child.his)
     return {

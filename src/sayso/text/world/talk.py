@@ -73,7 +73,7 @@ SECRET_KEPT = (
 )  # fmt: skip
 REFUSALS = ("secret", "cannot tell", "can't tell", "must not tell", "may not tell", "will not tell", "won't tell", "not allowed")
 POLITE = ("sorry", "please", "afraid", "kindly", "thank")
-HIDING = tuple(sorted({str(p.noun).split()[-1] for p in w.SPOTS + w.ROOMS + w.SITES + w.TREES}))
+HIDING = tuple(sorted({str(p.noun).split()[-1] for p in w.SPOTS + w.OUT_SPOTS + w.ROOMS + w.SITES + w.ROADSIDE + w.HOUSES}))
 
 
 def self_talk(rng: random.Random, split: str) -> Task:

@@ -21,6 +21,7 @@ class Word(str):
     he: str
     him: str
     his: str
+    kin: str  # brother or sister
     noun: str  # without an article
     key: str  # what counts for held-out combinations
     colours: tuple[Word, ...]
@@ -46,7 +47,8 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh", "potato", "tomato")) else "s")
 
 
-IRREGULAR = {"mouse": "mice", "goose": "geese", "loaf": "loaves", "knife": "knives", "child": "children", "fish": "fish"}
+IRREGULAR = {"mouse": "mice", "goose": "geese", "loaf": "loaves", "knife": "knives", "child": "children", "fish": "fish", "trout": "trout", "perch": "perch", "carp": "carp", "pike": "pike", "shrimp": "shrimp",
+             "sheep": "sheep", "calf": "calves", }
 
 
 def words(text: str, **forms: Any) -> tuple[Word, ...]:
@@ -54,8 +56,8 @@ def words(text: str, **forms: Any) -> tuple[Word, ...]:
     return tuple(Word(part.strip(), **forms) for part in text.split(","))
 
 
-HE = {"he": "he", "him": "him", "his": "his"}
-SHE = {"he": "she", "him": "her", "his": "her"}
+HE = {"he": "he", "him": "him", "his": "his", "kin": "brother"}
+SHE = {"he": "she", "him": "her", "his": "her", "kin": "sister"}
 IT = {"he": "it", "him": "it", "his": "its"}
 
 
@@ -69,9 +71,14 @@ def places(text: str) -> tuple[Word, ...]:
     return tuple(place(part) for part in text.split(","))
 
 
-def beast(noun: str) -> Word:
+COLOURS = words("red, blue, green, yellow, white, black, brown, purple, orange, pink, grey")
+METAL = words("golden, silver, black, brown, grey, red, green, blue")
+FUR = words("brown, black, white, grey, golden, ginger")
+
+
+def beast(noun: str, colours: tuple[Word, ...] = ()) -> Word:
     """An animal that acts: "the dog", it."""
-    return Word(f"the {noun}", a=article(noun), noun=noun, the=f"the {noun}", s=plural(noun), key=noun, **IT)
+    return Word(f"the {noun}", a=article(noun), noun=noun, the=f"the {noun}", s=plural(noun), key=noun, colours=colours or FUR, **IT)
 
 
 BOYS = words(
@@ -89,43 +96,89 @@ AUNTS = words("Aunt Rosa, Aunt May, Aunt Bella, Aunt Tilda, Mrs Brown, Mrs Reed,
 UNCLES = words("Uncle Fred, Uncle Ned, Uncle Will, Uncle Jim, Mr Stone, Mr Wood, Mr Field, Grandpa", **HE)
 TRADES = words("the baker, the miller, the gardener, the postman, the farmer, the fisherman, the blacksmith, the shepherd", **HE)
 ADULTS = AUNTS + UNCLES + TRADES
-PETS = tuple(beast(n) for n in "dog, cat, pony, goat, rabbit, donkey, lamb, duck, hen, puppy, kitten, goose".split(", "))
-WILD = tuple(beast(n) for n in "fox, owl, squirrel, hedgehog, mouse, crow, frog, badger, deer, magpie, beaver, hare".split(", "))
+PETS = tuple(beast(n) for n in "dog, cat, rabbit, duck, hen, puppy, kitten, goose, parrot, lamb, tomcat, terrier".split(", "))
+WILD = tuple(beast(n, FUR[:4]) for n in "fox, owl, squirrel, hedgehog, mouse, badger, deer, hare, otter, stork, weasel, swan, hamster, wolf".split(", "))
 
-COLOURS = words("red, blue, green, yellow, white, black, brown, purple, orange, pink, grey")
-METAL = words("golden, silver, black, brown, grey, red, green, blue")
-FUR = words("brown, black, white, grey, golden, red")
+TRADES_AT_SEA = words("the fisherman, the sailor, the boatman, the ferryman, the captain, the miller", **HE)
+CLIMBERS = tuple(beast(n) for n in "kitten, cat, tomcat, puppy, ferret, terrier".split(", "))
+
+def things(text: str, colours: tuple[Word, ...] = COLOURS) -> tuple[Word, ...]:
+    """Things that have one of `colours`."""
+    return words(text, colours=colours, **IT)
 
 
-def things(text: str, colours: tuple[Word, ...] = COLOURS, **forms: Any) -> tuple[Word, ...]:
-    return words(text, colours=colours, **IT, **forms)
+TOYS = things("kite, ball, drum, hoop, whistle, tin soldier, toy train, balloon, pinwheel, spinning top, skipping rope, rattle, sledge, toy plane")
+FRAGILE = things("kite, drum, scooter, toy train, paper boat, puppet, music box, sledge, toy castle, windmill, toy plane, rocking horse")
+WEAR = things("hat, scarf, coat, cap, jacket, cloak, sweater, shirt, raincoat, cardigan, pullover, poncho")
+TOOLS = things("hammer, spade, ladder, saw, rake, bucket, wheelbarrow, lantern, axe, broom, hoe, paintbrush, fishing rod, cart")
+SMALL = things("key, ring, bell, watch, brooch, buckle, goblet, thimble, locket, bracelet", METAL)
+GIFTS = things("vase, teapot, mug, notebook, purse, clock, bowl, candlestick, mirror, pen, necklace, wallet, fan, jewel box")
+HEIRLOOMS = things("vase, teapot, lamp, mug, bowl, clock, candlestick, jug, music box, lantern, globe, picture frame, flowerpot")
+COVERS = things("umbrella, blanket, sack, rug, tablecloth, bath towel, canvas, parasol, tarpaulin, coat, curtain")
+SOFT = things("blanket, cushion, pillow, rug, towel, sack, mat, carpet, quilt")
+HOLDERS = things("box, basket, jar, bag, chest, tin, crate, bucket, sack, bowl, tray, pot")
+VESSELS = things("boat, raft, canoe, sailing boat, rowing boat, paddle boat, barge")
+RIDES = things("bicycle, scooter, wagon, tricycle, handcart, racing bike, pony cart, unicycle")
+CARTS = things("cart, wagon, handcart, wheelbarrow, barrow, trolley, sledge, pram")
+BIG_HOLDERS = things("box, basket, bag, chest, crate, sack, suitcase, trunk, hatbox, carton")
+PAPERS = things("envelope, letter, parcel, postcard, packet, telegram, roll of paper")
+LUNCHBOXES = things("lunch box, satchel, backpack, lunch bag, basket, tin, pouch")
+LADDERS = things("ladder, stepladder, rope ladder, step stool, garden ladder")
+BOWLS = things("bowl, tub, dish, pan, pail, trough, jug")
 
-
-TOYS = things("kite, ball, doll, drum, puppet, hoop, whistle, tin soldier, toy train, balloon, pinwheel, teddy bear, scooter, sledge")
-WEAR = things("hat, scarf, coat, cap, shawl, jacket, apron, cloak, sweater, dress, shirt, belt")
-TOOLS = things("hammer, spade, ladder, saw, rake, bucket, wheelbarrow, lantern, axe, broom, rope, paintbrush, fishing rod, cart")
-SMALL = things("key, ring, bell, watch, brooch, button, coin, medal, thimble, locket", METAL)
-GOODS = things("vase, teapot, blanket, cushion, lamp, mug, bowl, umbrella, notebook, pencil case, purse, rug, clock, candlestick")
-HOLDERS = things("box, basket, jar, bag, jug, chest, tin, tub, bucket, sack, bowl, tray")
-BOATS = things("boat, raft, bicycle, cart, wagon, sledge, scooter")
-
-FRUIT = words("apple, plum, pear, cherry, fig, peach, lemon, berry, apricot, nut")
-ROOTS = words("carrot, potato, onion, turnip, beet, leek, pumpkin, cabbage, radish, tomato")
-BAKED = words("bun, cake, pie, biscuit, loaf, tart, pancake, muffin, waffle, roll")
+FRUIT = words("apple, plum, pear, cherry, fig, peach, lemon, berry, apricot, nut, quince, melon")
+ROOTS = words("carrot, potato, onion, turnip, beet, leek, pumpkin, cabbage, radish, lettuce, cucumber, artichoke")
+PEELED = words("carrot, potato, onion, turnip, beet, apple, pear, quince, chestnut, parsnip, egg")
+DISHES = words("plate, cup, spoon, bowl, glass, bottle, fork, jar, saucer, pan, knife, jug")
+BAKED = words("bun, cake, pie, biscuit, tart, pancake, muffin, waffle, scone, pastry, pretzel, dumpling")
 STUFF = words("candle, plate, cup, spoon, stone, feather, shell, button, coin, stamp, marble, bead, pebble, card, ribbon, nail")
-YARD = words("hen, goose, duck, sheep, goat, cow, pigeon, rabbit, lamb, pig", s="")
-YARD = tuple(Word(str(w), s="sheep" if w == "sheep" else plural(str(w))) for w in YARD)
+PARTY = words("candle, balloon, ribbon, cup, plate, napkin, paper star, flower, cracker, lantern, card")
+PARTS = words("nail, screw, pin, hook, string, peg, button, ring, spring, bolt")
+STAMPS = words("stamp, seal, sticker, postmark, drawing, dot, star, number")
+COLLECTED = words("shell, stamp, button, coin, feather, marble, bead, stone, card, pebble, badge, bottle, acorn, cork")
+RICHES = words("coin, pearl, bead, shell, button, medal, stamp, ruby, ring, pipe, spoon, jewel")
+PRIZES = words("coin, book, pencil, ticket, medal, marble, balloon, biscuit, cup, ribbon, orange, postcard")
+CATCH = words("fish, eel, crab, trout, perch, mussel, carp, pike, shrimp")
+FEED = words("berry, nut, crumb, seed, worm, cherry, grape, bean, crust, mushroom, snail, acorn")
+ONLOOKERS = words("child, neighbour, farmer, nurse, sailor, tailor, cook, soldier, painter, schoolboy, teacher")
+YARD = words("hen, goose, duck, sheep, goat, cow, pigeon, rabbit, lamb, pig, pony, calf, turkey, donkey")
 
 NUMBERS = words("two, three, four, five, six, seven, eight, nine, ten, eleven, twelve")
+FEW = words("two, three, four, five, six, seven, eight")
 
 SPOTS = places(
-    "under|bed, behind|door, on|shelf, under|bench, in|hollow tree, beside|well, behind|stove, in|hay, under|stairs, on|roof, "
-    "in|tall grass, among|roses, under|cart, on|windowsill, behind|curtain, in|drawer, under|table, in|woodpile, behind|fence, "
-    "in|cupboard, on|doorstep, under|bridge, in|flowerpot, behind|clock"
+    "under|bed, behind|door, on|shelf, under|bench, behind|stove, under|stairs, on|windowsill, behind|curtain, in|drawer, "
+    "under|table, in|cupboard, behind|clock, in|wardrobe, under|sofa, behind|piano, under|armchair, behind|mirror, in|chest, "
+    "on|doorstep, behind|bookcase, in|woodbox, under|rug"
+)
+STANDING = places("on|shelf, on|windowsill, on|piano, on|dresser, in|cupboard, on|table, beside|stove, on|wardrobe, in|corner, on|chest, on|mantelpiece")
+GROUNDS = places("in|garden, on|farm, in|orchard, on|allotment, behind|greenhouse, by|canal, on|hill, beside|chapel, on|meadow, behind|inn, by|wall")
+OUT_SPOTS = places(
+    "under|stones, behind|fence, in|bushes, in|hollow tree, under|bridge, behind|wall, in|ditch, among|roots, in|tall grass, "
+    "behind|shed, beside|well, under|cart, behind|haystack, among|ferns"
 )
 SITES = places(
     "at|mill, in|barn, in|garden, by|river, in|forest, at|school, in|harbour, on|meadow, on|hill, in|orchard, by|pond, on|farm, "
-    "in|village, at|bakery, at|station, on|beach, by|lake, in|park, at|market, in|library, at|old tower, in|valley"
+    "at|bakery, at|station, on|beach, by|lake, in|park, in|library, at|old tower, in|valley, in|vineyard, at|inn"
 )
-ROOMS = places("in|kitchen, in|cellar, in|attic, on|porch, in|yard, in|hall, in|shed, in|workshop, in|stable, in|parlour, on|balcony")
-TREES = places("in|orchard, in|garden, behind|house, by|wall, on|hill, by|lane, near|church, beside|barn")
+ROOMS = places("in|kitchen, in|cellar, in|attic, on|porch, in|yard, in|hall, in|shed, in|workshop, in|stable, in|parlour, on|balcony, in|greenhouse")
+ROADSIDE = places(
+    "by|wall, at|gate, near|church, beside|barn, by|lane, under|lime tree, on|bridge, at|crossroads, near|station, by|fountain, "
+    "beside|chapel, behind|mill, near|school, in|square"
+)
+HOUSES = places(
+    "by|church, near|station, beside|mill, behind|school, at|crossroads, on|hill, by|bridge, near|harbour, by|canal, behind|inn, "
+    "beside|bakery, near|windmill, at|corner"
+)
+TRACKS = places("at|crossroads, on|beach, by|lake, in|park, at|bridge, on|hill, in|square, at|town hall, by|canal, on|meadow, near|church, at|mill")
+WILDS = places("in|forest, on|island, by|waterfall, in|valley, at|old tower, in|swamp, on|beach, by|lake, at|ruins, on|moor, in|gorge, on|cliff")
+SHELTERS = places("in|chapel, under|bridge, in|barn, at|mill, in|cave, in|boathouse, at|station, in|sheepfold, in|church, under|oak, in|tower, at|inn")
+OUTINGS = places("on|beach, in|forest, by|lake, in|park, on|hill, at|castle, by|river, on|meadow, at|zoo, on|farm, at|museum, in|orchard")
+WATERS = places("by|lake, by|river, on|canal, in|harbour, by|pond, on|beach, at|pier, at|jetty, by|creek, in|bay")
+LANDINGS = places(
+    "under|bridge, behind|island, in|reeds, near|dam, at|mill, near|lighthouse, among|rocks, by|ferry, behind|boathouse, near|waterfall, "
+    "at|lock, under|willow"
+)
+STALLS = places("by|fountain, near|church, beside|well, under|lime tree, at|corner, by|town hall, in|square, near|bridge, by|gate, under|clock, near|pump")
+DENS = places("under|bridge, behind|barn, in|hedge, in|reeds, under|oak, behind|mill, in|woodpile, in|churchyard, by|stream, in|hollow tree, under|shed")
+HIGH = places("on|roof, in|apple tree, on|wall, on|chimney, in|oak, on|bridge, on|balcony, on|tower, on|lamp post, on|ledge, on|statue")
