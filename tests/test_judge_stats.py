@@ -56,6 +56,14 @@ def test_estimate_knows_its_scale() -> None:
     assert estimate([1, 1, 0.5], low=0, high=1).high == 1
 
 
+def test_equal_partial_scores_are_not_certain() -> None:
+    """Twenty scores of one half leave room for doubt, though they do not spread."""
+    found = estimate([0.5] * 20, low=0, high=1)
+    assert found.low < 0.35
+    assert found.high > 0.65
+    assert found.se > 0.1
+
+
 def test_pairing_cancels_difficulty() -> None:
     """The same two models differ clearly question by question where their separate intervals overlap."""
     hard = np.linspace(0, 1, 30)

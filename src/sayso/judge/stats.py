@@ -48,6 +48,10 @@ def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: flo
     mean = float(data.mean())
     if np.isin(data, (0.0, 1.0)).all():
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
+    if data.min() == data.max() and (low, high) == (0.0, 1.0):
+        # Partial scores that are all alike have no spread to estimate from, yet are not certain; on [0, 1] no spread is
+        # wider than that of right-or-wrong answers with the same mean.
+        return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
     return student(data, low, high)
 
 

@@ -39,7 +39,7 @@ ASK = (
     "Mira put the red cup in the kitchen. Then she took it to the garden. Where is the cup?",
     "Write two sentences with the words boat and lamp.",
 )
-SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=100, seed=0)  # for the samples, drawn once and not picked
+SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not picked
 ANSWER = Sampling(temperature=0, max_tokens=80)  # for the tasks
 
 

@@ -1,11 +1,13 @@
 """One head of the newest model on one sentence: the head is chosen by rule, what it does is counted."""
 
+from html import escape
+
 from torch import Tensor
 
 from sayso.lens.attention import attention_weights, pattern
 from sayso.run.story.draw import heat
 from sayso.run.story.facts import Facts
-from sayso.run.story.markup import missing, says, section
+from sayso.run.story.markup import listing, missing, says, section
 from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.weights.folder import load_model
 
@@ -27,15 +29,14 @@ def inside(facts: Facts) -> str:
     intro = (
         f"<p>Where one of the {weights.shape[0] * weights.shape[1]} attention heads of the {facts.newest} model looks. "
         "Each row is a token; the stronger a cell's colour, the more the row's token takes from the column's. Of all "
-        "heads this one has the clearest pattern: the largest mean weight on a single earlier token, not counting the first "
-        "token and the row's own.</p>"
+        "heads this one has the clearest pattern: the largest mean weight on a single earlier token, not counting the "
+        "first token and the row's own.</p>"
     )
     labels = [label(tokenizer, token) for token in ids]
     alt = f"Attention weights of layer {layer + 1}, head {head + 1}, on: {SENTENCE}"
     drawn = heat(weights[layer, head].tolist(), labels, alt)
-    return section(
-        "inside", "Inside", intro, f"<figure>{drawn}{says(told(weights[layer, head], layer, head, ids))}</figure>"
-    )
+    words = says(told(weights[layer, head], layer, head, labels))
+    return section("inside", "Inside", intro, f"<figure>{drawn}{words}</figure>")
 
 
 def label(tokenizer: Tokenizer, token: int) -> str:
@@ -45,16 +46,17 @@ def label(tokenizer: Tokenizer, token: int) -> str:
     return tokenizer.decode([token]).replace(" ", "·").replace("\n", "↵")
 
 
-def told(weights: Tensor, layer: int, head: int, ids: list[int]) -> str:
-    """What the head does, counted over the rows: the distance of its strongest look, and whether it finds repeats."""
-    strongest = weights.argmax(dim=-1)
-    rows = range(2, len(ids))
-    back = [row - int(strongest[row]) for row in rows]
+def told(weights: Tensor, layer: int, head: int, labels: list[str]) -> str:
+    """What the head does, counted over the rows with a choice: one distance, or else the columns looked at most."""
+    strongest: list[int] = weights.argmax(dim=-1).tolist()
+    rows = range(2, len(labels))
+    back = [row - strongest[row] for row in rows]
     usual = max(sorted(set(back)), key=back.count)
-    where = {0: "at itself", 1: "at the token just before"}.get(usual, f"{usual} tokens back")
-    repeats = [row for row in rows if ids[row] in ids[:row]]
-    met = [row for row in repeats if ids[int(strongest[row])] == ids[row] or ids[int(strongest[row]) - 1] == ids[row]]
-    text = f"Layer {layer + 1}, head {head + 1} looks most {where} in {back.count(usual)} of {len(back)} rows"
-    if repeats and usual > 1 and len(met) * 2 > len(repeats):
-        text += f"; of {len(repeats)} rows whose token stood before, {len(met)} look at that place or just after it"
-    return text + "."
+    name = f"Layer {layer + 1}, head {head + 1}"
+    if 2 * back.count(usual) >= len(back):
+        where = {0: "at itself", 1: "at the token just before"}.get(usual, f"{usual} tokens back")
+        return f"{name} looks most {where}, in {back.count(usual)} of {len(back)} rows."
+    looks = [strongest[row] for row in rows]
+    most = sorted(set(looks), key=lambda column: (-looks.count(column), column))[:2]
+    seen = [f"“{escape(labels[column].strip('·'))}” in {looks.count(column)}" for column in most]
+    return f"{name} keeps to certain tokens: of {len(looks)} rows, it looks most at {listing(seen)}."

@@ -8,6 +8,7 @@ from sayso.run.story.markup import count, missing, says, section
 
 TITLES = {"pretrain": "Pre-training", "finetune": "Tuning on conversations", "align": "Aligning with comparisons"}
 UNITS = {"pretrain": "nats per token", "finetune": "nats per trained token", "align": "loss per pair, nats"}
+SHORTEST = 5
 SMOOTH = 50  # the smoothed line looks back over about a fiftieth of the run
 
 
@@ -23,7 +24,7 @@ def learning(facts: Facts) -> str:
 
 def chart(act: str, curve: Curve, facts: Facts) -> str:
     """One act's losses."""
-    even = smooth(curve.losses, len(curve.losses) // SMOOTH)
+    even = smooth(curve.losses, max(SHORTEST, len(curve.losses) // SMOOTH))
     lines = [
         Line(list(zip(curve.steps, values, strict=True)), kind)
         for values, kind in ((curve.losses, "raw"), (even, "smooth"))
@@ -34,7 +35,7 @@ def chart(act: str, curve: Curve, facts: Facts) -> str:
     told = (
         f"{TITLES[act].split()[0]} took the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps and "
     )
-    told += f"{count(curve.tokens)} tokens; half of that was won by step {halfway(curve, even):,}."
+    told += f"{count(curve.tokens)} tokens; half of the way was done by step {halfway(curve, even):,}."
     return f"<figure><h3>{TITLES[act]}</h3>{drawn}{says(told)}</figure>"
 
 

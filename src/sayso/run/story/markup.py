@@ -30,6 +30,11 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
     return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
+def source_name(source: dict[str, object]) -> str:
+    """A source's name; of a path or an address only the end."""
+    return escape(str(source["name"]).rstrip("/").split("/")[-1])
+
+
 def listing(names: Sequence[str]) -> str:
     """Names as a sentence has them: "a", "a and b", "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -7,7 +7,7 @@ from sayso.base.log import duration
 from sayso.run.story.facts import Facts
 from sayso.run.story.inside import inside
 from sayso.run.story.learning import learning
-from sayso.run.story.markup import count, listing
+from sayso.run.story.markup import count, listing, source_name
 from sayso.run.story.papers import data, lineage, proved, tokenizers, took
 from sayso.run.story.race import race
 from sayso.run.story.said import said
@@ -38,7 +38,7 @@ def lead(facts: Facts) -> str:
     base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
     text = f"A Transformer of {count(base['parameters'])} parameters, made from nothing"
     if facts.manifest:
-        names = [escape(source["name"]) for source in facts.manifest["sources"]]
+        names = [source_name(source) for source in facts.manifest["sources"]]
         text += f" out of {listing(names)}"
     text += f" in {duration(total)}" if total else ""
     shape = facts.shapes[facts.newest]

@@ -6,7 +6,7 @@ from typing import Any
 from sayso.base.log import duration
 from sayso.run.story.draw import bar
 from sayso.run.story.facts import Facts
-from sayso.run.story.markup import count, listing, mark, missing, says, section, size, table
+from sayso.run.story.markup import count, listing, mark, missing, says, section, size, source_name, table
 
 Data = dict[str, Any]
 
@@ -64,7 +64,7 @@ def data(facts: Facts) -> str:
     share = largest["out"]["train"]["bytes"] / whole if whole else 0.0
     told = (
         f"{size(whole)} of text in {out['train']['documents']:,} documents is trained on; "
-        f"{100 * share:.0f}&nbsp;% of it is {escape(largest['name'])}."
+        f"{100 * share:.0f}&nbsp;% of it is {source_name(largest)}."
     )
     return section("data", "What it read", f"<figure>{table(heads, cells)}{says(told)}</figure>")
 
@@ -74,7 +74,7 @@ def _source(source: Data) -> list[str]:
     most = max(source["dropped"], key=lambda rule: source["dropped"][rule], default="")
     held = source["out"]["val"]["bytes"] + source["out"]["test"]["bytes"]
     return [
-        escape(source["name"]) + (" <small>by program</small>" if source.get("generated") else ""),
+        source_name(source) + (" <small>by program</small>" if source.get("generated") else ""),
         escape(source["licence"]),
         f"{source['in']['documents']:,}",
         f"{100 * dropped / max(1, source['in']['documents']):.1f}&nbsp;%",
@@ -88,7 +88,7 @@ def lineage(facts: Facts) -> str:
     """Cards in a row: data, tokenizer, then each stage with its hash."""
     cards: list[tuple[str, str, list[str]]] = []
     if "data" in facts.hashes and facts.manifest:
-        names = listing([escape(source["name"]) for source in facts.manifest["sources"]])
+        names = listing([source_name(source) for source in facts.manifest["sources"]])
         cards.append(("data", facts.hashes["data"], [names]))
     if "tokenizer" in facts.hashes:
         told = (facts.made_tokenizer or {}).get("made_of", {})
@@ -100,10 +100,9 @@ def lineage(facts: Facts) -> str:
             f"{count(metrics.get('tokens', 0))} tokens",
             f"seed {made.get('seed', 0)}",
         ]
-        if rest := [
-            part for part in made.get("data", []) if part.split()[0] not in ("text", "tokenizer", made.get("parent"))
-        ]:
-            lines.append("from " + listing([escape(part.split()[0]) for part in rest]))
+        apart = ("text", "tokenizer", str(made.get("parent")).split()[0])
+        if own := [part.split()[0] for part in made.get("data", []) if part.split()[0] not in apart]:
+            lines.append("learnt from " + listing([escape(name) for name in own]))
         cards.append((stage, made["weights_sha256"], lines))
     if not cards:
         return section(

@@ -35,4 +35,4 @@ def _block(facts: Facts, stages: list[str], kind: str, prompt: str) -> str:
 def _reply(facts: Facts, stage: str, prompt: str) -> str:
     replies = {row["prompt"]: row["reply"] for row in facts.scores[stage]["samples"]}
     text = replies.get(prompt, "").strip()
-    return escape(text).replace("\n", "<br>") if text else "<i>nothing</i>"
+    return "<br>".join(escape(line) for line in text.splitlines() if line.strip()) or "<i>nothing</i>"

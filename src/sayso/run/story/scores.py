@@ -33,7 +33,8 @@ def scores(facts: Facts) -> str:
         "whiskers and small numbers are 95&nbsp;% intervals. Every stage is asked the same tasks in the chat layout, "
         "which the base model has never seen.</p>"
     )
-    top = f'<div class="row top"><span></span><span></span>{heads}</div>'
+    ends = "<span>0</span><span>50</span><span>100&nbsp;%</span>"
+    top = f'<div class="row top"><span></span><span class="ends">{ends}</span>{heads}</div>'
     chart = f'<div class="scores" style="--stages:{len(stages)}">{top}{rows}</div>'
     return section("scores", "What it can do", intro, f"<figure>{chart}{says(verdict(facts, stages))}</figure>")
 
@@ -89,4 +90,5 @@ def change(before: Data, after: Data, families: tuple[str, ...], name: str) -> s
         return f"not comparable {name} (asked {len(old)} and {len(new)} tasks)"
     gap = paired(new, old)
     sure = "" if gap.low > 0 or gap.high < 0 else ", within the noise"
-    return f"{100 * gap.mean:+.1f} points {name} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}{sure})"
+    told = f"{100 * gap.mean:+.1f} points {name} ({100 * gap.low:+.1f} to {100 * gap.high:+.1f}{sure})"
+    return told.replace("-", "−")
