@@ -83,7 +83,8 @@ async def _answer(
     prompt_tokens = sum(map(len, prompts))
     if asked.stream:
         head = new_head(shape.chunk, shape.prefix, voice.name, voice.fingerprint)
-        return EventStream(_events(job, head, shape, asked.with_usage, prompt_tokens), worker, job)
+        events = _events(job, head, shape, asked.with_usage, prompt_tokens)
+        return EventStream(events, worker, job)
     texts: dict[int, list[str]] = {index: [] for index in range(len(prompts) * n)}
     ends: dict[int, End] = {}
     for item in await collect(worker, job, request):

@@ -54,7 +54,7 @@ class EventStream(StreamingResponse):
     """Server-sent events that come from a job; the job is stopped when the stream ends for whatever reason."""
 
     def __init__(self, events: AsyncIterator[str], worker: Worker, job: Job[Any]) -> None:
-        super().__init__(events, media_type="text/event-stream", headers={"x-accel-buffering": "no"})
+        super().__init__(self._all(events), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
         self.worker, self.job = worker, job
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -63,3 +63,9 @@ class EventStream(StreamingResponse):
             await super().__call__(scope, receive, send)
         finally:
             self.worker.stop(self.job)
+
+    async def _all(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
+        if self.worker.is_waiting(self.job):  # a comment, so that the status is on its way while the model is busy
+            yield ": waiting for the model\n\n"
+        async for one in events:
+            yield one

@@ -134,7 +134,7 @@ async function attempt(act, retry = null) {
     return await act();
   } catch (error) {
     if (error.status === 404) lose();
-    showProblem(error, retry);
+    showProblem(error, error.status === 404 ? null : retry);
     return null;
   }
 }
