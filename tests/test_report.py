@@ -1,0 +1,282 @@
+"""A life is scored and tells its story: from real files of a tiny life to scores.json, report.json and one page."""
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.life import STAGES, Life
+from sayso.base.log import RunLog
+from sayso.judge.bits import bits_per_byte
+from sayso.model import ModelConfig, Transformer
+from sayso.run.evaluate import Evaluate, evaluate
+from sayso.run.held_out import held_out, training_texts
+from sayso.run.report import Report, report
+from sayso.run.story.draw import scale, smooth
+from sayso.run.story.facts import TRAINED, read_facts
+from sayso.run.story.race import verdict
+from sayso.run.story.said import said
+from sayso.text import world
+from sayso.token.train import train
+from sayso.weights.folder import load_model, save_model
+
+REAL = [f"The {a} river runs past the {b} town and into the sea." for a in ("old", "long", "grey") for b in "abcdefgh"]
+VOID = {"meta", "br"}  # elements that have no end tag
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A tiny life: written text, a trained tokenizer, random models, logs of the acts, and every stage evaluated."""
+    life = Life(tmp_path_factory.mktemp("lives") / "tiny & small")
+    write_text(life)
+    texts = list(training_texts(life.data("text"), 0))
+    tokenizer = train("bpe", texts, 400)
+    tokenizer.save(life.tokenizer)
+    shape = ModelConfig(tokenizer.vocab_size, 2, 16, 2, 1, 8, 32, context=256)
+    for number, stage in enumerate(STAGES):
+        torch.manual_seed(number)
+        story = {"stage": stage, "parent": STAGES[number - 1] if number else None, "seed": 0, "data": ["text 12"]}
+        model = Transformer(shape)
+        for weight in model.parameters():
+            torch.nn.init.normal_(weight, std=0.1)
+        save_model(model, tokenizer, life.model(stage), {**story, "metrics": {"steps": 3, "tokens": 96}})
+        log = RunLog(life.run(f"{TRAINED[stage]}-{stage}") / "run.jsonl")
+        log.write("start", act=TRAINED[stage])
+        for step in (1, 2, 3):
+            log.write("step", step=step, steps=3, loss=6.0 / step, lr=1.0, tokens=32 * step, seconds=step / 10)
+        log.write("end", seconds=0.5, peak_memory_mb=100.0 + number)
+        evaluate(Evaluate(life=life.root, model=stage, n=1, text_bytes=600))
+    write_json(
+        life.run("verify") / "scores.json",
+        {
+            "resume": {"identical": True, "killed_after": 5, "steps": 12},
+            "export": {"max_logit_difference": 3e-6},
+        },
+    )
+    report(Report(life=life.root))
+    return life
+
+
+def write_text(life: Life) -> None:
+    """The documents and manifest that prepare leaves, of two sources."""
+    for split, some in (("train", REAL[:18]), ("val", REAL[18:])):
+        rows = [{"text": text, "source": "river"} for text in some]
+        rows += [world.document(0, index, split) for index in range(12)]
+        write_jsonl(life.data("text") / f"{split}-00000.jsonl", rows)
+    kept = {"documents": 12, "bytes": 900}
+    source = {
+        "name": "smallworld",
+        "licence": "Apache-2.0",
+        "in": kept,
+        "dropped": {"too_short": 2},
+        "generated": True,
+        "out": dict.fromkeys(("train", "val", "test"), kept),
+    }
+    totals = {"out": source["out"]}
+    river = {**source, "name": "a/river.txt", "licence": "CC0", "generated": False}
+    write_json(life.data("text") / "manifest.json", {"sources": [source, river], "totals": totals})
+
+
+def test_scores_are_the_judges_own(life: Life) -> None:
+    """What evaluate writes for real text is what the judge finds on the same documents."""
+    scores = read_json(life.run("evaluate-tuned") / "scores.json")
+    sample = held_out(life.data("text"), "val", 600)["real"]
+    own = bits_per_byte(*load_model(life.model("tuned")), list(sample.texts))
+    assert scores["bpb"]["real"]["mean"] == pytest.approx(own.mean, rel=1e-6)
+    assert scores["bpb"]["real"]["bytes"] == sum(sample.sizes)
+    assert set(scores["families"]) == set(world.FAMILIES)
+
+
+def test_models_and_baselines_read_the_same_documents(life: Life) -> None:
+    """A model's distance from a baseline is the difference of their figures, so it is over the same bytes."""
+    bars = read_json(life.run("baselines") / "scores.json")
+    for stage in STAGES:
+        bpb = read_json(life.run(f"evaluate-{stage}") / "scores.json")["bpb"]
+        for kind in ("real", "smallworld"):
+            for name in ("uniform", "unigram", "kn5"):
+                expected = bpb[kind]["mean"] - bars[name][kind]["bpb"]["mean"]
+                assert bpb[kind]["above"][name]["mean"] == pytest.approx(expected, abs=1e-3)
+
+
+def test_what_is_scored_already_is_left_alone(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same weights, text and questions are not judged twice; other questions are."""
+    path = life.run("evaluate-base") / "scores.json"
+    before = path.stat().st_mtime_ns
+    capsys.readouterr()
+    evaluate(Evaluate(life=life.root, model="base", n=1, text_bytes=600))
+    assert path.stat().st_mtime_ns == before
+    assert "already" in capsys.readouterr().out
+
+
+def test_report_json_has_the_promised_keys(life: Life) -> None:
+    """Every figure by its fixed name, equal to what the acts wrote."""
+    found = read_json(life.report_json)
+    assert set(found) == {"pretrain", "finetune", "align", "baselines", "resume", "export", "acts", "lineage"}
+    assert set(found["pretrain"]["val_bpb"]) == {"real", "smallworld"}
+    assert set(found["baselines"]) == {"uniform", "unigram", "kn5", "xz"}
+    assert set(found["baselines"]["xz"]) == {"real", "smallworld"}
+    assert set(found["align"]["families"]["where"]) == {"mean", "se", "n"}
+    scores = read_json(life.run("evaluate-aligned") / "scores.json")
+    story = [scores["families"][family]["mean"] for family in world.STORY_FAMILIES]
+    assert found["align"]["smallworld_accuracy"] == pytest.approx(sum(story) / len(story))
+    assert found["resume"]["identical"] is True
+    assert found["export"]["max_logit_difference"] == 3e-6
+    assert found["acts"]["pretrain"] == {"seconds": 0.5, "peak_memory_mb": 100.0}
+    assert [link["what"] for link in found["lineage"]] == ["data", "tokenizer", *STAGES]
+
+
+class Page(HTMLParser):
+    """Follows the tags of a page: which are open, what it links to, which ids it has."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.ids: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take an opening tag."""
+        self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        assert tag not in ("script", "link", "img", "iframe")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """A tag that closes itself opens nothing."""
+
+    def handle_endtag(self, tag: str) -> None:
+        """Take a closing tag: it closes the one opened last."""
+        assert self.open.pop() == tag
+
+
+def test_the_page_stands_alone(life: Life) -> None:
+    """Every part is there, every tag is closed, and nothing is loaded from anywhere."""
+    text = life.report.read_text()
+    page = Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.links == []
+    assert "url(" not in text
+    assert "@import" not in text
+    parts = ["race", "scores", "said", "learning", "inside", "tokenizers", "data", "lineage", "took", "proved"]
+    assert page.ids == parts
+    assert "tiny &amp; small" in text
+
+
+def test_figures_on_the_page_are_those_in_the_files(life: Life) -> None:
+    """Bits per byte of each stage stand in the race as scores.json has them."""
+    text = life.report.read_text()
+    for stage in STAGES:
+        scores = read_json(life.run(f"evaluate-{stage}") / "scores.json")
+        assert f"{scores['bpb']['real']['mean']:.3f}" in text
+
+
+def test_what_a_model_says_is_never_markup(life: Life, tmp_path: Path) -> None:
+    """A reply that reads like a script is shown as the text it is."""
+    facts = read_facts(life)
+    scores = json.loads(json.dumps(facts.scores["aligned"]))
+    scores["samples"][-1]["reply"] = "<script>alert(1)</script>\n\n& so"
+    shown = said(replace(facts, scores={"aligned": scores}))
+    assert "<script>" not in shown
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;<br>&amp; so" in shown
+
+
+def test_an_empty_life_says_what_to_run(tmp_path: Path) -> None:
+    """Where nothing was done yet each part names its command, and report.json holds no invented figure."""
+    Life(tmp_path / "new").root.mkdir()
+    found = report(Report(life=tmp_path / "new"))
+    text = (tmp_path / "new" / "report.html").read_text()
+    commands = {"evaluate", "pretrain", "tokenizer compare", "prepare", "demo", "verify"}
+    assert commands <= set(re.findall(r"<code>sayso ([a-z ]+)</code>", text))
+    assert found == {"acts": {}, "lineage": []}
+
+
+def test_no_life_is_a_sentence(tmp_path: Path) -> None:
+    """A folder that is not there is the person's to mend."""
+    with pytest.raises(UserError, match="no life"):
+        report(Report(life=tmp_path / "nowhere"))
+
+
+def test_the_race_is_told_honestly(life: Life) -> None:
+    """A win needs an interval below zero, a loss says by how much, and what cannot be told is said so."""
+    facts = read_facts(life)
+    own = facts.scores["base"]["bpb"]["real"]
+    gaps = {"uniform": (-1.0, -0.9), "unigram": (-0.2, 0.1), "kn5": (0.1, 0.3)}
+    own["above"] = {name: {"mean": (low + high) / 2, "low": low, "high": high} for name, (low, high) in gaps.items()}
+    facts.baselines["xz"]["real"]["bpb"]["mean"] = own["mean"] - 0.25
+    told = verdict(facts, "base", "real")
+    assert "it beats guessing evenly" in told
+    assert "loses to the 5-gram model (by 0.20) and xz (by 0.25)" in told
+    assert "cannot be told from counting single tokens" in told
+
+
+def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
+    """Steps done twice show as they were done last, and the time of both pieces is added."""
+    life = Life(tmp_path)
+    log = RunLog(life.run("pretrain-base") / "run.jsonl")
+    log.write("start", act="pretrain")
+    for step, loss in ((1, 5.0), (2, 4.0), (3, 9.9)):
+        log.write("step", step=step, steps=4, loss=loss, lr=1.0, tokens=step, seconds=float(step))
+    log.write("start", act="pretrain")
+    for step, loss in ((3, 3.0), (4, 2.0)):
+        log.write("step", step=step, steps=4, loss=loss, lr=1.0, tokens=step, seconds=float(step - 2))
+    log.write("val", step=4, val_bpb=1.5)
+    log.write("end", seconds=2.5, peak_memory_mb=10.0)
+    facts = read_facts(life)
+    assert facts.curves["pretrain"].losses == (5.0, 4.0, 3.0, 2.0)
+    assert facts.curves["pretrain"].held_out == ((4, 1.5),)
+    assert facts.acts[0].seconds == 5.5
+
+
+def test_held_out_is_a_sample_by_content(tmp_path: Path) -> None:
+    """The same documents are chosen in whatever order they lie, about as many bytes as asked, the kinds apart."""
+    rows = [
+        {"text": f"Document number {i}, about {i * i}.", "source": ("wiki", "chat", "smallworld")[i % 3]}
+        for i in range(90)
+    ]
+    write_jsonl(tmp_path / "a" / "val-00000.jsonl", rows)
+    write_jsonl(tmp_path / "b" / "val-00000.jsonl", rows[::-1][:40])
+    write_jsonl(tmp_path / "b" / "val-00001.jsonl", rows[::-1][40:])
+    a, b = held_out(tmp_path / "a", "val", 500), held_out(tmp_path / "b", "val", 500)
+    assert a == b
+    assert set(a["real"].sources) == {"wiki", "chat"}
+    assert 500 <= sum(a["real"].sizes) < 540
+    assert a["smallworld"].digest() != a["real"].digest()
+
+
+def test_training_text_is_thinned_evenly(tmp_path: Path) -> None:
+    """Above the limit the baselines learn from an even sample, below it from all."""
+    rows = [{"text": f"{i} " * 40, "source": "x"} for i in range(1000)]
+    write_jsonl(tmp_path / "train-00000.jsonl", rows)
+    whole = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
+    assert len(list(training_texts(tmp_path, 0))) == len(list(training_texts(tmp_path, whole))) == 1000
+    assert 200 < len(list(training_texts(tmp_path, whole // 4))) < 300
+
+
+@pytest.mark.parametrize(("field", "value"), [("n", -1), ("text_bytes", 0), ("split", "train")])
+def test_options_that_cannot_work_are_refused(life: Life, field: str, value: object) -> None:
+    """One sentence that names the option."""
+    with pytest.raises(UserError, match=f"--{field.replace('_', '-')}"):
+        evaluate(replace(Evaluate(life=life.root), **{field: value}))
+
+
+def test_axes_have_round_numbers() -> None:
+    """An axis covers its data and is marked at 1, 2, 2.5 or 5 times a power of ten."""
+    found = scale(0.31, 7.62)
+    assert (found.low, found.high, found.ticks) == (0, 8, (0, 2, 4, 6, 8))
+    assert scale(1.0, 1.0).at(1.0) == 50
+    assert found.at(4) == 50
+
+
+def test_smoothing_starts_without_a_pull_to_zero() -> None:
+    """A constant stays what it is from the first value on; a step is followed slowly."""
+    assert smooth([3.0] * 5, 10) == pytest.approx([3.0] * 5)
+    risen = smooth([0.0] * 50 + [1.0] * 10, 10)
+    assert 0.3 < risen[-1] < 1
