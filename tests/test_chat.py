@@ -238,11 +238,15 @@ def test_generate_continues_raw_text(life: Path) -> None:
 
 
 def test_generate_reads_standard_input(life: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The prompt - is what is piped in."""
+    """Without a prompt what is piped in is the prompt; where nothing is piped, one is asked for."""
     monkeypatch.setattr("sys.stdin", io.StringIO("56"))
     target = io.StringIO()
-    generate(Generate("-", life=life, model="base", temperature=0, device="cpu"), target)
+    options = Generate(life=life, model="base", temperature=0, device="cpu")
+    generate(options, target)
     assert target.getvalue() == "789\n"
+    monkeypatch.setattr("sys.stdin", Typed("56"))
+    with pytest.raises(UserError, match="needs a prompt and got none"):
+        generate(options, target)
 
 
 def test_several_texts_differ(life: Path) -> None:

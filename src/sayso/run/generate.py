@@ -19,8 +19,8 @@ RULE = "\n---\n"  # between the texts when there are several
 class Generate(Speaking):
     """Continue a prompt."""
 
-    prompt: str
-    """What the model is given; - reads it from standard input."""
+    prompt: str | None = None
+    """What the model is given; read from standard input when left away."""
     _: KW_ONLY
     count: int = 1
     """How many texts to write."""
@@ -38,7 +38,7 @@ def generate(options: Generate, target: TextIO | None = None) -> None:
     """Continue a prompt."""
     sampling = options.sampling(options.stop)
     replier, folder, other = open_replier(options)
-    prompt = sys.stdin.read() if options.prompt == "-" else options.prompt
+    prompt = _read() if options.prompt is None else options.prompt
     terminal = Terminal(StringIO(), target)  # nobody types here, so that notes go to standard error
     if other:
         terminal.note(other)
@@ -48,6 +48,13 @@ def generate(options: Generate, target: TextIO | None = None) -> None:
         for piece in text:
             terminal.write(piece)
     terminal.write("\n")
+
+
+def _read() -> str:
+    """Return the prompt that is piped in; a person at a terminal would wait for nothing and is told so."""
+    if sys.stdin.isatty():
+        raise UserError('generate needs a prompt and got none: write it behind the command, as in sayso generate "Hi".')
+    return sys.stdin.read()
 
 
 def _texts(replier: Replier, prompt: str, sampling: Sampling, count: int, raw: bool) -> Iterator[Iterable[str]]:
