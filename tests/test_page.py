@@ -1,0 +1,360 @@
+"""The page in a real browser: talk, rate, correct, compare; by keyboard, at phone width, in dark and light."""
+
+import os
+import re
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import uvicorn
+
+from sayso.feedback.store import Store
+from sayso.model import ModelConfig, Transformer
+from sayso.reply import Replier
+from sayso.run.serve import listen
+from sayso.serve.app import make_app
+from sayso.token.train import train
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+CHROMIUM = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="no browser: install chromium, or set SAYSO_CHROMIUM to its path"
+)
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+CONTEXT = 512
+Open = Callable[..., sync_api.Page]
+
+
+class Pace:
+    """Lets a model say its tokens freely, or only as many as it is given."""
+
+    def __init__(self) -> None:
+        self.free = threading.Event()
+        self.steps = threading.Semaphore(0)
+        self.free.set()
+
+    def wait(self) -> None:
+        """Wait for leave to say one more."""
+        if not self.free.is_set():
+            self.steps.acquire()
+
+    def give(self, tokens: int) -> None:
+        """Give leave for so many more."""
+        self.steps.release(tokens)
+
+    def let_go(self) -> None:
+        """Give leave for all that come."""
+        self.free.set()
+        self.steps.release()
+
+
+@pytest.fixture
+def pace() -> Iterator[Pace]:
+    given = Pace()
+    yield given
+    given.let_go()
+
+
+@pytest.fixture
+def replier(pace: Pace) -> Replier:
+    """A small random model that says letters without an end, at the test's pace."""
+    tokenizer = train("character", ["the cat sat on the mat"], 300)
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size, layers=1, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64,
+        context=CONTEXT,
+    )  # fmt: skip
+    model = Transformer(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if not name.endswith("norm.weight"):
+                weight.normal_(std=0.25, generator=generator)
+    only_letters = torch.full((tokenizer.vocab_size,), float("-inf"))
+    only_letters[tokenizer.encode("thecatsaton")] = 0
+
+    def at_pace(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        pace.wait()
+        return logits + only_letters
+
+    model.unembed.register_forward_hook(at_pace)
+    return Replier(model.eval(), tokenizer)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    kept = Store(tmp_path / "store.sqlite")
+    yield kept
+    kept.close()
+
+
+@pytest.fixture
+def serve(replier: Replier, store: Store) -> Iterator[Callable[..., str]]:
+    """Start the real application on a free port; gives its address."""
+    running = []
+
+    def start(**options: str) -> str:
+        listening = listen("127.0.0.1", 0)
+        app = make_app(replier, store, "tuned", fingerprint="0123456789ab", **options)
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        running.append((server, thread, listening))
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for server, thread, listening in running:
+        server.should_exit = True
+        thread.join()
+        listening.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[sync_api.Browser]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def visit(browser: sync_api.Browser, serve: Callable[..., str]) -> Iterator[Open]:
+    """Open the page in a fresh browser context; what the page complains of in the console fails the test.
+
+    But for answers that are errors, which the browser writes there by itself.
+    """
+    contexts: list[sync_api.BrowserContext] = []
+    complaints: list[str] = []
+
+    def complain(line: sync_api.ConsoleMessage) -> None:
+        if line.type in ("error", "warning") and not line.text.startswith("Failed to load resource"):
+            complaints.append(line.text)
+
+    def go(address: str | None = None, path: str = "/", **settings: object) -> sync_api.Page:
+        context = browser.new_context(**{"viewport": {"width": 1100, "height": 750}, **settings})
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("console", complain)
+        page.goto((address or serve()) + path)
+        return page
+
+    yield go
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def set_length(page: sync_api.Page, tokens: int) -> None:
+    """Set the longest reply through the settings."""
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Longest reply").fill(str(tokens))
+    page.get_by_role("button", name="Done").click()
+
+
+def say(page: sync_api.Page, words: str) -> None:
+    """Send a message with the keyboard and wait for the whole reply."""
+    page.get_by_label("Your message").fill(words)
+    page.keyboard.press("Enter")
+    page.locator(".reply .tools").last.wait_for()
+
+
+def test_a_talk_is_rated_corrected_and_compared(visit: Open, store: Store) -> None:
+    """A message is sent, its reply is rated, corrected and compared with another; the rows are in the store."""
+    page = visit()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    set_length(page, 60)
+    say(page, "hello there")
+    thread = page.get_by_role("log")
+    assert thread.get_by_label("You said").inner_text() == "hello there"
+    [asked, reply] = store.branch(store.conversations()[0].id)
+    assert (asked.content, reply.role) == ("hello there", "assistant")
+    assert page.locator(".reply > .words").inner_text().split() == reply.content.split()
+
+    page.get_by_role("button", name="Good reply").click()
+    page.locator(".up[aria-pressed=true]").wait_for()
+    [thumb] = store.ratings()
+    assert (thumb.kind, thumb.value, thumb.message_id, thumb.snapshot["reply"]) == ("thumb", 1, reply.id, reply.content)
+
+    page.get_by_role("button", name="Correct").click()
+    page.get_by_label("What it should have said").fill("Good **morning**.")
+    page.get_by_role("button", name="Save").click()
+    page.locator(".reply > .words strong", has_text="morning").wait_for()
+    edit = store.ratings()[-1]
+    assert (edit.kind, edit.text, edit.snapshot["reply"]) == ("edit", "Good **morning**.", reply.content)
+
+    page.get_by_role("button", name="Another").click()
+    page.get_by_role("heading", name="Which is better?").wait_for()
+    page.get_by_role("button", name="The new reply is better").click()
+    page.locator(".compare").wait_for(state="detached")
+    choice = store.ratings()[-1]
+    assert (choice.kind, choice.value, choice.rejected_id) == ("choice", 1, reply.id)
+    assert choice.snapshot["rejected"]["reply"] == reply.content
+    assert choice.snapshot["position"] in ("left", "right")
+    assert store.branch(reply.conversation_id)[-1].id == choice.message_id
+    assert page.locator("#circle b").inner_text() == "3 ratings so far."
+
+
+def test_a_reply_streams_and_esc_stops_it(visit: Open, store: Store, pace: Pace) -> None:
+    """Text grows while the reply is on its way; Esc ends it, and what was said stays and can be rated."""
+    page = visit()
+    set_length(page, 100)
+    pace.free.clear()
+    page.get_by_label("Your message").fill("hello")
+    page.keyboard.press("Enter")
+    for length in (1, 3, 8):
+        pace.give(length - len(said(page)))
+        page.locator(".words.live").filter(has_text=re.compile(f"^.{{{length}}}$", re.DOTALL)).wait_for()
+        assert page.get_by_role("log").get_attribute("aria-busy") == "true"
+    before = said(page)
+    with page.expect_response("**/api/stop"):
+        page.keyboard.press("Escape")
+    pace.give(1)
+    page.get_by_text("stopped, ").wait_for()
+    reply = store.branch(1)[-1]
+    assert reply.generation is not None
+    assert (reply.generation.finish, reply.generation.completion_tokens) == ("stopped", 9)
+    assert reply.content.startswith(before)
+    page.get_by_role("button", name="Bad reply").click()
+    page.locator(".down[aria-pressed=true]").wait_for()
+    assert store.ratings()[0].value == -1
+
+
+def said(page: sync_api.Page) -> str:
+    """What has come of the reply that is on its way."""
+    return "".join(page.locator(".words.live").all_text_contents())
+
+
+def test_the_keyboard_is_enough(visit: Open, store: Store) -> None:
+    """From a fresh page: write, new line, send, and reach every tool of the reply by Tab, in the order they stand."""
+    page = visit()
+    set_length(page, 20)
+    page.get_by_label("Your message").focus()
+    page.keyboard.type("first")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("second")
+    page.keyboard.press("Enter")
+    page.locator(".reply .tools").wait_for()
+    assert store.branch(1)[0].content == "first\nsecond"
+    assert page.evaluate("document.activeElement.id") == "say"
+    names = []
+    for _ in range(5):
+        page.keyboard.press("Shift+Tab")
+        names.append(page.evaluate("document.activeElement.className"))
+        shown = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+        assert shown == "solid"
+    assert names == ["copy", "again", "edit", "icon down", "icon up"]
+    page.keyboard.press("Enter")
+    page.locator(".up[aria-pressed=true]").wait_for()
+    page.keyboard.press("Enter")
+    page.locator(".up[aria-pressed=false]").wait_for()
+    assert [rating.value for rating in store.ratings()] == [1, 0]
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    page.keyboard.type("no")
+    page.keyboard.press("Escape")
+    assert page.locator(".editor").count() == 0
+    assert page.evaluate("document.activeElement.className") == "edit"
+
+
+def test_past_conversations_can_be_opened_and_deleted(visit: Open, store: Store) -> None:
+    """A talk is found again after a reload, another is begun beside it, and deleting asks first."""
+    page = visit()
+    set_length(page, 10)
+    say(page, "the first talk")
+    page.reload()
+    page.get_by_label("You said").get_by_text("the first talk").wait_for()
+    page.get_by_role("button", name="New conversation").click()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    say(page, "the second talk")
+    titles = page.locator("#list .open")
+    assert titles.all_inner_texts() == ["the second talk", "the first talk"]
+    titles.last.click()
+    page.get_by_label("You said").get_by_text("the first talk").wait_for()
+    page.get_by_role("button", name='Delete "the first talk"').click(force=True)
+    page.get_by_role("button", name="Keep it").click()
+    page.get_by_role("button", name='Delete "the first talk"').click(force=True)
+    page.get_by_role("button", name="Delete", exact=True).click()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    assert [talk.title for talk in store.conversations()] == ["the second talk"]
+
+
+def test_an_error_is_said_in_the_page_and_the_talk_goes_on(visit: Open, store: Store) -> None:
+    """A server that cannot be reached, then a message that is too long: each is said, and can be mended."""
+    page = visit()
+    set_length(page, 10)
+    page.route("**/api/replies", lambda route: route.abort())
+    page.get_by_label("Your message").fill("hello")
+    page.keyboard.press("Enter")
+    problem = page.get_by_role("alert")
+    problem.get_by_text("The server cannot be reached").wait_for()
+    page.unroute("**/api/replies")
+    page.get_by_role("button", name="Try again").click()
+    page.locator(".reply .tools").wait_for()
+    assert not problem.is_visible()
+    page.get_by_label("Your message").fill("the cat " * CONTEXT)
+    page.keyboard.press("Enter")
+    problem.get_by_text(f"context is {CONTEXT} tokens").wait_for()
+    assert [turn.role for turn in store.branch(1)] == ["user", "assistant", "user"]
+    page.get_by_role("button", name="New conversation").click()
+    say(page, "hello again")
+    assert not problem.is_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_phone_has_room_for_all_of_it(visit: Open, scheme: str) -> None:
+    """At 360 pixels nothing sticks out; the list is a drawer; text and ground differ enough in dark and light."""
+    page = visit(viewport={"width": 360, "height": 700}, color_scheme=scheme, has_touch=True, is_mobile=True)
+    set_length(page, 40)
+    say(page, "a long word: " + "x" * 200)
+    page.get_by_role("button", name="Another").click()
+    page.get_by_role("button", name="The new reply is better").wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    assert not page.get_by_role("button", name="New conversation").is_visible()
+    page.get_by_role("button", name="Conversations").click()
+    page.get_by_role("button", name="New conversation").wait_for()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="New conversation").wait_for(state="hidden")
+    assert contrast(page, ".user p") >= 4.5
+    assert contrast(page, ".quiet") >= 4.5
+    assert contrast(page, ".choose") >= 4.5
+
+
+def contrast(page: sync_api.Page, selector: str) -> float:
+    """The contrast ratio of an element's text to the nearest painted ground (WCAG 2, 1.4.3)."""
+    return page.evaluate(
+        """(selector) => {
+          const numbers = (colour) => colour.match(/[\\d.]+/g).map(Number);
+          const light = (colour) => {
+            const [r, g, b] = numbers(colour).slice(0, 3).map((v) => v / 255)
+              .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const element = document.querySelector(selector);
+          let ground = element;
+          while (numbers(getComputedStyle(ground).backgroundColor)[3] === 0) ground = ground.parentElement;
+          const both = [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor].map(light);
+          return (Math.max(...both) + 0.05) / (Math.min(...both) + 0.05);
+        }""",
+        selector,
+    )
+
+
+def test_a_server_with_a_key_asks_for_it_once(visit: Open, serve: Callable[..., str], store: Store) -> None:
+    """The page opens without the key, asks for it, and brings it with everything after."""
+    page = visit(serve(key="secret"))
+    page.get_by_label("API key").fill("secret")
+    page.get_by_role("button", name="Enter").click()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    page.reload()
+    page.get_by_role("heading", name="Say something.").wait_for()
+    set_length(page, 10)
+    say(page, "hello")
+    assert len(store.conversations()) == 1
