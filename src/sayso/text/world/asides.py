@@ -80,27 +80,27 @@ def gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *w
     told = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
     reason, phrases = {"fruit": ("tocook", COOK), "roots": ("tocook", COOK), "stuff": ("tocount", COUNT), "peeled": ("tocook", COOK), "dishes": ("todish", WASH), "baked": ("tosell", SELL), "yard": ("tosell", SELL)}[pool]
     asks = (
-        *site("d", "u"), count("e", "i", "did {d} " + base),
+        *site("d", "u"), count("e", "i", "did {d} " + base), colour("v", "j", "d"),
         why("d", "o", "Why did {d} " + base + " {e.s}?", "Why was {d} " + doing + " {e.s}?"),
     )  # fmt: skip
-    return Piece(name, f"d:person e:{pool} u:{place}~d i:num~e o:{reason}~d", (told,), asks, phrases)
+    return Piece(name, f"d:person e:{pool} u:{place}~d i:num~e v:wear j:colour~v o:{reason}~d", (told,), asks, phrases)
 
 
 AT_HOME = (
     "{d} heard nothing of it. {d.he} was {u}, DOING {i} {e.s} because {o}.",
     "Meanwhile {d} was {u}, DOING {i} {e.s} because {o}.",
-    "{d} did not even look up. {d.he} sat {u} and DID {i} {e.s}, because {o}.",
-    "In the meantime {d} sat {u} and DID {i} {e.s} because {o}.",
+    "In {j.a} {v}, {d} sat {u} and DID {i} {e.s}, because {o}.",
+    "{d}, in {j.a} {v}, did not even look up. {d.he} was {u}, DOING {i} {e.s} because {o}.",
 )
 ON_THE_WAY = (
     "On the way {a} met {d}, who was {u}, DOING {i} {e.s} because {o}.",
-    "{a} passed {d}, who was {u} and DID {i} {e.s} because {o}.",
-    "{d} was {u}, DOING {i} {e.s} because {o}. {a} said hello and went on.",
+    "{a} met {d} in {j.a} {v}, who was {u} and DID {i} {e.s} because {o}.",
+    "{d} was {u} in {j.a} {v}, DOING {i} {e.s} because {o}. {a} said hello and went on.",
 )
 IN_THE_FIELD = (
     "Not far away {d} was {u}, DOING {i} {e.s} because {o}.",
-    "{d} was {u} at that time, DOING {i} {e.s} because {o}.",
-    "Meanwhile {d} was {u} and DID {i} {e.s}, because {o}.",
+    "{d}, in {j.a} {v}, was {u} at that time, DOING {i} {e.s} because {o}.",
+    "{u}, {d} stood in {j.a} {v} and DID {i} {e.s}, because {o}.",
 )
 SLEEPER = Piece(
     "sleeper", "d:pet v:soft j:colour~v u:room~d",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Container, Sequence
 from functools import lru_cache
+from hashlib import blake2b
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
@@ -35,7 +36,7 @@ def generator(seed: int, index: int, split: str, *purpose: object) -> random.Ran
 def split_of(subject: str, value: str) -> str:
     """The only split whose questions may ask for this pair; the order of the two does not matter."""
     first, second = sorted((subject, value))
-    bucket = crc32(f"{first}\0{second}".encode()) * 2654435761 % (1 << 32) * SHARE >> 32
+    bucket = int.from_bytes(blake2b(f"{first}\0{second}".encode(), digest_size=4).digest()) % SHARE
     return SPLITS[bucket + 1] if bucket < 2 else "train"
 
 

@@ -11,6 +11,7 @@ from sayso.base.errors import UserError, nearest
 from .check import score
 from .draw import generator
 from .instructions import INSTRUCTION_FAMILIES, happy, one_word, sentences, words, wrong_instruction
+from .notes import make_notes
 from .questions import STORY_FAMILIES, askable, several, task_of, wrong_answers
 from .skills import SKILL_FAMILIES, skill, wrong_skill
 from .story import make
@@ -22,10 +23,11 @@ SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # How often each kind of conversation comes, in percent.
 KINDS = {
-    "story": 65, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2, "letters": 2, "self": 3,
+    "notes": 30, "story": 35, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2, "letters": 2, "self": 3,
     "secret": 3, "greeting": 2,
 }  # fmt: skip
-PURE_STORIES = 0.35  # of the documents; the rest go on with questions and answers
+DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
+NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go on with questions and answers
 
 
 def story(seed: int, index: int, split: str) -> str:
@@ -34,10 +36,11 @@ def story(seed: int, index: int, split: str) -> str:
 
 
 def document(seed: int, index: int, split: str) -> dict[str, Any]:
-    """A story, in two of three documents followed by questions and answers, one a line."""
-    rng, told = make(seed, index, split, "document")
+    """A story, alone or followed by questions and answers, one a line; or notes with theirs."""
+    kind = generator(seed, index, split, "kind").random()
+    rng, told = (make_notes if kind < NOTES else make)(seed, index, split, "document")
     text = told.text
-    if rng.random() >= PURE_STORIES:
+    if kind < 1 - PURE_STORIES:
         rows = several(rng, told, split, rng.randint(4, 8))
         text += "".join(f"\n{question} {answer}" for question, answer, _ in rows)
     return {"text": text, "source": SOURCE}
@@ -47,8 +50,8 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
     """A conversation of a kind drawn from `KINDS`, at most `LONGEST` characters."""
     rng = generator(seed, index, split, "conversation")
     kind = rng.choices(tuple(KINDS), tuple(KINDS.values()))[0]
-    if kind == "story":
-        messages = story_conversation(seed, index, split)
+    if kind in ("story", "notes"):
+        messages = reading(seed, index, split, kind)
     elif kind == "one_word":
         messages = turns(task(seed, index, split, "one_word"))
     elif kind == "greeting":
@@ -67,9 +70,9 @@ def turns(done: Task) -> list[Message]:
     return [*done.prompt.messages, assistant(done.reply)]
 
 
-def story_conversation(seed: int, index: int, split: str) -> list[Message]:
-    """A story with a question, then further questions on it: every family that it supports."""
-    rng, told = make(seed, index, split, "conversation")
+def reading(seed: int, index: int, split: str, kind: str) -> list[Message]:
+    """A story or notes with a question, then further questions on it: every family that it supports."""
+    rng, told = (make_notes if kind == "notes" else make)(seed, index, split, "conversation")
     messages: list[Message] = []
     room = LONGEST - len(told.text)
     for question, answer, _ in several(rng, told, split, rng.randint(5, 9)):
@@ -100,7 +103,7 @@ def task(seed: int, index: int, split: str, family: str) -> Task:
             found = one_word(rng, told, split)
             if found:
                 return found
-        facts = [f for f in askable(told, split) if f.family == family]
+        facts = [f for f in askable(told, split, DISTRACTORS) if f.family == family]
         if facts:
             return task_of(rng, told, rng.choice(facts))
     raise AssertionError("no story asks for this family")

@@ -83,7 +83,7 @@ def count(items: str, value: str, *did: str) -> Ask:
     """How many of something there were: each of `did` may end the question ("did {a} pick")."""
     noun = "{%s.s}" % items
     forms = tuple(f"How many {noun} {end}?" for end in did)
-    return Ask("count", items, value, (*forms, f"How many {noun} were there?", f"What was the number of {noun}?"), "{%s}" % value)
+    return Ask("count", items, value, (*forms, f"How many {noun} were there?", f"Can you say how many {noun} there were?"), "{%s}" % value)
 
 
 def why(subject: str, value: str, *questions: str) -> Ask:
@@ -108,6 +108,12 @@ def actions(doer: str) -> tuple[str, ...]:
         "{@} {x}. After that {@.he} {y}, and then {@.he} {z}.",
         "Before anything else {@} {x}. Then {@.he} {y}, and finally {@.he} {z}.",
         "{@} {x}, {y} and {z}.",
+        "{@} lost no time: {@.he} {x}, {y} and {z}.",
+        "{@} {x} and {y}, and when that was done, {@.he} {z}.",
+        "What did {@} do? {@.he} {x}, then {@.he} {y}, and in the end {@.he} {z}.",
+        "{@} {x}. Then {@.he} {y}. {@.he} even {z}.",
+        "Before {@} {y} and {z}, {@.he} {x}.",
+        "{@} {y} and {z}, but first of all {@.he} {x}.",
         "To begin with, {@} {x}. Next {@.he} {y}. Last of all {@.he} {z}.",
     )
     return tuple(form.replace("@", doer) for form in forms)

@@ -194,7 +194,7 @@ RESCUE = Piece(
 
 GARDEN = Piece(
     "garden",
-    "w:when a:person f:roots~a n:num~f c:wild~f k:colour~c b:adult~a p:outspot~a t:wear k2:colour~t g:bucket l:colour~g q:grounds~g h:plants m:num~h r:grow~a s:forgive~a x:guard~a y:guard~a z:guard~a d2:child~h",
+    "w:when a:person f:roots~a n:num~f c:grazer~f k:colour~c b:adult~a p:outspot~a t:wear k2:colour~t g:bucket l:colour~g q:grounds~g h:plants m:num~h r:grow~a s:forgive~a x:guard~a y:guard~a z:guard~a d2:child~h",
     (
         (
             "{a} grew {f.s} because {r}.",

@@ -163,7 +163,7 @@ SURPRISE = Piece(
 
 BAKING = Piece(
     "baking",
-    "w:when a:person h:baked~a b:child~h g:wear~a l:colour~g c:pet t:holder~c k:colour~t f:fruit n:num~f m:num~h r:bake~a s:call~a x:cook~a y:cook~a z:cook~a p:spot~h",
+    "w:when a:person h:fruitbake~a b:child~h g:wear~a l:colour~g c:pet t:holder~c k:colour~t f:fruit n:num~f m:num~h r:bake~a s:call~a x:cook~a y:cook~a z:cook~a p:spot~h",
     (
         (
             "{w}, {a} made {h.s} because {r}.",

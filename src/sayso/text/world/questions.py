@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from .story import Fact, Story, sentence
+from .story import Fact, Story, sentence, worded
 from .types import Prompt, Task, user
 
 STORY_FAMILIES = ("where", "who", "colour", "count", "why", "first")
@@ -38,7 +38,8 @@ def check_of(story: Story, fact: Fact, question: str) -> dict[str, object]:
     if fact.family in ("why", "first"):
         names = [str(n) for n in story.values.get("who", ())]
         return {"type": "clause", **base, "others": others, "names": names, "wrong": others}
-    return {"type": "lookup", **base, "others": others, "wrong": others}
+    wrong = [worded(fact.family, f"{o}.").rstrip(".") for o in others]
+    return {"type": "lookup", **base, "others": others, "wrong": wrong}
 
 
 def prompt_of(story: Story, fact: Fact, question: str) -> Prompt:
@@ -46,12 +47,12 @@ def prompt_of(story: Story, fact: Fact, question: str) -> Prompt:
 
 
 def task_of(rng: random.Random, story: Story, fact: Fact) -> Task:
-    return Task(prompt_of(story, fact, rng.choice(fact.questions())), fact.answer)
+    return Task(prompt_of(story, fact, rng.choice(fact.questions())), fact.reply)
 
 
-def askable(story: Story, split: str) -> list[Fact]:
-    """Facts whose combination belongs to `split` and that have something to be confused with."""
-    return [f for f in story.facts if f.split == split and story.others(f)]
+def askable(story: Story, split: str, distractors: int = 1) -> list[Fact]:
+    """Facts whose combination belongs to `split`, with at least so many things to be confused with."""
+    return [f for f in story.facts if f.split == split and len(story.others(f)) >= distractors]
 
 
 def several(rng: random.Random, story: Story, split: str, most: int) -> list[tuple[str, str, Fact]]:
@@ -67,7 +68,7 @@ def several(rng: random.Random, story: Story, split: str, most: int) -> list[tup
     asked: dict[str, tuple[str, str, Fact]] = {}
     for fact in (leading + later)[:most]:
         question = rng.choice(fact.questions())
-        asked.setdefault(question, (question, fact.answer, fact))
+        asked.setdefault(question, (question, fact.reply, fact))
     rows = list(asked.values())
     rng.shuffle(rows)
     return rows

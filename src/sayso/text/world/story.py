@@ -24,12 +24,12 @@ from .words import Word
 
 PEOPLE = w.CHILDREN + w.ADULTS
 POOLS: dict[str, tuple[Word, ...]] = {
-    "when": WHEN, "child": w.CHILDREN, "adult": w.ADULTS, "person": PEOPLE, "pet": w.PETS, "wild": w.WILD, "young": w.CLIMBERS,
+    "when": WHEN, "child": w.CHILDREN, "adult": w.ADULTS, "person": PEOPLE, "pet": w.PETS, "wild": w.WILD, "young": w.CLIMBERS, "grazer": w.GRAZERS,
     "trade": w.TRADES, "sailor": w.TRADES_AT_SEA + w.AUNTS + w.UNCLES,
     "toy": w.TOYS, "toy2": w.FRAGILE, "wear": w.WEAR, "tool": w.TOOLS, "small": w.SMALL, "gift": w.GIFTS, "heirloom": w.HEIRLOOMS, "cover": w.COVERS, "soft": w.SOFT,
     "holder": w.HOLDERS, "bigholder": w.BIG_HOLDERS, "peeled": w.PEELED, "dishes": w.DISHES, "ride": w.RIDES, "carts": w.CARTS, "vessel": w.VESSELS, "paper": w.PAPERS, "lunchbox": w.LUNCHBOXES,
     "ladder": w.LADDERS, "bucket": w.BOWLS,
-    "fruit": w.FRUIT, "roots": w.ROOTS, "plants": w.ROOTS, "baked": w.BAKED, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY,
+    "fruit": w.FRUIT, "roots": w.ROOTS, "plants": w.ROOTS, "baked": w.BAKED, "fruitbake": w.FRUIT_BAKED, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY,
     "parts": w.PARTS, "stamps": w.STAMPS, "collect": w.COLLECTED, "riches": w.RICHES, "prize": w.PRIZES, "catch": w.CATCH,
     "feed": w.FEED, "onlookers": w.ONLOOKERS, "num": w.NUMBERS, "few": w.FEW,
     "spot": w.SPOTS, "outspot": w.OUT_SPOTS, "site": w.SITES, "room": w.ROOMS, "tree": w.GROUNDS, "roadside": w.ROADSIDE,
@@ -38,12 +38,13 @@ POOLS: dict[str, tuple[Word, ...]] = {
 }  # fmt: skip
 PLACES = ("spot", "outspot", "site", "room", "tree", "roadside", "house", "track", "wildsite", "shelter", "outing", "water", "landing",
           "stall", "den", "high", "standing", "grounds")  # fmt: skip
-ACTORS = ("child", "adult", "person", "pet", "wild", "young", "trade", "sailor")
+ACTORS = ("child", "adult", "person", "pet", "wild", "grazer", "young", "trade", "sailor")
 FAMILY_OF = {**dict.fromkeys(PLACES, "where"), **dict.fromkeys(ACTORS, "who"), "colour": "colour", "num": "count", "few": "count"}
 ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
 PLOTS = (*PLOTS_HOME, *PLOTS_OUT, *PLOTS_BEASTS)
-LONGEST = 110  # words of a story with an aside
-SHORTEST_ASIDE = 14
+OPENINGS = {"who": "It was", "colour": "It was", "count": "There were"}
+LONGEST = 116  # words of a story with an aside
+SHORTEST_ASIDE = 15
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,21 @@ class Fact:
     def answer(self) -> str:
         return sentence(self.ask.answer.format_map(self.roles))
 
+    @property
+    def reply(self) -> str:
+        """The answer as a sentence, in which the word that is looked up stands as it does in the story."""
+        return worded(self.family, self.answer)
+
     def questions(self) -> tuple[str, ...]:
         return tuple(sentence(q.format_map(self.roles), "") for q in self.ask.questions)
+
+
+def worded(family: str, answer: str) -> str:
+    """An answer as a short sentence: "Lily." is "It was Lily.", "Three." is "There were three."."""
+    opening = OPENINGS.get(family)
+    if opening is None:
+        return answer
+    return f"{opening} {answer if family == 'who' and not answer.startswith('The ') else answer[0].lower() + answer[1:]}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +100,7 @@ class Story:
 
     def others(self, fact: Fact) -> tuple[Word, ...]:
         """The wrong answers of the same type that the story holds."""
-        return tuple(v for v in self.values[fact.family] if v != fact.value)
+        return tuple(v for v in dict.fromkeys(self.values[fact.family]) if v != fact.value)
 
 
 CAPITAL = re.compile(r"(?:^|(?<=[.!?] ))[a-z]")

@@ -22,6 +22,7 @@ class Word(str):
     him: str
     his: str
     kin: str  # brother or sister
+    self: str  # himself or herself
     noun: str  # without an article
     key: str  # what counts for held-out combinations
     colours: tuple[Word, ...]
@@ -47,7 +48,7 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh", "potato", "tomato")) else "s")
 
 
-IRREGULAR = {"mouse": "mice", "goose": "geese", "loaf": "loaves", "knife": "knives", "child": "children", "fish": "fish", "trout": "trout", "perch": "perch", "carp": "carp", "pike": "pike", "shrimp": "shrimp",
+IRREGULAR = {"dormouse": "dormice", "mouse": "mice", "goose": "geese", "loaf": "loaves", "knife": "knives", "child": "children", "fish": "fish", "trout": "trout", "perch": "perch", "carp": "carp", "pike": "pike", "shrimp": "shrimp",
              "sheep": "sheep", "calf": "calves", }
 
 
@@ -97,9 +98,10 @@ UNCLES = words("Uncle Fred, Uncle Ned, Uncle Will, Uncle Jim, Mr Stone, Mr Wood,
 TRADES = words("the baker, the miller, the gardener, the postman, the farmer, the fisherman, the blacksmith, the shepherd", **HE)
 ADULTS = AUNTS + UNCLES + TRADES
 PETS = tuple(beast(n) for n in "dog, cat, rabbit, duck, hen, puppy, kitten, goose, parrot, lamb, tomcat, terrier".split(", "))
-WILD = tuple(beast(n, FUR[:4]) for n in "fox, owl, squirrel, hedgehog, mouse, badger, deer, hare, otter, stork, weasel, swan, hamster, wolf".split(", "))
+WILD = tuple(beast(n, FUR[:4]) for n in "fox, squirrel, hedgehog, mouse, badger, deer, hare, hamster, marten, dormouse, rabbit, sparrow, pigeon, swan".split(", "))
 
 TRADES_AT_SEA = words("the fisherman, the sailor, the boatman, the ferryman, the captain, the miller", **HE)
+GRAZERS = tuple(beast(n, FUR[:4]) for n in "rabbit, hare, deer, mouse, badger, pony, donkey, calf, goose, ram".split(", "))
 CLIMBERS = tuple(beast(n) for n in "kitten, cat, tomcat, puppy, ferret, terrier".split(", "))
 
 def things(text: str, colours: tuple[Word, ...] = COLOURS) -> tuple[Word, ...]:
@@ -131,6 +133,7 @@ ROOTS = words("carrot, potato, onion, turnip, beet, leek, pumpkin, cabbage, radi
 PEELED = words("carrot, potato, onion, turnip, beet, apple, pear, quince, chestnut, parsnip, egg")
 DISHES = words("plate, cup, spoon, bowl, glass, bottle, fork, jar, saucer, pan, knife, jug")
 BAKED = words("bun, cake, pie, biscuit, tart, pancake, muffin, waffle, scone, pastry, pretzel, dumpling")
+FRUIT_BAKED = words("bun, cake, pie, tart, pancake, muffin, waffle, pastry, dumpling, turnover, cupcake")
 STUFF = words("candle, plate, cup, spoon, stone, feather, shell, button, coin, stamp, marble, bead, pebble, card, ribbon, nail")
 PARTY = words("candle, balloon, ribbon, cup, plate, napkin, paper star, flower, cracker, lantern, card")
 PARTS = words("nail, screw, pin, hook, string, peg, button, ring, spring, bolt")
@@ -139,17 +142,17 @@ COLLECTED = words("shell, stamp, button, coin, feather, marble, bead, stone, car
 RICHES = words("coin, pearl, bead, shell, button, medal, stamp, ruby, ring, pipe, spoon, jewel")
 PRIZES = words("coin, book, pencil, ticket, medal, marble, balloon, biscuit, cup, ribbon, orange, postcard")
 CATCH = words("fish, eel, crab, trout, perch, mussel, carp, pike, shrimp")
-FEED = words("berry, nut, crumb, seed, worm, cherry, grape, bean, crust, mushroom, snail, acorn")
+FEED = words("berry, nut, crumb, seed, cherry, grape, bean, crust, corn cake, rusk, raisin, oat cake")
 ONLOOKERS = words("child, neighbour, farmer, nurse, sailor, tailor, cook, soldier, painter, schoolboy, teacher")
 YARD = words("hen, goose, duck, sheep, goat, cow, pigeon, rabbit, lamb, pig, pony, calf, turkey, donkey")
 
 NUMBERS = words("two, three, four, five, six, seven, eight, nine, ten, eleven, twelve")
-FEW = words("two, three, four, five, six, seven, eight")
+FEW = words("two, three, four, five, six, seven, eight, nine")
 
 SPOTS = places(
     "under|bed, behind|door, on|shelf, under|bench, behind|stove, under|stairs, on|windowsill, behind|curtain, in|drawer, "
     "under|table, in|cupboard, behind|clock, in|wardrobe, under|sofa, behind|piano, under|armchair, behind|mirror, in|chest, "
-    "on|doorstep, behind|bookcase, in|woodbox, under|rug"
+    "behind|bookcase, in|woodbox, under|rug"
 )
 STANDING = places("on|shelf, on|windowsill, on|piano, on|dresser, in|cupboard, on|table, beside|stove, on|wardrobe, in|corner, on|chest, on|mantelpiece")
 GROUNDS = places("in|garden, on|farm, in|orchard, on|allotment, behind|greenhouse, by|canal, on|hill, beside|chapel, on|meadow, behind|inn, by|wall")

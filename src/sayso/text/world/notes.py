@@ -1,0 +1,72 @@
+"""Notes: a few plain sentences about several people, with a question for nearly every fact.
+
+They are to stories what a first reader is to a book: the same questions in the same words, on a shorter text, so that a
+young model finds out early that an answer is looked up. Like a story they are cast from typed pools and carry their facts.
+"""
+
+from __future__ import annotations
+
+import random
+
+from .asides import ASIDES
+from .draw import Redraw, generator
+from .piece import Piece, actions, colour, count, first, site, spot, who
+from .plots_home import PLOTS_HOME
+from .plots_out import PLOTS_OUT
+from .story import CAPITAL, Story, cast, stated, wording
+
+PHRASES = {name: lines for plot in (*PLOTS_HOME, *PLOTS_OUT) for name, lines in plot.phrases.items()}
+HAD = Piece(
+    "had", "d:person v:toy~d j:colour~v",
+    (("{d} had {j.a} {v}.", "{d} came along with {j.a} {v}.", "{d} held {j.a} {v} in one hand."),),
+    (colour("v", "j", "d"), who("v", "d", "had {v.the}")),
+)  # fmt: skip
+PICKED = Piece(
+    "picked", "d:person e:fruit~d i:num~e",
+    (("{d} picked {i} {e.s}.", "There were {i} {e.s}, and {d} picked them."),),
+    (count("e", "i", "did {d} pick"), who("e", "d", "picked the {e.s}")),
+)  # fmt: skip
+BAKED = Piece(
+    "baked", "d:person e:baked~d i:num~e",
+    (("{d} baked {i} {e.s}.", "{i} {e.s} were baked by {d}."),),
+    (count("e", "i", "did {d} bake"), who("e", "d", "baked the {e.s}")),
+)  # fmt: skip
+STAYED = Piece(
+    "stayed", "d:person u:site~d", (("{d} was {u}.", "{d} stayed {u}.", "All the while {d} was {u}."),), (*site("d", "u"),)
+)
+LAY = Piece(
+    "lay", "v:gift j:colour~v u:spot~v", (("{j.a} {v} was {u}.", "There was {j.a} {v} {u}."),), (spot("v", "u"), colour("v", "j"))
+)
+DID = tuple(
+    Piece(name, f"d:person x:{name}~d y:{name}~d z:{name}~d", (actions("d"),), (first("d", "x"),), {name: PHRASES[name]})
+    for name in ("chore", "cook", "fix", "work")
+)
+BUSY = tuple(piece for pieces in ASIDES.values() for piece in pieces if "{a}" not in str(piece.beats))
+PLAIN = (HAD, PICKED, BAKED, STAYED, LAY)
+MOST = 3  # plain sentences beside the one with an order and the one with a reason
+
+
+def notes(rng: random.Random, split: str) -> Story:
+    """Two to five sentences, in any order; raises Redraw where a pool has no value left."""
+    pieces = [rng.choice(DID), rng.choice(BUSY), *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
+    rng.shuffle(pieces)
+    taken: set[str] = set()
+    values: list[tuple[str, object]] = []
+    facts, told = [], []
+    for piece in pieces:
+        roles = cast(rng, piece, split, taken, values)  # type: ignore[arg-type]
+        told += [wording(rng, beat, roles) for beat in piece.beats]
+        facts += [(ask, roles) for ask in piece.asks]
+    text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(told))
+    return Story("notes", text, *stated(text, facts, values))  # type: ignore[arg-type]
+
+
+def make_notes(seed: int, index: int, split: str, *purpose: object) -> tuple[random.Random, Story]:
+    """The notes of (seed, index, split, purpose), and a generator for what is made of them."""
+    for attempt in range(1000):
+        rng = generator(seed, index, split, "notes", *purpose, attempt)
+        try:
+            return rng, notes(rng, split)
+        except Redraw:
+            continue
+    raise AssertionError("the pools of the notes leave no free value")
