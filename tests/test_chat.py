@@ -201,8 +201,7 @@ def test_a_real_terminal(life: Path) -> None:
         os.write(master, b"Hello\n")
         _until(master, "abcdefghabcdefgh")
         process.send_signal(signal.SIGINT)
-        _until(master, "[stopped]")
-        _until(master, "> ")
+        _until(master, "[stopped]\r\n> ")
         os.write(master, b"\x04")
         assert process.wait(20) == 0
     finally:
