@@ -14,8 +14,8 @@ import zstandard
 from sayso.base.errors import UserError
 from sayso.text import files, sources
 from sayso.text.document import Document, Part
-from sayso.text.evaluation import evaluation_texts
-from sayso.text.sources import Amounts, local_files, read, resolve
+from sayso.text.evaluation import evaluation_files, evaluation_texts
+from sayso.text.sources import Amounts, read, resolve
 
 AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 1000)
 ROWS = [{"text": f"Document {number} is about {'é' * (number % 7)} things.", "id": number} for number in range(100)]
@@ -116,8 +116,10 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     (tmp_path / "b.txt").write_text("A text.")
     pq.write_table(pa.Table.from_pylist([{"premise": "It rains.", "n": 3}]), tmp_path / "c.parquet")
-    found = list(evaluation_texts(local_files(tmp_path), []))
-    assert found == ["Who?", "A", "Ann", "Bob", "A text.", "It rains."]
+    (tmp_path / "d.json").write_text(json.dumps([{"data": ["It snows."]}]))
+    (tmp_path / "e.csv").write_text("id,text\n1,It hails.\n")
+    found = list(evaluation_texts(evaluation_files(tmp_path), []))
+    assert found == ["Who?", "A", "Ann", "Bob", "A text.", "It rains.", "It snows.", "id,text\n1,It hails.\n"]
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,11 @@ from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
 from sayso.text.decontaminate import ngram_sets, save_sets
 from sayso.text.document import Source
-from sayso.text.evaluation import evaluation_texts
+from sayso.text.evaluation import evaluation_files, evaluation_texts
 from sayso.text.manifest import fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
-from sayso.text.sources import Amounts, local_files, resolve
+from sayso.text.sources import Amounts, resolve
 from sayso.text.work import Counts, Job, Rules
 
 
@@ -96,7 +96,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     )
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
-    evaluation = [file for path in options.eval_texts for file in local_files(path)]
+    evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
     asked = plain(replace(options, life=Path("life"), workers=None))
     mark = fingerprint(asked, sources, evaluation)
     if (done := _already(life, mark)) is not None:

@@ -8,8 +8,8 @@ K = 120 permutations, in 20 bands of 6 rows: a pair of Jaccard s shares a band w
 is 0.998 at s = 0.8; the estimate's standard error there is sqrt(s(1-s)/K) = 0.037.
 """
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,9 @@ SHINGLE = 5  # words
 BANDS, ROWS = 20, 6
 PERMUTATIONS = BANDS * ROWS
 BLOCK = 4096  # shingles at a time: bounds the memory of one long document to 4 MB
+RIVALS = 100  # documents compared for each band key that is shared
 Signatures = NDArray[np.uint32]
+Numbers = NDArray[np.int32]
 
 _draw = np.random.Generator(np.random.PCG64(0x5A150))
 # Multiply-add by odd numbers permutes the 64-bit integers; the high half of the product is the part that is well mixed.
@@ -31,7 +33,7 @@ TERMS = _draw.integers(0, 2**63, size=(PERMUTATIONS, 1), dtype=np.uint64)
 def signature(words: Hashes) -> Signatures:
     """Return the MinHash signature [K] of a document given its word hashes; fewer than 5 words are one shingle."""
     shingles = np.unique(ngram_hashes(words, min(SHINGLE, max(1, len(words)))))
-    lowest = np.full(PERMUTATIONS, np.iinfo(np.uint32).max, np.uint32)
+    lowest = np.full(PERMUTATIONS, 0xFFFFFFFF, np.uint32)
     for start in range(0, len(shingles), BLOCK):
         hashed = ((shingles[start : start + BLOCK] * FACTORS + TERMS) >> np.uint64(32)).astype(np.uint32)
         np.minimum(lowest, hashed.min(axis=1), out=lowest)
@@ -55,43 +57,76 @@ def first_of_each(hashes: Hashes) -> NDArray[np.bool_]:
     return keep
 
 
-def shared_keys(keys: Hashes) -> tuple[NDArray[np.int64], Hashes]:
-    """Return the documents whose key of one band [D] another document has too, and their keys."""
+def shared_keys(keys: Hashes) -> tuple[Numbers, Numbers, int]:
+    """Return the documents whose key of one band [D] another has too, the keys' numbers, and how many keys they are."""
     ordered = np.sort(keys)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(repeated):
-        return np.empty(0, np.int64), repeated
+        return np.empty(0, np.int32), np.empty(0, np.int32), 0
     place = np.minimum(np.searchsorted(repeated, keys), len(repeated) - 1)
     documents = np.flatnonzero(repeated[place] == keys)
-    return documents, keys[documents]
+    return documents.astype(np.int32), place[documents].astype(np.int32), len(repeated)
 
 
 class NearDuplicates:
-    """Finds near-duplicates in document order; its memory is that of the candidates, not of the corpus."""
+    """Finds near-duplicates in document order. Its memory is that of the candidates, about 0.8 KB for each of them."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.bands: dict[int, list[tuple[int, int]]] = defaultdict(list)  # document -> its shared (band, key)
+        self.documents: list[Numbers] = []  # by band: documents that share a key, and the key's number over all bands
+        self.keys: list[Numbers] = []
+        self.count = 0
 
     def add_band(self, band: int, keys: Hashes) -> None:
-        """Take in the keys [D] of one band of all documents."""
-        documents, shared = shared_keys(keys)
-        for document, key in zip(documents.tolist(), shared.tolist(), strict=True):
-            self.bands[document].append((band, key))
+        """Take in the keys [D] of one band of all documents, band after band."""
+        assert band == len(self.documents), band
+        documents, numbers, count = shared_keys(keys)
+        self.documents.append(documents)
+        self.keys.append(numbers + np.int32(self.count))
+        self.count += count
 
     def dropped(self, signatures: "SignatureLookup") -> list[int]:
-        """Return the documents that are near-duplicates of an earlier one that stays, in order."""
-        stayed: dict[tuple[int, int], list[int]] = defaultdict(list)
+        """Return the documents that are near-duplicates of an earlier one that stays, in order.
+
+        Of the documents that share a key and stay, the last `RIVALS` are compared: where thousands share boilerplate
+        without being alike, the work stays linear.
+        """
+        documents, keys = np.concatenate(self.documents), np.concatenate(self.keys)
+        assert max(len(keys), self.count) < 2**31, "more candidates than 32-bit numbers can tell apart"
+        order = np.argsort(documents, kind="stable")
+        documents, keys = documents[order], keys[order]
+        starts = np.flatnonzero(np.diff(documents, prepend=-1))
+        stayed = Chains(self.count, len(documents))
         gone = []
-        for document in sorted(self.bands):
-            own = self.bands[document]
-            rivals = sorted({rival for place in own for rival in stayed[place]})
-            if rivals and _closest(signatures, document, rivals) >= self.threshold:
-                gone.append(document)
+        for start, stop in pairwise([*starts.tolist(), len(documents)]):
+            own, places = int(documents[start]), keys[start:stop].tolist()
+            rivals = {int(documents[entry]) for key in places for entry in stayed.last(key, RIVALS)}
+            if rivals and _closest(signatures, own, sorted(rivals)) >= self.threshold:
+                gone.append(own)
                 continue
-            for place in own:
-                stayed[place].append(document)
+            for entry, key in enumerate(places, start):
+                stayed.add(key, entry)
         return gone
+
+
+class Chains:
+    """Lists of numbers, one a key, in two flat arrays: each key's newest entry, and each entry's older one."""
+
+    def __init__(self, keys: int, entries: int) -> None:
+        self.newest = np.full(max(keys, 1), -1, np.int32).data
+        self.older = np.full(max(entries, 1), -1, np.int32).data
+
+    def add(self, key: int, entry: int) -> None:
+        """Put an entry at the head of a key's list; an entry is added once."""
+        self.older[entry] = self.newest[key]
+        self.newest[key] = entry
+
+    def last(self, key: int, count: int) -> Iterator[int]:
+        """Yield the newest `count` entries of a key."""
+        entry = self.newest[key]
+        while entry >= 0 and count:
+            yield entry
+            entry, count = self.older[entry], count - 1
 
 
 class SignatureLookup:
@@ -112,4 +147,4 @@ class SignatureLookup:
 
 def _closest(signatures: SignatureLookup, document: int, rivals: list[int]) -> float:
     own = signatures[document]
-    return max(float(np.mean(own == signatures[rival])) for rival in rivals)
+    return max(float(np.count_nonzero(own == signatures[rival])) for rival in rivals) / PERMUTATIONS

@@ -4,30 +4,44 @@ A row of JSON Lines or Parquet gives each of its strings, however deep: question
 """
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
-from sayso.text.document import File, Source
-from sayso.text.files import KINDS, parts_of, rows_of_lines, rows_of_parquet, suffix_of
-from sayso.text.sources import read
+from sayso.base.files import read_json
+from sayso.text.document import File, Part, Source
+from sayso.text.files import KINDS, rows_of_lines, rows_of_parquet, suffix_of
+from sayso.text.sources import local_files, read
+
+PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
+
+
+def evaluation_files(path: Path) -> tuple[File, ...]:
+    """Return the files of evaluation texts at or below a path; `UserError` where there are none."""
+    return local_files(path, (*KINDS, *PLAIN))
 
 
 def evaluation_texts(files: Iterable[File], sources: Iterable[Source]) -> Iterator[str]:
     """Yield the texts of evaluation files, and the small world's held-out documents where it is among the sources."""
     for file in files:
-        kind = KINDS[suffix_of(file.where)]
-        if kind == "text":
-            for part in parts_of([file], None, 0):
-                yield from (document.text for document in read(part))
-        elif kind == "lines":
-            for row, _ in rows_of_lines(file.where):
-                yield from strings_of(row)
-        else:
-            for row in rows_of_parquet(file.where):
-                yield from strings_of(row)
+        yield from _texts(file)
     for source in sources:
         held_out = (part for part in source.parts if part.reader == "world_document" and part.where[0] != "train")
         for part in held_out:
             yield from (document.text for document in read(part))
+
+
+def _texts(file: File) -> Iterator[str]:
+    kind = suffix_of(file.where, (*KINDS, *PLAIN))
+    if kind in (".jsonl", ".ndjson"):
+        rows: Iterable[Any] = (row for row, _ in rows_of_lines(file.where))
+    elif kind == ".parquet":
+        rows = rows_of_parquet(file.where)
+    elif kind == ".json":
+        rows = [read_json(Path(file.where))]
+    else:
+        rows = (document.text for document in read(Part("text", (file.where,), extra=(0,))))
+    for row in rows:
+        yield from strings_of(row)
 
 
 def strings_of(value: Any) -> Iterator[str]:

@@ -6,7 +6,7 @@ by row group, small text files by the dozen; a compressed file is one part. `rea
 
 import codecs
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -22,12 +22,12 @@ ROWS = 256  # rows of a Parquet file read at a time
 KINDS = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
 
 
-def suffix_of(where: str) -> str:
-    """Return the kind of a file by its name (".txt", ".jsonl", ...), "" when it is none of `KINDS`."""
+def suffix_of(where: str, kinds: Iterable[str] = tuple(KINDS)) -> str:
+    """Return the kind of a file by its name (".txt", ".jsonl", ...), "" when it is none of `kinds`."""
     name = where.lower()
     for ending in PACKED:
         name = name.removesuffix(ending)
-    return next((kind for kind in KINDS if name.endswith(kind)), "")
+    return next((kind for kind in kinds if name.endswith(kind)), "")
 
 
 def parts_of(files: Sequence[File], column: str | None, piece: int) -> Iterator[Part]:

@@ -5,7 +5,7 @@ A name is `wiki`, `chitchat`, `smallworld`, a file, a folder, `hf://owner/name` 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -65,11 +65,11 @@ def read(part: Part) -> Iterator[Document]:
     return READERS[part.reader](part)
 
 
-def local_files(path: Path) -> tuple[File, ...]:
-    """Return the text files at or below a path, sorted; `UserError` where there are none or none holds a byte."""
+def local_files(path: Path, kinds: Sequence[str] = tuple(KINDS)) -> tuple[File, ...]:
+    """Return the files of some kinds at or below a path, sorted; `UserError` where there are none or all are empty."""
     if path.is_file():
-        if not suffix_of(path.name):
-            raise UserError(f"A text file ends in {', '.join(KINDS)} (or one of them with .gz or .zst); got '{path}'.")
+        if not suffix_of(path.name, kinds):
+            raise UserError(f"A text file ends in {', '.join(kinds)} (or one of them with .gz or .zst); got '{path}'.")
         if not path.stat().st_size:
             raise UserError(f"A source holds text; the file '{path}' is empty.")
         return (_file(path),)
@@ -77,10 +77,10 @@ def local_files(path: Path) -> tuple[File, ...]:
         known = f"{', '.join(BUILT_IN)}, a file, a folder, hf://owner/name or a URL such as s3://bucket/folder"
         raise UserError(f"A source is {known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
     below = (file for file in sorted(path.rglob("*")) if not _hidden(file.relative_to(path)))
-    files = tuple(_file(file) for file in below if file.is_file() and suffix_of(file.name))
+    files = tuple(_file(file) for file in below if file.is_file() and suffix_of(file.name, kinds))
     if not files:
         raise UserError(
-            f"A folder of text holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{path}' has none."
+            f"A folder of text holds files that end in {', '.join(kinds)} (also .gz, .zst); '{path}' has none."
         )
     if not any(file.size for file in files):
         raise UserError(f"A source holds text; all {len(files)} files in '{path}' are empty.")
