@@ -3,7 +3,7 @@
 import errno
 import subprocess
 import sys
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
@@ -23,7 +23,6 @@ class Options:
 
     sources: tuple[str, ...] = ("wiki",)
     """What to read."""
-    _: KW_ONLY
     life: Path = Path("life")
     """The folder of the life."""
     depth: int | None = None
@@ -40,7 +39,7 @@ def act(options: Options) -> Options:
 def parse(tokens: list[str], config: Path | None = None) -> Options:
     """Parse words as the command `sayso act` does."""
     app = cyclopts.App(name="sayso", config=sources(config))
-    app.command(as_command(act), name="act")
+    app.command(as_command(act, "sources"), name="act")
     return app(["act", *tokens], exit_on_error=False, print_error=False, result_action="return_value")
 
 
@@ -53,15 +52,15 @@ def test_help_and_version_load_no_torch(words: list[str]) -> None:
     assert done.stdout
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command.words))
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_explains_itself(command, capsys: pytest.CaptureFixture[str]) -> None:
     """Each command of the table leads to an act whose every flag has a line of help."""
     assert run([*command.words, "--help"]) == 0
     assert "--life" in capsys.readouterr().out
 
 
-def test_a_field_is_a_flag_and_a_leading_field_is_positional() -> None:
-    """Fields before `KW_ONLY` may be given by place, all fields by name with dashes."""
+def test_a_field_is_a_flag_and_one_may_be_given_by_place() -> None:
+    """The field that the table names may be given by place, all fields by name with dashes."""
     given = parse(["a", "b", "--held-out", "0.3", "--life", "tom"])
     assert given == Options(("a", "b"), life=Path("tom"), held_out=0.3)
     assert parse([]) == Options()
@@ -102,10 +101,10 @@ def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     def failing(options: Options) -> None:
         raise error
 
-    module = ModuleType("failing")
-    module.act = failing
-    monkeypatch.setitem(sys.modules, "failing", module)
-    monkeypatch.setattr("sayso.cli.commands.COMMANDS", (Command(("fail",), "failing", "act", "Fail."),))
+    module = ModuleType("sayso.run.fail")
+    module.fail = failing
+    monkeypatch.setitem(sys.modules, "sayso.run.fail", module)
+    monkeypatch.setattr("sayso.cli.commands.COMMANDS", (Command("fail", "Fail."),))
     return run(["fail"])
 
 

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 COMMANDS = ROOT / "docs" / "commands.md"
 README = ROOT / "README.md"
 TREE = re.compile(r"(<!-- tree -->\n)(.*?)(<!-- /tree -->)", re.DOTALL)
+COMMENT = re.compile(r"<!--(.*?)-->|/\*+(.*?)\*/|^//(.*?)$", re.DOTALL | re.MULTILINE)
 STAGES = (
     *("base", "text", "token", "batch", "model", "weights", "loss", "train", "sample", "think", "reply"),
     *("judge", "feedback", "serve", "lens", "law", "rasp", "guard", "run", "cli"),
@@ -46,19 +47,20 @@ def tree() -> str:
     folders = [package / stage for stage in STAGES if (package / stage / "__init__.py").exists()]
     lines += ["```text", "src/sayso/"]
     for folder in folders:
-        lines.append(f"  {folder.name + '/':<22}{first_line(folder / '__init__.py')}")
+        lines.append(f"  {folder.name + '/':<28}{first_line(folder / '__init__.py')}")
         for path in sorted(path for path in folder.rglob("*") if _is_shown(path)):
-            lines.append(f"    {path.relative_to(folder)!s:<20}{first_line(path)}")
+            lines.append(f"    {path.relative_to(folder)!s:<26}{first_line(path)}")
     return "\n".join([*lines, "```", ""])
 
 
 def first_line(path: Path) -> str:
-    """Return the first line of a file's docstring or leading comment, without its closing stop."""
+    """Return the first line of what a file says of itself, its docstring or first comment, without its closing stop."""
     text = path.read_text(encoding="utf-8")
     if path.suffix == ".py":
         said = ast.get_docstring(ast.parse(text)) or ""
     else:
-        said = re.sub(r"^\s*(<!doctype html>\s*)?(<!--|/\*+)\s*|\s*(-->|\*/).*", "", text, flags=re.DOTALL | re.I)
+        comment = COMMENT.search(text)
+        said = next(filter(None, comment.groups()), "") if comment else ""
     return said.strip().partition("\n")[0].rstrip(".,:;")
 
 

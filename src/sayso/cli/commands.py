@@ -1,8 +1,7 @@
 """The table of commands, and an act turned into a command when it is called.
 
-The command line names an act by `module:function`; only the act that runs is imported, so that `sayso --help` loads
-no torch. An act is `act(options: Options) -> result`, `Options` a frozen dataclass: its fields become the flags, the
-strings under them the help. Acts need to know nothing of the command line.
+Only the act that runs is imported, so that `sayso --help` loads no torch. An act is `act(options: Options) -> result`,
+`Options` a frozen dataclass: its fields become the flags, the strings under them the help. Acts know nothing of it.
 """
 
 from collections.abc import Callable
@@ -19,36 +18,43 @@ Act = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Command:
-    """One command: its words on the command line, where its act is, and one line of help."""
+    """One command as it is typed; `sayso x` runs the act `x` of `sayso.run.x`, and `sayso x y` the act `y` there."""
 
-    words: tuple[str, ...]
-    module: str
-    act: str
+    name: str
     help: str
+    place: str | None = None
+    """The option that may also be given by its place, without its flag."""
+    act: str | None = None
+    """The act's function where it is not called like the command."""
+
+    @property
+    def words(self) -> list[str]:
+        """The words on the command line."""
+        return self.name.split()
+
+    def load(self) -> Act:
+        """Import the act."""
+        act: Act = getattr(import_module(f"sayso.run.{self.words[0]}"), self.act or self.words[-1])
+        return act
 
 
 COMMANDS = (
-    Command(("demo",), "sayso.run.demo", "demo", "Live a whole small life, report it, and serve the page."),
-    Command(("prepare",), "sayso.run.prepare", "prepare", "Clean, deduplicate and split text into documents."),
-    Command(("tokenizer", "train"), "sayso.run.tokenizer", "train_tokenizer", "Train a tokenizer on the documents."),
-    Command(("tokenizer", "compare"), "sayso.run.tokenizer", "compare", "Compare the kinds of tokenizer on a text."),
-    Command(("pretrain",), "sayso.run.pretrain", "pretrain", "Train a base model on the documents."),
-    Command(("finetune",), "sayso.run.finetune", "finetune", "Tune the base model on conversations."),
-    Command(("align",), "sayso.run.align", "align", "Align the tuned model with comparisons and ratings."),
-    Command(("evaluate",), "sayso.run.evaluate", "evaluate", "Score a model on held-out text and tasks."),
-    Command(("chat",), "sayso.run.chat", "chat", "Talk to a model in the terminal."),
-    Command(("generate",), "sayso.run.generate", "generate", "Continue a prompt."),
-    Command(("serve",), "sayso.run.serve", "serve", "Serve the page and the OpenAI-compatible API."),
-    Command(("gather",), "sayso.run.gather", "gather", "Turn people's ratings into training data."),
-    Command(("verify",), "sayso.run.verify", "verify", "Prove that resuming and exporting change no number."),
-    Command(("report",), "sayso.run.report", "report", "Write the life's story as one HTML file."),
+    Command("demo", "Live a whole small life, report it, and serve the page."),
+    Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
+    Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
+    Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
+    Command("pretrain", "Train a base model on the documents."),
+    Command("finetune", "Tune the base model on conversations."),
+    Command("align", "Align the tuned model with comparisons and ratings."),
+    Command("evaluate", "Score a model on held-out text and tasks."),
+    Command("chat", "Talk to a model in the terminal."),
+    Command("generate", "Continue a prompt.", place="prompt"),
+    Command("serve", "Serve the page and the OpenAI-compatible API."),
+    Command("gather", "Turn people's ratings into training data."),
+    Command("verify", "Prove that resuming and exporting change no number."),
+    Command("report", "Write the life's story as one HTML file."),
 )
 GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
-
-
-def names() -> list[str]:
-    """Return every command as it is typed."""
-    return [" ".join(command.words) for command in COMMANDS]
 
 
 def build_app(**settings: Any) -> cyclopts.App:
@@ -65,21 +71,21 @@ def build_app(**settings: Any) -> cyclopts.App:
     return app
 
 
-def as_command(act: Act) -> Act:
+def as_command(act: Act, place: str | None = None) -> Act:
     """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
-    Fields before `KW_ONLY` may be given by place too, all others only by name.
+    The field `place` comes first and may be given by place too, all others only by name.
     """
     kind: Any = get_type_hints(act)["options"]
     types, helps = get_type_hints(kind), _helps(kind)
     flags = [
         Parameter(
             field.name,
-            Parameter.KEYWORD_ONLY if field.kw_only else Parameter.POSITIONAL_OR_KEYWORD,
+            Parameter.POSITIONAL_OR_KEYWORD if field.name == place else Parameter.KEYWORD_ONLY,
             annotation=Annotated[types[field.name], cyclopts.Parameter(help=helps.get(field.name))],
             default=_default(field),
         )
-        for field in sorted(fields(kind), key=lambda field: bool(field.kw_only))
+        for field in sorted(fields(kind), key=lambda field: field.name != place)
     ]
     signature = Signature(flags)
 
@@ -108,9 +114,9 @@ def __getattr__(key: str) -> Act:
     """Resolve `tokenizer_train` and the like: import the act's module now, and give the act as a command."""
     for command in COMMANDS:
         if _key(command) == key:
-            return as_command(getattr(import_module(command.module), command.act))
+            return as_command(command.load(), command.place)
     raise AttributeError(f"module {__name__!r} has no attribute {key!r}")
 
 
 def _key(command: Command) -> str:
-    return "_".join(command.words)
+    return command.name.replace(" ", "_")

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sayso import __version__
 from sayso.base.errors import UserError, nearest
-from sayso.cli.commands import build_app, names
+from sayso.cli.commands import COMMANDS, build_app
 from sayso.cli.failures import sentence
 from sayso.cli.settings import sources, split_config
 
@@ -61,7 +61,7 @@ def run(tokens: Sequence[str]) -> int:
 
 
 def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
-    known = names()
+    known = [command.name for command in COMMANDS]
     typed = " ".join(words[: len(words) - len(unused) + 1])
     kind = "flag" if typed.startswith("-") else "command"
     return f"There is no {kind} '{typed}'.{nearest(typed, known)} The commands are {', '.join(known)}."
