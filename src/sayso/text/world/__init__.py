@@ -1,4 +1,7 @@
-"""The small world: plain English in which every statement can be checked by program. Pure functions of (seed, index, split)."""
+"""The small world: plain English in which every statement can be checked by program.
+
+Pure functions of (seed, index, split) give stories, documents, conversations and tasks; `score` checks any reply.
+"""
 
 from .check import score
 from .draw import SPLITS
@@ -10,6 +13,7 @@ from .talk import TALK_FAMILIES
 from .types import Prompt, Score, Task
 
 __all__ = [
-    "FAMILIES", "INSTRUCTION_FAMILIES", "KINDS", "SKILL_FAMILIES", "SPLITS", "STORY_FAMILIES", "TALK_FAMILIES", "Prompt", "Score", "Task",
+    "FAMILIES", "INSTRUCTION_FAMILIES", "KINDS", "SKILL_FAMILIES", "SPLITS", "STORY_FAMILIES", "TALK_FAMILIES",
+    "Prompt", "Score", "Task",
     "conversation", "document", "rejected", "score", "story", "task",
 ]  # fmt: skip

@@ -1,7 +1,7 @@
 """Asides: a sentence or two about somebody or something else, told in the middle of a plot.
 
-They make a story fuller, and its questions honest: each brings more people, colours, counts, places and reasons, so that an
-answer must be looked up. An aside is worded for a kind of scene: at home, on the way, or in the field.
+They make a story fuller, and its questions honest: each brings more people, colours, counts, places and reasons, so
+that an answer must be looked up. An aside is worded for a kind of scene: at home, on the way, or in the field.
 Their own roles (d, e, v, j, u, i, o) never meet those of a plot, but they may speak of its hero, a.
 """
 
@@ -78,7 +78,15 @@ SELL = {
 def gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *wordings: str) -> Piece:
     """Somebody in a place does something with a number of things, for a reason."""
     told = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
-    reason, phrases = {"fruit": ("tocook", COOK), "roots": ("tocook", COOK), "stuff": ("tocount", COUNT), "peeled": ("tocook", COOK), "dishes": ("todish", WASH), "baked": ("tosell", SELL), "yard": ("tosell", SELL)}[pool]
+    reason, phrases = {
+        "fruit": ("tocook", COOK),
+        "roots": ("tocook", COOK),
+        "stuff": ("tocount", COUNT),
+        "peeled": ("tocook", COOK),
+        "dishes": ("todish", WASH),
+        "baked": ("tosell", SELL),
+        "yard": ("tosell", SELL),
+    }[pool]
     asks = (
         *site("d", "u"), count("e", "i", "did {d} " + base), colour("v", "j", "d"),
         why("d", "o", "Why did {d} " + base + " {e.s}?", "Why was {d} " + doing + " {e.s}?"),
@@ -148,15 +156,15 @@ ASIDES: dict[tuple[str, ...], tuple[Piece, ...]] = {
         SLEEPER, PEDLAR,
     ),
     WAY: (
-        gather("pick", "picked", "picking", "pick", "fruit", "tree", *ON_THE_WAY),
-        gather("dig", "dug up", "digging up", "dig up", "roots", "tree", *ON_THE_WAY),
+        gather("pick", "picked", "picking", "pick", "fruit", "grounds", *ON_THE_WAY),
+        gather("dig", "dug up", "digging up", "dig up", "roots", "grounds", *ON_THE_WAY),
         gather("sell", "sold", "selling", "sell", "baked", "roadside", *ON_THE_WAY),
         gather("trade", "sold", "selling", "sell", "yard", "roadside", *ON_THE_WAY),
         LEFT, PLAYER,
     ),
     FIELD: (
-        gather("harvest", "picked", "picking", "pick", "fruit", "tree", *IN_THE_FIELD),
-        gather("pull", "pulled up", "pulling up", "pull up", "roots", "tree", *IN_THE_FIELD),
+        gather("harvest", "picked", "picking", "pick", "fruit", "grounds", *IN_THE_FIELD),
+        gather("pull", "pulled up", "pulling up", "pull up", "roots", "grounds", *IN_THE_FIELD),
         gather("offer", "sold", "selling", "sell", "baked", "roadside", *IN_THE_FIELD),
         gather("collect", "collected", "collecting", "collect", "stuff", "roadside", *IN_THE_FIELD),
         PEDLAR, PLAYER,

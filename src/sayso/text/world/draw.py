@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Container, Sequence
-from functools import lru_cache
+from functools import cache
 from hashlib import blake2b
 from zlib import crc32
 
@@ -20,7 +20,7 @@ SPLITS = ("train", "val", "test")
 SHARE = 8  # one pair in eight belongs to val, one to test
 
 
-class Redraw(Exception):
+class Redraw(Exception):  # noqa: N818 - a signal, not an error
     """No value fits the pairs that are fixed already: the caller starts again with another seed."""
 
 
@@ -32,7 +32,7 @@ def generator(seed: int, index: int, split: str, *purpose: object) -> random.Ran
     return random.Random((((seed & 0xFFFFFFFF) << 40) + index) << 32 | crc32(text))
 
 
-@lru_cache(maxsize=None)
+@cache
 def split_of(subject: str, value: str) -> str:
     """The only split whose questions may ask for this pair; the order of the two does not matter."""
     first, second = sorted((subject, value))
@@ -40,10 +40,13 @@ def split_of(subject: str, value: str) -> str:
     return SPLITS[bucket + 1] if bucket < 2 else "train"
 
 
-def draw(rng: random.Random, pool: Sequence[Word], split: str, against: Sequence[str] = (), taken: Container[str] = ()) -> Word:
+def draw(
+    rng: random.Random, pool: Sequence[Word], split: str, against: Sequence[str] = (), taken: Container[str] = ()
+) -> Word:
     """A word of `pool` whose pair with every subject in `against` belongs to `split`, or else to train.
 
-    Words whose key is in `taken` are left out. Raises Redraw where even train has none."""
+    Words whose key is in `taken` are left out. Raises Redraw where even train has none.
+    """
     if split == "train":
         for _ in range(8):
             word = pool[int(rng.random() * len(pool))]

@@ -6,7 +6,7 @@ import random
 import re
 from typing import Any
 
-from .check import COMMON, split_sentences
+from .conditions import COMMON, split_sentences
 from .questions import askable, check_of
 from .skills import NUMBERS
 from .story import Story
@@ -19,6 +19,7 @@ PROSE = {"type": "length", "least": 6, "most": 130}
 
 
 def conditions(prompt: str, family: str, wanted: list[dict[str, Any]], reply: str) -> Task:
+    """A task with conditions on its reply."""
     return Task(Prompt((user(prompt),), family, {"type": "conditions", "conditions": [*wanted, PROSE]}), reply)
 
 
@@ -30,7 +31,9 @@ def stem(word: Word) -> str:
 def held(words: list[Word], text: str) -> list[str]:
     """The stems of those of `words` that the text holds, itself or as a plural."""
     said = set(re.findall(r"[a-z]+", text.lower()))
-    return [stem(word) for word in words if {stem(word), word.s.split()[-1].lower()} & said and stem(word) not in COMMON]
+    return [
+        stem(word) for word in words if {stem(word), word.s.split()[-1].lower()} & said and stem(word) not in COMMON
+    ]
 
 
 def topic_of(kind: Tale, roles: dict[str, Word], text: str) -> tuple[str, str] | None:
@@ -60,7 +63,8 @@ def words(rng: random.Random, split: str) -> Task:
     listed = ", ".join(wanted[:-1]) + " and " + wanted[-1]
     prompt = rng.choice((
         f"Tell me a story with the words {listed}.", f"Write a short story that uses the words {listed}.",
-        f"Make up a story with these words: {', '.join(wanted)}.", f"Can you tell a story with the words {listed} in it?",
+        f"Make up a story with these words: {', '.join(wanted)}.", f"Can you tell a story with the words {listed} "
+                                                                   f"in it?",
     ))  # fmt: skip
     return conditions(prompt, "words", [{"type": "words", "words": wanted}], text)
 
@@ -77,9 +81,10 @@ def sentences(rng: random.Random, split: str) -> Task:
     number = NUMBERS[len(parts)]
     prompt = rng.choice((
         f"Write {number} sentences about {named}.", f"Tell me a story about {named} in {number} sentences.",
-        f"In {number} sentences, tell me about {named}.", f"Tell a story about {named}. Use exactly {number} sentences.",
+        f"In {number} sentences, tell me about {named}.", f"Tell a story about {named}. Use exactly {number} "
+                                                          f"sentences.",
     ))  # fmt: skip
-    wanted = [{"type": "sentences", "n": len(parts)}, {"type": "words", "words": [word]}]
+    wanted: list[dict[str, Any]] = [{"type": "sentences", "n": len(parts)}, {"type": "words", "words": [word]}]
     return conditions(prompt, "sentences", wanted, text)
 
 
@@ -94,9 +99,13 @@ def happy(rng: random.Random, split: str) -> Task:
     named, word = topic
     prompt = rng.choice((
         f"Tell me a story about {named} that ends happily.", f"Tell a story about {named}. It should end happily.",
-        f"Write a story with a happy ending about {named}.", f"I would like a story about {named} with a happy end, please.",
+        f"Write a story with a happy ending about {named}.", f"I would like a story about {named} with a happy end, "
+                                                             f"please.",
     ))  # fmt: skip
-    wanted = [{"type": "ending", "glad": list(GLAD), "sad": list(SAD)}, {"type": "words", "words": [word]}]
+    wanted: list[dict[str, Any]] = [
+        {"type": "ending", "glad": list(GLAD), "sad": list(SAD)},
+        {"type": "words", "words": [word]},
+    ]
     return conditions(prompt, "happy", wanted, text)
 
 
@@ -112,11 +121,15 @@ def one_word(rng: random.Random, story: Story, split: str) -> Task | None:
     return Task(Prompt((user(f"{story.text}\n\n{order}{question}"),), "one_word", check), fact.answer)
 
 
-SAD_ENDS = ("But then it was lost again, and everybody was sad.", "In the end it was broken, and they cried.", "After that they were lonely.")
+SAD_ENDS = (
+    "But then it was lost again, and everybody was sad.",
+    "In the end it was broken, and they cried.",
+    "After that they were lonely.",
+)
 
 
 def wrong_instruction(rng: random.Random, task: Task) -> str:
-    """A reply that breaks a condition: a word left out, a sentence too few or too many, a sad ending, more than one word."""
+    """A reply that breaks a condition: a word too few, a sentence too few or too many, a sad ending, too many words."""
     check, reply = task.prompt.check, task.reply
     if task.prompt.family == "one_word":
         inner = check["of"]

@@ -1,4 +1,7 @@
-"""What others ask of the small world: stories, documents, conversations and tasks, each a pure function of its arguments."""
+"""What others ask of the small world: stories, documents, conversations, tasks.
+
+Each is a pure function of (seed, index, split) and, for a task, its family.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # How often each kind of conversation comes, in percent.
 KINDS = {
-    "notes": 30, "story": 35, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2, "letters": 2, "self": 3,
+    "notes": 30, "story": 35, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2,
+    "letters": 2, "self": 3,
     "secret": 3, "greeting": 2,
 }  # fmt: skip
 DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
@@ -31,7 +35,7 @@ NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go
 
 
 def story(seed: int, index: int, split: str) -> str:
-    """A story of 50 to 112 words."""
+    """A story of 80 to 140 words, about 105 in the mean."""
     return make(seed, index, split, "document")[1].text
 
 
@@ -63,10 +67,12 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
 
 
 def pair(question: str, answer: str) -> list[Message]:
+    """A turn of each side."""
     return [user(question), assistant(answer)]
 
 
 def turns(done: Task) -> list[Message]:
+    """A task as a conversation."""
     return [*done.prompt.messages, assistant(done.reply)]
 
 

@@ -1,7 +1,7 @@
 """Notes: a few plain sentences about several people, with a question for nearly every fact.
 
-They are to stories what a first reader is to a book: the same questions in the same words, on a shorter text, so that a
-young model finds out early that an answer is looked up. Like a story they are cast from typed pools and carry their facts.
+They are to stories what a first reader is to a book: the same questions in the same words, on a shorter text, so that
+a young model finds out early that an answer is looked up. Like a story they are cast from typed pools and carry facts.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import random
 
 from .asides import ASIDES
 from .draw import Redraw, generator
-from .piece import Piece, actions, colour, count, first, site, spot, who
+from .piece import Ask, Piece, actions, colour, count, first, site, spot, who
 from .plots_home import PLOTS_HOME
 from .plots_out import PLOTS_OUT
 from .story import CAPITAL, Story, cast, stated, wording
+from .words import Word
 
 PHRASES = {name: lines for plot in (*PLOTS_HOME, *PLOTS_OUT) for name, lines in plot.phrases.items()}
 HAD = Piece(
@@ -32,13 +33,21 @@ BAKED = Piece(
     (count("e", "i", "did {d} bake"), who("e", "d", "baked the {e.s}")),
 )  # fmt: skip
 STAYED = Piece(
-    "stayed", "d:person u:site~d", (("{d} was {u}.", "{d} stayed {u}.", "All the while {d} was {u}."),), (*site("d", "u"),)
+    "stayed",
+    "d:person u:site~d",
+    (("{d} was {u}.", "{d} stayed {u}.", "All the while {d} was {u}."),),
+    (*site("d", "u"),),
 )
 LAY = Piece(
-    "lay", "v:gift j:colour~v u:spot~v", (("{j.a} {v} was {u}.", "There was {j.a} {v} {u}."),), (spot("v", "u"), colour("v", "j"))
+    "lay",
+    "v:gift j:colour~v u:spot~v",
+    (("{j.a} {v} was {u}.", "There was {j.a} {v} {u}."),),
+    (spot("v", "u"), colour("v", "j")),
 )
 DID = tuple(
-    Piece(name, f"d:person x:{name}~d y:{name}~d z:{name}~d", (actions("d"),), (first("d", "x"),), {name: PHRASES[name]})
+    Piece(
+        name, f"d:person x:{name}~d y:{name}~d z:{name}~d", (actions("d"),), (first("d", "x"),), {name: PHRASES[name]}
+    )
     for name in ("chore", "cook", "fix", "work")
 )
 BUSY = tuple(piece for pieces in ASIDES.values() for piece in pieces if "{a}" not in str(piece.beats))
@@ -51,14 +60,15 @@ def notes(rng: random.Random, split: str) -> Story:
     pieces = [rng.choice(DID), rng.choice(BUSY), *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
     rng.shuffle(pieces)
     taken: set[str] = set()
-    values: list[tuple[str, object]] = []
-    facts, told = [], []
+    values: list[tuple[str, Word]] = []
+    facts: list[tuple[Ask, dict[str, Word]]] = []
+    told: list[str] = []
     for piece in pieces:
-        roles = cast(rng, piece, split, taken, values)  # type: ignore[arg-type]
+        roles = cast(rng, piece, split, taken, values)
         told += [wording(rng, beat, roles) for beat in piece.beats]
         facts += [(ask, roles) for ask in piece.asks]
     text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(told))
-    return Story("notes", text, *stated(text, facts, values))  # type: ignore[arg-type]
+    return Story("notes", text, *stated(text, facts, values))
 
 
 def make_notes(seed: int, index: int, split: str, *purpose: object) -> tuple[random.Random, Story]:

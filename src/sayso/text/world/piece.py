@@ -1,14 +1,14 @@
-"""What a story is made of: a `Piece` (a plot or an aside) has roles, beats with alternative wordings, and what can be asked.
+"""What a story is made of: a `Piece` has roles, beats with alternative wordings, and what can be asked.
 
-Roles are a line such as "a:child t:toy~a k:colour~t": a child, a toy whose pair with the child fits the split, and one of the
-toy's sensible colours. A beat offers sentences that all state the same facts, so each `Ask` holds whichever is picked.
+Roles are a line such as "a:child t:toy~a k:colour~t": a child, a toy whose pair with the child fits the split, and one
+of the toy's sensible colours. A beat offers sentences that state the same facts, so an `Ask` holds whichever is picked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 from .words import Word
 
@@ -28,6 +28,8 @@ class Ask:
 
 @dataclass(frozen=True)
 class Piece:
+    """A plot or an aside; `phrases` are pools of actions and reasons of its own."""
+
     name: str
     roles: str
     beats: tuple[tuple[str, ...], ...]
@@ -37,12 +39,14 @@ class Piece:
 
 @dataclass(frozen=True)
 class Role:
+    """A role's name, its pool, and the roles that its word is paired with."""
+
     name: str
     pool: str
     against: tuple[str, ...]
 
 
-@lru_cache(maxsize=None)
+@cache
 def parse_roles(text: str) -> tuple[Role, ...]:
     """Roles from "a:child t:toy~a b:child~a,t"."""
     roles = []
@@ -53,51 +57,63 @@ def parse_roles(text: str) -> tuple[Role, ...]:
     return tuple(roles)
 
 
-def where(subject: str, value: str, *questions: str, to: bool = False) -> Ask:
-    return Ask("where", subject, value, questions, "{%s.to}" % value if to else "{%s}" % value)
+def slot(role: str, form: str = "") -> str:
+    """The template's slot for a role, or for a form of its word: "{t}", "{t.the}"."""
+    return "{" + role + (f".{form}" if form else "") + "}"
+
+
+def where(subject: str, value: str, *questions: str) -> Ask:
+    """Where somebody or something was."""
+    return Ask("where", subject, value, questions, slot(value))
 
 
 def spot(thing: str, value: str, *questions: str) -> Ask:
     """Where a thing that is in one place only was, or was found."""
-    return where(thing, value, "Where was {%s.the}?" % thing, *questions)
+    return where(thing, value, f"Where was {slot(thing, 'the')}?", *questions)
 
 
 def site(person: str, value: str) -> tuple[Ask, Ask]:
     """Where a person was who stayed there, and who was there."""
-    return where(person, value, "Where was {%s}?" % person), who(value, person, "was {%s}" % value)
+    return where(person, value, f"Where was {slot(person)}?"), who(value, person, f"was {slot(value)}")
 
 
 def who(subject: str, value: str, *did: str) -> Ask:
     """Who did it: the answer is the person in role `value`; `did` in other words is the same deed."""
-    return Ask("who", subject, value, tuple(f"Who {deed}?" for deed in did), "{%s}" % value)
+    return Ask("who", subject, value, tuple(f"Who {deed}?" for deed in did), slot(value))
 
 
 def colour(thing: str, value: str, owner: str = "") -> Ask:
-    named = "{%s}'s {%s}" % (owner, thing) if owner else "{%s.the}" % thing
-    plain = "What colour was {%s.the}?" % thing
+    """What colour a thing had, or somebody's thing."""
+    the = slot(thing, "the")
+    named = f"{slot(owner)}'s {slot(thing)}" if owner else the
+    plain = f"What colour was {the}?"
     forms = (f"What colour was {named}?", plain, f"Which colour was {named}?", f"What was the colour of {named}?")
-    return Ask("colour", thing, value, forms, "{%s}" % value)
+    return Ask("colour", thing, value, forms, slot(value))
 
 
 def count(items: str, value: str, *did: str) -> Ask:
     """How many of something there were: each of `did` may end the question ("did {a} pick")."""
-    noun = "{%s.s}" % items
+    noun = slot(items, "s")
     forms = tuple(f"How many {noun} {end}?" for end in did)
-    return Ask("count", items, value, (*forms, f"How many {noun} were there?", f"Can you say how many {noun} there were?"), "{%s}" % value)
+    forms += (f"How many {noun} were there?", f"Can you say how many {noun} there were?")
+    return Ask("count", items, value, forms, slot(value))
 
 
 def why(subject: str, value: str, *questions: str) -> Ask:
     """Why: the answer is the clause in role `value`."""
-    return Ask("why", subject, value, questions, "because {%s}" % value)
+    return Ask("why", subject, value, questions, f"because {slot(value)}")
 
 
 def first(person: str, value: str) -> Ask:
     """What somebody did first of several things."""
+    name = slot(person)
     forms = (
-        "What did {%s} do first?", "What was the first thing that {%s} did?", "What did {%s} do before anything else?",
-        "What did {%s} begin with?",
-    )  # fmt: skip
-    return Ask("first", person, value, tuple(form % person for form in forms), "{%s.he} {%s}" % (person, value))
+        f"What did {name} do first?",
+        f"What was the first thing that {name} did?",
+        f"What did {name} do before anything else?",
+        f"What did {name} begin with?",
+    )
+    return Ask("first", person, value, forms, f"{slot(person, 'he')} {slot(value)}")
 
 
 def actions(doer: str) -> tuple[str, ...]:
@@ -124,14 +140,14 @@ def lines(text: str) -> tuple[Word, ...]:
     return tuple(Word(line.strip()) for line in text.strip().splitlines())
 
 
-@lru_cache(maxsize=None)
+@cache
 def phrases_for(phrases: tuple[Word, ...], doer: str) -> tuple[Word, ...]:
     """Phrases as templates for the role `doer`, each with its general form as key."""
-    forms = ("@his", "{%s.his}"), ("@him", "{%s.him}"), ("@he", "{%s.he}")
+    forms = ("his", "him", "he")  # the longer before its own beginning
     made = []
     for phrase in phrases:
         text = str(phrase)
-        for mark, form in forms:
-            text = text.replace(mark, form % doer)
+        for form in forms:
+            text = text.replace("@" + form, slot(doer, form))
         made.append(Word(text, key=str(phrase)))
     return tuple(made)

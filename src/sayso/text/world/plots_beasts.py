@@ -5,11 +5,12 @@ Roles and phrases as in `plots_home.py`.
 
 from __future__ import annotations
 
-from .piece import FIELD, HOME, WAY, Piece, actions, colour, count, first, lines, spot, where, who, why
+from .piece import FIELD, HOME, WAY, Piece, actions, colour, count, first, lines, where, who, why
 
 SHY = Piece(
     "shy",
-    "w:when c:wild p:den~c k:colour~c a:child~c b:adult~c f:feed~c n:num~f g:soft l:colour~g q:room~g r:afraid~c s:patient~a x:tame~a y:tame~a z:tame~a h:baked m:few~h",
+    "w:when c:wild p:den~c k:colour~c a:child~c b:adult~c f:feed~c n:num~f g:soft l:colour~g q:room~g r:afraid~c "
+    "s:patient~a x:tame~a y:tame~a z:tame~a h:baked m:few~h",
     (
         (
             "{a} had seen {c.a} {p}.",
@@ -21,7 +22,8 @@ SHY = Piece(
             "The {k} {c.noun} was afraid because {r}.",
             "Whenever somebody came, the {k} {c.noun} ran away. It was afraid because {r}.",
         ),
-        ('"Give it time," said {b}.', '"You must be patient," said {b}, who knew a lot about animals.', '{b} gave {a.him} some advice: "Be slow and quiet."'),
+        ('"Give it time," said {b}.', '"You must be patient," said {b}, who knew a lot about animals.',
+         '{b} gave {a.him} some advice: "Be slow and quiet."'),
         actions("a"),
         (
             "At last the {c.noun} came out and ate {n} {f.s}.",
@@ -40,7 +42,8 @@ SHY = Piece(
             "Before the first snow {a} laid {l.a} {g} {q}, and there the {c.noun} slept.",
             "In winter {l.a} {g} lay {q}, just for the {c.noun}.",
         ),
-        ("", "{b} brought {m} {h.s} to celebrate.", "To celebrate, {b} baked {m} {h.s}.", '"Well done," said {b}, and put {m} {h.s} on the table.'),
+        ("", "{b} brought {m} {h.s} to celebrate.", "To celebrate, {b} baked {m} {h.s}.",
+         '"Well done," said {b}, and put {m} {h.s} on the table.'),
     ),
     (
         where("c", "p", "Where did {a} see {c}?", "Where did {a} first see {c}?"),
@@ -97,7 +100,8 @@ SHY = Piece(
 
 RESCUE = Piece(
     "rescue",
-    "w:when c:young k:colour~c p:high~c a:child~c b:person~c t:ladder g:wear~b l:colour~g j2:colour~t d2:child~c f:baked n:few~f r:upthere~c s:nohelp~a x:coax~a y:coax~a z:coax~a m:num e:onlookers~m",
+    "w:when c:young k:colour~c p:high~c a:child~c b:person~c t:ladder g:wear~b l:colour~g j2:colour~t d2:child~c "
+    "f:baked n:few~f r:upthere~c s:nohelp~a x:coax~a y:coax~a z:coax~a m:num e:onlookers~m",
     (
         (
             "{w}, there was a great noise in the street.",
@@ -141,8 +145,10 @@ RESCUE = Piece(
         ("", "And the {c.noun}? It went to sleep.", '"Stay on the ground," said {a} to the {c.noun}.'),
     ),
     (
-        colour("c", "k"), where("c", "p", "Where was {c}?", "Where did {c} sit?"), why("c", "r", "Why had {c} climbed up?", "Why did {c} climb up?"),
-        first("a", "x"), why("a", "s", "Why did {a} not climb up?"), count("e", "m", "were watching"), colour("g", "l", "b"), colour("t", "j2"),
+        colour("c", "k"), where("c", "p", "Where was {c}?", "Where did {c} sit?"), why("c", "r",
+        "Why had {c} climbed up?", "Why did {c} climb up?"),
+        first("a", "x"), why("a", "s", "Why did {a} not climb up?"), count("e", "m", "were watching"), colour("g",
+        "l", "b"), colour("t", "j2"),
         who("c", "b", "brought {c} down"), who("c", "d2", "was the owner of {c}"),
         count("f", "n", "did {d2} give them"),
     ),
@@ -194,7 +200,8 @@ RESCUE = Piece(
 
 GARDEN = Piece(
     "garden",
-    "w:when a:person f:roots~a n:num~f c:grazer~f k:colour~c b:adult~a p:outspot~a t:wear k2:colour~t g:bucket l:colour~g q:grounds~g h:plants m:num~h r:grow~a s:forgive~a x:guard~a y:guard~a z:guard~a d2:child~h",
+    "w:when a:person f:roots~a n:num~f c:grazer~f k:colour~c b:adult~a p:outspot~a t:wear k2:colour~t g:bucket "
+    "l:colour~g q:grounds~g h:roots m:num~h r:grow~a s:forgive~a x:guard~a y:guard~a z:guard~a d2:child~h",
     (
         (
             "{a} grew {f.s} because {r}.",
@@ -236,9 +243,12 @@ GARDEN = Piece(
         ),
     ),
     (
-        why("a", "r", "Why did {a} grow {f.s}?"), count("f", "n", "were missing"), colour("t", "k2", "b"), colour("c", "k"),
-        where("a", "p", "Where did {a} hide?", "Where did {a} wait?"), first("a", "x"), why("a", "s", "Why did {a} forgive it?", "Why did {a} forgive {c}?"),
-        count("h", "m", "did {d2} plant"), where("g", "q", "Where was the {g}?", "Where did the {g} stand?"), colour("g", "l"),
+        why("a", "r", "Why did {a} grow {f.s}?"), count("f", "n", "were missing"), colour("t", "k2", "b"), colour("c",
+        "k"),
+        where("a", "p", "Where did {a} hide?", "Where did {a} wait?"), first("a", "x"), why("a", "s",
+        "Why did {a} forgive it?", "Why did {a} forgive {c}?"),
+        count("h", "m", "did {d2} plant"), where("g", "q", "Where was the {g}?", "Where did the {g} stand?"),
+        colour("g", "l"),
         who("h", "d2", "planted the {h.s}"), who("f", "a", "grew {f.s}", "grew the {f.s}"),
     ),
     {
@@ -289,7 +299,8 @@ GARDEN = Piece(
 
 MARKET = Piece(
     "market",
-    "w:when a:person f:fruit n:num~f t:holder k:colour~t p:stall~t c:child~f b:trade~f g:wear~b l:colour~g h:yard m:few~h r:sell~a s:buyall~b x:dayout~a y:dayout~a z:dayout~a",
+    "w:when a:person f:fruit n:num~f t:holder k:colour~t p:stall~t c:child~f b:trade~f g:wear~b l:colour~g h:yard "
+    "m:few~h r:sell~a s:buyall~b x:dayout~a y:dayout~a z:dayout~a",
     (
         (
             "{w}, {a} went to market because {r}.",
@@ -307,7 +318,8 @@ MARKET = Piece(
             "{a.he} put the {t} down {p}. {c} came along to help.",
             "The {t} stood {p}, and {c} helped.",
         ),
-        ('"Go and look around," said {c}. "I will watch the stall."', "{c} watched the stall for a while.", "Soon {c} watched the stall, so {a} could look around."),
+        ('"Go and look around," said {c}. "I will watch the stall."', "{c} watched the stall for a while.",
+         "Soon {c} watched the stall, so {a} could look around."),
         actions("a"),
         (
             "When {a} came back, everything was sold. {b} had bought all the {f.s}, because {s}.",
@@ -320,12 +332,16 @@ MARKET = Piece(
             "One could see {b.him} far off, in {l.a} {g}, with {m} {h.s} on a rope.",
             "{b.he} wore {l.a} {g} and drove {m} {h.s} home as well.",
         ),
-        ("{a} and {c} shared the money.", '"You are better at this than I am," said {a} to {c}.', "What a good day that was!", "On the way home {c} sang."),
+        ("{a} and {c} shared the money.", '"You are better at this than I am," said {a} to {c}.',
+         "What a good day that was!", "On the way home {c} sang."),
     ),
     (
-        why("a", "r", "Why did {a} go to market?"), colour("t", "k"), count("f", "n", "were in the {t}", "did {a} have"),
-        where("t", "p", "Where was the {t}?", "Where did the {t} stand?"), who("t", "c", "watched the stall"), first("a", "x"),
-        who("f", "b", "bought the {f.s}", "bought all the {f.s}"), why("b", "s", "Why did {b} buy the {f.s}?"), colour("g", "l", "b"),
+        why("a", "r", "Why did {a} go to market?"), colour("t", "k"), count("f", "n", "were in the {t}",
+        "did {a} have"),
+        where("t", "p", "Where was the {t}?", "Where did the {t} stand?"), who("t", "c", "watched the stall"),
+        first("a", "x"),
+        who("f", "b", "bought the {f.s}", "bought all the {f.s}"), why("b", "s", "Why did {b} buy the {f.s}?"),
+        colour("g", "l", "b"),
         count("h", "m", "did {b} have"),
     ),
     {

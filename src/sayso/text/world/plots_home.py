@@ -1,7 +1,8 @@
-"""Plots at home and among friends: lost and found, a surprise, baking, something broken, a visit, a letter, a new neighbour.
+"""Plots at home: lost and found, a surprise, baking, something broken, a visit, a letter, a new neighbour.
 
-Roles by letter: a the hero, b c others; t a thing, k its colour; g another thing, l its colour; p q places; f h things that
-are counted, n m their numbers; x y z three actions in order; r s reasons. Phrases speak of their doer as @he, @him, @his.
+Roles by letter: a the hero, b c others; t a thing, k its colour; g another thing, l its colour; p q places;
+f h things that are counted, n m their numbers; x y z three actions in order; r s reasons. Phrases speak of their doer
+as @he, @him, @his.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from .piece import HOME, WAY, Piece, actions, colour, count, first, lines, site,
 
 LOST = Piece(
     "lost",
-    "w:when a:child t:toy~a k:colour~t b:child~t p:spot~t g:wear~b l:colour~g f:baked n:few~f r:dear~a x:search~a y:search~a z:search~a",
+    "w:when a:child t:toy~a k:colour~t b:child~t p:spot~t g:wear~b l:colour~g f:baked n:few~f r:dear~a x:search~a "
+    "y:search~a z:search~a",
     (
         (
             "{w}, {a} could not find {a.his} {k} {t} anywhere.",
@@ -52,8 +54,10 @@ LOST = Piece(
         ),
     ),
     (
-        colour("t", "k", "a"), colour("g", "l", "b"), why("a", "r", "Why was {a} sad?", "Why did {a} feel sad?", "What made {a} so sad?"),
-        first("a", "x"), who("t", "b", "found the {t}"), spot("t", "p", "Where did {b} find the {t}?", "Where was the {t} found?"),
+        colour("t", "k", "a"), colour("g", "l", "b"), why("a", "r", "Why was {a} sad?", "Why did {a} feel sad?",
+        "What made {a} so sad?"),
+        first("a", "x"), who("t", "b", "found the {t}"), spot("t", "p", "Where did {b} find the {t}?",
+        "Where was the {t} found?"),
         count("f", "n", "did {a} give {b}", "did {b} get"),
     ),
     {
@@ -91,7 +95,8 @@ LOST = Piece(
 
 SURPRISE = Piece(
     "surprise",
-    "w:when b:adult a:child~b t:gift~b k:colour~t g:bigholder l:colour~g p:spot~t c:child~t f:party n:num~f r:feast~b x:decorate~a y:decorate~a z:decorate~a",
+    "w:when b:adult a:child~b t:gift~b k:colour~t g:bigholder l:colour~g p:spot~t c:child~t f:party n:num~f "
+    "r:feast~b x:decorate~a y:decorate~a z:decorate~a",
     (
         (
             "{a} wanted to give {b} a surprise, because {r}.",
@@ -125,7 +130,8 @@ SURPRISE = Piece(
         ),
     ),
     (
-        why("b", "r", "Why was there a surprise for {b}?", "Why did {a} plan a surprise?"), colour("t", "k"), colour("g", "l"),
+        why("b", "r", "Why was there a surprise for {b}?", "Why did {a} plan a surprise?"), colour("t", "k"),
+        colour("g", "l"),
         count("f", "n", "did {a} buy"), spot("t", "p", "Where did {a} hide the {t}?", "Where was the {t} hidden?"),
         who("t", "c", "wrapped the {t}"), first("a", "x"), who("t", "a", "bought the {t}"),
     ),
@@ -163,14 +169,16 @@ SURPRISE = Piece(
 
 BAKING = Piece(
     "baking",
-    "w:when a:person h:fruitbake~a b:child~h g:wear~a l:colour~g c:pet t:holder~c k:colour~t f:fruit n:num~f m:num~h r:bake~a s:call~a x:cook~a y:cook~a z:cook~a p:spot~h",
+    "w:when a:person h:fruitbake~a b:child~h g:wear~a l:colour~g c:pet t:holder~c k:colour~t f:fruit n:num~f "
+    "m:num~h r:bake~a s:call~a x:cook~a y:cook~a z:cook~a p:spot~h",
     (
         (
             "{w}, {a} made {h.s} because {r}.",
             "A sweet smell came from the kitchen. {a} was making {h.s}, because {r}.",
             "{a} made {h.s} {w}, because {r}.",
         ),
-        ("", "{a.he} took off {a.his} {l} {g} and set to work.", "{a.his} {l} {g} hung on the door.", "{a.he} hung {a.his} {l} {g} on a nail and began."),
+        ("", "{a.he} took off {a.his} {l} {g} and set to work.", "{a.his} {l} {g} hung on the door.",
+         "{a.he} hung {a.his} {l} {g} on a nail and began."),
         actions("a"),
         (
             "{a.he} cut up {n} {f.s}, and soon {m} {h.s} stood on the table.",
@@ -178,7 +186,8 @@ BAKING = Piece(
             "With {n} {f.s} {a.he} baked {m} {h.s}.",
         ),
         HOME,
-        ("Then {a} left the kitchen because {s}.", "But {a} had to leave, because {s}.", "Just then {a} left the house because {s}."),
+        ("Then {a} left the kitchen because {s}.", "But {a} had to leave, because {s}.",
+         "Just then {a} left the house because {s}."),
         (
             "When {a.he} came back, the table was empty!",
             "Ten minutes later all the {h.s} were gone.",
@@ -195,11 +204,13 @@ BAKING = Piece(
             'Then {b} began to laugh. {b.he} had hidden the {h.s} {p}. "It was only a joke!"',
             "In the end {b} could not keep a straight face. {b.he} had hidden the {h.s} {p}.",
         ),
-        ("They all sat down and ate.", "", "What a meal that was!", '"You will wash the dishes," said {a}, and {a.he} meant it.'),
+        ("They all sat down and ate.", "", "What a meal that was!", '"You will wash the dishes," said {a}, and '
+                                                                    '{a.he} meant it.'),
     ),
     (
         colour("g", "l", "a"), why("a", "r", "Why did {a} make {h.s}?", "Why was {a} making {h.s}?"), first("a", "x"),
-        count("f", "n", "did {a} use"), count("h", "m", "did {a} bake"), why("a", "s", "Why did {a} leave?", "Why did {a} go out?"),
+        count("f", "n", "did {a} use"), count("h", "m", "did {a} bake"), why("a", "s", "Why did {a} leave?",
+        "Why did {a} go out?"),
         colour("t", "k"), who("h", "b", "had hidden the {h.s}", "hid the {h.s}"),
         where("h", "p", "Where were the {h.s}?", "Where were the {h.s} hidden?"),
     ),
@@ -251,7 +262,8 @@ BAKING = Piece(
 
 BROKEN = Piece(
     "broken",
-    "w:when a:child t:toy2~a k:colour~t c:child~t b:adult~t q:room~b g:wear~b l:colour~g f:parts n:num~f h:baked m:few~h r:broke~c s:upset~a x:fix~b y:fix~b z:fix~b",
+    "w:when a:child t:toy2~a k:colour~t c:child~t b:adult~t q:room~b g:wear~b l:colour~g f:parts n:num~f h:baked "
+    "m:few~h r:broke~c s:upset~a x:fix~b y:fix~b z:fix~b",
     (
         (
             "{w}, {c} broke {a}'s {k} {t} because {r}.",
@@ -277,10 +289,12 @@ BROKEN = Piece(
             "{c} thanked {b.him} with {m} {h.s}.",
             "The next day {c} brought {b.him} {m} {h.s}.",
         ),
-        ("{a} forgave {c}, and they played until supper.", "", "After that {c} was careful, very careful.", '"Friends again?" asked {c}. "Friends," said {a}.'),
+        ("{a} forgave {c}, and they played until supper.", "", "After that {c} was careful, very careful.",
+         '"Friends again?" asked {c}. "Friends," said {a}.'),
     ),
     (
-        colour("t", "k", "a"), who("t", "c", "broke the {t}"), why("c", "r", "Why did {c} break the {t}?", "Why had {c} broken the {t}?"),
+        colour("t", "k", "a"), who("t", "c", "broke the {t}"), why("c", "r", "Why did {c} break the {t}?",
+        "Why had {c} broken the {t}?"),
         why("a", "s", "Why was {a} unhappy?", "What made {a} unhappy?"), *site("b", "q"), colour("g", "l", "b"),
         count("f", "n", "did {b} use"), count("h", "m", "did {b} get", "did {c} bring"), first("b", "x"),
     ),
@@ -332,7 +346,8 @@ BROKEN = Piece(
 
 VISIT = Piece(
     "visit",
-    "w:when b:adult a:child~b r:weak~b t:holder k:colour~t f:fruit n:num~f h:baked~a m:few~h q:house~b g:heirloom l:colour~g p:standing~g c:child~b s:thanks~b x:chore~a y:chore~a z:chore~a",
+    "w:when b:adult a:child~b r:weak~b t:holder k:colour~t f:fruit n:num~f h:baked~a m:few~h q:house~b g:heirloom "
+    "l:colour~g p:standing~g c:child~b s:thanks~b x:chore~a y:chore~a z:chore~a",
     (
         (
             "{w}, {a} went to see {b}, because {r}.",
@@ -350,7 +365,8 @@ VISIT = Piece(
             "{a.he} filled {k.a} {t} with {n} {f.s} and {m} {h.s}.",
         ),
         WAY,
-        ('"Come in!" called {b}. "The door is open."', "{b} was already looking out of the window.", '"What a nice surprise!" said {b}.'),
+        ('"Come in!" called {b}. "The door is open."', "{b} was already looking out of the window.",
+         '"What a nice surprise!" said {b}.'),
         actions("a"),
         (
             "",
@@ -363,10 +379,12 @@ VISIT = Piece(
             "Before they left, {b} gave {a} {l.a} {g} that had stood {p} for years.",
             "As a present, {a} got {l.a} {g} that had stood {p} for years.",
         ),
-        ("{b} was happy because {s}.", '"Come again soon!" {b} said. {b.he} was happy because {s}.', "That evening {b} was happy, because {s}."),
+        ("{b} was happy because {s}.", '"Come again soon!" {b} said. {b.he} was happy because {s}.',
+         "That evening {b} was happy, because {s}."),
     ),
     (
-        why("b", "r", "Why did {a} go to see {b}?", "Why did {a} visit {b}?"), where("b", "q", "Where did {b} live?", "Where was the house of {b}?"),
+        why("b", "r", "Why did {a} go to see {b}?", "Why did {a} visit {b}?"), where("b", "q", "Where did {b} live?",
+        "Where was the house of {b}?"),
         colour("t", "k"), count("f", "n", "were in the {t}"), count("h", "m", "were in the {t}"), first("a", "x"),
         who("b", "c", "read aloud", "came to read aloud"), colour("g", "l"), spot("g", "p", "Where had the {g} stood?"),
         why("b", "s", "Why was {b} happy?", "What made {b} happy?"),
@@ -419,7 +437,8 @@ VISIT = Piece(
 
 LETTER = Piece(
     "letter",
-    "w:when c:adult a:child~c t:paper k:colour~t b:adult~t q:grounds~b f:stamps n:few~f g:wear~b l:colour~g e:roots m:num~e r:carry~a s:news~b x:kettle~b y:kettle~b z:kettle~b p:outspot~t",
+    "w:when c:adult a:child~c t:paper k:colour~t b:adult~t q:grounds~b f:stamps n:few~f g:wear~b l:colour~g e:roots "
+    "m:num~e r:carry~a s:news~b x:kettle~b y:kettle~b z:kettle~b p:outspot~t",
     (
         (
             "{w}, {a} found {k.a} {t} {p}. It was not for {a.him}.",
@@ -431,7 +450,8 @@ LETTER = Piece(
             "It had {n} {f.s} and was addressed to {b}.",
             "On the front were {n} {f.s} and the name of {b}.",
         ),
-        ("{a} took it along at once because {r}.", "{a} did not wait, because {r}.", "{a} decided to hurry because {r}."),
+        ("{a} took it along at once because {r}.", "{a} did not wait, because {r}.",
+         "{a} decided to hurry because {r}."),
         WAY,
         (
             "{b} was {q}. {b.he} wore {l.a} {g} and was pulling up {m} {e.s}.",
@@ -450,11 +470,14 @@ LETTER = Piece(
             "When {b} had read it, {b.he} was so happy, because {s}.",
         ),
         actions("b"),
-        ('"Stay for supper," said {b}, and {a} did.', "{a} walked home with a warm heart.", "", "And {a} was the first to hear the whole story."),
+        ('"Stay for supper," said {b}, and {a} did.', "{a} walked home with a warm heart.", "",
+         "And {a} was the first to hear the whole story."),
     ),
     (
-        colour("t", "k"), spot("t", "p", "Where did {a} find the {t}?"), who("t", "a", "found the {t}"), count("f", "n", "were on the {t}"),
-        why("a", "r", "Why did {a} hurry?", "Why did {a} go at once?"), *site("b", "q"), colour("g", "l", "b"), count("e", "m", "did {b} have"),
+        colour("t", "k"), spot("t", "p", "Where did {a} find the {t}?"), who("t", "a", "found the {t}"), count("f",
+        "n", "were on the {t}"),
+        why("a", "r", "Why did {a} hurry?", "Why did {a} go at once?"), *site("b", "q"), colour("g", "l", "b"),
+        count("e", "m", "did {b} have"),
         who("t", "c", "had written the letter", "wrote the letter"),
         why("b", "s", "Why was {b} happy?", "What made {b} so happy?"), first("b", "x"),
     ),
@@ -506,7 +529,8 @@ LETTER = Piece(
 
 NEIGHBOUR = Piece(
     "neighbour",
-    "w:when b:child a:child~b q:house~b r:shy~b t:holder k:colour~t h:baked~a n:few~h g:toy l:colour~g p:spot~g c:child~b f:collect m:num~f s:brave~a x:polite~a y:polite~a z:polite~a",
+    "w:when b:child a:child~b q:house~b r:shy~b t:holder k:colour~t h:baked~a n:few~h g:toy l:colour~g p:spot~g "
+    "c:child~b f:collect m:num~f s:brave~a x:polite~a y:polite~a z:polite~a",
     (
         (
             "{w}, a new family moved into the house {q}. They had one child, and that was {b}.",
@@ -549,9 +573,11 @@ NEIGHBOUR = Piece(
         ),
     ),
     (
-        where("b", "q", "Where did {b} live?", "Where was the house of {b}?"), why("b", "r", "Why was {b} shy?", "What made {b} so shy?"),
+        where("b", "q", "Where did {b} live?", "Where was the house of {b}?"), why("b", "r", "Why was {b} shy?",
+        "What made {b} so shy?"),
         colour("t", "k"), count("h", "n", "were in the {t}"), first("a", "x"), who("b", "c", "opened the door"),
-        count("f", "m", "did {b} have"), colour("g", "l"), spot("g", "p"), why("a", "s", "Why was {a} proud?", "What made {a} proud?"),
+        count("f", "m", "did {b} have"), colour("g", "l"), spot("g", "p"), why("a", "s", "Why was {a} proud?",
+        "What made {a} proud?"),
         who("h", "a", "brought the {h.s}"),
     ),
     {

@@ -9,7 +9,8 @@ from .piece import FIELD, HOME, WAY, Piece, actions, colour, count, first, lines
 
 BORROWED = Piece(
     "borrowed",
-    "w:when b:adult t:tool~b k:colour~t a:child~t q:site~a p:outspot~t g:wear~b l:colour~g f:roots n:num~f c:child~t r:cross~b s:tired~a x:work~a y:work~a z:work~a",
+    "w:when b:adult t:tool~b k:colour~t a:child~t q:site~a p:outspot~t g:wear~b l:colour~g f:roots n:num~f "
+    "c:child~t r:cross~b s:tired~a x:work~a y:work~a z:work~a",
     (
         (
             "{w}, {a} borrowed {k.a} {t} from {b}.",
@@ -42,12 +43,16 @@ BORROWED = Piece(
             "{a} said sorry and gave {b} {n} {f.s}.",
             "{a} went to the garden and came back with {n} {f.s} for {b}.",
         ),
-        ("{b} had to smile.", '"Well, no harm done," said {b}.', "", "The next time, {a} made a knot in a handkerchief."),
+        ("{b} had to smile.", '"Well, no harm done," said {b}.', "", "The next time, {a} made a knot in a "
+                                                                     "handkerchief."),
     ),
     (
-        colour("t", "k"), colour("g", "l", "b"), who("t", "a", "borrowed the {t}"), first("a", "x"), who("t", "c", "cleaned the {t}"),
-        spot("t", "p", "Where did {a} leave the {t}?", "Where was the {t} left?"), where("a", "q", "Where did {a} work?", "Where did {a} help?"),
-        why("b", "r", "Why was {b} angry?", "What made {b} so angry?"), why("a", "s", "Why was {a} tired?", "What made {a} so tired?"),
+        colour("t", "k"), colour("g", "l", "b"), who("t", "a", "borrowed the {t}"), first("a", "x"), who("t", "c",
+        "cleaned the {t}"),
+        spot("t", "p", "Where did {a} leave the {t}?", "Where was the {t} left?"), where("a", "q",
+        "Where did {a} work?", "Where did {a} help?"),
+        why("b", "r", "Why was {b} angry?", "What made {b} so angry?"), why("a", "s", "Why was {a} tired?",
+        "What made {a} so tired?"),
         count("f", "n", "did {b} get", "did {a} give {b}"),
     ),
     {
@@ -98,7 +103,8 @@ BORROWED = Piece(
 
 STORM = Piece(
     "storm",
-    "w:when a:adult b:person~a c:child p:room~a q:shelter~c t:cover~c k:colour~t g:wear~b l:colour~g f:yard n:num~f r:worried~a s:errand~c x:dry~c y:dry~c z:dry~c",
+    "w:when a:adult b:person~a c:child p:room~a q:shelter~c t:cover~c k:colour~t g:wear~b l:colour~g f:yard n:num~f "
+    "r:worried~a s:errand~c x:dry~c y:dry~c z:dry~c",
     (
         (
             "The storm came {w}.", "{w}, the wind began to howl.", "Nobody had expected such a storm.",
@@ -131,12 +137,15 @@ STORM = Piece(
             "An hour later {c} was found {q}, safe and sound, under {k.a} {t}.",
         ),
         actions("c"),
-        ("Then the sun came out.", "", "What a night that was!", '"Never do that again," said {a}, and hugged {c.him}.'),
+        ("Then the sun came out.", "", "What a night that was!", '"Never do that again," said {a}, and hugged '
+                                                                 '{c.him}.'),
     ),
     (
         why("a", "r", "Why was {a} worried?", "What made {a} worried?"), *site("a", "p"),
-        count("f", "n", "were outside", "were out in the rain"), who("f", "b", "brought the {f.s} in"), colour("g", "l", "b"), colour("t", "k"),
-        where("c", "q", "Where did they find {c}?", "Where was {c} found?"), why("c", "s", "Why had {c} gone out?", "Why did {c} go out?"),
+        count("f", "n", "were outside", "were out in the rain"), who("f", "b", "brought the {f.s} in"), colour("g",
+        "l", "b"), colour("t", "k"),
+        where("c", "q", "Where did they find {c}?", "Where was {c} found?"), why("c", "s", "Why had {c} gone out?",
+        "Why did {c} go out?"),
         first("c", "x"),
     ),
     {
@@ -187,7 +196,8 @@ STORM = Piece(
 
 RACE = Piece(
     "race",
-    "w:when a:child b:child~a c:adult t:ride~a k:colour~t g:wear~b l:colour~g q:track~a f:prize n:num~f r:proud~b s:stop~a x:warm~a y:warm~a z:warm~a",
+    "w:when a:child b:child~a c:adult t:ride~a k:colour~t g:wear~b l:colour~g q:track~a f:prize n:num~f r:proud~b "
+    "s:stop~a x:warm~a y:warm~a z:warm~a",
     (
         (
             "{a} and {b} were the fastest children in the village. But who was faster?",
@@ -214,11 +224,14 @@ RACE = Piece(
             "The prize was {n} {f.s}. {b} was proud, because {r}.",
             "{b.he} took home {n} {f.s}, and {b.he} was proud because {r}.",
         ),
-        ('"Next time!" said {a}, and they shook hands.', "", "{a} clapped louder than anyone.", '"I will train all winter," said {a}.'),
+        ('"Next time!" said {a}, and they shook hands.', "", "{a} clapped louder than anyone.",
+         '"I will train all winter," said {a}.'),
     ),
     (
-        first("a", "x"), where("a", "q", "Where did the race begin?", "Where did the race start?"), colour("t", "k", "a"), colour("g", "l", "b"),
-        why("a", "s", "Why did {a} stop?"), who("g", "b", "won the race"), who("q", "c", "rang the bell", "rang a bell"),
+        first("a", "x"), where("a", "q", "Where did the race begin?", "Where did the race start?"), colour("t", "k",
+        "a"), colour("g", "l", "b"),
+        why("a", "s", "Why did {a} stop?"), who("g", "b", "won the race"), who("q", "c", "rang the bell",
+        "rang a bell"),
         count("f", "n", "did {b} win", "did {b} get"), why("b", "r", "Why was {b} proud?", "What made {b} so proud?"),
     ),
     {
@@ -269,7 +282,8 @@ RACE = Piece(
 
 TREASURE = Piece(
     "treasure",
-    "w:when a:child t:small~a k:colour~t b:adult~t c:child~t q:wildsite~a p:outspot~t g:holder~c l:colour~g f:riches n:num~f r:luck~c s:giveup~a x:expedition~a y:expedition~a z:expedition~a",
+    "w:when a:child t:small~a k:colour~t b:adult~t c:child~t q:wildsite~a p:outspot~t g:holder~c l:colour~g "
+    "f:riches n:num~f r:luck~c s:giveup~a x:expedition~a y:expedition~a z:expedition~a",
     (
         (
             "{w}, {a} found an old map in a book.",
@@ -277,7 +291,8 @@ TREASURE = Piece(
             '"Look, a treasure map!" said {a} {w}.',
             "It began with an old map, which {a} found {w}.",
         ),
-        ("", "{b} had drawn the map long ago.", "It was {b} who had drawn the map, many years before.", "As everyone knew, {b} had drawn the map."),
+        ("", "{b} had drawn the map long ago.", "It was {b} who had drawn the map, many years before.",
+         "As everyone knew, {b} had drawn the map."),
         actions("a"),
         WAY,
         (
@@ -285,7 +300,8 @@ TREASURE = Piece(
             "{c} came along, and in the afternoon they stood {q}, just as on the map.",
             "{a} and {c} followed the lines until they stood {q}.",
         ),
-        ("After an hour {a} gave up because {s}.", "They dug and dug. Then {a} gave up because {s}.", '"Enough," said {a}, who gave up because {s}.'),
+        ("After an hour {a} gave up because {s}.", "They dug and dug. Then {a} gave up because {s}.",
+         '"Enough," said {a}, who gave up because {s}.'),
         (
             "But {c} went on, and {p} {c.he} saw {k.a} {t}.",
             "{c} did not. {c.he} looked again, and there was {k.a} {t} {p}.",
@@ -306,8 +322,10 @@ TREASURE = Piece(
     (
         who("q", "b", "had drawn the map", "drew the map"), first("a", "x"),
         why("a", "s", "Why did {a} give up?"), colour("t", "k"), colour("g", "l"),
-        spot("t", "p", "Where did {c} see the {t}?"), count("f", "n", "were in the {g}"), why("c", "r", "Why did {c} laugh?", "What made {c} laugh?"),
-        who("t", "c", "saw the {t}", "found the {t}"), where("a", "q", "Where did the map lead?", "Where did the map lead {a}?"),
+        spot("t", "p", "Where did {c} see the {t}?"), count("f", "n", "were in the {g}"), why("c", "r",
+        "Why did {c} laugh?", "What made {c} laugh?"),
+        who("t", "c", "saw the {t}", "found the {t}"), where("a", "q", "Where did the map lead?",
+        "Where did the map lead {a}?"),
     ),
     {
         "luck": lines("""
@@ -357,7 +375,8 @@ TREASURE = Piece(
 
 LUNCH = Piece(
     "lunch",
-    "w:when a:child b:child~a q:outing~a r:nolunch~a t:lunchbox k:colour~t f:fruit n:few~f h:baked m:few~h c:child~h g:wear~c l:colour~g p:spot~t s:share~b x:play~a y:play~a z:play~a",
+    "w:when a:child b:child~a q:outing~a r:nolunch~a t:lunchbox k:colour~t f:fruit n:few~f h:baked m:few~h "
+    "c:child~h g:wear~c l:colour~g p:spot~t s:share~b x:play~a y:play~a z:play~a",
     (
         (
             "{w}, the whole class was {q}.",
@@ -381,7 +400,8 @@ LUNCH = Piece(
             "Then {c} came over in {l.a} {g} and brought {m} {h.s}.",
             "And {c}, in {l.a} {g}, added {m} {h.s}.",
         ),
-        ("{b} did it because {s}.", '"Why are you so kind?" somebody asked {b}. It was because {s}.', "{b} shared because {s}."),
+        ("{b} did it because {s}.", '"Why are you so kind?" somebody asked {b}. It was because {s}.',
+         "{b} shared because {s}."),
         FIELD,
         actions("a"),
         (
@@ -389,13 +409,17 @@ LUNCH = Piece(
             "And the lunch? It was {p} all day, in {a.his} {k} {t}.",
             "At home {a} found {a.his} {k} {t} {p}, still full.",
         ),
-        ("The next day it was {a} who shared.", "", "{a} laughed and ate it for supper.", "After that they always ate together."),
+        ("The next day it was {a} who shared.", "", "{a} laughed and ate it for supper.",
+         "After that they always ate together."),
     ),
     (
         where("a", "q", "Where was the class?", "Where did the children eat?"),
-        why("a", "r", "Why was {a} hungry?", "What was the reason that {a} was hungry?"), count("f", "n", "did {b} give {a}", "did {a} get"),
-        count("h", "m", "did {c} bring"), who("f", "b", "gave {a} the {f.s}"), who("h", "c", "brought the {h.s}"), colour("g", "l", "c"),
-        colour("t", "k", "a"), spot("t", "p", "Where did {a} find the {t}?"), why("b", "s", "Why did {b} share?"), first("a", "x"),
+        why("a", "r", "Why was {a} hungry?", "What was the reason that {a} was hungry?"), count("f", "n",
+        "did {b} give {a}", "did {a} get"),
+        count("h", "m", "did {c} bring"), who("f", "b", "gave {a} the {f.s}"), who("h", "c", "brought the {h.s}"),
+        colour("g", "l", "c"),
+        colour("t", "k", "a"), spot("t", "p", "Where did {a} find the {t}?"), why("b", "s", "Why did {b} share?"),
+        first("a", "x"),
     ),
     {
         "nolunch": lines("""
@@ -445,7 +469,8 @@ LUNCH = Piece(
 
 ADRIFT = Piece(
     "adrift",
-    "w:when a:child c:child~a t:vessel~a k:colour~t q:water~a p:landing~t b:sailor~t g:wear~b l:colour~g f:catch n:num~f h:baked m:few~h r:untied~c s:fear~a x:build~a y:build~a z:build~a",
+    "w:when a:child c:child~a t:vessel~a k:colour~t q:water~a p:landing~t b:sailor~t g:wear~b l:colour~g f:catch "
+    "n:num~f h:baked m:few~h r:untied~c s:fear~a x:build~a y:build~a z:build~a",
     (
         (
             "All summer {a} and {c} had worked on {k.a} {t}.",
@@ -459,7 +484,8 @@ ADRIFT = Piece(
             "Then they sat down to eat. {c} had not tied the {t}, because {r}.",
             "Nobody noticed that {c} had not tied the {t}, because {r}.",
         ),
-        ("Off it went!", "The wind did the rest, and away it went.", '"Our {t}!" cried {a}, but it was already far away.'),
+        ("Off it went!", "The wind did the rest, and away it went.", '"Our {t}!" cried {a}, but it was already far '
+                                                                     'away.'),
         FIELD,
         (
             "",
@@ -477,14 +503,17 @@ ADRIFT = Piece(
             "It was {b} who had found the {t} {p}.",
             "And {b} had found the {t} {p}!",
         ),
-        ("", "For that {b} got {m} {h.s}.", "They gave {b} {m} {h.s}.", "{b} did not want any money, but {b.he} took {m} {h.s}."),
+        ("", "For that {b} got {m} {h.s}.", "They gave {b} {m} {h.s}.",
+         "{b} did not want any money, but {b.he} took {m} {h.s}."),
         ("", "The next time they tied two knots.", '"I will learn to tie a knot," said {c}.'),
     ),
     (
         colour("t", "k"), where("a", "q", "Where did {a} and {c} meet?", "Where were {a} and {c}?"),
         first("a", "x"), why("c", "r", "Why had {c} not tied the {t}?", "Why did {c} not tie the {t}?"),
-        why("a", "s", "Why did {a} stay on the shore?", "Why did {a} not swim after it?"), colour("g", "l", "b"), count("f", "n", "did {b} have"),
-        who("t", "b", "found the {t}", "had found the {t}"), where("t", "p", "Where was the {t} found?", "Where did {b} find the {t}?"),
+        why("a", "s", "Why did {a} stay on the shore?", "Why did {a} not swim after it?"), colour("g", "l", "b"),
+        count("f", "n", "did {b} have"),
+        who("t", "b", "found the {t}", "had found the {t}"), where("t", "p", "Where was the {t} found?",
+        "Where did {b} find the {t}?"),
         count("h", "m", "did {b} get"),
     ),
     {

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 from .story import Fact, Story, sentence, worded
 from .types import Prompt, Task, user
 
 STORY_FAMILIES = ("where", "who", "colour", "count", "why", "first")
 NEAR = {
-    "in": ("in", "inside", "into", "at", "to", "by"), "on": ("on", "onto", "at", "to", "in"), "at": ("at", "in", "to", "by", "near"),
-    "by": ("by", "near", "beside", "at", "to"), "near": ("near", "by", "beside", "at"), "beside": ("beside", "by", "near", "at"),
-    "under": ("under", "beneath", "below"), "behind": ("behind",), "among": ("among", "in", "between"),
-}  # fmt: skip
+    "in": ("in", "inside", "into", "at", "to", "by"),
+    "on": ("on", "onto", "at", "to", "in"),
+    "at": ("at", "in", "to", "by", "near"),
+    "by": ("by", "near", "beside", "at", "to"),
+    "near": ("near", "by", "beside", "at"),
+    "beside": ("beside", "by", "near", "at"),
+    "under": ("under", "beneath", "below"),
+    "behind": ("behind",),
+    "among": ("among", "in", "between"),
+}  # words for the same place
 
 
 def shown(fact: Fact, value: str) -> str:
@@ -25,7 +32,7 @@ def shown(fact: Fact, value: str) -> str:
     return sentence(value)
 
 
-def check_of(story: Story, fact: Fact, question: str) -> dict[str, object]:
+def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
     """The data that scores a reply to `question`."""
     base = {"family": fact.family, "question": question, "answer": fact.answer.rstrip(".")}
     others = [shown(fact, o).rstrip(".") for o in story.others(fact)]
@@ -43,10 +50,12 @@ def check_of(story: Story, fact: Fact, question: str) -> dict[str, object]:
 
 
 def prompt_of(story: Story, fact: Fact, question: str) -> Prompt:
+    """The story with a question after it."""
     return Prompt((user(f"{story.text}\n\n{question}"),), fact.family, check_of(story, fact, question))
 
 
 def task_of(rng: random.Random, story: Story, fact: Fact) -> Task:
+    """A question for `fact`, in one of its wordings."""
     return Task(prompt_of(story, fact, rng.choice(fact.questions())), fact.reply)
 
 
@@ -74,6 +83,6 @@ def several(rng: random.Random, story: Story, split: str, most: int) -> list[tup
     return rows
 
 
-def wrong_answers(check: dict[str, object]) -> Sequence[str]:
+def wrong_answers(check: dict[str, Any]) -> Sequence[str]:
     """Replies that name another value of the same story."""
-    return [sentence(str(o)) for o in check["wrong"]]  # type: ignore[attr-defined]
+    return [sentence(str(o)) for o in check["wrong"]]

@@ -6,18 +6,14 @@ import random
 
 from . import words as w
 from .draw import split_of
+from .lookup import NUMBER_WORDS
 from .types import Prompt, Task, user
 
 SKILL_FAMILIES = ("arithmetic", "spelling", "letters")
-NUMBERS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen "
-    "nineteen twenty"
-).split()
+NUMBERS = NUMBER_WORDS  # NUMBERS[3] is "three"
 LARGEST = 20
-SPELLABLE = tuple(dict.fromkeys(
-    str(word) for pool in (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GIFTS, w.HEIRLOOMS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
-    for word in pool if 3 <= len(word) <= 7 and " " not in word
-))  # fmt: skip
+NAMED = (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GIFTS, w.HEIRLOOMS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
+SPELLABLE = tuple(dict.fromkeys(str(x) for pool in NAMED for x in pool if 3 <= len(x) <= 7 and x.isalpha()))
 
 
 def in_split(rng: random.Random, pool: tuple[str, ...], subject: str, split: str) -> str:
@@ -29,6 +25,7 @@ def in_split(rng: random.Random, pool: tuple[str, ...], subject: str, split: str
 
 
 def exact(family: str, question: str, answer: str, reply: str) -> Task:
+    """A task with one answer."""
     check = {"type": "exact", "family": family, "question": question, "answer": answer}
     return Task(Prompt((user(question),), family, check), reply)
 
@@ -45,7 +42,12 @@ def arithmetic(rng: random.Random, split: str) -> Task:
         return exact("arithmetic", f"What is {left} {'+' if plus else '-'} {right}?", str(total), f"{total}.")
     if form == 1:
         sign = "plus" if plus else "minus"
-        return exact("arithmetic", f"What is {NUMBERS[left]} {sign} {NUMBERS[right]}?", NUMBERS[total], NUMBERS[total].capitalize() + ".")
+        return exact(
+            "arithmetic",
+            f"What is {NUMBERS[left]} {sign} {NUMBERS[right]}?",
+            NUMBERS[total],
+            NUMBERS[total].capitalize() + ".",
+        )
     name = rng.choice(w.CHILDREN)
     items = rng.choice(w.FRUIT + w.STUFF)
     had, more = (items if left == 1 else items.s), (items if right == 1 else items.s)
@@ -57,8 +59,11 @@ def arithmetic(rng: random.Random, split: str) -> Task:
 
 
 def spelling(rng: random.Random, split: str) -> Task:
+    """The letters of a word, one by one."""
     word = in_split(rng, SPELLABLE, "spell", split)
-    question = rng.choice((f"Spell {word}.", f"How do you spell {word}?", f'Spell the word "{word}".', f"Can you spell {word}?"))
+    question = rng.choice(
+        (f"Spell {word}.", f"How do you spell {word}?", f'Spell the word "{word}".', f"Can you spell {word}?")
+    )
     return exact("spelling", question, word, "-".join(word) + ".")
 
 
@@ -79,6 +84,7 @@ def letters(rng: random.Random, split: str) -> Task:
 
 
 def skill(rng: random.Random, split: str, family: str) -> Task:
+    """A task of one of `SKILL_FAMILIES`."""
     return {"arithmetic": arithmetic, "spelling": spelling, "letters": letters}[family](rng, split)
 
 
@@ -87,7 +93,13 @@ def wrong_skill(rng: random.Random, task: Task) -> str:
     answer = str(task.prompt.check["answer"])
     if task.prompt.family == "spelling":
         at = rng.randrange(len(answer))
-        other = rng.choice((answer[:at] + answer[at + 1 :], answer[:at] + answer[at] + answer[at:], answer[:at] + "e" + answer[at + 1 :]))
+        other = rng.choice(
+            (
+                answer[:at] + answer[at + 1 :],
+                answer[:at] + answer[at] + answer[at:],
+                answer[:at] + "e" + answer[at + 1 :],
+            )
+        )
         return "-".join(other if other != answer else answer + answer[-1]) + "."
     if len(answer) == 1 and answer.isalpha():
         return rng.choice([c for c in "abcdefghijklmnoprstuwy" if c != answer]).upper() + "."

@@ -1,6 +1,7 @@
 """Tells a story: a plot and one or two asides in, the text and its facts out.
 
-Every fact is a question that the text answers, with the roles to word it and its held-out combination. Who reads a story can
+Every fact is a question that the text answers,
+    with the roles to word it and its held-out combination. Who reads a story can
 check each statement against the facts; who asks takes only facts whose combination belongs to the split.
 """
 
@@ -22,24 +23,36 @@ from .plots_out import PLOTS_OUT
 from .when import WHEN
 from .words import Word
 
-PEOPLE = w.CHILDREN + w.ADULTS
-POOLS: dict[str, tuple[Word, ...]] = {
-    "when": WHEN, "child": w.CHILDREN, "adult": w.ADULTS, "person": PEOPLE, "pet": w.PETS, "wild": w.WILD, "young": w.CLIMBERS, "grazer": w.GRAZERS,
-    "trade": w.TRADES, "sailor": w.TRADES_AT_SEA + w.AUNTS + w.UNCLES,
-    "toy": w.TOYS, "toy2": w.FRAGILE, "wear": w.WEAR, "tool": w.TOOLS, "small": w.SMALL, "gift": w.GIFTS, "heirloom": w.HEIRLOOMS, "cover": w.COVERS, "soft": w.SOFT,
-    "holder": w.HOLDERS, "bigholder": w.BIG_HOLDERS, "peeled": w.PEELED, "dishes": w.DISHES, "ride": w.RIDES, "carts": w.CARTS, "vessel": w.VESSELS, "paper": w.PAPERS, "lunchbox": w.LUNCHBOXES,
-    "ladder": w.LADDERS, "bucket": w.BOWLS,
-    "fruit": w.FRUIT, "roots": w.ROOTS, "plants": w.ROOTS, "baked": w.BAKED, "fruitbake": w.FRUIT_BAKED, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY,
-    "parts": w.PARTS, "stamps": w.STAMPS, "collect": w.COLLECTED, "riches": w.RICHES, "prize": w.PRIZES, "catch": w.CATCH,
-    "feed": w.FEED, "onlookers": w.ONLOOKERS, "num": w.NUMBERS, "few": w.FEW,
-    "spot": w.SPOTS, "outspot": w.OUT_SPOTS, "site": w.SITES, "room": w.ROOMS, "tree": w.GROUNDS, "roadside": w.ROADSIDE,
-    "house": w.HOUSES, "track": w.TRACKS, "wildsite": w.WILDS, "shelter": w.SHELTERS, "outing": w.OUTINGS, "water": w.WATERS,
-    "landing": w.LANDINGS, "stall": w.STALLS, "standing": w.STANDING, "grounds": w.GROUNDS, "den": w.DENS, "high": w.HIGH,
+PLACES: dict[str, tuple[Word, ...]] = {
+    "spot": w.SPOTS, "outspot": w.OUT_SPOTS, "site": w.SITES, "room": w.ROOMS, "roadside": w.ROADSIDE,
+    "house": w.HOUSES,
+    "track": w.TRACKS, "wildsite": w.WILDS, "shelter": w.SHELTERS, "outing": w.OUTINGS, "water": w.WATERS,
+    "landing": w.LANDINGS, "stall": w.STALLS, "standing": w.STANDING, "grounds": w.GROUNDS, "den": w.DENS,
+    "high": w.HIGH,
 }  # fmt: skip
-PLACES = ("spot", "outspot", "site", "room", "tree", "roadside", "house", "track", "wildsite", "shelter", "outing", "water", "landing",
-          "stall", "den", "high", "standing", "grounds")  # fmt: skip
-ACTORS = ("child", "adult", "person", "pet", "wild", "grazer", "young", "trade", "sailor")
-FAMILY_OF = {**dict.fromkeys(PLACES, "where"), **dict.fromkeys(ACTORS, "who"), "colour": "colour", "num": "count", "few": "count"}
+ACTORS: dict[str, tuple[Word, ...]] = {
+    "child": w.CHILDREN, "adult": w.ADULTS, "person": w.CHILDREN + w.ADULTS, "trade": w.TRADES,
+    "sailor": w.TRADES_AT_SEA + w.AUNTS + w.UNCLES, "pet": w.PETS, "wild": w.WILD, "grazer": w.GRAZERS,
+    "young": w.CLIMBERS,
+}  # fmt: skip
+POOLS: dict[str, tuple[Word, ...]] = {
+    **PLACES, **ACTORS, "when": WHEN, "num": w.NUMBERS, "few": w.FEW,
+    "toy": w.TOYS, "toy2": w.FRAGILE, "wear": w.WEAR, "tool": w.TOOLS, "small": w.SMALL, "gift": w.GIFTS,
+    "heirloom": w.HEIRLOOMS, "cover": w.COVERS, "soft": w.SOFT, "holder": w.HOLDERS, "bigholder": w.BIG_HOLDERS,
+    "ride": w.RIDES, "carts": w.CARTS, "vessel": w.VESSELS, "paper": w.PAPERS, "lunchbox": w.LUNCHBOXES,
+    "ladder": w.LADDERS, "bucket": w.BOWLS,
+    "fruit": w.FRUIT, "roots": w.ROOTS, "baked": w.BAKED, "fruitbake": w.FRUIT_BAKED, "peeled": w.PEELED,
+    "dishes": w.DISHES, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY, "parts": w.PARTS, "stamps": w.STAMPS,
+    "collect": w.COLLECTED, "riches": w.RICHES, "prize": w.PRIZES, "catch": w.CATCH, "feed": w.FEED,
+    "onlookers": w.ONLOOKERS,
+}  # fmt: skip
+FAMILY_OF = {
+    **dict.fromkeys(PLACES, "where"),
+    **dict.fromkeys(ACTORS, "who"),
+    "colour": "colour",
+    "num": "count",
+    "few": "count",
+}
 ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
 PLOTS = (*PLOTS_HOME, *PLOTS_OUT, *PLOTS_BEASTS)
 OPENINGS = {"who": "It was", "colour": "It was", "count": "There were"}
@@ -56,22 +69,27 @@ class Fact:
 
     @property
     def family(self) -> str:
+        """One of the six families of questions about stories."""
         return self.ask.family
 
     @property
     def pair(self) -> tuple[str, str]:
+        """The combination that is held out: subject and value."""
         return self.roles[self.ask.subject].key, self.roles[self.ask.value].key
 
     @property
     def split(self) -> str:
+        """The split that may ask for it."""
         return split_of(*self.pair)
 
     @property
     def value(self) -> Word:
+        """What is asked for."""
         return self.roles[self.ask.value]
 
     @property
     def answer(self) -> str:
+        """The shortest right answer, as a sentence."""
         return sentence(self.ask.answer.format_map(self.roles))
 
     @property
@@ -80,6 +98,7 @@ class Fact:
         return worded(self.family, self.answer)
 
     def questions(self) -> tuple[str, ...]:
+        """Its wordings."""
         return tuple(sentence(q.format_map(self.roles), "") for q in self.ask.questions)
 
 
@@ -88,11 +107,15 @@ def worded(family: str, answer: str) -> str:
     opening = OPENINGS.get(family)
     if opening is None:
         return answer
-    return f"{opening} {answer if family == 'who' and not answer.startswith('The ') else answer[0].lower() + answer[1:]}"
+    return (
+        f"{opening} {answer if family == 'who' and not answer.startswith('The ') else answer[0].lower() + answer[1:]}"
+    )
 
 
 @dataclass(frozen=True)
 class Story:
+    """A text and what can be asked about it."""
+
     plot: str
     text: str
     facts: tuple[Fact, ...]
@@ -111,8 +134,10 @@ def sentence(text: str, end: str = ".") -> str:
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else end)
 
 
-def cast(rng: random.Random, piece: Piece, split: str, taken: set[str], values: list[tuple[str, Word]]) -> dict[str, Word]:
-    """Words for the roles of `piece`, none with a key in `taken`, which grows; `values` collects them with their family."""
+def cast(
+    rng: random.Random, piece: Piece, split: str, taken: set[str], values: list[tuple[str, Word]]
+) -> dict[str, Word]:
+    """Words for the roles of `piece`, none with a key in `taken`; both `taken` and `values` (by family) grow."""
     roles: dict[str, Word] = {}
     for role in parse_roles(piece.roles):
         against = [roles[name].key for name in role.against]
@@ -173,10 +198,12 @@ def stated(
 
 @lru_cache(maxsize=1 << 16)
 def parts(text: str) -> frozenset[str]:
+    """The words of a phrase."""
     return frozenset(re.findall(r"[a-z]+", text.lower()))
 
 
 def wording(rng: random.Random, beat: Sequence[str], roles: Mapping[str, Word]) -> str:
+    """One of the beat's sentences, chosen at random and filled in."""
     text = beat[int(rng.random() * len(beat))].format_map(roles)
     return text[:1].upper() + text[1:]
 

@@ -37,12 +37,15 @@ class Score:
 
 
 def user(text: str) -> Message:
+    """A turn of the user."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> Message:
+    """A turn of the assistant."""
     return {"role": "assistant", "content": text}
 
 
 def system(text: str) -> Message:
+    """A turn of the system."""
     return {"role": "system", "content": text}

@@ -28,6 +28,7 @@ class Word(str):
     colours: tuple[Word, ...]
 
     def __new__(cls, text: str, **forms: Any) -> Word:
+        """A word with its regular forms, and those given instead."""
         word = super().__new__(cls, text)
         word.__dict__.update({"a": article(text), "s": plural(text), "the": "the " + text, "noun": text, "key": text})
         word.__dict__.update(forms)
@@ -48,8 +49,22 @@ def plural(noun: str) -> str:
     return noun + ("es" if noun.endswith(("s", "x", "ch", "sh", "potato", "tomato")) else "s")
 
 
-IRREGULAR = {"dormouse": "dormice", "mouse": "mice", "goose": "geese", "loaf": "loaves", "knife": "knives", "child": "children", "fish": "fish", "trout": "trout", "perch": "perch", "carp": "carp", "pike": "pike", "shrimp": "shrimp",
-             "sheep": "sheep", "calf": "calves", }
+IRREGULAR = {
+    "dormouse": "dormice",
+    "mouse": "mice",
+    "goose": "geese",
+    "loaf": "loaves",
+    "knife": "knives",
+    "child": "children",
+    "fish": "fish",
+    "trout": "trout",
+    "perch": "perch",
+    "carp": "carp",
+    "pike": "pike",
+    "shrimp": "shrimp",
+    "sheep": "sheep",
+    "calf": "calves",
+}
 
 
 def words(text: str, **forms: Any) -> tuple[Word, ...]:
@@ -69,6 +84,7 @@ def place(text: str) -> Word:
 
 
 def places(text: str) -> tuple[Word, ...]:
+    """Places from a comma-separated list."""
     return tuple(place(part) for part in text.split(","))
 
 
@@ -79,7 +95,21 @@ FUR = words("brown, black, white, grey, golden, ginger")
 
 def beast(noun: str, colours: tuple[Word, ...] = ()) -> Word:
     """An animal that acts: "the dog", it."""
-    return Word(f"the {noun}", a=article(noun), noun=noun, the=f"the {noun}", s=plural(noun), key=noun, colours=colours or FUR, **IT)
+    return Word(
+        f"the {noun}",
+        a=article(noun),
+        noun=noun,
+        the=f"the {noun}",
+        s=plural(noun),
+        key=noun,
+        colours=colours or FUR,
+        **IT,
+    )
+
+
+def beasts(text: str, colours: tuple[Word, ...] = ()) -> tuple[Word, ...]:
+    """Animals from a comma-separated list."""
+    return tuple(beast(noun, colours) for noun in text.split(", "))
 
 
 BOYS = words(
@@ -88,34 +118,53 @@ BOYS = words(
     **HE,
 )
 GIRLS = words(
-    "Lily, Anna, Mia, Emma, Rose, Nora, Ella, Lucy, Clara, Ida, Julia, Sara, Maria, Eva, Alice, Grace, Ruby, Hannah, Molly, "
+    "Lily, Anna, Mia, Emma, Rose, Nora, Ella, Lucy, Clara, Ida, Julia, Sara, Maria, Eva, Alice, Grace, Ruby, "
+    "Hannah, Molly, "
     "Greta, Olga, Vera, Nina, Martha, Sophie, Kate, Jane, Lena, Amy, Daisy",
     **SHE,
 )
 CHILDREN = BOYS + GIRLS
 AUNTS = words("Aunt Rosa, Aunt May, Aunt Bella, Aunt Tilda, Mrs Brown, Mrs Reed, Mrs Hill, Grandma", **SHE)
 UNCLES = words("Uncle Fred, Uncle Ned, Uncle Will, Uncle Jim, Mr Stone, Mr Wood, Mr Field, Grandpa", **HE)
-TRADES = words("the baker, the miller, the gardener, the postman, the farmer, the fisherman, the blacksmith, the shepherd", **HE)
+TRADES = words(
+    "the baker, the miller, the gardener, the postman, the farmer, the fisherman, the blacksmith, the shepherd", **HE
+)
 ADULTS = AUNTS + UNCLES + TRADES
-PETS = tuple(beast(n) for n in "dog, cat, rabbit, duck, hen, puppy, kitten, goose, parrot, lamb, tomcat, terrier".split(", "))
-WILD = tuple(beast(n, FUR[:4]) for n in "fox, squirrel, hedgehog, mouse, badger, deer, hare, hamster, marten, dormouse, rabbit, sparrow, pigeon, swan".split(", "))
+PETS = beasts("dog, cat, rabbit, duck, hen, puppy, kitten, goose, parrot, lamb, tomcat, terrier")
+WILD = beasts(
+    "fox, squirrel, hedgehog, mouse, badger, deer, hare, hamster, marten, dormouse, rabbit, sparrow, pigeon, swan",
+    FUR[:4],
+)
 
 TRADES_AT_SEA = words("the fisherman, the sailor, the boatman, the ferryman, the captain, the miller", **HE)
-GRAZERS = tuple(beast(n, FUR[:4]) for n in "rabbit, hare, deer, mouse, badger, pony, donkey, calf, goose, ram".split(", "))
-CLIMBERS = tuple(beast(n) for n in "kitten, cat, tomcat, puppy, ferret, terrier".split(", "))
+GRAZERS = beasts("rabbit, hare, deer, mouse, badger, pony, donkey, calf, goose, ram", FUR[:4])
+CLIMBERS = beasts("kitten, cat, tomcat, puppy, ferret, terrier")
+
 
 def things(text: str, colours: tuple[Word, ...] = COLOURS) -> tuple[Word, ...]:
     """Things that have one of `colours`."""
     return words(text, colours=colours, **IT)
 
 
-TOYS = things("kite, ball, drum, hoop, whistle, tin soldier, toy train, balloon, pinwheel, spinning top, skipping rope, rattle, sledge, toy plane")
-FRAGILE = things("kite, drum, scooter, toy train, paper boat, puppet, music box, sledge, toy castle, windmill, toy plane, rocking horse")
+TOYS = things(
+    "kite, ball, drum, hoop, whistle, tin soldier, toy train, balloon, pinwheel, spinning top, skipping "
+    "rope, rattle, sledge, toy plane"
+)
+FRAGILE = things(
+    "kite, drum, scooter, toy train, paper boat, puppet, music box, sledge, toy castle, windmill, toy "
+    "plane, rocking horse"
+)
 WEAR = things("hat, scarf, coat, cap, jacket, cloak, sweater, shirt, raincoat, cardigan, pullover, poncho")
-TOOLS = things("hammer, spade, ladder, saw, rake, bucket, wheelbarrow, lantern, axe, broom, hoe, paintbrush, fishing rod, cart")
+TOOLS = things(
+    "hammer, spade, ladder, saw, rake, bucket, wheelbarrow, lantern, axe, broom, hoe, paintbrush, fishing rod, cart"
+)
 SMALL = things("key, ring, bell, watch, brooch, buckle, goblet, thimble, locket, bracelet", METAL)
-GIFTS = things("vase, teapot, mug, notebook, purse, clock, bowl, candlestick, mirror, pen, necklace, wallet, fan, jewel box")
-HEIRLOOMS = things("vase, teapot, lamp, mug, bowl, clock, candlestick, jug, music box, lantern, globe, picture frame, flowerpot")
+GIFTS = things(
+    "vase, teapot, mug, notebook, purse, clock, bowl, candlestick, mirror, pen, necklace, wallet, fan, jewel box"
+)
+HEIRLOOMS = things(
+    "vase, teapot, lamp, mug, bowl, clock, candlestick, jug, music box, lantern, globe, picture frame, flowerpot"
+)
 COVERS = things("umbrella, blanket, sack, rug, tablecloth, bath towel, canvas, parasol, tarpaulin, coat, curtain")
 SOFT = things("blanket, cushion, pillow, rug, towel, sack, mat, carpet, quilt")
 HOLDERS = things("box, basket, jar, bag, chest, tin, crate, bucket, sack, bowl, tray, pot")
@@ -134,7 +183,9 @@ PEELED = words("carrot, potato, onion, turnip, beet, apple, pear, quince, chestn
 DISHES = words("plate, cup, spoon, bowl, glass, bottle, fork, jar, saucer, pan, knife, jug")
 BAKED = words("bun, cake, pie, biscuit, tart, pancake, muffin, waffle, scone, pastry, pretzel, dumpling")
 FRUIT_BAKED = words("bun, cake, pie, tart, pancake, muffin, waffle, pastry, dumpling, turnover, cupcake")
-STUFF = words("candle, plate, cup, spoon, stone, feather, shell, button, coin, stamp, marble, bead, pebble, card, ribbon, nail")
+STUFF = words(
+    "candle, plate, cup, spoon, stone, feather, shell, button, coin, stamp, marble, bead, pebble, card, ribbon, nail"
+)
 PARTY = words("candle, balloon, ribbon, cup, plate, napkin, paper star, flower, cracker, lantern, card")
 PARTS = words("nail, screw, pin, hook, string, peg, button, ring, spring, bolt")
 STAMPS = words("stamp, seal, sticker, postmark, drawing, dot, star, number")
@@ -150,38 +201,75 @@ NUMBERS = words("two, three, four, five, six, seven, eight, nine, ten, eleven, t
 FEW = words("two, three, four, five, six, seven, eight, nine")
 
 SPOTS = places(
-    "under|bed, behind|door, on|shelf, under|bench, behind|stove, under|stairs, on|windowsill, behind|curtain, in|drawer, "
-    "under|table, in|cupboard, behind|clock, in|wardrobe, under|sofa, behind|piano, under|armchair, behind|mirror, in|chest, "
+    "under|bed, behind|door, on|shelf, under|bench, behind|stove, under|stairs, on|windowsill, behind|curtain, "
+    "in|drawer, "
+    "under|table, in|cupboard, behind|clock, in|wardrobe, under|sofa, behind|piano, under|armchair, behind|mirror, "
+    "in|chest, "
     "behind|bookcase, in|woodbox, under|rug"
 )
-STANDING = places("on|shelf, on|windowsill, on|piano, on|dresser, in|cupboard, on|table, beside|stove, on|wardrobe, in|corner, on|chest, on|mantelpiece")
-GROUNDS = places("in|garden, on|farm, in|orchard, on|allotment, behind|greenhouse, by|canal, on|hill, beside|chapel, on|meadow, behind|inn, by|wall")
+STANDING = places(
+    "on|shelf, on|windowsill, on|piano, on|dresser, in|cupboard, on|table, beside|stove, on|wardrobe, "
+    "in|corner, on|chest, on|mantelpiece"
+)
+GROUNDS = places(
+    "in|garden, on|farm, in|orchard, on|allotment, behind|greenhouse, by|canal, on|hill, "
+    "beside|chapel, on|meadow, behind|inn, by|wall"
+)
 OUT_SPOTS = places(
-    "under|stones, behind|fence, in|bushes, in|hollow tree, under|bridge, behind|wall, in|ditch, among|roots, in|tall grass, "
+    "under|stones, behind|fence, in|bushes, in|hollow tree, under|bridge, behind|wall, in|ditch, among|roots, "
+    "in|tall grass, "
     "behind|shed, beside|well, under|cart, behind|haystack, among|ferns"
 )
 SITES = places(
-    "at|mill, in|barn, in|garden, by|river, in|forest, at|school, in|harbour, on|meadow, on|hill, in|orchard, by|pond, on|farm, "
+    "at|mill, in|barn, in|garden, by|river, in|forest, at|school, in|harbour, on|meadow, on|hill, in|orchard, "
+    "by|pond, on|farm, "
     "at|bakery, at|station, on|beach, by|lake, in|park, in|library, at|old tower, in|valley, in|vineyard, at|inn"
 )
-ROOMS = places("in|kitchen, in|cellar, in|attic, on|porch, in|yard, in|hall, in|shed, in|workshop, in|stable, in|parlour, on|balcony, in|greenhouse")
+ROOMS = places(
+    "in|kitchen, in|cellar, in|attic, on|porch, in|yard, in|hall, in|shed, in|workshop, in|stable, "
+    "in|parlour, on|balcony, in|greenhouse"
+)
 ROADSIDE = places(
-    "by|wall, at|gate, near|church, beside|barn, by|lane, under|lime tree, on|bridge, at|crossroads, near|station, by|fountain, "
+    "by|wall, at|gate, near|church, beside|barn, by|lane, under|lime tree, on|bridge, at|crossroads, near|station, "
+    "by|fountain, "
     "beside|chapel, behind|mill, near|school, in|square"
 )
 HOUSES = places(
-    "by|church, near|station, beside|mill, behind|school, at|crossroads, on|hill, by|bridge, near|harbour, by|canal, behind|inn, "
+    "by|church, near|station, beside|mill, behind|school, at|crossroads, on|hill, by|bridge, near|harbour, "
+    "by|canal, behind|inn, "
     "beside|bakery, near|windmill, at|corner"
 )
-TRACKS = places("at|crossroads, on|beach, by|lake, in|park, at|bridge, on|hill, in|square, at|town hall, by|canal, on|meadow, near|church, at|mill")
-WILDS = places("in|forest, on|island, by|waterfall, in|valley, at|old tower, in|swamp, on|beach, by|lake, at|ruins, on|moor, in|gorge, on|cliff")
-SHELTERS = places("in|chapel, under|bridge, in|barn, at|mill, in|cave, in|boathouse, at|station, in|sheepfold, in|church, under|oak, in|tower, at|inn")
-OUTINGS = places("on|beach, in|forest, by|lake, in|park, on|hill, at|castle, by|river, on|meadow, at|zoo, on|farm, at|museum, in|orchard")
+TRACKS = places(
+    "at|crossroads, on|beach, by|lake, in|park, at|bridge, on|hill, in|square, at|town hall, by|canal, "
+    "on|meadow, near|church, at|mill"
+)
+WILDS = places(
+    "in|forest, on|island, by|waterfall, in|valley, at|old tower, in|swamp, on|beach, by|lake, at|ruins, "
+    "on|moor, in|gorge, on|cliff"
+)
+SHELTERS = places(
+    "in|chapel, under|bridge, in|barn, at|mill, in|cave, in|boathouse, at|station, in|sheepfold, "
+    "in|church, under|oak, in|tower, at|inn"
+)
+OUTINGS = places(
+    "on|beach, in|forest, by|lake, in|park, on|hill, at|castle, by|river, on|meadow, at|zoo, on|farm, "
+    "at|museum, in|orchard"
+)
 WATERS = places("by|lake, by|river, on|canal, in|harbour, by|pond, on|beach, at|pier, at|jetty, by|creek, in|bay")
 LANDINGS = places(
-    "under|bridge, behind|island, in|reeds, near|dam, at|mill, near|lighthouse, among|rocks, by|ferry, behind|boathouse, near|waterfall, "
+    "under|bridge, behind|island, in|reeds, near|dam, at|mill, near|lighthouse, among|rocks, by|ferry, "
+    "behind|boathouse, near|waterfall, "
     "at|lock, under|willow"
 )
-STALLS = places("by|fountain, near|church, beside|well, under|lime tree, at|corner, by|town hall, in|square, near|bridge, by|gate, under|clock, near|pump")
-DENS = places("under|bridge, behind|barn, in|hedge, in|reeds, under|oak, behind|mill, in|woodpile, in|churchyard, by|stream, in|hollow tree, under|shed")
-HIGH = places("on|roof, in|apple tree, on|wall, on|chimney, in|oak, on|bridge, on|balcony, on|tower, on|lamp post, on|ledge, on|statue")
+STALLS = places(
+    "by|fountain, near|church, beside|well, under|lime tree, at|corner, by|town hall, in|square, "
+    "near|bridge, by|gate, under|clock, near|pump"
+)
+DENS = places(
+    "under|bridge, behind|barn, in|hedge, in|reeds, under|oak, behind|mill, in|woodpile, in|churchyard, "
+    "by|stream, in|hollow tree, under|shed"
+)
+HIGH = places(
+    "on|roof, in|apple tree, on|wall, on|chimney, in|oak, on|bridge, on|balcony, on|tower, on|lamp post, "
+    "on|ledge, on|statue"
+)
