@@ -22,7 +22,7 @@ from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
-from sayso.run.serve import Serve, find_model, listen, serve
+from sayso.run.serve import Serve, listen, serve
 from sayso.sample.pick import Sampling
 from sayso.serve.app import make_app
 from sayso.serve.door import PUBLIC
@@ -638,15 +638,12 @@ def test_a_port_in_use_is_named_with_its_mend(tmp_path: Path, capsys: pytest.Cap
     ("options", "says"),
     [
         ({"host": "0.0.0.0"}, "needs an API key"),
-        ({}, "has none yet: run 'sayso pretrain'"),
+        ({}, "has none yet"),
         ({"model": "tunde"}, "There is no model 'tunde'"),
     ],
 )
-def test_what_cannot_be_served_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], says: str
-) -> None:
+def test_what_cannot_be_served_is_said(tmp_path: Path, options: dict[str, Any], says: str) -> None:
     """An open door without a key, a life without a model, a model that is not there."""
-    monkeypatch.delenv("SAYSO_API_KEY", raising=False)
     with pytest.raises(UserError, match=says):
         serve(Serve(life=tmp_path, **options))
 
@@ -657,16 +654,3 @@ def test_an_address_that_is_not_ours_is_said() -> None:
         listen("no.such.host.invalid", 8000)
     with pytest.raises(UserError, match="Cannot listen on"):
         listen("192.0.2.1", 8000)
-
-
-def test_the_latest_stage_is_served_unless_another_is_named(tmp_path: Path) -> None:
-    """Aligned before tuned before base; a name of the life and a path both do; a near miss is offered."""
-    life = Life(tmp_path)
-    for stage in ("base", "tuned"):
-        life.model(stage).mkdir(parents=True)
-        (life.model(stage) / "config.json").write_text("{}")
-    assert find_model(life, None) == life.model("tuned")
-    assert find_model(life, "base") == life.model("base")
-    assert find_model(life, str(life.model("base"))) == life.model("base")
-    with pytest.raises(UserError, match=r"it has base, tuned\. Did you mean 'tuned'\?"):
-        find_model(life, "tunde")

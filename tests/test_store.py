@@ -312,7 +312,7 @@ def test_the_act_writes_the_same_bytes_again(tmp_path: Path, capsys: pytest.Capt
     }
     told = capsys.readouterr().out.splitlines()
     assert len(told) == 2
-    assert told[0].startswith("Gathered 1 conversations and 1 pairs from 1 ratings into ")
+    assert told[0].startswith("Gathered 1 conversation and 1 pair from 1 rating into ")
 
 
 def test_gathering_without_a_store_says_what_to_do(tmp_path: Path) -> None:

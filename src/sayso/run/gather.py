@@ -9,7 +9,7 @@ from sayso.base.life import Life
 from sayso.base.log import say
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Gather:
     """Turn people's ratings into training data."""
 
@@ -49,7 +49,11 @@ def _summary(manifest: dict[str, Any], folder: Path) -> str:
     parts = "; ".join(f"{count} {name}" for name, count in manifest["made_of"].items())
     left = "; ".join(f"{count} {name}" for name, count in manifest["left_out"].items())
     text = (
-        f"Gathered {manifest['conversations']} conversations and {manifest['pairs']} pairs "
-        f"from {manifest['ratings']} ratings into {folder}"
+        f"Gathered {_count(manifest['conversations'], 'conversation')} and {_count(manifest['pairs'], 'pair')} "
+        f"from {_count(manifest['ratings'], 'rating')} into {folder}"
     )
     return text + (f" ({parts})" if parts else "") + (f"; left out: {left}" if left else "") + "."
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -2,29 +2,31 @@
 
 import asyncio
 import errno
-import os
 import socket
 from dataclasses import dataclass
 from pathlib import Path
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError, nearest, require
-from sayso.base.life import STAGES, Life
+from sayso.base.errors import UserError, require
+from sayso.base.files import sha256
+from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.reply import Replier
+from sayso.run.model import newest_model
+from sayso.weights.folder import load_model
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-KEY_VARIABLE = "SAYSO_API_KEY"
 GRACE = 3  # seconds that open streams get when the server is told to end
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Serve:
     """Serve a model's page and its OpenAI-compatible API."""
 
     life: Path = Path("life")
     """The life's folder."""
-    model: str | None = None
-    """A model of the life, or a model folder; the latest of aligned, tuned and base when left away."""
+    model: str = "aligned"
+    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage is served."""
     host: str = "127.0.0.1"
     """The address to listen on; one that others can reach needs an API key."""
     port: int = 8000
@@ -47,35 +49,15 @@ def serve(options: Serve) -> None:
     for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3"):
         require(module, "serve")
     life = Life(options.life)
-    key = options.api_key or os.environ.get(KEY_VARIABLE) or None
-    if options.host not in LOOPBACK and key is None:
+    if options.host not in LOOPBACK and not options.api_key:
         raise UserError(
             f"A server that others can reach needs an API key; '{options.host}' is not this machine alone: "
-            f"set {KEY_VARIABLE}, or leave --host away."
+            "set SAYSO_API_KEY, or leave --host away."
         )
-    folder = find_model(life, options.model)
+    folder = newest_model(life, options.model)
     listening = listen(options.host, options.port)
     with listening:
-        _run(options, life, folder, key, listening)
-
-
-def find_model(life: Life, name: str | None) -> Path:
-    """Return a model's folder by its name in the life or its path; the latest stage when no name is given."""
-    if name is None:
-        present = [stage for stage in reversed(STAGES) if life.model(stage).is_dir()]
-        if not present:
-            raise UserError(
-                f"A life has a model before it can be served; '{life.root}' has none yet: run 'sayso pretrain', "
-                "or name another life with --life."
-            )
-        return life.model(present[0])
-    for folder in (life.model(name), Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    models = life.root / "models"
-    known = sorted(path.name for path in models.iterdir() if path.is_dir()) if models.is_dir() else []
-    has = f"it has {', '.join(known)}" if known else "it has none yet"
-    raise UserError(f"There is no model '{name}' in '{life.root}'; {has}.{nearest(name, known)}")
+        _run(options, life, folder, listening)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -104,20 +86,24 @@ def listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _run(options: Serve, life: Life, folder: Path, key: str | None, listening: socket.socket) -> None:
+def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> None:
     import uvicorn
 
-    from sayso.base.files import sha256
     from sayso.feedback.store import Store
-    from sayso.reply import Replier
     from sayso.serve.app import make_app
-    from sayso.weights.folder import load_model
 
     device = pick_device(options.device)
     model, tokenizer = load_model(folder, device.kind)
     store = Store(options.store or life.store)
     fingerprint = sha256(folder / "model.safetensors")[:12]
-    app = make_app(Replier(model, tokenizer), store, folder.name, fingerprint=fingerprint, key=key, queue=options.queue)
+    app = make_app(
+        Replier(model, tokenizer),
+        store,
+        folder.name,
+        fingerprint=fingerprint,
+        key=options.api_key or None,
+        queue=options.queue,
+    )
     config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host

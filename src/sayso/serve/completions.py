@@ -32,7 +32,7 @@ Prompts = list[list[int]]
 
 
 def openai_routes(voice: Voice, worker: Worker, created: int) -> APIRouter:
-    """Return the routes of the API over one voice and its worker; `created` is the model's date (Unix seconds)."""
+    """Return the routes of the API over one voice and its worker; the model list says `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
     entry = {"id": voice.name, "object": "model", "created": created, "owned_by": "sayso"}
     entry |= {"max_model_len": voice.context}
