@@ -7,8 +7,9 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits, xz_bits
+from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits
 from sayso.law.kneserney import FALLBACK, discounts_of, train_kneser_ney
+from sayso.law.xz import xz_bits, xz_size
 
 BOS = 0
 
@@ -127,5 +128,16 @@ def test_xz_is_what_the_preset_adds() -> None:
     draw = np.random.default_rng(6)
     train, new = (draw.integers(97, 110, size, dtype=np.uint8).tobytes() for size in (50_000, 9_000))
     added = len(lzma.compress(train + new, preset=9)) - len(lzma.compress(train, preset=9))
-    assert xz_bits(train, new) / 8 == pytest.approx(added, abs=16)
-    assert xz_bits(train, train[:9_000]) / 8 < 50
+    again, fresh = xz_bits(train, [train[:9_000], new])
+    assert fresh / 8 == pytest.approx(added, abs=16)
+    assert again / 8 < 50
+
+
+def test_a_forked_compressor_gives_the_very_sizes() -> None:
+    """Compressing the training text once for all samples changes no bit, whatever the samples, none and empty too."""
+    train = b"the quick brown fox jumps over the lazy dog. " * 3000 + bytes(range(256)) * 40
+    samples = [b"", b"the lazy fox", train[100:5000], b"\x00" * 3000]
+    reach = len(train) + max(map(len, samples))
+    expected = [8 * (xz_size([train, sample], reach) - xz_size([train], reach)) for sample in samples]
+    assert xz_bits(train, samples) == expected
+    assert xz_bits(train, []) == []

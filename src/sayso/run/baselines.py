@@ -15,7 +15,8 @@ from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.judge.stats import ratio, without_error
-from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits, xz_bits
+from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits
+from sayso.law.xz import xz_bits
 from sayso.run.held_out import HeldOut, training_texts
 from sayso.token.chat import encode_documents
 from sayso.token.tokenizer import Tokenizer
@@ -41,13 +42,12 @@ def baselines(life: Life, held: dict[str, HeldOut], tokenizer: Tokenizer, mark: 
 
 def _count(train: list[str], held: dict[str, HeldOut], tokenizer: Tokenizer) -> Scores:
     text = "".join(train).encode()
-    with ThreadPoolExecutor(2) as pool:  # xz lets go of the interpreter, so it runs beside the counting
-        xz = {kind: pool.submit(xz_bits, text, "".join(sample.texts).encode()) for kind, sample in held.items()}
-        scores: Scores = {"train_bytes": len(text), **_count_ids(train, held, tokenizer)}
-        scores["xz"] = {
-            kind: {"bpb": without_error(job.result() / sum(held[kind].sizes), len(held[kind].texts)).as_dict()}
-            for kind, job in xz.items()
-        }
+    with ThreadPoolExecutor(1) as pool:  # xz works in a process of its own, beside the counting
+        xz = pool.submit(xz_bits, text, ["".join(sample.texts).encode() for sample in held.values()])
+        scores: Scores = {"train_bytes": len(text), **_count_ids(train, held, tokenizer), "xz": {}}
+        for (kind, sample), bits in zip(held.items(), xz.result(), strict=True):
+            found = without_error(bits / sum(sample.sizes), len(sample.texts))
+            scores["xz"][kind] = {"bpb": found.as_dict()}
     return scores
 
 
