@@ -6,6 +6,7 @@ prompts. A base model, which knows no turns, is asked in the chat layout too: wh
 """
 
 from dataclasses import KW_ONLY, asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.judge.bits import document_bits
 from sayso.judge.stats import Estimate, ratio
-from sayso.judge.world import Messages, WorldScores, judge_world
+from sayso.judge.world import Answer, Messages, WorldScores, judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.baselines import NAMES, Scores, baselines
 from sayso.run.held_out import HeldOut, held_out
@@ -40,7 +41,9 @@ ASK = (
     "Write two sentences with the words boat and lamp.",
 )
 SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not picked
-ANSWER = Sampling(temperature=0, max_tokens=80)  # for the tasks
+ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks whose right replies are one short sentence at most
+WRITE = Sampling(temperature=0, max_tokens=120)  # for instructions, which ask for more
+ROOM = 20  # tokens that a task must leave for its reply
 
 
 @dataclass(frozen=True)
@@ -129,18 +132,23 @@ def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> S
 
 
 def judge_tasks(replier: Replier, options: Evaluate) -> WorldScores:
-    """Ask the small world's tasks, greedily; a question that leaves no room in the context is answered with nothing."""
+    """Ask the small world's tasks, greedily."""
+    answers: list[Answer] = []
+    short = tuple(family for family in world.FAMILIES if family not in world.INSTRUCTION_FAMILIES)
+    for families, sampling in ((short, ANSWER), (world.INSTRUCTION_FAMILIES, WRITE)):
+        reply = partial(replies, replier, sampling)
+        answers += judge_world(reply, families=families, n=options.n, seed=options.seed).answers
+    return WorldScores(tuple(answers))
 
-    def replies(conversations: list[Messages]) -> list[str]:
-        room = replier.context - ANSWER.max_tokens // 4
-        fits = [len(replier.prompt_ids(messages)) <= room for messages in conversations]
-        said = (
-            replier.replies([m for m, fit in zip(conversations, fits, strict=True) if fit], ANSWER) if any(fits) else []
-        )
-        texts = iter(reply.text for reply in said)
-        return [next(texts) if fit else "" for fit in fits]
 
-    return judge_world(replies, n=options.n, seed=options.seed)
+def replies(replier: Replier, sampling: Sampling, conversations: list[Messages]) -> list[str]:
+    """Reply to each; a conversation that leaves no room in the context is answered with nothing."""
+    fits = [len(replier.prompt_ids(messages)) <= replier.context - ROOM for messages in conversations]
+    said = (
+        replier.replies([m for m, fit in zip(conversations, fits, strict=True) if fit], sampling) if any(fits) else []
+    )
+    texts = iter(reply.text for reply in said)
+    return [next(texts) if fit else "" for fit in fits]
 
 
 def told(asked: WorldScores) -> Scores:
