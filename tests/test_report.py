@@ -235,6 +235,15 @@ def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
     assert facts.acts[0].seconds == 5.5
 
 
+def test_an_act_done_anew_counts_once(tmp_path: Path) -> None:
+    """An act that was repeated after its end tells the time of its last run."""
+    log = RunLog(Life(tmp_path).run("evaluate-base") / "run.jsonl")
+    for seconds in (30.0, 4.0):
+        log.write("start", act="evaluate")
+        log.write("end", seconds=seconds, peak_memory_mb=1.0)
+    assert read_facts(Life(tmp_path)).acts[0].seconds == 4.0
+
+
 def test_held_out_is_a_sample_by_content(tmp_path: Path) -> None:
     """The same documents are chosen in whatever order they lie, about as many bytes as asked, the kinds apart."""
     rows = [

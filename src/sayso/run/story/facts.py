@@ -11,6 +11,7 @@ from typing import Any
 from sayso.base.files import read_json, sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import read_log
+from sayso.run.tokenizer import MADE_OF
 
 Data = dict[str, Any]
 ACTS = ("prepare", "tokenizer", "pretrain", "finetune", "align", "evaluate", "verify")
@@ -45,7 +46,7 @@ class Facts:
     manifest: Data | None
     tokenizers: list[Data]
     made_tokenizer: Data | None
-    """The sayso.json beside the life's tokenizer."""
+    """What the life's tokenizer was trained from, and how it measures."""
     hashes: dict[str, str]
     """SHA-256 of the data's manifest ("data") and of the tokenizer ("tokenizer"), of those that are there."""
     models: dict[str, Data]
@@ -74,7 +75,7 @@ def read_facts(life: Life) -> Facts:
         life=life,
         manifest=maybe(life.data("text") / "manifest.json"),
         tokenizers=maybe(life.run("tokenizer-compare") / "scores.json") or [],
-        made_tokenizer=maybe(life.tokenizer / "sayso.json"),
+        made_tokenizer=maybe(life.tokenizer / MADE_OF),
         hashes={name: sha256(path) for name, path in origins(life).items() if path.exists()},
         models={stage: read_json(folder / "sayso.json") for stage, folder in models.items()},
         shapes={stage: read_json(folder / "config.json") for stage, folder in models.items()},
@@ -122,11 +123,13 @@ def acts(life: Life) -> list[Act]:
 
 
 def spent(events: list[Data]) -> float:
-    """Seconds of a run with all its interruptions: of each piece its end's, or its last step's if it was cut off."""
+    """Seconds of the last whole run with all its interruptions: of each piece its end's, or its last step's."""
     pieces: list[float] = []
+    before = None
     for event in events:
         if event["event"] == "start":
-            pieces.append(0.0)
+            pieces = [0.0] if before == "end" else [*pieces, 0.0]  # after an end the act was done anew
         elif "seconds" in event and pieces:
             pieces[-1] = max(pieces[-1], event["seconds"])
+        before = event["event"]
     return round(sum(pieces), 2)

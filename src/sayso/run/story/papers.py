@@ -134,6 +134,12 @@ def took(facts: Facts) -> str:
     return section("took", "What it took", f'<figure><div class="acts">{rows}</div>{says(told)}</figure>')
 
 
+def tiny(value: float) -> str:
+    """A very small number as people write it: 9.1 times ten to the minus six."""
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits} × 10<sup>{int(power)}</sup>".replace("-", "−") if value else "0"
+
+
 def proved(facts: Facts) -> str:
     """The two promises that are checked by running them."""
     if not facts.verify:
@@ -150,6 +156,6 @@ def proved(facts: Facts) -> str:
         )
     if export := facts.verify.get("export"):
         lines.append(
-            f"Opened by transformers, the model gives the same logits to within {export['max_logit_difference']:.1e}."
+            f"Opened by transformers, the model gives the same logits to within {tiny(export['max_logit_difference'])}."
         )
     return section("proved", "What was proved", f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")

@@ -68,4 +68,7 @@ def verdict(facts: Facts, stage: str, kind: str) -> str:
         word = "beats" if high < 0 else "loses to" if low > 0 else "cannot be told from"
         outcome[word].append(TOLD[name] + (f" (by {abs(gap['mean']):.2f})" if word == "loses to" else ""))
     told = "; it ".join(f"{word} {listing(names)}" for word, names in outcome.items() if names)
-    return f"The {stage} model needs {own['mean']:.2f} bits for a byte of {KINDS[kind].lower()}: it {told}."
+    later = list(facts.scores)[-1]
+    change = facts.scores[later]["bpb"][kind]["mean"]
+    talk = f" Trained to talk, the {later} model needs {change:.2f}." if later != stage else ""
+    return f"The {stage} model needs {own['mean']:.2f} bits for a byte of {KINDS[kind].lower()}: it {told}.{talk}"
