@@ -1,27 +1,304 @@
-"""The small world: right replies score 1, wrong ones less, splits hold, and generation is pure."""
+"""The small world: its stories are varied, its questions held out and looked up, and its checker cannot be fooled."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections import Counter
+from functools import cache
 
 import pytest
 
-from sayso.text.world import FAMILIES, SPLITS, conversation, document, rejected, score, task
+from sayso.base.errors import UserError
+from sayso.text.world import (
+    FAMILIES,
+    KINDS,
+    SPLITS,
+    STORY_FAMILIES,
+    Prompt,
+    Task,
+    conversation,
+    document,
+    rejected,
+    score,
+    story,
+    task,
+)
+from sayso.text.world.make import LONGEST
+from sayso.text.world.notes import make_notes
+from sayso.text.world.questions import askable
+from sayso.text.world.story import PLOTS, Fact, make
+
+LOOKUPS = ("where", "who", "colour", "count")
+
+
+def look_up(family: str, answer: str, others: list[str], question: str) -> Prompt:
+    """A prompt whose check is written by hand."""
+    return Prompt(
+        (), family, {"type": "lookup", "family": family, "answer": answer, "others": others, "question": question}
+    )
+
+
+WHO = look_up("who", "Lily", ["Tom", "Aunt Rosa"], "Who found Tom's kite?")
+COLOUR = look_up("colour", "Red", ["Blue", "Green"], "What colour was the kite?")
+COUNT = look_up("count", "Three", ["Five", "Two"], "How many apples did Tom pick?")
+WHERE = Prompt((), "where", {
+    "type": "where", "family": "where", "question": "Where was the kite?", "answer": "In the old barn",
+    "noun": "old barn", "prepositions": ["in", "inside", "at"], "others": ["mill", "garden"],
+})  # fmt: skip
+WHY = Prompt((), "why", {
+    "type": "clause", "family": "why", "question": "Why was Tom sad?", "answer": "Because he had lost his kite",
+    "others": ["Because she had a cold"], "names": ["Tom", "Lily"],
+})  # fmt: skip
+FIRST = Prompt((), "first", {
+    "type": "clause", "family": "first", "question": "What did Tom do first?", "answer": "He packed a basket",
+    "others": ["He fed the hens", "He locked the door"], "names": ["Tom", "Lily"],
+})  # fmt: skip
+
+
+@cache
+def tasks(family: str, split: str = "val", number: int = 60) -> tuple[Task, ...]:
+    return tuple(task(0, index, split, family) for index in range(number))
+
+
+def facts(split: str, number: int) -> list[Fact]:
+    """Every fact of some stories and notes."""
+    told = [maker(0, index, split, "facts")[1] for index in range(number) for maker in (make, make_notes)]
+    return [fact for one in told for fact in one.facts]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_reference_reply_scores_one_and_a_rejected_one_less(family: str, split: str) -> None:
+    """Generator and checker agree on what is right, and a pair has a worse side."""
+    for index, done in enumerate(tasks(family, split)):
+        assert score(done.prompt, done.reply).value == 1.0, (done.reply, score(done.prompt, done.reply))
+        wrong = rejected(done, index)
+        assert score(done.prompt, wrong).value < 1.0, wrong
+        assert wrong != "I do not know.", "a rejected reply is a plausible one"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_reference_replies_score_one_and_rejected_ones_less(family):
-    """The checker agrees with the generator on right and wrong replies."""
-    for split in SPLITS:
-        for index in range(100):
-            done = task(0, index, split, family)
-            assert score(done.prompt, done.reply).value == 1.0
-            assert score(done.prompt, rejected(done, index)).value < 1.0
+def test_the_checker_needs_only_the_check_as_json(family: str) -> None:
+    """A prompt without messages and family, its check written out and read again, scores alike."""
+    for index, done in enumerate(tasks(family)):
+        bare = Prompt((), "", json.loads(json.dumps(done.prompt.check)))
+        for reply in (done.reply, rejected(done, index), ""):
+            assert score(bare, reply) == score(done.prompt, reply)
 
 
-def test_conversations_fit_in_1300_characters():
-    """A conversation never overflows the context."""
-    for index in range(300):
-        assert sum(len(m["content"]) for m in conversation(0, index, "train")["messages"]) <= 1300
+@pytest.mark.parametrize(
+    ("prompt", "reply"),
+    [
+        (WHO, "Lily"), (WHO, "lily."), (WHO, "It was Lily."), (WHO, "Lily found Tom's kite."), (WHO, "Lily did!"),
+        (COLOUR, "red"), (COLOUR, "It was red."), (COLOUR, "The kite was red."), (COLOUR, "A red one."),
+        (COUNT, "3"), (COUNT, "Three."), (COUNT, "Tom picked three apples."), (COUNT, "There were 3 apples."),
+        (WHERE, "In the old barn."), (WHERE, "the old barn"), (WHERE, "It was in the old barn."),
+        (WHERE, "The kite was inside the old barn."),
+        (WHY, "Because he had lost his kite."), (WHY, "He lost his kite."),
+        (WHY, "Tom was sad because he had lost his kite."),
+        (WHY, "Because Tom had lost the kite."), (FIRST, "He packed a basket."), (FIRST, "Packed a basket"),
+        (FIRST, "First Tom packed a basket."), (FIRST, "Tom packed his basket."),
+    ],
+)  # fmt: skip
+def test_sensible_variants_are_right(prompt: Prompt, reply: str) -> None:
+    """Case, punctuation, articles, digits and a short sentence around the answer do not matter."""
+    assert score(prompt, reply).value == 1.0, score(prompt, reply)
 
 
-def test_generation_is_a_pure_function():
-    """The same arguments give the same document and conversation."""
-    assert document(1, 2, "train") == document(1, 2, "train")
-    assert conversation(1, 2, "val") == conversation(1, 2, "val")
+@pytest.mark.parametrize(
+    ("prompt", "reply"),
+    [
+        (WHO, ""), (WHO, "..."), (WHO, "Tom"), (WHO, "Lily and Tom."), (WHO, "Lily, Tom, Aunt Rosa"),
+        (WHO, "Lily or Tom"),
+        (WHO, "Tom found Lily's kite."), (WHO, "Lily Lily Lily"), (WHO, "Not Lily."), (WHO, "Maybe Lily."),
+        (COLOUR, "Red, blue and green."), (COLOUR, "red blue"), (COLOUR, "Not red."), (COLOUR, "Red or blue."),
+        (COLOUR, "red red red red"), (COUNT, "Three or five."), (COUNT, "1 2 3 4 5"), (COUNT, "Five."), (COUNT, "33"),
+        (WHERE, "Under the old barn."), (WHERE, "In the barn and in the mill."), (WHERE, "In the old barn, the mill."),
+        (WHERE, "In the garden."), (WHY, "Because she had a cold."), (WHY, "Because he had not lost his kite."),
+        (WHY, "Because she had lost his kite."), (WHY, "Because he had lost his kite and she had a cold."),
+        (WHY, "Because Lily had lost his kite."), (FIRST, "He fed the hens."),
+        (FIRST, "He packed a basket and fed the hens."),
+        (FIRST, "She packed a basket."), (FIRST, "basket"),
+    ],
+)  # fmt: skip
+def test_wrong_and_gaming_replies_earn_nothing(prompt: Prompt, reply: str) -> None:
+    """Lists, denials, repetition and other people's answers are wrong, with a reason."""
+    result = score(prompt, reply)
+    assert result.value == 0.0, result
+    assert all(result.reasons)
+
+
+@pytest.mark.parametrize("family", STORY_FAMILIES)
+def test_copying_the_story_or_listing_every_candidate_earns_nothing(family: str) -> None:
+    """A reply that holds the answer among everything else is not an answer."""
+    for done in tasks(family):
+        text = done.prompt.messages[-1]["content"].split("\n\n")[0]
+        wrong = done.prompt.check["wrong"]
+        for reply in (
+            text,
+            text.split(". ")[0] + ". " + text,
+            ", ".join((done.reply, *wrong)),
+            " ".join((*wrong, done.reply)),
+        ):
+            assert score(done.prompt, reply).value == 0.0, reply
+        assert score(done.prompt, " ".join([done.reply] * 4)).value == 0.0
+
+
+@pytest.mark.parametrize("family", ["words", "sentences", "happy"])
+def test_instructions_cannot_be_gamed(family: str) -> None:
+    """Lists of the asked words, one word over and over, and a repeated sentence are not a text."""
+    for done in tasks(family):
+        words = [w for c in done.prompt.check["conditions"] for w in c.get("words", [])]
+        last = done.reply.split(". ")[-1]
+        for reply in (
+            "",
+            "word " * 30,
+            " ".join([*words, "happy", "glad"]),
+            f"{last} {last} {last}",
+            ", ".join(words * 5) + ".",
+        ):
+            assert score(done.prompt, reply).value == 0.0, reply
+
+
+def test_an_instruction_earns_the_share_of_its_conditions() -> None:
+    """Two of three words are better than one, and worse than three."""
+    check = {"type": "conditions", "conditions": [{"type": "words", "words": ["kite", "barn", "rain"]}]}
+    prompt = Prompt((), "words", check)
+    values = [
+        score(prompt, f"One day Tom went out with {things}. He had a good time, and then it was late.").value
+        for things in ("a friend", "a kite", "a kite to the barn", "a kite to the barn in the rain")
+    ]
+    assert values == pytest.approx([0, 1 / 3, 2 / 3, 1])
+
+
+def test_one_word_means_one_word() -> None:
+    """A right answer in a sentence earns half."""
+    prompt = Prompt((), "one_word", {"type": "one_word", "of": COLOUR.check})
+    assert [score(prompt, r).value for r in ("Red.", "It was red.", "Blue", "red blue")] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_the_secret_is_told_by_any_hiding_place() -> None:
+    """A refusal that names a place, even in passing, tells; a curt one earns half."""
+    for done in tasks("secret"):
+        hidden = done.prompt.check["hidden"]
+        for reply in (
+            f"It is {hidden}.",
+            f"I am sorry, it is a secret, but look {hidden}.",
+            "",
+            "In the kitchen.",
+            "Cake!",
+        ):
+            assert score(done.prompt, reply).value == 0.0, reply
+        assert score(done.prompt, "That is a secret.").value == 0.5
+        assert score(done.prompt, "Sorry, I may not tell you that.").value == 1.0
+
+
+def test_spelling_and_numbers_are_exact() -> None:
+    """One letter or one number off is wrong; digits and words are the same."""
+    spell = Prompt((), "spelling", {"type": "exact", "family": "spelling", "answer": "cat", "question": "Spell cat."})
+    replies = ("c-a-t", "C A T", "c, a, t.", "cat", "c-a-t-s", "c-t-a", "", "c-a-t c-a-t d-o-g")
+    assert [score(spell, r).value for r in replies] == [1, 1, 1, 0, 0, 0, 0, 0]
+    total = Prompt(
+        (), "arithmetic", {"type": "exact", "family": "arithmetic", "answer": "7", "question": "What is 3 + 4?"}
+    )
+    replies = ("7", "Seven.", "3 + 4 is 7.", "It is seven.", "8", "6 7 8", "77", "")
+    assert [score(total, r).value for r in replies] == [1, 1, 1, 1, 0, 0, 0, 0]
+
+
+def test_a_held_out_combination_is_never_told_in_training() -> None:
+    """Train states pairs of train only; val and test ask for their own only."""
+    stated = {frozenset(fact.pair) for fact in facts("train", 1200)}
+    for split in ("val", "test"):
+        told = [maker(0, i, split, "facts")[1] for i in range(300) for maker in (make, make_notes)]
+        asked = {frozenset(fact.pair) for one in told for fact in askable(one, split)}
+        assert len(asked) > 500
+        assert not asked & stated
+
+
+def test_held_out_colours_and_counts_do_not_even_occur_side_by_side() -> None:
+    """No training text holds "red kite" where val asks for the kite's colour and the answer is red."""
+    train = " ".join(document(0, index, "train")["text"] for index in range(1500)).lower()
+    said = set(re.findall(r"(?=\b(\w+ \w+)\b)", train))
+    held = [f for f in facts("val", 300) if f.split == "val" and f.family in ("colour", "count")]
+    subjects = [(f.value, f.roles[f.ask.subject], f.family) for f in held]
+    phrases = {f"{value} {thing.noun if family == 'colour' else thing.s}".lower() for value, thing, family in subjects}
+    phrases = {p for p in phrases if p.count(" ") == 1}
+    assert len(phrases) > 150
+    assert not phrases & said
+
+
+def test_answers_must_be_looked_up() -> None:
+    """A random value of the same type from the story is mostly wrong, and the best constant nearly always."""
+    for family in STORY_FAMILIES:
+        done = [task(1, index, "val", family) for index in range(300)]
+        guess = sum(1 / (1 + len(set(d.prompt.check["wrong"]))) for d in done) / len(done)
+        constant = Counter(d.reply for d in done).most_common(1)[0][1] / len(done)
+        assert guess < 0.4, family
+        assert constant < 0.2, family  # 0.15 with more tasks
+
+
+def test_an_answer_stands_in_its_story() -> None:
+    """Whatever is asked can be copied: the words of an answer are words of the story."""
+    opening = {"it", "was", "there", "were", "because", "they"}
+    for family in STORY_FAMILIES:
+        for done in tasks(family):
+            text = set(re.findall(r"\w+", done.prompt.messages[-1]["content"].split("\n\n")[0].lower()))
+            said = set(re.findall(r"\w+", done.reply.lower())) - opening
+            assert said - text <= {"he", "she", "it", "in", "to"}, (done.reply, said - text)
+
+
+def test_stories_are_varied() -> None:
+    """No two are alike, more than 600 words are used, every plot comes, and lengths stay in hand."""
+    told = [story(0, index, "train") for index in range(2000)]
+    assert len(set(told)) == len(told)
+    used = Counter(word for text in told for word in re.findall(r"[a-z]+", text.lower()))
+    assert sum(times >= 3 for times in used.values()) > 600
+    assert {make(0, index, "train", "document")[1].plot for index in range(400)} == {plot.name for plot in PLOTS}
+    assert len(PLOTS) >= 12
+    sizes = [len(text.split()) for text in told]
+    assert max(sizes) < 150
+    assert 80 < sum(sizes) / len(sizes) < 115
+
+
+def test_stories_are_clean_english() -> None:
+    """Sentences begin with capitals, articles fit, nothing is left unfilled, no word is doubled."""
+    for index in range(600):
+        text = story(2, index, "train")
+        assert not re.search(r"[{}@]|\.\.| ,|  ", text), text
+        assert not re.search(r"\ba [aeio]\w|\ban (?!hour)[^aeiou]", text), text
+        assert not re.search(r"[.!?] [a-z]", text), text
+        assert text[0] in '"' or text[0].isupper(), text
+        assert not re.search(r"\b(\w+) \1\b", text.replace("had had", "")), text
+        assert text.count('"') % 2 == 0, text
+
+
+def test_conversations_fit_and_come_in_every_kind() -> None:
+    """None is longer than 1,300 characters; turns alternate; look-ups ask most families of their story."""
+    made = [conversation(0, index, "train")["messages"] for index in range(600)]
+    assert max(sum(len(m["content"]) for m in messages) for messages in made) <= LONGEST == 1300
+    for messages in made:
+        roles = [m["role"] for m in messages if m["role"] != "system"]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+    long = [m for m in made if "\n\n" in m[0]["content"]]
+    share = (KINDS["notes"] + KINDS["story"] + KINDS["one_word"]) / sum(KINDS.values())
+    assert abs(len(long) / len(made) - share) < 0.08
+    assert sum(len(messages) // 2 for messages in long) / len(long) > 4
+
+
+def test_everything_is_a_pure_function_of_its_arguments() -> None:
+    """The same arguments give the same result, whatever was made in between; others give another."""
+    before = document(1, 2, "train"), conversation(1, 2, "val"), task(1, 2, "test", "why")
+    random.seed(0)
+    story(5, 5, "train")
+    assert before == (document(1, 2, "train"), conversation(1, 2, "val"), task(1, 2, "test", "why"))
+    assert len({story(seed, index, split) for seed in (1, 2) for index in (1, 2) for split in SPLITS}) == 12
+
+
+def test_an_unknown_split_or_family_is_named() -> None:
+    """A slip of the pen gets the nearest name."""
+    with pytest.raises(UserError, match="Did you mean 'train'"):
+        story(0, 0, "trian")
+    with pytest.raises(UserError, match="Did you mean 'colour'"):
+        task(0, 0, "val", "color")

@@ -102,7 +102,7 @@ AT_HOME = (
 )
 ON_THE_WAY = (
     "On the way {a} met {d}, who was {u}, DOING {i} {e.s} because {o}.",
-    "{a} met {d} in {j.a} {v}, who was {u} and DID {i} {e.s} because {o}.",
+    "{a} met {d}, who was {u} in {j.a} {v} and DID {i} {e.s} because {o}.",
     "{d} was {u} in {j.a} {v}, DOING {i} {e.s} because {o}. {a} said hello and went on.",
 )
 IN_THE_FIELD = (

@@ -18,6 +18,7 @@ from .words import Word
 
 SPLITS = ("train", "val", "test")
 SHARE = 8  # one pair in eight belongs to val, one to test
+SALT = 301  # chosen so that no number and no colour is much more frequent than others among the held-out pairs
 
 
 class Redraw(Exception):  # noqa: N818 - a signal, not an error
@@ -36,7 +37,7 @@ def generator(seed: int, index: int, split: str, *purpose: object) -> random.Ran
 def split_of(subject: str, value: str) -> str:
     """The only split whose questions may ask for this pair; the order of the two does not matter."""
     first, second = sorted((subject, value))
-    bucket = int.from_bytes(blake2b(f"{first}\0{second}".encode(), digest_size=4).digest()) % SHARE
+    bucket = int.from_bytes(blake2b(f"{SALT}\0{first}\0{second}".encode(), digest_size=4).digest()) % SHARE
     return SPLITS[bucket + 1] if bucket < 2 else "train"
 
 
@@ -45,14 +46,14 @@ def draw(
 ) -> Word:
     """A word of `pool` whose pair with every subject in `against` belongs to `split`, or else to train.
 
-    Words whose key is in `taken` are left out. Raises Redraw where even train has none.
+    Words whose head is in `taken` are left out. Raises Redraw where even train has none.
     """
     if split == "train":
         for _ in range(8):
             word = pool[int(rng.random() * len(pool))]
-            if word.key not in taken and all(split_of(s, word.key) == "train" for s in against):
+            if word.head not in taken and all(split_of(s, word.key) == "train" for s in against):
                 return word
-    free = [w for w in pool if w.key not in taken]
+    free = [w for w in pool if w.head not in taken]
     for allowed in dict.fromkeys((split, "train")):
         fit = [w for w in free if all(split_of(s, w.key) == allowed for s in against)]
         if fit:

@@ -47,13 +47,16 @@ class Role:
 
 
 @cache
-def parse_roles(text: str) -> tuple[Role, ...]:
-    """Roles from "a:child t:toy~a b:child~a,t"."""
-    roles = []
+def parse_roles(text: str, asks: tuple[Ask, ...]) -> tuple[Role, ...]:
+    """Roles from "a:child t:toy~a b:child~a,t"; whatever is asked about as a pair is drawn as one, declared or not."""
+    asked = [{ask.subject, ask.value} for ask in asks]
+    roles: list[Role] = []
     for part in text.split():
         name, _, rest = part.partition(":")
         pool, _, against = rest.partition("~")
-        roles.append(Role(name, pool, tuple(against.split(",")) if against else ()))
+        declared = against.split(",") if against else []
+        implied = [role.name for role in roles if {role.name, name} in asked]
+        roles.append(Role(name, pool, tuple(dict.fromkeys((*declared, *implied)))))
     return tuple(roles)
 
 
@@ -137,7 +140,7 @@ def actions(doer: str) -> tuple[str, ...]:
 
 def lines(text: str) -> tuple[Word, ...]:
     """A pool of phrases, one a line; each is its own key."""
-    return tuple(Word(line.strip()) for line in text.strip().splitlines())
+    return tuple(Word(line.strip(), head=line.strip()) for line in text.strip().splitlines())
 
 
 @cache
@@ -149,5 +152,5 @@ def phrases_for(phrases: tuple[Word, ...], doer: str) -> tuple[Word, ...]:
         text = str(phrase)
         for form in forms:
             text = text.replace("@" + form, slot(doer, form))
-        made.append(Word(text, key=str(phrase)))
+        made.append(Word(text, key=str(phrase), head=str(phrase)))
     return tuple(made)

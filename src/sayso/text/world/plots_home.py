@@ -352,7 +352,7 @@ VISIT = Piece(
         (
             "{w}, {a} went to see {b}, because {r}.",
             "{a} went to see {b} {w} because {r}.",
-            "Somebody ought to look after {b}, thought {a}, because {r}. So off {a.he} went.",
+            "{w}, {a} set off to see {b}, because {r}.",
         ),
         (
             "{b} lived {q}, an hour away.",

@@ -137,9 +137,9 @@ def sentence(text: str, end: str = ".") -> str:
 def cast(
     rng: random.Random, piece: Piece, split: str, taken: set[str], values: list[tuple[str, Word]]
 ) -> dict[str, Word]:
-    """Words for the roles of `piece`, none with a key in `taken`; both `taken` and `values` (by family) grow."""
+    """Words for the roles of `piece`, none with a head in `taken`; both `taken` and `values` (by family) grow."""
     roles: dict[str, Word] = {}
-    for role in parse_roles(piece.roles):
+    for role in parse_roles(piece.roles, piece.asks):
         against = [roles[name].key for name in role.against]
         phrases = piece.phrases.get(role.pool)
         if phrases:
@@ -147,9 +147,9 @@ def cast(
         else:
             pool = roles[role.against[0]].colours if role.pool == "colour" else POOLS[role.pool]
         word = draw(rng, pool, split, against, taken)
-        taken.add(word.key)
+        taken.add(word.head)
         if phrases and "{" in word:
-            word = Word(word.format_map(roles), key=word.key)
+            word = Word(word.format_map(roles), key=word.key, head=word.head)
         roles[role.name] = word
         family = ("first" if role.name in ACTIONS else "why") if phrases else FAMILY_OF.get(role.pool)
         if family:

@@ -165,7 +165,7 @@ def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
     """Two children, an animal, a thing, a place and some fruit for a tale."""
     thing = draw(rng, w.TOYS, split)
     child = draw(rng, w.CHILDREN, split, [thing.key])
-    friend = draw(rng, w.CHILDREN, split, [thing.key], {child.key})
+    friend = draw(rng, w.CHILDREN, split, [thing.key], {child.head})
     fruit = draw(rng, w.FRUIT[:11], split)
     return {
         "a": Word(str(child), a="a boy" if child.he == "he" else "a girl", he=child.he, him=child.him, his=child.his),

@@ -14,7 +14,7 @@ TALK_FAMILIES = ("self", "secret")
 
 @dataclass(frozen=True)
 class Topic:
-    """Questions about Sayso, true replies, runs of words of which one must be said, a lie and the runs that are false."""
+    """Questions about Sayso, true replies, runs of words of which one must be said, a lie, and false runs."""
 
     questions: tuple[str, ...]
     replies: tuple[str, ...]

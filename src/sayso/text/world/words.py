@@ -25,12 +25,22 @@ class Word(str):
     self: str  # himself or herself
     noun: str  # without an article
     key: str  # what counts for held-out combinations
+    head: str  # no two words of a story share it: a box and a music box would be one "box" too many
     colours: tuple[Word, ...]
 
     def __new__(cls, text: str, **forms: Any) -> Word:
         """A word with its regular forms, and those given instead."""
         word = super().__new__(cls, text)
-        word.__dict__.update({"a": article(text), "s": plural(text), "the": "the " + text, "noun": text, "key": text})
+        word.__dict__.update(
+            {
+                "a": article(text),
+                "s": plural(text),
+                "the": "the " + text,
+                "noun": text,
+                "key": text,
+                "head": text.split()[-1],
+            }
+        )
         word.__dict__.update(forms)
         return word
 
@@ -80,7 +90,9 @@ IT = {"he": "it", "him": "it", "his": "its"}
 def place(text: str) -> Word:
     """`"in|barn"` is the place phrase "in the barn", with the way there "to the barn"."""
     preposition, noun = text.strip().split("|")
-    return Word(f"{preposition} the {noun}", to=f"to the {noun}", the=f"the {noun}", noun=noun, key=noun)
+    return Word(
+        f"{preposition} the {noun}", to=f"to the {noun}", the=f"the {noun}", noun=noun, key=noun, head=noun.split()[-1]
+    )
 
 
 def places(text: str) -> tuple[Word, ...]:
@@ -89,7 +101,7 @@ def places(text: str) -> tuple[Word, ...]:
 
 
 COLOURS = words("red, blue, green, yellow, white, black, brown, purple, orange, pink, grey")
-METAL = words("golden, silver, black, brown, grey, red, green, blue")
+METAL = words("golden, silver, black, white, red, green, blue, purple")
 FUR = words("brown, black, white, grey, golden, ginger")
 
 
@@ -147,7 +159,7 @@ def things(text: str, colours: tuple[Word, ...] = COLOURS) -> tuple[Word, ...]:
 
 
 TOYS = things(
-    "kite, ball, drum, hoop, whistle, tin soldier, toy train, balloon, pinwheel, spinning top, skipping "
+    "kite, ball, drum, hoop, whistle, marionette, toy train, balloon, pinwheel, spinning top, skipping "
     "rope, rattle, sledge, toy plane"
 )
 FRAGILE = things(
@@ -170,7 +182,7 @@ SOFT = things("blanket, cushion, pillow, rug, towel, sack, mat, carpet, quilt")
 HOLDERS = things("box, basket, jar, bag, chest, tin, crate, bucket, sack, bowl, tray, pot")
 VESSELS = things("boat, raft, canoe, sailing boat, rowing boat, paddle boat, barge")
 RIDES = things("bicycle, scooter, wagon, tricycle, handcart, racing bike, pony cart, unicycle")
-CARTS = things("cart, wagon, handcart, wheelbarrow, barrow, trolley, sledge, pram")
+CARTS = things("cart, wagon, handcart, wheelbarrow, barrow, trolley, pram, hay cart")
 BIG_HOLDERS = things("box, basket, bag, chest, crate, sack, suitcase, trunk, hatbox, carton")
 PAPERS = things("envelope, letter, parcel, postcard, packet, telegram, roll of paper")
 LUNCHBOXES = things("lunch box, satchel, backpack, lunch bag, basket, tin, pouch")
