@@ -9,7 +9,7 @@ SERVE ?= 1
 DEMO_FLAGS := $(if $(MINUTES),--minutes $(MINUTES)) $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
 .DEFAULT_GOAL := help
-.PHONY: demo test bench lint docs clean help
+.PHONY: demo test bench named lint docs clean help
 
 demo: $(VENV)/.demo ## Live a whole small life and serve it: make demo [MINUTES=60] [SERVE=0]
 	$(VENV)/bin/sayso demo $(DEMO_FLAGS)
@@ -23,9 +23,11 @@ lint: $(VENV)/.dev ## Check style, types and the layer contract
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make bench NAME=generate
-	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }
+bench: named $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make bench NAME=generate
 	$(BENCH_VENV)/bin/python -m bench.$(NAME)
+
+named:
+	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }
 
 docs: $(VENV)/.dev ## Write docs/commands.md and the tree in the README anew
 	$(VENV)/bin/python tools/docs.py
