@@ -64,8 +64,6 @@ class Attention(nn.Module):
         q, k, v = self.project(x, angles)
         if cache is not None:
             k, v = cache.update(layer, k, v)
-        if self.kv_heads != self.heads:
-            groups = self.heads // self.kv_heads
-            k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None)
+        grouped = self.kv_heads != self.heads
+        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
         return self.out(mixed.transpose(1, 2).flatten(2))

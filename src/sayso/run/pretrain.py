@@ -116,7 +116,9 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     flops: float | None = None
     if options.minutes is not None:
         flops = _flops_in_minutes(options, width, shards.vocab_size, device)
-    depth = options.depth or (depth_of_budget(flops, shards.vocab_size, width) if flops else PROBE_DEPTH)
+    depth = options.depth
+    if depth is None:
+        depth = depth_of_budget(flops, shards.vocab_size, width) if flops else PROBE_DEPTH
     config = shape_of_depth(depth, shards.vocab_size, options.context, options.mlp)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)

@@ -34,6 +34,7 @@ def render(
 ) -> tuple[list[int], list[bool]]:
     """Return the ids of a conversation and the mask of those that are trained; both have the same length.
 
+    A reply with `"weight": 0` (as in OpenAI's format) is read but not trained.
     With `reply` the row ends with an open `<|assistant|>`, for the model to go on.
     Raises `UserError` for no messages, an unknown role, or content that is not text.
     """
@@ -44,7 +45,8 @@ def render(
         role, content = _turn(message)
         words = [*tokenizer.encode(content), tokenizer.specials[END]]
         ids += [tokenizer.specials[f"<|{role}|>"], *words]
-        trained += [False, *[role == "assistant"] * len(words)]
+        learned = role == "assistant" and message.get("weight", 1) != 0
+        trained += [False, *[learned] * len(words)]
     if reply:
         ids.append(tokenizer.specials[ASSISTANT])
         trained.append(False)

@@ -104,9 +104,11 @@ def check_lookup(check: Check, reply: str) -> Score:
         listed = [w for w in said if w in rivals and w not in answer and w not in question]
     else:
         listed = [o for o in check["others"] if find(tokens(o), said) and not find(tokens(o), question)]
-        ahead = [w for w in said[: hits[0]] if w not in FILLERS and w not in question]
+        ahead = [w for w in said[: hits[0]] if w not in FILLERS and w not in question and w != "one"]
         after = said[hits[0] + len(answer) : hits[0] + len(answer) + 1]
-        if any(find(tokens(o), said[: hits[0]]) for o in check["others"]) or after == ["and"]:
+        echoed = question if said[:2] == ["one", "who"] else []  # "the one who saw the fox was Tom" names the fox first
+        rivals_before = [o for o in check["others"] if find(tokens(o), said[: hits[0]]) and not find(tokens(o), echoed)]
+        if rivals_before or after == ["and"]:
             return wrong("The reply names somebody else as well.")
         if ahead:
             return wrong(f"The reply begins with {' '.join(ahead)!r} and not with the answer.")

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from .story import Fact, Story, sentence, worded
+from .story import Fact, Story, sentence
 from .types import Prompt, Task, user
 
 STORY_FAMILIES = ("where", "who", "colour", "count", "why", "first")
@@ -35,17 +35,18 @@ def shown(fact: Fact, value: str) -> str:
 def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
     """The data that scores a reply to `question`."""
     base = {"family": fact.family, "question": question, "answer": fact.answer.rstrip(".")}
-    others = [shown(fact, o).rstrip(".") for o in story.others(fact)]
+    rivals = [o for o in story.others(fact) if fact.family != "who" or f"{o}" not in question]
+    others = [shown(fact, o).rstrip(".") for o in rivals]
+    wrong = [fact.reply(question, o).rstrip(".") for o in rivals]
     if fact.family == "where":
         preposition = fact.value.split()[0]
         return {
             "type": "where", **base, "noun": fact.value.noun, "prepositions": list(NEAR[preposition]),
-            "others": [o.noun for o in story.others(fact)], "wrong": others,
+            "others": [o.noun for o in rivals], "wrong": wrong,
         }  # fmt: skip
     if fact.family in ("why", "first"):
         names = [str(n) for n in story.values.get("who", ())]
         return {"type": "clause", **base, "others": others, "names": names, "wrong": others}
-    wrong = [worded(fact.family, f"{o}.").rstrip(".") for o in others]
     return {"type": "lookup", **base, "others": others, "wrong": wrong}
 
 
@@ -56,7 +57,8 @@ def prompt_of(story: Story, fact: Fact, question: str) -> Prompt:
 
 def task_of(rng: random.Random, story: Story, fact: Fact) -> Task:
     """A question for `fact`, in one of its wordings."""
-    return Task(prompt_of(story, fact, rng.choice(fact.questions())), fact.reply)
+    question = rng.choice(fact.questions())
+    return Task(prompt_of(story, fact, question), fact.reply(question))
 
 
 def askable(story: Story, split: str, distractors: int = 1) -> list[Fact]:
@@ -77,7 +79,7 @@ def several(rng: random.Random, story: Story, split: str, most: int) -> list[tup
     asked: dict[str, tuple[str, str, Fact]] = {}
     for fact in (leading + later)[:most]:
         question = rng.choice(fact.questions())
-        asked.setdefault(question, (question, fact.reply, fact))
+        asked.setdefault(question, (question, fact.reply(question), fact))
     rows = list(asked.values())
     rng.shuffle(rows)
     return rows

@@ -16,10 +16,12 @@ from functools import lru_cache
 from . import words as w
 from .asides import ASIDES
 from .draw import Redraw, draw, generator, split_of
-from .piece import Ask, Piece, parse_roles, phrases_for
+from .piece import Ask, Piece, parse_roles, phrases_for, slot
 from .plots_beasts import PLOTS_BEASTS
 from .plots_home import PLOTS_HOME
 from .plots_out import PLOTS_OUT
+from .plots_people import PLOTS_PEOPLE
+from .plots_trips import PLOTS_TRIPS
 from .when import WHEN
 from .words import Word
 
@@ -41,7 +43,7 @@ POOLS: dict[str, tuple[Word, ...]] = {
     "heirloom": w.HEIRLOOMS, "cover": w.COVERS, "soft": w.SOFT, "holder": w.HOLDERS, "bigholder": w.BIG_HOLDERS,
     "ride": w.RIDES, "carts": w.CARTS, "vessel": w.VESSELS, "paper": w.PAPERS, "lunchbox": w.LUNCHBOXES,
     "ladder": w.LADDERS, "bucket": w.BOWLS,
-    "fruit": w.FRUIT, "roots": w.ROOTS, "baked": w.BAKED, "fruitbake": w.FRUIT_BAKED, "peeled": w.PEELED,
+    "fruit": w.FRUIT, "roots": w.ROOTS, "dug": w.DUG, "baked": w.BAKED, "fruitbake": w.FRUIT_BAKED, "peeled": w.PEELED,
     "dishes": w.DISHES, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY, "parts": w.PARTS, "stamps": w.STAMPS,
     "collect": w.COLLECTED, "riches": w.RICHES, "prize": w.PRIZES, "catch": w.CATCH, "feed": w.FEED,
     "onlookers": w.ONLOOKERS,
@@ -54,8 +56,9 @@ FAMILY_OF = {
     "few": "count",
 }
 ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
-PLOTS = (*PLOTS_HOME, *PLOTS_OUT, *PLOTS_BEASTS)
-OPENINGS = {"who": "It was", "colour": "It was", "count": "There were"}
+PLOTS = (*PLOTS_HOME, *PLOTS_PEOPLE, *PLOTS_OUT, *PLOTS_TRIPS, *PLOTS_BEASTS)
+WHO = re.compile("Who (.+)[?]")
+COLOUR_OF = re.compile("(?:What colour was|Which colour was|What was the colour of) (.+)[?]")
 LONGEST = 116  # words of a story with an aside
 SHORTEST_ASIDE = 15
 
@@ -92,24 +95,26 @@ class Fact:
         """The shortest right answer, as a sentence."""
         return sentence(self.ask.answer.format_map(self.roles))
 
-    @property
-    def reply(self) -> str:
-        """The answer as a sentence, in which the word that is looked up stands as it does in the story."""
-        return worded(self.family, self.answer)
+    def reply(self, question: str, value: Word | None = None) -> str:
+        """The answer (or another `value`) in a sentence that begins with what was asked for: "The kite was red."."""
+        value = value or self.value
+        subject = self.roles[self.ask.subject]
+        deed, thing = WHO.fullmatch(question), COLOUR_OF.fullmatch(question)
+        if self.family == "who" and deed:
+            return f"The one who {deed[1]} was {value}."
+        if self.family == "colour" and thing:
+            return sentence(f"{thing[1]} was {value}")
+        if self.family == "count":
+            return f"The number of {subject.s} was {value}."
+        if self.family == "where" and self.ask.answer == slot(self.ask.value):
+            verb = "lived" if " live?" in question else "were" if question.startswith("Where were") else "was"
+            return sentence(f"{subject if subject.he in ('he', 'she') else subject.the} {verb} {value}")
+        roles = {**self.roles, self.ask.value: value}
+        return sentence(self.ask.answer.format_map(roles))
 
     def questions(self) -> tuple[str, ...]:
         """Its wordings."""
         return tuple(sentence(q.format_map(self.roles), "") for q in self.ask.questions)
-
-
-def worded(family: str, answer: str) -> str:
-    """An answer as a short sentence: "Lily." is "It was Lily.", "Three." is "There were three."."""
-    opening = OPENINGS.get(family)
-    if opening is None:
-        return answer
-    return (
-        f"{opening} {answer if family == 'who' and not answer.startswith('The ') else answer[0].lower() + answer[1:]}"
-    )
 
 
 @dataclass(frozen=True)
