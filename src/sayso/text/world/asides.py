@@ -80,7 +80,7 @@ def gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *w
     told = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
     reason, phrases = {
         "fruit": ("tocook", COOK),
-        "roots": ("tocook", COOK),
+        "dug": ("tocook", COOK),
         "stuff": ("tocount", COUNT),
         "peeled": ("tocook", COOK),
         "dishes": ("todish", WASH),
@@ -157,14 +157,14 @@ ASIDES: dict[tuple[str, ...], tuple[Piece, ...]] = {
     ),
     WAY: (
         gather("pick", "picked", "picking", "pick", "fruit", "grounds", *ON_THE_WAY),
-        gather("dig", "dug up", "digging up", "dig up", "roots", "grounds", *ON_THE_WAY),
+        gather("dig", "dug up", "digging up", "dig up", "dug", "grounds", *ON_THE_WAY),
         gather("sell", "sold", "selling", "sell", "baked", "roadside", *ON_THE_WAY),
         gather("trade", "sold", "selling", "sell", "yard", "roadside", *ON_THE_WAY),
         LEFT, PLAYER,
     ),
     FIELD: (
         gather("harvest", "picked", "picking", "pick", "fruit", "grounds", *IN_THE_FIELD),
-        gather("pull", "pulled up", "pulling up", "pull up", "roots", "grounds", *IN_THE_FIELD),
+        gather("pull", "pulled up", "pulling up", "pull up", "dug", "grounds", *IN_THE_FIELD),
         gather("offer", "sold", "selling", "sell", "baked", "roadside", *IN_THE_FIELD),
         gather("collect", "collected", "collecting", "collect", "stuff", "roadside", *IN_THE_FIELD),
         PEDLAR, PLAYER,

@@ -108,6 +108,8 @@ def check_lookup(check: Check, reply: str) -> Score:
         after = said[hits[0] + len(answer) : hits[0] + len(answer) + 1]
         echoed = question if said[:2] == ["one", "who"] else []  # "the one who saw the fox was Tom" names the fox first
         rivals_before = [o for o in check["others"] if find(tokens(o), said[: hits[0]]) and not find(tokens(o), echoed)]
+        if echoed and said[-len(answer) :] != answer:
+            return wrong(f"The answer is {check['answer']!r}; the reply ends otherwise.")
         if rivals_before or after == ["and"]:
             return wrong("The reply names somebody else as well.")
         if ahead:

@@ -11,12 +11,10 @@ import random
 from .asides import ASIDES
 from .draw import Redraw, generator
 from .piece import Ask, Piece, actions, colour, count, first, site, spot, who
-from .plots_home import PLOTS_HOME
-from .plots_out import PLOTS_OUT
-from .story import CAPITAL, Story, cast, stated, wording
+from .story import CAPITAL, PLOTS, Story, cast, stated, wording
 from .words import Word
 
-PHRASES = {name: lines for plot in (*PLOTS_HOME, *PLOTS_OUT) for name, lines in plot.phrases.items()}
+PHRASES = {name: lines for plot in PLOTS for name, lines in plot.phrases.items()}
 HAD = Piece(
     "had", "d:person v:toy~d j:colour~v",
     (("{d} had {j.a} {v}.", "{d} came along with {j.a} {v}.", "{d} held {j.a} {v} in one hand."),),

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 VOWELS = "aeiou"
+IT = {"he": "it", "him": "it", "his": "its"}
 
 
 class Word(str):
@@ -39,6 +40,7 @@ class Word(str):
                 "noun": text,
                 "key": text,
                 "head": text.split()[-1],
+                **IT,
             }
         )
         word.__dict__.update(forms)
@@ -84,7 +86,6 @@ def words(text: str, **forms: Any) -> tuple[Word, ...]:
 
 HE = {"he": "he", "him": "him", "his": "his", "kin": "brother"}
 SHE = {"he": "she", "him": "her", "his": "her", "kin": "sister"}
-IT = {"he": "it", "him": "it", "his": "its"}
 
 
 def place(text: str) -> Word:
@@ -115,7 +116,6 @@ def beast(noun: str, colours: tuple[Word, ...] = ()) -> Word:
         s=plural(noun),
         key=noun,
         colours=colours or FUR,
-        **IT,
     )
 
 
@@ -155,7 +155,7 @@ CLIMBERS = beasts("kitten, cat, tomcat, puppy, ferret, terrier")
 
 def things(text: str, colours: tuple[Word, ...] = COLOURS) -> tuple[Word, ...]:
     """Things that have one of `colours`."""
-    return words(text, colours=colours, **IT)
+    return words(text, colours=colours)
 
 
 TOYS = things(
@@ -191,6 +191,7 @@ BOWLS = things("bowl, tub, dish, pan, pail, trough, jug")
 
 FRUIT = words("apple, plum, pear, cherry, fig, peach, lemon, berry, apricot, nut, quince, melon")
 ROOTS = words("carrot, potato, onion, turnip, beet, leek, pumpkin, cabbage, radish, lettuce, cucumber, artichoke")
+DUG = words("carrot, potato, onion, turnip, beet, leek, radish, parsnip, swede, bulb")
 PEELED = words("carrot, potato, onion, turnip, beet, apple, pear, quince, chestnut, parsnip, egg")
 DISHES = words("plate, cup, spoon, bowl, glass, bottle, fork, jar, saucer, pan, knife, jug")
 BAKED = words("bun, cake, pie, biscuit, tart, pancake, muffin, waffle, scone, pastry, pretzel, dumpling")
