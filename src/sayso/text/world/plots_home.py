@@ -104,14 +104,14 @@ SURPRISE = Piece(
             "There had to be a surprise for {b}, {a} decided, because {r}.",
         ),
         (
-            "In the little shop {a.he} bought {k.a} {t} and {n} {f.s}.",
-            "With all {a.his} money {a.he} bought {k.a} {t} and {n} {f.s}.",
-            "{a.he} looked at everything in the shop, and in the end {a.he} bought {k.a} {t} and {n} {f.s}.",
-            'The shop was full of pretty things. "I will take {k.a} {t} and {n} {f.s}," {a.he} said at last.',
+            "In the little shop {a} bought {k.a} {t} and {n} {f.s}.",
+            "With all {a.his} money {a} bought {k.a} {t} and {n} {f.s}.",
+            "{a} looked at everything in the shop, and in the end {a.he} bought {k.a} {t} and {n} {f.s}.",
+            'The shop was full of pretty things. "I will take {k.a} {t} and {n} {f.s}," said {a} at last.',
         ),
         (
             "Nobody was to see the {t}, so {a} hid it {p}.",
-            "{a.he} hid the {t} {p}, where no one would look.",
+            "{a} hid the {t} {p}, where no one would look.",
             "Until the great day {a} kept the {t} {p}.",
         ),
         (

@@ -23,9 +23,9 @@ VISIT = Piece(
             "{b} lived {q}, with a cat and a parrot.",
         ),
         (
-            "{a.he} took {k.a} {t} with {n} {f.s} and {m} {h.s}.",
-            "In {a.his} {k} {t} lay {n} {f.s} and {m} {h.s}.",
-            "{a.he} filled {k.a} {t} with {n} {f.s} and {m} {h.s}.",
+            "{a} took {k.a} {t} with {n} {f.s} and {m} {h.s}.",
+            "In {a}'s {k} {t} lay {n} {f.s} and {m} {h.s}.",
+            "{a} filled {k.a} {t} with {n} {f.s} and {m} {h.s}.",
         ),
         WAY,
         ('"Come in!" called {b}. "The door is open."', "{b} was already looking out of the window.",
