@@ -4,14 +4,18 @@ Conversations enter (prepared ones, and what people left on the page once it was
 loss is on the assistant's words alone; whole conversations are packed into rows and see only themselves.
 """
 
+import json
+from collections.abc import Iterator
 from dataclasses import KW_ONLY, dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import torch
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
+from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
@@ -48,8 +52,12 @@ class Finetune:
     """Passes over the conversations, when neither --minutes nor --steps is given."""
     steps: int | None = None
     """Updates in all; derived when not given."""
-    rows: int = 8
+    rows: int = 16
     """Rows of a batch, each packed with whole conversations."""
+    row_tokens: int | None = None
+    """Tokens in a row; longer conversations are left out. The longest conversation's when not given."""
+    mix: tuple[str, ...] = ()
+    """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
     rate: float = 0.5
     """A factor on the learning rates of pre-training."""
     feedback_weight: int = 4
@@ -73,8 +81,9 @@ def finetune(options: Finetune) -> None:
     stage = make_stage(life, "finetune", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
-    kept = _conversations(tokenizer, chats, feedback, options.feedback_weight, model.config.context)
-    width = _row_width(kept, model.config.context)
+    longest = min(options.row_tokens or model.config.context, model.config.context)
+    kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, longest)
+    width = _row_width(kept, longest)
     batches = ChatBatches(kept, options.rows, width, options.seed)
 
     def derive() -> Derived:
@@ -106,15 +115,45 @@ def finetune(options: Finetune) -> None:
     say(f"Saved {life.model(options.name)}.")
 
 
-def _conversations(tokenizer: Tokenizer, chats: Path, feedback: Path, weight: int, context: int) -> list[Conversation]:
-    if not chats.exists() and not feedback.exists():
-        raise UserError(f"There are no conversations at '{chats}'; make them with: sayso prepare")
-    prepared = read_jsonl(chats) if chats.exists() else iter(())
+def shares(mix: tuple[str, ...]) -> dict[str, float]:
+    """Return the share of each source named in `mix`; a part that is not SOURCE=SHARE, 0 to 1, is a `UserError`."""
+    found = {}
+    for part in mix:
+        name, _, share = part.partition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = -1.0
+        if not name or not 0 <= found[name] <= 1:
+            raise UserError(f"--mix takes SOURCE=SHARE with a share from 0 to 1, such as chitchat=0.1; got '{part}'.")
+    return found
+
+
+def _chosen(chats: Path, share: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """Yield the prepared conversations, of a source with a share the same pseudo-random part each time."""
+    if not chats.exists():
+        return
+    seen: set[str] = set()
+    for row in read_jsonl(chats):
+        seen.add(row["source"])
+        mark = crc32(json.dumps(row["messages"]).encode()) / 2**32
+        if mark < share.get(row["source"], 1.0):
+            yield row
+    for name in share:
+        if name not in seen:
+            raise UserError(f"--mix names '{name}'; '{chats}' has {', '.join(sorted(seen))}.{nearest(name, seen)}")
+
+
+def _conversations(
+    tokenizer: Tokenizer, prepared: Iterator[dict[str, Any]], feedback: Path, weight: int, longest: int
+) -> list[Conversation]:
     liked = [row for row in read_jsonl(feedback) for _ in range(weight)] if feedback.exists() else []
     rendered: list[Conversation] = [render(tokenizer, row["messages"]) for row in chain(prepared, liked)]
-    kept, dropped = fit(rendered, context)
+    if not rendered:
+        raise UserError("There are no conversations in this life; make them with: sayso prepare")
+    kept, dropped = fit(rendered, longest)
     if dropped:
-        say(f"Left out {len(dropped):,} of {len(rendered):,} conversations, longer than the context of {context}.")
+        say(f"Left out {len(dropped):,} of {len(rendered):,} conversations, longer than {longest} tokens.")
     return kept
 
 

@@ -4,6 +4,7 @@ Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, ra
 from --minutes on this machine, whose speed is measured first; whoever sets one of them wins.
 """
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -11,22 +12,27 @@ from typing import Literal
 import torch
 
 from sayso.base.device import Device, pick_device
+from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.batch import Batch
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
+from sayso.judge.bits import document_bits
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
+from sayso.run.held_out import held_out
 from sayso.run.stage import Derived, make_stage, steps_in_minutes
 from sayso.run.tokens import open_tokens
 from sayso.token.load import load as load_tokenizer
+from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import save_model
 
+JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # how often held-out text is read while training, and how much of each kind
 PROBE_ROWS = 16
 PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the depth is known
 
@@ -73,6 +79,7 @@ def pretrain(options: Pretrain) -> None:
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
     shards = open_tokens(life, tokenizer)
+    _check(options)
     stage = make_stage(
         life,
         "pretrain",
@@ -104,10 +111,37 @@ def pretrain(options: Pretrain) -> None:
             loss,
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
             log,
+            judge=_judge(life, tokenizer),
+            judge_every=max(1, steps // JUDGEMENTS),
             save_seconds=options.save_seconds,
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
+
+
+def _check(options: Pretrain) -> None:
+    for name in ("depth", "steps", "rows", "context", "row_tokens"):
+        given = getattr(options, name)
+        if given is not None and given < 1:
+            raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
+
+
+def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, float]] | None:
+    """Return what scores a state in bits per byte on some held-out text; None for a life without such text."""
+    if not any(life.data("text").glob("val-*.jsonl")):
+        return None
+    held = held_out(life.data("text"), "val", JUDGE_BYTES)
+    ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
+    sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
+
+    def judge(state: State) -> dict[str, float]:
+        bits = {kind: document_bits(state.model, ids[kind], tokenizer.specials[BOS]).sum() for kind in held}
+        whole = {"val_bpb": sum(bits.values()) / sum(sizes.values())}
+        return {key: round(float(value), 4) for key, value in whole.items()} | {
+            f"val_bpb_{kind}": round(float(bits[kind] / sizes[kind]), 4) for kind in held
+        }
+
+    return judge
 
 
 def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:

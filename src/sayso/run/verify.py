@@ -131,9 +131,7 @@ def _kill_after(process: subprocess.Popen[bytes], log: Path, step: int) -> int:
             return int(steps[-1])
         time.sleep(0.002)
     _finish(process)
-    raise UserError(
-        f"The run to be killed was over after {STEPS} steps before it could be; check again."
-    )
+    raise UserError(f"The run to be killed was over after {STEPS} steps before it could be; check again.")
 
 
 def _finish(process: subprocess.Popen[bytes]) -> None:

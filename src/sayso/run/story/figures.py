@@ -54,6 +54,6 @@ def lineage(facts: Facts) -> list[Data]:
     """Where the newest model comes from, oldest first: data, tokenizer, then each stage with its parent and hash."""
     chain: list[Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
     for stage, made in facts.models.items():
-        known = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}
+        known: Data = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}
         chain.append({"what": stage, "sha256": made["weights_sha256"], **known})
     return chain

@@ -23,7 +23,7 @@ from .types import Message, Task, assistant, user
 
 FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
 SOURCE = "smallworld"
-LONGEST = 1300  # characters of a conversation
+LONGEST = 1000  # characters of a conversation
 # How often each kind of conversation comes, in percent.
 KINDS = {
     "notes": 30, "story": 35, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2,

@@ -68,7 +68,7 @@ def askable(story: Story, split: str, distractors: int = 1) -> list[Fact]:
 
 def several(rng: random.Random, story: Story, split: str, most: int) -> list[tuple[str, str, Fact]]:
     """Up to `most` different questions with their answers: each family that the story has once, then others."""
-    facts = askable(story, split)
+    facts = askable(story, split, 0)
     rng.shuffle(facts)
     seen: set[str] = set()
     leading: list[Fact] = []

@@ -1,0 +1,25 @@
+"""A process that trains keeps its memory instead of giving it back to the kernel after every step.
+
+A step frees and asks again for hundreds of megabytes; by default glibc unmaps them, and the next step pays for a page
+fault on each page. glibc reads its settings only when a process starts, so the command starts itself once more.
+"""
+
+import os
+import sys
+
+TRAINING = ("demo", "pretrain", "finetune", "align")
+VARIABLE = "GLIBC_TUNABLES"
+TUNABLES = {
+    "glibc.malloc.mmap_max": "0",  # never by mmap, so never unmapped
+    "glibc.malloc.trim_threshold": str(2**34),
+    "glibc.malloc.top_pad": str(2**28),
+    "glibc.malloc.hugetlb": "1",  # transparent huge pages where the kernel offers them (glibc 2.35)
+}
+
+
+def keep_memory(arguments: list[str]) -> None:
+    """Start this process again with `TUNABLES` if it is to train, unless the user has settings of their own."""
+    if sys.platform != "linux" or VARIABLE in os.environ or not {*arguments[:1]} & {*TRAINING}:
+        return
+    os.environ[VARIABLE] = ":".join(f"{name}={value}" for name, value in TUNABLES.items())
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
