@@ -21,8 +21,11 @@ from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenize
 from sayso.run.verify import Verify, verify
 
 MINUTES = 11.0
-OTHER_MINUTES = 4.0  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-PRETRAIN_SHARE = 0.55  # of the minutes that are left
+OTHER_MINUTES = 4.2  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
+TUNING = 0.78  # share of a short demo's training that goes to conversations, where looking up is learned ...
+ENOUGH_TUNING, FURTHER = 6.0, 0.25  # ... and of what is left after so many minutes of it
+VOCABULARY = 3072
+MIX = ("chitchat=0.04",)  # people's chatter is long and hard: with more of it, a short run learns little else
 
 
 @dataclass(frozen=True)
@@ -86,13 +89,16 @@ def demo_plan(life: Path, minutes: float) -> Plan:
     training = minutes - OTHER_MINUTES
     if training <= 0:
         raise UserError(f"A demo takes more than {OTHER_MINUTES:g} minutes; got --minutes {minutes:g}. Try --tiny.")
-    base = PRETRAIN_SHARE * training
+    tuning = TUNING * training
+    if tuning > ENOUGH_TUNING:
+        tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / TUNING)
+    depth = 3 if training < 15 else 4 if training < 40 else 5
     return Plan(
-        Prepare(life=life),
-        TrainTokenizer(life=life),
-        Compare(life=life),
-        Pretrain(life=life, minutes=base),
-        Finetune(life=life, minutes=training - base),
+        Prepare(life=life, world_documents=14_000, world_conversations=50_000),
+        TrainTokenizer(life=life, vocab_size=VOCABULARY),
+        Compare(life=life, vocab_size=VOCABULARY),
+        Pretrain(life=life, depth=depth, mlp="relu2", minutes=training - tuning),
+        Finetune(life=life, minutes=tuning, row_tokens=256, mix=MIX, rate=1.0),
         Align(life=life),
         tuple(Evaluate(life=life, model=stage) for stage in STAGES),
         Verify(life=life),

@@ -26,9 +26,8 @@ SOURCE = "smallworld"
 LONGEST = 1000  # characters of a conversation
 # How often each kind of conversation comes, in percent.
 KINDS = {
-    "notes": 30, "story": 35, "words": 4, "sentences": 5, "happy": 4, "one_word": 5, "arithmetic": 5, "spelling": 2,
-    "letters": 2, "self": 3,
-    "secret": 3, "greeting": 2,
+    "notes": 38, "story": 40, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
+    "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
 DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
 NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go on with questions and answers

@@ -46,7 +46,7 @@ def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
         }  # fmt: skip
     if fact.family in ("why", "first"):
         names = [str(n) for n in story.values.get("who", ())]
-        return {"type": "clause", **base, "others": others, "names": names, "wrong": others}
+        return {"type": "clause", **base, "others": others, "names": names, "wrong": wrong}
     return {"type": "lookup", **base, "others": others, "wrong": wrong}
 
 

@@ -16,12 +16,13 @@ from functools import lru_cache
 from . import words as w
 from .asides import ASIDES
 from .draw import Redraw, draw, generator, split_of
-from .piece import Ask, Piece, parse_roles, phrases_for, slot
+from .piece import Ask, Piece, parse_roles, phrases_for
 from .plots_beasts import PLOTS_BEASTS
 from .plots_home import PLOTS_HOME
 from .plots_out import PLOTS_OUT
 from .plots_people import PLOTS_PEOPLE
 from .plots_trips import PLOTS_TRIPS
+from .replies import restated
 from .when import WHEN
 from .words import Word
 
@@ -57,8 +58,6 @@ FAMILY_OF = {
 }
 ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
 PLOTS = (*PLOTS_HOME, *PLOTS_PEOPLE, *PLOTS_OUT, *PLOTS_TRIPS, *PLOTS_BEASTS)
-WHO = re.compile("Who (.+)[?]")
-COLOUR_OF = re.compile("(?:What colour was|Which colour was|What was the colour of) (.+)[?]")
 LONGEST = 116  # words of a story with an aside
 SHORTEST_ASIDE = 15
 
@@ -96,21 +95,12 @@ class Fact:
         return sentence(self.ask.answer.format_map(self.roles))
 
     def reply(self, question: str, value: Word | None = None) -> str:
-        """The answer (or another `value`) in a sentence that begins with what was asked for: "The kite was red."."""
+        """The answer (or another `value`) in a sentence that takes up the question: "The kite was red."."""
         value = value or self.value
-        subject = self.roles[self.ask.subject]
-        deed, thing = WHO.fullmatch(question), COLOUR_OF.fullmatch(question)
-        if self.family == "who" and deed:
-            return f"The one who {deed[1]} was {value}."
-        if self.family == "colour" and thing:
-            return sentence(f"{thing[1]} was {value}")
-        if self.family == "count":
-            return f"The number of {subject.s} was {value}."
-        if self.family == "where" and self.ask.answer == slot(self.ask.value):
-            verb = "lived" if " live?" in question else "were" if question.startswith("Where were") else "was"
-            return sentence(f"{subject if subject.he in ('he', 'she') else subject.the} {verb} {value}")
-        roles = {**self.roles, self.ask.value: value}
-        return sentence(self.ask.answer.format_map(roles))
+        answer = self.ask.answer.format_map({**self.roles, self.ask.value: value})
+        return sentence(
+            restated(self.family, question, self.roles[self.ask.subject], value, answer, self.roles.values())
+        )
 
     def questions(self) -> tuple[str, ...]:
         """Its wordings."""
