@@ -28,6 +28,7 @@ from sayso.text.world import (
 from sayso.text.world.make import LONGEST
 from sayso.text.world.notes import make_notes
 from sayso.text.world.questions import askable
+from sayso.text.world.replies import past
 from sayso.text.world.story import PLOTS, Fact, make
 
 LOOKUPS = ("where", "who", "colour", "count")
@@ -247,7 +248,7 @@ def test_an_answer_stands_in_its_story() -> None:
     for family in STORY_FAMILIES:
         for done in tasks(family):
             text = set(re.findall(r"\w+", done.prompt.messages[-1]["content"].lower()))
-            said = set(re.findall(r"\w+", done.reply.lower())) - opening
+            said = set(re.findall(r"\w+", done.reply.lower())) - opening - {past(word) for word in text}
             assert said - text <= {"he", "she", "it", "in", "to"}, (done.reply, said - text)
 
 
