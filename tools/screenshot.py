@@ -28,7 +28,8 @@ from sayso.serve.app import make_app
 from sayso.weights.folder import load_model
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-QUESTION, STORY = "What is seven plus five?", "Tell me a short story."
+QUESTION = "Paul had a blue kite. Anna was in the garden with a red hat. Where was Anna?"
+STORY = "Tell me a short story."
 SIZE, SHARPNESS = {"width": 1200, "height": 820}, 2
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -121,7 +121,7 @@ class Story:
         return tuple(v for v in dict.fromkeys(self.values[fact.family]) if v != fact.value)
 
 
-CAPITAL = re.compile(r"(?:^|(?<=[.!?] ))[a-z]")
+CAPITAL = re.compile(r"""(?:^|(?<=[.!?] )|(?<=[.!?] "))[a-z]""")
 
 
 def sentence(text: str, end: str = ".") -> str:
