@@ -26,7 +26,7 @@ SOURCE = "smallworld"
 LONGEST = 1000  # characters of a conversation
 # How often each kind of conversation comes, in percent.
 KINDS = {
-    "notes": 38, "story": 40, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
+    "notes": 46, "story": 32, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
     "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
 DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least

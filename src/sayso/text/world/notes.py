@@ -50,12 +50,22 @@ DID = tuple(
 )
 BUSY = tuple(piece for pieces in ASIDES.values() for piece in pieces if "{a}" not in str(piece.beats))
 PLAIN = (HAD, PICKED, BAKED, STAYED, LAY)
+VALUED = (HAD, LAY, PICKED, BAKED)
 MOST = 3  # plain sentences beside the one with an order and the one with a reason
+LISTS = 0.5  # of the notes: several colours and counts side by side, where guessing from the noun alone fails
+LIST = (3, 6)  # sentences of a list
+
+
+def draw_pieces(rng: random.Random) -> list[Piece]:
+    """What a note tells: a list, or an order and a reason with some plain sentences."""
+    if rng.random() < LISTS:
+        return [rng.choice(VALUED) for _ in range(rng.randint(*LIST))]
+    return [rng.choice(DID), rng.choice(BUSY), *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
 
 
 def notes(rng: random.Random, split: str) -> Story:
-    """Two to five sentences, in any order; raises Redraw where a pool has no value left."""
-    pieces = [rng.choice(DID), rng.choice(BUSY), *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
+    """Two to six sentences, in any order; raises Redraw where a pool has no value left."""
+    pieces = draw_pieces(rng)
     rng.shuffle(pieces)
     taken: set[str] = set()
     values: list[tuple[str, Word]] = []
