@@ -20,7 +20,7 @@ from sayso.run.serve import Serve, serve
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
 from sayso.run.verify import Verify, verify
 
-MINUTES = 11.3
+MINUTES = 11.0
 OTHER_MINUTES = 2.8  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
 TUNING = 0.78  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 7.0, 0.25  # ... and of what is left after so many minutes of it
