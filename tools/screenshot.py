@@ -28,7 +28,10 @@ from sayso.serve.app import make_app
 from sayso.weights.folder import load_model
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-QUESTION = "Paul had a blue kite. Anna was in the garden with a red hat. Where was Anna?"
+QUESTION = (
+    "First Tom swept the floor, then he made a pot of tea. Paul had a blue kite. All the while Anna was in the garden."
+    "\n\nWhere was Anna?"
+)
 STORY = "Tell me a short story."
 SIZE, SHARPNESS = {"width": 1200, "height": 820}, 2
 ARGUMENTS = [
