@@ -5,6 +5,7 @@ import json
 import socket
 import threading
 from collections.abc import Generator, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -478,9 +479,21 @@ def test_a_reader_who_leaves_stops_the_reply_and_what_was_said_is_kept(address: 
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(address: str, stream: bool) -> None:
+def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
+    address: str, replier: Replier, stream: bool
+) -> None:
     """One speaks, one waits, the third is told 429; /health answers at once; leaving frees the model."""
     body = {"messages": HELLO, "temperature": 0, "stream": True}
+    free = threading.Event()
+    spoken = count()
+
+    def hold(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
+        """Let two tokens through and the others wait, so that the first reply cannot end before the third is asked."""
+        if next(spoken) >= 2:
+            free.wait(30)
+        return logits
+
+    held = replier.model.unembed.register_forward_hook(hold)
     with httpx2.Client(base_url=address, timeout=60) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as running:
             said = running.iter_lines()  # kept: a generator that goes away closes its response
@@ -488,7 +501,9 @@ def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(addr
             with client.stream("POST", "/v1/chat/completions", json=body):
                 assert client.get("/health").json() == {"status": "ok"}
                 full = client.post("/v1/chat/completions", json=body | {"stream": stream})
+                free.set()
         after = client.post("/v1/completions", json={"prompt": "cat", "max_tokens": 1})
+    held.remove()
     assert (full.status_code, full.json()["error"]["code"]) == (429, "queue_full")
     assert int(full.headers["retry-after"]) > 0
     assert after.status_code == 200
