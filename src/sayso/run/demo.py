@@ -92,7 +92,7 @@ def demo_plan(life: Path, minutes: float) -> Plan:
     tuning = TUNING * training
     if tuning > ENOUGH_TUNING:
         tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / TUNING)
-    depth = 3 if training < 15 else 4 if training < 40 else 5
+    depth = 3 if training < 15 else 4 if training < 40 else 5  # 3 is measured; for longer demos a guess, see LOG.md
     return Plan(
         Prepare(life=life, world_documents=14_000, world_conversations=50_000),
         TrainTokenizer(life=life, vocab_size=VOCABULARY),

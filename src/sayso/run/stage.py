@@ -107,7 +107,7 @@ class Stage:
     ) -> None:
         """Train `state` to the schedule's end, from the newest checkpoint if there is one, logging every step.
 
-        Ctrl-C and SIGTERM save and raise `UserError`-free `KeyboardInterrupt`, after saying how to go on.
+        Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`.
         """
         checkpoints = self.folder / "checkpoints"
         if load_checkpoint(state, checkpoints):
