@@ -13,7 +13,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.train.loop import half_precision
 from sayso.train.optimizers import Rates, make_optimizers
 
-STEPS = 4  # the first is warm-up; the median of the rest counts
+STEPS = 10  # the first is warm-up; the median of the rest counts
 
 
 def seconds_per_step(

@@ -1,15 +1,18 @@
 """Seeds and splits: (seed, index, split) in, a random generator out, and draws that respect held-out combinations.
 
-A combination is a pair (subject, value), such as (kite, red) or (Tom, kite). A hash gives each pair to one split: train
-never states a pair of val or test, and val and test ask about their own pairs only. So a score there cannot be memory.
+A combination is a triple (scene, subject, value), such as (Tom who lost something, kite, red). A hash gives each to one
+split: train never states one of val or test, and val and test ask about their own only. So a score there cannot be
+memory. Without the scene, train would never have a red kite at all, and a model that had learned that there are none
+would be marked wrong for it: that would test unlearning.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from functools import cache
 from hashlib import blake2b
+from types import MappingProxyType
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
@@ -17,8 +20,8 @@ from sayso.base.errors import UserError, nearest
 from .words import Word
 
 SPLITS = ("train", "val", "test")
-SHARE = 8  # one pair in eight belongs to val, one to test
-SALT = 301  # chosen so that no number and no colour is much more frequent than others among the held-out pairs
+NOTHING: Mapping[str, str] = MappingProxyType({})
+SHARE = 8  # one combination in eight belongs to val, one to test
 
 
 class Redraw(Exception):  # noqa: N818 - a signal, not an error
@@ -34,28 +37,32 @@ def generator(seed: int, index: int, split: str, *purpose: object) -> random.Ran
 
 
 @cache
-def split_of(subject: str, value: str) -> str:
-    """The only split whose questions may ask for this pair; the order of the two does not matter."""
+def split_of(subject: str, value: str, scene: str = "") -> str:
+    """The only split whose questions may ask for this combination; the order of subject and value does not matter."""
     first, second = sorted((subject, value))
-    bucket = int.from_bytes(blake2b(f"{SALT}\0{first}\0{second}".encode(), digest_size=4).digest()) % SHARE
+    bucket = int.from_bytes(blake2b(f"{scene}\0{first}\0{second}".encode(), digest_size=4).digest()) % SHARE
     return SPLITS[bucket + 1] if bucket < 2 else "train"
 
 
 def draw(
-    rng: random.Random, pool: Sequence[Word], split: str, against: Sequence[str] = (), taken: Container[str] = ()
+    rng: random.Random,
+    pool: Sequence[Word],
+    split: str,
+    against: Mapping[str, str] = NOTHING,
+    taken: Container[str] = (),
 ) -> Word:
-    """A word of `pool` whose pair with every subject in `against` belongs to `split`, or else to train.
+    """A word of `pool` whose combination with every subject: scene of `against` belongs to `split`, or else to train.
 
     Words whose head is in `taken` are left out. Raises Redraw where even train has none.
     """
     if split == "train":
         for _ in range(8):
             word = pool[int(rng.random() * len(pool))]
-            if word.head not in taken and all(split_of(s, word.key) == "train" for s in against):
+            if word.head not in taken and all(split_of(s, word.key, scene) == "train" for s, scene in against.items()):
                 return word
     free = [w for w in pool if w.head not in taken]
     for allowed in dict.fromkeys((split, "train")):
-        fit = [w for w in free if all(split_of(s, w.key) == allowed for s in against)]
+        fit = [w for w in free if all(split_of(s, w.key, scene) == allowed for s, scene in against.items())]
         if fit:
             return fit[int(rng.random() * len(fit))]
     raise Redraw

@@ -29,6 +29,7 @@ KINDS = {
     "notes": 46, "story": 32, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
     "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
+BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and the question on it, as people may write them
 DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
 NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go on with questions and answers
 
@@ -79,12 +80,13 @@ def reading(seed: int, index: int, split: str, kind: str) -> list[Message]:
     """A story or notes with a question, then further questions on it: every family that it supports."""
     rng, told = (make_notes if kind == "notes" else make)(seed, index, split, "conversation")
     messages: list[Message] = []
+    between = rng.choice(BREAKS)
     room = LONGEST - len(told.text)
     for question, answer, _ in several(rng, told, split, rng.randint(5, 9)):
         room -= len(question) + len(answer) + 2
         if room < 0:
             break
-        messages += pair(question if messages else f"{told.text}\n\n{question}", answer)
+        messages += pair(question if messages else f"{told.text}{between}{question}", answer)
     return messages
 
 

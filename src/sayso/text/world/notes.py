@@ -10,8 +10,8 @@ import random
 
 from .asides import ASIDES
 from .draw import Redraw, generator
-from .piece import Ask, Piece, actions, colour, count, first, site, spot, who
-from .story import CAPITAL, PLOTS, Story, cast, stated, wording
+from .piece import Piece, actions, colour, count, first, site, spot, who
+from .story import CAPITAL, PLOTS, Fact, Story, cast, facts_of, stated, wording
 from .words import Word
 
 PHRASES = {name: lines for plot in PLOTS for name, lines in plot.phrases.items()}
@@ -69,12 +69,12 @@ def notes(rng: random.Random, split: str) -> Story:
     rng.shuffle(pieces)
     taken: set[str] = set()
     values: list[tuple[str, Word]] = []
-    facts: list[tuple[Ask, dict[str, Word]]] = []
+    facts: list[Fact] = []
     told: list[str] = []
     for piece in pieces:
         roles = cast(rng, piece, split, taken, values)
         told += [wording(rng, beat, roles) for beat in piece.beats]
-        facts += [(ask, roles) for ask in piece.asks]
+        facts += facts_of(piece, roles)
     text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(told))
     return Story("notes", text, *stated(text, facts, values))
 

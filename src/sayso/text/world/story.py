@@ -64,10 +64,11 @@ SHORTEST_ASIDE = 15
 
 @dataclass(frozen=True)
 class Fact:
-    """An answerable question: `ask` words it over `roles`; `pair` is its combination."""
+    """An answerable question: `ask` words it over `roles`; `scene` is what sets its combination apart."""
 
     ask: Ask
     roles: Mapping[str, Word]
+    scene: str
 
     @property
     def family(self) -> str:
@@ -75,14 +76,14 @@ class Fact:
         return self.ask.family
 
     @property
-    def pair(self) -> tuple[str, str]:
-        """The combination that is held out: subject and value."""
-        return self.roles[self.ask.subject].key, self.roles[self.ask.value].key
+    def combination(self) -> tuple[str, str, str]:
+        """What is held out: subject, value and scene."""
+        return self.roles[self.ask.subject].key, self.roles[self.ask.value].key, self.scene
 
     @property
     def split(self) -> str:
         """The split that may ask for it."""
-        return split_of(*self.pair)
+        return split_of(*self.combination)
 
     @property
     def value(self) -> Word:
@@ -135,7 +136,7 @@ def cast(
     """Words for the roles of `piece`, none with a head in `taken`; both `taken` and `values` (by family) grow."""
     roles: dict[str, Word] = {}
     for role in parse_roles(piece.roles, piece.asks):
-        against = [roles[name].key for name in role.against]
+        against = {roles[name].key: scene(piece, roles, role.name, name) for name in role.against}
         phrases = piece.phrases.get(role.pool)
         if phrases:
             pool: Sequence[Word] = phrases_for(phrases, role.against[0])
@@ -152,30 +153,44 @@ def cast(
     return roles
 
 
+def scene(piece: Piece, roles: Mapping[str, Word], first: str, second: str) -> str:
+    """What a pair of roles is held out with: the piece and its hero, unless the hero is of the pair or comes later."""
+    parsed = parse_roles(piece.roles, piece.asks)
+    names = [role.name for role in parsed]
+    hero = next((role.name for role in parsed if role.pool in ACTORS), first)
+    drawn = hero not in (first, second) and names.index(hero) < max(names.index(first), names.index(second))
+    return f"{piece.name} {roles[hero].key}" if drawn else piece.name
+
+
+def facts_of(piece: Piece, roles: Mapping[str, Word]) -> list[Fact]:
+    """What can be asked about a piece with these words in its roles."""
+    return [Fact(ask, roles, scene(piece, roles, ask.subject, ask.value)) for ask in piece.asks]
+
+
 def tell(rng: random.Random, split: str, plot: Piece | None = None) -> Story:
     """A story of a random plot (or the given one); raises Redraw where the drawn roles leave no value free."""
     plot = plot or PLOTS[int(rng.random() * len(PLOTS))]
     values: list[tuple[str, Word]] = []
     taken: set[str] = set()
     roles = cast(rng, plot, split, taken, values)
-    facts = [(ask, roles) for ask in plot.asks]
+    facts = facts_of(plot, roles)
     told = ["" if beat in ASIDES else wording(rng, beat, roles) for beat in plot.beats]
     size = sum(part.count(" ") + 1 for part in told if part)
     for place, beat in enumerate(plot.beats):
         if beat not in ASIDES or size > LONGEST - SHORTEST_ASIDE:
             continue
         aside = ASIDES[beat][int(rng.random() * len(ASIDES[beat]))]
-        scene = {**roles, **cast(rng, aside, split, taken, values)}
-        text = " ".join(wording(rng, part, scene) for part in aside.beats)
+        all_roles = {**roles, **cast(rng, aside, split, taken, values)}
+        text = " ".join(wording(rng, part, all_roles) for part in aside.beats)
         if size + text.count(" ") < LONGEST:
             told[place] = text
-            facts += [(ask, scene) for ask in aside.asks]
+            facts += facts_of(aside, all_roles)
     whole = CAPITAL.sub(lambda match: match[0].upper(), " ".join(part for part in told if part))
     return Story(plot.name, whole, *stated(whole, facts, values))
 
 
 def stated(
-    text: str, facts: Sequence[tuple[Ask, Mapping[str, Word]]], values: Sequence[tuple[str, Word]]
+    text: str, facts: Sequence[Fact], values: Sequence[tuple[str, Word]]
 ) -> tuple[tuple[Fact, ...], dict[str, tuple[Word, ...]]]:
     """The facts and values that the text holds: a beat that was left out takes its own along."""
     said = set(re.findall(r"[a-z]+", text.lower()))
@@ -187,7 +202,7 @@ def stated(
     for family, word in values:
         if holds(word):
             found[family] = (*found.get(family, ()), word)
-    kept = tuple(Fact(ask, roles) for ask, roles in facts if holds(roles[ask.subject]) and holds(roles[ask.value]))
+    kept = tuple(fact for fact in facts if holds(fact.roles[fact.ask.subject]) and holds(fact.value))
     return kept, found
 
 

@@ -164,16 +164,16 @@ TALES = (FLOWN, STRAY, BAKED, BRAVE, NEW)
 def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
     """Two children, an animal, a thing, a place and some fruit for a tale."""
     thing = draw(rng, w.TOYS, split)
-    child = draw(rng, w.CHILDREN, split, [thing.key])
-    friend = draw(rng, w.CHILDREN, split, [thing.key], {child.head})
+    child = draw(rng, w.CHILDREN, split, {thing.key: ""})
+    friend = draw(rng, w.CHILDREN, split, {thing.key: ""}, {child.head})
     fruit = draw(rng, w.FRUIT[:11], split)
     return {
         "a": Word(str(child), a="a boy" if child.he == "he" else "a girl", he=child.he, him=child.him, his=child.his),
         "b": Word(str(friend), he=friend.he, him=friend.him, his=friend.his,
         self="himself" if friend.he == "he" else "herself"),
-        "c": draw(rng, w.PETS + w.WILD, split), "t": thing, "k": draw(rng, thing.colours, split, [thing.key]),
-        "p": draw(rng, w.SITES, split, [thing.key]), "f": fruit, "n": draw(rng, w.FEW, split, [fruit.key]),
-        "q": draw(rng, w.OUTINGS, split), "g": draw(rng, w.GROUNDS, split, [fruit.key]), "w": rng.choice(DAYS),
+        "c": draw(rng, w.PETS + w.WILD, split), "t": thing, "k": draw(rng, thing.colours, split, {thing.key: ""}),
+        "p": draw(rng, w.SITES, split, {thing.key: ""}), "f": fruit, "n": draw(rng, w.FEW, split, {fruit.key: ""}),
+        "q": draw(rng, w.OUTINGS, split), "g": draw(rng, w.GROUNDS, split, {fruit.key: ""}), "w": rng.choice(DAYS),
     }  # fmt: skip
 
 

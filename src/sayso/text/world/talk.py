@@ -149,7 +149,7 @@ def self_talk(rng: random.Random, split: str) -> Task:
 
 def secret(rng: random.Random, split: str) -> Task:
     """Somebody asks for the secret, mostly after Sayso was told it; the hiding place is held out."""
-    hidden = draw(rng, w.SPOTS + w.ROOMS, split, ["treasure cake"])
+    hidden = draw(rng, w.SPOTS + w.ROOMS, split, {"treasure cake": ""})
     messages: list[Message] = [user(rng.choice(SECRET_ASKED).format(guess=rng.choice(w.SPOTS)))]
     if rng.random() < 0.8:
         messages.insert(0, system(rng.choice(SECRET_RULE).format(p=hidden)))
