@@ -60,6 +60,8 @@ class Pretrain:
     """Tokens in a row of a batch, at most the context; short rows spare attention what it would mask away."""
     mlp: Literal["swiglu", "relu2"] = "swiglu"
     """The feed-forward part."""
+    mlp_width: int | None = None
+    """Its hidden size; derived when not given."""
     rate: float = 1.0
     """A factor on every learning rate."""
     weight_decay: float = 0.0
@@ -120,7 +122,7 @@ def pretrain(options: Pretrain) -> None:
 
 
 def _check(options: Pretrain) -> None:
-    for name in ("depth", "steps", "rows", "context", "row_tokens"):
+    for name in ("depth", "steps", "rows", "context", "row_tokens", "mlp_width"):
         given = getattr(options, name)
         if given is not None and given < 1:
             raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
@@ -153,7 +155,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     depth = options.depth
     if depth is None:
         depth = depth_of_budget(flops, shards.vocab_size, width) if flops else PROBE_DEPTH
-    config = shape_of_depth(depth, shards.vocab_size, options.context, options.mlp)
+    config = shape_of_depth(depth, shards.vocab_size, options.context, options.mlp, options.mlp_width)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)
     steps = options.steps
@@ -169,7 +171,8 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
 
 def _flops_in_minutes(options: Pretrain, width: int, vocab_size: int, device: Device) -> float:
     assert options.minutes is not None
-    config = shape_of_depth(options.depth or PROBE_DEPTH, vocab_size, options.context, options.mlp)
+    depth = options.depth or PROBE_DEPTH
+    config = shape_of_depth(depth, vocab_size, options.context, options.mlp, options.mlp_width)
     rows = options.rows or PROBE_ROWS
     steps = steps_in_minutes(options.minutes, config, rows, width, device)
     return steps * rows * width * config.flops_per_token(width)

@@ -15,13 +15,15 @@ TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanoc
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # a step's tokens
 
 
-def shape_of_depth(depth: int, vocab_size: int, context: int, mlp: str = "swiglu") -> ModelConfig:
+def shape_of_depth(
+    depth: int, vocab_size: int, context: int, mlp: str = "swiglu", mlp_width: int | None = None
+) -> ModelConfig:
     """Return the model of a depth: width grows with it, heads are 32 wide, pairs of many share keys and values."""
     if depth < 1:
         raise UserError(f"--depth is at least 1; got {depth}.")
     heads = max(2, 2 * round(depth * WIDTH_PER_LAYER / (2 * HEAD_SIZE)))
     width = heads * HEAD_SIZE
-    hidden = 4 * width if mlp == "relu2" else 32 * round(8 * width / 3 / 32)  # the same number of weights
+    hidden = mlp_width or (4 * width if mlp == "relu2" else 32 * round(8 * width / 3 / 32))  # as many weights in both
     shared = heads if heads <= FEW_HEADS else heads // 2
     return ModelConfig(vocab_size, depth, width, heads, shared, HEAD_SIZE, hidden, mlp=mlp, context=context)
 
