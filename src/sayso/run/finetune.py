@@ -33,7 +33,6 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 
 WIDTH_STEP = 64
-DECAY = 0.4  # looking up is learned in sudden steps, and those want the full rate for long
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def finetune(options: Finetune) -> None:
         return *next_token_loss(model, ids, targets, documents), ids.numel()
 
     with act_log(life, "finetune", options.name, options) as log:
-        schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=DECAY)
+        schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         stage.train(state, lambda step: [batches.batch(step)], loss, schedule, log, save_seconds=options.save_seconds)
         save_model(model, tokenizer, life.model(options.name), stage.lineage("tuned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")

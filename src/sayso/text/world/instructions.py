@@ -9,12 +9,13 @@ from typing import Any
 from .conditions import COMMON, split_sentences
 from .questions import askable, check_of
 from .skills import NUMBERS
-from .story import Story
+from .story import Fact, Story
 from .tales import GLAD, LARGEST, SAD, TALES, Tale, roles_for, tale
 from .types import Prompt, Task, user
 from .words import Word
 
 INSTRUCTION_FAMILIES = ("words", "sentences", "happy", "one_word")
+ORDERS = ("Answer in one word: ", "In one word: ", "Give a one-word answer: ")
 PROSE = {"type": "length", "least": 6, "most": 130}
 
 
@@ -111,14 +112,18 @@ def happy(rng: random.Random, split: str) -> Task:
 
 def one_word(rng: random.Random, story: Story, split: str) -> Task | None:
     """A question about a story with an answer of one word, which alone is asked for."""
-    facts = [f for f in askable(story, split) if f.family in ("who", "colour", "count") and " " not in f.value]
+    facts = [fact for fact in askable(story, split) if is_one_word(fact)]
     if not facts:
         return None
     fact = rng.choice(facts)
     question = rng.choice(fact.questions())
-    order = rng.choice(("Answer in one word: ", "In one word: ", "Give a one-word answer: "))
     check = {"type": "one_word", "of": check_of(story, fact, question)}
-    return Task(Prompt((user(f"{story.text}\n\n{order}{question}"),), "one_word", check), fact.answer)
+    return Task(Prompt((user(f"{story.text}\n\n{rng.choice(ORDERS)}{question}"),), "one_word", check), fact.answer)
+
+
+def is_one_word(fact: Fact) -> bool:
+    """Whether one word answers it."""
+    return fact.family in ("who", "colour", "count") and " " not in fact.value
 
 
 SAD_ENDS = (

@@ -13,7 +13,16 @@ from sayso.base.errors import UserError, nearest
 
 from .check import score
 from .draw import generator
-from .instructions import INSTRUCTION_FAMILIES, happy, one_word, sentences, words, wrong_instruction
+from .instructions import (
+    INSTRUCTION_FAMILIES,
+    ORDERS,
+    happy,
+    is_one_word,
+    one_word,
+    sentences,
+    words,
+    wrong_instruction,
+)
 from .notes import make_notes
 from .questions import STORY_FAMILIES, askable, several, task_of, wrong_answers
 from .skills import SKILL_FAMILIES, skill, wrong_skill
@@ -30,6 +39,7 @@ KINDS = {
     "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and the question on it, as people may write them
+BRIEF = 0.1  # of the questions on a story that one word can answer: it is asked for
 DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
 NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go on with questions and answers
 
@@ -82,7 +92,9 @@ def reading(seed: int, index: int, split: str, kind: str) -> list[Message]:
     messages: list[Message] = []
     between = rng.choice(BREAKS)
     room = LONGEST - len(told.text)
-    for question, answer, _ in several(rng, told, split, rng.randint(5, 9)):
+    for question, answer, fact in several(rng, told, split, rng.randint(5, 9)):
+        if is_one_word(fact) and rng.random() < BRIEF:
+            question, answer = rng.choice(ORDERS) + question, fact.answer
         room -= len(question) + len(answer) + 2
         if room < 0:
             break
