@@ -106,7 +106,7 @@ def demo_plan(life: Path, minutes: float) -> Plan:
         TrainTokenizer(life=life, vocab_size=VOCABULARY),
         Compare(life=life, vocab_size=VOCABULARY),
         Pretrain(life=life, depth=depth, mlp="relu2", mlp_width=NARROW if short else None, minutes=training - tuning),
-        Finetune(life=life, minutes=tuning, row_tokens=256, mix=MIX, rate=1.0),
+        Finetune(life=life, minutes=tuning, rows=8, row_tokens=256, mix=MIX, rate=1.0),
         Align(life=life),
         tuple(Evaluate(life=life, model=stage) for stage in STAGES),
         Verify(life=life),

@@ -56,17 +56,16 @@ BUSY = tuple(
 )
 PLAIN = (HAD, PICKED, BAKED, STAYED, LAY)
 VALUED = (HAD, LAY, PICKED, BAKED)
-REASONS, ORDERED, MOST = 2, 0.5, 2  # of a note that is no list: sentences with a reason, chance of an order, others
-LISTS = 0.4  # of the notes: several colours and counts side by side, where guessing from the noun alone fails
+MOST = 3  # plain sentences beside the one with an order and the one with a reason
+LISTS = 0.5  # of the notes: several colours and counts side by side, where guessing from the noun alone fails
 LIST = (3, 6)  # sentences of a list
 
 
 def draw_pieces(rng: random.Random) -> list[Piece]:
-    """What a note tells: a list, or reasons, perhaps an order, and some plain sentences."""
+    """What a note tells: a list, or an order and a reason with some plain sentences."""
     if rng.random() < LISTS:
         return [rng.choice(VALUED) for _ in range(rng.randint(*LIST))]
-    order = [rng.choice(DID)] if rng.random() < ORDERED else []
-    return [*rng.sample(BUSY, REASONS), *order, *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
+    return [rng.choice(DID), rng.choice(BUSY), *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
 
 
 def notes(rng: random.Random, split: str) -> Story:
