@@ -125,6 +125,10 @@ def _make_pairs(options: Align, folder: Path, model: Transformer, tokenizer: Tok
     rows: list[dict[str, Any]] = list(people)
     if options.tasks:
         rows += world_pairs(Replier(model, tokenizer), options.tasks, options.replies, options.seed)
+    if not rows and options.tasks:
+        raise UserError(
+            f"All replies to the {options.tasks:,} tasks were right, so there is nothing to prefer; raise --tasks."
+        )
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
     if people:

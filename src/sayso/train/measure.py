@@ -13,7 +13,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.train.loop import half_precision
 from sayso.train.optimizers import Rates, make_optimizers
 
-STEPS = 10  # the first is warm-up; the median of the rest counts
+STEPS, SECONDS = 4, 4.0  # at least so many, for at least so long; the first is warm-up, the median of the rest counts
 
 
 def seconds_per_step(
@@ -28,8 +28,8 @@ def seconds_per_step(
     untrained[0, 0] = False
     targets = ids.masked_fill(untrained, -100)
     documents = torch.zeros_like(ids)
-    times = []
-    for _ in range(STEPS):
+    times: list[float] = []
+    while len(times) < STEPS or sum(times) < SECONDS:
         began = time.perf_counter()
         with half_precision(ids.device):
             loss, count = next_token_loss(model, ids, targets, documents)
