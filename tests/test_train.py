@@ -10,12 +10,13 @@ import torch.nn.functional as F
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
+from sayso.loss import cross_entropy
 from sayso.loss.next_token import next_token_loss, token_logprobs
 from sayso.loss.preference import dpo_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
-from sayso.train.loop import Interrupted, Shown, State, train
+from sayso.train.loop import Diverged, Interrupted, Shown, State, train
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -55,6 +56,23 @@ def test_the_loss_is_the_cross_entropy_of_trained_tokens() -> None:
     expected = F.cross_entropy(model(part.ids).flatten(0, 1), part.targets.flatten(), reduction="sum")
     assert count == 4 * 8
     assert torch.allclose(total, expected)
+
+
+@pytest.mark.parametrize("chunk", [1, 50 * 7, 2**22])
+def test_the_chunked_loss_is_the_whole_one(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and both gradients agree with torch's, whether a chunk is one position, some, or all."""
+    monkeypatch.setattr(cross_entropy, "CHUNK", chunk)
+    generator = torch.Generator().manual_seed(0)
+    hidden, weight = (torch.randn(rows, 32, generator=generator, requires_grad=True) for rows in (40, 50))
+    targets = torch.randint(50, (40,), generator=generator)
+    ours = cross_entropy.linear_cross_entropy(hidden, weight, targets)
+    theirs = F.cross_entropy(hidden @ weight.T, targets, reduction="sum")
+    assert torch.allclose(ours, theirs, rtol=1e-6)
+    found = torch.autograd.grad(3 * ours, (hidden, weight))
+    expected = torch.autograd.grad(3 * theirs, (hidden, weight))
+    assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(found, expected, strict=True))
+    with torch.no_grad():
+        assert torch.allclose(cross_entropy.linear_cross_entropy(hidden, weight, targets), theirs, rtol=1e-6)
 
 
 def test_token_logprobs_are_the_log_softmax_of_the_targets() -> None:
@@ -144,6 +162,30 @@ def test_a_batch_in_parts_is_the_same_step() -> None:
     train(parts, cut, loss_of, Schedule(3))
     for one, other in zip(weights(whole), weights(parts), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("spoiled", [math.nan, math.inf, 100.0], ids=["nan", "inf", "jump"])
+def test_a_step_that_diverges_updates_nothing(spoiled: float) -> None:
+    """It stops training with the weights before it, or is left out where the caller says so."""
+
+    def spoil(model: Transformer, part: tuple[int, Batch]) -> tuple[torch.Tensor, int, int]:
+        total, count, tokens = loss_of(model, part[1])
+        return total * spoiled if part[0] == 2 else total, count, tokens
+
+    good, state, told = fresh(), fresh(), []
+    train(good, lambda step: [batch(step)], loss_of, Schedule(2, warmup=1, decay=0))
+    with pytest.raises(Diverged, match="step 3"):
+        train(state, lambda step: [(step, batch(step))], spoil, Schedule(5, warmup=1, decay=0))
+    assert state.step == 2
+    assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(good), strict=True))
+
+    def leave_out(problem: Diverged) -> bool:
+        told.append(problem.step)
+        return True
+
+    train(state, lambda step: [(step, batch(step))], spoil, Schedule(3, warmup=1, decay=0), diverged=leave_out)
+    assert (told, state.step) == ([3], 3)
+    assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(good), strict=True))
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import Transformer
 from sayso.model.attention import document_mask
 
@@ -19,7 +20,8 @@ IGNORE = -100  # the target of a position that is not trained
 def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> tuple[Tensor, int]:
     """Return the summed loss in nats and how many tokens were trained, for ids, targets, documents [B, T].
 
-    The head is computed only where a target is trained, so a batch of conversations pays for its answers alone.
+    The head is computed only where a target is trained, so a batch of conversations pays for its answers alone, and
+    only a chunk of its logits exists at a time.
     """
     hidden = model.hidden(ids, mask=document_mask(documents))
     trained = targets != IGNORE
@@ -27,7 +29,7 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
     assert count, "a batch without a trained token reached the loss; batches are checked where they are made"
     if count < trained.numel():
         hidden, targets = hidden[trained], targets[trained]
-    return F.cross_entropy(model.head(hidden).flatten(0, -2).float(), targets.flatten(), reduction="sum"), count
+    return linear_cross_entropy(hidden.flatten(0, -2), model.unembed.weight, targets.flatten()), count
 
 
 def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> Tensor:

@@ -69,6 +69,8 @@ class Align:
     """Fixes tasks, samples and order."""
     restart: bool = False
     """Begin anew where an unfinished run with other options stands."""
+    skip_diverged: bool = False
+    """Leave out a batch whose loss jumps or is not finite, instead of stopping before its update."""
 
 
 def align(options: Align) -> None:
@@ -99,7 +101,15 @@ def align(options: Align) -> None:
 
     with act_log(life, "align", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
-        stage.train(state, lambda step: [batches.batch(step)], loss, schedule, log, save_seconds=options.save_seconds)
+        stage.train(
+            state,
+            lambda step: [batches.batch(step)],
+            loss,
+            schedule,
+            log,
+            save_seconds=options.save_seconds,
+            skip_diverged=options.skip_diverged,
+        )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("aligned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")
 

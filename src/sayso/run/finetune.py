@@ -70,6 +70,8 @@ class Finetune:
     """Fixes the order of the conversations."""
     restart: bool = False
     """Begin anew where an unfinished run with other options stands."""
+    skip_diverged: bool = False
+    """Leave out a batch whose loss jumps or is not finite, instead of stopping before its update."""
 
 
 def finetune(options: Finetune) -> None:
@@ -110,7 +112,15 @@ def finetune(options: Finetune) -> None:
 
     with act_log(life, "finetune", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
-        stage.train(state, lambda step: [batches.batch(step)], loss, schedule, log, save_seconds=options.save_seconds)
+        stage.train(
+            state,
+            lambda step: [batches.batch(step)],
+            loss,
+            schedule,
+            log,
+            save_seconds=options.save_seconds,
+            skip_diverged=options.skip_diverged,
+        )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("tuned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")
 

@@ -74,6 +74,8 @@ class Pretrain:
     """Fixes the first weights and the order of the text."""
     restart: bool = False
     """Begin anew where an unfinished run with other options stands."""
+    skip_diverged: bool = False
+    """Leave out a batch whose loss jumps or is not finite, instead of stopping before its update."""
 
 
 def pretrain(options: Pretrain) -> None:
@@ -116,6 +118,7 @@ def pretrain(options: Pretrain) -> None:
             judge=_judge(life, tokenizer),
             judge_every=max(1, steps // JUDGEMENTS),
             save_seconds=options.save_seconds,
+            skip_diverged=options.skip_diverged,
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")

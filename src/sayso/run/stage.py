@@ -9,7 +9,7 @@ new one under a number.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -21,11 +21,21 @@ from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
-from sayso.train.loop import Interrupted, Shown, State, train
+from sayso.train.loop import Diverged, Interrupted, Shown, State, train
 from sayso.train.measure import seconds_per_step
 from sayso.train.schedule import Schedule
 
-BatchT = TypeVar("BatchT")
+
+class HasIds(Protocol):
+    """A batch, of whatever kind: it has token ids."""
+
+    @property
+    def ids(self) -> Tensor:
+        """Token ids, one row a sequence."""
+        ...
+
+
+BatchT = TypeVar("BatchT", bound=HasIds)
 Derived = dict[str, Any]
 
 
@@ -104,10 +114,12 @@ class Stage:
         judge: Callable[[State], dict[str, float]] | None = None,
         judge_every: int = 0,
         save_seconds: float = 60.0,
+        skip_diverged: bool = False,
     ) -> None:
         """Train `state` to the schedule's end, from the newest checkpoint if there is one, logging every step.
 
-        Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`.
+        Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. A step that diverges is logged with
+        its token ids; it is left out with `skip_diverged`, and otherwise a `UserError` after the state was saved.
         """
         checkpoints = self.folder / "checkpoints"
         if load_checkpoint(state, checkpoints):
@@ -128,6 +140,11 @@ class Stage:
                 )
                 line.update(shown.step, loss=shown.loss)
 
+            def diverged(problem: Diverged) -> bool:
+                ids = [part.ids.tolist() for part in parts(problem.step - 1)]
+                log.write("diverged", step=problem.step, problem=str(problem), ids=ids, left_out=skip_diverged)
+                return skip_diverged
+
             def judged(state: State) -> None:
                 assert judge is not None
                 log.write("val", step=state.step, **judge(state))
@@ -143,7 +160,15 @@ class Stage:
                     save=lambda state: _save(state, checkpoints),
                     save_seconds=save_seconds,
                     show=show,
+                    diverged=diverged,
                 )
+            except Diverged as problem:
+                _save(state, checkpoints)
+                raise UserError(
+                    f"Training stopped before an update that would have spoiled the model, at {problem}; the weights "
+                    f"of step {state.step:,} are saved and the batch is in run.jsonl. Add --skip-diverged to go on "
+                    "without it, or begin anew with a lower --rate and --restart."
+                ) from problem
             except Interrupted:
                 say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
                 raise KeyboardInterrupt from None
@@ -152,7 +177,7 @@ class Stage:
 def make_stage(life: Life, act: str, name: str, options: Any, inputs: dict[str, Path]) -> Stage:
     """Return the stage of an options dataclass; `inputs` are files, told apart by their hash."""
     given = plain(options)
-    for transient in ("restart", "life"):
+    for transient in ("restart", "life", "skip_diverged"):
         given.pop(transient, None)
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 

@@ -28,7 +28,7 @@ def save_checkpoint(state: State, folder: Path) -> Path:
         weights = {name: weight.detach().cpu().contiguous() for name, weight in state.model.named_parameters()}
         save_file(weights, part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
-        write_json(part / "state.json", {"step": state.step, "tokens": state.tokens})
+        write_json(part / "state.json", {"step": state.step, "tokens": state.tokens, "average": state.average})
     for old in _checkpoints(folder)[:-KEEP]:
         shutil.rmtree(old)
     return path
@@ -52,7 +52,7 @@ def load_checkpoint(state: State, folder: Path) -> bool:
             for name, weight in state.model.named_parameters():
                 weight.copy_(weights[name])
         _fill_optimizers(state, moments)
-        state.step, state.tokens = saved["step"], saved["tokens"]
+        state.step, state.tokens, state.average = saved["step"], saved["tokens"], saved["average"]
         return True
     if problem:
         raise problem

@@ -5,6 +5,7 @@ It takes batches as a pure function of the step, a loss that gives a sum and a c
 step is the same whether the run was interrupted before it or not: everything it depends on is in `State`.
 """
 
+import math
 import signal
 import threading
 import time
@@ -20,10 +21,20 @@ from sayso.model import Transformer
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
+MEMORY = 0.98  # of the average loss, about 50 steps
+JUMP_FACTOR, JUMP_NATS = 4.0, 1.0  # a loss above so many times the average and so much more is a jump
 
 
 class Interrupted(Exception):  # noqa: N818 - a request, not an error
     """Training was asked to stop (Ctrl-C or SIGTERM); the state was saved first."""
+
+
+class Diverged(Exception):  # noqa: N818 - an outcome, not a mistake
+    """The loss of a step jumped, or it or its gradient is not finite; the weights are those before the step."""
+
+    def __init__(self, step: int, loss: float, gradient_norm: float) -> None:
+        super().__init__(f"step {step}: loss {loss:g}, gradient norm {gradient_norm:g}")
+        self.step, self.loss, self.gradient_norm = step, loss, gradient_norm
 
 
 @dataclass
@@ -36,6 +47,8 @@ class State:
     """Updates done so far."""
     tokens: int = 0
     """Tokens trained on so far."""
+    average: float | None = None
+    """The loss of late, an exponential mean over about 50 steps: what a jump is measured against."""
 
 
 @dataclass(frozen=True)
@@ -64,12 +77,14 @@ def train(
     save: Callable[[State], None] | None = None,
     save_seconds: float = 60.0,
     show: Callable[[Shown], None] = lambda _: None,
+    diverged: Callable[[Diverged], bool] = lambda _: False,
 ) -> State:
     """Update `state` until `schedule.steps` and return it.
 
     `parts(step)` gives the batch of a step in one or more parts that fit in memory together with their activations;
     `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. Gradients are clipped to
-    norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop.
+    norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not
+    finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised otherwise.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
@@ -81,7 +96,13 @@ def train(
                 raise Interrupted
             factor = schedule.factor(state.step)
             total, tokens = _backward(state.model, parts(state.step), loss, device)
-            norm = _update(state, factor, clip)
+            norm = _clip(state.model, clip)
+            if _fits(total, norm, state.average):
+                _update(state, factor)
+                state.average = total if state.average is None else MEMORY * state.average + (1 - MEMORY) * total
+            elif not diverged(problem := Diverged(state.step + 1, total, norm)):
+                raise problem
+            _clear(state)
             state.step += 1
             state.tokens += tokens
             show(Shown(state.step, total, factor, norm, state.tokens, time.perf_counter() - began))
@@ -116,14 +137,27 @@ def _backward(
     return total / count, tokens
 
 
-def _update(state: State, factor: float, clip: float) -> float:
-    norm = float(torch.nn.utils.clip_grad_norm_(state.model.parameters(), clip or float("inf"), foreach=True))
+def _clip(model: Transformer, limit: float) -> float:
+    """Scale the gradients to a norm of at most `limit` (0 = off) and return what it was."""
+    return float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit or float("inf"), foreach=True))
+
+
+def _fits(loss: float, gradient_norm: float, average: float | None) -> bool:
+    """Whether a step is one to learn from: finite, and no jump from the loss of late."""
+    calm = average is None or loss <= JUMP_FACTOR * average + JUMP_NATS
+    return math.isfinite(loss) and math.isfinite(gradient_norm) and calm
+
+
+def _update(state: State, factor: float) -> None:
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         optimizer.step()
+
+
+def _clear(state: State) -> None:
+    for optimizer in state.optimizers:
         optimizer.zero_grad(set_to_none=True)
-    return norm
 
 
 def half_precision(device: torch.device) -> AbstractContextManager[object]:

@@ -1,0 +1,51 @@
+"""Cross-entropy of a linear head, a chunk of positions at a time: logits of a whole batch never exist.
+
+Hidden states, the head's weight and targets enter, the summed loss in nats leaves. A chunk's gradients are computed
+right after its logits, while these are at hand (Wijmans et al. 2024, "Cut Your Losses"; Hsu et al. 2024, Liger), so the
+memory is that of one chunk and of the two gradients, whatever the batch. N positions, C width, V vocabulary size.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import FunctionCtx, once_differentiable
+
+CHUNK = 2**22  # logits of a chunk: 16 MiB in float32
+
+
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    """Return -sum over N of log softmax(hidden weight^T)[target], for hidden [N, C], weight [V, C], targets [N].
+
+    Logits are normalised in float32 whatever the dtype of `hidden`.
+    """
+    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)
+    return total
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+        learn = any(ctx.needs_input_grad)  # type: ignore[attr-defined]
+        total = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        of_weight = torch.zeros_like(weight) if learn else None
+        of_hidden: list[Tensor] = []
+        rows = max(1, CHUNK // len(weight))
+        for part, wanted in zip(hidden.split(rows), targets[:, None].split(rows), strict=True):
+            logprobs = F.log_softmax((part @ weight.T).float(), dim=-1)
+            total -= logprobs.gather(1, wanted).sum()
+            if of_weight is None:
+                continue
+            of_logits = logprobs.exp_()  # softmax, less one at the target
+            of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))
+            of_logits = of_logits.to(part.dtype)
+            of_hidden.append(of_logits @ weight)
+            of_weight += of_logits.T @ part
+        if of_weight is not None:
+            ctx.save_for_backward(torch.cat(of_hidden).to(hidden.dtype), of_weight)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+        of_hidden, of_weight = ctx.saved_tensors  # type: ignore[attr-defined]
+        return of_hidden * scale.to(of_hidden.dtype), of_weight * scale.to(of_weight.dtype), None
