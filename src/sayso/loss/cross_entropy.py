@@ -18,7 +18,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
     Logits are normalised in float32 whatever the dtype of `hidden`.
     """
-    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)
+    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]
     return total
 
 
@@ -46,6 +46,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor, Tensor, None]:
         of_hidden, of_weight = ctx.saved_tensors  # type: ignore[attr-defined]
         return of_hidden * scale.to(of_hidden.dtype), of_weight * scale.to(of_weight.dtype), None
