@@ -33,7 +33,7 @@ def test_weights_times_values_are_the_layer_output(model: Transformer) -> None:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def keep(attention: torch.nn.Module, inputs: tuple, output: torch.Tensor) -> None:
-        seen.append((attention.project(*inputs[:2])[2], output))
+        seen.append((attention.project(*inputs[:2])[2].transpose(1, 2), output))
 
     handles = [block.attention.register_forward_hook(keep) for block in model.blocks]
     with torch.inference_mode():

@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.nn.functional as F
 from transformers import AutoModelForCausalLM
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
-from sayso.model.attention import document_mask
+from sayso.model.activation import relu2
+from sayso.model.norm import RMSNorm
+from sayso.model.positions import rotary_angles, rotate
+from sayso.model.segments import Segments
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import load_model, save_model
@@ -60,16 +64,60 @@ def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 
-def test_a_document_is_read_as_if_alone() -> None:
-    """With the document mask, packed documents give the logits that each gives in a row of its own."""
-    model = random_model()
+@pytest.mark.parametrize("config", SHAPES)
+def test_a_document_is_read_as_if_alone(config: ModelConfig) -> None:
+    """Packed documents give the logits and the gradients that they give in rows of their own."""
     generator = torch.Generator().manual_seed(2)
-    first, second = (torch.randint(300, (1, size), generator=generator) for size in (17, 23))
-    documents = torch.tensor([[0] * 17 + [1] * 23])
-    with torch.inference_mode():
-        packed = model(torch.cat((first, second), 1), mask=document_mask(documents))
-        assert torch.allclose(packed[:, :17], model(first), atol=1e-4)
-        assert torch.allclose(packed[:, 17:], model(second), atol=1e-4)  # rotary positions depend on distance alone
+    sizes = [[17, 1, 46], [64], [30, 34]]
+    documents = torch.tensor([[number for number, size in enumerate(row) for _ in range(size)] for row in sizes])
+    ids = torch.randint(300, documents.shape, generator=generator)
+    wanted = torch.randn(*documents.shape, 300, generator=generator)
+    segments = Segments(documents)
+    model = random_model(config)
+    packed = model(ids, positions=segments.positions, mask=segments)
+    (packed * wanted).sum().backward()
+    gradients = [weight.grad for weight in model.parameters()]
+    model = random_model(config)
+    for row, parts in enumerate(sizes):
+        pieces = zip(*(x[row].split(parts) for x in (ids, packed.detach(), wanted)), strict=True)
+        for piece, logits, target in pieces:
+            alone = model(piece[None])[0]
+            torch.testing.assert_close(logits, alone, atol=1e-5, rtol=1e-5)
+            (alone * target).sum().backward()
+    for gradient, weight in zip(gradients, model.parameters(), strict=True):
+        torch.testing.assert_close(gradient, weight.grad, atol=1e-3, rtol=1e-4)
+
+
+def test_fused_pieces_have_the_gradients_of_their_formulas() -> None:
+    """RMS norm, squared ReLU and the rotary turn agree with torch's own, forward and backward."""
+    generator = torch.Generator().manual_seed(6)
+    x, gain, cotangent = (torch.randn(size, generator=generator) for size in ((2, 7, 3, 16), (16,), (2, 7, 3, 16)))
+    cos, sin = rotary_angles(torch.arange(7)[None], 16, 100.0)
+    cos, sin = cos[:, :, None], sin[:, :, None]
+    norm = RMSNorm(16, 1e-6)
+    angles = torch.arange(7)[:, None] * 100.0 ** -(torch.arange(8) / 8)
+
+    def turned(x: torch.Tensor) -> torch.Tensor:
+        pairs = torch.complex(*x.chunk(2, -1)) * torch.polar(torch.ones(7, 8), angles)[None, :, None]
+        return torch.cat((pairs.real, pairs.imag), -1)
+
+    cases = [
+        (norm, lambda x: F.rms_norm(x, (16,), norm.weight, 1e-6)),
+        (relu2, lambda x: F.relu(x).square()),
+        (lambda x: rotate(x, cos, sin), turned),
+    ]
+    norm.weight.data = gain
+    for ours, theirs in cases:
+        results = []
+        for function in (ours, theirs):
+            leaf = x.clone().requires_grad_()
+            norm.weight.grad = None
+            out = function(leaf)
+            out.backward(cotangent)
+            results.append((out, leaf.grad, norm.weight.grad))
+        for mine, reference in zip(*results, strict=True):
+            if mine is not None:
+                torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-5)
 
 
 def test_the_future_is_not_seen() -> None:

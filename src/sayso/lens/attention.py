@@ -23,7 +23,7 @@ def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
 
     def catch(attention: Attention, inputs: tuple[Any, ...]) -> None:
         x, angles, mask = inputs[:3]
-        q, k, _ = attention.project(x, angles)
+        q, k = (part.transpose(1, 2) for part in attention.project(x, angles)[:2])
         found.append(weigh(q, k.repeat_interleave(attention.heads // attention.kv_heads, dim=1), mask)[0])
 
     with torch.inference_mode(), hooked(model, catch):

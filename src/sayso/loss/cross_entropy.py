@@ -6,7 +6,6 @@ memory is that of one chunk and of the two gradients, whatever the batch. N posi
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
@@ -31,12 +30,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
         of_hidden: list[Tensor] = []
         rows = max(1, CHUNK // len(weight))
         for part, wanted in zip(hidden.split(rows), targets[:, None].split(rows), strict=True):
-            logprobs = F.log_softmax((part @ weight.T).float(), dim=-1)
-            total -= logprobs.gather(1, wanted).sum()
+            logits = (part @ weight.T).float()
+            of_logits = logits.softmax(dim=-1)
+            # log of the sum of exponentials, from the likeliest logit and its probability: no second pass of exp
+            normaliser = logits.amax(dim=-1) - of_logits.amax(dim=-1).log()
+            total += (normaliser - logits.gather(1, wanted)[:, 0]).sum()
             if of_weight is None:
                 continue
-            of_logits = logprobs.exp_()  # softmax, less one at the target
-            of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))
+            of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))  # softmax, less one
             of_logits = of_logits.to(part.dtype)
             of_hidden.append(of_logits @ weight)
             of_weight += of_logits.T @ part

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import Transformer
-from sayso.model.attention import document_mask
+from sayso.model.segments import Segments
 
 IGNORE = -100  # the target of a position that is not trained
 
@@ -23,7 +23,7 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
     The head is computed only where a target is trained, so a batch of conversations pays for its answers alone, and
     only a chunk of its logits exists at a time.
     """
-    hidden = model.hidden(ids, mask=document_mask(documents))
+    hidden = _hidden(model, ids, documents)
     trained = targets != IGNORE
     count = int(trained.sum())
     assert count, "a batch without a trained token reached the loss; batches are checked where they are made"
@@ -34,7 +34,12 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
 
 def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> Tensor:
     """Return log p of each target, [B, T], zero where nothing is trained."""
-    hidden = model.hidden(ids, mask=document_mask(documents))
+    hidden = _hidden(model, ids, documents)
     trained = targets != IGNORE
     chosen = F.cross_entropy(model.head(hidden[trained]).float(), targets[trained], reduction="none")
     return torch.zeros(ids.shape, dtype=torch.float32, device=ids.device).masked_scatter(trained, -chosen)
+
+
+def _hidden(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
+    segments = Segments(documents)
+    return model.hidden(ids, positions=segments.positions, mask=segments)

@@ -12,9 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sayso.model.config import ModelConfig
+from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotate
+from sayso.model.segments import Segments
 
-Angles = tuple[Tensor, Tensor]
+Angles = tuple[Tensor, Tensor]  # cos and sin, [B or 1, T, 1, D]
+Mask = Tensor | Segments | None
 
 
 class KeyValueCache(Protocol):
@@ -23,15 +26,6 @@ class KeyValueCache(Protocol):
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Take k, v [B, K, T, D] of the new positions; return k, v [B, K, S, D] of all."""
         ...
-
-
-def document_mask(documents: Tensor) -> Tensor:
-    """Return which positions may be seen, bool [B, 1, T, T]: earlier or equal, and of the same document.
-
-    `documents` [B, T] numbers the document of each position.
-    """
-    same = documents[:, None, :, None] == documents[:, None, None, :]
-    return same.tril()
 
 
 class Attention(nn.Module):
@@ -45,23 +39,25 @@ class Attention(nn.Module):
         self.key = nn.Linear(width, config.kv_heads * size, bias=False)
         self.value = nn.Linear(width, config.kv_heads * size, bias=False)
         self.out = nn.Linear(config.heads * size, width, bias=False)
-        self.query_norm = nn.RMSNorm(size, eps=config.norm_eps)
-        self.key_norm = nn.RMSNorm(size, eps=config.norm_eps)
+        self.query_norm = RMSNorm(size, config.norm_eps)
+        self.key_norm = RMSNorm(size, config.norm_eps)
 
     def project(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q [B, H, T, D], k and v [B, K, T, D] of x [B, T, C], normed and turned."""
-        batch, time, _ = x.shape
+        """Return q [B, T, H, D], k and v [B, T, K, D] of x [B, T, C], normed and turned."""
         cos, sin = angles
-        q = self.query_norm(self.query(x).view(batch, time, self.heads, self.size)).transpose(1, 2)
-        k = self.key_norm(self.key(x).view(batch, time, self.kv_heads, self.size)).transpose(1, 2)
-        v = self.value(x).view(batch, time, self.kv_heads, self.size).transpose(1, 2)
+        q = self.query_norm(self.query(x).unflatten(-1, (self.heads, self.size)))
+        k = self.key_norm(self.key(x).unflatten(-1, (self.kv_heads, self.size)))
+        v = self.value(x).unflatten(-1, (self.kv_heads, self.size))
         return rotate(q, cos, sin), rotate(k, cos, sin), v
 
     def forward(
-        self, x: Tensor, angles: Angles, mask: Tensor | None, cache: KeyValueCache | None = None, layer: int = 0
+        self, x: Tensor, angles: Angles, mask: Mask, cache: KeyValueCache | None = None, layer: int = 0
     ) -> Tensor:
-        """Return [B, T, C] for x [B, T, C]; `mask` is bool [B, 1, T, S] or None for plain causal."""
+        """Return [B, T, C] for x [B, T, C]; `mask` is bool [B, 1, T, S], `Segments`, or None for plain causal."""
         q, k, v = self.project(x, angles)
+        if isinstance(mask, Segments):
+            return self.out(mask.attend(q, k, v).flatten(2))
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k, v = cache.update(layer, k, v)
         grouped = self.kv_heads != self.heads

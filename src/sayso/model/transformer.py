@@ -8,8 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sayso.model.attention import Angles, Attention, KeyValueCache
+from sayso.model.activation import relu2
+from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
 from sayso.model.config import ModelConfig
+from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles
 
 
@@ -25,7 +27,7 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, T, C] for x [B, T, C]."""
         if self.gate is None:
-            return self.down(F.relu(self.up(x)).square())
+            return self.down(relu2(self.up(x)))
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
@@ -34,13 +36,13 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.attention_norm = RMSNorm(config.width, config.norm_eps)
         self.attention = Attention(config)
-        self.mlp_norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.mlp_norm = RMSNorm(config.width, config.norm_eps)
         self.mlp = FeedForward(config)
 
     def forward(
-        self, x: Tensor, angles: Angles, mask: Tensor | None, cache: KeyValueCache | None = None, layer: int = 0
+        self, x: Tensor, angles: Angles, mask: Mask, cache: KeyValueCache | None = None, layer: int = 0
     ) -> Tensor:
         """Return [B, T, C] for x [B, T, C]."""
         x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
@@ -55,7 +57,7 @@ class Transformer(nn.Module):
         self.config = config
         self.embed = nn.Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.width, eps=config.norm_eps)
+        self.norm = RMSNorm(config.width, config.norm_eps)
         self.unembed = nn.Linear(config.width, config.vocab_size, bias=False)
         if config.tie_embeddings:
             self.unembed.weight = self.embed.weight
@@ -86,18 +88,18 @@ class Transformer(nn.Module):
         ids: Tensor,
         *,
         positions: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Return the normed residual stream [B, T, C] after the last block, for ids [B, T].
 
-        `positions` [B, T] are 0..T-1 when not given; `mask` is bool [B, 1, T, S], True where a key may be seen, None
-        for causal. With a cache the caller gives both, because only the caller knows what the cache holds.
+        `positions` [B, T] are 0..T-1 when not given; `mask` is bool [B, 1, T, S], True where a key may be seen, or
+        `Segments` for packed documents, or None for causal. With a cache the caller gives both, because only the caller knows what the cache holds.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
         cos, sin = rotary_angles(positions, self.config.head_size, self.config.rope_theta)
-        angles = cos[:, None], sin[:, None]  # [B or 1, 1, T, D]: the same for every head
+        angles = cos[:, :, None], sin[:, :, None]  # [B or 1, T, 1, D]: the same for every head
         x = self.embed(ids)
         for layer, block in enumerate(self.blocks):
             x = block(x, angles, mask, cache, layer)
@@ -112,7 +114,7 @@ class Transformer(nn.Module):
         ids: Tensor,
         *,
         positions: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Mask = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
         """Return logits [B, T, V] for ids [B, T]; arguments as in `hidden`."""
