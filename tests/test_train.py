@@ -2,6 +2,10 @@
 
 import itertools
 import math
+import multiprocessing
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +25,7 @@ from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)
 
 
@@ -162,6 +167,66 @@ def test_a_batch_in_parts_is_the_same_step() -> None:
     train(parts, cut, loss_of, Schedule(3))
     for one, other in zip(weights(whole), weights(parts), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
+
+
+@linux
+def test_processes_share_a_step_and_change_nothing_but_rounding() -> None:
+    """Three processes with unequal work end where one does, to 1e-6; twice the same three, to the bit."""
+
+    def cut(step: int) -> list[Batch]:
+        made = batch(step, rows=5)
+        made.targets[0, 3:] = -100
+        return made.split(4)
+
+    ends = []
+    for processes in (1, 3, 3):
+        state = fresh()
+        losses: list[float] = []
+        schedule = Schedule(3)
+        train(state, cut, loss_of, schedule, show=lambda s, to=losses: to.append(s.loss), processes=processes)
+        ends.append((torch.tensor(losses, dtype=torch.float64), weights(state)))
+    (alone, ours), (shared, theirs), (again, same) = ends
+    torch.testing.assert_close(alone, shared, rtol=1e-6, atol=1e-6)
+    assert all(torch.allclose(one, other, atol=1e-4) for one, other in zip(ours, theirs, strict=True))
+    assert torch.equal(shared, again)
+    assert all(torch.equal(one, other) for one, other in zip(theirs, same, strict=True))
+
+
+@linux
+def test_a_helper_that_fails_tells_its_parent() -> None:
+    """What goes wrong in another process is raised in this one, and none is left behind."""
+
+    def fail(model: Transformer, part: tuple[int, Batch]) -> tuple[torch.Tensor, int, int]:
+        if part[0] == 1:
+            raise ValueError("the second part is bad")
+        return loss_of(model, part[1])
+
+    with pytest.raises(ValueError, match="second part"):
+        train(fresh(), lambda step: list(enumerate(batch(step).split(2))), fail, Schedule(3), processes=2)
+    assert not multiprocessing.active_children()
+
+
+@linux
+def test_helpers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
+    """After SIGKILL of a run, its other processes are gone too."""
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import multiprocessing, sys, time\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from test_train import Schedule, batch, fresh, loss_of, train\n"
+        "def show(shown):\n"
+        "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
+        "    time.sleep(60)\n"
+        "train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), show=show, processes=2)\n"
+    )
+    with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        (helper,) = map(int, run.stdout.readline().split())
+        run.kill()
+    deadline = time.monotonic() + 20
+    while Path(f"/proc/{helper}/cmdline").exists() and Path(f"/proc/{helper}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the helper outlived its parent"
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize("spoiled", [math.nan, math.inf, 100.0], ids=["nan", "inf", "jump"])

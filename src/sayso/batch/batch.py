@@ -19,3 +19,9 @@ class Batch:
     ids: torch.Tensor
     targets: torch.Tensor
     documents: torch.Tensor
+
+    def split(self, parts: int) -> list["Batch"]:
+        """Return the rows in at most so many parts of nearly equal size."""
+        parts = min(parts, len(self.ids))
+        pieces = (x.tensor_split(parts) for x in (self.ids, self.targets, self.documents))
+        return [Batch(*piece) for piece in zip(*pieces, strict=True)]

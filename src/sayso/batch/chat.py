@@ -1,7 +1,8 @@
 """Rows of whole conversations for fine-tuning: several to a row, none cut, none looking at another.
 
-Takes each conversation's ids and mask of trained ids; packs them once, longest first, each into the fullest row that
-still has room (best-fit decreasing); an epoch is an order of those rows. What is not trained has the target -100.
+Takes each conversation's ids and mask of trained ids; packs them once, in a random order so that a row holds long and
+short ones of all kinds, each into the fullest row that still has room (best fit); an epoch is an order of those rows.
+What is not trained has the target -100.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,9 +12,10 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.order import Numbers, check_sizes, items
+from sayso.batch.order import Numbers, check_sizes, items, permutation
 
 Conversation = tuple[Sequence[int], Sequence[bool]]
+_PACKING = 2  # the draw of the order in which conversations are packed; the rows' is 0
 
 
 class ChatBatches:
@@ -31,7 +33,8 @@ class ChatBatches:
             _check(index, conversation, context)
         self.rows, self.context, self.seed = rows, context, seed
         lengths = np.array([len(ids) for ids, _ in conversations], np.int64)
-        packed = pack(lengths, context)
+        shuffled = permutation(seed, 0, len(lengths), _PACKING)
+        packed = [[int(shuffled[item]) for item in row] for row in pack(lengths[shuffled], context)]
         self.rows_per_epoch = len(packed)
         self.steps_per_epoch = -(-self.rows_per_epoch // rows)
         # Laid out in packed order, so that a row is one slice.
@@ -74,15 +77,14 @@ def fit(conversations: Iterable[Conversation], context: int) -> tuple[list[Conve
 
 
 def pack(lengths: Numbers, context: int) -> list[list[int]]:
-    """Return rows of item numbers, each row's lengths at most `context` together: best-fit decreasing.
+    """Return rows of item numbers, each row's lengths at most `context` together: best fit, in the order given.
 
-    Needs at most 11/9 of the fewest rows possible, plus 4 (Johnson 1974). Linear in the items for a fixed context.
+    Each item goes into the fullest row that has room. Linear in the items for a fixed context.
     """
     rows: list[list[int]] = []
     open_rows: dict[int, list[int]] = {}  # room left -> numbers of the rows that have just that room
     rooms = 0  # bit r is set when some row has room r, so that the smallest room that suffices is one shift away
-    for item in np.argsort(-lengths, kind="stable"):
-        length = int(lengths[item])
+    for item, length in enumerate(lengths.tolist()):
         enough = rooms >> length
         if enough:
             room = length + (enough & -enough).bit_length() - 1
@@ -92,7 +94,7 @@ def pack(lengths: Numbers, context: int) -> list[list[int]]:
         else:
             room, row = context, len(rows)
             rows.append([])
-        rows[row].append(int(item))
+        rows[row].append(item)
         if room - length:
             open_rows.setdefault(room - length, []).append(row)
             rooms |= 1 << (room - length)

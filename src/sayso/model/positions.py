@@ -10,9 +10,9 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 
 def rotary_angles(positions: Tensor, head_size: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Return cos and sin [..., T, D] in float32 for integer positions [..., T]; the first half of the sines is negative.
+    """Return cos and sin [..., T, D] in float32 for integer positions [..., T].
 
-    So a turn is x cos + swapped(x) sin, with the halves of x swapped.
+    The first half of the sines is negative, so that a turn is x cos + swapped(x) sin, with the halves of x swapped.
     """
     exponents = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32) / head_size
     angles = positions.float()[..., None] * theta**-exponents

@@ -48,11 +48,11 @@ class Segments:
         """Return [B, T, H, D]: causal attention inside each document, for q [B, T, H, D], k and v [B, T, K, D]."""
         grouped = k.shape[2] != q.shape[2]
         sizes = [documents * length for documents, length in self.blocks]
-        parts = (_Take.apply(x.flatten(0, 1), self._source, self._place).split(sizes) for x in (q, k, v))
+        taken: list[Tensor] = [_Take.apply(x.flatten(0, 1), self._source, self._place) for x in (q, k, v)]  # type: ignore[no-untyped-call]
         mixed = []
-        for (documents, length), *block in zip(self.blocks, *parts, strict=True):
-            rows = [x.view(documents, length, *x.shape[1:]).transpose(1, 2) for x in block]
-            out = F.scaled_dot_product_attention(*rows, is_causal=True, enable_gqa=grouped)
+        for block, *parts in zip(self.blocks, *(x.split(sizes) for x in taken), strict=True):
+            ours, keys, values = (x.unflatten(0, block).transpose(1, 2) for x in parts)
+            out = F.scaled_dot_product_attention(ours, keys, values, is_causal=True, enable_gqa=grouped)
             mixed.append(out.transpose(1, 2).flatten(0, 1))
         put: Tensor = _Put.apply(torch.cat(mixed), self._source, self._place, self._empty)  # type: ignore[no-untyped-call]
         return put.view(q.shape)

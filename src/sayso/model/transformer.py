@@ -94,7 +94,8 @@ class Transformer(nn.Module):
         """Return the normed residual stream [B, T, C] after the last block, for ids [B, T].
 
         `positions` [B, T] are 0..T-1 when not given; `mask` is bool [B, 1, T, S], True where a key may be seen, or
-        `Segments` for packed documents, or None for causal. With a cache the caller gives both, because only the caller knows what the cache holds.
+        `Segments` for packed documents, or None for causal. With a cache the caller gives positions and mask, because
+        only the caller knows what the cache holds.
         """
         if positions is None:
             positions = torch.arange(ids.shape[1], device=ids.device)[None]

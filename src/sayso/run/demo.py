@@ -22,7 +22,7 @@ from sayso.run.verify import Verify, verify
 
 MINUTES = 11.4
 OTHER_MINUTES = 2.5  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-TUNING = 0.78  # share of a short demo's training that goes to conversations, where looking up is learned ...
+TUNING = 0.70  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of what is left after so many minutes of it
 SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
 NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
@@ -106,7 +106,7 @@ def demo_plan(life: Path, minutes: float) -> Plan:
         TrainTokenizer(life=life, vocab_size=VOCABULARY),
         Compare(life=life, vocab_size=VOCABULARY),
         Pretrain(life=life, depth=depth, mlp="relu2", mlp_width=NARROW if short else None, minutes=training - tuning),
-        Finetune(life=life, minutes=tuning, row_tokens=256, mix=MIX, rate=1.0),
+        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0),
         Align(life=life),
         tuple(Evaluate(life=life, model=stage) for stage in STAGES),
         Verify(life=life),

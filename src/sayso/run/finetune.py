@@ -12,27 +12,20 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-import torch
-
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.batch.batch import Batch
 from sayso.batch.chat import ChatBatches, Conversation, fit
-from sayso.loss.next_token import next_token_loss
-from sayso.model import Transformer
 from sayso.run.model import resolve_model
-from sayso.run.stage import Derived, make_stage, steps_in_minutes
+from sayso.run.stage import Derived, batch_loss, make_stage, processes_for, shared_out, steps_in_minutes
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
-
-WIDTH_STEP = 64
 
 
 @dataclass(frozen=True)
@@ -52,10 +45,10 @@ class Finetune:
     """Passes over the conversations, when neither --minutes nor --steps is given."""
     steps: int | None = None
     """Updates in all; derived when not given."""
-    rows: int = 16
+    rows: int = 4
     """Rows of a batch, each packed with whole conversations."""
-    row_tokens: int | None = None
-    """Tokens in a row; longer conversations are left out. The longest conversation's when not given."""
+    row_tokens: int = 1024
+    """Tokens in a row, at least the model's context; a conversation longer than the context is left out."""
     mix: tuple[str, ...] = ()
     """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
     rate: float = 0.5
@@ -64,6 +57,8 @@ class Finetune:
     """How often a conversation that people corrected or liked is seen for each time of a prepared one."""
     save_seconds: float = 60.0
     """Seconds between checkpoints."""
+    processes: int | None = None
+    """Processes that share the rows of a batch on a CPU; one a core when not given."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
     seed: int = 0
@@ -83,16 +78,20 @@ def finetune(options: Finetune) -> None:
     stage = make_stage(life, "finetune", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
-    longest = min(options.row_tokens or model.config.context, model.config.context)
-    kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, longest)
-    width = _row_width(kept, longest)
-    batches = ChatBatches(kept, options.rows, width, options.seed)
+    context = model.config.context
+    kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, context)
+    batches = ChatBatches(kept, options.rows, max(options.row_tokens, context), options.seed)
 
     def derive() -> Derived:
+        processes = processes_for(options.processes, options.rows, device)
         steps = options.steps
         if steps is None and options.minutes is not None:
-            steps = steps_in_minutes(options.minutes, model.config, options.rows, width, device, batches.trained_share)
-        return {"steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)), "conversations": len(kept)}
+            steps = steps_in_minutes(options.minutes, model.config, batches, device, processes)
+        return {
+            "processes": processes,
+            "steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)),
+            "conversations": len(kept),
+        }
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
@@ -100,26 +99,23 @@ def finetune(options: Finetune) -> None:
         return
     steps = derived["steps"]
     say(
-        f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows x {width} tokens, "
+        f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} tokens, "
         f"{steps / batches.steps_per_epoch:.2f} passes."
     )
     model.train()
     state = State(model, make_optimizers(model, Rates().times(options.rate)))
 
-    def loss(model: Transformer, batch: Batch) -> tuple[torch.Tensor, int, int]:
-        ids, targets, documents = (part.to(device.kind) for part in (batch.ids, batch.targets, batch.documents))
-        return *next_token_loss(model, ids, targets, documents), ids.numel()
-
     with act_log(life, "finetune", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         stage.train(
             state,
-            lambda step: [batches.batch(step)],
-            loss,
+            shared_out(batches, derived["processes"]),
+            batch_loss(device),
             schedule,
             log,
             save_seconds=options.save_seconds,
             skip_diverged=options.skip_diverged,
+            processes=derived["processes"],
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("tuned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")
@@ -165,9 +161,3 @@ def _conversations(
     if dropped:
         say(f"Left out {len(dropped):,} of {len(rendered):,} conversations, longer than {longest} tokens.")
     return kept
-
-
-def _row_width(conversations: list[Conversation], context: int) -> int:
-    """Return the tokens of a row: the longest conversation's, in steps of 64; wider rows would only be masked away."""
-    longest = max((len(ids) for ids, _ in conversations), default=1)
-    return min(context, -(-longest // WIDTH_STEP) * WIDTH_STEP)

@@ -15,14 +15,12 @@ from sayso.base.device import Device, pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.batch.batch import Batch
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.judge.bits import document_bits
-from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
-from sayso.run.stage import Derived, make_stage, steps_in_minutes
+from sayso.run.stage import Derived, batch_loss, make_stage, processes_for, shared_out, steps_in_minutes
 from sayso.run.tokens import open_tokens
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, Tokenizer
@@ -33,7 +31,7 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import save_model
 
 JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # how often held-out text is read while training, and how much of each kind
-PROBE_ROWS = 16
+PROBE_TOKENS = 4_096  # of a batch with which a machine's speed is measured before the rows are known
 PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the depth is known
 
 
@@ -56,8 +54,8 @@ class Pretrain:
     """Rows of a batch; derived when not given."""
     context: int = 512
     """The longest text the model takes, in tokens."""
-    row_tokens: int = 256
-    """Tokens in a row of a batch, at most the context; short rows spare attention what it would mask away."""
+    row_tokens: int | None = None
+    """Tokens in a row of a batch, at most the context; the context when not given."""
     mlp: Literal["swiglu", "relu2"] = "swiglu"
     """The feed-forward part."""
     mlp_width: int | None = None
@@ -68,6 +66,8 @@ class Pretrain:
     """Decoupled decay of the block matrices."""
     save_seconds: float = 60.0
     """Seconds between checkpoints."""
+    processes: int | None = None
+    """Processes that share the rows of a batch on a CPU; one a core when not given."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
     seed: int = 0
@@ -104,21 +104,18 @@ def pretrain(options: Pretrain) -> None:
     rates = Rates(weight_decay=options.weight_decay).times(options.rate)
     state = State(model, make_optimizers(model, rates))
 
-    def loss(model: Transformer, batch: Batch) -> tuple[torch.Tensor, int, int]:
-        ids, targets, documents = (part.to(device.kind) for part in (batch.ids, batch.targets, batch.documents))
-        return *next_token_loss(model, ids, targets, documents), ids.numel()
-
     with act_log(life, "pretrain", options.name, options) as log:
         stage.train(
             state,
-            lambda step: [batches.batch(step)],
-            loss,
+            shared_out(batches, derived["processes"]),
+            batch_loss(device),
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
             log,
             judge=_judge(life, tokenizer),
             judge_every=max(1, steps // JUDGEMENTS),
             save_seconds=options.save_seconds,
             skip_diverged=options.skip_diverged,
+            processes=derived["processes"],
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
@@ -150,35 +147,37 @@ def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, floa
 
 
 def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
-    """Return shape, rows and steps; a budget in minutes is measured on this machine first."""
-    width = min(options.row_tokens, options.context)
-    flops: float | None = None
+    """Return shape, rows, processes and steps; a budget in minutes is measured on this machine first."""
+    width = min(options.row_tokens or options.context, options.context)
+
+    def steps_of(config: ModelConfig, rows: int) -> int:
+        assert options.minutes is not None
+        processes = processes_for(options.processes, rows, device)
+        batches = TextBatches(shards, rows, width, options.seed)
+        return steps_in_minutes(options.minutes, config, batches, device, processes)
+
+    def shape(depth: int) -> ModelConfig:
+        return shape_of_depth(depth, shards.vocab_size, options.context, options.mlp, options.mlp_width)
+
+    depth, flops = options.depth, None
     if options.minutes is not None:
-        flops = _flops_in_minutes(options, width, shards.vocab_size, device)
-    depth = options.depth
+        probe, rows = shape(depth or PROBE_DEPTH), options.rows or max(1, PROBE_TOKENS // width)
+        flops = steps_of(probe, rows) * rows * width * probe.flops_per_token(width)
     if depth is None:
         depth = depth_of_budget(flops, shards.vocab_size, width) if flops else PROBE_DEPTH
-    config = shape_of_depth(depth, shards.vocab_size, options.context, options.mlp, options.mlp_width)
+    config = shape(depth)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)
     steps = options.steps
     if steps is None and options.minutes is not None:
-        steps = steps_in_minutes(options.minutes, config, rows, width, device)
+        steps = steps_of(config, rows)
     return {
         "model": asdict(config),
         "rows": rows,
         "row_tokens": width,
+        "processes": processes_for(options.processes, rows, device),
         "steps": steps or max(1, round(tokens / (rows * width))),
     }
-
-
-def _flops_in_minutes(options: Pretrain, width: int, vocab_size: int, device: Device) -> float:
-    assert options.minutes is not None
-    depth = options.depth or PROBE_DEPTH
-    config = shape_of_depth(depth, vocab_size, options.context, options.mlp, options.mlp_width)
-    rows = options.rows or PROBE_ROWS
-    steps = steps_in_minutes(options.minutes, config, rows, width, device)
-    return steps * rows * width * config.flops_per_token(width)
 
 
 def _tell(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: Shards) -> None:

@@ -6,6 +6,7 @@ the very same weights; a finished run is left alone; a finished run whose option
 new one under a number.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.batch.batch import Batch
+from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, Shown, State, train
@@ -32,6 +35,14 @@ class HasIds(Protocol):
     @property
     def ids(self) -> Tensor:
         """Token ids, one row a sequence."""
+        ...
+
+
+class HasBatches(Protocol):
+    """Batches as a pure function of the step."""
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
         ...
 
 
@@ -115,6 +126,7 @@ class Stage:
         judge_every: int = 0,
         save_seconds: float = 60.0,
         skip_diverged: bool = False,
+        processes: int = 1,
     ) -> None:
         """Train `state` to the schedule's end, from the newest checkpoint if there is one, logging every step.
 
@@ -161,6 +173,7 @@ class Stage:
                     save_seconds=save_seconds,
                     show=show,
                     diverged=diverged,
+                    processes=processes,
                 )
             except Diverged as problem:
                 _save(state, checkpoints)
@@ -182,13 +195,41 @@ def make_stage(life: Life, act: str, name: str, options: Any, inputs: dict[str, 
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 
 
-def steps_in_minutes(
-    minutes: float, config: ModelConfig, rows: int, row_tokens: int, device: Device, trained: float = 1.0
-) -> int:
-    """Return how many steps of `rows` rows of `row_tokens` this machine does in so many minutes, measured."""
+def processes_for(asked: int | None, rows: int, device: Device) -> int:
+    """Return how many processes share a step of `rows` rows: as asked, or one a core where they can be forked."""
+    if asked is not None and not 1 <= asked <= rows:
+        raise UserError(f"--processes is from 1 to the rows of a batch ({rows}); got {asked}.")
+    can = device.kind == "cpu" and sys.platform == "linux"
+    if asked not in (None, 1) and not can:
+        raise UserError("--processes above 1 shares a step among the cores of a CPU on Linux; leave it away here.")
+    return asked or (min(device.threads, rows) if can else 1)
+
+
+def shared_out(batches: HasBatches, processes: int) -> Callable[[int], Sequence[Batch]]:
+    """Return what gives each step's batch in as many parts as there are processes."""
+    return lambda step: batches.batch(step).split(processes)
+
+
+def batch_loss(device: Device) -> Callable[[Transformer, Batch], tuple[Tensor, int, int]]:
+    """Return the next-token loss of a batch as the loop wants it: sum, count, tokens seen."""
+
+    def loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
+        ids, targets, documents = (part.to(device.kind) for part in (batch.ids, batch.targets, batch.documents))
+        return *next_token_loss(model, ids, targets, documents), ids.numel()
+
+    return loss
+
+
+def steps_in_minutes(minutes: float, config: ModelConfig, batches: HasBatches, device: Device, processes: int) -> int:
+    """Return how many steps on these batches this machine does in so many minutes, measured."""
     if minutes <= 0:
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
-    return max(1, round(minutes * 60 / seconds_per_step(config, rows, row_tokens, device.kind, trained)))
+    parts = shared_out(batches, processes)
+    try:
+        seconds = seconds_per_step(config, parts, batch_loss(device), device.kind, processes)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    return max(1, round(minutes * 60 / seconds))
 
 
 def _save(state: State, folder: Path) -> None:

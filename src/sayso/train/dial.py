@@ -10,8 +10,10 @@ from sayso.model import ModelConfig
 
 WIDTH_PER_LAYER = 48
 HEAD_SIZE = 32
+ROPE_THETA = 1e6  # as in Qwen3: more of a small head's pairs turn so slowly that they can tell what, not only where
 FEW_HEADS = 8  # so few each keep keys and values of their own: sharing them slows down how fast looking up is learned
 TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanochat (10.5 to 12)
+LEAST_STEPS = 600
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # a step's tokens
 
 
@@ -25,7 +27,9 @@ def shape_of_depth(
     width = heads * HEAD_SIZE
     hidden = mlp_width or (4 * width if mlp == "relu2" else 32 * round(8 * width / 3 / 32))  # as many weights in both
     shared = heads if heads <= FEW_HEADS else heads // 2
-    return ModelConfig(vocab_size, depth, width, heads, shared, HEAD_SIZE, hidden, mlp=mlp, context=context)
+    return ModelConfig(
+        vocab_size, depth, width, heads, shared, HEAD_SIZE, hidden, mlp=mlp, context=context, rope_theta=ROPE_THETA
+    )
 
 
 def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:
@@ -49,8 +53,8 @@ def rows_of_tokens(tokens: int, context: int) -> int:
     """Return the rows of a batch for a run over `tokens`.
 
     The best batch grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines"), 2^19 at 1.3e9 tokens (nanochat), but a
-    short run needs its updates: never fewer than 400 steps.
+    short run needs its updates: about 600 steps or more.
     """
     best = 2**19 * (tokens / 1.3e9) ** 0.383
-    size = min(max(min(best, tokens / 400), MIN_TOKENS), MAX_TOKENS)
+    size = min(max(min(best, tokens / LEAST_STEPS), MIN_TOKENS), MAX_TOKENS)
     return int(max(1, 2 ** round(math.log2(size / context))))

@@ -18,11 +18,12 @@ import torch
 from torch import Tensor
 
 from sayso.model import Transformer
+from sayso.train.crew import Summed, crew
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
 MEMORY = 0.98  # of the average loss, about 50 steps
-JUMP_FACTOR, JUMP_NATS = 4.0, 1.0  # a loss above so many times the average and so much more is a jump
+JUMP_FACTOR, JUMP_NATS = 4.0, 3.0  # a loss above so many times the average and so much more is a jump
 
 
 class Interrupted(Exception):  # noqa: N818 - a request, not an error
@@ -78,24 +79,35 @@ def train(
     save_seconds: float = 60.0,
     show: Callable[[Shown], None] = lambda _: None,
     diverged: Callable[[Diverged], bool] = lambda _: False,
+    processes: int = 1,
 ) -> State:
     """Update `state` until `schedule.steps` and return it.
 
-    `parts(step)` gives the batch of a step in one or more parts that fit in memory together with their activations;
-    `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. Gradients are clipped to
-    norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not
-    finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised otherwise.
+    `parts(step)` gives the batch of a step in one or more parts, each of which fits in memory with its activations;
+    `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. The parts of a step are
+    shared out among `processes` (more than one on a CPU only). Gradients are clipped to norm `clip` (0 = off). Raises
+    `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not finite like its gradient, updates
+    nothing: it is left out where `diverged` says so, and raised otherwise.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
-    with stop_requests() as stop:
+
+    def gradient(step: int, which: slice) -> Summed:
+        return _backward(state.model, parts(step)[which], loss, device)
+
+    with stop_requests() as stop, crew(state.model, gradient, processes) as whole:
         while state.step < schedule.steps:
             if stop.is_set():
                 if save:
                     save(state)
                 raise Interrupted
             factor = schedule.factor(state.step)
-            total, tokens = _backward(state.model, parts(state.step), loss, device)
+            summed = whole(state.step)
+            assert summed.count, (
+                "a step without a trained token reached the loop; batches are checked where they are made"
+            )
+            total = summed.loss / summed.count
+            _divide(state.model, summed.count)
             norm = _clip(state.model, clip)
             if _fits(total, norm, state.average):
                 _update(state, factor)
@@ -104,7 +116,7 @@ def train(
                 raise problem
             _clear(state)
             state.step += 1
-            state.tokens += tokens
+            state.tokens += summed.tokens
             show(Shown(state.step, total, factor, norm, state.tokens, time.perf_counter() - began))
             if judge and judge_every and state.step % judge_every == 0:
                 judge(state)
@@ -119,22 +131,22 @@ def _backward(
     parts: Sequence[BatchT],
     loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
     device: torch.device,
-) -> tuple[float, int]:
-    """Leave the gradient of the mean loss in the weights; return that mean and the tokens seen.
-
-    Gradients of sums are added up over the parts and divided once, by the count of them all.
-    """
-    total, count, tokens = 0.0, 0, 0
+) -> Summed:
+    """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
+    whole = Summed(0.0, 0, 0)
     for part in parts:
         with half_precision(device):
-            summed, counted, seen = loss(model, part)
+            summed, count, tokens = loss(model, part)
         summed.backward()
-        total += float(summed.detach())
-        count, tokens = count + counted, tokens + seen
+        whole = whole.plus(Summed(float(summed.detach()), count, tokens))
+    return whole
+
+
+def _divide(model: Transformer, count: int) -> None:
+    """Turn gradients of a sum into those of a mean: once, by the count of the whole step."""
     for weight in model.parameters():
         if weight.grad is not None:
             weight.grad.div_(count)
-    return total / count, tokens
 
 
 def _clip(model: Transformer, limit: float) -> float:

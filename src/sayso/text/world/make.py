@@ -32,13 +32,14 @@ from .types import Message, Task, assistant, user
 
 FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
 SOURCE = "smallworld"
-LONGEST = 1000  # characters of a conversation
+LONGEST = 1300  # characters of a conversation
 # How often each kind of conversation comes, in percent.
 KINDS = {
     "notes": 46, "story": 32, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
     "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and the question on it, as people may write them
+QUESTIONS = (6, 12)  # on one story of a conversation: reading it costs more than a question more on it
 BRIEF = 0.1  # of the questions on a story that one word can answer: it is asked for
 DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
 NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go on with questions and answers
@@ -92,7 +93,7 @@ def reading(seed: int, index: int, split: str, kind: str) -> list[Message]:
     messages: list[Message] = []
     between = rng.choice(BREAKS)
     room = LONGEST - len(told.text)
-    for question, answer, fact in several(rng, told, split, rng.randint(5, 9)):
+    for question, answer, fact in several(rng, told, split, rng.randint(*QUESTIONS)):
         if is_one_word(fact) and rng.random() < BRIEF:
             question, answer = rng.choice(ORDERS) + question, fact.answer
         room -= len(question) + len(answer) + 2
