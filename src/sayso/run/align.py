@@ -45,7 +45,7 @@ class Align:
     """The model to start from, and the reference."""
     name: str = "aligned"
     """What the new model is called."""
-    tasks: int = 400
+    tasks: int = 1600
     """Small-world tasks for which the model's own replies are scored and paired; 0 = people's pairs alone."""
     replies: int = 4
     """Replies sampled for each task."""
@@ -55,9 +55,9 @@ class Align:
     """Pairs of a batch."""
     beta: float = 0.1
     """How far the policy may go from the reference: small is far."""
-    nll: float = 0.2
+    nll: float = 1.0
     """Weight of the plain loss on the chosen replies; 0 = off."""
-    rate: float = 0.05
+    rate: float = 0.1
     """A factor on the learning rates of pre-training."""
     feedback_weight: int = 4
     """How often a pair of people's is seen for each time of a program's."""

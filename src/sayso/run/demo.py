@@ -95,7 +95,7 @@ def demo_plan(life: Path, minutes: float) -> Plan:
     if tuning > ENOUGH_TUNING:
         tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / TUNING)
     short = training < SHORT
-    depth = 3 if short else 4 if training < 40 else 5  # 3 is measured; for longer demos a guess, see LOG.md
+    depth = 3 if short else 4
     return Plan(
         Prepare(
             life=life,
