@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BENCH_VENV := .venv-bench
 NAME ?=
+TEXT ?=
 MINUTES ?=
 SERVE ?= 1
 # The demo's flags: `make demo MINUTES=60 SERVE=0` is `sayso demo --minutes 60 --no-serve`.
@@ -23,8 +24,8 @@ lint: $(VENV)/.dev ## Check style, types and the layer contract
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: named $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make bench NAME=generate
-	$(BENCH_VENV)/bin/python -m bench.$(NAME)
+bench: named $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make bench NAME=generate, some with TEXT=FILE
+	$(BENCH_VENV)/bin/python -m bench.$(NAME) $(TEXT)
 
 named:
 	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }

@@ -34,6 +34,17 @@ def test_a_pair_is_two_rows_with_the_reply_trained(pairs, rows, step, context) -
         assert (batch.documents[i, :size] == index).all()
 
 
+@pytest.mark.parametrize("parts", [1, 2, 3, 5])
+def test_a_batch_of_pairs_is_split_by_pairs(parts: int) -> None:
+    """Each part has whole pairs, chosen rows first; together they are the batch."""
+    whole = PairBatches(PAIRS, 3, 64, 0).batch(0)
+    split = whole.split(parts)
+    assert len(split) == min(parts, 3)
+    sides = [part.ids.chunk(2) for part in split]
+    assert torch.equal(torch.cat([side[0] for side in sides] + [side[1] for side in sides]), whole.ids)
+    assert all(torch.equal(*(part.documents[:, 0].chunk(2))) for part in split)
+
+
 def test_every_pair_comes_once_an_epoch() -> None:
     """Each epoch is its own order of all pairs, whatever the batch size; any step can be asked first."""
     batches = PairBatches(PAIRS, 2, 64, 0)

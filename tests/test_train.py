@@ -21,6 +21,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import Diverged, Interrupted, Shown, State, train
+from sayso.train.measure import matmul_peak, step_flops
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -167,6 +168,44 @@ def test_a_batch_in_parts_is_the_same_step() -> None:
     train(parts, cut, loss_of, Schedule(3))
     for one, other in zip(weights(whole), weights(parts), strict=True):
         assert torch.allclose(one, other, atol=1e-4)
+
+
+def test_every_tenth_step_tells_how_far_it_moved() -> None:
+    """The norm of all weights and the update's share of it are those of the weights before and after."""
+    states: list[torch.Tensor] = []
+    shown: list[Shown] = []
+    state = fresh()
+
+    def show(line: Shown) -> None:
+        states.append(torch.cat([weight.flatten() for weight in weights(state)]))
+        shown.append(line)
+
+    train(state, lambda step: [batch(step)], loss_of, Schedule(20), show=show)
+    assert [line.step for line in shown if line.norms] == [10, 20]
+    norms, before, after = shown[9].norms, states[8], states[9]
+    assert norms
+    assert norms.parameter_norm == pytest.approx(after.norm().item(), rel=1e-5)
+    assert norms.update_ratio == pytest.approx(((after - before).norm() / after.norm()).item(), rel=1e-4)
+    assert {line.seen for line in shown} == {line.trained for line in shown} == {4 * 16}
+
+
+def test_a_steps_operations_are_six_a_weight_and_token() -> None:
+    """The head counts for trained tokens alone, the blocks for all."""
+    head = CONFIG.vocab_size * CONFIG.width
+    assert step_flops(CONFIG, 10, 4) == 6 * (10 * (CONFIG.matmul_parameters - head) + 4 * head)
+    assert matmul_peak("cpu") > 1e9
+
+
+def test_recomputing_changes_no_gradient() -> None:
+    """With a block's activations computed again in the backward pass, all gradients are the same to the bit."""
+    gradients = []
+    for recompute in (False, True):
+        model, part = fresh().model, batch(0)
+        torch.nn.init.normal_(model.blocks[0].mlp.down.weight, std=0.1, generator=torch.Generator().manual_seed(1))
+        model.recompute = recompute
+        next_token_loss(model, part.ids, part.targets, part.documents)[0].backward()
+        gradients.append([weight.grad for weight in model.parameters()])
+    assert all(torch.equal(kept, again) for kept, again in zip(*gradients, strict=True))
 
 
 @linux

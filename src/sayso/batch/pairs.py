@@ -20,6 +20,15 @@ WIDTH_STEP = 64
 class PairBatch(Batch):
     """ids, targets, documents [2B,T]: row i is the chosen reply of pair i, row B + i its rejected one."""
 
+    def split(self, parts: int) -> list[Batch]:
+        """Return the pairs in at most so many parts of nearly equal size, each with its chosen rows first."""
+        tensors = (self.ids, self.targets, self.documents)
+        chosen, rejected = (Batch(*side).split(parts) for side in zip(*(x.chunk(2) for x in tensors), strict=True))
+        return [
+            PairBatch(*(torch.cat((getattr(c, name), getattr(r, name))) for name in ("ids", "targets", "documents")))
+            for c, r in zip(chosen, rejected, strict=True)
+        ]
+
 
 class PairBatches:
     """Batches of pairs: `batch(step)` is a pure function of the pairs, the sizes, the seed and the step."""

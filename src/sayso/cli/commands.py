@@ -74,10 +74,10 @@ def build_app(**settings: Any) -> cyclopts.App:
 def as_command(act: Act, place: str | None = None) -> Act:
     """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
-    The field `place` comes first and may be given by place too, all others only by name.
+    The field `place` comes first and may be given by place too, all others only by name, those of parent classes last.
     """
     kind: Any = get_type_hints(act)["options"]
-    types, helps = get_type_hints(kind), _helps(kind)
+    types, helps, own = get_type_hints(kind), _helps(kind), kind.__annotations__
     flags = [
         Parameter(
             field.name,
@@ -85,7 +85,7 @@ def as_command(act: Act, place: str | None = None) -> Act:
             annotation=Annotated[types[field.name], cyclopts.Parameter(help=helps.get(field.name))],
             default=_default(field),
         )
-        for field in sorted(fields(kind), key=lambda field: field.name != place)
+        for field in sorted(fields(kind), key=lambda field: (field.name != place, field.name not in own))
     ]
     signature = Signature(flags)
 

@@ -48,11 +48,16 @@ class ModelConfig:
             raise UserError(f"head_size must be even for rotary positions; got {self.head_size}.")
 
     @property
+    def head_parameters(self) -> int:
+        """Weights of the output head."""
+        return self.vocab_size * self.width
+
+    @property
     def matmul_parameters(self) -> int:
         """Weights that every token is multiplied by: all matrices but the embedding look-up."""
         attention = self.width * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         feed_forward = self.width * self.mlp_width * (3 if self.mlp == "swiglu" else 2)
-        return self.layers * (attention + feed_forward) + self.vocab_size * self.width
+        return self.layers * (attention + feed_forward) + self.head_parameters
 
     def flops_per_token(self, length: int) -> int:
         """Training operations a token costs, forward and backward, in rows of `length` tokens.

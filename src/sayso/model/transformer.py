@@ -7,6 +7,7 @@ training, files, parallelism or adapters: those are applied from outside.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from sayso.model.activation import relu2
 from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
@@ -55,6 +56,8 @@ class Transformer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.recompute = False
+        """Whether the backward pass computes a block's activations again to spare memory (Chen et al. 2016)."""
         self.embed = nn.Embedding(config.vocab_size, config.width)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
@@ -103,7 +106,10 @@ class Transformer(nn.Module):
         angles = cos[:, :, None], sin[:, :, None]  # [B or 1, T, 1, D]: the same for every head
         x = self.embed(ids)
         for layer, block in enumerate(self.blocks):
-            x = block(x, angles, mask, cache, layer)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, angles, mask, cache, layer, use_reentrant=False)
+            else:
+                x = block(x, angles, mask, cache, layer)
         return self.norm(x)
 
     def head(self, hidden: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ keeps their likelihood from falling together with the rejected ones' (Pang et al
 """
 
 from copy import deepcopy
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,16 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.batch.pairs import PairBatch, PairBatches
+from sayso.batch.batch import Batch
+from sayso.batch.pairs import PairBatches
 from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.loss.preference import dpo_loss
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
-from sayso.run.stage import make_stage
+from sayso.run.stage import Derived, make_stage
+from sayso.run.training import Layout, Training, layout_for
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -35,12 +37,10 @@ from sayso.weights.folder import load_model, save_model
 
 
 @dataclass(frozen=True)
-class Align:
+class Align(Training):
     """Options of `sayso align`."""
 
     _: KW_ONLY
-    life: Path = Path("life")
-    """The folder of the life."""
     parent: str = "tuned"
     """The model to start from, and the reference."""
     name: str = "aligned"
@@ -61,16 +61,6 @@ class Align:
     """A factor on the learning rates of pre-training."""
     feedback_weight: int = 4
     """How often a pair of people's is seen for each time of a program's."""
-    save_seconds: float = 60.0
-    """Seconds between checkpoints."""
-    device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
-    seed: int = 0
-    """Fixes tasks, samples and order."""
-    restart: bool = False
-    """Begin anew where an unfinished run with other options stands."""
-    skip_diverged: bool = False
-    """Leave out a batch whose loss jumps or is not finite, instead of stopping before its update."""
 
 
 def align(options: Align) -> None:
@@ -82,9 +72,12 @@ def align(options: Align) -> None:
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
-    derived = stage.plan(
-        lambda: {"pairs": _make_pairs(options, stage.folder, model, tokenizer, feedback)}, options.restart
-    )
+
+    def derive() -> Derived:
+        pairs = _make_pairs(options, stage.folder, model, tokenizer, feedback)
+        return {"pairs": pairs, "layout": asdict(layout_for(options, options.rows, device))}
+
+    derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
         return
@@ -96,26 +89,19 @@ def align(options: Align) -> None:
     model.train()
     state = State(model, make_optimizers(model, Rates().times(options.rate)))
 
-    def loss(model: Transformer, batch: PairBatch) -> tuple[Tensor, int, int]:
+    def loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
         return _pair_loss(model, reference, batch, options, device.kind)
 
     with act_log(life, "align", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
-        stage.train(
-            state,
-            lambda step: [batches.batch(step)],
-            loss,
-            schedule,
-            log,
-            save_seconds=options.save_seconds,
-            skip_diverged=options.skip_diverged,
-        )
+        layout = Layout(**derived["layout"])
+        stage.train(state, batches, loss, schedule, layout, options, log)
         save_model(model, tokenizer, life.model(options.name), stage.lineage("aligned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")
 
 
 def _pair_loss(
-    model: Transformer, reference: Transformer, batch: PairBatch, options: Align, device: str
+    model: Transformer, reference: Transformer, batch: Batch, options: Align, device: str
 ) -> tuple[Tensor, int, int]:
     """Return the summed loss of a batch of pairs, how many there are, and the tokens seen."""
     ids, targets, documents = (part.to(device) for part in (batch.ids, batch.targets, batch.documents))

@@ -6,7 +6,7 @@ loss is on the assistant's words alone; whole conversations are packed into rows
 
 import json
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation, fit
 from sayso.run.model import resolve_model
-from sayso.run.stage import Derived, batch_loss, make_stage, processes_for, shared_out, steps_in_minutes
+from sayso.run.stage import Derived, make_stage
+from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -29,12 +30,10 @@ from sayso.weights.folder import load_model, save_model
 
 
 @dataclass(frozen=True)
-class Finetune:
+class Finetune(Training):
     """Options of `sayso finetune`."""
 
     _: KW_ONLY
-    life: Path = Path("life")
-    """The folder of the life."""
     parent: str = "base"
     """The model to start from."""
     name: str = "tuned"
@@ -55,18 +54,6 @@ class Finetune:
     """A factor on the learning rates of pre-training."""
     feedback_weight: int = 4
     """How often a conversation that people corrected or liked is seen for each time of a prepared one."""
-    save_seconds: float = 60.0
-    """Seconds between checkpoints."""
-    processes: int | None = None
-    """Processes that share the rows of a batch on a CPU; one a core when not given."""
-    device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
-    seed: int = 0
-    """Fixes the order of the conversations."""
-    restart: bool = False
-    """Begin anew where an unfinished run with other options stands."""
-    skip_diverged: bool = False
-    """Leave out a batch whose loss jumps or is not finite, instead of stopping before its update."""
 
 
 def finetune(options: Finetune) -> None:
@@ -83,12 +70,12 @@ def finetune(options: Finetune) -> None:
     batches = ChatBatches(kept, options.rows, max(options.row_tokens, context), options.seed)
 
     def derive() -> Derived:
-        processes = processes_for(options.processes, options.rows, device)
+        layout = layout_for(options, options.rows, device)
         steps = options.steps
         if steps is None and options.minutes is not None:
-            steps = steps_in_minutes(options.minutes, model.config, batches, device, processes)
+            steps = steps_in_minutes(options.minutes, model.config, batches, layout, device)
         return {
-            "processes": processes,
+            "layout": asdict(layout),
             "steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)),
             "conversations": len(kept),
         }
@@ -109,13 +96,12 @@ def finetune(options: Finetune) -> None:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         stage.train(
             state,
-            shared_out(batches, derived["processes"]),
+            batches,
             batch_loss(device),
             schedule,
+            Layout(**derived["layout"]),
+            options,
             log,
-            save_seconds=options.save_seconds,
-            skip_diverged=options.skip_diverged,
-            processes=derived["processes"],
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("tuned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")

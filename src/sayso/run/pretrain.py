@@ -6,7 +6,6 @@ from --minutes on this machine, whose speed is measured first; whoever sets one 
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -20,8 +19,9 @@ from sayso.batch.text import TextBatches
 from sayso.judge.bits import document_bits
 from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
-from sayso.run.stage import Derived, batch_loss, make_stage, processes_for, shared_out, steps_in_minutes
+from sayso.run.stage import Derived, make_stage
 from sayso.run.tokens import open_tokens
+from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
@@ -36,12 +36,10 @@ PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the d
 
 
 @dataclass(frozen=True)
-class Pretrain:
+class Pretrain(Training):
     """Options of `sayso pretrain`."""
 
     _: KW_ONLY
-    life: Path = Path("life")
-    """The folder of the life."""
     name: str = "base"
     """What the model is called."""
     depth: int | None = None
@@ -64,18 +62,6 @@ class Pretrain:
     """A factor on every learning rate."""
     weight_decay: float = 0.0
     """Decoupled decay of the block matrices."""
-    save_seconds: float = 60.0
-    """Seconds between checkpoints."""
-    processes: int | None = None
-    """Processes that share the rows of a batch on a CPU; one a core when not given."""
-    device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
-    seed: int = 0
-    """Fixes the first weights and the order of the text."""
-    restart: bool = False
-    """Begin anew where an unfinished run with other options stands."""
-    skip_diverged: bool = False
-    """Leave out a batch whose loss jumps or is not finite, instead of stopping before its update."""
 
 
 def pretrain(options: Pretrain) -> None:
@@ -107,15 +93,14 @@ def pretrain(options: Pretrain) -> None:
     with act_log(life, "pretrain", options.name, options) as log:
         stage.train(
             state,
-            shared_out(batches, derived["processes"]),
+            batches,
             batch_loss(device),
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
+            Layout(**derived["layout"]),
+            options,
             log,
             judge=_judge(life, tokenizer),
             judge_every=max(1, steps // JUDGEMENTS),
-            save_seconds=options.save_seconds,
-            skip_diverged=options.skip_diverged,
-            processes=derived["processes"],
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
@@ -152,9 +137,8 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
 
     def steps_of(config: ModelConfig, rows: int) -> int:
         assert options.minutes is not None
-        processes = processes_for(options.processes, rows, device)
         batches = TextBatches(shards, rows, width, options.seed)
-        return steps_in_minutes(options.minutes, config, batches, device, processes)
+        return steps_in_minutes(options.minutes, config, batches, layout_for(options, rows, device), device)
 
     def shape(depth: int) -> ModelConfig:
         return shape_of_depth(depth, shards.vocab_size, options.context, options.mlp, options.mlp_width)
@@ -175,7 +159,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
         "model": asdict(config),
         "rows": rows,
         "row_tokens": width,
-        "processes": processes_for(options.processes, rows, device),
+        "layout": asdict(layout_for(options, rows, device)),
         "steps": steps or max(1, round(tokens / (rows * width))),
     }
 

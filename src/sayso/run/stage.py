@@ -6,48 +6,24 @@ the very same weights; a finished run is left alone; a finished run whose option
 new one under a number.
 """
 
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
-
-from torch import Tensor
+from typing import Any
 
 from sayso.base.config import plain
-from sayso.base.device import Device
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
-from sayso.batch.batch import Batch
-from sayso.loss.next_token import next_token_loss
-from sayso.model import ModelConfig, Transformer
+from sayso.run.steps import StepLog
+from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
-from sayso.train.loop import Diverged, Interrupted, Shown, State, train
-from sayso.train.measure import seconds_per_step
+from sayso.train.loop import Diverged, Interrupted, State, train
 from sayso.train.schedule import Schedule
 
-
-class HasIds(Protocol):
-    """A batch, of whatever kind: it has token ids."""
-
-    @property
-    def ids(self) -> Tensor:
-        """Token ids, one row a sequence."""
-        ...
-
-
-class HasBatches(Protocol):
-    """Batches as a pure function of the step."""
-
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step."""
-        ...
-
-
-BatchT = TypeVar("BatchT", bound=HasIds)
 Derived = dict[str, Any]
+REWINDS = 10  # times that a run may go back before it is stopped: data that is bad throughout would never end
 
 
 @dataclass(frozen=True)
@@ -117,123 +93,78 @@ class Stage:
     def train(
         self,
         state: State,
-        parts: Callable[[int], Sequence[BatchT]],
-        loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
+        batches: HasBatches,
+        loss: Loss,
         schedule: Schedule,
+        layout: Layout,
+        options: Training,
         log: RunLog,
         *,
-        judge: Callable[[State], dict[str, float]] | None = None,
+        judge: Callable[[State], dict[str, Any]] | None = None,
         judge_every: int = 0,
-        save_seconds: float = 60.0,
-        skip_diverged: bool = False,
-        processes: int = 1,
     ) -> None:
-        """Train `state` to the schedule's end, from the newest checkpoint if there is one, logging every step.
+        """Train `state` to the schedule's end, from the newest checkpoint if there is one, telling every step.
 
-        Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. A step that diverges is logged with
-        its token ids; it is left out with `skip_diverged`, and otherwise a `UserError` after the state was saved.
+        Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. What happens after a step that
+        diverges is up to `options`; it is logged with its token ids.
         """
-        checkpoints = self.folder / "checkpoints"
+        checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
+        state.model.recompute = options.recompute
         if load_checkpoint(state, checkpoints):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
+
+        def save(state: State) -> None:
+            save_checkpoint(state, checkpoints, options.keep)
+
+        def diverged(problem: Diverged) -> bool:
+            ids = [part.ids.tolist() for part in parts(problem.batch)]
+            log.write("diverged", step=problem.step, problem=str(problem), ids=ids, then=options.on_divergence)
+            return options.on_divergence == "skip"
+
+        rewinds = 0
         with Progress(schedule.steps, "step") as line:
-
-            def show(shown: Shown) -> None:
-                log.write(
-                    "step",
-                    step=shown.step,
-                    steps=schedule.steps,
-                    loss=round(shown.loss, 5),
-                    lr=round(shown.factor, 5),
-                    gradient_norm=round(shown.gradient_norm, 4),
-                    tokens=shown.tokens,
-                    seconds=round(shown.seconds, 3),
-                )
-                line.update(shown.step, loss=shown.loss)
-
-            def diverged(problem: Diverged) -> bool:
-                ids = [part.ids.tolist() for part in parts(problem.step - 1)]
-                log.write("diverged", step=problem.step, problem=str(problem), ids=ids, left_out=skip_diverged)
-                return skip_diverged
-
-            def judged(state: State) -> None:
-                assert judge is not None
-                log.write("val", step=state.step, **judge(state))
-
-            try:
-                train(
-                    state,
-                    parts,
-                    loss,
-                    schedule,
-                    judge=judged if judge else None,
-                    judge_every=judge_every,
-                    save=lambda state: _save(state, checkpoints),
-                    save_seconds=save_seconds,
-                    show=show,
-                    diverged=diverged,
-                    processes=processes,
-                )
-            except Diverged as problem:
-                _save(state, checkpoints)
-                raise UserError(
-                    f"Training stopped before an update that would have spoiled the model, at {problem}; the weights "
-                    f"of step {state.step:,} are saved and the batch is in run.jsonl. Add --skip-diverged to go on "
-                    "without it, or begin anew with a lower --rate and --restart."
-                ) from problem
-            except Interrupted:
-                say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
-                raise KeyboardInterrupt from None
+            steps = StepLog(log, line, state, schedule.steps, layout.processes)
+            while state.step < schedule.steps:
+                try:
+                    train(
+                        state,
+                        parts,
+                        loss,
+                        schedule,
+                        judge=steps.judged(judge) if judge else None,
+                        judge_every=judge_every,
+                        save=save,
+                        save_seconds=options.save_seconds,
+                        show=steps.show,
+                        diverged=diverged,
+                        processes=layout.processes,
+                    )
+                except Diverged as problem:
+                    rewinds += 1
+                    if options.on_divergence == "rewind" and rewinds <= REWINDS and load_checkpoint(state, checkpoints):
+                        state.skipped = problem.batch + 1 - state.step
+                        log.write("rewind", step=state.step, skipped=state.skipped)
+                        continue
+                    save(state)
+                    raise _stopped(problem, state) from problem
+                except Interrupted:
+                    say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
+                    raise KeyboardInterrupt from None
 
 
-def make_stage(life: Life, act: str, name: str, options: Any, inputs: dict[str, Path]) -> Stage:
-    """Return the stage of an options dataclass; `inputs` are files, told apart by their hash."""
-    given = plain(options)
-    for transient in ("restart", "life", "skip_diverged"):
-        given.pop(transient, None)
+def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
+    """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
+    given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 
 
-def processes_for(asked: int | None, rows: int, device: Device) -> int:
-    """Return how many processes share a step of `rows` rows: as asked, or one a core where they can be forked."""
-    if asked is not None and not 1 <= asked <= rows:
-        raise UserError(f"--processes is from 1 to the rows of a batch ({rows}); got {asked}.")
-    can = device.kind == "cpu" and sys.platform == "linux"
-    if asked not in (None, 1) and not can:
-        raise UserError("--processes above 1 shares a step among the cores of a CPU on Linux; leave it away here.")
-    return asked or (min(device.threads, rows) if can else 1)
-
-
-def shared_out(batches: HasBatches, processes: int) -> Callable[[int], Sequence[Batch]]:
-    """Return what gives each step's batch in as many parts as there are processes."""
-    return lambda step: batches.batch(step).split(processes)
-
-
-def batch_loss(device: Device) -> Callable[[Transformer, Batch], tuple[Tensor, int, int]]:
-    """Return the next-token loss of a batch as the loop wants it: sum, count, tokens seen."""
-
-    def loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
-        ids, targets, documents = (part.to(device.kind) for part in (batch.ids, batch.targets, batch.documents))
-        return *next_token_loss(model, ids, targets, documents), ids.numel()
-
-    return loss
-
-
-def steps_in_minutes(minutes: float, config: ModelConfig, batches: HasBatches, device: Device, processes: int) -> int:
-    """Return how many steps on these batches this machine does in so many minutes, measured."""
-    if minutes <= 0:
-        raise UserError(f"--minutes is more than 0; got {minutes:g}.")
-    parts = shared_out(batches, processes)
-    try:
-        seconds = seconds_per_step(config, parts, batch_loss(device), device.kind, processes)
-    except Interrupted:
-        raise KeyboardInterrupt from None
-    return max(1, round(minutes * 60 / seconds))
-
-
-def _save(state: State, folder: Path) -> None:
-    save_checkpoint(state, folder)
+def _stopped(problem: Diverged, state: State) -> UserError:
+    return UserError(
+        f"Training stopped before an update that would have spoiled the model, at {problem}; the weights of step "
+        f"{state.step:,} are saved and the batch is in run.jsonl. Add --on-divergence skip to go on without it, or "
+        "begin anew with a lower --rate and --restart."
+    )
 
 
 def _difference(stored: Derived, asked: Derived) -> str:

@@ -3,7 +3,7 @@
     checkpoints/step-000120/   model.safetensors  optimizer.safetensors  state.json
 
 Batches are a pure function of the step, so weights, optimizer state and the step are all there is. A folder appears
-whole or not at all; the newest two are kept, and one that does not open is passed over in favour of the one before.
+whole or not at all; the newest are kept, and one that does not open is passed over in favour of the one before.
 """
 
 import shutil
@@ -18,18 +18,18 @@ from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.train.loop import State
 from sayso.weights.folder import read_tensors
 
-KEEP = 2
+PLAIN = ("step", "tokens", "skipped", "average")  # of a state, what is not a tensor
 
 
-def save_checkpoint(state: State, folder: Path) -> Path:
-    """Write the state under `folder` and remove all but the newest two; return the checkpoint's path."""
+def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
+    """Write the state under `folder` and remove all but the newest `keep`; return the checkpoint's path."""
     path = folder / f"step-{state.step:06d}"
     with atomic_folder(path) as part:
         weights = {name: weight.detach().cpu().contiguous() for name, weight in state.model.named_parameters()}
         save_file(weights, part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
-        write_json(part / "state.json", {"step": state.step, "tokens": state.tokens, "average": state.average})
-    for old in _checkpoints(folder)[:-KEEP]:
+        write_json(part / "state.json", {name: getattr(state, name) for name in PLAIN})
+    for old in _checkpoints(folder)[:-keep]:
         shutil.rmtree(old)
     return path
 
@@ -52,7 +52,8 @@ def load_checkpoint(state: State, folder: Path) -> bool:
             for name, weight in state.model.named_parameters():
                 weight.copy_(weights[name])
         _fill_optimizers(state, moments)
-        state.step, state.tokens, state.average = saved["step"], saved["tokens"], saved["average"]
+        for name in PLAIN:
+            setattr(state, name, saved[name])
         return True
     if problem:
         raise problem

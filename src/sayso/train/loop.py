@@ -22,6 +22,7 @@ from sayso.train.crew import Summed, crew
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
+NORMS_EVERY = 10  # steps: measuring an update takes a copy of the weights
 MEMORY = 0.98  # of the average loss, about 50 steps
 JUMP_FACTOR, JUMP_NATS = 4.0, 3.0  # a loss above so many times the average and so much more is a jump
 
@@ -33,9 +34,9 @@ class Interrupted(Exception):  # noqa: N818 - a request, not an error
 class Diverged(Exception):  # noqa: N818 - an outcome, not a mistake
     """The loss of a step jumped, or it or its gradient is not finite; the weights are those before the step."""
 
-    def __init__(self, step: int, loss: float, gradient_norm: float) -> None:
+    def __init__(self, step: int, batch: int, loss: float, gradient_norm: float) -> None:
         super().__init__(f"step {step}: loss {loss:g}, gradient norm {gradient_norm:g}")
-        self.step, self.loss, self.gradient_norm = step, loss, gradient_norm
+        self.step, self.batch, self.loss, self.gradient_norm = step, batch, loss, gradient_norm
 
 
 @dataclass
@@ -48,6 +49,8 @@ class State:
     """Updates done so far."""
     tokens: int = 0
     """Tokens trained on so far."""
+    skipped: int = 0
+    """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
     average: float | None = None
     """The loss of late, an exponential mean over about 50 steps: what a jump is measured against."""
 
@@ -62,8 +65,25 @@ class Shown:
     """The schedule's factor on every peak rate."""
     gradient_norm: float
     tokens: int
+    """Seen so far, in all."""
+    seen: int
+    """Tokens of this step."""
+    trained: int
+    """Of these, the ones with a target."""
     seconds: float
     """Since this call of `train` began."""
+    norms: "Norms | None"
+    """Every `NORMS_EVERY` steps; None in between, and where nothing was updated."""
+
+
+@dataclass(frozen=True)
+class Norms:
+    """How large the weights are, and how far one update moved them."""
+
+    parameter_norm: float
+    """Euclidean norm of all weights after the update."""
+    update_ratio: float
+    """Norm of the update over that of the weights."""
 
 
 def train(
@@ -83,7 +103,7 @@ def train(
 ) -> State:
     """Update `state` until `schedule.steps` and return it.
 
-    `parts(step)` gives the batch of a step in one or more parts, each of which fits in memory with its activations;
+    `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
     `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. The parts of a step are
     shared out among `processes` (more than one on a CPU only). Gradients are clipped to norm `clip` (0 = off). Raises
     `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not finite like its gradient, updates
@@ -102,22 +122,25 @@ def train(
                     save(state)
                 raise Interrupted
             factor = schedule.factor(state.step)
-            summed = whole(state.step)
+            number = state.step + state.skipped
+            summed = whole(number)
             assert summed.count, (
                 "a step without a trained token reached the loop; batches are checked where they are made"
             )
             total = summed.loss / summed.count
             _divide(state.model, summed.count)
             norm = _clip(state.model, clip)
-            if _fits(total, norm, state.average):
-                _update(state, factor)
+            norms, fits = None, _fits(total, norm, state.average)
+            if fits:
+                norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
                 state.average = total if state.average is None else MEMORY * state.average + (1 - MEMORY) * total
-            elif not diverged(problem := Diverged(state.step + 1, total, norm)):
-                raise problem
             _clear(state)
+            if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm)):
+                raise problem
             state.step += 1
             state.tokens += summed.tokens
-            show(Shown(state.step, total, factor, norm, state.tokens, time.perf_counter() - began))
+            seconds = time.perf_counter() - began
+            show(Shown(state.step, total, factor, norm, state.tokens, summed.tokens, summed.count, seconds, norms))
             if judge and judge_every and state.step % judge_every == 0:
                 judge(state)
             if save and time.perf_counter() - saved > save_seconds:
@@ -160,11 +183,22 @@ def _fits(loss: float, gradient_norm: float, average: float | None) -> bool:
     return math.isfinite(loss) and math.isfinite(gradient_norm) and calm
 
 
-def _update(state: State, factor: float) -> None:
+def _update(state: State, factor: float, *, measure: bool) -> Norms | None:
+    """Move the weights by one step of each optimizer; return how far, if that is to be measured."""
+    weights = [weight.detach() for weight in state.model.parameters()]
+    before = [weight.clone() for weight in weights] if measure else []
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = group["peak"] * factor
         optimizer.step()
+    if not measure:
+        return None
+    whole, moved = _norm(weights), _norm(list(torch._foreach_sub(weights, before)))
+    return Norms(whole, moved / whole)
+
+
+def _norm(tensors: list[Tensor]) -> float:
+    return float(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors))))
 
 
 def _clear(state: State) -> None:

@@ -4,6 +4,7 @@ A budget in minutes is turned into steps with it, once, before a run begins.
 """
 
 import statistics
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import pairwise
@@ -19,6 +20,37 @@ from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
 STEPS, SECONDS = 4, 4.0  # at least so many, for at least so long; the first is warm-up, the median of the rest counts
+
+
+SIDES = {"cpu": 1024, "cuda": 8192, "mps": 4096}  # of the square matrices that measure what a device can do
+
+
+def matmul_peak(device: str) -> float:
+    """Return the operations a second of a large product of matrices here, in the type that training multiplies in."""
+    side = SIDES[device]
+    x = torch.randn(side, side, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
+    times = []
+    for _ in range(8):
+        _finish(device)
+        began = time.perf_counter()
+        x @ x
+        _finish(device)
+        times.append(time.perf_counter() - began)
+    return 2 * side**3 / min(times)
+
+
+def step_flops(config: ModelConfig, seen: int, trained: int) -> int:
+    """Return the operations that a step over `seen` tokens needs for its products with weights.
+
+    6 a weight and token, forward and backward; the head's for the `trained` tokens alone. Attention scores are not
+    counted: they depend on the lengths of documents.
+    """
+    return 6 * ((config.matmul_parameters - config.head_parameters) * seen + config.head_parameters * trained)
+
+
+def _finish(device: str) -> None:
+    if device != "cpu":
+        getattr(torch, device).synchronize()
 
 
 class _Enough(Exception):  # noqa: N818 - a signal, not an error
@@ -37,8 +69,7 @@ def seconds_per_step(
     times = [0.0]
 
     def show(shown: Shown) -> None:
-        if device == "cuda":
-            torch.cuda.synchronize()
+        _finish(device)
         times.append(shown.seconds)
         if len(times) > STEPS and shown.seconds >= SECONDS:
             raise _Enough

@@ -45,14 +45,14 @@ def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimi
         (norms if name.endswith("norm.weight") else matrices).append(weight)
     norms.append(model.norm.weight)
     scale = (model.config.width / 768) ** -0.5
-    groups = [{"params": norms, "lr": rates.norm}]
+    groups = [{"name": "norm", "params": norms, "lr": rates.norm}]
     if model.config.tie_embeddings:  # one matrix in both roles: the head's smaller rate is the safe one
-        groups.append({"params": [model.embed.weight], "lr": rates.head * scale})
+        groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.head * scale})
     else:
-        groups.append({"params": [model.embed.weight], "lr": rates.embedding * scale})
-        groups.append({"params": [model.unembed.weight], "lr": rates.head * scale})
+        groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.embedding * scale})
+        groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
     optimizers: list[torch.optim.Optimizer] = [
-        Muon(matrices, lr=rates.matrix, weight_decay=rates.weight_decay),
+        Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay),
         torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True),
     ]
     for optimizer in optimizers:

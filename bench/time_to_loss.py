@@ -1,0 +1,130 @@
+"""Time to loss on a CPU: how long ours trains until held-out characters cost as little as where the peer ends.
+
+    make bench NAME=time_to_loss TEXT=tinyshakespeare.txt
+
+The peer is a GPT-2 of `transformers` with the well-known small recipe for characters: 4 layers, 4 heads, 128 wide, 12
+rows of 64, AdamW from 1e-3 to 1e-4 by a cosine, 2,000 steps. Both read the same nine tenths of the text, use the same
+threads, and are scored on all of the last tenth, in windows of their own context. A clock runs from before the model is
+made to after its last step, warm-up and processes counted, scoring not. Ours is trained anew for each horizon.
+"""
+
+import argparse
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import transformers
+
+from bench.harness import result
+from sayso.base.device import pick_device
+from sayso.batch.batch import Batch
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.train.loop import State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+
+PEER_STEPS, PEER_ROWS, PEER_CONTEXT, WARMUP = 2_000, 12, 64, 100
+ROWS, CONTEXT = 8, 256
+HORIZONS = (200, 250, 300, 400, 600, 900)  # steps: the first at whose end ours is as good counts
+OURS = {"layers": 3, "width": 128, "heads": 4, "kv_heads": 4, "head_size": 32, "mlp_width": 512, "mlp": "relu2"}
+Logits = Callable[[torch.Tensor], torch.Tensor]
+
+
+def main() -> None:
+    """Train the peer once, then ours for longer and longer until it is as good, then ours for as long as the peer."""
+    parser = argparse.ArgumentParser(prog="time_to_loss")
+    parser.add_argument("text", type=Path, help="a text file; its last tenth is held out")
+    text = parser.parse_args().text.read_text(encoding="utf-8")
+    device = pick_device("cpu")
+    letters = {letter: number for number, letter in enumerate(sorted(set(text)))}
+    ids = torch.tensor([letters[letter] for letter in text])
+    learn, held = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
+    seconds, target = peer(learn, held, len(letters))
+    print(f"peer: {target:.4f} nats a character after {seconds:.1f} s", flush=True)
+    horizons = []
+    for steps in HORIZONS:
+        horizons.append((steps, *ours(learn, held, len(letters), steps, device.threads)))
+        print(f"ours: {steps} steps, {horizons[-1][1]:.1f} s, {horizons[-1][2]:.4f}", flush=True)
+        if horizons[-1][2] <= target:
+            break
+    steps, needed, reached = horizons[-1]
+    whole = ours(learn, held, len(letters), math.floor(steps * seconds / needed), device.threads)
+    result(
+        "time_to_loss", "runs in the peer's time", seconds / needed if reached <= target else math.nan, 1.0,
+        peer_name=f"transformers {transformers.__version__} GPT-2", peer_seconds=round(seconds, 1),
+        peer_loss=round(target, 4), our_seconds=round(needed, 1), our_loss=round(reached, 4),
+        horizons=[[steps, round(took, 1), round(loss, 4)] for steps, took, loss in horizons],
+        as_long_as_the_peer={"seconds": round(whole[0], 1), "loss": round(whole[1], 4)},
+        shape=OURS, rows=ROWS, context=CONTEXT, threads=device.threads, torch=torch.__version__,
+    )  # fmt: skip
+
+
+def ours(learn: torch.Tensor, held: torch.Tensor, vocab_size: int, steps: int, processes: int) -> tuple[float, float]:
+    """Train ours for so many steps; return the seconds and the held-out loss in nats a character."""
+
+    def parts(step: int) -> list[Batch]:
+        rows = windows(learn, ROWS, CONTEXT, torch.Generator().manual_seed(step))
+        return Batch(rows[:, :-1], rows[:, 1:], torch.zeros_like(rows[:, 1:])).split(processes)
+
+    def loss(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+        return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
+
+    began = time.perf_counter()
+    model = Transformer(ModelConfig(vocab_size=vocab_size, context=CONTEXT, **OURS))
+    model.initialise(torch.Generator().manual_seed(0))
+    state = State(model, make_optimizers(model, Rates()))
+    train(state, parts, loss, Schedule(steps, decay=1.0), processes=processes)
+    return time.perf_counter() - began, score(model, held, CONTEXT)
+
+
+def peer(learn: torch.Tensor, held: torch.Tensor, vocab_size: int) -> tuple[float, float]:
+    """Train the peer; return the seconds and the held-out loss in nats a character."""
+    began = time.perf_counter()
+    torch.manual_seed(0)
+    config = transformers.GPT2Config(
+        vocab_size=vocab_size, n_positions=PEER_CONTEXT, n_embd=128, n_layer=4, n_head=4,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config)
+    decayed = [weight for weight in model.parameters() if weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
+    for step in range(PEER_STEPS):
+        fall = max(0.0, step - WARMUP) / (PEER_STEPS - WARMUP)
+        rate = 1e-3 * (step + 1) / WARMUP if step < WARMUP else 1e-4 + 4.5e-4 * (1 + math.cos(math.pi * fall))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        rows = windows(learn, PEER_ROWS, PEER_CONTEXT, torch.Generator().manual_seed(step))
+        logits = model(input_ids=rows[:, :-1], use_cache=False).logits
+        F.cross_entropy(logits.flatten(0, 1), rows[:, 1:].flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    seconds = time.perf_counter() - began
+    return seconds, score(lambda ids: model(input_ids=ids, use_cache=False).logits, held, PEER_CONTEXT)
+
+
+def windows(ids: torch.Tensor, rows: int, context: int, generator: torch.Generator) -> torch.Tensor:
+    """Return `rows` windows [rows, context + 1] of the text from random places."""
+    starts = torch.randint(len(ids) - context - 1, (rows, 1), generator=generator)
+    return ids[starts + torch.arange(context + 1)]
+
+
+@torch.inference_mode()
+def score(logits: Logits, held: torch.Tensor, context: int) -> float:
+    """Return the mean nats a character of the held-out text, cut into windows of `context` side by side."""
+    count = (len(held) - 1) // context
+    inputs = held[: count * context].view(count, context)
+    targets = held[1 : count * context + 1].view(count, context)
+    pairs = zip(inputs.split(64), targets.split(64), strict=True)
+    total = sum(F.cross_entropy(logits(x).flatten(0, 1), y.flatten(), reduction="sum") for x, y in pairs)
+    return float(total) / (count * context)
+
+
+if __name__ == "__main__":
+    main()

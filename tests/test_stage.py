@@ -1,0 +1,105 @@
+"""A run as the acts share it: what it tells of its steps, and what it does with one that diverges."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from sayso.base.errors import UserError
+from sayso.base.life import Life
+from sayso.base.log import RunLog, read_log
+from sayso.batch.batch import Batch
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.run.stage import REWINDS, Stage
+from sayso.run.training import Layout, Training
+from sayso.train.loop import State
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+
+CONFIG = ModelConfig(vocab_size=50, layers=1, width=32, heads=2, kv_heads=2, head_size=16, mlp_width=64, context=16)
+STEPS, BAD = 9, 5
+
+
+def make(number: int) -> Batch:
+    """Two rows that count up from a number."""
+    ids = (number + torch.arange(17)).repeat(2, 1) % 50
+    return Batch(ids[:, :-1], ids[:, 1:].clone(), torch.zeros(2, 16, dtype=torch.int32))
+
+
+class Batches:
+    """Batches that say their own number."""
+
+    def batch(self, step: int) -> Batch:
+        """The batch of a step."""
+        return make(step)
+
+
+def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+    """The next-token loss, and no number at all on the bad batch."""
+    total, count = next_token_loss(model, part.ids, part.targets, part.documents)
+    return total * (math.nan if int(part.ids[0, 0]) == BAD else 1.0), count, part.ids.numel()
+
+
+def lived(life: Life, **options: object) -> tuple[State, list[dict]]:
+    """Train from nothing with these options; return the end and the log."""
+    stage = Stage(life, "pretrain", "base", {}, {})
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    state = State(model, make_optimizers(model, Rates()))
+    path = stage.folder / "run.jsonl"
+    chosen = Training(save_seconds=0.0, **options)  # type: ignore[arg-type]
+    stage.train(state, Batches(), loss_of, Schedule(STEPS), Layout(1, 1), chosen, RunLog(path))
+    return state, read_log(path)
+
+
+def test_a_run_that_diverges_stops_and_can_go_on_without_the_batch(tmp_path: Path) -> None:
+    """It says what to add, keeps the state before the step, and the same run goes on past it."""
+    life = Life(tmp_path)
+    with pytest.raises(UserError, match="--on-divergence skip"):
+        lived(life)
+    told = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")[-1]
+    assert (told["event"], told["step"], told["ids"]) == ("diverged", BAD + 1, [Batches().batch(BAD).ids.tolist()])
+    state, log = lived(life, on_divergence="skip")
+    assert state.step == STEPS
+    assert [line["step"] for line in log if line["event"] == "resume"] == [BAD]
+
+
+def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) -> None:
+    """Rewound, it makes all its steps, on every batch but the bad one, and ends where such a run ends straight."""
+    state, log = lived(Life(tmp_path / "rewound"), on_divergence="rewind")
+    assert (state.step, state.skipped) == (STEPS, 1)
+    assert [line["skipped"] for line in log if line["event"] == "rewind"] == [1]
+    assert all(math.isfinite(line["loss"]) for line in log if line["event"] == "step")
+
+    straight = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    expected = State(straight, make_optimizers(straight, Rates()))
+
+    class Without(Batches):
+        def batch(self, step: int) -> Batch:
+            return super().batch(step + (step >= BAD))
+
+    stage, log_of = Stage(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    stage.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
+    pairs = zip(state.model.parameters(), expected.model.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each batch diverges, going back ends after a while with the same sentence."""
+    monkeypatch.setattr(Batches, "batch", lambda self, step: make(step and BAD))
+    with pytest.raises(UserError, match="--on-divergence skip"):
+        lived(Life(tmp_path), on_divergence="rewind")
+    log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
+    assert [line["skipped"] for line in log if line["event"] == "rewind"] == list(range(1, REWINDS + 1))
+
+
+def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: Path) -> None:
+    """Every step has its figures; what they are measured against comes first; `keep` checkpoints stay."""
+    _, log = lived(Life(tmp_path), on_divergence="skip", keep=3)
+    assert log[0]["event"] == "speed"
+    assert log[0]["peak_rates"].keys() == {"matrix", "embedding", "head", "norm"}
+    steps = [line for line in log if line["event"] == "step"]
+    assert len(steps) == STEPS
+    assert all(line["tokens_per_second"] > 0 and 0 < line["mfu"] < 2 for line in steps)
+    assert len(list((tmp_path / "runs" / "pretrain-base" / "checkpoints").iterdir())) == 3
