@@ -6,14 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from sayso.base.device import Device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
+from sayso.run import training
 from sayso.run.stage import REWINDS, Stage
-from sayso.run.training import Layout, Training
+from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.train import measure
+from sayso.train.crew import can_fork
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -70,7 +74,9 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
     state, log = lived(Life(tmp_path / "rewound"), on_divergence="rewind")
     assert (state.step, state.skipped) == (STEPS, 1)
     assert [line["skipped"] for line in log if line["event"] == "rewind"] == [1]
-    assert all(math.isfinite(line["loss"]) for line in log if line["event"] == "step")
+    steps = [line for line in log if line["event"] == "step"]
+    assert all(math.isfinite(line["loss"]) and line["tokens_per_second"] > 0 for line in steps)
+    assert [line["seconds"] for line in steps] == sorted(line["seconds"] for line in steps)
 
     straight = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     expected = State(straight, make_optimizers(straight, Rates()))
@@ -92,6 +98,45 @@ def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypat
         lived(Life(tmp_path), on_divergence="rewind")
     log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
     assert [line["skipped"] for line in log if line["event"] == "rewind"] == list(range(1, REWINDS + 1))
+
+
+@pytest.mark.parametrize(
+    ("asked", "rows", "threads", "expected"),
+    [
+        ({}, 4, 2, (2, 2)),
+        ({}, 4, 8, (1, 1)),  # a core without a row would idle: one process of all threads
+        ({"processes": 8}, 4, 2, (4, 4)),
+        ({"processes": 1}, 4, 2, (1, 1)),
+        ({"processes": 2, "micro_rows": 3}, 16, 2, (2, 6)),
+        ({"micro_rows": 99}, 4, 2, (2, 2)),
+    ],
+)
+def test_the_layout_of_a_step(asked: dict, rows: int, threads: int, expected: tuple[int, int]) -> None:
+    """How many processes share a step, and into how many parts its rows are cut."""
+    if not can_fork("cpu"):
+        pytest.skip("processes are forked on Linux, without a GPU")
+    layout = layout_for(Training(**asked), rows, Device("cpu", threads))
+    assert (layout.processes, layout.parts) == expected
+
+
+@pytest.mark.parametrize("bad", [{"processes": 0}, {"micro_rows": 0}])
+def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
+    """Less than one of anything is one sentence."""
+    with pytest.raises(UserError, match="at least 1"):
+        layout_for(Training(**bad), 4, Device("cpu", 2))
+
+
+def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice the minutes are twice the steps, as measured on real steps."""
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    monkeypatch.setattr(training, "seconds_per_step", lambda *_, **__: 0.5)
+    device = Device("cpu", 1)
+    given = (CONFIG, Batches(), Layout(1, 1), device)
+    assert [steps_in_minutes(minutes, *given, recompute=False) for minutes in (1, 2)] == [120, 240]
+    monkeypatch.undo()
+    monkeypatch.setattr(measure, "SECONDS", 0.0)
+    seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss(device), recompute=True)
+    assert 0 < seconds < 10
 
 
 def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from sayso.loss.next_token import next_token_loss, token_logprobs
 from sayso.loss.preference import dpo_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
+from sayso.train.crew import can_fork
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import Diverged, Interrupted, Shown, State, train
 from sayso.train.measure import matmul_peak, step_flops
@@ -26,7 +27,7 @@ from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
-linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+linux = pytest.mark.skipif(not can_fork("cpu"), reason="processes are forked on Linux, without a GPU")
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)
 
 
@@ -186,7 +187,7 @@ def test_every_tenth_step_tells_how_far_it_moved() -> None:
     assert norms
     assert norms.parameter_norm == pytest.approx(after.norm().item(), rel=1e-5)
     assert norms.update_ratio == pytest.approx(((after - before).norm() / after.norm()).item(), rel=1e-4)
-    assert {line.seen for line in shown} == {line.trained for line in shown} == {4 * 16}
+    assert {line.seen for line in shown} == {line.count for line in shown} == {4 * 16}
 
 
 def test_a_steps_operations_are_six_a_weight_and_token() -> None:
@@ -202,9 +203,11 @@ def test_recomputing_changes_no_gradient() -> None:
     for recompute in (False, True):
         model, part = fresh().model, batch(0)
         torch.nn.init.normal_(model.blocks[0].mlp.down.weight, std=0.1, generator=torch.Generator().manual_seed(1))
-        model.recompute = recompute
+        model.recompute, calls = recompute, []
+        model.blocks[0].register_forward_pre_hook(lambda *_, to=calls: to.append(1))
         next_token_loss(model, part.ids, part.targets, part.documents)[0].backward()
         gradients.append([weight.grad for weight in model.parameters()])
+        assert len(calls) == 1 + recompute
     assert all(torch.equal(kept, again) for kept, again in zip(*gradients, strict=True))
 
 
@@ -243,6 +246,39 @@ def test_a_helper_that_fails_tells_its_parent() -> None:
     with pytest.raises(ValueError, match="second part"):
         train(fresh(), lambda step: list(enumerate(batch(step).split(2))), fail, Schedule(3), processes=2)
     assert not multiprocessing.active_children()
+
+
+@linux
+def test_a_helper_that_is_gone_is_told_in_a_sentence() -> None:
+    """Where the system ends a process that shares the step, the run does not hang, and says what is likely wrong."""
+
+    def show(shown: Shown) -> None:
+        (helper,) = multiprocessing.active_children()
+        helper.kill()
+        helper.join()
+
+    with pytest.raises(MemoryError, match="shared the training step"):
+        train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), show=show, processes=2)
+
+
+class Local(Exception):  # noqa: N818 - what a library might raise
+    """An error that cannot be made again from what it prints."""
+
+    def __init__(self, one: int, two: int) -> None:
+        super().__init__(f"{one} and {two}")
+
+
+@linux
+def test_an_error_that_cannot_be_sent_is_told_by_its_text() -> None:
+    """The parent raises the helper's traceback where the error itself does not survive the way."""
+
+    def fail(model: Transformer, part: tuple[int, Batch]) -> tuple[torch.Tensor, int, int]:
+        if part[0] == 1:
+            raise Local(1, 2)
+        return loss_of(model, part[1])
+
+    with pytest.raises(RuntimeError, match="1 and 2"):
+        train(fresh(), lambda step: list(enumerate(batch(step).split(2))), fail, Schedule(3), processes=2)
 
 
 @linux

@@ -49,11 +49,6 @@ class ChatBatches:
         """The share of positions that hold a conversation's tokens and not padding."""
         return len(self._ids) / (self.rows_per_epoch * self.context)
 
-    @property
-    def trained_share(self) -> float:
-        """The share of positions that have a target."""
-        return int((self._targets != IGNORED).sum()) / (self.rows_per_epoch * self.context)
-
     def batch(self, step: int) -> Batch:
         """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""
         shape = (self.rows, self.context)

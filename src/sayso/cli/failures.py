@@ -19,8 +19,8 @@ def sentence(error: BaseException) -> str | None:
         return f"The disk is full{where}; free some space and run the same command again, which goes on from there."
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(mark in text for mark in NO_MEMORY)):
         return (
-            "There was not enough memory; in training, halve --micro-rows or add --recompute, else use a smaller "
-            "--depth or --context, or a machine with more."
+            "There was not enough memory; in training, add --recompute, or --micro-rows 1 with --restart; else use a "
+            "smaller --depth or --context, or a machine with more."
         )
     if isinstance(error, PermissionError):
         return f"'{error.filename}' may not be written or read by you; change its permissions or choose another folder."

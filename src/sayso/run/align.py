@@ -74,8 +74,9 @@ def align(options: Align) -> None:
     model, tokenizer = load_model(parent, device.kind)
 
     def derive() -> Derived:
+        layout = layout_for(options, options.rows, device)
         pairs = _make_pairs(options, stage.folder, model, tokenizer, feedback)
-        return {"pairs": pairs, "layout": asdict(layout_for(options, options.rows, device))}
+        return {"pairs": pairs, "layout": asdict(layout)}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:

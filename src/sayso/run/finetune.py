@@ -47,7 +47,7 @@ class Finetune(Training):
     rows: int = 4
     """Rows of a batch, each packed with whole conversations."""
     row_tokens: int = 1024
-    """Tokens in a row, at least the model's context; a conversation longer than the context is left out."""
+    """Tokens in a row; a conversation longer than a row, or than the model's context, is left out."""
     mix: tuple[str, ...] = ()
     """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
     rate: float = 0.5
@@ -65,15 +65,17 @@ def finetune(options: Finetune) -> None:
     stage = make_stage(life, "finetune", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
-    context = model.config.context
+    context = min(options.row_tokens, model.config.context)
     kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, context)
-    batches = ChatBatches(kept, options.rows, max(options.row_tokens, context), options.seed)
+    batches = ChatBatches(kept, options.rows, options.row_tokens, options.seed)
 
     def derive() -> Derived:
         layout = layout_for(options, options.rows, device)
         steps = options.steps
         if steps is None and options.minutes is not None:
-            steps = steps_in_minutes(options.minutes, model.config, batches, layout, device)
+            steps = steps_in_minutes(
+                options.minutes, model.config, batches, layout, device, recompute=options.recompute
+            )
         return {
             "layout": asdict(layout),
             "steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)),
@@ -87,7 +89,7 @@ def finetune(options: Finetune) -> None:
     steps = derived["steps"]
     say(
         f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} tokens, "
-        f"{steps / batches.steps_per_epoch:.2f} passes."
+        f"{100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes."
     )
     model.train()
     state = State(model, make_optimizers(model, Rates().times(options.rate)))

@@ -138,7 +138,9 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     def steps_of(config: ModelConfig, rows: int) -> int:
         assert options.minutes is not None
         batches = TextBatches(shards, rows, width, options.seed)
-        return steps_in_minutes(options.minutes, config, batches, layout_for(options, rows, device), device)
+        return steps_in_minutes(
+            options.minutes, config, batches, layout_for(options, rows, device), device, recompute=options.recompute
+        )
 
     def shape(depth: int) -> ModelConfig:
         return shape_of_depth(depth, shards.vocab_size, options.context, options.mlp, options.mlp_width)

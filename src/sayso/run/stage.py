@@ -19,6 +19,7 @@ from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.run.steps import StepLog
 from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
+from sayso.train.crew import can_fork
 from sayso.train.loop import Diverged, Interrupted, State, train
 from sayso.train.schedule import Schedule
 
@@ -110,6 +111,11 @@ class Stage:
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
+        if layout.processes > 1 and not can_fork(device := next(state.model.parameters()).device.type):
+            raise UserError(
+                f"This run was begun by {layout.processes} processes on a CPU and cannot go on so on '{device}' here; "
+                "add --device cpu on a machine without a GPU, or begin anew with --restart."
+            )
         if load_checkpoint(state, checkpoints):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
@@ -124,8 +130,10 @@ class Stage:
 
         rewinds = 0
         with Progress(schedule.steps, "step") as line:
-            steps = StepLog(log, line, state, schedule.steps, layout.processes)
+            counts_tokens = self.act != "align"
+            steps = StepLog(log, line, state, schedule.steps, layout.processes, counts_tokens=counts_tokens)
             while state.step < schedule.steps:
+                steps.begin()
                 try:
                     train(
                         state,
@@ -155,6 +163,8 @@ class Stage:
 
 def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
+    if options.keep < 1:
+        raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 

@@ -11,19 +11,29 @@ from sayso.train.measure import matmul_peak, step_flops
 class StepLog:
     """Tells the steps of one run; begins with a line of what its speeds are measured against."""
 
-    def __init__(self, log: RunLog, line: Progress, state: State, steps: int, processes: int) -> None:
+    def __init__(
+        self, log: RunLog, line: Progress, state: State, steps: int, processes: int, *, counts_tokens: bool = True
+    ) -> None:
+        """Measure the device's peak and say it; `counts_tokens`: a step's count is of trained tokens, not of pairs."""
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
-        self.peak = matmul_peak(device)
-        self.tokens, self.seconds = 0, 0.0
+        self.peak, self.counts_tokens = matmul_peak(device), counts_tokens
+        self.tokens, self.busy = 0, 0.0  # seen by the steps, and the seconds that these took
+        self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the last one began, and so far
         rates = {group["name"]: group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
         log.write("speed", device=device, processes=processes, peak_flops=round(self.peak), peak_rates=rates)
 
+    def begin(self) -> None:
+        """Be told that `train` is called, for the first time or again after going back."""
+        self.earlier = self.seconds
+
     def show(self, shown: Shown) -> None:
         """Tell one step."""
-        took = shown.seconds - self.seconds
-        self.tokens, self.seconds = self.tokens + shown.seen, shown.seconds
-        norms: dict[str, float] = vars(shown.norms) if shown.norms else {}
+        self.tokens, self.busy = self.tokens + shown.seen, self.busy + shown.took
+        self.seconds = self.earlier + shown.seconds
+        figures: dict[str, float] = dict(vars(shown.norms)) if shown.norms else {}
+        if self.counts_tokens:
+            figures["mfu"] = step_flops(self.config, shown.seen, shown.count) / shown.took / self.peak
         self.log.write(
             "step",
             step=shown.step,
@@ -32,12 +42,11 @@ class StepLog:
             lr=round(shown.factor, 5),
             gradient_norm=round(shown.gradient_norm, 4),
             tokens=shown.tokens,
-            seconds=round(shown.seconds, 3),
-            tokens_per_second=round(shown.seen / took),
-            mfu=round(step_flops(self.config, shown.seen, shown.trained) / took / self.peak, 4),
-            **{name: float(f"{value:.4g}") for name, value in norms.items()},
+            seconds=round(self.seconds, 3),
+            tokens_per_second=round(shown.seen / shown.took),
+            **{name: float(f"{value:.4g}") for name, value in figures.items()},
         )
-        self.line.update(shown.step, loss=shown.loss, tokens=f"{self.tokens / shown.seconds:,.0f}/s")
+        self.line.update(shown.step, loss=shown.loss, tokens=f"{self.tokens / self.busy:,.0f}/s")
 
     def judged(self, judge: Callable[[State], dict[str, Any]]) -> Callable[[State], None]:
         """Return what asks `judge` about a state and tells the answer."""

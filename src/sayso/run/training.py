@@ -1,6 +1,5 @@
 """What every act that trains takes as options, and how its steps are cut up and counted."""
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
@@ -13,11 +12,12 @@ from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
+from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
 
-TRANSIENT = ("life", "restart", "on_divergence", "save_seconds", "keep")
-"""Options that may change when a command is repeated to go on: the weights at the end do not depend on them."""
+TRANSIENT = ("life", "restart", "on_divergence", "save_seconds", "keep", "recompute")
+"""Options that may change when a command is repeated to go on."""
 Loss = Callable[[Transformer, Batch], tuple[Tensor, int, int]]
 
 
@@ -33,11 +33,11 @@ class Training:
     keep: int = 2
     """Checkpoints that stay, the newest."""
     on_divergence: Literal["stop", "skip", "rewind"] = "stop"
-    """After a loss that jumps or is not finite: save and stop, leave the batch out, or go back to a checkpoint too."""
+    """After a loss that jumps or is not finite: save and stop, leave the batch out, or go back to a checkpoint."""
     processes: int | None = None
-    """Processes that share the rows of a batch on a CPU; one a core when not given."""
+    """Processes of one thread that share a batch's rows on a CPU; when not given, one a core if each gets a row."""
     micro_rows: int | None = None
-    """Rows computed at once, the rest of a batch after them, to spare memory; all when not given."""
+    """Rows that a process computes at once, its others after them, to spare memory; all when not given."""
     recompute: bool = False
     """Whether to spare memory by computing each block's activations again in the backward pass."""
     device: str | None = None
@@ -69,18 +69,17 @@ class Layout:
 
 
 def layout_for(options: Training, rows: int, device: Device) -> Layout:
-    """Return the layout of a step of `rows` rows: as asked, or a process a core where they can be forked."""
-    asked, at_once = options.processes, options.micro_rows or rows
-    for name in ("processes", "micro_rows"):
-        given = getattr(options, name)
-        if given is not None and not 1 <= given <= rows:
-            flag = name.replace("_", "-")
-            raise UserError(f"--{flag} is from 1 to the rows of a batch, which are {rows}; got {given}.")
-    can = device.kind == "cpu" and sys.platform == "linux"
+    """Return the layout of a step of `rows` rows, as asked; else a process a core, if each core gets a row."""
+    for name, given in (("rows", rows), ("processes", options.processes), ("micro-rows", options.micro_rows)):
+        if given is not None and given < 1:
+            raise UserError(f"--{name} is at least 1; got {given}.")
+    can, asked = can_fork(device.kind), options.processes
     if asked not in (None, 1) and not can:
-        raise UserError("--processes above 1 shares a step among the cores of a CPU on Linux; leave it away here.")
-    processes = asked or (min(device.threads, rows) if can else 1)
-    return Layout(processes, max(processes, -(-rows // at_once)))
+        raise UserError("--processes above 1 needs a CPU alone, on Linux; leave it away on this machine.")
+    usual = device.threads if can and device.threads <= rows else 1
+    processes = min(asked or usual, rows)
+    of_one = -(-rows // processes)
+    return Layout(processes, processes * -(-of_one // min(options.micro_rows or of_one, of_one)))
 
 
 def batch_loss(device: Device) -> Loss:
@@ -93,12 +92,16 @@ def batch_loss(device: Device) -> Loss:
     return loss
 
 
-def steps_in_minutes(minutes: float, config: ModelConfig, batches: HasBatches, layout: Layout, device: Device) -> int:
+def steps_in_minutes(
+    minutes: float, config: ModelConfig, batches: HasBatches, layout: Layout, device: Device, *, recompute: bool
+) -> int:
     """Return how many steps on these batches this machine does in so many minutes, measured."""
     if minutes <= 0:
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
     try:
-        seconds = seconds_per_step(config, layout.of(batches), batch_loss(device), device.kind, layout.processes)
+        seconds = seconds_per_step(
+            config, layout.of(batches), batch_loss(device), device.kind, layout.processes, recompute=recompute
+        )
     except Interrupted:
         raise KeyboardInterrupt from None
     return max(1, round(minutes * 60 / seconds))

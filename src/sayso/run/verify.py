@@ -26,6 +26,7 @@ from sayso.base.log import act_log, read_log, say
 from sayso.run.model import resolve_model
 from sayso.run.tokens import documents
 from sayso.token.load import fingerprint
+from sayso.train.crew import can_fork
 from sayso.weights.folder import load_model
 
 STEPS = 12
@@ -71,7 +72,7 @@ def verify(options: Verify) -> dict[str, Any]:
 def check_resume(life: Life) -> dict[str, Any]:
     """Train a small model twice on the life's text, once killed with SIGKILL at a random step and resumed.
 
-    Both runs use one thread each and go on side by side. Returns whether the weights are bitwise equal.
+    Both go on side by side, each by two processes where there can be. Returns whether the weights are bitwise equal.
     """
     with tempfile.TemporaryDirectory(prefix="sayso-verify-") as folder:
         whole, killed = (_small_life(life, Path(folder) / name) for name in ("whole", "killed"))
@@ -117,7 +118,9 @@ def _small_life(life: Life, root: Path) -> Life:
 
 def _start(life: Life) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "sayso", "pretrain", "--life", str(life.root), "--depth", "2"]
-    command += ["--steps", str(STEPS), "--rows", "2", "--context", "128", "--save-seconds", "0"]
+    command += ["--steps", str(STEPS), "--rows", "2", "--context", "128", "--save-seconds", "0", "--device", "cpu"]
+    if can_fork("cpu"):
+        command += ["--processes", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 

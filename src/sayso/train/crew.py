@@ -7,11 +7,15 @@ each says which step is next. One that loses its parent ends by itself.
 
 import mmap
 import multiprocessing
+import pickle
 import signal
+import sys
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -35,12 +39,18 @@ class Summed:
 Gradient = Callable[[int, slice], Summed]
 
 
+def can_fork(device: str) -> bool:
+    """Whether a step on this kind of device can be shared: a CPU, on Linux without a GPU (forks lose its threads)."""
+    return device == "cpu" and sys.platform == "linux" and not torch.cuda.is_available()
+
+
 @contextmanager
 def crew(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Callable[[int], Summed]]:
     """Yield a function that leaves the summed gradient of a whole step in the weights and returns what it comes to.
 
     `gradient(step, which)` does so for some of the step's parts: the n-th process takes every `processes`-th from n.
-    The order of adding up is fixed, so that equal runs with as many processes are equal to the bit.
+    The order of adding up is fixed, so that equal runs with as many processes are equal to the bit. Each process has
+    one thread: OpenMP's others do not outlive a fork.
     """
     if processes == 1:
         yield lambda step: gradient(step, slice(None))
@@ -49,75 +59,104 @@ def crew(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Calla
     for weight, shared in zip(weights, _shared_like(weights), strict=True):
         shared.copy_(weight.detach())
         weight.data = shared
-    others = range(1, processes)
-    gradients = {number: _shared_like(weights) for number in others}
-    pipes = {number: multiprocessing.Pipe() for number in others}
-    fork = multiprocessing.get_context("fork")
-    helpers = [
-        fork.Process(target=_help, args=(number, processes, weights, gradients[number], gradient, pipes), daemon=True)
-        for number in others
-    ]
+    helpers: list[_Helper] = []
     threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // processes))
-    for helper in helpers:
-        helper.start()
-    for _, theirs in pipes.values():
-        theirs.close()
 
     def whole(step: int) -> Summed:
-        torch.set_num_threads(max(1, threads // processes))
-        for ours, _ in pipes.values():
-            ours.send(step)
+        torch.set_num_threads(1)
+        for helper in helpers:
+            helper.ask(step)
         summed = gradient(step, slice(0, None, processes))
-        for number, (ours, _) in pipes.items():
-            answer = ours.recv()
-            if isinstance(answer, Exception):
-                raise answer
-            summed = summed.plus(answer)
-            for weight, added in zip(weights, gradients[number], strict=True):
+        for helper in helpers:
+            summed = summed.plus(helper.answer())
+            for weight, added in zip(weights, helper.gradients, strict=True):
                 weight.grad = added.clone() if weight.grad is None else weight.grad.add_(added)
         torch.set_num_threads(threads)  # for the update, while the others wait
         return summed
 
     try:
+        torch.set_num_threads(1)
+        for number in range(1, processes):
+            helpers.append(_Helper(gradient, slice(number, None, processes), weights, list(helpers)))
         yield whole
     finally:
         torch.set_num_threads(threads)
-        for ours, _ in pipes.values():
-            ours.close()
         for helper in helpers:
-            helper.join()
+            helper.pipe.close()
+        for helper in helpers:
+            helper.process.join()
+
+
+class _Helper:
+    """Another process that takes its share of each step."""
+
+    def __init__(self, gradient: Gradient, share: slice, weights: list[nn.Parameter], earlier: list["_Helper"]) -> None:
+        self.gradients = _shared_like(weights)
+        self.pipe, theirs = multiprocessing.Pipe()
+        parents = [self.pipe, *(helper.pipe for helper in earlier)]  # a copy left open would hide the parent's end
+        given = (gradient, share, weights, self.gradients, theirs, parents)
+        self.process = multiprocessing.get_context("fork").Process(target=_help, args=given, daemon=True)
+        self.process.start()
+        theirs.close()
+
+    def ask(self, step: int) -> None:
+        """Let it begin its share of a step."""
+        with _lost_helper():
+            self.pipe.send(step)
+
+    def answer(self) -> Summed:
+        """Wait for its share; its gradients are in `gradients` then. What went wrong there is raised here."""
+        with _lost_helper():
+            answer = self.pipe.recv()
+        if isinstance(answer, Exception):
+            raise answer
+        return cast(Summed, answer)
+
+
+@contextmanager
+def _lost_helper() -> Iterator[None]:
+    """Turn a pipe that broke into what most likely broke it."""
+    try:
+        yield
+    except (EOFError, OSError) as error:
+        raise MemoryError("A process that shared the training step is gone; the system may have ended it.") from error
 
 
 def _help(
-    number: int,
-    processes: int,
+    gradient: Gradient,
+    share: slice,
     weights: list[nn.Parameter],
     gradients: list[Tensor],
-    gradient: Gradient,
-    pipes: dict[int, tuple[Connection, Connection]],
+    pipe: Connection,
+    parents: list[Connection],
 ) -> None:
     """Answer each step that the pipe asks for, until its other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides when a run ends
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    for other, (parents, theirs) in pipes.items():
-        parents.close()  # a copy that stayed open would hide the parent's end
-        if other != number:
-            theirs.close()
-    pipe = pipes[number][1]
-    while True:
-        try:
+    for asked in (signal.SIGINT, signal.SIGTERM):  # a group gets them all: the parent decides when a run ends
+        signal.signal(asked, signal.SIG_IGN)
+    for end in parents:
+        end.close()
+    with suppress(EOFError, OSError):
+        while True:
             step = pipe.recv()
-        except EOFError:
-            return
-        try:
-            answer: Summed | Exception = gradient(step, slice(number, None, processes))
-            for weight, shared in zip(weights, gradients, strict=True):
-                shared.zero_() if weight.grad is None else shared.copy_(weight.grad)
-                weight.grad = None
-        except Exception as error:
-            answer = error
-        pipe.send(answer)
+            try:
+                answer: Summed | Exception = gradient(step, share)
+                for weight, shared in zip(weights, gradients, strict=True):
+                    shared.zero_() if weight.grad is None else shared.copy_(weight.grad)
+                    weight.grad = None
+            except Exception as error:
+                answer = _sendable(error)
+            pipe.send(answer)
+
+
+def _sendable(error: Exception) -> Exception:
+    """Return the error with its traceback as a note, or its text where it does not survive being sent."""
+    told = traceback.format_exc()
+    try:
+        same: Exception = pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(told)
+    same.add_note(told)
+    return same
 
 
 def _shared_like(weights: list[nn.Parameter]) -> list[Tensor]:

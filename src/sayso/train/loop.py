@@ -68,8 +68,10 @@ class Shown:
     """Seen so far, in all."""
     seen: int
     """Tokens of this step."""
-    trained: int
-    """Of these, the ones with a target."""
+    count: int
+    """What its loss was divided by: the tokens with a target, or pairs."""
+    took: float
+    """Seconds of this step alone, without judging and saving."""
     seconds: float
     """Since this call of `train` began."""
     norms: "Norms | None"
@@ -121,7 +123,7 @@ def train(
                 if save:
                     save(state)
                 raise Interrupted
-            factor = schedule.factor(state.step)
+            started, factor = time.perf_counter(), schedule.factor(state.step)
             number = state.step + state.skipped
             summed = whole(number)
             assert summed.count, (
@@ -139,8 +141,21 @@ def train(
                 raise problem
             state.step += 1
             state.tokens += summed.tokens
-            seconds = time.perf_counter() - began
-            show(Shown(state.step, total, factor, norm, state.tokens, summed.tokens, summed.count, seconds, norms))
+            now = time.perf_counter()
+            show(
+                Shown(
+                    step=state.step,
+                    loss=total,
+                    factor=factor,
+                    gradient_norm=norm,
+                    tokens=state.tokens,
+                    seen=summed.tokens,
+                    count=summed.count,
+                    took=now - started,
+                    seconds=now - began,
+                    norms=norms,
+                )
+            )
             if judge and judge_every and state.step % judge_every == 0:
                 judge(state)
             if save and time.perf_counter() - saved > save_seconds:

@@ -7,7 +7,6 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from typing import TypeVar
 
 import torch
@@ -63,18 +62,20 @@ def seconds_per_step(
     loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
     device: str = "cpu",
     processes: int = 1,
+    *,
+    recompute: bool = False,
 ) -> float:
     """Return the seconds of one update of a model of this shape, on the first batches of the run to come."""
     model = Transformer(config).initialise(torch.Generator().manual_seed(0)).to(device)
-    times = [0.0]
+    model.recompute = recompute
+    times: list[float] = []
 
     def show(shown: Shown) -> None:
-        _finish(device)
-        times.append(shown.seconds)
-        if len(times) > STEPS and shown.seconds >= SECONDS:
+        times.append(shown.took)
+        if len(times) >= STEPS and shown.seconds >= SECONDS:
             raise _Enough
 
     state = State(model, make_optimizers(model, Rates()))
     with suppress(_Enough):
         train(state, parts, loss, Schedule(10**6), show=show, processes=processes)
-    return statistics.median(later - earlier for earlier, later in pairwise(times[1:]))
+    return statistics.median(times[1:])

@@ -129,7 +129,7 @@ def took(facts: Facts) -> str:
     peak = max(act.peak_memory_mb for act in facts.acts)
     told = (
         f"{duration(total)} in all, {100 * most.seconds / (total or 1):.0f}&nbsp;% of it in {escape(most.name)}; "
-        f"never more than {peak:,.0f} MB of memory (acts of one process share its peak)."
+        f"never more than {peak:,.0f} MB of memory in the main process (acts of one process share its peak)."
     )
     return section("took", "What it took", f'<figure><div class="acts">{rows}</div>{says(told)}</figure>')
 
