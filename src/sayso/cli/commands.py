@@ -34,7 +34,8 @@ class Command:
 
     def load(self) -> Act:
         """Import the act."""
-        act: Act = getattr(import_module(f"sayso.run.{self.words[0]}"), self.act or self.words[-1])
+        module, name = (word.replace("-", "_") for word in (self.words[0], self.act or self.words[-1]))
+        act: Act = getattr(import_module(f"sayso.run.{module}"), name)
         return act
 
 
@@ -46,6 +47,7 @@ COMMANDS = (
     Command("pretrain", "Train a base model on the documents."),
     Command("finetune", "Tune the base model on conversations."),
     Command("align", "Align the tuned model with comparisons and ratings."),
+    Command("train-status", "Show how a training run stands, once or live.", place="run"),
     Command("evaluate", "Score a model on held-out text and tasks."),
     Command("chat", "Talk to a model in the terminal."),
     Command("generate", "Continue a prompt.", place="prompt"),
@@ -119,4 +121,4 @@ def __getattr__(key: str) -> Act:
 
 
 def _key(command: Command) -> str:
-    return command.name.replace(" ", "_")
+    return command.name.replace(" ", "_").replace("-", "_")

@@ -1,0 +1,112 @@
+"""Act: how a training run stands: its loss drawn in the terminal and its latest figures, once or while it goes on.
+
+Reads a run's `run.jsonl` and nothing else, so that it disturbs no run and tells of finished ones as well.
+"""
+
+import time
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from sayso.base.errors import UserError, nearest
+from sayso.base.life import Life
+from sayso.base.log import duration, read_log
+
+WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
+LATELY = 20  # steps that the latest figures are a mean of
+REFRESH = 2.0  # seconds
+DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille character: its columns, from the top
+
+
+@dataclass(frozen=True)
+class TrainStatus:
+    """Options of `sayso train-status`."""
+
+    run: str | None = None
+    """The run, such as pretrain-base; the one that was written to last when not given."""
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    follow: bool = False
+    """Whether to go on showing it until it ends; Ctrl-C stops the showing, not the run."""
+
+
+def train_status(options: TrainStatus) -> None:
+    """Show how a training run stands."""
+    life = Life(options.life)
+    folder = _find(life, options.run)
+    console = Console(highlight=False)
+    if not options.follow:
+        console.print(status(folder.name, read_log(folder / "run.jsonl")))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            events = read_log(folder / "run.jsonl")
+            live.update(status(folder.name, events), refresh=True)
+            if events[-1]["event"] == "end":
+                return
+            time.sleep(REFRESH)
+
+
+def status(name: str, events: list[dict[str, Any]]) -> Text:
+    """Return what the events of a run come to, as text with a curve."""
+    steps = [event for event in events if event["event"] == "step"]
+    last = steps[-1]
+    lately = steps[-LATELY:]
+    ended = events[-1]["event"] == "end"
+    lines = [f"{name}: step {last['step']:,} of {last['steps']:,}, " + ("ended" if ended else "under way or stopped")]
+    lines += chart([(event["step"], event["loss"]) for event in steps])
+    lines += [f"loss {fmean(event['loss'] for event in lately):.4f} over the last {len(lately)} steps"]
+    lines += [f"{_words(event)} at step {event['step']:,}" for event in events if event["event"] == "val"][-1:]
+    speed = _mean(lately, "tokens_per_second", "{:,.0f} tokens a second")
+    lines += [speed + _mean(lately, "mfu", ", {:.1%} of the machine's peak")]
+    moved = _mean(lately, "update_ratio", ", an update moves the weights by {:.2e} of their norm")
+    lines += [f"rates x {last['lr']:g}, gradient norm {last['gradient_norm']:g}{moved}"]
+    lines += [f"{event['problem']}: {event['then']}" for event in events if event["event"] == "diverged"][-3:]
+    took = last["seconds"]
+    left = f", {duration(took / len(steps) * (last['steps'] - last['step']))} left" if not ended else ""
+    return Text("\n".join([*lines, f"{duration(took)}{left}"]))
+
+
+def chart(points: list[tuple[int, float]]) -> list[str]:
+    """Draw (x, y) with y falling or rising over x, as lines of braille dots with the range of y at the left."""
+    (first, _), (end, _) = points[0], points[-1]
+    low, high = min(y for _, y in points), max(y for _, y in points)
+    cells = [[0] * WIDTH for _ in range(HEIGHT)]
+    for x, y in points:
+        column = round((x - first) / max(1, end - first) * (2 * WIDTH - 1))
+        row = round((high - y) / ((high - low) or 1) * (4 * HEIGHT - 1))
+        cells[row // 4][column // 2] |= DOTS[column % 2][row % 4]
+    labels = [f"{high:.3f}", *[""] * (HEIGHT - 2), f"{low:.3f}"]
+    rows = ("".join(chr(0x2800 + dots) for dots in row) for row in cells)
+    return [f"{label:>8} │{row}" for label, row in zip(labels, rows, strict=True)]
+
+
+def _find(life: Life, name: str | None) -> Path:
+    """Return the folder of a run that has steps; none at all, or not this one, is a `UserError`."""
+    runs = {log.parent.name: log for log in life.root.glob("runs/*/run.jsonl") if '"step"' in log.read_text()}
+    if not runs:
+        raise UserError(f"There is no training run in '{life.root}' yet; begin one with: sayso pretrain")
+    if name is None:
+        return max(runs.values(), key=lambda log: log.stat().st_mtime).parent
+    if name not in runs:
+        told = ", ".join(sorted(runs))
+        raise UserError(f"A training run of '{life.root}' is one of {told}; got '{name}'.{nearest(name, runs)}")
+    return runs[name].parent
+
+
+def _words(event: dict[str, Any]) -> str:
+    """The held-out figures of an event, in its own names."""
+    figures = {key: value for key, value in event.items() if key not in ("event", "step")}
+    return ", ".join(f"{key} {value:g}" for key, value in figures.items() if isinstance(value, float))
+
+
+def _mean(events: list[dict[str, Any]], key: str, form: str) -> str:
+    """The mean of a figure over the events that have it, in this form; nothing where none has it."""
+    values = [event[key] for event in events if key in event]
+    return form.format(fmean(values)) if values else ""
