@@ -6,7 +6,7 @@ from --minutes on this machine, whose speed is measured first; whoever sets one 
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -22,8 +22,10 @@ from sayso.run.held_out import held_out
 from sayso.run.stage import Derived, make_stage
 from sayso.run.tokens import open_tokens
 from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.sample.engine import generate
+from sayso.sample.pick import Sampling
 from sayso.token.load import load as load_tokenizer
-from sayso.token.tokenizer import BOS, Tokenizer
+from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
@@ -31,6 +33,7 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import save_model
 
 JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # how often held-out text is read while training, and how much of each kind
+SAMPLE_TOKENS = 60  # of what the model says at each of these points
 PROBE_TOKENS = 4_096  # of a batch with which a machine's speed is measured before the rows are known
 PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the depth is known
 
@@ -113,22 +116,35 @@ def _check(options: Pretrain) -> None:
             raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
 
 
-def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, float]] | None:
-    """Return what scores a state in bits per byte on some held-out text; None for a life without such text."""
+def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:
+    """Return what scores a state in bits per byte on some held-out text and lets it say something.
+
+    None for a life without such text.
+    """
     if not any(life.data("text").glob("val-*.jsonl")):
         return None
     held = held_out(life.data("text"), "val", JUDGE_BYTES)
     ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
     sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
 
-    def judge(state: State) -> dict[str, float]:
+    def judge(state: State) -> dict[str, Any]:
         bits = {kind: document_bits(state.model, ids[kind], tokenizer.specials[BOS]).sum() for kind in held}
         whole = {"val_bpb": sum(bits.values()) / sum(sizes.values())}
-        return {key: round(float(value), 4) for key, value in whole.items()} | {
-            f"val_bpb_{kind}": round(float(bits[kind] / sizes[kind]), 4) for kind in held
-        }
+        return (
+            {key: round(float(value), 4) for key, value in whole.items()}
+            | {f"val_bpb_{kind}": round(float(bits[kind] / sizes[kind]), 4) for kind in held}
+            | {"sample": _sample(state, tokenizer)}
+        )
 
     return judge
+
+
+def _sample(state: State, tokenizer: Tokenizer) -> str:
+    """Return how a document begins that the model makes up."""
+    room = min(SAMPLE_TOKENS, state.model.config.context - 1)
+    sampling = Sampling(max_tokens=room, seed=state.step)
+    (said,) = generate(state.model, [[tokenizer.specials[BOS]]], sampling, frozenset({tokenizer.specials[END]}))
+    return tokenizer.decode(said.ids)
 
 
 def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:

@@ -67,6 +67,7 @@ def status(name: str, events: list[dict[str, Any]]) -> Text:
     lines += [speed + _mean(lately, "mfu", ", {:.1%} of the machine's peak")]
     moved = _mean(lately, "update_ratio", ", an update moves the weights by {:.2e} of their norm")
     lines += [f"rates x {last['lr']:g}, gradient norm {last['gradient_norm']:g}{moved}"]
+    lines += [f"it says: {event['sample']}" for event in events if "sample" in event][-1:]
     lines += [f"{event['problem']}: {event['then']}" for event in events if event["event"] == "diverged"][-3:]
     took = last["seconds"]
     left = f", {duration(took / len(steps) * (last['steps'] - last['step']))} left" if not ended else ""
