@@ -57,7 +57,7 @@ class Align(Training):
     """How far the policy may go from the reference: small is far."""
     nll: float = 1.0
     """Weight of the plain loss on the chosen replies; 0 = off."""
-    rate: float = 0.1
+    rate: float = 0.05
     """A factor on the learning rates of pre-training."""
     feedback_weight: int = 4
     """How often a pair of people's is seen for each time of a program's."""

@@ -13,7 +13,7 @@ HEAD_SIZE = 32
 ROPE_THETA = 1e6  # as in Qwen3: more of a small head's pairs turn so slowly that they can tell what, not only where
 FEW_HEADS = 8  # so few each keep keys and values of their own: sharing them slows down how fast looking up is learned
 TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanochat (10.5 to 12)
-LEAST_STEPS = 2_500  # but for MIN_TOKENS: two thousand tokens a step did better than four in a minute on two cores
+LEAST_STEPS = 600  # more updates on less of the text gained nothing over three minutes on two cores, see LOG.md
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # a step's tokens
 
 
@@ -53,7 +53,7 @@ def rows_of_tokens(tokens: int, context: int) -> int:
     """Return the rows of a batch for a run over `tokens`.
 
     The best batch grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines"), 2^19 at 1.3e9 tokens (nanochat), but a
-    short run needs its updates: about 2,500 steps, in batches of `MIN_TOKENS` or more.
+    short run needs its updates: about 600 steps or more.
     """
     best = 2**19 * (tokens / 1.3e9) ** 0.383
     size = min(max(min(best, tokens / LEAST_STEPS), MIN_TOKENS), MAX_TOKENS)
