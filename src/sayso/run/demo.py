@@ -21,7 +21,7 @@ from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenize
 from sayso.run.verify import Verify, verify
 
 MINUTES = 11.4
-OTHER_MINUTES = 2.5  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
+OTHER_MINUTES = 2.8  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
 TUNING = 0.70  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of what is left after so many minutes of it
 SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
