@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 
 from sayso.base.files import read_json, read_jsonl, sha256
 from sayso.base.life import STAGES, Life
+from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.reply import Replier
@@ -43,6 +44,9 @@ def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     report = read_json(life.report_json)
     assert report["resume"]["identical"] is True
     assert set(report["acts"]) >= ACTS
+    judged = [event for event in read_log(life.run("pretrain-base") / "run.jsonl") if event["event"] == "val"]
+    assert judged
+    assert all(isinstance(event["sample"], str) and event["val_bpb"] > 0 for event in judged)
     assert report["pretrain"]["val_bpb"]["smallworld"] < report["baselines"]["uniform"]["smallworld"]
     assert set(report["baselines"]) == {"uniform", "unigram", "kn5", "xz"}
     assert 0 <= report["align"]["smallworld_accuracy"] <= 1
