@@ -1,8 +1,8 @@
-"""Encoding: megabytes a second, our byte-pair tokenizer against the library it is built on, same files, same ids.
+"""Encoding: megabytes a second, our byte-pair tokenizer against the library whose files it writes, same ids.
 
 The text is Python's standard library, code and comments, cut into documents; half trains the vocabulary, half is
-encoded by a tokenizer that was just loaded, so that filling the memory of pieces is counted. Details are small-world
-stories, and one line a call.
+encoded by a tokenizer that was just loaded. Details are small-world stories, one line a call, `tiktoken` by itself
+(which our tokenizer encodes with), `rustbpe` (on a vocabulary of its own), and training against `rustbpe`.
 """
 
 import os
@@ -10,10 +10,14 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import rustbpe
+import tiktoken
 import tokenizers
 
 from bench.harness import pair, race, result
+from sayso.base.device import cores
 from sayso.text.world import story
+from sayso.token.cut import PATTERN
 from sayso.token.load import load
 from sayso.token.train import train
 
@@ -32,10 +36,20 @@ def main() -> None:
         stories = compare(folder, [story(0, index, "train") for index in range(STORIES)], "stories")
         lines = [line for text in held_out[:200] for line in text.splitlines()]
         ours, core = load(folder), tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        alone = race(*against_tiktoken(folder, held_out), label="tiktoken")
+        other = learned_by_rustbpe(texts[::2])
+        rust = race(lambda: encoded(load(folder).encode_batch, held_out), lambda: encoded(other.batch_encode, held_out))
+        learned = race(
+            lambda: worked(train("bpe", texts[::2], VOCABULARY), texts[::2]),
+            lambda: worked(learned_by_rustbpe(texts[::2]), texts[::2]),
+            rounds=3, label="train",
+        )  # fmt: skip
         short = race(lambda: one_a_call(ours.encode, lines), lambda: one_a_call(core.encode, lines), label="lines")
     result(
         "encode", "MB/s", *speeds, peer_name=f"tokenizers {tokenizers.__version__} encode_batch_fast",
         vocabulary=VOCABULARY, megabytes=round(size(held_out), 2), stories=pair(stories), one_line_a_call=pair(short),
+        tiktoken=pair(alone) | {"version": tiktoken.__version__}, rustbpe=pair(rust),
+        train_against_rustbpe=pair(learned),
     )  # fmt: skip
 
 
@@ -62,6 +76,35 @@ def compare(folder: Path, texts: list[str], label: str) -> tuple[float, float]:
         return size(texts)
 
     return race(ours, peer, label=label)
+
+
+def against_tiktoken(folder: Path, texts: list[str]) -> tuple[Callable[[], float], Callable[[], float]]:
+    """Return ours, and its encoder without what we put around it, on as many threads."""
+    ours = load(folder)
+    ranks = {ours.decode_bytes([number]): number for number in range(ours.vocab_size)}
+    ranks.pop(b"")
+    alone = tiktoken.Encoding("alone", pat_str=PATTERN, mergeable_ranks=ranks, special_tokens={})
+    return (
+        lambda: encoded(ours.encode_batch, texts),
+        lambda: encoded(lambda batch: alone.encode_ordinary_batch(batch, num_threads=cores()), texts),
+    )
+
+
+def learned_by_rustbpe(texts: list[str]) -> rustbpe.Tokenizer:
+    """Return a vocabulary of the same size, learned with the same cuts by the peer."""
+    other = rustbpe.Tokenizer()
+    other.train_from_iterator(iter(texts), VOCABULARY, pattern=PATTERN)
+    return other
+
+
+def encoded(encode: Callable[[list[str]], object], texts: list[str]) -> float:
+    """Encode all at once; return how many megabytes they have."""
+    return worked(encode(texts), texts)
+
+
+def worked(_done: object, texts: list[str]) -> float:
+    """Return how many megabytes were worked."""
+    return size(texts)
 
 
 def one_a_call(encode: Callable[[str], object], lines: list[str]) -> float:

@@ -8,8 +8,12 @@ import resource
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sayso.base.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import torch
 
 KINDS = ("cpu", "cuda", "mps")
 STATUS = Path("/proc/self/status")
@@ -37,15 +41,22 @@ def pick_device(name: str | None = None) -> Device:
         raise UserError(f"A device is one of {', '.join(KINDS)}; got '{name}'.{nearest(name, KINDS)}")
     if not available[name]:
         raise UserError(f"This machine has no '{name}' device that torch can use; leave --device away to use the best.")
-    threads = int(os.environ.get("OMP_NUM_THREADS") or _cores())
+    threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals in a near-converged optimizer state slow a CPU several times
     return Device(name, threads)
 
 
-def _cores() -> int:
-    """Return the cores this process may run on."""
+def cores() -> int:
+    """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def moved(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
+    """Return a tensor on a device; what goes from the CPU to a GPU does not wait for what the GPU is at."""
+    if device.type == "cuda" and x.device.type == "cpu":
+        return x.pin_memory().to(device, non_blocking=True)
+    return x.to(device)
 
 
 def peak_memory_mb() -> float:

@@ -134,7 +134,7 @@ class Shards:
 
 
 def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtype[np.unsignedinteger]) -> Ids:
-    ids = np.asarray(document)
+    ids = np.fromiter(document, np.int64, len(document))  # from a list twice as fast as asarray
     if not len(ids):
         raise UserError(f"A document has one token or more; document {index} is empty. Drop it.")
     if ids.min() < 0 or ids.max() >= vocab_size:
@@ -147,12 +147,16 @@ def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtyp
 
 def _write_shard(folder: Path, documents: list[Ids], header: Header) -> None:
     lengths = np.array([len(document) for document in documents], "<u4").tobytes()
-    ids = np.concatenate(documents).tobytes()
-    text = json.dumps(asdict(header) | {"crc32": zlib.crc32(ids, zlib.crc32(lengths))}).encode()
+    crc32 = zlib.crc32(lengths)
+    for document in documents:
+        crc32 = zlib.crc32(document.data, crc32)
+    text = json.dumps(asdict(header) | {"crc32": crc32}).encode()
     text += b" " * (-(len(MAGIC) + 4 + len(text)) % 64)  # the body is aligned for the mapping
     with (folder / f"{header.shard:05d}.tokens").open("wb") as file:
-        for bytes_ in (MAGIC, len(text).to_bytes(4, "little"), text, lengths, ids):
+        for bytes_ in (MAGIC, len(text).to_bytes(4, "little"), text, lengths):
             file.write(bytes_)
+        for document in documents:  # one by one: joined they would be in memory twice
+            file.write(document.data)
 
 
 def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64], Ids]:

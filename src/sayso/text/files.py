@@ -16,7 +16,7 @@ from sayso.text.conversations import ROLES, as_messages, as_text
 from sayso.text.document import Document, File, Part
 from sayso.text.packed import BLOCK, PACKED, open_bytes, open_unpacked
 
-PART_BYTES = 32 << 20
+PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
 FILES_A_PART = 256
 ROWS = 256  # rows of a Parquet file read at a time
 KINDS = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}

@@ -1,18 +1,23 @@
 """Text -> 64-bit hashes of its word n-grams, as numpy arrays: what dedup, decontamination and quality count with.
 
-A word's hash comes from BLAKE2b, so it is the same in every process and on every machine (Python's own `hash` is not).
+A word's hash is a polynomial over its characters, so it is the same in every process and on every machine (Python's
+own `hash` is not). All words of a text are hashed at once: with S the running sum of c_i P^i modulo 2^64, the word from
+s to e has (S_e - S_s) P^-s, wherever it stands (P odd, so that it has an inverse).
 """
 
-import re
+from collections.abc import Iterator
+from functools import cache
 from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sayso.text.characters import WORD, code_points, kinds, runs
+
 Hashes = NDArray[np.uint64]
-WORD = re.compile(r"\w+")
 STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: the base of the polynomial over word hashes
-KNOWN_WORDS = 1 << 20  # at most this many words are remembered in a process (about 120 MB)
+BASE = 0xD1342543DE82EF95  # P
+BLOCK = 1 << 15  # characters at a time, so that their arrays stay in a core's cache
 
 
 def hash64(text: str) -> int:
@@ -20,23 +25,44 @@ def hash64(text: str) -> int:
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "little")
 
 
-class _Words(dict[str, int]):
-    """Remembers the hashes of words met, so that a common word is hashed once."""
-
-    def __missing__(self, word: str) -> int:
-        if len(self) >= KNOWN_WORDS:
-            self.clear()
-        value = self[word] = hash64(word)
-        return value
-
-
-_words = _Words()
-
-
 def word_hashes(text: str) -> Hashes:
     """Return the hash of each word [W], lower-cased and without punctuation."""
-    words = WORD.findall(text.lower())
-    return np.fromiter(map(_words.__getitem__, words), dtype=np.uint64, count=len(words))
+    points = code_points(text.lower())
+    found = [_word_hashes(block, is_word) for block, is_word in _blocks(points)]
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def _blocks(points: NDArray[np.uint32]) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.bool_]]]:
+    """Yield characters in blocks that end between words, and which of them are part of one.
+
+    Only a "word" of more than `BLOCK` characters is cut.
+    """
+    start = 0
+    while start < len(points):
+        block = points[start : start + BLOCK]
+        is_word = (kinds(block) & WORD) > 0
+        if start + BLOCK < len(points) and is_word[-1]:
+            gaps = np.flatnonzero(~is_word)
+            if len(gaps):
+                block, is_word = block[: gaps[-1] + 1], is_word[: gaps[-1] + 1]
+        yield block, is_word
+        start += len(block)
+
+
+def _word_hashes(points: NDArray[np.uint32], is_word: NDArray[np.bool_]) -> Hashes:
+    starts, ends = runs(is_word)
+    powers, inverses = _powers()
+    sums = np.zeros(len(points) + 1, np.uint64)
+    np.cumsum(points * powers[: len(points)], out=sums[1:])
+    return mix((sums[ends] - sums[starts]) * inverses[starts])
+
+
+@cache
+def _powers() -> tuple[Hashes, Hashes]:
+    """Return P^i and P^-i modulo 2^64 for a block's places."""
+    powers, inverses = (np.full(BLOCK, base, np.uint64) for base in (BASE, pow(BASE, -1, 2**64)))
+    powers[0] = inverses[0] = 1
+    return np.cumprod(powers), np.cumprod(inverses)
 
 
 def ngram_hashes(words: Hashes, n: int) -> Hashes:

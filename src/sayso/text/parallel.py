@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from sayso.base.device import cores
 from sayso.base.errors import UserError
 from sayso.text.document import Source
 from sayso.text.work import Counts, Job, Rules, process
@@ -60,11 +61,6 @@ def run_parts(
 def _left(job: Job, kept: Counter[str], limit: int) -> int:
     """Return how many documents a job's source may still give; generated ones have their own amounts."""
     return max(0, limit - kept[job.source]) if limit and not job.generated else 1 << 62
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

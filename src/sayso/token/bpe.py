@@ -2,24 +2,26 @@
 
 Text is cut into pieces (a word with the sign before it, one or two digits, a run of signs, white space), each piece is
 spelled in bytes, and the most frequent pairs were merged in training. Sennrich et al. 2016, arXiv:1508.07909. The
-counting and merging is the Rust of `tokenizers`; the files are Hugging Face's.
+training and the files are those of `tokenizers`; `tiktoken` encodes, with the same ids, where the file is one of ours.
 """
 
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 from pathlib import Path
 
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from sayso.base.device import cores
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.token.chat import config
-from sayso.token.cut import CUT, LINES, UNCOMMON, pre_tokenizer
-from sayso.token.tokenizer import SPECIALS, check_size, pieces, to_bytes
+from sayso.token.cut import pre_tokenizer
+from sayso.token.engine import has_long_space, make_engine
+from sayso.token.tokenizer import SPECIALS, check_size, is_text, pieces, to_bytes
 
-MEMORY = 2**18  # pieces, about 50 MB; a text's common words are far fewer
-LONGEST = 32  # characters of a piece that is remembered
+SLICE = 16  # texts that a thread takes at once: one each would cost as much as encoding a short one
 
 
 class BytePairTokenizer:
@@ -35,25 +37,27 @@ class BytePairTokenizer:
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.specials = {name: vocabulary[name] for name in SPECIALS}
         self._bytes = _bytes_of_tokens(core)
-        ours = core.normalizer is None and repr(core.pre_tokenizer) == repr(pre_tokenizer())
-        self._seen = _Pieces(core) if ours else None
+        self._engine = make_engine(core, self._bytes)
         self._byte_ids = {value[0]: index for index, value in enumerate(self._bytes) if len(value) == 1}
 
     def encode(self, text: str | bytes) -> list[int]:
         """Return the ids of a text, or of any bytes; never a control token."""
         if isinstance(text, str):
-            try:
+            if is_text(text):
                 return self._ids(text)
-            except TypeError:  # half of a surrogate pair, which is no text to the core
-                text = to_bytes(text)
+            text = to_bytes(text)
         ids: list[int] = []
         for piece in pieces(text):
             ids += self._ids(piece) if isinstance(piece, str) else [self._byte_ids[byte] for byte in piece]
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, the same as `encode` of each."""
-        return [self.encode(text) for text in texts]
+        """Return the ids of each text, the same as `encode` of each; the cores share the texts."""
+        slices = [texts[start : start + SLICE] for start in range(0, len(texts), SLICE)]
+        if len(slices) < 2:
+            return [self.encode(text) for text in texts]
+        with ThreadPoolExecutor(min(cores(), len(slices))) as pool:  # both libraries let go of the interpreter's lock
+            return list(chain.from_iterable(pool.map(lambda part: [self.encode(text) for text in part], slices)))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids without control tokens; bytes that are not UTF-8 become U+FFFD."""
@@ -69,29 +73,9 @@ class BytePairTokenizer:
         write_json(folder / "tokenizer_config.json", config(self.kind))
 
     def _ids(self, text: str) -> list[int]:
-        if self._seen is not None:
-            if not UNCOMMON.search(text):
-                return list(chain.from_iterable(map(self._seen.__getitem__, CUT.findall(text))))
-            lines = LINES.split(text)
-            if len(lines) > 1:
-                return [number for line in lines for number in self._ids(line)]
+        if self._engine is not None and not has_long_space(text):
+            return self._engine.encode_ordinary(text)
         ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
-        return ids
-
-
-class _Pieces(dict[str, list[int]]):
-    """The ids of pieces, remembered: a text repeats its words far more often than it brings new ones."""
-
-    def __init__(self, core: tokenizers.Tokenizer) -> None:
-        super().__init__()
-        self._core = core
-
-    def __missing__(self, piece: str) -> list[int]:
-        ids: list[int] = self._core.encode(piece, add_special_tokens=False).ids
-        if len(piece) <= LONGEST:
-            if len(self) >= MEMORY:
-                self.clear()
-            self[piece] = ids
         return ids
 
 

@@ -5,6 +5,7 @@ Takes messages (role and content); gives the ids and which of them are trained: 
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import Any
 
@@ -60,9 +61,12 @@ def encode_documents(tokenizer: Tokenizer, texts: Iterable[str], *, at_once: int
     """
     bos, end = tokenizer.specials[BOS], tokenizer.specials[END]
     stream = iter(texts)
-    while group := list(islice(stream, at_once)):
-        for ids in tokenizer.encode_batch(group):
-            yield [bos, *ids, end]
+    with ThreadPoolExecutor(1) as ahead:  # the next group is encoded while this one is used
+        coming = ahead.submit(tokenizer.encode_batch, list(islice(stream, at_once)))
+        while encoded := coming.result():
+            coming = ahead.submit(tokenizer.encode_batch, list(islice(stream, at_once)))
+            for ids in encoded:
+                yield [bos, *ids, end]
 
 
 def config(kind: str) -> dict[str, object]:

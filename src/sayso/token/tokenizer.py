@@ -55,6 +55,14 @@ def pieces(data: bytes) -> Iterator[str | bytes]:
             yield part.encode("utf-8", "surrogateescape") if number % 2 else part
 
 
+def is_text(text: str) -> bool:
+    """Whether a string is text that UTF-8 can hold: one with half of a surrogate pair is not."""
+    try:
+        return text.isascii() or bool(text.encode())
+    except UnicodeEncodeError:
+        return False
+
+
 def to_bytes(text: str) -> bytes:
     """Return a text's UTF-8 bytes; half of a surrogate pair, which UTF-8 forbids, becomes three bytes."""
     return text.encode("utf-8", "surrogatepass")

@@ -1,0 +1,130 @@
+"""Text to token shards, end to end: megabytes a second and the peak memory of all processes, at three sizes.
+
+    make bench NAME=prepare_text TEXT=books.jsonl
+
+Reading, cleaning, quality rules, decontamination, near-duplicates, merging, then encoding into shards, each as its
+command does it, on all cores, with a trained tokenizer. A corpus is the named text (a file or folder) over and over,
+each time with other words in some places, so that copies are no near-duplicates. The peer only encodes the same text.
+"""
+
+import argparse
+import json
+import multiprocessing
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from itertools import count, islice
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import tokenizers
+
+from bench.encode import theirs
+from bench.harness import result
+from bench.memory import Peak
+from sayso.base.life import Life
+from sayso.run.prepare import Prepare, prepare
+from sayso.run.tokens import documents, open_tokens
+from sayso.text.files import parts_of
+from sayso.text.sources import local_files, read
+from sayso.token.load import load
+from sayso.token.train import train
+
+MEGABYTES = (20, 60, 180)
+PIECE, CHANGED, VOCABULARY, LEARN_FROM = 3_000, 0.15, 8_192, 1_500  # characters, share of words, ids, pieces
+
+
+def main() -> None:
+    """Prepare three corpora, each in a process of its own; then the peer encodes what became of the first."""
+    parser = argparse.ArgumentParser(prog="prepare_text")
+    parser.add_argument("text", type=Path, help="a text file or a folder of them")
+    pieces = list(read_pieces(parser.parse_args().text))
+    tokenizer = train("bpe", pieces[:LEARN_FROM], VOCABULARY)
+    runs = []
+    with tempfile.TemporaryDirectory() as name:
+        for megabytes in MEGABYTES:
+            life = Life(Path(name) / str(megabytes))
+            tokenizer.save(life.tokenizer)
+            size = write_corpus(life.root / "corpus.jsonl", pieces, megabytes)
+            runs.append(measured(life, size))
+            print(json.dumps(runs[-1]), flush=True)
+        life = Life(Path(name) / str(MEGABYTES[0]))
+        texts = [row["text"] for row in documents(life.data("text"), "train")]
+        began = time.perf_counter()
+        encoded = theirs(life.tokenizer, texts)
+        alone = sum(len(text.encode()) for text in texts) / 1e6 / (time.perf_counter() - began)
+    result(
+        "prepare_text", "MB/s", runs[-1]["mb_s"], alone,
+        peer_name=f"tokenizers {tokenizers.__version__}, encoding alone",
+        vocabulary=tokenizer.vocab_size, tokens=sum(map(len, encoded)), runs=runs,
+    )  # fmt: skip
+
+
+def read_pieces(path: Path) -> Iterator[str]:
+    """Yield the documents of a text, long ones in pieces."""
+    for part in parts_of(local_files(path), None, PIECE):
+        for document in read(part):
+            yield from (document.text[at : at + PIECE] for at in range(0, len(document.text), PIECE))
+
+
+def write_corpus(path: Path, pieces: list[str], megabytes: int) -> int:
+    """Write so much text as JSON Lines, each round of it with other words changed; return its bytes."""
+    size = 0
+    with path.open("w", encoding="utf-8") as file:
+        for text in varied(pieces):
+            file.write(json.dumps({"text": text}, ensure_ascii=False) + "\n")
+            size += len(text.encode())
+            if size > megabytes * 1e6:
+                return size
+    raise AssertionError("rounds do not end")
+
+
+def varied(pieces: list[str]) -> Iterator[str]:
+    """Yield the pieces, then again and again, some words of each replaced by others of the same piece."""
+    yield from pieces
+    for round_ in count(1):
+        draw = random.Random(round_)
+        for piece in pieces:
+            words = piece.split(" ")
+            for place in draw.choices(range(len(words)), k=int(CHANGED * len(words))):
+                words[place] = words[draw.randrange(len(words))]
+            yield " ".join(words)
+
+
+def measured(life: Life, size: int) -> dict[str, float]:
+    """Return what one whole preparation took, in a fresh process."""
+    context = multiprocessing.get_context("spawn")
+    ours, its = context.Pipe()
+    process = context.Process(target=work, args=(life.root, its))
+    process.start()
+    with Peak(process.pid) as peak:
+        seconds, documents_in, dropped = ours.recv()
+        process.join()
+    megabytes = size / 1e6
+    return {
+        "megabytes": round(megabytes, 1), "mb_s": round(megabytes / sum(seconds), 2),
+        "prepare_s": round(seconds[0], 2), "encode_s": round(seconds[1], 2),
+        "peak_memory_mb": round(peak.megabytes), "documents": documents_in, "dropped": dropped,
+    }  # fmt: skip
+
+
+def work(folder: Path, pipe: Connection) -> None:
+    """Prepare and encode the corpus of a life's folder; send the seconds of both, and what came and went."""
+    life = Life(folder)
+    checked = folder / "evaluation.txt"
+    corpus = folder / "corpus.jsonl"
+    with corpus.open(encoding="utf-8") as lines:
+        held = [json.loads(line)["text"] for line in islice(lines, 0, 200, 10)]
+    checked.write_text("\n".join(held), encoding="utf-8")
+    began = time.perf_counter()
+    manifest = prepare(Prepare(life=folder, sources=(str(corpus),), eval_texts=(checked,)))
+    prepared = time.perf_counter()
+    open_tokens(life, load(life.tokenizer))
+    ended = time.perf_counter()
+    totals = manifest["totals"]
+    pipe.send(((prepared - began, ended - prepared), totals["in"]["documents"], totals["dropped"]))
+
+
+if __name__ == "__main__":
+    main()
