@@ -88,6 +88,17 @@ def test_a_document_is_read_as_if_alone(config: ModelConfig) -> None:
         torch.testing.assert_close(gradient, weight.grad, atol=1e-3, rtol=1e-4)
 
 
+@pytest.mark.parametrize("config", SHAPES)
+def test_rows_of_one_document_each_need_no_sorting(config: ModelConfig) -> None:
+    """Documents that fill their rows are attended to as they lie: the logits and gradients of plain causal rows."""
+    model = random_model(config)
+    ids = torch.randint(300, (3, 64), generator=torch.Generator().manual_seed(1))
+    plain, whole = (model(ids, mask=mask) for mask in (None, Segments(torch.zeros(3, 64, dtype=torch.int32))))
+    torch.testing.assert_close(whole, plain, atol=1e-5, rtol=1e-5)
+    ends = (torch.autograd.grad(logits.square().sum(), model.embed.weight)[0] for logits in (plain, whole))
+    torch.testing.assert_close(*ends, atol=1e-3, rtol=1e-4)
+
+
 def test_fused_pieces_have_the_gradients_of_their_formulas() -> None:
     """RMS norm, squared ReLU and the rotary turn agree with torch's own, forward and backward."""
     generator = torch.Generator().manual_seed(6)

@@ -135,7 +135,7 @@ def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.Monkey
     assert [steps_in_minutes(minutes, *given, recompute=False) for minutes in (1, 2)] == [120, 240]
     monkeypatch.undo()
     monkeypatch.setattr(measure, "SECONDS", 0.0)
-    seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss(device), recompute=True)
+    seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss, recompute=True)
     assert 0 < seconds < 10
 
 

@@ -1,5 +1,6 @@
 """Losses, optimizers and the loop, against references and the law that an interruption changes nothing."""
 
+import dataclasses
 import itertools
 import math
 import multiprocessing
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
@@ -68,7 +71,7 @@ def test_the_loss_is_the_cross_entropy_of_trained_tokens() -> None:
 @pytest.mark.parametrize("chunk", [1, 50 * 7, 2**22])
 def test_the_chunked_loss_is_the_whole_one(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loss and both gradients agree with torch's, whether a chunk is one position, some, or all."""
-    monkeypatch.setattr(cross_entropy, "CHUNK", chunk)
+    monkeypatch.setitem(cross_entropy.CHUNK, "cpu", chunk)
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(rows, 32, generator=generator, requires_grad=True) for rows in (40, 50))
     targets = torch.randint(50, (40,), generator=generator)
@@ -80,6 +83,35 @@ def test_the_chunked_loss_is_the_whole_one(chunk: int, monkeypatch: pytest.Monke
     assert all(torch.allclose(a, b, rtol=1e-5, atol=1e-5) for a, b in zip(found, expected, strict=True))
     with torch.no_grad():
         assert torch.allclose(cross_entropy.linear_cross_entropy(hidden, weight, targets), theirs, rtol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """Remembers the most numbers that any operation made at once, also inside of forward and backward of a function."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for value in tree_leaves(made):
+            if isinstance(value, torch.Tensor):
+                self.numbers = max(self.numbers, value.untyped_storage().nbytes() // value.element_size())
+        return made
+
+
+def test_logits_of_a_whole_batch_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing in a step of the loss is as large as the logits, where plain cross entropy makes them."""
+    monkeypatch.setitem(cross_entropy.CHUNK, "cpu", 2**16)
+    config = dataclasses.replace(CONFIG, vocab_size=5_000)
+    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    ids = torch.randint(5_000, (32, 17), generator=torch.Generator().manual_seed(1))
+    logits, weight = 32 * 16 * 5_000, 5_000 * config.width
+    with Largest() as ours:
+        total, _ = next_token_loss(model, ids[:, :-1], ids[:, 1:], torch.zeros(32, 16, dtype=torch.int32))
+        total.backward()
+    assert ours.numbers == weight < logits
+    with Largest() as plain:
+        F.cross_entropy(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten()).backward()
+    assert plain.numbers == logits
 
 
 def test_token_logprobs_are_the_log_softmax_of_the_targets() -> None:

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sayso.base.device import moved
 from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import Transformer
 from sayso.model.segments import Segments
@@ -21,24 +22,26 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
     """Return the summed loss in nats and how many tokens were trained, for ids, targets, documents [B, T].
 
     The head is computed only where a target is trained, so a batch of conversations pays for its answers alone, and
-    only a chunk of its logits exists at a time.
+    only a chunk of its logits exists at a time. A batch may lie on the CPU wherever the model is: what is counted and
+    looked up in it then waits for no other device.
     """
-    hidden = _hidden(model, ids, documents)
-    trained = targets != IGNORE
-    count = int(trained.sum())
-    if count < trained.numel():
-        hidden, targets = hidden[trained], targets[trained]
-    return linear_cross_entropy(hidden.flatten(0, -2), model.unembed.weight, targets.flatten()), count
+    hidden, targets = _hidden(model, ids, documents).flatten(0, 1), targets.flatten()
+    trained = (targets != IGNORE).nonzero()[:, 0]
+    if len(trained) < len(targets):
+        hidden, targets = hidden.index_select(0, moved(trained, hidden.device)), targets[trained]
+    return linear_cross_entropy(hidden, model.unembed.weight, moved(targets, hidden.device)), len(trained)
 
 
 def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> Tensor:
     """Return log p of each target, [B, T], zero where nothing is trained."""
     hidden = _hidden(model, ids, documents)
+    targets = targets.to(hidden.device)
     trained = targets != IGNORE
     chosen = F.cross_entropy(model.head(hidden[trained]).float(), targets[trained], reduction="none")
-    return torch.zeros(ids.shape, dtype=torch.float32, device=ids.device).masked_scatter(trained, -chosen)
+    return torch.zeros(ids.shape, dtype=torch.float32, device=hidden.device).masked_scatter(trained, -chosen)
 
 
 def _hidden(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
-    segments = Segments(documents)
-    return model.hidden(ids, positions=segments.positions, mask=segments)
+    device = model.embed.weight.device
+    segments = Segments(documents).to(device)
+    return model.hidden(moved(ids, device), positions=segments.positions, mask=segments)

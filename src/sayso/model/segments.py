@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sayso.base.device import moved
+
 STEP = 32  # a block's length is a multiple of it: few blocks, little padding
 
 
@@ -43,10 +45,22 @@ class Segments:
         self._place = torch.empty_like(places)  # [N]: the place of each position
         held = (~self._empty[:, 0]).nonzero()[:, 0]
         self._place[self._source[held]] = held
+        self._whole = len(self.blocks) == 1 and len(held) == len(self._source)
+        """Whether the rows are one block already: documents of one length, nothing to sort or to pad."""
+
+    def to(self, device: torch.device) -> "Segments":
+        """Move it to a device and return it: made on the CPU, it need not wait for answers from a GPU."""
+        for name in ("positions", "_source", "_empty", "_place"):
+            setattr(self, name, moved(getattr(self, name), device))
+        return self
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         """Return [B, T, H, D]: causal attention inside each document, for q [B, T, H, D], k and v [B, T, K, D]."""
         grouped = k.shape[2] != q.shape[2]
+        if self._whole:
+            all_q, all_k, all_v = (x.flatten(0, 1).unflatten(0, self.blocks[0]).transpose(1, 2) for x in (q, k, v))
+            out = F.scaled_dot_product_attention(all_q, all_k, all_v, is_causal=True, enable_gqa=grouped)
+            return out.transpose(1, 2).reshape(q.shape)
         sizes = [documents * length for documents, length in self.blocks]
         taken: list[Tensor] = [_Take.apply(x.flatten(0, 1), self._source, self._place) for x in (q, k, v)]  # type: ignore[no-untyped-call]
         mixed = []

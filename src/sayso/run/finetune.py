@@ -99,7 +99,7 @@ def finetune(options: Finetune) -> None:
         stage.train(
             state,
             batches,
-            batch_loss(device),
+            batch_loss,
             schedule,
             Layout(**derived["layout"]),
             options,

@@ -97,7 +97,7 @@ def pretrain(options: Pretrain) -> None:
         stage.train(
             state,
             batches,
-            batch_loss(device),
+            batch_loss,
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
             Layout(**derived["layout"]),
             options,

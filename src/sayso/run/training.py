@@ -82,14 +82,9 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     return Layout(processes, processes * -(-of_one // min(options.micro_rows or of_one, of_one)))
 
 
-def batch_loss(device: Device) -> Loss:
+def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
     """Return the next-token loss of a batch as the loop wants it: sum, count, tokens seen."""
-
-    def loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
-        ids, targets, documents = (part.to(device.kind) for part in (batch.ids, batch.targets, batch.documents))
-        return *next_token_loss(model, ids, targets, documents), ids.numel()
-
-    return loss
+    return *next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel()
 
 
 def steps_in_minutes(
@@ -100,7 +95,7 @@ def steps_in_minutes(
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
     try:
         seconds = seconds_per_step(
-            config, layout.of(batches), batch_loss(device), device.kind, layout.processes, recompute=recompute
+            config, layout.of(batches), batch_loss, device.kind, layout.processes, recompute=recompute
         )
     except Interrupted:
         raise KeyboardInterrupt from None

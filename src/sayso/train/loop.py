@@ -171,20 +171,20 @@ def _backward(
     device: torch.device,
 ) -> Summed:
     """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
-    whole = Summed(0.0, 0, 0)
+    losses, count, tokens = [], 0, 0
     for part in parts:
         with half_precision(device):
-            summed, count, tokens = loss(model, part)
+            summed, trained, seen = loss(model, part)
         summed.backward()
-        whole = whole.plus(Summed(float(summed.detach()), count, tokens))
-    return whole
+        losses.append(summed.detach())
+        count, tokens = count + trained, tokens + seen
+    # asked for once a step: a GPU has to end its work before it can tell
+    return Summed(float(torch.stack(losses).double().sum()) if losses else 0.0, count, tokens)
 
 
 def _divide(model: Transformer, count: int) -> None:
     """Turn gradients of a sum into those of a mean: once, by the count of the whole step."""
-    for weight in model.parameters():
-        if weight.grad is not None:
-            weight.grad.div_(count)
+    torch._foreach_div_([weight.grad for weight in model.parameters() if weight.grad is not None], count)
 
 
 def _clip(model: Transformer, limit: float) -> float:

@@ -58,15 +58,16 @@ class Muon(torch.optim.Optimizer):
                 self._step_shape(shape, weights, group["lr"], group["momentum"], group["weight_decay"])
 
     def _step_shape(self, shape: torch.Size, weights: list[Tensor], lr: float, momentum: float, decay: float) -> None:
-        nesterov = []
+        averages = []
         for weight in weights:
             state = self.state[weight]
-            assert weight.grad is not None
             if not state:
                 state["momentum"] = torch.zeros_like(weight)
-            average = state["momentum"].lerp_(weight.grad, 1 - momentum)
-            nesterov.append(weight.grad.lerp(average, momentum))
-        updates = orthogonalise(torch.stack(nesterov))
+            averages.append(state["momentum"])
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        torch._foreach_lerp_(averages, gradients, 1 - momentum)
+        updates = orthogonalise(torch.stack(torch._foreach_lerp(gradients, averages, momentum)))
         scale = max(1.0, shape[0] / shape[1]) ** 0.5  # a tall matrix may move its output further (Jordan et al. 2024)
-        for weight, update in zip(weights, updates, strict=True):
-            weight.mul_(1 - lr * decay).add_(update, alpha=-lr * scale)
+        if decay:
+            torch._foreach_mul_(weights, 1 - lr * decay)
+        torch._foreach_add_(weights, updates.unbind(), alpha=-lr * scale)
