@@ -6,15 +6,22 @@ standard error and one JSON object as the last line of standard output:
 """
 
 import json
+import multiprocessing
 import os
 import platform
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from typing import Any
 
+from sayso.cli.allocator import TUNABLES, VARIABLE
+
 Work = Callable[[], float]
+Turn = Callable[[], None]
 
 
 def speed(work: Work) -> float:
@@ -34,6 +41,74 @@ def race(ours: Work, peer: Work, *, rounds: int = 5, label: str = "") -> tuple[f
             speeds[side].append(speed((ours, peer)[side]))
         print(f"{label} round {number + 1}: ours {speeds[0][-1]:,.1f}, peer {speeds[1][-1]:,.1f}", file=sys.stderr)
     return statistics.median(speeds[0]), statistics.median(speeds[1])
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a race between processes."""
+
+    work: Callable[..., None]
+    """A function of a module, called with a `Turn` and `given`; it calls the turn after each step, and never ends."""
+    given: tuple[Any, ...]
+    keeps_memory: bool
+    """Whether its process starts with the memory settings of a Sayso command that trains."""
+
+
+def race_processes(sides: Mapping[str, Side], *, steps: int, rounds: int = 5) -> dict[str, float]:
+    """Return each side's median steps a second over alternating turns of `steps`, each in a process of its own.
+
+    How a process gets its memory is settled when it starts, which is why a race may need processes. The first turn
+    of each side is warm-up.
+    """
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    with _started(sides, steps) as pipes:
+        for number in range(rounds + 1):
+            for name in sides if number % 2 else reversed(sides):
+                pipes[name].send("go")
+                times[name].append(pipes[name].recv())
+            shown = ", ".join(f"{name} {steps / taken[-1]:,.2f}" for name, taken in times.items())
+            print(f"round {number}: {shown}", file=sys.stderr, flush=True)
+    return {name: steps / statistics.median(taken[1:]) for name, taken in times.items()}
+
+
+@contextmanager
+def _started(sides: Mapping[str, Side], steps: int) -> Iterator[dict[str, Connection]]:
+    """Yield the pipe to each side's process; the processes end with it."""
+    pipes: dict[str, Connection] = {}
+    processes = []
+    context = multiprocessing.get_context("spawn")
+    for name, side in sides.items():
+        pipes[name], theirs = context.Pipe()
+        os.environ.pop(VARIABLE, None)
+        if side.keeps_memory:
+            os.environ[VARIABLE] = ":".join(f"{key}={value}" for key, value in TUNABLES.items())
+        processes.append(context.Process(target=_side, args=(side, theirs, steps)))  # not a daemon: it may have its own
+        processes[-1].start()
+    try:
+        yield pipes
+    finally:
+        for pipe in pipes.values():
+            pipe.close()
+        for process in processes:
+            process.terminate()
+            process.join()
+
+
+def _side(side: Side, pipe: Connection, steps: int) -> None:
+    """Work through a side's turns, one for each message."""
+    done, began = 0, 0.0
+
+    def turn() -> None:
+        nonlocal done, began
+        done += 1
+        if done == steps:
+            pipe.send(time.perf_counter() - began)
+            pipe.recv()
+            done, began = 0, time.perf_counter()
+
+    pipe.recv()
+    began = time.perf_counter()
+    side.work(turn, *side.given)
 
 
 def result(name: str, unit: str, ours: float, peer: float, **details: Any) -> None:

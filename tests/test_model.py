@@ -12,6 +12,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
 from sayso.model.activation import relu2
+from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
 from sayso.model.segments import Segments
@@ -24,6 +25,7 @@ CONFIG = ModelConfig(
     vocab_size=300, layers=3, width=64, heads=4, kv_heads=2, head_size=16, mlp_width=96, context=64, rope_theta=5_000.0
 )
 SHAPES = [CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True), replace(CONFIG, kv_heads=4)]
+NGRAMS = replace(CONFIG, ngrams=(2, 4), ngram_rows=64)
 
 
 def random_model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
@@ -54,7 +56,7 @@ def test_transformers_opens_the_folder_with_the_same_logits(
         assert (model(ids) - reference(ids).logits).abs().max() < 1e-4
 
 
-@pytest.mark.parametrize("config", SHAPES)
+@pytest.mark.parametrize("config", [*SHAPES, NGRAMS, replace(NGRAMS, mlp="relu2")])
 def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
     """What goes to the hub's names and config comes back as it was."""
     state = random_model(config).state_dict()
@@ -64,7 +66,7 @@ def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 
-@pytest.mark.parametrize("config", SHAPES)
+@pytest.mark.parametrize("config", [*SHAPES, NGRAMS])
 def test_a_document_is_read_as_if_alone(config: ModelConfig) -> None:
     """Packed documents give the logits and the gradients that they give in rows of their own."""
     generator = torch.Generator().manual_seed(2)
@@ -150,12 +152,40 @@ def test_a_fresh_model_knows_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"), [({"mlp": "swigloo"}, "swiglu"), ({"kv_heads": 3}, "multiple"), ({"layers": 0}, "at least 1")]
+    ("change", "said"),
+    [
+        ({"mlp": "swigloo"}, "swiglu"),
+        ({"kv_heads": 3}, "multiple"),
+        ({"layers": 0}, "at least 1"),
+        ({"ngrams": (2, 2), "ngram_rows": 9}, "different orders"),
+        ({"ngrams": (2,)}, "ngram_rows of 1 or more"),
+    ],
 )
 def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:
     """A config that does not fit together says what it must be."""
     with pytest.raises(UserError, match=said):
         replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_ngrams_are_looked_up_by_what_was_said() -> None:
+    """Equal n-grams get equal rows wherever they stand, other ones others, and none reaches over a document's start."""
+    config = replace(CONFIG, ngrams=(2, 3), ngram_rows=5_003)
+    embedding = NGramEmbedding(config)
+    ids = torch.tensor([[7, 8, 9, 7, 8, 9, 9]])
+
+    def of(positions: list[int]) -> torch.Tensor:
+        return embedding(F.pad(ids, (embedding.reach, 0)), torch.tensor([positions]))[0]
+
+    whole, cut = of([0, 1, 2, 3, 4, 5, 6]), of([0, 1, 2, 0, 1, 2, 3])
+    assert torch.equal(whole[2], whole[5])
+    assert not torch.equal(whole[1], whole[4])  # the same pair, but another triple
+    assert torch.equal(cut[3:6], cut[:3])
+    by_hand = embedding(torch.tensor([[8, 9, 9]]), torch.tensor([[2]]))
+    assert torch.equal(by_hand[0, 0], whole[6])
+    used = NGramEmbedding(replace(CONFIG, ngrams=(2,), ngram_rows=2**14))
+    pairs = torch.cartesian_prod(torch.arange(64), torch.arange(64))
+    rows = used(pairs, torch.tensor([[1]]))[:, 0, 0]
+    assert rows.unique().numel() > 0.8 * len(pairs)  # about 1 - 1/8 of 4,096 draws of 16,384 are met by no other
 
 
 def test_a_truncated_weights_file_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:

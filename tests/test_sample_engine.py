@@ -1,5 +1,6 @@
 """The decoder: a cache that changes no number, and rows that do not feel their neighbours."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -15,13 +16,13 @@ VOCABULARY, CONTEXT = 97, 160
 GREEDY = Sampling(temperature=0, max_tokens=24)
 
 
-@pytest.fixture(scope="module")
-def model() -> Transformer:
+@pytest.fixture(scope="module", params=[(), (2, 4)], ids=["plain", "n-grams"])
+def model(request: pytest.FixtureRequest) -> Transformer:
     """A small random model whose every weight counts, with grouped heads."""
     config = ModelConfig(
         vocab_size=VOCABULARY, layers=3, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=64, context=CONTEXT
     )
-    model = Transformer(config)
+    model = Transformer(replace(config, ngrams=request.param, ngram_rows=500))
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for name, weight in model.named_parameters():
@@ -112,7 +113,7 @@ def plain_greedy(model: Transformer, prompt: list[int], count: int, stop_ids: fr
 @pytest.mark.parametrize("rows", [1, 5, 64])
 def test_greedy_equals_the_uncached_loop(model: Transformer, rows: int) -> None:
     """Ids, finish and log-probabilities are those of a loop without cache, however many rows decode side by side."""
-    prompts, stop_ids = random_prompts(23), frozenset(range(0, VOCABULARY, 12))
+    prompts, stop_ids = random_prompts(23), frozenset(range(0, VOCABULARY, 24))
     done = generate(model, prompts, GREEDY, stop_ids, rows=rows)
     assert {completion.finish for completion in done} == {"stop", "length"}
     for prompt, ours in zip(prompts, done, strict=True):

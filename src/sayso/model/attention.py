@@ -27,6 +27,10 @@ class KeyValueCache(Protocol):
         """Take k, v [B, K, T, D] of the new positions; return k, v [B, K, S, D] of all."""
         ...
 
+    def recall(self, ids: Tensor, reach: int) -> Tensor:
+        """Take the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T]."""
+        ...
+
 
 class Attention(nn.Module):
     """Grouped-query attention with rotary positions and QK-norm."""

@@ -35,8 +35,13 @@ class ModelConfig:
     """Added to the mean square under the root of every RMS norm."""
     tie_embeddings: bool = False
     """Whether the output head is the embedding matrix."""
+    ngrams: tuple[int, ...] = ()
+    """Orders of n-grams, 2 or more each, that have an embedding of their own; none for the known families."""
+    ngram_rows: int = 0
+    """Rows of the table of each of these orders."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "ngrams", tuple(self.ngrams))  # a list, where it comes from JSON
         for name in ("vocab_size", "layers", "width", "heads", "kv_heads", "head_size", "mlp_width", "context"):
             if getattr(self, name) < 1:
                 raise UserError(f"A model's {name} is at least 1; got {getattr(self, name)}.")
@@ -44,6 +49,11 @@ class ModelConfig:
             raise UserError(f"A model's mlp is one of {', '.join(MLPS)}; got '{self.mlp}'.{nearest(self.mlp, MLPS)}")
         if self.heads % self.kv_heads:
             raise UserError(f"heads must be a multiple of kv_heads; got {self.heads} and {self.kv_heads}.")
+        if self.ngrams and (min(self.ngrams) < 2 or len(set(self.ngrams)) < len(self.ngrams) or self.ngram_rows < 1):
+            raise UserError(
+                f"ngrams are different orders of 2 or more, with ngram_rows of 1 or more; "
+                f"got {self.ngrams} and {self.ngram_rows}."
+            )
         if self.head_size % 2:
             raise UserError(f"head_size must be even for rotary positions; got {self.head_size}.")
 

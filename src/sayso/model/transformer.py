@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from sayso.model.activation import relu2
 from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
 from sayso.model.config import ModelConfig
+from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles
 
@@ -59,6 +60,7 @@ class Transformer(nn.Module):
         self.recompute = False
         """Whether the backward pass computes a block's activations again to spare memory (Chen et al. 2016)."""
         self.embed = nn.Embedding(config.vocab_size, config.width)
+        self.ngrams = NGramEmbedding(config) if config.ngrams else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.unembed = nn.Linear(config.width, config.vocab_size, bias=False)
@@ -69,14 +71,14 @@ class Transformer(nn.Module):
         """Draw fresh weights and return self.
 
         Matrices that read the stream are uniform with standard deviation 1/sqrt(C); matrices that write to it start
-        at zero, so that every block is first the identity (Zhang et al. 2019, Fixup; nanochat). The head starts small,
-        so that the first loss is ln V.
+        at zero, so that every block is first the identity (Zhang et al. 2019, Fixup; nanochat), and so do n-grams. The
+        head starts small, so that the first loss is ln V.
         """
         bound = (3 / self.config.width) ** 0.5  # U(-a, a) has standard deviation a / sqrt(3)
         for name, weight in self.named_parameters():
             if name.endswith("norm.weight"):
                 nn.init.ones_(weight)
-            elif name.endswith(("out.weight", "down.weight")):
+            elif name.endswith(("out.weight", "down.weight")) or name.startswith("ngrams."):
                 nn.init.zeros_(weight)
             elif name == "embed.weight":
                 nn.init.normal_(weight, std=0.02 if self.config.tie_embeddings else 1.0, generator=generator)
@@ -105,6 +107,9 @@ class Transformer(nn.Module):
         cos, sin = rotary_angles(positions, self.config.head_size, self.config.rope_theta)
         angles = cos[:, :, None], sin[:, :, None]  # [B or 1, T, 1, D]: the same for every head
         x = self.embed(ids)
+        if self.ngrams is not None:
+            reach = self.ngrams.reach
+            x = x + self.ngrams(F.pad(ids, (reach, 0)) if cache is None else cache.recall(ids, reach), positions)
         for layer, block in enumerate(self.blocks):
             if self.recompute and torch.is_grad_enabled():
                 x = checkpoint(block, x, angles, mask, cache, layer, use_reentrant=False)

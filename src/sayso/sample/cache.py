@@ -28,6 +28,7 @@ class Cache:
         shape = (rows, config.kv_heads, 0, config.head_size)
         self.keys = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
         self.values = [torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.layers)]
+        self.ids = torch.zeros((rows, config.context if config.ngrams else 0), dtype=torch.long, device=device)
         self._rows = torch.empty(0)  # of the pass that is going on: which rows, [B, 1]
         self._columns = torch.empty(0)  # and which columns of them it fills, [B, T]
         self._first, self._width, self._fresh = 0, 0, True
@@ -66,12 +67,23 @@ class Cache:
         values[self._rows, :, self._columns] = v.transpose(1, 2)
         return keys[self._first : last, :, : self._width], values[self._first : last, :, : self._width]
 
+    def recall(self, ids: Tensor, reach: int) -> Tensor:
+        """Keep the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T].
+
+        Before a row's start anything may stand.
+        """
+        columns = self._columns.clamp_max(self.ids.shape[1] - 1)  # padding may lie beyond the context
+        self.ids[self._rows, columns] = ids
+        before = self._columns[:, :1] + torch.arange(-reach, 0, device=ids.device)
+        return torch.cat((self.ids[self._rows, before.clamp_min(0)], ids), dim=1)
+
     def drop(self, row: int) -> None:
         """Remove a row: the last row takes its place, so that one row is copied and none is left in between."""
         last, length = len(self.lengths) - 1, self.lengths[-1]
         if row != last:
             for part in (*self.keys, *self.values):
                 part[row, :, :length] = part[last, :, :length]
+            self.ids[row] = self.ids[last]
             self.lengths[row] = length
         self.lengths.pop()
 

@@ -12,6 +12,7 @@ WIDTH_PER_LAYER = 48
 HEAD_SIZE = 32
 ROPE_THETA = 1e6  # as in Qwen3: more of a small head's pairs turn so slowly that they can tell what, not only where
 FEW_HEADS = 8  # so few each keep keys and values of their own: sharing them slows down how fast looking up is learned
+NGRAMS, NGRAM_ROWS = (2, 3, 4), 2**14  # of the fastest recipe, see LOG.md
 TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanochat (10.5 to 12)
 LEAST_STEPS = 600  # more updates on less of the text gained nothing over three minutes on two cores, see LOG.md
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # a step's tokens

@@ -3,7 +3,7 @@
 Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025).
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -20,6 +20,8 @@ class Rates:
     """Muon, every matrix inside a block."""
     embedding: float = 0.2
     """AdamW, the embedding."""
+    ngram: float = 0.02
+    """AdamW, the embeddings of n-grams: most rows are met now and then, and each time moved by the whole rate."""
     head: float = 0.004
     """AdamW, the output head."""
     norm: float = 0.01
@@ -29,9 +31,8 @@ class Rates:
 
     def times(self, factor: float) -> "Rates":
         """All learning rates multiplied by one factor; the decay stays."""
-        return Rates(
-            self.matrix * factor, self.embedding * factor, self.head * factor, self.norm * factor, self.weight_decay
-        )
+        rates = {name: rate * factor for name, rate in asdict(self).items() if name != "weight_decay"}
+        return Rates(**rates, weight_decay=self.weight_decay)
 
 
 def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
@@ -51,6 +52,9 @@ def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimi
     else:
         groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.embedding * scale})
         groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
+    if model.ngrams is not None:
+        tables = list(model.ngrams.parameters())
+        groups.append({"name": "ngram", "params": tables, "lr": rates.ngram * scale})
     optimizers: list[torch.optim.Optimizer] = [
         Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay),
         torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True),

@@ -1,7 +1,8 @@
 """Our weights by the Hugging Face names, and our config as theirs: a table and two functions for each family.
 
 A model of ours with a swiglu MLP is a Qwen3 (rotary, QK-norm, grouped heads, pre-norm RMS); with relu2 it is an Apertus
-with that activation, the family with QK-norm and an MLP without a gate. Both open in `transformers` as they are.
+with that activation, the family with QK-norm and an MLP without a gate. Both open in `transformers` as they are. One
+with n-gram embeddings is of our own family, which Sayso alone opens.
 """
 
 import re
@@ -32,9 +33,11 @@ APERTUS = QWEN3 | {
     "blocks.N.attention_norm.weight": "model.layers.N.attention_layernorm.weight",
     "blocks.N.mlp_norm.weight": "model.layers.N.feedforward_layernorm.weight",
 }
-FAMILIES = {"qwen3": QWEN3, "apertus": APERTUS}
-ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "apertus": "ApertusForCausalLM"}
-ACTIVATIONS = {"qwen3": "silu", "apertus": "relu2"}
+OWN = "sayso"
+FAMILIES = {"qwen3": QWEN3, "apertus": APERTUS, OWN: QWEN3 | {"ngrams.tables.N.weight": "model.ngrams.N.weight"}}
+ARCHITECTURES = {"qwen3": "Qwen3ForCausalLM", "apertus": "ApertusForCausalLM", OWN: "SaysoForCausalLM"}
+ACTIVATIONS = {"silu": "swiglu", "relu2": "relu2"}
+MLPS = {"qwen3": ("swiglu",), "apertus": ("relu2",), OWN: ("swiglu", "relu2")}
 
 
 def to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
@@ -66,7 +69,7 @@ def to_hub_config(config: ModelConfig) -> dict[str, Any]:
         "num_key_value_heads": config.kv_heads,
         "head_dim": config.head_size,
         "intermediate_size": config.mlp_width,
-        "hidden_act": ACTIVATIONS[family],
+        "hidden_act": next(name for name, mlp in ACTIVATIONS.items() if mlp == config.mlp),
         "max_position_embeddings": config.context,
         "rope_theta": config.rope_theta,
         "rope_parameters": {"rope_type": "default", "rope_theta": config.rope_theta},
@@ -76,7 +79,7 @@ def to_hub_config(config: ModelConfig) -> dict[str, Any]:
         "mlp_bias": False,
         "use_cache": True,
         "torch_dtype": "float32",
-    }
+    } | ({"ngrams": list(config.ngrams), "ngram_rows": config.ngram_rows} if family == OWN else {})
 
 
 def from_hub_config(config: dict[str, Any]) -> ModelConfig:
@@ -87,8 +90,10 @@ def from_hub_config(config: dict[str, Any]) -> ModelConfig:
             f"Sayso opens the model types {', '.join(FAMILIES)}; this folder's config.json says '{family}'."
             + nearest(family, FAMILIES)
         )
-    if config["hidden_act"] != ACTIVATIONS[family]:
-        raise UserError(f"A {family} model here has hidden_act '{ACTIVATIONS[family]}'; got '{config['hidden_act']}'.")
+    mlp = ACTIVATIONS.get(config["hidden_act"])
+    if mlp not in MLPS[family]:
+        usual = next(name for name in ACTIVATIONS if ACTIVATIONS[name] in MLPS[family])
+        raise UserError(f"A {family} model here has hidden_act '{usual}'; got '{config['hidden_act']}'.")
     heads, width = config["num_attention_heads"], config["hidden_size"]
     rope = config.get("rope_parameters") or config
     return ModelConfig(
@@ -99,15 +104,19 @@ def from_hub_config(config: dict[str, Any]) -> ModelConfig:
         kv_heads=config.get("num_key_value_heads") or heads,
         head_size=config.get("head_dim") or width // heads,
         mlp_width=config["intermediate_size"],
-        mlp="swiglu" if family == "qwen3" else "relu2",
+        mlp=mlp,
         context=config["max_position_embeddings"],
         rope_theta=float(rope["rope_theta"]),
         norm_eps=config["rms_norm_eps"],
         tie_embeddings=config["tie_word_embeddings"],
+        ngrams=tuple(config.get("ngrams", ())),
+        ngram_rows=config.get("ngram_rows", 0),
     )
 
 
 def _family(config: ModelConfig) -> str:
+    if config.ngrams:
+        return OWN
     return "qwen3" if config.mlp == "swiglu" else "apertus"
 
 

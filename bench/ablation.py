@@ -1,0 +1,330 @@
+"""What each part of the recipe is worth: one thing changed at a time, at two sizes, over three seeds.
+
+    make bench NAME=ablation TEXT=text.jsonl
+
+Paragraphs of a text ({"text"} a line) are split into documents of a few hundred tokens, the last tenth held out. Every
+change is trained on as many tokens as the plain recipe, and its held-out loss compared with two of the plain recipe: at
+equal tokens, and at equal time, read off the plain recipe's losses after half, as many and twice the steps at the
+processor time that the change needed. Changes that the model does not have are made here, from outside. Each run is a
+line of JSON as it ends (the losses, nats a token); the last line holds the table. One thread, a process.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sayso.batch.shards import Shards, write_shards
+from sayso.batch.text import TextBatches
+from sayso.loss.next_token import IGNORE
+from sayso.model import Transformer
+from sayso.model.attention import Attention
+from sayso.model.segments import Segments
+from sayso.token.train import train as train_tokenizer
+from sayso.train.dial import shape_of_depth
+from sayso.train.loop import State, train
+from sayso.train.muon import Muon
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+
+VOCABULARY, CONTEXT, ROWS, STEPS = 2048, 256, 8, 150
+DEPTHS, SEEDS = (1, 3), (0, 1, 2)
+PARAGRAPH, TRAIN_BYTES, HELD_ROWS = 600, 8_000_000, 96
+WINDOW = 64
+SOFT_CAP = 15.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """The plain recipe, or it with a change."""
+
+    shape: dict[str, Any] = dataclasses.field(default_factory=dict)
+    steps: float = 1.0
+    rows: float = 1.0
+    decay: float = 0.8
+    rates: Rates = dataclasses.field(default_factory=Rates)
+    adamw: float = 0.0
+    row_norm: bool = False
+    soft_cap: bool = False
+    masks: bool = True
+    window: bool = False
+    change: Callable[[Transformer, torch.Generator], None] | None = None
+
+
+class Ids:
+    """The ids that a model is reading, kept by a hook for the parts that need them."""
+
+    def __init__(self, model: Transformer) -> None:
+        model.embed.register_forward_hook(self._keep)
+
+    def _keep(self, _module: nn.Module, given: tuple[Tensor, ...], embedded: Tensor) -> None:
+        self.ids, self.embedded = given[0], embedded
+
+
+class ValueEmbedded(Attention):
+    """Attention whose values have an embedding of their token added (Zhou et al. 2024; modded-nanogpt)."""
+
+    def project(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return q, k and v, with the values' embedding."""
+        q, k, v = super().project(x, angles)
+        return q, k, v + self.share * self.values(self.kept.ids).view(v.shape)
+
+
+def value_embeddings(model: Transformer, generator: torch.Generator) -> None:
+    """Give every second layer from the last on a value embedding of its own."""
+    kept = Ids(model)
+    for block in list(model.blocks)[::-2]:
+        attention = block.attention
+        attention.__class__ = ValueEmbedded
+        attention.kept = kept
+        attention.values = nn.Embedding(model.config.vocab_size, attention.kv_heads * attention.size)
+        nn.init.normal_(attention.values.weight, std=1.0, generator=generator)
+        attention.share = nn.Parameter(torch.tensor(0.5))
+
+
+def residual_scalars(model: Transformer, _: torch.Generator) -> None:
+    """Let each block enter a learned mix of the stream and the embedding (modded-nanogpt)."""
+    kept = Ids(model)
+    for block in model.blocks:
+        block.mix = nn.Parameter(torch.tensor([1.0, 0.0]))
+        block.register_forward_pre_hook(
+            lambda block, given: (block.mix[0] * given[0] + block.mix[1] * kept.embedded, *given[1:])
+        )
+
+
+def no_qk_norm(model: Transformer, _: torch.Generator) -> None:
+    """Leave queries and keys as they are."""
+    for block in model.blocks:
+        block.attention.query_norm, block.attention.key_norm = nn.Identity(), nn.Identity()
+
+
+def drawn_projections(model: Transformer, generator: torch.Generator) -> None:
+    """Draw the matrices that write to the stream, as GPT-2 does (std 0.02 / sqrt(2 layers))."""
+    for block in model.blocks:
+        for linear in (block.attention.out, block.mlp.down):
+            nn.init.normal_(linear.weight, std=0.02 / (2 * model.config.layers) ** 0.5, generator=generator)
+
+
+def drawn_as_gpt2(model: Transformer, generator: torch.Generator) -> None:
+    """Draw all matrices with a standard deviation of 0.02, those that write to the stream with less (GPT-2)."""
+    for weight in model.parameters():
+        if weight.dim() > 1:
+            nn.init.normal_(weight, std=0.02, generator=generator)
+    drawn_projections(model, generator)
+
+
+CHANGES = {
+    "AdamW 0.002": Recipe(adamw=2e-3),
+    "AdamW 0.004": Recipe(adamw=4e-3),
+    "AdamW 0.008": Recipe(adamw=8e-3),
+    "Muon with rows normalised (NorMuon)": Recipe(row_norm=True),
+    "ReLU squared": Recipe(shape={"mlp": "relu2"}),
+    "no QK-norm": Recipe(change=no_qk_norm),
+    "output projections drawn, not zero": Recipe(change=drawn_projections),
+    "value embeddings": Recipe(change=value_embeddings),
+    "residual and input scalars": Recipe(change=residual_scalars),
+    "soft cap of 15 on the logits": Recipe(soft_cap=True),
+    "tied head": Recipe(shape={"tie_embeddings": True}),
+    "n-gram embeddings (2, 3)": Recipe(shape={"ngrams": (2, 3), "ngram_rows": 16_384}),
+    "windows of 64 but in the last layer": Recipe(window=True),
+    "no document masks": Recipe(masks=False),
+    "half the batch": Recipe(rows=0.5, steps=2.0),
+    "twice the batch": Recipe(rows=2.0, steps=0.5),
+    "linear to zero from the start": Recipe(decay=1.0),
+    "WSD, the last fifth falls": Recipe(decay=0.2),
+    "half the rates": Recipe(rates=Rates().times(0.5)),
+    "twice the rates": Recipe(rates=Rates().times(2.0)),
+    "weight decay 0.1": Recipe(rates=Rates(weight_decay=0.1)),
+}
+
+
+def main() -> None:
+    """Run all of it, or what is named."""
+    parser = argparse.ArgumentParser(prog="ablation")
+    parser.add_argument("text", type=Path, help='lines of {"text"}')
+    parser.add_argument("--only", nargs="*", default=list(CHANGES), choices=CHANGES)
+    parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    with tempfile.TemporaryDirectory() as name:
+        learn, held = documents(options.text, Path(name))
+        table = {depth: compared(depth, options.only, learn, held) for depth in options.depths}
+    print(json.dumps({"name": "ablation", "unit": "nats a token, less than the plain recipe", "table": table}))
+
+
+def documents(path: Path, folder: Path) -> tuple[Shards, Shards]:
+    """Return documents to learn from and some that are held out, as shards."""
+    texts, size = [], 0
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            piece = ""
+            for paragraph in json.loads(line)["text"].split("\n\n"):
+                piece += paragraph + "\n\n"
+                if len(piece) >= PARAGRAPH:
+                    texts.append(piece)
+                    size, piece = size + len(piece), ""
+            if size > TRAIN_BYTES:
+                break
+    tokenizer = train_tokenizer("bpe", texts[::4], VOCABULARY)
+    ids = tokenizer.encode_batch(texts)
+    parts = {"held": ids[::10], "learn": [one for number, one in enumerate(ids) if number % 10]}
+    for name, kept in parts.items():
+        write_shards(folder / name, kept, tokenizer.vocab_size, tokenizer="")
+    return Shards.open(folder / "learn"), Shards.open(folder / "held")
+
+
+def compared(depth: int, names: Sequence[str], learn: Shards, held: Shards) -> dict[str, Any]:
+    """Return for each change how much lower its loss is than the plain recipe's, mean and spread over the seeds."""
+
+    def told(name: str, recipe: Recipe, seed: int) -> tuple[float, float]:
+        found = run(depth, recipe, learn, held, seed)
+        print(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": found[0], "seconds": found[1]}))
+        sys.stdout.flush()
+        return found
+
+    horizons = {steps: [told(f"plain x {steps}", Recipe(steps=steps), seed) for seed in SEEDS] for steps in (0.5, 1, 2)}
+    curve = [
+        (statistics.mean(math.log(s) for _, s in of), statistics.mean(x for x, _ in of)) for of in horizons.values()
+    ]
+    rows: dict[str, Any] = {"plain": {"loss": [round(loss, 4) for loss, _ in horizons[1]]}}
+    for name in names:
+        runs = [told(name, CHANGES[name], seed) for seed in SEEDS]
+        tokens = [base - loss for (base, _), (loss, _) in zip(horizons[1], runs, strict=True)]
+        seconds = statistics.mean(s for _, s in runs)
+        rows[name] = {
+            "equal_tokens": round(statistics.mean(tokens), 4),
+            "spread": round(statistics.stdev(tokens), 4),
+            "time": round(seconds / math.exp(curve[1][0]), 3),
+            "equal_time": round(read_off(curve, math.log(seconds)) - statistics.mean(loss for loss, _ in runs), 4),
+        }
+    return rows
+
+
+def read_off(curve: list[tuple[float, float]], x: float) -> float:
+    """Return the loss at log seconds `x` on the line through the two nearest points of the curve."""
+    (x0, y0), (x1, y1) = curve[:2] if x < curve[1][0] else curve[1:]
+    return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+
+def run(depth: int, recipe: Recipe, learn: Shards, held: Shards, seed: int) -> tuple[float, float]:
+    """Train once; return the held-out loss in nats a token and the processor seconds of training."""
+    config = dataclasses.replace(shape_of_depth(depth, VOCABULARY, CONTEXT), **recipe.shape)
+    if "mlp" in recipe.shape:
+        config = dataclasses.replace(config, mlp_width=4 * config.width)
+    generator = torch.Generator().manual_seed(seed)
+    model = Transformer(config).initialise(generator)
+    optimizers = make_optimizers(model, recipe.rates) if recipe.change is None else []
+    if recipe.change:
+        plain = {name for name, _ in model.named_parameters()}
+        recipe.change(model, generator)
+        optimizers = with_new(model, plain, recipe.rates)
+    if recipe.adamw:
+        drawn_as_gpt2(model, generator)
+        optimizers = [adamw(model, recipe.adamw)]
+    if recipe.row_norm:
+        optimizers[0].__class__ = RowNormMuon
+    batches = TextBatches(learn, round(ROWS * recipe.rows), CONTEXT, seed)
+    steps = round(STEPS * recipe.steps)
+
+    def loss(model: Transformer, batch: Any) -> tuple[Tensor, int, int]:
+        total, count = summed(model, recipe, batch)
+        return total, count, batch.ids.numel()
+
+    state = State(model, optimizers)
+    began = time.process_time()
+    train(state, lambda step: [batches.batch(step)], loss, Schedule(steps, decay=recipe.decay))
+    seconds = time.process_time() - began
+    with torch.inference_mode():
+        scored = [summed(model, recipe, TextBatches(held, HELD_ROWS // 8, CONTEXT, 0).batch(step)) for step in range(8)]
+    return float(sum(total for total, _ in scored)) / sum(count for _, count in scored), seconds
+
+
+def summed(model: Transformer, recipe: Recipe, batch: Any) -> tuple[Tensor, int]:
+    """Return the summed loss of a batch and its count."""
+    segments = Segments(batch.documents if recipe.masks else torch.zeros_like(batch.documents))
+    mask: Any = segments
+    if recipe.window:
+        near = seen(batch.documents, segments.positions, WINDOW), seen(batch.documents, segments.positions, CONTEXT)
+        last = len(model.blocks) - 1
+        hooks = [
+            block.attention.register_forward_pre_hook(
+                lambda _, given, wide=number == last: (*given[:2], near[wide], *given[3:])
+            )
+            for number, block in enumerate(model.blocks)
+        ]
+    logits = model.head(model.hidden(batch.ids, positions=segments.positions, mask=mask)).float()
+    if recipe.window:
+        for hook in hooks:
+            hook.remove()
+    if recipe.soft_cap:
+        logits = SOFT_CAP * torch.tanh(logits / SOFT_CAP)
+    total = F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), ignore_index=IGNORE, reduction="sum")
+    return total, int((batch.targets != IGNORE).sum())
+
+
+def seen(documents: Tensor, positions: Tensor, window: int) -> Tensor:
+    """Return the mask [B, 1, T, T] of what lies in the same document, not ahead, and less than `window` behind."""
+    same = documents[:, :, None] == documents[:, None]
+    behind = positions[:, :, None] - positions[:, None]
+    return (same & (behind >= 0) & (behind < window))[:, None]
+
+
+class RowNormMuon(Muon):
+    """Muon whose updates have rows of equal size, by a second moment of each row (Li et al. 2025, NorMuon)."""
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # noqa: ARG002
+        """Update, then scale each row of what was moved."""
+        before = [weight.clone() for group in self.param_groups for weight in group["params"]]
+        super().step()
+        weights = [weight for group in self.param_groups for weight in group["params"]]
+        for weight, old in zip(weights, before, strict=True):
+            moved = weight - old
+            rows = moved.square().mean(dim=1, keepdim=True)
+            average = self.state[weight].setdefault("rows", torch.zeros_like(rows)).lerp_(rows, 0.05)
+            scaled = moved / average.sqrt().clamp_min(1e-12)
+            weight.copy_(old + scaled * (moved.norm() / scaled.norm().clamp_min(1e-12)))
+
+
+def adamw(model: Transformer, rate: float) -> torch.optim.Optimizer:
+    """Return AdamW over all weights at one rate, with decay of the matrices, as GPT-3's recipe has it."""
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
+    for group in optimizer.param_groups:
+        group["peak"] = rate
+    return optimizer
+
+
+def with_new(model: Transformer, plain: set[str], rates: Rates) -> list[torch.optim.Optimizer]:
+    """Return the usual optimizers, with weights that a change added moved to AdamW at the embedding's rate."""
+    new = {name: weight for name, weight in model.named_parameters() if name not in plain}
+    optimizers = make_optimizers(model, rates)
+    mine = {id(weight) for weight in new.values()}
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["params"] = [weight for weight in group["params"] if id(weight) not in mine]
+    tables = [weight for weight in new.values() if weight.dim() > 1]
+    scalars = [weight for weight in new.values() if weight.dim() < 2]
+    embedding = next(g for o in optimizers for g in o.param_groups if g["name"] == "embedding")
+    for kind, of, rate in (("tables", tables, embedding["peak"]), ("scalars", scalars, rates.norm)):
+        if of:
+            optimizers[1].add_param_group({"name": kind, "params": of, "lr": rate, "peak": rate})
+    return optimizers
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""Bits per byte after equal time on a CPU: ours beside a GPT-2 of `transformers` at the best of three learning rates.
+
+    make bench NAME=time_to_bpb TEXT="train.jsonl val.jsonl --minutes 10"
+
+Both learn from the same documents ({"text"} a line) by the same byte-pair tokenizer, have the same layers, width, heads,
+context and batch, and are scored on the first 100,000 bytes of each held-out document, in windows of their context. A side is one process of one thread; two sides at a time run next to each other, so that whatever disturbs the
+machine disturbs both. The clock runs from before a model is made; the learning rates fall by it, the peer's by a cosine
+to a tenth (AdamW, as in nanoGPT), ours in a line to zero: the fastest recipe and, in the details, the standard one.
+"""
+
+import argparse
+import json
+import math
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+import transformers
+
+from bench.harness import result
+from sayso.batch.shards import Shards, write_shards
+from sayso.batch.text import TextBatches
+from sayso.model import ModelConfig, Transformer
+from sayso.run.training import batch_loss
+from sayso.token.load import load
+from sayso.token.train import train as train_tokenizer
+from sayso.train.dial import NGRAM_ROWS, NGRAMS
+from sayso.train.loop import Shown, State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+
+VOCABULARY, TOKENIZER_BYTES, HELD_BYTES = 4096, 4_000_000, 100_000
+ROWS, CONTEXT, WARMUP = 8, 256, 20
+LAYERS, WIDTH, HEADS = 4, 128, 4
+RATES = (1e-3, 3e-3, 6e-3)  # of the peer
+Logits = Callable[[torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Clock(Schedule):
+    """A schedule by the time that has gone, not by steps."""
+
+    seconds: float = 0.0
+    began: float = 0.0
+    floor: float = 0.0
+    cosine: bool = False
+
+    def gone(self) -> float:
+        """Return which share of the time is over."""
+        return (time.perf_counter() - self.began) / self.seconds
+
+    def factor(self, step: int) -> float:
+        """Return the factor on the peak rate."""
+        gone = min(1.0, self.gone())
+        fall = (1 + math.cos(math.pi * gone)) / 2 if self.cosine else 1 - gone
+        return min((step + 1) / self.warmup, self.floor + (1 - self.floor) * fall)
+
+
+class Over(Exception):  # noqa: N818 - a signal, not an error
+    """The time is over."""
+
+
+def main() -> None:
+    """Let the sides learn, two at a time."""
+    parser = argparse.ArgumentParser(prog="time_to_bpb")
+    parser.add_argument("learn", type=Path, help='lines of {"text"} to learn from')
+    parser.add_argument("held", type=Path, help='lines of {"text"} to be scored on')
+    parser.add_argument("--minutes", type=float, default=10.0)
+    options = parser.parse_args()
+    sides = {"fastest": ("fastest", 0.0), **{f"peer {rate:g}": ("peer", rate) for rate in RATES}}
+    sides["standard"] = ("standard", 0.0)
+    with tempfile.TemporaryDirectory() as name:
+        prepare(options.learn, options.held, Path(name))
+        given = [(side, *how, Path(name), 60 * options.minutes) for side, how in sides.items()]
+        with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
+            found = dict(pool.starmap(learned, given, chunksize=1))
+    best = min((side for side in found if side.startswith("peer")), key=lambda side: found[side]["bits_per_byte"])
+    ours, peer = found["fastest"]["bits_per_byte"], found[best]["bits_per_byte"]
+    result(
+        "time_to_bpb", "bytes/bit", 1 / ours, 1 / peer, peer_name=f"transformers {transformers.__version__} GPT-2",
+        lower_by=round(1 - ours / peer, 4), best=best, sides=found, minutes=options.minutes, threads=1,
+        layers=LAYERS, width=WIDTH, heads=HEADS, rows=ROWS, context=CONTEXT, torch=torch.__version__,
+    )  # fmt: skip
+
+
+def texts(path: Path) -> Iterator[str]:
+    """Yield the documents of a file."""
+    with path.open(encoding="utf-8") as file:
+        yield from (json.loads(line)["text"] for line in file)
+
+
+def prepare(learn: Path, held: Path, folder: Path) -> None:
+    """Write the tokenizer, the documents to learn from as shards, and the ids that are scored."""
+    sample, size = [], 0
+    for text in texts(learn):
+        sample.append(text[: TOKENIZER_BYTES // 50])
+        size += len(sample[-1])
+        if size > TOKENIZER_BYTES:
+            break
+    train_tokenizer("bpe", sample, VOCABULARY).save(folder / "tokenizer")
+    tokenizer = load(folder / "tokenizer")
+    for name, path, most in (("learn", learn, None), ("held", held, HELD_BYTES)):
+        kept = [text if most is None else text.encode()[:most].decode(errors="ignore") for text in texts(path)]
+        write_shards(folder / name, tokenizer.encode_batch(kept), tokenizer.vocab_size, tokenizer="")
+        (folder / f"{name}.bytes").write_text(str(sum(len(text.encode()) for text in kept)))
+
+
+def learned(side: str, kind: str, rate: float, folder: Path, seconds: float) -> tuple[str, dict[str, float]]:
+    """Train one side for so long; return its name, its bits per byte and how many tokens it saw."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    torch.manual_seed(0)
+    batches = TextBatches(Shards.open(folder / "learn"), ROWS, CONTEXT, seed=0)
+    logits, tokens = theirs(batches, rate, seconds) if kind == "peer" else ours(batches, kind, seconds)
+    bits = score(logits, Shards.open(folder / "held")) / int((folder / "held.bytes").read_text())
+    print(f"{side}: {bits:.4f} bits a byte after {tokens:,} tokens", flush=True)
+    return side, {"bits_per_byte": round(bits, 4), "tokens": tokens}
+
+
+def ours(batches: TextBatches, recipe: str, seconds: float) -> tuple[Logits, int]:
+    """Train ours; return what gives its logits, and the tokens it saw."""
+    clock = Clock(10**9, warmup=WARMUP, seconds=seconds, began=time.perf_counter())
+    fastest = recipe == "fastest"
+    config = ModelConfig(
+        VOCABULARY, LAYERS, WIDTH, HEADS, HEADS, WIDTH // HEADS, 4 * WIDTH if fastest else 352, context=CONTEXT,
+        mlp="relu2" if fastest else "swiglu", rope_theta=1e6, ngrams=NGRAMS if fastest else (),
+        ngram_rows=NGRAM_ROWS if fastest else 0,
+    )  # fmt: skip
+    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    state = State(model, make_optimizers(model, Rates()))
+
+    def show(_: Shown) -> None:
+        if clock.gone() >= 1:
+            raise Over
+
+    with suppress(Over):
+        train(state, lambda step: [batches.batch(step)], batch_loss, clock, show=show)
+    return model.eval(), state.tokens
+
+
+def theirs(batches: TextBatches, rate: float, seconds: float) -> tuple[Logits, int]:
+    """Train the peer; return what gives its logits, and the tokens it saw."""
+    clock = Clock(10**9, warmup=WARMUP, seconds=seconds, began=time.perf_counter(), floor=0.1, cosine=True)
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    model = transformers.GPT2LMHeadModel(config)
+    decayed = [weight for weight in model.parameters() if weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
+    step = 0
+    while clock.gone() < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * clock.factor(step)
+        batch = batches.batch(step)
+        logits = model(input_ids=batch.ids, use_cache=False).logits
+        F.cross_entropy(logits.flatten(0, 1), batch.targets.flatten()).backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        step += 1
+    return (lambda ids: model(input_ids=ids, use_cache=False).logits), step * ROWS * CONTEXT
+
+
+@torch.inference_mode()
+def score(logits: Logits, held: Shards) -> float:
+    """Return the bits that the held-out documents cost, each cut into windows side by side."""
+    total = 0.0
+    for number in range(len(held)):
+        ids = torch.tensor(held.document(number).tolist())
+        for x, y in zip(ids[:-1].split(CONTEXT), ids[1:].split(CONTEXT), strict=True):
+            total += float(F.cross_entropy(logits(x[None])[0].float(), y, reduction="sum"))
+    return total / math.log(2)
+
+
+if __name__ == "__main__":
+    main()

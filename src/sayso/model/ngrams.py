@@ -1,0 +1,48 @@
+"""N-gram embeddings: what the last two, three, ... tokens say together, looked up instead of computed.
+
+    x_t = embed(id_t) + sum over orders n of table_n[hash(id_{t-n+1}, ..., id_t) mod rows]
+
+Tables of hashed n-grams (Huang et al. 2013; Clark et al. 2022, CANINE; bigrams in modded-nanogpt 2026) give a small
+model the statistics that a count of n-grams would, for a look-up's price; several n-grams may share a row. B batch, T
+time, C width.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from sayso.model.config import ModelConfig
+
+FACTOR = 0x9E3779B1  # odd, near 2^32 divided by the golden ratio: multiplying spreads neighbours (Knuth, vol. 3, 6.4)
+BITS = 0x7FFFFFFF
+
+
+class NGramEmbedding(nn.Module):
+    """One table of hashed n-grams for each order of the config."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.orders, self.rows, self.none = config.ngrams, config.ngram_rows, config.vocab_size
+        self.tables = nn.ModuleList(nn.Embedding(config.ngram_rows, config.width) for _ in config.ngrams)
+
+    @property
+    def reach(self) -> int:
+        """How many tokens before a token its n-grams hold."""
+        return max(self.orders) - 1
+
+    def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
+        """Return [B, T, C] for the last T of `ids` [B, T + reach], at positions [B or 1, T] of their documents.
+
+        What lies before a document's start counts as one token that is nowhere else.
+        """
+        time = positions.shape[1]
+        x = torch.zeros((), device=ids.device)
+        code, back = ids[:, self.reach :], 0
+        for order, table in sorted(zip(self.orders, self.tables, strict=True), key=lambda pair: pair[0]):
+            while back < order - 1:
+                back += 1
+                before = ids[:, self.reach - back :][:, :time]
+                before = torch.where(positions >= back, before, self.none)
+                code = ((code * FACTOR) & BITS) ^ (before + 1)
+            mixed = (code * FACTOR) & BITS
+            x = x + table((mixed ^ (mixed >> 15)) % self.rows)
+        return x
