@@ -1,14 +1,17 @@
-"""Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else.
+"""Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else and adapters.
 
-Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025).
+Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025); those of
+adapters by (width / 768)^-1, because each row of A takes up as many inputs with one step (Hayou et al. 2024, LoRA+).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sayso.model import Transformer
+from sayso.model.adapters import adapters
 from sayso.train.muon import Muon
 
 
@@ -24,21 +27,32 @@ class Rates:
     """AdamW, the output head."""
     norm: float = 0.01
     """AdamW, the gains of the norms."""
+    adapter: float = 0.0033
+    """AdamW, both matrices of every adapter."""
     weight_decay: float = 0.0
     """Decoupled decay of the matrices inside a block."""
 
     def times(self, factor: float) -> "Rates":
         """All learning rates multiplied by one factor; the decay stays."""
-        return Rates(
-            self.matrix * factor, self.embedding * factor, self.head * factor, self.norm * factor, self.weight_decay
-        )
+        rates = ("matrix", "embedding", "head", "norm", "adapter")
+        return replace(self, **{name: getattr(self, name) * factor for name in rates})
 
 
 def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that together move every weight once.
+    """Return the optimizers that together move every weight once; in an adapted model, every adapter.
 
     Each parameter group keeps its peak rate as `peak`; a schedule multiplies it.
     """
+    narrow = [weight for layer in adapters(model).values() for weight in (layer.a, layer.b)]
+    rate = rates.adapter / (model.config.width / 768)
+    optimizers = [_adamw([{"name": "adapter", "params": narrow, "lr": rate}])] if narrow else _whole(model, rates)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     matrices: list[Tensor] = []
     norms: list[Tensor] = []
     for name, weight in model.blocks.named_parameters():
@@ -51,11 +65,9 @@ def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimi
     else:
         groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.embedding * scale})
         groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
-    optimizers: list[torch.optim.Optimizer] = [
-        Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay),
-        torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True),
-    ]
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return optimizers
+    muon = Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay)
+    return [muon, _adamw(groups)]
+
+
+def _adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)
