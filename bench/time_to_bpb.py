@@ -2,8 +2,9 @@
 
     make bench NAME=time_to_bpb TEXT="train.jsonl val.jsonl --minutes 10"
 
-Both learn from the same documents ({"text"} a line) by the same byte-pair tokenizer, have the same layers, width, heads,
-context and batch, and are scored on the first 100,000 bytes of each held-out document, in windows of their context. A side is one process of one thread; two sides at a time run next to each other, so that whatever disturbs the
+Both learn from the same documents ({"text"} a line) by the same byte-pair tokenizer, have the same layers, width,
+heads, context and batch, and are scored on the first 100,000 bytes of each held-out document, in windows of their
+context. A side is one process of one thread; two sides at a time run next to each other, so that what disturbs the
 machine disturbs both. The clock runs from before a model is made; the learning rates fall by it, the peer's by a cosine
 to a tenth (AdamW, as in nanoGPT), ours in a line to zero: the fastest recipe and, in the details, the standard one.
 """

@@ -114,6 +114,24 @@ def test_logits_of_a_whole_batch_never_exist(monkeypatch: pytest.MonkeyPatch) ->
     assert plain.numbers == logits
 
 
+def test_the_loss_computes_no_gradient_of_a_frozen_head() -> None:
+    """Only the gradients that are wanted are made; those that are agree with torch's."""
+    generator = torch.Generator().manual_seed(0)
+    targets = torch.randint(50, (40,), generator=generator)
+    for wanted in ((True, False), (False, True)):
+        hidden, weight = (
+            torch.randn(rows, 32, generator=generator).requires_grad_(learn)
+            for rows, learn in zip((40, 50), wanted, strict=True)
+        )
+        total = cross_entropy.linear_cross_entropy(hidden, weight, targets)
+        saved = total.grad_fn.saved_tensors
+        assert [tensor is not None for tensor in saved] == list(wanted)
+        expected = F.cross_entropy(hidden @ weight.T, targets, reduction="sum")
+        learned = hidden if wanted[0] else weight
+        (found,), (reference,) = torch.autograd.grad(total, learned), torch.autograd.grad(expected, learned)
+        torch.testing.assert_close(found, reference, atol=1e-4, rtol=1e-4)
+
+
 def test_token_logprobs_are_the_log_softmax_of_the_targets() -> None:
     """Log-probabilities are those of log_softmax, and zero where nothing is trained."""
     model, part = fresh().model, batch(1)

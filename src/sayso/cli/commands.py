@@ -47,6 +47,7 @@ COMMANDS = (
     Command("pretrain", "Train a base model on the documents."),
     Command("finetune", "Tune the base model on conversations."),
     Command("align", "Align the tuned model with comparisons and ratings."),
+    Command("merge", "Fold an adapter into the model it was trained on."),
     Command("train-status", "Show how a training run stands, once or live.", place="run"),
     Command("evaluate", "Score a model on held-out text and tasks."),
     Command("chat", "Talk to a model in the terminal."),

@@ -2,7 +2,8 @@
 
 Hidden states, the head's weight and targets enter, the summed loss in nats leaves. A chunk's gradients are computed
 right after its logits, while these are at hand (Wijmans et al. 2024, "Cut Your Losses"; Hsu et al. 2024, Liger), so the
-memory is that of one chunk and of the two gradients, whatever the batch. N positions, C width, V vocabulary size.
+memory is that of one chunk and of the gradients that are wanted, whatever the batch. N positions, C width, V vocabulary
+size.
 """
 
 import torch
@@ -28,9 +29,9 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, product: torch.dtype) -> Tensor:
-        learn = any(ctx.needs_input_grad)  # type: ignore[attr-defined]
+        learn_hidden, learn_weight, *_ = ctx.needs_input_grad  # type: ignore[attr-defined]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        of_weight = torch.zeros_like(weight) if learn else None
+        of_weight = torch.zeros_like(weight) if learn_weight else None
         of_hidden: list[Tensor] = []
         rows = max(1, CHUNK.get(hidden.device.type, CHUNK["cpu"]) // len(weight))
         factors = weight.to(product)
@@ -40,18 +41,21 @@ class _LinearCrossEntropy(torch.autograd.Function):
             # log of the sum of exponentials, from the likeliest logit and its probability: no second pass of exp
             normaliser = logits.amax(dim=-1) - of_logits.amax(dim=-1).log()
             total += (normaliser - logits.gather(1, wanted)[:, 0]).sum()
-            if of_weight is None:
+            if not learn_hidden and of_weight is None:
                 continue
             of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))  # softmax, less one
             of_logits = of_logits.to(part.dtype)
-            of_hidden.append(of_logits @ factors)
-            of_weight += of_logits.T @ part
-        if of_weight is not None:
-            ctx.save_for_backward(torch.cat(of_hidden).to(hidden.dtype), of_weight)
+            if learn_hidden:
+                of_hidden.append(of_logits @ factors)
+            if of_weight is not None:
+                of_weight += of_logits.T @ part
+        gradients = (torch.cat(of_hidden).to(hidden.dtype) if of_hidden else None, of_weight)
+        ctx.save_for_backward(*gradients)  # type: ignore[arg-type]
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor, Tensor, None, None]:
-        of_hidden, of_weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        return of_hidden * scale.to(of_hidden.dtype), of_weight * scale.to(of_weight.dtype), None, None
+    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+        gradients: tuple[Tensor | None, Tensor | None] = ctx.saved_tensors  # type: ignore[attr-defined]
+        of_hidden, of_weight = (None if one is None else one * scale.to(one.dtype) for one in gradients)
+        return of_hidden, of_weight, None, None

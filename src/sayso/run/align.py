@@ -5,6 +5,7 @@ Direct preference optimisation against the tuned model, with a share of the plai
 keeps their likelihood from falling together with the rejected ones' (Pang et al. 2024).
 """
 
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -23,21 +24,21 @@ from sayso.batch.pairs import PairBatches
 from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.loss.preference import dpo_loss
 from sayso.model import Transformer
+from sayso.model.adapters import without_adapters
 from sayso.reply.conversation import Replier
+from sayso.run.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
 from sayso.run.stage import Derived, make_stage
-from sayso.run.training import Layout, Training, layout_for
+from sayso.run.training import Layout, layout_for
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
-from sayso.train.loop import State
-from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model, save_model
+from sayso.weights.folder import load_model
 
 
 @dataclass(frozen=True)
-class Align(Training):
+class Align(Adapting):
     """Options of `sayso align`."""
 
     _: KW_ONLY
@@ -72,11 +73,12 @@ def align(options: Align) -> None:
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
+    lora = options.lora(model)
 
     def derive() -> Derived:
         layout = layout_for(options, options.rows, device)
         pairs = _make_pairs(options, stage.folder, model, tokenizer, feedback)
-        return {"pairs": pairs, "layout": asdict(layout)}
+        return {"pairs": pairs, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
@@ -86,9 +88,8 @@ def align(options: Align) -> None:
     batches = PairBatches(pairs, options.rows, model.config.context, options.seed)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
     say(f"{len(pairs):,} pairs; {steps:,} steps of {options.rows}.")
-    reference = deepcopy(model).requires_grad_(False)
-    model.train()
-    state = State(model, make_optimizers(model, Rates().times(options.rate)))
+    reference = None if lora else deepcopy(model).requires_grad_(False)
+    state = tuning_state(model, lora, options.rate, options.seed)
 
     def loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
         return _pair_loss(model, reference, batch, options, device.kind)
@@ -97,17 +98,21 @@ def align(options: Align) -> None:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         layout = Layout(**derived["layout"])
         stage.train(state, batches, loss, schedule, layout, options, log)
-        save_model(model, tokenizer, life.model(options.name), stage.lineage("aligned", parent, derived, state))
+        lineage = stage.lineage("aligned", parent, derived, state)
+        save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
     say(f"Saved {life.model(options.name)}.")
 
 
 def _pair_loss(
-    model: Transformer, reference: Transformer, batch: Batch, options: Align, device: str
+    model: Transformer, reference: Transformer | None, batch: Batch, options: Align, device: str
 ) -> tuple[Tensor, int, int]:
-    """Return the summed loss of a batch of pairs, how many there are, and the tokens seen."""
+    """Return the summed loss of a batch of pairs, how many there are, and the tokens seen.
+
+    Without a `reference` of its own, that is the model without its adapters.
+    """
     ids, targets, documents = (part.to(device) for part in (batch.ids, batch.targets, batch.documents))
-    with torch.no_grad():
-        before = token_logprobs(reference, ids, targets, documents).sum(1)
+    with torch.no_grad(), nullcontext() if reference else without_adapters(model):
+        before = token_logprobs(reference or model, ids, targets, documents).sum(1)
     logprobs = token_logprobs(model, ids, targets, documents).sum(1)
     losses, _ = dpo_loss(logprobs, before, options.beta)
     if options.nll:

@@ -18,19 +18,18 @@ from sayso.base.files import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation, fit
+from sayso.run.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.model import resolve_model
 from sayso.run.stage import Derived, make_stage
-from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.run.training import Layout, batch_loss, layout_for, steps_in_minutes
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
-from sayso.train.loop import State
-from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model, save_model
+from sayso.weights.folder import load_model
 
 
 @dataclass(frozen=True)
-class Finetune(Training):
+class Finetune(Adapting):
     """Options of `sayso finetune`."""
 
     _: KW_ONLY
@@ -65,6 +64,7 @@ def finetune(options: Finetune) -> None:
     stage = make_stage(life, "finetune", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)
+    lora = options.lora(model)
     context = min(options.row_tokens, model.config.context)
     kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, context)
     batches = ChatBatches(kept, options.rows, options.row_tokens, options.seed)
@@ -73,13 +73,13 @@ def finetune(options: Finetune) -> None:
         layout = layout_for(options, options.rows, device)
         steps = options.steps
         if steps is None and options.minutes is not None:
-            steps = steps_in_minutes(
-                options.minutes, model.config, batches, layout, device, recompute=options.recompute
-            )
+            given = (options.minutes, model.config, batches, layout, device)
+            steps = steps_in_minutes(*given, recompute=options.recompute, lora=lora)
         return {
             "layout": asdict(layout),
             "steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)),
             "conversations": len(kept),
+            "lora": asdict(lora) if lora else None,
         }
 
     derived = stage.plan(derive, options.restart)
@@ -91,8 +91,7 @@ def finetune(options: Finetune) -> None:
         f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} tokens, "
         f"{100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes."
     )
-    model.train()
-    state = State(model, make_optimizers(model, Rates().times(options.rate)))
+    state = tuning_state(model, lora, options.rate, options.seed)
 
     with act_log(life, "finetune", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
@@ -105,7 +104,8 @@ def finetune(options: Finetune) -> None:
             options,
             log,
         )
-        save_model(model, tokenizer, life.model(options.name), stage.lineage("tuned", parent, derived, state))
+        lineage = stage.lineage("tuned", parent, derived, state)
+        save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
     say(f"Saved {life.model(options.name)}.")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sayso.base.log import Progress, RunLog
+from sayso.model.adapters import adapters
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
 
@@ -18,6 +19,7 @@ class StepLog:
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
         self.peak, self.counts_tokens = matmul_peak(device), counts_tokens
+        self.narrow = sum(layer.a.numel() + layer.b.numel() for layer in adapters(state.model).values())
         self.tokens, self.busy = 0, 0.0  # seen by the steps, and the seconds that these took
         self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the last one began, and so far
         rates = {group["name"]: group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
@@ -33,7 +35,8 @@ class StepLog:
         self.seconds = self.earlier + shown.seconds
         figures: dict[str, float] = dict(vars(shown.norms)) if shown.norms else {}
         if self.counts_tokens:
-            figures["mfu"] = step_flops(self.config, shown.seen, shown.count) / shown.took / self.peak
+            operations = step_flops(self.config, shown.seen, shown.count, self.narrow)
+            figures["mfu"] = operations / shown.took / self.peak
         self.log.write(
             "step",
             step=shown.step,

@@ -12,6 +12,7 @@ from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
+from sayso.model.adapters import LoRA
 from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
@@ -88,15 +89,21 @@ def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
 
 
 def steps_in_minutes(
-    minutes: float, config: ModelConfig, batches: HasBatches, layout: Layout, device: Device, *, recompute: bool
+    minutes: float,
+    config: ModelConfig,
+    batches: HasBatches,
+    layout: Layout,
+    device: Device,
+    *,
+    recompute: bool,
+    lora: LoRA | None = None,
 ) -> int:
     """Return how many steps on these batches this machine does in so many minutes, measured."""
     if minutes <= 0:
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
     try:
-        seconds = seconds_per_step(
-            config, layout.of(batches), batch_loss, device.kind, layout.processes, recompute=recompute
-        )
+        given = (config, layout.of(batches), batch_loss, device.kind, layout.processes)
+        seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
     except Interrupted:
         raise KeyboardInterrupt from None
     return max(1, round(minutes * 60 / seconds))

@@ -2,7 +2,8 @@
 
     checkpoints/step-000120/   model.safetensors  optimizer.safetensors  state.json
 
-Batches are a pure function of the step, so weights, optimizer state and the step are all there is. A folder appears
+Batches are a pure function of the step, so the weights that are trained (frozen ones are the parent's), optimizer
+state and the step are all there is. A folder appears
 whole or not at all; the newest are kept, and one that does not open is passed over in favour of the one before.
 """
 
@@ -25,7 +26,7 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
     """Write the state under `folder` and remove all but the newest `keep`; return the checkpoint's path."""
     path = folder / f"step-{state.step:06d}"
     with atomic_folder(path) as part:
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in state.model.named_parameters()}
+        weights = {name: weight.detach().cpu().contiguous() for name, weight in _trained(state).items()}
         save_file(weights, part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
         write_json(part / "state.json", {name: getattr(state, name) for name in PLAIN})
@@ -49,7 +50,7 @@ def load_checkpoint(state: State, folder: Path) -> bool:
             problem = error
             continue
         with torch.no_grad():
-            for name, weight in state.model.named_parameters():
+            for name, weight in _trained(state).items():
                 weight.copy_(weights[name])
         _fill_optimizers(state, moments)
         for name in PLAIN:
@@ -58,6 +59,10 @@ def load_checkpoint(state: State, folder: Path) -> bool:
     if problem:
         raise problem
     return False
+
+
+def _trained(state: State) -> dict[str, Tensor]:
+    return {name: weight for name, weight in state.model.named_parameters() if weight.requires_grad}
 
 
 def _checkpoints(folder: Path) -> list[Path]:

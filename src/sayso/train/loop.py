@@ -80,12 +80,12 @@ class Shown:
 
 @dataclass(frozen=True)
 class Norms:
-    """How large the weights are, and how far one update moved them."""
+    """How large the weights that are trained are, and how far one update moved them."""
 
     parameter_norm: float
-    """Euclidean norm of all weights after the update."""
+    """Euclidean norm of all of them after the update."""
     update_ratio: float
-    """Norm of the update over that of the weights."""
+    """Norm of the update over that."""
 
 
 def train(
@@ -200,7 +200,7 @@ def _fits(loss: float, gradient_norm: float, average: float | None) -> bool:
 
 def _update(state: State, factor: float, *, measure: bool) -> Norms | None:
     """Move the weights by one step of each optimizer; return how far, if that is to be measured."""
-    weights = [weight.detach() for weight in state.model.parameters()]
+    weights = [weight.detach() for weight in state.model.parameters() if weight.requires_grad]
     before = [weight.clone() for weight in weights] if measure else []
     for optimizer in state.optimizers:
         for group in optimizer.param_groups:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from sayso.model import ModelConfig, Transformer
+from sayso.model.adapters import LoRA, add_lora
 from sayso.train.loop import Shown, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -38,13 +39,15 @@ def matmul_peak(device: str) -> float:
     return 2 * side**3 / min(times)
 
 
-def step_flops(config: ModelConfig, seen: int, trained: int) -> int:
+def step_flops(config: ModelConfig, seen: int, trained: int, narrow: int = 0) -> int:
     """Return the operations that a step over `seen` tokens needs for its products with weights.
 
-    6 a weight and token, forward and backward; the head's for the `trained` tokens alone. Attention scores are not
-    counted: they depend on the lengths of documents.
+    6 a weight and token, forward and backward; the head's for the `trained` tokens alone. With `narrow` weights of
+    adapters, 6 for those and 4 for the others, which get no gradient. Attention scores are not counted: they depend on
+    the lengths of documents.
     """
-    return 6 * ((config.matmul_parameters - config.head_parameters) * seen + config.head_parameters * trained)
+    blocks, each = config.matmul_parameters - config.head_parameters, 4 if narrow else 6
+    return (each * blocks + 6 * narrow) * seen + each * config.head_parameters * trained
 
 
 def _finish(device: str) -> None:
@@ -64,9 +67,13 @@ def seconds_per_step(
     processes: int = 1,
     *,
     recompute: bool = False,
+    lora: LoRA | None = None,
 ) -> float:
     """Return the seconds of one update of a model of this shape, on the first batches of the run to come."""
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0)).to(device)
+    generator = torch.Generator().manual_seed(0)
+    model = Transformer(config).initialise(generator).to(device)
+    if lora:
+        add_lora(model, lora, generator)
     model.recompute = recompute
     times: list[float] = []
 

@@ -1,14 +1,17 @@
-"""Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else.
+"""Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else and adapters.
 
-Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025).
+Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025); those of
+adapters by (width / 768)^-1, because each row of A takes up as many inputs with one step (Hayou et al. 2024, LoRA+).
 """
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from sayso.model import Transformer
+from sayso.model.adapters import adapters
 from sayso.train.muon import Muon
 
 
@@ -26,6 +29,8 @@ class Rates:
     """AdamW, the output head."""
     norm: float = 0.01
     """AdamW, the gains of the norms."""
+    adapter: float = 0.0033
+    """AdamW, both matrices of every adapter."""
     weight_decay: float = 0.0
     """Decoupled decay of the matrices inside a block."""
 
@@ -36,10 +41,20 @@ class Rates:
 
 
 def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that together move every weight once.
+    """Return the optimizers that together move every weight once; in an adapted model, every adapter.
 
     Each parameter group keeps its peak rate as `peak`; a schedule multiplies it.
     """
+    narrow = [weight for layer in adapters(model).values() for weight in (layer.a, layer.b)]
+    rate = rates.adapter / (model.config.width / 768)
+    optimizers = [_adamw([{"name": "adapter", "params": narrow, "lr": rate}])] if narrow else _whole(model, rates)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak"] = group["lr"]
+    return optimizers
+
+
+def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     matrices: list[Tensor] = []
     norms: list[Tensor] = []
     for name, weight in model.blocks.named_parameters():
@@ -53,13 +68,10 @@ def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimi
         groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.embedding * scale})
         groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
     if model.ngrams is not None:
-        tables = list(model.ngrams.parameters())
-        groups.append({"name": "ngram", "params": tables, "lr": rates.ngram * scale})
-    optimizers: list[torch.optim.Optimizer] = [
-        Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay),
-        torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True),
-    ]
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["peak"] = group["lr"]
-    return optimizers
+        groups.append({"name": "ngram", "params": list(model.ngrams.parameters()), "lr": rates.ngram * scale})
+    muon = Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay)
+    return [muon, _adamw(groups)]
+
+
+def _adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
+    return torch.optim.AdamW(groups, betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)

@@ -29,6 +29,7 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         *(f"- data: {item}" for item in lineage.get("data", [])),
         f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
         f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
+        *_adapted(lineage.get("config", {}).get("lora")),
         "",
         "## What it can and cannot do",
         "",
@@ -40,3 +41,12 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
     if metrics:
         lines += ["## Measured", "", *(f"- {key}: {value}" for key, value in metrics.items()), ""]
     return "\n".join(lines)
+
+
+def _adapted(lora: dict[str, Any] | None) -> list[str]:
+    if not lora:
+        return []
+    targets = ", ".join(lora["targets"])
+    return [
+        f"- trained as an adapter (LoRA): rank {lora['rank']}, alpha {lora['alpha']:g}, on {targets}; folded in here"
+    ]

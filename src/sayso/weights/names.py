@@ -47,6 +47,11 @@ def to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     return {_rename(name, table): weight.contiguous() for name, weight in state.items() if name not in skip}
 
 
+def hub_name(name: str, config: ModelConfig) -> str:
+    """Return the family's name of a weight of ours."""
+    return _rename(name, FAMILIES[_family(config)])
+
+
 def from_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return the weights under our names; the inverse of `to_hub`."""
     table = {theirs: ours for ours, theirs in FAMILIES[_family(config)].items()}

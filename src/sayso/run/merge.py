@@ -1,0 +1,60 @@
+"""Act: a model and an adapter become one model.
+
+An adapter in PEFT's format enters, from here or elsewhere, and the model that it was trained on; `models/NAME` leaves,
+a plain model for everything downstream.
+"""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, sha256
+from sayso.base.life import Life
+from sayso.base.log import act_log, say
+from sayso.model.adapters import merge as fold
+from sayso.run.model import resolve_model
+from sayso.weights.adapter import WEIGHTS, load_adapter
+from sayso.weights.folder import load_model, save_model
+
+
+@dataclass(frozen=True)
+class Merge:
+    """Options of `sayso merge`."""
+
+    _: KW_ONLY
+    adapter: Path
+    """The adapter's folder, with adapter_config.json and adapter_model.safetensors."""
+    parent: str
+    """The model that it was trained on: one of the life, or the path of a model folder."""
+    name: str
+    """What the new model is called."""
+    life: Path = Path("life")
+    """The folder of the life."""
+
+
+def merge(options: Merge) -> None:
+    """Fold an adapter in PEFT's format into the model it was trained on."""
+    life = Life(options.life)
+    parent, folder = resolve_model(life, options.parent), life.model(options.name)
+    pick_device("cpu")
+    model, tokenizer = load_model(parent)
+    lora = load_adapter(model, options.adapter)
+    marks = [sha256(path)[:12] for path in (parent / "model.safetensors", options.adapter / WEIGHTS)]
+    lineage = {
+        "stage": "merged",
+        "parent": f"{parent.name} {marks[0]}",
+        "data": [f"adapter {options.adapter.name} {marks[1]}"],
+        "config": {"lora": lora},
+        "seed": None,
+    }
+    if folder.exists():
+        found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
+        if any(found.get(key) != lineage[key] for key in lineage):
+            raise UserError(f"There is another model '{options.name}' in this life; choose another --name.")
+        say(f"The model '{options.name}' is merged already.")
+        return
+    with act_log(life, "merge", options.name, options):
+        fold(model)
+        save_model(model, tokenizer, folder, lineage)
+    say(f"Saved {folder}.")

@@ -1,0 +1,350 @@
+"""LoRA: the formula, the format that peft reads and writes, and runs that train an adapter alone."""
+
+import math
+import shutil
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, sha256, write_json, write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import read_log
+from sayso.batch.pairs import PairBatches
+from sayso.cli.main import run
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.model.adapters import LoRA, LoRALinear, adapters, add_lora, chosen_targets, merge, without_adapters
+from sayso.run.align import Align, _pair_loss
+from sayso.token.tokenizer import Tokenizer
+from sayso.token.train import train as train_tokenizer
+from sayso.train.crew import can_fork
+from sayso.train.measure import step_flops
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.weights.adapter import CONFIG as SETTINGS
+from sayso.weights.adapter import WEIGHTS, load_adapter, save_adapter
+from sayso.weights.folder import load_model, save_model
+
+# peft asks transformers for a property by a name that is deprecated there
+pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
+CONFIG = ModelConfig(vocab_size=300, layers=2, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=48, context=64)
+SHAPES = [CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True)]
+LORA = LoRA(rank=3, alpha=8.0, targets=("query", "value", "up"))
+IDS = torch.randint(300, (2, 40), generator=torch.Generator().manual_seed(1))
+
+
+def noise(*weights: torch.Tensor) -> None:
+    """Move weights, so that none is zero or one."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weight in weights:
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+
+
+def random_model(config: ModelConfig = CONFIG) -> Transformer:
+    """A model of random weights."""
+    model = Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
+    noise(*model.parameters())
+    return model
+
+
+def adapted(model: Transformer, lora: LoRA = LORA) -> Transformer:
+    """The model with adapters that were trained a bit."""
+    add_lora(model, lora, torch.Generator().manual_seed(2))
+    noise(*(layer.b for layer in adapters(model).values()))
+    return model
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer("bpe", ["the quick brown fox jumps over the lazy dog " * 20], 300)
+
+
+@pytest.fixture(params=SHAPES, ids=["swiglu", "relu2", "tied"])
+def folder(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path: Path) -> Path:
+    """The folder of a model of random weights."""
+    save_model(random_model(request.param), tokenizer, tmp_path / "model", {"stage": "base"})
+    return tmp_path / "model"
+
+
+def test_an_adapted_layer_is_the_formula() -> None:
+    """It gives W x + (alpha / rank) B A x, for inputs of any leading shape."""
+    linear = torch.nn.Linear(6, 4)
+    a, b, x = torch.randn(2, 6), torch.randn(4, 2), torch.randn(3, 5, 6)
+    expected = x @ (linear.weight + 1.5 * b @ a).T + linear.bias
+    torch.testing.assert_close(LoRALinear(linear, a, b, 1.5)(x), expected)
+
+
+def test_a_fresh_adapter_changes_nothing_and_alone_is_trained() -> None:
+    """B is zero; what gets a gradient and an optimizer is A and B of the targets in every block, and nothing else."""
+    model = random_model()
+    before = model(IDS)
+    add_lora(model, LORA, torch.Generator().manual_seed(2))
+    assert torch.equal(model(IDS), before)
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    layers = ("attention.query", "attention.value", "mlp.up")
+    assert trained == {f"blocks.{n}.{layer}.{part}" for n in range(2) for layer in layers for part in "ab"}
+    next_token_loss(model, IDS, IDS, torch.zeros_like(IDS))[0].backward()
+    assert {name for name, weight in model.named_parameters() if weight.grad is not None} == trained
+    (optimizer,) = make_optimizers(model, Rates())
+    owned = [weight for group in optimizer.param_groups for weight in group["params"]]
+    assert {id(weight) for weight in owned} == {id(w) for w in model.parameters() if w.requires_grad}
+    assert len(owned) == len(trained)
+
+
+@pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied"])
+def test_merging_leaves_a_plain_model_with_the_same_logits(config: ModelConfig) -> None:
+    """All targets folded in: the names of a plain model, all of it trained again, and the logits to rounding."""
+    model, plain = adapted(random_model(config), LoRA(3, 8.0, ())), random_model(config)
+    targets = chosen_targets(plain)
+    assert len(adapters(model)) == 2 * len(targets) == 2 * (7 if config.mlp == "swiglu" else 6)
+    with torch.inference_mode():
+        expected = model(IDS)
+        assert (expected - plain(IDS)).abs().max() > 0.1
+        with without_adapters(model):
+            assert torch.equal(model(IDS), plain(IDS))
+        assert torch.equal(model(IDS), expected)
+    assert len(merge(model)) == 2 * len(targets)
+    assert model.state_dict().keys() == plain.state_dict().keys()
+    assert all(weight.requires_grad for weight in model.parameters())
+    torch.testing.assert_close(model(IDS), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        ({"targets": ("querry",)}, "Did you mean 'query'"),
+        ({"rank": 0}, "at least 1"),
+        ({"alpha": 0.0}, "more than 0"),
+        ({"targets": ("unembed",)}, "among query, key, value, out, gate, up, down"),
+    ],
+)
+def test_an_adapter_that_cannot_be_is_refused(bad: dict, said: str) -> None:
+    """One sentence, with the nearest name."""
+    with pytest.raises(UserError, match=said):
+        add_lora(random_model(), replace(LORA, **bad), torch.Generator())
+
+
+def test_operations_of_an_adapted_step_leave_out_the_gradients_of_frozen_matrices() -> None:
+    """4 a frozen weight and token, 6 a narrow one."""
+    matrices = CONFIG.matmul_parameters - CONFIG.head_parameters
+    assert step_flops(CONFIG, 10, 3, narrow=7) == 10 * (4 * matrices + 6 * 7) + 3 * 4 * CONFIG.head_parameters
+
+
+def test_peft_opens_our_adapter_with_the_same_logits(folder: Path) -> None:
+    """On the exported parent, loaded by transformers, peft's logits are those of our adapted model, to 1e-4."""
+    model, _ = load_model(folder)
+    adapted(model)
+    save_adapter(adapters(model), model.config, LORA, str(folder), folder.parent / "adapter")
+    parent = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs = PeftModel.from_pretrained(parent, folder.parent / "adapter").eval()
+    with torch.inference_mode():
+        assert (model(IDS) - theirs(IDS).logits).abs().max() < 1e-4
+    again, _ = load_model(folder)
+    summary = load_adapter(again, folder.parent / "adapter")
+    assert summary == {"rank": 3, "alpha": 8, "targets": ["query", "value", "up"]}
+    assert torch.equal(again(IDS), model(IDS))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"target_modules": ["q_proj", "v_proj"], "r": 4, "lora_alpha": 16},
+        {"target_modules": "all-linear", "r": 4, "lora_alpha": 6, "use_rslora": True, "lora_dropout": 0.1},
+        {
+            "target_modules": ["q_proj", "o_proj", "down_proj"],
+            "layers_to_transform": [1],
+            "rank_pattern": {"o_proj": 2, r"model\.layers\.1\.mlp\.down_proj": 5},
+            "alpha_pattern": {"layers.1.self_attn.q_proj": 3, "down_proj": 20},
+        },
+    ],
+    ids=["plain", "stabilised", "patterns"],
+)
+def test_an_adapter_of_pefts_opens_here_with_the_same_logits(folder: Path, settings: dict) -> None:
+    """What peft saved gives peft's logits here, to 1e-4, adapted and merged."""
+    parent = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    theirs = get_peft_model(parent, LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
+    noise(*(weight for weight in theirs.parameters() if weight.requires_grad))
+    theirs.save_pretrained(folder.parent / "adapter")
+    ours, _ = load_model(folder)
+    load_adapter(ours, folder.parent / "adapter")
+    with torch.inference_mode():
+        expected = theirs(IDS).logits
+        assert (ours(IDS) - expected).abs().max() < 1e-4
+        merge(ours)
+        assert (ours(IDS) - expected).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"use_dora": True}, "use_dora"),
+        ({"bias": "lora_only"}, "bias"),
+        ({"modules_to_save": ["lm_head"]}, "modules_to_save"),
+        ({"init_lora_weights": "pissa"}, "init_lora_weights"),
+        ({"peft_type": "IA3"}, "peft_type"),
+        ({"something_of_tomorrow": 3}, "something_of_tomorrow"),
+    ],
+)
+def test_what_is_not_plain_lora_is_refused(settings: dict, said: str, tmp_path: Path) -> None:
+    """What would change the meaning of the weights is named in one sentence."""
+    model = adapted(random_model())
+    save_adapter(adapters(model), CONFIG, LORA, "base", tmp_path)
+    write_json(tmp_path / SETTINGS, read_json(tmp_path / SETTINGS) | settings)
+    with pytest.raises(UserError, match=said):
+        load_adapter(random_model(), tmp_path)
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
+    """Too many blocks, another width, a missing half, another kind of layer, no adapter at all: one sentence each."""
+    with pytest.raises(UserError, match=SETTINGS):
+        load_adapter(random_model(), tmp_path)
+    save_adapter(adapters(adapted(random_model())), CONFIG, LORA, "base", tmp_path)
+    with pytest.raises(UserError, match=r"layers\.1\..*choose its parent"):
+        load_adapter(random_model(replace(CONFIG, layers=1)), tmp_path)
+    with pytest.raises(UserError, match="takes 64 and gives"):
+        load_adapter(random_model(replace(CONFIG, width=64)), tmp_path)
+    whole = load_file(tmp_path / WEIGHTS)
+    first, *rest = sorted(whole)
+    save_file({name: whole[name] for name in rest}, tmp_path / WEIGHTS)
+    with pytest.raises(UserError, match="copy it again"):
+        load_adapter(random_model(), tmp_path)
+    save_file(whole | {"base_model.model.lm_head.lora_A.weight": whole[first].clone()}, tmp_path / WEIGHTS)
+    with pytest.raises(UserError, match="linear layers"):
+        load_adapter(random_model(), tmp_path)
+
+
+WORDS = ("red", "blue", "green", "grey", "white", "black")
+
+
+@pytest.fixture(scope="module")
+def parent_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A life with a base model of random weights, conversations, and comparisons by people."""
+    life = Life(tmp_path_factory.mktemp("lora") / "life")
+    asked = [f"What is {word}?" for word in WORDS]
+    replies = [f"A colour: {word}." for word in WORDS]
+    turns = [
+        [{"role": "user", "content": question}, {"role": "assistant", "content": reply}]
+        for question, reply in zip(asked, replies, strict=True)
+    ]
+    write_jsonl(life.data("chat") / "train.jsonl", ({"messages": both, "source": "test"} for both in turns * 4))
+    pairs = [{"prompt": both[:1], "chosen": both[1]["content"], "rejected": "No.", "source": "f"} for both in turns]
+    write_jsonl(life.data("feedback") / "pairs.jsonl", pairs)
+    tokenizer = train_tokenizer("bpe", [*asked, *replies] * 5, 300)
+    tokenizer.save(life.tokenizer)
+    config = replace(CONFIG, vocab_size=tokenizer.vocab_size)
+    save_model(random_model(config), tokenizer, life.model("base"), {"stage": "base"})
+    return life.root
+
+
+FLAGS = {
+    "finetune": ["--rows", "2", "--row-tokens", "64", "--steps", "8"],
+    "align": ["--parent", "base", "--tasks", "0", "--rows", "4", "--rate", "1"],
+}
+MADE = {"finetune": "tuned", "align": "aligned"}
+
+
+def act(name: str, life: Life, *flags: str) -> int:
+    """Run an act that trains an adapter, by two processes where it can be; return its exit code."""
+    shared = ["--processes", "2"] if can_fork("cpu") else []
+    given = ["--life", str(life.root), "--lora-rank", "2", "--device", "cpu", "--save-seconds", "0", "--keep", "99"]
+    return run([name, *FLAGS[name], *given, *shared, *flags])
+
+
+@pytest.fixture(scope="module", params=FLAGS)
+def lived(request: pytest.FixtureRequest, parent_life: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
+    """An act's name, the life in which it trained an adapter, its run's folder and its model's."""
+    life = Life(Path(shutil.copytree(parent_life, tmp_path_factory.mktemp(request.param) / "life")))
+    assert act(request.param, life) == 0
+    model = MADE[request.param]
+    return request.param, life, life.run(f"{request.param}-{model}"), life.model(model)
+
+
+def test_an_act_leaves_the_parent_with_its_adapter_folded_in(lived: tuple) -> None:
+    """The loss falls; checkpoints hold A and B alone; the model is the parent merged with the adapter beside it."""
+    _, life, ran, folder = lived
+    log = read_log(ran / "run.jsonl")
+    losses = [line["loss"] for line in log if line["event"] == "step"]
+    assert losses[-1] < losses[0]
+    assert next(line["peak_rates"].keys() for line in log if line["event"] == "speed") == {"adapter"}
+    for path in (ran / "checkpoints").iterdir():
+        assert {key.rpartition(".")[2] for key in load_file(path / "model.safetensors")} == {"a", "b"}
+    targets = ["query", "key", "value", "out", "gate", "up", "down"]
+    assert read_json(folder / "sayso.json")["config"]["lora"] == {"rank": 2, "alpha": 32, "targets": targets}
+    assert "rank 2, alpha 32" in (folder / "README.md").read_text()
+    merged, parent = load_model(folder)[0], load_model(life.model("base"))[0]
+    assert not torch.allclose(merged(IDS % 200), parent(IDS % 200), atol=1e-3)
+    load_adapter(parent, folder / "adapter")
+    merge(parent)
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(merged.parameters(), parent.parameters(), strict=True))
+
+
+def test_the_reference_of_an_adapted_policy_is_the_model_without_its_adapters(parent_life: Path) -> None:
+    """Pair losses, and their gradients, are those with a copy of the parent as reference; untrained, they are ln 2."""
+    model, tokenizer = load_model(Life(parent_life).model("base"))
+    parent = deepcopy(model)
+    prompt, good, bad = (tokenizer.encode(text) for text in ("What is red?", "A colour: red.", "No."))
+    batch = PairBatches([(prompt, good, bad)] * 2, 2, 64, 0).batch(0)
+    add_lora(model, LORA, torch.Generator().manual_seed(2))
+    options = Align(nll=0.0)
+    assert _pair_loss(model, None, batch, options, "cpu")[0].item() == pytest.approx(2 * math.log(2), abs=1e-6)
+    noise(*(layer.b for layer in adapters(model).values()))
+    losses, gradients = [], []
+    for reference in (None, parent):
+        loss, _, _ = _pair_loss(model, reference, batch, options, "cpu")
+        losses.append(loss.item())
+        gradients.append(torch.autograd.grad(loss, [layer.a for layer in adapters(model).values()]))
+    assert losses[0] == losses[1] != pytest.approx(2 * math.log(2), abs=1e-3)
+    assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+
+
+def test_an_interrupted_run_of_an_adapter_ends_with_the_same_weights(lived: tuple, tmp_path: Path) -> None:
+    """From a life as a kill after the first step leaves it, the same command ends with bitwise equal files."""
+    name, life, ran, folder = lived
+    cut = Life(Path(shutil.copytree(life.root, tmp_path / "life")))
+    later = sorted((cut.run(ran.name) / "checkpoints").iterdir())[1:]
+    for path in [*later, cut.model(folder.name)]:
+        shutil.rmtree(path)
+    log = cut.run(ran.name) / "run.jsonl"
+    log.write_text("".join(line for line in log.read_text().splitlines(keepends=True)[:-1]))
+    assert act(name, cut) == 0
+    assert [line["step"] for line in read_log(log) if line["event"] == "resume"] == [1]
+    for file in ("model.safetensors", f"adapter/{WEIGHTS}"):
+        assert sha256(cut.model(folder.name) / file) == sha256(folder / file)
+
+
+def test_merging_makes_the_model_that_training_left(lived: tuple, capsys: pytest.CaptureFixture[str]) -> None:
+    """Merged into its parent, the adapter gives the very weights; again changes nothing; a taken name is refused."""
+    _, life, _, folder = lived
+    words = ["merge", "--life", str(life.root), "--adapter", str(folder / "adapter"), "--parent", "base"]
+    assert run([*words, "--name", "folded"]) == 0
+    assert sha256(life.model("folded") / "model.safetensors") == sha256(folder / "model.safetensors")
+    assert read_json(life.model("folded") / "sayso.json")["config"]["lora"]["rank"] == 2
+    capsys.readouterr()
+    assert run([*words, "--name", "folded"]) == 0
+    assert "already" in capsys.readouterr().out
+    assert run([*words, "--name", folder.name]) == 2
+    assert "another --name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--lora-rank", "0"], "at least 1"),
+        (["--lora-rank", "2", "--lora-targets", "qery"], "Did you mean 'query'"),
+        (["--lora-alpha", "4"], "needs --lora-rank"),
+    ],
+)
+def test_flags_that_cannot_be_are_refused(
+    flags: list[str], said: str, parent_life: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence before anything is trained."""
+    assert run(["finetune", "--life", str(parent_life), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not Life(parent_life).run("finetune-tuned").exists()
