@@ -42,12 +42,10 @@ def main() -> None:
     )  # fmt: skip
 
 
-def both_open(
-    folder: Path, shape: dict[str, int], vocab_size: int = 8192
-) -> tuple[Transformer, transformers.PreTrainedModel]:
+def both_open(folder: Path, shape: dict[str, int]) -> tuple[Transformer, transformers.PreTrainedModel]:
     """Return random weights, written once and opened by both."""
     tokenizer = train("bpe", TEXT, 2048)
-    model = Transformer(ModelConfig(vocab_size=vocab_size, **shape)).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(ModelConfig(vocab_size=8192, **shape)).initialise(torch.Generator().manual_seed(0))
     for weight in model.parameters():  # every part of a fresh model that starts at zero gets something to do
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))

@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
@@ -106,9 +106,10 @@ def _side(side: Side, pipe: Connection, steps: int) -> None:
             pipe.recv()
             done, began = 0, time.perf_counter()
 
-    pipe.recv()
-    began = time.perf_counter()
-    side.work(turn, *side.given)
+    with suppress(EOFError):  # the race is over
+        pipe.recv()
+        began = time.perf_counter()
+        side.work(turn, *side.given)
 
 
 def result(name: str, unit: str, ours: float, peer: float, **details: Any) -> None:

@@ -14,19 +14,21 @@ import math
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 import transformers
 
+from bench.clock import Clock, Over
 from bench.harness import result
 from sayso.base.device import pick_device
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
 from sayso.run.training import Layout, batch_loss
-from sayso.train.dial import NGRAM_ROWS, NGRAMS
+from sayso.train.dial import with_ngrams
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -53,12 +55,12 @@ def main() -> None:
     print(f"peer: {target:.4f} nats a character after {seconds:.1f} s", flush=True)
     horizons = []
     for steps in HORIZONS:
-        horizons.append((steps, *ours(learn, held, len(letters), steps, device.threads)))
+        horizons.append((steps, *ours(learn, held, len(letters), Schedule(steps, decay=1.0), device.threads)))
         print(f"ours: {steps} steps, {horizons[-1][1]:.1f} s, {horizons[-1][2]:.4f}", flush=True)
         if horizons[-1][2] <= target:
             break
-    steps, needed, reached = horizons[-1]
-    whole = ours(learn, held, len(letters), math.floor(steps * seconds / needed), device.threads)
+    _, needed, reached = horizons[-1]
+    whole = ours(learn, held, len(letters), Clock(10**9, decay=1.0, seconds=seconds), device.threads)
     result(
         "time_to_loss", "runs in the peer's time", seconds / needed if reached <= target else math.nan, 1.0,
         peer_name=f"transformers {transformers.__version__} GPT-2", peer_seconds=round(seconds, 1),
@@ -69,18 +71,22 @@ def main() -> None:
     )  # fmt: skip
 
 
-def ours(learn: torch.Tensor, held: torch.Tensor, vocab_size: int, steps: int, processes: int) -> tuple[float, float]:
-    """Train ours for so many steps; return the seconds and the held-out loss in nats a character."""
+def ours(
+    learn: torch.Tensor, held: torch.Tensor, vocab_size: int, schedule: Schedule, processes: int
+) -> tuple[float, float]:
+    """Train ours to the end of a schedule; return the seconds and the held-out loss in nats a character."""
     began = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
         parts = (part.tolist() for part in learn.split(PART))
         write_shards(Path(folder) / "learn", parts, vocab_size, tokenizer="characters")
         batches = TextBatches(Shards.open(Path(folder) / "learn"), ROWS, CONTEXT, seed=0)
-    config = ModelConfig(vocab_size=vocab_size, context=CONTEXT, ngrams=NGRAMS, ngram_rows=NGRAM_ROWS, **OURS)
+    config = with_ngrams(ModelConfig(vocab_size=vocab_size, context=CONTEXT, **OURS))
     model = Transformer(config).initialise(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, RATES))
     layout = Layout(processes, processes)
-    train(state, layout.of(batches), batch_loss, Schedule(steps, decay=1.0), processes=processes)
+    show = schedule.tell if isinstance(schedule, Clock) else lambda _: None
+    with suppress(Over):
+        train(state, layout.of(batches), batch_loss, schedule, processes=processes, show=show)
     return time.perf_counter() - began, score(model.eval(), held, CONTEXT)
 
 

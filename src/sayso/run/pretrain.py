@@ -5,7 +5,7 @@ from --minutes on this machine, whose speed is measured first; whoever sets one 
 """
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, asdict, dataclass, replace
+from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
 import torch
@@ -26,7 +26,7 @@ from sayso.sample.engine import generate
 from sayso.sample.pick import Sampling
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer
-from sayso.train.dial import NGRAM_ROWS, NGRAMS, depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
+from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape, with_ngrams
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -164,7 +164,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
         fastest = options.recipe == "fastest"
         mlp = options.mlp or ("relu2" if fastest else "swiglu")
         config = shape_of_depth(depth, shards.vocab_size, options.context, mlp, options.mlp_width)
-        return replace(config, ngrams=NGRAMS, ngram_rows=NGRAM_ROWS) if fastest else config
+        return with_ngrams(config) if fastest else config
 
     depth, flops = options.depth, None
     if options.minutes is not None:

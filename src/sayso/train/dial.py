@@ -4,6 +4,7 @@ Whoever sets a derived value by hand wins; what was derived is printed and kept 
 """
 
 import math
+from dataclasses import replace
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig
@@ -12,7 +13,8 @@ WIDTH_PER_LAYER = 48
 HEAD_SIZE = 32
 ROPE_THETA = 1e6  # as in Qwen3: more of a small head's pairs turn so slowly that they can tell what, not only where
 FEW_HEADS = 8  # so few each keep keys and values of their own: sharing them slows down how fast looking up is learned
-NGRAMS, NGRAM_ROWS = (2, 3, 4), 2**14  # of the fastest recipe, see LOG.md
+FEW_IDS = 512  # so few ids are characters or bytes, whose n-grams are worth looking up further than those of words
+NGRAM_ROWS = 2**15
 TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanochat (10.5 to 12)
 LEAST_STEPS = 600  # more updates on less of the text gained nothing over three minutes on two cores, see LOG.md
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # a step's tokens
@@ -31,6 +33,11 @@ def shape_of_depth(
     return ModelConfig(
         vocab_size, depth, width, heads, shared, HEAD_SIZE, hidden, mlp=mlp, context=context, rope_theta=ROPE_THETA
     )
+
+
+def with_ngrams(config: ModelConfig) -> ModelConfig:
+    """Return the shape with the n-gram embeddings of the fastest recipe, see LOG.md."""
+    return replace(config, ngrams=(2, 3, 4, 5) if config.vocab_size <= FEW_IDS else (2, 3), ngram_rows=NGRAM_ROWS)
 
 
 def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:

@@ -23,7 +23,7 @@ class Rates:
     """Muon, every matrix inside a block."""
     embedding: float = 0.2
     """AdamW, the embedding."""
-    ngram: float = 0.02
+    ngram: float = 0.05
     """AdamW, the embeddings of n-grams: most rows are met now and then, and each time moved by the whole rate."""
     head: float = 0.004
     """AdamW, the output head."""
