@@ -1,6 +1,7 @@
 """A run as the acts share it: what it tells of its steps, and what it does with one that diverges."""
 
 import math
+import resource
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.run import training
-from sayso.run.stage import REWINDS, Stage
-from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.run.stage import REWINDS, Stage, make_stage
+from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train import measure
 from sayso.train.crew import can_fork
 from sayso.train.loop import State
@@ -119,6 +120,33 @@ def test_the_layout_of_a_step(asked: dict, rows: int, threads: int, expected: tu
     assert (layout.processes, layout.parts) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "device", "expected"),
+    [
+        ({}, "cpu", (3, 6)),
+        ({"processes": 2}, "cpu", (2, 6)),  # no more rows at once than before
+        ({"processes": 1}, "cpu", (1, 6)),
+        ({"micro_rows": 4}, "cpu", (3, 3)),
+        ({}, "mps", (1, 6)),
+    ],
+)
+def test_a_run_goes_on_in_its_plans_layout_or_the_one_asked_for(asked: dict, device: str, expected: tuple) -> None:
+    """A plan of three processes with two rows at once, gone on with by others, or on a device that cannot be shared."""
+    if not can_fork("cpu"):
+        pytest.skip("processes are forked on Linux, without a GPU")
+    layout = layout_of_plan({"processes": 3, "parts": 6}, Training(**asked), 12, Device(device, 2))
+    assert (layout.processes, layout.parts) == expected
+
+
+def test_the_layout_is_no_part_of_what_tells_runs_apart(tmp_path: Path) -> None:
+    """Another number of processes, rows at once or device goes on with a run; another seed does not."""
+    one, other, third = (
+        make_stage(Life(tmp_path), "pretrain", "base", Training(**options), {}).options
+        for options in ({}, {"processes": 3, "micro_rows": 1, "device": "cpu"}, {"seed": 1})
+    )
+    assert one == other != third
+
+
 @pytest.mark.parametrize("bad", [{"processes": 0}, {"micro_rows": 0}])
 def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
     """Less than one of anything is one sentence."""
@@ -137,6 +165,37 @@ def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.Monkey
     monkeypatch.setattr(measure, "SECONDS", 0.0)
     seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss(device), recompute=True)
     assert 0 < seconds < 10
+
+
+def test_a_full_disk_ends_a_run_with_its_last_whole_checkpoint(tmp_path: Path) -> None:
+    """The sentence names the step that could not be saved and the one that is whole; with space, the run goes on."""
+    life = Life(tmp_path)
+    with pytest.raises(UserError, match="--on-divergence skip"):
+        lived(life)
+    folder = tmp_path / "runs" / "pretrain-base" / "checkpoints"
+    size = max(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
+    try:
+        with pytest.raises(UserError, match=f"disk is full.* step {BAD + 1} .* step {BAD} is whole .*--keep 1"):
+            lived(life, on_divergence="skip")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert lived(life, on_divergence="skip")[0].step == STEPS
+
+
+def test_a_broken_checkpoint_is_told_in_the_log(tmp_path: Path) -> None:
+    """The run goes on from the one before, and ends as it would have."""
+    life = Life(tmp_path)
+    with pytest.raises(UserError, match="--on-divergence skip"):
+        lived(life)
+    newest = tmp_path / "runs" / "pretrain-base" / "checkpoints" / f"step-{BAD:06d}"
+    (newest / "optimizer.safetensors").unlink()
+    state, log = lived(life, on_divergence="skip")
+    assert state.step == STEPS
+    (told,) = [line["problem"] for line in log if line["event"] == "broken_checkpoint"]
+    assert "optimizer.safetensors" in told
+    assert [line["step"] for line in log if line["event"] == "resume"] == [BAD - 1]
 
 
 def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
 from sayso.run.stage import Derived, make_stage
-from sayso.run.training import Layout, Training, layout_for
+from sayso.run.training import Training, layout_for, layout_of_plan
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -95,7 +95,7 @@ def align(options: Align) -> None:
 
     with act_log(life, "align", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
-        layout = Layout(**derived["layout"])
+        layout = layout_of_plan(derived["layout"], options, options.rows, device)
         stage.train(state, batches, loss, schedule, layout, options, log)
         save_model(model, tokenizer, life.model(options.name), stage.lineage("aligned", parent, derived, state))
     say(f"Saved {life.model(options.name)}.")

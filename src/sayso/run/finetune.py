@@ -20,7 +20,7 @@ from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation, fit
 from sayso.run.model import resolve_model
 from sayso.run.stage import Derived, make_stage
-from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.run.training import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -101,7 +101,7 @@ def finetune(options: Finetune) -> None:
             batches,
             batch_loss(device),
             schedule,
-            Layout(**derived["layout"]),
+            layout_of_plan(derived["layout"], options, options.rows, device),
             options,
             log,
         )

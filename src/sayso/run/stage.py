@@ -13,13 +13,13 @@ from typing import Any
 
 from sayso.base.config import plain
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json
+from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.run.steps import StepLog
 from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
-from sayso.train.checkpoint import load_checkpoint, save_checkpoint
-from sayso.train.crew import can_fork
+from sayso.train.chance import seed_all
+from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, State, train
 from sayso.train.schedule import Schedule
 
@@ -111,17 +111,16 @@ class Stage:
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
-        if layout.processes > 1 and not can_fork(device := next(state.model.parameters()).device.type):
-            raise UserError(
-                f"This run was begun by {layout.processes} processes on a CPU and cannot go on so on '{device}' here; "
-                "add --device cpu on a machine without a GPU, or begin anew with --restart."
-            )
-        if load_checkpoint(state, checkpoints):
+        seed_all(options.seed)
+        if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
 
         def save(state: State) -> None:
-            save_checkpoint(state, checkpoints, options.keep)
+            try:
+                save_checkpoint(state, checkpoints, options.keep)
+            except Exception as error:
+                raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
         def diverged(problem: Diverged) -> bool:
             ids = [part.ids.tolist() for part in parts(problem.batch)]
@@ -167,6 +166,21 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
         raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
+
+
+def _passed_over(told: str, log: RunLog) -> None:
+    say(told)
+    log.write("broken_checkpoint", problem=told)
+
+
+def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
+    whole = checkpoints_in(folder)
+    size = sum(file.stat().st_size for file in whole[-1].iterdir()) / 1e6 if whole else 0
+    left = f"that of step {int(whole[-1].name[5:]):,} is whole ({size:,.1f} MB)" if whole else "there is none yet"
+    return UserError(
+        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}), {left}; free some "
+        "space, or add --keep 1 to keep fewer, and repeat the command, which goes on from there."
+    )
 
 
 def _stopped(problem: Diverged, state: State) -> UserError:

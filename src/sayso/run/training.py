@@ -1,14 +1,15 @@
 """What every act that trains takes as options, and how its steps are cut up and counted."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
 from sayso.base.device import Device
 from sayso.base.errors import UserError
+from sayso.base.log import say
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
@@ -16,7 +17,10 @@ from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
 
-TRANSIENT = ("life", "restart", "on_divergence", "save_seconds", "keep", "recompute")
+TRANSIENT = (
+    *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),
+    *("processes", "micro_rows", "device"),  # they change a run by rounding alone
+)
 """Options that may change when a command is repeated to go on."""
 Loss = Callable[[Transformer, Batch], tuple[Tensor, int, int]]
 
@@ -58,7 +62,10 @@ class HasBatches(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a step's rows are shared out; it changes sums by rounding alone, and is kept in a run's plan for that."""
+    """How a step's rows are shared out; it changes sums by rounding alone, and is kept in a run's plan for that.
+
+    Going on, the plan's layout counts again, unless another is asked for or the machine is another.
+    """
 
     processes: int
     parts: int
@@ -80,6 +87,24 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
     return Layout(processes, processes * -(-of_one // min(options.micro_rows or of_one, of_one)))
+
+
+def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device: Device) -> Layout:
+    """Return the layout of a run's plan, or the one to go on with where the options or the device differ by now."""
+    planned = Layout(**stored)
+    can = can_fork(device.kind)
+    if options.processes is None and options.micro_rows is None and (planned.processes == 1 or can):
+        return planned
+    processes = options.processes or (planned.processes if can else None)
+    at_once = options.micro_rows or -(-rows // planned.parts)
+    layout = layout_for(replace(options, processes=processes, micro_rows=at_once), rows, device)
+    if layout != planned:
+        say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums round differently.")
+    return layout
+
+
+def _words(layout: Layout) -> str:
+    return f"{layout.processes} process{'es' * (layout.processes > 1)} and {layout.parts} parts of a batch"
 
 
 def batch_loss(device: Device) -> Loss:

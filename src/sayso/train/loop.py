@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -19,12 +19,11 @@ from torch import Tensor
 
 from sayso.model import Transformer
 from sayso.train.crew import Summed, crew
+from sayso.train.jump import Lately
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
 NORMS_EVERY = 10  # steps: measuring an update takes a copy of the weights
-MEMORY = 0.98  # of the average loss, about 50 steps
-JUMP_FACTOR, JUMP_NATS = 4.0, 3.0  # a loss above so many times the average and so much more is a jump
 
 
 class Interrupted(Exception):  # noqa: N818 - a request, not an error
@@ -51,8 +50,8 @@ class State:
     """Tokens trained on so far."""
     skipped: int = 0
     """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
-    average: float | None = None
-    """The loss of late, an exponential mean over about 50 steps: what a jump is measured against."""
+    lately: Lately = field(default_factory=Lately)
+    """The losses of late, which a jump is measured against."""
 
 
 @dataclass(frozen=True)
@@ -132,10 +131,10 @@ def train(
             total = summed.loss / summed.count
             _divide(state.model, summed.count)
             norm = _clip(state.model, clip)
-            norms, fits = None, _fits(total, norm, state.average)
+            norms, fits = None, _fits(total, norm, state.lately)
             if fits:
                 norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
-                state.average = total if state.average is None else MEMORY * state.average + (1 - MEMORY) * total
+                state.lately = state.lately.after(total)
             _clear(state)
             if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm)):
                 raise problem
@@ -192,10 +191,9 @@ def _clip(model: Transformer, limit: float) -> float:
     return float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit or float("inf"), foreach=True))
 
 
-def _fits(loss: float, gradient_norm: float, average: float | None) -> bool:
-    """Whether a step is one to learn from: finite, and no jump from the loss of late."""
-    calm = average is None or loss <= JUMP_FACTOR * average + JUMP_NATS
-    return math.isfinite(loss) and math.isfinite(gradient_norm) and calm
+def _fits(loss: float, gradient_norm: float, lately: Lately) -> bool:
+    """Whether a step is one to learn from: finite, and no jump from the losses of late."""
+    return math.isfinite(loss) and math.isfinite(gradient_norm) and loss <= lately.limit
 
 
 def _update(state: State, factor: float, *, measure: bool) -> Norms | None:
