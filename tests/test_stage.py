@@ -14,7 +14,7 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run import training
+from sayso.run import stage, training
 from sayso.run.stage import REWINDS, Stage, make_stage
 from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train import measure
@@ -30,7 +30,8 @@ STEPS, BAD = 9, 5
 def make(number: int) -> Batch:
     """Two rows that count up from a number."""
     ids = (number + torch.arange(17)).repeat(2, 1) % 50
-    return Batch(ids[:, :-1], ids[:, 1:].clone(), torch.zeros(2, 16, dtype=torch.int32))
+    documents = torch.tensor([[number], [-1]], dtype=torch.int32).expand(2, 16).contiguous()  # -1 is padding
+    return Batch(ids[:, :-1], ids[:, 1:].clone(), documents)
 
 
 class Batches:
@@ -49,12 +50,12 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 
 def lived(life: Life, **options: object) -> tuple[State, list[dict]]:
     """Train from nothing with these options; return the end and the log."""
-    stage = Stage(life, "pretrain", "base", {}, {})
+    run = Stage(life, "pretrain", "base", {}, {})
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
-    path = stage.folder / "run.jsonl"
+    path = run.folder / "run.jsonl"
     chosen = Training(save_seconds=0.0, **options)  # type: ignore[arg-type]
-    stage.train(state, Batches(), loss_of, Schedule(STEPS), Layout(1, 1), chosen, RunLog(path))
+    run.train(state, Batches(), loss_of, Schedule(STEPS), Layout(1, 1), chosen, RunLog(path))
     return state, read_log(path)
 
 
@@ -64,7 +65,8 @@ def test_a_run_that_diverges_stops_and_can_go_on_without_the_batch(tmp_path: Pat
     with pytest.raises(UserError, match="--on-divergence skip"):
         lived(life)
     told = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")[-1]
-    assert (told["event"], told["step"], told["ids"]) == ("diverged", BAD + 1, [Batches().batch(BAD).ids.tolist()])
+    assert (told["event"], told["step"], told["batch"], told["documents"]) == ("diverged", BAD + 1, BAD, [BAD])
+    assert (told["loss"], told["gradient_norm"], told["then"]) == ("nan", "nan", "stop")
     state, log = lived(life, on_divergence="skip")
     assert state.step == STEPS
     assert [line["step"] for line in log if line["event"] == "resume"] == [BAD]
@@ -86,8 +88,8 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
         def batch(self, step: int) -> Batch:
             return super().batch(step + (step >= BAD))
 
-    stage, log_of = Stage(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
-    stage.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
+    run, log_of = Stage(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    run.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
     pairs = zip(state.model.parameters(), expected.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
@@ -99,6 +101,16 @@ def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypat
         lived(Life(tmp_path), on_divergence="rewind")
     log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
     assert [line["skipped"] for line in log if line["event"] == "rewind"] == list(range(1, REWINDS + 1))
+
+
+def test_a_run_that_leaves_out_batch_after_batch_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no batch fits any more it is the model that diverged, and leaving out more of them helps nobody."""
+    monkeypatch.setattr(Batches, "batch", lambda self, step: make(BAD if step > 1 else step))
+    monkeypatch.setattr(stage, "SKIPS", 3)
+    with pytest.raises(UserError, match="step 6"):
+        lived(Life(tmp_path), on_divergence="skip")
+    log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
+    assert [line["step"] for line in log if line["event"] == "diverged"] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ the very same weights; a finished run is left alone; a finished run whose option
 new one under a number.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.batch.batch import PADDING
 from sayso.run.steps import StepLog
 from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
 from sayso.train.chance import seed_all
@@ -25,6 +27,7 @@ from sayso.train.schedule import Schedule
 
 Derived = dict[str, Any]
 REWINDS = 10  # times that a run may go back before it is stopped: data that is bad throughout would never end
+SKIPS = 10  # batches in a row that may be left out: after more, not the batches but the model is what diverged
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Stage:
         """Train `state` to the schedule's end, from the newest checkpoint if there is one, telling every step.
 
         Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. What happens after a step that
-        diverges is up to `options`; it is logged with its token ids.
+        diverges is up to `options`; it is logged with its documents.
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
@@ -122,10 +125,21 @@ class Stage:
             except Exception as error:
                 raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
+        left_out = LeftOut(options.on_divergence == "skip")
+
         def diverged(problem: Diverged) -> bool:
-            ids = [part.ids.tolist() for part in parts(problem.batch)]
-            log.write("diverged", step=problem.step, problem=str(problem), ids=ids, then=options.on_divergence)
-            return options.on_divergence == "skip"
+            documents = {int(number) for part in parts(problem.batch) for number in part.documents.unique()}
+            log.write(
+                "diverged",
+                step=problem.step,
+                batch=problem.batch,
+                documents=sorted(documents - {PADDING}),
+                loss=finite(problem.loss),
+                gradient_norm=finite(problem.gradient_norm),
+                problem=str(problem),
+                then=options.on_divergence,
+            )
+            return left_out.go_on(problem.step)
 
         rewinds = 0
         with Progress(schedule.steps, "step") as line:
@@ -166,6 +180,24 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
         raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
+
+
+class LeftOut:
+    """Which steps were left out, to stop when they are many in a row."""
+
+    def __init__(self, may: bool) -> None:
+        self.may, self.last, self.in_a_row = may, 0, 0
+
+    def go_on(self, step: int) -> bool:
+        """Whether to leave out this step and go on."""
+        self.in_a_row = self.in_a_row + 1 if step == self.last + 1 else 1
+        self.last = step
+        return self.may and self.in_a_row <= SKIPS
+
+
+def finite(value: float) -> float | str:
+    """Return a number as JSON has it; it has no word for what is not finite."""
+    return value if math.isfinite(value) else str(value)
 
 
 def _passed_over(told: str, log: RunLog) -> None:

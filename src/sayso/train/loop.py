@@ -33,8 +33,8 @@ class Interrupted(Exception):  # noqa: N818 - a request, not an error
 class Diverged(Exception):  # noqa: N818 - an outcome, not a mistake
     """The loss of a step jumped, or it or its gradient is not finite; the weights are those before the step."""
 
-    def __init__(self, step: int, batch: int, loss: float, gradient_norm: float) -> None:
-        super().__init__(f"step {step}: loss {loss:g}, gradient norm {gradient_norm:g}")
+    def __init__(self, step: int, batch: int, loss: float, gradient_norm: float, limit: float) -> None:
+        super().__init__(f"step {step}: loss {loss:g} (a jump above {limit:.3g}), gradient norm {gradient_norm:g}")
         self.step, self.batch, self.loss, self.gradient_norm = step, batch, loss, gradient_norm
 
 
@@ -136,7 +136,7 @@ def train(
                 norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
                 state.lately = state.lately.after(total)
             _clear(state)
-            if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm)):
+            if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm, state.lately.limit)):
                 raise problem
             state.step += 1
             state.tokens += summed.tokens
