@@ -6,13 +6,15 @@ torch is imported inside the functions, so that the command line starts without 
 import os
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
 
 KINDS = ("cpu", "cuda", "mps")
-STATUS = Path("/proc/self/status")
+STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,50 @@ def pick_device(name: str | None = None) -> Device:
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals in a near-converged optimizer state slow a CPU several times
     return Device(name, threads)
+
+
+def has_bf16(kind: str) -> bool:
+    """Whether training may multiply in bfloat16 on this kind of device: a GPU by its own units, a CPU always."""
+    import torch
+
+    return kind == "cpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def fast_bf16_cpu() -> bool:
+    """Whether this CPU says that it has instructions for bfloat16 products (AMX or AVX512-BF16); Linux alone tells."""
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    return any(flag in text for flag in ("amx_bf16", "avx512_bf16"))
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Allow only algorithms of torch that give the same bits again (pytorch.org/docs, "Reproducibility").
+
+    An operation that has none is a `UserError`. On a GPU `CUBLAS_WORKSPACE_CONFIG` must be set before the first product.
+    """
+    if not on:
+        yield
+        return
+    import torch
+
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        name = str(error).split()[0]
+        raise UserError(
+            f"With --deterministic each operation has to give the same bits again, and '{name}' cannot on this device; "
+            "leave --deterministic away and repeat the command, which goes on."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.benchmark, cudnn.deterministic = before[1:]
 
 
 def _cores() -> int:

@@ -7,12 +7,14 @@ new one under a number.
 """
 
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sayso.base.config import plain
+from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
@@ -114,6 +116,8 @@ class Stage:
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
+        if layout.precision == "bf16" and next(state.model.parameters()).device.type == "cpu" and not fast_bf16_cpu():
+            say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
         seed_all(options.seed)
         if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
@@ -142,9 +146,9 @@ class Stage:
             return left_out.go_on(problem.step)
 
         rewinds = 0
-        with Progress(schedule.steps, "step") as line:
+        with deterministic(options.deterministic), Progress(schedule.steps, "step") as line:
             counts_tokens = self.act != "align"
-            steps = StepLog(log, line, state, schedule.steps, layout.processes, counts_tokens=counts_tokens)
+            steps = StepLog(log, line, state, schedule.steps, layout, counts_tokens=counts_tokens)
             while state.step < schedule.steps:
                 steps.begin()
                 try:
@@ -160,6 +164,7 @@ class Stage:
                         show=steps.show,
                         diverged=diverged,
                         processes=layout.processes,
+                        precision=layout.precision,
                     )
                 except Diverged as problem:
                     rewinds += 1
@@ -178,6 +183,8 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
     if options.keep < 1:
         raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 

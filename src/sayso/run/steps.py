@@ -1,9 +1,11 @@
 """What a run tells of its steps: each one to `run.jsonl`, the last one on the moving line."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from sayso.base.log import Progress, RunLog
+from sayso.run.training import Layout
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
 
@@ -12,16 +14,16 @@ class StepLog:
     """Tells the steps of one run; begins with a line of what its speeds are measured against."""
 
     def __init__(
-        self, log: RunLog, line: Progress, state: State, steps: int, processes: int, *, counts_tokens: bool = True
+        self, log: RunLog, line: Progress, state: State, steps: int, layout: Layout, *, counts_tokens: bool = True
     ) -> None:
         """Measure the device's peak and say it; `counts_tokens`: a step's count is of trained tokens, not of pairs."""
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
-        self.peak, self.counts_tokens = matmul_peak(device), counts_tokens
+        self.peak, self.counts_tokens = matmul_peak(device, layout.precision), counts_tokens
         self.tokens, self.busy = 0, 0.0  # seen by the steps, and the seconds that these took
         self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the last one began, and so far
         rates = {group["name"]: group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
-        log.write("speed", device=device, processes=processes, peak_flops=round(self.peak), peak_rates=rates)
+        log.write("speed", device=device, **asdict(layout), peak_flops=round(self.peak), peak_rates=rates)
 
     def begin(self) -> None:
         """Be told that `train` is called, for the first time or again after going back."""

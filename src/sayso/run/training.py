@@ -7,8 +7,8 @@ from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from sayso.base.device import Device
-from sayso.base.errors import UserError
+from sayso.base.device import Device, has_bf16
+from sayso.base.errors import UserError, nearest
 from sayso.base.log import say
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
@@ -19,9 +19,10 @@ from sayso.train.measure import seconds_per_step
 
 TRANSIENT = (
     *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),
-    *("processes", "micro_rows", "device"),  # they change a run by rounding alone
+    *("processes", "micro_rows", "device", "deterministic"),  # they change a run by rounding alone
 )
 """Options that may change when a command is repeated to go on."""
+PRECISIONS = ("auto", "fp32", "bf16")
 Loss = Callable[[Transformer, Batch], tuple[Tensor, int, int]]
 
 
@@ -44,6 +45,10 @@ class Training:
     """Rows that a process computes at once, its others after them, to spare memory; all when not given."""
     recompute: bool = False
     """Whether to spare memory by computing each block's activations again in the backward pass."""
+    precision: str = "auto"
+    """Of products: fp32, bf16 (weights and sums stay fp32), or auto, which is bf16 on a GPU that has it."""
+    deterministic: bool = False
+    """Whether to allow only algorithms that give the same bits again, on a GPU as well."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
     seed: int = 0
@@ -62,13 +67,14 @@ class HasBatches(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a step's rows are shared out; it changes sums by rounding alone, and is kept in a run's plan for that.
+    """How a step's rows are shared out, which changes sums by rounding alone, and the precision; kept in a run's plan.
 
     Going on, the plan's layout counts again, unless another is asked for or the machine is another.
     """
 
     processes: int
     parts: int
+    precision: str = "fp32"
 
     def of(self, batches: HasBatches) -> Callable[[int], Sequence[Batch]]:
         """Return what gives the parts of each step."""
@@ -86,18 +92,36 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     usual = device.threads if can and device.threads <= rows else 1
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
-    return Layout(processes, processes * -(-of_one // min(options.micro_rows or of_one, of_one)))
+    parts = processes * -(-of_one // min(options.micro_rows or of_one, of_one))
+    return Layout(processes, parts, precision_on(device, options.precision))
+
+
+def precision_on(device: Device, asked: str) -> str:
+    """Return fp32 or bf16 for `asked`, one of these or auto, on a device; what cannot be is a `UserError`."""
+    if asked == "fp16":
+        raise UserError(
+            "--precision is auto, fp32 or bf16; fp16 is not offered, for its small range loses small gradients unless "
+            "the loss is scaled, and bf16, with the range of fp32, needs no such thing."
+        )
+    if asked not in PRECISIONS:
+        raise UserError(f"--precision is one of {', '.join(PRECISIONS)}; got '{asked}'.{nearest(asked, PRECISIONS)}")
+    has = has_bf16(device.kind)
+    if asked == "bf16" and not has:
+        raise UserError(f"--precision bf16 needs a device that has it; '{device.kind}' has not here: take fp32.")
+    return ("bf16" if has and device.kind == "cuda" else "fp32") if asked == "auto" else asked
 
 
 def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device: Device) -> Layout:
     """Return the layout of a run's plan, or the one to go on with where the options or the device differ by now."""
     planned = Layout(**stored)
+    precision_on(device, planned.precision)  # what a run began with stays, or cannot be here
     can = can_fork(device.kind)
     if options.processes is None and options.micro_rows is None and (planned.processes == 1 or can):
         return planned
     processes = options.processes or (planned.processes if can else None)
     at_once = options.micro_rows or -(-rows // planned.parts)
-    layout = layout_for(replace(options, processes=processes, micro_rows=at_once), rows, device)
+    given = replace(options, processes=processes, micro_rows=at_once, precision=planned.precision)
+    layout = layout_for(given, rows, device)
     if layout != planned:
         say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums round differently.")
     return layout
@@ -125,7 +149,13 @@ def steps_in_minutes(
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
     try:
         seconds = seconds_per_step(
-            config, layout.of(batches), batch_loss(device), device.kind, layout.processes, recompute=recompute
+            config,
+            layout.of(batches),
+            batch_loss(device),
+            device.kind,
+            layout.processes,
+            layout.precision,
+            recompute=recompute,
         )
     except Interrupted:
         raise KeyboardInterrupt from None

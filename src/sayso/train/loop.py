@@ -101,20 +101,22 @@ def train(
     show: Callable[[Shown], None] = lambda _: None,
     diverged: Callable[[Diverged], bool] = lambda _: False,
     processes: int = 1,
+    precision: str = "fp32",
 ) -> State:
     """Update `state` until `schedule.steps` and return it.
 
     `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
     `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. The parts of a step are
-    shared out among `processes` (more than one on a CPU only). Gradients are clipped to norm `clip` (0 = off). Raises
-    `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not finite like its gradient, updates
-    nothing: it is left out where `diverged` says so, and raised otherwise.
+    shared out among `processes` (more than one on a CPU only); `precision` is that of its products, fp32 or bf16.
+    Gradients are clipped to norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose
+    loss jumps, or is not finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised
+    otherwise.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
 
     def gradient(step: int, which: slice) -> Summed:
-        return _backward(state.model, parts(step)[which], loss, device)
+        return _backward(state.model, parts(step)[which], loss, autocast(device, precision))
 
     with stop_requests() as stop, crew(state.model, gradient, processes) as whole:
         while state.step < schedule.steps:
@@ -167,12 +169,12 @@ def _backward(
     model: Transformer,
     parts: Sequence[BatchT],
     loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
-    device: torch.device,
+    cast: AbstractContextManager[object],
 ) -> Summed:
     """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
     whole = Summed(0.0, 0, 0)
     for part in parts:
-        with half_precision(device):
+        with cast:
             summed, count, tokens = loss(model, part)
         summed.backward()
         whole = whole.plus(Summed(float(summed.detach()), count, tokens))
@@ -219,9 +221,9 @@ def _clear(state: State) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return bfloat16 autocast on CUDA; elsewhere nothing, because a CPU without AMX multiplies bfloat16 slower."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return what lets products run in bfloat16 while weights, gradients and sums stay float32; nothing for fp32."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @contextmanager
