@@ -14,8 +14,9 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run import stage, training
-from sayso.run.stage import REWINDS, Stage, make_stage
+from sayso.run import divergence, training
+from sayso.run.divergence import REWINDS
+from sayso.run.stage import Stage, make_stage
 from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train import measure
 from sayso.train.crew import can_fork
@@ -106,7 +107,7 @@ def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypat
 def test_a_run_that_leaves_out_batch_after_batch_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where no batch fits any more it is the model that diverged, and leaving out more of them helps nobody."""
     monkeypatch.setattr(Batches, "batch", lambda self, step: make(BAD if step > 1 else step))
-    monkeypatch.setattr(stage, "SKIPS", 3)
+    monkeypatch.setattr(divergence, "SKIPS", 3)
     with pytest.raises(UserError, match="step 6"):
         lived(Life(tmp_path), on_divergence="skip")
     log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
@@ -208,6 +209,17 @@ def test_a_broken_checkpoint_is_told_in_the_log(tmp_path: Path) -> None:
     (told,) = [line["problem"] for line in log if line["event"] == "broken_checkpoint"]
     assert "optimizer.safetensors" in told
     assert [line["step"] for line in log if line["event"] == "resume"] == [BAD - 1]
+
+
+def test_a_mirror_gets_the_runs_figures(tmp_path: Path) -> None:
+    """TensorBoard's own reader finds the losses and norms of run.jsonl."""
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    _, log = lived(Life(tmp_path), on_divergence="skip", mirror=("tensorboard",))
+    events = reader.EventAccumulator(str(tmp_path / "runs" / "pretrain-base" / "tensorboard")).Reload()
+    steps = [line for line in log if line["event"] == "step" and math.isfinite(line["loss"])]
+    found = {event.step: event.value for event in events.Scalars("loss") if math.isfinite(event.value)}
+    assert found == pytest.approx({line["step"]: line["loss"] for line in steps})
+    assert {"gradient_norm", "tokens_per_second", "mfu"} <= set(events.Tags()["scalars"])
 
 
 def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: Path) -> None:

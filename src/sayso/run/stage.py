@@ -6,7 +6,6 @@ the very same weights; a finished run is left alone; a finished run whose option
 new one under a number.
 """
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +18,9 @@ from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
-from sayso.batch.batch import PADDING
+from sayso.run.divergence import Divergence, stopped
+from sayso.run.memory import memory_told
+from sayso.run.mirror import check_mirrors, mirrored
 from sayso.run.steps import StepLog
 from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
 from sayso.train.chance import seed_all
@@ -28,8 +29,6 @@ from sayso.train.loop import Diverged, Interrupted, State, train
 from sayso.train.schedule import Schedule
 
 Derived = dict[str, Any]
-REWINDS = 10  # times that a run may go back before it is stopped: data that is bad throughout would never end
-SKIPS = 10  # batches in a row that may be left out: after more, not the batches but the model is what diverged
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,10 @@ class Stage:
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
-        if layout.precision == "bf16" and next(state.model.parameters()).device.type == "cpu" and not fast_bf16_cpu():
+        kind = next(state.model.parameters()).device.type
+        if layout.precision == "bf16" and kind == "cpu" and not fast_bf16_cpu():
             say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+        memory = memory_told(state.model.config, batches.batch(0), layout, kind, recompute=options.recompute)
         seed_all(options.seed)
         if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
@@ -129,26 +130,11 @@ class Stage:
             except Exception as error:
                 raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
-        left_out = LeftOut(options.on_divergence == "skip")
-
-        def diverged(problem: Diverged) -> bool:
-            documents = {int(number) for part in parts(problem.batch) for number in part.documents.unique()}
-            log.write(
-                "diverged",
-                step=problem.step,
-                batch=problem.batch,
-                documents=sorted(documents - {PADDING}),
-                loss=finite(problem.loss),
-                gradient_norm=finite(problem.gradient_norm),
-                problem=str(problem),
-                then=options.on_divergence,
-            )
-            return left_out.go_on(problem.step)
-
-        rewinds = 0
-        with deterministic(options.deterministic), Progress(schedule.steps, "step") as line:
+        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
+        mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
+        with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
             counts_tokens = self.act != "align"
-            steps = StepLog(log, line, state, schedule.steps, layout, counts_tokens=counts_tokens)
+            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens)
             while state.step < schedule.steps:
                 steps.begin()
                 try:
@@ -162,18 +148,15 @@ class Stage:
                         save=save,
                         save_seconds=options.save_seconds,
                         show=steps.show,
-                        diverged=diverged,
+                        diverged=divergence.leave_out,
                         processes=layout.processes,
                         precision=layout.precision,
                     )
                 except Diverged as problem:
-                    rewinds += 1
-                    if options.on_divergence == "rewind" and rewinds <= REWINDS and load_checkpoint(state, checkpoints):
-                        state.skipped = problem.batch + 1 - state.step
-                        log.write("rewind", step=state.step, skipped=state.skipped)
+                    if divergence.go_back(problem, state):
                         continue
                     save(state)
-                    raise _stopped(problem, state) from problem
+                    raise stopped(problem, state) from problem
                 except Interrupted:
                     say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
                     raise KeyboardInterrupt from None
@@ -183,28 +166,11 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
     if options.keep < 1:
         raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
+    check_mirrors(options.mirror)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
-
-
-class LeftOut:
-    """Which steps were left out, to stop when they are many in a row."""
-
-    def __init__(self, may: bool) -> None:
-        self.may, self.last, self.in_a_row = may, 0, 0
-
-    def go_on(self, step: int) -> bool:
-        """Whether to leave out this step and go on."""
-        self.in_a_row = self.in_a_row + 1 if step == self.last + 1 else 1
-        self.last = step
-        return self.may and self.in_a_row <= SKIPS
-
-
-def finite(value: float) -> float | str:
-    """Return a number as JSON has it; it has no word for what is not finite."""
-    return value if math.isfinite(value) else str(value)
 
 
 def _passed_over(told: str, log: RunLog) -> None:
@@ -219,14 +185,6 @@ def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
     return UserError(
         f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}), {left}; free some "
         "space, or add --keep 1 to keep fewer, and repeat the command, which goes on from there."
-    )
-
-
-def _stopped(problem: Diverged, state: State) -> UserError:
-    return UserError(
-        f"Training stopped before an update that would have spoiled the model, at {problem}; the weights of step "
-        f"{state.step:,} are saved and the batch is in run.jsonl. Add --on-divergence skip to go on without it, or "
-        "begin anew with a lower --rate and --restart."
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sayso.base.log import Progress, RunLog
+from sayso.run.mirror import Mirrors
 from sayso.run.training import Layout
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
@@ -14,9 +15,18 @@ class StepLog:
     """Tells the steps of one run; begins with a line of what its speeds are measured against."""
 
     def __init__(
-        self, log: RunLog, line: Progress, state: State, steps: int, layout: Layout, *, counts_tokens: bool = True
+        self,
+        log: RunLog,
+        line: Progress,
+        state: State,
+        steps: int,
+        layout: Layout,
+        mirrors: Mirrors,
+        *,
+        counts_tokens: bool = True,
     ) -> None:
         """Measure the device's peak and say it; `counts_tokens`: a step's count is of trained tokens, not of pairs."""
+        self.mirrors = mirrors
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
         self.peak, self.counts_tokens = matmul_peak(device, layout.precision), counts_tokens
@@ -36,9 +46,9 @@ class StepLog:
         figures: dict[str, float] = dict(vars(shown.norms)) if shown.norms else {}
         if self.counts_tokens:
             figures["mfu"] = step_flops(self.config, shown.seen, shown.count) / shown.took / self.peak
-        self.log.write(
+        self._tell(
             "step",
-            step=shown.step,
+            shown.step,
             steps=self.steps,
             loss=round(shown.loss, 5),
             lr=round(shown.factor, 5),
@@ -52,4 +62,8 @@ class StepLog:
 
     def judged(self, judge: Callable[[State], dict[str, Any]]) -> Callable[[State], None]:
         """Return what asks `judge` about a state and tells the answer."""
-        return lambda state: self.log.write("val", step=state.step, **judge(state))
+        return lambda state: self._tell("val", state.step, **judge(state))
+
+    def _tell(self, event: str, step: int, **fields: Any) -> None:
+        self.log.write(event, step=step, **fields)
+        self.mirrors.write(step, fields)

@@ -13,6 +13,7 @@ from sayso.base.log import say
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
+from sayso.run.memory import memory_told
 from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
@@ -20,6 +21,7 @@ from sayso.train.measure import seconds_per_step
 TRANSIENT = (
     *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),
     *("processes", "micro_rows", "device", "deterministic"),  # they change a run by rounding alone
+    "mirror",
 )
 """Options that may change when a command is repeated to go on."""
 PRECISIONS = ("auto", "fp32", "bf16")
@@ -51,6 +53,8 @@ class Training:
     """Whether to allow only algorithms that give the same bits again, on a GPU as well."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
+    mirror: tuple[str, ...] = ()
+    """Where the figures of each step go as well: tensorboard, trackio, wandb; several after each other."""
     seed: int = 0
     """Fixes whatever is drawn: first weights, order, samples."""
     restart: bool = False
@@ -147,16 +151,10 @@ def steps_in_minutes(
     """Return how many steps on these batches this machine does in so many minutes, measured."""
     if minutes <= 0:
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
+    given = (config, layout.of(batches), batch_loss(device), device.kind, layout.processes, layout.precision)
     try:
-        seconds = seconds_per_step(
-            config,
-            layout.of(batches),
-            batch_loss(device),
-            device.kind,
-            layout.processes,
-            layout.precision,
-            recompute=recompute,
-        )
+        with memory_told(config, batches.batch(0), layout, device.kind, recompute=recompute):
+            seconds = seconds_per_step(*given, recompute=recompute)
     except Interrupted:
         raise KeyboardInterrupt from None
     return max(1, round(minutes * 60 / seconds))
