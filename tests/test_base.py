@@ -78,6 +78,16 @@ def test_a_bad_line_is_told_by_its_number(tmp_path: Path) -> None:
         read_json(tmp_path / "none.json")
 
 
+def test_a_log_goes_on_behind_a_cut_last_line(tmp_path: Path) -> None:
+    """What a kill cut off is taken away before the next line is written, so that no line is ever two halves."""
+    path = tmp_path / "run.jsonl"
+    RunLog(path).write("step", step=1)
+    with path.open("a") as file:
+        file.write('{"event": "st')
+    RunLog(path).write("step", step=2)
+    assert [event["step"] for event in read_log(path)] == [1, 2]
+
+
 def test_a_log_survives_a_cut_last_line(tmp_path: Path) -> None:
     """A line that a kill cut short is left out; a bad line before the last is told."""
     log = RunLog(tmp_path / "run.jsonl")

@@ -1,6 +1,7 @@
 """A run as the acts share it: what it tells of its steps, and what it does with one that diverges."""
 
 import math
+import resource
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,10 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run import training
-from sayso.run.stage import REWINDS, Stage
-from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.run import divergence, training
+from sayso.run.divergence import REWINDS
+from sayso.run.stage import Stage, make_stage
+from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train import measure
 from sayso.train.crew import can_fork
 from sayso.train.loop import State
@@ -29,7 +31,8 @@ STEPS, BAD = 9, 5
 def make(number: int) -> Batch:
     """Two rows that count up from a number."""
     ids = (number + torch.arange(17)).repeat(2, 1) % 50
-    return Batch(ids[:, :-1], ids[:, 1:].clone(), torch.zeros(2, 16, dtype=torch.int32))
+    documents = torch.tensor([[number], [-1]], dtype=torch.int32).expand(2, 16).contiguous()  # -1 is padding
+    return Batch(ids[:, :-1], ids[:, 1:].clone(), documents)
 
 
 class Batches:
@@ -48,12 +51,12 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 
 def lived(life: Life, **options: object) -> tuple[State, list[dict]]:
     """Train from nothing with these options; return the end and the log."""
-    stage = Stage(life, "pretrain", "base", {}, {})
+    run = Stage(life, "pretrain", "base", {}, {})
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
-    path = stage.folder / "run.jsonl"
+    path = run.folder / "run.jsonl"
     chosen = Training(save_seconds=0.0, **options)  # type: ignore[arg-type]
-    stage.train(state, Batches(), loss_of, Schedule(STEPS), Layout(1, 1), chosen, RunLog(path))
+    run.train(state, Batches(), loss_of, Schedule(STEPS), Layout(1, 1), chosen, RunLog(path))
     return state, read_log(path)
 
 
@@ -63,7 +66,8 @@ def test_a_run_that_diverges_stops_and_can_go_on_without_the_batch(tmp_path: Pat
     with pytest.raises(UserError, match="--on-divergence skip"):
         lived(life)
     told = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")[-1]
-    assert (told["event"], told["step"], told["ids"]) == ("diverged", BAD + 1, [Batches().batch(BAD).ids.tolist()])
+    assert (told["event"], told["step"], told["batch"], told["documents"]) == ("diverged", BAD + 1, BAD, [BAD])
+    assert (told["loss"], told["gradient_norm"], told["then"]) == ("nan", "nan", "stop")
     state, log = lived(life, on_divergence="skip")
     assert state.step == STEPS
     assert [line["step"] for line in log if line["event"] == "resume"] == [BAD]
@@ -85,8 +89,8 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
         def batch(self, step: int) -> Batch:
             return super().batch(step + (step >= BAD))
 
-    stage, log_of = Stage(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
-    stage.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
+    run, log_of = Stage(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    run.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
     pairs = zip(state.model.parameters(), expected.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
@@ -98,6 +102,16 @@ def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypat
         lived(Life(tmp_path), on_divergence="rewind")
     log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
     assert [line["skipped"] for line in log if line["event"] == "rewind"] == list(range(1, REWINDS + 1))
+
+
+def test_a_run_that_leaves_out_batch_after_batch_stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no batch fits any more it is the model that diverged, and leaving out more of them helps nobody."""
+    monkeypatch.setattr(Batches, "batch", lambda self, step: make(BAD if step > 1 else step))
+    monkeypatch.setattr(divergence, "SKIPS", 3)
+    with pytest.raises(UserError, match="step 6"):
+        lived(Life(tmp_path), on_divergence="skip")
+    log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
+    assert [line["step"] for line in log if line["event"] == "diverged"] == [3, 4, 5, 6]
 
 
 @pytest.mark.parametrize(
@@ -119,6 +133,33 @@ def test_the_layout_of_a_step(asked: dict, rows: int, threads: int, expected: tu
     assert (layout.processes, layout.parts) == expected
 
 
+@pytest.mark.parametrize(
+    ("asked", "device", "expected"),
+    [
+        ({}, "cpu", (3, 6)),
+        ({"processes": 2}, "cpu", (2, 6)),  # no more rows at once than before
+        ({"processes": 1}, "cpu", (1, 6)),
+        ({"micro_rows": 4}, "cpu", (3, 3)),
+        ({}, "mps", (1, 6)),
+    ],
+)
+def test_a_run_goes_on_in_its_plans_layout_or_the_one_asked_for(asked: dict, device: str, expected: tuple) -> None:
+    """A plan of three processes with two rows at once, gone on with by others, or on a device that cannot be shared."""
+    if not can_fork("cpu"):
+        pytest.skip("processes are forked on Linux, without a GPU")
+    layout = layout_of_plan({"processes": 3, "parts": 6}, Training(**asked), 12, Device(device, 2))
+    assert (layout.processes, layout.parts) == expected
+
+
+def test_the_layout_is_no_part_of_what_tells_runs_apart(tmp_path: Path) -> None:
+    """Another number of processes, rows at once or device goes on with a run; another seed does not."""
+    one, other, third = (
+        make_stage(Life(tmp_path), "pretrain", "base", Training(**options), {}).options
+        for options in ({}, {"processes": 3, "micro_rows": 1, "device": "cpu"}, {"seed": 1})
+    )
+    assert one == other != third
+
+
 @pytest.mark.parametrize("bad", [{"processes": 0}, {"micro_rows": 0}])
 def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
     """Less than one of anything is one sentence."""
@@ -137,6 +178,48 @@ def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.Monkey
     monkeypatch.setattr(measure, "SECONDS", 0.0)
     seconds = measure.seconds_per_step(CONFIG, Layout(1, 1).of(Batches()), batch_loss, recompute=True)
     assert 0 < seconds < 10
+
+
+def test_a_full_disk_ends_a_run_with_its_last_whole_checkpoint(tmp_path: Path) -> None:
+    """The sentence names the step that could not be saved and the one that is whole; with space, the run goes on."""
+    life = Life(tmp_path)
+    with pytest.raises(UserError, match="--on-divergence skip"):
+        lived(life)
+    folder = tmp_path / "runs" / "pretrain-base" / "checkpoints"
+    size = max(file.stat().st_size for file in folder.rglob("*.safetensors"))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
+    try:
+        with pytest.raises(UserError, match=f"disk is full.* step {BAD + 1} .* step {BAD} is whole .*--keep 1"):
+            lived(life, on_divergence="skip")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert lived(life, on_divergence="skip")[0].step == STEPS
+
+
+def test_a_broken_checkpoint_is_told_in_the_log(tmp_path: Path) -> None:
+    """The run goes on from the one before, and ends as it would have."""
+    life = Life(tmp_path)
+    with pytest.raises(UserError, match="--on-divergence skip"):
+        lived(life)
+    newest = tmp_path / "runs" / "pretrain-base" / "checkpoints" / f"step-{BAD:06d}"
+    (newest / "optimizer.safetensors").unlink()
+    state, log = lived(life, on_divergence="skip")
+    assert state.step == STEPS
+    (told,) = [line["problem"] for line in log if line["event"] == "broken_checkpoint"]
+    assert "optimizer.safetensors" in told
+    assert [line["step"] for line in log if line["event"] == "resume"] == [BAD - 1]
+
+
+def test_a_mirror_gets_the_runs_figures(tmp_path: Path) -> None:
+    """TensorBoard's own reader finds the losses and norms of run.jsonl."""
+    reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    _, log = lived(Life(tmp_path), on_divergence="skip", mirror=("tensorboard",))
+    events = reader.EventAccumulator(str(tmp_path / "runs" / "pretrain-base" / "tensorboard")).Reload()
+    steps = [line for line in log if line["event"] == "step" and math.isfinite(line["loss"])]
+    found = {event.step: event.value for event in events.Scalars("loss") if math.isfinite(event.value)}
+    assert found == pytest.approx({line["step"]: line["loss"] for line in steps})
+    assert {"gradient_norm", "tokens_per_second", "mfu"} <= set(events.Tags()["scalars"])
 
 
 def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: Path) -> None:

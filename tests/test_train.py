@@ -202,25 +202,6 @@ def test_training_learns() -> None:
     assert [line.step for line in shown] == list(range(1, 61))
 
 
-def test_a_batch_in_parts_is_the_same_step() -> None:
-    """Cutting a batch into parts changes nothing but rounding, even when the parts train unequal numbers of tokens."""
-    whole, parts = fresh(), fresh()
-
-    def uneven(step: int) -> Batch:
-        made = batch(step)
-        made.targets[0, 3:] = -100
-        return made
-
-    def cut(step: int) -> list[Batch]:
-        made = uneven(step)
-        return [Batch(made.ids[i], made.targets[i], made.documents[i]) for i in (slice(0, 1), slice(1, 4))]
-
-    train(whole, lambda step: [uneven(step)], loss_of, Schedule(3))
-    train(parts, cut, loss_of, Schedule(3))
-    for one, other in zip(weights(whole), weights(parts), strict=True):
-        assert torch.allclose(one, other, atol=1e-4)
-
-
 def test_every_tenth_step_tells_how_far_it_moved() -> None:
     """The norm of all weights and the update's share of it are those of the weights before and after."""
     states: list[torch.Tensor] = []
@@ -408,31 +389,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     train(resumed, lambda step: [batch(step)], loss_of, Schedule(9))
     assert all(torch.equal(one, other) for one, other in zip(weights(straight), weights(resumed), strict=True))
     assert resumed.tokens == straight.tokens
-
-
-def test_a_corrupt_newest_checkpoint_is_passed_over(tmp_path: Path) -> None:
-    """The checkpoint before is used when the newest does not open; when none opens, that is told."""
-    state = fresh()
-    for steps in (2, 3):
-        train(state, lambda step: [batch(step)], loss_of, Schedule(steps))
-        save_checkpoint(state, tmp_path)
-    newest = tmp_path / "step-000003" / "model.safetensors"
-    newest.write_bytes(newest.read_bytes()[:50])
-    resumed = fresh()
-    assert load_checkpoint(resumed, tmp_path)
-    assert resumed.step == 2
-    (tmp_path / "step-000002" / "optimizer.safetensors").write_bytes(b"")
-    with pytest.raises(UserError, match="safetensors"):
-        load_checkpoint(fresh(), tmp_path)
-
-
-def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
-    """Older checkpoints than the newest two are removed."""
-    state = fresh()
-    for steps in (1, 2, 3):
-        train(state, lambda step: [batch(step)], loss_of, Schedule(steps))
-        save_checkpoint(state, tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["step-000002", "step-000003"]
 
 
 def test_the_dial_gives_shapes_and_budgets() -> None:

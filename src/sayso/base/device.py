@@ -4,8 +4,11 @@ torch is imported inside the functions, so that the command line starts without 
 """
 
 import os
+import re
 import resource
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +19,9 @@ if TYPE_CHECKING:
     import torch
 
 KINDS = ("cpu", "cuda", "mps")
-STATUS = Path("/proc/self/status")
+STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
+MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,50 @@ def pick_device(name: str | None = None) -> Device:
     return Device(name, threads)
 
 
+def has_bf16(kind: str) -> bool:
+    """Whether training may multiply in bfloat16 on this kind of device: a GPU by its own units, a CPU always."""
+    import torch
+
+    return kind == "cpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
+
+
+def fast_bf16_cpu() -> bool:
+    """Whether this CPU says that it has instructions for bfloat16 products (AMX or AVX512-BF16); Linux alone tells."""
+    text = CPUINFO.read_text() if CPUINFO.exists() else ""
+    return any(flag in text for flag in ("amx_bf16", "avx512_bf16"))
+
+
+@contextmanager
+def deterministic(on: bool) -> Iterator[None]:
+    """Allow only algorithms of torch that give the same bits again (pytorch.org/docs, "Reproducibility").
+
+    An operation that has none is a `UserError`. For a GPU, `CUBLAS_WORKSPACE_CONFIG` has to be set sooner, too.
+    """
+    if not on:
+        yield
+        return
+    import torch
+
+    cudnn = torch.backends.cudnn
+    before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    cudnn.benchmark, cudnn.deterministic = False, True
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        name = str(error).split()[0]
+        raise UserError(
+            f"With --deterministic each operation has to give the same bits again, and '{name}' cannot on this device; "
+            "leave --deterministic away and repeat the command, which goes on."
+        ) from error
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        cudnn.benchmark, cudnn.deterministic = before[1:]
+
+
 def cores() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -62,10 +111,45 @@ def moved(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
 def peak_memory_mb() -> float:
     """Return this process's peak resident memory in MB since it began, or since `reset_peak_memory` on Linux."""
     if STATUS.exists():
-        line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) / 2**10
+        return _kilobytes(STATUS, "VmHWM:") / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**20 if sys.platform == "darwin" else peak / 2**10
+
+
+def free_memory(kind: str) -> int | None:
+    """Return the bytes that this process may still take on a device of this kind; None where the system tells none."""
+    import torch
+
+    if kind == "cuda":
+        return int(torch.cuda.mem_get_info()[0])
+    if kind != "cpu" or not MEMINFO.exists():
+        return None
+    free = [_kilobytes(MEMINFO, "MemAvailable:")]
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY:
+        free.append(limit - _kilobytes(STATUS, "VmSize:"))
+    with suppress(OSError, ValueError):  # a container's own limit; "max" is none
+        free.append(int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
+    return max(0, min(free))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out: Python's, or that of torch on a CPU or a GPU."""
+    told = isinstance(error, RuntimeError) and any(mark in str(error) for mark in NO_MEMORY)
+    return told or isinstance(error, MemoryError)
+
+
+def bytes_wanted(text: str) -> int | None:
+    """Return how many bytes torch says that it tried to allocate, or None."""
+    found = re.search(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMG]iB)", text)
+    units = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
+    return round(float(found[1].rstrip(".")) * units[found[2]]) if found else None
+
+
+def _kilobytes(path: Path, name: str) -> int:
+    """Return a figure of one of the kernel's tables, in bytes."""
+    line = next(line for line in path.read_text().splitlines() if line.startswith(name))
+    return int(line.split()[1]) * 2**10
 
 
 def reset_peak_memory() -> None:

@@ -4,6 +4,7 @@ A write goes to a temporary name beside its target and is renamed when it is com
 content or the new, and a process killed in between loses nothing. JSON and JSON Lines are UTF-8 with "\\n".
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -15,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
+
+FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded", "File too large")
+FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 @contextmanager
@@ -55,6 +59,12 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     """Write text (UTF-8) or bytes to `path`, wholly or not at all; parents are made."""
     with atomic_file(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
+
+
+def disk_full(error: BaseException) -> bool:
+    """Whether an error, also one of a library's own kind (safetensors, SQLite), means that no more can be written."""
+    known = isinstance(error, OSError) and error.errno in FULL_CODES
+    return known or any(mark in str(error) for mark in FULL)
 
 
 def sha256(path: Path) -> str:

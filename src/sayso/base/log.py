@@ -34,8 +34,12 @@ class RunLog:
     """Appends events to a run's `run.jsonl`."""
 
     def __init__(self, path: Path) -> None:
+        """Take off a last line that a kill or a full disk cut off, which the next one would be glued to."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
+        if path.exists():
+            with path.open("r+b") as file:
+                file.truncate(file.read().rfind(b"\n") + 1)
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event with its fields; the line is on its way to the disk when this returns."""

@@ -6,22 +6,17 @@ and messages instead of types, so that nothing heavy is imported to recognise an
 
 import errno
 
-FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded", "File too large")
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
-FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+from sayso.base.device import out_of_memory
+from sayso.base.files import disk_full
 
 
 def sentence(error: BaseException) -> str | None:
     """Return one sentence for a failure that a person can mend, or None."""
-    text = str(error)
-    if (isinstance(error, OSError) and error.errno in FULL_CODES) or any(mark in text for mark in FULL):
+    if disk_full(error):
         where = f" while '{error.filename}' was written" if isinstance(error, OSError) and error.filename else ""
         return f"The disk is full{where}; free some space and run the same command again, which goes on from there."
-    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and any(mark in text for mark in NO_MEMORY)):
-        return (
-            "There was not enough memory; in training, add --recompute, or --micro-rows 1 with --restart; else use a "
-            "smaller --depth or --context, or a machine with more."
-        )
+    if out_of_memory(error):
+        return "There was not enough memory; use a smaller model or a shorter --context, or a machine with more."
     if isinstance(error, PermissionError):
         return f"'{error.filename}' may not be written or read by you; change its permissions or choose another folder."
     if isinstance(error, OSError) and error.errno == errno.EADDRINUSE:

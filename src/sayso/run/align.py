@@ -30,7 +30,7 @@ from sayso.run.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
 from sayso.run.stage import Derived, make_stage
-from sayso.run.training import Layout, layout_for
+from sayso.run.training import layout_for, layout_of_plan
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
@@ -96,7 +96,7 @@ def align(options: Align) -> None:
 
     with act_log(life, "align", options.name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
-        layout = Layout(**derived["layout"])
+        layout = layout_of_plan(derived["layout"], options, options.rows, device)
         stage.train(state, batches, loss, schedule, layout, options, log)
         lineage = stage.lineage("aligned", parent, derived, state)
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)

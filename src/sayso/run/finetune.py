@@ -21,7 +21,7 @@ from sayso.batch.chat import ChatBatches, Conversation, fit
 from sayso.run.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.model import resolve_model
 from sayso.run.stage import Derived, make_stage
-from sayso.run.training import Layout, batch_loss, layout_for, steps_in_minutes
+from sayso.run.training import batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
@@ -100,7 +100,7 @@ def finetune(options: Finetune) -> None:
             batches,
             batch_loss,
             schedule,
-            Layout(**derived["layout"]),
+            layout_of_plan(derived["layout"], options, options.rows, device),
             options,
             log,
         )

@@ -21,7 +21,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
 from sayso.run.stage import Derived, make_stage
 from sayso.run.tokens import open_tokens
-from sayso.run.training import Layout, Training, batch_loss, layout_for, steps_in_minutes
+from sayso.run.training import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.sample.engine import generate
 from sayso.sample.pick import Sampling
 from sayso.token.load import load as load_tokenizer
@@ -101,7 +101,7 @@ def pretrain(options: Pretrain) -> None:
             batches,
             batch_loss,
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
-            Layout(**derived["layout"]),
+            layout_of_plan(derived["layout"], options, rows, device),
             options,
             log,
             judge=_judge(life, tokenizer),

@@ -6,25 +6,29 @@ the very same weights; a finished run is left alone; a finished run whose option
 new one under a number.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sayso.base.config import plain
+from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json
+from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.run.divergence import Divergence, stopped
+from sayso.run.memory import memory_told
+from sayso.run.mirror import check_mirrors, mirrored
 from sayso.run.steps import StepLog
 from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
-from sayso.train.checkpoint import load_checkpoint, save_checkpoint
-from sayso.train.crew import can_fork
+from sayso.train.chance import seed_all
+from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, State, train
 from sayso.train.schedule import Schedule
 
 Derived = dict[str, Any]
-REWINDS = 10  # times that a run may go back before it is stopped: data that is bad throughout would never end
 
 
 @dataclass(frozen=True)
@@ -107,31 +111,30 @@ class Stage:
         """Train `state` to the schedule's end, from the newest checkpoint if there is one, telling every step.
 
         Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. What happens after a step that
-        diverges is up to `options`; it is logged with its token ids.
+        diverges is up to `options`; it is logged with its documents.
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
-        if layout.processes > 1 and not can_fork(device := next(state.model.parameters()).device.type):
-            raise UserError(
-                f"This run was begun by {layout.processes} processes on a CPU and cannot go on so on '{device}' here; "
-                "add --device cpu on a machine without a GPU, or begin anew with --restart."
-            )
-        if load_checkpoint(state, checkpoints):
+        kind = next(state.model.parameters()).device.type
+        if layout.precision == "bf16" and kind == "cpu" and not fast_bf16_cpu():
+            say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+        memory = memory_told(state.model.config, batches.batch(0), layout, kind, recompute=options.recompute)
+        seed_all(options.seed)
+        if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
 
         def save(state: State) -> None:
-            save_checkpoint(state, checkpoints, options.keep)
+            try:
+                save_checkpoint(state, checkpoints, options.keep)
+            except Exception as error:
+                raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
-        def diverged(problem: Diverged) -> bool:
-            ids = [part.ids.tolist() for part in parts(problem.batch)]
-            log.write("diverged", step=problem.step, problem=str(problem), ids=ids, then=options.on_divergence)
-            return options.on_divergence == "skip"
-
-        rewinds = 0
-        with Progress(schedule.steps, "step") as line:
+        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
+        mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
+        with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
             counts_tokens = self.act != "align"
-            steps = StepLog(log, line, state, schedule.steps, layout.processes, counts_tokens=counts_tokens)
+            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens)
             while state.step < schedule.steps:
                 steps.begin()
                 try:
@@ -145,17 +148,15 @@ class Stage:
                         save=save,
                         save_seconds=options.save_seconds,
                         show=steps.show,
-                        diverged=diverged,
+                        diverged=divergence.leave_out,
                         processes=layout.processes,
+                        precision=layout.precision,
                     )
                 except Diverged as problem:
-                    rewinds += 1
-                    if options.on_divergence == "rewind" and rewinds <= REWINDS and load_checkpoint(state, checkpoints):
-                        state.skipped = problem.batch + 1 - state.step
-                        log.write("rewind", step=state.step, skipped=state.skipped)
+                    if divergence.go_back(problem, state):
                         continue
                     save(state)
-                    raise _stopped(problem, state) from problem
+                    raise stopped(problem, state) from problem
                 except Interrupted:
                     say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
                     raise KeyboardInterrupt from None
@@ -165,15 +166,25 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
     if options.keep < 1:
         raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
+    check_mirrors(options.mirror)
+    if options.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
 
 
-def _stopped(problem: Diverged, state: State) -> UserError:
+def _passed_over(told: str, log: RunLog) -> None:
+    say(told)
+    log.write("broken_checkpoint", problem=told)
+
+
+def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
+    whole = checkpoints_in(folder)
+    size = sum(file.stat().st_size for file in whole[-1].iterdir()) / 1e6 if whole else 0
+    left = f"that of step {int(whole[-1].name[5:]):,} is whole ({size:,.1f} MB)" if whole else "there is none yet"
     return UserError(
-        f"Training stopped before an update that would have spoiled the model, at {problem}; the weights of step "
-        f"{state.step:,} are saved and the batch is in run.jsonl. Add --on-divergence skip to go on without it, or "
-        "begin anew with a lower --rate and --restart."
+        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}), {left}; free some "
+        "space, or add --keep 1 to keep fewer, and repeat the command, which goes on from there."
     )
 
 

@@ -1,10 +1,13 @@
 """What a run tells of its steps: each one to `run.jsonl`, the last one on the moving line."""
 
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from sayso.base.log import Progress, RunLog
 from sayso.model.adapters import adapters
+from sayso.run.mirror import Mirrors
+from sayso.run.training import Layout
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
 
@@ -13,17 +16,26 @@ class StepLog:
     """Tells the steps of one run; begins with a line of what its speeds are measured against."""
 
     def __init__(
-        self, log: RunLog, line: Progress, state: State, steps: int, processes: int, *, counts_tokens: bool = True
+        self,
+        log: RunLog,
+        line: Progress,
+        state: State,
+        steps: int,
+        layout: Layout,
+        mirrors: Mirrors,
+        *,
+        counts_tokens: bool = True,
     ) -> None:
         """Measure the device's peak and say it; `counts_tokens`: a step's count is of trained tokens, not of pairs."""
+        self.mirrors = mirrors
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
-        self.peak, self.counts_tokens = matmul_peak(device), counts_tokens
+        self.peak, self.counts_tokens = matmul_peak(device, layout.precision), counts_tokens
         self.narrow = sum(layer.a.numel() + layer.b.numel() for layer in adapters(state.model).values())
         self.tokens, self.busy = 0, 0.0  # seen by the steps, and the seconds that these took
         self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the last one began, and so far
         rates = {group["name"]: group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
-        log.write("speed", device=device, processes=processes, peak_flops=round(self.peak), peak_rates=rates)
+        log.write("speed", device=device, **asdict(layout), peak_flops=round(self.peak), peak_rates=rates)
 
     def begin(self) -> None:
         """Be told that `train` is called, for the first time or again after going back."""
@@ -37,9 +49,9 @@ class StepLog:
         if self.counts_tokens:
             operations = step_flops(self.config, shown.seen, shown.count, self.narrow)
             figures["mfu"] = operations / shown.took / self.peak
-        self.log.write(
+        self._tell(
             "step",
-            step=shown.step,
+            shown.step,
             steps=self.steps,
             loss=round(shown.loss, 5),
             lr=round(shown.factor, 5),
@@ -53,4 +65,8 @@ class StepLog:
 
     def judged(self, judge: Callable[[State], dict[str, Any]]) -> Callable[[State], None]:
         """Return what asks `judge` about a state and tells the answer."""
-        return lambda state: self.log.write("val", step=state.step, **judge(state))
+        return lambda state: self._tell("val", state.step, **judge(state))
+
+    def _tell(self, event: str, step: int, **fields: Any) -> None:
+        self.log.write(event, step=step, **fields)
+        self.mirrors.write(step, fields)

@@ -1,24 +1,31 @@
 """What every act that trains takes as options, and how its steps are cut up and counted."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from torch import Tensor
 
-from sayso.base.device import Device
-from sayso.base.errors import UserError
+from sayso.base.device import Device, has_bf16
+from sayso.base.errors import UserError, nearest
+from sayso.base.log import say
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA
+from sayso.run.memory import memory_told
 from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
 
-TRANSIENT = ("life", "restart", "on_divergence", "save_seconds", "keep", "recompute")
+TRANSIENT = (
+    *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),
+    *("processes", "micro_rows", "device", "deterministic"),  # they change a run by rounding alone
+    "mirror",
+)
 """Options that may change when a command is repeated to go on."""
+PRECISIONS = ("auto", "fp32", "bf16")
 Loss = Callable[[Transformer, Batch], tuple[Tensor, int, int]]
 
 
@@ -41,8 +48,14 @@ class Training:
     """Rows that a process computes at once, its others after them, to spare memory; all when not given."""
     recompute: bool = False
     """Whether to spare memory by computing each block's activations again in the backward pass."""
+    precision: str = "auto"
+    """Of products: fp32, bf16 (weights and sums stay fp32), or auto, which is bf16 on a GPU that has it."""
+    deterministic: bool = False
+    """Whether to allow only algorithms that give the same bits again, on a GPU as well."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
+    mirror: tuple[str, ...] = ()
+    """Where the figures of each step go as well: tensorboard, trackio, wandb; several after each other."""
     seed: int = 0
     """Fixes whatever is drawn: first weights, order, samples."""
     restart: bool = False
@@ -59,10 +72,14 @@ class HasBatches(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a step's rows are shared out; it changes sums by rounding alone, and is kept in a run's plan for that."""
+    """How a step's rows are shared out, which changes sums by rounding alone, and the precision; kept in a run's plan.
+
+    Going on, the plan's layout counts again, unless another is asked for or the machine is another.
+    """
 
     processes: int
     parts: int
+    precision: str = "fp32"
 
     def of(self, batches: HasBatches) -> Callable[[int], Sequence[Batch]]:
         """Return what gives the parts of each step."""
@@ -80,7 +97,43 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     usual = device.threads if can and device.threads <= rows else 1
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
-    return Layout(processes, processes * -(-of_one // min(options.micro_rows or of_one, of_one)))
+    parts = processes * -(-of_one // min(options.micro_rows or of_one, of_one))
+    return Layout(processes, parts, precision_on(device, options.precision))
+
+
+def precision_on(device: Device, asked: str) -> str:
+    """Return fp32 or bf16 for `asked`, one of these or auto, on a device; what cannot be is a `UserError`."""
+    if asked == "fp16":
+        raise UserError(
+            "--precision is auto, fp32 or bf16; fp16 is not offered, for its small range loses small gradients unless "
+            "the loss is scaled, and bf16, with the range of fp32, needs no such thing."
+        )
+    if asked not in PRECISIONS:
+        raise UserError(f"--precision is one of {', '.join(PRECISIONS)}; got '{asked}'.{nearest(asked, PRECISIONS)}")
+    has = has_bf16(device.kind)
+    if asked == "bf16" and not has:
+        raise UserError(f"--precision bf16 needs a device that has it; '{device.kind}' has not here: take fp32.")
+    return ("bf16" if has and device.kind == "cuda" else "fp32") if asked == "auto" else asked
+
+
+def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device: Device) -> Layout:
+    """Return the layout of a run's plan, or the one to go on with where the options or the device differ by now."""
+    planned = Layout(**stored)
+    precision_on(device, planned.precision)  # what a run began with stays, or cannot be here
+    can = can_fork(device.kind)
+    if options.processes is None and options.micro_rows is None and (planned.processes == 1 or can):
+        return planned
+    processes = options.processes or (planned.processes if can else None)
+    at_once = options.micro_rows or -(-rows // planned.parts)
+    given = replace(options, processes=processes, micro_rows=at_once, precision=planned.precision)
+    layout = layout_for(given, rows, device)
+    if layout != planned:
+        say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums round differently.")
+    return layout
+
+
+def _words(layout: Layout) -> str:
+    return f"{layout.processes} process{'es' * (layout.processes > 1)} and {layout.parts} parts of a batch"
 
 
 def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
@@ -101,9 +154,10 @@ def steps_in_minutes(
     """Return how many steps on these batches this machine does in so many minutes, measured."""
     if minutes <= 0:
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
+    given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
-        given = (config, layout.of(batches), batch_loss, device.kind, layout.processes)
-        seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
+        with memory_told(config, batches.batch(0), layout, device.kind, recompute=recompute):
+            seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
     except Interrupted:
         raise KeyboardInterrupt from None
     return max(1, round(minutes * 60 / seconds))

@@ -1,14 +1,19 @@
 """A training state as a folder, so that an interrupted run ends with the very same weights as one that was not.
 
-    checkpoints/step-000120/   model.safetensors  optimizer.safetensors  state.json
+    checkpoints/step-000120/   model.safetensors  optimizer.safetensors  random.safetensors  state.json
 
-Batches are a pure function of the step, so the weights that are trained (frozen ones are the parent's), optimizer
-state and the step are all there is. A folder appears
-whole or not at all; the newest are kept, and one that does not open is passed over in favour of the one before.
+Batches are a pure function of the step, so trained weights (frozen ones are the parent's), optimizer state, random
+state and a few numbers are all there is. A folder appears whole or not at all, and only once its bytes are on
+the disk; the newest are kept. One that is not whole, or of another model, is told and passed over in favour of the one
+before.
 """
 
+import os
 import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -16,60 +21,130 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.train.chance import random_state, set_random_state
+from sayso.train.jump import Lately
 from sayso.train.loop import State
 from sayso.weights.folder import read_tensors
 
-PLAIN = ("step", "tokens", "skipped", "average")  # of a state, what is not a tensor
+Tensors = dict[str, Tensor]
+Read = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state
+PLAIN = {"step": int, "tokens": int, "skipped": int}  # of a state, what is one number
 
 
 def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
     """Write the state under `folder` and remove all but the newest `keep`; return the checkpoint's path."""
     path = folder / f"step-{state.step:06d}"
+    for left in folder.glob(".step-*"):  # what a kill left half written
+        shutil.rmtree(left)
     with atomic_folder(path) as part:
-        weights = {name: weight.detach().cpu().contiguous() for name, weight in _trained(state).items()}
-        save_file(weights, part / "model.safetensors")
+        save_file(_weights(state), part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
-        write_json(part / "state.json", {name: getattr(state, name) for name in PLAIN})
-    for old in _checkpoints(folder)[:-keep]:
+        save_file(random_state(), part / "random.safetensors")
+        numbers = {name: getattr(state, name) for name in PLAIN}
+        write_json(part / "state.json", numbers | {"lately": asdict(state.lately)})
+        for file in part.iterdir():
+            _sync(file)
+    _sync(folder)
+    for old in checkpoints_in(folder)[:-keep]:
         shutil.rmtree(old)
     return path
 
 
-def load_checkpoint(state: State, folder: Path) -> bool:
-    """Fill `state` from the newest checkpoint under `folder` that opens; return whether there was one.
+def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = lambda _: None) -> bool:
+    """Fill `state` from the newest whole checkpoint under `folder`; return whether there was one.
 
-    Raises `UserError` when there are checkpoints but none opens.
+    Each that had to be passed over is told in a sentence and set aside as `broken-...`. Raises `UserError` when there
+    are checkpoints but none is whole. Tensors go to the device of their weight.
     """
-    problem: UserError | None = None
-    for path in reversed(_checkpoints(folder)):
+    broken: list[tuple[Path, UserError]] = []
+    for path in reversed(checkpoints_in(folder)):
         try:
-            saved = read_json(path / "state.json")
-            weights = read_tensors(path / "model.safetensors")
-            moments = read_tensors(path / "optimizer.safetensors")
+            read = _read(state, path)
         except UserError as error:
-            problem = error
+            broken.append((path, error))
             continue
-        with torch.no_grad():
-            for name, weight in _trained(state).items():
-                weight.copy_(weights[name])
-        _fill_optimizers(state, moments)
-        for name in PLAIN:
-            setattr(state, name, saved[name])
+        _fill(state, read)
+        for bad, why in broken:
+            aside = _set_aside(bad)
+            tell(f"Passed over the checkpoint {bad.name}, now {aside.name}, and took {path.name}: {why}")
         return True
-    if problem:
-        raise problem
+    if broken:
+        raise UserError(f"No checkpoint of this run is whole; begin anew with --restart. The newest: {broken[0][1]}")
     return False
 
 
-def _trained(state: State) -> dict[str, Tensor]:
+def checkpoints_in(folder: Path) -> list[Path]:
+    """Return the checkpoints under a folder, the newest last."""
+    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _read(state: State, path: Path) -> Read:
+    """Return what a checkpoint holds; a `UserError` says why it does not belong to `state`, which is left alone."""
+    numbers = read_json(path / "state.json")
+    if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in PLAIN.items()):
+        raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(PLAIN)}.")
+    try:
+        numbers["lately"] = Lately(**numbers["lately"])
+    except (KeyError, TypeError) as error:
+        raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
+    weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in ("model", "optimizer", "random"))
+    expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
+    _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)
+    of_weights = {key: x.shape for key, x in moments.items() if x.ndim}  # AdamW's count of steps has none
+    wanted = {key: expected.get(key.rsplit("/", 1)[0]) for key in of_weights}
+    _check(path / "optimizer.safetensors", of_weights, wanted)
+    if numbers["lately"].count and not {key.rsplit("/", 1)[0] for key in moments} >= expected.keys():
+        raise UserError(f"'{path / 'optimizer.safetensors'}' lacks the state of some weights.")
+    if not chance.keys() >= {"python", "numpy", "torch"}:
+        raise UserError(f"'{path / 'random.safetensors'}' lacks a kind of random state.")
+    return numbers, weights, moments, chance
+
+
+def _check(path: Path, found: dict[str, torch.Size], expected: Mapping[str, torch.Size | None]) -> None:
+    wrong = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
+    if wrong:
+        name = wrong[0]
+        shapes = [tuple(shapes[name] or ()) if name in shapes else None for shapes in (found, expected)]
+        raise UserError(f"'{path}' is of another model: '{name}' has the shape {shapes[0]} there, {shapes[1]} here.")
+
+
+def _fill(state: State, read: Read) -> None:
+    numbers, weights, moments, chance = read
+    with torch.no_grad():
+        for name, weight in _trained(state).items():
+            weight.copy_(weights[name])
+    _fill_optimizers(state, moments)
+    set_random_state(chance)
+    for name, value in numbers.items():
+        setattr(state, name, value)
+
+
+def _trained(state: State) -> Tensors:
     return {name: weight for name, weight in state.model.named_parameters() if weight.requires_grad}
 
 
-def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*")) if folder.is_dir() else []
+def _weights(state: State) -> Tensors:
+    return {name: weight.detach().cpu().contiguous() for name, weight in _trained(state).items()}
 
 
-def _optimizer_tensors(state: State) -> dict[str, Tensor]:
+def _set_aside(path: Path) -> Path:
+    """Rename a checkpoint, so that it does not count as one of those that are kept."""
+    aside = path.with_name(f"broken-{path.name}")
+    if aside.exists():
+        shutil.rmtree(aside)
+    return path.rename(aside)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on the disk, where a loss of power leaves it."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _optimizer_tensors(state: State) -> Tensors:
     """Every optimizer tensor as "<weight>/<name>"."""
     names: dict[Tensor, str] = {weight: name for name, weight in state.model.named_parameters()}
     return {
@@ -80,7 +155,7 @@ def _optimizer_tensors(state: State) -> dict[str, Tensor]:
     }
 
 
-def _fill_optimizers(state: State, moments: dict[str, Tensor]) -> None:
+def _fill_optimizers(state: State, moments: Tensors) -> None:
     names: dict[Tensor, str] = {weight: name for name, weight in state.model.named_parameters()}
     by_weight: dict[str, dict[str, Tensor]] = {}
     for key, value in moments.items():

@@ -65,7 +65,7 @@ def crew(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Calla
     def whole(step: int) -> Summed:
         torch.set_num_threads(1)
         for helper in helpers:
-            helper.ask(step)
+            helper.ask(step, int(torch.randint(2**62, ())))
         summed = gradient(step, slice(0, None, processes))
         for helper in helpers:
             summed = summed.plus(helper.answer())
@@ -99,10 +99,10 @@ class _Helper:
         self.process.start()
         theirs.close()
 
-    def ask(self, step: int) -> None:
-        """Let it begin its share of a step."""
+    def ask(self, step: int, seed: int) -> None:
+        """Let it begin its share of a step; what it draws at random there follows from `seed`."""
         with _lost_helper():
-            self.pipe.send(step)
+            self.pipe.send((step, seed))
 
     def answer(self) -> Summed:
         """Wait for its share; its gradients are in `gradients` then. What went wrong there is raised here."""
@@ -137,7 +137,8 @@ def _help(
         end.close()
     with suppress(EOFError, OSError):
         while True:
-            step = pipe.recv()
+            step, seed = pipe.recv()
+            torch.manual_seed(seed)  # drawn by the parent, whose random state is what a checkpoint keeps
             try:
                 answer: Summed | Exception = gradient(step, share)
                 for weight, shared in zip(weights, gradients, strict=True):

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
@@ -19,12 +19,11 @@ from torch import Tensor
 
 from sayso.model import Transformer
 from sayso.train.crew import Summed, crew
+from sayso.train.jump import Lately
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
 NORMS_EVERY = 10  # steps: measuring an update takes a copy of the weights
-MEMORY = 0.98  # of the average loss, about 50 steps
-JUMP_FACTOR, JUMP_NATS = 4.0, 3.0  # a loss above so many times the average and so much more is a jump
 
 
 class Interrupted(Exception):  # noqa: N818 - a request, not an error
@@ -34,8 +33,8 @@ class Interrupted(Exception):  # noqa: N818 - a request, not an error
 class Diverged(Exception):  # noqa: N818 - an outcome, not a mistake
     """The loss of a step jumped, or it or its gradient is not finite; the weights are those before the step."""
 
-    def __init__(self, step: int, batch: int, loss: float, gradient_norm: float) -> None:
-        super().__init__(f"step {step}: loss {loss:g}, gradient norm {gradient_norm:g}")
+    def __init__(self, step: int, batch: int, loss: float, gradient_norm: float, limit: float) -> None:
+        super().__init__(f"step {step}: loss {loss:g} (a jump above {limit:.3g}), gradient norm {gradient_norm:g}")
         self.step, self.batch, self.loss, self.gradient_norm = step, batch, loss, gradient_norm
 
 
@@ -51,8 +50,8 @@ class State:
     """Tokens trained on so far."""
     skipped: int = 0
     """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
-    average: float | None = None
-    """The loss of late, an exponential mean over about 50 steps: what a jump is measured against."""
+    lately: Lately = field(default_factory=Lately)
+    """The losses of late, which a jump is measured against."""
 
 
 @dataclass(frozen=True)
@@ -102,20 +101,22 @@ def train(
     show: Callable[[Shown], None] = lambda _: None,
     diverged: Callable[[Diverged], bool] = lambda _: False,
     processes: int = 1,
+    precision: str = "fp32",
 ) -> State:
     """Update `state` until `schedule.steps` and return it.
 
     `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
     `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. The parts of a step are
-    shared out among `processes` (more than one on a CPU only). Gradients are clipped to norm `clip` (0 = off). Raises
-    `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not finite like its gradient, updates
-    nothing: it is left out where `diverged` says so, and raised otherwise.
+    shared out among `processes` (more than one on a CPU only); `precision` is that of its products, fp32 or bf16.
+    Gradients are clipped to norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose
+    loss jumps, or is not finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised
+    otherwise.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
 
     def gradient(step: int, which: slice) -> Summed:
-        return _backward(state.model, parts(step)[which], loss, device)
+        return _backward(state.model, parts(step)[which], loss, autocast(device, precision))
 
     with stop_requests() as stop, crew(state.model, gradient, processes) as whole:
         while state.step < schedule.steps:
@@ -132,12 +133,12 @@ def train(
             total = summed.loss / summed.count
             _divide(state.model, summed.count)
             norm = _clip(state.model, clip)
-            norms, fits = None, _fits(total, norm, state.average)
+            norms, fits = None, _fits(total, norm, state.lately)
             if fits:
                 norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
-                state.average = total if state.average is None else MEMORY * state.average + (1 - MEMORY) * total
+                state.lately = state.lately.after(total)
             _clear(state)
-            if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm)):
+            if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm, state.lately.limit)):
                 raise problem
             state.step += 1
             state.tokens += summed.tokens
@@ -168,12 +169,12 @@ def _backward(
     model: Transformer,
     parts: Sequence[BatchT],
     loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
-    device: torch.device,
+    cast: AbstractContextManager[object],
 ) -> Summed:
     """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
     losses, count, tokens = [], 0, 0
     for part in parts:
-        with half_precision(device):
+        with cast:
             summed, trained, seen = loss(model, part)
         summed.backward()
         losses.append(summed.detach())
@@ -192,10 +193,9 @@ def _clip(model: Transformer, limit: float) -> float:
     return float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit or float("inf"), foreach=True))
 
 
-def _fits(loss: float, gradient_norm: float, average: float | None) -> bool:
-    """Whether a step is one to learn from: finite, and no jump from the loss of late."""
-    calm = average is None or loss <= JUMP_FACTOR * average + JUMP_NATS
-    return math.isfinite(loss) and math.isfinite(gradient_norm) and calm
+def _fits(loss: float, gradient_norm: float, lately: Lately) -> bool:
+    """Whether a step is one to learn from: finite, and no jump from the losses of late."""
+    return math.isfinite(loss) and math.isfinite(gradient_norm) and loss <= lately.limit
 
 
 def _update(state: State, factor: float, *, measure: bool) -> Norms | None:
@@ -221,9 +221,9 @@ def _clear(state: State) -> None:
         optimizer.zero_grad(set_to_none=True)
 
 
-def half_precision(device: torch.device) -> AbstractContextManager[object]:
-    """Return bfloat16 autocast on CUDA; elsewhere nothing, because a CPU without AMX multiplies bfloat16 slower."""
-    return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """Return what lets products run in bfloat16 while weights, gradients and sums stay float32; nothing for fp32."""
+    return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
 @contextmanager

@@ -25,10 +25,11 @@ STEPS, SECONDS = 4, 4.0  # at least so many, for at least so long; the first is 
 SIDES = {"cpu": 1024, "cuda": 8192, "mps": 4096}  # of the square matrices that measure what a device can do
 
 
-def matmul_peak(device: str) -> float:
-    """Return the operations a second of a large product of matrices here, in the type that training multiplies in."""
+def matmul_peak(device: str, precision: str = "fp32") -> float:
+    """Return the operations a second of a large product of matrices here, in the precision of training."""
     side = SIDES[device]
-    x = torch.randn(side, side, device=device, dtype=torch.bfloat16 if device == "cuda" else torch.float32)
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    x = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(device, dtype)
     times = []
     for _ in range(8):
         _finish(device)
@@ -65,6 +66,7 @@ def seconds_per_step(
     loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
     device: str = "cpu",
     processes: int = 1,
+    precision: str = "fp32",
     *,
     recompute: bool = False,
     lora: LoRA | None = None,
@@ -84,5 +86,5 @@ def seconds_per_step(
 
     state = State(model, make_optimizers(model, Rates()))
     with suppress(_Enough):
-        train(state, parts, loss, Schedule(10**6), show=show, processes=processes)
+        train(state, parts, loss, Schedule(10**6), show=show, processes=processes, precision=precision)
     return statistics.median(times[1:])

@@ -1,0 +1,114 @@
+"""Mirrors: a run's figures, sent on to a tracker as well: TensorBoard, Trackio, Weights & Biases.
+
+`run.jsonl` stays what counts. A mirror that fails later is told once and left out: it never stops a run.
+"""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sayso.base.errors import UserError, nearest, require
+from sayso.base.log import say
+
+PROJECT = "sayso"
+Figures = dict[str, float]
+Write = Callable[[int, Figures], object]
+Open = tuple[Write, Callable[[], object]]  # what takes a step's figures, and what closes
+
+
+def _tensorboard(folder: Path, _config: dict[str, Any]) -> Open:
+    """Event files in the run's folder: tensorboard --logdir life/runs."""
+    require("tensorboard", "tensorboard")
+    writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(folder / "tensorboard")
+
+    def write(step: int, figures: Figures) -> None:
+        for name, value in figures.items():
+            writer.add_scalar(name, value, step)
+
+    return write, writer.close
+
+
+def _trackio(folder: Path, config: dict[str, Any]) -> Open:
+    """A local database, TRACKIO_DIR or in the run's folder: TRACKIO_DIR=... trackio show."""
+    os.environ.setdefault("TRACKIO_DIR", str((folder / "trackio").absolute()))  # read when it is imported
+    trackio = require("trackio", "trackio")
+    run = trackio.init(
+        PROJECT, folder.name, config=config, resume="allow", embed=False, auto_log_gpu=False, auto_log_cpu=False
+    )
+    return lambda step, figures: run.log(figures, step=step), run.finish
+
+
+def _wandb(folder: Path, config: dict[str, Any]) -> Open:
+    """Files in the run's folder, for `wandb sync`; nothing leaves the machine unless WANDB_MODE=online is set."""
+    wandb = require("wandb", "wandb")
+    run = wandb.init(
+        project=PROJECT,
+        name=folder.name,
+        dir=folder,
+        config=config,
+        mode=os.environ.get("WANDB_MODE", "offline"),
+        reinit="create_new",
+        settings=wandb.Settings(silent=True, disable_git=True, console="off", x_disable_stats=True),
+    )
+    return lambda step, figures: run.log(figures, step=step), run.finish
+
+
+MIRRORS = {"tensorboard": _tensorboard, "trackio": _trackio, "wandb": _wandb}
+
+
+def check_mirrors(names: Sequence[str]) -> None:
+    """Raise `UserError` for a name that is no mirror's."""
+    for name in names:
+        if name not in MIRRORS:
+            raise UserError(f"--mirror takes {', '.join(MIRRORS)}; got '{name}'.{nearest(name, MIRRORS)}")
+
+
+class Mirrors:
+    """The mirrors of one run that still work."""
+
+    def __init__(self, names: Sequence[str], folder: Path, config: dict[str, Any]) -> None:
+        """Open them in the run's `folder`; a missing package is a `UserError` with the install command."""
+        check_mirrors(names)
+        self.open: dict[str, Open] = {}
+        for name in dict.fromkeys(names):
+            try:
+                self.open[name] = MIRRORS[name](folder, config)
+            except UserError:
+                self.close()
+                raise
+            except Exception as error:
+                self._lose(name, error)
+
+    def write(self, step: int, fields: dict[str, Any]) -> None:
+        """Send on what is a number of an event's fields."""
+        figures = {name: value for name, value in fields.items() if isinstance(value, int | float)}
+        for name, (write, _) in list(self.open.items()):
+            try:
+                write(step, figures)
+            except Exception as error:  # whatever a tracker does, the run goes on
+                self._lose(name, error)
+
+    def close(self) -> None:
+        """Close those that are open."""
+        for name, (_, close) in list(self.open.items()):
+            try:
+                close()
+            except Exception as error:
+                self._lose(name, error)
+        self.open.clear()
+
+    def _lose(self, name: str, error: Exception) -> None:
+        self.open.pop(name, None)
+        say(f"The mirror '{name}' failed and is left out from here on; run.jsonl has everything ({error}).")
+
+
+@contextmanager
+def mirrored(names: Sequence[str], folder: Path, config: dict[str, Any]) -> Iterator[Mirrors]:
+    """Open a run's mirrors and close them at the end, whatever the end is."""
+    mirrors = Mirrors(names, folder, config)
+    try:
+        yield mirrors
+    finally:
+        mirrors.close()

@@ -1,0 +1,52 @@
+"""The random state of a process, of every kind, as tensors: what a checkpoint keeps of it, without pickle.
+
+Batches and samples draw from generators of their own; what is drawn inside a step (dropout) comes from here.
+"""
+
+import random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+GAUSS = "gauss"  # the half of a pair of normal draws that is still to be given, where there is one
+
+
+def seed_all(seed: int) -> None:
+    """Begin every kind of randomness anew: Python's, NumPy's, torch's, and that of each GPU."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def random_state() -> dict[str, Tensor]:
+    """Return the state of every kind of randomness here, by name."""
+    _, words, gauss = random.getstate()
+    drawn = np.random.get_state(legacy=False)
+    assert isinstance(drawn, dict)
+    numpy = drawn["state"]
+    found = {
+        "python": torch.tensor(words, dtype=torch.int64),
+        "numpy": torch.tensor([*numpy["key"].tolist(), numpy["pos"], drawn["has_gauss"]], dtype=torch.int64),
+        f"numpy.{GAUSS}": torch.tensor([drawn["gauss"]], dtype=torch.float64),
+        "torch": torch.get_rng_state(),
+    }
+    if gauss is not None:
+        found[f"python.{GAUSS}"] = torch.tensor([gauss], dtype=torch.float64)
+    if torch.cuda.is_available():
+        found |= {f"cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    return found
+
+
+def set_random_state(found: dict[str, Tensor]) -> None:
+    """Set the state that `random_state` returned; that of a GPU which this machine lacks is left out."""
+    gauss = found.get(f"python.{GAUSS}")
+    random.setstate((3, tuple(found["python"].tolist()), None if gauss is None else gauss.item()))
+    *key, pos, has_gauss = found["numpy"].tolist()
+    numpy = {"key": np.array(key, np.uint32), "pos": pos}
+    left = found[f"numpy.{GAUSS}"].item()
+    np.random.set_state({"bit_generator": "MT19937", "state": numpy, "has_gauss": has_gauss, "gauss": left})
+    torch.set_rng_state(found["torch"])
+    for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        if f"cuda.{number}" in found:
+            torch.cuda.set_rng_state(found[f"cuda.{number}"], number)

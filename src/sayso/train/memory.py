@@ -1,0 +1,56 @@
+"""How much memory a training step takes, estimated from shapes: what a row leaves behind for the backward pass.
+
+A model's shape and a row's length enter, bytes leave. Counted are the tensors that autograd keeps, block by block; how
+many rows fit follows from that.
+"""
+
+from sayso.loss.cross_entropy import CHUNK
+from sayso.model import ModelConfig
+
+FLOAT = 4  # bytes; weights, gradients and moments are float32 whatever the precision
+BYTES = {"fp32": 4.0, "bf16": 2.7}  # of a kept value: in bf16 the stream and its norms stay float32
+LOGITS = 3  # tensors of a chunk's size that exist at once: logits, their softmax, and a copy for one of both products
+SPARE = 0.9  # of the free memory is counted on
+GAPS, GAPS_RECOMPUTING = 1.4, 2.7  # what glibc's heap takes for what is asked of it, see LOG.md
+
+
+def activation_bytes(config: ModelConfig, tokens: int, precision: str = "fp32", *, recompute: bool = False) -> int:
+    """Return the bytes that a row of `tokens` keeps from the forward pass until its backward pass.
+
+    With `recompute` each block keeps what enters it, and one block at a time keeps the rest.
+    """
+    queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
+    feed_forward = (4 if config.mlp == "swiglu" else 2) * config.mlp_width
+    # two norms with their results (4 C); normed queries and keys; what attention takes, gives, and gives in order
+    block = 4 * config.width + (queries + keys) + (queries + 2 * keys) + 2 * queries + feed_forward
+    ends = 4 * config.width + 2 * config.head_size  # the last norm, the gradient that the loss keeps, sines and cosines
+    values = config.layers * config.width + block if recompute else config.layers * block
+    return round(tokens * (values + ends) * BYTES[precision])
+
+
+def fixed_bytes(config: ModelConfig, processes: int = 1, device: str = "cpu") -> int:
+    """Return the bytes of a step whatever its rows: gradients, moments, one copy of the weights, chunks of logits.
+
+    The weights themselves are there before.
+    """
+    tables = len(config.ngrams) * config.ngram_rows * config.width
+    parameters = config.matmul_parameters + (0 if config.tie_embeddings else config.head_parameters) + tables
+    chunk = LOGITS * FLOAT * max(CHUNK.get(device, CHUNK["cpu"]), config.vocab_size)
+    of_process = 2 * FLOAT * parameters + chunk  # gradients, own and shared
+    return processes * of_process + 3 * FLOAT * parameters
+
+
+def rows_that_fit(
+    free: int,
+    config: ModelConfig,
+    tokens: int,
+    processes: int = 1,
+    precision: str = "fp32",
+    device: str = "cpu",
+    *,
+    recompute: bool = False,
+) -> int:
+    """Return how many rows each process may compute at once in so many free bytes; 0 when none fits."""
+    left = SPARE * free - fixed_bytes(config, processes, device)
+    row = activation_bytes(config, tokens, precision, recompute=recompute)
+    return max(0, int(left / (processes * row * (GAPS_RECOMPUTING if recompute else GAPS))))

@@ -1,0 +1,124 @@
+"""--precision and --deterministic: what they promise of numbers, and what they refuse."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sayso.base import device as devices
+from sayso.base.device import Device, deterministic, fast_bf16_cpu
+from sayso.base.errors import UserError
+from sayso.base.life import Life
+from sayso.base.log import RunLog, read_log
+from sayso.batch.batch import Batch
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.run.stage import Stage
+from sayso.run.training import Layout, Training, layout_for, layout_of_plan, precision_on
+from sayso.train.loop import Shown, State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+
+SHAPE = {"vocab_size": 50, "layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_size": 16, "mlp_width": 64}
+CPU = Device("cpu", 1)
+
+
+def batch(step: int) -> Batch:
+    """Rows that count up, of two documents each."""
+    ids = (torch.arange(17) + torch.randint(50, (4, 1), generator=torch.Generator().manual_seed(step))) % 50
+    documents = (torch.arange(16) > 6).int().expand(4, 16)
+    return Batch(ids[:, :-1], ids[:, 1:].clone(), documents)
+
+
+def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+    """The next-token loss as the loop wants it."""
+    return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
+
+
+def fresh(mlp: str = "swiglu") -> State:
+    """A state before its first step."""
+    model = Transformer(ModelConfig(**SHAPE, context=16, mlp=mlp)).initialise(torch.Generator().manual_seed(0))
+    return State(model, make_optimizers(model, Rates()))
+
+
+@pytest.mark.parametrize("mlp", ["swiglu", "relu2"])
+def test_bf16_learns_as_fp32_does_on_weights_that_stay_fp32(mlp: str) -> None:
+    """Losses of both agree to a percent or so, and are not the same; weights and their moments are float32."""
+    ends = []
+    for precision in ("fp32", "bf16"):
+        state, losses = fresh(mlp), []
+
+        def show(shown: Shown, to: list[float] = losses) -> None:
+            to.append(shown.loss)
+
+        train(state, lambda step: [batch(step)], loss_of, Schedule(20), show=show, precision=precision)
+        moments = [x for optimizer in state.optimizers for of in optimizer.state.values() for x in of.values()]
+        assert {x.dtype for x in [*state.model.parameters(), *moments]} == {torch.float32}
+        ends.append(losses)
+    exact, rough = ends
+    assert exact[-1] < exact[0] - 1
+    assert rough == pytest.approx(exact, rel=0.02)
+    assert rough != exact
+
+
+def test_auto_is_fp32_on_a_cpu_and_bf16_only_when_asked() -> None:
+    """What was resolved is part of the layout, which the plan keeps, and going on does not change it."""
+    assert layout_for(Training(), 4, CPU).precision == "fp32"
+    assert layout_for(Training(precision="bf16"), 4, CPU).precision == "bf16"
+    plan = {"processes": 1, "parts": 1, "precision": "bf16"}
+    assert layout_of_plan(plan, Training(micro_rows=2), 4, CPU) == Layout(1, 2, "bf16")
+    with pytest.raises(UserError, match="'mps' has not here"):
+        precision_on(Device("mps", 1), "bf16")
+
+
+@pytest.mark.parametrize(("asked", "told"), [("fp16", "needs no such thing"), ("bf1", "'bf16'"), ("int8", "one of")])
+def test_a_precision_that_is_not_offered_is_refused_with_the_reason(asked: str, told: str) -> None:
+    """fp16 says why; a slip of the pen is offered the nearest."""
+    with pytest.raises(UserError, match=told):
+        precision_on(CPU, asked)
+
+
+def lived(life: Life, layout: Layout, loss=loss_of, **options: object) -> State:
+    """Train a run of a life."""
+    state, run = fresh(), Stage(life, "pretrain", "base", {}, {})
+
+    class Batches:
+        def batch(self, step: int) -> Batch:
+            return batch(step)
+
+    run.train(state, Batches(), loss, Schedule(5), layout, Training(**options), RunLog(run.folder / "run.jsonl"))  # type: ignore[arg-type]
+    return state
+
+
+def test_the_run_tells_its_precision_and_a_slow_one(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The line of speeds has it; a CPU without instructions for it is told once."""
+    (tmp_path / "cpuinfo").write_text("flags : avx2 avx512f")
+    monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
+    lived(Life(tmp_path), Layout(1, 1, "bf16"))
+    assert capsys.readouterr().out.count("AVX512-BF16") == 1
+    log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
+    assert [line["precision"] for line in log if line["event"] == "speed"] == ["bf16"]
+    (tmp_path / "cpuinfo").write_text("flags : avx512_bf16 avx512f")
+    assert fast_bf16_cpu()
+
+
+@pytest.mark.parametrize("on", [False, True])
+def test_two_runs_are_equal_to_the_bit(on: bool, tmp_path: Path) -> None:
+    """On a CPU with the same layout with --deterministic and without it."""
+    one, other = (lived(Life(tmp_path / name), Layout(1, 2), deterministic=on) for name in ("one", "other"))
+    pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
+    assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_an_operation_without_a_deterministic_form_is_one_sentence(tmp_path: Path) -> None:
+    """It is named with the flag; and what else goes wrong stays what it is."""
+
+    def loss(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+        torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
+        return loss_of(model, part)
+
+    with pytest.raises(UserError, match=r"put_.*leave --deterministic away"):
+        lived(Life(tmp_path), Layout(1, 1), loss, deterministic=True)
+    with pytest.raises(RuntimeError, match="other"), deterministic(True):
+        raise RuntimeError("other")
