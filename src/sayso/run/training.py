@@ -55,7 +55,7 @@ class Training:
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
     mirror: tuple[str, ...] = ()
-    """Where the figures of each step go as well: tensorboard, trackio, wandb; several after each other."""
+    """Where the figures of each step go as well: tensorboard, trackio or wandb; repeat it for several."""
     seed: int = 0
     """Fixes whatever is drawn: first weights, order, samples."""
     restart: bool = False
