@@ -27,7 +27,7 @@ from bench.peer import Peer, fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import ModelConfig, Transformer
-from sayso.train.loop import State, half_precision, train
+from sayso.train.loop import Shown, State, autocast, train
 from sayso.train.measure import matmul_peak
 from sayso.train.muon import POLAR_EXPRESS, Muon
 from sayso.train.optimizers import Rates, make_optimizers
@@ -51,7 +51,7 @@ def main(arguments: list[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     device = torch.device(pick_device(asked.device).kind)
     shapes = {"tiny": (512, 2, TINY)} if asked.tiny else SHAPES
-    peak, bandwidth = matmul_peak(device.type), copy_bandwidth(device)
+    peak, bandwidth = matmul_peak(device.type, precision_on(device)), copy_bandwidth(device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     nominal = next((value for kind, value in NOMINAL.items() if kind in name), None)
     figures = {}
@@ -83,7 +83,7 @@ def raced(
     peer = peer_of(model, attention).to(device)
     ids = torch.randint(config.vocab_size, (rows, config.context + 1), generator=torch.Generator().manual_seed(1))
     tokens = rows * config.context
-    with torch.no_grad(), half_precision(device):
+    with torch.no_grad(), autocast(device, precision_on(device)):
         their_loss = float(peer_loss(peer, ids.to(device)))
     ours, state, losses = our_side(model.to(device), ids, steps, device, backend)
     theirs, optimizer = their_side(peer, ids.to(device), steps, device, backend)
@@ -106,6 +106,11 @@ def raced(
     }
 
 
+def precision_on(device: torch.device) -> str:
+    """Return what products are made in, as `sayso pretrain` chooses."""
+    return "bf16" if device.type == "cuda" else "fp32"
+
+
 def our_side(
     model: Transformer, ids: torch.Tensor, steps: int, device: torch.device, backend: str
 ) -> tuple[Callable[[], int], State, list[float]]:
@@ -119,9 +124,12 @@ def our_side(
         found = linear_cross_entropy(hidden(rows[:, :-1]).flatten(0, 1), model.unembed.weight, targets)
         return found, len(targets), len(targets)
 
+    def tell(shown: Shown) -> None:
+        losses.append(shown.loss)
+
     def work() -> int:
         state.step = 0
-        train(state, lambda _: [whole], loss, Schedule(steps), show=lambda shown: losses.append(shown.loss))
+        train(state, lambda _: [whole], loss, Schedule(steps), precision=precision_on(device), show=tell)
         finish(device)
         return steps
 
@@ -137,7 +145,7 @@ def their_side(
 
     def work() -> int:
         for _ in range(steps):
-            with half_precision(device):
+            with autocast(device, precision_on(device)):
                 loss = peer_loss(compiled, ids)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(peer.parameters(), 1.0)
