@@ -4,9 +4,9 @@
 
 Paragraphs of a text ({"text"} a line) are split into documents of a few hundred tokens, the last tenth held out. Every
 change is trained on as many tokens as the plain recipe, and its held-out loss compared with two of the plain recipe: at
-equal tokens, and at equal time, read off the plain recipe's losses after half, as many and twice the steps at the
-processor time that the change needed. Changes that the model does not have are made here, from outside. Each run is a
-line of JSON as it ends (the losses, nats a token); the last line holds the table. One thread, a process.
+equal tokens, and at equal time, read off the plain recipe's losses after half, as many and twice the steps at the time
+that the change takes, which some steps of both in turn tell. Changes that the model does not have are made here, from
+outside. Each run is a line of JSON as it ends (nats a token); the last line holds the table. One thread.
 """
 
 import argparse
@@ -14,7 +14,6 @@ import dataclasses
 import json
 import math
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -42,6 +41,7 @@ VOCABULARY, CONTEXT, ROWS, STEPS = 2048, 256, 8, 150
 DEPTHS, SEEDS = (1, 3), (0, 1, 2)
 PARAGRAPH, TRAIN_BYTES, HELD_ROWS = 600, 8_000_000, 96
 WINDOW = 64
+PACE_STEPS, PACE_ROUNDS = 6, 5
 SOFT_CAP = 15.0
 
 
@@ -128,6 +128,7 @@ CHANGES = {
     "AdamW 0.002": Recipe(adamw=2e-3),
     "AdamW 0.004": Recipe(adamw=4e-3),
     "AdamW 0.008": Recipe(adamw=8e-3),
+    "AdamW 0.016": Recipe(adamw=1.6e-2),
     "Muon with rows normalised (NorMuon)": Recipe(row_norm=True),
     "ReLU squared": Recipe(shape={"mlp": "relu2"}),
     "no QK-norm": Recipe(change=no_qk_norm),
@@ -155,12 +156,13 @@ def main() -> None:
     parser.add_argument("text", type=Path, help='lines of {"text"}')
     parser.add_argument("--only", nargs="*", default=list(CHANGES), choices=CHANGES)
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
+    parser.add_argument("--steps", type=int, default=STEPS)
     options = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as name:
         learn, held = documents(options.text, Path(name))
-        table = {depth: compared(depth, options.only, learn, held) for depth in options.depths}
+        table = {depth: compared(depth, options.steps, options.only, learn, held) for depth in options.depths}
     print(json.dumps({"name": "ablation", "unit": "nats a token, less than the plain recipe", "table": table}))
 
 
@@ -185,31 +187,37 @@ def documents(path: Path, folder: Path) -> tuple[Shards, Shards]:
     return Shards.open(folder / "learn"), Shards.open(folder / "held")
 
 
-def compared(depth: int, names: Sequence[str], learn: Shards, held: Shards) -> dict[str, Any]:
+def compared(depth: int, steps: int, names: Sequence[str], learn: Shards, held: Shards) -> dict[str, Any]:
     """Return for each change how much lower its loss is than the plain recipe's, mean and spread over the seeds."""
 
-    def told(name: str, recipe: Recipe, seed: int) -> tuple[float, float]:
-        found = run(depth, recipe, learn, held, seed)
-        print(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": found[0], "seconds": found[1]}))
-        sys.stdout.flush()
-        return found
+    def told(name: str, recipe: Recipe, seed: int) -> float:
+        loss, _ = run(depth, recipe, round(steps * recipe.steps), learn, held, seed)
+        print(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": loss}), flush=True)
+        return loss
 
-    horizons = {steps: [told(f"plain x {steps}", Recipe(steps=steps), seed) for seed in SEEDS] for steps in (0.5, 1, 2)}
-    curve = [
-        (statistics.mean(math.log(s) for _, s in of), statistics.mean(x for x, _ in of)) for of in horizons.values()
-    ]
-    rows: dict[str, Any] = {"plain": {"loss": [round(loss, 4) for loss, _ in horizons[1]]}}
+    horizons = {part: [told(f"plain x {part}", Recipe(steps=part), seed) for seed in SEEDS] for part in (0.5, 1, 2)}
+    curve = [(math.log(part), statistics.mean(losses)) for part, losses in horizons.items()]
+    rows: dict[str, Any] = {"plain": {"loss": [round(loss, 4) for loss in horizons[1]]}}
     for name in names:
-        runs = [told(name, CHANGES[name], seed) for seed in SEEDS]
-        tokens = [base - loss for (base, _), (loss, _) in zip(horizons[1], runs, strict=True)]
-        seconds = statistics.mean(s for _, s in runs)
+        losses = [told(name, CHANGES[name], seed) for seed in SEEDS]
+        gains = [base - loss for base, loss in zip(horizons[1], losses, strict=True)]
+        slower = pace(depth, CHANGES[name], learn, held)
         rows[name] = {
-            "equal_tokens": round(statistics.mean(tokens), 4),
-            "spread": round(statistics.stdev(tokens), 4),
-            "time": round(seconds / math.exp(curve[1][0]), 3),
-            "equal_time": round(read_off(curve, math.log(seconds)) - statistics.mean(loss for loss, _ in runs), 4),
+            "equal_tokens": round(statistics.mean(gains), 4),
+            "spread": round(statistics.stdev(gains), 4),
+            "time": round(slower, 3),
+            "equal_time": round(read_off(curve, math.log(slower)) - statistics.mean(losses), 4),
         }
     return rows
+
+
+def pace(depth: int, recipe: Recipe, learn: Shards, held: Shards) -> float:
+    """Return how much longer a change takes over the same tokens, by steps of it and of the plain recipe in turn."""
+
+    def seconds(of: Recipe) -> float:
+        return run(depth, of, round(PACE_STEPS * of.steps), learn, held, seed=0, scored=False)[1]
+
+    return statistics.median(seconds(recipe) / seconds(Recipe()) for _ in range(PACE_ROUNDS))
 
 
 def read_off(curve: list[tuple[float, float]], x: float) -> float:
@@ -218,8 +226,10 @@ def read_off(curve: list[tuple[float, float]], x: float) -> float:
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
 
-def run(depth: int, recipe: Recipe, learn: Shards, held: Shards, seed: int) -> tuple[float, float]:
-    """Train once; return the held-out loss in nats a token and the processor seconds of training."""
+def run(
+    depth: int, recipe: Recipe, steps: int, learn: Shards, held: Shards, seed: int, *, scored: bool = True
+) -> tuple[float, float]:
+    """Train once; return the held-out loss in nats a token, if it is to be scored, and the seconds of training."""
     config = dataclasses.replace(shape_of_depth(depth, VOCABULARY, CONTEXT), **recipe.shape)
     if "mlp" in recipe.shape:
         config = dataclasses.replace(config, mlp_width=4 * config.width)
@@ -236,19 +246,20 @@ def run(depth: int, recipe: Recipe, learn: Shards, held: Shards, seed: int) -> t
     if recipe.row_norm:
         optimizers[0].__class__ = RowNormMuon
     batches = TextBatches(learn, round(ROWS * recipe.rows), CONTEXT, seed)
-    steps = round(STEPS * recipe.steps)
 
     def loss(model: Transformer, batch: Any) -> tuple[Tensor, int, int]:
         total, count = summed(model, recipe, batch)
         return total, count, batch.ids.numel()
 
     state = State(model, optimizers)
-    began = time.process_time()
+    began = time.perf_counter()
     train(state, lambda step: [batches.batch(step)], loss, Schedule(steps, decay=recipe.decay))
-    seconds = time.process_time() - began
+    seconds = time.perf_counter() - began
+    if not scored:
+        return math.nan, seconds
     with torch.inference_mode():
-        scored = [summed(model, recipe, TextBatches(held, HELD_ROWS // 8, CONTEXT, 0).batch(step)) for step in range(8)]
-    return float(sum(total for total, _ in scored)) / sum(count for _, count in scored), seconds
+        parts = [summed(model, recipe, TextBatches(held, HELD_ROWS // 8, CONTEXT, 0).batch(step)) for step in range(8)]
+    return float(sum(total for total, _ in parts)) / sum(count for _, count in parts), seconds
 
 
 def summed(model: Transformer, recipe: Recipe, batch: Any) -> tuple[Tensor, int]:

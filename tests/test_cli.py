@@ -64,6 +64,9 @@ def test_a_field_is_a_flag_and_one_may_be_given_by_place() -> None:
     given = parse(["a", "b", "--held-out", "0.3", "--life", "tom"])
     assert given == Options(("a", "b"), life=Path("tom"), held_out=0.3)
     assert parse([]) == Options()
+    assert parse(["--sources", "a", "b", "--life", "tom"]) == parse(
+        ["--sources", "a", "--sources", "b", "--life", "tom"]
+    )
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

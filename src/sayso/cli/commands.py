@@ -62,7 +62,8 @@ GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
 
 def build_app(**settings: Any) -> cyclopts.App:
     """Return the command line with every command registered and none imported."""
-    flags = cyclopts.Parameter(negative_iterable=())  # `--empty-sources` would be a second way to say nothing
+    # `--empty-sources` would be a second way to say nothing
+    flags = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
     app = cyclopts.App(name="sayso", default_parameter=flags, suppress_keyboard_interrupt=False, **settings)
     parents: dict[tuple[str, ...], cyclopts.App] = {(): app}
     for order, command in enumerate(COMMANDS):
