@@ -11,7 +11,7 @@ import cyclopts
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.cli.commands import COMMANDS, Command, as_command
+from sayso.cli.commands import COMMANDS, FLAGS, Command, as_command
 from sayso.cli.failures import sentence
 from sayso.cli.main import run
 from sayso.cli.settings import sources, split_config
@@ -38,7 +38,7 @@ def act(options: Options) -> Options:
 
 def parse(tokens: list[str], config: Path | None = None) -> Options:
     """Parse words as the command `sayso act` does."""
-    app = cyclopts.App(name="sayso", config=sources(config))
+    app = cyclopts.App(name="sayso", config=sources(config), default_parameter=FLAGS)
     app.command(as_command(act, "sources"), name="act")
     return app(["act", *tokens], exit_on_error=False, print_error=False, result_action="return_value")
 

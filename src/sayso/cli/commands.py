@@ -57,14 +57,14 @@ COMMANDS = (
     Command("verify", "Prove that resuming and exporting change no number."),
     Command("report", "Write the life's story as one HTML file."),
 )
+# `--empty-sources` would be a second way to say nothing
+FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
 GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
 
 
 def build_app(**settings: Any) -> cyclopts.App:
     """Return the command line with every command registered and none imported."""
-    # `--empty-sources` would be a second way to say nothing
-    flags = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-    app = cyclopts.App(name="sayso", default_parameter=flags, suppress_keyboard_interrupt=False, **settings)
+    app = cyclopts.App(name="sayso", default_parameter=FLAGS, suppress_keyboard_interrupt=False, **settings)
     parents: dict[tuple[str, ...], cyclopts.App] = {(): app}
     for order, command in enumerate(COMMANDS):
         *group, name = command.words
