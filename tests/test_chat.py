@@ -194,6 +194,7 @@ def test_a_real_terminal(life: Path) -> None:
         stderr=slave,
         env=environment,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # what a shell starts behind ignores it
     )
     os.close(slave)
     try:

@@ -193,6 +193,9 @@ def _tell(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: S
         f"{config.layers} layers, {config.width} wide, {config.heads} heads ({config.kv_heads} for keys and values), "
         f"{config.mlp} {config.mlp_width}: {config.matmul_parameters / 1e6:.2f}M matrix weights."
     )
+    if config.ngrams:
+        orders = ", ".join(map(str, config.ngrams))
+        say(f"N-grams of {orders} tokens, {config.ngram_rows:,} rows each: a model for Sayso alone (--recipe fastest).")
     say(
         f"{steps:,} steps of {rows} rows x {row_tokens} tokens: {tokens / 1e6:.2f}M tokens, "
         f"{tokens / shards.tokens:.2f} passes over the text."
