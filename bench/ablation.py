@@ -24,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.peer import adamw
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.loss.next_token import IGNORE
@@ -243,6 +244,8 @@ def run(
     if recipe.adamw:
         drawn_as_gpt2(model, generator)
         optimizers = [adamw(model, recipe.adamw)]
+        for group in optimizers[0].param_groups:
+            group["peak"] = recipe.adamw
     if recipe.row_norm:
         optimizers[0].__class__ = RowNormMuon
     batches = TextBatches(learn, round(ROWS * recipe.rows), CONTEXT, seed)
@@ -307,17 +310,6 @@ class RowNormMuon(Muon):
             average = self.state[weight].setdefault("rows", torch.zeros_like(rows)).lerp_(rows, 0.05)
             scaled = moved / average.sqrt().clamp_min(1e-12)
             weight.copy_(old + scaled * (moved.norm() / scaled.norm().clamp_min(1e-12)))
-
-
-def adamw(model: Transformer, rate: float) -> torch.optim.Optimizer:
-    """Return AdamW over all weights at one rate, with decay of the matrices, as GPT-3's recipe has it."""
-    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
-    others = [weight for weight in model.parameters() if weight.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
-    for group in optimizer.param_groups:
-        group["peak"] = rate
-    return optimizer
 
 
 def with_new(model: Transformer, plain: set[str], rates: Rates) -> list[torch.optim.Optimizer]:

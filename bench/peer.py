@@ -29,6 +29,23 @@ def peer_of(model: Transformer, attention: str = "sdpa") -> Peer:
     return peer.train()
 
 
+def gpt2(vocab_size: int, layers: int, width: int, heads: int, context: int) -> Peer:
+    """Return a fresh GPT-2 without dropout, in training mode."""
+    config = transformers.GPT2Config(
+        vocab_size=vocab_size, n_positions=context, n_embd=width, n_layer=layers, n_head=heads,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+    )  # fmt: skip
+    return transformers.GPT2LMHeadModel(config).train()
+
+
+def adamw(model: torch.nn.Module, rate: float, beta: float = 0.95) -> torch.optim.Optimizer:
+    """Return a fused AdamW over all weights at one rate that decays the matrices by 0.1, as nanoGPT has it."""
+    matrices = [weight for weight in model.parameters() if weight.dim() > 1]
+    others = [weight for weight in model.parameters() if weight.dim() < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=rate, betas=(0.9, beta), fused=True)
+
+
 def peer_loss(peer: Peer, ids: torch.Tensor) -> torch.Tensor:
     """Return the mean next-token loss of rows of ids [B, T + 1], as its own class computes it."""
     targets = ids[:, 1:].contiguous()

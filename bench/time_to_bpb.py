@@ -24,6 +24,7 @@ import transformers
 
 from bench.clock import Clock, Over
 from bench.harness import result
+from bench.peer import adamw, gpt2
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
@@ -111,7 +112,6 @@ def ours(batches: TextBatches, recipe: str, seconds: float) -> tuple[Logits, int
     config = with_ngrams(config) if fastest else config
     model = Transformer(config).initialise(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
-
     with suppress(Over):
         train(state, lambda step: [batches.batch(step)], batch_loss, clock, show=clock.tell)
     return model.eval(), state.tokens
@@ -120,15 +120,8 @@ def ours(batches: TextBatches, recipe: str, seconds: float) -> tuple[Logits, int
 def theirs(batches: TextBatches, rate: float, seconds: float) -> tuple[Logits, int]:
     """Train the peer; return what gives its logits, and the tokens it saw."""
     clock = Clock(10**9, warmup=WARMUP, seconds=seconds, floor=0.1, cosine=True)
-    config = transformers.GPT2Config(
-        vocab_size=VOCABULARY, n_positions=CONTEXT, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    model = transformers.GPT2LMHeadModel(config)
-    decayed = [weight for weight in model.parameters() if weight.dim() > 1]
-    others = [weight for weight in model.parameters() if weight.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.95), fused=True)
+    model = gpt2(VOCABULARY, LAYERS, WIDTH, HEADS, CONTEXT)
+    optimizer = adamw(model, rate)
     step = 0
     while clock.gone() < 1:
         for group in optimizer.param_groups:

@@ -23,6 +23,7 @@ import transformers
 
 from bench.clock import Clock, Over
 from bench.harness import result
+from bench.peer import adamw, gpt2
 from sayso.base.device import pick_device
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
@@ -94,15 +95,8 @@ def peer(learn: torch.Tensor, held: torch.Tensor, vocab_size: int) -> tuple[floa
     """Train the peer; return the seconds and the held-out loss in nats a character."""
     began = time.perf_counter()
     torch.manual_seed(0)
-    config = transformers.GPT2Config(
-        vocab_size=vocab_size, n_positions=PEER_CONTEXT, n_embd=128, n_layer=4, n_head=4,
-        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    model = transformers.GPT2LMHeadModel(config)
-    decayed = [weight for weight in model.parameters() if weight.dim() > 1]
-    others = [weight for weight in model.parameters() if weight.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=1e-3, betas=(0.9, 0.99), fused=True)
+    model = gpt2(vocab_size, 4, 128, 4, PEER_CONTEXT)
+    optimizer = adamw(model, 1e-3, beta=0.99)
     for step in range(PEER_STEPS):
         fall = max(0.0, step - WARMUP) / (PEER_STEPS - WARMUP)
         rate = 1e-3 * (step + 1) / WARMUP if step < WARMUP else 1e-4 + 4.5e-4 * (1 + math.cos(math.pi * fall))

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from bench.harness import Side, Turn, race_processes, result
-from bench.peer import Peer, fresh, peer_loss, peer_of
+from bench.peer import Peer, adamw, fresh, gpt2, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
@@ -24,6 +24,7 @@ from sayso.train.schedule import Schedule
 ROWS, CONTEXT = 16, 256
 CONFIG = ModelConfig(4096, 4, 256, 8, 8, 32, 704, context=CONTEXT)
 STEPS, ROUNDS = 4, 7
+RATE = 1e-3  # of AdamW, on both sides
 
 
 def main() -> None:
@@ -59,7 +60,7 @@ def our_updates(turn: Turn, optimizer: str) -> None:
     """Update ours, a turn a step."""
     processes, ids, model = pick_device("cpu").threads, batch(), fresh(CONFIG).train()
     whole = Batch(ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))
-    optimizers = [adamw(model)] if optimizer == "AdamW" else make_optimizers(model, Rates())
+    optimizers = [adamw(model, RATE)] if optimizer == "AdamW" else make_optimizers(model, Rates())
     for group in (group for one in optimizers for group in one.param_groups):
         group.setdefault("peak", group["lr"])
     parts = whole.split(processes)
@@ -76,28 +77,19 @@ def their_updates(turn: Turn) -> None:
 
 def gpt2_updates(turn: Turn) -> None:
     """Update a GPT-2 of the same sizes, a turn a step."""
-    config = transformers.GPT2Config(
-        vocab_size=CONFIG.vocab_size, n_positions=CONTEXT, n_embd=CONFIG.width, n_layer=CONFIG.layers,
-        n_head=CONFIG.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
-    )  # fmt: skip
-    plain_loop(turn, transformers.GPT2LMHeadModel(config).train())
+    plain_loop(turn, gpt2(CONFIG.vocab_size, CONFIG.layers, CONFIG.width, CONFIG.heads, CONTEXT))
 
 
 def plain_loop(turn: Turn, model: Peer) -> None:
     """Update a model of `transformers`, as its users do without a trainer."""
     pick_device("cpu")
-    ids, optimizer = batch(), adamw(model)
+    ids, optimizer = batch(), adamw(model, RATE)
     while True:
         peer_loss(model, ids).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad()
         turn()
-
-
-def adamw(model: torch.nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer of both sides."""
-    return torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
 
 
 def agreement() -> tuple[list[float], float]:

@@ -1,10 +1,9 @@
 """Checkpoints: the newest whole one counts, whatever happened to the others, and a full disk loses none."""
 
 import json
-import resource
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -146,20 +145,11 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
 
 
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes: what a full disk looks like to a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("file", ["model", "optimizer"])
 @pytest.mark.parametrize("share", [0.001, 0.99])
-def test_a_full_disk_leaves_the_last_whole_checkpoint(file: str, share: float, tmp_path: Path) -> None:
+def test_a_full_disk_leaves_the_last_whole_checkpoint(
+    file: str, share: float, tmp_path: Path, small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     """A save that does not fit fails as a full disk does, leaves no half, and takes nothing away."""
     state = saved(tmp_path, 2, 3)
     step_to(state, 4)

@@ -3,11 +3,10 @@
 Every case runs in this process on a small life that was made by hand: documents, a tokenizer, random weights.
 """
 
-import resource
 import shutil
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -166,26 +165,17 @@ def test_config_file_that_cannot_work(content: str | None, told: str, tmp_path: 
     assert told in refused(["pretrain", "--config", str(file)], capsys)
 
 
-@contextmanager
-def small_disk(size: int) -> Iterator[None]:
-    """Let no file grow beyond `size` bytes: what a full disk looks like to a write."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("size", [1_000, 30_000], ids=["at the config", "at the weights"])
-def test_full_disk(size: int, life: Path, capsys) -> None:
+def test_full_disk(size: int, life: Path, capsys, small_disk: Callable[[int], AbstractContextManager[None]]) -> None:
     """A disk that fills up is said in a sentence, and no broken model takes the place of a whole one."""
     with small_disk(size):
         assert "disk is full" in refused([*PRETRAIN, "--depth", "1", "--life", str(life)], capsys)
     assert run(["generate", "Hello", "--model", "base", "--max-tokens", "1", "--life", str(life)]) == 0
 
 
-def test_full_disk_while_a_tokenizer_is_written(life: Path, capsys) -> None:
+def test_full_disk_while_a_tokenizer_is_written(
+    life: Path, capsys, small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     """The old tokenizer stays whole when the new one does not fit."""
     before = (life / "tokenizer" / "tokenizer.json").read_bytes()
     with small_disk(2_000):

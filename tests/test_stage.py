@@ -1,7 +1,8 @@
 """A run as the acts share it: what it tells of its steps, and what it does with one that diverges."""
 
 import math
-import resource
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -180,20 +181,18 @@ def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.Monkey
     assert 0 < seconds < 10
 
 
-def test_a_full_disk_ends_a_run_with_its_last_whole_checkpoint(tmp_path: Path) -> None:
+def test_a_full_disk_ends_a_run_with_its_last_whole_checkpoint(
+    tmp_path: Path, small_disk: Callable[[int], AbstractContextManager[None]]
+) -> None:
     """The sentence names the step that could not be saved and the one that is whole; with space, the run goes on."""
     life = Life(tmp_path)
     with pytest.raises(UserError, match="--on-divergence skip"):
         lived(life)
     folder = tmp_path / "runs" / "pretrain-base" / "checkpoints"
     size = max(file.stat().st_size for file in folder.rglob("*.safetensors"))
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size - 1, before[1]))
-    try:
-        with pytest.raises(UserError, match=f"disk is full.* step {BAD + 1} .* step {BAD} is whole .*--keep 1"):
-            lived(life, on_divergence="skip")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    told = f"disk is full.* step {BAD + 1} .* step {BAD} is whole .*--keep 1"
+    with small_disk(size - 1), pytest.raises(UserError, match=told):
+        lived(life, on_divergence="skip")
     assert lived(life, on_divergence="skip")[0].step == STEPS
 
 

@@ -69,7 +69,7 @@ def fast_bf16_cpu() -> bool:
 def deterministic(on: bool) -> Iterator[None]:
     """Allow only algorithms of torch that give the same bits again (pytorch.org/docs, "Reproducibility").
 
-    An operation that has none is a `UserError`. For a GPU, `CUBLAS_WORKSPACE_CONFIG` has to be set sooner, too.
+    An operation that has none is a `UserError`. For a GPU, `CUBLAS_WORKSPACE_CONFIG` is set sooner, by `make_stage`.
     """
     if not on:
         yield
@@ -78,7 +78,6 @@ def deterministic(on: bool) -> Iterator[None]:
 
     cudnn = torch.backends.cudnn
     before = torch.are_deterministic_algorithms_enabled(), cudnn.benchmark, cudnn.deterministic
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     cudnn.benchmark, cudnn.deterministic = False, True
     try:
