@@ -12,6 +12,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
 from sayso.model.activation import relu2
+from sayso.model.linear import ROWS, Linear, linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
@@ -131,6 +132,40 @@ def test_fused_pieces_have_the_gradients_of_their_formulas() -> None:
         for mine, reference in zip(*results, strict=True):
             if mine is not None:
                 torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS, 3 * ROWS])
+def test_a_linear_layer_is_a_product_whoever_computes_it(rows: int) -> None:
+    """Forward and backward agree with torch's own in float64, for shapes that go to oneDNN and those that do not."""
+    generator = torch.Generator().manual_seed(8)
+    layer = Linear(48, 40)
+    x, cotangent = (torch.randn(size, generator=generator) for size in ((rows, 2, 48), (rows, 2, 40)))
+    leaf, exact = x.clone().requires_grad_(), x.double().requires_grad_()
+    weight = layer.weight.detach().double().requires_grad_()
+    out, expected = layer(leaf), exact @ weight.T
+    out.backward(cotangent)
+    expected.backward(cotangent.double())
+    for mine, reference in ((out, expected), (leaf.grad, exact.grad), (layer.weight.grad, weight.grad)):
+        assert mine is not None
+        assert reference is not None
+        torch.testing.assert_close(mine.double(), reference, atol=1e-5, rtol=1e-5)
+    turned = torch.randn(48, 40, generator=generator)
+    torch.testing.assert_close(linear(x.flatten(0, 1), turned.T), x.flatten(0, 1) @ turned, atol=1e-5, rtol=1e-5)
+
+
+def test_a_frozen_linear_layer_gets_no_gradient_and_passes_one_on() -> None:
+    """What is not learned costs no product: only the inputs of a frozen layer have a gradient."""
+    layer = Linear(48, 40).requires_grad_(False)
+    x = torch.randn(ROWS, 48, requires_grad=True)
+    layer(x).sum().backward()
+    assert layer.weight.grad is None
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(ROWS, -1))
+
+
+def test_a_linear_layer_under_autocast_is_in_bfloat16() -> None:
+    """Mixed precision reaches the layer, as it does torch's."""
+    with torch.autocast("cpu", torch.bfloat16):
+        assert Linear(48, 40)(torch.randn(ROWS, 48)).dtype == torch.bfloat16
 
 
 def test_the_future_is_not_seen() -> None:

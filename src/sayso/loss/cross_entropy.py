@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sayso.model.linear import linear
+
 CHUNK = {"cpu": 2**22, "cuda": 2**28}
 """Logits of a chunk: 16 MiB in float32, about a core's cache; 1 GiB on a GPU, whose products want thousands of rows."""
 
@@ -36,17 +38,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         rows = max(1, CHUNK.get(hidden.device.type, CHUNK["cpu"]) // len(weight))
         factors = weight.to(product)
         for part, wanted in zip(hidden.to(product).split(rows), targets[:, None].split(rows), strict=True):
-            logits = (part @ factors.T).float()
-            of_logits = logits.softmax(dim=-1)
+            logits = linear(part, factors).float()
+            likeliest, chosen = logits.amax(dim=-1), logits.gather(1, wanted)[:, 0]
+            of_logits = torch.softmax(logits, dim=-1, out=logits)
             # log of the sum of exponentials, from the likeliest logit and its probability: no second pass of exp
-            normaliser = logits.amax(dim=-1) - of_logits.amax(dim=-1).log()
-            total += (normaliser - logits.gather(1, wanted)[:, 0]).sum()
+            total += (likeliest - of_logits.amax(dim=-1).log() - chosen).sum()
             if not learn_hidden and of_weight is None:
                 continue
             of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))  # softmax, less one
             of_logits = of_logits.to(part.dtype)
             if learn_hidden:
-                of_hidden.append(of_logits @ factors)
+                of_hidden.append(linear(of_logits, factors.T))
             if of_weight is not None:
                 of_weight += of_logits.T @ part
         gradients = (torch.cat(of_hidden).to(hidden.dtype) if of_hidden else None, of_weight)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sayso.base.errors import UserError, nearest
+from sayso.model.linear import Linear
 from sayso.model.transformer import Transformer
 
 
@@ -36,12 +37,12 @@ class LoRA:
             raise UserError(f"The alpha of an adapter is more than 0; got {self.alpha:g}.")
 
 
-class LoRALinear(nn.Linear):
+class LoRALinear(Linear):
     """A linear layer with a product of two narrow matrices beside its own, which is shared with the layer it wraps."""
 
-    def __init__(self, linear: nn.Linear, a: Tensor, b: Tensor, scale: float) -> None:
-        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
-        self.weight, self.bias = linear.weight, linear.bias
+    def __init__(self, linear: Linear, a: Tensor, b: Tensor, scale: float) -> None:
+        super().__init__(linear.in_features, linear.out_features, device="meta")
+        self.weight = linear.weight
         self.a, self.b = nn.Parameter(a), nn.Parameter(b)
         self.scale, self.active = scale, True
 
@@ -54,10 +55,10 @@ class LoRALinear(nn.Linear):
         return torch.addmm(y.flatten(0, -2), narrow, self.b.T, alpha=self.scale).view(y.shape)
 
 
-def linear_layers(model: Transformer) -> dict[str, nn.Linear]:
+def linear_layers(model: Transformer) -> dict[str, Linear]:
     """Return the linear layers inside the blocks by their names in the model."""
     found = model.blocks.named_modules(prefix="blocks")
-    return {name: layer for name, layer in found if isinstance(layer, nn.Linear)}
+    return {name: layer for name, layer in found if isinstance(layer, Linear)}
 
 
 def chosen_targets(model: Transformer, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -90,7 +91,7 @@ def wrap(model: Transformer, products: Iterable[tuple[str, Tensor, Tensor, float
     model.requires_grad_(False)
     for name, a, b, scale in products:
         linear = model.get_submodule(name)
-        assert isinstance(linear, nn.Linear)
+        assert isinstance(linear, Linear)
         model.set_submodule(name, LoRALinear(linear, a.to(linear.weight), b.to(linear.weight), scale))
     return model
 
@@ -118,8 +119,8 @@ def merge(model: Transformer) -> dict[str, LoRALinear]:
     """Fold the products into the matrices, leave a plain model that trains whole, and return what was folded in."""
     folded = adapters(model)
     for name, layer in folded.items():
-        plain = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
-        plain.weight, plain.bias = layer.weight, layer.bias
+        plain = Linear(layer.in_features, layer.out_features, device="meta")
+        plain.weight = layer.weight
         plain.weight.addmm_(layer.b, layer.a, alpha=layer.scale)
         model.set_submodule(name, plain)
     model.requires_grad_(True)

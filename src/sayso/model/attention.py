@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sayso.model.config import ModelConfig
+from sayso.model.linear import Linear
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotate
 from sayso.model.segments import Segments
@@ -39,10 +40,10 @@ class Attention(nn.Module):
         super().__init__()
         width, size = config.width, config.head_size
         self.heads, self.kv_heads, self.size = config.heads, config.kv_heads, size
-        self.query = nn.Linear(width, config.heads * size, bias=False)
-        self.key = nn.Linear(width, config.kv_heads * size, bias=False)
-        self.value = nn.Linear(width, config.kv_heads * size, bias=False)
-        self.out = nn.Linear(config.heads * size, width, bias=False)
+        self.query = Linear(width, config.heads * size)
+        self.key = Linear(width, config.kv_heads * size)
+        self.value = Linear(width, config.kv_heads * size)
+        self.out = Linear(config.heads * size, width)
         self.query_norm = RMSNorm(size, config.norm_eps)
         self.key_norm = RMSNorm(size, config.norm_eps)
 

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 from sayso.model.activation import relu2
 from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
 from sayso.model.config import ModelConfig
+from sayso.model.linear import Linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles
@@ -22,9 +23,9 @@ class FeedForward(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = nn.Linear(config.width, config.mlp_width, bias=False) if config.mlp == "swiglu" else None
-        self.up = nn.Linear(config.width, config.mlp_width, bias=False)
-        self.down = nn.Linear(config.mlp_width, config.width, bias=False)
+        self.gate = Linear(config.width, config.mlp_width) if config.mlp == "swiglu" else None
+        self.up = Linear(config.width, config.mlp_width)
+        self.down = Linear(config.mlp_width, config.width)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, T, C] for x [B, T, C]."""
@@ -63,7 +64,7 @@ class Transformer(nn.Module):
         self.ngrams = NGramEmbedding(config) if config.ngrams else None
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
         self.norm = RMSNorm(config.width, config.norm_eps)
-        self.unembed = nn.Linear(config.width, config.vocab_size, bias=False)
+        self.unembed = Linear(config.width, config.vocab_size)
         if config.tie_embeddings:
             self.unembed.weight = self.embed.weight
 
