@@ -6,7 +6,8 @@ Paragraphs of a text ({"text"} a line) are split into documents of a few hundred
 change is trained on as many tokens as the plain recipe, and its held-out loss compared with two of the plain recipe: at
 equal tokens, and at equal time, read off the plain recipe's losses after half, as many and twice the steps at the time
 that the change takes, which some steps of both in turn tell. Changes that the model does not have are made here, from
-outside. Each run is a line of JSON as it ends (nats a token); the last line holds the table. One thread.
+outside. `--dial` changes what the dial of depth sets instead. Each run is a line of JSON as it ends (nats a token); the
+last line holds the table. One thread.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,11 @@ from bench.peer import adamw
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.loss.next_token import IGNORE
-from sayso.model import Transformer
+from sayso.model import ModelConfig, Transformer
 from sayso.model.attention import Attention
 from sayso.model.segments import Segments
 from sayso.token.train import train as train_tokenizer
-from sayso.train.dial import shape_of_depth
+from sayso.train.dial import HEAD_SIZE, shape_of_depth
 from sayso.train.loop import State, train
 from sayso.train.muon import Muon
 from sayso.train.optimizers import Rates, make_optimizers
@@ -51,11 +52,14 @@ class Recipe:
     """The plain recipe, or it with a change."""
 
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
+    layers: int = 0
+    heads: int = 0
     steps: float = 1.0
     rows: float = 1.0
     decay: float = 0.8
     rates: Rates = dataclasses.field(default_factory=Rates)
     adamw: float = 0.0
+    matrix_adamw: float = 0.0
     row_norm: bool = False
     soft_cap: bool = False
     masks: bool = True
@@ -126,10 +130,8 @@ def drawn_as_gpt2(model: Transformer, generator: torch.Generator) -> None:
 
 
 CHANGES = {
-    "AdamW 0.002": Recipe(adamw=2e-3),
-    "AdamW 0.004": Recipe(adamw=4e-3),
-    "AdamW 0.008": Recipe(adamw=8e-3),
-    "AdamW 0.016": Recipe(adamw=1.6e-2),
+    **{f"AdamW {rate} for the matrices": Recipe(matrix_adamw=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)},
+    **{f"AdamW {rate} for all, GPT-2's draw": Recipe(adamw=rate) for rate in (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
     "Muon with rows normalised (NorMuon)": Recipe(row_norm=True),
     "ReLU squared": Recipe(shape={"mlp": "relu2"}),
     "no QK-norm": Recipe(change=no_qk_norm),
@@ -141,13 +143,20 @@ CHANGES = {
     "n-gram embeddings (2, 3)": Recipe(shape={"ngrams": (2, 3), "ngram_rows": 16_384}),
     "windows of 64 but in the last layer": Recipe(window=True),
     "no document masks": Recipe(masks=False),
-    "half the batch": Recipe(rows=0.5, steps=2.0),
-    "twice the batch": Recipe(rows=2.0, steps=0.5),
     "linear to zero from the start": Recipe(decay=1.0),
     "WSD, the last fifth falls": Recipe(decay=0.2),
+}
+DIAL = {
     "half the rates": Recipe(rates=Rates().times(0.5)),
     "twice the rates": Recipe(rates=Rates().times(2.0)),
+    "half the batch": Recipe(rows=0.5, steps=2.0),
+    "twice the batch": Recipe(rows=2.0, steps=0.5),
     "weight decay 0.1": Recipe(rates=Rates(weight_decay=0.1)),
+    "weight decay 0.3": Recipe(rates=Rates(weight_decay=0.3)),
+    "a layer more, a head narrower": Recipe(layers=1, heads=-1),
+    "a layer less, a head wider": Recipe(layers=-1, heads=1),
+    "a head narrower": Recipe(heads=-1),
+    "a head wider": Recipe(heads=1),
 }
 
 
@@ -155,15 +164,18 @@ def main() -> None:
     """Run all of it, or what is named."""
     parser = argparse.ArgumentParser(prog="ablation")
     parser.add_argument("text", type=Path, help='lines of {"text"}')
-    parser.add_argument("--only", nargs="*", default=list(CHANGES), choices=CHANGES)
+    parser.add_argument("--only", nargs="*", choices=CHANGES | DIAL)
+    parser.add_argument("--dial", action="store_true", help="what the dial sets, instead of parts of the recipe")
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
     options = parser.parse_args()
+    names = options.only or (DIAL if options.dial else CHANGES)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as name:
         learn, held = documents(options.text, Path(name))
-        table = {depth: compared(depth, options.steps, options.only, learn, held) for depth in options.depths}
+        table = {depth: compared(depth, options.steps, names, options.seeds, learn, held) for depth in options.depths}
     print(json.dumps({"name": "ablation", "unit": "nats a token, less than the plain recipe", "table": table}))
 
 
@@ -188,7 +200,9 @@ def documents(path: Path, folder: Path) -> tuple[Shards, Shards]:
     return Shards.open(folder / "learn"), Shards.open(folder / "held")
 
 
-def compared(depth: int, steps: int, names: Sequence[str], learn: Shards, held: Shards) -> dict[str, Any]:
+def compared(
+    depth: int, steps: int, names: Iterable[str], seeds: Sequence[int], learn: Shards, held: Shards
+) -> dict[str, Any]:
     """Return for each change how much lower its loss is than the plain recipe's, mean and spread over the seeds."""
 
     def told(name: str, recipe: Recipe, seed: int) -> float:
@@ -196,19 +210,21 @@ def compared(depth: int, steps: int, names: Sequence[str], learn: Shards, held: 
         print(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": loss}), flush=True)
         return loss
 
-    horizons = {part: [told(f"plain x {part}", Recipe(steps=part), seed) for seed in SEEDS] for part in (0.5, 1, 2)}
-    curve = [(math.log(part), statistics.mean(losses)) for part, losses in horizons.items()]
-    rows: dict[str, Any] = {"plain": {"loss": [round(loss, 4) for loss in horizons[1]]}}
+    plain = [told("plain", Recipe(), seed) for seed in seeds]
+    ends = [(part, told(f"plain x {part}", Recipe(steps=part), seeds[0])) for part in (0.5, 2)]
+    curve = [(math.log(part), loss - plain[0]) for part, loss in [ends[0], (1, plain[0]), ends[1]]]
+    rows: dict[str, Any] = {"plain": {"loss": [round(loss, 4) for loss in plain], "curve": curve}}
     for name in names:
-        losses = [told(name, CHANGES[name], seed) for seed in SEEDS]
-        gains = [base - loss for base, loss in zip(horizons[1], losses, strict=True)]
-        slower = pace(depth, CHANGES[name], learn, held)
+        recipe = (CHANGES | DIAL)[name]
+        gains = [base - told(name, recipe, seed) for base, seed in zip(plain, seeds, strict=True)]
+        slower = pace(depth, recipe, learn, held)
         rows[name] = {
             "equal_tokens": round(statistics.mean(gains), 4),
-            "spread": round(statistics.stdev(gains), 4),
+            "spread": round(statistics.stdev(gains), 4) if len(gains) > 1 else None,
             "time": round(slower, 3),
-            "equal_time": round(read_off(curve, math.log(slower)) - statistics.mean(losses), 4),
+            "equal_time": round(read_off(curve, math.log(slower)) + statistics.mean(gains), 4),
         }
+        print(json.dumps({"depth": depth, "change": name, **rows[name]}), flush=True)
     return rows
 
 
@@ -231,9 +247,7 @@ def run(
     depth: int, recipe: Recipe, steps: int, learn: Shards, held: Shards, seed: int, *, scored: bool = True
 ) -> tuple[float, float]:
     """Train once; return the held-out loss in nats a token, if it is to be scored, and the seconds of training."""
-    config = dataclasses.replace(shape_of_depth(depth, VOCABULARY, CONTEXT), **recipe.shape)
-    if "mlp" in recipe.shape:
-        config = dataclasses.replace(config, mlp_width=4 * config.width)
+    config = shape_of(depth, recipe)
     generator = torch.Generator().manual_seed(seed)
     model = Transformer(config).initialise(generator)
     optimizers = make_optimizers(model, recipe.rates) if recipe.change is None else []
@@ -241,6 +255,10 @@ def run(
         plain = {name for name, _ in model.named_parameters()}
         recipe.change(model, generator)
         optimizers = with_new(model, plain, recipe.rates)
+    if recipe.matrix_adamw:
+        (matrices,) = optimizers[0].param_groups
+        group = {"params": matrices["params"], "lr": recipe.matrix_adamw, "peak": recipe.matrix_adamw}
+        optimizers[0] = torch.optim.AdamW([group], betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     if recipe.adamw:
         drawn_as_gpt2(model, generator)
         optimizers = [adamw(model, recipe.adamw)]
@@ -263,6 +281,18 @@ def run(
     with torch.inference_mode():
         parts = [summed(model, recipe, TextBatches(held, HELD_ROWS // 8, CONTEXT, 0).batch(step)) for step in range(8)]
     return float(sum(total for total, _ in parts)) / sum(count for _, count in parts), seconds
+
+
+def shape_of(depth: int, recipe: Recipe) -> ModelConfig:
+    """Return the shape of a depth with a recipe's changes."""
+    plain = shape_of_depth(depth, VOCABULARY, CONTEXT)
+    heads = max(1, plain.heads + recipe.heads)
+    width = heads * HEAD_SIZE
+    mlp_width = 4 * width if "mlp" in recipe.shape else 32 * round(8 * width / 3 / 32)
+    return dataclasses.replace(
+        plain, layers=max(1, plain.layers + recipe.layers), width=width, heads=heads, kv_heads=heads,
+        mlp_width=mlp_width, **recipe.shape,
+    )  # fmt: skip
 
 
 def summed(model: Transformer, recipe: Recipe, batch: Any) -> tuple[Tensor, int]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 ROWS = 32
-"""oneDNN makes a kernel for each shape, in milliseconds: for rows in multiples of this, as batches have again and again."""
+"""oneDNN makes a kernel for each shape, which takes milliseconds: worth it where shapes come again, as in batches."""
 
 
 class Linear(nn.Linear):
