@@ -60,8 +60,18 @@ def rewrite(path: Path, change: Callable[[dict], object]) -> None:
     save_file(tensors, path)
 
 
+def flip(path: Path) -> None:
+    """Change one bit of the last tensor in a file, which leaves its names and shapes as they are."""
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+
+
 BREAKS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "cut-off weights": ("model", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+    "a bit of the weights": ("model", flip),
+    "a bit of the optimizer": ("optimizer", flip),
+    "a bit of the random state": ("random", flip),
     "empty optimizer": ("optimizer", lambda path: path.write_bytes(b"")),
     "missing weights": ("model", Path.unlink),
     "missing random state": ("random", Path.unlink),

@@ -4,8 +4,8 @@
 
 Batches are a pure function of the step, so trained weights (frozen ones are the parent's), optimizer state, random
 state and a few numbers are all there is. A folder appears whole or not at all, and only once its bytes are on
-the disk; the newest are kept. One that is not whole, or of another model, is told and passed over in favour of the one
-before.
+the disk; the newest are kept. One that is not whole, was changed, or is of another model, is told and passed over in
+favour of the one before.
 """
 
 import os
@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.files import atomic_folder, read_json, sha256, write_json
 from sayso.train.chance import random_state, set_random_state
 from sayso.train.jump import Lately
 from sayso.train.loop import State
@@ -28,6 +28,7 @@ from sayso.weights.folder import read_tensors
 
 Tensors = dict[str, Tensor]
 Read = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state
+TENSORS = ("model", "optimizer", "random")
 PLAIN = {"step": int, "tokens": int, "skipped": int}  # of a state, what is one number
 
 
@@ -41,7 +42,8 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
         save_file(random_state(), part / "random.safetensors")
         numbers = {name: getattr(state, name) for name in PLAIN}
-        write_json(part / "state.json", numbers | {"lately": asdict(state.lately)})
+        digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
+        write_json(part / "state.json", numbers | {"lately": asdict(state.lately), "sha256": digests})
         for file in part.iterdir():
             _sync(file)
     _sync(folder)
@@ -87,7 +89,7 @@ def _read(state: State, path: Path) -> Read:
         numbers["lately"] = Lately(**numbers["lately"])
     except (KeyError, TypeError) as error:
         raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
-    weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in ("model", "optimizer", "random"))
+    weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in TENSORS)
     expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
     _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)
     of_weights = {key: x.shape for key, x in moments.items() if x.ndim}  # AdamW's count of steps has none
@@ -97,6 +99,10 @@ def _read(state: State, path: Path) -> Read:
         raise UserError(f"'{path / 'optimizer.safetensors'}' lacks the state of some weights.")
     if not chance.keys() >= {"python", "numpy", "torch"}:
         raise UserError(f"'{path / 'random.safetensors'}' lacks a kind of random state.")
+    digests = numbers.pop("sha256", {})
+    for name in TENSORS:
+        if sha256(file := path / f"{name}.safetensors") != digests.get(name):
+            raise UserError(f"'{file}' is not as it was saved: its SHA-256 is not the one in state.json.")
     return numbers, weights, moments, chance
 
 
