@@ -13,7 +13,7 @@ from sayso.reply.text import Text
 from sayso.sample.engine import ROWS, generate, room, stream
 from sayso.sample.pick import Sampling
 from sayso.token.chat import render
-from sayso.token.tokenizer import BOS, END, Tokenizer
+from sayso.token.tokenizer import BOS, Tokenizer
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -68,7 +68,7 @@ class Replier:
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer) -> None:
         self.model, self.tokenizer = model, tokenizer
-        self.stop_ids = frozenset({tokenizer.specials[END], tokenizer.specials[BOS]})
+        self.stop_ids = tokenizer.stop_ids
 
     @property
     def context(self) -> int:

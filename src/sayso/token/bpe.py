@@ -19,7 +19,7 @@ from sayso.base.files import write_atomic, write_json
 from sayso.token.chat import config
 from sayso.token.cut import pre_tokenizer
 from sayso.token.engine import has_long_space, make_engine
-from sayso.token.tokenizer import SPECIALS, check_size, is_text, pieces, to_bytes
+from sayso.token.tokenizer import BOS, END, SPECIALS, byte_spelling, check_size, is_text, pieces, to_bytes
 
 SLICE = 16  # texts that a thread takes at once: one each would cost as much as encoding a short one
 
@@ -36,6 +36,7 @@ class BytePairTokenizer:
         self.vocab_size: int = core.get_vocab_size()
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.specials = {name: vocabulary[name] for name in SPECIALS}
+        self.stop_ids = frozenset({self.specials[BOS], self.specials[END]})
         self._bytes = _bytes_of_tokens(core)
         self._engine = make_engine(core, self._bytes)
         self._byte_ids = {value[0]: index for index, value in enumerate(self._bytes) if len(value) == 1}
@@ -99,7 +100,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
 def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
     """Return the bytes of each id: byte-level files spell each byte as one printable character."""
     control = core.get_added_tokens_decoder()
-    table = _spelling()
+    table = byte_spelling()
     names = sorted(core.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
     if [index for _, index in names] != list(range(len(names))):
         raise UserError("The ids of a vocabulary run from 0 without a gap; this tokenizer.json leaves some out.")
@@ -107,10 +108,3 @@ def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
         return [b"" if index in control else bytes(map(table.__getitem__, name)) for name, index in names]
     except KeyError as error:
         raise UserError(f"A byte-level tokenizer.json is needed; in this one {error} spells no byte.") from error
-
-
-def _spelling() -> dict[str, int]:
-    """Return GPT-2's spelling of bytes: printable Latin-1 as itself, the other 68 from U+0100 on, in order."""
-    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printable]
-    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}

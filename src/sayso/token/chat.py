@@ -1,5 +1,7 @@
 """How a conversation becomes one row of ids: `<|bos|>`, then each turn as `<|role|> content <|end|>`.
 
+A model of another maker has a layout of its own, see `template.py`.
+
 Takes messages (role and content); gives the ids and which of them are trained: an assistant's words and the
 `<|end|>` after them, so that a model learns to stop. The same layout as Jinja goes into `tokenizer_config.json`.
 """
@@ -10,6 +12,7 @@ from itertools import islice
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
 
 ROLES = ("system", "user", "assistant")
@@ -41,6 +44,10 @@ def render(
     """
     if not messages:
         raise UserError("A conversation has one message or more; got none.")
+    if isinstance(tokenizer, ForeignTokenizer):
+        for message in messages:
+            _content(message)
+        return tokenizer.render(messages, reply=reply)
     ids, trained = [tokenizer.specials[BOS]], [False]
     for message in messages:
         role, content = _turn(message)
@@ -84,9 +91,14 @@ def config(kind: str) -> dict[str, object]:
 
 
 def _turn(message: Mapping[str, Any]) -> tuple[str, str]:
-    role, content = message.get("role"), message.get("content")
+    role = message.get("role")
     if role not in ROLES:
         raise UserError(f"A message's role is one of {', '.join(ROLES)}; got {role!r}.{nearest(str(role), ROLES)}")
+    return role, _content(message)
+
+
+def _content(message: Mapping[str, Any]) -> str:
+    content = message.get("content")
     if not isinstance(content, str):
-        raise UserError(f"A message's content is text; the {role}'s is {type(content).__name__}.")
-    return role, content
+        raise UserError(f"A message's content is text; the {message.get('role')}'s is {type(content).__name__}.")
+    return content

@@ -7,6 +7,7 @@ import tokenizers
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
 from sayso.token.bpe import BytePairTokenizer
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import SPECIALS, Tokenizer
 from sayso.token.whole import from_json
 
@@ -22,7 +23,15 @@ def load(folder: Path) -> Tokenizer:
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"'{path}' is not a tokenizer; restore it or train again: {TRAIN}")
-    return _byte_pair(path) if "model" in content else from_json(content, path)
+    if "model" not in content:
+        return from_json(content, path)
+    core = _core(path)
+    missing = [name for name in SPECIALS if core.token_to_id(name) is None]
+    if not missing:
+        return BytePairTokenizer(core)
+    if not (folder / "tokenizer_config.json").is_file() or "sayso_kind" in read_json(folder / "tokenizer_config.json"):
+        raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
+    return _foreign(core, folder)
 
 
 def fingerprint(folder: Path) -> str:
@@ -37,12 +46,19 @@ def _file(folder: Path) -> Path:
     return path
 
 
-def _byte_pair(path: Path) -> BytePairTokenizer:
+def _core(path: Path) -> tokenizers.Tokenizer:
     try:
-        core = tokenizers.Tokenizer.from_file(str(path))
+        return tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception with the reason
         raise UserError(f"'{path}' cannot be read as a tokenizer ({error}); restore it or train again.") from error
-    missing = [name for name in SPECIALS if core.token_to_id(name) is None]
-    if missing:
-        raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
-    return BytePairTokenizer(core)
+
+
+def _foreign(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
+    """Return a tokenizer of another maker with what the files beside it say."""
+    config = read_json(folder / "tokenizer_config.json")
+    generation = read_json(path) if (path := folder / "generation_config.json").is_file() else {}
+    template = folder / "chat_template.jinja"
+    if template.is_file():
+        config["chat_template"] = template.read_text(encoding="utf-8")
+    ends = generation.get("eos_token_id")
+    return ForeignTokenizer(core, config, ends if isinstance(ends, list) else [] if ends is None else [ends])

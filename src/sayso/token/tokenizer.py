@@ -18,7 +18,7 @@ _ESCAPED = re.compile("([\udc80-\udcff]+)")
 
 
 class Tokenizer(Protocol):
-    """Five methods that turn text into ids and back, and three facts about the vocabulary."""
+    """Five methods that turn text into ids and back, and four facts about the vocabulary."""
 
     @property
     def kind(self) -> str:
@@ -31,6 +31,10 @@ class Tokenizer(Protocol):
     @property
     def specials(self) -> dict[str, int]:
         """The id of each control token in `SPECIALS`."""
+
+    @property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a reply."""
 
     def encode(self, text: str | bytes) -> list[int]:
         """Return the ids of a text, or of any bytes; never a control token."""
@@ -75,3 +79,10 @@ def check_size(vocab_size: int) -> None:
             f"A vocabulary holds {len(SPECIALS)} control tokens and 256 bytes, {SMALLEST_VOCABULARY} at least; got "
             f"{vocab_size}. Ask for {SMALLEST_VOCABULARY} or more."
         )
+
+
+def byte_spelling() -> dict[str, int]:
+    """Return GPT-2's spelling of bytes: printable Latin-1 as itself, the other 68 from U+0100 on, in order."""
+    printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [byte for byte in range(256) if byte not in printable]
+    return {chr(byte): byte for byte in printable} | {chr(0x100 + n): byte for n, byte in enumerate(others)}

@@ -13,7 +13,7 @@ from pathlib import Path
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.token.chat import config
-from sayso.token.tokenizer import SMALLEST_VOCABULARY, SPECIALS, check_size, pieces, to_bytes
+from sayso.token.tokenizer import BOS, END, SMALLEST_VOCABULARY, SPECIALS, check_size, pieces, to_bytes
 
 WORD = re.compile(r" ?[^\W\d_]+(?:['’][^\W\d_]+)*| ?\d+| ?(?:[^\w\s]|_)|\s+(?!\S)|\s")
 CUTS: dict[str, Callable[[str], Iterable[str]]] = {"word": WORD.findall, "character": iter}
@@ -30,6 +30,7 @@ class WholeTokenizer:
         self.vocabulary = tuple(vocabulary)
         self.vocab_size = SMALLEST_VOCABULARY + len(vocabulary)
         self.specials = {name: index for index, name in enumerate(SPECIALS)}
+        self.stop_ids = frozenset({self.specials[BOS], self.specials[END]})
         self._cut = CUTS[kind]
         self._known = {chr(byte): FIRST_BYTE + byte for byte in range(128)}
         self._known |= {piece: index for index, piece in enumerate(vocabulary, SMALLEST_VOCABULARY)}

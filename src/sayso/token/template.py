@@ -1,0 +1,112 @@
+"""A chat template as model folders bring one: messages become the very text that the model was tuned on.
+
+The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
+What comes out is the text and where in it the content of each message stands: that tells what is trained, and keeps
+what a person typed from becoming a control token.
+"""
+
+import datetime
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from sayso.base.errors import UserError
+
+Messages = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Where one message's content stands in the text, as characters from `start` to `end`."""
+
+    message: int
+    start: int
+    end: int
+
+
+class Template:
+    """A chat template that was compiled once. Raises `UserError` when it cannot be."""
+
+    def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
+        """Take the template and what it knows by name, such as `bos_token`."""
+        self.source, self.tokens = source, dict(tokens)
+        settings = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+        )
+        settings.filters["tojson"] = _to_json
+        settings.globals |= {"raise_exception": _refuse, "strftime_now": _now}
+        try:
+            self._compiled = settings.from_string(source)
+        except jinja2.TemplateError as error:
+            raise UserError(f"The chat template of this tokenizer is not valid Jinja ({error}); mend it.") from error
+
+    def text(self, messages: Messages, *, reply: bool = False) -> str:
+        """Return the text of a conversation, with `reply` opened for the model to go on.
+
+        Raises `UserError` with what the template says where it refuses the messages.
+        """
+        try:
+            return self._compiled.render(
+                messages=[dict(message) for message in messages], add_generation_prompt=reply, **self.tokens
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"The model's chat template does not take this conversation: {error}") from error
+
+    def contents(self, messages: Messages, text: str, *, reply: bool = False) -> list[Content] | None:
+        """Return where each message's content stands in `text`, the same conversation's; None where that is unclear.
+
+        The template is asked again with marks for contents. It may trim a content, and change nothing else in it.
+        """
+        marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
+        marked = self.text(
+            [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)], reply=reply
+        )
+        found, place = [], 0
+        rest = marked
+        for number, (message, mark) in enumerate(zip(messages, marks, strict=True)):
+            if rest.count(mark) != 1:
+                return None
+            before, rest = rest.split(mark)
+            if not text.startswith(before, place):
+                return None
+            place += len(before)
+            after = rest.split("\ue000", 1)[0]
+            content = message["content"]
+            for form in (content, content.strip(), content.rstrip(), content.lstrip()):
+                if text.startswith(form + after, place):
+                    found.append(Content(number, place, place + len(form)))
+                    place += len(form)
+                    break
+            else:
+                return None
+        return found if text[place:] == rest else None
+
+
+class _Generation(Extension):
+    """The tag {% generation %}, which marks an assistant's words for other trainers: what is in it, as it is."""
+
+    tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        """Return the statements up to the end of the tag."""
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def _now(layout: str) -> str:
+    return datetime.datetime.now().astimezone().strftime(layout)
