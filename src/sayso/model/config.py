@@ -154,6 +154,8 @@ class ModelConfig:
             return
         if self.head_size % 2:
             raise UserError(f"head_size must be even for rotary positions; got {self.head_size}.")
+        if min(self.rope_theta, self.rope.local_theta or self.rope_theta) <= 1:
+            raise UserError(f"A model's rope_theta is more than 1; got {self.rope_theta:g}.")
         if any(not 0 <= layer < self.layers for layer in self.rope.nope_layers):
             raise UserError(f"rope.nope_layers are among 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
         if self.rope.local_theta and not self.windows:

@@ -43,14 +43,16 @@ class Block(nn.Module):
 
     def __init__(self, config: ModelConfig, window: int = 0) -> None:
         super().__init__()
-        before, after = (
-            [make_norm(config, config.width) if config.norm_place in places else nn.Identity() for _ in range(2)]
-            for places in (("pre", "both"), ("post", "both"))
-        )
-        self.attention_norm, self.mlp_norm = before
+
+        def norm(*places: str) -> nn.Module:
+            return make_norm(config, config.width) if config.norm_place in places else nn.Identity()
+
+        self.attention_norm = norm("pre", "both")
         self.attention = Attention(config, window)
+        self.attention_post_norm = norm("post", "both")
+        self.mlp_norm = norm("pre", "both")
         self.mlp = FeedForward(config)
-        self.attention_post_norm, self.mlp_post_norm = after
+        self.mlp_post_norm = norm("post", "both")
 
     def forward(
         self, x: Tensor, angles: Angles, mask: Mask, cache: KeyValueCache | None = None, layer: int = 0
