@@ -13,6 +13,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.model import ModelConfig
 from sayso.weights.families.apertus import APERTUS
 from sayso.weights.families.family import Family
+from sayso.weights.families.gemma import GEMMA2, GEMMA3
 from sayso.weights.families.gpt2 import GPT2
 from sayso.weights.families.llama import LLAMA
 from sayso.weights.families.mistral import MISTRAL
@@ -21,7 +22,7 @@ from sayso.weights.families.own import OWN as OWN_FAMILY
 from sayso.weights.families.qwen import QWEN2, QWEN3
 from sayso.weights.families.smollm3 import SMOLLM3
 
-FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, OWN_FAMILY)
+FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN_FAMILY)
 OWN = OWN_FAMILY.model_type
 BEYOND = ("quantization_config", "num_experts", "num_local_experts", "n_routed_experts", "vision_config", "auto_map")
 """Entries of a config.json that change what weights mean, whatever the family."""
