@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sayso.model import Transformer
+from sayso.model.attend import weigh
 from sayso.model.attention import Attention
 
 
@@ -24,19 +25,11 @@ def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
     def catch(attention: Attention, inputs: tuple[Any, ...]) -> None:
         x, angles, mask = inputs[:3]
         q, k = (part.transpose(1, 2) for part in attention.project(x, angles)[:2])
-        found.append(weigh(q, k.repeat_interleave(attention.heads // attention.kv_heads, dim=1), mask)[0])
+        found.append(weigh(q, k, mask, attention.cap)[0])
 
     with torch.inference_mode(), hooked(model, catch):
         model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))
     return torch.stack(found).float().cpu()
-
-
-def weigh(q: Tensor, k: Tensor, mask: Tensor | None) -> Tensor:
-    """softmax(q k^T / sqrt(D)) [B, H, T, S] under a bool mask (None: causal), as the fused attention does it."""
-    scores = q @ k.transpose(-2, -1) * q.shape[-1] ** -0.5
-    allowed = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril() if mask is None else mask
-    weights: Tensor = scores.masked_fill(~allowed, float("-inf")).softmax(dim=-1)
-    return weights
 
 
 @contextmanager

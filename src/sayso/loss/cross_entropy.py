@@ -16,21 +16,24 @@ CHUNK = {"cpu": 2**22, "cuda": 2**28}
 """Logits of a chunk: 16 MiB in float32, about a core's cache; 1 GiB on a GPU, whose products want thousands of rows."""
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, cap: float = 0.0) -> Tensor:
     """Return -sum over N of log softmax(hidden weight^T)[target], for hidden [N, C], weight [V, C], targets [N].
 
-    Logits are normalised in float32 whatever the dtype of `hidden`; under autocast the products are in its dtype.
+    With a soft cap, logits l are cap * tanh(l / cap). They are normalised in float32 whatever the dtype of `hidden`;
+    under autocast the products are in its dtype.
     """
     kind = hidden.device.type
     product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     with torch.autocast(kind, enabled=False):  # it would turn the whole weight anew for every chunk
-        total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, product)  # type: ignore[no-untyped-call]
+        total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, product, cap)  # type: ignore[no-untyped-call]
     return total
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, product: torch.dtype) -> Tensor:
+    def forward(
+        ctx: FunctionCtx, hidden: Tensor, weight: Tensor, targets: Tensor, product: torch.dtype, cap: float
+    ) -> Tensor:
         learn_hidden, learn_weight, *_ = ctx.needs_input_grad  # type: ignore[attr-defined]
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         of_weight = torch.zeros_like(weight) if learn_weight else None
@@ -39,6 +42,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         factors = weight.to(product)
         for part, wanted in zip(hidden.to(product).split(rows), targets[:, None].split(rows), strict=True):
             logits = linear(part, factors).float()
+            bent = logits.div_(cap).tanh_().clone() if cap else None
+            if cap:
+                logits.mul_(cap)
             likeliest, chosen = logits.amax(dim=-1), logits.gather(1, wanted)[:, 0]
             of_logits = torch.softmax(logits, dim=-1, out=logits)
             # log of the sum of exponentials, from the likeliest logit and its probability: no second pass of exp
@@ -46,6 +52,8 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if not learn_hidden and of_weight is None:
                 continue
             of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))  # softmax, less one
+            if bent is not None:
+                of_logits.mul_(1 - bent.square_())  # the slope of tanh
             of_logits = of_logits.to(part.dtype)
             if learn_hidden:
                 of_hidden.append(linear(of_logits, factors.T))
@@ -57,7 +65,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
+    def backward(ctx: FunctionCtx, scale: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         gradients: tuple[Tensor | None, Tensor | None] = ctx.saved_tensors  # type: ignore[attr-defined]
         of_hidden, of_weight = (None if one is None else one * scale.to(one.dtype) for one in gradients)
-        return of_hidden, of_weight, None, None
+        return of_hidden, of_weight, None, None, None

@@ -29,7 +29,8 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
     trained = (targets != IGNORE).nonzero()[:, 0]
     if len(trained) < len(targets):
         hidden, targets = hidden.index_select(0, moved(trained, hidden.device)), targets[trained]
-    return linear_cross_entropy(hidden, model.unembed.weight, moved(targets, hidden.device)), len(trained)
+    targets = moved(targets, hidden.device)
+    return linear_cross_entropy(hidden, model.unembed.weight, targets, model.config.logit_cap), len(trained)
 
 
 def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> Tensor:

@@ -42,7 +42,7 @@ class LoRALinear(Linear):
 
     def __init__(self, linear: Linear, a: Tensor, b: Tensor, scale: float) -> None:
         super().__init__(linear.in_features, linear.out_features, device="meta")
-        self.weight = linear.weight
+        self.weight, self.bias = linear.weight, linear.bias
         self.a, self.b = nn.Parameter(a), nn.Parameter(b)
         self.scale, self.active = scale, True
 
@@ -120,7 +120,7 @@ def merge(model: Transformer) -> dict[str, LoRALinear]:
     folded = adapters(model)
     for name, layer in folded.items():
         plain = Linear(layer.in_features, layer.out_features, device="meta")
-        plain.weight = layer.weight
+        plain.weight, plain.bias = layer.weight, layer.bias
         plain.weight.addmm_(layer.b, layer.a, alpha=layer.scale)
         model.set_submodule(name, plain)
     model.requires_grad_(True)

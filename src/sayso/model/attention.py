@@ -1,28 +1,30 @@
 """Attention: each position takes from earlier positions of its own document what it asks for.
 
-    out = softmax(q k^T / sqrt(D) + mask) v        (Vaswani et al. 2017)
-
-with an RMS norm on every query and key head before the turn (QK-norm, Henry et al. 2020, as Qwen3 places it).
+Queries, keys and values are made of the stream; queries and keys are normed where the config says so (QK-norm, Henry
+et al. 2020: every head as in Qwen3, or the whole projection as in OLMo 2), then turned by their positions.
 B batch, T time, S keys seen, C width, H heads, K key-value heads, D head size.
 """
 
 from typing import Protocol
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sayso.model.attend import attend
 from sayso.model.config import ModelConfig
 from sayso.model.linear import Linear
-from sayso.model.norm import RMSNorm
+from sayso.model.norm import make_norm
 from sayso.model.positions import rotate
 from sayso.model.segments import Segments
 
-Angles = tuple[Tensor, Tensor]  # cos and sin, [B or 1, T, 1, D]
+Angles = tuple[Tensor, Tensor] | None  # cos and sin, [B or 1, T, 1, D]; None where a layer has no rotary positions
 Mask = Tensor | Segments | None
 
 
 class KeyValueCache(Protocol):
-    """What attention asks of a cache: to keep a layer's new keys and values and give all that are to be seen."""
+    """What attention asks of a cache: to keep a layer's new keys and values and give all that are to be seen.
+
+    What it gives lies by position: column s of a row is the token at position s of that row.
+    """
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Take k, v [B, K, T, D] of the new positions; return k, v [B, K, S, D] of all."""
@@ -34,37 +36,45 @@ class KeyValueCache(Protocol):
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with rotary positions and QK-norm."""
+    """Grouped-query attention of one layer."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, window: int = 0) -> None:
         super().__init__()
         width, size = config.width, config.head_size
         self.heads, self.kv_heads, self.size = config.heads, config.kv_heads, size
-        self.query = Linear(width, config.heads * size)
-        self.key = Linear(width, config.kv_heads * size)
-        self.value = Linear(width, config.kv_heads * size)
-        self.out = Linear(config.heads * size, width)
-        self.query_norm = RMSNorm(size, config.norm_eps)
-        self.key_norm = RMSNorm(size, config.norm_eps)
+        self.window, self.cap, self.norm_whole = window, config.attention_cap, config.qk_norm == "whole"
+        bias = "qkv" in config.biases
+        self.query = Linear(width, config.heads * size, bias=bias)
+        self.key = Linear(width, config.kv_heads * size, bias=bias)
+        self.value = Linear(width, config.kv_heads * size, bias=bias)
+        self.out = Linear(config.heads * size, width, bias="out" in config.biases)
+        self.query_norm, self.key_norm = (
+            make_norm(config, size * (heads if self.norm_whole else 1)) if config.qk_norm != "none" else nn.Identity()
+            for heads in (config.heads, config.kv_heads)
+        )
 
     def project(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor, Tensor]:
         """Return q [B, T, H, D], k and v [B, T, K, D] of x [B, T, C], normed and turned."""
-        cos, sin = angles
-        q = self.query_norm(self.query(x).unflatten(-1, (self.heads, self.size)))
-        k = self.key_norm(self.key(x).unflatten(-1, (self.kv_heads, self.size)))
+        q, k = self.query(x), self.key(x)
+        if self.norm_whole:
+            q, k = self.query_norm(q), self.key_norm(k)
+        q, k = q.unflatten(-1, (self.heads, self.size)), k.unflatten(-1, (self.kv_heads, self.size))
+        if not self.norm_whole:
+            q, k = self.query_norm(q), self.key_norm(k)
         v = self.value(x).unflatten(-1, (self.kv_heads, self.size))
-        return rotate(q, cos, sin), rotate(k, cos, sin), v
+        return (q, k, v) if angles is None else (rotate(q, *angles), rotate(k, *angles), v)
 
     def forward(
         self, x: Tensor, angles: Angles, mask: Mask, cache: KeyValueCache | None = None, layer: int = 0
     ) -> Tensor:
-        """Return [B, T, C] for x [B, T, C]; `mask` is bool [B, 1, T, S], `Segments`, or None for plain causal."""
+        """Return [B, T, C] for x [B, T, C].
+
+        `mask` is bool [B, 1, T, S], less what is beyond the layer's window, `Segments`, or None for plain causal.
+        """
         q, k, v = self.project(x, angles)
         if isinstance(mask, Segments):
-            return self.out(mask.attend(q, k, v).flatten(2))
+            return self.out(mask.attend(q, k, v, self.window, self.cap).flatten(2))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             k, v = cache.update(layer, k, v)
-        grouped = self.kv_heads != self.heads
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
-        return self.out(mixed.transpose(1, 2).flatten(2))
+        return self.out(attend(q, k, v, mask, self.cap).transpose(1, 2).flatten(2))

@@ -1,10 +1,64 @@
-"""The shape of a Transformer: one frozen config, checked when it is made, JSON-ready."""
+"""The shape of a Transformer: one frozen config, checked when it is made, JSON-ready.
 
+Its defaults are what Sayso trains from scratch: rotary positions, RMS norms before each part and on every head, no
+bias. The other values are those by which the families of models that people use differ from it.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sayso.base.errors import UserError, nearest
 
-MLPS = ("swiglu", "relu2")
+GATED = ("swiglu", "geglu")
+MLPS = (*GATED, "gelu", "relu2")
+POSITIONS = ("rotary", "learned", "none")
+NORMS = ("rms", "layer")
+NORM_PLACES = ("pre", "post", "both")
+QK_NORMS = ("head", "whole", "none")
+BIASES = ("qkv", "out", "mlp")
+STRETCHES = ("none", "linear", "llama3", "yarn")
+
+
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise UserError(f"A model's {name} is one of {', '.join(known)}; got '{value}'.{nearest(value, known)}")
+
+
+@dataclass(frozen=True)
+class Rope:
+    """How rotary positions differ from plain ones. Raises `UserError` when its values do not fit together."""
+
+    stretch: str = "none"
+    """How frequencies are slowed down to reach further: linear (all alike, Chen et al. 2023), llama3 (the slow ones,
+    smoothly by frequency) or yarn (the slow ones, along a ramp over the dimensions, Peng et al. 2023)."""
+    factor: float = 1.0
+    """By how much; 1 or more."""
+    original: int = 0
+    """Context before it was stretched, in tokens; for llama3 and yarn."""
+    slow: float = 1.0
+    """Frequencies of at most so many turns in the original context are divided by the whole factor."""
+    fast: float = 32.0
+    """Frequencies of at least so many turns stay as they are; those in between are divided by a part of the factor."""
+    attention_factor: float = 1.0
+    """What sines and cosines are multiplied by (YaRN)."""
+    local_theta: float = 0.0
+    """Base of the frequencies, then unstretched, of layers with a window; 0 = the same as in the others."""
+    nope_layers: tuple[int, ...] = ()
+    """Layers, counted from 0, without positions (NoPE, Kazemnejad et al. 2023)."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nope_layers", tuple(sorted(self.nope_layers)))
+        _check_choice("rope.stretch", self.stretch, STRETCHES)
+        if self.stretch != "none" and self.factor < 1:
+            raise UserError(f"A rope.factor is 1 or more; got {self.factor:g}.")
+        if self.stretch in ("llama3", "yarn") and not (self.original > 0 and 0 < self.slow < self.fast):
+            raise UserError(
+                f"A rope stretched by {self.stretch} has an original context and 0 < slow < fast; "
+                f"got {self.original}, {self.slow:g} and {self.fast:g}."
+            )
+
+
+PLAIN = Rope()
 
 
 @dataclass(frozen=True)
@@ -22,17 +76,37 @@ class ModelConfig:
     kv_heads: int
     """Key and value heads; each serves H / kv_heads query heads (grouped-query attention, Ainslie et al. 2023)."""
     head_size: int
-    """Size of one head, D; even, because rotary positions turn pairs."""
+    """Size of one head, D; even where positions are rotary, because these turn pairs."""
     mlp_width: int
     """Hidden size of the feed-forward part."""
     mlp: str = "swiglu"
-    """swiglu (Shazeer 2020) or relu2 (squared ReLU, So et al. 2021)."""
+    """swiglu or geglu (Shazeer 2020), gelu (Hendrycks & Gimpel 2016), all by tanh, or relu2 (So et al. 2021)."""
     context: int = 512
     """Longest sequence the model is trained and served with, in tokens."""
+    positions: str = "rotary"
+    """rotary (Su et al. 2021), learned (a vector for each of the context's positions) or none."""
     rope_theta: float = 10_000.0
-    """Base of the rotary frequencies (Su et al. 2021)."""
+    """Base of the rotary frequencies."""
+    rope: Rope = PLAIN
+    """How rotary positions differ from plain ones."""
+    windows: tuple[int, ...] = ()
+    """How many tokens, its own counted, a position sees in each layer; 0 = all; repeated over the layers; () = (0,)."""
+    norm: str = "rms"
+    """rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016)."""
+    norm_place: str = "pre"
+    """pre (before attention and MLP), post (on what these give, before it is added) or both."""
     norm_eps: float = 1e-6
-    """Added to the mean square under the root of every RMS norm."""
+    """Added to the mean square, or the variance, under the root of every norm."""
+    qk_norm: str = "head"
+    """Norm of queries and keys: on every head, on the whole projection, or none."""
+    biases: tuple[str, ...] = ()
+    """Linear layers with a bias: of qkv (queries, keys and values), out (of attention) and mlp."""
+    attention_cap: float = 0.0
+    """Attention scores s become cap * tanh(s / cap) (Gemma 2); 0 = off."""
+    logit_cap: float = 0.0
+    """The same for logits."""
+    embed_scale: float = 1.0
+    """What embeddings are multiplied by where they enter the stream."""
     tie_embeddings: bool = False
     """Whether the output head is the embedding matrix."""
     ngrams: tuple[int, ...] = ()
@@ -41,12 +115,20 @@ class ModelConfig:
     """Rows of the table of each of these orders."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "ngrams", tuple(self.ngrams))  # a list, where it comes from JSON
+        self._from_json()
         for name in ("vocab_size", "layers", "width", "heads", "kv_heads", "head_size", "mlp_width", "context"):
             if getattr(self, name) < 1:
                 raise UserError(f"A model's {name} is at least 1; got {getattr(self, name)}.")
-        if self.mlp not in MLPS:
-            raise UserError(f"A model's mlp is one of {', '.join(MLPS)}; got '{self.mlp}'.{nearest(self.mlp, MLPS)}")
+        for name, known in (
+            *(("mlp", MLPS), ("positions", POSITIONS), ("norm", NORMS)),
+            *(("norm_place", NORM_PLACES), ("qk_norm", QK_NORMS)),
+        ):
+            _check_choice(name, getattr(self, name), known)
+        for name in self.biases:
+            _check_choice("biases", name, BIASES)
+        for name in ("attention_cap", "logit_cap"):
+            if getattr(self, name) < 0:
+                raise UserError(f"A model's {name} is more than 0, or 0 for none; got {getattr(self, name):g}.")
         if self.heads % self.kv_heads:
             raise UserError(f"heads must be a multiple of kv_heads; got {self.heads} and {self.kv_heads}.")
         if self.ngrams and (min(self.ngrams) < 2 or len(set(self.ngrams)) < len(self.ngrams) or self.ngram_rows < 1):
@@ -54,8 +136,35 @@ class ModelConfig:
                 f"ngrams are different orders of 2 or more, with ngram_rows of 1 or more; "
                 f"got {self.ngrams} and {self.ngram_rows}."
             )
+        self._check_positions()
+
+    def _from_json(self) -> None:
+        """Take lists and tables, as JSON has them, and bring patterns to their one shortest form."""
+        object.__setattr__(self, "ngrams", tuple(self.ngrams))
+        object.__setattr__(self, "biases", tuple(name for name in BIASES if name in self.biases) or tuple(self.biases))
+        object.__setattr__(self, "rope", Rope(**self.rope) if isinstance(self.rope, dict) else self.rope)
+        if any(window < 0 for window in self.windows) or len(self.windows) > max(self.layers, 0):
+            raise UserError(f"windows are 0 or more, at most one a layer; got {tuple(self.windows)}.")
+        object.__setattr__(self, "windows", _shortest(self.windows, self.layers) if any(self.windows) else ())
+
+    def _check_positions(self) -> None:
+        if self.positions != "rotary":
+            if self.rope != PLAIN:
+                raise UserError(f"A rope needs rotary positions; got {self.positions} ones.")
+            return
         if self.head_size % 2:
             raise UserError(f"head_size must be even for rotary positions; got {self.head_size}.")
+        if min(self.rope_theta, self.rope.local_theta or self.rope_theta) <= 1:
+            raise UserError(f"A model's rope_theta is more than 1; got {self.rope_theta:g}.")
+        if any(not 0 <= layer < self.layers for layer in self.rope.nope_layers):
+            raise UserError(f"rope.nope_layers are among 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
+        if self.rope.local_theta and not self.windows:
+            raise UserError("rope.local_theta is that of layers with a window; this model has no windows.")
+
+    @property
+    def layer_windows(self) -> tuple[int, ...]:
+        """How many tokens a position sees in each layer; 0 for all."""
+        return tuple(self.windows[layer % len(self.windows)] if self.windows else 0 for layer in range(self.layers))
 
     @property
     def head_parameters(self) -> int:
@@ -66,13 +175,21 @@ class ModelConfig:
     def matmul_parameters(self) -> int:
         """Weights that every token is multiplied by: all matrices but the embedding look-up."""
         attention = self.width * self.head_size * (2 * self.heads + 2 * self.kv_heads)
-        feed_forward = self.width * self.mlp_width * (3 if self.mlp == "swiglu" else 2)
+        feed_forward = self.width * self.mlp_width * (3 if self.mlp in GATED else 2)
         return self.layers * (attention + feed_forward) + self.head_parameters
 
     def flops_per_token(self, length: int) -> int:
         """Training operations a token costs, forward and backward, in rows of `length` tokens.
 
-        6 a matmul weight, and 12 * layers * H * D * length for attention scores and values (PaLM, appendix B; the
-        causal half is not taken off, as is the convention for MFU).
+        6 a matmul weight, and 12 * H * D * length a layer for attention scores and values (PaLM, appendix B; the
+        causal half is not taken off, as is the convention for MFU; a window is).
         """
-        return 6 * self.matmul_parameters + 12 * self.layers * self.heads * self.head_size * length
+        seen = sum(min(length, window or length) for window in self.layer_windows)
+        return 6 * self.matmul_parameters + 12 * self.heads * self.head_size * seen
+
+
+def _shortest(pattern: Sequence[int], layers: int) -> tuple[int, ...]:
+    """Return the shortest pattern that is the same over so many layers."""
+    whole = [pattern[layer % len(pattern)] for layer in range(layers)]
+    period = next(size for size in range(1, layers + 1) if whole == [whole[layer % size] for layer in range(layers)])
+    return tuple(whole[:period])

@@ -1,6 +1,6 @@
-"""Linear layers without a bias, whose float32 products on a CPU go to oneDNN.
+"""Linear layers whose float32 products on a CPU go to oneDNN.
 
-    y = x W^T
+    y = x W^T (+ b)
 
 torch gives such products to MKL, which on AMD's processors runs 12 to 15 % slower than oneDNN does, and reaches
 oneDNN by a switch for the whole process that also allows bfloat16. The operation below is the one by which compiled
@@ -17,24 +17,27 @@ ROWS = 32
 
 
 class Linear(nn.Linear):
-    """A linear layer without a bias."""
+    """A linear layer, without a bias unless it is asked for."""
 
-    def __init__(self, inputs: int, outputs: int, device: str | None = None) -> None:
-        super().__init__(inputs, outputs, bias=False, device=device)
+    def __init__(self, inputs: int, outputs: int, *, bias: bool = False, device: str | None = None) -> None:
+        super().__init__(inputs, outputs, bias=bias, device=device)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., outputs] for x [..., inputs]."""
         if not _suits(x, self.weight):
-            return F.linear(x, self.weight)
-        y: Tensor = _Linear.apply(x, self.weight)  # type: ignore[no-untyped-call]
+            return F.linear(x, self.weight, self.bias)
+        y: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y
 
 
-def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """Return x [N, C] times the transpose of `weight` [V, C], which may itself be a transposed view; no gradient."""
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Return x [N, C] times the transpose of `weight` [V, C], which may itself be a transposed view; no gradient.
+
+    A bias [V] is added.
+    """
     if not _suits(x, weight):
-        return x @ weight.T
-    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, None, "none", [], "")
+        return F.linear(x, weight, bias)
+    y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return y
 
 
@@ -51,15 +54,16 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
 
 class _Linear(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return linear(x, weight)
+        return linear(x, weight, bias)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, of_y: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(ctx: FunctionCtx, of_y: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors  # type: ignore[attr-defined]
-        learn_x, learn_weight = ctx.needs_input_grad  # type: ignore[attr-defined]
+        learn_x, learn_weight, learn_bias = ctx.needs_input_grad  # type: ignore[attr-defined]
         of_x = linear(of_y, weight.T) if learn_x else None
         of_weight = of_y.flatten(0, -2).T @ x.flatten(0, -2) if learn_weight else None
-        return of_x, of_weight
+        of_bias = of_y.flatten(0, -2).sum(0) if learn_bias else None
+        return of_x, of_weight, of_bias

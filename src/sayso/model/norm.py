@@ -1,4 +1,4 @@
-"""RMS norm (Zhang & Sennrich 2019): what enters, divided by its root mean square, times a gain.
+"""Norms. RMS norm (Zhang & Sennrich 2019): what enters, divided by its root mean square, times a gain.
 
     y = x / sqrt(mean(x^2) + eps) * gain
 
@@ -9,6 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
+
+from sayso.model.config import ModelConfig
+
+
+def make_norm(config: ModelConfig, size: int) -> nn.Module:
+    """Return a norm of the config's kind over `size` values."""
+    return RMSNorm(size, config.norm_eps) if config.norm == "rms" else nn.LayerNorm(size, config.norm_eps)
 
 
 class RMSNorm(nn.Module):

@@ -7,11 +7,11 @@ B batch, T time, N = B * T positions, H heads, K key-value heads, D head size; M
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
 from sayso.base.device import moved
+from sayso.model.attend import attend, causal
 
 STEP = 32  # a block's length is a multiple of it: few blocks, little padding
 
@@ -54,20 +54,21 @@ class Segments:
             setattr(self, name, moved(getattr(self, name), device))
         return self
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Return [B, T, H, D]: causal attention inside each document, for q [B, T, H, D], k and v [B, T, K, D]."""
-        grouped = k.shape[2] != q.shape[2]
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, window: int = 0, cap: float = 0.0) -> Tensor:
+        """Return [B, T, H, D]: causal attention inside each document, for q [B, T, H, D], k and v [B, T, K, D].
+
+        A window and a soft cap on the scores are those of `sayso.model.attend`; 0 = none.
+        """
+        masks = [causal(length, q.device, window) if 0 < window < length else None for _, length in self.blocks]
         if self._whole:
             all_q, all_k, all_v = (x.flatten(0, 1).unflatten(0, self.blocks[0]).transpose(1, 2) for x in (q, k, v))
-            out = F.scaled_dot_product_attention(all_q, all_k, all_v, is_causal=True, enable_gqa=grouped)
-            return out.transpose(1, 2).reshape(q.shape)
+            return attend(all_q, all_k, all_v, masks[0], cap).transpose(1, 2).reshape(q.shape)
         sizes = [documents * length for documents, length in self.blocks]
         taken: list[Tensor] = [_Take.apply(x.flatten(0, 1), self._source, self._place) for x in (q, k, v)]  # type: ignore[no-untyped-call]
         mixed = []
-        for block, *parts in zip(self.blocks, *(x.split(sizes) for x in taken), strict=True):
+        for block, mask, *parts in zip(self.blocks, masks, *(x.split(sizes) for x in taken), strict=True):
             ours, keys, values = (x.unflatten(0, block).transpose(1, 2) for x in parts)
-            out = F.scaled_dot_product_attention(ours, keys, values, is_causal=True, enable_gqa=grouped)
-            mixed.append(out.transpose(1, 2).flatten(0, 1))
+            mixed.append(attend(ours, keys, values, mask, cap).transpose(1, 2).flatten(0, 1))
         put: Tensor = _Put.apply(torch.cat(mixed), self._source, self._place, self._empty)  # type: ignore[no-untyped-call]
         return put.view(q.shape)
 

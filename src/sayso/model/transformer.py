@@ -1,7 +1,7 @@
 """The Transformer: embed, then blocks that attend and feed forward on a residual stream, then logits.
 
-Token ids [B, T] enter, logits [B, T, V] leave. Pre-norm with RMS norms (Zhang & Sennrich 2019). Nothing here knows of
-training, files, parallelism or adapters: those are applied from outside.
+Token ids [B, T] enter, logits [B, T, V] leave. The config says which norms stand where, what positions are and what
+each layer sees. Nothing here knows of training, files, parallelism or adapters: those are applied from outside.
 """
 
 import torch
@@ -9,47 +9,57 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from sayso.model.activation import relu2
+from sayso.model.activation import activation
+from sayso.model.attend import windowed
 from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
-from sayso.model.config import ModelConfig
+from sayso.model.config import GATED, ModelConfig
 from sayso.model.linear import Linear
 from sayso.model.ngrams import NGramEmbedding
-from sayso.model.norm import RMSNorm
+from sayso.model.norm import make_norm
 from sayso.model.positions import rotary_angles
+from sayso.model.segments import Segments
 
 
 class FeedForward(nn.Module):
-    """The position-wise part: down(silu(gate x) * up x) for swiglu, down(relu(up x)^2) for relu2."""
+    """The position-wise part: down(f(gate x) * up x) for the gated kinds, down(f(up x)) for the others."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate = Linear(config.width, config.mlp_width) if config.mlp == "swiglu" else None
-        self.up = Linear(config.width, config.mlp_width)
-        self.down = Linear(config.mlp_width, config.width)
+        bias = "mlp" in config.biases
+        self.activation = activation(config.mlp)
+        self.gate = Linear(config.width, config.mlp_width, bias=bias) if config.mlp in GATED else None
+        self.up = Linear(config.width, config.mlp_width, bias=bias)
+        self.down = Linear(config.mlp_width, config.width, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [B, T, C] for x [B, T, C]."""
         if self.gate is None:
-            return self.down(relu2(self.up(x)))
-        return self.down(F.silu(self.gate(x)) * self.up(x))
+            return self.down(self.activation(self.up(x)))
+        return self.down(self.activation(self.gate(x)) * self.up(x))
 
 
 class Block(nn.Module):
-    """x + attention(norm x), then x + mlp(norm x)."""
+    """x + norm(attention(norm x)), then x + norm(mlp(norm x)), with the norms before, after, or both."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, window: int = 0) -> None:
         super().__init__()
-        self.attention_norm = RMSNorm(config.width, config.norm_eps)
-        self.attention = Attention(config)
-        self.mlp_norm = RMSNorm(config.width, config.norm_eps)
+
+        def norm(*places: str) -> nn.Module:
+            return make_norm(config, config.width) if config.norm_place in places else nn.Identity()
+
+        self.attention_norm = norm("pre", "both")
+        self.attention = Attention(config, window)
+        self.attention_post_norm = norm("post", "both")
+        self.mlp_norm = norm("pre", "both")
         self.mlp = FeedForward(config)
+        self.mlp_post_norm = norm("post", "both")
 
     def forward(
         self, x: Tensor, angles: Angles, mask: Mask, cache: KeyValueCache | None = None, layer: int = 0
     ) -> Tensor:
         """Return [B, T, C] for x [B, T, C]."""
-        x = x + self.attention(self.attention_norm(x), angles, mask, cache, layer)
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.attention_post_norm(self.attention(self.attention_norm(x), angles, mask, cache, layer))
+        return x + self.mlp_post_norm(self.mlp(self.mlp_norm(x)))
 
 
 class Transformer(nn.Module):
@@ -61,9 +71,10 @@ class Transformer(nn.Module):
         self.recompute = False
         """Whether the backward pass computes a block's activations again to spare memory (Chen et al. 2016)."""
         self.embed = nn.Embedding(config.vocab_size, config.width)
+        self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
         self.ngrams = NGramEmbedding(config) if config.ngrams else None
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = RMSNorm(config.width, config.norm_eps)
+        self.blocks = nn.ModuleList(Block(config, window) for window in config.layer_windows)
+        self.norm = make_norm(config, config.width)
         self.unembed = Linear(config.width, config.vocab_size)
         if config.tie_embeddings:
             self.unembed.weight = self.embed.weight
@@ -72,15 +83,17 @@ class Transformer(nn.Module):
         """Draw fresh weights and return self.
 
         Matrices that read the stream are uniform with standard deviation 1/sqrt(C); matrices that write to it start
-        at zero, so that every block is first the identity (Zhang et al. 2019, Fixup; nanochat), and so do n-grams. The
-        head starts small, so that the first loss is ln V.
+        at zero, so that every block is first the identity (Zhang et al. 2019, Fixup; nanochat), and so do n-grams and
+        biases. The head starts small, so that the first loss is ln V.
         """
         bound = (3 / self.config.width) ** 0.5  # U(-a, a) has standard deviation a / sqrt(3)
         for name, weight in self.named_parameters():
             if name.endswith("norm.weight"):
                 nn.init.ones_(weight)
-            elif name.endswith(("out.weight", "down.weight")) or name.startswith("ngrams."):
+            elif name.endswith(("out.weight", "down.weight", "bias")) or name.startswith("ngrams."):
                 nn.init.zeros_(weight)
+            elif name == "positions.weight":
+                nn.init.normal_(weight, std=0.02, generator=generator)
             elif name == "embed.weight":
                 nn.init.normal_(weight, std=0.02 if self.config.tie_embeddings else 1.0, generator=generator)
             elif name == "unembed.weight":
@@ -104,23 +117,51 @@ class Transformer(nn.Module):
         only the caller knows what the cache holds.
         """
         if positions is None:
+            assert self.positions is None or ids.shape[1] <= self.config.context, "as many positions as were learned"
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
-        cos, sin = rotary_angles(positions, self.config.head_size, self.config.rope_theta)
-        angles = cos[:, :, None], sin[:, :, None]  # [B or 1, T, 1, D]: the same for every head
         x = self.embed(ids)
+        if self.config.embed_scale != 1:
+            x = x * self.config.embed_scale
+        if self.positions is not None:
+            x = x + self.positions(positions.clamp_max(self.config.context - 1))  # a cache's padding may lie beyond
         if self.ngrams is not None:
             reach = self.ngrams.reach
             x = x + self.ngrams(F.pad(ids, (reach, 0)) if cache is None else cache.recall(ids, reach), positions)
+        angles, masks = self._angles(positions), self._masks(mask, positions, cache)
         for layer, block in enumerate(self.blocks):
             if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, angles, mask, cache, layer, use_reentrant=False)
+                x = checkpoint(block, x, angles[layer], masks[layer], cache, layer, use_reentrant=False)
             else:
-                x = block(x, angles, mask, cache, layer)
+                x = block(x, angles[layer], masks[layer], cache, layer)
         return self.norm(x)
+
+    def _angles(self, positions: Tensor) -> list[Angles]:
+        """Return by how much each layer turns, [B or 1, T, 1, D]: the same for every head."""
+        config, rope = self.config, self.config.rope
+        if config.positions != "rotary":
+            return [None] * config.layers
+        cos, sin = rotary_angles(positions, config.head_size, config.rope_theta, rope)
+        angles = local = cos[:, :, None], sin[:, :, None]
+        if rope.local_theta:
+            cos, sin = rotary_angles(positions, config.head_size, rope.local_theta)
+            local = cos[:, :, None], sin[:, :, None]
+        turns = [local if window else angles for window in config.layer_windows]
+        return [None if layer in rope.nope_layers else turn for layer, turn in enumerate(turns)]
+
+    def _masks(self, mask: Mask, positions: Tensor, cache: KeyValueCache | None) -> list[Mask]:
+        """Return what each layer sees; `Segments` know of windows themselves."""
+        config = self.config
+        if not config.windows or isinstance(mask, Segments):
+            return [mask] * config.layers
+        columns = positions if cache is not None else torch.arange(positions.shape[1], device=positions.device)[None]
+        masks = {window: windowed(mask, window, columns) for window in set(config.windows)}
+        return [masks[window] for window in config.layer_windows]
 
     def head(self, hidden: Tensor) -> Tensor:
         """Return logits [..., V] for hidden states [..., C]."""
-        return self.unembed(hidden)
+        logits: Tensor = self.unembed(hidden)
+        cap = self.config.logit_cap
+        return cap * torch.tanh(logits / cap) if cap else logits
 
     def forward(
         self,

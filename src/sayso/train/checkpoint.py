@@ -24,7 +24,7 @@ from sayso.base.files import atomic_folder, read_json, sha256, write_json
 from sayso.train.chance import random_state, set_random_state
 from sayso.train.jump import Lately
 from sayso.train.loop import State
-from sayso.weights.folder import read_tensors
+from sayso.weights.tensors import read_tensors
 
 Tensors = dict[str, Tensor]
 Read = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state

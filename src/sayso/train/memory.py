@@ -6,6 +6,7 @@ many rows fit follows from that.
 
 from sayso.loss.cross_entropy import CHUNK
 from sayso.model import ModelConfig
+from sayso.model.config import GATED
 
 FLOAT = 4  # bytes; weights, gradients and moments are float32 whatever the precision
 BYTES = {"fp32": 4.0, "bf16": 2.7}  # of a kept value: in bf16 the stream and its norms stay float32
@@ -20,9 +21,12 @@ def activation_bytes(config: ModelConfig, tokens: int, precision: str = "fp32", 
     With `recompute` each block keeps what enters it, and one block at a time keeps the rest.
     """
     queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
-    feed_forward = (4 if config.mlp == "swiglu" else 2) * config.mlp_width
-    # two norms with their results (4 C); normed queries and keys; what attention takes, gives, and gives in order
-    block = 4 * config.width + (queries + keys) + (queries + 2 * keys) + 2 * queries + feed_forward
+    feed_forward = (4 if config.mlp in GATED else 2) * config.mlp_width
+    # two norms with what a product takes (4 C), two more (2 C); normed queries and keys; what attention takes, gives,
+    # and gives in order
+    norms = (6 if config.norm_place == "both" else 4) * config.width
+    normed = 0 if config.qk_norm == "none" else queries + keys
+    block = norms + normed + (queries + 2 * keys) + 2 * queries + feed_forward
     ends = 4 * config.width + 2 * config.head_size  # the last norm, the gradient that the loss keeps, sines and cosines
     values = config.layers * config.width + block if recompute else config.layers * block
     return round(tokens * (values + ends) * BYTES[precision])
@@ -33,7 +37,8 @@ def fixed_bytes(config: ModelConfig, processes: int = 1, device: str = "cpu") ->
 
     The weights themselves are there before.
     """
-    tables = len(config.ngrams) * config.ngram_rows * config.width
+    rows = len(config.ngrams) * config.ngram_rows + (config.context if config.positions == "learned" else 0)
+    tables = rows * config.width
     parameters = config.matmul_parameters + (0 if config.tie_embeddings else config.head_parameters) + tables
     chunk = LOGITS * FLOAT * max(CHUNK.get(device, CHUNK["cpu"]), config.vocab_size)
     of_process = 2 * FLOAT * parameters + chunk  # gradients, own and shared

@@ -22,13 +22,13 @@ class Rates:
     matrix: float = 0.02
     """Muon, every matrix inside a block."""
     embedding: float = 0.2
-    """AdamW, the embedding."""
+    """AdamW, the embedding, and that of learned positions."""
     ngram: float = 0.05
     """AdamW, the embeddings of n-grams: most rows are met now and then, and each time moved by the whole rate."""
     head: float = 0.004
     """AdamW, the output head."""
     norm: float = 0.01
-    """AdamW, the gains of the norms."""
+    """AdamW, the gains of the norms, and all biases."""
     adapter: float = 0.0033
     """AdamW, both matrices of every adapter."""
     weight_decay: float = 0.0
@@ -57,15 +57,16 @@ def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimi
 def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     matrices: list[Tensor] = []
     norms: list[Tensor] = []
-    for name, weight in model.blocks.named_parameters():
-        (norms if name.endswith("norm.weight") else matrices).append(weight)
-    norms.append(model.norm.weight)
+    for weight in model.blocks.parameters():
+        (norms if weight.ndim == 1 else matrices).append(weight)
+    norms += model.norm.parameters()
     scale = (model.config.width / 768) ** -0.5
+    tables = [model.embed.weight, *(model.positions.parameters() if model.positions is not None else ())]
     groups = [{"name": "norm", "params": norms, "lr": rates.norm}]
     if model.config.tie_embeddings:  # one matrix in both roles: the head's smaller rate is the safe one
-        groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.head * scale})
+        groups.append({"name": "embedding", "params": tables, "lr": rates.head * scale})
     else:
-        groups.append({"name": "embedding", "params": [model.embed.weight], "lr": rates.embedding * scale})
+        groups.append({"name": "embedding", "params": tables, "lr": rates.embedding * scale})
         groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
     if model.ngrams is not None:
         groups.append({"name": "ngram", "params": list(model.ngrams.parameters()), "lr": rates.ngram * scale})

@@ -16,8 +16,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, LoRALinear, linear_layers, wrap
-from sayso.weights.folder import read_tensors
-from sayso.weights.names import hub_name
+from sayso.weights.names import hub_layers
+from sayso.weights.tensors import read_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -34,7 +34,7 @@ PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others chan
 
 def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA, parent: str, folder: Path) -> None:
     """Write adapted layers, by their names in a model of shape `config`; `parent` is where that model lies."""
-    names = {name: hub_name(f"{name}.weight", config).removesuffix(".weight") for name in layers}
+    names = hub_layers(layers, config)
     tensors = {
         f"{PREFIX}{names[name]}.lora_{part}.weight": weight.detach().cpu().contiguous()
         for name, layer in layers.items()
@@ -98,7 +98,7 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
 def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dict[str, tuple[str, Tensor, Tensor]]:
     """Return PEFT's name, A and B of each adapted layer by our name for it."""
     layers = linear_layers(model)
-    ours = {hub_name(f"{name}.weight", model.config).removesuffix(".weight"): name for name in layers}
+    ours = {theirs: name for name, theirs in hub_layers(layers, model.config).items()}
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         theirs, _, kind = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")

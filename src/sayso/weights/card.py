@@ -7,10 +7,11 @@ from sayso.model import ModelConfig
 
 def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
     """Return the card as Markdown with the hub's front matter; every figure comes from the config or the lineage."""
+    windows = sorted({window for window in config.windows if window})
     shape = (
         f"{lineage['parameters']:,} parameters: {config.layers} layers, width {config.width}, {config.heads} heads "
         f"({config.kv_heads} for keys and values), {config.mlp} MLP, {config.vocab_size:,} tokens, "
-        f"context {config.context}"
+        f"context {config.context}" + (f", windows of {', '.join(map(str, windows))} tokens" if windows else "")
     )
     lines = [
         "---",

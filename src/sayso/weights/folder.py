@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
@@ -21,7 +20,10 @@ from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
-from sayso.weights.names import from_hub, from_hub_config, to_hub, to_hub_config
+from sayso.weights.names import family_in, to_hub, to_hub_config
+from sayso.weights.tensors import read_weights, weights_file
+
+STORED = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def save_model(model: Transformer, tokenizer: Tokenizer, folder: Path, lineage: dict[str, Any]) -> None:
@@ -50,32 +52,60 @@ def load_model(folder: Path, device: str = "cpu") -> tuple[Transformer, Tokenize
 
     Raises `UserError` for a missing, truncated or mismatching file, and for a tokenizer of another model.
     """
-    if not (folder / "config.json").exists():
-        raise UserError(f"'{folder}' is not a model folder: it has no config.json.")
-    config = from_hub_config(read_json(folder / "config.json"))
+    model = load_weights(folder, device)
     tokenizer = load_tokenizer(folder)
-    _check_tokenizer(folder, tokenizer, config.vocab_size)
-    model = Transformer(config)
-    state = from_hub(read_tensors(folder / "model.safetensors"), config)
+    _check_tokenizer(folder, tokenizer, model.config.vocab_size)
+    return model, tokenizer
+
+
+def load_weights(folder: Path, device: str = "cpu") -> Transformer:
+    """Open the model of a folder, ours or one of a known family, in evaluation mode on `device`, in float32.
+
+    On a CPU, weights stored in float32 stay memory-mapped: they are read as they are used, and not held twice; training
+    copies the pages that it changes. Those stored in 16 bits are copied. Raises `UserError`, naming the file, for what
+    is missing, truncated, pickled, of another shape than config.json says, or cannot be honoured.
+    """
+    if not (path := folder / "config.json").exists():
+        raise UserError(f"'{folder}' is not a model folder: it has no config.json.")
+    facts = read_json(path)
     try:
-        model.load_state_dict(state)
+        family = family_in(facts)
+        config = family.read(facts)
+    except UserError as error:
+        raise UserError(f"'{path}' does not fit: {error}") from error
+    source = weights_file(folder)
+    found = family.known(read_weights(source), config)
+    if config.layers > len(found):
+        raise UserError(f"'{path}' says that there are {config.layers} layers, '{source}' has {len(found)} tensors.")
+    try:
+        with torch.device("meta"):
+            model = Transformer(config)
     except RuntimeError as error:
-        raise UserError(
-            f"The weights in '{folder}/model.safetensors' do not fit its config.json; restore the two together."
-        ) from error
-    return model.to(device).eval(), tokenizer
+        raise UserError(f"The sizes in '{path}' are those of no model ({error}).") from error
+    _check_weights(source, found, family.give(dict(model.state_dict()), config))
+    state = family.take({name: x.to(torch.float32) for name, x in found.items()}, config)
+    model.load_state_dict(state, assign=True)
+    if config.tie_embeddings:
+        model.unembed.weight = model.embed.weight
+    return model.to(device).eval()
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Read a safetensors file; a missing, truncated or foreign one is a `UserError` that names it."""
-    try:
-        return load_file(path)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no weights file '{path}'.") from error
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"'{path}' is not a whole safetensors file ({error}); copy it again or train that stage again."
-        ) from error
+def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Refuse weights that are not those of the shape, by the family's names."""
+    mend = "restore the two together"
+    for name, x in expected.items():
+        if name not in found:
+            raise UserError(f"The weights in '{source}' do not fit its config.json: '{name}' is missing; {mend}.")
+        if found[name].shape != x.shape:
+            raise UserError(
+                f"The weights in '{source}' do not fit its config.json: '{name}' has the shape "
+                f"{tuple(found[name].shape)} there and {tuple(x.shape)} by config.json; {mend}."
+            )
+        if found[name].dtype not in STORED:
+            raise UserError(f"Sayso opens weights in 16 or 32 bits; '{name}' in '{source}' is {found[name].dtype}.")
+    for name in found:
+        if name not in expected:
+            raise UserError(f"The weights in '{source}' do not fit its config.json, which has no '{name}'; {mend}.")
 
 
 def _check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:

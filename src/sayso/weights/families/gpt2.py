@@ -1,0 +1,96 @@
+"""GPT-2: learned positions, layer norms, biases everywhere, an MLP without a gate.
+
+Its files hold queries, keys and values as one layer, and every matrix inside a block the other way round (Conv1D), so
+that loading and saving copy.
+"""
+
+import re
+
+import torch
+
+from sayso.model import ModelConfig
+from sayso.weights.families.family import Facts, Family, State, choice, flag, layer_count, number, require, whole
+from sayso.weights.families.llama import write_shared
+
+NAMES = {
+    "embed": "transformer.wte",
+    "positions": "transformer.wpe",
+    "norm": "transformer.ln_f",
+    "unembed": "lm_head",
+    "blocks.N.attention_norm": "transformer.h.N.ln_1",
+    "blocks.N.attention.qkv": "transformer.h.N.attn.c_attn",
+    "blocks.N.attention.out": "transformer.h.N.attn.c_proj",
+    "blocks.N.mlp_norm": "transformer.h.N.ln_2",
+    "blocks.N.mlp.up": "transformer.h.N.mlp.c_fc",
+    "blocks.N.mlp.down": "transformer.h.N.mlp.c_proj",
+}
+PARTS = ("query", "key", "value")
+TURNED = ("attention.qkv.weight", "attention.out.weight", "mlp.up.weight", "mlp.down.weight")
+
+
+def read_gpt2(facts: Facts) -> ModelConfig:
+    """Return the shape of a GPT-2."""
+    require(facts, "scale_attn_weights", [True])
+    require(facts, "scale_attn_by_inverse_layer_idx", [False])
+    require(facts, "add_cross_attention", [False])
+    heads, width = whole(facts, "n_head"), whole(facts, "n_embd")
+    return ModelConfig(
+        vocab_size=whole(facts, "vocab_size"),
+        layers=layer_count(facts, "n_layer"),
+        width=width,
+        heads=heads,
+        kv_heads=heads,
+        head_size=width // max(heads, 1),
+        mlp_width=whole(facts, "n_inner", 4 * width),
+        mlp=choice(facts, "activation_function", {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}, "gelu_new"),
+        context=whole(facts, "n_positions"),
+        positions="learned",
+        norm="layer",
+        norm_eps=number(facts, "layer_norm_epsilon", 1e-5),
+        qk_norm="none",
+        biases=("qkv", "out", "mlp"),
+        tie_embeddings=flag(facts, "tie_word_embeddings", default=True),
+    )
+
+
+def write_gpt2(config: ModelConfig) -> Facts:
+    """Return the config.json of a GPT-2: its own names, and beside them those that most others have."""
+    others = ("vocab_size", "num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
+    shared = write_shared(config)
+    return {name: shared[name] for name in (*others, "tie_word_embeddings", "use_cache", "torch_dtype")} | {
+        "n_layer": config.layers,
+        "n_embd": config.width,
+        "n_head": config.heads,
+        "n_inner": config.mlp_width,
+        "n_positions": config.context,
+        "activation_function": shared["hidden_act"],
+        "layer_norm_epsilon": config.norm_eps,
+        **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
+    }
+
+
+def pack(state: State) -> State:
+    """Return our weights as GPT-2 lays them out."""
+    packed = {}
+    for name, x in state.items():
+        before, of_query, kind = name.rpartition(".query.")
+        if of_query:
+            packed[f"{before}.qkv.{kind}"] = torch.cat([state[f"{before}.{part}.{kind}"] for part in PARTS])
+        elif not any(f".{part}." in name for part in PARTS):
+            packed[name] = x
+    return {name: x.T if name.endswith(TURNED) else x for name, x in packed.items()}
+
+
+def unpack(state: State) -> State:
+    """Return GPT-2's weights as ours."""
+    unpacked: State = {}
+    for name, x in state.items():
+        turned = x.T.contiguous() if name.endswith(TURNED) else x
+        before, fused, kind = name.rpartition(".qkv.")
+        parts = zip(PARTS, turned.chunk(3), strict=True) if fused else ()
+        unpacked |= {f"{before}.{part}.{kind}": piece for part, piece in parts} if fused else {name: turned}
+    return unpacked
+
+
+MASKS = re.compile(r"transformer\.h\.\d+\.attn\.(masked_)?bias")
+GPT2 = Family("gpt2", "GPT2LMHeadModel", NAMES, read_gpt2, write_gpt2, pack, unpack, "transformer.", MASKS)

@@ -1,0 +1,116 @@
+"""Llama (also SmolLM2, and others that call themselves so), and what the families after it write as it does.
+
+Rotary positions, RMS norms before attention and MLP, SwiGLU, grouped heads.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sayso.base.errors import UserError
+from sayso.model import ModelConfig
+from sayso.weights.families.family import Facts, Family, choice, flag, layer_count, number, require, whole
+from sayso.weights.families.rope import read_rope, write_rope
+
+NAMES = {
+    "embed": "model.embed_tokens",
+    "norm": "model.norm",
+    "unembed": "lm_head",
+    "blocks.N.attention.query": "model.layers.N.self_attn.q_proj",
+    "blocks.N.attention.key": "model.layers.N.self_attn.k_proj",
+    "blocks.N.attention.value": "model.layers.N.self_attn.v_proj",
+    "blocks.N.attention.out": "model.layers.N.self_attn.o_proj",
+    "blocks.N.attention_norm": "model.layers.N.input_layernorm",
+    "blocks.N.mlp_norm": "model.layers.N.post_attention_layernorm",
+    "blocks.N.mlp.gate": "model.layers.N.mlp.gate_proj",
+    "blocks.N.mlp.up": "model.layers.N.mlp.up_proj",
+    "blocks.N.mlp.down": "model.layers.N.mlp.down_proj",
+}
+QK_NORM_NAMES = {
+    "blocks.N.attention.query_norm": "model.layers.N.self_attn.q_norm",
+    "blocks.N.attention.key_norm": "model.layers.N.self_attn.k_norm",
+}
+ACTIVATIONS = {"silu": "swiglu", "gelu_pytorch_tanh": "geglu", "gelu_new": "gelu", "relu2": "relu2"}
+SILU = {"silu": "swiglu", "swish": "swiglu"}
+FULL, SLIDING = "full_attention", "sliding_attention"
+
+
+def read_shared(
+    facts: Facts, acts: dict[str, str] = SILU, *, theta: float = 10_000.0, eps: float = 1e-6, tied: bool = False
+) -> dict[str, Any]:
+    """Return the fields of a shape that these families write alike; the defaults are the family's own."""
+    heads, width = whole(facts, "num_attention_heads"), whole(facts, "hidden_size")
+    base, rope = read_rope(facts, theta)
+    return {
+        "vocab_size": whole(facts, "vocab_size"),
+        "layers": layer_count(facts),
+        "width": width,
+        "heads": heads,
+        "kv_heads": whole(facts, "num_key_value_heads", heads),
+        "head_size": whole(facts, "head_dim", width // max(heads, 1)),
+        "mlp_width": whole(facts, "intermediate_size"),
+        "mlp": choice(facts, "hidden_act", acts, next(iter(acts))),
+        "context": whole(facts, "max_position_embeddings"),
+        "rope_theta": base,
+        "rope": rope,
+        "norm_eps": number(facts, "rms_norm_eps", eps),
+        "tie_embeddings": flag(facts, "tie_word_embeddings", default=tied),
+    }
+
+
+def write_shared(config: ModelConfig) -> Facts:
+    """Return the entries of a config.json that these families share."""
+    return {
+        "vocab_size": config.vocab_size,
+        "num_hidden_layers": config.layers,
+        "hidden_size": config.width,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.kv_heads,
+        "head_dim": config.head_size,
+        "intermediate_size": config.mlp_width,
+        "hidden_act": next(name for name, mlp in ACTIVATIONS.items() if mlp == config.mlp),
+        "max_position_embeddings": config.context,
+        **write_rope(config),
+        "rms_norm_eps": config.norm_eps,
+        "tie_word_embeddings": config.tie_embeddings,
+        "attention_bias": {"qkv", "out"} <= set(config.biases),
+        "mlp_bias": "mlp" in config.biases,
+        "use_cache": True,
+        "torch_dtype": "float32",
+    }
+
+
+def read_biases(facts: Facts, *, attention: bool = True, mlp: bool = False) -> tuple[str, ...]:
+    """Return which layers have a bias; a family refuses what it does not have at all."""
+    for name, known in (("attention_bias", attention), ("mlp_bias", mlp)):
+        if not known:
+            require(facts, name, [False])
+    of_attention = ("qkv", "out") if flag(facts, "attention_bias", default=False) else ()
+    return (*of_attention, *(("mlp",) if flag(facts, "mlp_bias", default=False) else ()))
+
+
+def read_windows(facts: Facts, window: int, sliding: Sequence[bool]) -> tuple[int, ...]:
+    """Return the window of each layer: by `layer_types` where these are given, else of those that are `sliding`."""
+    types = facts.get("layer_types")
+    if types is not None:
+        if not isinstance(types, list) or len(types) != len(sliding) or any(x not in (FULL, SLIDING) for x in types):
+            raise UserError(f"A config.json's layer_types are {FULL} or {SLIDING} for each layer; got {types!r}.")
+        sliding = [x == SLIDING for x in types]
+        if any(sliding) and not window:
+            raise UserError(f"A config.json whose layer_types have {SLIDING} has a sliding_window; this one has none.")
+    return tuple(window if slides else 0 for slides in sliding)
+
+
+def write_windows(config: ModelConfig) -> Facts:
+    """Return the entries of a config.json for windows of one size; none for a shape without windows."""
+    if not config.windows:
+        return {}
+    types = [SLIDING if window else FULL for window in config.layer_windows]
+    return {"use_sliding_window": True, "sliding_window": max(config.windows), "layer_types": types}
+
+
+def read_llama(facts: Facts) -> ModelConfig:
+    """Return the shape of a Llama."""
+    return ModelConfig(**read_shared(facts), qk_norm="none", biases=read_biases(facts, mlp=True))
+
+
+LLAMA = Family("llama", "LlamaForCausalLM", NAMES, read_llama, write_shared)

@@ -1,0 +1,24 @@
+"""Mistral: a Llama without biases, whose layers may all have a window."""
+
+from sayso.base.errors import UserError
+from sayso.model import ModelConfig
+from sayso.weights.families.family import Facts, Family, whole
+from sayso.weights.families.llama import NAMES, read_biases, read_shared, write_shared
+
+
+def read_mistral(facts: Facts) -> ModelConfig:
+    """Return the shape of a Mistral."""
+    if facts.get("layer_types"):
+        raise UserError("A mistral model has the same window in all layers here; this config.json has layer_types.")
+    windows = (whole(facts, "sliding_window", 0),)
+    return ModelConfig(
+        **read_shared(facts), qk_norm="none", windows=windows, biases=read_biases(facts, attention=False)
+    )
+
+
+def write_mistral(config: ModelConfig) -> Facts:
+    """Return the config.json of a Mistral."""
+    return write_shared(config) | {"sliding_window": config.windows[0] if config.windows else None}
+
+
+MISTRAL = Family("mistral", "MistralForCausalLM", NAMES, read_mistral, write_mistral)

@@ -1,0 +1,54 @@
+"""Our own family: every shape there is, for those that no other family has. Sayso alone opens it.
+
+Its config.json is a Llama's as far as that goes; `shape` in it has what a Llama does not say.
+"""
+
+from dataclasses import asdict, fields
+from typing import Any
+
+from sayso.base.errors import UserError
+from sayso.model import ModelConfig
+from sayso.weights.families.family import Facts, Family
+from sayso.weights.families.llama import ACTIVATIONS, NAMES, QK_NORM_NAMES, read_shared, write_shared
+
+OWN_NAMES = (
+    NAMES
+    | QK_NORM_NAMES
+    | {
+        "positions": "model.positions",
+        "ngrams.tables.N": "model.ngrams.N",
+        "blocks.N.attention_post_norm": "model.layers.N.attention_output_layernorm",
+        "blocks.N.mlp_post_norm": "model.layers.N.mlp_output_layernorm",
+    }
+)
+DEFAULTS = {field.name: field.default for field in fields(ModelConfig)}
+SHAPE = (
+    *("positions", "rope", "windows", "norm", "norm_place", "qk_norm", "biases", "attention_cap", "logit_cap"),
+    "embed_scale",
+)
+
+
+def read_own(facts: Facts) -> ModelConfig:
+    """Return the shape of a model of our own family."""
+    shape: Any = facts.get("shape", {})
+    if not isinstance(shape, dict) or not shape.keys() <= set(SHAPE):
+        raise UserError(f"The shape in a config.json of Sayso's is a table with some of {', '.join(SHAPE)}.")
+    ngrams = {"ngrams": facts.get("ngrams", ()), "ngram_rows": facts.get("ngram_rows", 0)}
+    try:
+        return ModelConfig(**read_shared(facts, ACTIVATIONS) | ngrams | shape)
+    except TypeError as error:
+        raise UserError(f"The shape in a config.json of Sayso's has a value of a wrong kind ({error}).") from error
+
+
+def write_own(config: ModelConfig) -> Facts:
+    """Return the config.json of a model of our own family."""
+    values = asdict(config)
+    shape = {name: values[name] for name in SHAPE if getattr(config, name) != DEFAULTS[name]}
+    return (
+        write_shared(config)
+        | ({"ngrams": list(config.ngrams), "ngram_rows": config.ngram_rows} if config.ngrams else {})
+        | ({"shape": shape} if shape else {})
+    )
+
+
+OWN = Family("sayso", "SaysoForCausalLM", OWN_NAMES, read_own, write_own)

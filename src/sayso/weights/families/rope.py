@@ -1,0 +1,73 @@
+"""Rotary positions in a config.json: `rope_parameters` as transformers 5 writes them, `rope_scaling` as before.
+
+Refused is what changes the angles of keys that are in a cache already (dynamic, longrope), and heads turned in part.
+"""
+
+import math
+from typing import Any
+
+from sayso.base.errors import UserError
+from sayso.model.config import PLAIN, ModelConfig, Rope
+from sayso.weights.families.family import Facts, number, whole
+
+KINDS = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
+UNDERSTOOD = {
+    *("rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings", "low_freq_factor"),
+    *("high_freq_factor", "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate"),
+}
+
+
+def read_rope(facts: Facts, theta: float = 10_000.0) -> tuple[float, Rope]:
+    """Return theta and how positions are stretched; `theta` is the family's own where the config.json has none."""
+    table = facts.get("rope_scaling") or facts.get("rope_parameters") or {}
+    if not isinstance(table, dict):
+        raise UserError(f"A config.json's rope_parameters are a table; got {table!r}.")
+    base = number(table, "rope_theta", number(facts, "rope_theta", theta))
+    kind = table.get("rope_type", table.get("type", "default"))
+    if kind not in KINDS:
+        raise UserError(f"Sayso turns positions by the rope types {', '.join(KINDS)}; this config.json says {kind!r}.")
+    beyond = [name for name, value in table.items() if value and name not in UNDERSTOOD]
+    if beyond or table.get("truncate") is False or number(facts, "partial_rotary_factor", 1.0) != 1:
+        names = beyond or (["truncate"] if table.get("truncate") is False else ["partial_rotary_factor"])
+        raise UserError(f"Sayso turns whole heads by the plain rope types; this config.json also sets {names[0]}.")
+    if kind == "default":
+        return base, PLAIN
+    if kind == "linear":
+        return base, Rope("linear", number(table, "factor"))
+    context = whole(facts, "max_position_embeddings")
+    within = whole(table, "original_max_position_embeddings", context)
+    original = whole(facts, "original_max_position_embeddings", within)
+    if kind == "llama3":
+        slow, fast = number(table, "low_freq_factor"), number(table, "high_freq_factor")
+        return base, Rope("llama3", number(table, "factor"), original, slow, fast)
+    factor = number(table, "factor", context / max(original, 1))
+    slow, fast = number(table, "beta_slow", 1.0), number(table, "beta_fast", 32.0)
+    return base, Rope("yarn", factor, original, slow, fast, _attention_factor(table, factor))
+
+
+def _attention_factor(table: dict[str, Any], factor: float) -> float:
+    """Return what YaRN multiplies sines and cosines by (Peng et al. 2023, and DeepSeek-V2 for two mscales)."""
+
+    def scale(mscale: float) -> float:
+        return 0.1 * mscale * math.log(factor) + 1 if factor > 1 else 1.0
+
+    if table.get("attention_factor") is not None:
+        return number(table, "attention_factor")
+    if table.get("mscale") and table.get("mscale_all_dim"):
+        return scale(number(table, "mscale")) / scale(number(table, "mscale_all_dim"))
+    return scale(1)
+
+
+def write_rope(config: ModelConfig) -> Facts:
+    """Return the entries of a config.json for the rotary positions of a shape, under the old names and the new."""
+    rope, table = config.rope, {"rope_type": "default", "rope_theta": config.rope_theta}
+    if rope.stretch != "none":
+        table |= {"rope_type": rope.stretch, "factor": rope.factor}
+    if rope.stretch == "llama3":
+        table |= {"low_freq_factor": rope.slow, "high_freq_factor": rope.fast}
+    if rope.stretch == "yarn":
+        table |= {"beta_slow": rope.slow, "beta_fast": rope.fast, "attention_factor": rope.attention_factor}
+    if rope.original:
+        table["original_max_position_embeddings"] = rope.original
+    old = {"rope_scaling": table} if rope.stretch != "none" else {}
+    return {"rope_theta": config.rope_theta, "rope_parameters": table} | old
