@@ -169,6 +169,9 @@ def main() -> None:
     parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    parser.add_argument(
+        "--times", action="store_true", help="only how much longer each change takes, on a quiet machine"
+    )
     options = parser.parse_args()
     names = options.only or (DIAL if options.dial else CHANGES)
     torch.set_num_threads(1)

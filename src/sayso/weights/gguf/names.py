@@ -1,0 +1,196 @@
+"""The facts and tensor names of a GGUF file as those of the Hugging Face layout, and back.
+
+llama.cpp names tensors alike in all families; its Llama turns neighbouring dimensions of a head where the hub's turns
+the two halves, so that the rows of queries and keys stand in another order there.
+"""
+
+import math
+import re
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError, nearest
+from sayso.weights.gguf.file import GGUF
+
+COMMON = {
+    "token_embd": "model.embed_tokens",
+    "output_norm": "model.norm",
+    "output": "lm_head",
+    "blk.N.attn_q": "model.layers.N.self_attn.q_proj",
+    "blk.N.attn_k": "model.layers.N.self_attn.k_proj",
+    "blk.N.attn_v": "model.layers.N.self_attn.v_proj",
+    "blk.N.attn_output": "model.layers.N.self_attn.o_proj",
+    "blk.N.ffn_gate": "model.layers.N.mlp.gate_proj",
+    "blk.N.ffn_up": "model.layers.N.mlp.up_proj",
+    "blk.N.ffn_down": "model.layers.N.mlp.down_proj",
+}
+BEFORE = {
+    "blk.N.attn_norm": "model.layers.N.input_layernorm",
+    "blk.N.ffn_norm": "model.layers.N.post_attention_layernorm",
+}
+AFTER = {
+    "blk.N.post_attention_norm": "model.layers.N.post_attention_layernorm",
+    "blk.N.post_ffw_norm": "model.layers.N.post_feedforward_layernorm",
+}
+QK_NORM = {
+    "blk.N.attn_q_norm": "model.layers.N.self_attn.q_norm",
+    "blk.N.attn_k_norm": "model.layers.N.self_attn.k_norm",
+}
+GPT2 = {
+    "token_embd": "transformer.wte",
+    "position_embd": "transformer.wpe",
+    "output_norm": "transformer.ln_f",
+    "output": "lm_head",
+    "blk.N.attn_norm": "transformer.h.N.ln_1",
+    "blk.N.attn_qkv": "transformer.h.N.attn.c_attn",
+    "blk.N.attn_output": "transformer.h.N.attn.c_proj",
+    "blk.N.ffn_norm": "transformer.h.N.ln_2",
+    "blk.N.ffn_up": "transformer.h.N.mlp.c_fc",
+    "blk.N.ffn_down": "transformer.h.N.mlp.c_proj",
+}
+FAMILIES = {
+    "llama": COMMON | BEFORE,
+    "qwen2": COMMON | BEFORE,
+    "qwen3": COMMON | BEFORE | QK_NORM,
+    "smollm3": COMMON | BEFORE,
+    "olmo2": COMMON | AFTER | QK_NORM,
+    "gpt2": GPT2,
+}
+HUB = {"mistral": "llama"}  # families of the hub that llama.cpp knows by another's name
+INTERLEAVED = {"llama": ("attn_q", "attn_k")}
+TURNED = ("attn_qkv", "attn_output", "ffn_up", "ffn_down")  # GPT-2's matrices on the hub are inputs by outputs
+FACTS = {
+    "num_hidden_layers": "block_count",
+    "max_position_embeddings": "context_length",
+    "hidden_size": "embedding_length",
+    "intermediate_size": "feed_forward_length",
+    "num_attention_heads": "attention.head_count",
+    "num_key_value_heads": "attention.head_count_kv",
+    "head_dim": "attention.key_length",
+    "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    "rope_theta": "rope.freq_base",
+    "sliding_window": "attention.sliding_window",
+}
+GPT2_FACTS = {
+    "n_layer": "block_count",
+    "n_positions": "context_length",
+    "n_embd": "embedding_length",
+    "n_inner": "feed_forward_length",
+    "n_head": "attention.head_count",
+    "layer_norm_epsilon": "attention.layer_norm_epsilon",
+}
+OPTIONAL = ("head_dim", "rope_theta", "sliding_window", "num_key_value_heads", "n_inner")
+STRETCHES = ("linear", "yarn")
+LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+ROPE = {
+    "factor": "rope.scaling.factor",
+    "original_max_position_embeddings": "rope.scaling.original_context_length",
+}
+
+
+def hub_config(file: GGUF) -> dict[str, Any]:
+    """Return the config.json that the hub would have for the model in a file.
+
+    Raises `UserError` for a family that is not known here, or a fact that cannot be honoured.
+    """
+    family = str(file.fact("general.architecture"))
+    if family not in FAMILIES:
+        raise UserError(
+            f"A GGUF model is one of {', '.join(FAMILIES)} here; '{file.path}' says '{family}'."
+            f"{nearest(family, FAMILIES)}"
+        )
+    config: dict[str, Any] = {"model_type": family}
+    for theirs, name in (GPT2_FACTS if family == "gpt2" else FACTS).items():
+        if f"{family}.{name}" in file.facts or theirs not in OPTIONAL:
+            config[theirs] = file.fact(f"{family}.{name}")
+    if "token_embd.weight" not in file.tensors:
+        raise UserError(f"'{file.path}' has no embedding (token_embd.weight): it is no model, or only a part of one.")
+    config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
+    config["tie_word_embeddings"] = "output.weight" not in file.tensors
+    if family == "gpt2":
+        return config | {"activation_function": "gelu_new"}
+    biased = "blk.0.attn_q.bias" in file.tensors
+    if biased != (family == "qwen2"):
+        raise UserError(f"'{file.path}' has {'a' if biased else 'no'} bias on queries, unlike a {family}.")
+    theta = config.get("rope_theta", 10_000.0)
+    config |= {"hidden_act": "silu", "rope_theta": theta, "rope_parameters": _rope(file, family, theta)}
+    if family == "smollm3":
+        config["no_rope_layer_interval"] = 4
+    return config
+
+
+def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
+    """Return the tensors of a file in float32, under the hub's names and in its order.
+
+    Raises `UserError` for a tensor that the family does not have.
+    """
+    family = config["model_type"]
+    state = {}
+    for name in file.tensors:
+        if name == "rope_freqs.weight":
+            continue  # `hub_config` tells what it comes to
+        stem, _, end = name.rpartition(".")
+        known = FAMILIES[family].get(re.sub(r"\.\d+\.", ".N.", stem, count=1))
+        if known is None or end not in ("weight", "bias"):
+            raise UserError(f"A {family} has no tensor '{name}'; '{file.path}' is of another kind.")
+        number = re.search(r"\.(\d+)\.", stem)
+        hub = f"{known.replace('.N.', number.group() if number else '.N.', 1)}.{end}"
+        state[hub] = _to_hub(family, stem.rpartition(".")[2], end, file.tensor(name), config)
+    return state
+
+
+def gguf_name(family: str, name: str) -> str:
+    """Return the name in a GGUF file of one of the hub's."""
+    table = {theirs: ours for ours, theirs in FAMILIES[HUB.get(family, family)].items()}
+    stem, _, end = name.rpartition(".")
+    number = re.search(r"\.(\d+)\.", stem)
+    known = table[re.sub(r"\.\d+\.", ".N.", stem, count=1)]
+    return f"{known.replace('.N.', number.group() if number else '.N.', 1)}.{end}"
+
+
+def gguf_tensor(family: str, name: str, x: Tensor, config: dict[str, Any]) -> Tensor:
+    """Return a tensor of the hub as a GGUF file has it; `name` is the file's."""
+    part = name.rpartition(".")[0].rpartition(".")[2]
+    if part in INTERLEAVED.get(HUB.get(family, family), ()):
+        heads = config["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
+        return x.view(heads, 2, -1, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
+    return x.T.contiguous() if family == "gpt2" and part in TURNED and name.endswith("weight") else x
+
+
+def _to_hub(family: str, part: str, end: str, x: Tensor, config: dict[str, Any]) -> Tensor:
+    if part in INTERLEAVED.get(family, ()):
+        heads = config["num_attention_heads"]
+        heads = heads if part == "attn_q" else config.get("num_key_value_heads", heads)
+        if heads < 1 or len(x) % (2 * heads):
+            raise UserError(f"'{part}' has {len(x)} rows, which are not {heads} heads of an even size.")
+        return x.view(heads, -1, 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
+    return x.T.contiguous() if family == "gpt2" and part in TURNED and end == "weight" else x
+
+
+def _rope(file: GGUF, family: str, theta: float) -> dict[str, Any]:
+    """Return the rotary positions of a file, as the hub says them."""
+    kind = file.facts.get(f"{family}.rope.scaling.type", "none")
+    plain = {"rope_type": "default", "rope_theta": theta}
+    if "rope_freqs.weight" in file.tensors:
+        return plain | _llama3(file, theta)
+    if kind == "none":
+        return plain
+    if kind not in STRETCHES:
+        raise UserError(f"Positions are stretched by one of {', '.join(STRETCHES)}; '{file.path}' says '{kind}'.")
+    found = {name: file.facts[f"{family}.{of}"] for name, of in ROPE.items() if f"{family}.{of}" in file.facts}
+    return plain | {"rope_type": kind} | found
+
+
+def _llama3(file: GGUF, theta: float) -> dict[str, Any]:
+    """Return the stretch of Llama 3.1 and later, which a file holds as the factors that it comes to."""
+    factors = file.tensor("rope_freqs.weight")
+    turns = (
+        LLAMA3["original_max_position_embeddings"] * theta ** -(torch.arange(len(factors)) / len(factors)) / math.tau
+    )
+    slow, fast, factor = LLAMA3["low_freq_factor"], LLAMA3["high_freq_factor"], float(f"{factors.max():.6g}")
+    share = ((turns - slow) / (fast - slow)).clamp(0, 1)  # of what stays as it is
+    if not torch.allclose(factors, 1 / (share + (1 - share) / factor), rtol=1e-3):
+        raise UserError(f"'{file.path}' stretches positions by factors that are not those of a Llama 3.")
+    return {"rope_type": "llama3", "factor": factor, **LLAMA3}

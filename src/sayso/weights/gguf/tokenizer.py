@@ -1,0 +1,124 @@
+"""The tokenizer inside a GGUF file, as one of `tokenizers`: the same pieces, merges and cuts.
+
+Byte-level BPE says by a name how it cuts text before it merges; SentencePiece's pieces have scores in place of merges.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+from sayso.base.errors import UserError
+from sayso.token.foreign import ForeignTokenizer
+from sayso.weights.gguf.file import GGUF
+
+NORMAL, UNKNOWN, CONTROL, TYPED, UNUSED, BYTE = range(1, 7)  # what a token is
+SPACE = "\u2581"
+GPT4 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{%s}"
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CUTS = {"llama-bpe": GPT4 % "1,3", "llama3": GPT4 % "1,3", "smaug-bpe": GPT4 % "1,3", "qwen2": GPT4 % "1"}
+DIGITS = ("smollm", "starcoder", "refact", "command-r")  # GPT-2's cut, each digit for itself
+GPT2 = ("gpt-2", "gpt2", "default", "olmo", "jais", "phi-2", "mpt")
+NAMES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+
+
+def gguf_tokenizer(file: GGUF) -> ForeignTokenizer:
+    """Return the file's tokenizer. Raises `UserError` for a kind, or a way of cutting, that is not known here."""
+    kind, tokens = file.fact("tokenizer.ggml.model"), file.fact("tokenizer.ggml.tokens")
+    if len(set(tokens)) < len(tokens):
+        raise UserError(f"'{file.path}' names a token twice; its ids cannot be told apart.")
+    types = file.facts.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
+    if len(types) != len(tokens):
+        raise UserError(f"'{file.path}' has {len(tokens)} tokens but {len(types)} types for them.")
+    if kind == "gpt2":
+        core = _byte_level(file, tokens)
+    elif kind == "llama":
+        core = _sentence_piece(file, tokens, types)
+    else:
+        raise UserError(f"A tokenizer in a GGUF file is of the kind gpt2 or llama here; '{file.path}' has '{kind}'.")
+    added = [
+        AddedToken(token, normalized=False, special=of == CONTROL)
+        for token, of in zip(tokens, types, strict=True)
+        if of in (CONTROL, TYPED)
+    ]
+    core.add_tokens(added)
+    core.add_special_tokens([token for token in added if token.special])
+    config = _config(file, tokens)
+    if config["add_bos_token"]:
+        begin = config["bos_token"]
+        whole = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, tokens.index(begin))])
+        core.post_processor = whole
+    return ForeignTokenizer(core, config)
+
+
+def _byte_level(file: GGUF, tokens: Sequence[str]) -> Tokenizer:
+    merges = [tuple(pair.split(" ")) for pair in file.fact("tokenizer.ggml.merges")]
+    known = set(tokens)
+    if any(len(pair) != 2 or not {*pair, "".join(pair)} <= known for pair in merges):
+        raise UserError(f"'{file.path}' merges tokens that it does not have.")
+    cut = file.facts.get("tokenizer.ggml.pre", "default")
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    core = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in ("llama-bpe", "llama3")))
+    core.pre_tokenizer, core.decoder = _cutter(file, cut), decoders.ByteLevel()
+    return core
+
+
+def _cutter(file: GGUF, name: str) -> pre_tokenizers.PreTokenizer:
+    """Return how text is cut before it is merged."""
+    if name in GPT2:
+        return pre_tokenizers.ByteLevel(add_prefix_space=False)
+    if name in DIGITS:
+        digits = pre_tokenizers.Digits(individual_digits=True)
+        return pre_tokenizers.Sequence([digits, pre_tokenizers.ByteLevel(add_prefix_space=False)])
+    if name in CUTS:
+        split = pre_tokenizers.Split(Regex(CUTS[name]), "isolated")
+        return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    known = ", ".join([*CUTS, *DIGITS, *GPT2])
+    raise UserError(f"'{file.path}' cuts text as '{name}' does; known here are {known}.")
+
+
+def _sentence_piece(file: GGUF, tokens: Sequence[str], types: Sequence[int]) -> Tokenizer:
+    scores = file.fact("tokenizer.ggml.scores")
+    if len(scores) != len(tokens):
+        raise UserError(f"'{file.path}' has {len(tokens)} tokens but {len(scores)} scores for them.")
+    unknown = next((token for token, of in zip(tokens, types, strict=True) if of == UNKNOWN), None)
+    return sentence_piece(
+        tokens, scores, unknown, space_first=bool(file.facts.get("tokenizer.ggml.add_space_prefix", True))
+    )
+
+
+def sentence_piece(
+    tokens: Sequence[str], scores: Sequence[float], unknown: str | None, *, space_first: bool
+) -> Tokenizer:
+    """Return a BPE whose merges are the pairs that make each piece, the best score first, as SentencePiece joins."""
+    vocabulary = {token: index for index, token in enumerate(tokens)}
+    pairs = []
+    for index, token in enumerate(tokens):
+        for cut in range(1, len(token)):
+            left, right = vocabulary.get(token[:cut]), vocabulary.get(token[cut:])
+            if left is not None and right is not None:
+                pairs.append((-scores[index], index, left, right))
+    merges = [(tokens[left], tokens[right]) for *_, left, right in sorted(pairs)]
+    core = Tokenizer(models.BPE(vocabulary, merges, unk_token=unknown, fuse_unk=True, byte_fallback=True))
+    spaces = normalizers.Replace(" ", SPACE)
+    core.normalizer = normalizers.Sequence([normalizers.Prepend(SPACE), spaces]) if space_first else spaces
+    strip = [decoders.Strip(" ", 1, 0)] if space_first else []
+    core.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), *strip])
+    return core
+
+
+def _config(file: GGUF, tokens: Sequence[str]) -> dict[str, Any]:
+    """Return what the file says of its control tokens, as a `tokenizer_config.json` does."""
+    config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    for name, short in NAMES.items():
+        index = file.facts.get(f"tokenizer.ggml.{short}_token_id")
+        if index is not None and not 0 <= index < len(tokens):
+            raise UserError(f"'{file.path}' has {len(tokens)} tokens, but its {name} is number {index}.")
+        if index is not None:
+            config[name] = tokens[index]
+    begins = file.facts.get("tokenizer.ggml.add_bos_token", file.facts.get("tokenizer.ggml.model") == "llama")
+    config["add_bos_token"] = bool(begins) and "bos_token" in config
+    template = file.facts.get("tokenizer.chat_template")
+    return config | ({"chat_template": template} if template else {})

