@@ -1,5 +1,7 @@
 """The attention that the lens shows is the attention that the model used."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,11 +11,11 @@ from sayso.model import ModelConfig, Transformer
 SHAPE = ModelConfig(vocab_size=50, layers=3, width=24, heads=4, kv_heads=2, head_size=6, mlp_width=32, context=32)
 
 
-@pytest.fixture(scope="module")
-def model() -> Transformer:
+@pytest.fixture(scope="module", params=[{}, {"windows": (4, 0), "attention_cap": 2.0}], ids=["plain", "windows"])
+def model(request: pytest.FixtureRequest) -> Transformer:
     """A small Transformer with grouped heads and random weights."""
     torch.manual_seed(1)
-    network = Transformer(SHAPE).eval()
+    network = Transformer(replace(SHAPE, **request.param)).eval()
     for weight in network.parameters():
         torch.nn.init.normal_(weight, std=0.4)
     return network

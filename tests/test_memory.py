@@ -31,6 +31,15 @@ from sayso.train.schedule import Schedule
 
 linux = pytest.mark.skipif(not can_fork("cpu"), reason="the kernel tells and limits memory on Linux")
 T = 256
+GPT2 = {
+    "mlp": "gelu",
+    "positions": "learned",
+    "norm": "layer",
+    "qk_norm": "none",
+    "biases": ("qkv", "out", "mlp"),
+    "tie_embeddings": True,
+}
+GEMMA = {"mlp": "geglu", "norm_place": "both", "logit_cap": 30.0}
 
 
 def config(**changes: object) -> ModelConfig:
@@ -53,8 +62,8 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"mlp": "relu2"}, {"kv_heads": 2}, {"layers": 8, "width": 64, "heads": 2, "kv_heads": 2}],
-    ids=["swiglu", "relu2", "grouped", "deep"],
+    [{}, {"mlp": "relu2"}, {"kv_heads": 2}, {"layers": 8, "width": 64, "heads": 2, "kv_heads": 2}, GPT2, GEMMA],
+    ids=["swiglu", "relu2", "grouped", "deep", "gpt2", "gemma"],
 )
 def test_the_estimate_is_what_autograd_keeps(changes: dict, precision: str) -> None:
     """Within a quarter of the bytes of all tensors that the forward pass of four rows saves, each counted once."""

@@ -1,6 +1,7 @@
 """The Transformer against the reference library and against its own laws."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
 from sayso.model.activation import relu2
+from sayso.model.config import Rope
 from sayso.model.linear import ROWS, Linear, linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
@@ -25,7 +27,10 @@ from sayso.weights.names import from_hub, from_hub_config, to_hub, to_hub_config
 CONFIG = ModelConfig(
     vocab_size=300, layers=3, width=64, heads=4, kv_heads=2, head_size=16, mlp_width=96, context=64, rope_theta=5_000.0
 )
-SHAPES = [CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True), replace(CONFIG, kv_heads=4)]
+SHAPES = [
+    *(CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True), replace(CONFIG, kv_heads=4)),
+    replace(CONFIG, windows=(9, 0)),
+]
 NGRAMS = replace(CONFIG, ngrams=(2, 4), ngram_rows=64)
 
 
@@ -44,7 +49,7 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer("bpe", ["the quick brown fox jumps over the lazy dog " * 20], 300)
 
 
-@pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied", "ungrouped"])
+@pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied", "ungrouped", "windows"])
 def test_transformers_opens_the_folder_with_the_same_logits(
     config: ModelConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
@@ -194,12 +199,46 @@ def test_a_fresh_model_knows_nothing() -> None:
         ({"layers": 0}, "at least 1"),
         ({"ngrams": (2, 2), "ngram_rows": 9}, "different orders"),
         ({"ngrams": (2,)}, "ngram_rows of 1 or more"),
+        ({"positions": "lerned"}, "Did you mean 'learned'"),
+        ({"positions": "none", "rope": Rope("linear", 2.0)}, "needs rotary positions"),
+        ({"rope": Rope(nope_layers=(3,))}, "among 0 to 2"),
+        ({"rope": Rope(local_theta=100.0)}, "no windows"),
+        ({"rope_theta": 1.0}, "more than 1"),
+        ({"head_size": 15}, "even"),
+        ({"norm": "rsm"}, "rms"),
+        ({"norm_place": "before"}, "pre, post, both"),
+        ({"qk_norm": "heads"}, "head"),
+        ({"biases": ("qkv", "mpl")}, "mlp"),
+        ({"windows": (-1,)}, "0 or more"),
+        ({"windows": (1, 2, 3, 4)}, "at most one a layer"),
+        ({"logit_cap": -1.0}, "more than 0"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:
     """A config that does not fit together says what it must be."""
     with pytest.raises(UserError, match=said):
         replace(CONFIG, **change)  # type: ignore[arg-type]
+
+
+def test_a_rope_that_cannot_be_is_refused() -> None:
+    """Stretching needs a factor, and where it is by frequency, an original context."""
+    for values, said in (
+        (("dynamic", 2.0), "linear"),
+        (("linear", 0.5), "1 or more"),
+        (("yarn", 2.0), "original context"),
+        (("llama3", 2.0, 64, 4.0, 1.0), "slow < fast"),
+    ):
+        with pytest.raises(UserError, match=said):
+            Rope(*values)  # type: ignore[arg-type]
+
+
+def test_equal_shapes_are_equal_however_written() -> None:
+    """Patterns have one form, and what comes from JSON is what went there."""
+    config = replace(CONFIG, windows=(9, 9, 9), biases=("qkv", "mlp"), rope=Rope("linear", 2.0, nope_layers=(2, 0)))
+    assert config.windows == (9,)
+    assert config.layer_windows == (9, 9, 9)
+    assert replace(CONFIG, windows=(0, 0)) == CONFIG
+    assert ModelConfig(**json.loads(json.dumps(asdict(config)))) == config
 
 
 def test_ngrams_are_looked_up_by_what_was_said() -> None:

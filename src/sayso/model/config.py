@@ -141,7 +141,7 @@ class ModelConfig:
     def _from_json(self) -> None:
         """Take lists and tables, as JSON has them, and bring patterns to their one shortest form."""
         object.__setattr__(self, "ngrams", tuple(self.ngrams))
-        object.__setattr__(self, "biases", tuple(name for name in BIASES if name in self.biases) or tuple(self.biases))
+        object.__setattr__(self, "biases", tuple(sorted(set(self.biases))))
         object.__setattr__(self, "rope", Rope(**self.rope) if isinstance(self.rope, dict) else self.rope)
         if any(window < 0 for window in self.windows) or len(self.windows) > max(self.layers, 0):
             raise UserError(f"windows are 0 or more, at most one a layer; got {tuple(self.windows)}.")

@@ -1,4 +1,4 @@
-"""Norms. RMS norm (Zhang & Sennrich 2019): what enters, divided by its root mean square, times a gain.
+"""Norms over the last dimension: torch's layer norm, and RMS norm (Zhang & Sennrich 2019), which is written out.
 
     y = x / sqrt(mean(x^2) + eps) * gain
 
