@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sayso.model.config import ModelConfig
+from sayso.model.embedding import embedding
 
 FACTOR = 0x9E3779B1  # odd, near 2^32 divided by the golden ratio: multiplying spreads neighbours (Knuth, vol. 3, 6.4)
 BITS = 0x7FFFFFFF
@@ -22,7 +23,7 @@ class NGramEmbedding(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.orders, self.rows, self.none = config.ngrams, config.ngram_rows, config.vocab_size
-        self.tables = nn.ModuleList(nn.Embedding(config.ngram_rows, config.width) for _ in config.ngrams)
+        self.tables = nn.ModuleList(embedding(config.ngram_rows, config.width) for _ in config.ngrams)
 
     @property
     def reach(self) -> int:

@@ -13,6 +13,7 @@ from sayso.model.activation import activation
 from sayso.model.attend import windowed
 from sayso.model.attention import Angles, Attention, KeyValueCache, Mask
 from sayso.model.config import GATED, ModelConfig
+from sayso.model.embedding import embedding
 from sayso.model.linear import Linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import make_norm
@@ -70,8 +71,8 @@ class Transformer(nn.Module):
         self.config = config
         self.recompute = False
         """Whether the backward pass computes a block's activations again to spare memory (Chen et al. 2016)."""
-        self.embed = nn.Embedding(config.vocab_size, config.width)
-        self.positions = nn.Embedding(config.context, config.width) if config.positions == "learned" else None
+        self.embed = embedding(config.vocab_size, config.width)
+        self.positions = embedding(config.context, config.width) if config.positions == "learned" else None
         self.ngrams = NGramEmbedding(config) if config.ngrams else None
         self.blocks = nn.ModuleList(Block(config, window) for window in config.layer_windows)
         self.norm = make_norm(config, config.width)
