@@ -52,9 +52,7 @@ def folder_of_another(folder: Path) -> LlamaForCausalLM:
     model = LlamaForCausalLM(config).eval()
     model.save_pretrained(folder)
     layout = "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>' }}{% endfor %}"
-    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", chat_template=layout).save_pretrained(
-        folder
-    )
+    PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|im_end|>", chat_template=layout).save_pretrained(folder)
     return model
 
 

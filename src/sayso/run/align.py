@@ -35,6 +35,7 @@ from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def align(options: Align) -> None:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     feedback = life.data("feedback") / "pairs.jsonl"
-    inputs = {"feedback": feedback, options.parent: parent / "model.safetensors"}
+    inputs = {"feedback": feedback, options.parent: weights_file(parent)}
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)

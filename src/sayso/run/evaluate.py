@@ -30,6 +30,7 @@ from sayso.text import world
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
 
 MEANS = ("smallworld_accuracy", "instructions")
 CONTINUE = ("The river begins in the mountains and", "Once there was a small fox who")
@@ -77,7 +78,7 @@ def evaluate(options: Evaluate) -> Scores:
     held = held_out(life.data("text"), options.split, options.text_bytes)
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     path = life.run(f"evaluate-{folder.name}") / "scores.json"
-    key = {"weights": sha256(folder / "model.safetensors"), "baselines": against["key"], "asked": asked_for(options)}
+    key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
     if path.exists() and (stored := read_json(path))["key"] == key:
         say(f"The model '{folder.name}' is scored already with these options.")
         return dict(stored)

@@ -26,6 +26,7 @@ from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def finetune(options: Finetune) -> None:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     chats, feedback = life.data("chat") / "train.jsonl", life.data("feedback") / "chat.jsonl"
-    inputs = {"chat": chats, "feedback": feedback, options.parent: parent / "model.safetensors"}
+    inputs = {"chat": chats, "feedback": feedback, options.parent: weights_file(parent)}
     stage = make_stage(life, "finetune", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind)

@@ -16,6 +16,7 @@ from sayso.model.adapters import merge as fold
 from sayso.run.model import resolve_model
 from sayso.weights.adapter import WEIGHTS, load_adapter
 from sayso.weights.folder import load_model, save_model
+from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def merge(options: Merge) -> None:
     pick_device("cpu")
     model, tokenizer = load_model(parent)
     lora = load_adapter(model, options.adapter)
-    marks = [sha256(path)[:12] for path in (parent / "model.safetensors", options.adapter / WEIGHTS)]
+    marks = [sha256(path)[:12] for path in (weights_file(parent), options.adapter / WEIGHTS)]
     lineage = {
         "stage": "merged",
         "parent": f"{parent.name} {marks[0]}",

@@ -14,6 +14,7 @@ from sayso.base.log import say
 from sayso.reply import Replier
 from sayso.run.model import newest_model
 from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 GRACE = 3  # seconds that open streams get when the server is told to end
@@ -95,7 +96,7 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
     device = pick_device(options.device)
     model, tokenizer = load_model(folder, device.kind)
     store = Store(options.store or life.store)
-    fingerprint = sha256(folder / "model.safetensors")[:12]
+    fingerprint = sha256(weights_file(folder))[:12]
     app = make_app(
         Replier(model, tokenizer),
         store,
