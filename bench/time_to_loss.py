@@ -39,7 +39,7 @@ ROWS, CONTEXT = 8, 256
 HORIZONS = (40, 60, 80, 100, 150, 200, 300, 400)  # steps: the first at whose end ours is as good counts
 OURS = {"layers": 3, "width": 128, "heads": 4, "kv_heads": 4, "head_size": 32, "mlp_width": 512, "mlp": "relu2"}
 PART = 4_001  # characters of a document: in each epoch, in another order, rows are cut in other places
-RATES = Rates(matrix=0.04, weight_decay=0.3)
+RATES = Rates(matrix=0.0163, weight_decay=0.3)  # at this width 0.04
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 

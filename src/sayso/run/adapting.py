@@ -20,9 +20,10 @@ from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import save_model
 from sayso.weights.names import hub_layers
 
-ALPHA = (
-    32.0  # whatever the rank: scaled by alpha / rank, the best learning rate is then the same (Schulman et al. 2025)
-)
+ALPHA = 32.0
+"""Whatever the rank: scaled by alpha / rank, the best learning rate is then the same (Schulman et al. 2025)."""
+TUNING = Rates(matrix=0.01)
+"""What is there already is moved half as far by a step of Muon as what is learned from nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def tuning_state(model: Transformer, lora: LoRA | None, rate: float, seed: int) 
     if lora:
         add_lora(model, lora, torch.Generator().manual_seed(seed))
     model.train()
-    return State(model, make_optimizers(model, Rates().times(rate)))
+    return State(model, make_optimizers(model, TUNING.times(rate)))
 
 
 def save_tuned(

@@ -1,7 +1,8 @@
 """Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else and adapters.
 
-Rates are those of a width of 768 and, for AdamW, scaled by (width / 768)^-1/2, as tuned for nanochat (2025); those of
-adapters by (width / 768)^-1, because each row of A takes up as many inputs with one step (Hayou et al. 2024, LoRA+).
+Rates are those of a width of 768, as tuned for nanochat (2025), and scaled by (width / 768)^-1/2, Muon's too (measured,
+see LOG.md); those of adapters by (width / 768)^-1, because each row of A takes up as many inputs with one step (Hayou
+et al. 2024, LoRA+).
 """
 
 from dataclasses import asdict, dataclass
@@ -70,7 +71,7 @@ def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
         groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
     if model.ngrams is not None:
         groups.append({"name": "ngram", "params": list(model.ngrams.parameters()), "lr": rates.ngram * scale})
-    muon = Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix, weight_decay=rates.weight_decay)
+    muon = Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix * scale, weight_decay=rates.weight_decay)
     return [muon, _adamw(groups)]
 
 
