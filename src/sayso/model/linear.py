@@ -43,7 +43,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
     return (
-        x.device.type == "cpu"
+        not torch.compiler.is_compiling()  # it chooses for itself, and cannot see through `is_available`
+        and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and x.numel() % (ROWS * x.shape[-1]) == 0
         and x.numel() > 0
