@@ -110,6 +110,7 @@ def test_a_folder_of_another_maker_comes_in_and_talks(life: Path, capsys: pytest
     assert run(["export", "other", "--format", "q8_0"]) == 0
     lineage = read_json(life / "models" / "other" / "sayso.json")
     assert lineage["stage"] == "imported"
+    assert "Brought from elsewhere" in (life / "models" / "other" / "README.md").read_text()
     assert lineage["parent"].startswith("other ")
 
 
@@ -138,6 +139,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["export", "basis"], "Did you mean 'base'"),
         (["export", "base", "--to", "notes.txt"], "exists already"),
         (["export", "squared"], "has to stay a folder"),
+        (["export", "windowed"], "cannot say this model's windows"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(
@@ -150,4 +152,7 @@ def test_what_cannot_work_is_one_sentence(
     if "squared" in words:
         config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="relu2", context=64)
         save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "squared", {"stage": "base"})
+    if "windowed" in words:
+        config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64, windows=(8, 0))
+        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "windowed", {"stage": "base"})
     assert told in refused(words, capsys)

@@ -14,7 +14,7 @@ import transformers
 from sayso.base.errors import UserError
 from sayso.weights.folder import model_of
 from sayso.weights.gguf.file import GGUF
-from sayso.weights.gguf.names import FAMILIES, gguf_name, gguf_tensor
+from sayso.weights.gguf.names import FAMILIES, gguf_name, gguf_tensor, hub_config
 from sayso.weights.gguf.read import read_gguf
 from sayso.weights.gguf.tokenizer import gguf_tokenizer
 from sayso.weights.llama2c import read_llama2c
@@ -69,7 +69,7 @@ def facts(writer: gguf.GGUFWriter, family: str) -> None:
     writer.add_key_length(16)
 
 
-def tokens(writer: gguf.GGUFWriter) -> None:
+def tokens(writer: gguf.GGUFWriter, end: int = 297) -> None:
     """Add 300 tokens: the bytes, some merges, two control tokens."""
     letters = sorted(tokenizers_alphabet())
     pairs = [(a, b) for a in "abcde" for b in "fghijklm"][:40]
@@ -81,7 +81,7 @@ def tokens(writer: gguf.GGUFWriter) -> None:
     writer.add_token_types([1] * 296 + [3, 3, 4, 4])
     writer.add_token_merges([" ".join(pair) for pair in pairs])
     writer.add_bos_token_id(296)
-    writer.add_eos_token_id(297)
+    writer.add_eos_token_id(end)
 
 
 def tokenizers_alphabet() -> list[str]:
@@ -177,13 +177,36 @@ def test_positions_of_a_llama_3_are_told_by_their_factors(tmp_path: Path) -> Non
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
-        from sayso.weights.gguf.names import hub_config
-
         if good:
             assert hub_config(GGUF(path))["rope_parameters"] == rope
         else:
             with pytest.raises(UserError, match="not those of a Llama 3"):
                 hub_config(GGUF(path))
+
+
+def test_the_end_of_a_turn_ends_a_reply_whatever_ends_a_text(tmp_path: Path) -> None:
+    """Files of chat models often name the end of a text alone; a control token known to end a turn counts as well."""
+    writer = gguf.GGUFWriter(str(tmp_path / "x.gguf"), "llama")
+    tokens(writer, end=296)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert gguf_tokenizer(GGUF(tmp_path / "x.gguf")).stop_ids == {296, 297}
+
+
+def test_heads_that_turn_in_part_are_refused(tmp_path: Path) -> None:
+    """Nothing that a file says of its positions is left out in silence."""
+    writer = gguf.GGUFWriter(str(tmp_path / "x.gguf"), "llama")
+    facts(writer, "llama")
+    writer.add_rope_dimension_count(8)
+    writer.add_tensor("token_embd.weight", np.zeros((300, 64), dtype=np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    with pytest.raises(UserError, match="a part of each head"):
+        hub_config(GGUF(tmp_path / "x.gguf"))
 
 
 def test_every_family_has_names_for_what_the_converter_names() -> None:

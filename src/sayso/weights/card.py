@@ -22,7 +22,7 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         "",
         f"# {name}",
         "",
-        f"A language model of {shape}. Made with Sayso, stage `{lineage.get('stage', 'unknown')}`.",
+        f"A language model of {shape}. {_made(lineage)}",
         "",
         "## Where it comes from",
         "",
@@ -42,6 +42,12 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
     if metrics:
         lines += ["## Measured", "", *(f"- {key}: {value}" for key, value in metrics.items()), ""]
     return "\n".join(lines)
+
+
+def _made(lineage: dict[str, Any]) -> str:
+    if lineage.get("stage") != "imported":
+        return f"Made with Sayso, stage `{lineage.get('stage', 'unknown')}`."
+    return f"Brought from elsewhere as it is; its licence: {lineage.get('licence', 'see where it comes from')}."
 
 
 def _adapted(lora: dict[str, Any] | None) -> list[str]:

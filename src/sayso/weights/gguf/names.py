@@ -111,6 +111,9 @@ def hub_config(file: GGUF) -> dict[str, Any]:
     config["tie_word_embeddings"] = "output.weight" not in file.tensors
     if family == "gpt2":
         return config | {"activation_function": "gelu_new"}
+    size = config.get("head_dim", config["hidden_size"] // max(config["num_attention_heads"], 1))
+    if file.facts.get(f"{family}.rope.dimension_count", size) != size:
+        raise UserError(f"'{file.path}' turns only a part of each head, which no model here does.")
     biased = "blk.0.attn_q.bias" in file.tensors
     if biased != (family == "qwen2"):
         raise UserError(f"'{file.path}' has {'a' if biased else 'no'} bias on queries, unlike a {family}.")

@@ -21,6 +21,7 @@ GPT4 = (
 CUTS = {"llama-bpe": GPT4 % "1,3", "llama3": GPT4 % "1,3", "smaug-bpe": GPT4 % "1,3", "qwen2": GPT4 % "1"}
 DIGITS = ("smollm", "starcoder", "refact", "command-r")  # GPT-2's cut, each digit for itself
 GPT2 = ("gpt-2", "gpt2", "default", "olmo", "jais", "phi-2", "mpt")
+TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|eom_id|>", "<end_of_turn>")  # where a file names only the end of a text
 NAMES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
@@ -50,7 +51,14 @@ def gguf_tokenizer(file: GGUF) -> ForeignTokenizer:
         begin = config["bos_token"]
         whole = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, tokens.index(begin))])
         core.post_processor = whole
-    return ForeignTokenizer(core, config)
+    return ForeignTokenizer(core, config, _ends(file, tokens, types))
+
+
+def _ends(file: GGUF, tokens: Sequence[str], types: Sequence[int]) -> list[int]:
+    """Return what ends a reply besides the end of a text: what the file names, and control tokens known for it."""
+    named = [file.facts.get(f"tokenizer.ggml.{name}_token_id") for name in ("eot", "eom")]
+    known = [index for index, token in enumerate(tokens) if token in TURN_ENDS and types[index] == CONTROL]
+    return [index for index in (*named, *known) if isinstance(index, int) and 0 <= index < len(tokens)]
 
 
 def _byte_level(file: GGUF, tokens: Sequence[str]) -> Tokenizer:

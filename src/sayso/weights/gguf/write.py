@@ -4,6 +4,8 @@ What is narrow stays in float32 (norms, biases); the embedding and the head of a
 them finer than the rest.
 """
 
+import math
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,22 @@ from torch import Tensor
 
 from sayso.base.errors import UserError, nearest, require
 from sayso.base.files import atomic_file
-from sayso.model import Transformer
+from sayso.model import ModelConfig, Transformer
 from sayso.token.tokenizer import Tokenizer
-from sayso.weights.gguf.names import FACTS, FAMILIES, GPT2_FACTS, HUB, ROPE, STRETCHES, gguf_name, gguf_tensor
+from sayso.weights.gguf.file import GGUF
+from sayso.weights.gguf.names import (
+    FACTS,
+    FAMILIES,
+    GPT2_FACTS,
+    HUB,
+    ROPE,
+    STRETCHES,
+    gguf_name,
+    gguf_tensor,
+    hub_config,
+)
 from sayso.weights.gguf.vocabulary import vocabulary_of
-from sayso.weights.names import to_hub, to_hub_config
+from sayso.weights.names import from_hub_config, to_hub, to_hub_config
 
 FILE_TYPES = {"f16": 1, "q8_0": 7, "q4_0": 2}  # by llama.cpp's number
 BLOCK = 32
@@ -50,6 +63,22 @@ def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, 
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
         writer.close()
+        _check(part, model.config)
+
+
+def _check(path: Path, config: ModelConfig) -> None:
+    """Refuse a file that does not say all of a shape, by reading it back: llama.cpp would compute something else."""
+    found = from_hub_config(hub_config(GGUF(path)))
+    lost = [
+        field.name for field in fields(config) if not _alike(getattr(found, field.name), getattr(config, field.name))
+    ]
+    if lost:
+        raise UserError(f"A GGUF file cannot say this model's {', '.join(lost)}; the model has to stay a folder.")
+
+
+def _alike(one: Any, other: Any) -> bool:
+    """Whether two values are the same, numbers in the 32 bits that a file gives them."""
+    return math.isclose(one, other, rel_tol=1e-6) if isinstance(one, float) else bool(one == other)
 
 
 def _add_shape(writer: Any, family: str, config: dict[str, Any]) -> None:
