@@ -222,6 +222,11 @@ def test_a_template_that_rewrites_contents_trains_nothing() -> None:
     tokenizer = ForeignTokenizer(core, {**FACTS["chatml"], "chat_template": source})
     with pytest.raises(UserError, match="changes what it is given"):
         render(tokenizer, TALK)
+    ids, trained = render(tokenizer, TALK[:2], reply=True)
+    assert tokenizer.decode(ids) == "BE KIND.  HELLO THERE?\n"
+    assert not any(trained)
+    with pytest.raises(UserError, match="changes what it is given"):
+        render(tokenizer, [{"role": "user", "content": "say <|im_start|>"}], reply=True)
 
 
 def test_a_model_without_a_template_does_not_converse() -> None:

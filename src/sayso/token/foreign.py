@@ -94,6 +94,8 @@ class ForeignTokenizer:
             )
         text = self.template.text(messages, reply=reply)
         contents = self.template.contents(messages, text, reply=reply)
+        if contents is None and reply and not any(self._spelled.search(message["content"]) for message in messages):
+            contents = []  # nothing is trained here, and nothing has to be kept from being a control token
         if contents is None:
             raise UserError("This chat template changes what it is given, so that nobody can tell what is trained.")
         replies = [part for part in contents if messages[part.message].get("role") == "assistant"]
@@ -116,16 +118,18 @@ class ForeignTokenizer:
         core.encode_special_tokens = False
         return core
 
+    @cached_property
+    def _spelled(self) -> re.Pattern[str]:
+        """The spelling of any control token."""
+        names = [re.escape(token.content) for token in self._control.values() if len(token.content) > 1]
+        return re.compile("|".join(names) or r"(?!)")
+
     def _typed_control(self, text: str, contents: Sequence[Content]) -> list[int]:
         """Return where to cut the text so that no control token's spelling inside a content stays whole."""
-        names = "|".join(re.escape(token.content) for token in self._control.values() if len(token.content) > 1)
-        if not names:
-            return []
-        spelled = re.compile(names)
         return [
             part.start + found.start() + 1
             for part in contents
-            for found in spelled.finditer(text[part.start : part.end])
+            for found in self._spelled.finditer(text[part.start : part.end])
         ]
 
     def _begins(self) -> bool:
@@ -140,13 +144,14 @@ class ForeignTokenizer:
         return ids
 
     def _byte(self, byte: int) -> int:
-        name = (
-            {value: key for key, value in byte_spelling().items()}[byte] if self._spelled_bytes else f"<0x{byte:02X}>"
-        )
-        index = self.core.token_to_id(name)
-        if index is None:
+        if bytes([byte]) not in self._single:
             raise UserError("This tokenizer has no tokens for single bytes, so that only UTF-8 text can be encoded.")
-        return int(index)
+        return self._single[bytes([byte])]
+
+    @cached_property
+    def _single(self) -> dict[bytes, int]:
+        """The id of each byte that is a token of its own."""
+        return {value: index for index, value in self._bytes.items() if len(value) == 1}
 
     def _bytes_of(self, vocabulary: Mapping[str, int]) -> dict[int, bytes]:
         """Return the bytes of each id that is not a control token."""

@@ -15,8 +15,9 @@ from tokenizers import processors
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.token.foreign import ForeignTokenizer
-from sayso.weights.gguf.tokenizer import SPACE, sentence_piece
+from sayso.token.foreign import SPACE, ForeignTokenizer
+from sayso.weights.gguf.names import halves
+from sayso.weights.gguf.tokenizer import sentence_piece
 
 NUMBERS = struct.Struct("<7i")
 UNKNOWN, BEGIN, END = CONTROL = ("<unk>", "<s>", "</s>")
@@ -49,7 +50,8 @@ def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Foreign
     for (name, times, shape), values in zip(parts, flat.split(counts), strict=True):
         for layer, x in enumerate(values.view(times, *shape)):
             if name:
-                state[name.format(layer)] = _halves(x, size) if "q_proj" in name or "k_proj" in name else x
+                turned = "q_proj" in name or "k_proj" in name
+                state[name.format(layer)] = halves(x, len(x) // size) if turned else x
     config = {
         "model_type": "llama",
         "vocab_size": vocabulary,
@@ -87,11 +89,6 @@ def _parts(
         angles,
         angles,
     ]
-
-
-def _halves(x: Tensor, size: int) -> Tensor:
-    """Return the rows of queries or keys [H * D, C] with the two of each turned pair D/2 apart."""
-    return x.view(-1, size // 2, 2, x.shape[-1]).transpose(1, 2).reshape(x.shape)
 
 
 def _tokenizer(path: Path, size: int) -> ForeignTokenizer:

@@ -83,6 +83,7 @@ GPT2_FACTS = {
 }
 OPTIONAL = ("head_dim", "rope_theta", "sliding_window", "num_key_value_heads", "n_inner")
 STRETCHES = ("linear", "yarn")
+PLAIN_SCALING = ("rope.scaling.type", "rope.scaling.finetuned")
 LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 ROPE = {
     "factor": "rope.scaling.factor",
@@ -162,13 +163,18 @@ def gguf_tensor(family: str, name: str, x: Tensor, config: dict[str, Any]) -> Te
     return x.T.contiguous() if family == "gpt2" and part in TURNED and name.endswith("weight") else x
 
 
+def halves(x: Tensor, heads: int) -> Tensor:
+    """Return rows of queries or keys [H * D, ...] whose turned pairs were neighbours with the two D/2 apart."""
+    return x.view(heads, -1, 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
+
+
 def _to_hub(family: str, part: str, end: str, x: Tensor, config: dict[str, Any]) -> Tensor:
     if part in INTERLEAVED.get(family, ()):
         heads = config["num_attention_heads"]
         heads = heads if part == "attn_q" else config.get("num_key_value_heads", heads)
         if heads < 1 or len(x) % (2 * heads):
             raise UserError(f"'{part}' has {len(x)} rows, which are not {heads} heads of an even size.")
-        return x.view(heads, -1, 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
+        return halves(x, heads)
     return x.T.contiguous() if family == "gpt2" and part in TURNED and end == "weight" else x
 
 
@@ -182,6 +188,10 @@ def _rope(file: GGUF, family: str, theta: float) -> dict[str, Any]:
         return plain
     if kind not in STRETCHES:
         raise UserError(f"Positions are stretched by one of {', '.join(STRETCHES)}; '{file.path}' says '{kind}'.")
+    said = [name for name in file.facts if name.startswith(f"{family}.rope.scaling.")]
+    beyond = [name for name in said if name.removeprefix(f"{family}.") not in (*ROPE.values(), *PLAIN_SCALING)]
+    if beyond:
+        raise UserError(f"'{file.path}' says '{beyond[0]}', which no model here honours; bring the hub's folder instead.")
     found = {name: file.facts[f"{family}.{of}"] for name, of in ROPE.items() if f"{family}.{of}" in file.facts}
     return plain | {"rope_type": kind} | found
 

@@ -9,11 +9,10 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from sayso.base.errors import UserError
-from sayso.token.foreign import ForeignTokenizer
+from sayso.token.foreign import SPACE, ForeignTokenizer
 from sayso.weights.gguf.file import GGUF
 
 NORMAL, UNKNOWN, CONTROL, TYPED, UNUSED, BYTE = range(1, 7)  # what a token is
-SPACE = "\u2581"
 GPT4 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{%s}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
