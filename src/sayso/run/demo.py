@@ -20,13 +20,14 @@ from sayso.run.serve import Serve, serve
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
 from sayso.run.verify import Verify, verify
 
-MINUTES = 11.4
-OTHER_MINUTES = 2.8  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
+MINUTES = 11.7
+OTHER_MINUTES = 2.3  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
 TUNING = 0.70  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of what is left after so many minutes of it
 SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
 NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
 VOCABULARY = 3072
+RATE = 1.5  # of tuning in a short demo: a look-up forms sooner, and further steps would not follow
 MIX = ("chitchat=0.01",)  # people's chatter is long and hard: with more of it, a short run learns little else
 
 
@@ -106,8 +107,8 @@ def demo_plan(life: Path, minutes: float) -> Plan:
         TrainTokenizer(life=life, vocab_size=VOCABULARY),
         Compare(life=life, vocab_size=VOCABULARY),
         Pretrain(life=life, depth=depth, mlp="relu2", mlp_width=NARROW if short else None, minutes=training - tuning),
-        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0),
-        Align(life=life),
+        Finetune(life=life, minutes=tuning, mix=MIX, rate=RATE if short else 1.0),
+        Align(life=life, tasks=800 if short else 1600),
         tuple(Evaluate(life=life, model=stage) for stage in STAGES),
         Verify(life=life),
     )
