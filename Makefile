@@ -6,13 +6,15 @@ NAME ?=
 TEXT ?=
 MINUTES ?=
 SERVE ?= 1
+FROM ?=
+DATA ?=
 # The demo's flags: `make demo MINUTES=60 SERVE=0` is `sayso demo --minutes 60 --no-serve`.
-DEMO_FLAGS := $(if $(MINUTES),--minutes $(MINUTES)) $(if $(filter 0 no false,$(SERVE)),--no-serve)
+DEMO_FLAGS := $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FROM),--parent $(FROM)) $(if $(DATA),--data $(DATA)) $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
 .DEFAULT_GOAL := help
 .PHONY: demo test bench named lint docs clean help
 
-demo: $(VENV)/.demo ## Live a whole small life and serve it: make demo [MINUTES=60] [SERVE=0]
+demo: $(VENV)/.demo ## Live a whole small life and serve it: make demo [MINUTES=60] [FROM=smollm2 DATA=FILE] [SERVE=0]
 	$(VENV)/bin/sayso demo $(DEMO_FLAGS)
 
 test: $(VENV)/.dev ## Run the tests

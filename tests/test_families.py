@@ -387,7 +387,7 @@ def test_an_adapter_for_gpt2_is_refused(folders: dict[str, Path], tmp_path: Path
     """Its queries, keys and values are one layer in its files, which an adapter of ours cannot stand beside."""
     model, lora = load_weights(folders["gpt2"]), LoRA(2, 4.0, ())
     add_lora(model, lora, torch.Generator().manual_seed(0))
-    with pytest.raises(UserError, match="gpt2 models are not opened or written"):
+    with pytest.raises(UserError, match="gpt2 models are not adapted or quantised"):
         save_adapter(merge(model), model.config, lora, "gpt2", tmp_path / "adapter")
 
 

@@ -30,6 +30,11 @@ def say(text: str, *, style: str | None = None) -> None:
     Console(highlight=False, soft_wrap=True).print(text, style=style, markup=False)
 
 
+def warn(text: str) -> None:
+    """Print one line for people on standard error, where it mixes with no result."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
 class RunLog:
     """Appends events to a run's `run.jsonl`."""
 

@@ -49,6 +49,7 @@ COMMANDS = (
     Command("finetune", "Tune the base model on conversations."),
     Command("align", "Align the tuned model with comparisons and ratings."),
     Command("merge", "Fold an adapter into the model it was trained on."),
+    Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),
     Command("export", "Write a model as one GGUF file, which llama.cpp runs.", place="model"),
     Command("train-status", "Show how a training run stands, once or live.", place="run"),
     Command("evaluate", "Score a model on held-out text and tasks."),

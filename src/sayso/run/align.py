@@ -73,7 +73,7 @@ def align(options: Align) -> None:
     inputs = {"feedback": feedback, options.parent: weights_file(parent)}
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind)
+    model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)
 
     def derive() -> Derived:

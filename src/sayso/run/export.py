@@ -40,7 +40,7 @@ def export(options: Export) -> None:
     if path.exists():
         raise UserError(f"An export writes a new file; '{path}' exists already, so that another --to is needed.")
     pick_device("cpu")
-    model, tokenizer = load_model(folder)
+    model, tokenizer = load_model(folder, plain=True)
     write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
     if isinstance(tokenizer, BytePairTokenizer):

@@ -64,7 +64,7 @@ def finetune(options: Finetune) -> None:
     inputs = {"chat": chats, "feedback": feedback, options.parent: weights_file(parent)}
     stage = make_stage(life, "finetune", options.name, options, inputs)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind)
+    model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)
     context = min(options.row_tokens, model.config.context)
     kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, context)

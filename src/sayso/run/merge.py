@@ -39,7 +39,7 @@ def merge(options: Merge) -> None:
     life = Life(options.life)
     parent, folder = resolve_model(life, options.parent), life.model(options.name)
     pick_device("cpu")
-    model, tokenizer = load_model(parent)
+    model, tokenizer = load_model(parent, plain=True)
     lora = load_adapter(model, options.adapter)
     marks = [sha256(path)[:12] for path in (weights_file(parent), options.adapter / WEIGHTS)]
     lineage = {

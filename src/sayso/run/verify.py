@@ -94,7 +94,7 @@ def check_export(life: Life, folder: Path) -> dict[str, Any]:
     """Return the largest difference between our logits and those of transformers for the folder, over real text."""
     transformers = require("transformers", "verify")
     transformers.utils.logging.disable_progress_bar()  # it would draw over our own lines
-    model, tokenizer = load_model(folder)
+    model, tokenizer = load_model(folder, plain=True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     context, largest, tokens = model.config.context, 0.0, 0
     texts = [document["text"] for document, _ in zip(documents(life.data("text"), "val"), range(8), strict=False)]

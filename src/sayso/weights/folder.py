@@ -21,19 +21,35 @@ from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
 from sayso.weights.names import family_in, to_hub, to_hub_config
-from sayso.weights.tensors import read_weights, weights_file
+from sayso.weights.quantise.model import Quantised, bits_of, give, install, take
+from sayso.weights.quantise.scheme import read_scheme
+from sayso.weights.tensors import SINGLE, read_weights, weights_file
 
 STORED = (torch.float32, torch.bfloat16, torch.float16)
 
 
-def save_model(model: Transformer, tokenizer: Tokenizer, folder: Path, lineage: dict[str, Any]) -> None:
-    """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added."""
+def save_model(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    folder: Path,
+    lineage: dict[str, Any],
+    quantised: Quantised | None = None,
+) -> None:
+    """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
+
+    `quantised` are the layers of the model, by our names, that are whole numbers.
+    """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
     with atomic_folder(folder) as part:
-        state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
-        save_file(to_hub(state, model.config), part / "model.safetensors", metadata={"format": "pt"})
         config = to_hub_config(model.config) | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos}
+        if quantised:
+            tensors = give(model, quantised)
+            config["quantization_config"] = quantised.scheme.write()
+        else:
+            state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
+            tensors = to_hub(state, model.config)
+        save_file(tensors, part / SINGLE, metadata={"format": "pt"})
         write_json(part / "config.json", config)
         write_json(
             part / "generation_config.json",
@@ -42,21 +58,26 @@ def save_model(model: Transformer, tokenizer: Tokenizer, folder: Path, lineage: 
         tokenizer.save(part)
         whole = {
             **lineage,
-            "weights_sha256": sha256(part / "model.safetensors"),
+            "weights_sha256": sha256(part / SINGLE),
             "tokenizer": fingerprint(part),
-            "parameters": sum(weight.numel() for weight in model.parameters()),
+            "parameters": sum(weight.numel() for weight in model.parameters()) + (quantised.count if quantised else 0),
             "torch": str(torch.__version__),
         }
         write_json(part / "sayso.json", whole)
         write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
 
 
-def load_model(folder: Path, device: str = "cpu") -> tuple[Transformer, Tokenizer]:
+def load_model(folder: Path, device: str = "cpu", *, plain: bool = False) -> tuple[Transformer, Tokenizer]:
     """Open a model folder: the model in evaluation mode on `device`, and its tokenizer.
 
-    Raises `UserError` for a missing, truncated or mismatching file, and for a tokenizer of another model.
+    Raises `UserError` for a missing, truncated or mismatching file, for a tokenizer of another model, and, where the
+    weights have to be `plain` floating-point numbers, for a quantised model.
     """
     model = load_weights(folder, device)
+    if plain and (bits := bits_of(model)):
+        raise UserError(
+            f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
+        )
     tokenizer = load_tokenizer(folder)
     _check_tokenizer(folder, tokenizer, model.config.vocab_size)
     return model, tokenizer
@@ -72,7 +93,16 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
     if not (path := folder / "config.json").exists():
         raise UserError(f"'{folder}' is not a model folder: it has no config.json.")
     source = weights_file(folder)
-    return model_of(read_json(path), read_weights(source), source, said=path).to(device)
+    facts, found = read_json(path), read_weights(source)
+    if not isinstance(facts, dict) or not facts.get("quantization_config"):
+        return model_of(facts, found, source, said=path).to(device)
+    try:
+        found, quantised = take(found, read_scheme(facts.pop("quantization_config")))
+        model = model_of(facts, found, source, said=path)
+        install(model, quantised, device)
+    except UserError as error:
+        raise UserError(f"'{folder}' cannot be opened. {error}") from error
+    return model.to(device)
 
 
 def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, said: Path | None = None) -> Transformer:

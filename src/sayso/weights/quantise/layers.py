@@ -1,0 +1,108 @@
+"""Linear layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
+
+    weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
+    inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
+
+Where a kernel is missing, or gives other numbers than the definition does, the definition itself is used. R outputs, C
+inputs, G groups of a row, K outliers.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sayso.weights.quantise.integers import LEAST, Integers
+from sayso.weights.quantise.kernels import pack4, product8, weights4, weights8
+
+
+class QuantisedLinear(nn.Module):
+    """What the layers below share: their shape and bias. They are not trained."""
+
+    def __init__(self, integers: Integers, bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = integers.values.shape
+        self.bits = integers.grid.bits
+        self.register_buffer("bias", bias)
+        self.bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., R] for x [..., C], in the dtype of x."""
+        y = self.product(x.flatten(0, -2).to(torch.float32))
+        return (y if self.bias is None else y + self.bias).view(*x.shape[:-1], -1).to(x.dtype)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R], for float32 [N, C]."""
+        raise NotImplementedError
+
+
+class Weights8(QuantisedLinear):
+    """Weights in 8 bits, a scale for each row; inputs as they are."""
+
+    def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
+        super().__init__(integers, bias)
+        self.register_buffer("values", integers.values)
+        self.register_buffer("scales", integers.scales[:, 0])
+        self.values: Tensor
+        self.scales: Tensor
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        return weights8(x, self.values) * self.scales
+
+
+class Weights4(QuantisedLinear):
+    """Weights in 4 bits, a scale and a zero for each group of a row; inputs as they are."""
+
+    def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
+        super().__init__(integers, bias)
+        self.group = integers.values.shape[1] // integers.scales.shape[1]
+        packed, scales = pack4(integers) or (None, None)
+        self.integers = integers if packed is None else None
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales)
+        self.packed: Tensor
+        self.scales: Tensor
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        if self.integers is not None:
+            return F.linear(x, self.integers.dequantised())
+        return weights4(x, self.packed, self.scales, self.group)
+
+
+class WeightsAndInputs8(QuantisedLinear):
+    """Weights in 8 bits by row, inputs in 8 bits by token; the columns of outliers in float32."""
+
+    def __init__(
+        self,
+        integers: Integers,
+        bias: Tensor | None = None,
+        outliers: Tensor | None = None,
+        outlier_weights: Tensor | None = None,
+    ) -> None:
+        super().__init__(integers, bias)
+        self.register_buffer("values", integers.values)
+        self.register_buffer("scales", integers.scales[:, 0])
+        self.register_buffer("outliers", outliers)
+        self.register_buffer("outlier_weights", outlier_weights)
+        self.values: Tensor
+        self.scales: Tensor
+        self.outliers: Tensor | None
+        self.outlier_weights: Tensor | None
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        if self.outliers is None or self.outlier_weights is None:
+            return self._rounded(x)
+        apart = F.linear(x[:, self.outliers], self.outlier_weights)
+        return self._rounded(x.index_fill(1, self.outliers, 0.0)) + apart
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
+        return product8((x / scale).round().to(torch.int8), self.values) * scale * self.scales
+
+
+def outlying(peaks: Tensor, threshold: float) -> Tensor | None:
+    """Return which columns, int64 [K], reach the threshold at their peaks [C]; None where none does."""
+    found = (peaks >= threshold).nonzero()[:, 0]
+    return found if len(found) else None

@@ -1,0 +1,79 @@
+"""A plain model becomes a quantised one: every linear layer inside its blocks."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.model import Transformer
+from sayso.model.adapters import linear_layers
+from sayso.model.linear import Linear
+from sayso.weights.names import hub_layers
+from sayso.weights.quantise.calibrate import Inputs, through_blocks
+from sayso.weights.quantise.gptq import gptq
+from sayso.weights.quantise.held import Held
+from sayso.weights.quantise.integers import nearest
+from sayso.weights.quantise.layers import QuantisedLinear, outlying
+from sayso.weights.quantise.model import Quantised
+from sayso.weights.quantise.scheme import Scheme
+
+
+@dataclass(frozen=True)
+class Method:
+    """How whole numbers are found."""
+
+    gptq: bool = False
+    """Whether later weights of a row make up for the rounding of earlier ones, by what the layer is given."""
+    outliers: float = 0.0
+    """Columns of 8-bit inputs whose peak reaches this are kept apart; 0 keeps none."""
+
+    def __post_init__(self) -> None:
+        if not self.outliers >= 0:
+            raise UserError(f"The threshold of outliers is a number of 0 or more; got {self.outliers:g}.")
+
+    def calibrates(self, scheme: Scheme) -> bool:
+        """Whether text is needed."""
+        return self.gptq or (scheme.inputs8 and self.outliers > 0)
+
+
+def quantise(
+    model: Transformer,
+    scheme: Scheme,
+    method: Method,
+    rows: Tensor | None = None,
+    tell: Callable[[int], None] = lambda _: None,
+) -> Quantised:
+    """Quantise a plain model where it stands, and return its numbers by the names of its layers.
+
+    `rows` [B, T] are ids to calibrate on, which some methods need; `tell` hears how many blocks are done. Raises
+    `UserError` for a family whose layers have no names of their own, and for groups that do not divide a row.
+    """
+    hub_layers(linear_layers(model), model.config)
+    for layer in linear_layers(model).values():
+        scheme.grid.groups(layer.in_features)
+    held: dict[str, Held] = {}
+
+    def replaced(name: str, layer: Linear, inputs: Inputs | None) -> QuantisedLinear:
+        weight = layer.weight.detach()
+        held[name] = found = _held(weight, scheme, method, inputs)
+        return found.layer(scheme, layer.bias, weight.device.type)
+
+    if method.calibrates(scheme):
+        assert rows is not None, "text to calibrate on"
+        through_blocks(model, rows, replaced, tell)
+    else:
+        for name, layer in linear_layers(model).items():
+            model.set_submodule(name, replaced(name, layer, None))
+    return Quantised(scheme, held)
+
+
+def _held(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> Held:
+    if method.gptq and inputs is not None:
+        integers = gptq(weight, inputs.gram, scheme.grid)
+    else:
+        integers = nearest(weight, scheme.grid)
+    if not (scheme.inputs8 and method.outliers and inputs is not None):
+        return Held(integers)
+    outliers = outlying(inputs.peaks, method.outliers)
+    return Held(integers) if outliers is None else Held(integers, outliers, weight[:, outliers].clone())

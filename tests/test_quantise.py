@@ -1,0 +1,443 @@
+"""Whole numbers for weights: the arithmetic, the kernels, GPTQ against its definition, files, and the command."""
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from compressed_tensors.compressors import pack_to_int32
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import AutoModelForCausalLM, CompressedTensorsConfig
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json
+from sayso.cli.main import run
+from sayso.model import ModelConfig, Transformer
+from sayso.model.adapters import linear_layers
+from sayso.token.train import train
+from sayso.weights.folder import load_model, load_weights, save_model
+from sayso.weights.names import from_hub_config
+from sayso.weights.quantise import kernels
+from sayso.weights.quantise.calibrate import Inputs, through_blocks
+from sayso.weights.quantise.gptq import DAMPING, gptq
+from sayso.weights.quantise.held import pack, unpack
+from sayso.weights.quantise.integers import Grid, fit, nearest
+from sayso.weights.quantise.layers import Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantise.scheme import Scheme, read_scheme
+from sayso.weights.quantise.whole import Method, quantise
+
+TEXTS = [
+    f"Once upon a time an old fox said: do not run, {n} times, or {n * n} times, to the green hill." for n in range(99)
+]
+EIGHT, FOUR, FOUR_SYMMETRIC = Grid(8), Grid(4, 32, symmetric=False), Grid(4, 32)
+SCHEMES = {
+    "8": (Scheme(EIGHT), Method()),
+    "8 with inputs": (Scheme(EIGHT, inputs8=True), Method(outliers=3.0)),
+    "4": (Scheme(FOUR), Method(gptq=True)),
+    "4 symmetric": (Scheme(FOUR_SYMMETRIC), Method()),
+}
+
+
+def drawn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def made(seed: int = 2, **more: Any) -> Transformer:
+    """Return a model in which every weight has something to do."""
+    model = Transformer(ModelConfig(**{**dict(zip(SHAPE, SHAPE.values(), strict=True)), **more})).eval()
+    generator = torch.Generator().manual_seed(seed)
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.1, generator=generator)
+    return model
+
+
+SHAPE = {
+    "vocab_size": 320, "layers": 2, "width": 64, "heads": 4, "kv_heads": 2, "head_size": 16, "mlp_width": 96,
+    "context": 64,
+}  # fmt: skip
+ROWS = torch.randint(0, 320, (6, 48), generator=torch.Generator().manual_seed(1))
+
+
+# -- whole numbers
+
+
+@pytest.mark.parametrize("grid", [EIGHT, FOUR, FOUR_SYMMETRIC, Grid(4, 0, symmetric=False)])
+def test_nearest_is_half_a_step_away_at_most_and_keeps_zero(grid: Grid) -> None:
+    weight = drawn(16, 96) * torch.logspace(-3, 1, 16)[:, None]
+    weight[:, ::7] = 0
+    found = nearest(weight, grid)
+    steps = found.scales.repeat_interleave(96 // found.scales.shape[1], 1)
+    assert found.values.min() >= grid.least
+    assert found.values.max() <= grid.most
+    room = 1.0 if not grid.symmetric else 0.5  # an end may be half a step outside, where the zero was rounded
+    assert ((found.dequantised() - weight).abs() <= steps * room * 1.0001).all()
+    assert (found.dequantised()[:, ::7] == 0).all()
+
+
+def test_a_matrix_on_the_grid_comes_back_as_it_was() -> None:
+    weight = nearest(drawn(8, 64), FOUR).dequantised()
+    torch.testing.assert_close(nearest(weight, FOUR).dequantised(), weight)
+
+
+def test_a_group_of_zeros_is_zeros() -> None:
+    for grid in (EIGHT, FOUR):
+        assert not nearest(torch.zeros(4, 64), grid).dequantised().any()
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_packing_is_that_of_compressed_tensors(bits: int) -> None:
+    grid = Grid(bits)
+    values = torch.randint(grid.least, grid.most + 1, (6, 64), generator=torch.Generator().manual_seed(3)).to(
+        torch.int8
+    )
+    assert torch.equal(pack(values, bits), pack_to_int32(values, bits))
+    assert torch.equal(unpack(pack(values, bits), grid), values)
+
+
+@pytest.mark.parametrize(("grid", "words"), [((3,), "8 or 4 bits; got 3"), ((4, 60), "Groups of 60 do not divide")])
+def test_what_no_grid_can_be_is_refused(grid: tuple[int, ...], words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        Grid(*grid).groups(64)
+
+
+# -- products
+
+
+@pytest.mark.parametrize("rows", [1, 3, 16, 40])
+@pytest.mark.parametrize("kernel", [True, False])
+def test_products_are_those_of_the_definition(rows: int, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With kernels, up to the rounding of inputs to bfloat16; without, to float32's."""
+    if not kernel:
+        monkeypatch.setattr(kernels, "works", lambda *_: False)
+    weight, bias, x = drawn(64, 128), drawn(64, seed=1), drawn(2, rows, 128, seed=2)
+    for grid, kind in ((EIGHT, Weights8), (FOUR, Weights4), (FOUR_SYMMETRIC, Weights4)):
+        integers = nearest(weight, grid)
+        found, wanted = kind(integers, bias)(x), F.linear(x, integers.dequantised(), bias)
+        assert found.dtype == torch.float32
+        assert (found - wanted).abs().max() < (0.02 if kernel else 1e-5) * wanted.abs().max()
+
+
+@pytest.mark.parametrize("kernel", [True, False])
+def test_inputs_in_8_bits_are_rounded_by_token_but_for_outliers(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not kernel:
+        monkeypatch.setattr(kernels, "works", lambda *_: False)
+    weight, x, apart = drawn(48, 64), drawn(5, 64, seed=2), torch.tensor([3, 40])
+    x[:, apart] *= 500
+    integers = nearest(weight, EIGHT)
+    found = WeightsAndInputs8(integers, None, apart, weight[:, apart])(x)
+    rest = x.clone()
+    rest[:, apart] = 0
+    scale = rest.abs().amax(1, keepdim=True) / 127
+    wanted = (rest / scale).round() * scale @ integers.dequantised().T + x[:, apart] @ weight[:, apart].T
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
+    plain = WeightsAndInputs8(integers)(x)
+    exact = F.linear(x, weight)
+    assert (found - exact).abs().mean() < 0.2 * (plain - exact).abs().mean(), "outliers swamp what lies beside them"
+
+
+def test_a_kernel_that_gives_other_numbers_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch, "_int_mm", lambda a, b: torch.zeros(len(a), b.shape[1], dtype=torch.int32))
+    kernels.works.cache_clear()
+    try:
+        x = torch.ones(2, 8, dtype=torch.int8)
+        assert torch.equal(kernels.product8(x, x), torch.full((2, 2), 8.0))
+        assert "No kernel for product8 on this cpu (it is 1.000 off)" in capsys.readouterr().err
+    finally:
+        kernels.works.cache_clear()
+
+
+def test_a_shape_that_a_kernel_does_not_take_is_unpacked() -> None:
+    integers = nearest(drawn(7, 10), Grid(4, 5))
+    x = drawn(3, 10, seed=1)
+    torch.testing.assert_close(Weights4(integers)(x), F.linear(x, integers.dequantised()))
+
+
+# -- calibration
+
+
+def brute_gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
+    """Round the columns in order, and after each solve for the best rest anew (Frantar et al. 2022, eq. 2)."""
+    scales, zeros = fit(weight, grid)
+    hessian = gram.double() + torch.eye(len(gram)) * DAMPING * gram.double().diagonal().mean()
+    left, done = weight.double().clone(), torch.zeros_like(weight)
+    order = gram.diagonal().argsort(descending=True).tolist()
+    for place, column in enumerate(order):
+        group = column // (weight.shape[1] // scales.shape[1])
+        zero = 0 if zeros is None else zeros[:, group].double()
+        steps = (left[:, column] / scales[:, group]).round() + zero
+        done[:, column] = (steps.clamp(grid.least, grid.most) - zero) * scales[:, group]
+        rest = order[place:]
+        inverse = torch.linalg.inv(hessian[rest][:, rest])
+        error = (left[:, column] - done[:, column]) / inverse[0, 0]
+        left[:, rest] -= torch.outer(error, inverse[0])
+    return done
+
+
+@pytest.mark.parametrize("grid", [FOUR, FOUR_SYMMETRIC, EIGHT])
+def test_gptq_is_what_its_definition_gives_and_loses_less_than_nearest(grid: Grid) -> None:
+    x = drawn(400, 160) @ drawn(160, 160, seed=4) * torch.logspace(-1, 1, 160)
+    weight, gram = drawn(12, 160, seed=5), x.T @ x
+    found = gptq(weight, gram, grid).dequantised()
+    wanted = brute_gptq(weight, gram, grid)
+    lost = {name: float(((q - weight) @ x.T).square().sum()) for name, q in (
+        ("found", found), ("wanted", wanted), ("nearest", nearest(weight, grid).dequantised()),
+    )}  # fmt: skip
+    assert (found - wanted).abs().gt(1e-5).float().mean() < 0.02, "but for ties that rounding breaks"
+    assert lost["found"] == pytest.approx(lost["wanted"], rel=0.05)
+    assert lost["found"] < 0.5 * lost["nearest"]
+
+
+def test_layers_are_shown_what_quantised_blocks_before_them_give() -> None:
+    model, seen = made(), {}
+
+    def replace(name: str, layer: torch.nn.Module, inputs: Inputs) -> torch.nn.Module:
+        seen[name] = inputs
+        return Weights8(nearest(layer.weight.detach() * 0.5, EIGHT))  # a change too large to miss
+
+    done: list[int] = []
+    through_blocks(model, ROWS, replace, done.append)
+    assert done == [1, 2]
+    assert set(seen) == set(linear_layers(made()))
+    for layer, tolerance in ((0, 1e-4), (1, 1e-2)):
+        given: list[Tensor] = []
+        model.blocks[layer].attention.query.register_forward_pre_hook(lambda _, x, kept=given: kept.append(x[0]))
+        with torch.inference_mode():
+            model(ROWS)
+        x = given[0].flatten(0, 1)
+        name = f"blocks.{layer}.attention.query"
+        assert seen[name].count == ROWS.numel()
+        assert (seen[name].gram - x.T @ x).abs().max() <= tolerance * (x.T @ x).abs().max()
+        torch.testing.assert_close(seen[name].peaks, x.abs().amax(0), rtol=tolerance, atol=tolerance)
+        assert seen[f"blocks.{layer}.attention.value"] is seen[name], "what sees the same is counted once"
+
+
+def test_outliers_are_found_where_they_are() -> None:
+    model = made()
+    with torch.no_grad():
+        model.blocks[1].mlp_norm.weight[17] = 300
+    numbers = quantise(model, Scheme(EIGHT, inputs8=True), Method(outliers=40.0), ROWS)
+    found = {name: held.outliers for name, held in numbers.layers.items() if held.outliers is not None}
+    assert {name: x.tolist() for name, x in found.items() if "mlp" in name and "down" not in name} == {
+        f"blocks.1.mlp.{part}": [17] for part in ("gate", "up")
+    }
+
+
+# -- files
+
+
+@pytest.mark.parametrize(("kind", "mlp"), [*product(SCHEMES, ["swiglu"]), ("4", "relu2")])
+def test_a_folder_comes_back_and_opens_in_transformers(kind: str, mlp: str, tmp_path: Path) -> None:
+    """Saved and opened, the logits are the same; and transformers' are those of the whole numbers that are saved."""
+    scheme, method = SCHEMES[kind]
+    model, tokenizer = made(mlp=mlp), train("bpe", TEXTS, 320)
+    plain = model(ROWS)
+    numbers = quantise(model, scheme, method, ROWS)
+    with torch.inference_mode():
+        before = model(ROWS)
+    save_model(model, tokenizer, tmp_path / "q", {"stage": "quantised"}, numbers)
+    opened, _ = load_model(tmp_path / "q")
+    with torch.inference_mode():
+        assert torch.equal(opened(ROWS), before)
+    assert not torch.equal(before, plain)
+    assert (before - plain).abs().mean() < (0.04 if scheme.grid.bits == 8 else 0.5) * plain.abs().mean()
+    count = sum(weight.numel() for weight in made(mlp=mlp).parameters())
+    assert read_json(tmp_path / "q" / "sayso.json")["parameters"] == count
+
+    exact = made(mlp=mlp)
+    for name, held in numbers.layers.items():
+        exact.get_submodule(name).weight.data = held.integers.dequantised()
+    unpacked = CompressedTensorsConfig(run_compressed=False)
+    with pytest.warns(UserWarning, match="will be overwritten"):  # it tells that ours is not theirs alone
+        theirs = AutoModelForCausalLM.from_pretrained(
+            tmp_path / "q", quantization_config=unpacked, dtype=torch.float32
+        ).eval()
+    with torch.inference_mode():
+        if scheme.inputs8:  # they round the inputs as well, outliers among them
+            assert (theirs(ROWS).logits - exact(ROWS)).abs().mean() < 0.02 * plain.abs().mean()
+        else:
+            assert (theirs(ROWS).logits - exact(ROWS)).abs().max() < 1e-4 * max(1.0, float(plain.abs().max()))
+
+
+def test_a_quantised_file_is_smaller(tmp_path: Path) -> None:
+    sizes = {}
+    for bits, scheme in ((8, Scheme(EIGHT)), (4, Scheme(FOUR))):
+        model = made(vocab_size=320, width=128, head_size=32, mlp_width=256)
+        numbers = quantise(model, scheme, Method())
+        save_model(model, train("bpe", TEXTS, 320), tmp_path / str(bits), {}, numbers)
+        layers = load_file(tmp_path / str(bits) / "model.safetensors")
+        sizes[bits] = sum(x.nbytes for name, x in layers.items() if "_proj." in name) / numbers.count
+    assert sizes[8] < 1.05
+    assert sizes[4] < 0.65
+
+
+def test_other_makers_scales_may_be_in_16_bits(tmp_path: Path) -> None:
+    folder = quantised_folder(tmp_path)
+    change(folder, lambda found: {name: x.half() if name.endswith("scale") else x for name, x in found.items()})
+    assert torch.isfinite(load_weights(folder)(ROWS)).all()
+
+
+def quantised_folder(tmp_path: Path, kind: str = "4") -> Path:
+    scheme, method = SCHEMES[kind]
+    model = made()
+    numbers = quantise(model, scheme, method, ROWS)
+    save_model(model, train("bpe", TEXTS, 320), tmp_path / "q", {}, numbers)
+    return tmp_path / "q"
+
+
+def change(folder: Path, how: Any) -> None:
+    found = how(dict(load_file(folder / "model.safetensors")))
+    (folder / "model.safetensors").unlink()
+    save_file({name: x.contiguous() for name, x in found.items()}, folder / "model.safetensors")
+
+
+LAYER = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "put", "words"),
+    [
+        ("4", "weight_packed", None, "has no weight_packed"),
+        ("4", "weight_packed", torch.zeros(64, 9, dtype=torch.int32), r"is int32 \[64, 8\]; got torch.int32 \[64, 9\]"),
+        ("4", "weight_packed", torch.zeros(64, 8), "is int32"),
+        ("4", "weight_shape", torch.tensor([64, -64]), "two whole numbers"),
+        ("4", "weight_shape", torch.tensor([64, 2**40]), "is int32"),
+        ("4", "weight_scale", torch.zeros(64, 3), r"\[64, 2\]"),
+        ("4", "weight_zero_point", None, "has no weight_zero_point"),
+        ("4", "weight_scale", None, "has no 'model.layers.0.self_attn.q_proj.weight'|is missing|which has no"),
+        ("8", "weight", torch.zeros(64, 64), "is int8"),
+        ("8", "weight", torch.zeros(32, 64, dtype=torch.int8), r"\[32, 1\]"),
+        ("8 with inputs", "outliers", torch.tensor([64]), "numbers of its 64 columns"),
+        ("8 with inputs", "outlier_weights", torch.zeros(3, 3), "outlier_weights"),
+    ],
+)
+def test_numbers_that_do_not_add_up_are_one_sentence(
+    kind: str, part: str, put: Tensor | None, words: str, tmp_path: Path
+) -> None:
+    folder = quantised_folder(tmp_path, kind)
+    if part == "outlier_weights":
+        change(folder, lambda found: found | {f"{LAYER}.outliers": torch.tensor([1])})
+
+    def edit(found: dict[str, Tensor]) -> dict[str, Tensor]:
+        found.pop(f"{LAYER}.{part}", None)
+        return found if put is None else found | {f"{LAYER}.{part}": put}
+
+    change(folder, edit)
+    with pytest.raises(UserError, match=words) as told:
+        load_weights(folder)
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda c: c.update(quant_method="gptq"), "this one is by 'gptq'"),
+        (lambda c: c["config_groups"].update(more=c["config_groups"]["group_0"]), "several"),
+        (lambda c: c["config_groups"]["group_0"]["weights"].update(num_bits=3), "8 or 4 bits; got 3"),
+        (lambda c: c["config_groups"]["group_0"]["weights"].update(type="float"), "type 'int'"),
+        (lambda c: c.update(format="nvfp4-pack-quantized"), "in the format pack-quantized"),
+        (
+            lambda c: c["config_groups"]["group_0"].update(input_activations={"num_bits": 8}),
+            "multiplied with weights in 8",
+        ),
+        (lambda c: c["config_groups"]["group_0"].update(weights=7), "are a table"),
+    ],
+)
+def test_another_quantisation_is_one_sentence(edit: Any, words: str, tmp_path: Path) -> None:
+    folder = quantised_folder(tmp_path)
+    facts = read_json(folder / "config.json")
+    edit(facts["quantization_config"])
+    (folder / "config.json").write_text(json.dumps(facts))
+    with pytest.raises(UserError, match=words):
+        load_weights(folder)
+
+
+@pytest.mark.parametrize("kind", SCHEMES)
+def test_a_scheme_is_read_as_it_was_written(kind: str) -> None:
+    assert read_scheme(SCHEMES[kind][0].write()) == SCHEMES[kind][0]
+
+
+def test_models_whose_layers_have_no_names_of_their_own_are_refused() -> None:
+    facts = {"model_type": "gpt2", "vocab_size": 320, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 16}
+    model = Transformer(from_hub_config(facts))
+    with pytest.raises(UserError, match="gpt2 models are not adapted or quantised"):
+        quantise(model, Scheme(EIGHT), Method())
+
+
+# -- the command
+
+
+@pytest.fixture
+def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A life with a base model of random weights; a text lies beside it, and the current folder is there."""
+    monkeypatch.chdir(tmp_path)
+    save_model(made(), train("bpe", TEXTS, 320), tmp_path / "life" / "models" / "base", {"stage": "base"})
+    lines = (json.dumps({"text": " ".join(TEXTS[n : n + 9])}) for n in range(90))
+    (tmp_path / "text.jsonl").write_text("\n".join(lines))
+    return tmp_path / "life"
+
+
+@pytest.mark.parametrize(
+    ("flags", "name", "columns"),
+    [
+        (["--bits", "4", "--group", "32"], "base-4bit", ["perplexity", "tokens/s", "size, MB"]),
+        (["--inputs", "8", "--n", "0"], "base-8bit-inputs", ["perplexity"]),
+        (["--name", "small", "--n", "2"], "small", ["look-ups", "instructions"]),
+    ],
+)
+def test_a_model_of_a_life_is_quantised_once(
+    flags: list[str], name: str, columns: list[str], life: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["quantize", "base", "--text", "text.jsonl", "--tokens", "500", "--n", "0", *flags]
+    if "--n" in flags:
+        words = words[:6] + flags
+    assert run(words) == 0
+    said = capsys.readouterr().out
+    assert all(column in said for column in columns)
+    scores = read_json(life / "runs" / f"quantize-{name}" / "scores.json")
+    assert scores[name]["perplexity"] == pytest.approx(scores["base"]["perplexity"], rel=0.1)
+    assert scores[name]["megabytes"] < scores["base"]["megabytes"]
+    assert run(words) == 0
+    assert "quantised already" in capsys.readouterr().out
+    assert run(["generate", "Once", "--model", name, "--max-tokens", "5", "--seed", "1"]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--bits", "3"], "bits"),
+        (["--bits", "4"], "has none: name some with --text"),
+        (["--bits", "4", "--inputs", "8", "--method", "nearest"], "multiplied with weights in 8 bits"),
+        (["--bits", "8", "--group", "32"], "leave --group away"),
+        (["--bits", "4", "--group", "48", "--method", "nearest"], "Groups of 48 do not divide"),
+        (["--bits", "4", "--text", "nowhere.txt"], "nowhere.txt"),
+        (["--name", "tuned"], "choose another --name"),
+        (["--tokens", "0"], "1 or more; got 0"),
+        (["--n", "-1"], "0 or more; got -1"),
+        (["--inputs", "8", "--outliers", "-1", "--text", "text.jsonl"], "0 or more; got -1"),
+    ],
+)
+def test_what_cannot_be_quantised_so_is_one_sentence(
+    words: list[str], told: str, life: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["quantize", "base", *words, *(["--n", "0"] if "--n" not in words else [])]) == 2
+    said = capsys.readouterr()
+    assert told in " ".join((said.err + said.out).split())
+    assert "Traceback" not in said.err
+    assert [path.name for path in (life / "models").iterdir()] == ["base"]
+
+
+@pytest.mark.parametrize(
+    "words", [["export", "q8"], ["quantize", "q8"], ["merge", "--adapter", "a", "--parent", "q8", "--name", "x"]]
+)
+def test_what_needs_plain_weights_says_so(words: list[str], life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["quantize", "base", "--n", "0", "--name", "q8"]) == 0
+    capsys.readouterr()
+    assert run(words) == 2
+    assert "is quantised to 8 bits, which this cannot start from" in capsys.readouterr().err
