@@ -1,5 +1,6 @@
 """Models of other makers come into a life, and models of a life go out as one file, with the same numbers and ids."""
 
+import json
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -37,7 +38,7 @@ def noisy(config: ModelConfig) -> Transformer:
     return model
 
 
-def folder_of_another(folder: Path) -> LlamaForCausalLM:
+def folder_of_another(folder: Path, context: int = 64) -> LlamaForCausalLM:
     """Write a Llama and its tokenizer as `transformers` does; return the model."""
     core = Core(models.BPE())
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
@@ -47,7 +48,7 @@ def folder_of_another(folder: Path) -> LlamaForCausalLM:
     torch.manual_seed(3)
     config = LlamaConfig(
         vocab_size=320, hidden_size=64, intermediate_size=96, num_hidden_layers=2, num_attention_heads=4,
-        num_key_value_heads=2, max_position_embeddings=64, eos_token_id=core.token_to_id("<|im_end|>"),
+        num_key_value_heads=2, max_position_embeddings=context, eos_token_id=core.token_to_id("<|im_end|>"),
     )  # fmt: skip
     model = LlamaForCausalLM(config).eval()
     model.save_pretrained(folder)
@@ -156,3 +157,26 @@ def test_what_cannot_work_is_one_sentence(
         config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64, windows=(8, 0))
         save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "windowed", {"stage": "base"})
     assert told in refused(words, capsys)
+
+
+def test_a_demo_lives_the_life_of_another_makers_model(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It becomes the base, is tuned on one's own conversations and aligned by adapters, and each stage is judged."""
+    folder_of_another(Path("theirs"), context=512)
+    said = ({"messages": [{"role": "user", "content": f"Is {n} old?"}, {"role": "assistant", "content": f"{n} times."}]}
+            for n in range(40))  # fmt: skip
+    Path("mine.jsonl").write_text("\n".join(json.dumps(one) for one in said))
+    words = ["demo", "--parent", "theirs", "--data", "mine.jsonl", "--tiny", "--no-serve", "--life", "new"]
+    assert run(words) == 0
+    told = read_json(Path("new/report.json"))
+    assert told["export"]["max_logit_difference"] < 1e-4
+    assert all(told[act]["smallworld_accuracy"] is not None for act in ("finetune", "align"))
+    assert read_json(Path("new/models/base/sayso.json"))["stage"] == "imported"
+    rank = {read_json(Path(f"new/models/{stage}/adapter/adapter_config.json"))["r"] for stage in ("tuned", "aligned")}
+    assert rank == {16}
+    capsys.readouterr()
+    assert run(words) == 0
+    assert "is here already" in capsys.readouterr().out, "a second demo goes on from what exists"
+
+
+def test_data_without_a_parent_is_refused(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "name one with --parent" in refused(["demo", "--data", "mine.jsonl", "--tiny"], capsys)

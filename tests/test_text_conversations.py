@@ -20,7 +20,7 @@ def talk(*contents: str) -> tuple[Message, ...]:
 @given(messages, st.integers(4, 9), st.integers(20, 90))
 def test_windows_are_whole_ordered_and_within_their_limits(found: tuple[Message, ...], turns: int, size: int) -> None:
     """Each starts with the user, alternates, ends with the assistant, and is a run of the whole."""
-    for window in windows(found, turns, size):
+    for window in windows(found, turns, size, 2):
         assert [message["role"] for message in window] == ["user", "assistant"] * (len(window) // 2)
         assert 4 <= len(window) <= turns
         assert sum(len(message["content"]) for message in window) <= size
@@ -31,6 +31,7 @@ def test_without_limits_a_conversation_is_one_window() -> None:
     """0 = no limit; a last question without an answer is left out."""
     found = talk("a", "b", "c", "d", "e")
     assert windows(found, 0, 0) == [list(found[:4])]
+    assert windows(found[:2], 0, 0) == [list(found[:2])], "one question and its answer are a conversation"
 
 
 def test_every_window_keeps_the_system_message() -> None:
@@ -56,8 +57,8 @@ def test_texts_of_one_turn_are_joined_with_the_stop_that_is_missing() -> None:
 
 def test_few_turns_are_told() -> None:
     """Two turns by each side is the least."""
-    assert too_few_turns(talk("a", "b", "c"))
-    assert not too_few_turns(talk("a", "b", "c", "d"))
+    assert too_few_turns(talk("a", "b", "c"), 2)
+    assert not too_few_turns(talk("a", "b", "c", "d"), 2)
 
 
 @pytest.mark.parametrize(

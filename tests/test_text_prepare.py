@@ -102,7 +102,7 @@ def test_conversations_are_cut_into_windows_in_the_split_of_their_document(corpu
     prepare(options(tmp_path / "life", corpus, chat_turns=4, chat_characters=0))
     chat = {split: list(read_jsonl(tmp_path / f"life/data/chat/{split}.jsonl")) for split in ("train", "val", "test")}
     [split] = [name for name, rows in chat.items() if rows]
-    assert [len(row["messages"]) for row in chat[split]] == [4, 4]
+    assert [len(row["messages"]) for row in chat[split]] == [4, 4, 2]
     first = chat[split][0]["messages"][0]["content"]
     assert any(row["text"].startswith(first) for row in documents(tmp_path / "life")[split])
     manifest = prepare(options(tmp_path / "life", corpus, chat_documents=False))

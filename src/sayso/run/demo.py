@@ -31,7 +31,7 @@ SHORT = 15  # minutes of training below which chatter, hard and half of all real
 NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
 VOCABULARY = 3072
 MIX = ("chitchat=0.01",)  # people's chatter is long and hard: with more of it, a short run learns little else
-SOURCES = ("smallworld",)  # what a model of another maker is tuned on when nothing else is named
+SOURCES = ("smallworld",)  # what a tiny life, and one from another maker's model, reads and is judged on
 RANK = 16  # of its adapters
 OTHER_MINUTES_ADOPTED = 6.0  # of its life, for a model of 135M weights: it reads and writes a hundred times as slowly
 
@@ -131,16 +131,17 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     training = 0.1 if small else _left(options.minutes, OTHER_MINUTES_ADOPTED)
     tuning = Finetune(life=life, lora_rank=RANK, rows=2, minutes=training, steps=2 if small else None)
     aligning = Align(life=life, lora_rank=RANK, rows=4, tasks=4 if small else 24, replies=2 if small else 4)
+    text = Prepare(
+        life=life,
+        sources=(*options.data, *SOURCES),
+        world_documents=400,
+        world_conversations=0 if options.data else 2000,
+        quality=not options.data,  # one's own conversations are taken as they are
+        chat_turns=0,
+        chat_characters=0,
+    )
     return (
-        (
-            "Text and conversations to live with",
-            (
-                (
-                    prepare,
-                    Prepare(life=life, sources=options.data or SOURCES, world_documents=400, world_conversations=2000),
-                ),
-            ),
-        ),
+        ("Text and conversations to live with", ((prepare, text),)),
         ("A base model, of another maker", ((bring, Import(parent, name=STAGES[0], life=life)),)),
         *_taught(tuning, aligning, Evaluate(life=life, n=1 if small else 3, text_bytes=8_000)),
         ("What is promised, put to the test", ((verify, Verify(life=life, resume=False)),)),

@@ -12,7 +12,7 @@ from sayso.text.clean import clean
 from sayso.text.document import Message
 
 ROLES = ("system", "user", "assistant")
-MIN_TURNS = 2  # by each side, in a conversation and in each of its windows
+MIN_TURNS = 2  # by each side, in chat between strangers and in each window of it: "hi", "hi" teaches nothing
 # A word is profane when it begins with one of these stems or is one of these words, which would be innocent as stems.
 # fmt: off
 PROFANE_STEMS = (
@@ -65,15 +65,15 @@ def indecent_rule(messages: Sequence[Message]) -> str | None:
     return "personal" if ("@" in text and MAIL.search(text)) or PHONE.search(text) else None
 
 
-def too_few_turns(messages: Sequence[Message]) -> bool:
-    """Whether one of the two sides has fewer than `MIN_TURNS` turns."""
-    return any(sum(message["role"] == side for message in messages) < MIN_TURNS for side in ("user", "assistant"))
+def too_few_turns(messages: Sequence[Message], least: int) -> bool:
+    """Whether one of the two sides has fewer than `least` turns."""
+    return any(sum(message["role"] == side for message in messages) < least for side in ("user", "assistant"))
 
 
-def windows(messages: Sequence[Message], turns: int, characters: int) -> list[list[Message]]:
+def windows(messages: Sequence[Message], turns: int, characters: int, least: int = 1) -> list[list[Message]]:
     """Cut a conversation into windows of at most `turns` messages and `characters` characters.
 
-    Each keeps the system message, starts with the user, ends with the assistant and has `MIN_TURNS` turns of each;
+    Each keeps the system message, starts with the user, ends with the assistant and has `least` turns of each;
     what fits no window is left out. `turns` or `characters` 0 = no such limit.
     """
     system = [message for message in messages[:1] if message["role"] == "system"]
@@ -89,7 +89,7 @@ def windows(messages: Sequence[Message], turns: int, characters: int) -> list[li
             found.append(window)
             window = []
         window = window + pair if _fits(system + window + pair, turns, characters) else []
-    return [system + window for window in [*found, window] if len(window) >= 2 * MIN_TURNS]
+    return [system + window for window in [*found, window] if len(window) >= 2 * least]
 
 
 def _fits(messages: list[Message], turns: int, characters: int) -> bool:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from sayso.base.files import atomic_file, read_json, write_json
 from sayso.text.clean import clean
-from sayso.text.conversations import as_messages, as_text, indecent_rule, too_few_turns, windows
+from sayso.text.conversations import MIN_TURNS, as_messages, as_text, indecent_rule, too_few_turns, windows
 from sayso.text.decontaminate import open_sets, overlaps
 from sayso.text.dedup import BANDS, PERMUTATIONS, Signatures, band_keys, signature
 from sayso.text.document import SPLITS, Document, Message, Part
@@ -150,7 +150,7 @@ def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Count
         return broken
     if overlaps(words, open_sets(folder)):
         return "contaminated"
-    chats = _conversations(document, rules, unfit)
+    chats = _conversations(job, document, rules, unfit)
     as_document = rules.chat_documents or not document.messages
     return _kept(job, document, as_document, chats, signature(words).tobytes() if rules.near else b"")
 
@@ -168,14 +168,15 @@ def _cleaned(document: Document) -> Document:
     return replace(document, text=as_text(messages), messages=messages)
 
 
-def _conversations(document: Document, rules: Rules, unfit: Counter[str]) -> list[list[Message]]:
+def _conversations(job: Job, document: Document, rules: Rules, unfit: Counter[str]) -> list[list[Message]]:
     """Return the conversations that a document gives, counting those that give none under the rule they break."""
     if not document.messages:
         return []
-    if too_few_turns(document.messages):
+    least = MIN_TURNS if job.people else 1
+    if too_few_turns(document.messages, least):
         unfit["too_few_turns"] += 1
         return []
-    found = windows(document.messages, rules.chat_turns, rules.chat_characters)
+    found = windows(document.messages, rules.chat_turns, rules.chat_characters, least)
     unfit["too_long"] += not found
     return found
 

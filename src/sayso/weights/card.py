@@ -31,6 +31,7 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
         f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
         *_adapted(lineage.get("config", {}).get("lora")),
+        *_quantised(lineage.get("config", {}).get("quantised")),
         "",
         "## What it can and cannot do",
         "",
@@ -57,3 +58,12 @@ def _adapted(lora: dict[str, Any] | None) -> list[str]:
     return [
         f"- trained as an adapter (LoRA): rank {lora['rank']}, alpha {lora['alpha']:g}, on {targets}; folded in here"
     ]
+
+
+def _quantised(how: dict[str, Any] | None) -> list[str]:
+    if not how:
+        return []
+    grid = how["grid"]
+    inputs = ", what they are multiplied with too" if how["inputs8"] else ""
+    group = f" in groups of {grid['group']}" if grid["group"] else ""
+    return [f"- weights in {grid['bits']} bits{group}{inputs}, {'by GPTQ' if how['gptq'] else 'to the nearest'}"]

@@ -36,8 +36,10 @@ def lead(facts: Facts) -> str:
     if facts.newest is None:
         return "Nothing has been trained yet. What is there is told below, and so is the command for what is not."
     base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
-    text = f"A Transformer of {count(base['parameters'])} parameters, made from nothing"
-    if facts.manifest:
+    imported = base.get("stage") == "imported"
+    text = f"A Transformer of {count(base['parameters'])} parameters, "
+    text += f"brought from {escape(str(base['parent']).split()[0])}" if imported else "made from nothing"
+    if facts.manifest and not imported:
         names = [source_name(source) for source in facts.manifest["sources"]]
         text += f" out of {listing(names)}"
     text += f" in {duration(total)}" if total else ""
@@ -53,10 +55,8 @@ def lead(facts: Facts) -> str:
 def keys(facts: Facts) -> str:
     """The few figures that sum a life up, of those that are there."""
     shown: list[tuple[str, str]] = []
-    if facts.models:
-        shown.append(
-            (count(facts.models[next(iter(facts.models))]["metrics"]["tokens"]), "tokens read in pre-training")
-        )
+    if "metrics" in (base := next(iter(facts.models.values()), {})):
+        shown.append((count(base["metrics"]["tokens"]), "tokens read in pre-training"))
     first = next(iter(facts.scores.values()), None)
     if first and "real" in first["bpb"]:
         shown.append((f"{first['bpb']['real']['mean']:.2f}", "bits per byte of real text"))

@@ -94,12 +94,9 @@ def lineage(facts: Facts) -> str:
         told = (facts.made_tokenizer or {}).get("made_of", {})
         cards.append(("tokenizer", facts.hashes["tokenizer"], [escape(str(told.get("kind", "")))]))
     for stage, made in facts.models.items():
-        metrics = made.get("metrics", {})
-        lines = [
-            f"{metrics.get('steps', 0):,} steps",
-            f"{count(metrics.get('tokens', 0))} tokens",
-            f"seed {made.get('seed', 0)}",
-        ]
+        lines = []
+        if metrics := made.get("metrics"):
+            lines = [f"{metrics['steps']:,} steps", f"{count(metrics['tokens'])} tokens", f"seed {made.get('seed', 0)}"]
         apart = ("text", "tokenizer", str(made.get("parent")).split()[0])
         if own := [part.split()[0] for part in made.get("data", []) if part.split()[0] not in apart]:
             lines.append("learnt from " + listing([escape(name) for name in own]))

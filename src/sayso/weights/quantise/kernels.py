@@ -80,8 +80,13 @@ def _int_mm(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _int8pack_mm(x: Tensor, weight: Tensor) -> Tensor:
-    ones = torch.ones(len(weight), dtype=torch.bfloat16, device=x.device)  # scales would be rounded to it
-    return torch._weight_int8pack_mm(x.to(torch.bfloat16), weight, ones).to(torch.float32)
+    return torch._weight_int8pack_mm(x.to(torch.bfloat16), weight, _ones(len(weight), x.device)).to(torch.float32)
+
+
+@cache
+def _ones(count: int, device: torch.device) -> Tensor:
+    """Scales for a kernel that would round real ones to bfloat16."""
+    return torch.ones(count, dtype=torch.bfloat16, device=device)
 
 
 def _pack4(integers: Integers) -> tuple[Tensor, Tensor]:
