@@ -18,20 +18,21 @@ from sayso.judge.bits import document_bits
 from sayso.model import Transformer
 from sayso.run.bring import located, opened
 from sayso.run.calibration import rows_of, texts_of
+from sayso.run.quantize import OUTLIERS
 from sayso.sample.engine import generate
 from sayso.sample.pick import Sampling
 from sayso.weights.quantise.integers import Grid
 from sayso.weights.quantise.scheme import Scheme
 from sayso.weights.quantise.whole import Method, quantise
 
-JUDGED_BYTES, CALIBRATED, CONTEXT = 65_536, 16_384, 512
+JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512
 NEW, ROUNDS = 48, 5
 FOUR = Scheme(Grid(4, 64, symmetric=False))
 WAYS = {
     "float32": None,
     "8 bits": (Scheme(Grid(8)), Method()),
     "8 bits, inputs too": (Scheme(Grid(8), inputs8=True), Method()),
-    "8 bits, inputs too, outliers apart": (Scheme(Grid(8), inputs8=True), Method(outliers=6.0)),
+    "8 bits, inputs too, outliers apart": (Scheme(Grid(8), inputs8=True), Method(outliers=OUTLIERS)),
     "4 bits, nearest": (FOUR, Method()),
     "4 bits, GPTQ": (FOUR, Method(gptq=True)),
 }

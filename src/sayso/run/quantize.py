@@ -26,6 +26,7 @@ from sayso.weights.quantise.whole import Method, quantise
 from sayso.weights.tensors import weights_file
 
 GROUP = 64
+OUTLIERS = 0.03
 JUDGED_BYTES = 65_536
 
 
@@ -40,8 +41,8 @@ class Quantize:
     """Bits of a weight."""
     inputs: Literal[8] | None = None
     """Bits of what the weights are multiplied with, scaled anew for each token; left as they are when not given."""
-    outliers: float = 6.0
-    """Columns of 8-bit inputs that reach this in the calibration text are kept apart; 0 keeps none."""
+    outliers: float = OUTLIERS
+    """Share of the columns of 8-bit inputs that are kept apart: the largest in the calibration text; 0 for none."""
     method: Literal["gptq", "nearest"] | None = None
     """How weights are rounded: so that later ones make up for it, or to the nearest; gptq for 4 bits if not given."""
     group: int | None = None

@@ -102,7 +102,7 @@ class WeightsAndInputs8(QuantisedLinear):
         return product8((x / scale).round().to(torch.int8), self.values) * scale * self.scales
 
 
-def outlying(peaks: Tensor, threshold: float) -> Tensor | None:
-    """Return which columns, int64 [K], reach the threshold at their peaks [C]; None where none does."""
-    found = (peaks >= threshold).nonzero()[:, 0]
-    return found if len(found) else None
+def outlying(peaks: Tensor, share: float) -> Tensor | None:
+    """Return which columns, int64 [K], have the largest peaks [C], as many as the share says; None for none."""
+    count = round(share * len(peaks))
+    return peaks.topk(count).indices.sort().values if count else None

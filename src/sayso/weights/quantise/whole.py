@@ -26,11 +26,14 @@ class Method:
     gptq: bool = False
     """Whether later weights of a row make up for the rounding of earlier ones, by what the layer is given."""
     outliers: float = 0.0
-    """Columns of 8-bit inputs whose peak reaches this are kept apart; 0 keeps none."""
+    """Share of the columns of 8-bit inputs that are kept apart, those with the largest peaks; 0 keeps none.
+
+    LLM.int8() takes the columns that reach 6; the largest of each layer are fewer and lose less (see LOG.md).
+    """
 
     def __post_init__(self) -> None:
-        if not self.outliers >= 0:
-            raise UserError(f"The threshold of outliers is a number of 0 or more; got {self.outliers:g}.")
+        if not 0 <= self.outliers <= 1:
+            raise UserError(f"Outliers are a share of the columns, 0 to 1; got {self.outliers:g}.")
 
     def calibrates(self, scheme: Scheme) -> bool:
         """Whether text is needed."""
