@@ -338,7 +338,7 @@ def test_a_shape_of_no_family_is_our_own() -> None:
         ("llama", {"rope_parameters": {"rope_type": "linear", "factor": float("nan")}}, "factor is a number"),
         ("llama", {"rope_parameters": [1]}, "table"),
         ("llama", {"rope_theta": 0.5, "rope_parameters": None}, "rope_theta is more than 1"),
-        ("llama", {"quantization_config": {"bits": 4}}, "quantization_config"),
+        ("llama", {"quantization_config": {"bits": 4}}, "this one is by None"),
         ("llama", {"auto_map": {"AutoModel": "model.Mine"}}, "auto_map"),
         ("llama", {"hidden_size": "wide"}, "hidden_size is a whole number"),
         ("llama", {"hidden_size": None}, "hidden_size is a whole number"),
