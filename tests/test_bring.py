@@ -13,6 +13,7 @@ from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, Pr
 from sayso.base.files import read_json
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
+from sayso.run.verify import allowed
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 
@@ -176,6 +177,10 @@ def test_a_demo_lives_the_life_of_another_makers_model(life: Path, capsys: pytes
     capsys.readouterr()
     assert run(words) == 0
     assert "is here already" in capsys.readouterr().out, "a second demo goes on from what exists"
+
+
+def test_logits_may_differ_by_more_where_they_are_larger() -> None:
+    assert [allowed(largest) for largest in (0.0, 5.0, 40.0)] == pytest.approx([1e-4, 1e-4, 4e-4])
 
 
 def test_data_without_a_parent_is_refused(life: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -75,21 +75,26 @@ def quantize(options: Quantize) -> None:
         "config": {"quantised": {**asdict(scheme), **asdict(method)}, "text": options.text, "tokens": options.tokens},
         "seed": None,
     }
-    if _is_there(folder, lineage):
+    scores = life.run(f"quantize-{name}") / "scores.json"
+    there = _is_there(folder, lineage)
+    if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
+        show(read_json(scores))
         return
     device = pick_device(options.device).kind
     texts = texts_of(life, options.text, JUDGED_BYTES)
     with act_log(life, "quantize", name, options):
-        model, tokenizer = load_model(parent, device, plain=True)
-        rows = _rows(options, texts, tokenizer, model.config.context) if method.calibrates(scheme) else None
-        with Progress(model.config.layers, "block") as line:
-            numbers = quantise(model, scheme, method, rows, line.update)
-        save_model(model, tokenizer, folder, lineage, numbers)
-        say(f"Saved {folder}.")
+        if not there:
+            model, tokenizer = load_model(parent, device, plain=True)
+            rows = _rows(options, texts, tokenizer, model.config.context) if method.calibrates(scheme) else None
+            with Progress(model.config.layers, "block") as line:
+                numbers = quantise(model, scheme, method, rows, line.update)
+            save_model(model, tokenizer, folder, lineage, numbers)
+            say(f"Saved {folder}.")
+            del model
         judge = texts.judge if texts else ()
         costs = {path.name: cost(path, device, judge, options.n) for path in (parent, folder)}
-        write_json(life.run(f"quantize-{name}") / "scores.json", costs)
+        write_json(scores, costs)
     show(costs)
     if not judge:
         say("Perplexity needs held-out text; name some with --text, such as --text wiki.")

