@@ -14,7 +14,7 @@ from sayso.base.log import read_log
 from sayso.run.tokenizer import MADE_OF
 
 Data = dict[str, Any]
-ACTS = ("prepare", "tokenizer", "pretrain", "finetune", "align", "evaluate", "verify")
+ACTS = ("prepare", "tokenizer", "import", "pretrain", "finetune", "align", "evaluate", "verify")
 TRAINED = {"base": "pretrain", "tuned": "finetune", "aligned": "align"}  # which act makes which stage
 
 

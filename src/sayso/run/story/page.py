@@ -42,7 +42,7 @@ def lead(facts: Facts) -> str:
     if facts.manifest and not imported:
         names = [source_name(source) for source in facts.manifest["sources"]]
         text += f" out of {listing(names)}"
-    text += f" in {duration(total)}" if total else ""
+    text += f" in {duration(total)}" if total and not imported else ""
     shape = facts.shapes[facts.newest]
     text += (
         f": {shape['num_hidden_layers']} layers, {shape['hidden_size']} wide, a vocabulary of {shape['vocab_size']:,}."

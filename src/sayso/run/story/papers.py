@@ -94,7 +94,7 @@ def lineage(facts: Facts) -> str:
         told = (facts.made_tokenizer or {}).get("made_of", {})
         cards.append(("tokenizer", facts.hashes["tokenizer"], [escape(str(told.get("kind", "")))]))
     for stage, made in facts.models.items():
-        lines = []
+        lines = [f"brought from {escape(made['parent'].split()[0])}"] if made.get("stage") == "imported" else []
         if metrics := made.get("metrics"):
             lines = [f"{metrics['steps']:,} steps", f"{count(metrics['tokens'])} tokens", f"seed {made.get('seed', 0)}"]
         apart = ("text", "tokenizer", str(made.get("parent")).split()[0])

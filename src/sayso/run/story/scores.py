@@ -28,10 +28,11 @@ def scores(facts: Facts) -> str:
     rows = "".join(_group(facts, stages, title, families) for title, families in GROUPS)
     heads = "".join(f'<span class="n {stage}">{stage}</span>' for stage in stages)
     n = min(part["n"] for stage in stages for part in facts.scores[stage]["families"].values())
+    imported = facts.models.get("base", {}).get("stage") == "imported"
     intro = (
         f"<p>Answered rightly, in per cent, of {n} tasks a family that no stage has trained on, checked by program; "
-        "whiskers and small numbers are 95&nbsp;% intervals. Every stage is asked the same tasks in the chat layout, "
-        "which the base model has never seen.</p>"
+        "whiskers and small numbers are 95&nbsp;% intervals. Every stage is asked the same tasks in the chat layout"
+        + (".</p>" if imported else ", which the base model has never seen.</p>")
     )
     ends = "<span>0</span><span>50</span><span>100&nbsp;%</span>"
     top = f'<div class="row top"><span></span><span class="ends">{ends}</span>{heads}</div>'
