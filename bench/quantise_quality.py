@@ -44,7 +44,7 @@ def main(source: str = "wiki") -> None:
     _, tokenizer = opened(path)
     texts = texts_of(Life(Path("nowhere")), source, JUDGED_BYTES)
     assert texts is not None, "a source was named"
-    rows = rows_of(tokenizer, texts.learn, Path("nowhere"), CONTEXT, CALIBRATED)
+    rows = rows_of(tokenizer, texts.learn, None, CONTEXT, CALIBRATED)
     documents = tokenizer.encode_batch(list(texts.judge))
     tokens, bos = sum(map(len, documents)), tokenizer.specials["<|bos|>"]
     models, perplexity = {}, {}

@@ -48,7 +48,7 @@ def texts_of(life: Life, source: str | None, judged_bytes: int) -> Texts | None:
     return Texts(training_texts(folder, 0), tuple(text for sample in held.values() for text in sample.texts))
 
 
-def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path, context: int, tokens: int) -> Tensor:
+def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, context: int, tokens: int) -> Tensor:
     """Return about so many tokens of calibration text, ids [B, T]; half are conversations, where there are some.
 
     Raises `UserError` where the texts do not fill one row.
@@ -57,7 +57,7 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path, context: in
     wanted = max(1, round(tokens / wide))
     bos = tokenizer.specials["<|bos|>"]
     written = ([bos, *tokenizer.encode(text)] for text in texts)
-    if chats.exists() and tokenizer.chat_template is not None:
+    if chats and chats.exists() and tokenizer.chat_template is not None:
         said = (render(tokenizer, row["messages"])[0] for row in read_jsonl(chats))
         rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
     else:
@@ -79,10 +79,12 @@ def _of_source(name: str, judged_bytes: int) -> Texts:
             size += len(text.encode())
         if size >= judged_bytes and sum(map(len, learn)) >= judged_bytes * JUDGED:
             break
-    if len(learn) + len(judge) > 1 and not judge:
+    if len(learn) + len(judge) < 2:
+        raise UserError(f"Calibrating and judging need two documents; '{name}' has {len(learn) + len(judge)}.")
+    if not judge:
         judge.append(learn.pop())
-    if not learn or not judge:
-        raise UserError(f"Calibrating and judging need two documents at least; '{name}' has {len(learn)}.")
+    if not learn:
+        learn.append(judge.pop())
     return Texts(learn, tuple(judge))
 
 

@@ -21,7 +21,7 @@ from sayso.text import world
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
-ROUNDS, NEW, PROMPT = 3, 48, 32  # texts that are timed, tokens written in each, tokens read before
+ROUNDS, NEW, PROMPT = 3, 48, 32  # how often speed is timed, tokens written at most each time, tokens read before
 CONTEXT = 1024  # most tokens that are read at once for perplexity
 
 Costs = dict[str, Any]
@@ -80,9 +80,9 @@ def _pair(form: str, before: float, after: float) -> tuple[str, str, str]:
 
 def _speed(replier: Replier) -> float:
     prompt = [replier.tokenizer.specials["<|bos|>"]] + [5 + token for token in range(PROMPT)]
-    seconds = []
+    speeds = []
     for _ in range(ROUNDS + 1):  # the first warms up
         start = time.perf_counter()
-        generate(replier.model, [prompt], Sampling(temperature=0, max_tokens=NEW))
-        seconds.append(time.perf_counter() - start)
-    return NEW / median(seconds[1:])
+        (done,) = generate(replier.model, [prompt], Sampling(temperature=0, max_tokens=NEW))
+        speeds.append(len(done.ids) / (time.perf_counter() - start))
+    return median(speeds[1:])

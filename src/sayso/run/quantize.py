@@ -137,5 +137,5 @@ def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context:
             f"This calibrates on text, and the life '{options.life}' has none: name some with --text, such as "
             "--text wiki, or choose --method nearest."
         )
-    chats = options.life / "none" if options.text else Life(options.life).data("chat") / "train.jsonl"
+    chats = None if options.text else Life(options.life).data("chat") / "train.jsonl"
     return rows_of(tokenizer, texts.learn, chats, context, options.tokens)

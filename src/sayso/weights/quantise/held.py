@@ -8,6 +8,7 @@ more, `outliers` and `outlier_weights`; without them a reader multiplies all col
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from sayso.base.errors import UserError
@@ -16,9 +17,7 @@ from sayso.weights.quantise.layers import QuantisedLinear, Weights4, Weights8, W
 from sayso.weights.quantise.scheme import Scheme
 
 WORD = 32
-PARTS = (
-    *("weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"),
-)
+PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"]
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,9 @@ def read_held(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Held:
         raise UserError(f"The quantised layer '{layer}' has no {', '.join(missing)}; copy the model again.")
     if scheme.packs:
         rows, columns = _shape(found["weight_shape"], layer)
-        values = unpack(_checked(found, "weight_packed", torch.int32, (rows, columns * grid.bits / WORD), layer), grid)
+        values = unpack(
+            _checked(found, "weight_packed", torch.int32, (rows, _words(columns, grid)), layer), grid, columns
+        )
     else:
         rows, columns = found["weight"].shape if found["weight"].ndim == 2 else (0, 0)
         values = _checked(found, "weight", torch.int8, (rows, columns), layer)
@@ -75,8 +76,8 @@ def read_held(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Held:
     scales = _checked(found, "weight_scale", None, (rows, groups), layer).to(torch.float32)
     zeros = None
     if not grid.symmetric:
-        packed = _checked(found, "weight_zero_point", torch.int32, (rows * grid.bits / WORD, groups), layer)
-        zeros = unpack(packed.T, grid).T.contiguous()
+        packed = _checked(found, "weight_zero_point", torch.int32, (_words(rows, grid), groups), layer)
+        zeros = unpack(packed.T, grid, rows).T.contiguous()
     integers = Integers(values, scales, zeros, grid)
     if "outliers" not in found:
         return Held(integers)
@@ -87,18 +88,23 @@ def read_held(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Held:
 
 
 def pack(values: Tensor, bits: int) -> Tensor:
-    """Return int8 [R, C] as int32 [R, C*bits/32], 32/bits in each."""
+    """Return int8 [R, C] as int32 [R, W], 32/bits in each of W; the last may not be full."""
     apart = WORD // bits
-    parts = (values.to(torch.int64) + (1 << (bits - 1))).unflatten(1, (-1, apart))
+    padded = F.pad(values.to(torch.int64) + (1 << (bits - 1)), (0, -values.shape[1] % apart))
+    parts = padded.unflatten(1, (-1, apart))
     words = (parts << torch.arange(0, WORD, bits, device=values.device)).sum(-1)
     return words.to(torch.int32)  # the highest bit becomes the sign
 
 
-def unpack(words: Tensor, grid: Grid) -> Tensor:
-    """Return int32 [R, W] as int8 [R, W*32/bits]: the inverse of `pack`."""
+def unpack(words: Tensor, grid: Grid, columns: int) -> Tensor:
+    """Return int32 [R, W] as int8 [R, C] of so many columns: the inverse of `pack`."""
     shifts = torch.arange(0, WORD, grid.bits, dtype=torch.int32, device=words.device)
     parts = (words[..., None] >> shifts) & ((1 << grid.bits) - 1)
-    return (parts + grid.least).flatten(1).to(torch.int8)
+    return (parts + grid.least).flatten(1)[:, :columns].to(torch.int8)
+
+
+def _words(count: int, grid: Grid) -> int:
+    return -(-count * grid.bits // WORD)
 
 
 def _shape(said: Tensor, layer: str) -> tuple[int, int]:
@@ -109,7 +115,7 @@ def _shape(said: Tensor, layer: str) -> tuple[int, int]:
 
 
 def _checked(
-    found: dict[str, Tensor], name: str, dtype: torch.dtype | None, shape: tuple[float, float], layer: str
+    found: dict[str, Tensor], name: str, dtype: torch.dtype | None, shape: tuple[int, int], layer: str
 ) -> Tensor:
     x = found.get(name)
     right = x is not None and tuple(x.shape) == shape and (x.dtype == dtype if dtype else x.dtype.is_floating_point)
@@ -117,7 +123,6 @@ def _checked(
         got = "none" if x is None else f"{x.dtype} {list(x.shape)}"
         kind = str(dtype or "a float").removeprefix("torch.")
         raise UserError(
-            f"'{name}' of the quantised layer '{layer}' is {kind} [{shape[0]:g}, {shape[1]:g}]; got {got}: copy the "
-            "model again."
+            f"'{name}' of the quantised layer '{layer}' is {kind} {list(shape)}; got {got}: copy the model again."
         )
     return x

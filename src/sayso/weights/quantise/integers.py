@@ -27,6 +27,8 @@ class Grid:
     def __post_init__(self) -> None:
         if self.bits not in (8, 4):
             raise UserError(f"Weights are quantised to 8 or 4 bits; got {self.bits}.")
+        if not isinstance(self.group, int) or self.group < 0:
+            raise UserError(f"A group is a number of weights, or 0 for a whole row; got {self.group!r}.")
 
     @property
     def least(self) -> int:

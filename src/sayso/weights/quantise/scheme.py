@@ -1,8 +1,8 @@
 """How a model is quantised, and the same as `quantization_config`, as compressed-tensors writes it for vLLM and others.
 
 int-quantized    8 bits: `weight` int8 [R, C], `weight_scale` [R, 1]; inputs by token where they have 8 bits too
-pack-quantized   4 (or 8) bits: `weight_packed` int32 [R, C*bits/32], `weight_scale` [R, G], `weight_shape`,
-                 `weight_zero_point` int32 [R*bits/32, G] where zeros are not in the middle
+pack-quantized   4 bits: `weight_packed` int32 [R, C/8], `weight_scale` [R, G], `weight_shape`, and
+                 `weight_zero_point` int32 [R/8, G] where zeros are not in the middle
 """
 
 from dataclasses import dataclass
