@@ -217,7 +217,6 @@ def test_layers_are_shown_what_quantised_blocks_before_them_give() -> None:
             model(ROWS)
         x = given[0].flatten(0, 1)
         name = f"blocks.{layer}.attention.query"
-        assert seen[name].count == ROWS.numel()
         assert (seen[name].gram - x.T @ x).abs().max() <= tolerance * (x.T @ x).abs().max()
         torch.testing.assert_close(seen[name].peaks, x.abs().amax(0), rtol=tolerance, atol=tolerance)
         assert seen[f"blocks.{layer}.attention.value"] is seen[name], "what sees the same is counted once"

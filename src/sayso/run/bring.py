@@ -10,10 +10,11 @@ from typing import Any
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest, require
-from sayso.base.files import read_json, sha256
+from sayso.base.files import sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.model import Transformer
+from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, model_of, save_model
@@ -45,10 +46,7 @@ def bring(options: Import) -> None:
     lineage: dict[str, Any] = {"stage": "imported", "parent": f"{options.source} {mark}", "data": [], "seed": None}
     if licence:
         lineage["licence"] = licence
-    if folder.exists():
-        found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
-        if found.get("parent") != lineage["parent"]:
-            raise UserError(f"There is another model '{name}' in this life; choose another --name.")
+    if is_made(folder, lineage):
         say(f"The model '{name}' is here already.")
         return
     if name in STAGES[1:]:

@@ -8,12 +8,11 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256
+from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.model.adapters import merge as fold
-from sayso.run.model import resolve_model
+from sayso.run.model import is_made, resolve_model
 from sayso.weights.adapter import WEIGHTS, load_adapter
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.tensors import weights_file
@@ -49,10 +48,7 @@ def merge(options: Merge) -> None:
         "config": {"lora": lora},
         "seed": None,
     }
-    if folder.exists():
-        found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
-        if any(found.get(key) != lineage[key] for key in lineage):
-            raise UserError(f"There is another model '{options.name}' in this life; choose another --name.")
+    if is_made(folder, lineage):
         say(f"The model '{options.name}' is merged already.")
         return
     with act_log(life, "merge", options.name, options):

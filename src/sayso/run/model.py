@@ -6,9 +6,11 @@ the path of a model folder.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
+from sayso.base.files import read_json
 from sayso.base.life import STAGES, Life
 from sayso.reply.conversation import Replier
 from sayso.sample.pick import Sampling
@@ -83,6 +85,16 @@ def newest_model(life: Life, name: str) -> Path:
             if stage in known:
                 return life.model(stage)
     return resolve_model(life, name)
+
+
+def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
+    """Whether a model of this lineage is there already; `UserError` where another one has its place."""
+    if not folder.exists():
+        return False
+    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
+    if any(found.get(key) != value for key, value in lineage.items()):
+        raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
+    return True
 
 
 def models(life: Life) -> list[str]:

@@ -17,7 +17,7 @@ from sayso.base.life import STAGES, Life
 from sayso.base.log import Progress, act_log, say
 from sayso.run.calibration import Texts, rows_of, texts_of
 from sayso.run.cost import cost, show
-from sayso.run.model import newest_model
+from sayso.run.model import is_made, newest_model
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.quantise.integers import Grid
@@ -76,7 +76,9 @@ def quantize(options: Quantize) -> None:
         "seed": None,
     }
     scores = life.run(f"quantize-{name}") / "scores.json"
-    there = _is_there(folder, lineage)
+    if name in STAGES:
+        raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
+    there = is_made(folder, lineage)
     if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
         show(read_json(scores))
@@ -118,17 +120,6 @@ def _check(options: Quantize) -> None:
         raise UserError(f"--tokens is 1 or more; got {options.tokens}.")
     if options.n < 0:
         raise UserError(f"--n is the number of questions of a family, 0 or more; got {options.n}.")
-
-
-def _is_there(folder: Path, lineage: dict[str, Any]) -> bool:
-    if folder.name in STAGES:
-        raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
-    if not folder.exists():
-        return False
-    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
-    if any(found.get(key) != lineage[key] for key in lineage):
-        raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
-    return True
 
 
 def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:

@@ -26,15 +26,12 @@ class Inputs:
     """Sum of x x^T, float32 [C, C]."""
     peaks: Tensor
     """The largest absolute value of each column, float32 [C]."""
-    count: int = 0
-    """How many vectors."""
 
     def add(self, x: Tensor) -> None:
         """Take in more of them, [..., C]."""
         rows = x.flatten(0, -2).to(torch.float32)
         self.gram.addmm_(rows.T, rows)
         torch.maximum(self.peaks, rows.abs().amax(0), out=self.peaks)
-        self.count += len(rows)
 
 
 Replace = Callable[[str, Linear, Inputs], nn.Module]
