@@ -22,8 +22,8 @@ from sayso.run.quantize import OUTLIERS
 from sayso.sample.engine import generate
 from sayso.sample.pick import Sampling
 from sayso.weights.quantise.integers import Grid
+from sayso.weights.quantise.quantise import Method, quantise
 from sayso.weights.quantise.scheme import Scheme
-from sayso.weights.quantise.whole import Method, quantise
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512
 NEW, ROUNDS = 48, 5

@@ -24,11 +24,11 @@ from sayso.weights.names import from_hub_config
 from sayso.weights.quantise import kernels
 from sayso.weights.quantise.calibrate import Inputs, through_blocks
 from sayso.weights.quantise.gptq import DAMPING, gptq
-from sayso.weights.quantise.held import pack, unpack
 from sayso.weights.quantise.integers import Grid, fit, nearest
 from sayso.weights.quantise.layers import Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantise.quantise import Method, quantise
 from sayso.weights.quantise.scheme import Scheme, read_scheme
-from sayso.weights.quantise.whole import Method, quantise
+from sayso.weights.quantise.weight import pack, unpack
 
 TEXTS = [
     f"Once upon a time an old fox said: do not run, {n} times, or {n * n} times, to the green hill." for n in range(99)

@@ -12,9 +12,9 @@ from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
 from sayso.weights.names import family_of, hub_layers
-from sayso.weights.quantise.held import PARTS, Held, read_held
 from sayso.weights.quantise.layers import QuantisedLinear
 from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantise.weight import PARTS, QuantisedWeight, read_weight
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Quantised:
     """How a model is quantised, and the numbers of each layer that is, by its name in a file or in a model."""
 
     scheme: Scheme
-    layers: dict[str, Held]
+    layers: dict[str, QuantisedWeight]
 
     @property
     def count(self) -> int:
@@ -54,7 +54,7 @@ def take(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Q
     rest, layers = dict(found), {}
     for name in names:
         parts = {part: rest.pop(f"{name}.{part}") for part in PARTS if f"{name}.{part}" in rest}
-        layers[name] = held = read_held(parts, scheme, name)
+        layers[name] = held = read_weight(parts, scheme, name)
         rest[f"{name}.weight"] = torch.zeros(()).expand(held.integers.values.shape)
     if not layers:
         raise UserError("A quantised model has layers with a weight_scale; this one has none; copy it again.")

@@ -12,11 +12,11 @@ from sayso.model.linear import Linear
 from sayso.weights.names import hub_layers
 from sayso.weights.quantise.calibrate import Inputs, through_blocks
 from sayso.weights.quantise.gptq import gptq
-from sayso.weights.quantise.held import Held
 from sayso.weights.quantise.integers import nearest
 from sayso.weights.quantise.layers import QuantisedLinear, outlying
 from sayso.weights.quantise.model import Quantised
 from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantise.weight import QuantisedWeight
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ def quantise(
     hub_layers(linear_layers(model), model.config)
     for layer in linear_layers(model).values():
         scheme.grid.groups(layer.in_features)
-    held: dict[str, Held] = {}
+    held: dict[str, QuantisedWeight] = {}
 
     def replaced(name: str, layer: Linear, inputs: Inputs | None) -> QuantisedLinear:
         weight = layer.weight.detach()
-        held[name] = found = _held(weight, scheme, method, inputs)
+        held[name] = found = _rounded(weight, scheme, method, inputs)
         return found.layer(scheme, layer.bias, weight.device.type)
 
     if method.calibrates(scheme):
@@ -71,12 +71,16 @@ def quantise(
     return Quantised(scheme, held)
 
 
-def _held(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> Held:
+def _rounded(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> QuantisedWeight:
     if method.gptq and inputs is not None:
         integers = gptq(weight, inputs.gram, scheme.grid)
     else:
         integers = nearest(weight, scheme.grid)
     if not (scheme.inputs8 and method.outliers and inputs is not None):
-        return Held(integers)
+        return QuantisedWeight(integers)
     outliers = outlying(inputs.peaks, method.outliers)
-    return Held(integers) if outliers is None else Held(integers, outliers, weight[:, outliers].clone())
+    return (
+        QuantisedWeight(integers)
+        if outliers is None
+        else QuantisedWeight(integers, outliers, weight[:, outliers].clone())
+    )

@@ -21,7 +21,7 @@ PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight
 
 
 @dataclass(frozen=True)
-class Held:
+class QuantisedWeight:
     """The whole numbers of a layer, and its columns that are kept apart."""
 
     integers: Integers
@@ -57,7 +57,7 @@ class Held:
         return {name: x.cpu().contiguous() for name, x in found.items()}
 
 
-def read_held(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Held:
+def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantisedWeight:
     """Return a layer of the name `layer` from what lies on the disk; what does not add up is a `UserError`."""
     grid = scheme.grid
     wanted = {"weight_scale", *(("weight_packed", "weight_shape") if scheme.packs else ("weight",))}
@@ -80,11 +80,13 @@ def read_held(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Held:
         zeros = unpack(packed.T, grid, rows).T.contiguous()
     integers = Integers(values, scales, zeros, grid)
     if "outliers" not in found:
-        return Held(integers)
+        return QuantisedWeight(integers)
     outliers = found["outliers"]
     if outliers.ndim != 1 or outliers.dtype != torch.int64 or not ((outliers >= 0) & (outliers < columns)).all():
         raise UserError(f"The outliers of '{layer}' are numbers of its {columns} columns; copy the model again.")
-    return Held(integers, outliers, _checked(found, "outlier_weights", torch.float32, (rows, len(outliers)), layer))
+    return QuantisedWeight(
+        integers, outliers, _checked(found, "outlier_weights", torch.float32, (rows, len(outliers)), layer)
+    )
 
 
 def pack(values: Tensor, bits: int) -> Tensor:
