@@ -14,7 +14,7 @@ import transformers
 from bench.harness import pair, race, result
 from sayso.model import ModelConfig, Transformer
 from sayso.sample.engine import generate
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 

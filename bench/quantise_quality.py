@@ -20,7 +20,7 @@ from sayso.run.bring import located, opened
 from sayso.run.calibration import rows_of, texts_of
 from sayso.run.quantize import OUTLIERS
 from sayso.sample.engine import generate
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.weights.quantise.integers import Grid
 from sayso.weights.quantise.quantise import Method, quantise
 from sayso.weights.quantise.scheme import Scheme

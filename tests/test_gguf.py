@@ -381,7 +381,7 @@ def test_a_model_of_llama2c_needs_its_tokenizer(tmp_path: Path) -> None:
 def test_stories260k_tells_its_story() -> None:
     """Greedy decoding of the real small model gives the published text."""
     from sayso.reply.conversation import Replier
-    from sayso.sample.pick import Sampling
+    from sayso.sample.sampling import Sampling
 
     config, state, tokenizer = read_llama2c(STORIES / "stories260K.bin")
     replier = Replier(model_of(config, state, STORIES), tokenizer)

@@ -12,7 +12,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.train import train
 

@@ -10,7 +10,7 @@ from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
 from sayso.sample.cache import BLOCK, Cache
 from sayso.sample.engine import Completion, generate, stream
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 
 VOCABULARY, CONTEXT = 97, 160
 GREEDY = Sampling(temperature=0, max_tokens=24)

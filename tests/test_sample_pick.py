@@ -14,7 +14,9 @@ from transformers.generation.logits_process import (
 )
 
 from sayso.base.errors import UserError
-from sayso.sample.pick import Sampling, narrow, penalise, pick
+from sayso.sample.pick import narrow, penalise, pick
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling
 
 ROWS, VOCABULARY = 16, 700
 
@@ -32,6 +34,11 @@ def random_prompts(seed: int = 1) -> torch.Tensor:
 def seen_in(ids: torch.Tensor) -> torch.Tensor:
     """The same ids as the mask that `pick` takes."""
     return torch.zeros(ROWS, VOCABULARY, dtype=torch.bool).scatter_(1, ids, True)
+
+
+def requests(sampling: Sampling, prompts: list[list[int]]) -> list[Request]:
+    """One request a prompt, numbered."""
+    return [Request(prompt, sampling, index) for index, prompt in enumerate(prompts)]
 
 
 def reference(sampling: Sampling, ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
@@ -80,16 +87,21 @@ def test_distribution_equals_transformers(sampling: Sampling, scale: float) -> N
 
 def test_greedy_is_the_likeliest_after_the_penalty() -> None:
     """Temperature 0 takes the largest penalised logit and draws from no generator."""
-    logits, seen = random_logits(), seen_in(random_prompts())
-    sampling = Sampling(temperature=0, repetition_penalty=5.0)
-    assert torch.equal(pick(logits, sampling, [], seen), penalise(logits, 5.0, seen).argmax(-1))
+    logits, ids = random_logits(), random_prompts()
+    wanted = requests(Sampling(temperature=0, repetition_penalty=5.0, seed=0), ids.tolist())
+    for request in wanted:
+        request.generator = Random()  # of which nothing may be drawn
+        request.generator.random = None
+    assert pick(logits, wanted).ids == penalise(logits, 5.0, seen_in(ids)).argmax(-1).tolist()
 
 
 def test_draws_follow_the_distribution() -> None:
     """Over many draws every token comes as often as its probability says (chi-square, 99.99 %)."""
     logits = torch.tensor([[2.0, 1.0, 0.0, -1.0, float("-inf"), 0.5]])
-    sampling, draws, generator = Sampling(temperature=1.0), 20_000, Random(3)
-    picked = pick(logits.expand(draws, -1), sampling, [generator] * draws)
+    draws = 20_000
+    picked = torch.tensor(
+        pick(logits.expand(draws, -1), requests(Sampling(temperature=1.0, seed=3), [[0]] * draws)).ids
+    )
     counts = torch.bincount(picked, minlength=6).double()
     expected = logits[0].softmax(-1).double() * draws
     assert counts[4] == 0
@@ -115,8 +127,11 @@ def test_a_token_left_out_is_never_drawn(number: float) -> None:
     """The smallest and the largest draw land on tokens that the filters kept, also at the ends of the vocabulary."""
     logits = random_logits()
     logits[:, :50] = logits[:, -50:] = float("-inf")
-    sampling = Sampling(temperature=1.0, top_p=0.5)
-    picked = pick(logits, sampling, [Edge(number)] * ROWS)
+    sampling = Sampling(temperature=1.0, top_p=0.5, seed=0)
+    wanted = requests(sampling, [[0]] * ROWS)
+    for request in wanted:
+        request.generator = Edge(number)
+    picked = pick(logits, wanted).ids
     kept = narrow(logits, sampling) > float("-inf")
     assert bool(kept[torch.arange(ROWS), picked].all())
 
@@ -124,16 +139,17 @@ def test_a_token_left_out_is_never_drawn(number: float) -> None:
 def test_a_row_draws_alone_what_it_draws_among_others() -> None:
     """A row's token depends on its logits and its generator, not on the rows beside it."""
     logits, sampling = random_logits(), Sampling(seed=7, top_p=0.9)
-    together = pick(logits, sampling, [sampling.generator(row) for row in range(ROWS)])
-    alone = [pick(logits[row : row + 1], sampling, [sampling.generator(row)]).item() for row in range(ROWS)]
-    assert together.tolist() == alone
+    together = pick(logits, requests(sampling, [[0]] * ROWS)).ids
+    others = requests(sampling, [[0]] * ROWS)
+    alone = [pick(logits[row : row + 1], others[row : row + 1]).ids[0] for row in range(ROWS)]
+    assert together == alone
 
 
 def test_a_tiny_temperature_is_greedy() -> None:
     """Dividing by almost nothing does not overflow."""
     logits = random_logits()
-    picked = pick(logits, Sampling(temperature=1e-30), [Random(0)] * ROWS)
-    assert torch.equal(picked, logits.argmax(-1))
+    picked = pick(logits, requests(Sampling(temperature=1e-30, seed=0), [[0]] * ROWS)).ids
+    assert picked == logits.argmax(-1).tolist()
 
 
 @pytest.mark.parametrize(

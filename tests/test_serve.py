@@ -24,7 +24,7 @@ from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.run.serve import Serve, listen, serve
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.serve.app import make_app
 from sayso.serve.door import PUBLIC
 from sayso.serve.markdown import to_html

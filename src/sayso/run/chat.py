@@ -14,7 +14,7 @@ from sayso.reply.conversation import Replier
 from sayso.reply.window import Message, fit
 from sayso.run.model import Speaking, open_replier
 from sayso.run.terminal import Terminal
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 
 COMMANDS = {
     "/undo": "take back the last question and its reply",

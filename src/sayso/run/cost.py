@@ -16,7 +16,7 @@ from sayso.judge.stats import Estimate, ratio
 from sayso.reply.conversation import Replier
 from sayso.run.evaluate import Evaluate, judge_tasks
 from sayso.sample.engine import generate
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.text import world
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file

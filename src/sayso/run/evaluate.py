@@ -25,7 +25,7 @@ from sayso.reply.conversation import Replier
 from sayso.run.baselines import NAMES, Scores, baselines
 from sayso.run.held_out import HeldOut, held_out
 from sayso.run.model import resolve_model
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.text import world
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer

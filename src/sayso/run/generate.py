@@ -10,7 +10,7 @@ from sayso.base.errors import UserError
 from sayso.reply.conversation import Replier
 from sayso.run.model import Speaking, open_replier
 from sayso.run.terminal import Terminal
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 
 RULE = "\n---\n"  # between the texts when there are several
 

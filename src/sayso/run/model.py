@@ -13,7 +13,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
 from sayso.base.life import STAGES, Life
 from sayso.reply.conversation import Replier
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 
 

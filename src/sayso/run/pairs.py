@@ -9,7 +9,7 @@ from typing import Any
 
 from sayso.base.log import Progress
 from sayso.reply.conversation import Replier
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.text import world
 
 FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)

@@ -23,7 +23,7 @@ from sayso.run.stage import Derived, make_stage
 from sayso.run.tokens import open_tokens
 from sayso.run.training import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.sample.engine import generate
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape, with_ngrams

@@ -2,6 +2,8 @@
 
 from sayso.sample.cache import Cache
 from sayso.sample.engine import Completion, generate, stream
-from sayso.sample.pick import Sampling, pick
+from sayso.sample.pick import pick
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling
 
-__all__ = ["Cache", "Completion", "Sampling", "generate", "pick", "stream"]
+__all__ = ["Cache", "Completion", "Request", "Sampling", "generate", "pick", "stream"]

@@ -9,6 +9,7 @@ import math
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,7 +17,9 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.model.transformer import Transformer
 from sayso.sample.cache import Cache
-from sayso.sample.pick import Sampling, pick
+from sayso.sample.pick import pick
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling
 
 ROWS = 64  # rows decoded side by side
 PREFILL_TOKENS = 2048  # prompt tokens in one forward pass; more only leaves the processor's cache
@@ -39,29 +42,12 @@ class Completion:
 
 
 @dataclass
-class Row:
-    """One prompt on its way."""
-
-    index: int
-    prompt: Sequence[int]
-    room: int
-    generator: random.Random
-    ids: list[int] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    finish: str = ""
-
-
-@dataclass
 class Batch:
-    """The rows that decode together; `rows[i]` is row i of the cache and of `seen`."""
+    """The requests that decode together; `rows[i]` is row i of the cache."""
 
     model: Transformer
-    sampling: Sampling
-    stop_ids: frozenset[int]
-    watch: Watch | None
     cache: Cache
-    seen: Tensor | None
-    rows: list[Row] = field(default_factory=list)
+    rows: list[Request] = field(default_factory=list)
 
 
 def generate(
@@ -78,10 +64,13 @@ def generate(
     Raises `UserError` for a prompt that is empty or leaves no room in the model's context, before anything is decoded.
     """
     sampling = seeded(sampling)
-    waiting = [start_row(model, prompt, sampling, index) for index, prompt in enumerate(prompts)]
+    waiting = [new_request(model, prompt, sampling, index, stop_ids) for index, prompt in enumerate(prompts)]
+    if watch is not None:
+        for request in waiting:
+            request.watch = partial(watch, request.index)
     done = list(waiting)
     waiting.sort(key=lambda row: len(row.prompt))  # taken from the end: longest first, neighbours of like length
-    batch = new_batch(model, sampling, stop_ids, min(rows, len(prompts)), watch)
+    batch = new_batch(model, min(rows, len(prompts)))
     while waiting or batch.rows:
         free = min(rows, len(prompts)) - len(batch.rows)
         if waiting and (not batch.rows or free * REFILL >= rows):
@@ -105,11 +94,11 @@ def stream(
     Raises `UserError` at the call, not at the first token, for a prompt that is empty or leaves no room.
     """
     sampling = seeded(sampling)
-    only = start_row(model, prompt, sampling, row)
-    return _stream(new_batch(model, sampling, stop_ids, 1, None), only)
+    only = new_request(model, prompt, sampling, row, stop_ids)
+    return _stream(new_batch(model, 1), only)
 
 
-def _stream(batch: Batch, row: Row) -> Iterator[int]:
+def _stream(batch: Batch, row: Request) -> Iterator[int]:
     admit(batch, [row])
     given = 0
     while True:
@@ -125,9 +114,11 @@ def seeded(sampling: Sampling) -> Sampling:
     return sampling if sampling.seed is not None else replace(sampling, seed=random.SystemRandom().getrandbits(63))
 
 
-def start_row(model: Transformer, prompt: Sequence[int], sampling: Sampling, index: int) -> Row:
-    """Return a row for a prompt; errors as in `room`."""
-    return Row(index, prompt, room(model, prompt, sampling), sampling.generator(index))
+def new_request(
+    model: Transformer, prompt: Sequence[int], sampling: Sampling, index: int, stop_ids: frozenset[int]
+) -> Request:
+    """Return the request that goes on from a prompt; errors as in `room`."""
+    return Request(prompt, sampling, index, stop_ids, room=room(model, prompt, sampling))
 
 
 def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
@@ -146,17 +137,13 @@ def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
     return min(sampling.max_tokens, context - len(prompt))
 
 
-def new_batch(
-    model: Transformer, sampling: Sampling, stop_ids: frozenset[int], rows: int, watch: Watch | None
-) -> Batch:
+def new_batch(model: Transformer, rows: int) -> Batch:
     """Return an empty batch with room for `rows` rows."""
     weight = model.embed.weight
-    penalised = sampling.repetition_penalty != 1
-    seen = torch.zeros(rows, model.config.vocab_size, dtype=torch.bool, device=weight.device) if penalised else None
-    return Batch(model, sampling, stop_ids, watch, Cache(model.config, rows, weight.device, weight.dtype), seen)
+    return Batch(model, Cache(model.config, rows, weight.device, weight.dtype))
 
 
-def prefill_groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
+def prefill_groups(rows: Sequence[Request]) -> Iterator[list[Request]]:
     """Split rows, longest first, into groups whose padded prompts have at most `PREFILL_TOKENS` tokens."""
     start = 0
     while start < len(rows):
@@ -166,7 +153,7 @@ def prefill_groups(rows: Sequence[Row]) -> Iterator[list[Row]]:
 
 
 @torch.inference_mode()
-def admit(batch: Batch, rows: Sequence[Row]) -> None:
+def admit(batch: Batch, rows: Sequence[Request]) -> None:
     """Prefill the rows' prompts and give each its first token; the head is computed at their last positions only."""
     device, first = batch.model.embed.weight.device, len(batch.rows)
     counts = [len(row.prompt) for row in rows]
@@ -177,10 +164,6 @@ def admit(batch: Batch, rows: Sequence[Row]) -> None:
     hidden = batch.model.hidden(ids.to(device), positions=positions, mask=mask, cache=batch.cache)
     last = hidden[torch.arange(len(rows), device=device), torch.tensor(counts, device=device) - 1]
     batch.rows += rows
-    if batch.seen is not None:
-        batch.seen[first : len(batch.rows)] = False
-        for place, row in enumerate(rows, first):
-            batch.seen[place, torch.tensor(row.prompt, device=device)] = True
     take(batch, first, batch.model.head(last))
 
 
@@ -196,28 +179,24 @@ def step(batch: Batch) -> None:
 def take(batch: Batch, first: int, logits: Tensor) -> None:
     """Pick a token for each row from `first` on, given logits [B, V]; the finished rows leave the batch."""
     rows = batch.rows[first:]
-    seen = batch.seen[first : len(batch.rows)] if batch.seen is not None else None
-    picked = pick(logits, batch.sampling, [row.generator for row in rows], seen)
-    logprobs = logits.float().log_softmax(-1).gather(-1, picked[:, None]).squeeze(-1)
-    if seen is not None:
-        seen[torch.arange(len(rows), device=logits.device), picked] = True
-    for row, token, logprob in zip(rows, picked.tolist(), logprobs.tolist(), strict=True):
-        keep(batch, row, token, logprob)
+    picked = pick(logits, rows)
+    for row, token, logprob in zip(rows, picked.ids, picked.logprobs, strict=True):
+        keep(row, token, logprob)
     for place in reversed(range(first, len(batch.rows))):
         if batch.rows[place].finish:
             leave(batch, place)
 
 
-def keep(batch: Batch, row: Row, token: int, logprob: float) -> None:
+def keep(row: Request, token: int, logprob: float) -> None:
     """Add a token to its row, or end the row."""
     if math.isnan(logprob):
         raise UserError("A model's logits must be numbers; this model gave NaN: train or load its weights again.")
-    if token in batch.stop_ids:
+    if token in row.stop_ids:
         row.finish = "stop"
         return
     row.ids.append(token)
     row.logprobs.append(logprob)
-    if batch.watch is not None and batch.watch(row.index, token):
+    if row.watch is not None and row.watch(token):
         row.finish = "stop"
     elif len(row.ids) == row.room:
         row.finish = "length"
@@ -229,5 +208,3 @@ def leave(batch: Batch, place: int) -> None:
     moved = batch.rows.pop()
     if place < len(batch.rows):
         batch.rows[place] = moved
-        if batch.seen is not None:
-            batch.seen[place] = batch.seen[len(batch.rows)]

@@ -7,77 +7,64 @@ so that what it says does not depend on the rows beside it. B rows, V vocabulary
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from random import Random
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from sayso.base.errors import UserError
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling
 
 LEFT_OUT = float("-inf")
 LIKELIEST = 128  # how many of the likeliest tokens top-p sorts first; a full sort follows only if they do not suffice
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How tokens are picked and when a reply ends. Raises `UserError` for a value that cannot work."""
+class Picked:
+    """What was picked for each of B rows."""
 
-    temperature: float = 0.8
-    """Divides the logits: below 1 safer, above 1 bolder, 0 always the likeliest token (greedy)."""
-    top_k: int = 0
-    """Keep the k likeliest tokens (Fan et al. 2018); 0 = off."""
-    top_p: float = 1.0
-    """Keep the likeliest tokens that together have this probability (Holtzman et al. 2020); 1 = off."""
-    min_p: float = 0.0
-    """Keep tokens at least this fraction as likely as the likeliest (Nguyen et al. 2024); 0 = off."""
-    repetition_penalty: float = 1.0
-    """Makes tokens of the prompt and the reply less likely when above 1 (Keskar et al. 2019); 1 = off."""
-    max_tokens: int = 200
-    """Most tokens of one reply."""
-    seed: int | None = None
-    """Same seed, same text; None = another text each time."""
-    stop: tuple[str, ...] = ()
-    """Texts that end a reply; they are not part of it."""
-
-    def __post_init__(self) -> None:
-        _check("temperature", self.temperature, 0 <= self.temperature < math.inf, "0 (greedy) or above, such as 0.8")
-        _check("top_k", self.top_k, self.top_k >= 0, "0 (off) or a positive number of tokens, such as 40")
-        _check("top_p", self.top_p, 0 < self.top_p <= 1, "above 0 and at most 1 (off), such as 0.95")
-        _check("min_p", self.min_p, 0 <= self.min_p <= 1, "from 0 (off) to 1, such as 0.05")
-        penalty = self.repetition_penalty
-        _check("repetition_penalty", penalty, 0 < penalty < math.inf, "above 0, with 1 for off, such as 1.1")
-        _check("max_tokens", self.max_tokens, self.max_tokens >= 1, "at least 1, such as 200")
-        if "" in self.stop:
-            raise UserError("A stop text must not be empty, because every reply contains it; leave it away.")
-
-    def generator(self, row: int) -> Random:
-        """Return the random generator of one row, a function of (seed, row) alone; it needs a seed."""
-        assert self.seed is not None
-        return Random(f"{self.seed}/{row}")
+    ids: list[int]
+    logprobs: list[float]
+    """The natural-log probability of each id under the model itself, before penalty, temperature and filters."""
 
 
-def _check(name: str, got: object, good: bool, rule: str) -> None:
-    if not good:  # written so that NaN, which compares false, is refused too
-        raise UserError(f"{name} must be {rule}; got {got}.")
+def pick(logits: Tensor, requests: Sequence[Request]) -> Picked:
+    """Return the next token of each request, given logits [B, V]; draws once from each generator, unless greedy.
 
-
-def pick(logits: Tensor, sampling: Sampling, generators: Sequence[Random], seen: Tensor | None = None) -> Tensor:
-    """Return one token id a row, int64 [B].
-
-    logits: [B, V]. generators: one a row, each drawn from once (none is used when greedy).
-    seen: bool [B, V], the tokens of the prompt and the reply so far; needed with a repetition penalty.
+    Rows with the same settings are computed together; none depends on another.
     """
+    ids = torch.empty(len(requests), dtype=torch.long, device=logits.device)
+    groups: dict[Sampling, list[int]] = {}
+    for row, request in enumerate(requests):
+        groups.setdefault(replace(request.sampling, seed=None, stop=(), max_tokens=1), []).append(row)
+    for sampling, rows in groups.items():
+        mine = logits if len(groups) == 1 else logits[rows]
+        ids[rows] = draw(mine, sampling, [requests[row] for row in rows])
+    logprobs = logits.float().log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
+    return Picked(ids.tolist(), logprobs.tolist())
+
+
+def draw(logits: Tensor, sampling: Sampling, requests: Sequence[Request]) -> Tensor:
+    """Return one id a row, int64 [B], for rows [B, V] of one sampling."""
+    seen = said(requests, logits) if sampling.repetition_penalty != 1 else None
     if sampling.temperature == 0:
         return penalise(logits, sampling.repetition_penalty, seen).argmax(-1)
     scores = narrow(logits, sampling, seen)
     precise = torch.float32 if scores.device.type == "mps" else torch.float64
     heights = scores.softmax(-1, dtype=precise).cumsum(-1)
-    draws = torch.tensor([[generator.random()] for generator in generators], dtype=precise).to(scores.device)
+    draws = torch.tensor([[request.generator.random()] for request in requests], dtype=precise).to(scores.device)
     # Strictly below the last height, so that rounding can never land on a token that was left out.
     top = heights[:, -1:]
     marks = torch.minimum(draws * top, torch.nextafter(top, torch.zeros_like(top)))
     return torch.searchsorted(heights, marks, right=True).squeeze(-1).clamp_max(logits.shape[-1] - 1)
+
+
+def said(requests: Sequence[Request], like: Tensor) -> Tensor:
+    """Return bool [B, V], True for the tokens of each prompt and what followed it."""
+    seen = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
+    for row, request in enumerate(requests):
+        seen[row, torch.tensor([*request.prompt, *request.ids], device=like.device)] = True
+    return seen
 
 
 def narrow(logits: Tensor, sampling: Sampling, seen: Tensor | None = None) -> Tensor:

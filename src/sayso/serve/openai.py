@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_core import PydanticCustomError
 
 from sayso.base.errors import nearest
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 MOST_CHOICES, MOST_PROMPTS, MOST_MESSAGES = 8, 256, 1000

@@ -12,7 +12,7 @@ from sayso.reply import Replier, Stream
 from sayso.reply.text import Text
 from sayso.reply.window import fit
 from sayso.sample.engine import room, stream
-from sayso.sample.pick import Sampling
+from sayso.sample.sampling import Sampling
 from sayso.serve.errors import ApiError
 
 

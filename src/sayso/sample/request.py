@@ -1,0 +1,55 @@
+"""One request on its way: a prompt and how to go on from it, and what has been said so far.
+
+What a request says is a function of its prompt, its sampling's seed and its index: what decodes beside it does not
+change it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import Protocol
+
+from torch import Tensor
+
+from sayso.sample.sampling import Sampling
+
+
+class Constraint(Protocol):
+    """What the next token may be, as a grammar has it."""
+
+    def allowed(self) -> Tensor:
+        """Return bool [V], True for each id that may come next."""
+        ...
+
+    def accept(self, token: int) -> None:
+        """Take the token that came."""
+        ...
+
+
+@dataclass(eq=False)
+class Request:
+    """A prompt's ids with its settings, and the reply as it grows."""
+
+    prompt: Sequence[int]
+    sampling: Sampling
+    index: int = 0
+    """Which sample of one seed: another index gives another text."""
+    stop_ids: frozenset[int] = frozenset()
+    salt: str = ""
+    """Only requests of one salt share what was computed for a prefix."""
+    constraint: Constraint | None = None
+    watch: Callable[[int], bool] | None = None
+    """Called with every new id that is not a stop id; True ends the reply there."""
+    room: int = 0
+    """The most tokens that may follow; the engine sets it."""
+    ids: list[int] = field(default_factory=list)
+    """The new tokens, without the stop id."""
+    logprobs: list[float] = field(default_factory=list)
+    """Of each new id, its natural-log probability under the model itself, before penalties, temperature and filters."""
+    tops: list[dict[int, float]] = field(default_factory=list)
+    """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
+    finish: str = ""
+    """Empty while it goes on; then "stop" (a stop id, or the watcher ended it) or "length"."""
+
+    def __post_init__(self) -> None:
+        self.generator: Random = self.sampling.generator(self.index)
