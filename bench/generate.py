@@ -13,7 +13,7 @@ import transformers
 
 from bench.harness import pair, race, result
 from sayso.model import ModelConfig, Transformer
-from sayso.sample.engine import generate
+from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model

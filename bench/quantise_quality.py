@@ -19,7 +19,7 @@ from sayso.model import Transformer
 from sayso.run.bring import located, opened
 from sayso.run.calibration import rows_of, texts_of
 from sayso.run.quantize import OUTLIERS
-from sayso.sample.engine import generate
+from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.quantise.integers import Grid
 from sayso.weights.quantise.quantise import Method, quantise

@@ -16,7 +16,9 @@ from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora, merge
 from sayso.model.segments import Segments
-from sayso.sample.cache import Cache
+from sayso.sample.blocks import blocks_for
+from sayso.sample.pages import Pages
+from sayso.sample.runner import Chunk, TorchRunner
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.adapter import save_adapter
@@ -158,16 +160,24 @@ def test_cached_decoding_gives_the_same_logits(opened: SimpleNamespace) -> None:
     """Prompts of unequal length side by side, then token by token, each as if alone in transformers."""
     ids, counts, steps = random_ids(3, 40), [13, 1, 22], 10
     expected = opened.theirs(ids).logits
-    cache = Cache(opened.ours.config, 3, torch.device("cpu"), torch.float32)
-    positions, mask = cache.extend(0, counts)
-    logits = opened.ours(ids[:, : max(counts)], positions=positions, mask=mask, cache=cache)
-    for row, count in enumerate(counts):
-        close(logits[row, :count], expected[row, :count])
+    size = blocks_for(max(counts) + steps)
+    pages = Pages(opened.ours.config, 3 * size, torch.device("cpu"), torch.float32)
+    pages.clear(range(len(pages)))
+    runner, tables = TorchRunner(opened.ours, pages), [list(range(row * size, row * size + size)) for row in range(3)]
+
+    def logits(starts: list[int], lengths: list[int]) -> list[torch.Tensor]:
+        chunks = [
+            Chunk(row[start : start + length].tolist(), start, table)
+            for row, start, length, table in zip(ids, starts, lengths, tables, strict=True)
+        ]
+        return list(runner.head(runner.hidden(chunks)).split(lengths))
+
+    for row, found in enumerate(logits([0] * 3, counts)):
+        close(found, expected[row, : counts[row]])
     for step in range(steps):
-        places = torch.tensor(counts)[:, None] + step
-        positions, mask = cache.extend(0, [1] * 3)
-        logits = opened.ours(ids.gather(1, places), positions=positions, mask=mask, cache=cache)
-        close(logits[:, 0], expected[torch.arange(3), places[:, 0]])
+        starts = [count + step for count in counts]
+        for row, found in enumerate(logits(starts, [1] * 3)):
+            close(found[0], expected[row, starts[row]])
 
 
 def test_a_document_of_any_family_is_read_as_if_alone(opened: SimpleNamespace) -> None:

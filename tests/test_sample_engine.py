@@ -1,4 +1,4 @@
-"""The decoder: a cache that changes no number, and rows that do not feel their neighbours."""
+"""The engine: rows that do not feel their neighbours, whatever is read in pieces, used again, or given up."""
 
 from dataclasses import replace
 from random import Random
@@ -8,8 +8,10 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
-from sayso.sample.cache import BLOCK, Cache
-from sayso.sample.engine import Completion, generate, stream
+from sayso.sample.blocks import BLOCK
+from sayso.sample.engine import Engine
+from sayso.sample.generate import Completion, generate, stream
+from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 
 VOCABULARY, CONTEXT = 97, 160
@@ -35,64 +37,6 @@ def random_prompts(count: int, longest: int = 60, seed: int = 0) -> list[list[in
     """Prompts of unequal length."""
     draw = Random(seed)
     return [[draw.randrange(VOCABULARY) for _ in range(draw.randint(1, longest))] for _ in range(count)]
-
-
-def extended(model: Transformer, cache: Cache, first: int, pieces: list[list[int]]) -> torch.Tensor:
-    """Logits [B, T, V] of one pass that gives each row from `first` on its next tokens."""
-    counts = [len(piece) for piece in pieces]
-    ids = torch.tensor([piece + [0] * (max(counts) - len(piece)) for piece in pieces])
-    positions, mask = cache.extend(first, counts)
-    return model(ids, positions=positions, mask=mask, cache=cache)
-
-
-@torch.inference_mode()
-def test_cached_logits_equal_uncached(model: Transformer) -> None:
-    """Prompts of unequal length, then unequal pieces, then single tokens: the logits of plain passes to 1e-5."""
-    rows = random_prompts(7, longest=40)
-    cuts = [[random.randint(1, 9) for _ in range(3)] + [1] * 8 for random in map(Random, range(7))]
-    texts = [row + random_prompts(1, 60, 100)[0] * 60 for row in rows]
-    cache = Cache(model.config, 7, torch.device("cpu"), torch.float32)
-    done = [0] * 7
-    for turn in range(12):
-        counts = [len(row) for row in rows] if turn == 0 else [cut[turn - 1] for cut in cuts]
-        pieces = [text[start : start + count] for text, start, count in zip(texts, done, counts, strict=True)]
-        logits = extended(model, cache, 0, pieces)
-        for row, (text, count) in enumerate(zip(texts, counts, strict=True)):
-            whole = model(torch.tensor([text[: done[row] + count]]))[0, done[row] :]
-            torch.testing.assert_close(logits[row, :count], whole, rtol=0, atol=1e-5)
-            done[row] += count
-    assert cache.lengths == done
-
-
-@torch.inference_mode()
-def test_rows_drop_and_come_without_touching_others(model: Transformer) -> None:
-    """After rows left and others took their places, each row's logits are still those of its own text."""
-    texts = dict(enumerate(random_prompts(6)))
-    cache = Cache(model.config, 6, torch.device("cpu"), torch.float32)
-    extended(model, cache, 0, list(texts.values()))
-    order = list(texts)
-    for place in (5, 1, 0):
-        cache.drop(place)
-        order[place] = order[-1]
-        order.pop()
-    texts |= {6: [5, 6, 7], 7: random_prompts(1, seed=9)[0]}
-    extended(model, cache, len(order), [texts[6], texts[7]])
-    order += [6, 7]
-    logits = extended(model, cache, 0, [[row] for row in order])
-    for place, row in enumerate(order):
-        whole = model(torch.tensor([[*texts[row], row]]))[0, -1]
-        torch.testing.assert_close(logits[place, 0], whole, rtol=0, atol=1e-5)
-
-
-def test_memory_is_taken_in_blocks(model: Transformer) -> None:
-    """A short prompt takes one block of columns, and more only when it is needed."""
-    cache = Cache(model.config, 2, torch.device("cpu"), torch.float32)
-    cache.extend(0, [3, BLOCK - 1])
-    assert cache.keys[0].shape[2] == BLOCK
-    cache.extend(0, [1, 1])
-    assert cache.keys[0].shape[2] == BLOCK
-    cache.extend(0, [1, 1])
-    assert cache.keys[0].shape[2] == 2 * BLOCK
 
 
 @torch.inference_mode()
@@ -210,3 +154,135 @@ def test_a_damaged_model_is_told(model: Transformer) -> None:
     for sampling in (GREEDY, *SAMPLED):
         with pytest.raises(UserError, match="gave NaN"):
             generate(broken, [[1, 2]], sampling)
+
+
+def replied(engine: Engine, requests: list[Request]) -> list[list[int]]:
+    """What each request says when all are asked at once."""
+    for request in requests:
+        engine.add(request)
+    while not engine.idle:
+        engine.step()
+    assert {request.finish for request in requests} <= {"stop", "length"}
+    assert engine.blocks.free == engine.blocks.count, "every block came back"
+    return [request.ids for request in requests]
+
+
+def requests_of(prompts: list[list[int]], sampling: Sampling = SAMPLED[0], salt: str = "") -> list[Request]:
+    """A request a prompt, numbered."""
+    return [Request(prompt, sampling, index, frozenset({3}), salt) for index, prompt in enumerate(prompts)]
+
+
+@pytest.mark.parametrize("pass_tokens", [1, 7, 50])
+@pytest.mark.parametrize("rows", [1, 3, 20])
+def test_prompts_read_in_pieces_say_the_same(model: Transformer, rows: int, pass_tokens: int) -> None:
+    """However few tokens a pass takes, beside however many rows that decode, each request's text is its own."""
+    prompts = random_prompts(9)
+    whole = [done.ids for done in generate(model, prompts, SAMPLED[0], frozenset({3}))]
+    assert replied(Engine(model, rows=rows, pass_tokens=pass_tokens), requests_of(prompts)) == whole
+
+
+def test_a_long_prompt_does_not_hold_up_the_others(model: Transformer) -> None:
+    """While a prompt is read in pieces, a row that decodes gets a token in every step."""
+    engine = Engine(model, pass_tokens=11)
+    first = Request([1], GREEDY)
+    engine.add(first)
+    engine.step()
+    late = Request([2] * 100, GREEDY)
+    engine.add(late)
+    for steps in range(1, 11):
+        assert not late.ids
+        assert engine.step().count(first) == 1
+        assert len(first.ids) == 1 + steps
+    assert len(late.ids) == 1
+
+
+def test_a_prefix_is_computed_once(model: Transformer) -> None:
+    """Requests that begin alike, at once or later, compute only what is new, and say what they say without that."""
+    shared = [5, 6, 7, 8] * 20
+    prompts = [[*shared, *tail] for tail in random_prompts(8, longest=5)]
+    alone = replied(Engine(model, reuse=False), requests_of(prompts))
+    engine = Engine(model)
+    assert replied(engine, requests_of(prompts)) == alone
+    assert engine.counts.reused_tokens == 7 * len(shared)
+    assert replied(engine, requests_of(prompts)) == alone
+    assert engine.counts.reused_tokens == 15 * len(shared)
+
+
+def test_what_was_replied_is_a_prefix_too(model: Transformer) -> None:
+    """The next turn of a conversation finds the last one's reply computed already."""
+    engine = Engine(model)
+    first = requests_of([[9] * 20], GREEDY)[0]
+    first.stop_ids = frozenset()
+    (said,) = replied(engine, [first])
+    before = engine.counts.reused_tokens
+    replied(engine, requests_of([[*first.prompt, *said, 4, 5]], GREEDY))
+    assert engine.counts.reused_tokens - before == (20 + len(said) - 1) // BLOCK * BLOCK
+
+
+def test_another_salt_shares_nothing(model: Transformer) -> None:
+    """What one user's prompt cost cannot be told from another's (vLLM's cache_salt)."""
+    engine = Engine(model)
+    for salt in ("", "a", "b"):
+        replied(engine, requests_of([[7] * 50], salt=salt))
+        assert engine.counts.reused_tokens == 0
+
+
+@pytest.mark.parametrize("tokens", [CONTEXT, 2 * CONTEXT + 20])
+@pytest.mark.parametrize("reuse", [True, False])
+def test_rows_that_give_up_their_blocks_say_the_same(model: Transformer, tokens: int, *, reuse: bool) -> None:
+    """With a cache too small for all, rows leave and come back, and nothing they say changes."""
+    prompts = random_prompts(12, longest=40)
+    sampling = replace(SAMPLED[1], max_tokens=60)
+    whole = replied(Engine(model), requests_of(prompts, sampling))
+    engine = Engine(model, tokens=tokens, reuse=reuse)
+    assert replied(engine, requests_of(prompts, sampling)) == whole
+    assert engine.counts.preemptions > 0
+
+
+def test_memory_is_taken_back_from_prefixes(model: Transformer) -> None:
+    """Many different prompts pass through a small cache: old prefixes make room for new ones."""
+    engine = Engine(model, rows=2, tokens=CONTEXT)
+    prompts = random_prompts(40)
+    assert replied(engine, requests_of(prompts)) == [
+        done.ids for done in generate(model, prompts, SAMPLED[0], frozenset({3}))
+    ]
+
+
+def test_a_cancelled_request_frees_its_blocks_at_once(model: Transformer) -> None:
+    """Waiting or running, it leaves, and the others do not notice."""
+    prompts = random_prompts(5)
+    whole = replied(Engine(model), requests_of(prompts))
+    engine = Engine(model, rows=4)
+    requests = requests_of(prompts)
+    for request in requests:
+        engine.add(request)
+    engine.step()
+    engine.cancel(requests[4])
+    engine.cancel(requests[1])
+    assert [requests[place].finish for place in (1, 4)] == ["cancelled"] * 2
+    held = sum(len(row.blocks) for row in engine.running)
+    assert engine.blocks.free == engine.blocks.count - held
+    while not engine.idle:
+        engine.step()
+    assert [requests[place].ids for place in (0, 2, 3)] == [whole[place] for place in (0, 2, 3)]
+
+
+def test_a_request_larger_than_the_cache_is_refused(model: Transformer) -> None:
+    """It could never run to its end."""
+    with pytest.raises(UserError, match="cache of 64 tokens; this one may need 74: lower max_tokens"):
+        Engine(model, tokens=60).add(Request([1] * 50, GREEDY))
+
+
+def test_requests_of_one_batch_have_their_own_settings(model: Transformer) -> None:
+    """Greedy, sampled, short and long side by side give each what it gets alone."""
+    prompts = random_prompts(6)
+    samplings = [
+        GREEDY,
+        *SAMPLED,
+        replace(GREEDY, max_tokens=1),
+        replace(SAMPLED[0], seed=3),
+        replace(SAMPLED[1], top_k=2),
+    ]
+    requests = [Request(prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
+    alone = [generate(model, [one.prompt], one.sampling)[0].ids for one in requests]
+    assert replied(Engine(model), requests) == alone

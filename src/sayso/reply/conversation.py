@@ -10,7 +10,8 @@ from typing import Any
 
 from sayso.model.transformer import Transformer
 from sayso.reply.text import Text
-from sayso.sample.engine import ROWS, generate, room, stream
+from sayso.sample.engine import ROWS, room
+from sayso.sample.generate import generate, stream
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.tokenizer import BOS, Tokenizer

@@ -15,7 +15,7 @@ from sayso.judge.bits import document_bits
 from sayso.judge.stats import Estimate, ratio
 from sayso.reply.conversation import Replier
 from sayso.run.evaluate import Evaluate, judge_tasks
-from sayso.sample.engine import generate
+from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.text import world
 from sayso.weights.folder import load_model

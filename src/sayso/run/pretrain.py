@@ -22,7 +22,7 @@ from sayso.run.held_out import held_out
 from sayso.run.stage import Derived, make_stage
 from sayso.run.tokens import open_tokens
 from sayso.run.training import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
-from sayso.sample.engine import generate
+from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer

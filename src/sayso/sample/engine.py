@@ -1,124 +1,251 @@
-"""The engine: prompts of unequal length enter, completions leave, decoded side by side.
+"""The engine: requests enter, tokens leave, decoded side by side.
 
-Continuous batching with a plain state (after nano-vllm): up to `rows` rows decode together, a finished row leaves at
-once, and waiting prompts enter as rows fall free. A row's text is a function of its prompt, the seed and its index:
-what else is in the batch does not change it. B rows in the batch, T longest prompt, V vocabulary.
+Continuous batching over a paged cache (Kwon et al. 2023; after vLLM and nano-vllm). In one step every row that decodes
+gets a token, and prompts are read a piece at a time beside them, so that a long prompt does not hold up the others
+(chunked prefill; Agrawal et al. 2023). What was computed for a prefix is used again. When the cache is full the
+youngest row gives up its blocks and comes back later. What a request says does not depend on the others.
 """
 
 import math
-import random
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.model.transformer import Transformer
-from sayso.sample.cache import Cache
+from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after, salt_name
+from sayso.sample.pages import Pages, bytes_per_token
 from sayso.sample.pick import pick
 from sayso.sample.request import Request
+from sayso.sample.runner import Chunk, Runner, TorchRunner
 from sayso.sample.sampling import Sampling
 
 ROWS = 64  # rows decoded side by side
-PREFILL_TOKENS = 2048  # prompt tokens in one forward pass; more only leaves the processor's cache
-REFILL = 4  # waiting prompts enter when a quarter of the rows is free: prefilling one row at a time wastes the machine
-
-Watch = Callable[[int, int], bool]
-"""Called with (row, id) for every new token that is not a stop id; True ends the row there."""
+PASS_TOKENS = 512  # tokens in one pass: rows that decode wait for no more of a prompt than that
+MEMORY = 2**32  # bytes of cache at most, unless it is set; on a CPU only what is used is taken
 
 
-@dataclass(frozen=True)
-class Completion:
-    """What the model said after one prompt."""
+@dataclass(eq=False)
+class Row:
+    """A request that has blocks: what of its tokens is in the cache."""
 
-    ids: list[int]
-    """The new tokens, without the stop id."""
-    finish: str
-    """"stop" (a stop id, or the watcher ended it) or "length" (max_tokens, or the context was full)."""
-    logprobs: list[float]
-    """Of each id, its natural-log probability under the model itself, before penalty, temperature and filters."""
+    request: Request
+    names: list[bytes]
+    """Of its full blocks; the reply's are named as they fill."""
+    blocks: list[int] = field(default_factory=list)
+    done: int = 0
+    """How many tokens are in the cache."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens prompt and reply have."""
+        return len(self.request.prompt) + len(self.request.ids)
+
+    def tokens(self, start: int, stop: int) -> list[int]:
+        """Return tokens of prompt and reply by their positions."""
+        own = len(self.request.prompt)
+        return [*self.request.prompt[start:stop], *self.request.ids[max(start - own, 0) : max(stop - own, 0)]]
 
 
 @dataclass
-class Batch:
-    """The requests that decode together; `rows[i]` is row i of the cache."""
+class Counts:
+    """What the engine has done since it began."""
 
-    model: Transformer
-    cache: Cache
-    rows: list[Request] = field(default_factory=list)
-
-
-def generate(
-    model: Transformer,
-    prompts: Sequence[Sequence[int]],
-    sampling: Sampling,
-    stop_ids: frozenset[int] = frozenset(),
-    *,
-    rows: int = ROWS,
-    watch: Watch | None = None,
-) -> list[Completion]:
-    """Return one completion a prompt, in the prompts' order; at most `rows` are in memory at once.
-
-    Raises `UserError` for a prompt that is empty or leaves no room in the model's context, before anything is decoded.
-    """
-    sampling = seeded(sampling)
-    waiting = [new_request(model, prompt, sampling, index, stop_ids) for index, prompt in enumerate(prompts)]
-    if watch is not None:
-        for request in waiting:
-            request.watch = partial(watch, request.index)
-    done = list(waiting)
-    waiting.sort(key=lambda row: len(row.prompt))  # taken from the end: longest first, neighbours of like length
-    batch = new_batch(model, min(rows, len(prompts)))
-    while waiting or batch.rows:
-        free = min(rows, len(prompts)) - len(batch.rows)
-        if waiting and (not batch.rows or free * REFILL >= rows):
-            for group in prefill_groups([waiting.pop() for _ in range(min(free, len(waiting)))]):
-                admit(batch, group)
-        if batch.rows:
-            step(batch)
-    return [Completion(row.ids, row.finish, row.logprobs) for row in done]
+    prompt_tokens: int = 0
+    reused_tokens: int = 0
+    """Of them, those whose keys and values were there already."""
+    reply_tokens: int = 0
+    preemptions: int = 0
+    steps: int = 0
 
 
-def stream(
-    model: Transformer,
-    prompt: Sequence[int],
-    sampling: Sampling,
-    stop_ids: frozenset[int] = frozenset(),
-    *,
-    row: int = 0,
-) -> Iterator[int]:
-    """Yield the ids that `generate` gives for a prompt at index `row`, each as soon as it is there.
+class Engine:
+    """Rows of requests over one model and one cache."""
 
-    Raises `UserError` at the call, not at the first token, for a prompt that is empty or leaves no room.
-    """
-    sampling = seeded(sampling)
-    only = new_request(model, prompt, sampling, row, stop_ids)
-    return _stream(new_batch(model, 1), only)
+    def __init__(
+        self,
+        model: Transformer,
+        *,
+        rows: int = ROWS,
+        tokens: int | None = None,
+        pass_tokens: int = PASS_TOKENS,
+        refill: int = 1,
+        reuse: bool = True,
+    ) -> None:
+        """Make room for `rows` requests side by side and `tokens` tokens of cache.
 
+        `tokens` not given: every row can fill the context, within `MEMORY`. Waiting requests enter when `refill` rows
+        are free, or all of them fit: prompts that are read together cost less than one by one. `reuse`: whether
+        prefixes are used again.
+        """
+        config, weight = model.config, model.embed.weight
+        if tokens is None:
+            most = max(config.context, MEMORY // bytes_per_token(config, weight.dtype))
+            tokens = min(rows * config.context, most)
+        self.model, self.rows, self.pass_tokens, self.refill, self.reuse = model, rows, pass_tokens, refill, reuse
+        self.blocks = Blocks(blocks_for(tokens))
+        self.pages = Pages(config, self.blocks.count, weight.device, weight.dtype)
+        self.runner: Runner = TorchRunner(model, self.pages)
+        self.waiting: deque[Request] = deque()
+        self.running: list[Row] = []
+        self.counts = Counts()
 
-def _stream(batch: Batch, row: Request) -> Iterator[int]:
-    admit(batch, [row])
-    given = 0
-    while True:
-        yield from row.ids[given:]
-        given = len(row.ids)
-        if row.finish:
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return not self.waiting and not self.running
+
+    def add(self, request: Request) -> None:
+        """Queue a request. Raises `UserError` for a prompt that is empty or leaves no room in the context."""
+        request.room = room(self.model, request.prompt, request.sampling)
+        needed = len(request.prompt) + request.room
+        if blocks_for(needed) > self.blocks.count:
+            raise UserError(
+                f"A request must fit in the cache of {self.blocks.count * BLOCK} tokens; this one may need {needed}: "
+                "lower max_tokens or shorten the prompt."
+            )
+        self.waiting.append(request)
+
+    def cancel(self, request: Request) -> None:
+        """End a request wherever it is; its blocks are free at once."""
+        if request in self.waiting:
+            self.waiting.remove(request)
+        for row in self.running:
+            if row.request is request:
+                self._leave(row)
+                break
+        request.finish = request.finish or "cancelled"
+
+    def step(self) -> list[Request]:
+        """Run one pass and return the requests that got a token or ended."""
+        self._admit()
+        chunks = self._plan()
+        if not chunks:
+            return []
+        rows = [row for row, _ in chunks]
+        hidden = self.runner.hidden([chunk for _, chunk in chunks])
+        ends = torch.tensor([len(chunk.ids) for _, chunk in chunks]).cumsum(0) - 1
+        whole = []  # rows whose tokens are all in the cache now: they get another one
+        for place, (row, chunk) in enumerate(chunks):
+            self._keep_names(row, row.done + len(chunk.ids))
+            if row.done == row.length:
+                whole.append(place)
+        self.counts.steps += 1
+        if not whole:
+            return []
+        logits = self.runner.head(hidden[ends[whole].to(hidden.device)])
+        return self._take([rows[place] for place in whole], logits)
+
+    def _admit(self) -> None:
+        """Let waiting requests in while rows and blocks are free."""
+        free = self.rows - len(self.running)
+        if self.running and free < min(self.refill, len(self.waiting)):
             return
-        step(batch)
+        coming = {name for row in self.running if row.done < row.length for name in row.names[row.done // BLOCK :]}
+        later: list[Request] = []
+        while self.waiting and free > 0:
+            request = self.waiting.popleft()
+            row = Row(request, [])
+            if self.reuse:
+                row.names = names_after(salt_name(request.salt), row.tokens(0, row.length))
+            # The last token is computed in any case: its logits are wanted.
+            known = self.blocks.find(row.names[: (row.length - 1) // BLOCK])
+            if len(known) < len(row.names) and row.names[len(known)] in coming:
+                later.append(request)  # another row is computing what this one can use
+                continue
+            self.blocks.hold(known)
+            if blocks_for(row.length) - len(known) > self.blocks.free:
+                self.blocks.release(known)
+                self.waiting.appendleft(request)
+                break
+            row.blocks, row.done = known, len(known) * BLOCK
+            self._grow(row, row.length)
+            coming.update(row.names[len(known) :])
+            self.counts.prompt_tokens += row.length
+            self.counts.reused_tokens += row.done
+            self.running.append(row)
+            free -= 1
+        self.waiting.extendleft(reversed(later))
+
+    def _plan(self) -> list[tuple[Row, Chunk]]:
+        """Return what is computed in this pass: a token of each row that decodes, then as much of prompts as fits."""
+        for row in list(self.running):
+            if row in self.running and row.done == row.length - 1:
+                self._make_room(row)
+        decoding = [row for row in self.running if row.done == row.length - 1]
+        plan = [(row, self._chunk(row, 1)) for row in decoding]
+        left = max(self.pass_tokens - len(plan), 1)
+        for row in self.running:
+            if row.done < row.length - 1 and left > 0:
+                count = min(row.length - row.done, left)
+                plan.append((row, self._chunk(row, count)))
+                left -= count
+        return plan
+
+    def _chunk(self, row: Row, count: int) -> Chunk:
+        return Chunk(row.tokens(row.done, row.done + count), row.done, row.blocks)
+
+    def _make_room(self, row: Row) -> None:
+        """Give a row the block that its next token needs, taking it from the youngest row when there is none."""
+        while blocks_for(row.length) > len(row.blocks) + self.blocks.free:
+            youngest = self.running[-1]
+            self._leave(youngest)
+            self.waiting.appendleft(youngest.request)
+            self.counts.preemptions += 1
+            if youngest is row:
+                return
+        self._grow(row, row.length)
+
+    def _grow(self, row: Row, tokens: int) -> None:
+        new = [self.blocks.take() for _ in range(blocks_for(tokens) - len(row.blocks))]
+        if new:
+            self.pages.clear(new)
+            row.blocks = [*row.blocks, *new]
+
+    def _keep_names(self, row: Row, done: int) -> None:
+        """Say that a row's first `done` tokens are in the cache; name the blocks that are full by it."""
+        full = done // BLOCK
+        if self.reuse and full > row.done // BLOCK:
+            known = len(row.names)
+            last = row.names[-1] if known else salt_name(row.request.salt)
+            row.names += names_after(last, row.tokens(known * BLOCK, full * BLOCK))
+            for place in range(row.done // BLOCK, full):
+                self.blocks.name(row.blocks[place], row.names[place])
+        row.done = done
+
+    def _take(self, rows: Sequence[Row], logits: Tensor) -> list[Request]:
+        """Pick a token for each row, given logits [B, V]; the rows that ended leave."""
+        requests = [row.request for row in rows]
+        picked = pick(logits, requests)
+        for row, token, logprob in zip(rows, picked.ids, picked.logprobs, strict=True):
+            keep(row.request, token, logprob)
+            if row.request.finish:
+                self._leave(row)
+        self.counts.reply_tokens += len(rows)
+        return requests
+
+    def _leave(self, row: Row) -> None:
+        self.running.remove(row)
+        self.blocks.release(row.blocks)
+        row.blocks = []
 
 
-def seeded(sampling: Sampling) -> Sampling:
-    """Return the sampling with a seed: its own, or a fresh one."""
-    return sampling if sampling.seed is not None else replace(sampling, seed=random.SystemRandom().getrandbits(63))
-
-
-def new_request(
-    model: Transformer, prompt: Sequence[int], sampling: Sampling, index: int, stop_ids: frozenset[int]
-) -> Request:
-    """Return the request that goes on from a prompt; errors as in `room`."""
-    return Request(prompt, sampling, index, stop_ids, room=room(model, prompt, sampling))
+def keep(request: Request, token: int, logprob: float) -> None:
+    """Add a token to a reply, or end it."""
+    if math.isnan(logprob):
+        raise UserError("A model's logits must be numbers; this model gave NaN: train or load its weights again.")
+    if token in request.stop_ids:
+        request.finish = "stop"
+        return
+    request.ids.append(token)
+    request.logprobs.append(logprob)
+    if request.watch is not None and request.watch(token):
+        request.finish = "stop"
+    elif len(request.ids) == request.room:
+        request.finish = "length"
 
 
 def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
@@ -135,76 +262,3 @@ def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
             f"this one has {len(prompt)}: shorten it or leave out earlier turns."
         )
     return min(sampling.max_tokens, context - len(prompt))
-
-
-def new_batch(model: Transformer, rows: int) -> Batch:
-    """Return an empty batch with room for `rows` rows."""
-    weight = model.embed.weight
-    return Batch(model, Cache(model.config, rows, weight.device, weight.dtype))
-
-
-def prefill_groups(rows: Sequence[Request]) -> Iterator[list[Request]]:
-    """Split rows, longest first, into groups whose padded prompts have at most `PREFILL_TOKENS` tokens."""
-    start = 0
-    while start < len(rows):
-        size = max(1, PREFILL_TOKENS // len(rows[start].prompt))
-        yield list(rows[start : start + size])
-        start += size
-
-
-@torch.inference_mode()
-def admit(batch: Batch, rows: Sequence[Request]) -> None:
-    """Prefill the rows' prompts and give each its first token; the head is computed at their last positions only."""
-    device, first = batch.model.embed.weight.device, len(batch.rows)
-    counts = [len(row.prompt) for row in rows]
-    ids = torch.zeros(len(rows), max(counts), dtype=torch.long)
-    for place, row in enumerate(rows):
-        ids[place, : counts[place]] = torch.tensor(row.prompt)
-    positions, mask = batch.cache.extend(first, counts)
-    hidden = batch.model.hidden(ids.to(device), positions=positions, mask=mask, cache=batch.cache)
-    last = hidden[torch.arange(len(rows), device=device), torch.tensor(counts, device=device) - 1]
-    batch.rows += rows
-    take(batch, first, batch.model.head(last))
-
-
-@torch.inference_mode()
-def step(batch: Batch) -> None:
-    """Give every row of the batch its next token; rows that finish leave."""
-    ids = torch.tensor([[row.ids[-1]] for row in batch.rows]).to(batch.model.embed.weight.device)
-    positions, mask = batch.cache.extend(0, [1] * len(batch.rows))
-    logits = batch.model(ids, positions=positions, mask=mask, cache=batch.cache)
-    take(batch, 0, logits[:, 0])
-
-
-def take(batch: Batch, first: int, logits: Tensor) -> None:
-    """Pick a token for each row from `first` on, given logits [B, V]; the finished rows leave the batch."""
-    rows = batch.rows[first:]
-    picked = pick(logits, rows)
-    for row, token, logprob in zip(rows, picked.ids, picked.logprobs, strict=True):
-        keep(row, token, logprob)
-    for place in reversed(range(first, len(batch.rows))):
-        if batch.rows[place].finish:
-            leave(batch, place)
-
-
-def keep(row: Request, token: int, logprob: float) -> None:
-    """Add a token to its row, or end the row."""
-    if math.isnan(logprob):
-        raise UserError("A model's logits must be numbers; this model gave NaN: train or load its weights again.")
-    if token in row.stop_ids:
-        row.finish = "stop"
-        return
-    row.ids.append(token)
-    row.logprobs.append(logprob)
-    if row.watch is not None and row.watch(token):
-        row.finish = "stop"
-    elif len(row.ids) == row.room:
-        row.finish = "length"
-
-
-def leave(batch: Batch, place: int) -> None:
-    """Take a row out of the batch; the last row moves into its place, in the cache too."""
-    batch.cache.drop(place)
-    moved = batch.rows.pop()
-    if place < len(batch.rows):
-        batch.rows[place] = moved

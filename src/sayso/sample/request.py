@@ -11,7 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
-from sayso.sample.sampling import Sampling
+from sayso.sample.sampling import Sampling, seeded
 
 
 class Constraint(Protocol):
@@ -52,4 +52,5 @@ class Request:
     """Empty while it goes on; then "stop" (a stop id, or the watcher ended it) or "length"."""
 
     def __post_init__(self) -> None:
+        self.sampling = seeded(self.sampling)
         self.generator: Random = self.sampling.generator(self.index)

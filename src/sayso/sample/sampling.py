@@ -1,8 +1,8 @@
 """How tokens are picked and when a reply ends: the settings of one request, checked."""
 
 import math
-from dataclasses import dataclass
-from random import Random
+import random
+from dataclasses import dataclass, replace
 
 from sayso.base.errors import UserError
 
@@ -39,12 +39,17 @@ class Sampling:
         if "" in self.stop:
             raise UserError("A stop text must not be empty, because every reply contains it; leave it away.")
 
-    def generator(self, row: int) -> Random:
+    def generator(self, row: int) -> random.Random:
         """Return the random generator of one row, a function of (seed, row) alone; it needs a seed."""
         assert self.seed is not None
-        return Random(f"{self.seed}/{row}")
+        return random.Random(f"{self.seed}/{row}")
 
 
 def _check(name: str, got: object, good: bool, rule: str) -> None:
     if not good:  # written so that NaN, which compares false, is refused too
         raise UserError(f"{name} must be {rule}; got {got}.")
+
+
+def seeded(sampling: Sampling) -> Sampling:
+    """Return the sampling with a seed: its own, or a fresh one."""
+    return sampling if sampling.seed is not None else replace(sampling, seed=random.SystemRandom().getrandbits(63))

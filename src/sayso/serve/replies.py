@@ -17,8 +17,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
 from sayso.feedback.store import Generation, Message, Store
-from sayso.sample.engine import seeded
-from sayso.sample.sampling import Sampling
+from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.errors import error_body
 from sayso.serve.stream import EventStream, event, submit
 from sayso.serve.turns import Body, turns_of

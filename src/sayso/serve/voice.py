@@ -11,7 +11,8 @@ from typing import Any
 from sayso.reply import Replier, Stream
 from sayso.reply.text import Text
 from sayso.reply.window import fit
-from sayso.sample.engine import room, stream
+from sayso.sample.engine import room
+from sayso.sample.generate import stream
 from sayso.sample.sampling import Sampling
 from sayso.serve.errors import ApiError
 

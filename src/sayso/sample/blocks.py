@@ -1,0 +1,100 @@
+"""Which blocks of the cache belong to whom, and which hold a prefix that another request can use.
+
+A block holds the keys and values of `BLOCK` positions. What it holds is a function of all tokens up to its end, so a
+full block is named by a chained hash of them: digest = H(digest before, its ids) (vLLM's automatic prefix caching; Kwon
+et al. 2023). A request whose prompt begins with named blocks takes them instead of computing them. A block that nobody
+holds keeps its name until its memory is wanted, least recently used first.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+BLOCK = 16  # positions
+
+
+def names_after(name: bytes, ids: Sequence[int]) -> list[bytes]:
+    """Return the names of the full blocks of ids that follow a block of this name; a row's first follow its salt."""
+    names = []
+    for start in range(0, len(ids) - BLOCK + 1, BLOCK):
+        part = np.asarray(ids[start : start + BLOCK], dtype="<i8")
+        name = blake2b(name + part.tobytes(), digest_size=16).digest()
+        names.append(name)
+    return names
+
+
+def salt_name(salt: str) -> bytes:
+    """Return the name that the first block of a row follows: rows of another salt never share one."""
+    return blake2b(salt.encode(), digest_size=16).digest()
+
+
+def blocks_for(tokens: int) -> int:
+    """Return how many blocks hold so many tokens."""
+    return -(-tokens // BLOCK)
+
+
+class Blocks:
+    """The blocks by number, 0 .. count - 1: free ones, those that rows hold, and named ones that nobody holds now."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self.holders = [0] * count
+        self._empty = list(range(count - 1, -1, -1))
+        self._idle: OrderedDict[int, None] = OrderedDict()  # named, held by nobody, least recently used first
+        self._named: dict[bytes, int] = {}
+        self._names: dict[int, bytes] = {}
+
+    @property
+    def free(self) -> int:
+        """How many blocks can be taken."""
+        return len(self._empty) + len(self._idle)
+
+    def take(self) -> int:
+        """Return a block that nobody holds, which loses its name; there must be a free one."""
+        if self._empty:
+            block = self._empty.pop()
+        else:
+            block, _ = self._idle.popitem(last=False)
+            del self._named[self._names.pop(block)]
+        self.holders[block] = 1
+        return block
+
+    def hold(self, blocks: Iterable[int]) -> None:
+        """Count one more holder of each block."""
+        for block in blocks:
+            self.holders[block] += 1
+            self._idle.pop(block, None)
+
+    def release(self, blocks: Iterable[int]) -> None:
+        """Count one holder less of each; a row's last blocks are given up for new memory before its first."""
+        for block in reversed(list(blocks)):
+            self.holders[block] -= 1
+            if self.holders[block] == 0:
+                if block in self._names:
+                    self._idle[block] = None
+                else:
+                    self._empty.append(block)
+
+    def name(self, block: int, name: bytes) -> None:
+        """Say what a full block holds; where another block has that name already, it keeps it."""
+        if name not in self._named and block not in self._names:
+            self._named[name] = block
+            self._names[block] = name
+
+    def find(self, names: Sequence[bytes]) -> list[int]:
+        """Return the blocks of the longest run of names from the first on that are held somewhere."""
+        found = []
+        for name in names:
+            if name not in self._named:
+                break
+            found.append(self._named[name])
+        return found
+
+    def forget(self) -> None:
+        """Take all names away, so that nothing computed so far is used again."""
+        self._empty += self._idle
+        self._idle.clear()
+        self._named.clear()
+        self._names.clear()

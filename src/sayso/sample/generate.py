@@ -1,0 +1,88 @@
+"""Many prompts to completions, or one prompt to a stream of tokens: the engine for whoever knows all they ask."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from sayso.model.transformer import Transformer
+from sayso.sample.blocks import BLOCK
+from sayso.sample.engine import ROWS, Engine
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling, seeded
+
+PASS_TOKENS = 2048  # prompt tokens in one pass, where nobody waits for the next token
+REFILL = 4  # waiting prompts enter when a quarter of the rows is free: reading one at a time wastes the machine
+
+Watch = Callable[[int, int], bool]
+"""Called with (row, id) for every new token that is not a stop id; True ends the row there."""
+
+
+@dataclass(frozen=True)
+class Completion:
+    """What the model said after one prompt."""
+
+    ids: list[int]
+    """The new tokens, without the stop id."""
+    finish: str
+    """"stop" (a stop id, or the watcher ended it) or "length" (max_tokens, or the context was full)."""
+    logprobs: list[float]
+    """Of each id, its natural-log probability under the model itself, before penalty, temperature and filters."""
+
+
+def generate(
+    model: Transformer,
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    stop_ids: frozenset[int] = frozenset(),
+    *,
+    rows: int = ROWS,
+    watch: Watch | None = None,
+) -> list[Completion]:
+    """Return one completion a prompt, in the prompts' order; at most `rows` are in memory at once.
+
+    Raises `UserError` for a prompt that is empty or leaves no room in the model's context, before anything is decoded.
+    """
+    if not prompts:
+        return []
+    sampling, rows = seeded(sampling), min(rows, len(prompts))
+    requests = [Request(prompt, sampling, index, stop_ids) for index, prompt in enumerate(prompts)]
+    engine = new_engine(model, max(map(len, prompts)), sampling, rows)
+    for request in sorted(requests, key=lambda request: -len(request.prompt)):  # neighbours of like length
+        if watch is not None:
+            request.watch = partial(watch, request.index)
+        engine.add(request)
+    while not engine.idle:
+        engine.step()
+    return [Completion(request.ids, request.finish, request.logprobs) for request in requests]
+
+
+def stream(
+    model: Transformer,
+    prompt: Sequence[int],
+    sampling: Sampling,
+    stop_ids: frozenset[int] = frozenset(),
+    *,
+    row: int = 0,
+) -> Iterator[int]:
+    """Yield the ids that `generate` gives for a prompt at index `row`, each as soon as it is there.
+
+    Raises `UserError` at the call, not at the first token, for a prompt that is empty or leaves no room.
+    """
+    request = Request(prompt, seeded(sampling), row, stop_ids)
+    engine = new_engine(model, len(prompt), sampling, 1)
+    engine.add(request)
+    return _stream(engine, request)
+
+
+def _stream(engine: Engine, request: Request) -> Iterator[int]:
+    given = 0
+    while not request.finish:
+        engine.step()
+        yield from request.ids[given:]
+        given = len(request.ids)
+
+
+def new_engine(model: Transformer, longest: int, sampling: Sampling, rows: int) -> Engine:
+    """Return an engine with as much cache as `rows` rows of such prompts can fill."""
+    each = min(longest + sampling.max_tokens, model.config.context) + BLOCK
+    return Engine(model, rows=rows, tokens=rows * each, pass_tokens=PASS_TOKENS, refill=-(-rows // REFILL))

@@ -1,0 +1,103 @@
+"""The paged key-value cache: what attention has computed for the tokens of each row, in blocks of positions.
+
+A row has a block table: its token at position p lies in block `table[p // BLOCK]` at place p % BLOCK (Kwon et al.
+2023). Rows can share blocks, and grow without moving. B rows in a pass, T new tokens, S columns seen, K key-value
+heads, D head size, N blocks.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from sayso.model.config import ModelConfig
+from sayso.sample.blocks import BLOCK, blocks_for
+
+
+class Pages:
+    """The memory of N blocks for every layer of one model."""
+
+    def __init__(self, config: ModelConfig, count: int, device: torch.device, dtype: torch.dtype) -> None:
+        self.config, self.count = config, count
+        # Not filled: what is never used takes no memory on a CPU. `clear` makes the numbers of a taken block finite.
+        shape = (config.layers, 2, count, BLOCK, config.kv_heads, config.head_size)
+        self._memory = torch.empty(shape, device=device, dtype=dtype)
+        self.keys: list[Tensor] = [layer[0] for layer in self._memory]
+        """Of each layer, [N, BLOCK, K, D], contiguous."""
+        self.values: list[Tensor] = [layer[1] for layer in self._memory]
+        self.ids = torch.zeros((count if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
+        """The tokens themselves [N, BLOCK], for models whose embedding looks back at them."""
+
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Fill blocks with zeros: a place that is masked still meets a weight of 0, and 0 times NaN is NaN."""
+        self._memory[:, :, blocks] = 0
+
+    def copy(self, source: int, target: int) -> None:
+        """Copy what a block holds to another."""
+        self._memory[:, :, target] = self._memory[:, :, source]
+        if len(self.ids):
+            self.ids[target] = self.ids[source]
+
+    def __len__(self) -> int:
+        return self.count
+
+
+def bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
+    """Return the memory that the keys and values of one token take."""
+    return 2 * config.layers * config.kv_heads * config.head_size * dtype.itemsize
+
+
+class Window:
+    """The cache as a model's layers see it in one pass: B rows with so many new tokens each, right-padded to T.
+
+    `positions` [B, T] and `mask` [B, 1, T, S] go to the model with it. When all rows begin, the mask is None: plain
+    causal hides the padding, and nothing has to be read back.
+    """
+
+    def __init__(
+        self, pages: Pages, starts: Sequence[int], counts: Sequence[int], tables: Sequence[Sequence[int]]
+    ) -> None:
+        device, time = pages.keys[0].device, max(counts)
+        self._pages = pages
+        self._fresh = not any(starts)
+        width = max(start + count for start, count in zip(starts, counts, strict=True))
+        depth = blocks_for(width)
+        table = torch.tensor([[*row[:depth], *[row[0]] * (depth - len(row))] for row in tables])  # padded: any block
+        begin = torch.tensor(starts)[:, None]
+        columns = begin + torch.arange(time)
+        real = torch.arange(time) < torch.tensor(counts)[:, None]
+        self._all_real = bool(real.all())
+        places = table.gather(1, (columns // BLOCK).clamp_max(depth - 1)) * BLOCK + columns % BLOCK
+        self._slots = places[real].to(device)  # [n]: where each new token is kept, row after row
+        self._real = real.to(device)
+        self._table, self._width = table.to(device), width
+        self.positions = columns.to(device)
+        self.mask = None if self._fresh else (torch.arange(width) <= columns[..., None])[:, None].to(device)
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Keep k, v [B, K, T, D] of the new tokens; return k, v [B, K, S, D] of all tokens of these rows."""
+        self._keep(self._pages.keys[layer], k)
+        self._keep(self._pages.values[layer], v)
+        if self._fresh:
+            return k, v
+        return self._all(self._pages.keys[layer]), self._all(self._pages.values[layer])
+
+    def recall(self, ids: Tensor, reach: int) -> Tensor:
+        """Keep the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T].
+
+        Before a row's start anything may stand.
+        """
+        kept = self._pages.ids.view(-1)
+        kept[self._slots] = ids[self._real]
+        before = (self.positions[:, :1] + torch.arange(-reach, 0, device=ids.device)).clamp_min(0)
+        places = self._table.gather(1, before // BLOCK) * BLOCK + before % BLOCK
+        return torch.cat((kept[places], ids), dim=1)
+
+    def _keep(self, pages: Tensor, new: Tensor) -> None:
+        new = new.transpose(1, 2)
+        new = new.flatten(0, 1) if self._all_real else new[self._real]
+        pages.view(-1, *pages.shape[2:]).index_copy_(0, self._slots, new)
+
+    def _all(self, pages: Tensor) -> Tensor:
+        rows = pages.index_select(0, self._table.flatten()).view(len(self._table), -1, *pages.shape[2:])
+        return rows[:, : self._width].transpose(1, 2)
