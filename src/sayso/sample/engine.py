@@ -9,7 +9,8 @@ youngest row gives up its blocks and comes back later. What a request says does 
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,34 +21,16 @@ from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after, salt_nam
 from sayso.sample.pages import Pages, bytes_per_token
 from sayso.sample.pick import pick
 from sayso.sample.request import Request
+from sayso.sample.row import Row
 from sayso.sample.runner import Chunk, Runner, TorchRunner
 from sayso.sample.sampling import Sampling
+from sayso.sample.speculate import Draft, Lookup, Proposer, check_draft
 
 ROWS = 64  # rows decoded side by side
 PASS_TOKENS = 512  # tokens in one pass: rows that decode wait for no more of a prompt than that
+SPECULATED = 4  # tokens that a draft model proposes at once, unless it is set
+SPECULATED_ROWS = 8  # more rows that decode fill a pass without proposals
 MEMORY = 2**32  # bytes of cache at most, unless it is set; on a CPU only what is used is taken
-
-
-@dataclass(eq=False)
-class Row:
-    """A request that has blocks: what of its tokens is in the cache."""
-
-    request: Request
-    names: list[bytes]
-    """Of its full blocks; the reply's are named as they fill."""
-    blocks: list[int] = field(default_factory=list)
-    done: int = 0
-    """How many tokens are in the cache."""
-
-    @property
-    def length(self) -> int:
-        """How many tokens prompt and reply have."""
-        return len(self.request.prompt) + len(self.request.ids)
-
-    def tokens(self, start: int, stop: int) -> list[int]:
-        """Return tokens of prompt and reply by their positions."""
-        own = len(self.request.prompt)
-        return [*self.request.prompt[start:stop], *self.request.ids[max(start - own, 0) : max(stop - own, 0)]]
 
 
 @dataclass
@@ -58,8 +41,19 @@ class Counts:
     reused_tokens: int = 0
     """Of them, those whose keys and values were there already."""
     reply_tokens: int = 0
+    proposed_tokens: int = 0
+    """By speculation; and how many of them were picked."""
+    accepted_tokens: int = 0
     preemptions: int = 0
     steps: int = 0
+
+
+class Speaking(NamedTuple):
+    """A row that gets a token in this pass: what was proposed for it, and where its first logits stand."""
+
+    row: Row
+    proposed: Sequence[int]
+    first: int
 
 
 class Engine:
@@ -74,12 +68,15 @@ class Engine:
         pass_tokens: int = PASS_TOKENS,
         refill: int = 1,
         reuse: bool = True,
+        speculate: int = 0,
+        draft: Transformer | None = None,
     ) -> None:
         """Make room for `rows` requests side by side and `tokens` tokens of cache.
 
         `tokens` not given: every row can fill the context, within `MEMORY`. Waiting requests enter when `refill` rows
         are free, or all of them fit: prompts that are read together cost less than one by one. `reuse`: whether
-        prefixes are used again.
+        prefixes are used again. `speculate`: how many tokens are proposed at once to each of a few rows, by the
+        `draft` model or, without one, by what followed before.
         """
         config, weight = model.config, model.embed.weight
         if tokens is None:
@@ -92,6 +89,12 @@ class Engine:
         self.waiting: deque[Request] = deque()
         self.running: list[Row] = []
         self.counts = Counts()
+        self.proposer: Proposer | None = None
+        if draft is not None:
+            check_draft(model, draft)
+            self.proposer = Draft(draft, speculate or SPECULATED, self.blocks.count)
+        elif speculate:
+            self.proposer = Lookup(speculate)
 
     @property
     def idle(self) -> bool:
@@ -122,22 +125,22 @@ class Engine:
     def step(self) -> list[Request]:
         """Run one pass and return the requests that got a token or ended."""
         self._admit()
-        chunks = self._plan()
-        if not chunks:
+        plan = self._plan()
+        if not plan:
             return []
-        rows = [row for row, _ in chunks]
-        hidden = self.runner.hidden([chunk for _, chunk in chunks])
-        ends = torch.tensor([len(chunk.ids) for _, chunk in chunks]).cumsum(0) - 1
-        whole = []  # rows whose tokens are all in the cache now: they get another one
-        for place, (row, chunk) in enumerate(chunks):
-            self._keep_names(row, row.done + len(chunk.ids))
-            if row.done == row.length:
-                whole.append(place)
         self.counts.steps += 1
-        if not whole:
-            return []
-        logits = self.runner.head(hidden[ends[whole].to(hidden.device)])
-        return self._take([rows[place] for place in whole], logits)
+        hidden = self.runner.hidden([chunk for _, chunk in plan])
+        speaking, heard, first = [], [], 0
+        for (row, chunk), states in zip(plan, hidden.split([len(chunk.ids) for _, chunk in plan]), strict=True):
+            proposed: Sequence[int] = chunk.ids[row.length - row.done :]
+            self._keep_names(row, min(row.done + len(chunk.ids), row.length))
+            if row.done == row.length:
+                speaking.append(Speaking(row, proposed, first))
+                heard.append(states[-1 - len(proposed) :])
+                first += 1 + len(proposed)
+        if speaking:
+            self._speak(speaking, self.runner.head(torch.cat(heard)))
+        return [one.row.request for one in speaking]
 
     def _admit(self) -> None:
         """Let waiting requests in while rows and blocks are free."""
@@ -148,7 +151,7 @@ class Engine:
         later: list[Request] = []
         while self.waiting and free > 0:
             request = self.waiting.popleft()
-            row = Row(request, [])
+            row = Row(request)
             if self.reuse:
                 row.names = names_after(salt_name(request.salt), row.tokens(0, row.length))
             # The last token is computed in any case: its logits are wanted.
@@ -173,20 +176,36 @@ class Engine:
     def _plan(self) -> list[tuple[Row, Chunk]]:
         """Return what is computed in this pass: a token of each row that decodes, then as much of prompts as fits."""
         for row in list(self.running):
-            if row in self.running and row.done == row.length - 1:
+            if row in self.running and row.decodes:
                 self._make_room(row)
-        decoding = [row for row in self.running if row.done == row.length - 1]
-        plan = [(row, self._chunk(row, 1)) for row in decoding]
+        decoding = [row for row in self.running if row.decodes]
+        proposals = self._propose(decoding)
+        plan = [
+            (row, Chunk([*row.tokens(row.done, row.length), *proposed], row.done, row.blocks))
+            for row, proposed in zip(decoding, proposals, strict=True)
+        ]
         left = max(self.pass_tokens - len(plan), 1)
         for row in self.running:
-            if row.done < row.length - 1 and left > 0:
-                count = min(row.length - row.done, left)
-                plan.append((row, self._chunk(row, count)))
-                left -= count
+            if not row.decodes and left > 0:
+                stop = min(row.length, row.done + left)
+                plan.append((row, Chunk(row.tokens(row.done, stop), row.done, row.blocks)))
+                left -= stop - row.done
         return plan
 
-    def _chunk(self, row: Row, count: int) -> Chunk:
-        return Chunk(row.tokens(row.done, row.done + count), row.done, row.blocks)
+    def _propose(self, rows: list[Row]) -> list[list[int]]:
+        """Return what may follow each row; nothing when they are many, since then passes are full without it."""
+        if self.proposer is None or len(rows) > SPECULATED_ROWS or not rows:
+            return [[] for _ in rows]
+        able = []
+        for row in rows:
+            needed = row.length + self.proposer.count
+            if blocks_for(needed) - len(row.blocks) <= self.blocks.free and needed <= self.model.config.context:
+                self._grow(row, needed)
+                able.append(row)
+        found = dict(zip(able, self.proposer.propose(able), strict=True))
+        cut = [found.get(row, [])[: row.request.room - len(row.request.ids) - 1] for row in rows]
+        self.counts.proposed_tokens += sum(map(len, cut))
+        return cut
 
     def _make_room(self, row: Row) -> None:
         """Give a row the block that its next token needs, taking it from the youngest row when there is none."""
@@ -203,6 +222,8 @@ class Engine:
         new = [self.blocks.take() for _ in range(blocks_for(tokens) - len(row.blocks))]
         if new:
             self.pages.clear(new)
+            if self.proposer is not None:
+                self.proposer.clear(new)
             row.blocks = [*row.blocks, *new]
 
     def _keep_names(self, row: Row, done: int) -> None:
@@ -216,16 +237,26 @@ class Engine:
                 self.blocks.name(row.blocks[place], row.names[place])
         row.done = done
 
-    def _take(self, rows: Sequence[Row], logits: Tensor) -> list[Request]:
-        """Pick a token for each row, given logits [B, V]; the rows that ended leave."""
-        requests = [row.request for row in rows]
-        picked = pick(logits, requests)
-        for row, token, logprob in zip(rows, picked.ids, picked.logprobs, strict=True):
-            keep(row.request, token, logprob)
-            if row.request.finish:
-                self._leave(row)
-        self.counts.reply_tokens += len(rows)
-        return requests
+    def _speak(self, speaking: list[Speaking], logits: Tensor) -> None:
+        """Pick a token for each row, and more while they are the proposed ones; the rows that ended leave."""
+        going, ahead = speaking, 0
+        while going:
+            mine = logits if len(going) == len(logits) else logits[[one.first + ahead for one in going]]
+            picked = pick(mine, [one.row.request for one in going])
+            for one, token, logprob in zip(going, picked.ids, picked.logprobs, strict=True):
+                keep(one.row.request, token, logprob)
+            self.counts.reply_tokens += len(going)
+            going = [
+                one
+                for one, token in zip(going, picked.ids, strict=True)
+                if list(one.proposed[ahead : ahead + 1]) == [token] and not one.row.request.finish
+            ]
+            self.counts.accepted_tokens += len(going)
+            ahead += 1
+        for one in speaking:
+            self._keep_names(one.row, max(one.row.done, one.row.length - 1))  # what was proposed and picked, too
+            if one.row.request.finish:
+                self._leave(one.row)
 
     def _leave(self, row: Row) -> None:
         self.running.remove(row)

@@ -1,0 +1,32 @@
+"""A row: a request that has blocks in the cache, and how many of its tokens are there."""
+
+from dataclasses import dataclass, field
+
+from sayso.sample.request import Request
+
+
+@dataclass(eq=False)
+class Row:
+    """A request that is being read or continued."""
+
+    request: Request
+    names: list[bytes] = field(default_factory=list)
+    """Of its full blocks; the reply's are named as they fill."""
+    blocks: list[int] = field(default_factory=list)
+    done: int = 0
+    """How many tokens are in the cache."""
+
+    @property
+    def length(self) -> int:
+        """How many tokens prompt and reply have."""
+        return len(self.request.prompt) + len(self.request.ids)
+
+    @property
+    def decodes(self) -> bool:
+        """Whether only its last token is not in the cache yet."""
+        return self.done == self.length - 1
+
+    def tokens(self, start: int, stop: int) -> list[int]:
+        """Return tokens of prompt and reply by their positions."""
+        own = len(self.request.prompt)
+        return [*self.request.prompt[start:stop], *self.request.ids[max(start - own, 0) : max(stop - own, 0)]]

@@ -1,0 +1,113 @@
+"""Speculation: several next tokens are proposed cheaply and checked in one pass of the model.
+
+A proposal is kept as long as the model picks the same tokens, each with its request's own settings and generator. So
+the text is the one that the model alone would say, whatever is proposed; only how fast it comes depends on that
+(Leviathan et al. 2023, with proposals that are certain: a token is kept with the probability the model gives it).
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+from weakref import WeakKeyDictionary
+
+import torch
+
+from sayso.base.errors import UserError
+from sayso.model.transformer import Transformer
+from sayso.sample.pages import Pages
+from sayso.sample.row import Row
+from sayso.sample.runner import Chunk, TorchRunner
+
+NGRAMS = (4, 3, 2)  # how many last tokens are looked up, longest first
+
+
+class Proposer(Protocol):
+    """What the engine asks of a speculation."""
+
+    count: int
+    """The most tokens of one proposal."""
+
+    def propose(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Return what may follow each row, at most `count` tokens; the rows' blocks have room for them."""
+        ...
+
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Forget what was in blocks, which others get."""
+        ...
+
+
+class Lookup:
+    """Proposes what followed the last time that the row's last tokens occurred in it (prompt lookup, Saxena 2023)."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._seen: WeakKeyDictionary[Row, tuple[int, dict[tuple[int, ...], int]]] = WeakKeyDictionary()
+
+    def propose(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Return for each row the tokens that followed, none where nothing was found."""
+        return [self._propose(row) for row in rows]
+
+    def _propose(self, row: Row) -> list[int]:
+        done, places = self._seen.get(row, (0, {}))
+        tokens = row.tokens(max(done - max(NGRAMS), 0), row.length)
+        first = row.length - len(tokens)
+        for place in range(done, row.length):  # an n-gram is known by what follows it at `place`
+            for size in NGRAMS:
+                if place >= size:
+                    places[tuple(tokens[place - first - size : place - first])] = place
+        self._seen[row] = row.length, places
+        for size in NGRAMS:
+            found = places.get(tuple(tokens[-size:]))
+            if found is not None:
+                return row.tokens(found, found + self.count)
+        return []
+
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Nothing is kept in blocks."""
+
+
+class Draft:
+    """Proposes what a smaller model of the same vocabulary finds likeliest; its cache has blocks like the model's."""
+
+    def __init__(self, model: Transformer, count: int, blocks: int) -> None:
+        weight = model.embed.weight
+        self.count, self.model = count, model
+        self.pages = Pages(model.config, blocks, weight.device, weight.dtype)
+        self.runner = TorchRunner(model, self.pages)
+        self._done: WeakKeyDictionary[Row, int] = WeakKeyDictionary()
+
+    def propose(self, rows: Sequence[Row]) -> list[list[int]]:
+        """Return `count` tokens for each row that the draft's context has room for, none for the others."""
+        places = [place for place, row in enumerate(rows) if row.length + self.count <= self.model.config.context]
+        if not places:
+            return [[] for _ in rows]
+        able, found = [rows[place] for place in places], [list[int]() for _ in rows]
+        starts = [self._done.get(row, 0) for row in able]
+        chunks = [Chunk(row.tokens(done, row.length), done, row.blocks) for row, done in zip(able, starts, strict=True)]
+        for ahead in range(self.count):
+            tokens = self._likeliest(chunks)
+            for place, token in zip(places, tokens, strict=True):
+                found[place].append(token)
+            chunks = [Chunk([token], row.length + ahead, row.blocks) for row, token in zip(able, tokens, strict=True)]
+        for row in able:
+            self._done[row] = row.length
+        return found
+
+    @torch.inference_mode()
+    def _likeliest(self, chunks: Sequence[Chunk]) -> list[int]:
+        hidden = self.runner.hidden(chunks)
+        ends = torch.tensor([len(chunk.ids) for chunk in chunks]).cumsum(0) - 1
+        return self.runner.head(hidden[ends.to(hidden.device)]).argmax(-1).tolist()
+
+    def clear(self, blocks: Sequence[int]) -> None:
+        """Fill blocks of the draft's own cache with zeros."""
+        self.pages.clear(blocks)
+
+
+def check_draft(model: Transformer, draft: Transformer) -> None:
+    """Raise `UserError` unless both models read the same ids."""
+    theirs, ours = draft.config.vocab_size, model.config.vocab_size
+    if theirs != ours:
+        raise UserError(
+            f"A draft model has the vocabulary of the model it speaks for, {ours} ids; got one with {theirs}: "
+            "take a smaller model with the same tokenizer."
+        )
