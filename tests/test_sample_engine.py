@@ -1,5 +1,6 @@
 """The engine: rows that do not feel their neighbours, whatever is read in pieces, used again, or given up."""
 
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 
@@ -8,9 +9,11 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
+from sayso.model.adapters import LoRA, adapters, add_lora
 from sayso.sample.blocks import BLOCK
 from sayso.sample.engine import Engine
 from sayso.sample.generate import Completion, generate, stream
+from sayso.sample.pages import bytes_per_token
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 
@@ -286,3 +289,52 @@ def test_requests_of_one_batch_have_their_own_settings(model: Transformer) -> No
     requests = [Request(prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
     alone = [generate(model, [one.prompt], one.sampling)[0].ids for one in requests]
     assert replied(Engine(model), requests) == alone
+
+
+def test_each_request_has_its_own_adapter(model: Transformer) -> None:
+    """Rows of the plain model and of two adapters side by side say what each model says alone, and share no prefix."""
+    models = {"": model}
+    for number, name in enumerate(("a", "b")):
+        twin = deepcopy(model)
+        generator = torch.Generator().manual_seed(number)
+        add_lora(twin, LoRA(rank=2, alpha=4.0, targets=()), generator)
+        with torch.no_grad():
+            for layer in adapters(twin).values():
+                layer.b.normal_(std=0.3, generator=generator)
+        models[name] = twin
+    prompts = [[5, 6, 7] * 10] * 6
+    requests = requests_of(prompts)
+    for request, name in zip(requests, ["", "a", "b"] * 2, strict=True):
+        request.adapter = name
+    said = replied(Engine(model, adapters={"a": models["a"], "b": models["b"]}), requests)
+    for request, ids in zip(requests, said, strict=True):
+        only = Request(request.prompt, request.sampling, request.index, request.stop_ids)
+        assert replied(Engine(models[request.adapter]), [only]) == [ids]
+    assert said[0] != said[1] != said[2]
+
+
+def test_an_unknown_adapter_is_refused(model: Transformer) -> None:
+    """The error has those that there are."""
+    with pytest.raises(UserError, match="opened without adapters; got 'x'"):
+        Engine(model).add(Request([1], GREEDY, adapter="x"))
+    with pytest.raises(UserError, match=r"one of poet; got 'poets'\. Did you mean 'poet'\?"):
+        Engine(model, adapters={"poet": model}).add(Request([1], GREEDY, adapter="poets"))
+
+
+def test_a_cache_of_whole_numbers_changes_little(model: Transformer) -> None:
+    """Keys and values in 8 bits: log-probabilities move by a hundredth or so; memory is a quarter and scales."""
+    prompts = random_prompts(8)
+    with torch.inference_mode():
+        exact = [model(torch.tensor([prompt]))[0, -1].log_softmax(-1) for prompt in prompts]
+    engine = Engine(model, cache_bits=8, pass_tokens=9)
+    requests = requests_of(prompts, replace(GREEDY, max_tokens=1))
+    replied(engine, requests)
+    moved = [
+        abs(float(one[request.ids[0]]) - request.logprobs[0]) for one, request in zip(exact, requests, strict=True)
+    ]
+    assert 0 < max(moved) < 0.1
+    assert bytes_per_token(model.config, torch.float32, 8) == 2 * 3 * 2 * (8 + 4)
+    again = Engine(model, cache_bits=8, rows=3)
+    assert replied(again, requests_of(prompts)) == replied(Engine(model, cache_bits=8), requests_of(prompts))
+    with pytest.raises(UserError, match=r"in 8 bits, or as they are \(0\); got 4"):
+        Engine(model, cache_bits=4)

@@ -8,16 +8,16 @@ youngest row gives up its blocks and comes back later. What a request says does 
 
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from sayso.base.errors import UserError
+from sayso.base.errors import UserError, nearest
 from sayso.model.transformer import Transformer
-from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after, salt_name
+from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after
 from sayso.sample.pages import Pages, bytes_per_token
 from sayso.sample.pick import pick
 from sayso.sample.request import Request
@@ -70,22 +70,27 @@ class Engine:
         reuse: bool = True,
         speculate: int = 0,
         draft: Transformer | None = None,
+        adapters: Mapping[str, Transformer] | None = None,
+        cache_bits: int = 0,
     ) -> None:
         """Make room for `rows` requests side by side and `tokens` tokens of cache.
 
         `tokens` not given: every row can fill the context, within `MEMORY`. Waiting requests enter when `refill` rows
         are free, or all of them fit: prompts that are read together cost less than one by one. `reuse`: whether
         prefixes are used again. `speculate`: how many tokens are proposed at once to each of a few rows, by the
-        `draft` model or, without one, by what followed before.
+        `draft` model or, without one, by what followed before. `adapters`: the same model with adapters beside it,
+        by the names that requests ask for. `cache_bits`: 8 keeps keys and values as whole numbers (see `Pages`).
         """
         config, weight = model.config, model.embed.weight
         if tokens is None:
-            most = max(config.context, MEMORY // bytes_per_token(config, weight.dtype))
+            most = max(config.context, MEMORY // bytes_per_token(config, weight.dtype, cache_bits))
             tokens = min(rows * config.context, most)
         self.model, self.rows, self.pass_tokens, self.refill, self.reuse = model, rows, pass_tokens, refill, reuse
         self.blocks = Blocks(blocks_for(tokens))
-        self.pages = Pages(config, self.blocks.count, weight.device, weight.dtype)
-        self.runner: Runner = TorchRunner(model, self.pages)
+        self.pages = Pages(config, self.blocks.count, weight.device, weight.dtype, cache_bits)
+        self.runners: dict[str, Runner] = {
+            name: TorchRunner(one, self.pages) for name, one in {"": model, **(adapters or {})}.items()
+        }
         self.waiting: deque[Request] = deque()
         self.running: list[Row] = []
         self.counts = Counts()
@@ -103,6 +108,10 @@ class Engine:
 
     def add(self, request: Request) -> None:
         """Queue a request. Raises `UserError` for a prompt that is empty or leaves no room in the context."""
+        if request.adapter not in self.runners:
+            known = [name for name in self.runners if name]
+            text = f"An adapter is one of {', '.join(known)}" if known else "This model was opened without adapters"
+            raise UserError(f"{text}; got '{request.adapter[:100]}'.{nearest(request.adapter, known)}")
         request.room = room(self.model, request.prompt, request.sampling)
         needed = len(request.prompt) + request.room
         if blocks_for(needed) > self.blocks.count:
@@ -129,7 +138,7 @@ class Engine:
         if not plan:
             return []
         self.counts.steps += 1
-        hidden = self.runner.hidden([chunk for _, chunk in plan])
+        hidden = self._hidden(plan)
         speaking, heard, first = [], [], 0
         for (row, chunk), states in zip(plan, hidden.split([len(chunk.ids) for _, chunk in plan]), strict=True):
             proposed: Sequence[int] = chunk.ids[row.length - row.done :]
@@ -139,8 +148,22 @@ class Engine:
                 heard.append(states[-1 - len(proposed) :])
                 first += 1 + len(proposed)
         if speaking:
-            self._speak(speaking, self.runner.head(torch.cat(heard)))
+            self._speak(speaking, self.runners[""].head(torch.cat(heard)))
         return [one.row.request for one in speaking]
+
+    def _hidden(self, plan: list[tuple[Row, Chunk]]) -> Tensor:
+        """Return the states [N, C] of all new tokens, by the runner of each row's adapter."""
+        places: dict[str, list[int]] = {}
+        for place, (row, _) in enumerate(plan):
+            places.setdefault(row.request.adapter, []).append(place)
+        parts: dict[int, Tensor] = {}
+        for name, mine in places.items():
+            chunks = [plan[place][1] for place in mine]
+            hidden = self.runners[name].hidden(chunks)
+            if len(places) == 1:
+                return hidden
+            parts |= zip(mine, hidden.split([len(chunk.ids) for chunk in chunks]), strict=True)
+        return torch.cat([parts[place] for place in range(len(plan))])
 
     def _admit(self) -> None:
         """Let waiting requests in while rows and blocks are free."""
@@ -153,7 +176,7 @@ class Engine:
             request = self.waiting.popleft()
             row = Row(request)
             if self.reuse:
-                row.names = names_after(salt_name(request.salt), row.tokens(0, row.length))
+                row.names = names_after(row.origin, row.tokens(0, row.length))
             # The last token is computed in any case: its logits are wanted.
             known = self.blocks.find(row.names[: (row.length - 1) // BLOCK])
             if len(known) < len(row.names) and row.names[len(known)] in coming:
@@ -231,7 +254,7 @@ class Engine:
         full = done // BLOCK
         if self.reuse and full > row.done // BLOCK:
             known = len(row.names)
-            last = row.names[-1] if known else salt_name(row.request.salt)
+            last = row.names[-1] if known else row.origin
             row.names += names_after(last, row.tokens(known * BLOCK, full * BLOCK))
             for place in range(row.done // BLOCK, full):
                 self.blocks.name(row.blocks[place], row.names[place])

@@ -10,31 +10,47 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from sayso.base.errors import UserError
 from sayso.model.config import ModelConfig
 from sayso.sample.blocks import BLOCK, blocks_for
 
 
 class Pages:
-    """The memory of N blocks for every layer of one model."""
+    """The memory of N blocks for every layer of one model.
 
-    def __init__(self, config: ModelConfig, count: int, device: torch.device, dtype: torch.dtype) -> None:
-        self.config, self.count = config, count
+    In 8 bits a token's keys and values are whole numbers, with a scale for each head: max |x| / 127.
+    """
+
+    def __init__(
+        self, config: ModelConfig, count: int, device: torch.device, dtype: torch.dtype, bits: int = 0
+    ) -> None:
+        if bits not in (0, 8):
+            raise UserError(f"Keys and values are kept in 8 bits, or as they are (0); got {bits}.")
+        self.config, self.count, self.dtype, self.bits = config, count, dtype, bits
         # Not filled: what is never used takes no memory on a CPU. `clear` makes the numbers of a taken block finite.
         shape = (config.layers, 2, count, BLOCK, config.kv_heads, config.head_size)
-        self._memory = torch.empty(shape, device=device, dtype=dtype)
+        self._memory = torch.empty(shape, device=device, dtype=torch.int8 if bits else dtype)
+        self._scales = torch.empty(shape[:-1] if bits else (config.layers, 2, 0), device=device, dtype=dtype)
         self.keys: list[Tensor] = [layer[0] for layer in self._memory]
         """Of each layer, [N, BLOCK, K, D], contiguous."""
         self.values: list[Tensor] = [layer[1] for layer in self._memory]
+        self.key_scales: list[Tensor] = [layer[0] for layer in self._scales]
+        """Of each layer, [N, BLOCK, K], contiguous; nothing unless in 8 bits."""
+        self.value_scales: list[Tensor] = [layer[1] for layer in self._scales]
         self.ids = torch.zeros((count if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
         """The tokens themselves [N, BLOCK], for models whose embedding looks back at them."""
 
     def clear(self, blocks: Sequence[int]) -> None:
         """Fill blocks with zeros: a place that is masked still meets a weight of 0, and 0 times NaN is NaN."""
         self._memory[:, :, blocks] = 0
+        if self.bits:
+            self._scales[:, :, blocks] = 0
 
     def copy(self, source: int, target: int) -> None:
         """Copy what a block holds to another."""
         self._memory[:, :, target] = self._memory[:, :, source]
+        if self.bits:
+            self._scales[:, :, target] = self._scales[:, :, source]
         if len(self.ids):
             self.ids[target] = self.ids[source]
 
@@ -42,9 +58,10 @@ class Pages:
         return self.count
 
 
-def bytes_per_token(config: ModelConfig, dtype: torch.dtype) -> int:
+def bytes_per_token(config: ModelConfig, dtype: torch.dtype, bits: int = 0) -> int:
     """Return the memory that the keys and values of one token take."""
-    return 2 * config.layers * config.kv_heads * config.head_size * dtype.itemsize
+    each = config.head_size + dtype.itemsize if bits else config.head_size * dtype.itemsize
+    return 2 * config.layers * config.kv_heads * each
 
 
 class Window:
@@ -76,11 +93,14 @@ class Window:
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Keep k, v [B, K, T, D] of the new tokens; return k, v [B, K, S, D] of all tokens of these rows."""
-        self._keep(self._pages.keys[layer], k)
-        self._keep(self._pages.values[layer], v)
-        if self._fresh:
+        pages = self._pages
+        self._keep(pages.keys[layer], pages.key_scales[layer], k)
+        self._keep(pages.values[layer], pages.value_scales[layer], v)
+        if self._fresh and not pages.bits:  # in 8 bits everyone sees what is kept, whether a pass before kept it or not
             return k, v
-        return self._all(self._pages.keys[layer]), self._all(self._pages.values[layer])
+        return self._all(pages.keys[layer], pages.key_scales[layer]), self._all(
+            pages.values[layer], pages.value_scales[layer]
+        )
 
     def recall(self, ids: Tensor, reach: int) -> Tensor:
         """Keep the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T].
@@ -93,11 +113,19 @@ class Window:
         places = self._table.gather(1, before // BLOCK) * BLOCK + before % BLOCK
         return torch.cat((kept[places], ids), dim=1)
 
-    def _keep(self, pages: Tensor, new: Tensor) -> None:
+    def _keep(self, pages: Tensor, scales: Tensor, new: Tensor) -> None:
         new = new.transpose(1, 2)
         new = new.flatten(0, 1) if self._all_real else new[self._real]
+        if self._pages.bits:
+            scale = new.abs().amax(-1).clamp_min(torch.finfo(new.dtype).tiny) / 127
+            scales.view(-1, *scales.shape[2:]).index_copy_(0, self._slots, scale)
+            new = (new / scale[..., None]).round_().to(torch.int8)
         pages.view(-1, *pages.shape[2:]).index_copy_(0, self._slots, new)
 
-    def _all(self, pages: Tensor) -> Tensor:
-        rows = pages.index_select(0, self._table.flatten()).view(len(self._table), -1, *pages.shape[2:])
-        return rows[:, : self._width].transpose(1, 2)
+    def _all(self, pages: Tensor, scales: Tensor) -> Tensor:
+        table, rows = self._table.flatten(), len(self._table)
+        all_rows = pages.index_select(0, table).view(rows, -1, *pages.shape[2:])[:, : self._width]
+        if self._pages.bits:
+            scale = scales.index_select(0, table).view(rows, -1, *scales.shape[2:])[:, : self._width]
+            all_rows = all_rows * scale[..., None]
+        return all_rows.transpose(1, 2)

@@ -37,6 +37,8 @@ class Request:
     stop_ids: frozenset[int] = frozenset()
     salt: str = ""
     """Only requests of one salt share what was computed for a prefix."""
+    adapter: str = ""
+    """Which of the engine's adapters speaks; none when empty."""
     constraint: Constraint | None = None
     watch: Callable[[int], bool] | None = None
     """Called with every new id that is not a stop id; True ends the reply there."""

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from sayso.sample.blocks import salt_name
 from sayso.sample.request import Request
 
 
@@ -15,6 +16,11 @@ class Row:
     blocks: list[int] = field(default_factory=list)
     done: int = 0
     """How many tokens are in the cache."""
+
+    @property
+    def origin(self) -> bytes:
+        """The name that its first block follows: another salt or adapter makes other blocks of the same tokens."""
+        return salt_name(f"{self.request.adapter}\n{self.request.salt}")
 
     @property
     def length(self) -> int:

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -77,6 +78,15 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
         "alpha": settings.get("lora_alpha", PEFT_DEFAULT),
         "targets": list(dict.fromkeys(name.rpartition(".")[2] for name in found)),
     }
+
+
+def adapted(model: Transformer, folder: Path) -> Transformer:
+    """Return another model with the adapter of a folder beside the same weights, which are shared; errors as above."""
+    with torch.device("meta"):
+        twin = Transformer(model.config)
+    twin.load_state_dict(model.state_dict(), assign=True)
+    load_adapter(twin, folder)
+    return twin.eval()
 
 
 def _check(folder: Path, settings: dict[str, Any]) -> None:
