@@ -294,6 +294,8 @@ def keep(request: Request, token: int, logprob: float) -> None:
     if token in request.stop_ids:
         request.finish = "stop"
         return
+    if request.constraint is not None:
+        request.constraint.accept(token)
     request.ids.append(token)
     request.logprobs.append(logprob)
     if request.watch is not None and request.watch(token):

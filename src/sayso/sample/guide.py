@@ -1,0 +1,239 @@
+"""Constrained decoding: a tokenizer and a grammar enter, a mask of the ids that may come next leaves, token by token.
+
+The work is llguidance's (an Earley parser over lexers made of regular expressions' derivatives, walked down the trie of
+all tokens). Control tokens are in no mask; a stop id is in it exactly where the grammar may end.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import takewhile
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError, require
+from sayso.sample.grammar import SPACE, Grammar
+from sayso.token.tokenizer import END, Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+COMPILED = 32  # grammars kept ready: a copy shares what was found out about its grammar, and takes a microsecond
+LEXER_STATES = 50_000  # of 1 to 2 kB each
+LEXER_FUEL = 50_000  # of one step, and five times as much to begin: a quarter of llguidance's, with which
+# /(a{1000}){1000}/ takes seconds
+
+
+class Guide:
+    """A tokenizer, ready for grammars. Built once; `constraint` is cheap and may be called from any thread."""
+
+    def __init__(self, tokenizer: Tokenizer, width: int | None = None) -> None:
+        """Take the tokenizer and the width of the model's head, where it is wider than the vocabulary.
+
+        Raises `UserError` with the install command when llguidance is missing.
+        """
+        self._library = require("llguidance", "serve")
+        words = Words(tokenizer)
+        self.width = max(width or 0, len(words.tokens))
+        self._text = torch.zeros(self.width, dtype=torch.bool)  # [V], True for the ids that have bytes
+        self._text[: len(words.tokens)] = torch.tensor([bool(token) for token in words.tokens])
+        self._tokenizer = self._library.LLTokenizer(self._library.TokenizerWrapper(words))
+        self._limits = self._library.LLParserLimits(
+            verbose_errors=False,
+            max_lexer_states=LEXER_STATES,
+            initial_lexer_fuel=5 * LEXER_FUEL,
+            step_lexer_fuel=LEXER_FUEL,
+        )
+        self._compiled: OrderedDict[Grammar, LLMatcher] = OrderedDict()
+
+    def constraint(self, grammar: Grammar, stop_ids: frozenset[int]) -> GrammarConstraint:
+        """Return the constraint of one reply, at its beginning.
+
+        Raises `UserError` for a grammar that cannot be followed, and for no stop ids, without which nothing can end.
+        """
+        if not stop_ids:
+            raise UserError("A constrained reply ends with a stop id; got none: allow the end of the text.")
+        matcher = self._compiled.pop(grammar, None) or self._compile(grammar)
+        self._compiled[grammar] = matcher
+        while len(self._compiled) > COMPILED:
+            self._compiled.popitem(last=False)
+        return GrammarConstraint(self, grammar, matcher.deep_copy(), stop_ids)
+
+    def forget(self, grammar: Grammar) -> None:
+        """Compile a grammar anew when it is next asked for: what its copies share may be used up."""
+        self._compiled.pop(grammar, None)
+
+    def has_bytes(self, token: int) -> bool:
+        """Whether an id is of the vocabulary and no control token."""
+        return 0 <= token < self.width and bool(self._text[token])
+
+    def _compile(self, grammar: Grammar) -> LLMatcher:
+        """Compile a grammar and try its first mask. Raises `UserError` where one of them fails."""
+        matcher = self._library.LLMatcher
+        try:
+            if grammar.kind == "json":
+                options = {"whitespace_pattern": SPACE, "lenient": grammar.lenient}
+                source = matcher.grammar_from_json_schema(grammar.source, overrides=options)
+            elif grammar.kind == "regex":
+                source = f"start: /{self._library.regex_to_lark(grammar.source, 'dws')}/"
+            else:  # "rules" may be GBNF
+                source = self._library.grammar_from("lark" if grammar.kind == "lark" else "grammar", grammar.source)
+        except ValueError as error:
+            raise _refusal(grammar, str(error)) from error
+        compiled: LLMatcher = matcher(self._tokenizer, source, log_level=0, limits=self._limits)
+        if not compiled.is_error():
+            mask = self.mask(compiled)  # the first mask also shows what was too large to compile ahead
+            if not (compiled.is_error() or compiled.is_accepting() or mask.any()):
+                raise _refusal(grammar, "no text of this vocabulary can begin it")
+        if compiled.is_error():
+            raise _refusal(grammar, compiled.get_error())
+        return compiled
+
+    def mask(self, matcher: LLMatcher) -> Tensor:
+        """Return bool [V], True for the ids with bytes that may come next."""
+        bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
+        mask = torch.zeros(self.width, dtype=torch.bool)
+        known = np.unpackbits(bits, count=min(self.width, 8 * len(bits)), bitorder="little")
+        mask[: len(known)] = torch.from_numpy(known.view(np.bool_))
+        return mask.logical_and_(self._text)
+
+
+class GrammarConstraint:
+    """How far one reply is in its grammar: the `Constraint` of a request."""
+
+    def __init__(self, guide: Guide, grammar: Grammar, matcher: LLMatcher, stop_ids: frozenset[int]) -> None:
+        self._guide, self._grammar, self._matcher, self._stop_ids = guide, grammar, matcher, stop_ids
+        self._stops = torch.tensor(sorted(stop_ids))
+        self._stuck = ""  # why nothing but a stop id is left here
+        self._beyond: list[str] = []  # of each id that the matcher did not take, why; "" for a stop in its place
+
+    @property
+    def failed(self) -> str:
+        """Why the grammar was left before its end; only stop ids are allowed from there. Empty when all is well.
+
+        It was left when it needed more than its limits in mid-reply, when no token of the vocabulary could go on, or
+        when an id was accepted that is not allowed.
+        """
+        return self._beyond[-1] if self._beyond else self._stuck
+
+    @property
+    def complete(self) -> bool:
+        """Whether the reply so far is a whole text of the grammar."""
+        return not self.failed and self._matcher.is_accepting()
+
+    def allowed(self) -> Tensor:
+        """Return bool [V] on the CPU, True for each id that may come next; the stop ids where the reply may end."""
+        if self._beyond or self._matcher.is_error():
+            mask = torch.zeros(self._guide.width, dtype=torch.bool)
+        else:
+            mask = self._guide.mask(self._matcher)
+        mask[self._stops] = bool(self._beyond) or self._matcher.is_accepting()
+        if not mask.any():
+            self._stuck = self._reason("no token of this vocabulary goes on from here")
+            mask[self._stops] = True
+        return mask
+
+    def accept(self, token: int) -> None:
+        """Take the token that came."""
+        if not self._beyond and token not in self._stop_ids and self.fits([token]):
+            self._matcher.consume_token(token)
+        elif token in self._stop_ids and not self.failed and self._matcher.is_accepting():
+            self._beyond.append("")
+        else:
+            self._beyond.append(self.failed or self._reason(f"the id {token} came, which was not allowed"))
+
+    def fits(self, ids: Sequence[int]) -> int:
+        """Return how many of the ids may come in this order; nothing is taken. For checking a draft."""
+        if self._beyond or self._matcher.is_error():
+            return 0
+        plain = list(takewhile(lambda token: token not in self._stop_ids and self._guide.has_bytes(token), ids))
+        taken: int = self._matcher.validate_tokens(plain)
+        if taken < len(plain) or len(plain) == len(ids) or ids[taken] not in self._stop_ids:
+            return taken
+        ahead = self._matcher.deep_copy()
+        return taken + (ahead.try_consume_tokens(plain) == taken and ahead.is_accepting())
+
+    def rollback(self, count: int) -> None:
+        """Take back the last `count` accepted ids."""
+        beyond = min(count, len(self._beyond))
+        del self._beyond[len(self._beyond) - beyond :]
+        if count > beyond:
+            done = self._matcher.rollback(count - beyond)
+            assert done or self._matcher.is_error(), "only what was accepted can be taken back"
+            self._stuck = ""
+
+    def forced(self) -> list[int]:
+        """Return ids that must come next whatever the model says: they need not be decoded one by one."""
+        if self._beyond or self._matcher.is_error():
+            return []
+        forced = self._matcher.compute_ff_tokens()
+        return forced[: self.fits(forced)]
+
+    def copy(self) -> GrammarConstraint:
+        """Return a constraint at the same place, which goes its own way."""
+        twin = GrammarConstraint(self._guide, self._grammar, self._matcher.deep_copy(), self._stop_ids)
+        twin._stuck, twin._beyond = self._stuck, list(self._beyond)
+        return twin
+
+    def _reason(self, otherwise: str) -> str:
+        """Return why the matcher gave up, whose copies shall not be used again, or another reason."""
+        if not self._matcher.is_error():
+            return otherwise
+        self._guide.forget(self._grammar)
+        return _plain(self._matcher.get_error())
+
+
+class Words:
+    """A tokenizer as llguidance takes it: the bytes of each id, and text to ids for what a grammar forces."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokens = [tokenizer.decode_bytes([index]) for index in range(tokenizer.vocab_size)]
+        self.special_token_ids = [index for index, token in enumerate(self.tokens) if not token]
+        self.eos_token_id, self.bos_token_id = tokenizer.specials[END], None
+        self._tokenizer = tokenizer
+        self._ids = {token: index for index, token in enumerate(self.tokens) if token}
+        self._longest = max(map(len, self.tokens))
+        self._anchor = tokenizer.encode("\n")
+
+    def __call__(self, data: bytes) -> list[int]:
+        """Return ids whose bytes are exactly `data`.
+
+        Some tokenizers (SentencePiece) put a space before a text: it stays with a line break that is put there first.
+        """
+        for anchor in (b"", b"\n"):
+            try:
+                ids = self._tokenizer.encode(anchor + data)
+            except UserError:  # no tokens for single bytes: the longest tokens that there are must do
+                break
+            head = self._anchor if anchor else []
+            if ids[: len(head)] == head and self._tokenizer.decode_bytes(ids[len(head) :]) == data:
+                return ids[len(head) :]
+        return self._longest_first(data)
+
+    def _longest_first(self, data: bytes) -> list[int]:
+        ids: list[int] = []
+        start = 0
+        while start < len(data):
+            sizes = range(min(self._longest, len(data) - start), 0, -1)
+            size = next((size for size in sizes if data[start : start + size] in self._ids), 0)
+            if not size:
+                return ids  # what no token spells is forced no further
+            ids.append(self._ids[data[start : start + size]])
+            start += size
+        return ids
+
+
+def _refusal(grammar: Grammar, reason: str) -> UserError:
+    return UserError(f"This {grammar.name} cannot be followed: {_plain(reason)}. Mend it, or ask for less.")
+
+
+def _plain(reason: str) -> str:
+    """Return the compiler's reason as one line, without its pictures of the source."""
+    if "panic" in reason:
+        return "it names something that cannot be compiled"
+    lines = [line.strip() for line in reason.replace("<non-verbose/>", "").splitlines()]
+    return " ".join(line for line in lines if line and not set(line) <= set("^~ "))[:300].rstrip(". ")
