@@ -37,6 +37,8 @@ class Pages:
         self.key_scales: list[Tensor] = [layer[0] for layer in self._scales]
         """Of each layer, [N, BLOCK, K], contiguous; nothing unless in 8 bits."""
         self.value_scales: list[Tensor] = [layer[1] for layer in self._scales]
+        self.gathered = [self._memory.new_empty(0), self._memory.new_empty(0)]
+        """Where a pass puts the keys and the values of its rows side by side; kept, since fresh memory costs more."""
         self.ids = torch.zeros((count if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
         """The tokens themselves [N, BLOCK], for models whose embedding looks back at them."""
 
@@ -98,8 +100,9 @@ class Window:
         self._keep(pages.values[layer], pages.value_scales[layer], v)
         if self._fresh and not pages.bits:  # in 8 bits everyone sees what is kept, whether a pass before kept it or not
             return k, v
-        return self._all(pages.keys[layer], pages.key_scales[layer]), self._all(
-            pages.values[layer], pages.value_scales[layer]
+        return (
+            self._all(0, pages.keys[layer], pages.key_scales[layer]),
+            self._all(1, pages.values[layer], pages.value_scales[layer]),
         )
 
     def recall(self, ids: Tensor, reach: int) -> Tensor:
@@ -122,9 +125,14 @@ class Window:
             new = (new / scale[..., None]).round_().to(torch.int8)
         pages.view(-1, *pages.shape[2:]).index_copy_(0, self._slots, new)
 
-    def _all(self, pages: Tensor, scales: Tensor) -> Tensor:
+    def _all(self, kind: int, pages: Tensor, scales: Tensor) -> Tensor:
         table, rows = self._table.flatten(), len(self._table)
-        all_rows = pages.index_select(0, table).view(rows, -1, *pages.shape[2:])[:, : self._width]
+        size = len(table) * pages[0].numel()
+        if len(self._pages.gathered[kind]) < size:
+            self._pages.gathered[kind] = pages.new_empty(size * 3 // 2)
+        gathered = self._pages.gathered[kind][:size].view(len(table), *pages.shape[1:])
+        torch.index_select(pages, 0, table, out=gathered)
+        all_rows = gathered.view(rows, -1, *pages.shape[2:])[:, : self._width]
         if self._pages.bits:
             scale = scales.index_select(0, table).view(rows, -1, *scales.shape[2:])[:, : self._width]
             all_rows = all_rows * scale[..., None]
