@@ -82,8 +82,8 @@ def quoted(text: str) -> str:
 
 
 def inlined(schema: Mapping[str, Any], what: str, *, lenient: bool = False) -> str:
-    """Return JSON of a schema as a part of a Lark grammar; errors as in `json_schema`."""
-    options = {"x-guidance": {"whitespace_pattern": SPACE, "lenient": lenient}}
+    """Return one line of JSON of a schema as a part of a Lark grammar; errors as in `json_schema`."""
+    options = {"x-guidance": {"whitespace_pattern": " ", "lenient": lenient}}
     return f"%json {json.dumps(options | json.loads(schema_text(schema, what)))}"
 
 
