@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from enum import Enum
 from typing import Annotated, Literal
 
@@ -389,6 +390,15 @@ def test_a_reply_without_an_end_is_refused(guide: Guide) -> None:
     """A grammar's end needs a stop id."""
     with pytest.raises(UserError, match="ends with a stop id"):
         guide.constraint(json_object(), frozenset())
+
+
+def test_a_missing_library_is_told_with_its_install_command(
+    tokenizer: AnyTokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who asks for a constraint without the extra reads how to get it."""
+    monkeypatch.setitem(sys.modules, "llguidance", None)
+    with pytest.raises(UserError, match=r"pip install 'sayso\[serve\]'"):
+        Guide(tokenizer)
 
 
 def test_a_guide_keeps_few_grammars_and_all_work(guide: Guide, tokenizer: AnyTokenizer) -> None:

@@ -60,7 +60,7 @@ def choice(texts: Sequence[str]) -> Grammar:
         raise UserError(f'A choice is a list of one text or more, such as ["yes", "no"]; got {texts!r:.100}.')
     if not all(map(is_text, texts)):
         raise UserError("A choice is of texts that UTF-8 can hold; one has half of a surrogate pair: mend it.")
-    return Grammar("lark", _sized("start: " + " | ".join(map(quoted, texts)), "A choice"), "choice")
+    return lark("start: " + " | ".join(map(quoted, texts)), "choice")
 
 
 def rules(source: str) -> Grammar:
@@ -71,9 +71,20 @@ def rules(source: str) -> Grammar:
     return Grammar("rules", _sized(source, "A grammar"), "grammar")
 
 
+def lark(source: str, name: str) -> Grammar:
+    """Return the grammar of rules of our own making, which errors call `name`. Errors as in `regex`."""
+    return Grammar("lark", _sized(source, f"A {name}"), name)
+
+
 def quoted(text: str) -> str:
     """Return a text as a literal of a Lark grammar."""
     return json.dumps(text)
+
+
+def inlined(schema: Mapping[str, Any], what: str, *, lenient: bool = False) -> str:
+    """Return one line of JSON of a schema as a part of a Lark grammar; errors as in `json_schema`."""
+    options = {"x-guidance": {"whitespace_pattern": " ", "lenient": lenient}}
+    return f"%json {json.dumps(options | json.loads(schema_text(schema, what)))}"
 
 
 def schema_text(schema: Mapping[str, Any], what: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from sayso.base.errors import UserError, nearest
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
+from sayso.token.tools import as_data, as_text, with_tools
 
 ROLES = ("system", "user", "assistant")
 
@@ -34,20 +35,30 @@ CHAT_TEMPLATE = (
 
 
 def render(
-    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], *, reply: bool = False
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    reply: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[int], list[bool]]:
     """Return the ids of a conversation and the mask of those that are trained; both have the same length.
 
     A reply with `"weight": 0` (as in OpenAI's format) is read but not trained.
-    With `reply` the row ends with an open `<|assistant|>`, for the model to go on.
+    With `reply` the row ends with an open `<|assistant|>`, for the model to go on. OpenAI's `tools`, calls and results
+    go to a template that knows them, else they become text, see `tools.py`.
     Raises `UserError` for no messages, an unknown role, or content that is not text.
     """
     if not messages:
         raise UserError("A conversation has one message or more; got none.")
+    if with_tools(messages, tools):
+        if isinstance(tokenizer, ForeignTokenizer) and tokenizer.takes_tools:
+            messages = as_data(messages)
+        else:
+            messages, tools = as_text(messages, tools), ()
     if isinstance(tokenizer, ForeignTokenizer):
         for message in messages:
             _content(message)
-        return tokenizer.render(messages, reply=reply)
+        return tokenizer.render(messages, reply=reply, tools=tools)
     ids, trained = [tokenizer.specials[BOS]], [False]
     for message in messages:
         role, content = _turn(message)

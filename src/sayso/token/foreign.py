@@ -5,6 +5,7 @@ SentencePiece (Llama 2, Mistral, Gemma). Control tokens are those of its own con
 its own chat template.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -18,6 +19,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.token.template import Content, Messages, Template
 from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_bytes
+from sayso.token.tools import CALL, CALL_END
 
 BETWEEN = "<|endoftext|>"  # stands between documents where no token of its own begins one (GPT-2, Qwen, SmolLM)
 NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -83,17 +85,25 @@ class ForeignTokenizer:
         write_atomic(folder / "tokenizer.json", self.core.to_str(pretty=True) + "\n")
         write_json(folder / "tokenizer_config.json", self._config)
 
-    def render(self, messages: Messages, *, reply: bool = False) -> tuple[list[int], list[bool]]:
+    @property
+    def takes_tools(self) -> bool:
+        """Whether its template lays out tools and calls, with marks that are text to read and write."""
+        marks = [token for token in self._control.values() if token.special and token.content in (CALL, CALL_END)]
+        return self.template is not None and self.template.takes_tools and not marks
+
+    def render(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> tuple[list[int], list[bool]]:
         """Return the ids of a conversation by the chat template, and which are trained: each reply and what ends it.
 
+        Calls and tools are read and not trained; what is spelled in them is text, as in any content.
         Raises `UserError` where there is no template, it refuses, or it does not tell where the contents stand.
         """
         if self.template is None:
             raise UserError(
                 "This model has no chat template: it continues text (sayso generate), it does not converse."
             )
-        text = self.template.text(messages, reply=reply)
-        contents = self.template.contents(messages, text, reply=reply)
+        messages, tools, gap = self._gapped(messages, tools)
+        text = self.template.text(messages, reply=reply, tools=tools)
+        contents = self.template.contents(messages, text, reply=reply, tools=tools)
         if contents is None and reply and not any(self._spelled.search(message["content"]) for message in messages):
             contents = []  # nothing is trained here, and nothing has to be kept from being a control token
         if contents is None:
@@ -102,7 +112,10 @@ class ForeignTokenizer:
         learned = [part for part in replies if messages[part.message].get("weight", 1) != 0]
         ids: list[int] = []
         trained: list[bool] = []
-        for start, stretch in _cut(text, self._typed_control(text, contents)):
+        gaps = [place for place, letter in enumerate(text) if letter == gap]
+        for start, stretch in _cut(text, [*self._typed_control(text, contents), *gaps]):
+            if stretch.startswith(gap):
+                start, stretch = start + 1, stretch[1:]
             encoding = self._parsing.encode(stretch, add_special_tokens=False)
             for index, (first, last) in zip(encoding.ids, encoding.offsets, strict=True):
                 ended = index in self.stop_ids and any(part.end == start + first for part in learned)
@@ -110,6 +123,25 @@ class ForeignTokenizer:
                 trained.append(ended or within)
                 ids.append(index)
         return ids, trained
+
+    def _gapped(self, messages: Messages, tools: Messages) -> tuple[Messages, Messages, str]:
+        """Return calls and tools with a letter of no other use inside each spelling of a control token, and the letter.
+
+        Templates may lay these out in any way, so that nobody can tell where they stand but by what is in them.
+        """
+        used = json.dumps([*messages, *tools], ensure_ascii=False, default=str) + (self.chat_template or "")
+        gap = next(letter for letter in map(chr, range(0xE002, 0xF900)) if letter not in used)
+
+        def split(value: Any) -> Any:
+            if isinstance(value, str):
+                return self._spelled.sub(lambda found: found[0][0] + gap + found[0][1:], value)
+            if isinstance(value, Mapping):
+                return {split(key): split(part) for key, part in value.items()}
+            return [split(part) for part in value] if isinstance(value, list | tuple) else value
+
+        extra = ("tool_calls", "name", "tool_call_id")
+        turns = [{**turn, **{key: split(turn[key]) for key in extra if key in turn}} for turn in messages]
+        return turns, split(list(tools)), gap
 
     @cached_property
     def _parsing(self) -> tokenizers.Tokenizer:

@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sayso.base.errors import UserError
+from sayso.token.tools import CALL
 
 Messages = Sequence[Mapping[str, Any]]
 
@@ -44,33 +45,45 @@ class Template:
         settings.globals |= {"raise_exception": _refuse, "strftime_now": _now}
         try:
             self._compiled = settings.from_string(source)
+            names = meta.find_undeclared_variables(settings.parse(source))
         except jinja2.TemplateError as error:
             raise UserError(f"The chat template of this tokenizer is not valid Jinja ({error}); mend it.") from error
 
-    def text(self, messages: Messages, *, reply: bool = False) -> str:
+        self.takes_tools = "tools" in names and CALL in source and "<function=" not in source
+        """Whether it lays out tools and calls in the format of Hermes and Qwen, JSON between marks."""
+
+    def text(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> str:
         """Return the text of a conversation, with `reply` opened for the model to go on.
 
         Raises `UserError` with what the template says where it refuses the messages.
         """
         try:
             return self._compiled.render(
-                messages=[dict(message) for message in messages], add_generation_prompt=reply, **self.tokens
+                messages=[dict(message) for message in messages],
+                tools=[dict(tool) for tool in tools] or None,
+                add_generation_prompt=reply,
+                **self.tokens,
             )
         except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"The model's chat template does not take this conversation: {error}") from error
 
-    def contents(self, messages: Messages, text: str, *, reply: bool = False) -> list[Content] | None:
+    def contents(
+        self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()
+    ) -> list[Content] | None:
         """Return where each message's content stands in `text`, the same conversation's; None where that is unclear.
 
         The template is asked again with marks for contents. It may trim a content, and change nothing else in it.
+        A turn that only calls tools has none.
         """
-        marks = [f"\ue000{number}\ue001" for number in range(len(messages))]
-        marked = self.text(
-            [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)], reply=reply
-        )
+        marks = {
+            number: f"\ue000{number}\ue001"
+            for number, message in enumerate(messages)
+            if message["content"] or not message.get("tool_calls")
+        }
+        marked = [{**turn, "content": marks.get(number, "")} for number, turn in enumerate(messages)]
         found, place = [], 0
-        rest = marked
-        for number, (message, mark) in enumerate(zip(messages, marks, strict=True)):
+        rest = self.text(marked, reply=reply, tools=tools)
+        for number, mark in marks.items():
             if rest.count(mark) != 1:
                 return None
             before, rest = rest.split(mark)
@@ -78,7 +91,7 @@ class Template:
                 return None
             place += len(before)
             after = rest.split("\ue000", 1)[0]
-            content = message["content"]
+            content = messages[number]["content"]
             for form in (content, content.strip(), content.rstrip(), content.lstrip()):
                 if text.startswith(form + after, place):
                     found.append(Content(number, place, place + len(form)))

@@ -1,0 +1,230 @@
+"""Calls in a reply: its text enters piece by piece, what is said and what is called leaves piece by piece.
+
+What may begin a mark is held back, as is white space before one; arguments stream as they are written. How the text was
+cut into pieces changes nothing about what all pieces together are. A block that is no call stays text.
+"""
+
+import json
+import re
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from sayso.reply.text import beginning
+from sayso.token.tools import CALL, CALL_END
+
+_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*')
+
+
+@dataclass(frozen=True)
+class Delta:
+    """Some more of a reply: of its text, or of one of its calls."""
+
+    content: str = ""
+    call: int | None = None
+    """Which call, from 0; None for text."""
+    id: str = ""
+    """With `name`, in the first piece of a call only."""
+    name: str = ""
+    arguments: str = ""
+    """Some more of the call's arguments, which all together are JSON."""
+
+    def openai(self) -> dict[str, Any]:
+        """Return it as the `delta` of a chunk of OpenAI's stream."""
+        if self.call is None:
+            return {"content": self.content}
+        function = {"name": self.name, "arguments": self.arguments} if self.id else {"arguments": self.arguments}
+        head = {"id": self.id, "type": "function"} if self.id else {}
+        return {"tool_calls": [{"index": self.call, **head, "function": function}]}
+
+
+@dataclass
+class Call:
+    """One call as it stands."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    """JSON as the model wrote it; unfinished where the reply was cut."""
+
+
+def new_id() -> str:
+    """Return a name for a call that no other has."""
+    return f"call_{uuid.uuid4().hex[:24]}"
+
+
+class ToolCalls:
+    """Collects the text and the calls of one reply."""
+
+    def __init__(self, name: Callable[[], str] = new_id) -> None:
+        """Take what names the calls."""
+        self.content, self.calls = "", list[Call]()
+        self._name = name
+        self._held = ""  # text that waits for what comes next
+        self._block: _Block | None = None
+        self._after = False  # only white space since the last call
+
+    def push(self, text: str) -> list[Delta]:
+        """Take more of the reply; return what is certain now."""
+        self._held += text
+        found: list[Delta] = []
+        while self._block_step(found) if self._block else self._text_step(found):
+            pass
+        return found
+
+    def close(self) -> list[Delta]:
+        """Return what was held back, now that no more will come; what is left of a block that is no call is text."""
+        found: list[Delta] = []
+        if self._block is not None:
+            if not self._block.started:
+                self._say(self._block.text + self._held, found)
+        elif not (self._after and not self._held.strip()):
+            self._say(self._held, found)
+        self._held, self._block = "", None
+        return found
+
+    def message(self) -> dict[str, Any]:
+        """Return the reply so far as OpenAI's message."""
+        calls = [
+            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+            for call in self.calls
+        ]
+        if not calls:
+            return {"role": "assistant", "content": self.content}
+        return {"role": "assistant", "content": self.content or None, "tool_calls": calls}
+
+    def _say(self, text: str, found: list[Delta]) -> None:
+        if text:
+            self.content += text
+            self._after = False
+            found.append(Delta(text))
+
+    def _text_step(self, found: list[Delta]) -> bool:
+        """Give the text up to a mark, or up to what may become one; return whether a block begins."""
+        before, mark, after = self._held.partition(CALL)
+        if mark:
+            said = before.rstrip()
+            self._say(said, found)
+            self._held, self._block = after, _Block(before[len(said) :])
+            return True
+        sure = len(self._held) - beginning(self._held, (CALL,))
+        sure = len(self._held[:sure].rstrip())  # white space before a mark belongs to the mark
+        self._say(self._held[:sure], found)
+        self._held = self._held[sure:]
+        return False
+
+    def _block_step(self, found: list[Delta]) -> bool:
+        """Read on in a block; return whether it ended."""
+        block = self._block
+        assert block is not None
+        if not block.done:
+            self._held = block.read(self._held)
+            self._give(block, found)
+        if block.done == "broken":
+            self._say(block.text, found)
+            self._block = None
+            return True
+        if not block.done:
+            return False
+        rest = self._held.lstrip()
+        if CALL_END.startswith(rest) and rest != CALL_END:
+            return False  # the mark of the end may still come
+        self._held = rest.removeprefix(CALL_END)
+        self._block, self._after = None, True
+        return True
+
+    def _give(self, block: "_Block", found: list[Delta]) -> None:
+        """Give the name as soon as it is there, then the arguments as they come."""
+        if not block.started and block.name is not None:
+            block.started = True
+            call = Call(self._name(), block.name)
+            self.calls.append(call)
+            found.append(Delta(call=len(self.calls) - 1, id=call.id, name=call.name))
+        if block.started and (more := block.arguments()):
+            self.calls[-1].arguments += more
+            found.append(Delta(call=len(self.calls) - 1, arguments=more))
+
+
+class _Block:
+    """The JSON object of one call while it grows."""
+
+    def __init__(self, space: str) -> None:
+        """Take the white space before its mark, which is text only where this is no call."""
+        self._space = space
+        self.seen, self.done, self.started = "", "", False
+        self.name: str | None = None
+        self._depth, self._quoted, self._escaped = 0, False, False
+        self._nested = False
+        self._from: int | None = None  # where the arguments begin in `seen`, and end
+        self._to: int | None = None
+        self._given = 0
+
+    @property
+    def text(self) -> str:
+        """The block as it was written so far."""
+        return self._space + CALL + self.seen
+
+    def read(self, text: str) -> str:
+        """Read up to the end of the object; return what is behind it."""
+        start, self.seen = len(self.seen), self.seen + text
+        for place in range(start, len(self.seen)):
+            letter = self.seen[place]
+            self._count(letter)
+            if self._depth <= 0 and not letter.isspace():
+                self.seen, rest = self.seen[: place + 1], self.seen[place + 1 :]
+                self._finish()
+                return rest
+            if self._depth == 2 and not self._nested:
+                self._open(place, letter)
+            elif self._from is not None and self._to is None and self._depth == 1:
+                self._to = place + 1
+        return ""
+
+    def arguments(self) -> str:
+        """Return what came of the arguments since the last time."""
+        if self._from is None:
+            return ""
+        start, end = max(self._from, self._given), len(self.seen) if self._to is None else self._to
+        self._given = max(self._given, end)
+        return self.seen[start:end]
+
+    def _count(self, letter: str) -> None:
+        if self._escaped:
+            self._escaped = False
+        elif self._quoted:
+            self._escaped, self._quoted = letter == "\\", letter != '"'
+        elif letter == '"':
+            self._quoted = True
+        elif letter in "{[":
+            self._depth += 1
+        elif letter in "]}":
+            self._depth -= 1
+
+    def _open(self, place: int, letter: str) -> None:
+        """Take what begins to nest for the arguments, where the name stands before them and nothing else."""
+        self._nested = True
+        head = _HEAD.fullmatch(self.seen, 0, place)
+        if head and letter == "{":
+            try:
+                self.name, self._from = json.loads(head[1]), place
+            except ValueError:
+                return
+
+    def _finish(self) -> None:
+        """End the object: a call that was given already, one that is read as a whole, or none."""
+        self.done = "whole"
+        if self._from is not None:
+            return
+        try:
+            value = json.loads(self.seen)
+        except (ValueError, RecursionError):
+            value = None
+        if not isinstance(value, dict) or not isinstance(value.get("name"), str):
+            self.done = "broken"
+            return
+        arguments = value.get("arguments") or {}
+        text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
+        # Arguments in another place of the object, or as text: put behind it, to be given from there.
+        self.name, self._from = value["name"], len(self.seen)
+        self.seen += text
