@@ -2,8 +2,20 @@
 
 from sayso.sample.cache import Cache
 from sayso.sample.engine import Completion, generate, stream
-from sayso.sample.pick import pick
+from sayso.sample.pick import Picked, distribution, draw, pick
 from sayso.sample.request import Request
-from sayso.sample.sampling import Sampling
+from sayso.sample.sampling import Dry, Sampling
 
-__all__ = ["Cache", "Completion", "Request", "Sampling", "generate", "pick", "stream"]
+__all__ = [
+    "Cache",
+    "Completion",
+    "Dry",
+    "Picked",
+    "Request",
+    "Sampling",
+    "distribution",
+    "draw",
+    "generate",
+    "pick",
+    "stream",
+]
