@@ -14,7 +14,8 @@ from transformers.generation.logits_process import (
 )
 
 from sayso.sample import Dry, Request, Sampling, distribution, pick
-from sayso.sample.edits import LEFT_OUT, NothingLeftError, edit
+from sayso.sample.edits import NothingLeftError, edit
+from sayso.sample.filters import LEFT_OUT
 from sayso.sample.history import History
 
 VOCABULARY = 12

@@ -13,10 +13,9 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.sample.dry import losses
+from sayso.sample.filters import LEFT_OUT
 from sayso.sample.request import Request
 from sayso.sample.rules import Rules, make_rules
-
-LEFT_OUT = float("-inf")
 
 
 class NothingLeftError(UserError):

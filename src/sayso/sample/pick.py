@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sayso.sample.edits import edit
-from sayso.sample.filters import weigh
+from sayso.sample.filters import total, weigh
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 
@@ -98,7 +98,7 @@ def _drawn(logits: Tensor, requests: Sequence[Request]) -> Tensor:
 
 def _chances(logits: Tensor, requests: Sequence[Request]) -> Tensor:
     weights = weigh(logits, shared(requests))
-    return weights.div_(weights.sum(-1, keepdim=True))
+    return weights.div_(total(weights))
 
 
 def shared(requests: Sequence[Request]) -> list[Sampling]:
