@@ -16,12 +16,13 @@ import torch
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
+from sayso.reply.conversation import Replier
 from sayso.run.chat import Chat, chat
 from sayso.run.generate import Generate, generate
-from sayso.run.model import newest_model, resolve_model
+from sayso.run.model import newest_model, resolve_model, with_breakers
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
-from sayso.weights.folder import save_model
+from sayso.weights.folder import load_model, save_model
 
 SAYS = "Hi, cat\x1b."  # each character once, and one that could command a terminal
 SHOWN = "Hi, cat."
@@ -247,6 +248,41 @@ def test_generate_reads_standard_input(life: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("sys.stdin", Typed("56"))
     with pytest.raises(UserError, match="needs a prompt and got none"):
         generate(options, target)
+
+
+def test_penalties_break_a_loop(life: Path) -> None:
+    """A model that goes round eight letters for ever leaves them at the first repeat, with DRY at the third token."""
+    always = {"life": life, "model": "endless", "temperature": 0, "max_tokens": 12, "device": "cpu"}
+
+    def text(**flags) -> str:
+        target = io.StringIO()
+        generate(Generate("Hi", **always, **flags), target)
+        return target.getvalue()
+
+    loop = text()
+    assert len(set(loop[:8])) == 8
+    assert loop[8:12] == loop[:4]
+    for flag, length in (("presence_penalty", 8), ("frequency_penalty", 8), ("dry_multiplier", 10)):
+        broken = text(**{flag: 1000.0})
+        assert broken[:length] == loop[:length]
+        assert broken[length] != loop[length]
+
+
+def test_a_least_length_keeps_the_model_from_ending(life: Path) -> None:
+    """A reply that would end of itself goes on until it has `min_tokens`."""
+    replier = Replier(*load_model(life / "models" / "tuned"))
+    options = Generate("Hi", temperature=0, min_tokens=20, max_tokens=30)
+    [reply] = replier.replies([[{"role": "user", "content": "Hi"}]], options.sampling())
+    assert reply.text.startswith(SAYS)
+    assert reply.completion_tokens >= 20
+
+
+def test_breakers_of_dry_are_those_of_the_tokenizer(life: Path) -> None:
+    """Tokens with a line break, a colon, a quotation mark or a star, and control tokens; none where DRY is off."""
+    tokenizer = Replier(*load_model(life / "models" / "tuned")).tokenizer
+    dry = with_breakers(Generate("Hi", dry_multiplier=0.8).sampling(), tokenizer).dry
+    assert dry.breakers == {*tokenizer.encode('\n:"*'), *tokenizer.specials.values()}
+    assert with_breakers(Generate("Hi").sampling(), tokenizer).dry is None
 
 
 def test_several_texts_differ(life: Path) -> None:

@@ -338,3 +338,49 @@ def test_a_cache_of_whole_numbers_changes_little(model: Transformer) -> None:
     assert replied(again, requests_of(prompts)) == replied(Engine(model, cache_bits=8), requests_of(prompts))
     with pytest.raises(UserError, match=r"in 8 bits, or as they are \(0\); got 4"):
         Engine(model, cache_bits=4)
+
+
+def test_a_prompt_is_scored_once_and_whole(model: Transformer) -> None:
+    """Log-probabilities of the prompt's tokens are those of a plain pass, read in pieces, reused or redone."""
+    prompts = [[7] * 20 + tail for tail in random_prompts(6, longest=50)]
+    for engine in (Engine(model), Engine(model, pass_tokens=7), Engine(model, tokens=2 * CONTEXT)):
+        replied(engine, requests_of(prompts))  # whose prefixes are known then
+        requests = requests_of(prompts, replace(SAMPLED[0], max_tokens=60))
+        for request in requests:
+            request.prompt_tops = 2
+        replied(engine, requests)
+        for request in requests:
+            with torch.inference_mode():
+                logprobs = model(torch.tensor([request.prompt]))[0].log_softmax(-1)
+            assert len(request.prompt_scores) == len(request.prompt) - 1
+            for place, (own, best) in enumerate(request.prompt_scores):
+                assert own == pytest.approx(float(logprobs[place, request.prompt[place + 1]]), abs=1e-4)
+                assert list(best.values()) == pytest.approx(logprobs[place].topk(2).values.tolist(), abs=1e-4)
+
+
+def test_the_likeliest_tokens_are_told(model: Transformer) -> None:
+    """Each place of a reply has as many as were asked for, likeliest first, under the model itself."""
+    request = requests_of([[1, 2, 3]], replace(SAMPLED[1], logprobs=3))[0]
+    replied(Engine(model), [request])
+    with torch.inference_mode():
+        logprobs = model(torch.tensor([[1, 2, 3, *request.ids]]))[0, 2:].log_softmax(-1)
+    for place, best in enumerate(request.tops):
+        assert list(best.values()) == pytest.approx(logprobs[place].topk(3).values.tolist(), abs=1e-4)
+    assert len(request.tops) == len(request.ids) > 3
+
+
+def test_a_reply_that_cannot_go_on_ends_alone(model: Transformer) -> None:
+    """Settings that leave no token end their own request with a sentence; the others say what they say."""
+    prompts = random_prompts(3)
+    whole = replied(Engine(model), requests_of(prompts))
+    requests = requests_of(prompts)
+    stuck = Request([1, 2], replace(GREEDY, allowed_ids=(5,), banned=((5, 5),)))
+    engine = Engine(model)
+    engine.add(stuck)
+    assert replied(engine, requests) == whole
+    assert (stuck.ids, stuck.finish) == ([5], "error")
+    assert "leave none after 1 tokens" in stuck.error
+    with pytest.raises(UserError, match="leave none after 1 tokens"):
+        generate(model, [stuck.prompt], stuck.sampling)
+    with pytest.raises(UserError, match="97"):
+        engine.add(Request([1], replace(GREEDY, allowed_ids=(97,))))

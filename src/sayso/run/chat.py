@@ -12,7 +12,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.files import write_jsonl
 from sayso.reply.conversation import Replier
 from sayso.reply.window import Message, fit
-from sayso.run.model import Speaking, open_replier
+from sayso.run.model import Speaking, open_replier, with_breakers
 from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
 
@@ -44,7 +44,7 @@ def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = No
     if terminal.live:
         size = sum(weight.numel() for weight in replier.model.parameters())
         terminal.note(f"{folder}: {size:,} parameters, context {replier.context:,} tokens. /help lists the commands.")
-    Talk(replier, sampling, terminal, options.system).run()
+    Talk(replier, with_breakers(sampling, replier.tokenizer), terminal, options.system).run()
 
 
 class Talk:

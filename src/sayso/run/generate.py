@@ -8,7 +8,7 @@ from typing import TextIO
 
 from sayso.base.errors import UserError
 from sayso.reply.conversation import Replier
-from sayso.run.model import Speaking, open_replier
+from sayso.run.model import Speaking, open_replier, with_breakers
 from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
 
@@ -38,6 +38,7 @@ def generate(options: Generate, target: TextIO | None = None) -> None:
     """Continue a prompt."""
     sampling = options.sampling(options.stop)
     replier, folder, other = open_replier(options)
+    sampling = with_breakers(sampling, replier.tokenizer)
     prompt = _read() if options.prompt is None else options.prompt
     terminal = Terminal(StringIO(), target)  # nobody types here, so that notes go to standard error
     if other:

@@ -4,7 +4,7 @@ Shared by the acts that let a model talk. A name is a model of the life (`base`,
 the path of a model folder.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
 from sayso.base.life import STAGES, Life
 from sayso.reply.conversation import Replier
-from sayso.sample.sampling import Sampling
+from sayso.sample.dry import breaker_ids
+from sayso.sample.sampling import Dry, Sampling
+from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
 
 
@@ -33,8 +35,20 @@ class Speaking:
     """Pick among the likeliest tokens that together have this probability; 1 = off."""
     min_p: float = 0.0
     """Pick among tokens at least this fraction as likely as the likeliest; 0 = off."""
+    typical_p: float = 1.0
+    """Pick among the tokens nearest the expected surprise that together have this probability; 1 = off."""
+    xtc_probability: float = 0.0
+    """How often the likeliest tokens but the last with 10 % or more are left out (XTC); 0 = off."""
     repetition_penalty: float = 1.0
     """Above 1 makes what was said already less likely; 1 = off."""
+    presence_penalty: float = 0.0
+    """Taken from the logit of every token that the reply has already; 0 = off."""
+    frequency_penalty: float = 0.0
+    """Taken from a token's logit as often as the reply has it already; 0 = off."""
+    dry_multiplier: float = 0.0
+    """Above 0 makes tokens that would go on with a repeat less likely, the more the longer it is (DRY); 0 = off."""
+    min_tokens: int = 0
+    """A reply does not end of itself before so many tokens; 0 = off."""
     max_tokens: int = 200
     """Most tokens of a reply."""
     seed: int | None = None
@@ -49,11 +63,23 @@ class Speaking:
             top_k=self.top_k,
             top_p=self.top_p,
             min_p=self.min_p,
+            typical_p=self.typical_p,
+            xtc_probability=self.xtc_probability,
             repetition_penalty=self.repetition_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            dry=Dry(self.dry_multiplier) if self.dry_multiplier else None,
+            min_tokens=self.min_tokens,
             max_tokens=self.max_tokens,
             seed=self.seed,
             stop=stop,
         )
+
+
+def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
+    """Return the sampling with DRY, where it is on, stopping at the usual breakers, in the ids of this tokenizer."""
+    dry = sampling.repeats
+    return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
 
 
 def resolve_model(life: Life, name: str) -> Path:

@@ -1,9 +1,24 @@
 """Weights to next tokens: the paged cache, the picking of a token, and the engine that decodes many rows at once."""
 
+from sayso.sample.beams import Beam, beam_search
 from sayso.sample.engine import Engine
 from sayso.sample.generate import Completion, generate, stream
-from sayso.sample.pick import pick
+from sayso.sample.pick import Picked, distribution, draw, pick
 from sayso.sample.request import Request
-from sayso.sample.sampling import Sampling
+from sayso.sample.sampling import Dry, Sampling
 
-__all__ = ["Completion", "Engine", "Request", "Sampling", "generate", "pick", "stream"]
+__all__ = [
+    "Beam",
+    "Completion",
+    "Dry",
+    "Engine",
+    "Picked",
+    "Request",
+    "Sampling",
+    "beam_search",
+    "distribution",
+    "draw",
+    "generate",
+    "pick",
+    "stream",
+]

@@ -6,11 +6,9 @@ gets a token, and prompts are read a piece at a time beside them, so that a long
 youngest row gives up its blocks and comes back later. What a request says does not depend on the others.
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,12 +17,14 @@ from sayso.base.errors import UserError, nearest
 from sayso.model.transformer import Transformer
 from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after
 from sayso.sample.pages import Pages, bytes_per_token
-from sayso.sample.pick import pick
+from sayso.sample.pick import tops
 from sayso.sample.request import Request
 from sayso.sample.row import Row
+from sayso.sample.rules import make_rules
 from sayso.sample.runner import Chunk, Runner, TorchRunner
 from sayso.sample.sampling import Sampling
 from sayso.sample.speculate import Draft, Lookup, Proposer, check_draft
+from sayso.sample.take import Speaking, take
 
 ROWS = 64  # rows decoded side by side
 PASS_TOKENS = 512  # tokens in one pass: rows that decode wait for no more of a prompt than that
@@ -46,14 +46,6 @@ class Counts:
     accepted_tokens: int = 0
     preemptions: int = 0
     steps: int = 0
-
-
-class Speaking(NamedTuple):
-    """A row that gets a token in this pass: what was proposed for it, and where its first logits stand."""
-
-    row: Row
-    proposed: Sequence[int]
-    first: int
 
 
 class Engine:
@@ -107,11 +99,17 @@ class Engine:
         return not self.waiting and not self.running
 
     def add(self, request: Request) -> None:
-        """Queue a request. Raises `UserError` for a prompt that is empty or leaves no room in the context."""
+        """Queue a request.
+
+        Raises `UserError` for a prompt that is empty or leaves no room in the context or the cache, for an adapter that
+        the engine does not have, and for settings with ids that the model does not have.
+        """
         if request.adapter not in self.runners:
             known = [name for name in self.runners if name]
             text = f"An adapter is one of {', '.join(known)}" if known else "This model was opened without adapters"
             raise UserError(f"{text}; got '{request.adapter[:100]}'.{nearest(request.adapter, known)}")
+        if request.sampling.edits:
+            request.rules = make_rules(request.sampling, request.prompt, request.stop_ids, self.model.config.vocab_size)
         request.room = room(self.model, request.prompt, request.sampling)
         needed = len(request.prompt) + request.room
         if blocks_for(needed) > self.blocks.count:
@@ -141,6 +139,8 @@ class Engine:
         hidden = self._hidden(plan)
         speaking, heard, first = [], [], 0
         for (row, chunk), states in zip(plan, hidden.split([len(chunk.ids) for _, chunk in plan]), strict=True):
+            if row.request.prompt_tops is not None and row.done < len(row.request.prompt):
+                self._score(row, states)
             proposed: Sequence[int] = chunk.ids[row.length - row.done :]
             self._keep_names(row, min(row.done + len(chunk.ids), row.length))
             if row.done == row.length:
@@ -179,7 +179,9 @@ class Engine:
                 row.names = names_after(row.origin, row.tokens(0, row.length))
             # The last token is computed in any case: its logits are wanted.
             known = self.blocks.find(row.names[: (row.length - 1) // BLOCK])
-            if len(known) < len(row.names) and row.names[len(known)] in coming:
+            if request.prompt_tops is not None and not request.ids:
+                known = []  # the logits of every token are wanted
+            elif len(known) < len(row.names) and row.names[len(known)] in coming:
                 later.append(request)  # another row is computing what this one can use
                 continue
             self.blocks.hold(known)
@@ -260,20 +262,23 @@ class Engine:
                 self.blocks.name(row.blocks[place], row.names[place])
         row.done = done
 
+    def _score(self, row: Row, states: Tensor) -> None:
+        """Note how likely the prompt's tokens are that follow those of these states [T, C]."""
+        request, first = row.request, row.done + 1
+        targets = request.prompt[first : first + len(states)]
+        if targets and first == len(request.prompt_scores) + 1:  # a row that comes back has been here already
+            logprobs = self.runners[""].head(states[: len(targets)]).log_softmax(-1, dtype=torch.float32)
+            own = logprobs.gather(-1, torch.tensor(targets, device=logprobs.device)[:, None])[:, 0]
+            best = tops(logprobs, [request.prompt_tops or 0] * len(targets))
+            request.prompt_scores += zip(own.tolist(), best, strict=True)
+
     def _speak(self, speaking: list[Speaking], logits: Tensor) -> None:
         """Pick a token for each row, and more while they are the proposed ones; the rows that ended leave."""
         going, ahead = speaking, 0
         while going:
-            mine = logits if len(going) == len(logits) else logits[[one.first + ahead for one in going]]
-            picked = pick(mine, [one.row.request for one in going])
-            for one, token, logprob in zip(going, picked.ids, picked.logprobs, strict=True):
-                keep(one.row.request, token, logprob)
-            self.counts.reply_tokens += len(going)
-            going = [
-                one
-                for one, token in zip(going, picked.ids, strict=True)
-                if list(one.proposed[ahead : ahead + 1]) == [token] and not one.row.request.finish
-            ]
+            said = take(going, ahead, logits)
+            self.counts.reply_tokens += len(said)
+            going = [one for one, token in said if list(one.proposed[ahead : ahead + 1]) == [token] and one.goes_on]
             self.counts.accepted_tokens += len(going)
             ahead += 1
         for one in speaking:
@@ -285,23 +290,6 @@ class Engine:
         self.running.remove(row)
         self.blocks.release(row.blocks)
         row.blocks = []
-
-
-def keep(request: Request, token: int, logprob: float) -> None:
-    """Add a token to a reply, or end it."""
-    if math.isnan(logprob):
-        raise UserError("A model's logits must be numbers; this model gave NaN: train or load its weights again.")
-    if token in request.stop_ids:
-        request.finish = "stop"
-        return
-    if request.constraint is not None:
-        request.constraint.accept(token)
-    request.ids.append(token)
-    request.logprobs.append(logprob)
-    if request.watch is not None and request.watch(token):
-        request.finish = "stop"
-    elif len(request.ids) == request.room:
-        request.finish = "length"
 
 
 def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:

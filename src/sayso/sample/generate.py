@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from sayso.base.errors import UserError
 from sayso.model.transformer import Transformer
 from sayso.sample.blocks import BLOCK
 from sayso.sample.engine import ROWS, Engine
@@ -40,7 +41,8 @@ def generate(
 ) -> list[Completion]:
     """Return one completion a prompt, in the prompts' order; at most `rows` are in memory at once.
 
-    Raises `UserError` for a prompt that is empty or leaves no room in the model's context, before anything is decoded.
+    Raises `UserError` for a prompt that is empty or leaves no room in the model's context, before anything is decoded,
+    and for a model that is damaged or settings that leave no token to say.
     """
     if not prompts:
         return []
@@ -52,7 +54,9 @@ def generate(
             request.watch = partial(watch, request.index)
         engine.add(request)
     while not engine.idle:
-        engine.step()
+        for request in engine.step():
+            if request.error:
+                raise UserError(request.error)
     return [Completion(request.ids, request.finish, request.logprobs) for request in requests]
 
 
@@ -78,6 +82,8 @@ def _stream(engine: Engine, request: Request) -> Iterator[int]:
     given = 0
     while not request.finish:
         engine.step()
+        if request.error:
+            raise UserError(request.error)
         yield from request.ids[given:]
         given = len(request.ids)
 

@@ -1,22 +1,23 @@
 """Picking the next token: logits [B, V] of B rows enter, one id a row leaves.
 
-The order is that of transformers and vLLM: repetition penalty, temperature, top-k, top-p, min-p, then one draw.
-(llama.cpp puts temperature last: the same numbers give other text there.) A row draws from a generator of its own,
-so that what it says does not depend on the rows beside it. B rows, V vocabulary.
+The order is that of transformers and vLLM, with the later inventions in their places. On the logits (`edits.py`):
+constraint, allowed_ids, logit_bias, banned, min_tokens, repetition penalty, presence and frequency penalty, DRY. Then,
+unless the row is greedy (`filters.py`): temperature, top-k, typical, top-p, min-p, XTC, one draw. What is reported
+(logprobs, tops) is the model's own distribution, before all of it. (llama.cpp puts temperature last: the same numbers
+give other text there.) A row's token is a function of its logits, settings, history and generator, to the bit: rows of
+any settings share a batch and none feels another. B rows, V vocabulary.
 """
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from sayso.sample.edits import edit
+from sayso.sample.filters import total, weigh
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
-
-LEFT_OUT = float("-inf")
-LIKELIEST = 128  # how many of the likeliest tokens top-p sorts first; a full sort follows only if they do not suffice
 
 
 @dataclass(frozen=True)
@@ -25,83 +26,94 @@ class Picked:
 
     ids: list[int]
     logprobs: list[float]
-    """The natural-log probability of each id under the model itself, before penalty, temperature and filters."""
+    """The natural-log probability of each id under the model itself, before any edit, temperature and filters."""
+    tops: list[dict[int, float]]
+    """The `sampling.logprobs` likeliest ids under the model itself, likeliest first; empty where not asked for."""
 
 
 def pick(logits: Tensor, requests: Sequence[Request]) -> Picked:
     """Return the next token of each request, given logits [B, V]; draws once from each generator, unless greedy.
 
-    Rows with the same settings are computed together; none depends on another.
+    Of a constraint only `allowed()` is called. Raises `UserError` for a setting with an id beyond the vocabulary, and
+    `NothingLeftError` for a request that may go on with no token; no generator has been drawn from then.
     """
-    ids = torch.empty(len(requests), dtype=torch.long, device=logits.device)
-    groups: dict[Sampling, list[int]] = {}
-    for row, request in enumerate(requests):
-        groups.setdefault(replace(request.sampling, seed=None, stop=(), max_tokens=1), []).append(row)
-    for sampling, rows in groups.items():
-        mine = logits if len(groups) == 1 else logits[rows]
-        ids[rows] = draw(mine, sampling, [requests[row] for row in rows])
-    logprobs = logits.float().log_softmax(-1).gather(-1, ids[:, None]).squeeze(-1)
-    return Picked(ids.tolist(), logprobs.tolist())
+    ids = by_kind(edit(logits, requests), requests, greedy=_likeliest, drawn=_drawn)
+    logprobs = logits.log_softmax(-1, dtype=torch.float32)  # one fused pass, faster than log-sum-exp and a gather
+    own = logprobs.gather(-1, ids[:, None])[:, 0]
+    return Picked(ids.tolist(), own.tolist(), tops(logprobs, [request.sampling.logprobs or 0 for request in requests]))
 
 
-def draw(logits: Tensor, sampling: Sampling, requests: Sequence[Request]) -> Tensor:
-    """Return one id a row, int64 [B], for rows [B, V] of one sampling."""
-    seen = said(requests, logits) if sampling.repetition_penalty != 1 else None
-    if sampling.temperature == 0:
-        return penalise(logits, sampling.repetition_penalty, seen).argmax(-1)
-    scores = narrow(logits, sampling, seen)
-    precise = torch.float32 if scores.device.type == "mps" else torch.float64
-    heights = scores.softmax(-1, dtype=precise).cumsum(-1)
-    draws = torch.tensor([[request.generator.random()] for request in requests], dtype=precise).to(scores.device)
+def distribution(logits: Tensor, requests: Sequence[Request]) -> Tensor:
+    """Return the probabilities [B, V], float32, from which `pick` draws, given logits [B, V]; draws from no generator.
+
+    A greedy row has 1 at its token. A request's history is its prompt and its `ids` as they are now: they may be
+    guesses of a speculation, to be taken back. Raises as `pick` does.
+    """
+    return by_kind(edit(logits, requests), requests, greedy=_certain, drawn=_chances)
+
+
+def draw(weights: Tensor, requests: Sequence[Request]) -> Tensor:
+    """Return one id a row, int64 [B], each as often as its share of the row's weights [B, V]; draws once a generator.
+
+    By inversion: the first id at which the running sum passes the drawn share of the total.
+    """
+    precise = torch.float32 if weights.device.type == "mps" else torch.float64
+    heights = weights.to(precise, copy=True).cumsum_(-1)
+    draws = torch.tensor([[request.generator.random()] for request in requests], dtype=precise)
     # Strictly below the last height, so that rounding can never land on a token that was left out.
     top = heights[:, -1:]
-    marks = torch.minimum(draws * top, torch.nextafter(top, torch.zeros_like(top)))
-    return torch.searchsorted(heights, marks, right=True).squeeze(-1).clamp_max(logits.shape[-1] - 1)
+    marks = torch.minimum(draws.to(weights.device) * top, torch.nextafter(top, torch.zeros_like(top)))
+    return torch.searchsorted(heights, marks, right=True).squeeze(-1).clamp_max_(weights.shape[-1] - 1)
 
 
-def said(requests: Sequence[Request], like: Tensor) -> Tensor:
-    """Return bool [B, V], True for the tokens of each prompt and what followed it."""
-    seen = torch.zeros(like.shape, dtype=torch.bool, device=like.device)
-    for row, request in enumerate(requests):
-        seen[row, torch.tensor([*request.prompt, *request.ids], device=like.device)] = True
-    return seen
+def by_kind(
+    logits: Tensor,
+    requests: Sequence[Request],
+    greedy: Callable[[Tensor], Tensor],
+    drawn: Callable[[Tensor, Sequence[Request]], Tensor],
+) -> Tensor:
+    """Return [B, ...], what `greedy` gives for the rows at temperature 0 and `drawn` for the others, row by row."""
+    cold = [request.sampling.temperature == 0 for request in requests]
+    if all(cold):
+        return greedy(logits)
+    if not any(cold):
+        return drawn(logits, requests)
+    first = [row for row, is_cold in enumerate(cold) if is_cold]
+    second = [row for row, is_cold in enumerate(cold) if not is_cold]
+    parts = (greedy(logits[first]), drawn(logits[second], [requests[row] for row in second]))
+    return torch.cat(parts)[torch.tensor(first + second).argsort().to(logits.device)]
 
 
-def narrow(logits: Tensor, sampling: Sampling, seen: Tensor | None = None) -> Tensor:
-    """Return scores [B, V] whose softmax is the distribution to draw from; -inf for a token that is left out."""
-    scores = penalise(logits, sampling.repetition_penalty, seen)
-    scores = (scores - scores.amax(-1, keepdim=True)) / sampling.temperature  # the likeliest is 0: nothing overflows
-    if 0 < sampling.top_k < scores.shape[-1]:
-        least = scores.topk(sampling.top_k).values[:, -1:]
-        scores = scores.masked_fill(scores < least, LEFT_OUT)
-    if sampling.top_p < 1:
-        scores = scores.masked_fill(scores < nucleus_edge(scores, sampling.top_p), LEFT_OUT)
-    if sampling.min_p > 0:
-        scores = scores.masked_fill(scores < math.log(sampling.min_p), LEFT_OUT)
-    return scores
+def _likeliest(logits: Tensor) -> Tensor:
+    return logits.argmax(-1)
 
 
-def penalise(logits: Tensor, penalty: float, seen: Tensor | None) -> Tensor:
-    """Return logits with those of seen tokens divided by the penalty where positive, multiplied where negative."""
-    if penalty == 1:
-        return logits
-    assert seen is not None, "a repetition penalty needs the seen tokens"
-    return torch.where(seen, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+def _certain(logits: Tensor) -> Tensor:
+    return torch.zeros_like(logits, dtype=torch.float32).scatter_(-1, logits.argmax(-1, keepdim=True), 1.0)
 
 
-def nucleus_edge(scores: Tensor, top_p: float) -> Tensor:
-    """Return the score [B, 1] of the last token of the nucleus: the fewest likeliest tokens with mass `top_p`.
+def _drawn(logits: Tensor, requests: Sequence[Request]) -> Tensor:
+    return draw(weigh(logits, shared(requests)), requests)
 
-    A token belongs to it while the likelier ones have less than `top_p`. Sorting a whole vocabulary is slow and seldom
-    needed, so that the likeliest are tried first.
-    """
-    total = scores.logsumexp(-1, keepdim=True)
-    for count in (min(LIKELIEST, scores.shape[-1]), scores.shape[-1]):
-        ranked = scores.topk(count).values
-        chances = (ranked - total).exp()
-        before = chances.cumsum(-1) - chances
-        inside = before < top_p
-        if count == scores.shape[-1] or not bool(inside[:, -1].any()):
-            break
-    last = inside.sum(-1, keepdim=True).clamp_min(1) - 1
-    return ranked.gather(-1, last)
+
+def _chances(logits: Tensor, requests: Sequence[Request]) -> Tensor:
+    weights = weigh(logits, shared(requests))
+    return weights.div_(total(weights))
+
+
+def shared(requests: Sequence[Request]) -> list[Sampling]:
+    """Return the sampling of each request, or the only one where they all share it."""
+    first = requests[0].sampling
+    samplings = [request.sampling for request in requests]
+    return [first] if all(sampling is first for sampling in samplings) else samplings
+
+
+def tops(logprobs: Tensor, asked: Sequence[int]) -> list[dict[int, float]]:
+    """Return the likeliest ids of each row of log-probabilities [B, V], as many as are asked for."""
+    if not any(asked):
+        return [{} for _ in asked]
+    best = logprobs.topk(min(max(asked), logprobs.shape[-1]))
+    return [
+        dict(zip(ids[:count], values[:count], strict=True))
+        for ids, values, count in zip(best.indices.tolist(), best.values.tolist(), asked, strict=True)
+    ]

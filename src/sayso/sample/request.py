@@ -11,6 +11,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from sayso.sample.rules import Rules
 from sayso.sample.sampling import Sampling, seeded
 
 
@@ -47,11 +48,19 @@ class Request:
     ids: list[int] = field(default_factory=list)
     """The new tokens, without the stop id."""
     logprobs: list[float] = field(default_factory=list)
-    """Of each new id, its natural-log probability under the model itself, before penalties, temperature and filters."""
+    """Of each new id, its natural-log probability under the model itself, before edits, temperature and filters."""
     tops: list[dict[int, float]] = field(default_factory=list)
     """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
+    prompt_tops: int | None = None
+    """Ask for the log-probabilities of the prompt's own tokens, and of so many of the likeliest in each place."""
+    prompt_scores: list[tuple[float, dict[int, float]]] = field(default_factory=list)
+    """Of the prompt's second token and those after it, when `prompt_tops` asks: its log-probability, and the tops."""
     finish: str = ""
-    """Empty while it goes on; then "stop" (a stop id, or the watcher ended it) or "length"."""
+    """Empty while it goes on; then "stop" (a stop id, or the watcher ended it), "length", "cancelled" or "error"."""
+    error: str = ""
+    """Why it ended so."""
+    rules: Rules | None = field(default=None, init=False, repr=False)
+    """What the settings mean for the vocabulary, and the counts of what was said; `pick` makes and keeps them."""
 
     def __post_init__(self) -> None:
         self.sampling = seeded(self.sampling)

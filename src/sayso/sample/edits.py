@@ -1,0 +1,162 @@
+"""What works on the logits themselves, before the temperature: logits [B, V] enter, edited logits [B, V] leave.
+
+Constraint, allowed ids, bias, bans and penalties, in this order. Each touches only the places it means, in all rows
+that ask for it at once; rows have different settings and none feels another. B rows, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.sample.dry import losses
+from sayso.sample.filters import LEFT_OUT
+from sayso.sample.request import Request
+from sayso.sample.rules import Rules, make_rules
+
+
+class NothingLeftError(UserError):
+    """No token may follow, because the bans and the constraint of `request` leave none."""
+
+    def __init__(self, request: Request) -> None:
+        super().__init__(
+            "A reply needs at least one token that may come next; constraint, allowed_ids, banned and min_tokens "
+            f"together leave none after {len(request.ids)} tokens: loosen one of them."
+        )
+        self.request = request
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of a batch that asks for edits."""
+
+    index: int
+    request: Request
+    rules: Rules
+
+
+def edit(logits: Tensor, requests: Sequence[Request]) -> Tensor:
+    """Return float32 logits [B, V] as each request's settings change them; `logits` as they are where none does.
+
+    Raises `UserError` for an id beyond the vocabulary, `NothingLeftError` where a row has nothing left.
+    """
+    asking = [row for row, request in enumerate(requests) if request.constraint is not None or request.sampling.edits]
+    if not asking:
+        return logits
+    rows = [Row(row, requests[row], _rules(requests[row], logits.shape[-1])) for row in asking]
+    scores = logits.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
+    restrict(scores, rows)
+    add_bias(scores, rows)
+    ban(scores, rows)
+    penalise(scores, rows)
+    penalise_repeats(scores, rows)
+    return scores
+
+
+def _rules(request: Request, vocabulary: int) -> Rules:
+    """Return the request's rules, made at its first token, with its history brought up to date."""
+    if request.rules is None:
+        request.rules = make_rules(request.sampling, request.prompt, request.stop_ids, vocabulary)
+    if request.rules.history:
+        request.rules.history.follow(request.ids)
+    return request.rules
+
+
+def restrict(scores: Tensor, rows: Sequence[Row]) -> None:
+    """Leave out what a constraint or the allowed ids do not have.
+
+    A constraint may know fewer ids than there are logits, where a head is padded: what it does not know stays out.
+    """
+    for row in rows:
+        if row.request.constraint is not None:
+            allowed = row.request.constraint.allowed().to(scores.device)
+            scores[row.index, : len(allowed)].masked_fill_(~allowed, LEFT_OUT)
+            scores[row.index, len(allowed) :] = LEFT_OUT
+        if len(row.rules.allowed):
+            ids = row.rules.allowed.to(scores.device)
+            kept = scores[row.index, ids]
+            scores[row.index] = LEFT_OUT
+            scores[row.index, ids] = kept
+
+
+def add_bias(scores: Tensor, rows: Sequence[Row]) -> None:
+    """Add each row's biases."""
+    rows = [row for row in rows if len(row.rules.bias)]
+    if rows:
+        bias = torch.cat([row.rules.bias for row in rows]).to(scores.device)
+        scores.view(-1)[places(rows, [row.rules.bias_ids for row in rows], scores)] += bias
+
+
+def ban(scores: Tensor, rows: Sequence[Row]) -> None:
+    """Leave out the ends of banned sequences, and the stop ids while a reply is shorter than its least length.
+
+    Raises `NothingLeftError` where, with what was left out before, nothing is left.
+    """
+    ends = [torch.tensor(list(banned_ends(row.request)), dtype=torch.long) for row in rows]
+    for place, row in enumerate(rows):
+        if len(row.request.ids) < row.request.sampling.min_tokens:
+            ends[place] = torch.cat((ends[place], row.rules.stop_ids))
+    if any(len(ids) for ids in ends):
+        scores.view(-1)[places(rows, ends, scores)] = LEFT_OUT
+    bare = (scores.amax(-1) == LEFT_OUT).tolist() if any(forbids(row.request) for row in rows) else []
+    for row in rows:
+        if bare and bare[row.index]:
+            raise NothingLeftError(row.request)
+
+
+def forbids(request: Request) -> bool:
+    """Whether a request can leave tokens out before the temperature."""
+    sampling = request.sampling
+    return request.constraint is not None or any((sampling.allowed_ids, sampling.banned, sampling.min_tokens))
+
+
+def banned_ends(request: Request) -> set[int]:
+    """Return the ids that would complete a banned sequence, given the prompt and the reply so far."""
+    banned = request.sampling.banned
+    longest = max(map(len, banned), default=1) - 1
+    reply = request.ids[-longest:] if longest else []
+    missing = longest - len(reply)
+    text = (*(request.prompt[-missing:] if missing else ()), *reply)
+    return {sequence[-1] for sequence in banned if text[len(text) - len(sequence) + 1 :] == tuple(sequence[:-1])}
+
+
+def penalise(scores: Tensor, rows: Sequence[Row]) -> None:
+    """Apply the repetition penalty over prompt and reply, then presence and frequency penalty over the reply."""
+    rows = [row for row in rows if row.rules.history]
+    if not rows:
+        return
+    histories = [row.rules.history for row in rows if row.rules.history]
+    said = [torch.from_numpy(np.array(history.said, dtype=np.int64)) for history in histories]
+    counts = torch.from_numpy(np.concatenate([np.array(history.counts, dtype=np.float32) for history in histories]))
+    asked = [row.request.sampling for row in rows]
+    each = torch.tensor([[s.repetition_penalty, s.presence_penalty, s.frequency_penalty] for s in asked])
+    each = each.repeat_interleave(torch.tensor([len(ids) for ids in said]), dim=0)
+    lost = (each[:, 2] * counts + each[:, 1] * (counts > 0)).to(scores.device)
+    repetition = each[:, 0].to(scores.device)
+    flat, spots = scores.view(-1), places(rows, said, scores)
+    found = flat[spots]
+    flat[spots] = torch.where(found > 0, found / repetition, found * repetition) - lost
+
+
+def penalise_repeats(scores: Tensor, rows: Sequence[Row]) -> None:
+    """Take from the tokens that would go on with a repeat what DRY takes."""
+    ids, lost, mine = [], [], []
+    for row in rows:
+        dry, history = row.request.sampling.repeats, row.rules.history
+        if dry and history:
+            following, losing = losses(history, dry, row.request.stop_ids)
+            mine.append(row)
+            ids.append(torch.from_numpy(following))
+            lost.append(torch.from_numpy(losing))
+    if mine:
+        scores.view(-1)[places(mine, ids, scores)] -= torch.cat(lost).to(scores.device, torch.float32)
+
+
+def places(rows: Sequence[Row], ids: Sequence[Tensor], scores: Tensor) -> Tensor:
+    """Return where in the flattened scores [B * V] each row's ids are, row after row, int64 on their device."""
+    starts = torch.tensor([row.index for row in rows]) * scores.shape[-1]
+    starts = starts.repeat_interleave(torch.tensor([len(some) for some in ids]))
+    return (torch.cat(list(ids)) + starts).to(scores.device, non_blocking=True)

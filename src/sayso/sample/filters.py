@@ -1,0 +1,127 @@
+"""From edited logits to the weights drawn from: temperature, top-k, typical, top-p, min-p, XTC, in this order.
+
+Logits [B, V] enter, weights [B, V] leave: a row's probabilities up to a factor, 0 for what is left out. A filter sees
+only the rows that ask for it, and computes each row by itself. Sums are running sums: those add each row up in the
+same order whatever stands beside it, which plain ones do not. B rows, V vocabulary.
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sayso.sample.sampling import Sampling
+
+LIKELIEST = (128, 4096)  # how many of the likeliest tokens top-p sorts, one try after the other, before all
+COLDEST = torch.finfo(torch.float32).tiny  # a smaller temperature would be 0 in float32; it is greedy as well
+LEFT_OUT = float("-inf")
+
+Filter = Callable[[Tensor, Sequence[Sampling]], None]
+"""Changes scores or weights [B, V] in place, given the sampling of each row, or one for all."""
+
+
+def weigh(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+    """Return weights [B, V], float32, given the sampling of each row, or one that all rows share; none is greedy."""
+    coldness = column([max(sampling.temperature, COLDEST) for sampling in samplings], logits.device)
+    scores = (logits - logits.amax(-1, keepdim=True).float()).div_(coldness)  # the likeliest is 0: nothing overflows
+    apply(keep_top_k, scores, samplings, [0 < sampling.top_k < scores.shape[-1] for sampling in samplings])
+    apply(keep_typical, scores, samplings, [sampling.typical_p < 1 for sampling in samplings])
+    weights = scores.softmax(-1)
+    apply(keep_nucleus, weights, samplings, [sampling.top_p < 1 for sampling in samplings])
+    apply(keep_min_p, weights, samplings, [sampling.min_p > 0 for sampling in samplings])
+    apply(leave_out_top, weights, samplings, [sampling.xtc_probability > 0 for sampling in samplings])
+    return weights
+
+
+def apply(change: Filter, values: Tensor, samplings: Sequence[Sampling], asks: Sequence[bool]) -> None:
+    """Let a filter change the rows that ask for it."""
+    if all(asks):
+        change(values, samplings)
+    elif any(asks):
+        rows = [row for row, ask in enumerate(asks) if ask]
+        mine = values[rows]
+        change(mine, [samplings[row] for row in rows])
+        values[rows] = mine
+
+
+def column(settings: Sequence[float], device: torch.device) -> Tensor:
+    """Return one setting a row, float32 [B, 1].
+
+    A tensor even if all rows share it: some devices divide by a plain number by another rule, and the last digit must
+    not depend on the neighbours.
+    """
+    return torch.tensor(settings, dtype=torch.float32).unsqueeze(-1).to(device, non_blocking=True)
+
+
+def keep_top_k(scores: Tensor, samplings: Sequence[Sampling]) -> None:
+    """Keep the k likeliest tokens of each row, and what is as likely as the last of them."""
+    counts = [sampling.top_k for sampling in samplings]
+    ranked = scores.topk(max(counts)).values
+    last = column(counts, scores.device).long().expand(len(scores), 1) - 1
+    scores.masked_fill_(scores < ranked.gather(-1, last), LEFT_OUT)
+
+
+def keep_typical(scores: Tensor, samplings: Sequence[Sampling]) -> None:
+    """Keep the tokens whose surprise is nearest the entropy, the fewest that have mass `typical_p`."""
+    logprobs = scores.log_softmax(-1)
+    entropy = -(logprobs.exp() * logprobs).nan_to_num_(nan=0.0).cumsum(-1)[:, -1:]  # 0 * -inf counts as 0
+    distance = (-logprobs - entropy).abs_()
+    ranked, order = distance.sort(-1)
+    reached = logprobs.exp_().gather(-1, order).cumsum(-1)
+    last = (reached < column([sampling.typical_p for sampling in samplings], scores.device)).sum(-1, keepdim=True)
+    edge = ranked.gather(-1, last.clamp_max_(scores.shape[-1] - 1))
+    scores.masked_fill_(distance > edge, LEFT_OUT)
+
+
+def keep_nucleus(weights: Tensor, samplings: Sequence[Sampling]) -> None:
+    """Keep the nucleus, the fewest likeliest tokens with mass `top_p`, of weights that sum to 1.
+
+    Sorting a whole vocabulary is slow and seldom needed, so that the likeliest are tried first.
+    """
+    most = weights.shape[-1]
+    top_p = column([sampling.top_p for sampling in samplings], weights.device).expand(len(weights), 1)
+    edge, beyond = nucleus_edge(weights, top_p, min(LIKELIEST[0], most))
+    for count in (*LIKELIEST[1:], most):
+        rows = beyond.nonzero()[:, 0]
+        if not len(rows):
+            break
+        edge[rows], beyond[rows] = nucleus_edge(weights[rows], top_p[rows], min(count, most))
+    weights.masked_fill_(weights < edge, 0)
+
+
+def nucleus_edge(weights: Tensor, top_p: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the least weight [B, 1] in the nucleus, of the `count` likeliest tokens, and whether it may go beyond [B].
+
+    A token belongs to the nucleus while the likelier ones have less than `top_p`.
+    """
+    ranked = weights.topk(count).values
+    inside = ranked.cumsum(-1) - ranked < top_p
+    last = inside.sum(-1, keepdim=True).clamp_min_(1) - 1
+    return ranked.gather(-1, last), inside[:, -1].clone()
+
+
+def keep_min_p(weights: Tensor, samplings: Sequence[Sampling]) -> None:
+    """Keep tokens at least `min_p` times as likely as the likeliest."""
+    least = weights.amax(-1, keepdim=True) * column([sampling.min_p for sampling in samplings], weights.device)
+    weights.masked_fill_(weights < least, 0)
+
+
+def leave_out_top(weights: Tensor, samplings: Sequence[Sampling]) -> None:
+    """Exclude the top choices (XTC): of the tokens that reach the threshold, all but the least likely, if 2 or more.
+
+    That happens with `xtc_probability`, so that the weights are those of both cases, mixed by it: one draw from the
+    mixture is a coin and a draw from its side.
+    """
+    weights.div_(total(weights))
+    above = weights >= column([sampling.xtc_threshold for sampling in samplings], weights.device)
+    least = weights.masked_fill(~above, 2.0).argmin(-1, keepdim=True)
+    out = above.scatter(-1, least, False)  # nothing, where only one reaches the threshold
+    without = weights.masked_fill(out, 0)
+    without.div_(total(without))
+    chance = column([sampling.xtc_probability for sampling in samplings], weights.device)
+    weights.lerp_(without, chance.expand_as(weights))
+
+
+def total(weights: Tensor) -> Tensor:
+    """Return the sum of each row, float32 [B, 1]."""
+    return weights.cumsum(-1)[:, -1:]

@@ -1,0 +1,69 @@
+"""Logits to tokens that are said: for each row one is picked, and kept, or the reply ends."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from sayso.sample.edits import NothingLeftError
+from sayso.sample.pick import pick
+from sayso.sample.request import Request
+from sayso.sample.row import Row
+
+
+class Speaking(NamedTuple):
+    """A row that gets a token in this pass: what was proposed for it, and where its first logits stand."""
+
+    row: Row
+    proposed: Sequence[int]
+    first: int
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether its reply has not ended."""
+        return not self.row.request.finish
+
+
+def take(speaking: list[Speaking], ahead: int, logits: Tensor) -> list[tuple[Speaking, int]]:
+    """Pick and keep a token for each row, at the logits `ahead` of its first; return who got which.
+
+    A row that no token is left for ends with an error, alone.
+    """
+    while speaking:
+        mine = logits if len(speaking) == len(logits) else logits[[one.first + ahead for one in speaking]]
+        try:
+            picked = pick(mine, [one.row.request for one in speaking])
+        except NothingLeftError as error:
+            fail(error.request, str(error))
+            speaking = [one for one in speaking if one.goes_on]
+            continue
+        news = zip(picked.ids, picked.logprobs, picked.tops, strict=True)
+        for one, (token, logprob, likeliest) in zip(speaking, news, strict=True):
+            keep(one.row.request, token, logprob, likeliest)
+        return list(zip(speaking, picked.ids, strict=True))
+    return []
+
+
+def keep(request: Request, token: int, logprob: float, likeliest: dict[int, float]) -> None:
+    """Add a token to a reply, or end it."""
+    if math.isnan(logprob):
+        fail(request, "A model's logits must be numbers; this model gave NaN: train or load its weights again.")
+        return
+    if token in request.stop_ids:
+        request.finish = "stop"
+        return
+    if request.constraint is not None:
+        request.constraint.accept(token)
+    request.ids.append(token)
+    request.logprobs.append(logprob)
+    request.tops.append(likeliest)
+    if request.watch is not None and request.watch(token):
+        request.finish = "stop"
+    elif len(request.ids) == request.room:
+        request.finish = "length"
+
+
+def fail(request: Request, why: str) -> None:
+    """End a reply that cannot go on."""
+    request.finish, request.error = "error", why
