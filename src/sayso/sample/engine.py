@@ -139,8 +139,7 @@ def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
 
 def new_batch(model: Transformer, rows: int) -> Batch:
     """Return an empty batch with room for `rows` rows."""
-    weight = model.embed.weight
-    return Batch(model, Cache(model.config, rows, weight.device, weight.dtype))
+    return Batch(model, Cache(model.config, rows, model.device, model.dtype))
 
 
 def prefill_groups(rows: Sequence[Request]) -> Iterator[list[Request]]:
@@ -155,7 +154,7 @@ def prefill_groups(rows: Sequence[Request]) -> Iterator[list[Request]]:
 @torch.inference_mode()
 def admit(batch: Batch, rows: Sequence[Request]) -> None:
     """Prefill the rows' prompts and give each its first token; the head is computed at their last positions only."""
-    device, first = batch.model.embed.weight.device, len(batch.rows)
+    device, first = batch.model.device, len(batch.rows)
     counts = [len(row.prompt) for row in rows]
     ids = torch.zeros(len(rows), max(counts), dtype=torch.long)
     for place, row in enumerate(rows):
@@ -170,7 +169,7 @@ def admit(batch: Batch, rows: Sequence[Request]) -> None:
 @torch.inference_mode()
 def step(batch: Batch) -> None:
     """Give every row of the batch its next token; rows that finish leave."""
-    ids = torch.tensor([[row.ids[-1]] for row in batch.rows]).to(batch.model.embed.weight.device)
+    ids = torch.tensor([[row.ids[-1]] for row in batch.rows]).to(batch.model.device)
     positions, mask = batch.cache.extend(0, [1] * len(batch.rows))
     logits = batch.model(ids, positions=positions, mask=mask, cache=batch.cache)
     take(batch, 0, logits[:, 0])
