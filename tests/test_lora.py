@@ -35,7 +35,11 @@ from sayso.weights.folder import load_model, save_model
 # peft asks transformers for a property by a name that is deprecated there
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")
 CONFIG = ModelConfig(vocab_size=300, layers=2, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=48, context=64)
-SHAPES = [CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True)]
+GPT2 = replace(
+    CONFIG, kv_heads=4, mlp="gelu", positions="learned", norm="layer", qk_norm="none", tie_embeddings=True,
+    biases=("qkv", "out", "mlp"),
+)  # fmt: skip
+SHAPES = [CONFIG, replace(CONFIG, mlp="relu2"), replace(CONFIG, tie_embeddings=True), GPT2]
 LORA = LoRA(rank=3, alpha=8.0, targets=("query", "value", "up"))
 IDS = torch.randint(300, (2, 40), generator=torch.Generator().manual_seed(1))
 
@@ -67,7 +71,7 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer("bpe", ["the quick brown fox jumps over the lazy dog " * 20], 300)
 
 
-@pytest.fixture(params=SHAPES, ids=["swiglu", "relu2", "tied"])
+@pytest.fixture(params=SHAPES, ids=["swiglu", "relu2", "tied", "gpt2"])
 def folder(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path: Path) -> Path:
     """The folder of a model of random weights."""
     save_model(random_model(request.param), tokenizer, tmp_path / "model", {"stage": "base"})
@@ -99,7 +103,7 @@ def test_a_fresh_adapter_changes_nothing_and_alone_is_trained() -> None:
     assert len(owned) == len(trained)
 
 
-@pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied"])
+@pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied", "gpt2"])
 def test_merging_leaves_a_plain_model_with_the_same_logits(config: ModelConfig) -> None:
     """All targets folded in: the names of a plain model, all of it trained again, and the logits to rounding."""
     model, plain = adapted(random_model(config), LoRA(3, 8.0, ())), random_model(config)
@@ -153,22 +157,35 @@ def test_peft_opens_our_adapter_with_the_same_logits(folder: Path) -> None:
     assert torch.equal(again(IDS), model(IDS))
 
 
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"target_modules": ["q_proj", "v_proj"], "r": 4, "lora_alpha": 16},
-        {"target_modules": "all-linear", "r": 4, "lora_alpha": 6, "use_rslora": True, "lora_dropout": 0.1},
-        {
-            "target_modules": ["q_proj", "o_proj", "down_proj"],
-            "layers_to_transform": [1],
-            "rank_pattern": {"o_proj": 2, r"model\.layers\.1\.mlp\.down_proj": 5},
-            "alpha_pattern": {"layers.1.self_attn.q_proj": 3, "down_proj": 20},
-        },
-    ],
-    ids=["plain", "stabilised", "patterns"],
-)
-def test_an_adapter_of_pefts_opens_here_with_the_same_logits(folder: Path, settings: dict) -> None:
+PEFTS = {
+    "plain": {"target_modules": ["q_proj", "v_proj"], "r": 4, "lora_alpha": 16},
+    "stabilised": {
+        "target_modules": "all-linear", "r": 4, "lora_alpha": 6, "use_rslora": True, "lora_dropout": 0.1,
+    },
+    "patterns": {
+        "target_modules": ["q_proj", "o_proj", "down_proj"],
+        "layers_to_transform": [1],
+        "rank_pattern": {"o_proj": 2, r"model\.layers\.1\.mlp\.down_proj": 5},
+        "alpha_pattern": {"layers.1.self_attn.q_proj": 3, "down_proj": 20},
+    },
+}  # fmt: skip
+PEFTS_OF_GPT2 = {
+    "plain": {"target_modules": ["c_attn"], "r": 4, "lora_alpha": 16},
+    "stabilised": PEFTS["stabilised"],
+    "patterns": {
+        "target_modules": ["c_attn", "attn.c_proj", "c_fc"],
+        "layers_to_transform": [1],
+        "rank_pattern": {"attn.c_proj": 2, r"transformer\.h\.1\.mlp\.c_fc": 5},
+        "alpha_pattern": {"h.1.attn.c_attn": 3, "c_fc": 20},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", PEFTS)
+def test_an_adapter_of_pefts_opens_here_with_the_same_logits(folder: Path, kind: str) -> None:
     """What peft saved gives peft's logits here, to 1e-4, adapted and merged."""
+    gpt2 = read_json(folder / "config.json")["model_type"] == "gpt2"
+    settings = (PEFTS_OF_GPT2 if gpt2 else PEFTS)[kind] | {"fan_in_fan_out": gpt2}
     parent = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     theirs = get_peft_model(parent, LoraConfig(task_type="CAUSAL_LM", **settings)).eval()
     noise(*(weight for weight in theirs.parameters() if weight.requires_grad))

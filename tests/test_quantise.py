@@ -1,6 +1,8 @@
 """Whole numbers for weights: the arithmetic, the kernels, GPTQ against its definition, files, and the command."""
 
 import json
+from copy import deepcopy
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,7 @@ from sayso.weights.quantise.calibrate import Inputs, through_blocks
 from sayso.weights.quantise.gptq import DAMPING, gptq
 from sayso.weights.quantise.integers import Grid, fit, nearest
 from sayso.weights.quantise.layers import Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantise.model import bits_of
 from sayso.weights.quantise.quantise import Method, quantise
 from sayso.weights.quantise.scheme import Scheme, read_scheme
 from sayso.weights.quantise.weight import pack, unpack
@@ -39,6 +42,8 @@ SCHEMES = {
     "8 with inputs": (Scheme(EIGHT, inputs8=True), Method(outliers=0.05)),
     "4": (Scheme(FOUR), Method(gptq=True)),
     "4 symmetric": (Scheme(FOUR_SYMMETRIC), Method()),
+    "8 and head": (Scheme(EIGHT, ends8=True), Method()),
+    "4 and head": (Scheme(FOUR, ends8=True), Method(gptq=True)),
 }
 
 
@@ -235,11 +240,17 @@ def test_outliers_are_found_where_they_are() -> None:
 # -- files
 
 
-@pytest.mark.parametrize(("kind", "mlp"), [*product(SCHEMES, ["swiglu"]), ("4", "relu2")])
-def test_a_folder_comes_back_and_opens_in_transformers(kind: str, mlp: str, tmp_path: Path) -> None:
-    """Saved and opened, the logits are the same; and transformers' are those of the whole numbers that are saved."""
+VARIANTS = [*product(SCHEMES, [{}]), ("4", {"mlp": "relu2"}), ("4 and head", {"tie_embeddings": True})]
+
+
+@pytest.mark.parametrize(("kind", "shape"), VARIANTS)
+def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[str, Any], tmp_path: Path) -> None:
+    """Saved and opened, the logits are the same; and transformers' are those of the numbers that are saved.
+
+    Those of embedding and head are saved in 16 bits, before they are rounded to 8.
+    """
     scheme, method = SCHEMES[kind]
-    model, tokenizer = made(mlp=mlp), train("bpe", TEXTS, 320)
+    model, tokenizer = made(**shape), train("bpe", TEXTS, 320)
     plain = model(ROWS)
     numbers = quantise(model, scheme, method, ROWS)
     with torch.inference_mode():
@@ -250,12 +261,14 @@ def test_a_folder_comes_back_and_opens_in_transformers(kind: str, mlp: str, tmp_
         assert torch.equal(opened(ROWS), before)
     assert not torch.equal(before, plain)
     assert (before - plain).abs().mean() < (0.04 if scheme.grid.bits == 8 else 0.5) * plain.abs().mean()
-    count = sum(weight.numel() for weight in made(mlp=mlp).parameters())
+    count = sum(weight.numel() for weight in made(**shape).parameters())
     assert read_json(tmp_path / "q" / "sayso.json")["parameters"] == count
 
-    exact = made(mlp=mlp)
+    exact = made(**shape)
     for name, held in numbers.layers.items():
         exact.get_submodule(name).weight.data = held.integers.dequantised()
+    for name, held in numbers.ends.items():
+        exact.get_parameter(name).data = held.float()
     unpacked = CompressedTensorsConfig(run_compressed=False)
     with pytest.warns(UserWarning, match="will be overwritten"):  # it tells that ours is not theirs alone
         theirs = AutoModelForCausalLM.from_pretrained(
@@ -315,8 +328,9 @@ LAYER = "model.layers.0.self_attn.q_proj"
         ("4", "weight_scale", torch.zeros(64, 3), r"\[64, 2\]"),
         ("4", "weight_zero_point", None, "has no weight_zero_point"),
         ("4", "weight_scale", None, "has no 'model.layers.0.self_attn.q_proj.weight'|is missing|which has no"),
-        ("8", "weight", torch.zeros(64, 64), "is int8"),
-        ("8", "weight", torch.zeros(32, 64, dtype=torch.int8), r"\[32, 1\]"),
+        ("8", "weight_packed", torch.zeros(64, 64), r"is int32 \[64, 16\]"),
+        ("8 with inputs", "weight", torch.zeros(64, 64), "is int8"),
+        ("8 with inputs", "weight", torch.zeros(32, 64, dtype=torch.int8), r"\[32, 1\]"),
         ("8 with inputs", "outliers", torch.tensor([64]), "numbers of its 64 columns"),
         ("8 with inputs", "outlier_weights", torch.zeros(3, 3), "outlier_weights"),
     ],
@@ -365,14 +379,58 @@ def test_another_quantisation_is_one_sentence(edit: Any, words: str, tmp_path: P
 
 @pytest.mark.parametrize("kind", SCHEMES)
 def test_a_scheme_is_read_as_it_was_written(kind: str) -> None:
-    assert read_scheme(SCHEMES[kind][0].write()) == SCHEMES[kind][0]
+    assert read_scheme(SCHEMES[kind][0].write()) == replace(SCHEMES[kind][0], ends8=False)
 
 
-def test_models_whose_layers_have_no_names_of_their_own_are_refused() -> None:
-    facts = {"model_type": "gpt2", "vocab_size": 320, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 16}
-    model = Transformer(from_hub_config(facts))
-    with pytest.raises(UserError, match="gpt2 models are not adapted or quantised"):
-        quantise(model, Scheme(EIGHT), Method())
+@pytest.mark.parametrize("tied", [True, False])
+def test_embedding_and_head_are_rounded_by_row_and_tied_are_one_tensor(tied: bool, tmp_path: Path) -> None:
+    model, plain = made(tie_embeddings=tied), made(tie_embeddings=tied)
+    save_model(
+        model, train("bpe", TEXTS, 320), tmp_path / "q", {}, quantise(model, Scheme(EIGHT, ends8=True), Method())
+    )
+    for one in (model, load_weights(tmp_path / "q")):
+        assert (one.embed.values.data_ptr() == one.unembed.values.data_ptr()) == tied
+        rows = nearest(plain.embed.weight.detach().half(), EIGHT).dequantised()
+        assert torch.equal(one.embed(ROWS), rows[ROWS])
+        head, x = nearest(plain.unembed.weight.detach().half(), EIGHT).dequantised(), drawn(3, 64)
+        torch.testing.assert_close(one.head(x), F.linear(x, head), rtol=0.02, atol=0.02 * float(head.abs().max() * 8))
+        assert one.dtype == torch.float32
+        assert bits_of(one) == 8
+    found = load_file(tmp_path / "q" / "model.safetensors")
+    assert found["model.embed_tokens.weight"].dtype == torch.float16
+    assert ("lm_head.weight" in found) != tied
+
+
+def test_an_embedding_that_16_bits_cannot_hold_is_refused() -> None:
+    model = made()
+    model.embed.weight.data[3, 4] = 1e5
+    with pytest.raises(UserError, match="beyond 65,504"):
+        quantise(model, Scheme(EIGHT, ends8=True), Method())
+
+
+def test_other_bits_of_the_head_are_refused(tmp_path: Path) -> None:
+    folder = quantised_folder(tmp_path, "8 and head")
+    (folder / "config.json").write_text(json.dumps(read_json(folder / "config.json") | {"head_bits": 4}))
+    with pytest.raises(UserError, match="head_bits is 4 here"):
+        load_weights(folder)
+
+
+@pytest.mark.parametrize("kind", ["8 and head", "4"])
+def test_a_gpt2_is_quantised_layer_by_layer(kind: str, tmp_path: Path) -> None:
+    """Its own files hold queries, keys and values as one matrix, turned; a quantised one is of the family `sayso`."""
+    facts = {"model_type": "gpt2", "vocab_size": 320, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    shape = from_hub_config(facts)
+    model = made(**{name: getattr(shape, name) for name in shape.__dataclass_fields__})
+    exact, (scheme, method) = deepcopy(model), SCHEMES[kind]
+    numbers = quantise(model, scheme, method, ROWS)
+    for name, held in numbers.layers.items():
+        exact.get_submodule(name).weight.data = held.integers.dequantised()
+    save_model(model, train("bpe", TEXTS, 320), tmp_path / "q", {}, numbers)
+    opened, _ = load_model(tmp_path / "q")
+    assert opened.config == shape
+    with torch.inference_mode():
+        assert torch.equal(opened(ROWS), model(ROWS))
+        assert (opened(ROWS) - exact(ROWS)).abs().max() < 0.03 * exact(ROWS).abs().max()
 
 
 # -- the command
@@ -394,6 +452,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--bits", "4", "--group", "32"], "base-4bit", ["perplexity", "tokens/s", "size, MB"]),
         (["--inputs", "8", "--n", "0"], "base-8bit-inputs", ["perplexity"]),
         (["--name", "small", "--n", "2"], "small", ["look-ups", "instructions"]),
+        (["--head", "0", "--n", "0"], "base-8bit", ["perplexity"]),
     ],
 )
 def test_a_model_of_a_life_is_quantised_once(

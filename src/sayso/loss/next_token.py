@@ -43,6 +43,6 @@ def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: 
 
 
 def _hidden(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
-    device = model.embed.weight.device
+    device = model.device
     segments = Segments(documents).to(device)
     return model.hidden(moved(ids, device), positions=segments.positions, mask=segments)

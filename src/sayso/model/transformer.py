@@ -4,6 +4,8 @@ Token ids [B, T] enter, logits [B, T, V] leave. The config says which norms stan
 each layer sees. Nothing here knows of training, files, parallelism or adapters: those are applied from outside.
 """
 
+from itertools import chain
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,6 +81,19 @@ class Transformer(nn.Module):
         self.unembed = Linear(config.width, config.vocab_size)
         if config.tie_embeddings:
             self.unembed.weight = self.embed.weight
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return self._floats().device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the residual stream, whatever the weights are kept in."""
+        return self._floats().dtype
+
+    def _floats(self) -> Tensor:
+        return next(x for x in chain(self.parameters(), self.buffers()) if x.is_floating_point())
 
     def initialise(self, generator: torch.Generator | None = None) -> "Transformer":
         """Draw fresh weights and return self.

@@ -11,14 +11,13 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.model import Transformer
-from sayso.model.adapters import LoRA, add_lora, chosen_targets, linear_layers, merge
+from sayso.model.adapters import LoRA, add_lora, chosen_targets, merge
 from sayso.run.training import Training
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import save_model
-from sayso.weights.names import hub_layers
 
 ALPHA = 32.0
 """Whatever the rank: scaled by alpha / rank, the best learning rate is then the same (Schulman et al. 2025)."""
@@ -45,7 +44,6 @@ class Adapting(Training):
                 if getattr(self, name):
                     raise UserError(f"--{name.replace('_', '-')} needs --lora-rank beside it, such as --lora-rank 16.")
             return None
-        hub_layers(linear_layers(model), model.config)  # told before training, not when the adapter is saved
         alpha = ALPHA if self.lora_alpha is None else self.lora_alpha
         return LoRA(self.lora_rank, alpha, chosen_targets(model, self.lora_targets))
 

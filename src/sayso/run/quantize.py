@@ -38,9 +38,11 @@ class Quantize:
     """A model of the life or the path of a model folder; without an aligned one the newest earlier stage."""
     _: KW_ONLY
     bits: Literal[8, 4] = 8
-    """Bits of a weight."""
+    """Bits of a weight of a block."""
     inputs: Literal[8] | None = None
     """Bits of what the weights are multiplied with, scaled anew for each token; left as they are when not given."""
+    head: Literal[8, 0] = 8
+    """Bits of embedding and head; 0 leaves them as they are."""
     outliers: float = OUTLIERS
     """Share of the columns of 8-bit inputs that are kept apart: the largest in the calibration text; 0 for none."""
     method: Literal["gptq", "nearest"] | None = None
@@ -105,8 +107,10 @@ def quantize(options: Quantize) -> None:
 def scheme_of(options: Quantize) -> Scheme:
     """Return how weights and inputs are kept. Raises `UserError` for options that do not go together."""
     if options.bits == 8:
-        return Scheme(Grid(8, options.group or 0), inputs8=bool(options.inputs))
-    return Scheme(Grid(4, GROUP if options.group is None else options.group, symmetric=False), bool(options.inputs))
+        grid = Grid(8, options.group or 0)
+    else:
+        grid = Grid(4, GROUP if options.group is None else options.group, symmetric=False)
+    return Scheme(grid, bool(options.inputs), bool(options.head))
 
 
 def method_of(options: Quantize) -> Method:

@@ -95,10 +95,9 @@ class Search:
     """The cache of one search."""
 
     def __init__(self, model: Transformer, tokens: int, width: int) -> None:
-        weight = model.embed.weight
         # While hypotheses split, the old ones' last blocks and the new ones' are there at once.
         self.blocks = Blocks((width + 1) * (blocks_for(tokens) + 1))
-        self.pages = Pages(model.config, self.blocks.count, weight.device, weight.dtype)
+        self.pages = Pages(model.config, self.blocks.count, model.device, model.dtype)
         self.runner = TorchRunner(model, self.pages)
 
     def begin(self, prompt: Sequence[int]) -> Hypothesis:

@@ -73,13 +73,13 @@ class Engine:
         `draft` model or, without one, by what followed before. `adapters`: the same model with adapters beside it,
         by the names that requests ask for. `cache_bits`: 8 keeps keys and values as whole numbers (see `Pages`).
         """
-        config, weight = model.config, model.embed.weight
+        config = model.config
         if tokens is None:
-            most = max(config.context, MEMORY // bytes_per_token(config, weight.dtype, cache_bits))
+            most = max(config.context, MEMORY // bytes_per_token(config, model.dtype, cache_bits))
             tokens = min(rows * config.context, most)
         self.model, self.rows, self.pass_tokens, self.refill, self.reuse = model, rows, pass_tokens, refill, reuse
         self.blocks = Blocks(blocks_for(tokens))
-        self.pages = Pages(config, self.blocks.count, weight.device, weight.dtype, cache_bits)
+        self.pages = Pages(config, self.blocks.count, model.device, model.dtype, cache_bits)
         self.runners: dict[str, Runner] = {
             name: TorchRunner(one, self.pages) for name, one in {"": model, **(adapters or {})}.items()
         }

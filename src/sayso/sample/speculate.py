@@ -69,9 +69,8 @@ class Draft:
     """Proposes what a smaller model of the same vocabulary finds likeliest; its cache has blocks like the model's."""
 
     def __init__(self, model: Transformer, count: int, blocks: int) -> None:
-        weight = model.embed.weight
         self.count, self.model = count, model
-        self.pages = Pages(model.config, blocks, weight.device, weight.dtype)
+        self.pages = Pages(model.config, blocks, model.device, model.dtype)
         self.runner = TorchRunner(model, self.pages)
         self._done: WeakKeyDictionary[Row, int] = WeakKeyDictionary()
 

@@ -24,7 +24,7 @@ class Score:
 @torch.inference_mode()
 def score(replier: Replier, prompt: Sequence[int], top: int, extra: int) -> Score:
     """Score a prompt's ids, with the `top` likeliest tokens of each place, and `extra` (0 or 1) more token."""
-    ids = torch.tensor([prompt], device=replier.model.embed.weight.device)
+    ids = torch.tensor([prompt], device=replier.model.device)
     logprobs = replier.model(ids)[0].float().log_softmax(-1)  # [T, V]
     whole = [*prompt, *([int(logprobs[-1].argmax())] if extra else [])]
     pieces = [replier.tokenizer.decode([token]) for token in whole]

@@ -2,10 +2,14 @@
 
 An adapter of ours opens in `peft` on the model folder it was trained from; one of PEFT's is put beside a model's layers
 here, whatever its scaling and patterns of ranks. What PEFT can do beyond plain LoRA on the blocks is refused.
+Layers of ours that are one in the family's files (GPT-2's queries, keys and values) are one product there, their A
+below one another and their B along a diagonal.
 """
 
 import math
 import re
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +21,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, LoRALinear, linear_layers, wrap
-from sayso.weights.names import hub_layers
+from sayso.weights.families.family import Family
+from sayso.weights.names import family_of
 from sayso.weights.tensors import read_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -35,24 +40,28 @@ PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others chan
 
 def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA, parent: str, folder: Path) -> None:
     """Write adapted layers, by their names in a model of shape `config`; `parent` is where that model lies."""
-    names = hub_layers(layers, config)
+    family = family_of(config)
+    pairs = {theirs: _fused([layers.get(name) for name in ours]) for theirs, ours in _names(layers, family).items()}
     tensors = {
-        f"{PREFIX}{names[name]}.lora_{part}.weight": weight.detach().cpu().contiguous()
-        for name, layer in layers.items()
-        for part, weight in (("A", layer.a), ("B", layer.b))
+        f"{PREFIX}{name}.lora_{part}.weight": weight.detach().cpu().contiguous()
+        for name, pair in pairs.items()
+        for part, weight in zip("AB", pair, strict=True)
     }
+    times = {_target(name, family): len(a) // lora.rank for name, (a, _) in pairs.items() if len(a) > lora.rank}
     settings = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": parent,
         "r": lora.rank,
         "lora_alpha": int(lora.alpha) if lora.alpha == int(lora.alpha) else lora.alpha,
-        "target_modules": sorted({name.rpartition(".")[2] for name in names.values()}),
+        "rank_pattern": {name: lora.rank * count for name, count in times.items()},
+        "alpha_pattern": {name: lora.alpha * count for name, count in times.items()},
+        "target_modules": sorted({_target(name, family) for name in pairs}),
         "lora_dropout": 0.0,
         "use_rslora": False,
         "use_dora": False,
         "bias": "none",
-        "fan_in_fan_out": False,
+        "fan_in_fan_out": bool(family.fused),  # such matrices lie the other way round (Conv1D)
         "init_lora_weights": True,
         "modules_to_save": None,
         "inference_mode": True,
@@ -72,7 +81,7 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
     settings = read_json(folder / CONFIG)
     _check(folder, settings)
     found = _paired(folder, model, read_tensors(folder / WEIGHTS))
-    wrap(model, ((name, a, b, _scale(settings, theirs, len(a))) for name, (theirs, a, b) in found.items()))
+    wrap(model, ((name, a, b, _scale(settings, theirs, rank)) for name, (theirs, rank, a, b) in found.items()))
     return {
         "rank": settings.get("r", PEFT_DEFAULT),
         "alpha": settings.get("lora_alpha", PEFT_DEFAULT),
@@ -105,10 +114,10 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dict[str, tuple[str, Tensor, Tensor]]:
-    """Return PEFT's name, A and B of each adapted layer by our name for it."""
+def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dict[str, tuple[str, int, Tensor, Tensor]]:
+    """Return PEFT's name and rank, and A and B, of each adapted layer by our name for it."""
     layers = linear_layers(model)
-    ours = {theirs: name for name, theirs in hub_layers(layers, model.config).items()}
+    ours = _names(layers, family_of(model.config))
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         theirs, _, kind = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
@@ -119,19 +128,61 @@ def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dic
             )
         parts.setdefault(theirs, {})[kind] = tensor
     for theirs, pair in parts.items():
-        layer, shapes = layers[ours[theirs]], {kind: list(tensor.shape) for kind, tensor in sorted(pair.items())}
+        inputs, outputs = layers[ours[theirs][0]].in_features, sum(layers[name].out_features for name in ours[theirs])
+        shapes = {kind: list(tensor.shape) for kind, tensor in sorted(pair.items())}
         rank = len(pair["lora_A"]) if "lora_A" in pair else 0
-        fitting = {"lora_A": [rank, layer.in_features], "lora_B": [layer.out_features, rank]}
-        if not rank or shapes != fitting:
+        if not rank or shapes != {"lora_A": [rank, inputs], "lora_B": [outputs, rank]}:
             raise UserError(
-                f"The adapter in '{folder}' does not fit this model, where '{theirs}' takes {layer.in_features} and "
-                f"gives {layer.out_features} numbers; got {shapes}: choose its parent, or copy it again."
+                f"The adapter in '{folder}' does not fit this model, where '{theirs}' takes {inputs} and "
+                f"gives {outputs} numbers; got {shapes}: choose its parent, or copy it again."
             )
     return {
-        name: (theirs, parts[theirs]["lora_A"], parts[theirs]["lora_B"])
-        for theirs, name in ours.items()
+        name: (theirs, len(parts[theirs]["lora_A"]), a, b)
+        for theirs, names in ours.items()
         if theirs in parts
+        for name, (a, b) in _split(names, parts[theirs]["lora_A"], parts[theirs]["lora_B"]).items()
     }
+
+
+def _names(layers: Iterable[str], family: Family) -> dict[str, list[str]]:
+    """Return, by the family's names, which of our layers each of its layers is, in order."""
+    whole = {part: name for name, parts in family.fused.items() for part in parts}
+    found = {}
+    for name in layers:
+        before, _, last = name.rpartition(".")
+        if last in whole:
+            parts = [f"{before}.{part}" for part in family.fused[whole[last]]]
+            found[family.layer(f"{before}.{whole[last]}")] = parts
+        else:
+            found[family.layer(name)] = [name]
+    return found
+
+
+def _target(name: str, family: Family) -> str:
+    """Return by what PEFT finds a layer in every block: the last part of its name, or two where others end alike."""
+    ends = Counter(one.rpartition(".")[2] for one in family.names.values())
+    *_, before, last = name.split(".")
+    return last if ends[last] == 1 else f"{before}.{last}"
+
+
+def _fused(parts: list[LoRALinear | None]) -> tuple[Tensor, Tensor]:
+    """Return A and B of one layer that is several of ours, of equal sizes; None is one that is not adapted."""
+    there = [part for part in parts if part is not None]
+    nothing = there[0].b.new_zeros(there[0].out_features, 0)
+    b = torch.block_diag(*(nothing if part is None else part.b for part in parts))
+    return torch.cat([part.a for part in there]), b
+
+
+def _split(names: list[str], a: Tensor, b: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+    """Return A and B of each of our layers that are one there, without what is nothing in one of several."""
+    if len(names) == 1:
+        return {names[0]: (a, b)}
+    found = {}
+    for name, rows in zip(names, b.chunk(len(names)), strict=True):
+        heard = rows.any(0)
+        if heard.any():
+            found[name] = a[heard], rows[:, heard]
+    return found
 
 
 def _scale(settings: dict[str, Any], layer: str, rank: int) -> float:

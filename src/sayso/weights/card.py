@@ -65,5 +65,6 @@ def _quantised(how: dict[str, Any] | None) -> list[str]:
         return []
     grid = how["grid"]
     inputs = ", what they are multiplied with too" if how["inputs8"] else ""
+    ends = ", embedding and head in 8" if how.get("ends8") else ""
     group = f" in groups of {grid['group']}" if grid["group"] else ""
-    return [f"- weights in {grid['bits']} bits{group}{inputs}, {'by GPTQ' if how['gptq'] else 'to the nearest'}"]
+    return [f"- weights in {grid['bits']} bits{group}{inputs}{ends}, {'by GPTQ' if how['gptq'] else 'to the nearest'}"]

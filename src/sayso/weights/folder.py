@@ -6,6 +6,7 @@
 which a tokenizer that does not belong to the model is refused. Written whole or not at all; nothing is pickled.
 """
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
 from sayso.weights.names import family_in, to_hub, to_hub_config
+from sayso.weights.quantise.ends import rounds_ends
 from sayso.weights.quantise.model import Quantised, bits_of, give, install, take
 from sayso.weights.quantise.scheme import read_scheme
 from sayso.weights.tensors import SINGLE, read_weights, weights_file
@@ -42,15 +44,13 @@ def save_model(
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
     with atomic_folder(folder) as part:
-        config = to_hub_config(model.config) | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos}
         if quantised:
-            tensors = give(model, quantised)
-            config["quantization_config"] = quantised.scheme.write()
+            tensors, facts = give(model, quantised)
         else:
             state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
-            tensors = to_hub(state, model.config)
+            tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
         save_file(tensors, part / SINGLE, metadata={"format": "pt"})
-        write_json(part / "config.json", config)
+        write_json(part / "config.json", facts | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos})
         write_json(
             part / "generation_config.json",
             {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end, "do_sample": True},
@@ -97,7 +97,8 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
     if not isinstance(facts, dict) or not facts.get("quantization_config"):
         return model_of(facts, found, source, said=path).to(device)
     try:
-        found, quantised = take(found, read_scheme(facts.pop("quantization_config")))
+        scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=rounds_ends(facts))
+        found, quantised = take(found, scheme)
         model = model_of(facts, found, source, said=path)
         install(model, quantised, device)
     except UserError as error:

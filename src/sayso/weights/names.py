@@ -28,9 +28,9 @@ BEYOND = ("num_experts", "num_local_experts", "n_routed_experts", "vision_config
 """Entries of a config.json that change what weights mean, whatever the family."""
 
 
-def family_of(config: ModelConfig) -> Family:
-    """Return the family that a shape is saved as."""
-    return next(family for family in FAMILIES if _says(family, config))
+def family_of(config: ModelConfig, *, apart: bool = False) -> Family:
+    """Return the family that a shape is saved as; `apart`, the first that has a name for each of its linear layers."""
+    return next(family for family in FAMILIES if _says(family, config) and not (apart and family.fused))
 
 
 def family_in(facts: Any) -> Family:
@@ -61,20 +61,14 @@ def from_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]
 
 
 def hub_layers(names: Iterable[str], config: ModelConfig) -> dict[str, str]:
-    """Return the family's names of layers of ours; a `UserError` where these are parts of one layer there."""
-    family = family_of(config)
-    try:
-        return {name: family.name(f"{name}.weight").removesuffix(".weight") for name in names}
-    except KeyError as error:
-        raise UserError(
-            f"Layers of {family.model_type} models are not adapted or quantised one by one here: queries, keys and "
-            "values are one layer in their files."
-        ) from error
+    """Return the names of layers of ours in the first family that names each."""
+    family = family_of(config, apart=True)
+    return {name: family.layer(name) for name in names}
 
 
-def to_hub_config(config: ModelConfig) -> dict[str, Any]:
-    """Return the family's config.json for a shape of ours."""
-    family = family_of(config)
+def to_hub_config(config: ModelConfig, *, apart: bool = False) -> dict[str, Any]:
+    """Return the family's config.json for a shape of ours; `apart` as for `family_of`."""
+    family = family_of(config, apart=apart)
     return {"architectures": [family.architecture], "model_type": family.model_type} | family.write(config)
 
 

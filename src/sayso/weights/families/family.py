@@ -7,7 +7,7 @@ the config.json of a shape as far as the family can say it. Whether it can is fo
 import math
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -45,10 +45,16 @@ class Family:
     """What most of its names begin with, and none where the model was saved without its head."""
     buffers: re.Pattern[str] = re.compile(r".*\.rotary_emb\.inv_freq")
     """Names in older files that are no weights."""
+    fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Layers of its files that are several of ours, by the last parts of our names."""
 
     def name(self, ours: str) -> str:
         """Return its name of a weight of ours."""
         return _rename(ours, self.names)
+
+    def layer(self, ours: str) -> str:
+        """Return its name of a layer of ours."""
+        return self.name(f"{ours}.weight").removesuffix(".weight")
 
     def known(self, state: State, config: ModelConfig) -> State:
         """Return what a file holds of the family's weights: buffers and a second copy of a tied head left out."""

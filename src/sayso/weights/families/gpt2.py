@@ -93,4 +93,6 @@ def unpack(state: State) -> State:
 
 
 MASKS = re.compile(r"transformer\.h\.\d+\.attn\.(masked_)?bias")
-GPT2 = Family("gpt2", "GPT2LMHeadModel", NAMES, read_gpt2, write_gpt2, pack, unpack, "transformer.", MASKS)
+GPT2 = Family(
+    "gpt2", "GPT2LMHeadModel", NAMES, read_gpt2, write_gpt2, pack, unpack, "transformer.", MASKS, {"qkv": PARTS}
+)

@@ -61,7 +61,7 @@ def _entering(model: Transformer, rows: Tensor) -> tuple[Tensor, list[tuple[Any,
     entered: list[tuple[Any, ...]] = []
     hooks = [block.register_forward_pre_hook(lambda _, given: entered.append(given)) for block in model.blocks]
     try:
-        model.hidden(rows.to(model.embed.weight.device))
+        model.hidden(rows.to(model.device))
     finally:
         for hook in hooks:
             hook.remove()

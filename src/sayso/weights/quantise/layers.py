@@ -1,10 +1,10 @@
-"""Linear layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
+"""Layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
 
     weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
     inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
 
 Where a kernel is missing, or gives other numbers than the definition does, the definition itself is used. R outputs, C
-inputs, G groups of a row, K outliers.
+inputs, G groups of a row, K outliers; of an embedding V rows, one a token.
 """
 
 import torch
@@ -100,6 +100,21 @@ class WeightsAndInputs8(QuantisedLinear):
     def _rounded(self, x: Tensor) -> Tensor:
         scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
         return product8((x / scale).round().to(torch.int8), self.values) * scale * self.scales
+
+
+class Embedding8(nn.Module):
+    """An embedding in 8 bits by row, which may share its numbers with the head. It is not trained."""
+
+    def __init__(self, values: Tensor, scales: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("values", values)
+        self.register_buffer("scales", scales)
+        self.values: Tensor
+        self.scales: Tensor
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return [..., C] for ids [...], from values int8 [V, C] and scales [V]."""
+        return self.values[ids] * self.scales[ids, None]
 
 
 def outlying(peaks: Tensor, share: float) -> Tensor | None:

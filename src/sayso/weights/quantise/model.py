@@ -1,9 +1,10 @@
 """A whole quantised model: the tensors of its file, and its layers put where plain ones stood.
 
-What is not a linear layer of a block (embedding, head, norms, biases) is as in a plain model.
+What is neither a linear layer of a block nor, by the scheme, embedding or head is as in a plain model.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,7 +12,8 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
-from sayso.weights.names import family_of, hub_layers
+from sayso.weights.names import family_of, hub_layers, to_hub_config
+from sayso.weights.quantise.ends import BITS, round_ends
 from sayso.weights.quantise.layers import QuantisedLinear
 from sayso.weights.quantise.scheme import Scheme
 from sayso.weights.quantise.weight import PARTS, QuantisedWeight, read_weight
@@ -23,25 +25,33 @@ class Quantised:
 
     scheme: Scheme
     layers: dict[str, QuantisedWeight]
+    ends: dict[str, Tensor] = field(default_factory=dict)
+    """What embedding and head are rounded from, float16 [V, C], by our names."""
 
     @property
     def count(self) -> int:
         """How many weights are whole numbers."""
-        return sum(held.integers.values.numel() for held in self.layers.values())
+        matrices = [*(held.integers.values for held in self.layers.values()), *self.ends.values()]
+        return sum(x.numel() for x in matrices)
 
 
-def give(model: Transformer, quantised: Quantised) -> dict[str, Tensor]:
-    """Return the tensors of a model's file, by the names of its family; `quantised` are layers by our names."""
+def give(model: Transformer, quantised: Quantised) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a model's file and its config.json; `quantised` are layers by our names."""
     theirs = hub_layers(quantised.layers, model.config)
-    inside = tuple(f"{name}." for name in quantised.layers)
+    inside = tuple(f"{name}." for name in (*quantised.layers, *(("embed", "unembed") if quantised.ends else ())))
     rest = {
-        name: x.detach().cpu()
+        name: x.detach()
         for name, x in model.state_dict().items()
         if not name.startswith(inside) or name.endswith(".bias")
     }
-    return family_of(model.config).give(rest, model.config) | {
-        f"{theirs[name]}.{part}": x for name, held in quantised.layers.items() for part, x in held.tensors().items()
+    plain = family_of(model.config, apart=True).give(rest | quantised.ends, model.config)
+    whole = {
+        f"{theirs[name]}.{part}": x
+        for name, held in quantised.layers.items()
+        for part, x in held.tensors(quantised.scheme.form).items()
     }
+    facts = to_hub_config(model.config, apart=True) | {"quantization_config": quantised.scheme.write()}
+    return {name: x.cpu() for name, x in (plain | whole).items()}, facts | ({BITS: 8} if quantised.ends else {})
 
 
 def take(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Quantised]:
@@ -70,9 +80,11 @@ def install(model: Transformer, quantised: Quantised, device: str) -> None:
     for ours, theirs in hub_layers(plain, model.config).items():
         if theirs in left:
             held = left.pop(theirs)
-            model.set_submodule(ours, held.layer(quantised.scheme, plain[ours].bias, device))
+            model.set_submodule(ours, held.layer(device, plain[ours].bias, inputs8=quantised.scheme.inputs8))
     if left:
         raise UserError(f"Sayso opens models whose blocks are quantised, and nothing else; this one has {min(left)}.")
+    if quantised.scheme.ends8:
+        round_ends(model, device)
 
 
 def bits_of(model: Transformer) -> int | None:

@@ -1,4 +1,4 @@
-"""A plain model becomes a quantised one: every linear layer inside its blocks."""
+"""A plain model becomes a quantised one: every linear layer inside its blocks, and maybe embedding and head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,8 +9,8 @@ from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
 from sayso.model.linear import Linear
-from sayso.weights.names import hub_layers
 from sayso.weights.quantise.calibrate import Inputs, through_blocks
+from sayso.weights.quantise.ends import round_ends
 from sayso.weights.quantise.gptq import gptq
 from sayso.weights.quantise.integers import nearest
 from sayso.weights.quantise.layers import QuantisedLinear, outlying
@@ -24,7 +24,7 @@ class Method:
     """How whole numbers are found."""
 
     gptq: bool = False
-    """Whether later weights of a row make up for the rounding of earlier ones, by what the layer is given."""
+    """Whether later weights of a row make up for the rounding of earlier ones, by what a block's layer is given."""
     outliers: float = 0.0
     """Share of the columns of 8-bit inputs that are kept apart, those with the largest peaks; 0 keeps none.
 
@@ -50,17 +50,18 @@ def quantise(
     """Quantise a plain model where it stands, and return its numbers by the names of its layers.
 
     `rows` [B, T] are ids to calibrate on, which some methods need; `tell` hears how many blocks are done. Raises
-    `UserError` for a family whose layers have no names of their own, and for groups that do not divide a row.
+    `UserError` for groups that do not divide a row.
     """
-    hub_layers(linear_layers(model), model.config)
     for layer in linear_layers(model).values():
         scheme.grid.groups(layer.in_features)
     held: dict[str, QuantisedWeight] = {}
+    # First, so that blocks are calibrated on what the embedding has become.
+    ends = round_ends(model, model.device.type) if scheme.ends8 else {}
 
     def replaced(name: str, layer: Linear, inputs: Inputs | None) -> QuantisedLinear:
         weight = layer.weight.detach()
         held[name] = found = _rounded(weight, scheme, method, inputs)
-        return found.layer(scheme, layer.bias, weight.device.type)
+        return found.layer(weight.device.type, layer.bias, inputs8=scheme.inputs8)
 
     if method.calibrates(scheme):
         assert rows is not None, "text to calibrate on"
@@ -68,7 +69,7 @@ def quantise(
     else:
         for name, layer in linear_layers(model).items():
             model.set_submodule(name, replaced(name, layer, None))
-    return Quantised(scheme, held)
+    return Quantised(scheme, held, ends)
 
 
 def _rounded(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> QuantisedWeight:

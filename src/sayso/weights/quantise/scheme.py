@@ -1,8 +1,10 @@
 """How a model is quantised, and the same as `quantization_config`, as compressed-tensors writes it for vLLM and others.
 
-int-quantized    8 bits: `weight` int8 [R, C], `weight_scale` [R, 1]; inputs by token where they have 8 bits too
-pack-quantized   4 bits: `weight_packed` int32 [R, C/8], `weight_scale` [R, G], `weight_shape`, and
-                 `weight_zero_point` int32 [R/8, G] where zeros are not in the middle
+pack-quantized   weights alone: `weight_packed` int32 [R, C bits/32], `weight_scale` [R, G], `weight_shape`, and
+                 `weight_zero_point` int32 [R bits/32, G] where zeros are not in the middle
+int-quantized    inputs by token too: `weight` int8 [R, C], `weight_scale` [R, 1]
+
+Embedding and head are none of its business: they lie there in 16 bits, and become whole numbers as they are opened.
 """
 
 from dataclasses import dataclass
@@ -17,10 +19,11 @@ METHOD, WHOLE, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"
 
 @dataclass(frozen=True)
 class Scheme:
-    """The grid of the weights, and whether inputs have 8 bits too."""
+    """The grid of the blocks' weights, and whether inputs, and embedding and head, have 8 bits too."""
 
     grid: Grid
     inputs8: bool = False
+    ends8: bool = False
 
     def __post_init__(self) -> None:
         if self.inputs8 and self.grid.bits != 8:
@@ -29,9 +32,9 @@ class Scheme:
             raise UserError("Weights in 8 bits have one symmetric scale for each row; leave --group away.")
 
     @property
-    def packs(self) -> bool:
-        """Whether several whole numbers share an int32 on the disk."""
-        return self.grid.bits < 8
+    def form(self) -> str:
+        """What compressed-tensors calls the layout of the tensors."""
+        return WHOLE if self.inputs8 else PACKED
 
     def write(self) -> Facts:
         """Return the `quantization_config` of a config.json."""
@@ -47,7 +50,7 @@ class Scheme:
         group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs if self.inputs8 else None}
         return {
             "quant_method": METHOD,
-            "format": PACKED if self.packs else WHOLE,
+            "format": self.form,
             "quantization_status": "compressed",
             "config_groups": {"group_0": group},
             "ignore": ["lm_head"],
@@ -70,14 +73,13 @@ def read_scheme(facts: Any) -> Scheme:
         bool(weights.get("symmetric", True)),
     )
     scheme = Scheme(grid, bool(inputs))
-    said = scheme.write()
-    wanted, (kind,) = said["format"], said["config_groups"].values()
+    (kind,) = scheme.write()["config_groups"].values()
     for name, there, here in (("weights", weights, kind["weights"]), ("inputs", inputs, kind["input_activations"])):
         for key in ("type", "strategy", "dynamic"):
             if there and there.get(key, here[key]) != here[key]:
                 raise UserError(f"Sayso opens {name} with {key} {here[key]!r}; this model has {there[key]!r}.")
-    if facts.get("format") != wanted:
-        raise UserError(f"Sayso opens {grid.bits}-bit weights in the format {wanted}; got {facts.get('format')!r}.")
+    if facts.get("format") != scheme.form:
+        raise UserError(f"Sayso opens weights quantised so in the format {scheme.form}; got {facts.get('format')!r}.")
     return scheme
 
 

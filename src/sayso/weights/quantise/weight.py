@@ -14,7 +14,7 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.weights.quantise.integers import Grid, Integers
 from sayso.weights.quantise.layers import QuantisedLinear, Weights4, Weights8, WeightsAndInputs8
-from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantise.scheme import WHOLE, Scheme
 
 WORD = 32
 PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"]
@@ -28,24 +28,24 @@ class QuantisedWeight:
     outliers: Tensor | None = None
     outlier_weights: Tensor | None = None
 
-    def layer(self, scheme: Scheme, bias: Tensor | None, device: str) -> QuantisedLinear:
+    def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantisedLinear:
         """Return the layer, made for a kind of device."""
         on = [x if x is None else x.to(device) for x in (self.integers.values, self.integers.scales)]
         zeros = None if self.integers.zeros is None else self.integers.zeros.to(device)
         integers = Integers(on[0], on[1], zeros, self.integers.grid)
         bias = None if bias is None else bias.detach().to(device)
-        if scheme.grid.bits == 4:
+        if integers.grid.bits == 4:
             return Weights4(integers, bias)
-        if not scheme.inputs8:
+        if not inputs8:
             return Weights8(integers, bias)
         apart = (None if x is None else x.to(device) for x in (self.outliers, self.outlier_weights))
         return WeightsAndInputs8(integers, bias, *apart)
 
-    def tensors(self) -> dict[str, Tensor]:
-        """Return what lies on the disk, by the last part of its name."""
+    def tensors(self, form: str) -> dict[str, Tensor]:
+        """Return what lies on the disk in a format, by the last part of its name."""
         integers, bits = self.integers, self.integers.grid.bits
         found = {"weight_scale": integers.scales}
-        if bits == 8:
+        if form == WHOLE:
             found["weight"] = integers.values
         else:
             found["weight_packed"] = pack(integers.values, bits)
@@ -59,25 +59,24 @@ class QuantisedWeight:
 
 def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantisedWeight:
     """Return a layer of the name `layer` from what lies on the disk; what does not add up is a `UserError`."""
-    grid = scheme.grid
-    wanted = {"weight_scale", *(("weight_packed", "weight_shape") if scheme.packs else ("weight",))}
+    grid, form = scheme.grid, scheme.form
+    wanted = {"weight_scale", *(("weight",) if form == WHOLE else ("weight_packed", "weight_shape"))}
     wanted |= set() if grid.symmetric else {"weight_zero_point"}
     if missing := sorted(wanted - found.keys()):
         raise UserError(f"The quantised layer '{layer}' has no {', '.join(missing)}; copy the model again.")
-    if scheme.packs:
-        rows, columns = _shape(found["weight_shape"], layer)
-        values = unpack(
-            _checked(found, "weight_packed", torch.int32, (rows, _words(columns, grid)), layer), grid, columns
-        )
-    else:
+    if form == WHOLE:
         rows, columns = found["weight"].shape if found["weight"].ndim == 2 else (0, 0)
         values = _checked(found, "weight", torch.int8, (rows, columns), layer)
+    else:
+        rows, columns = _shape(found["weight_shape"], layer)
+        packed = _checked(found, "weight_packed", torch.int32, (rows, _words(columns, grid)), layer)
+        values = unpack(packed, grid, columns)
     groups = grid.groups(columns)
     scales = _checked(found, "weight_scale", None, (rows, groups), layer).to(torch.float32)
     zeros = None
     if not grid.symmetric:
-        packed = _checked(found, "weight_zero_point", torch.int32, (_words(rows, grid), groups), layer)
-        zeros = unpack(packed.T, grid, rows).T.contiguous()
+        words = _checked(found, "weight_zero_point", torch.int32, (_words(rows, grid), groups), layer)
+        zeros = unpack(words.T, grid, rows).T.contiguous()
     integers = Integers(values, scales, zeros, grid)
     if "outliers" not in found:
         return QuantisedWeight(integers)
