@@ -15,6 +15,7 @@ from sayso.sample.engine import Engine
 from sayso.sample.generate import Completion, generate, stream
 from sayso.sample.pages import bytes_per_token
 from sayso.sample.request import Request
+from sayso.sample.runner import AloneRunner
 from sayso.sample.sampling import Sampling
 
 VOCABULARY, CONTEXT = 97, 160
@@ -384,3 +385,24 @@ def test_a_reply_that_cannot_go_on_ends_alone(model: Transformer) -> None:
         generate(model, [stuck.prompt], stuck.sampling)
     with pytest.raises(UserError, match="97"):
         engine.add(Request([1], replace(GREEDY, allowed_ids=(97,))))
+
+
+def test_deterministic_replies_are_the_same_to_the_bit(model: Transformer) -> None:
+    """Alone or among others, read at once or in pieces, from memory or anew: log-probabilities have the same bits."""
+    prompts = [[7] * 20 + tail for tail in random_prompts(5, longest=30)]
+
+    def bits(engine: Engine, *asked: int) -> dict[int, tuple[list[int], list[float]]]:
+        engine.runners[""] = AloneRunner(model, engine.pages)
+        requests = [request for request in requests_of(prompts, SAMPLED[1]) if request.index in asked]
+        replied(engine, requests)
+        return {request.index: (request.ids, request.logprobs) for request in requests}
+
+    alone = {}
+    for index in range(5):
+        alone |= bits(Engine(model, reuse=False), index)
+    assert bits(Engine(model), *range(5)) == alone
+    assert bits(Engine(model, pass_tokens=7), *range(5)) == alone
+    assert bits(Engine(model, tokens=CONTEXT), *range(5)) == alone
+    engine = Engine(model, speculate=3)
+    assert bits(engine, 0) | bits(engine, *range(1, 5)) == alone
+    assert engine.counts.reused_tokens > 0

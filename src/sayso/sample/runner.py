@@ -69,6 +69,27 @@ class TorchRunner:
         return self.model.head(hidden)
 
 
+class AloneRunner(TorchRunner):
+    """Any model, each token in a pass of its own: its bits then depend on its own row alone.
+
+    Not on what else decodes, nor on how a prompt is cut or what of it was computed before, since a product of matrices
+    rounds by its size. Reading a prompt costs as much a token as decoding does.
+    """
+
+    def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
+        """Return [N, C]."""
+        tokens = [
+            Chunk([token], chunk.start + place, chunk.blocks)
+            for chunk in chunks
+            for place, token in enumerate(chunk.ids)
+        ]
+        return torch.cat([super(AloneRunner, self).hidden([token]) for token in tokens])
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """Return [M, V]."""
+        return torch.cat([super(AloneRunner, self).head(row[None]) for row in hidden])
+
+
 def groups(chunks: Sequence[Chunk]) -> Iterator[list[int]]:
     """Yield places of chunks to go side by side: none less than half as long as another, fresh ones by themselves."""
     keys = [(chunk.start > 0, len(chunk.ids)) for chunk in chunks]
