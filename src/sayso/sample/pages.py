@@ -16,7 +16,7 @@ from sayso.sample.blocks import BLOCK, blocks_for
 
 
 class Pages:
-    """The memory of N blocks for every layer of one model.
+    """The memory of N blocks for every layer of one model, and one more, number N, for what nobody wants to keep.
 
     In 8 bits a token's keys and values are whole numbers, with a scale for each head: max |x| / 127.
     """
@@ -28,19 +28,19 @@ class Pages:
             raise UserError(f"Keys and values are kept in 8 bits, or as they are (0); got {bits}.")
         self.config, self.count, self.dtype, self.bits = config, count, dtype, bits
         # Not filled: what is never used takes no memory on a CPU. `clear` makes the numbers of a taken block finite.
-        shape = (config.layers, 2, count, BLOCK, config.kv_heads, config.head_size)
+        shape = (config.layers, 2, count + 1, BLOCK, config.kv_heads, config.head_size)
         self._memory = torch.empty(shape, device=device, dtype=torch.int8 if bits else dtype)
         self._scales = torch.empty(shape[:-1] if bits else (config.layers, 2, 0), device=device, dtype=dtype)
         self.keys: list[Tensor] = [layer[0] for layer in self._memory]
-        """Of each layer, [N, BLOCK, K, D], contiguous."""
+        """Of each layer, [N + 1, BLOCK, K, D], contiguous."""
         self.values: list[Tensor] = [layer[1] for layer in self._memory]
         self.key_scales: list[Tensor] = [layer[0] for layer in self._scales]
-        """Of each layer, [N, BLOCK, K], contiguous; nothing unless in 8 bits."""
+        """Of each layer, [N + 1, BLOCK, K], contiguous; nothing unless in 8 bits."""
         self.value_scales: list[Tensor] = [layer[1] for layer in self._scales]
         self.gathered = [self._memory.new_empty(0), self._memory.new_empty(0)]
         """Where a pass puts the keys and the values of its rows side by side; kept, since fresh memory costs more."""
-        self.ids = torch.zeros((count if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
-        """The tokens themselves [N, BLOCK], for models whose embedding looks back at them."""
+        self.ids = torch.zeros((count + 1 if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
+        """The tokens themselves [N + 1, BLOCK], for models whose embedding looks back at them."""
 
     def clear(self, blocks: Sequence[int]) -> None:
         """Fill blocks with zeros: a place that is masked still meets a weight of 0, and 0 times NaN is NaN."""
@@ -77,8 +77,7 @@ class Window:
         self, pages: Pages, starts: Sequence[int], counts: Sequence[int], tables: Sequence[Sequence[int]]
     ) -> None:
         device, time = pages.keys[0].device, max(counts)
-        self._pages = pages
-        self._fresh = not any(starts)
+        self._pages, self._fresh = pages, not any(starts)
         width = max(start + count for start, count in zip(starts, counts, strict=True))
         depth = blocks_for(width)
         table = torch.tensor([[*row[:depth], *[row[0]] * (depth - len(row))] for row in tables])  # padded: any block
@@ -111,7 +110,7 @@ class Window:
         Before a row's start anything may stand.
         """
         kept = self._pages.ids.view(-1)
-        kept[self._slots] = ids[self._real]
+        kept[self._slots] = ids.flatten() if self._all_real else ids[self._real]
         before = (self.positions[:, :1] + torch.arange(-reach, 0, device=ids.device)).clamp_min(0)
         places = self._table.gather(1, before // BLOCK) * BLOCK + before % BLOCK
         return torch.cat((kept[places], ids), dim=1)
@@ -127,13 +126,15 @@ class Window:
 
     def _all(self, kind: int, pages: Tensor, scales: Tensor) -> Tensor:
         table, rows = self._table.flatten(), len(self._table)
-        size = len(table) * pages[0].numel()
-        if len(self._pages.gathered[kind]) < size:
-            self._pages.gathered[kind] = pages.new_empty(size * 3 // 2)
-        gathered = self._pages.gathered[kind][:size].view(len(table), *pages.shape[1:])
-        torch.index_select(pages, 0, table, out=gathered)
-        all_rows = gathered.view(rows, -1, *pages.shape[2:])[:, : self._width]
+        all_rows = self._gather(kind, pages, table).view(rows, -1, *pages.shape[2:])[:, : self._width]
         if self._pages.bits:
             scale = scales.index_select(0, table).view(rows, -1, *scales.shape[2:])[:, : self._width]
             all_rows = all_rows * scale[..., None]
         return all_rows.transpose(1, 2)
+
+    def _gather(self, kind: int, pages: Tensor, table: Tensor) -> Tensor:
+        size = len(table) * pages[0].numel()
+        if len(self._pages.gathered[kind]) < size:
+            self._pages.gathered[kind] = pages.new_empty(size * 3 // 2)
+        gathered = self._pages.gathered[kind][:size].view(len(table), *pages.shape[1:])
+        return torch.index_select(pages, 0, table, out=gathered)
