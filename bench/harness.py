@@ -43,6 +43,17 @@ def race(ours: Work, peer: Work, *, rounds: int = 5, label: str = "") -> tuple[f
     return statistics.median(speeds[0]), statistics.median(speeds[1])
 
 
+def turns(sides: Mapping[str, Work], *, rounds: int = 5, label: str = "") -> dict[str, float]:
+    """Return the median of the speeds that each side tells of itself, over rounds in turn after one of warm-up."""
+    told: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name in sides if number % 2 else reversed(sides):  # who goes first alternates
+            told[name].append(sides[name]())
+        shown = ", ".join(f"{name} {speeds[-1]:,.1f}" for name, speeds in told.items())
+        print(f"{label} round {number}: {shown}", file=sys.stderr, flush=True)
+    return {name: statistics.median(speeds[1:]) for name, speeds in told.items()}
+
+
 @dataclass(frozen=True)
 class Side:
     """One side of a race between processes."""
@@ -128,6 +139,11 @@ def result(name: str, unit: str, ours: float, peer: float, **details: Any) -> No
         "ratio": _rounded(ours / peer),
     }
     print(json.dumps(figures | {"details": details | machine}))
+
+
+def rounded(figures: Mapping[str, float]) -> dict[str, float]:
+    """Return figures as details."""
+    return {name: _rounded(value) for name, value in figures.items()}
 
 
 def pair(speeds: tuple[float, float]) -> dict[str, float]:

@@ -15,6 +15,7 @@ COMMANDS = ROOT / "docs" / "commands.md"
 README = ROOT / "README.md"
 TREE = re.compile(r"(<!-- tree -->\n)(.*?)(<!-- /tree -->)", re.DOTALL)
 COMMENT = re.compile(r"<!--(.*?)-->|/\*+(.*?)\*/|^//(.*?)$", re.DOTALL | re.MULTILINE)
+SHOWN = (".py", ".html", ".css", ".js", ".cpp", ".h")
 STAGES = (
     *("base", "text", "token", "batch", "model", "weights", "loss", "train", "sample", "think", "reply"),
     *("judge", "feedback", "serve", "lens", "law", "rasp", "guard", "run", "cli"),
@@ -65,7 +66,7 @@ def first_line(path: Path) -> str:
 
 
 def _is_shown(path: Path) -> bool:
-    return path.is_file() and path.name != "__init__.py" and path.suffix in (".py", ".html", ".css", ".js")
+    return path.suffix in SHOWN and path.name != "__init__.py" and path.is_file()
 
 
 def readme(text: str) -> str:

@@ -135,6 +135,17 @@ class Transformer(nn.Module):
         if positions is None:
             assert self.positions is None or ids.shape[1] <= self.config.context, "as many positions as were learned"
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
+        x = self.embedded(ids, positions, cache)
+        angles, masks = self.angles(positions), self._masks(mask, positions, cache)
+        for layer, block in enumerate(self.blocks):
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, angles[layer], masks[layer], cache, layer, use_reentrant=False)
+            else:
+                x = block(x, angles[layer], masks[layer], cache, layer)
+        return self.norm(x)
+
+    def embedded(self, ids: Tensor, positions: Tensor, cache: KeyValueCache | None = None) -> Tensor:
+        """Return what enters the stream, [B, T, C], for ids [B, T] at positions [B or 1, T]."""
         x = self.embed(ids)
         if self.config.embed_scale != 1:
             x = x * self.config.embed_scale
@@ -143,15 +154,9 @@ class Transformer(nn.Module):
         if self.ngrams is not None:
             reach = self.ngrams.reach
             x = x + self.ngrams(F.pad(ids, (reach, 0)) if cache is None else cache.recall(ids, reach), positions)
-        angles, masks = self._angles(positions), self._masks(mask, positions, cache)
-        for layer, block in enumerate(self.blocks):
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, angles[layer], masks[layer], cache, layer, use_reentrant=False)
-            else:
-                x = block(x, angles[layer], masks[layer], cache, layer)
-        return self.norm(x)
+        return x
 
-    def _angles(self, positions: Tensor) -> list[Angles]:
+    def angles(self, positions: Tensor) -> list[Angles]:
         """Return by how much each layer turns, [B or 1, T, 1, D]: the same for every head."""
         config, rope = self.config, self.config.rope
         if config.positions != "rotary":

@@ -1,0 +1,36 @@
+"""Reading a prompt on a CPU: prompt tokens a second, ours against llama.cpp at the same bits.
+
+Ours natively and by torch, each in one pass; llama.cpp in batches as it sets them.
+"""
+
+import torch
+import xllamacpp
+
+from bench.contenders import THREADS, entered
+from bench.harness import result, rounded, turns
+
+PROMPT, ROUNDS = 512, 5
+
+
+def main() -> None:
+    """Race at 32, 8 and 4 bits."""
+    prompt = torch.randint(5, 40_000, (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
+    found = {}
+    with entered() as (_, _, contenders):
+        for bits, who in contenders.items():
+            sides = {
+                "native": lambda who=who: who.native(prompt, 0)[0],
+                "torch": lambda who=who: who.torch(prompt, 0)[0],
+                "llama.cpp": lambda who=who: who.llama_cpp(prompt, 1)[0],
+            }
+            found[bits] = rounded(turns(sides, rounds=ROUNDS, label=f"{bits} bits"))
+    result(
+        "prefill", "prompt tokens/s, 8 bits", found[8]["native"], found[8]["llama.cpp"],
+        peer_name=f"llama.cpp by xllamacpp {xllamacpp.__version__}", by_bits=found,
+        ratios={bits: round(one["native"] / one["llama.cpp"], 2) for bits, one in found.items()},
+        prompt=PROMPT, threads=THREADS, torch=torch.__version__,
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

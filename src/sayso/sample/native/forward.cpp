@@ -1,0 +1,236 @@
+// A pass of a Transformer over N tokens on a CPU, and the logits of what it gives.
+//
+// Embedded tokens enter, normed last hidden states leave; keys and values are kept in the pages of a cache. Every number
+// is a function of its own token's row alone: each sum has one order, whatever else is in the pass and however many
+// threads there are. N tokens, C width, H heads, K key-value heads, D head size, M feed-forward width, V vocabulary.
+#include "linear.h"
+#include "parts.h"
+#include "steps.h"
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+struct Layer {
+    Norm attention_norm, attention_post_norm, query_norm, key_norm, mlp_norm, mlp_post_norm;
+    Matrix query, key, value, out, gate, up, down;  // gate has no rows where nothing is gated
+    const float *cos, *sin;                         // [positions, D], or null
+    void *keys, *values;                            // float or int8 [blocks, PAGE, K, D]
+    float *key_scales, *value_scales;               // [blocks, PAGE, K] of int8, or null
+    int64_t window;                                 // 0: sees all
+};
+
+struct Model {
+    int64_t layers, width, heads, kv_heads, size, mlp_width, mlp, norm_whole;
+    double attention_cap, logit_cap;
+    const Layer* layer;
+    Norm norm;
+    Matrix head;
+};
+
+struct Pass {
+    int64_t tokens, table_width, threads;
+    const int64_t* positions;  // [N]
+    const int32_t* rows;       // [N]: whose table
+    const int32_t* tables;     // [rows, table_width]
+};
+
+namespace {
+
+constexpr int64_t FEW = 2;  // tokens for which what stands between products is done by one thread, not in a step
+
+struct Share {  // of one thread
+    int64_t step = 0;
+    Scratch scratch;
+    std::vector<float> scores;
+};
+
+int64_t unit_of(const Matrix& m) { return m.kind == INT4 ? BLOCK_ROWS : 16; }
+
+class Run {
+public:
+    Run(const Model& model, const Pass& pass, float* x, float* out)
+        : m(model), pass(pass), x(x), out(out), n(pass.tokens), steps(8 * model.layers + 1),
+          queries(m.heads * m.size), held(m.kv_heads * m.size), h(n * m.width), q(n * queries), k(n * held),
+          v(n * held), mixed(n * queries), gate(m.layer[0].gate.rows ? n * m.mlp_width : 0), up(n * m.mlp_width) {}
+
+    void all(Share& share) {
+        steps.each(share.step, n, [&](int64_t t) { norm(m.layer[0].attention_norm, t, h.data()); });
+        for (int64_t i = 0; i < m.layers; i++) {
+            const Layer& layer = m.layer[i];
+            const bool last = i + 1 == m.layers;
+            project(layer, share);
+            mix(layer, share);
+            join(layer.out, mixed.data(), layer.attention_post_norm, layer.mlp_norm, h.data(), share);
+            feed(layer, share);
+            join(layer.down, up.data(), layer.mlp_post_norm, last ? m.norm : m.layer[i + 1].attention_norm,
+                 last ? out : h.data(), share);
+        }
+    }
+
+private:
+    // A step over rows of a product that ends with f(t) for each token: by the last thread to be done where tokens are
+    // few, else as a step of its own.
+    template <typename P, typename F>
+    void product_then(Share& share, int64_t rows, int64_t unit, P piece, F each_token) {
+        const bool few = n <= FEW;
+        steps.pieces(share.step, rows, unit, piece, [&] { for (int64_t t = 0; few && t < n; t++) each_token(t); });
+        if (!few) steps.each(share.step, n, each_token);
+    }
+
+    void norm(const Norm& norm, int64_t t, float* to) { apply_norm(norm, x + t * m.width, to + t * m.width, m.width); }
+
+    void project(const Layer& layer, Share& share) {
+        const Matrix* parts[] = {&layer.query, &layer.key, &layer.value};
+        float* to[] = {q.data(), k.data(), v.data()};
+        const int64_t unit = std::max({unit_of(*parts[0]), unit_of(*parts[1]), unit_of(*parts[2])});
+        int64_t starts[4] = {0};
+        for (int i = 0; i < 3; i++) starts[i + 1] = starts[i] + (parts[i]->rows + unit - 1) / unit * unit;
+        const auto piece = [&](int64_t first, int64_t last) {
+            for (int i = 0; i < 3; i++) {
+                const int64_t a = std::max(first - starts[i], int64_t{0});
+                const int64_t b = std::min(last - starts[i], parts[i]->rows);
+                if (a >= b) continue;
+                linear(*parts[i], a, b, h.data(), m.width, n, Output{to[i], parts[i]->rows, false}, share.scratch);
+            }
+        };
+        product_then(share, starts[3], unit, piece, [&](int64_t t) { keep(layer, t); });
+    }
+
+    // Norms and turns a token's queries and keys; keys and values go to their pages.
+    void keep(const Layer& layer, int64_t t) {
+        float *mine = &q[t * queries], *key = &k[t * held];
+        if (m.norm_whole) {
+            apply_norm(layer.query_norm, mine, mine, queries);
+            apply_norm(layer.key_norm, key, key, held);
+        }
+        for (int64_t head = 0; head < m.heads; head++) ready(layer, layer.query_norm, t, mine + head * m.size);
+        for (int64_t head = 0; head < m.kv_heads; head++) ready(layer, layer.key_norm, t, key + head * m.size);
+        const int64_t position = pass.positions[t];
+        const int64_t place = (table(t)[position / PAGE] * PAGE + position % PAGE) * m.kv_heads;
+        keep_one(layer.keys, layer.key_scales, place, key);
+        keep_one(layer.values, layer.value_scales, place, &v[t * held]);
+    }
+
+    void keep_one(void* pages, float* scales, int64_t place, const float* from) {
+        if (!scales) {
+            std::memcpy((float*)pages + place * m.size, from, held * sizeof(float));
+            return;
+        }
+        for (int64_t head = 0; head < m.kv_heads; head++)
+            scales[place + head] =
+                keep8(from + head * m.size, (int8_t*)pages + (place + head) * m.size, m.size);
+    }
+
+    void ready(const Layer& layer, const Norm& norm, int64_t t, float* head) {
+        if (!m.norm_whole) apply_norm(norm, head, head, m.size);
+        const int64_t angle = pass.positions[t] * m.size;
+        if (layer.cos) turn(head, layer.cos + angle, layer.sin + angle, m.size);
+    }
+
+    void mix(const Layer& layer, Share& share) {
+        steps.each(share.step, n * m.heads, [&](int64_t i) {
+            const int64_t t = i / m.heads, last = pass.positions[t];
+            const int64_t first = layer.window ? std::max(last - layer.window + 1, int64_t{0}) : 0;
+            const size_t room = last - first + 1 + PAGE + LANES;
+            if (share.scores.size() < room) share.scores.resize(2 * room);
+            if (layer.key_scales) attend_one<int8_t>(layer, i, first, share);
+            else attend_one<float>(layer, i, first, share);
+        });
+    }
+
+    template <typename W>
+    void attend_one(const Layer& layer, int64_t i, int64_t first, Share& share) {
+        const int64_t t = i / m.heads, group = i % m.heads / (m.heads / m.kv_heads), skip = group * m.size;
+        const float* scales[] = {layer.key_scales, layer.value_scales};
+        if (scales[0]) scales[0] += group, scales[1] += group;
+        const Cached<W> seen{(const W*)layer.keys + skip, (const W*)layer.values + skip, scales[0], scales[1], table(t),
+                             m.kv_heads, m.size};
+        attend(&q[i * m.size], seen, first, pass.positions[t], (float)m.attention_cap, share.scores.data(),
+               &mixed[i * m.size]);
+    }
+
+    void feed(const Layer& layer, Share& share) {
+        const bool gated = layer.gate.rows > 0;
+        const int64_t unit = std::max(unit_of(layer.up), unit_of(layer.gate));
+        const auto piece = [&](int64_t first, int64_t last) {
+            const Output to_gate{gate.data(), m.mlp_width, false}, to_up{up.data(), m.mlp_width, false};
+            if (gated) linear(layer.gate, first, last, h.data(), m.width, n, to_gate, share.scratch);
+            linear(layer.up, first, last, h.data(), m.width, n, to_up, share.scratch);
+            for (int64_t t = 0; t < n; t++) {
+                const int64_t place = t * m.mlp_width + first;
+                activate(m.mlp, gated ? &gate[place] : nullptr, &up[place], last - first);
+            }
+        };
+        steps.pieces(share.step, m.mlp_width, unit, piece, [] {});
+    }
+
+    // Multiplies what a part computed and adds it, normed where the model does so, to the stream, which goes on normed
+    // for the next part.
+    void join(const Matrix& matrix, const float* from, const Norm& post, const Norm& next, float* to, Share& share) {
+        const bool direct = post.kind == NO_NORM;
+        const Output out{direct ? x : h.data(), m.width, direct};
+        const auto piece = [&](int64_t first, int64_t last) {
+            linear(matrix, first, last, from, matrix.columns, n, out, share.scratch);
+        };
+        product_then(share, m.width, unit_of(matrix), piece, [&](int64_t t) {
+            if (!direct) {
+                apply_norm(post, &h[t * m.width], &h[t * m.width], m.width);
+                for (int64_t c = 0; c < m.width; c++) x[t * m.width + c] += h[t * m.width + c];
+            }
+            norm(next, t, to);
+        });
+    }
+
+    const int32_t* table(int64_t t) const { return pass.tables + pass.rows[t] * pass.table_width; }
+
+    const Model& m;
+    const Pass& pass;
+    float *const x, *const out;
+    const int64_t n;
+    Steps steps;
+    const int64_t queries, held;  // numbers of a token's queries, and of its keys
+    std::vector<float> h, q, k, v, mixed, gate, up;
+};
+
+}  // namespace
+
+// Takes embedded tokens x [N, C], which it uses up; gives normed last hidden states out [N, C].
+extern "C" void sayso_hidden(const Model* model, const Pass* pass, float* x, float* out) {
+    Run run(*model, *pass, x, out);
+#pragma omp parallel num_threads(pass->threads)
+    {
+        Share share;
+        run.all(share);
+    }
+}
+
+// Gives logits [N, V] of hidden states [N, C].
+extern "C" void sayso_head(const Model* model, const float* hidden, int64_t tokens, int64_t threads, float* logits) {
+    const Matrix& head = model->head;
+    const float cap = (float)model->logit_cap;
+    Steps steps(1);
+#pragma omp parallel num_threads(threads)
+    {
+        Share share;
+        const auto piece = [&](int64_t first, int64_t last) {
+            linear(head, first, last, hidden, head.columns, tokens, Output{logits, head.rows, false}, share.scratch);
+            for (int64_t t = 0; cap > 0 && t < tokens; t++)
+                change(logits + t * head.rows + first, last - first,
+                       [&](Vec v, int64_t) { return cap * hyperbolic_tangent(v / cap); });
+        };
+        steps.pieces(share.step, head.rows, unit_of(head), piece, [] {});
+    }
+}
+
+// Asks Linux to hold weights in large pages now: with small ones, finding where a page lies takes as long as reading it.
+// They stay where they are and what they are; where this cannot be had, nothing happens.
+extern "C" void sayso_settle(const void* weights, int64_t bytes) {
+#if defined(__linux__)
+    constexpr int collapse = 25;  // MADV_COLLAPSE, Linux 6.1
+    constexpr uintptr_t large = 2 << 20;
+    const uintptr_t first = (uintptr_t)weights / large * large;
+    const uintptr_t last = ((uintptr_t)weights + bytes + large - 1) / large * large;
+    for (uintptr_t page = first; page < last; page += large) madvise((void*)page, large, collapse);
+#endif
+}

@@ -1,0 +1,67 @@
+"""4-bit weights as linear.h reads them: blocks of 64 rows, column after column, rows b and b + 32 in one byte.
+
+torch packs for its own kernel in a way that it does not promise. Where that is the way above, which is so with AVX-512
+and whole blocks, its tensor is read as it lies. R rows, C columns, G groups of a row.
+"""
+
+from functools import cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sayso.weights.quantise.layers import Weights4
+
+ROWS = 64
+
+
+def by_blocks(layer: Weights4) -> tuple[Tensor, Tensor]:
+    """Return the layer's nibbles uint8 [R/64, C, 32] and the scales, with what an 8 stands for, [G, R, 2].
+
+    These are bfloat16 as torch has them, or float32 where torch has no kernel.
+    """
+    rows, columns = layer.out_features, layer.in_features
+    if layer.integers is not None:
+        scales, zeros = layer.integers.scales, layer.integers.zeros
+        middles = torch.zeros_like(scales) if zeros is None else -scales * zeros
+        grid = torch.stack([scales, middles], dim=-1).transpose(0, 1).contiguous()
+        return packed(layer.integers.values.to(torch.int16) + 8), grid
+    if rows % ROWS == 0 and _torch_packs_alike():
+        return layer.packed, layer.scales
+    return packed(unpacked(layer.packed, rows, columns)), layer.scales
+
+
+def packed(nibbles: Tensor) -> Tensor:
+    """Return whole numbers 0 to 15 [R, C] as uint8 [R/64, C, 32]; rows that fill no block are followed by zeros."""
+    whole = F.pad(nibbles.to(torch.uint8), (0, 0, 0, -len(nibbles) % ROWS))
+    low, high = whole.view(-1, 2, ROWS // 2, whole.shape[1]).unbind(1)
+    return (low | high << 4).transpose(1, 2).contiguous()
+
+
+def unpacked(theirs: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the whole numbers 0 to 15, uint8 [R, C], that torch packed.
+
+    Where each came to lie is found by packing the numbers of the places themselves, four bits at a time.
+    """
+    count = rows * columns
+    places, source = torch.arange(count).view(rows, columns), torch.zeros(count, dtype=torch.long)
+    for shift in range(0, count.bit_length(), 4):
+        source |= _halves(_torch_pack(places >> shift & 15)).to(torch.long) << shift
+    values = torch.empty(count, dtype=torch.uint8)
+    values[source] = _halves(theirs)
+    return values.view(rows, columns)
+
+
+@cache
+def _torch_packs_alike() -> bool:
+    probe = torch.randint(0, 16, (2 * ROWS, 32), generator=torch.Generator().manual_seed(0))
+    return torch.equal(_torch_pack(probe).flatten(), packed(probe).flatten())
+
+
+def _torch_pack(nibbles: Tensor) -> Tensor:
+    both: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(nibbles.to(torch.int32), 1)
+    return both
+
+
+def _halves(both: Tensor) -> Tensor:
+    return torch.stack([both & 15, both >> 4], dim=-1).flatten()

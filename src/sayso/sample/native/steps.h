@@ -1,0 +1,65 @@
+// The steps of a pass, which all threads take together.
+//
+// A step's pieces are taken as threads come free, and the next begins when all are done. Threads wait a moment for each
+// other where they are, which costs less than sleeping; then they sleep, as on a busy machine they should.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+
+extern "C" int omp_get_num_threads();
+
+constexpr int64_t PIECES = 4;    // a thread's share of a step, so that a slow thread is helped
+constexpr int PATIENCE = 4000;   // looks at a flag before sleeping: longer than a step's threads are apart when all run
+
+static inline void rest() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
+class Steps {
+public:
+    explicit Steps(int64_t count) : next_(new Counter[count]()) {}
+
+    // Calls f(i) for i of 0 .. count - 1, each by some thread, then `after()` once by the last to be done; all of it is
+    // done when this returns. `step` is the calling thread's own count of steps.
+    template <typename F, typename A>
+    void each(int64_t& step, int64_t count, F f, A after) {
+        auto& next = next_[step++].value;
+        for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) f(i);
+        if (arrived_.value.fetch_add(1, std::memory_order_acq_rel) == step * omp_get_num_threads() - 1) {
+            after();
+            done_.store((int)step, std::memory_order_release);
+            done_.notify_all();
+            return;
+        }
+        for (int looks = 0; looks < PATIENCE && done_.load(std::memory_order_acquire) < step; looks++) rest();
+        for (int seen; (seen = done_.load(std::memory_order_acquire)) < step;) done_.wait(seen);
+    }
+
+    template <typename F>
+    void each(int64_t& step, int64_t count, F f) {
+        each(step, count, f, [] {});
+    }
+
+    // Calls f(first, last) for pieces of 0 .. rows - 1 that begin at multiples of `unit`, then `after()`.
+    template <typename F, typename A>
+    void pieces(int64_t& step, int64_t rows, int64_t unit, F f, A after) {
+        const int64_t units = (rows + unit - 1) / unit;
+        const int64_t size = std::max<int64_t>(units / (omp_get_num_threads() * PIECES), 1) * unit;
+        each(step, (rows + size - 1) / size, [&](int64_t i) { f(i * size, std::min(rows, (i + 1) * size)); }, after);
+    }
+
+private:
+    struct alignas(64) Counter {
+        std::atomic<int64_t> value{0};
+    };
+    std::unique_ptr<Counter[]> next_;
+    Counter arrived_;
+    alignas(64) std::atomic<int> done_{0};  // steps; an int, which Linux can wake by
+};
