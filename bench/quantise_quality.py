@@ -27,12 +27,14 @@ from sayso.weights.quantise.scheme import Scheme
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512
 NEW, ROUNDS = 48, 5
-FOUR = Scheme(Grid(4, 64, symmetric=False))
+FOUR = Scheme(Grid(4, 64, symmetric=False), ends8=True)
+EIGHT = Scheme(Grid(8), ends8=True)
+BOTH8 = Scheme(Grid(8), inputs8=True, ends8=True)
 WAYS = {
     "float32": None,
-    "8 bits": (Scheme(Grid(8)), Method()),
-    "8 bits, inputs too": (Scheme(Grid(8), inputs8=True), Method()),
-    "8 bits, inputs too, outliers apart": (Scheme(Grid(8), inputs8=True), Method(outliers=OUTLIERS)),
+    "8 bits": (EIGHT, Method()),
+    "8 bits, inputs too": (BOTH8, Method()),
+    "8 bits, inputs too, outliers apart": (BOTH8, Method(outliers=OUTLIERS)),
     "4 bits, nearest": (FOUR, Method()),
     "4 bits, GPTQ": (FOUR, Method(gptq=True)),
 }

@@ -21,7 +21,6 @@ from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
-from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import load_weights, save_model
 from sayso.weights.names import family_of, from_hub, from_hub_config, to_hub, to_hub_config
 
@@ -391,14 +390,6 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         found[kind] = tmp_path_factory.mktemp(kind)
         made(*FAMILIES[kind]).save_pretrained(found[kind])
     return found
-
-
-def test_an_adapter_for_gpt2_is_refused(folders: dict[str, Path], tmp_path: Path) -> None:
-    """Its queries, keys and values are one layer in its files, which an adapter of ours cannot stand beside."""
-    model, lora = load_weights(folders["gpt2"]), LoRA(2, 4.0, ())
-    add_lora(model, lora, torch.Generator().manual_seed(0))
-    with pytest.raises(UserError, match="gpt2 models are not adapted or quantised"):
-        save_adapter(merge(model), model.config, lora, "gpt2", tmp_path / "adapter")
 
 
 def test_our_own_shapes_keep_their_families() -> None:

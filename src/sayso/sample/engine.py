@@ -16,12 +16,13 @@ from torch import Tensor
 from sayso.base.errors import UserError, nearest
 from sayso.model.transformer import Transformer
 from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after
+from sayso.sample.native.choose import runner_for
 from sayso.sample.pages import Pages, bytes_per_token
 from sayso.sample.pick import tops
 from sayso.sample.request import Request
 from sayso.sample.row import Row
 from sayso.sample.rules import make_rules
-from sayso.sample.runner import Chunk, Runner, TorchRunner
+from sayso.sample.runner import Chunk, Runner
 from sayso.sample.sampling import Sampling
 from sayso.sample.speculate import Draft, Lookup, Proposer, check_draft
 from sayso.sample.take import Speaking, take
@@ -64,6 +65,7 @@ class Engine:
         draft: Transformer | None = None,
         adapters: Mapping[str, Transformer] | None = None,
         cache_bits: int = 0,
+        deterministic: bool = False,
     ) -> None:
         """Make room for `rows` requests side by side and `tokens` tokens of cache.
 
@@ -72,6 +74,7 @@ class Engine:
         prefixes are used again. `speculate`: how many tokens are proposed at once to each of a few rows, by the
         `draft` model or, without one, by what followed before. `adapters`: the same model with adapters beside it,
         by the names that requests ask for. `cache_bits`: 8 keeps keys and values as whole numbers (see `Pages`).
+        `deterministic`: a reply's bits do not depend on other requests nor on what is in the cache.
         """
         config = model.config
         if tokens is None:
@@ -81,7 +84,8 @@ class Engine:
         self.blocks = Blocks(blocks_for(tokens))
         self.pages = Pages(config, self.blocks.count, model.device, model.dtype, cache_bits)
         self.runners: dict[str, Runner] = {
-            name: TorchRunner(one, self.pages) for name, one in {"": model, **(adapters or {})}.items()
+            name: runner_for(one, self.pages, deterministic=deterministic)
+            for name, one in {"": model, **(adapters or {})}.items()
         }
         self.waiting: deque[Request] = deque()
         self.running: list[Row] = []

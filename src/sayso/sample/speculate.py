@@ -13,9 +13,10 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.model.transformer import Transformer
+from sayso.sample.native.choose import runner_for
 from sayso.sample.pages import Pages
 from sayso.sample.row import Row
-from sayso.sample.runner import Chunk, TorchRunner
+from sayso.sample.runner import Chunk
 
 NGRAMS = (4, 3, 2)  # how many last tokens are looked up, longest first
 
@@ -71,7 +72,7 @@ class Draft:
     def __init__(self, model: Transformer, count: int, blocks: int) -> None:
         self.count, self.model = count, model
         self.pages = Pages(model.config, blocks, model.device, model.dtype)
-        self.runner = TorchRunner(model, self.pages)
+        self.runner = runner_for(model, self.pages)
         self._done: WeakKeyDictionary[Row, int] = WeakKeyDictionary()
 
     def propose(self, rows: Sequence[Row]) -> list[list[int]]:

@@ -1,24 +1,32 @@
-"""Which runner a model gets: the native one where it can be had, else torch's, with one sentence why."""
+"""Which runner a model gets: the native one on a CPU where it can be had, recorded passes on a GPU, else torch's."""
 
 from functools import cache
 
 from sayso.base.log import warn
 from sayso.model.transformer import Transformer
+from sayso.sample.graphs import GraphRunner
+from sayso.sample.native.both import BothRunner
 from sayso.sample.native.check import why_not
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
-from sayso.sample.runner import Runner, TorchRunner
+from sayso.sample.runner import AloneRunner, Runner, TorchRunner
 
 
-def runner_for(model: Transformer, pages: Pages) -> Runner:
-    """Return a model's runner. On a CPU, a reason why it is not the native one is told once in a process."""
-    if pages.keys[0].device.type != "cpu":
-        return TorchRunner(model, pages)
-    why = why_not(model)
-    if not why:
-        return NativeRunner(model, pages)
-    _tell(why)
-    return TorchRunner(model, pages)
+def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:
+    """Return a model's runner. On a CPU, a reason why it is not the native one is told once in a process.
+
+    `deterministic`: one whose bits for a row do not depend on what else is computed. The native one always is; without
+    it each token is computed alone.
+    """
+    device = pages.keys[0].device.type
+    if device == "cpu":
+        why = why_not(model)
+        if not why:
+            return NativeRunner(model, pages) if deterministic else BothRunner(model, pages)
+        _tell(why)
+    if deterministic:
+        return AloneRunner(model, pages)
+    return GraphRunner(model, pages) if device == "cuda" else TorchRunner(model, pages)
 
 
 @cache

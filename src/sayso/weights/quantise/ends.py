@@ -13,7 +13,7 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.weights.quantise.integers import Grid, nearest
-from sayso.weights.quantise.layers import Embedding8, Weights8
+from sayso.weights.quantise.layers import Embedding8, Head8
 
 EMBED, HEAD = "embed", "unembed"
 BITS = "head_bits"
@@ -31,7 +31,7 @@ def round_ends(model: Transformer, device: str) -> dict[str, Tensor]:
         if not weight.isfinite().all():
             raise UserError("The embedding or head has weights beyond 65,504, or none at all; leave it by --head 0.")
         held[f"{name}.weight"] = weight
-        layer = Weights8(nearest(weight, Grid(8)))
+        layer = Head8(nearest(weight, Grid(8)))
         if name == EMBED:
             model.set_submodule(EMBED, Embedding8(layer.values, layer.scales))
         if name == HEAD or model.config.tie_embeddings:

@@ -3,13 +3,14 @@
     minimise  ||(W - Q) X||^2 ,    H = X X^T the gram matrix of a layer's inputs over calibration text
 
 What rounding a column loses is spread over those not rounded yet, along the rows of the Cholesky factor of H^-1.
-Columns that matter most come first; scales are those of the untouched matrix, so that groups stay where they are.
+Columns that matter most come first; scales are chosen on the untouched matrix, so that groups stay where they are, each
+for the share of its group's range that loses least.
 """
 
 import torch
 from torch import Tensor
 
-from sayso.weights.quantise.integers import Grid, Integers, fit, rounded
+from sayso.weights.quantise.integers import Grid, Integers, fit_best, rounded
 
 DAMPING = 0.01
 """Share of the mean of H's diagonal that is added to it, as in the paper."""
@@ -19,7 +20,7 @@ BLOCK = 128
 
 def gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Integers:
     """Return weights [R, C] on the grid, for inputs with the gram matrix [C, C]."""
-    scales, zeros = fit(weight, grid)
+    scales, zeros = fit_best(weight, grid, gram.diagonal())
     order = gram.diagonal().argsort(descending=True)
     group = torch.arange(len(gram), device=gram.device) // (len(gram) // scales.shape[1])
     spread = _spread(gram[order][:, order])
@@ -41,10 +42,14 @@ def gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Integers:
     return Integers(values[:, order.argsort()], scales, zeros, grid)
 
 
+def damped(gram: Tensor) -> Tensor:
+    """Return a gram matrix [C, C] that no direction is without, float64: inputs may differ in size by thousands."""
+    gram = gram.double()
+    least = (DAMPING * gram.diagonal().mean()).clamp_min(1e-10)
+    return gram + torch.eye(len(gram), dtype=gram.dtype, device=gram.device) * least
+
+
 def _spread(gram: Tensor) -> Tensor:
     """Return the upper Cholesky factor of the damped gram matrix's inverse, [C, C]."""
-    damped = gram.double()  # inputs may differ in size by thousands
-    mean = damped.diagonal().mean()
-    damped = damped + torch.eye(len(gram), dtype=damped.dtype, device=gram.device) * (DAMPING * mean).clamp_min(1e-10)
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped(gram)))
     return torch.linalg.cholesky(inverse, upper=True).float()

@@ -12,6 +12,8 @@ from torch import Tensor
 from sayso.base.errors import UserError
 
 LEAST = 1e-8  # of a scale: a group of zeros has some scale all the same
+SHARES = [1 - step / 80 for step in range(40)]
+"""Of a group's range, that are tried for the one that loses least."""
 
 
 @dataclass(frozen=True)
@@ -59,22 +61,49 @@ class Integers:
     """int8 [R, G]; None where zero is zero."""
     grid: Grid
 
+    def steps(self) -> Tensor:
+        """Return q - zero, float32 [R, G, C/G]."""
+        values = self.values.to(torch.float32).unflatten(1, (self.scales.shape[1], -1))
+        return values if self.zeros is None else values - self.zeros[..., None]
+
     def dequantised(self) -> Tensor:
         """Return the matrix that this stands for, float32 [R, C]."""
-        values = self.values.to(torch.float32).unflatten(1, (self.scales.shape[1], -1))
-        if self.zeros is not None:
-            values = values - self.zeros[..., None]
-        return (values * self.scales[..., None]).flatten(1)
+        return (self.steps() * self.scales[..., None]).flatten(1)
 
 
-def fit(weight: Tensor, grid: Grid) -> tuple[Tensor, Tensor | None]:
-    """Return the scales [R, G], and zeros [R, G] where they are wanted, that just hold the weights [R, C]."""
+def fit(weight: Tensor, grid: Grid, share: float = 1.0) -> tuple[Tensor, Tensor | None]:
+    """Return the scales [R, G], and zeros [R, G] where they are wanted, that just hold the weights [R, C].
+
+    Where only a share of their range is held, weights beyond it become its ends, and steps are finer.
+    """
     parts = weight.to(torch.float32).unflatten(1, (grid.groups(weight.shape[1]), -1))
     if grid.symmetric:
-        return (parts.abs().amax(-1) / grid.most).clamp_min(LEAST), None
-    low, high = parts.amin(-1).clamp_max(0), parts.amax(-1).clamp_min(0)
+        return (share * parts.abs().amax(-1) / grid.most).clamp_min(LEAST), None
+    low, high = share * parts.amin(-1).clamp_max(0), share * parts.amax(-1).clamp_min(0)
     scales = ((high - low) / (grid.most - grid.least)).clamp_min(LEAST)
     return scales, (grid.least - low / scales).round().clamp(grid.least, grid.most).to(torch.int8)
+
+
+def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return scales and zeros as `fit`, for the share of each group's range that loses least.
+
+    Squared errors weigh as much as `importance`, of each column [C].
+    """
+    parts = weight.to(torch.float32).unflatten(1, (grid.groups(weight.shape[1]), -1))
+    weights = importance.view(1, parts.shape[1], -1)
+    best: tuple[Tensor, Tensor, Tensor | None] | None = None
+    for share in SHARES:
+        scales, zeros = fit(weight, grid, share)
+        held = Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
+        lost = ((held.dequantised().view_as(parts) - parts).square() * weights).sum(-1)
+        if best is None:
+            best = lost, scales, zeros
+            continue
+        better = lost < best[0]
+        kept = None if zeros is None or best[2] is None else torch.where(better, zeros, best[2])
+        best = torch.where(better, lost, best[0]), torch.where(better, scales, best[1]), kept
+    assert best is not None
+    return best[1:]
 
 
 def rounded(weight: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
@@ -87,5 +116,8 @@ def nearest(weight: Tensor, grid: Grid) -> Integers:
     """Return the weights [R, C] rounded to the nearest number of the grid that holds them."""
     scales, zeros = fit(weight, grid)
     parts = weight.to(torch.float32).unflatten(1, (scales.shape[1], -1))
-    values = rounded(parts, scales[..., None], None if zeros is None else zeros[..., None], grid)
-    return Integers(values.flatten(1), scales, zeros, grid)
+    return Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
+
+
+def _wide(zeros: Tensor | None) -> Tensor | None:
+    return None if zeros is None else zeros[..., None]

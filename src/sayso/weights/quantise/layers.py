@@ -1,6 +1,7 @@
 """Layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
 
     weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
+    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits want more than bfloat16's 8
     inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
 
 Where a kernel is missing, or gives other numbers than the definition does, the definition itself is used. R outputs, C
@@ -100,6 +101,21 @@ class WeightsAndInputs8(QuantisedLinear):
     def _rounded(self, x: Tensor) -> Tensor:
         scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
         return product8((x / scale).round().to(torch.int8), self.values) * scale * self.scales
+
+
+class Head8(Weights8):
+    """Weights in 8 bits, a scale for each row; inputs as two whole numbers each, of which the second is what was lost.
+
+    Sums are exact, so logits are those of the inputs up to 1/64,516 of a token's largest one.
+    """
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
+        first = (x / scale).round()
+        rest = ((x / scale - first) * 254).round()
+        coarse, fine = product8(torch.cat([first, rest]).to(torch.int8), self.values).split(len(x))
+        return (coarse + fine / 254) * scale * self.scales
 
 
 class Embedding8(nn.Module):

@@ -11,10 +11,11 @@ from sayso.model.adapters import linear_layers
 from sayso.model.linear import Linear
 from sayso.weights.quantise.calibrate import Inputs, through_blocks
 from sayso.weights.quantise.ends import round_ends
-from sayso.weights.quantise.gptq import gptq
+from sayso.weights.quantise.gptq import damped, gptq
 from sayso.weights.quantise.integers import nearest
 from sayso.weights.quantise.layers import QuantisedLinear, outlying
 from sayso.weights.quantise.model import Quantised
+from sayso.weights.quantise.refine import refined
 from sayso.weights.quantise.scheme import Scheme
 from sayso.weights.quantise.weight import QuantisedWeight
 
@@ -74,7 +75,7 @@ def quantise(
 
 def _rounded(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> QuantisedWeight:
     if method.gptq and inputs is not None:
-        integers = gptq(weight, inputs.gram, scheme.grid)
+        integers = refined(weight, gptq(weight, inputs.gram, scheme.grid), damped(inputs.gram))
     else:
         integers = nearest(weight, scheme.grid)
     if not (scheme.inputs8 and method.outliers and inputs is not None):
