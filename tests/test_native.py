@@ -23,7 +23,7 @@ from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
 from sayso.weights.quantise.integers import Grid, nearest
 from sayso.weights.quantise.kernels import pack4
-from sayso.weights.quantise.layers import WeightsAndInputs8
+from sayso.weights.quantise.layers import Embedding8, Weights8, WeightsAndInputs8
 
 REASON = library()
 needs_compiler = pytest.mark.skipif(not isinstance(REASON, CDLL), reason=str(REASON))
@@ -120,6 +120,18 @@ def test_logits_are_those_of_the_weights_that_whole_numbers_stand_for(family: st
     assert why_not(other) == ""
     found = read(NativeRunner(other, pages_of(other)), rows, [20, 1, 7, 2])
     assert off(found, torch_logits(plain, rows)) < 1e-4
+
+
+@needs_compiler
+def test_an_embedding_in_8_bits_may_be_the_head_too() -> None:
+    plain, other = drawn(FAMILIES["llama"]), drawn(FAMILIES["llama"])
+    integers = nearest(plain.embed.weight.detach(), Grid(8))
+    other.embed = Embedding8(integers.values, integers.scales[:, 0])  # type: ignore[assignment]
+    other.unembed = Weights8(integers)  # type: ignore[assignment]
+    plain.embed.weight.data.copy_(integers.dequantised())
+    rows = rows_of(plain.config)
+    assert why_not(other) == ""
+    assert off(read(NativeRunner(other, pages_of(other)), rows, [20, 1, 7, 2]), torch_logits(plain, rows)) < 1e-4
 
 
 @needs_compiler

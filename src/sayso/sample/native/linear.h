@@ -132,6 +132,22 @@ static inline void unpack(const uint8_t* p, Vec (&w)[BLOCK_ROWS / LANES]) {
     }
 }
 
+// The scales of a group for LANES rows from `row` on, and what an 8 stands for there.
+static inline void grid_at(const Matrix& m, int64_t g, int64_t row, Vec& scale, Vec& middle) {
+    if (m.grid && row + LANES <= m.rows) {
+        IntVec both;  // the scale in the lower half of each
+        std::memcpy(&both, m.grid + 2 * (g * m.rows + row), sizeof both);
+        scale = (Vec)(both << 16);
+        middle = (Vec)(both & (int32_t)0xffff0000);
+        return;
+    }
+    for (int l = 0; l < LANES; l++) {
+        const int64_t place = 2 * (g * m.rows + std::min(row + l, m.rows - 1));
+        scale[l] = m.grid ? from_bfloat16(m.grid[place]) : m.wide[place];
+        middle[l] = m.grid ? from_bfloat16(m.grid[place + 1]) : m.wide[place + 1];
+    }
+}
+
 // A block of 64 rows by T tokens. `sums` [T, G] are the sums of each group's inputs.
 template <int T>
 static void block_by_tokens(const Matrix& m, int64_t block, const float* x, int64_t stride, const float* sums,
@@ -152,16 +168,11 @@ static void block_by_tokens(const Matrix& m, int64_t block, const float* x, int6
             }
         }
         for (int v = 0; v < V; v++) {
-            float scale[LANES], middle[LANES];
-            for (int l = 0; l < LANES; l++) {
-                int64_t row = std::min(block * BLOCK_ROWS + v * LANES + l, m.rows - 1);
-                const int64_t place = 2 * (g * m.rows + row);
-                scale[l] = m.grid ? from_bfloat16(m.grid[place]) : m.wide[place];
-                middle[l] = m.grid ? from_bfloat16(m.grid[place + 1]) : m.wide[place + 1];
-            }
+            Vec scale, middle;
+            grid_at(m, g, block * BLOCK_ROWS + v * LANES, scale, middle);
             for (int t = 0; t < T; t++)
-                total[v][t] = fused(load(scale), sum[v][t],
-                                    fused(load(middle), splat(sums[t * groups + g]), total[v][t]));
+                total[v][t] = fused(scale, sum[v][t],
+                                    fused(middle, splat(sums[t * groups + g]), total[v][t]));
         }
     }
     for (int t = 0; t < T; t++)
