@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from random import Random
 
 import pytest
@@ -387,22 +388,25 @@ def test_a_reply_that_cannot_go_on_ends_alone(model: Transformer) -> None:
         engine.add(Request([1], replace(GREEDY, allowed_ids=(97,))))
 
 
-def test_deterministic_replies_are_the_same_to_the_bit(model: Transformer) -> None:
+@pytest.mark.parametrize("runner", [AloneRunner, None], ids=["each token alone", "as chosen"])
+def test_deterministic_replies_are_the_same_to_the_bit(model: Transformer, runner: type[AloneRunner] | None) -> None:
     """Alone or among others, read at once or in pieces, from memory or anew: log-probabilities have the same bits."""
     prompts = [[7] * 20 + tail for tail in random_prompts(5, longest=30)]
 
     def bits(engine: Engine, *asked: int) -> dict[int, tuple[list[int], list[float]]]:
-        engine.runners[""] = AloneRunner(model, engine.pages)
+        if runner is not None:
+            engine.runners[""] = runner(model, engine.pages)
         requests = [request for request in requests_of(prompts, SAMPLED[1]) if request.index in asked]
         replied(engine, requests)
         return {request.index: (request.ids, request.logprobs) for request in requests}
 
     alone = {}
+    engine_of = partial(Engine, model, deterministic=True)
     for index in range(5):
-        alone |= bits(Engine(model, reuse=False), index)
-    assert bits(Engine(model), *range(5)) == alone
-    assert bits(Engine(model, pass_tokens=7), *range(5)) == alone
-    assert bits(Engine(model, tokens=CONTEXT), *range(5)) == alone
-    engine = Engine(model, speculate=3)
+        alone |= bits(engine_of(reuse=False), index)
+    assert bits(engine_of(), *range(5)) == alone
+    assert bits(engine_of(pass_tokens=7), *range(5)) == alone
+    assert bits(engine_of(tokens=CONTEXT), *range(5)) == alone
+    engine = engine_of(speculate=3)
     assert bits(engine, 0) | bits(engine, *range(1, 5)) == alone
     assert engine.counts.reused_tokens > 0
