@@ -3,7 +3,8 @@
 A checked request enters, one JSON object or a stream of server-sent events leaves. Whoever goes away ends the speaking.
 """
 
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -11,6 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import nearest
+from sayso.serve.choice import Piece
 from sayso.serve.errors import ApiError, error_body
 from sayso.serve.openai import (
     COMPLETION_TOKENS,
@@ -24,15 +26,15 @@ from sayso.serve.openai import (
     usage,
 )  # fmt: skip
 from sayso.serve.score import Score, score
-from sayso.serve.stream import EventStream, collect, event, submit
-from sayso.serve.voice import End, Piece, Voice
-from sayso.serve.worker import Job, Worker
+from sayso.serve.stream import EventStream, collect, event, unless_left
+from sayso.serve.voice import Voice
+from sayso.serve.worker import Job
 
 Prompts = list[list[int]]
 
 
-def openai_routes(voice: Voice, worker: Worker, created: int) -> APIRouter:
-    """Return the routes of the API over one voice and its worker; the model list says `created` (Unix seconds)."""
+def openai_routes(voice: Voice, created: int) -> APIRouter:
+    """Return the routes of the API over one voice; the model list says `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
     entry = {"id": voice.name, "object": "model", "created": created, "owned_by": "sayso"}
     entry |= {"max_model_len": voice.context}
@@ -50,15 +52,15 @@ def openai_routes(voice: Voice, worker: Worker, created: int) -> APIRouter:
     async def chat(asked: ChatRequest, request: Request) -> Response:
         _check_model(asked.model, voice)
         prompt = await run_in_threadpool(voice.chat_ids, [turn.plain() for turn in asked.messages])
-        return await _answer(voice, worker, request, asked, [prompt], ChatShape(), voice.context)
+        return await _answer(voice, request, asked, [prompt], ChatShape(), voice.context)
 
     @router.post("/completions")
     async def complete(asked: CompletionRequest, request: Request) -> Response:
         _check_model(asked.model, voice)
         prompts = await run_in_threadpool(lambda: [voice.text_ids(prompt) for prompt in asked.prompts])
         if asked.scores:
-            return await _score(voice, worker, request, asked, prompts)
-        return await _answer(voice, worker, request, asked, prompts, TextShape(), COMPLETION_TOKENS)
+            return await _score(voice, request, asked, prompts)
+        return await _answer(voice, request, asked, prompts, TextShape(), COMPLETION_TOKENS)
 
     return router
 
@@ -70,55 +72,49 @@ def _check_model(name: str | None, voice: Voice) -> None:
 
 
 async def _answer(
-    voice: Voice, worker: Worker, request: Request, asked: Asked, prompts: Prompts, shape: Shape, default_tokens: int
+    voice: Voice, request: Request, asked: Asked, prompts: Prompts, shape: Shape, default_tokens: int
 ) -> Response:
     """Continue each prompt `n` times; choices are numbered prompt by prompt, as OpenAI does."""
-    sampling, n = asked.sampling(default_tokens), asked.choices
-
-    def make() -> Generator[Piece | End]:
-        for place, prompt in enumerate(prompts):
-            yield from voice.speak(prompt, sampling, n, first=place * n)
-
-    job = submit(worker, make)
+    job = voice.speak(prompts, asked.sampling(default_tokens), asked.choices)
     prompt_tokens = sum(map(len, prompts))
     if asked.stream:
         head = new_head(shape.chunk, shape.prefix, voice.name, voice.fingerprint)
         events = _events(job, head, shape, asked.with_usage, prompt_tokens)
-        return EventStream(events, worker, job)
-    texts: dict[int, list[str]] = {index: [] for index in range(len(prompts) * n)}
-    ends: dict[int, End] = {}
-    for item in await collect(worker, job, request):
-        if isinstance(item, Piece):
-            texts[item.index].append(item.text)
-        else:
-            ends[item.index] = item
-    choices = [shape.whole(index, "".join(texts[index]), end.finish) for index, end in ends.items()]
+        return EventStream(events, voice.worker, job)
+    texts = ["" for _ in job.choices]
+    ends: dict[int, Piece] = {}
+    for piece in await collect(voice.worker, job, request):
+        texts[piece.index] += piece.text
+        if piece.finish:
+            ends[piece.index] = piece
+    choices = [shape.whole(index, text, ends[index].finish) for index, text in enumerate(texts)]
     used = usage(prompt_tokens, sum(end.tokens for end in ends.values()))
     head = new_head(shape.kind, shape.prefix, voice.name, voice.fingerprint)
     return JSONResponse(head | {"choices": choices, "usage": used})
 
 
 async def _events(
-    job: Job[Piece | End], head: dict[str, Any], shape: Shape, with_usage: bool, prompt_tokens: int
+    job: Job, head: dict[str, Any], shape: Shape, with_usage: bool, prompt_tokens: int
 ) -> AsyncIterator[str]:
     """Yield a stream's events; with usage, every chunk but the last says null, as OpenAI does."""
     extra = {"usage": None} if with_usage else {}
-    opened, tokens = -1, 0
+    opened: set[int] = set()
+    tokens = 0
 
     def chunk(choice: dict[str, Any]) -> str:
         return event(head | {"choices": [choice]} | extra)
 
     try:
-        async for item in job:
-            if item.index > opened:
-                opened = item.index
-                for choice in shape.opening(opened):
+        async for piece in job:
+            if piece.index not in opened:
+                opened.add(piece.index)
+                for choice in shape.opening(piece.index):
                     yield chunk(choice)
-            if isinstance(item, Piece):
-                yield chunk(shape.part(item.index, item.text))
-            else:
-                tokens += item.tokens
-                yield chunk(shape.end(item.index, item.finish))
+            if piece.text:
+                yield chunk(shape.part(piece.index, piece.text))
+            if piece.finish:
+                tokens += piece.tokens
+                yield chunk(shape.end(piece.index, piece.finish))
     except Exception:  # the status is sent already: the stream itself must say that it broke
         yield event(error_body(500, "The server failed while it was replying; its log says why."))
         raise
@@ -127,16 +123,14 @@ async def _events(
     yield "data: [DONE]\n\n"
 
 
-async def _score(
-    voice: Voice, worker: Worker, request: Request, asked: CompletionRequest, prompts: Prompts
-) -> Response:
+async def _score(voice: Voice, request: Request, asked: CompletionRequest, prompts: Prompts) -> Response:
     """Give the log-probability of each token of each prompt, and of the likeliest next one when it was asked for."""
     top, extra = asked.logprobs or 0, asked.length or 0
 
-    def make() -> Generator[Score]:
-        return (score(voice.replier, prompt, top, extra) for prompt in prompts)
+    async def work() -> list[Score]:  # one by one, so that others speak in between
+        return [await voice.call(partial(score, voice.replier, prompt, top, extra)) for prompt in prompts]
 
-    scores = await collect(worker, submit(worker, make), request)
+    scores = await unless_left(work(), request)
     choices = [
         {"index": index, "text": found.text, "logprobs": found.logprobs, "finish_reason": "length"}
         for index, found in enumerate(scores)

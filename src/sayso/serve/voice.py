@@ -1,52 +1,40 @@
-"""The served model as the routes see it: ids enter, pieces of text and then what it took leave.
+"""The served model as the routes see it: ids enter, a job whose pieces can be listened to leaves.
 
 Counting and checking happen before a request is queued, so that a prompt without room is refused at once and with
-numbers; speaking happens in the worker's thread.
+numbers; the speaking happens in the engine's thread.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from sayso.reply import Replier, Stream
+from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit
-from sayso.sample.engine import room
-from sayso.sample.generate import stream
-from sayso.sample.sampling import Sampling
+from sayso.sample.blocks import BLOCK
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling, seeded
+from sayso.serve.choice import Choice
 from sayso.serve.errors import ApiError
+from sayso.serve.worker import ClosingError, Job, QueueFullError, Worker
 
-
-@dataclass(frozen=True)
-class Piece:
-    """Some more text of choice `index`, which has so many tokens now."""
-
-    index: int
-    text: str
-    tokens: int
-
-
-@dataclass(frozen=True)
-class End:
-    """Choice `index` has ended: why, and how many tokens it has."""
-
-    index: int
-    finish: str
-    tokens: int
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A replier with the name it is served under and the fingerprint of its weights."""
+    """A replier with the name it is served under, the fingerprint of its weights, and the thread it speaks in."""
 
     replier: Replier
     name: str
     fingerprint: str
+    worker: Worker
 
     @property
     def context(self) -> int:
         """How many tokens prompt and reply may have together."""
-        return self.replier.context
+        return min(self.replier.context, self.worker.engine.blocks.count * BLOCK)
 
     def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
         """Return the ids that ask for the next reply; `ApiError` when they leave no room."""
@@ -71,15 +59,35 @@ class Voice:
         reserve = min(tokens, self.context // 2)
         return fit(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
 
-    def speak(self, ids: Sequence[int], sampling: Sampling, choices: int = 1, first: int = 0) -> Iterator[Piece | End]:
-        """Say `choices` replies one after another, numbered from `first`; the seed gives each another text."""
-        for index in range(first, first + choices):
-            limit = room(self.replier.model, ids, sampling)
-            tokens = stream(self.replier.model, ids, sampling, self.replier.stop_ids, row=index - first)
-            said = Stream(tokens, Text(self.replier.tokenizer, sampling.stop), len(ids), limit)
-            for piece in said:
-                yield Piece(index, piece, said.completion_tokens)
-            yield End(index, said.finish or "stop", said.completion_tokens)
+    def speak(self, prompts: Sequence[Sequence[int]], sampling: Sampling, n: int = 1) -> Job:
+        """Queue `n` replies to each prompt, numbered prompt by prompt; the seed gives each of a prompt another text.
+
+        Raises `ApiError` 429 when too many requests wait, and 503 when the server is about to end.
+        """
+        choices = []
+        for place, prompt in enumerate(prompts):
+            limit = replace(seeded(sampling), max_tokens=min(sampling.max_tokens, self.context - len(prompt)))
+            for index in range(n):
+                request = Request(prompt, limit, index, self.replier.stop_ids)
+                choices.append(Choice(place * n + index, request, Text(self.replier.tokenizer, sampling.stop)))
+        with self._door():
+            return self.worker.submit(choices)
+
+    async def call(self, function: Callable[[], Value]) -> Value:
+        """Run something else with the model in its thread; errors as in `speak`."""
+        with self._door():
+            return await self.worker.call(function)
+
+    @contextmanager
+    def _door(self) -> Iterator[None]:
+        """Say as HTTP has it that nothing more can be taken."""
+        try:
+            yield
+        except QueueFullError as full:
+            text = f"The model is busy and {self.worker.limit} requests wait already; try again in a few seconds."
+            raise ApiError(429, text, "queue_full") from full
+        except ClosingError as closing:
+            raise ApiError(503, "This server is about to end and takes nothing new.", "closing") from closing
 
     def _checked(self, ids: list[int], param: str) -> list[int]:
         if len(ids) >= self.context:

@@ -1,0 +1,60 @@
+"""One choice of an answer on its way: the engine's tokens enter, pieces of text with their tokens leave.
+
+The text is made in the engine's thread, so that a stop text ends the request with the very token that completes it.
+"""
+
+import time
+from dataclasses import dataclass
+
+from sayso.reply.text import Text
+from sayso.sample.request import Request
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What choice `index` said since its piece before; a token whose text is held back comes with a later piece."""
+
+    index: int
+    text: str
+    ids: list[int]
+    logprobs: list[float]
+    """Of each id, its natural-log probability under the model itself."""
+    tops: list[dict[int, float]]
+    """Of each id, the likeliest ids in its place, when they were asked for."""
+    tokens: int
+    """How many tokens the choice has now."""
+    finish: str
+    """Empty while it goes on, then "stop", "length" or "cancelled"."""
+
+
+class Choice:
+    """A request of the engine, and its text."""
+
+    def __init__(self, index: int, request: Request, text: Text) -> None:
+        self.index, self.request, self.text = index, request, text
+        request.watch = self._hear
+        self.asked = self.last = time.perf_counter()  # seconds, as are the next two
+        self.began: float | None = None
+        self._heard, self._given = "", 0
+
+    def take(self) -> Piece | None:
+        """Return what is new, or None while nothing can be shown."""
+        request, start = self.request, self._given
+        if request.finish:
+            self._heard += self.text.close()
+        elif not self._heard:
+            return None
+        text, self._heard, self._given = self._heard, "", len(request.ids)
+        return Piece(
+            self.index,
+            text,
+            request.ids[start:],
+            request.logprobs[start:],
+            request.tops[start:],
+            self._given,
+            request.finish,
+        )
+
+    def _hear(self, token: int) -> bool:
+        self._heard += self.text.push(token)
+        return self.text.stopped
