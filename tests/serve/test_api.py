@@ -105,9 +105,28 @@ def test_without_a_length_a_chat_may_fill_the_context(official: openai.OpenAI) -
     ("change", "code", "param", "says"),
     [
         ({"temprature": 1}, "unknown_parameter", "temprature", "Did you mean 'temperature'?"),
-        ({"logit_bias": {"5": -100}}, "unsupported_parameter", "logit_bias", "not supported"),
-        ({"tools": [{"type": "function"}]}, "unsupported_parameter", "tools", "not supported"),
-        ({"response_format": {"type": "json_object"}}, "unsupported_parameter", "response_format", "not supported"),
+        ({"use_beam_search": True}, "unsupported_parameter", "use_beam_search", "hold up every other reply"),
+        ({"store": True}, "unsupported_parameter", "store", "nothing of the API's requests is kept"),
+        ({"reasoning_effort": "high"}, "unsupported_parameter", "reasoning_effort", "leave it away"),
+        ({"logit_bias": {"five": -100}}, "invalid_value", "logit_bias", "ids for keys"),
+        ({"logit_bias": {"99999": -100}}, "invalid_value", "logit_bias", "ids from 0 to"),
+        ({"allowed_token_ids": [99999]}, "invalid_value", "allowed_token_ids", "got 99999"),
+        ({"stop_token_ids": [-1]}, "invalid_value", "stop_token_ids.0", "greater than or equal to 0"),
+        ({"tools": [{"type": "function"}]}, "invalid_value", "tools", "tools[0].function"),
+        ({"response_format": {"type": "json_schema"}}, "invalid_value", "response_format", "is needed there"),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "cat"}}}},
+         "invalid_value", "response_format", "cannot be followed"),
+        ({"structured_outputs": {"regex": "("}}, "invalid_value", "structured_outputs", "cannot be followed"),
+        ({"structured_outputs": {"regex": "a", "choice": ["a"]}}, "invalid_value", "structured_outputs", "has one of"),
+        ({"structured_outputs": {"choice": ["a"]}, "ignore_eos": True}, "invalid_value", "structured_outputs",
+         "ends with a stop id"),
+        ({"structured_outputs": {"json": {"a": "b" * 70_000}}}, "invalid_value", "structured_outputs", "65536 bytes"),
+        ({"top_logprobs": 3}, "invalid_value", None, "needs 'logprobs'"),
+        ({"logprobs": True, "top_logprobs": 21}, "invalid_value", "top_logprobs", "less than or equal to 20"),
+        ({"prompt_logprobs": 1, "stream": True}, "invalid_value", None, "not given in a stream"),
+        ({"continue_final_message": True}, "invalid_value", None, "last message of the assistant"),
+        ({"min_tokens": 9, "max_tokens": 2}, None, None, "min_tokens"),
+        ({"messages": [{"role": "user"}]}, "invalid_value", "messages.0.content", "needs 'content'"),
         ({"temperature": -1}, "invalid_value", "temperature", "got -1"),
         ({"temperature": "NaN"}, "invalid_value", "temperature", "finite"),
         ({"top_p": 0}, "invalid_value", "top_p", "greater than 0"),
@@ -126,7 +145,7 @@ def test_without_a_length_a_chat_may_fill_the_context(official: openai.OpenAI) -
     ],
 )  # fmt: skip
 def test_a_wrong_request_is_refused_by_name(
-    client: TestClient, change: dict[str, Any], code: str, param: str | None, says: str
+    client: TestClient, change: dict[str, Any], code: str | None, param: str | None, says: str
 ) -> None:
     """Nothing is silently ignored: 400 in OpenAI's shape, with the field and a sentence."""
     reply = client.post("/v1/chat/completions", json={"model": "tuned", "messages": HELLO, "max_tokens": 1} | change)
@@ -161,9 +180,9 @@ def test_what_asks_for_nothing_is_accepted(client: TestClient) -> None:
         ({"prompt": []}, "from 1 to 256"),
         ({"prompt": [[]]}, "at least one token"),
         ({"prompt": [[10**6]]}, "ids are from 0 to"),
-        ({"prompt": "cat", "echo": True}, "only together"),
-        ({"prompt": "cat", "logprobs": 1}, "only together"),
-        ({"prompt": "cat", "echo": True, "logprobs": 1, "max_tokens": 5}, "'max_tokens' 0 or 1"),
+        ({"prompt": "cat", "suffix": "dog"}, "'suffix' is not supported"),
+        ({"prompt": "cat", "n": 3, "best_of": 2}, "'best_of' is at least 'n'"),
+        ({"prompt": "cat", "best_of": 2, "stream": True}, "cannot be streamed"),
         ({"prompt": "cat", "max_tokens": 0}, "at least 1"),
     ],
 )

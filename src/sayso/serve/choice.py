@@ -4,7 +4,8 @@ The text is made in the engine's thread, so that a stop text ends the request wi
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from sayso.reply.text import Text
 from sayso.sample.request import Request
@@ -25,6 +26,9 @@ class Piece:
     """How many tokens the choice has now."""
     finish: str
     """Empty while it goes on, then "stop", "length" or "cancelled"."""
+    prompt: Sequence[tuple[float, dict[int, float]]] = ()
+    """In the first piece, when they were asked for: the log-probability of each id of the prompt but the first, and the
+    likeliest ids in its place."""
 
 
 class Choice:
@@ -35,7 +39,7 @@ class Choice:
         request.watch = self._hear
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
-        self._heard, self._given = "", 0
+        self._heard, self._given, self._begun = "", 0, False
 
     def take(self) -> Piece | None:
         """Return what is new, or None while nothing can be shown."""
@@ -45,6 +49,8 @@ class Choice:
         elif not self._heard:
             return None
         text, self._heard, self._given = self._heard, "", len(request.ids)
+        prompt = () if self._begun else request.prompt_scores
+        self._begun = True
         return Piece(
             self.index,
             text,
@@ -53,8 +59,22 @@ class Choice:
             request.tops[start:],
             self._given,
             request.finish,
+            prompt,
         )
 
     def _hear(self, token: int) -> bool:
-        self._heard += self.text.push(token)
+        enough = len(self.request.ids) >= self.request.sampling.min_tokens
+        self._heard += self.text.push(token, stops=enough)
         return self.text.stopped
+
+
+def joined(pieces: Sequence[Piece]) -> Piece:
+    """Return all pieces of one choice as one."""
+    return replace(
+        pieces[-1],
+        text="".join(piece.text for piece in pieces),
+        ids=[token for piece in pieces for token in piece.ids],
+        logprobs=[logprob for piece in pieces for logprob in piece.logprobs],
+        tops=[top for piece in pieces for top in piece.tops],
+        prompt=pieces[0].prompt,
+    )

@@ -3,6 +3,8 @@
 A wrong request, a `UserError` and a bug enter; one JSON body leaves, and never a traceback or a path.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -26,6 +28,15 @@ class ApiError(Exception):
 
 class LeftError(Exception):
     """The asker has gone; nobody reads what is answered."""
+
+
+@contextmanager
+def naming(param: str) -> Iterator[None]:
+    """Say of a `UserError` which field of the request it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise ApiError(400, str(error), "invalid_value", param) from error
 
 
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import Piece
 from sayso.serve.errors import error_body
 from sayso.serve.stream import EventStream, event
+from sayso.serve.terms import Terms
 from sayso.serve.turns import Body, turns_of
 from sayso.serve.voice import Voice
 from sayso.serve.worker import Job
@@ -132,7 +133,9 @@ def reply_routes(replies: Replies) -> APIRouter:
         sampling = wanted.sampling()
         prompt, left_out = await run_in_threadpool(voice.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(voice.chat_ids, prompt)
-        spoken = Spoken(voice.speak([ids], sampling), wanted.message_id, prompt, sampling)
+        spoken = Spoken(
+            await voice.speak([ids], Terms(sampling, voice.replier.stop_ids)), wanted.message_id, prompt, sampling
+        )
         replies.begin(spoken)
         return EventStream(_events(store, spoken, left_out), voice.worker, spoken.job)
 

@@ -7,17 +7,23 @@ numbers; the speaking happens in the engine's thread.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeVar
+
+from starlette.concurrency import run_in_threadpool
 
 from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit
 from sayso.sample.blocks import BLOCK
+from sayso.sample.guide import Guide
 from sayso.sample.request import Request
-from sayso.sample.sampling import Sampling, seeded
+from sayso.sample.sampling import seeded
 from sayso.serve.choice import Choice
-from sayso.serve.errors import ApiError
+from sayso.serve.errors import ApiError, naming
+from sayso.serve.terms import Reader, Terms
 from sayso.serve.worker import ClosingError, Job, QueueFullError, Worker
+from sayso.token.chat import render
 
 Value = TypeVar("Value")
 
@@ -36,20 +42,53 @@ class Voice:
         """How many tokens prompt and reply may have together."""
         return min(self.replier.context, self.worker.engine.blocks.count * BLOCK)
 
-    def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
-        """Return the ids that ask for the next reply; `ApiError` when they leave no room."""
-        return self._checked(self.replier.prompt_ids(messages), "messages")
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads bodies for this model."""
+        return Reader(self.replier.tokenizer, self.replier.model.config.vocab_size)
 
-    def text_ids(self, prompt: str | Sequence[int]) -> list[int]:
-        """Return the ids of a raw prompt; ids are taken as they are. `ApiError` when they cannot be used."""
+    @cached_property
+    def guide(self) -> Guide:
+        """What holds replies to grammars; it takes a moment to make."""
+        return Guide(self.replier.tokenizer, self.replier.model.config.vocab_size)
+
+    def chat_ids(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] = (),
+        *,
+        opened: bool = True,
+        continued: bool = False,
+        keep: int | None = None,
+    ) -> list[int]:
+        """Return the ids that ask for the next reply; `ApiError` when they leave no room.
+
+        Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, goes on.
+        `keep`: only so many of the last ids stay, -1 as many as leave room.
+        """
+        tokenizer = self.replier.tokenizer
+        ids, trained = render(tokenizer, messages, reply=opened and not continued, tools=tools)
+        if continued:
+            end = max((place for place, learned in enumerate(trained) if learned), default=-1)
+            while end >= 0 and ids[end] in self.replier.stop_ids:
+                end -= 1
+            ids = ids[: end + 1]
+        return self._checked(ids, "messages", keep)
+
+    def text_ids(self, prompt: str | Sequence[int], *, begun: bool = True, keep: int | None = None) -> list[int]:
+        """Return the ids of a raw prompt, `begun` as a document is; ids are taken as they are.
+
+        `keep` and errors as in `chat_ids`.
+        """
         if isinstance(prompt, str):
-            return self._checked(self.replier.text_ids(prompt), "prompt")
-        ids, size = list(prompt), self.replier.model.config.vocab_size
+            ids = self.replier.text_ids(prompt) if begun else self.replier.tokenizer.encode(prompt)
+        else:
+            ids, size = list(prompt), self.replier.model.config.vocab_size
+            if any(not 0 <= token < size for token in ids):
+                raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", "prompt")
         if not ids:
             raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", "prompt")
-        if min(ids) < 0 or max(ids) >= size:
-            raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", "prompt")
-        return self._checked(ids, "prompt")
+        return self._checked(ids, "prompt", keep)
 
     def fit(self, messages: list[dict[str, Any]], tokens: int) -> tuple[list[dict[str, Any]], int]:
         """Leave out the oldest turns when there is no room for `tokens` more; return the rest, and how many went.
@@ -59,19 +98,30 @@ class Voice:
         reserve = min(tokens, self.context // 2)
         return fit(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
 
-    def speak(self, prompts: Sequence[Sequence[int]], sampling: Sampling, n: int = 1) -> Job:
-        """Queue `n` replies to each prompt, numbered prompt by prompt; the seed gives each of a prompt another text.
+    async def speak(self, prompts: Sequence[Sequence[int]], terms: Terms) -> Job:
+        """Queue `terms.n` replies to each prompt, numbered prompt by prompt; the seed gives each of one another text.
 
-        Raises `ApiError` 429 when too many requests wait, and 503 when the server is about to end.
+        Raises `ApiError` 429 when too many requests wait, 503 when the server is about to end, and `UserError` for a
+        grammar that cannot be followed.
         """
-        choices = []
-        for place, prompt in enumerate(prompts):
-            limit = replace(seeded(sampling), max_tokens=min(sampling.max_tokens, self.context - len(prompt)))
-            for index in range(n):
-                request = Request(prompt, limit, index, self.replier.stop_ids)
-                choices.append(Choice(place * n + index, request, Text(self.replier.tokenizer, sampling.stop)))
+        choices = await run_in_threadpool(self._choices, prompts, terms)
         with self._door():
             return self.worker.submit(choices)
+
+    def _choices(self, prompts: Sequence[Sequence[int]], terms: Terms) -> list[Choice]:
+        tokenizer, choices = self.replier.tokenizer, list[Choice]()
+        spelled = tokenizer.control if terms.spells_control else None
+        for prompt in prompts:
+            limit = min(terms.sampling.max_tokens, self.context - len(prompt))
+            sampling = replace(seeded(terms.sampling), max_tokens=limit)
+            for index in range(terms.n):
+                with naming(terms.form):
+                    guided = self.guide.constraint(terms.grammar, terms.stop_ids) if terms.grammar else None
+                request = Request(prompt, sampling, index, terms.stop_ids, terms.salt, constraint=guided)
+                request.prompt_tops = terms.prompt_tops
+                text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled)
+                choices.append(Choice(len(choices), request, text))
+        return choices
 
     async def call(self, function: Callable[[], Value]) -> Value:
         """Run something else with the model in its thread; errors as in `speak`."""
@@ -89,7 +139,9 @@ class Voice:
         except ClosingError as closing:
             raise ApiError(503, "This server is about to end and takes nothing new.", "closing") from closing
 
-    def _checked(self, ids: list[int], param: str) -> list[int]:
+    def _checked(self, ids: list[int], param: str, keep: int | None = None) -> list[int]:
+        if keep is not None:
+            ids = ids[-(keep if keep > 0 else self.context - 1) :]
         if len(ids) >= self.context:
             raise ApiError(
                 400,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from sayso.base.errors import UserError
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
 from sayso.serve.choice import Choice, Piece
@@ -175,7 +176,12 @@ class Worker:
         """Hand what requests said to the event loop."""
         news: News = []
         for request in requests:
+            if request not in self._jobs:  # its job failed with another of these
+                continue
             job, choice = self._jobs[request]
+            if request.finish == "error":
+                self._fail([job], UserError(request.error))
+                continue
             if request.finish:
                 del self._jobs[request]
             piece = choice.take()
