@@ -1,8 +1,11 @@
 """What may come in: the key, hosts and origins, sizes; and what a reply's text may do in the page."""
 
+import re
+
 import openai
 import pytest
 from fastapi.testclient import TestClient
+from starlette.routing import Route
 
 from sayso.feedback.store import Store
 from sayso.reply import Replier
@@ -16,13 +19,15 @@ HERE = "http://127.0.0.1"
 def test_every_route_but_the_page_files_needs_the_key(replier: Replier, store: Store) -> None:
     """The default is to deny: each path that the application has is tried without and with a wrong key."""
     app = make_app(replier, store, "tuned", key="secret")
-    paths = {path.replace("{conversation_id}", "1").replace("{name}", "x") for path in app.openapi()["paths"]}
-    assert {"/v1/models", "/api/ratings", "/health"} < paths
+    paths = {re.sub(r"\{.*?\}", "1", path) for path in app.openapi()["paths"]}
+    paths |= {re.sub(r"\{.*?\}", "1", route.path) for route in app.routes if isinstance(route, Route)}
+    assert {"/v1/models", "/api/ratings", "/health", "/metrics", "/v1/responses", "/page.js"} < paths
     with TestClient(app, base_url="http://example.org") as client:
         for path in paths | PUBLIC | {"/openapi.json", "/nothing"}:
             for key in ({}, {"authorization": "Bearer wrong"}):
-                status = client.request("GET", path, headers=key).status_code
-                assert (status == 200) if path in PUBLIC else (status == 401), path
+                for method in ("GET", "POST", "DELETE", "OPTIONS"):
+                    status = client.request(method, path, headers=key).status_code
+                    assert (status in (200, 405)) if path in PUBLIC else (status == 401), (method, path)
         reply = client.get("/v1/models", headers={"authorization": "Bearer secret"})
     assert reply.status_code == 200
     with pytest.raises(openai.AuthenticationError), TestClient(app, base_url=HERE) as client:

@@ -53,7 +53,7 @@ def serve(options: Serve) -> None:
 
     Raises `UserError` for a missing model, a port in use, or an address that others can reach without a key.
     """
-    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3"):
+    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
     least = {"rows": 1, "queue": 0, "grace": 0, "cache_tokens": 1}
     for name, smallest in least.items():

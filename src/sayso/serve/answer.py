@@ -39,11 +39,6 @@ class Answer:
     terms: Terms
     shape: Shape
 
-    @property
-    def prompt_tokens(self) -> int:
-        """How many tokens the prompts have."""
-        return sum(map(len, self.prompts))
-
     async def stream(self, options: StreamOptions) -> Response:
         """Answer with server-sent events."""
         job = await self.voice.speak(self.prompts, self.terms)
@@ -60,13 +55,18 @@ class Answer:
         said = [joined(list(group)) for _, group in groupby(pieces, key=lambda piece: piece.index)]
         if unsaid:
             said = [replace(one, text="", ids=[], logprobs=[], tops=[], tokens=0, finish="length") for one in said]
-        used = usage(self.prompt_tokens, sum(piece.tokens for piece in said))
+        used = self._usage(job, sum(piece.tokens for piece in said))
         if best > n:
             said = [piece for start in range(0, len(said), best) for piece in likeliest(said[start : start + best], n)]
             said = [replace(piece, index=index) for index, piece in enumerate(said)]
         body = self._head(self.shape.kind) | {"choices": [self.shape.whole(piece) for piece in said], "usage": used}
         more(body, said)
         return JSONResponse(body)
+
+    def _usage(self, job: Job, tokens: int) -> dict[str, Any]:
+        """Return OpenAI's `usage`: each prompt counts once, however many replies it has."""
+        firsts = job.choices[:: len(job.choices) // len(self.prompts)]
+        return usage(sum(map(len, self.prompts)), tokens, sum(choice.request.reused for choice in firsts))
 
     def _head(self, kind: str) -> dict[str, Any]:
         return new_head(kind, self.shape.prefix, self.voice.name, self.voice.fingerprint)
@@ -79,7 +79,7 @@ class Answer:
             async for piece in job:
                 told[piece.index] = piece.tokens
                 if options.continuous_usage_stats:
-                    extra = {"usage": usage(self.prompt_tokens, sum(told.values()))}
+                    extra = {"usage": self._usage(job, sum(told.values()))}
                 for choice in self.shape.parts(piece):
                     yield event(head | {"choices": [choice]} | extra)
         except UserError as error:  # of this reply alone: it could not go on
@@ -89,7 +89,7 @@ class Answer:
             yield event(error_body(500, "The server failed while it was replying; its log says why."))
             raise
         if options.include_usage:
-            yield event(head | {"choices": [], "usage": usage(self.prompt_tokens, sum(told.values()))})
+            yield event(head | {"choices": [], "usage": self._usage(job, sum(told.values()))})
         yield "data: [DONE]\n\n"
 
 

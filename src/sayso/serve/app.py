@@ -19,9 +19,13 @@ from sayso.sample.engine import ROWS, Engine
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.door import Door
+from sayso.serve.embeddings import embedding_routes
 from sayso.serve.errors import ApiError, add_handlers
+from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.ratings import rating_routes
 from sayso.serve.replies import Replies, reply_routes
+from sayso.serve.responses import response_routes
+from sayso.serve.tokens import token_routes
 from sayso.serve.voice import Voice
 from sayso.serve.worker import Worker
 
@@ -52,7 +56,9 @@ def make_app(
     and /ready needs it. `rows` requests are decoded side by side over a cache of `cache_tokens` tokens (as many as the
     rows can fill, when not given), and at most `queue` more wait; a further one is answered 429.
     """
-    worker = Worker(Engine(replier.model, rows=rows, tokens=cache_tokens), queue)
+    engine = Engine(replier.model, rows=rows, tokens=cache_tokens)
+    metrics = Metrics(engine, name)
+    worker = Worker(engine, queue, metrics)
     voice = Voice(replier, name, fingerprint, worker)
     replies = Replies(voice, store)
 
@@ -66,7 +72,9 @@ def make_app(
     app.state.worker = worker
     app.add_middleware(Door, key=key, body_limit=body_limit)
     add_handlers(app)
-    app.include_router(openai_routes(voice, int(time.time())))
+    for routes in (openai_routes(voice, int(time.time())), embedding_routes(voice), token_routes(voice)):
+        app.include_router(routes)
+    app.include_router(response_routes(voice))
     app.include_router(conversation_routes(store))
     app.include_router(reply_routes(replies))
     app.include_router(rating_routes(store))
@@ -80,6 +88,10 @@ def make_app(
         if worker.closing:
             raise ApiError(503, "This server is about to end.", "closing")
         return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def numbers() -> Response:
+        return Response(metrics.text(), media_type=TYPE)
 
     for path, (file, kind) in PAGE.items():
         app.add_api_route(path, _serve_file(file, kind), include_in_schema=False)

@@ -61,9 +61,10 @@ class Strict(BaseModel):
         """Drop what asks for nothing; refuse what is unknown or not taken, by name."""
         if not isinstance(body, dict):
             raise ValueError("The body must be a JSON object")
+        known = [info.alias or name for name, info in cls.model_fields.items()]
         kept = {}
         for name, value in body.items():
-            if name in cls.model_fields:
+            if name in known:
                 kept[name] = value
             elif value is None or name in HARMLESS or _asks_nothing(value, cls.neutral.get(name, ())):
                 continue
@@ -71,7 +72,7 @@ class Strict(BaseModel):
                 reason = f": {REASONS[name]}" if name in REASONS else "; leave it away"
                 raise refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
             else:
-                text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), cls.model_fields)}"
+                text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
                 raise refusal(name, "unknown_parameter", text)
         return kept
 

@@ -39,6 +39,7 @@ class Choice:
         request.watch = self._hear
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
+        self.counted = 0  # tokens that the metrics know of
         self._heard, self._given, self._begun = "", 0, False
 
     def take(self) -> Piece | None:

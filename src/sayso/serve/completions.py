@@ -9,12 +9,14 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import nearest
+from sayso.reply.tools import Toolbox
 from sayso.serve.answer import Answer
 from sayso.serve.choice import Piece
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.fields import Asked
-from sayso.serve.openai import ChatRequest, CompletionRequest
+from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.shapes import ChatShape, Telling, TextShape
+from sayso.serve.terms import Terms
 from sayso.serve.voice import Voice
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
@@ -55,8 +57,8 @@ def check_model(name: str | None, voice: Voice) -> None:
         raise ApiError(404, text, "model_not_found", "model")
 
 
-async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Response:
-    """Reply to a conversation."""
+async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms, Toolbox]:
+    """Return the ids that ask for the reply to a conversation, its terms, and what it may call."""
     with naming("tools"):
         tools = asked.toolbox()
         calling = tools.grammar()
@@ -71,7 +73,13 @@ async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Res
         continued=bool(asked.continue_final_message),
         keep=asked.truncate_prompt_tokens,
     )
-    terms, telling = voice.reader.terms(asked, voice.context, calling), _telling(voice, asked)
+    return prompt, voice.reader.terms(asked, voice.context, calling), tools
+
+
+async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Response:
+    """Reply to a conversation."""
+    prompt, terms, tools = await read_chat(voice, asked)
+    telling = telling_of(voice, asked)
     answer = Answer(voice, request, [prompt], terms, ChatShape(telling, calls=tools.calls))
     if asked.stream:
         return await answer.stream(asked.options)
@@ -90,10 +98,13 @@ async def answer_text(voice: Voice, asked: CompletionRequest, request: Request) 
 
     def read() -> list[list[int]]:
         begun = asked.add_special_tokens is not False
-        return [voice.text_ids(prompt, begun=begun, keep=asked.truncate_prompt_tokens) for prompt in asked.prompts]
+        return [
+            voice.text_ids(prompt, begun=begun, keep=asked.truncate_prompt_tokens)
+            for prompt in prompts_of(asked.prompt)
+        ]
 
     prompts = await run_in_threadpool(read)
-    terms, telling = voice.reader.terms(asked, COMPLETION_TOKENS), _telling(voice, asked)
+    terms, telling = voice.reader.terms(asked, COMPLETION_TOKENS), telling_of(voice, asked)
     if asked.scores:
         terms = replace(terms, stop_ids=frozenset())
     answer = Answer(voice, request, prompts, terms, TextShape(telling, terms.n, prompts if asked.echo else None))
@@ -111,6 +122,7 @@ async def answer_text(voice: Voice, asked: CompletionRequest, request: Request) 
     return await answer.whole(best=asked.best_of or 0, unsaid=asked.length == 0, more=more)
 
 
-def _telling(voice: Voice, asked: Asked) -> Telling:
+def telling_of(voice: Voice, asked: Asked) -> Telling:
+    """Return what is told of the tokens."""
     named, ids = bool(asked.return_tokens_as_token_ids), bool(asked.return_token_ids)
     return Telling(voice.replier.tokenizer, asked.tops, ids, named)

@@ -85,12 +85,6 @@ class SchemaFormat(Strict):
         """The grammar of it; what cannot be followed is an error only where it is strict, as OpenAI has it."""
         return language.json_schema(self.schema_, lenient=not self.strict)
 
-    @model_validator(mode="before")
-    @classmethod
-    def screen(cls, body: Any) -> Any:
-        """Take `schema` by its name in JSON."""
-        return body
-
 
 class ResponseFormat(Strict):
     """OpenAI's `response_format`."""

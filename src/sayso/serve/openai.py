@@ -1,14 +1,32 @@
 """The bodies of OpenAI's chats and completions: JSON enters as a checked request, or is refused by its field's name."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sayso.reply.tools import Toolbox, toolbox
 from sayso.serve.body import Strict, refusal
 from sayso.serve.fields import MOST_TOPS, Asked
 
 MOST_PROMPTS, MOST_MESSAGES, MOST_BEST = 256, 1000, 20
+
+
+Prompts = str | list[str] | list[int] | list[list[int]]
+
+
+def some_prompts(prompts: Prompts) -> Prompts:
+    """Refuse no prompt and too many."""
+    if len(prompts) == 0 or (isinstance(prompts, list) and len(prompts_of(prompts)) > MOST_PROMPTS):
+        raise ValueError(f"There must be from 1 to {MOST_PROMPTS} prompts")
+    return prompts
+
+
+def prompts_of(prompts: Prompts) -> Sequence[str | list[int]]:
+    """Return prompts one by one, each a text or ids."""
+    if isinstance(prompts, str):
+        return [prompts]
+    return [prompts] if isinstance(prompts[0], int) else prompts
 
 
 class Turn(Strict):
@@ -94,28 +112,11 @@ class ChatRequest(Asked):
 class CompletionRequest(Asked):
     """The body of POST /v1/completions. `echo`, `logprobs` and a length of 0 or 1 score a prompt (lm-eval)."""
 
-    prompt: str | list[str] | list[int] | list[list[int]]
+    prompt: Annotated[Prompts, AfterValidator(some_prompts)]
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_BEST)] | None = None
     add_special_tokens: bool | None = None
-
-    @field_validator("prompt")
-    @classmethod
-    def some_prompts(cls, prompt: Any) -> Any:
-        """Refuse no prompt and too many."""
-        if len(prompt) == 0 or (len(prompt) > MOST_PROMPTS and not isinstance(prompt[0], int | str)):
-            raise ValueError(f"'prompt' must have from 1 to {MOST_PROMPTS} prompts")
-        return prompt
-
-    @property
-    def prompts(self) -> list[str | list[int]]:
-        """The prompts one by one, each a text or ids."""
-        if isinstance(self.prompt, str):
-            return [self.prompt]
-        if isinstance(self.prompt[0], int):
-            return [self.prompt]
-        return list(self.prompt)
 
     @model_validator(mode="after")
     def completion_options_go_together(self) -> "CompletionRequest":

@@ -216,10 +216,11 @@ def new_head(kind: str, prefix: str, model: str, fingerprint: str) -> dict[str, 
     }
 
 
-def usage(prompt_tokens: int, completion_tokens: int) -> dict[str, int]:
+def usage(prompt_tokens: int, completion_tokens: int, reused: int) -> dict[str, Any]:
     """Return the number of tokens as OpenAI says it."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": reused},
     }

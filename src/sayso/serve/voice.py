@@ -75,20 +75,22 @@ class Voice:
             ids = ids[: end + 1]
         return self._checked(ids, "messages", keep)
 
-    def text_ids(self, prompt: str | Sequence[int], *, begun: bool = True, keep: int | None = None) -> list[int]:
+    def text_ids(
+        self, prompt: str | Sequence[int], *, begun: bool = True, keep: int | None = None, param: str = "prompt"
+    ) -> list[int]:
         """Return the ids of a raw prompt, `begun` as a document is; ids are taken as they are.
 
-        `keep` and errors as in `chat_ids`.
+        `keep` and errors as in `chat_ids`; `param` is the field that they name.
         """
         if isinstance(prompt, str):
             ids = self.replier.text_ids(prompt) if begun else self.replier.tokenizer.encode(prompt)
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
             if any(not 0 <= token < size for token in ids):
-                raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", "prompt")
+                raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", param)
         if not ids:
-            raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", "prompt")
-        return self._checked(ids, "prompt", keep)
+            raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
+        return self._checked(ids, param, keep)
 
     def fit(self, messages: list[dict[str, Any]], tokens: int) -> tuple[list[dict[str, Any]], int]:
         """Leave out the oldest turns when there is no room for `tokens` more; return the rest, and how many went.

@@ -7,6 +7,7 @@ step ends the requests it met, not the thread.
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from sayso.base.errors import UserError
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
 from sayso.serve.choice import Choice, Piece
+from sayso.serve.metrics import Metrics
 
 Value = TypeVar("Value")
 
@@ -60,8 +62,9 @@ News = list[tuple[Job, Piece | Exception]]
 class Worker:
     """The engine's thread. At most `limit` requests wait for a row; all methods are the event loop's."""
 
-    def __init__(self, engine: Engine, limit: int) -> None:
+    def __init__(self, engine: Engine, limit: int, metrics: Metrics | None = None) -> None:
         self.engine, self.limit = engine, limit
+        self.metrics = metrics or Metrics(engine, "")
         self.load = 0
         """How many requests and calls have not ended."""
         self.closing = False
@@ -163,6 +166,7 @@ class Worker:
         self._tell(requests)
 
     def _step(self) -> None:
+        started = time.perf_counter()
         try:
             told = self.engine.step()
         except Exception as error:
@@ -170,15 +174,20 @@ class Worker:
             rows = [row.request for row in self.engine.running] or list(self.engine.waiting)
             self._fail({self._jobs[request][0] for request in rows}, error)
         else:
+            for request in [*told, *(row.request for row in self.engine.running)]:
+                _, choice = self._jobs[request]
+                if choice.began is None:
+                    self.metrics.began(choice, started)
             self._tell(told)
 
     def _tell(self, requests: Sequence[Request]) -> None:
         """Hand what requests said to the event loop."""
-        news: News = []
+        news, now = News(), time.perf_counter()
         for request in requests:
             if request not in self._jobs:  # its job failed with another of these
                 continue
             job, choice = self._jobs[request]
+            self.metrics.heard(choice, now)
             if request.finish == "error":
                 self._fail([job], UserError(request.error))
                 continue
