@@ -78,7 +78,7 @@ def start(replier: Replier, store: Store, servers: list[Server]) -> Iterator[Cal
     def begin(**options: int) -> str:
         app = make_app(replier, store, "tuned", **options)
         listening = listen("127.0.0.1", 0)
-        server = Server(app, grace=1, log_level="critical")
+        server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         servers.append(server)

@@ -12,11 +12,14 @@ import httpx2
 import openai
 import pytest
 import torch
+from fastapi import FastAPI
 
+from sayso.base.errors import UserError
 from sayso.feedback.store import Store
 from sayso.reply import Replier
+from sayso.run.serve import listen
 from sayso.sample.sampling import Sampling
-from sayso.serve.server import Server
+from sayso.serve.server import Loading, Server
 
 CONTEXT = 4096
 HELLO = [{"role": "user", "content": "hello"}]
@@ -150,7 +153,7 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         told = stream.iter_lines()
         assert next(told) == "event: start"
         assert client.get("/ready").status_code == 200
-        servers[0].should_exit = True
+        servers[0].end()
         if long:
             with pytest.raises(httpx2.HTTPError):
                 list(told)
@@ -158,6 +161,38 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         else:
             assert "event: done" in list(told)
     held.remove()
-    assert servers[0].worker.closing
+    assert servers[0].config.app.state.worker.closing
     if not long:
         assert store.branch(said.conversation_id)[-1].generation is not None
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_a_server_that_loads_is_alive_and_not_ready(app: FastAPI, broken: bool) -> None:
+    """Until its model is there all but /health is 503; a model that cannot be loaded ends the server with its error."""
+    go = threading.Event()
+
+    def load() -> FastAPI:
+        go.wait(30)
+        if broken:
+            raise UserError("no model")
+        return app
+
+    loading = Loading(load)
+    server = Server(loading, loading.drain, grace=1, log_level="critical")
+    loading.failed = server.end
+    with listen("127.0.0.1", 0) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        with httpx2.Client(base_url=f"http://127.0.0.1:{listening.getsockname()[1]}", timeout=60) as client:
+            assert client.get("/health").json() == {"status": "loading"}
+            for path in ("/ready", "/v1/models"):
+                early = client.get(path)
+                assert (early.status_code, early.json()["error"]["code"]) == (503, "loading")
+            go.set()
+            if not broken:
+                while client.get("/ready").status_code == 503:
+                    pass
+                assert client.get("/v1/models").status_code == 200
+                server.end()
+        thread.join()
+    assert isinstance(loading.error, UserError) == broken

@@ -5,6 +5,7 @@ import errno
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, require
@@ -15,6 +16,9 @@ from sayso.reply import Replier
 from sayso.run.model import newest_model
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -101,31 +105,40 @@ def listen(host: str, port: int) -> socket.socket:
 def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> None:
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
-    from sayso.serve.server import Server
+    from sayso.serve.server import Loading, Server
 
     device = pick_device(options.device)
-    model, tokenizer = load_model(folder, device.kind)
     store = Store(options.store or life.store)
-    fingerprint = sha256(weights_file(folder))[:12]
-    app = make_app(
-        Replier(model, tokenizer),
-        store,
-        folder.name,
-        fingerprint=fingerprint,
-        key=options.api_key or None,
-        rows=options.rows,
-        cache_tokens=options.cache_tokens,
-        queue=options.queue,
-    )
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    say(
-        f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the page, and OpenAI's API under /v1. "
-        "Ctrl-C ends it."
-    )
+
+    def load() -> "FastAPI":
+        model, tokenizer = load_model(folder, device.kind)
+        fingerprint = sha256(weights_file(folder))[:12]
+        app = make_app(
+            Replier(model, tokenizer),
+            store,
+            folder.name,
+            fingerprint=fingerprint,
+            key=options.api_key or None,
+            rows=options.rows,
+            cache_tokens=options.cache_tokens,
+            queue=options.queue,
+        )
+        say(
+            f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the page, and OpenAI's API under /v1. "
+            "Ctrl-C ends it."
+        )
+        return app
+
+    loading = Loading(load)
+    server = Server(loading, loading.drain, options.grace)
+    loading.failed = server.end
     try:
-        asyncio.run(Server(app, options.grace).serve(sockets=[listening]))
+        asyncio.run(server.serve(sockets=[listening]))
     except KeyboardInterrupt:
         pass
     finally:
         store.close()
+    if loading.error is not None:
+        raise loading.error

@@ -170,9 +170,10 @@ class Worker:
         try:
             told = self.engine.step()
         except Exception as error:
-            # What was being decoded met it; where nothing was, what waits must go, or it would meet it for ever.
-            rows = [row.request for row in self.engine.running] or list(self.engine.waiting)
-            self._fail({self._jobs[request][0] for request in rows}, error)
+            # What has a row met it; where nothing has, what waits must go, or it would meet it for ever.
+            waiting = set(self.engine.waiting)
+            met = {job for request, (job, _) in self._jobs.items() if request not in waiting}
+            self._fail(met or {job for job, _ in self._jobs.values()}, error)
         else:
             for request in [*told, *(row.request for row in self.engine.running)]:
                 _, choice = self._jobs[request]
