@@ -5,7 +5,7 @@ might be the beginning of one is held back until the next token tells. How the t
 """
 
 import codecs
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from sayso.token.tokenizer import Tokenizer
 
@@ -13,26 +13,47 @@ from sayso.token.tokenizer import Tokenizer
 class Text:
     """Collects the text of one reply; `stopped` turns true when a stop text came."""
 
-    def __init__(self, tokenizer: Tokenizer, stop: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        stop: Sequence[str] = (),
+        *,
+        keep_stop: bool = False,
+        spelled: Mapping[int, str] | None = None,
+    ) -> None:
+        """Take the stop texts, whether one stays in the text, and control tokens that are to be spelled out."""
         self.stopped = False
+        self._keep_stop, self._spelled = keep_stop, spelled or {}
         self._tokenizer, self._stop = tokenizer, stop
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
 
-    def push(self, token: int) -> str:
-        """Take the next id; return the text that is certain now, which may be empty."""
-        if (
-            self.stopped or token >= self._tokenizer.vocab_size
-        ):  # a head may be wider than the vocabulary: no text there
+    def push(self, token: int, *, stops: bool = True) -> str:
+        """Take the next id; return the text that is certain now, which may be empty.
+
+        Without `stops` no stop text ends here: too little was said.
+        """
+        if self.stopped:
             return ""
-        text = self._held + self._decoder.decode(self._tokenizer.decode_bytes([token]))
+        text = self._held + self._text_of(token)
+        if not stops:
+            self._held = ""
+            return text
         found = [(text.find(stop) + len(stop), text.find(stop)) for stop in self._stop if stop in text]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)[1]]  # the one that was complete first
+            end, start = min(found)  # the one that was complete first
+            return text[: end if self._keep_stop else start]
         kept = len(text) - beginning(text, self._stop)
         self._held = text[kept:]
         return text[:kept]
+
+    def _text_of(self, token: int) -> str:
+        if token in self._spelled:
+            return self._spelled[token]
+        if token >= self._tokenizer.vocab_size:  # a head may be wider than the vocabulary: no text there
+            return ""
+        return self._decoder.decode(self._tokenizer.decode_bytes([token]))
 
     def close(self) -> str:
         """Return what was held back, now that no more will come; an unfinished character is left out."""

@@ -5,6 +5,7 @@ import errno
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, require
@@ -16,8 +17,10 @@ from sayso.run.model import newest_model
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-GRACE = 3  # seconds that open streams get when the server is told to end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +37,15 @@ class Serve:
     """The port to listen on; 0 = any free one."""
     api_key: str | None = None
     """The key that every request must bring; better set as SAYSO_API_KEY, which no list of processes shows."""
+    rows: int = 64
+    """How many replies are spoken side by side."""
+    cache_tokens: int | None = None
+    """How many tokens of prompts and replies are kept in memory; as many as the rows can fill, within 4 GiB, when left
+    away."""
     queue: int = 16
-    """How many requests may wait for the model before further ones are answered 429."""
+    """How many requests may wait for a row before further ones are answered 429."""
+    grace: int = 5
+    """Seconds that replies get to end when the server is told to end; then they are cut."""
     store: str | None = None
     """The address of the store, such as postgresql://host/name; the life's store.sqlite when left away."""
     device: str | None = None
@@ -47,8 +57,13 @@ def serve(options: Serve) -> None:
 
     Raises `UserError` for a missing model, a port in use, or an address that others can reach without a key.
     """
-    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3"):
+    for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
+    least = {"rows": 1, "queue": 0, "grace": 0, "cache_tokens": 1}
+    for name, smallest in least.items():
+        given = getattr(options, name)
+        if given is not None and given < smallest:
+            raise UserError(f"--{name.replace('_', '-')} is at least {smallest}; got {given}.")
     life = Life(options.life)
     if options.host not in LOOPBACK and not options.api_key:
         raise UserError(
@@ -88,33 +103,42 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> None:
-    import uvicorn
-
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
+    from sayso.serve.server import Loading, Server
 
     device = pick_device(options.device)
-    model, tokenizer = load_model(folder, device.kind)
     store = Store(options.store or life.store)
-    fingerprint = sha256(weights_file(folder))[:12]
-    app = make_app(
-        Replier(model, tokenizer),
-        store,
-        folder.name,
-        fingerprint=fingerprint,
-        key=options.api_key or None,
-        queue=options.queue,
-    )
-    config = uvicorn.Config(app, log_level="warning", server_header=False, timeout_graceful_shutdown=GRACE)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    say(
-        f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the page, and OpenAI's API under /v1. "
-        "Ctrl-C ends it."
-    )
+
+    def load() -> "FastAPI":
+        model, tokenizer = load_model(folder, device.kind)
+        fingerprint = sha256(weights_file(folder))[:12]
+        app = make_app(
+            Replier(model, tokenizer),
+            store,
+            folder.name,
+            fingerprint=fingerprint,
+            key=options.api_key or None,
+            rows=options.rows,
+            cache_tokens=options.cache_tokens,
+            queue=options.queue,
+        )
+        say(
+            f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the page, and OpenAI's API under /v1. "
+            "Ctrl-C ends it."
+        )
+        return app
+
+    loading = Loading(load)
+    server = Server(loading, loading.drain, options.grace)
+    loading.failed = server.end
     try:
-        asyncio.run(uvicorn.Server(config).serve(sockets=[listening]))
+        asyncio.run(server.serve(sockets=[listening]))
     except KeyboardInterrupt:
         pass
     finally:
         store.close()
+    if loading.error is not None:
+        raise loading.error

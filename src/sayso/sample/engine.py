@@ -194,6 +194,8 @@ class Engine:
                 self.waiting.appendleft(request)
                 break
             row.blocks, row.done = known, len(known) * BLOCK
+            if not request.ids:
+                request.reused = row.done
             self._grow(row, row.length)
             coming.update(row.names[len(known) :])
             self.counts.prompt_tokens += row.length

@@ -55,6 +55,8 @@ class Request:
     """Ask for the log-probabilities of the prompt's own tokens, and of so many of the likeliest in each place."""
     prompt_scores: list[tuple[float, dict[int, float]]] = field(default_factory=list)
     """Of the prompt's second token and those after it, when `prompt_tops` asks: its log-probability, and the tops."""
+    reused: int = 0
+    """How many of the prompt's tokens did not have to be computed; the engine sets it."""
     finish: str = ""
     """Empty while it goes on; then "stop" (a stop id, or the watcher ended it), "length", "cancelled" or "error"."""
     error: str = ""

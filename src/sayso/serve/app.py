@@ -10,16 +10,22 @@ from importlib.resources import files
 
 from fastapi import FastAPI
 from fastapi.responses import Response
+from starlette.concurrency import run_in_threadpool
 
 from sayso import __version__
 from sayso.feedback.store import Store
 from sayso.reply import Replier
+from sayso.sample.engine import ROWS, Engine
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.door import Door
-from sayso.serve.errors import add_handlers
+from sayso.serve.embeddings import embedding_routes
+from sayso.serve.errors import ApiError, add_handlers
+from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.ratings import rating_routes
-from sayso.serve.replies import reply_routes
+from sayso.serve.replies import Replies, reply_routes
+from sayso.serve.responses import response_routes
+from sayso.serve.tokens import token_routes
 from sayso.serve.voice import Voice
 from sayso.serve.worker import Worker
 
@@ -39,33 +45,53 @@ def make_app(
     *,
     fingerprint: str = "",
     key: str | None = None,
+    rows: int = ROWS,
+    cache_tokens: int | None = None,
     queue: int = QUEUE,
     body_limit: int = BODY_LIMIT,
 ) -> FastAPI:
     """Return the application that serves a model under `name`.
 
-    `fingerprint` of the weights goes into every stored reply. With a `key` every route but the page's files and /health
-    needs it. At most `queue` requests wait for the model; a further one is answered 429.
+    `fingerprint` of the weights goes into every stored reply. With a `key` every route but the page's files, /health
+    and /ready needs it. `rows` requests are decoded side by side over a cache of `cache_tokens` tokens (as many as the
+    rows can fill, when not given), and at most `queue` more wait; a further one is answered 429.
     """
-    worker = Worker(queue)
+    engine = Engine(replier.model, rows=rows, tokens=cache_tokens)
+    metrics = Metrics(engine, name)
+    worker = Worker(engine, queue, metrics)
+    voice = Voice(replier, name, fingerprint, worker)
+    replies = Replies(voice, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
-        worker.close()
+        await run_in_threadpool(worker.close)
+        await replies.close()
 
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.worker = worker
     app.add_middleware(Door, key=key, body_limit=body_limit)
     add_handlers(app)
-    voice = Voice(replier, name, fingerprint)
-    app.include_router(openai_routes(voice, worker, int(time.time())))
+    for routes in (openai_routes(voice, int(time.time())), embedding_routes(voice), token_routes(voice)):
+        app.include_router(routes)
+    app.include_router(response_routes(voice))
     app.include_router(conversation_routes(store))
-    app.include_router(reply_routes(voice, worker, store))
+    app.include_router(reply_routes(replies))
     app.include_router(rating_routes(store))
 
     @app.get("/health")
     async def health() -> dict[str, str]:
         return {"status": "ok"}
+
+    @app.get("/ready")
+    async def ready() -> dict[str, str]:
+        if worker.closing:
+            raise ApiError(503, "This server is about to end.", "closing")
+        return {"status": "ok"}
+
+    @app.get("/metrics")
+    async def numbers() -> Response:
+        return Response(metrics.text(), media_type=TYPE)
 
     for path, (file, kind) in PAGE.items():
         app.add_api_route(path, _serve_file(file, kind), include_in_schema=False)

@@ -1,8 +1,8 @@
 """What may come in and what goes out with every answer, in one place.
 
-Every path but the page's own files and /health needs the key, when there is one. Without a key only this machine's own
-names are served, so that no page on the web can reach in by a name of its own (DNS rebinding). Bodies have a limit.
-Pure ASGI: it never holds back a stream.
+Every path but the page's own files, /health and /ready needs the key, when there is one. Without a key only this
+machine's own names are served, so that no page on the web can reach in by a name of its own (DNS rebinding). Bodies
+have a limit. Pure ASGI: it never holds back a stream.
 """
 
 import hmac
@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sayso.serve.errors import error_body
 
-PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health"})
+PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 HEADERS = {
     "content-security-policy": (

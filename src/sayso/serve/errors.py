@@ -3,11 +3,13 @@
 A wrong request, a `UserError` and a bug enter; one JSON body leaves, and never a traceback or a path.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from sayso.base.errors import UserError
@@ -24,6 +26,19 @@ class ApiError(Exception):
         self.status, self.message, self.code, self.param = status, message, code, param
 
 
+class LeftError(Exception):
+    """The asker has gone; nobody reads what is answered."""
+
+
+@contextmanager
+def naming(param: str) -> Iterator[None]:
+    """Say of a `UserError` which field of the request it is about."""
+    try:
+        yield
+    except UserError as error:
+        raise ApiError(400, str(error), "invalid_value", param) from error
+
+
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
     """Return an error as OpenAI says it."""
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
@@ -35,7 +50,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(ApiError)
     async def api_error(_request: Request, error: ApiError) -> JSONResponse:
-        headers = {"retry-after": "5"} if error.status == 429 else None
+        headers = {"retry-after": "5"} if error.status in (429, 503) else None
         body = error_body(error.status, error.message, error.code, error.param)
         return JSONResponse(body, error.status, headers)
 
@@ -43,6 +58,10 @@ def add_handlers(app: FastAPI) -> None:
     async def user_error(_request: Request, error: UserError) -> JSONResponse:
         status = 404 if isinstance(error, MissingError) else 400
         return JSONResponse(error_body(status, str(error)), status)
+
+    @app.exception_handler(LeftError)
+    async def left(_request: Request, _error: LeftError) -> Response:
+        return Response(status_code=499)  # nginx's number; for a log, because nobody is there
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

@@ -1,13 +1,13 @@
 """The page's routes for replies: which model speaks, a reply as it is spoken, and stopping it.
 
 A message's number enters; pieces of text, then the turn as it was kept, leave as server-sent events. A reply is kept
-in the worker's thread when it ends, is stopped, or its reader has gone, so that what was said is never lost.
+when it ends, is stopped, or its reader has gone, so that what was said is never lost.
 """
 
-import threading
+import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -18,11 +18,13 @@ from starlette.concurrency import run_in_threadpool
 from sayso.base.errors import UserError
 from sayso.feedback.store import Generation, Message, Store
 from sayso.sample.sampling import Sampling, seeded
+from sayso.serve.choice import Piece
 from sayso.serve.errors import error_body
-from sayso.serve.stream import EventStream, event, submit
+from sayso.serve.stream import EventStream, event
+from sayso.serve.terms import Terms
 from sayso.serve.turns import Body, turns_of
-from sayso.serve.voice import End, Piece, Voice
-from sayso.serve.worker import Job, Worker
+from sayso.serve.voice import Voice
+from sayso.serve.worker import Job
 
 
 class Wanted(Body):
@@ -44,19 +46,81 @@ class Halt(Body):
     generation: str
 
 
-@dataclass
-class Speaking:
-    """A reply on its way, under the name by which it can be stopped."""
+@dataclass(eq=False)
+class Spoken:
+    """A reply on its way, under the name by which it can be stopped, and what its reader is to be told."""
 
-    halt: threading.Event = field(default_factory=threading.Event)
+    job: Job
+    message_id: int
+    prompt: list[dict[str, str]]
+    sampling: Sampling
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    job: Job[Piece | Message] | None = None
+    news: asyncio.Queue[Piece | Message | Exception | None] = field(default_factory=asyncio.Queue)
+    """Pieces, then the message as it was kept, None where nothing was said, or what went wrong."""
 
 
-def reply_routes(voice: Voice, worker: Worker, store: Store) -> APIRouter:
-    """Return the routes over one voice, its worker and a store."""
+class Replies:
+    """The replies that are being spoken. Each is heard by a task of its own, which keeps it also without a reader."""
+
+    def __init__(self, voice: Voice, store: Store) -> None:
+        self.voice, self.store = voice, store
+        self.speaking: dict[str, Spoken] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def begin(self, spoken: Spoken) -> None:
+        """Listen to a reply from now on."""
+        self.speaking[spoken.name] = spoken
+        task = asyncio.create_task(self._hear(spoken))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def halt(self, name: str) -> None:
+        """End a reply as its reader wishes: what was said is kept and shown."""
+        spoken = self.speaking.get(name)
+        if spoken is not None:
+            self.voice.worker.stop(spoken.job)
+
+    async def close(self) -> None:
+        """Wait until all that was said is kept; nothing may be speaking any more."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _hear(self, spoken: Spoken) -> None:
+        said: list[Piece] = []
+        started = time.perf_counter()
+        try:
+            async for piece in spoken.job:
+                said.append(piece)
+                if piece.text:
+                    spoken.news.put_nowait(piece)
+            seconds = time.perf_counter() - started
+            spoken.news.put_nowait(await run_in_threadpool(self._keep, spoken, said, seconds))
+        except Exception as error:  # whatever it was, the reader is told
+            spoken.news.put_nowait(error)
+        finally:
+            del self.speaking[spoken.name]
+
+    def _keep(self, spoken: Spoken, said: list[Piece], seconds: float) -> Message | None:
+        """Keep a reply, but one that was stopped or left before its first word."""
+        text, end = "".join(piece.text for piece in said), said[-1]
+        finish = "stopped" if end.finish == "cancelled" else end.finish
+        if finish == "stopped" and not text:
+            return None
+        made = Generation(
+            self.voice.name,
+            self.voice.fingerprint,
+            asdict(spoken.sampling),
+            finish,
+            len(spoken.job.choices[0].request.prompt),
+            end.tokens,
+            seconds,
+        )
+        return self.store.reply(spoken.message_id, text, spoken.prompt, made)
+
+
+def reply_routes(replies: Replies) -> APIRouter:
+    """Return the routes over the replies of one voice."""
     router = APIRouter(prefix="/api")
-    speaking: dict[str, Speaking] = {}
+    voice, store = replies.voice, replies.store
 
     @router.get("/model")
     def model() -> dict[str, Any]:
@@ -66,81 +130,32 @@ def reply_routes(voice: Voice, worker: Worker, store: Store) -> APIRouter:
     @router.post("/replies")
     async def reply(wanted: Wanted) -> Response:
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
-        sampling, this = wanted.sampling(), Speaking()
+        sampling = wanted.sampling()
         prompt, left_out = await run_in_threadpool(voice.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(voice.chat_ids, prompt)
-
-        def make() -> Generator[Piece | Message]:
-            return _speak(voice, store, this, wanted.message_id, prompt, ids, sampling)
-
-        this.job = submit(worker, make)
-        speaking[this.name] = this
-        return EventStream(_events(store, speaking, this, left_out), worker, this.job)
+        spoken = Spoken(
+            await voice.speak([ids], Terms(sampling, voice.replier.stop_ids)), wanted.message_id, prompt, sampling
+        )
+        replies.begin(spoken)
+        return EventStream(_events(store, spoken, left_out), voice.worker, spoken.job)
 
     @router.post("/stop", status_code=204)
-    def stop(halt: Halt) -> None:
-        this = speaking.get(halt.generation)
-        if this is not None and this.job is not None:
-            this.halt.set()
-            if worker.is_waiting(this.job):
-                worker.stop(this.job)
+    async def stop(halt: Halt) -> None:
+        replies.halt(halt.generation)
 
     return router
 
 
-def _speak(
-    voice: Voice,
-    store: Store,
-    this: Speaking,
-    message_id: int,
-    prompt: list[dict[str, str]],
-    ids: list[int],
-    sampling: Sampling,
-) -> Generator[Piece | Message]:
-    """Speak one reply and keep it; the last item is the message as it was kept."""
-    started = time.perf_counter()
-    pieces: list[str] = []
-    finish, tokens = "stopped", 0
-
-    def keep() -> Message:
-        seconds = time.perf_counter() - started
-        made = Generation(voice.name, voice.fingerprint, asdict(sampling), finish, len(ids), tokens, seconds)
-        return store.reply(message_id, "".join(pieces), prompt, made)
-
-    try:
-        for item in voice.speak(ids, sampling):
-            tokens = item.tokens
-            if isinstance(item, End):
-                finish = item.finish
-                break
-            pieces.append(item.text)
-            yield item
-            if this.halt.is_set():
-                break
-    except GeneratorExit:  # the reader has gone
-        if pieces:
-            keep()
-        raise
-    yield keep()
-
-
-async def _events(store: Store, speaking: dict[str, Speaking], this: Speaking, left_out: int) -> AsyncIterator[str]:
+async def _events(store: Store, spoken: Spoken, left_out: int) -> AsyncIterator[str]:
     """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null: nothing was said) or `error`."""
-    assert this.job is not None
-    kept: Message | None = None
-    try:
-        yield event({"generation": this.name, "left_out": left_out}, "start")
-        async for item in this.job:
-            if isinstance(item, Piece):
-                yield event({"text": item.text}, "piece")
-            else:
-                kept = item
-        turns = await run_in_threadpool(turns_of, store, [kept] if kept else [])
-        yield event({"turn": turns[0] if turns else None}, "done")
-    except UserError as error:
-        yield event(error_body(400, str(error)), "error")
-    except Exception:  # the status is sent already: the stream itself must say that it broke
+    yield event({"generation": spoken.name, "left_out": left_out}, "start")
+    while isinstance(piece := await spoken.news.get(), Piece):
+        yield event({"text": piece.text}, "piece")
+    if isinstance(piece, UserError):
+        yield event(error_body(400, str(piece)), "error")
+    elif isinstance(piece, Exception):  # the status is sent already: the stream itself must say that it broke
         yield event(error_body(500, "The server failed while it was replying; its log says why."), "error")
-        raise
-    finally:
-        speaking.pop(this.name, None)
+        raise piece
+    else:
+        turns = await run_in_threadpool(turns_of, store, [piece] if piece else [])
+        yield event({"turn": turns[0] if turns else None}, "done")

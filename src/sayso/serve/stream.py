@@ -5,43 +5,48 @@ Whether the answer is one object or a stream, an asker that goes away stops the 
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from sayso.serve.errors import ApiError
-from sayso.serve.worker import Job, QueueFullError, Worker
+from sayso.serve.choice import Piece
+from sayso.serve.errors import LeftError
+from sayso.serve.worker import Job, Worker
 
-Item = TypeVar("Item")
-
-
-def submit(worker: Worker, make: Callable[[], Generator[Item]]) -> Job[Item]:
-    """Queue a job, or raise `ApiError` 429 when the queue is full."""
-    try:
-        return worker.submit(make)
-    except QueueFullError as full:
-        text = f"The model is busy and {worker.limit} requests wait already; try again in a few seconds."
-        raise ApiError(429, text, "queue_full") from full
+Value = TypeVar("Value")
 
 
-async def collect(worker: Worker, job: Job[Item], request: Request) -> list[Item]:
-    """Wait for all items of a job; when the asker leaves first, the job is stopped."""
+async def unless_left(work: Coroutine[Any, Any, Value], request: Request) -> Value:
+    """Wait for some work; it is cancelled when the asker leaves first, and `LeftError` raised."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
             pass
-        worker.stop(job)
 
-    watcher = asyncio.create_task(watch())
+    working, watching = asyncio.ensure_future(work), asyncio.ensure_future(watch())
     try:
-        items = [item async for item in job]
+        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise LeftError
+        return working.result()
     finally:
-        watcher.cancel()
+        watching.cancel()
+        working.cancel()
+
+
+async def collect(worker: Worker, job: Job, request: Request) -> list[Piece]:
+    """Wait for all pieces of a job, which is stopped when the asker leaves first."""
+
+    async def listen() -> list[Piece]:
+        return [piece async for piece in job]
+
+    try:
+        return await unless_left(listen(), request)
+    finally:
         worker.stop(job)
-    return items
 
 
 def event(data: Any, name: str | None = None) -> str:
@@ -53,7 +58,7 @@ def event(data: Any, name: str | None = None) -> str:
 class EventStream(StreamingResponse):
     """Server-sent events that come from a job; the job is stopped when the stream ends for whatever reason."""
 
-    def __init__(self, events: AsyncIterator[str], worker: Worker, job: Job[Any]) -> None:
+    def __init__(self, events: AsyncIterator[str], worker: Worker, job: Job) -> None:
         super().__init__(self._all(events), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
         self.worker, self.job = worker, job
 
@@ -65,7 +70,7 @@ class EventStream(StreamingResponse):
             self.worker.stop(self.job)
 
     async def _all(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
-        if self.worker.is_waiting(self.job):  # a comment, so that the status is on its way while the model is busy
+        if self.job.waits:  # a comment, so that the status is on its way while the model is busy
             yield ": waiting for the model\n\n"
         async for one in events:
             yield one

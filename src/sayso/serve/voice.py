@@ -1,67 +1,96 @@
-"""The served model as the routes see it: ids enter, pieces of text and then what it took leave.
+"""The served model as the routes see it: ids enter, a job whose pieces can be listened to leaves.
 
 Counting and checking happen before a request is queued, so that a prompt without room is refused at once and with
-numbers; speaking happens in the worker's thread.
+numbers; the speaking happens in the engine's thread.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeVar
 
-from sayso.reply import Replier, Stream
+from starlette.concurrency import run_in_threadpool
+
+from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit
-from sayso.sample.engine import room
-from sayso.sample.generate import stream
-from sayso.sample.sampling import Sampling
-from sayso.serve.errors import ApiError
+from sayso.sample.blocks import BLOCK
+from sayso.sample.guide import Guide
+from sayso.sample.request import Request
+from sayso.sample.sampling import seeded
+from sayso.serve.choice import Choice
+from sayso.serve.errors import ApiError, naming
+from sayso.serve.terms import Reader, Terms
+from sayso.serve.worker import ClosingError, Job, QueueFullError, Worker
+from sayso.token.chat import render
 
-
-@dataclass(frozen=True)
-class Piece:
-    """Some more text of choice `index`, which has so many tokens now."""
-
-    index: int
-    text: str
-    tokens: int
-
-
-@dataclass(frozen=True)
-class End:
-    """Choice `index` has ended: why, and how many tokens it has."""
-
-    index: int
-    finish: str
-    tokens: int
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Voice:
-    """A replier with the name it is served under and the fingerprint of its weights."""
+    """A replier with the name it is served under, the fingerprint of its weights, and the thread it speaks in."""
 
     replier: Replier
     name: str
     fingerprint: str
+    worker: Worker
 
     @property
     def context(self) -> int:
         """How many tokens prompt and reply may have together."""
-        return self.replier.context
+        return min(self.replier.context, self.worker.engine.blocks.count * BLOCK)
 
-    def chat_ids(self, messages: Sequence[dict[str, Any]]) -> list[int]:
-        """Return the ids that ask for the next reply; `ApiError` when they leave no room."""
-        return self._checked(self.replier.prompt_ids(messages), "messages")
+    @cached_property
+    def reader(self) -> Reader:
+        """What reads bodies for this model."""
+        return Reader(self.replier.tokenizer, self.replier.model.config.vocab_size)
 
-    def text_ids(self, prompt: str | Sequence[int]) -> list[int]:
-        """Return the ids of a raw prompt; ids are taken as they are. `ApiError` when they cannot be used."""
+    @cached_property
+    def guide(self) -> Guide:
+        """What holds replies to grammars; it takes a moment to make."""
+        return Guide(self.replier.tokenizer, self.replier.model.config.vocab_size)
+
+    def chat_ids(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]] = (),
+        *,
+        opened: bool = True,
+        continued: bool = False,
+        keep: int | None = None,
+    ) -> list[int]:
+        """Return the ids that ask for the next reply; `ApiError` when they leave no room.
+
+        Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, goes on.
+        `keep`: only so many of the last ids stay, -1 as many as leave room.
+        """
+        tokenizer = self.replier.tokenizer
+        ids, trained = render(tokenizer, messages, reply=opened and not continued, tools=tools)
+        if continued:
+            end = max((place for place, learned in enumerate(trained) if learned), default=-1)
+            while end >= 0 and ids[end] in self.replier.stop_ids:
+                end -= 1
+            ids = ids[: end + 1]
+        return self._checked(ids, "messages", keep)
+
+    def text_ids(
+        self, prompt: str | Sequence[int], *, begun: bool = True, keep: int | None = None, param: str = "prompt"
+    ) -> list[int]:
+        """Return the ids of a raw prompt, `begun` as a document is; ids are taken as they are.
+
+        `keep` and errors as in `chat_ids`; `param` is the field that they name.
+        """
         if isinstance(prompt, str):
-            return self._checked(self.replier.text_ids(prompt), "prompt")
-        ids, size = list(prompt), self.replier.model.config.vocab_size
+            ids = self.replier.text_ids(prompt) if begun else self.replier.tokenizer.encode(prompt)
+        else:
+            ids, size = list(prompt), self.replier.model.config.vocab_size
+            if any(not 0 <= token < size for token in ids):
+                raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", param)
         if not ids:
-            raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", "prompt")
-        if min(ids) < 0 or max(ids) >= size:
-            raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", "prompt")
-        return self._checked(ids, "prompt")
+            raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
+        return self._checked(ids, param, keep)
 
     def fit(self, messages: list[dict[str, Any]], tokens: int) -> tuple[list[dict[str, Any]], int]:
         """Leave out the oldest turns when there is no room for `tokens` more; return the rest, and how many went.
@@ -71,17 +100,50 @@ class Voice:
         reserve = min(tokens, self.context // 2)
         return fit(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
 
-    def speak(self, ids: Sequence[int], sampling: Sampling, choices: int = 1, first: int = 0) -> Iterator[Piece | End]:
-        """Say `choices` replies one after another, numbered from `first`; the seed gives each another text."""
-        for index in range(first, first + choices):
-            limit = room(self.replier.model, ids, sampling)
-            tokens = stream(self.replier.model, ids, sampling, self.replier.stop_ids, row=index - first)
-            said = Stream(tokens, Text(self.replier.tokenizer, sampling.stop), len(ids), limit)
-            for piece in said:
-                yield Piece(index, piece, said.completion_tokens)
-            yield End(index, said.finish or "stop", said.completion_tokens)
+    async def speak(self, prompts: Sequence[Sequence[int]], terms: Terms) -> Job:
+        """Queue `terms.n` replies to each prompt, numbered prompt by prompt; the seed gives each of one another text.
 
-    def _checked(self, ids: list[int], param: str) -> list[int]:
+        Raises `ApiError` 429 when too many requests wait, 503 when the server is about to end, and `UserError` for a
+        grammar that cannot be followed.
+        """
+        choices = await run_in_threadpool(self._choices, prompts, terms)
+        with self._door():
+            return self.worker.submit(choices)
+
+    def _choices(self, prompts: Sequence[Sequence[int]], terms: Terms) -> list[Choice]:
+        tokenizer, choices = self.replier.tokenizer, list[Choice]()
+        spelled = tokenizer.control if terms.spells_control else None
+        for prompt in prompts:
+            limit = min(terms.sampling.max_tokens, self.context - len(prompt))
+            sampling = replace(seeded(terms.sampling), max_tokens=limit)
+            for index in range(terms.n):
+                with naming(terms.form):
+                    guided = self.guide.constraint(terms.grammar, terms.stop_ids) if terms.grammar else None
+                request = Request(prompt, sampling, index, terms.stop_ids, terms.salt, constraint=guided)
+                request.prompt_tops = terms.prompt_tops
+                text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled)
+                choices.append(Choice(len(choices), request, text))
+        return choices
+
+    async def call(self, function: Callable[[], Value]) -> Value:
+        """Run something else with the model in its thread; errors as in `speak`."""
+        with self._door():
+            return await self.worker.call(function)
+
+    @contextmanager
+    def _door(self) -> Iterator[None]:
+        """Say as HTTP has it that nothing more can be taken."""
+        try:
+            yield
+        except QueueFullError as full:
+            text = f"The model is busy and {self.worker.limit} requests wait already; try again in a few seconds."
+            raise ApiError(429, text, "queue_full") from full
+        except ClosingError as closing:
+            raise ApiError(503, "This server is about to end and takes nothing new.", "closing") from closing
+
+    def _checked(self, ids: list[int], param: str, keep: int | None = None) -> list[int]:
+        if keep is not None:
+            ids = ids[-(keep if keep > 0 else self.context - 1) :]
         if len(ids) >= self.context:
             raise ApiError(
                 400,

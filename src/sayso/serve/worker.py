@@ -1,119 +1,228 @@
-"""One thread that speaks, and the queue before it.
+"""One thread that steps the engine, and the way to it and back.
 
-A job enters as a function that makes an iterator; its items leave as an asynchronous stream. There is one model, so
-one job runs at a time, first come first served; the event loop never waits for it. A listener that goes away ends its
-job at the next item, or takes it out of the queue.
+Jobs, which are requests that belong together, enter from the event loop; what they say comes back to it piece by piece,
+all of a step in one call. Only this thread touches the engine, and the event loop never waits for it. An error in a
+step ends the requests it met, not the thread.
 """
 
 import asyncio
 import threading
+import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator
-from contextlib import closing
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from functools import partial
+from typing import Any, TypeVar
 
-Item = TypeVar("Item")
+from sayso.base.errors import UserError
+from sayso.sample.engine import Engine
+from sayso.sample.request import Request
+from sayso.serve.choice import Choice, Piece
+from sayso.serve.metrics import Metrics
+
+Value = TypeVar("Value")
 
 
 class QueueFullError(Exception):
-    """Too many jobs are waiting."""
+    """Too many requests are waiting."""
+
+
+class ClosingError(Exception):
+    """The server is about to end and takes nothing new."""
 
 
 @dataclass(eq=False)
-class Job(Generic[Item]):
-    """A job on its way: what makes its items, where they go, and whether anyone still listens."""
+class Job:
+    """Choices of one answer on their way to whoever listens in the event loop."""
 
-    make: Callable[[], Generator[Item]]
-    loop: asyncio.AbstractEventLoop
-    items: asyncio.Queue[tuple[str, Any]] = field(default_factory=asyncio.Queue)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    choices: list[Choice]
+    waits: bool
+    """Whether all rows were taken when it came."""
+    pieces: asyncio.Queue[Piece | Exception] = field(default_factory=asyncio.Queue)
+    left: int = 0
+    """How many choices have not ended."""
+    stopped: bool = False
 
-    async def __aiter__(self) -> AsyncIterator[Item]:
-        """Yield the items as they come; an error in the job is raised here."""
-        while True:
-            kind, value = await self.items.get()
-            if kind == "end":
-                return
-            if kind == "error":
-                raise value
-            yield value
+    async def __aiter__(self) -> AsyncIterator[Piece]:
+        """Yield the pieces as they come, until every choice has ended; an error in a step is raised here."""
+        ended = 0
+        while ended < len(self.choices):
+            piece = await self.pieces.get()
+            if isinstance(piece, Exception):
+                raise piece
+            ended += bool(piece.finish)
+            yield piece
 
-    def put(self, kind: str, value: Any = None) -> None:
-        """Hand one item to the event loop; when the loop is closed nobody listens."""
-        try:
-            self.loop.call_soon_threadsafe(self.items.put_nowait, (kind, value))
-        except RuntimeError:
-            self.stopped.set()
+
+News = list[tuple[Job, Piece | Exception]]
 
 
 class Worker:
-    """The thread and its queue of at most `limit` waiting jobs."""
+    """The engine's thread. At most `limit` requests wait for a row; all methods are the event loop's."""
 
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self.waiting: deque[Job[Any]] = deque()
-        self.running: Job[Any] | None = None
-        self.changed = threading.Condition()
-        self.closed = False
-        self.thread: threading.Thread | None = None
+    def __init__(self, engine: Engine, limit: int, metrics: Metrics | None = None) -> None:
+        self.engine, self.limit = engine, limit
+        self.metrics = metrics or Metrics(engine, "")
+        self.load = 0
+        """How many requests and calls have not ended."""
+        self.closing = False
+        self._orders: deque[Callable[[], None]] = deque()
+        self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._jobs: dict[Request, tuple[Job, Choice]] = {}  # the thread's own: what the engine has
 
-    def submit(self, make: Callable[[], Generator[Item]]) -> Job[Item]:
-        """Queue a job from within the event loop. Raises `QueueFullError` when `limit` jobs wait already."""
-        job = Job(make, asyncio.get_running_loop())
-        with self.changed:
-            if len(self.waiting) >= self.limit:
-                raise QueueFullError
-            self.waiting.append(job)
-            self.changed.notify()
-            if self.thread is None:
-                self.thread = threading.Thread(target=self._work, name="sayso-worker", daemon=True)
-                self.thread.start()
+    def submit(self, choices: Sequence[Choice]) -> Job:
+        """Queue choices. Raises `QueueFullError` when `limit` requests wait already, `ClosingError` near the end."""
+        self._check()
+        job = Job(list(choices), self.load >= self.engine.rows, left=len(choices))
+        self.load += len(job.choices)
+        self._order(partial(self._add, job))
         return job
 
-    def stop(self, job: Job[Any]) -> None:
-        """End a job: a running one at its next item, a waiting one at once. Its stream just ends."""
-        with self.changed:
-            job.stopped.set()
-            if job in self.waiting:
-                self.waiting.remove(job)
-                job.put("end")
+    async def call(self, function: Callable[[], Value]) -> Value:
+        """Run something else with the model between two steps; errors as in `submit`, and the function's own."""
+        self._check()
+        self.load += 1
+        future: Future[Value] = Future()
+        try:
+            with self._changed:
+                self._calls.append((future, function))
+            self._order()
+            return await asyncio.wrap_future(future)
+        finally:
+            self.load -= 1
 
-    def is_waiting(self, job: Job[Any]) -> bool:
-        """Whether a job has not begun."""
-        with self.changed:
-            return job in self.waiting
+    def stop(self, job: Job) -> None:
+        """End a job, whatever of it has not ended: its rows are free at the next step."""
+        if job.left and not job.stopped:
+            job.stopped = True
+            self._order(partial(self._cancel, job))
+
+    def drain(self) -> None:
+        """Take nothing new; what is on its way goes on."""
+        self.closing = True
 
     def close(self) -> None:
-        """Stop every job, and wait for the thread to end."""
-        with self.changed:
-            self.closed = True
-            jobs = [*self.waiting, *([self.running] if self.running else [])]
-            self.changed.notify()
-        for job in jobs:
-            self.stop(job)
-        if self.thread is not None:
-            self.thread.join()
+        """End every job, and wait for the thread to end."""
+        self.closing = True
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        if self._thread is not None:
+            self._thread.join()
+
+    def _check(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        if self.closing:
+            raise ClosingError
+        if self.load >= self.engine.rows + self.limit:
+            raise QueueFullError
+
+    def _order(self, *orders: Callable[[], None]) -> None:
+        with self._changed:
+            self._orders.extend(orders)
+            self._changed.notify()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="sayso-engine", daemon=True)
+            self._thread.start()
 
     def _work(self) -> None:
         while True:
-            with self.changed:
-                self.changed.wait_for(lambda: self.waiting or self.closed)
-                if not self.waiting:
-                    return
-                self.running = self.waiting.popleft()
-            _run(self.running)
-            self.running = None
+            with self._changed:
+                self._changed.wait_for(lambda: self._orders or self._calls or self._closed or not self.engine.idle)
+                orders, self._orders = self._orders, deque()
+                call = self._calls.popleft() if self._calls else None
+            for order in orders:
+                order()
+            if self._closed:
+                break
+            if call is not None:
+                _run(*call)
+            if not self.engine.idle:
+                self._step()
+        for job in {job for job, _ in self._jobs.values()}:
+            self._cancel(job)
+        for future, _ in [*([call] if call else []), *self._calls]:
+            if future.set_running_or_notify_cancel():
+                future.set_exception(ClosingError())
+
+    def _add(self, job: Job) -> None:
+        try:
+            for choice in job.choices:
+                self.engine.add(choice.request)
+                self._jobs[choice.request] = job, choice
+        except Exception as error:
+            self._fail([job], error)
+
+    def _cancel(self, job: Job) -> None:
+        requests = [choice.request for choice in job.choices if choice.request in self._jobs]
+        for request in requests:
+            self.engine.cancel(request)
+        self._tell(requests)
+
+    def _step(self) -> None:
+        started = time.perf_counter()
+        try:
+            told = self.engine.step()
+        except Exception as error:
+            # What has a row met it; where nothing has, what waits must go, or it would meet it for ever.
+            waiting = set(self.engine.waiting)
+            met = {job for request, (job, _) in self._jobs.items() if request not in waiting}
+            self._fail(met or {job for job, _ in self._jobs.values()}, error)
+        else:
+            for request in [*told, *(row.request for row in self.engine.running)]:
+                _, choice = self._jobs[request]
+                if choice.began is None:
+                    self.metrics.began(choice, started)
+            self._tell(told)
+
+    def _tell(self, requests: Sequence[Request]) -> None:
+        """Hand what requests said to the event loop."""
+        news, now = News(), time.perf_counter()
+        for request in requests:
+            if request not in self._jobs:  # its job failed with another of these
+                continue
+            job, choice = self._jobs[request]
+            self.metrics.heard(choice, now)
+            if request.finish == "error":
+                self._fail([job], UserError(request.error))
+                continue
+            if request.finish:
+                del self._jobs[request]
+            piece = choice.take()
+            if piece is not None:
+                news.append((job, piece))
+        self._send(news)
+
+    def _fail(self, jobs: Collection[Job], error: Exception) -> None:
+        for job in jobs:
+            for choice in job.choices:
+                self.engine.cancel(choice.request)
+                self._jobs.pop(choice.request, None)
+        self._send([(job, error) for job in jobs])
+
+    def _send(self, news: News) -> None:
+        if news and self._loop is not None:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens
+                self._loop.call_soon_threadsafe(self._deliver, news)
+
+    def _deliver(self, told: News) -> None:
+        """In the event loop: put what was said where it is waited for."""
+        for job, piece in told:
+            ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
+            job.left -= ended
+            self.load -= ended
+            job.pieces.put_nowait(piece)
 
 
-def _run(job: Job[Any]) -> None:
-    try:
-        if not job.stopped.is_set():
-            with closing(job.make()) as items:
-                for item in items:
-                    job.put("item", item)
-                    if job.stopped.is_set():
-                        break
-        job.put("end")
-    except Exception as error:  # whatever went wrong is told to the one who asked, and the next job runs
-        job.put("error", error)
+def _run(future: "Future[Any]", function: Callable[[], Any]) -> None:
+    if future.set_running_or_notify_cancel():
+        try:
+            future.set_result(function())
+        except Exception as error:
+            future.set_exception(error)

@@ -38,6 +38,7 @@ class BytePairTokenizer:
         self.vocab_size: int = core.get_vocab_size()
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.specials = {name: vocabulary[name] for name in SPECIALS}
+        self.control = {index: name for name, index in self.specials.items()}
         self.stop_ids = frozenset({self.specials[BOS], self.specials[END]})
         self._bytes = _bytes_of_tokens(core)
         self._engine = make_engine(core, self._bytes)

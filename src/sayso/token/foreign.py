@@ -38,6 +38,7 @@ class ForeignTokenizer:
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values()) + 1
         self._control = core.get_added_tokens_decoder()
+        self.control = {index: token.content for index, token in self._control.items() if token.special}
         self._spelled_bytes = not any(SPACE in name for name in vocabulary)
         self._bytes = self._bytes_of(vocabulary)
         names = {name: text for name in NAMES if isinstance(text := _text(config.get(name)), str)}

@@ -18,7 +18,7 @@ _ESCAPED = re.compile("([\udc80-\udcff]+)")
 
 
 class Tokenizer(Protocol):
-    """Five methods that turn text into ids and back, and five facts about the vocabulary."""
+    """Five methods that turn text into ids and back, and six facts about the vocabulary."""
 
     @property
     def kind(self) -> str:
@@ -31,6 +31,10 @@ class Tokenizer(Protocol):
     @property
     def specials(self) -> dict[str, int]:
         """The id of each control token in `SPECIALS`."""
+
+    @property
+    def control(self) -> dict[int, str]:
+        """How each id that has no text is spelled."""
 
     @property
     def chat_template(self) -> str | None:

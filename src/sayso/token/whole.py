@@ -32,6 +32,7 @@ class WholeTokenizer:
         self.vocabulary = tuple(vocabulary)
         self.vocab_size = SMALLEST_VOCABULARY + len(vocabulary)
         self.specials = {name: index for index, name in enumerate(SPECIALS)}
+        self.control = {index: name for name, index in self.specials.items()}
         self.stop_ids = frozenset({self.specials[BOS], self.specials[END]})
         self._cut = CUTS[kind]
         self._known = {chr(byte): FIRST_BYTE + byte for byte in range(128)}

@@ -1,0 +1,102 @@
+"""One answer of OpenAI's kind: prompts and terms enter, a JSON object or a stream of server-sent events leaves.
+
+Whoever goes away ends the speaking.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+
+from sayso.base.errors import UserError
+from sayso.serve.choice import Piece, joined
+from sayso.serve.errors import error_body
+from sayso.serve.fields import StreamOptions
+from sayso.serve.shapes import Shape, new_head, usage
+from sayso.serve.stream import EventStream, collect, event
+from sayso.serve.terms import Terms
+from sayso.serve.voice import Voice
+from sayso.serve.worker import Job
+
+More = Callable[[dict[str, Any], Sequence[Piece]], None]
+"""Adds to an object before it is sent, given the choices."""
+
+
+def no_more(_body: dict[str, Any], _said: Sequence[Piece]) -> None:
+    """Add nothing."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is to be answered, by whom and to whom."""
+
+    voice: Voice
+    request: Request
+    prompts: Sequence[list[int]]
+    terms: Terms
+    shape: Shape
+
+    async def stream(self, options: StreamOptions) -> Response:
+        """Answer with server-sent events."""
+        job = await self.voice.speak(self.prompts, self.terms)
+        return EventStream(self._events(job, options), self.voice.worker, job)
+
+    async def whole(self, *, best: int = 0, unsaid: bool = False, more: More = no_more) -> Response:
+        """Answer with one object, to which `more` adds. Of `best` replies to each prompt the best n are told.
+
+        `unsaid`: only what is known of the prompts is told.
+        """
+        n = self.terms.n
+        job = await self.voice.speak(self.prompts, replace(self.terms, n=max(best, n)))
+        pieces = sorted(await collect(self.voice.worker, job, self.request), key=lambda piece: piece.index)
+        said = [joined(list(group)) for _, group in groupby(pieces, key=lambda piece: piece.index)]
+        if unsaid:
+            said = [replace(one, text="", ids=[], logprobs=[], tops=[], tokens=0, finish="length") for one in said]
+        used = self._usage(job, sum(piece.tokens for piece in said))
+        if best > n:
+            said = [piece for start in range(0, len(said), best) for piece in likeliest(said[start : start + best], n)]
+            said = [replace(piece, index=index) for index, piece in enumerate(said)]
+        body = self._head(self.shape.kind) | {"choices": [self.shape.whole(piece) for piece in said], "usage": used}
+        more(body, said)
+        return JSONResponse(body)
+
+    def _usage(self, job: Job, tokens: int) -> dict[str, Any]:
+        """Return OpenAI's `usage`: each prompt counts once, however many replies it has."""
+        firsts = job.choices[:: len(job.choices) // len(self.prompts)]
+        return usage(sum(map(len, self.prompts)), tokens, sum(choice.request.reused for choice in firsts))
+
+    def _head(self, kind: str) -> dict[str, Any]:
+        return new_head(kind, self.shape.prefix, self.voice.name, self.voice.fingerprint)
+
+    async def _events(self, job: Job, options: StreamOptions) -> AsyncIterator[str]:
+        """Yield a stream's events; with usage, every chunk but the last says null, as OpenAI does."""
+        head, told = self._head(self.shape.chunk), dict.fromkeys(range(len(job.choices)), 0)
+        extra: dict[str, Any] = {"usage": None} if options.include_usage else {}
+        try:
+            async for piece in job:
+                told[piece.index] = piece.tokens
+                if options.continuous_usage_stats:
+                    extra = {"usage": self._usage(job, sum(told.values()))}
+                for choice in self.shape.parts(piece):
+                    yield event(head | {"choices": [choice]} | extra)
+        except UserError as error:  # of this reply alone: it could not go on
+            yield event(error_body(400, str(error)))
+            return
+        except Exception:  # the status is sent already: the stream itself must say that it broke
+            yield event(error_body(500, "The server failed while it was replying; its log says why."))
+            raise
+        if options.include_usage:
+            yield event(head | {"choices": [], "usage": self._usage(job, sum(told.values()))})
+        yield "data: [DONE]\n\n"
+
+
+def likeliest(said: Sequence[Piece], n: int) -> list[Piece]:
+    """Return the n replies with the highest mean log-probability a token, best first (OpenAI's `best_of`)."""
+
+    def mean(piece: Piece) -> float:
+        return sum(piece.logprobs) / max(len(piece.logprobs), 1)
+
+    return sorted(said, key=mean, reverse=True)[:n]

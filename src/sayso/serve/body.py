@@ -1,0 +1,87 @@
+"""What every body of OpenAI's API has in common: nothing that a client sets is silently ignored.
+
+A field is taken, or is a label that changes no word, or asks for nothing (null, its default), or is refused by name.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from sayso.base.errors import nearest
+
+MOST_IDS = 1024  # of one list of ids or texts in a request
+# Labels of the caller's own.
+HARMLESS = frozenset(
+    {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
+     "request_id", "session_id"}
+)  # fmt: skip
+# Fields that no route takes, with the values that ask for nothing; null asks for nothing everywhere.
+NEUTRAL: Mapping[str, tuple[Any, ...]] = {
+    "store": (False,), "service_tier": ("auto", "default"), "audio": (), "modalities": (["text"],), "prediction": (),
+    "functions": ([],), "function_call": ("none", "auto"), "reasoning_effort": ("none",), "verbosity": ("medium",),
+    "web_search_options": (), "moderation": (), "annotations": ([],), "refusal": (), "suffix": ("",), "priority": (0,),
+    "documents": ([],), "chat_template": (), "chat_template_kwargs": ({},), "mm_processor_kwargs": ({},),
+    "media_io_kwargs": ({},), "prompt_embeds": (), "use_beam_search": (False,), "length_penalty": (1, 1.0),
+    "spaces_between_special_tokens": (True,), "logprob_token_ids": ([],), "thinking_token_budget": (),
+    "include_reasoning": (True,), "repetition_detection": (), "watermarking": (), "return_token_offsets": (False,),
+    "return_prompt_text": (False,), "return_weight_versions": (False,), "kv_transfer_params": (),
+    "ec_transfer_params": (), "vllm_xargs": ({},), "stream_interval": (1,), "mm_payload": (), "mirostat": (0,),
+    "top_n_sigma": (-1, 0), "guided_json": (), "guided_regex": (), "guided_choice": (), "guided_grammar": (),
+    "echo": (False,), "best_of": (1,), "add_special_tokens": (False,), "add_generation_prompt": (True,),
+    "continue_final_message": (False,), "logprobs": (False,), "top_logprobs": (0,), "tools": ([],),
+    "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "tool_calls": ([],),
+}  # fmt: skip
+REASONS = {
+    "use_beam_search": "one search would hold up every other reply; in Python it is sayso.sample.beams.beam_search",
+    "store": "nothing of the API's requests is kept here",
+    "chat_template": "the layout is the model's own",
+    "functions": "use 'tools'",
+    "function_call": "use 'tool_choice'",
+    "guided_json": "use 'structured_outputs'",
+    "guided_regex": "use 'structured_outputs'",
+    "guided_choice": "use 'structured_outputs'",
+    "guided_grammar": "use 'structured_outputs'",
+}
+
+Number = Annotated[float, Field(allow_inf_nan=False)]
+Ids = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length=MOST_IDS)]
+
+
+class Strict(BaseModel):
+    """A body whose every field is known."""
+
+    model_config = ConfigDict(extra="forbid")
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
+
+    @model_validator(mode="before")
+    @classmethod
+    def screen(cls, body: Any) -> Any:
+        """Drop what asks for nothing; refuse what is unknown or not taken, by name."""
+        if not isinstance(body, dict):
+            raise ValueError("The body must be a JSON object")
+        known = [info.alias or name for name, info in cls.model_fields.items()]
+        kept = {}
+        for name, value in body.items():
+            if name in known:
+                kept[name] = value
+            elif value is None or name in HARMLESS or _asks_nothing(value, cls.neutral.get(name, ())):
+                continue
+            elif name in cls.neutral:
+                reason = f": {REASONS[name]}" if name in REASONS else "; leave it away"
+                raise refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
+            else:
+                text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
+                raise refusal(name, "unknown_parameter", text)
+        return kept
+
+
+def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
+    """Whether a value is one of those that change nothing; 0 and False are not the same."""
+    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
+
+
+def refusal(param: str, code: str, text: str) -> PydanticCustomError:
+    """Return the error of one field: its name, OpenAI's code for what is wrong, and a sentence."""
+    return PydanticCustomError("refused", "{text}", {"text": text, "param": param, "code": code})

@@ -1,0 +1,222 @@
+"""The fields that chats and completions share: how tokens are picked, when a reply ends, and what is told of it.
+
+OpenAI's, and those of vLLM and llama.cpp by their names there. A null stands for the default.
+"""
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from sayso.base.errors import UserError
+from sayso.sample import grammar as language
+from sayso.sample.grammar import Grammar
+from sayso.serve.body import MOST_IDS, Ids, Number, Strict
+
+MOST_CHOICES, MOST_STOPS, MOST_TOPS = 8, 4, 20
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Penalty = Annotated[Number, Field(ge=-2, le=2)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+
+
+class Picking(Strict):
+    """How the next token is picked."""
+
+    temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
+    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
+    top_k: Annotated[int, Field(ge=-1)] | None = None
+    min_p: Share | None = None
+    typical_p: Annotated[Number, Field(gt=0, le=1)] | None = None
+    repetition_penalty: Annotated[Number, Field(gt=0, le=100)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    logit_bias: Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MOST_IDS)] | None = (
+        None
+    )
+    allowed_token_ids: Annotated[Ids, Field(min_length=1)] | None = None
+    bad_words: Annotated[list[Text], Field(max_length=MOST_IDS)] | None = None
+    xtc_probability: Share | None = None
+    xtc_threshold: Share | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+
+
+class Repeats(Strict):
+    """DRY: what a token loses that would go on with a repeat (llama.cpp's names; a range of -1 is all)."""
+
+    dry_multiplier: Annotated[Number, Field(ge=0)] | None = None
+    dry_base: Annotated[Number, Field(ge=1)] | None = None
+    dry_allowed_length: Annotated[int, Field(ge=1)] | None = None
+    dry_penalty_last_n: Annotated[int, Field(ge=-1)] | None = None
+    dry_sequence_breakers: Annotated[list[Text], Field(max_length=64)] | None = None
+
+
+class Ending(Strict):
+    """When a reply ends."""
+
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    min_tokens: Annotated[int, Field(ge=0)] | None = None
+    stop: Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = None
+    stop_token_ids: Ids | None = None
+    ignore_eos: bool | None = None
+    include_stop_str_in_output: bool | None = None
+
+    @field_validator("stop", mode="before")
+    @classmethod
+    def as_list(cls, stop: Any) -> Any:
+        """A single stop text may stand without a list."""
+        return [stop] if isinstance(stop, str) else stop
+
+    @property
+    def length(self) -> int | None:
+        """The most tokens of a reply, when it was set."""
+        return self.max_tokens
+
+
+class SchemaFormat(Strict):
+    """What `json_schema` says of itself."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    strict: bool | None = None
+    description: str | None = None
+
+    @property
+    def grammar(self) -> Grammar:
+        """The grammar of it; what cannot be followed is an error only where it is strict, as OpenAI has it."""
+        return language.json_schema(self.schema_, lenient=not self.strict)
+
+
+class ResponseFormat(Strict):
+    """OpenAI's `response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: SchemaFormat | None = None
+
+    @model_validator(mode="after")
+    def schema_needs_its_type(self) -> "ResponseFormat":
+        """Refuse a schema that is missing, and one that would not be used."""
+        if (self.json_schema is not None) != (self.type == "json_schema"):
+            raise ValueError("'json_schema' belongs to the type 'json_schema', and is needed there")
+        return self
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """The grammar of it, None for text."""
+        if self.json_schema is not None:
+            return self.json_schema.grammar
+        return language.json_object() if self.type == "json_object" else None
+
+
+class StructuredOutputs(Strict):
+    """vLLM's `structured_outputs`: exactly one of its kinds."""
+
+    json_: Annotated[dict[str, Any] | str | None, Field(alias="json")] = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def screen(cls, body: Any) -> Any:
+        """Refuse other kinds, none, and several."""
+        known = {"json", "regex", "choice", "grammar", "json_object"}
+        asked = {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else {}
+        if len(asked) != 1 or not set(asked) <= known or asked == {"json_object": False}:
+            raise ValueError("'structured_outputs' has one of json, regex, choice, grammar, json_object (true)")
+        return asked
+
+    @property
+    def language(self) -> Grammar:
+        """The grammar of it."""
+        if self.regex is not None:
+            return language.regex(self.regex)
+        if self.choice is not None:
+            return language.choice(self.choice)
+        if self.grammar is not None:
+            return language.rules(self.grammar)
+        return language.json_object() if self.json_object else language.json_schema(_loaded(self.json_))
+
+
+class StreamOptions(Strict):
+    """What else a stream shall tell."""
+
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+    include_obfuscation: bool = False  # padding against eavesdroppers on the length of chunks; we send none
+
+
+class Asked(Picking, Repeats, Ending):
+    """What chats and completions share."""
+
+    model: str | None = None
+    n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    prompt_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
+    return_token_ids: bool | None = None
+    return_tokens_as_token_ids: bool | None = None
+    skip_special_tokens: bool | None = None
+    truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
+    cache_salt: Text | None = None
+
+    @model_validator(mode="after")
+    def options_go_together(self) -> "Asked":
+        """Refuse what belongs to a stream without one, what no stream can give, and two formats at once."""
+        if self.stream_options is not None and not self.stream:
+            raise ValueError("'stream_options' is only allowed with 'stream': true")
+        if self.prompt_logprobs is not None and self.stream:
+            raise ValueError("'prompt_logprobs' is not given in a stream; leave 'stream' away")
+        if self.structured_outputs is not None and _has_form(self.response_format):
+            raise ValueError("'response_format' and 'structured_outputs' both say how the reply looks; leave one away")
+        if self.truncate_prompt_tokens == 0:
+            raise ValueError("'truncate_prompt_tokens' is at least 1, or -1 for as many as leave room")
+        return self
+
+    @property
+    def choices(self) -> int:
+        """How many replies are asked for."""
+        return self.n or 1
+
+    @property
+    def options(self) -> StreamOptions:
+        """What else the stream shall tell."""
+        return self.stream_options or StreamOptions()
+
+    @property
+    def tops(self) -> int | None:
+        """How many likeliest tokens are told of each place; None where no log-probabilities are."""
+        return None
+
+    @property
+    def prompt_tops(self) -> int | None:
+        """How many likeliest tokens are told of each place of the prompt; None where nothing is."""
+        return self.prompt_logprobs
+
+    @property
+    def formatted(self) -> bool:
+        """Whether the reply must look some way."""
+        return self.structured_outputs is not None or _has_form(self.response_format)
+
+    @property
+    def grammar(self) -> Grammar | None:
+        """What the reply must look like. Raises `UserError` for what is too large or no schema."""
+        if self.structured_outputs is not None:
+            return self.structured_outputs.language
+        return self.response_format.grammar if self.response_format is not None else None
+
+
+def _has_form(asked: ResponseFormat | None) -> bool:
+    return asked is not None and asked.type != "text"
+
+
+def _loaded(schema: dict[str, Any] | str | None) -> Any:
+    """Return a JSON schema that may come as text."""
+    if not isinstance(schema, str):
+        return schema
+    try:
+        return json.loads(schema)
+    except (ValueError, RecursionError) as error:
+        raise UserError("'structured_outputs.json' is a JSON schema, or its text; this text is no JSON.") from error

@@ -1,0 +1,102 @@
+"""What a monitor reads at /metrics: Prometheus' format under vLLM's names, so that its dashboards serve here too.
+
+The engine's own counts are read when they are asked for; times are noted as requests go by.
+"""
+
+from collections.abc import Iterator
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from sayso.sample.engine import Engine
+from sayso.serve.choice import Choice
+
+TYPE = CONTENT_TYPE_LATEST
+REASONS = {"cancelled": "abort"}  # vLLM's word
+SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5)  # seconds
+LONG = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+
+
+class Metrics:
+    """The numbers of one engine that serves a model under a name."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.registry = CollectorRegistry()
+        self.registry.register(Counts(engine, name))
+
+        def histogram(kind: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            whole = Histogram(f"vllm:{kind}_seconds", text, ["model_name"], registry=self.registry, buckets=buckets)
+            return whole.labels(name)
+
+        def counter(kind: str, text: str) -> Counter:
+            return Counter(f"vllm:{kind}", text, ["model_name"], registry=self.registry).labels(name)
+
+        self.waited = histogram("request_queue_time", "From asking to being read.", LONG)
+        self.first = histogram("time_to_first_token", "From asking to the first token.", LONG)
+        self.between = histogram("inter_token_latency", "From a token to the next.", SHORT)
+        self.whole = histogram("e2e_request_latency", "From asking to the end.", LONG)
+        self.prompt = counter("prompt_tokens", "Tokens of prompts that were begun.")
+        self.said = counter("generation_tokens", "Tokens of replies.")
+        labels = ["model_name", "finished_reason"]
+        self.ended = Counter("vllm:request_success", "Replies that ended.", labels, registry=self.registry)
+        self.name = name
+
+    def began(self, choice: Choice, now: float) -> None:
+        """Note that a request has a row; `now` in seconds of the clock that choices have."""
+        choice.began = now
+        self.waited.observe(now - choice.asked)
+        self.prompt.inc(len(choice.request.prompt))
+
+    def heard(self, choice: Choice, now: float) -> None:
+        """Note the tokens that a request got, and its end."""
+        tokens = len(choice.request.ids)
+        fresh, choice.counted = tokens - choice.counted, tokens
+        if fresh and tokens == fresh:
+            self.first.observe(now - choice.asked)
+        elif fresh:
+            for _ in range(fresh):  # tokens of one step share its time
+                self.between.observe((now - choice.last) / fresh)
+        if fresh:
+            choice.last = now
+            self.said.inc(fresh)
+        if finish := choice.request.finish:
+            self.whole.observe(now - choice.asked)
+            self.ended.labels(self.name, REASONS.get(finish, finish)).inc()
+
+    def text(self) -> bytes:
+        """Return all of it as Prometheus reads it."""
+        return generate_latest(self.registry)
+
+
+class Counts(Collector):
+    """What the engine itself knows, read when asked."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self.engine, self.name = engine, name
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield a metric each."""
+        engine, counts = self.engine, self.engine.counts
+        gauges = {
+            "num_requests_running": ("Replies that are being spoken.", len(engine.running)),
+            "num_requests_waiting": ("Requests that wait for a row.", len(engine.waiting)),
+            "kv_cache_usage_perc": ("Share of the cache that rows hold, 1 = full.", self._usage()),
+        }
+        for kind, (text, value) in gauges.items():
+            gauge = GaugeMetricFamily(f"vllm:{kind}", text, labels=["model_name"])
+            gauge.add_metric([self.name], value)
+            yield gauge
+        counters = {
+            "num_preemptions": ("Rows that gave up their place in a full cache.", counts.preemptions),
+            "prefix_cache_queries": ("Tokens that were looked up among those computed before.", counts.prompt_tokens),
+            "prefix_cache_hits": ("Of them, those found.", counts.reused_tokens),
+        }
+        for kind, (text, number) in counters.items():
+            counter = CounterMetricFamily(f"vllm:{kind}", text, labels=["model_name"])
+            counter.add_metric([self.name], number)
+            yield counter
+
+    def _usage(self) -> float:
+        return 1 - self.engine.blocks.free / self.engine.blocks.count

@@ -1,0 +1,161 @@
+"""What a reply is at /v1/responses: pieces enter, output items grow, and each change leaves as one of OpenAI's events.
+
+A reply's text is a `message`, each call of a tool a `function_call`; one is closed before the next begins.
+"""
+
+import time
+import uuid
+from typing import Any
+
+from sayso.reply.calls import Delta, ToolCalls
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling
+from sayso.serve.choice import Piece
+from sayso.serve.shapes import Telling
+
+Event = dict[str, Any]
+
+
+def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict[str, Any]:
+    """Return a response that has said nothing yet; `echoed` is what it repeats of its request."""
+    return {
+        "id": f"resp_{uuid.uuid4().hex}",
+        "object": "response",
+        "created_at": int(time.time()),
+        "status": "in_progress",
+        "error": None,
+        "incomplete_details": None,
+        "model": model,
+        "output": [],
+        "previous_response_id": None,
+        "store": False,
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "truncation": "disabled",
+        "usage": None,
+        **echoed,
+    }
+
+
+class Output:
+    """The output of one response while it grows."""
+
+    def __init__(self, response: dict[str, Any], telling: Telling, request: Request, *, calls: bool) -> None:
+        """Take the response to fill, what is told of tokens, the request, and whether its text may hold calls."""
+        self.response = response
+        self._telling, self._request, self._calls = telling, request, calls
+        self._reading = ToolCalls()
+        self._open: dict[str, Any] | None = None
+        self._number = 0
+
+    def begin(self) -> list[Event]:
+        """Return the events that open a stream."""
+        return [self._whole("response.created"), self._whole("response.in_progress")]
+
+    def push(self, piece: Piece) -> list[Event]:
+        """Take a piece; return its events, those of the end too when it is the last."""
+        if self._calls:
+            deltas = self._reading.push(piece.text) + (self._reading.close() if piece.finish else [])
+        else:
+            deltas = [Delta(piece.text)] if piece.text else []
+        told = self._telling.chat(piece)
+        logprobs = told["content"] if told else []
+        events: list[Event] = []
+        for delta in deltas:
+            events += self._say(delta.content, logprobs) if delta.call is None else self._call(delta)
+            logprobs = []
+        return events + (self._end(piece) if piece.finish else [])
+
+    def fail(self, why: str) -> list[Event]:
+        """Return the events of a reply that broke."""
+        self.response |= {"status": "failed", "error": {"code": "server_error", "message": why}}
+        return [self._whole("response.failed")]
+
+    def _end(self, piece: Piece) -> list[Event]:
+        cut = piece.finish != "stop"
+        events = [] if self.response["output"] else self._begin(self._message())  # also one without words is told
+        events += self._close("incomplete" if cut else "completed")
+        prompt_tokens = len(self._request.prompt)
+        self.response["usage"] = {
+            "input_tokens": prompt_tokens,
+            "input_tokens_details": {"cached_tokens": self._request.reused},
+            "output_tokens": piece.tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": prompt_tokens + piece.tokens,
+        }
+        status = "incomplete" if cut else "completed"
+        self.response |= {"status": status, "completed_at": None if cut else int(time.time())}
+        if cut:
+            self.response["incomplete_details"] = {"reason": "max_output_tokens"}
+        return [*events, self._whole(f"response.{status}")]
+
+    def _say(self, text: str, logprobs: list[Any]) -> list[Event]:
+        events: list[Event] = []
+        if self._open is None or self._open["type"] != "message":
+            events = self._close() + self._begin(self._message())
+        assert self._open is not None
+        part = self._open["content"][0]
+        part["text"] += text
+        part["logprobs"] += logprobs
+        return [*events, self._event("output_text.delta", delta=text, logprobs=logprobs, **self._part())]
+
+    def _call(self, delta: Delta) -> list[Event]:
+        events: list[Event] = []
+        if delta.id:
+            item = {"type": "function_call", "id": f"fc_{uuid.uuid4().hex}", "call_id": delta.id, "name": delta.name}
+            events = self._close() + self._begin(item | {"arguments": "", "status": "in_progress"})
+        assert self._open is not None
+        if delta.arguments:
+            self._open["arguments"] += delta.arguments
+            events.append(self._event("function_call_arguments.delta", delta=delta.arguments, **self._item()))
+        return events
+
+    def _message(self) -> dict[str, Any]:
+        part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
+        own = {"type": "message", "id": f"msg_{uuid.uuid4().hex}", "role": "assistant", "status": "in_progress"}
+        return own | {"content": [part]}
+
+    def _begin(self, item: dict[str, Any]) -> list[Event]:
+        """Open an item."""
+        self.response["output"].append(item)
+        self._open = item
+        bare = {**item, "content": []} if item["type"] == "message" else dict(item)
+        events = [self._event("output_item.added", output_index=self._place, item=bare)]
+        if item["type"] == "message":
+            events.append(self._event("content_part.added", part={**item["content"][0]}, **self._part()))
+        return events
+
+    def _close(self, status: str = "completed") -> list[Event]:
+        """Close the open item, if there is one."""
+        item = self._open
+        if item is None:
+            return []
+        item["status"] = status
+        if item["type"] == "message":
+            part = item["content"][0]
+            done = {"text": part["text"], "logprobs": part["logprobs"]}
+            events = [self._event("output_text.done", **done, **self._part())]
+            events.append(self._event("content_part.done", part={**part}, **self._part()))
+        else:
+            done = {"name": item["name"], "arguments": item["arguments"]}
+            events = [self._event("function_call_arguments.done", **done, **self._item())]
+        events.append(self._event("output_item.done", output_index=self._place, item={**item}))
+        self._open = None
+        return events
+
+    @property
+    def _place(self) -> int:
+        return len(self.response["output"]) - 1
+
+    def _item(self) -> dict[str, Any]:
+        return {"item_id": self.response["output"][-1]["id"], "output_index": self._place}
+
+    def _part(self) -> dict[str, Any]:
+        return self._item() | {"content_index": 0}
+
+    def _whole(self, kind: str) -> Event:
+        return self._event(kind.removeprefix("response."), response={**self.response})
+
+    def _event(self, kind: str, **fields: Any) -> Event:
+        self._number += 1
+        return {"type": f"response.{kind}", "sequence_number": self._number - 1, **fields}

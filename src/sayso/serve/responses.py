@@ -1,0 +1,214 @@
+"""POST /v1/responses, OpenAI's newer route, without a memory: the conversation comes whole with every request.
+
+Its body becomes that of a chat, so that both mean the same; what is said leaves as output items, whole or as events.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from fastapi import APIRouter, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from pydantic import Field, ValidationError, field_validator
+
+from sayso.base.errors import UserError
+from sayso.serve.body import NEUTRAL, Strict, refusal
+from sayso.serve.completions import check_model, read_chat, telling_of
+from sayso.serve.fields import MOST_TOPS, Picking
+from sayso.serve.openai import MOST_MESSAGES, ChatRequest
+from sayso.serve.output import Output, new_response
+from sayso.serve.stream import EventStream, collect, event
+from sayso.serve.voice import Voice
+from sayso.serve.worker import Job
+
+LOGPROBS = "message.output_text.logprobs"
+ITEMS = {
+    "message": {"type", "role", "content", "id", "status", "phase"},
+    "function_call": {"type", "call_id", "name", "arguments", "id", "status"},
+    "function_call_output": {"type", "call_id", "output", "id", "status"},
+}
+
+
+class Format(Strict):
+    """How the text must look: OpenAI's `text.format`, flatter than a chat's `response_format`."""
+
+    type: Literal["text", "json_object", "json_schema"] = "text"
+    name: str | None = None
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
+    strict: bool | None = None
+    description: str | None = None
+
+    def of_chat(self) -> dict[str, Any]:
+        """Return it as a chat's `response_format`."""
+        if self.type != "json_schema":
+            return {"type": self.type}
+        own = {"name": self.name, "schema": self.schema_, "strict": self.strict, "description": self.description}
+        return {"type": self.type, "json_schema": own}
+
+
+class TextOptions(Strict):
+    """OpenAI's `text`."""
+
+    format: Format | None = None
+
+
+class ResponsesRequest(Picking):
+    """The body of POST /v1/responses."""
+
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        **NEUTRAL, "previous_response_id": (), "conversation": (), "background": (False,), "include": ([],),
+        "prompt": (), "reasoning": ({},), "truncation": ("disabled",), "max_tool_calls": (),
+        "context_management": ([],), "background_options": (), "access_programs": ([],), "image": (),
+        "stream_options": ({},),
+    }  # fmt: skip
+
+    model: str | None = None
+    input: str | list[Any]
+    instructions: str | None = None
+    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    stream: bool | None = None
+    text: TextOptions | None = None
+    tools: list[Any] | None = None
+    tool_choice: Any = None
+    parallel_tool_calls: bool | None = None
+    include: list[Literal["message.output_text.logprobs"]] | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
+    metadata: dict[str, str] | None = None
+
+    @field_validator("input")
+    @classmethod
+    def known_items(cls, given: Any) -> Any:
+        """Refuse no items, too many, and those that a model of text cannot read."""
+        if not given or (isinstance(given, list) and len(given) > MOST_MESSAGES):
+            raise ValueError(f"There must be from 1 to {MOST_MESSAGES} input items, or a text with some words")
+        for place, item in enumerate(given if isinstance(given, list) else []):
+            kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
+            if kind not in ITEMS:
+                text = f"An input item is a {', a '.join(ITEMS)}; got '{str(kind)[:100]}'."
+                raise refusal(str(place), "invalid_value", text)
+            if unknown := [name for name in item if name not in ITEMS[kind]]:
+                raise refusal(f"{place}.{unknown[0]}", "unknown_parameter", f"A {kind} has no '{unknown[0][:100]}'.")
+        return given
+
+    def chat(self) -> ChatRequest:
+        """Return it as a chat. Raises `RequestValidationError` for what a chat would refuse."""
+        same = self.model_dump(exclude_none=True, include=set(Picking.model_fields))
+        messages = [{"role": "system", "content": self.instructions}] if self.instructions else []
+        told = LOGPROBS in (self.include or [])
+        form = self.text.format if self.text else None
+        body = same | {
+            "messages": [*messages, *_messages(self.input)],
+            "max_completion_tokens": self.max_output_tokens,
+            "tools": [_tool_of_chat(tool) for tool in self.tools] if self.tools else None,
+            "tool_choice": _choice_of_chat(self.tool_choice),
+            "parallel_tool_calls": self.parallel_tool_calls,
+            "response_format": form.of_chat() if form else None,
+            "logprobs": told or None,
+            "top_logprobs": self.top_logprobs if told else None,
+        }
+        try:
+            return ChatRequest.model_validate(body)
+        except ValidationError as error:
+            # Items have other places among a chat's messages: the field's name must do.
+            raise RequestValidationError([_of_input(problem) for problem in error.errors()]) from error
+
+
+def _of_input(problem: Mapping[str, Any]) -> dict[str, Any]:
+    loc = problem["loc"]
+    return {**problem, "loc": ("input",) if loc[:1] == ("messages",) else loc}
+
+
+def response_routes(voice: Voice) -> APIRouter:
+    """Return the route over one voice."""
+    router = APIRouter(prefix="/v1")
+
+    @router.post("/responses")
+    async def respond(asked: ResponsesRequest, request: Request) -> Response:
+        check_model(asked.model, voice)
+        chat = asked.chat()
+        prompt, terms, tools = await read_chat(voice, chat)
+        job = await voice.speak([prompt], terms)
+        response = new_response(voice.name, terms.sampling, _echoed(asked))
+        output = Output(response, telling_of(voice, chat), job.choices[0].request, calls=tools.calls)
+        if asked.stream:
+            return EventStream(_events(job, output), voice.worker, job)
+        for piece in await collect(voice.worker, job, request):
+            output.push(piece)
+        return JSONResponse(output.response)
+
+    return router
+
+
+async def _events(job: Job, output: Output) -> AsyncIterator[str]:
+    for one in output.begin():
+        yield event(one, one["type"])
+    try:
+        async for piece in job:
+            for one in output.push(piece):
+                yield event(one, one["type"])
+    except UserError as error:
+        for one in output.fail(str(error)):
+            yield event(one, one["type"])
+    except Exception:  # the status is sent already: the stream itself must say that it broke
+        for one in output.fail("The server failed while it was replying; its log says why."):
+            yield event(one, one["type"])
+        raise
+
+
+def _echoed(asked: ResponsesRequest) -> dict[str, Any]:
+    """Return what a response repeats of its request."""
+    form = asked.text.format if asked.text else None
+    return {
+        "instructions": asked.instructions,
+        "max_output_tokens": asked.max_output_tokens,
+        "metadata": asked.metadata or {},
+        "parallel_tool_calls": asked.parallel_tool_calls is not False,
+        "text": {"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
+        "tool_choice": asked.tool_choice or "auto",
+        "tools": asked.tools or [],
+        "top_logprobs": asked.top_logprobs or 0,
+    }
+
+
+def _messages(given: str | list[Any]) -> list[dict[str, Any]]:
+    """Return input items as a chat's messages; calls belong to the assistant's message before them."""
+    if isinstance(given, str):
+        return [{"role": "user", "content": given}]
+    done: list[dict[str, Any]] = []
+    for item in given:
+        kind = item.get("type", "message")
+        if kind == "function_call_output":
+            done.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _text(item.get("output"))})
+        elif kind == "function_call":
+            if not done or done[-1]["role"] != "assistant":
+                done.append({"role": "assistant", "content": "", "tool_calls": []})
+            function = {"name": item.get("name"), "arguments": item.get("arguments")}
+            call = {"id": item.get("call_id"), "type": "function", "function": function}
+            done[-1].setdefault("tool_calls", []).append(call)
+        else:
+            done.append({"role": item.get("role"), "content": _text(item.get("content"))})
+    return done
+
+
+def _text(content: Any) -> Any:
+    """Return text parts under the name that chats have for them."""
+    if not isinstance(content, list):
+        return content
+    kinds = ("input_text", "output_text")
+    return [
+        {"type": "text", "text": part.get("text")} if isinstance(part, dict) and part.get("type") in kinds else part
+        for part in content
+    ]
+
+
+def _tool_of_chat(tool: Any) -> Any:
+    """Return a flat function as a chat has it; what else it is, the chat refuses."""
+    if not isinstance(tool, Mapping) or tool.get("type") != "function":
+        return tool
+    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
+
+
+def _choice_of_chat(choice: Any) -> Any:
+    if isinstance(choice, Mapping) and choice.get("type") == "function":
+        return {"type": "function", "function": {"name": choice.get("name")}}
+    return choice

@@ -1,0 +1,226 @@
+"""Pieces of replies as OpenAI's objects: whole choices, and the chunks of a stream.
+
+A shape holds what one answer needs to know from piece to piece: which choices have begun, how long their text is, and
+what of it is a tool's call.
+"""
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sayso.reply.calls import ToolCalls
+from sayso.serve.choice import Piece
+from sayso.token.tokenizer import Tokenizer
+
+LEAST = -9999.0  # JSON has no infinity; vLLM and OpenAI write this
+
+
+class Shape(Protocol):
+    """How the choices of one kind of answer look, whole and in a stream."""
+
+    kind: str
+    chunk: str
+    prefix: str
+
+    def whole(self, piece: Piece) -> dict[str, Any]:
+        """A choice that has ended, all of it in one piece."""
+
+    def parts(self, piece: Piece) -> list[dict[str, Any]]:
+        """What a stream says of one more piece."""
+
+
+@dataclass(frozen=True)
+class Telling:
+    """What is told of the tokens beside the text."""
+
+    tokenizer: Tokenizer
+    tops: int | None = None
+    """How many likeliest ids of each place; None: no log-probabilities."""
+    ids: bool = False
+    """Whether the ids themselves are."""
+    named_by_id: bool = False
+    """Whether a token is called `token_id:N` instead of its text."""
+
+    def name(self, token: int) -> str:
+        """Return what a token is called."""
+        if self.named_by_id:
+            return f"token_id:{token}"
+        return self.tokenizer.control.get(token) or self.text(token)
+
+    def text(self, token: int) -> str:
+        """Return the text of a token alone."""
+        return self.tokenizer.decode([token]) if token < self.tokenizer.vocab_size else ""
+
+    def chat(self, piece: Piece) -> dict[str, Any] | None:
+        """Return the `logprobs` of a chat."""
+        if self.tops is None:
+            return None
+        told, tops = [], piece.tops or [{} for _ in piece.ids]
+        for token, logprob, top in zip(piece.ids, piece.logprobs, tops, strict=True):
+            likeliest = [self._entry(*one) for one in top.items()]
+            told.append(self._entry(token, logprob) | {"top_logprobs": likeliest})
+        return {"content": told, "refusal": None}
+
+    def completion(
+        self,
+        ids: Sequence[int],
+        logprobs: Sequence[float | None],
+        tops: Sequence[dict[int, float] | None],
+        offset: int = 0,
+    ) -> dict[str, Any] | None:
+        """Return the `logprobs` of a completion; `offset` characters were told before."""
+        if self.tops is None:
+            return None
+        offsets = []
+        for token in ids:
+            offsets.append(offset)
+            offset += len(self.text(token))
+        return {
+            "tokens": [self.name(token) for token in ids],
+            "token_logprobs": [None if logprob is None else max(logprob, LEAST) for logprob in logprobs],
+            "top_logprobs": [self._named(top) for top in tops] if self.tops else None,
+            "text_offset": offsets,
+        }
+
+    def prompt(self, ids: Sequence[int], piece: Piece, top: int) -> list[dict[str, Any] | None]:
+        """Return vLLM's `prompt_logprobs`: of each place its own id and the likeliest; a rank beyond them is null."""
+        told: list[dict[str, Any] | None] = [None]
+        for token, (own, tops) in zip(ids[1:], piece.prompt, strict=True):
+            ranks: dict[int, int | None] = {one: place for place, one in enumerate(tops, 1)}
+            kept = dict(list(tops.items())[:top]) | {token: own}
+            told.append(
+                {
+                    str(one): {"logprob": max(value, LEAST), "rank": ranks.get(one), "decoded_token": self.name(one)}
+                    for one, value in kept.items()
+                }
+            )
+        return told
+
+    def _entry(self, token: int, logprob: float) -> dict[str, Any]:
+        known = token < self.tokenizer.vocab_size
+        data = list(self.tokenizer.decode_bytes([token])) if known else []
+        return {"token": self.name(token), "logprob": max(logprob, LEAST), "bytes": data}
+
+    def _named(self, top: dict[int, float] | None) -> dict[str, float] | None:
+        if top is None:
+            return None
+        found: dict[str, float] = {}
+        # Of two ids with the same text the likelier, earlier one keeps its place.
+        for token, logprob in list(top.items())[: self.tops]:
+            found.setdefault(self.name(token), max(logprob, LEAST))
+        return found
+
+
+class ChatShape:
+    """Choices with a message, or with the deltas of one."""
+
+    kind, chunk, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
+
+    def __init__(self, telling: Telling, *, calls: bool = False) -> None:
+        """Take what is told, and whether the text may hold calls of tools."""
+        self.telling, self.calls = telling, calls
+        self._reading: dict[int, ToolCalls] = {}
+
+    def whole(self, piece: Piece) -> dict[str, Any]:
+        """A choice with its message."""
+        finish, message = piece.finish, {"role": "assistant", "content": piece.text, "refusal": None}
+        if self.calls:
+            reading = ToolCalls()
+            reading.push(piece.text)
+            reading.close()
+            message |= reading.message()
+            finish = "tool_calls" if reading.calls and finish == "stop" else finish
+        choice = {"index": piece.index, "message": message, "logprobs": self.telling.chat(piece)}
+        return choice | {"finish_reason": finish} | _ids(self.telling, piece)
+
+    def parts(self, piece: Piece) -> list[dict[str, Any]]:
+        """A first delta names the role; those with text or calls follow; an empty one has the reason of the end."""
+        deltas: list[dict[str, Any]] = []
+        if piece.index not in self._reading:
+            self._reading[piece.index] = ToolCalls()
+            deltas.append({"role": "assistant", "content": ""})
+        reading, finish = self._reading[piece.index], piece.finish
+        before = len(deltas)
+        if self.calls:
+            deltas += [delta.openai() for delta in reading.push(piece.text)]
+            if finish:
+                deltas += [delta.openai() for delta in reading.close()]
+                finish = "tool_calls" if reading.calls and finish == "stop" else finish
+        elif piece.text:
+            deltas.append({"content": piece.text})
+        if piece.ids and len(deltas) == before and (self.telling.ids or self.telling.tops is not None):
+            deltas.append({})  # what is told of tokens without a text
+        choices = [self._choice(piece.index, delta, None, None) for delta in deltas]
+        if len(deltas) > before:
+            choices[before] |= {"logprobs": self.telling.chat(piece)} | _ids(self.telling, piece)
+        return [*choices, *([self._choice(piece.index, {}, finish, None)] if finish else [])]
+
+    def _choice(self, index: int, delta: dict[str, Any], finish: str | None, logprobs: Any) -> dict[str, Any]:
+        return {"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish}
+
+
+@dataclass
+class TextShape:
+    """Choices with bare text, each after its prompt where that is asked for."""
+
+    telling: Telling
+    n: int = 1
+    """How many choices a prompt has."""
+    echo: Sequence[list[int]] | None = None
+    """The prompts, when they are to be said too."""
+    kind: str = "text_completion"
+    chunk: str = "text_completion"
+    prefix: str = "cmpl"
+    _said: dict[int, int] = field(default_factory=dict)
+    """How many characters of each choice were told."""
+
+    def whole(self, piece: Piece) -> dict[str, Any]:
+        """A choice with its text."""
+        return self._choice(piece, piece.finish)
+
+    def parts(self, piece: Piece) -> list[dict[str, Any]]:
+        """A choice with some more text; the last has the reason."""
+        if not piece.text and not piece.finish and piece.index in self._said:
+            return []
+        return [self._choice(piece, piece.finish or None)]
+
+    def _choice(self, piece: Piece, finish: str | None) -> dict[str, Any]:
+        text, offset, ids = piece.text, self._said.get(piece.index, 0), piece.ids
+        logprobs: list[float | None] = [*piece.logprobs]
+        tops: list[dict[int, float] | None] = [*(piece.tops or [{} for _ in ids])]
+        if self.echo is not None and piece.index not in self._said:
+            prompt = self.echo[piece.index // self.n]
+            text, ids = self.telling.tokenizer.decode(prompt) + text, [*prompt, *ids]
+            logprobs = [None, *(own for own, _ in piece.prompt), *logprobs]
+            tops = [None, *(top for _, top in piece.prompt), *tops]
+        self._said[piece.index] = offset + len(text)
+        choice = {"index": piece.index, "text": text, "logprobs": self.telling.completion(ids, logprobs, tops, offset)}
+        return choice | {"finish_reason": finish} | _ids(self.telling, piece)
+
+
+def _ids(telling: Telling, piece: Piece) -> dict[str, Any]:
+    return {"token_ids": piece.ids} if telling.ids else {}
+
+
+def new_head(kind: str, prefix: str, model: str, fingerprint: str) -> dict[str, Any]:
+    """Return what all objects of one answer share."""
+    made = int(time.time())
+    return {
+        "id": f"{prefix}-{uuid.uuid4().hex}",
+        "object": kind,
+        "created": made,
+        "model": model,
+        "system_fingerprint": fingerprint,
+    }
+
+
+def usage(prompt_tokens: int, completion_tokens: int, reused: int) -> dict[str, Any]:
+    """Return the number of tokens as OpenAI says it."""
+    return {
+        "prompt_tokens": prompt_tokens,
+        "completion_tokens": completion_tokens,
+        "total_tokens": prompt_tokens + completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": reused},
+    }

@@ -1,0 +1,117 @@
+"""The terms of an answer: what a checked body asks of its replies, in the engine's own words.
+
+Texts become ids here, and ids are checked against the vocabulary before anything is queued.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from sayso.sample.dry import BREAKERS, breaker_ids
+from sayso.sample.grammar import Grammar
+from sayso.sample.sampling import Dry, Sampling
+from sayso.serve.errors import ApiError, naming
+from sayso.serve.fields import Asked
+from sayso.token.tokenizer import Tokenizer
+
+# Fields that are Sampling's by the same name.
+SAME = (
+    "temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
+    "xtc_probability", "xtc_threshold", "min_tokens", "seed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of the replies to each prompt."""
+
+    sampling: Sampling
+    stop_ids: frozenset[int]
+    n: int = 1
+    salt: str = ""
+    grammar: Grammar | None = None
+    form: str = "response_format"
+    """The field that asks for the grammar."""
+    keep_stop: bool = False
+    """Whether a stop text stays in the reply."""
+    prompt_tops: int | None = None
+    """How many likeliest ids are told of each place of the prompt; None: nothing is."""
+    spells_control: bool = False
+    """Whether control tokens are spelled out in the text."""
+
+
+class Reader:
+    """Reads bodies for one model: its tokenizer, and how many ids its head has."""
+
+    def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
+        self.tokenizer, self.vocab_size = tokenizer, vocab_size
+        self._breakers: Callable[[tuple[bytes, ...]], frozenset[int]] = lru_cache(8)(
+            lambda texts: breaker_ids(tokenizer, texts)
+        )
+
+    def terms(self, asked: Asked, default_tokens: int, grammar: Grammar | None = None) -> Terms:
+        """Return the terms; a grammar given goes before the body's own. Raises `ApiError` or `UserError`."""
+        form = "tools" if grammar else "structured_outputs" if asked.structured_outputs else "response_format"
+        with naming(form):
+            grammar = grammar or asked.grammar
+        stops = self._known(asked.stop_token_ids or [], "stop_token_ids")
+        return Terms(
+            self.sampling(asked, default_tokens),
+            frozenset(stops) if asked.ignore_eos else self.tokenizer.stop_ids | frozenset(stops),
+            asked.choices,
+            asked.cache_salt or "",
+            grammar,
+            form,
+            keep_stop=bool(asked.include_stop_str_in_output),
+            prompt_tops=asked.prompt_tops,
+            spells_control=asked.skip_special_tokens is False,
+        )
+
+    def sampling(self, asked: Asked, default_tokens: int) -> Sampling:
+        """Return what was asked for over our defaults; `default_tokens` where the length was left open."""
+        given: dict[str, Any] = {name: getattr(asked, name) for name in SAME if getattr(asked, name) is not None}
+        length = asked.length if asked.length is not None else default_tokens
+        return Sampling(
+            **given,
+            top_k=max(asked.top_k or 0, 0),  # vLLM says -1 for off
+            logit_bias=self._bias(asked),
+            allowed_ids=tuple(self._known(asked.allowed_token_ids or [], "allowed_token_ids")),
+            banned=self._banned(asked.bad_words or []),
+            dry=self._dry(asked),
+            max_tokens=max(length, 1),
+            stop=tuple(asked.stop or ()),
+            logprobs=asked.tops,
+        )
+
+    def _bias(self, asked: Asked) -> tuple[tuple[int, float], ...]:
+        bias = asked.logit_bias or {}
+        for name in bias:
+            if not (name.isascii() and name.isdigit()):
+                text = f"'logit_bias' has ids for keys; got {name[:100]!r}."
+                raise ApiError(400, text, "invalid_value", "logit_bias")
+        ids = self._known(map(int, bias), "logit_bias")
+        return tuple(zip(ids, bias.values(), strict=True))
+
+    def _known(self, ids: Any, param: str) -> list[int]:
+        known = list(ids)
+        if any(token >= self.vocab_size for token in known):
+            text = f"'{param}' has ids from 0 to {self.vocab_size - 1}; got {max(known)}."
+            raise ApiError(400, text, "invalid_value", param)
+        return known
+
+    def _banned(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+        """Return the ids of each word, at the beginning of a text and inside it, as vLLM has it."""
+        spelled = [self.tokenizer.encode(text) for word in words for text in (word, f" {word.lstrip()}")]
+        return tuple(dict.fromkeys(tuple(ids) for ids in spelled if ids))
+
+    def _dry(self, asked: Asked) -> Dry | None:
+        names = {"dry_base": "base", "dry_allowed_length": "allowed_length"}
+        if not asked.dry_multiplier:
+            return None
+        given = {ours: getattr(asked, name) for name, ours in names.items() if getattr(asked, name) is not None}
+        breakers: Collection[bytes] = BREAKERS
+        if asked.dry_sequence_breakers is not None:
+            breakers = [text.encode() for text in asked.dry_sequence_breakers]
+        reach = max(asked.dry_penalty_last_n or 0, 0)
+        return Dry(asked.dry_multiplier, range=reach, breakers=self._breakers(tuple(breakers)), **given)

@@ -1,0 +1,79 @@
+"""The routes that tell of tokens, as vLLM has them: /tokenize, /detokenize, /tokenizer_info."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import Field, model_validator
+
+from sayso.serve.body import Strict
+from sayso.serve.completions import check_model
+from sayso.serve.errors import naming
+from sayso.serve.openai import MOST_MESSAGES, Turn
+from sayso.serve.voice import Voice
+from sayso.token.chat import render
+
+MOST_TOKENS = 2**17  # of a text to be put together
+
+
+class TokenizeRequest(Strict):
+    """The body of POST /tokenize: a text, or a conversation."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_MESSAGES)] | None = None
+    add_special_tokens: bool | None = None
+    add_generation_prompt: bool | None = None
+    return_token_strs: bool | None = None
+
+    @model_validator(mode="after")
+    def one_of_two(self) -> "TokenizeRequest":
+        """Refuse neither and both."""
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("The body has either 'prompt' or 'messages'")
+        return self
+
+
+class DetokenizeRequest(Strict):
+    """The body of POST /detokenize."""
+
+    model: str | None = None
+    tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST_TOKENS)]
+
+
+def token_routes(voice: Voice) -> APIRouter:
+    """Return the routes over one voice's tokenizer."""
+    router = APIRouter()
+    tokenizer = voice.replier.tokenizer
+
+    @router.post("/tokenize")
+    def tokenize(asked: TokenizeRequest) -> dict[str, Any]:
+        check_model(asked.model, voice)
+        if asked.messages is not None:
+            with naming("messages"):
+                turns = [turn.plain() for turn in asked.messages]
+                ids = render(tokenizer, turns, reply=asked.add_generation_prompt is not False)[0]
+        else:
+            begun = asked.add_special_tokens is not False
+            text = asked.prompt or ""
+            ids = voice.replier.text_ids(text) if begun else tokenizer.encode(text)
+        found: dict[str, Any] = {"count": len(ids), "max_model_len": voice.context, "tokens": ids}
+        if asked.return_token_strs:
+            found["token_strs"] = [tokenizer.control.get(token) or tokenizer.decode([token]) for token in ids]
+        return found
+
+    @router.post("/detokenize")
+    def detokenize(asked: DetokenizeRequest) -> dict[str, str]:
+        check_model(asked.model, voice)
+        return {"prompt": tokenizer.decode([token for token in asked.tokens if token < tokenizer.vocab_size])}
+
+    @router.get("/tokenizer_info")
+    def tokenizer_info() -> dict[str, Any]:
+        return {
+            "kind": tokenizer.kind,
+            "vocab_size": tokenizer.vocab_size,
+            "control_tokens": {name: index for index, name in tokenizer.control.items()},
+            "stop_ids": sorted(tokenizer.stop_ids),
+            "chat_template": tokenizer.chat_template,
+        }
+
+    return router

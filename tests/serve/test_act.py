@@ -1,0 +1,49 @@
+"""The act that puts a model on a port."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sayso.base.errors import UserError
+from sayso.base.life import Life
+from sayso.cli.main import run
+from sayso.run.serve import Serve, listen, serve
+
+
+def test_a_port_in_use_is_named_with_its_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command ends with 2 and one sentence that names the port and another one."""
+    folder = Life(tmp_path).model("tuned")
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    with listen("127.0.0.1", 0) as other:
+        port = other.getsockname()[1]
+        assert run(["serve", "--life", str(tmp_path), "--port", str(port)]) == 2
+    told = capsys.readouterr().err
+    assert f"Port {port} on 127.0.0.1 is in use" in told
+    assert f"--port {port + 1}" in told
+    assert "Traceback" not in told
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"host": "0.0.0.0"}, "needs an API key"),
+        ({"rows": 0}, "--rows is at least 1; got 0"),
+        ({"cache_tokens": 0}, "--cache-tokens is at least 1"),
+        ({}, "has none yet"),
+        ({"model": "tunde"}, "There is no model 'tunde'"),
+    ],
+)
+def test_what_cannot_be_served_is_said(tmp_path: Path, options: dict[str, Any], says: str) -> None:
+    """An open door without a key, a life without a model, a model that is not there."""
+    with pytest.raises(UserError, match=says):
+        serve(Serve(life=tmp_path, **options))
+
+
+def test_an_address_that_is_not_ours_is_said() -> None:
+    """Listening on a name that does not exist is a person's mistake, not a traceback."""
+    with pytest.raises(UserError, match="no address"):
+        listen("no.such.host.invalid", 8000)
+    with pytest.raises(UserError, match="Cannot listen on"):
+        listen("192.0.2.1", 8000)

@@ -1,0 +1,101 @@
+"""What may come in: the key, hosts and origins, sizes; and what a reply's text may do in the page."""
+
+import re
+
+import openai
+import pytest
+from fastapi.testclient import TestClient
+from starlette.routing import Route
+
+from sayso.feedback.store import Store
+from sayso.reply import Replier
+from sayso.serve.app import make_app
+from sayso.serve.door import PUBLIC
+from sayso.serve.markdown import to_html
+
+HERE = "http://127.0.0.1"
+
+
+def test_every_route_but_the_page_files_needs_the_key(replier: Replier, store: Store) -> None:
+    """The default is to deny: each path that the application has is tried without and with a wrong key."""
+    app = make_app(replier, store, "tuned", key="secret")
+    paths = {re.sub(r"\{.*?\}", "1", path) for path in app.openapi()["paths"]}
+    paths |= {re.sub(r"\{.*?\}", "1", route.path) for route in app.routes if isinstance(route, Route)}
+    assert {"/v1/models", "/api/ratings", "/health", "/metrics", "/v1/responses", "/page.js"} < paths
+    with TestClient(app, base_url="http://example.org") as client:
+        for path in paths | PUBLIC | {"/openapi.json", "/nothing"}:
+            for key in ({}, {"authorization": "Bearer wrong"}):
+                for method in ("GET", "POST", "DELETE", "OPTIONS"):
+                    status = client.request(method, path, headers=key).status_code
+                    assert (status in (200, 405)) if path in PUBLIC else (status == 401), (method, path)
+        reply = client.get("/v1/models", headers={"authorization": "Bearer secret"})
+    assert reply.status_code == 200
+    with pytest.raises(openai.AuthenticationError), TestClient(app, base_url=HERE) as client:
+        openai.OpenAI(api_key="wrong", base_url=f"{HERE}/v1", http_client=client).models.list()
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"host": "127.0.0.1:8000"}, 200),
+        ({"host": "localhost"}, 200),
+        ({"host": "[::1]:8000"}, 200),
+        ({"host": "evil.example"}, 403),
+        ({"host": "127.0.0.1.evil.example"}, 403),
+        ({"origin": "http://127.0.0.1"}, 200),
+        ({"origin": "http://evil.example"}, 403),
+        ({"origin": "null"}, 403),
+        ({"content-length": "99999999"}, 413),
+        ({"content-length": "many"}, 413),
+    ],
+)
+def test_strangers_stay_outside(client: TestClient, headers: dict[str, str], status: int) -> None:
+    """Without a key only this machine's own names are served, and no other site's page; bodies have a limit."""
+    assert client.get("/api/conversations", headers=headers).status_code == status
+
+
+def test_a_body_without_a_length_has_the_limit_too(replier: Replier, store: Store) -> None:
+    """A body that comes in pieces is cut off when it gets too large."""
+    with TestClient(make_app(replier, store, "tuned", body_limit=1000), base_url=HERE) as client:
+        pieces = (b" " * 600 for _ in range(2))
+        reply = client.post("/v1/completions", content=pieces, headers={"content-type": "application/json"})
+    assert reply.status_code == 413
+    assert "1000 bytes" in reply.json()["error"]["message"]
+
+
+def test_the_page_runs_no_script_but_its_own(client: TestClient) -> None:
+    """The policy forbids everything that is not this server's; the page names no other place."""
+    for path in ("/", "/page.css", "/page.js"):
+        reply = client.get(path)
+        assert "default-src 'none'; script-src 'self'" in reply.headers["content-security-policy"]
+        assert reply.headers["x-content-type-options"] == "nosniff"
+        addresses = reply.text.replace("http://www.w3.org/2000/svg", "")
+        assert "http" not in addresses.replace("http-equiv", "")
+        assert " style=" not in reply.text
+        assert " onclick" not in reply.text
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ("<script>alert(1)</script>", "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>"),
+        ("<img src=x onerror=alert(1)>", "<p>&lt;img src=x onerror=alert(1)&gt;</p>"),
+        ("![you](https://evil.example/who)", None),
+        ("[click](javascript:alert(1))", "<p>[click](javascript:alert(1))</p>"),
+        ("**two** fish\nand `one`", "<p><strong>two</strong> fish<br>\nand <code>one</code></p>"),
+        ("", ""),
+    ],
+)
+def test_a_reply_cannot_bring_a_script_or_an_image(said: str, shown: str | None) -> None:
+    """Markdown is rendered; HTML stays text; nothing is fetched from elsewhere."""
+    html = to_html(said)
+    assert "<img" not in html
+    assert "<script" not in html
+    assert shown is None or html.strip() == shown
+
+
+def test_links_of_a_reply_tell_nobody_where_they_are_from() -> None:
+    """A link opens apart and without a referrer."""
+    html = to_html("[sea](https://example.org)")
+    assert 'rel="noopener noreferrer nofollow"' in html
+    assert 'href="https://example.org"' in html
