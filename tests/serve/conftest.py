@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import openai
@@ -14,6 +15,7 @@ from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.run.serve import listen
+from sayso.sample.engine import Engine
 from sayso.serve.app import make_app
 from sayso.serve.server import Server
 from sayso.token.train import train
@@ -71,7 +73,30 @@ def servers() -> list[Server]:
 
 
 @pytest.fixture
-def start(replier: Replier, store: Store, servers: list[Server]) -> Iterator[Callable[..., str]]:
+def engines() -> list[Engine]:
+    """Their engines."""
+    return []
+
+
+@contextmanager
+def before_each_head(engine: Engine, call: Callable[[], object]) -> Iterator[None]:
+    """Call something before an engine computes logits."""
+    runner = engine.runners[""]
+    head = runner.head
+    runner.head = lambda hidden: (call(), head(hidden))[1]
+    try:
+        yield
+    finally:
+        runner.head = head
+
+
+@pytest.fixture
+def hooked() -> Callable[..., AbstractContextManager[None]]:
+    return before_each_head
+
+
+@pytest.fixture
+def start(replier: Replier, store: Store, servers: list[Server], engines: list[Engine]) -> Iterator[Callable[..., str]]:
     """Start a real server on a free port with some of the application's options; gives its address."""
     running = []
 
@@ -82,6 +107,7 @@ def start(replier: Replier, store: Store, servers: list[Server]) -> Iterator[Cal
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         servers.append(server)
+        engines.append(app.state.worker.engine)
         running.append((server, thread, listening))
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 
