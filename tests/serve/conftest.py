@@ -1,7 +1,7 @@
 """What the tests of the server share: a small model, a store, the application, and real servers on free ports."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import openai
@@ -14,6 +14,8 @@ from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.run.serve import listen
+from sayso.sample.engine import Engine
+from sayso.sample.runner import Chunk, Runner
 from sayso.serve.app import make_app
 from sayso.serve.server import Server
 from sayso.token.train import train
@@ -62,6 +64,32 @@ def client(app: FastAPI) -> Iterator[TestClient]:
 def official(client: TestClient) -> openai.OpenAI:
     """OpenAI's own client, talking to the application without a network."""
     return openai.OpenAI(api_key="none", base_url=f"{HERE}/v1", http_client=client, max_retries=0)
+
+
+class Hooked:
+    """A runner that calls something before every head."""
+
+    def __init__(self, runner: Runner, before: Callable[[], object]) -> None:
+        self.runner, self.before = runner, before
+
+    def hidden(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """As the runner."""
+        return self.runner.hidden(chunks)
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """As the runner, after that."""
+        self.before()
+        return self.runner.head(hidden)
+
+
+@pytest.fixture
+def hook() -> Callable[[Engine, Callable[[], object]], None]:
+    """Call something before an engine picks tokens, in its own thread."""
+
+    def hook(engine: Engine, before: Callable[[], object]) -> None:
+        engine.runners[""] = Hooked(engine.runners[""], before)
+
+    return hook
 
 
 @pytest.fixture

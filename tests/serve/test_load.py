@@ -11,7 +11,6 @@ from typing import Any
 import httpx2
 import openai
 import pytest
-import torch
 from fastapi import FastAPI
 
 from sayso.base.errors import UserError
@@ -44,20 +43,19 @@ def test_a_reader_who_leaves_stops_the_reply_and_what_was_said_is_kept(address: 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
-    address: str, replier: Replier, stream: bool
+    address: str, servers: list[Server], hook: Callable[..., None], stream: bool
 ) -> None:
     """One speaks, one waits, the third is told 429; /health answers at once; leaving frees the model."""
     body = {"messages": HELLO, "temperature": 0, "stream": True}
     free = threading.Event()
     spoken = count()
 
-    def hold(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
+    def hold() -> None:
         """Let two tokens through and the others wait, so that the first reply cannot end before the third is asked."""
         if next(spoken) >= 2:
             free.wait(30)
-        return logits
 
-    held = replier.model.unembed.register_forward_hook(hold)
+    hook(servers[0].config.app.state.worker.engine, hold)
     with httpx2.Client(base_url=address, timeout=60) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as running:
             said = running.iter_lines()  # kept: a generator that goes away closes its response
@@ -69,20 +67,21 @@ def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
         short = {"prompt": "cat", "max_tokens": 1}
         while (after := client.post("/v1/completions", json=short)).status_code == 429:
             client.get("/health")  # until the server has seen that both have left
-    held.remove()
     assert (full.status_code, full.json()["error"]["code"]) == (429, "queue_full")
     assert int(full.headers["retry-after"]) > 0
     assert after.status_code == 200
 
 
-def test_an_asker_of_a_whole_answer_who_leaves_frees_the_model(address: str, replier: Replier) -> None:
+def test_an_asker_of_a_whole_answer_who_leaves_frees_the_model(
+    address: str, servers: list[Server], hook: Callable[..., None]
+) -> None:
     """A request that is not streamed is given up too when its connection closes: five cost less than five answers."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
     asked = {"messages": HELLO, "temperature": 0, "max_tokens": 1000}
     body = json.dumps(asked).encode()
     host, port = address.removeprefix("http://").split(":")
     spoken: list[int] = []
-    counting = replier.model.unembed.register_forward_hook(lambda *_: spoken.append(1))
+    hook(servers[0].config.app.state.worker.engine, lambda: spoken.append(1))
     with httpx2.Client(base_url=address, timeout=60) as client:
         assert client.post("/v1/chat/completions", json=asked).status_code == 200
         whole = len(spoken)
@@ -93,7 +92,6 @@ def test_an_asker_of_a_whole_answer_who_leaves_frees_the_model(address: str, rep
         answer = client.post("/v1/completions", json={"prompt": "cat", "max_tokens": 1})
         while answer.status_code == 429:  # the last to leave may still be in the queue
             answer = client.post("/v1/completions", json={"prompt": "cat", "max_tokens": 1})
-    counting.remove()
     assert answer.status_code == 200
     assert len(spoken) - whole < 5 * whole
 
@@ -138,13 +136,14 @@ def test_a_slow_reader_holds_up_nobody(start: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("tokens", [40, CONTEXT])
 def test_a_server_that_ends_lets_replies_end_within_the_grace(
-    start: Callable[..., str], servers: list[Server], store: Store, replier: Replier, tokens: int
+    start: Callable[..., str], servers: list[Server], store: Store, hook: Callable[..., None], tokens: int
 ) -> None:
     """A short reply still ends; a long one is cut, and what was said on the page is kept. Nothing new is taken."""
     said = store.say(store.new_conversation().id, "hello")
     address, ended = start(rows=2), threading.Event()
     long = tokens == CONTEXT
-    held = replier.model.unembed.register_forward_pre_hook(lambda *_: ended.wait(30) if long else None)
+    if long:
+        hook(servers[0].config.app.state.worker.engine, lambda: ended.wait(30))
     body = {"message_id": said.id, "temperature": 0, "max_tokens": tokens}
     with (
         httpx2.Client(base_url=address, timeout=60) as client,
@@ -157,11 +156,10 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         if long:
             with pytest.raises(httpx2.HTTPError):
                 list(told)
+            assert servers[0].config.app.state.worker.closing
             ended.set()
         else:
             assert "event: done" in list(told)
-    held.remove()
-    assert servers[0].config.app.state.worker.closing
     if not long:
         assert store.branch(said.conversation_id)[-1].generation is not None
 

@@ -1,8 +1,7 @@
 """The engine's thread: jobs in, pieces out, and what happens when one is left, one breaks, or the server ends."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -20,14 +19,6 @@ def choices(replier: Replier, count: int = 1, tokens: int = 4000) -> list[Choice
     """Some greedy replies to one prompt."""
     prompt, sampling = replier.text_ids("the cat"), Sampling(temperature=0, max_tokens=tokens)
     return [Choice(index, Request(prompt, sampling, index), Text(replier.tokenizer)) for index in range(count)]
-
-
-@contextmanager
-def hooked(replier: Replier, before: object) -> Iterator[None]:
-    """Call something before every head of the model."""
-    handle = replier.model.unembed.register_forward_pre_hook(lambda *_: before())
-    yield
-    handle.remove()
 
 
 def test_the_choices_of_a_job_come_side_by_side(replier: Replier) -> None:
@@ -86,7 +77,7 @@ def test_a_full_queue_refuses_the_next(replier: Replier) -> None:
     asyncio.run(ask())
 
 
-def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replier) -> None:
+def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replier, hook: Callable[..., None]) -> None:
     """What was decoded gets the error, and so does a call that fails; the next job runs."""
     broken = [True]
 
@@ -96,12 +87,12 @@ def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replie
 
     async def ask() -> None:
         worker = Worker(Engine(replier.model, rows=1), 4)
-        with hooked(replier, break_once):
-            with pytest.raises(ArithmeticError, match="broken"):
-                _ = [piece async for piece in worker.submit(choices(replier))]
-            with pytest.raises(ZeroDivisionError):
-                await worker.call(lambda: 1 // 0)
-            assert [piece async for piece in worker.submit(choices(replier, tokens=2))][-1].finish == "length"
+        hook(worker.engine, break_once)
+        with pytest.raises(ArithmeticError, match="broken"):
+            _ = [piece async for piece in worker.submit(choices(replier))]
+        with pytest.raises(ZeroDivisionError):
+            await worker.call(lambda: 1 // 0)
+        assert [piece async for piece in worker.submit(choices(replier, tokens=2))][-1].finish == "length"
         assert worker.load == 0
         worker.close()
 
