@@ -4,7 +4,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.run.serve import listen
+from sayso.sample.runner import Chunk, Runner
 from sayso.serve.app import make_app
 from sayso.token.train import train
 
@@ -54,6 +55,25 @@ class Pace:
         self.steps.release()
 
 
+class AtPace:
+    """A runner that says letters only, at a pace."""
+
+    def __init__(self, runner: Runner, pace: Pace, letters: list[int]) -> None:
+        self.runner, self.pace, self.letters = runner, pace, letters
+
+    def hidden(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """As the runner."""
+        return self.runner.hidden(chunks)
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """As the runner, after that."""
+        self.pace.wait()
+        logits = self.runner.head(hidden)
+        only = torch.full_like(logits, float("-inf"))
+        only[:, self.letters] = logits[:, self.letters]
+        return only
+
+
 @pytest.fixture
 def pace() -> Iterator[Pace]:
     given = Pace()
@@ -62,8 +82,8 @@ def pace() -> Iterator[Pace]:
 
 
 @pytest.fixture
-def replier(pace: Pace) -> Replier:
-    """A small random model that says letters without an end, at the test's pace."""
+def replier() -> Replier:
+    """A small random model."""
     tokenizer = train("character", ["the cat sat on the mat"], 300)
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size, layers=1, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64,
@@ -75,14 +95,6 @@ def replier(pace: Pace) -> Replier:
         for name, weight in model.named_parameters():
             if not name.endswith("norm.weight"):
                 weight.normal_(std=0.25, generator=generator)
-    only_letters = torch.full((tokenizer.vocab_size,), float("-inf"))
-    only_letters[tokenizer.encode("thecatsaton")] = 0
-
-    def at_pace(_module: object, _inputs: object, logits: torch.Tensor) -> torch.Tensor:
-        pace.wait()
-        return logits + only_letters
-
-    model.unembed.register_forward_hook(at_pace)
     return Replier(model.eval(), tokenizer)
 
 
@@ -94,13 +106,15 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.fixture
-def serve(replier: Replier, store: Store) -> Iterator[Callable[..., str]]:
+def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., str]]:
     """Start the real application on a free port; gives its address."""
     running = []
 
     def start(**options: str) -> str:
         listening = listen("127.0.0.1", 0)
         app = make_app(replier, store, "tuned", fingerprint="0123456789ab", **options)
+        runners = app.state.worker.engine.runners
+        runners[""] = AtPace(runners[""], pace, replier.tokenizer.encode("thecatsaton"))
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=1))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

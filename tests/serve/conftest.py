@@ -1,8 +1,7 @@
 """What the tests of the server share: a small model, a store, the application, and real servers on free ports."""
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import openai
@@ -16,6 +15,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.run.serve import listen
 from sayso.sample.engine import Engine
+from sayso.sample.runner import Chunk, Runner
 from sayso.serve.app import make_app
 from sayso.serve.server import Server
 from sayso.token.train import train
@@ -66,6 +66,32 @@ def official(client: TestClient) -> openai.OpenAI:
     return openai.OpenAI(api_key="none", base_url=f"{HERE}/v1", http_client=client, max_retries=0)
 
 
+class Hooked:
+    """A runner that calls something before every head."""
+
+    def __init__(self, runner: Runner, before: Callable[[], object]) -> None:
+        self.runner, self.before = runner, before
+
+    def hidden(self, chunks: Sequence[Chunk]) -> torch.Tensor:
+        """As the runner."""
+        return self.runner.hidden(chunks)
+
+    def head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """As the runner, after that."""
+        self.before()
+        return self.runner.head(hidden)
+
+
+@pytest.fixture
+def hook() -> Callable[[Engine, Callable[[], object]], None]:
+    """Call something before an engine picks tokens, in its own thread."""
+
+    def hook(engine: Engine, before: Callable[[], object]) -> None:
+        engine.runners[""] = Hooked(engine.runners[""], before)
+
+    return hook
+
+
 @pytest.fixture
 def servers() -> list[Server]:
     """The real servers that run, in the order they were started."""
@@ -73,30 +99,7 @@ def servers() -> list[Server]:
 
 
 @pytest.fixture
-def engines() -> list[Engine]:
-    """Their engines."""
-    return []
-
-
-@contextmanager
-def before_each_head(engine: Engine, call: Callable[[], object]) -> Iterator[None]:
-    """Call something before an engine computes logits."""
-    runner = engine.runners[""]
-    head = runner.head
-    runner.head = lambda hidden: (call(), head(hidden))[1]
-    try:
-        yield
-    finally:
-        runner.head = head
-
-
-@pytest.fixture
-def hooked() -> Callable[..., AbstractContextManager[None]]:
-    return before_each_head
-
-
-@pytest.fixture
-def start(replier: Replier, store: Store, servers: list[Server], engines: list[Engine]) -> Iterator[Callable[..., str]]:
+def start(replier: Replier, store: Store, servers: list[Server]) -> Iterator[Callable[..., str]]:
     """Start a real server on a free port with some of the application's options; gives its address."""
     running = []
 
@@ -107,7 +110,6 @@ def start(replier: Replier, store: Store, servers: list[Server], engines: list[E
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         servers.append(server)
-        engines.append(app.state.worker.engine)
         running.append((server, thread, listening))
         return f"http://127.0.0.1:{listening.getsockname()[1]}"
 

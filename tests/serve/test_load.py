@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from itertools import count
 from typing import Any
 
@@ -18,12 +17,10 @@ from sayso.base.errors import UserError
 from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.run.serve import listen
-from sayso.sample.engine import Engine
 from sayso.sample.sampling import Sampling
 from sayso.serve.server import Loading, Server
 
 CONTEXT = 4096
-Hooked = Callable[..., AbstractContextManager[None]]
 HELLO = [{"role": "user", "content": "hello"}]
 
 
@@ -46,7 +43,7 @@ def test_a_reader_who_leaves_stops_the_reply_and_what_was_said_is_kept(address: 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
-    address: str, engines: list[Engine], hooked: Hooked, stream: bool
+    address: str, servers: list[Server], hook: Callable[..., None], stream: bool
 ) -> None:
     """One speaks, one waits, the third is told 429; /health answers at once; leaving frees the model."""
     body = {"messages": HELLO, "temperature": 0, "stream": True}
@@ -58,7 +55,8 @@ def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
         if next(spoken) >= 2:
             free.wait(30)
 
-    with hooked(engines[0], hold), httpx2.Client(base_url=address, timeout=60) as client:
+    hook(servers[0].config.app.state.worker.engine, hold)
+    with httpx2.Client(base_url=address, timeout=60) as client:
         with client.stream("POST", "/v1/chat/completions", json=body) as running:
             said = running.iter_lines()  # kept: a generator that goes away closes its response
             next(said)
@@ -75,7 +73,7 @@ def test_while_the_model_speaks_the_server_answers_and_its_queue_has_an_end(
 
 
 def test_an_asker_of_a_whole_answer_who_leaves_frees_the_model(
-    address: str, engines: list[Engine], hooked: Hooked
+    address: str, servers: list[Server], hook: Callable[..., None]
 ) -> None:
     """A request that is not streamed is given up too when its connection closes: five cost less than five answers."""
     head = b"POST /v1/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
@@ -83,7 +81,8 @@ def test_an_asker_of_a_whole_answer_who_leaves_frees_the_model(
     body = json.dumps(asked).encode()
     host, port = address.removeprefix("http://").split(":")
     spoken: list[int] = []
-    with hooked(engines[0], lambda: spoken.append(1)), httpx2.Client(base_url=address, timeout=60) as client:
+    hook(servers[0].config.app.state.worker.engine, lambda: spoken.append(1))
+    with httpx2.Client(base_url=address, timeout=60) as client:
         assert client.post("/v1/chat/completions", json=asked).status_code == 200
         whole = len(spoken)
         for _ in range(5):
@@ -137,22 +136,16 @@ def test_a_slow_reader_holds_up_nobody(start: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("tokens", [40, CONTEXT])
 def test_a_server_that_ends_lets_replies_end_within_the_grace(
-    start: Callable[..., str], servers: list[Server], engines: list[Engine], hooked: Hooked, store: Store, tokens: int
+    start: Callable[..., str], servers: list[Server], store: Store, hook: Callable[..., None], tokens: int
 ) -> None:
     """A short reply still ends; a long one is cut, and what was said on the page is kept. Nothing new is taken."""
     said = store.say(store.new_conversation().id, "hello")
     address, ended = start(rows=2), threading.Event()
-    long, asked = tokens == CONTEXT, count()
-
-    def hold() -> None:
-        """Let the first token through; a short reply goes on when the server is about to end, a long one never."""
-        if next(asked):
-            while not (ended.wait(0.01) or (not long and servers[0].config.app.state.worker.closing)):
-                pass
-
+    long = tokens == CONTEXT
+    if long:
+        hook(servers[0].config.app.state.worker.engine, lambda: ended.wait(30))
     body = {"message_id": said.id, "temperature": 0, "max_tokens": tokens}
     with (
-        hooked(engines[0], hold),
         httpx2.Client(base_url=address, timeout=60) as client,
         client.stream("POST", "/api/replies", json=body) as stream,
     ):
@@ -163,10 +156,10 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         if long:
             with pytest.raises(httpx2.HTTPError):
                 list(told)
+            assert servers[0].config.app.state.worker.closing
             ended.set()
         else:
             assert "event: done" in list(told)
-    assert servers[0].config.app.state.worker.closing
     if not long:
         assert store.branch(said.conversation_id)[-1].generation is not None
 

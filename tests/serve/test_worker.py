@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 
 import pytest
 import torch
@@ -14,8 +13,6 @@ from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 from sayso.serve.choice import Choice
 from sayso.serve.worker import ClosingError, QueueFullError, Worker
-
-Hooked = Callable[..., AbstractContextManager[None]]
 
 
 def choices(replier: Replier, count: int = 1, tokens: int = 4000) -> list[Choice]:
@@ -80,7 +77,7 @@ def test_a_full_queue_refuses_the_next(replier: Replier) -> None:
     asyncio.run(ask())
 
 
-def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replier, hooked: Hooked) -> None:
+def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replier, hook: Callable[..., None]) -> None:
     """What was decoded gets the error, and so does a call that fails; the next job runs."""
     broken = [True]
 
@@ -90,12 +87,12 @@ def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replie
 
     async def ask() -> None:
         worker = Worker(Engine(replier.model, rows=1), 4)
-        with hooked(worker.engine, break_once):
-            with pytest.raises(ArithmeticError, match="broken"):
-                _ = [piece async for piece in worker.submit(choices(replier))]
-            with pytest.raises(ZeroDivisionError):
-                await worker.call(lambda: 1 // 0)
-            assert [piece async for piece in worker.submit(choices(replier, tokens=2))][-1].finish == "length"
+        hook(worker.engine, break_once)
+        with pytest.raises(ArithmeticError, match="broken"):
+            _ = [piece async for piece in worker.submit(choices(replier))]
+        with pytest.raises(ZeroDivisionError):
+            await worker.call(lambda: 1 // 0)
+        assert [piece async for piece in worker.submit(choices(replier, tokens=2))][-1].finish == "length"
         assert worker.load == 0
         worker.close()
 
