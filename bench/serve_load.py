@@ -31,6 +31,7 @@ from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.run.serve import listen
+from sayso.sample.engine import Engine
 from sayso.serve.app import make_app
 from sayso.serve.server import Server
 from sayso.token.train import train
@@ -148,7 +149,8 @@ def our_server(file: Path, port: int, threads: int) -> None:
     torch.set_num_threads(threads)
     config, state, tokenizer = read_gguf(file)
     store = Store(file.with_name("store.sqlite"))
-    app = make_app(Replier(model_of(config, state, file).eval(), tokenizer), store, "model", rows=STREAMS)
+    replier = Replier(model_of(config, state, file).eval(), tokenizer)
+    app = make_app(replier, store, "model", engine=Engine(replier.model, rows=STREAMS))
     Server(app, app.state.worker.drain, grace=1).run(sockets=[listen("127.0.0.1", port)])
 
 

@@ -103,8 +103,8 @@ def start(replier: Replier, store: Store, servers: list[Server]) -> Iterator[Cal
     """Start a real server on a free port with some of the application's options; gives its address."""
     running = []
 
-    def begin(**options: int) -> str:
-        app = make_app(replier, store, "tuned", **options)
+    def begin(*, rows: int, **options: int) -> str:
+        app = make_app(replier, store, "tuned", engine=Engine(replier.model, rows=rows), **options)
         listening = listen("127.0.0.1", 0)
         server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -12,8 +12,11 @@ from sayso.base.errors import UserError, require
 from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.model import Transformer
 from sayso.reply import Replier
-from sayso.run.model import newest_model
+from sayso.run.model import newest_model, resolve_model
+from sayso.sample.engine import Engine
+from sayso.weights.adapter import adapted
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
@@ -42,6 +45,16 @@ class Serve:
     cache_tokens: int | None = None
     """How many tokens of prompts and replies are kept in memory; as many as the rows can fill, within 4 GiB, when left
     away."""
+    cache_bits: int = 0
+    """8 keeps keys and values as whole numbers, in a quarter of the memory; 0 = as they are computed."""
+    speculate: int = 0
+    """How many tokens are proposed at once to each of a few replies, by what followed before or by --draft; 0 = off."""
+    draft: str | None = None
+    """A smaller model of the same vocabulary that proposes, a model of the life or the path of a model folder."""
+    adapter: tuple[str, ...] = ()
+    """An adapter of the model as NAME=FOLDER, in PEFT's format, served as the model NAME; may be given again."""
+    deterministic: bool = False
+    """Give a reply the same bits whatever else is asked at the time."""
     queue: int = 16
     """How many requests may wait for a row before further ones are answered 429."""
     grace: int = 5
@@ -74,6 +87,27 @@ def serve(options: Serve) -> None:
     listening = listen(options.host, options.port)
     with listening:
         _run(options, life, folder, listening)
+
+
+def engine_of(options: Serve, life: Life, name: str, model: Transformer, device: str) -> Engine:
+    """Return the engine that a server's flags ask for; the model has a name. Raises `UserError` for what does not fit."""
+    adapters: dict[str, Transformer] = {}
+    for given in options.adapter:
+        called, _, folder = given.partition("=")
+        if not (called and folder) or called in (name, *adapters):
+            raise UserError(f"An adapter is given as NAME=FOLDER, with a name of its own; got '{given}'.")
+        adapters[called] = adapted(model, Path(folder))
+    draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
+    return Engine(
+        model,
+        rows=options.rows,
+        tokens=options.cache_tokens,
+        speculate=options.speculate,
+        draft=draft,
+        adapters=adapters,
+        cache_bits=options.cache_bits,
+        deterministic=options.deterministic,
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -113,7 +147,7 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
     shown = f"[{host}]" if ":" in host else host
 
     def load() -> "FastAPI":
-        model, tokenizer = load_model(folder, device.kind)
+        model, tokenizer = load_model(folder, device.kind, plain=bool(options.adapter))
         fingerprint = sha256(weights_file(folder))[:12]
         app = make_app(
             Replier(model, tokenizer),
@@ -121,8 +155,7 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
             folder.name,
             fingerprint=fingerprint,
             key=options.api_key or None,
-            rows=options.rows,
-            cache_tokens=options.cache_tokens,
+            engine=engine_of(options, life, folder.name, model, device.kind),
             queue=options.queue,
         )
         say(

@@ -69,7 +69,7 @@ class Answer:
         return usage(sum(map(len, self.prompts)), tokens, sum(choice.request.reused for choice in firsts))
 
     def _head(self, kind: str) -> dict[str, Any]:
-        return new_head(kind, self.shape.prefix, self.voice.name, self.voice.fingerprint)
+        return new_head(kind, self.shape.prefix, self.terms.adapter or self.voice.name, self.voice.fingerprint)
 
     async def _events(self, job: Job, options: StreamOptions) -> AsyncIterator[str]:
         """Yield a stream's events; with usage, every chunk but the last says null, as OpenAI does."""

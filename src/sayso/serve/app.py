@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from sayso import __version__
 from sayso.feedback.store import Store
 from sayso.reply import Replier
-from sayso.sample.engine import ROWS, Engine
+from sayso.sample.engine import Engine
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.door import Door
@@ -45,18 +45,17 @@ def make_app(
     *,
     fingerprint: str = "",
     key: str | None = None,
-    rows: int = ROWS,
-    cache_tokens: int | None = None,
+    engine: Engine | None = None,
     queue: int = QUEUE,
     body_limit: int = BODY_LIMIT,
 ) -> FastAPI:
     """Return the application that serves a model under `name`.
 
     `fingerprint` of the weights goes into every stored reply. With a `key` every route but the page's files, /health
-    and /ready needs it. `rows` requests are decoded side by side over a cache of `cache_tokens` tokens (as many as the
-    rows can fill, when not given), and at most `queue` more wait; a further one is answered 429.
+    and /ready needs it. `engine` is one of the replier's model, made when not given; its adapters are served as models.
+    At most `queue` requests wait for a row of it; a further one is answered 429.
     """
-    engine = Engine(replier.model, rows=rows, tokens=cache_tokens)
+    engine = engine or Engine(replier.model)
     metrics = Metrics(engine, name)
     worker = Worker(engine, queue, metrics)
     voice = Voice(replier, name, fingerprint, worker)

@@ -8,7 +8,6 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
-from sayso.base.errors import nearest
 from sayso.reply.tools import Toolbox
 from sayso.serve.answer import Answer
 from sayso.serve.choice import Piece
@@ -25,40 +24,33 @@ COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 def openai_routes(voice: Voice, created: int) -> APIRouter:
     """Return the routes of the API over one voice; the model list says `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
-    entry = {"id": voice.name, "object": "model", "created": created, "owned_by": "sayso"}
-    entry |= {"max_model_len": voice.context}
+
+    def entry(name: str) -> dict[str, Any]:
+        told = {"id": name, "object": "model", "created": created, "owned_by": "sayso", "max_model_len": voice.context}
+        return told | ({"parent": voice.name} if name != voice.name else {})
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [entry]}
+        return {"object": "list", "data": [entry(name) for name in (voice.name, *voice.adapters)]}
 
     @router.get("/models/{name}")
     async def model(name: str) -> dict[str, Any]:
-        check_model(name, voice)
-        return entry
+        return entry(voice.adapter(name) or voice.name)
 
     @router.post("/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
-        check_model(asked.model, voice)
         return await answer_chat(voice, asked, request)
 
     @router.post("/completions")
     async def complete(asked: CompletionRequest, request: Request) -> Response:
-        check_model(asked.model, voice)
         return await answer_text(voice, asked, request)
 
     return router
 
 
-def check_model(name: str | None, voice: Voice) -> None:
-    """Raise `ApiError` 404 for a name that is not the model's."""
-    if name is not None and name != voice.name:
-        text = f"There is no model '{name[:100]}' here; this server has '{voice.name}'.{nearest(name, [voice.name])}"
-        raise ApiError(404, text, "model_not_found", "model")
-
-
 async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms, Toolbox]:
     """Return the ids that ask for the reply to a conversation, its terms, and what it may call."""
+    adapter = voice.adapter(asked.model)
     with naming("tools"):
         tools = asked.toolbox()
         calling = tools.grammar()
@@ -73,7 +65,7 @@ async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms,
         continued=bool(asked.continue_final_message),
         keep=asked.truncate_prompt_tokens,
     )
-    return prompt, voice.reader.terms(asked, voice.context, calling), tools
+    return prompt, replace(voice.reader.terms(asked, voice.context, calling), adapter=adapter), tools
 
 
 async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Response:
@@ -103,8 +95,10 @@ async def answer_text(voice: Voice, asked: CompletionRequest, request: Request) 
             for prompt in prompts_of(asked.prompt)
         ]
 
+    adapter = voice.adapter(asked.model)
     prompts = await run_in_threadpool(read)
     terms, telling = voice.reader.terms(asked, COMPLETION_TOKENS), telling_of(voice, asked)
+    terms = replace(terms, adapter=adapter)
     if asked.scores:
         terms = replace(terms, stop_ids=frozenset())
     answer = Answer(voice, request, prompts, terms, TextShape(telling, terms.n, prompts if asked.echo else None))

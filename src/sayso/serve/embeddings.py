@@ -16,7 +16,6 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.model.transformer import Transformer
 from sayso.serve.body import Strict
-from sayso.serve.completions import check_model
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
 from sayso.serve.stream import unless_left
@@ -39,7 +38,9 @@ def embedding_routes(voice: Voice) -> APIRouter:
 
     @router.post("/embeddings")
     async def embeddings(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
-        check_model(asked.model, voice)
+        if voice.adapter(asked.model):
+            text = f"Vectors are the model's without an adapter; ask '{voice.name}' for them."
+            raise ApiError(400, text, "invalid_value", "model")
         width = voice.replier.model.config.width
         size = asked.dimensions or width
         if size > width:

@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from sayso.base.errors import UserError
 from sayso.serve.body import NEUTRAL, Strict, refusal
-from sayso.serve.completions import check_model, read_chat, telling_of
+from sayso.serve.completions import read_chat, telling_of
 from sayso.serve.fields import MOST_TOPS, Picking
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
@@ -97,6 +97,7 @@ class ResponsesRequest(Picking):
         told = LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None
         body = same | {
+            "model": self.model,
             "messages": [*messages, *_messages(self.input)],
             "max_completion_tokens": self.max_output_tokens,
             "tools": [_tool_of_chat(tool) for tool in self.tools] if self.tools else None,
@@ -124,11 +125,11 @@ def response_routes(voice: Voice) -> APIRouter:
 
     @router.post("/responses")
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
-        check_model(asked.model, voice)
+        voice.adapter(asked.model)  # before what the rest of the body may have wrong
         chat = asked.chat()
         prompt, terms, tools = await read_chat(voice, chat)
         job = await voice.speak([prompt], terms)
-        response = new_response(voice.name, terms.sampling, _echoed(asked))
+        response = new_response(terms.adapter or voice.name, terms.sampling, _echoed(asked))
         output = Output(response, telling_of(voice, chat), job.choices[0].request, calls=tools.calls)
         if asked.stream:
             return EventStream(_events(job, output), voice.worker, job)

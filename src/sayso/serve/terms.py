@@ -30,6 +30,8 @@ class Terms:
     stop_ids: frozenset[int]
     n: int = 1
     salt: str = ""
+    adapter: str = ""
+    """Which of the engine's adapters speaks; none when empty."""
     grammar: Grammar | None = None
     form: str = "response_format"
     """The field that asks for the grammar."""
@@ -61,8 +63,8 @@ class Reader:
             frozenset(stops) if asked.ignore_eos else self.tokenizer.stop_ids | frozenset(stops),
             asked.choices,
             asked.cache_salt or "",
-            grammar,
-            form,
+            grammar=grammar,
+            form=form,
             keep_stop=bool(asked.include_stop_str_in_output),
             prompt_tops=asked.prompt_tops,
             spells_control=asked.skip_special_tokens is False,

@@ -6,7 +6,6 @@ from fastapi import APIRouter
 from pydantic import Field, model_validator
 
 from sayso.serve.body import Strict
-from sayso.serve.completions import check_model
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, Turn
 from sayso.serve.voice import Voice
@@ -47,7 +46,7 @@ def token_routes(voice: Voice) -> APIRouter:
 
     @router.post("/tokenize")
     def tokenize(asked: TokenizeRequest) -> dict[str, Any]:
-        check_model(asked.model, voice)
+        voice.adapter(asked.model)
         if asked.messages is not None:
             with naming("messages"):
                 turns = [turn.plain() for turn in asked.messages]
@@ -63,7 +62,7 @@ def token_routes(voice: Voice) -> APIRouter:
 
     @router.post("/detokenize")
     def detokenize(asked: DetokenizeRequest) -> dict[str, str]:
-        check_model(asked.model, voice)
+        voice.adapter(asked.model)
         return {"prompt": tokenizer.decode([token for token in asked.tokens if token < tokenizer.vocab_size])}
 
     @router.get("/tokenizer_info")

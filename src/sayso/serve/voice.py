@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
+from sayso.base.errors import nearest
 from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit
@@ -41,6 +42,20 @@ class Voice:
     def context(self) -> int:
         """How many tokens prompt and reply may have together."""
         return min(self.replier.context, self.worker.engine.blocks.count * BLOCK)
+
+    @property
+    def adapters(self) -> list[str]:
+        """The names of the engine's adapters, which are models to whoever asks."""
+        return [name for name in self.worker.engine.runners if name]
+
+    def adapter(self, model: str | None) -> str:
+        """Return the adapter that a model's name means, "" for the model itself; `ApiError` 404 for no name of ours."""
+        names = [self.name, *self.adapters]
+        if model is not None and model not in names:
+            there = " or ".join(f"'{name}'" for name in names)
+            text = f"There is no model '{model[:100]}' here; this server has {there}.{nearest(model, names)}"
+            raise ApiError(404, text, "model_not_found", "model")
+        return model if model in self.adapters else ""
 
     @cached_property
     def reader(self) -> Reader:
@@ -119,7 +134,9 @@ class Voice:
             for index in range(terms.n):
                 with naming(terms.form):
                     guided = self.guide.constraint(terms.grammar, terms.stop_ids) if terms.grammar else None
-                request = Request(prompt, sampling, index, terms.stop_ids, terms.salt, constraint=guided)
+                request = Request(
+                    prompt, sampling, index, terms.stop_ids, terms.salt, adapter=terms.adapter, constraint=guided
+                )
                 request.prompt_tops = terms.prompt_tops
                 text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled)
                 choices.append(Choice(len(choices), request, text))
