@@ -90,7 +90,7 @@ def serve(options: Serve) -> None:
 
 
 def engine_of(options: Serve, life: Life, name: str, model: Transformer, device: str) -> Engine:
-    """Return the engine that a server's flags ask for; the model has a name. Raises `UserError` for what does not fit."""
+    """Return the engine that a server's flags ask for; the model has a name. `UserError` for what does not fit."""
     adapters: dict[str, Transformer] = {}
     for given in options.adapter:
         called, _, folder = given.partition("=")

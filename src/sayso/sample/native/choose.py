@@ -10,6 +10,7 @@ from sayso.sample.native.check import why_not
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Runner, TorchRunner
+from sayso.weights.quantise.layers import QuantisedLinear
 
 
 def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:
@@ -22,7 +23,8 @@ def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False)
     if device == "cpu":
         why = why_not(model)
         if not why:
-            return NativeRunner(model, pages) if deterministic else BothRunner(model, pages)
+            whole = any(isinstance(layer, QuantisedLinear) for layer in model.modules())  # its products are as fast
+            return NativeRunner(model, pages) if deterministic or whole else BothRunner(model, pages)
         _tell(why)
     if deterministic:
         return AloneRunner(model, pages)
