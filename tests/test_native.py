@@ -13,7 +13,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora
 from sayso.model.config import Rope
 from sayso.sample.blocks import BLOCK, blocks_for
-from sayso.sample.native import build, check
+from sayso.sample.native import build, check, choose
 from sayso.sample.native.both import BothRunner
 from sayso.sample.native.build import library
 from sayso.sample.native.check import drawn, quantise_both, why_not
@@ -215,6 +215,7 @@ def test_a_library_that_computes_something_else_is_found_out(monkeypatch: pytest
 @needs_compiler
 def test_what_the_native_pass_cannot_take_torch_runs_and_it_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     plain, adapted = drawn(CONFIG), add_lora(drawn(CONFIG), LoRA(2, 4.0, ("value",)), torch.Generator())
+    choose._tell.cache_clear()  # other tests may have heard it
     assert isinstance(runner_for(plain, pages_of(plain)), BothRunner)
     assert isinstance(runner_for(plain, pages_of(plain), deterministic=True), NativeRunner)
     for _ in range(2):
