@@ -57,7 +57,9 @@ def rows_of(config: ModelConfig) -> list[list[int]]:
 
 
 def pages_of(model: Transformer, bits: int = 0, count: int = 40) -> Pages:
-    return Pages(model.config, count, torch.device("cpu"), torch.float32, bits)
+    pages = Pages(model.config, count, torch.device("cpu"), torch.float32, bits)
+    pages.clear(range(len(pages)))  # torch reads also what is masked
+    return pages
 
 
 def tables(seed: int, count: int = 40) -> list[list[int]]:
