@@ -91,10 +91,3 @@ class Blocks:
                 break
             found.append(self._named[name])
         return found
-
-    def forget(self) -> None:
-        """Take all names away, so that nothing computed so far is used again."""
-        self._empty += self._idle
-        self._idle.clear()
-        self._named.clear()
-        self._names.clear()
