@@ -18,7 +18,7 @@ COMMENT = re.compile(r"<!--(.*?)-->|/\*+(.*?)\*/|^//(.*?)$", re.DOTALL | re.MULT
 SHOWN = (".py", ".html", ".css", ".js", ".cpp", ".h")
 STAGES = (
     *("base", "text", "token", "batch", "model", "weights", "loss", "train", "sample", "think", "reply"),
-    *("judge", "feedback", "serve", "lens", "law", "rasp", "guard", "run", "cli"),
+    *("judge", "align", "feedback", "serve", "lens", "law", "rasp", "guard", "run", "cli"),
 )
 PREFACE = """<!-- Written by `make docs` from the commands; edit the help strings in src/sayso/run instead. -->
 
