@@ -1,0 +1,47 @@
+"""Act: puzzles with a checker become a file of prompts to practise on, or of worked solutions to tune on."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+
+from sayso.base.errors import UserError, nearest
+from sayso.base.files import write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import say
+from sayso.text import puzzles as known
+
+
+@dataclass(frozen=True)
+class Puzzles:
+    """Options of `sayso puzzles`."""
+
+    puzzle: str
+    """addition (reversed) or countdown."""
+    _: KW_ONLY
+    life: Path = Path("life")
+    """The folder of the life."""
+    out: Path | None = None
+    """The JSONL file to write; data/puzzles/NAME-SPLIT.jsonl of the life when not given."""
+    sizes: tuple[int, ...] = (3,)
+    """How hard: digits of addition's numbers, or how many numbers countdown has; several take turns."""
+    count: int = 1000
+    """How many problems."""
+    split: str = "train"
+    """train, val or test, which share no problem."""
+    demonstrations: bool = False
+    """Whether to write conversations with the worked solution, and not prompts."""
+    seed: int = 0
+    """Another seed gives other problems."""
+
+
+def puzzles(options: Puzzles) -> None:
+    """Write problems, one a line."""
+    if options.puzzle not in known.MAKERS:
+        names = ", ".join(known.MAKERS)
+        raise UserError(f"A puzzle is {names}; got '{options.puzzle}'.{nearest(options.puzzle, known.MAKERS)}")
+    if options.count < 1 or not options.sizes:
+        raise UserError(f"Puzzles have a --count and --sizes of 1 or more; got {options.count} and {options.sizes}.")
+    make, sizes = known.MAKERS[options.puzzle], options.sizes
+    problems = (make(options.seed, index, options.split, sizes[index % len(sizes)]) for index in range(options.count))
+    rows = (problem.demonstration() if options.demonstrations else problem.row() for problem in problems)
+    out = options.out or Life(options.life).data("puzzles") / f"{options.puzzle}-{options.split}.jsonl"
+    say(f"Wrote {write_jsonl(out, rows):,} problems of {options.puzzle} to {out}.")

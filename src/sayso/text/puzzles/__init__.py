@@ -1,0 +1,16 @@
+"""Puzzles whose answers a program can check, of any difficulty and without end.
+
+Pure functions of (seed, index, split) give problems with a worked solution; `score(prompt, reply, info)` checks any
+reply. What is asked of val and test is never asked of train.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from . import addition, countdown
+from .types import Make, Problem, Score
+
+MAKERS: Mapping[str, Make] = MappingProxyType({"addition": addition.problem, "countdown": countdown.problem})
+SCORES: Mapping[str, Score] = MappingProxyType({"addition": addition.score, "countdown": countdown.score})
+
+__all__ = ["MAKERS", "SCORES", "Make", "Problem", "Score", "addition", "countdown"]

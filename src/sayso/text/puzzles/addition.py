@@ -1,0 +1,43 @@
+"""Reversed addition: two numbers and their sum, each written from its last digit to its first.
+
+So `21+43=` asks for 12 + 34, and the reply is `64`. In this order each digit of the sum follows from what is there
+already, so that a small model can learn it (Lee et al. 2023, "Teaching arithmetic to small transformers").
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sayso.base.errors import UserError
+
+from .draw import generator, split_of
+from .types import Problem
+
+
+def problem(seed: int, index: int, split: str, size: int) -> Problem:
+    """Return the sum of two numbers of `size` digits each; a pair of numbers, in either order, is of one split."""
+    if size < 1:
+        raise UserError(f"Addition needs numbers of 1 digit or more; got {size}.")
+    draw = generator(seed, index, split, "addition", size)
+    least = 10 ** (size - 1) if size > 1 else 0
+    while True:
+        first, second = (draw.randrange(least, 10**size) for _ in "ab")
+        if split_of("addition", *sorted((first, second))) == split:
+            break
+    prompt, answer = f"{reverse(first)}+{reverse(second)}=", reverse(first + second)
+    return Problem(prompt, answer, {"puzzle": "addition", "answer": answer, "digits": size})
+
+
+def score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
+    """Return 1 for the sum, digit for digit and nothing beside it, else 0."""
+    return float(reply.strip() == info["answer"])
+
+
+def digits(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
+    """Return the share of digits that are right, each at its place; what is too long or too short costs its share."""
+    answer, reply = info["answer"], reply.strip()
+    return sum(a == b for a, b in zip(answer, reply, strict=False)) / max(len(answer), len(reply))
+
+
+def reverse(number: int) -> str:
+    """Return a number from its last digit to its first."""
+    return str(number)[::-1]
