@@ -150,16 +150,22 @@ def test_errors_of_memory_are_known_and_read(error: Exception, is_it: bool, want
 )  # fmt: skip
 def test_the_sentence_says_what_is_in_force_and_what_to_lower(layout: Layout, recompute: bool, told: str) -> None:
     """Where the estimate says that all should fit, half of what failed is tried next; then slower means, one by one."""
-    with pytest.raises(UserError, match=told), memory_told(config(), batch(8), layout, "mps", recompute=recompute):
+    with (
+        pytest.raises(UserError, match=told),
+        memory_told(config(), lambda: batch(8), layout, "mps", recompute=recompute),
+    ):
         raise MemoryError
-    with pytest.raises(RuntimeError, match="shapes"), memory_told(config(), batch(8), layout, "cpu", recompute=True):
+    with (
+        pytest.raises(RuntimeError, match="shapes"),
+        memory_told(config(), lambda: batch(8), layout, "cpu", recompute=True),
+    ):
         raise RuntimeError("shapes differ")
 
 
 def test_a_pair_counts_as_one_row_of_both_replies() -> None:
     """--micro-rows counts pairs when aligning."""
     both = PairBatch(*vars(batch(8)).values())
-    told = memory_told(config(), both, Layout(1, 1), "cpu", recompute=False)
+    told = memory_told(config(), lambda: both, Layout(1, 1), "cpu", recompute=False)
     with pytest.raises(UserError, match="4 rows x 512"), told:
         raise MemoryError
 

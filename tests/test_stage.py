@@ -18,6 +18,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.run import divergence, training
 from sayso.run.divergence import REWINDS
 from sayso.run.stage import Stage, make_stage
+from sayso.run.steps import Judging
 from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train import measure
 from sayso.train.crew import can_fork
@@ -230,3 +231,65 @@ def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: 
     assert len(steps) == STEPS
     assert all(line["tokens_per_second"] > 0 and 0 < line["mfu"] < 2 for line in steps)
     assert len(list((tmp_path / "runs" / "pretrain-base" / "checkpoints").iterdir())) == 3
+
+
+def gathered(
+    life: Life, stops: dict[int, int], best: str = "", judged: dict[int, list[torch.Tensor]] | None = None
+) -> tuple[State, list[dict]]:
+    """Train on batches that are gathered a few steps at a time; `stops`: from which step until which."""
+    run = Stage(life, "reinforce", "better", {}, {})
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
+    asked: list[int] = []
+
+    def gather(state: State) -> int:
+        asked.append(state.step)
+        return stops[state.step]
+
+    def judge(state: State) -> dict[str, float]:
+        if judged is not None:
+            judged[state.step] = [weight.detach().clone() for weight in state.model.parameters()]
+        return {"score": -abs(state.step - 4.0)}
+
+    class Gathered:
+        def batch(self, step: int) -> Batch:
+            assert asked, "a batch was wanted before it was gathered"
+            return make(step % BAD)
+
+    judging = Judging(judge, 2, best) if best else None
+    run.train(
+        state, Gathered(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log, judging=judging, gather=gather
+    )
+    assert asked == list(stops)
+    return state, read_log(log.path)
+
+
+def test_batches_are_gathered_before_the_steps_that_need_them(tmp_path: Path) -> None:
+    """What is trained on is made from the state of that moment, again and again until the end."""
+    state, log = gathered(Life(tmp_path), {0: 4, 4: 8, 8: STEPS})
+    assert state.step == STEPS
+    assert [line["step"] for line in log if line["event"] == "step"] == list(range(1, STEPS + 1))
+
+
+@pytest.mark.parametrize(("best", "step"), [("score", 4), ("-score", 9)])
+def test_the_best_judged_weights_are_taken_at_the_end(tmp_path: Path, best: str, step: int) -> None:
+    """Of judgements before the first step, every second step and after the last, the best one's weights remain."""
+    judged: dict[int, list[torch.Tensor]] = {}
+    state, log = gathered(Life(tmp_path), {0: 5, 5: STEPS}, best, judged)
+    assert list(judged) == [0, 2, 4, 6, 8, 9]
+    assert [line["step"] for line in log if line["event"] == "val"] == list(judged)
+    for number, weights in judged.items():
+        same = all(torch.equal(a, b) for a, b in zip(state.model.parameters(), weights, strict=True))
+        assert same == (number == step)
+
+
+def test_an_interrupt_while_gathering_saves(tmp_path: Path) -> None:
+    """Ctrl-C while replies are sampled leaves a checkpoint of the last step done, and says so."""
+
+    class Stops(dict):
+        def __missing__(self, step: int) -> int:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        gathered(Life(tmp_path), Stops({0: 3}))
+    assert [path.name for path in (tmp_path / "runs" / "reinforce-better" / "checkpoints").iterdir()] == ["step-000003"]

@@ -20,6 +20,7 @@ from sayso.batch.batch import Batch
 from sayso.loss import cross_entropy
 from sayso.loss.next_token import next_token_loss, token_logprobs
 from sayso.loss.preference import dpo_loss
+from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.crew import can_fork
@@ -409,3 +410,38 @@ def test_flops_of_a_token_are_six_a_weight_and_attention() -> None:
     matrices = sum(w.numel() for name, w in model.named_parameters() if w.ndim == 2 and name != "embed.weight")
     assert CONFIG.matmul_parameters == matrices
     assert CONFIG.flops_per_token(16) == 6 * matrices + 12 * 2 * 32 * 16
+
+
+@linux
+@pytest.mark.parametrize("processes", [1, 2])
+def test_figures_are_means_over_the_items_of_the_whole_step(processes: int) -> None:
+    """Parts with one item and with three weigh as many, in one process or shared out, and gradients stay out of it."""
+
+    def loss(model: Transformer, part: Batch) -> Term:
+        values = part.ids[:, 0].float()
+        return Term(*loss_of(model, part), {"first": values, "rare": values[values > 40]})
+
+    def parts(step: int) -> list[Batch]:
+        whole = batch(step)
+        return [
+            Batch(*(getattr(whole, name)[rows] for name in ("ids", "targets", "documents")))
+            for rows in (slice(0, 1), slice(1, 4))
+        ]
+
+    told: list[Shown] = []
+    train(fresh(), parts, loss, Schedule(3), show=told.append, processes=processes)
+    for step, shown in enumerate(told):
+        values = batch(step).ids[:, 0].float()
+        rare = values[values > 40]
+        expected = {"first": values.mean().item()} | ({"rare": rare.mean().item()} if len(rare) else {})
+        assert shown.figures == pytest.approx(expected)
+
+
+def test_training_until_a_step_and_on_is_training_at_once() -> None:
+    """A run that is trained a few steps at a time, on one schedule, ends with the same weights."""
+    at_once, by_parts = fresh(), fresh()
+    train(at_once, lambda step: [batch(step)], loss_of, Schedule(6))
+    for until in (2, 5, 6):
+        train(by_parts, lambda step: [batch(step)], loss_of, Schedule(6), until=until)
+        assert by_parts.step == until
+    assert all(torch.equal(a, b) for a, b in zip(weights(at_once), weights(by_parts), strict=True))

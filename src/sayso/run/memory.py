@@ -1,6 +1,6 @@
 """What a person is told when a training step does not fit into memory: the settings in force, and what to lower."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def memory_told(config: ModelConfig, batch: Batch, layout: "Layout", kind: str, *, recompute: bool) -> Iterator[None]:
-    """Turn running out of memory into a `UserError` that says what to lower; `batch` is one of the run's."""
+def memory_told(
+    config: ModelConfig, batch: Callable[[], Batch], layout: "Layout", kind: str, *, recompute: bool
+) -> Iterator[None]:
+    """Turn running out of memory into a `UserError` that says what to lower; `batch` gives one of the run's."""
     free = free_memory(kind)
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise UserError(_sentence(error, free, config, batch, layout, kind, recompute)) from error
+        raise UserError(_sentence(error, free, config, batch(), layout, kind, recompute)) from error
 
 
 def _sentence(

@@ -4,7 +4,6 @@ Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, ra
 from --minutes on this machine, whose speed is measured first; whoever sets one of them wins.
 """
 
-from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
@@ -20,6 +19,7 @@ from sayso.judge.bits import document_bits
 from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
 from sayso.run.stage import Derived, make_stage
+from sayso.run.steps import Judging
 from sayso.run.tokens import open_tokens
 from sayso.run.training import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.sample.generate import generate
@@ -104,8 +104,7 @@ def pretrain(options: Pretrain) -> None:
             layout_of_plan(derived["layout"], options, rows, device),
             options,
             log,
-            judge=_judge(life, tokenizer),
-            judge_every=max(1, steps // JUDGEMENTS),
+            judging=_judging(life, tokenizer, max(1, steps // JUDGEMENTS)),
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
@@ -118,7 +117,7 @@ def _check(options: Pretrain) -> None:
             raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
 
 
-def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:
+def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:
     """Return what scores a state in bits per byte on some held-out text and lets it say something.
 
     None for a life without such text.
@@ -138,7 +137,7 @@ def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]
             | {"sample": _sample(state, tokenizer)}
         )
 
-    return judge
+    return Judging(judge, every)
 
 
 def _sample(state: State, tokenizer: Tokenizer) -> str:

@@ -12,20 +12,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sayso.align.watch import Watch
 from sayso.base.config import plain
 from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.batch.batch import Batch
+from sayso.run.best import Best
 from sayso.run.divergence import Divergence, stopped
 from sayso.run.memory import memory_told
 from sayso.run.mirror import check_mirrors, mirrored
-from sayso.run.steps import StepLog
-from sayso.run.training import TRANSIENT, HasBatches, Layout, Loss, Training
+from sayso.run.steps import Judging, StepLog
+from sayso.run.training import TRANSIENT, HasBatches, Layout, Training
 from sayso.train.chance import seed_all
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
-from sayso.train.loop import Diverged, Interrupted, State, train
+from sayso.train.loop import Diverged, Interrupted, Loss, State, train
 from sayso.train.schedule import Schedule
 
 Derived = dict[str, Any]
@@ -99,16 +102,20 @@ class Stage:
         self,
         state: State,
         batches: HasBatches,
-        loss: Loss,
+        loss: Loss[Batch],
         schedule: Schedule,
         layout: Layout,
         options: Training,
         log: RunLog,
         *,
-        judge: Callable[[State], dict[str, Any]] | None = None,
-        judge_every: int = 0,
+        judging: Judging | None = None,
+        gather: Callable[[State], int] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Train `state` to the schedule's end, from the newest checkpoint if there is one, telling every step.
+
+        `gather`, where batches are made of what the model itself says, is called with the state before the first step
+        and whenever the step that it returned is reached: it makes the batches until the next such step.
 
         Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. What happens after a step that
         diverges is up to `options`; it is logged with its documents.
@@ -118,7 +125,7 @@ class Stage:
         kind = next(state.model.parameters()).device.type
         if layout.precision == "bf16" and kind == "cpu" and not fast_bf16_cpu():
             say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
-        memory = memory_told(state.model.config, batches.batch(0), layout, kind, recompute=options.recompute)
+        memory = memory_told(state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute)
         seed_all(options.seed)
         if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
@@ -133,8 +140,12 @@ class Stage:
         divergence = Divergence(options.on_divergence, parts, checkpoints, log)
         mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
         with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
-            counts_tokens = self.act != "align"
-            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens)
+            counts_tokens = self.act in ("pretrain", "finetune")
+            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens, watch=watch)
+            best = Best(self.folder, judging.best) if judging and judging.best else None
+            judge = steps.judged(judging, best) if judging else None
+            if best and judge and best.told() is None:
+                judge(state)
             while state.step < schedule.steps:
                 steps.begin()
                 try:
@@ -143,8 +154,9 @@ class Stage:
                         parts,
                         loss,
                         schedule,
-                        judge=steps.judged(judge) if judge else None,
-                        judge_every=judge_every,
+                        until=_gathered(gather, state, save),
+                        judge=judge,
+                        judge_every=judging.every if judging else 0,
                         save=save,
                         save_seconds=options.save_seconds,
                         show=steps.show,
@@ -160,6 +172,11 @@ class Stage:
                 except Interrupted:
                     say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
                     raise KeyboardInterrupt from None
+            if best and judging and judge:
+                if state.step % judging.every:
+                    judge(state)
+                kept = best.restore(state)
+                say(f"Kept the weights of step {kept['step']:,}: {kept['figure'].lstrip('-')} {kept['value']:.4g}.")
 
 
 def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
@@ -171,6 +188,16 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
+
+
+def _gathered(gather: Callable[[State], int] | None, state: State, save: Callable[[State], None]) -> int | None:
+    if gather is None:
+        return None
+    try:
+        return gather(state)
+    except KeyboardInterrupt:
+        save(state)
+        raise Interrupted from None
 
 
 def _passed_over(told: str, log: RunLog) -> None:

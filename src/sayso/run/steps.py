@@ -1,15 +1,28 @@
 """What a run tells of its steps: each one to `run.jsonl`, the last one on the moving line."""
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from sayso.base.log import Progress, RunLog
+from sayso.align.watch import Watch
+from sayso.base.log import Progress, RunLog, warn
 from sayso.model.adapters import adapters
+from sayso.run.best import Best
 from sayso.run.mirror import Mirrors
 from sayso.run.training import Layout
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How a run is judged while it goes on, by what it is not trained on."""
+
+    judge: Callable[[State], dict[str, Any]]
+    every: int
+    """Steps between two judgements."""
+    best: str = ""
+    """The figure whose best weights are taken at the end, see `Best`; the last weights when empty."""
 
 
 class StepLog:
@@ -25,9 +38,10 @@ class StepLog:
         mirrors: Mirrors,
         *,
         counts_tokens: bool = True,
+        watch: Watch | None = None,
     ) -> None:
         """Measure the device's peak and say it; `counts_tokens`: a step's count is of trained tokens, not of pairs."""
-        self.mirrors = mirrors
+        self.mirrors, self.watch = mirrors, watch
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
         self.peak, self.counts_tokens = matmul_peak(device, layout.precision), counts_tokens
@@ -59,13 +73,28 @@ class StepLog:
             tokens=shown.tokens,
             seconds=round(self.seconds, 3),
             tokens_per_second=round(shown.seen / shown.took),
-            **{name: float(f"{value:.4g}") for name, value in figures.items()},
+            **{name: float(f"{value:.4g}") for name, value in {**figures, **shown.figures}.items()},
         )
+        self.warn(shown.step, shown.figures)
         self.line.update(shown.step, loss=shown.loss, tokens=f"{self.tokens / self.busy:,.0f}/s")
 
-    def judged(self, judge: Callable[[State], dict[str, Any]]) -> Callable[[State], None]:
-        """Return what asks `judge` about a state and tells the answer."""
-        return lambda state: self._tell("val", state.step, **judge(state))
+    def judged(self, judging: Judging, best: Best | None) -> Callable[[State], None]:
+        """Return what asks about a state, tells the answer, and keeps the weights if they are the best."""
+
+        def judge(state: State) -> None:
+            found = judging.judge(state)
+            self._tell("val", state.step, **found)
+            self.warn(state.step, {name: float(x) for name, x in found.items() if isinstance(x, int | float)})
+            if best:
+                best.offer(state, found)
+
+        return judge
+
+    def warn(self, step: int, figures: dict[str, float]) -> None:
+        """Say in words what the figures warn of."""
+        for sentence in self.watch.see(figures) if self.watch else ():
+            warn(f"Warning at step {step:,}: {sentence}")
+            self.log.write("warning", step=step, problem=sentence)
 
     def _tell(self, event: str, step: int, **fields: Any) -> None:
         self.log.write(event, step=step, **fields)

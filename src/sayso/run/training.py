@@ -5,13 +5,12 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from torch import Tensor
-
 from sayso.base.device import Device, has_bf16
 from sayso.base.errors import UserError, nearest
 from sayso.base.log import say
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
+from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA
 from sayso.run.memory import memory_told
@@ -26,7 +25,6 @@ TRANSIENT = (
 )
 """Options that may change when a command is repeated to go on."""
 PRECISIONS = ("auto", "fp32", "bf16")
-Loss = Callable[[Transformer, Batch], tuple[Tensor, int, int]]
 
 
 @dataclass(frozen=True)
@@ -136,9 +134,9 @@ def _words(layout: Layout) -> str:
     return f"{layout.processes} process{'es' * (layout.processes > 1)} and {layout.parts} parts of a batch"
 
 
-def batch_loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
-    """Return the next-token loss of a batch as the loop wants it: sum, count, tokens seen."""
-    return *next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel()
+def batch_loss(model: Transformer, batch: Batch) -> Term:
+    """Return the next-token loss of a batch as the loop wants it."""
+    return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())
 
 
 def steps_in_minutes(
@@ -156,7 +154,7 @@ def steps_in_minutes(
         raise UserError(f"--minutes is more than 0; got {minutes:g}.")
     given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
-        with memory_told(config, batches.batch(0), layout, device.kind, recompute=recompute):
+        with memory_told(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
             seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
     except Interrupted:
         raise KeyboardInterrupt from None

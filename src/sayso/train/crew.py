@@ -13,7 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import cast
 
@@ -30,10 +30,16 @@ class Summed:
     loss: float
     count: int
     tokens: int
+    figures: dict[str, tuple[float, int]] = field(default_factory=dict)
+    """By name, the sum of an item's values and how many there were."""
 
     def plus(self, other: "Summed") -> "Summed":
         """Both together."""
-        return Summed(self.loss + other.loss, self.count + other.count, self.tokens + other.tokens)
+        both = dict(self.figures)
+        for name, (total, items) in other.figures.items():
+            before = both.get(name, (0.0, 0))
+            both[name] = before[0] + total, before[1] + items
+        return Summed(self.loss + other.loss, self.count + other.count, self.tokens + other.tokens, both)
 
 
 Gradient = Callable[[int, slice], Summed]

@@ -17,12 +17,15 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from sayso.loss.term import Term
 from sayso.model import Transformer
 from sayso.train.crew import Summed, crew
 from sayso.train.jump import Lately
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
+Loss = Callable[[Transformer, BatchT], Term | tuple[Tensor, int, int]]
+"""What a part of a batch costs; a plain tuple is a `Term` without figures."""
 NORMS_EVERY = 10  # steps: measuring an update takes a copy of the weights
 
 
@@ -75,6 +78,8 @@ class Shown:
     """Since this call of `train` began."""
     norms: "Norms | None"
     """Every `NORMS_EVERY` steps; None in between, and where nothing was updated."""
+    figures: dict[str, float]
+    """What else the loss tells, each a mean over the step's items."""
 
 
 @dataclass(frozen=True)
@@ -90,9 +95,10 @@ class Norms:
 def train(
     state: State,
     parts: Callable[[int], Sequence[BatchT]],
-    loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
+    loss: Loss[BatchT],
     schedule: Schedule,
     *,
+    until: int | None = None,
     clip: float = 1.0,
     judge: Callable[[State], None] | None = None,
     judge_every: int = 0,
@@ -103,10 +109,10 @@ def train(
     processes: int = 1,
     precision: str = "fp32",
 ) -> State:
-    """Update `state` until `schedule.steps` and return it.
+    """Update `state` until the step `until`, or the schedule's end, and return it.
 
     `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
-    `loss(model, part)` gives the summed loss, the count to divide by, and the tokens seen. The parts of a step are
+    `loss(model, part)` gives a `Term`. The parts of a step are
     shared out among `processes` (more than one on a CPU only); `precision` is that of its products, fp32 or bf16.
     Gradients are clipped to norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose
     loss jumps, or is not finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised
@@ -119,7 +125,7 @@ def train(
         return _backward(state.model, parts(step)[which], loss, autocast(device, precision))
 
     with stop_requests() as stop, crew(state.model, gradient, processes) as whole:
-        while state.step < schedule.steps:
+        while state.step < (schedule.steps if until is None else until):
             if stop.is_set():
                 if save:
                     save(state)
@@ -155,6 +161,7 @@ def train(
                     took=now - started,
                     seconds=now - began,
                     norms=norms,
+                    figures={name: total / items for name, (total, items) in summed.figures.items() if items},
                 )
             )
             if judge and judge_every and state.step % judge_every == 0:
@@ -168,19 +175,22 @@ def train(
 def _backward(
     model: Transformer,
     parts: Sequence[BatchT],
-    loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
+    loss: Loss[BatchT],
     cast: AbstractContextManager[object],
 ) -> Summed:
     """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
-    losses, count, tokens = [], 0, 0
+    terms = []
     for part in parts:
         with cast:
-            summed, trained, seen = loss(model, part)
-        summed.backward()
-        losses.append(summed.detach())
-        count, tokens = count + trained, tokens + seen
+            term = Term(*loss(model, part))
+        term.loss.backward()
+        terms.append(term._replace(loss=term.loss.detach()))
     # asked for once a step: a GPU has to end its work before it can tell
-    return Summed(float(torch.stack(losses).double().sum()) if losses else 0.0, count, tokens)
+    whole = Summed(0.0, 0, 0)
+    for loss_, term in zip(torch.stack([term.loss for term in terms]).tolist() if terms else (), terms, strict=True):
+        told = {name: (float(x.double().sum()), x.numel()) for name, x in term.figures.items()}
+        whole = whole.plus(Summed(loss_, term.items, term.seen, told))
+    return whole
 
 
 def _divide(model: Transformer, count: int) -> None:

@@ -10,11 +10,10 @@ from contextlib import suppress
 from typing import TypeVar
 
 import torch
-from torch import Tensor
 
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora
-from sayso.train.loop import Shown, State, train
+from sayso.train.loop import Loss, Shown, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
@@ -63,7 +62,7 @@ class _Enough(Exception):  # noqa: N818 - a signal, not an error
 def seconds_per_step(
     config: ModelConfig,
     parts: Callable[[int], Sequence[BatchT]],
-    loss: Callable[[Transformer, BatchT], tuple[Tensor, int, int]],
+    loss: Loss[BatchT],
     device: str = "cpu",
     processes: int = 1,
     precision: str = "fp32",

@@ -1,0 +1,1 @@
+"""What runs that learn from preferences and rewards share: rollouts, rewards, references, warnings."""

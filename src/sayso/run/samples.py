@@ -1,0 +1,95 @@
+"""Replies to the same few prompts while a run goes on, so that people see what training does, not only its figures.
+
+A model and its tokenizer enter; the replies go to the run's log, and a table shows the first beside the last.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from sayso.base.log import RunLog, read_log
+from sayso.model import Transformer
+from sayso.reply.conversation import Messages, Replier
+from sayso.sample.sampling import Sampling
+from sayso.token.tokenizer import Tokenizer
+
+SHOWN = 300  # characters of a prompt or a reply in the table; the log has them whole
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One reply."""
+
+    prompt: str
+    """The last message."""
+    reply: str
+    tokens: int
+    ended: bool
+    """By itself, rather than cut."""
+    score: float | None
+    """What the checker or the reward gives it, where there is one."""
+
+
+@dataclass
+class Samples:
+    """The prompts of one run and what was replied to them."""
+
+    tokenizer: Tokenizer
+    prompts: Sequence[Messages]
+    log: RunLog
+    sampling: Sampling
+    score: Callable[[int, str], float] | None = None
+    """Called with a prompt's number and the reply."""
+    taken: dict[int, list[Sample]] = field(default_factory=dict)
+    """By step; those of a run that is gone on with are read from its log."""
+
+    def __post_init__(self) -> None:
+        for event in read_log(self.log.path):
+            if event["event"] == "samples":
+                self.taken[event["step"]] = [Sample(**row) for row in event["rows"]]
+
+    def take(self, model: Transformer, step: int) -> list[Sample]:
+        """Reply to every prompt and log what is said; no prompts, no replies."""
+        if not self.prompts:
+            return []
+        replies = Replier(model, self.tokenizer).replies(list(self.prompts), self.sampling)
+        rows = [
+            Sample(
+                prompt=_text(messages[-1]),
+                reply=reply.text,
+                tokens=reply.completion_tokens,
+                ended=reply.finish == "stop",
+                score=self.score(number, reply.text) if self.score else None,
+            )
+            for number, (messages, reply) in enumerate(zip(self.prompts, replies, strict=True))
+        ]
+        self.taken[step] = rows
+        self.log.write("samples", step=step, rows=[asdict(row) for row in rows])
+        return rows
+
+    def show(self) -> None:
+        """Print the first replies beside the last."""
+        if not self.taken:
+            return
+        first, last = min(self.taken), max(self.taken)
+        table = Table("prompt", f"step {first}", f"step {last}", show_lines=True)
+        for before, after in zip(self.taken[first], self.taken[last], strict=True):
+            table.add_row(_cut(before.prompt), _told(before), _told(after))
+        Console(highlight=False).print(table, markup=False)
+
+
+def _text(message: Mapping[str, Any]) -> str:
+    return str(message["content"])
+
+
+def _told(sample: Sample) -> str:
+    marks = [] if sample.score is None else [f"{sample.score:.2f}"]
+    marks += [] if sample.ended else ["cut"]
+    return _cut(sample.reply) + (f"\n({', '.join(marks)})" if marks else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -1,0 +1,66 @@
+"""Replies to the same prompts while a run goes on: in its log, and the first beside the last in a table."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from sayso.base.log import RunLog, read_log
+from sayso.model import ModelConfig, Transformer
+from sayso.run.samples import Samples
+from sayso.sample.sampling import Sampling
+from sayso.token.train import train
+
+PROMPTS = [[{"role": "user", "content": "Who has the hat?"}], [{"role": "user", "content": "the cat [b]"}]]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    """A tokenizer of a handful of words."""
+    return train("bpe", ["the red hat of the old cat, and the cat of the red hat. " * 20], 300)
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer) -> Transformer:
+    """A small random model."""
+    config = ModelConfig(
+        vocab_size=tokenizer.vocab_size,
+        layers=1,
+        width=32,
+        heads=2,
+        kv_heads=1,
+        head_size=16,
+        mlp_width=64,
+        context=96,
+    )
+    return Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
+
+
+def samples(tokenizer, path: Path) -> Samples:
+    """Samples that are scored by their prompt's number and their length."""
+    sampling = Sampling(temperature=0, max_tokens=8)
+    return Samples(tokenizer, PROMPTS, RunLog(path), sampling, lambda number, reply: number + len(reply) / 1000)
+
+
+def test_replies_are_logged_and_the_first_stand_beside_the_last(tokenizer, model, tmp_path: Path, capsys) -> None:
+    """Each taking is a line of the log, a resumed run knows the earlier ones, and markup in a text is text."""
+    path = tmp_path / "run.jsonl"
+    first = samples(tokenizer, path).take(model, 0)
+    resumed = samples(tokenizer, path)
+    last = resumed.take(model, 7)
+    assert [(line["step"], len(line["rows"])) for line in read_log(path)] == [(0, 2), (7, 2)]
+    assert [row.prompt for row in first] == ["Who has the hat?", "the cat [b]"]
+    assert [row.score for row in last] == [number + len(row.reply) / 1000 for number, row in enumerate(last)]
+    assert all(row.tokens <= 8 for row in last)
+    resumed.show()
+    shown = capsys.readouterr().out
+    for expected in ("step 0", "step 7", "[b]"):
+        assert expected in shown
+
+
+def test_no_prompts_make_no_table(tokenizer, model, tmp_path: Path, capsys) -> None:
+    """A run without prompts asks nothing and shows nothing."""
+    none = Samples(tokenizer, [], RunLog(tmp_path / "run.jsonl"), Sampling(max_tokens=8))
+    assert none.take(model, 0) == []
+    none.show()
+    assert capsys.readouterr().out == ""
