@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sayso.model import Transformer
 from sayso.model.adapters import adapters
+from sayso.model.score import score_head
 from sayso.train.muon import Muon
 
 
@@ -27,7 +28,7 @@ class Rates:
     ngram: float = 0.05
     """AdamW, the embeddings of n-grams: most rows are met now and then, and each time moved by the whole rate."""
     head: float = 0.004
-    """AdamW, the output head."""
+    """AdamW, the output head, of words or of a score."""
     norm: float = 0.01
     """AdamW, the gains of the norms, and all biases."""
     adapter: float = 0.0033
@@ -42,13 +43,14 @@ class Rates:
 
 
 def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that together move every weight once; in an adapted model, every adapter.
+    """Return the optimizers that together move every weight once; in an adapted model, every adapter and a score head.
 
     Each parameter group keeps its peak rate as `peak`; a schedule multiplies it.
     """
     narrow = [weight for layer in adapters(model).values() for weight in (layer.a, layer.b)]
     rate = rates.adapter / (model.config.width / 768)
-    optimizers = [_adamw([{"name": "adapter", "params": narrow, "lr": rate}])] if narrow else _whole(model, rates)
+    adapter = {"name": "adapter", "params": narrow, "lr": rate}
+    optimizers = [_adamw([adapter, *_score(model, rates)])] if narrow else _whole(model, rates)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
@@ -61,18 +63,30 @@ def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     for weight in model.blocks.parameters():
         (norms if weight.ndim == 1 else matrices).append(weight)
     norms += model.norm.parameters()
-    scale = (model.config.width / 768) ** -0.5
+    scale = _scale(model)
     tables = [model.embed.weight, *(model.positions.parameters() if model.positions is not None else ())]
     groups = [{"name": "norm", "params": norms, "lr": rates.norm}]
     if model.config.tie_embeddings:  # one matrix in both roles: the head's smaller rate is the safe one
         groups.append({"name": "embedding", "params": tables, "lr": rates.head * scale})
     else:
         groups.append({"name": "embedding", "params": tables, "lr": rates.embedding * scale})
-        groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
+        if score_head(model) is None:
+            groups.append({"name": "head", "params": [model.unembed.weight], "lr": rates.head * scale})
+    groups += _score(model, rates)
     if model.ngrams is not None:
         groups.append({"name": "ngram", "params": list(model.ngrams.parameters()), "lr": rates.ngram * scale})
     muon = Muon([{"name": "matrix", "params": matrices}], lr=rates.matrix * scale, weight_decay=rates.weight_decay)
     return [muon, _adamw(groups)]
+
+
+def _score(model: Transformer, rates: Rates) -> list[dict[str, Any]]:
+    """Return the group of a scalar head, its bias among it; none for a model that says words."""
+    head = score_head(model)
+    return [{"name": "score", "params": list(head.parameters()), "lr": rates.head * _scale(model)}] if head else []
+
+
+def _scale(model: Transformer) -> float:
+    return float((model.config.width / 768) ** -0.5)
 
 
 def _adamw(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:

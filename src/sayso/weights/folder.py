@@ -17,6 +17,7 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, sha256, write_atomic, write_json
 from sayso.model import Transformer
+from sayso.model.score import score_head
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
@@ -25,6 +26,7 @@ from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantise.ends import rounds_ends
 from sayso.weights.quantise.model import Quantised, bits_of, give, install, take
 from sayso.weights.quantise.scheme import read_scheme
+from sayso.weights.score import WORDS, give_score, put_score, take_score
 from sayso.weights.tensors import SINGLE, read_weights, weights_file
 
 STORED = (torch.float32, torch.bfloat16, torch.float16)
@@ -48,7 +50,10 @@ def save_model(
             tensors, facts = give(model, quantised)
         else:
             state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
-            tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
+            if score_head(model) is not None:
+                tensors, facts = give_score(state, model.config)
+            else:
+                tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
         save_file(tensors, part / SINGLE, metadata={"format": "pt"})
         write_json(part / "config.json", facts | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos})
         write_json(
@@ -67,13 +72,19 @@ def save_model(
         write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
 
 
-def load_model(folder: Path, device: str = "cpu", *, plain: bool = False) -> tuple[Transformer, Tokenizer]:
+def load_model(
+    folder: Path, device: str = "cpu", *, plain: bool = False, scores: bool = False
+) -> tuple[Transformer, Tokenizer]:
     """Open a model folder: the model in evaluation mode on `device`, and its tokenizer.
 
-    Raises `UserError` for a missing, truncated or mismatching file, for a tokenizer of another model, and, where the
-    weights have to be `plain` floating-point numbers, for a quantised model.
+    Raises `UserError` for a missing, truncated or mismatching file, for a tokenizer of another model, where the weights
+    have to be `plain` floating-point numbers, for a quantised model, and for a reward model where none is meant, or the
+    other way round (`scores`).
     """
     model = load_weights(folder, device)
+    if scores != (score_head(model) is not None):
+        found, wanted = ("says words", "scores replies") if scores else ("scores replies", "says words")
+        raise UserError(f"'{folder}' is a model that {found}; choose one that {wanted}.")
     if plain and (bits := bits_of(model)):
         raise UserError(
             f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
@@ -117,6 +128,7 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
         config = family.read(facts)
     except UserError as error:
         raise UserError(f"'{path}' does not fit: {error}") from error
+    found, score = take_score(found)
     found = family.known(found, config)
     if config.layers > len(found):
         raise UserError(f"'{path}' says that there are {config.layers} layers, '{source}' has {len(found)} tensors.")
@@ -125,11 +137,16 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
             model = Transformer(config)
     except RuntimeError as error:
         raise UserError(f"The sizes in '{path}' are those of no model ({error}).") from error
-    _check_weights(source, found, family.give(dict(model.state_dict()), config))
+    expected = dict(model.state_dict())
+    if score is not None:
+        del expected[WORDS]
+    _check_weights(source, found, family.give(expected, config))
     state = family.take({name: x.to(torch.float32) for name, x in found.items()}, config)
-    model.load_state_dict(state, assign=True)
+    model.load_state_dict(state if score is None else state | {WORDS: state["embed.weight"]}, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
+    if score is not None:
+        put_score(model, score, facts, source)
     return model.eval()
 
 

@@ -1,0 +1,56 @@
+"""A reward model in the Hugging Face layout: `...ForSequenceClassification` with one label and `score.weight`.
+
+The families' classes have no bias, so ours, which moves every score alike, is `score_bias` in config.json: what
+`transformers` computes and that number are the score here. The head of words is left out.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.model import ModelConfig, Transformer
+from sayso.model.score import set_score
+from sayso.weights.families.family import Facts, State
+from sayso.weights.names import to_hub, to_hub_config
+
+SCORE, BIAS = "score.weight", "score_bias"
+WORDS = "unembed.weight"
+
+
+def give_score(state: State, config: ModelConfig) -> tuple[State, Facts]:
+    """Return the tensors and the config.json of a model with a scalar head, by its weights under our names."""
+    rest = {name: x for name, x in state.items() if name not in (WORDS, SCORE, "score.bias")}
+    facts = to_hub_config(config)
+    kind = facts["architectures"][0].removesuffix("ForCausalLM").removesuffix("LMHeadModel")
+    facts |= {
+        "architectures": [f"{kind}ForSequenceClassification"],
+        "id2label": {"0": "reward"},
+        "label2id": {"reward": 0},
+        "problem_type": "regression",
+        BIAS: float(state["score.bias"]),
+    }
+    return to_hub(rest, config) | {SCORE: state[SCORE].contiguous()}, facts
+
+
+def take_score(found: State) -> tuple[State, Tensor | None]:
+    """Return a file's weights without its scalar head and its head of words, and the scalar head if it has one."""
+    if SCORE not in found:
+        return found, None
+    return {name: x for name, x in found.items() if name not in (SCORE, "lm_head.weight")}, found[SCORE]
+
+
+def put_score(model: Transformer, weight: Tensor, facts: dict[str, Any], source: Path) -> None:
+    """Give a model the scalar head of a file. Raises `UserError` where it has several labels, or a bias that is none.
+
+    `source` is the file of the weights, for the errors.
+    """
+    bias = facts.get(BIAS, 0.0)
+    if weight.shape != (1, model.config.width) or not isinstance(bias, int | float):
+        raise UserError(
+            f"A reward model has one score, of a weight [1, {model.config.width}] and a {BIAS} that is a number; "
+            f"'{source}' has {list(weight.shape)} and {bias!r}: choose a model with one label."
+        )
+    set_score(model, weight.to(torch.float32), torch.tensor([float(bias)]))

@@ -1,0 +1,173 @@
+"""A scalar head: where it looks, what trains it, and that transformers opens it and gives the same scores."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, write_json
+from sayso.model import ModelConfig, Transformer
+from sayso.model.adapters import LoRA, add_lora, merge
+from sayso.model.score import add_score, last_scores, last_tokens, normalise, score_head, token_scores
+from sayso.token.tokenizer import Tokenizer
+from sayso.token.train import train as train_tokenizer
+from sayso.train.checkpoint import load_checkpoint, save_checkpoint
+from sayso.train.loop import State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model, save_model
+
+CONFIG = ModelConfig(vocab_size=300, layers=2, width=32, heads=4, kv_heads=2, head_size=8, mlp_width=48, context=64)
+GPT2 = replace(
+    CONFIG, kv_heads=4, mlp="gelu", positions="learned", norm="layer", qk_norm="none", tie_embeddings=True,
+    biases=("qkv", "out", "mlp"),
+)  # fmt: skip
+SHAPES = {
+    "qwen3": CONFIG,
+    "qwen3-tied": replace(CONFIG, tie_embeddings=True),
+    "llama": replace(CONFIG, qk_norm="none"),
+    "gpt2": GPT2,
+}
+LENGTHS = (9, 40, 1, 23)
+
+
+def scorer(config: ModelConfig = CONFIG) -> Transformer:
+    """A model of random weights with a scalar head that was moved."""
+    generator = torch.Generator().manual_seed(0)
+    model = Transformer(config).initialise(generator).eval()
+    add_score(model, generator)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return model
+
+
+def batch(padding: int, last: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of unequal length with padding of an id; `last` is the id that every row ends with."""
+    ids = torch.randint(5, 300, (len(LENGTHS), max(LENGTHS)), generator=torch.Generator().manual_seed(1))
+    documents = torch.full(ids.shape, -1, dtype=torch.int32)
+    for row, length in enumerate(LENGTHS):
+        ids[row, length:], documents[row, :length] = padding, row
+        if last is not None:
+            ids[row, length - 1] = last
+    return ids, documents
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer("bpe", ["the quick brown fox jumps over the lazy dog " * 20], 300)
+
+
+def test_a_score_is_that_of_the_last_real_token_alone() -> None:
+    """A row of a padded batch scores as it does by itself, also where padding has the id that replies end with."""
+    model, (ids, documents) = scorer(), batch(padding=1, last=1)
+    alone = [token_scores(model, ids[i : i + 1, :n], documents[i : i + 1, :n])[0, -1] for i, n in enumerate(LENGTHS)]
+    torch.testing.assert_close(last_scores(model, ids, documents), torch.stack(alone))
+
+
+def test_packed_documents_score_as_apart() -> None:
+    """Several documents in one row have an end each, and give what they give in rows of their own."""
+    model, (ids, documents) = scorer(), batch(padding=0)
+    parts = [ids[i, :n] for i, n in enumerate(LENGTHS)]
+    numbers = [torch.full((n,), i, dtype=torch.int32) for i, n in enumerate(LENGTHS)]
+    row, packed = torch.cat([*parts, torch.zeros(7, dtype=torch.int64)])[None], torch.cat(numbers)
+    packed = torch.cat((packed, torch.full((7,), -1, dtype=torch.int32)))[None]
+    assert last_tokens(packed)[0].nonzero()[:, 0].tolist() == [8, 48, 49, 72]
+    torch.testing.assert_close(last_scores(model, row, packed), last_scores(model, ids, documents))
+
+
+def test_a_fresh_head_is_drawn_as_in_the_paper() -> None:
+    """Weights have a standard deviation of 1 / sqrt(C + 1), the bias is 0, and a value model's head starts at 0."""
+    wide = replace(CONFIG, width=4096, layers=1)
+    with torch.device("meta"):
+        model = Transformer(wide)
+    head = score_head(add_score(model.to_empty(device="cpu"), torch.Generator().manual_seed(0)))
+    assert head is not None
+    assert abs(head.weight.std().item() * 4097**0.5 - 1) < 0.05
+    assert head.bias.item() == 0
+    zero = score_head(add_score(Transformer(CONFIG), std=0.0))
+    assert zero is not None and not zero.weight.any()
+
+
+@pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_learns_is_kept_by_a_checkpoint(shape: str, lora: bool, tmp_path: Path) -> None:
+    """All weights, or adapters and the head, move by one step and come back from a checkpoint."""
+
+    def fresh() -> State:
+        model = Transformer(SHAPES[shape]).initialise(torch.Generator().manual_seed(0))
+        if lora:
+            add_lora(model, LoRA(2, 4.0, ()), torch.Generator().manual_seed(2))
+        add_score(model, torch.Generator().manual_seed(3))
+        return State(model, make_optimizers(model, Rates().times(0.01)))
+
+    def loss(model: Transformer, part: tuple[torch.Tensor, torch.Tensor]) -> tuple[torch.Tensor, int, int]:
+        return (last_scores(model, *part) - 3.0).square().sum(), len(LENGTHS), 1
+
+    state = fresh()
+    before = {name: weight.clone() for name, weight in state.model.named_parameters()}
+    train(state, lambda _: [batch(0)], loss, Schedule(2, warmup=0))
+    moved = {name for name, weight in state.model.named_parameters() if not torch.equal(weight, before[name])}
+    assert {"score.weight", "score.bias"} <= moved
+    trained = {name for name, weight in state.model.named_parameters() if weight.requires_grad}
+    assert trained == ({n for n in before if n.endswith((".a", ".b"))} | {"score.weight", "score.bias"}
+                       if lora else before.keys() - {"unembed.weight"})  # fmt: skip
+    save_checkpoint(state, tmp_path)
+    again = fresh()
+    assert load_checkpoint(again, tmp_path)
+    assert torch.equal(last_scores(again.model, *batch(0)), last_scores(state.model, *batch(0)))
+    merge(again.model)
+    torch.testing.assert_close(last_scores(again.model, *batch(0)), last_scores(state.model, *batch(0)))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_transformers_opens_it_as_a_reward_model_with_the_same_scores(
+    shape: str, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """Its class for sequences finds the score at the last token before padding; our bias is the only difference."""
+    model = normalise(scorer(SHAPES[shape]), 0.5, 2.0)
+    save_model(model, tokenizer, tmp_path / "reward", {"stage": "reward"})
+    facts = read_json(tmp_path / "reward" / "config.json")
+    theirs, told = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward", output_loading_info=True)
+    assert theirs.config.num_labels == 1
+    assert not any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    ids, documents = batch(padding=facts["pad_token_id"])
+    with torch.no_grad():
+        expected = theirs(ids, attention_mask=(documents != -1).long()).logits[:, 0] + facts["score_bias"]
+        torch.testing.assert_close(last_scores(model, ids, documents), expected, rtol=1e-4, atol=1e-5)
+        opened, _ = load_model(tmp_path / "reward", scores=True)
+        assert torch.equal(last_scores(opened, ids, documents), last_scores(model, ids, documents))
+
+
+def test_a_shape_of_ours_alone_is_opened_again(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """What no other family has, such as n-grams, keeps its scalar head through a folder."""
+    model = scorer(replace(CONFIG, ngrams=(2,), ngram_rows=64, mlp="relu2"))
+    save_model(model, tokenizer, tmp_path / "reward", {"stage": "reward"})
+    opened, _ = load_model(tmp_path / "reward", scores=True)
+    assert torch.equal(last_scores(opened, *batch(0)), last_scores(model, *batch(0)))
+
+
+def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Opening it to talk, a talker to score, or a head of several labels, is a sentence that names the folder."""
+    save_model(scorer(), tokenizer, tmp_path / "reward", {"stage": "reward"})
+    save_model(Transformer(CONFIG).initialise(), tokenizer, tmp_path / "tuned", {"stage": "tuned"})
+    with pytest.raises(UserError, match="reward' is a model that scores replies; choose one that says words"):
+        load_model(tmp_path / "reward")
+    with pytest.raises(UserError, match="tuned' is a model that says words; choose one that scores replies"):
+        load_model(tmp_path / "tuned", scores=True)
+    path = tmp_path / "reward" / "config.json"
+    write_json(path, read_json(path) | {"score_bias": "much"})
+    with pytest.raises(UserError, match="score_bias that is a number"):
+        load_model(tmp_path / "reward", scores=True)
+
+
+def test_normalised_scores_have_mean_0_and_deviation_1() -> None:
+    """The affine change goes into the head, so that every later score has it."""
+    model, (ids, documents) = scorer(), batch(0)
+    with torch.no_grad():
+        before = last_scores(model, ids, documents)
+        after = last_scores(normalise(model, before.mean().item(), before.std().item()), ids, documents)
+    torch.testing.assert_close(after, (before - before.mean()) / before.std())
