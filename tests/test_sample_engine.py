@@ -53,7 +53,7 @@ def plain_greedy(model: Transformer, prompt: list[int], count: int, stop_ids: fr
         chances = model(torch.tensor([prompt + ids]))[0, -1].log_softmax(-1)
         token = int(chances.argmax())
         if token in stop_ids:
-            return Completion(ids, "stop", logprobs)
+            return Completion(ids, "stop", logprobs, token, float(chances[token]))
         ids.append(token)
         logprobs.append(float(chances[token]))
     return Completion(ids, "length", logprobs)
@@ -67,8 +67,9 @@ def test_greedy_equals_the_uncached_loop(model: Transformer, rows: int) -> None:
     assert {completion.finish for completion in done} == {"stop", "length"}
     for prompt, ours in zip(prompts, done, strict=True):
         plain = plain_greedy(model, prompt, GREEDY.max_tokens, stop_ids)
-        assert (ours.ids, ours.finish) == (plain.ids, plain.finish)
+        assert (ours.ids, ours.finish, ours.ended_by) == (plain.ids, plain.finish, plain.ended_by)
         assert ours.logprobs == pytest.approx(plain.logprobs, abs=1e-4)
+        assert ours.ended_logprob == pytest.approx(plain.ended_logprob, abs=1e-4)
 
 
 SAMPLED = (
@@ -89,7 +90,14 @@ def test_batched_equals_alone(model: Transformer, sampling: Sampling) -> None:
 
 def approximately(completions: list[Completion]) -> list[Completion]:
     """The same completions, whose log-probabilities are compared to 1e-4."""
-    return [Completion(done.ids, done.finish, pytest.approx(done.logprobs, abs=1e-4)) for done in completions]
+    return [
+        replace(
+            done,
+            logprobs=pytest.approx(done.logprobs, abs=1e-4),
+            ended_logprob=pytest.approx(done.ended_logprob, abs=1e-4),
+        )
+        for done in completions
+    ]
 
 
 def test_same_seed_same_text_another_seed_another(model: Transformer) -> None:

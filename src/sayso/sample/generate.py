@@ -28,6 +28,10 @@ class Completion:
     """"stop" (a stop id, or the watcher ended it) or "length" (max_tokens, or the context was full)."""
     logprobs: list[float]
     """Of each id, its natural-log probability under the model itself, before penalty, temperature and filters."""
+    ended_by: int | None = None
+    """The stop id that ended it, if one did."""
+    ended_logprob: float = 0.0
+    """Of that id, as in `logprobs`."""
 
 
 def generate(
@@ -57,7 +61,10 @@ def generate(
         for request in engine.step():
             if request.error:
                 raise UserError(request.error)
-    return [Completion(request.ids, request.finish, request.logprobs) for request in requests]
+    return [
+        Completion(request.ids, request.finish, request.logprobs, request.ended_by, request.ended_logprob)
+        for request in requests
+    ]
 
 
 def stream(

@@ -49,6 +49,10 @@ class Request:
     """The new tokens, without the stop id."""
     logprobs: list[float] = field(default_factory=list)
     """Of each new id, its natural-log probability under the model itself, before edits, temperature and filters."""
+    ended_by: int | None = None
+    """The stop id that ended it, which is none of `ids`."""
+    ended_logprob: float = 0.0
+    """Of that id, as in `logprobs`."""
     tops: list[dict[int, float]] = field(default_factory=list)
     """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
     prompt_tops: int | None = None

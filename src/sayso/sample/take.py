@@ -51,7 +51,7 @@ def keep(request: Request, token: int, logprob: float, likeliest: dict[int, floa
         fail(request, "A model's logits must be numbers; this model gave NaN: train or load its weights again.")
         return
     if token in request.stop_ids:
-        request.finish = "stop"
+        request.finish, request.ended_by, request.ended_logprob = "stop", token, logprob
         return
     if request.constraint is not None:
         request.constraint.accept(token)

@@ -1,0 +1,88 @@
+"""Log-probabilities of chosen tokens at a temperature, and the entropy of what might have been said instead.
+
+Hidden states at trained positions enter, a chunk of logits exists at a time: forward it is dropped once looked up, and
+made again for its gradient (Chen et al. 2016). N positions, C width, V vocabulary.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from sayso.base.device import moved
+from sayso.loss.cross_entropy import CHUNK
+from sayso.loss.next_token import IGNORE
+from sayso.model import Transformer
+from sayso.model.segments import Segments
+
+
+class Spoken(NamedTuple):
+    """Of each position [B, T], zero where nothing is trained."""
+
+    logprobs: Tensor
+    """log p of the target at the temperature asked for."""
+    entropy: Tensor
+    """Of the distribution that it was drawn from, in nats."""
+    plain: Tensor
+    """log p of the target at temperature 1, without gradient: what a sampler reports."""
+
+
+def spoken(
+    model: Transformer,
+    ids: Tensor,
+    targets: Tensor,
+    documents: Tensor,
+    temperature: float = 1.0,
+    *,
+    learn_entropy: bool = False,
+) -> Spoken:
+    """Return log-probabilities of the targets and entropies, for ids, targets, documents [B, T].
+
+    Gradients flow through the log-probabilities, and through entropies with `learn_entropy`. Padding and other rows
+    change nothing but rounding.
+    """
+    return spoken_at(model, hidden_states(model, ids, documents), targets, temperature, learn_entropy=learn_entropy)
+
+
+def hidden_states(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
+    """Return the last hidden states [B, T, C] of packed documents."""
+    segments = Segments(documents).to(model.device)
+    return model.hidden(moved(ids, model.device), positions=segments.positions, mask=segments)
+
+
+def spoken_at(
+    model: Transformer, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, learn_entropy: bool = False
+) -> Spoken:
+    """Return the same for hidden states [B, T, C] that are there already (a value head reads them, too)."""
+    targets = moved(targets, hidden.device)
+    trained = targets != IGNORE
+    states, wanted = hidden[trained], targets[trained]
+    rows = max(1, CHUNK.get(hidden.device.type, CHUNK["cpu"]) // model.config.vocab_size)
+    again = torch.is_grad_enabled() and len(states) > rows  # one chunk is as well kept
+    parts = [
+        checkpoint(_chunk, model, part, ids, temperature, learn_entropy, use_reentrant=False)
+        if again
+        else _chunk(model, part, ids, temperature, learn_entropy)
+        for part, ids in zip(states.split(rows), wanted.split(rows), strict=True)
+    ]
+    columns = (torch.cat(column) for column in zip(*parts, strict=True))
+    blank = torch.zeros(targets.shape, dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
+    return Spoken(*(blank.masked_scatter(trained, column) for column in columns))
+
+
+def _chunk(
+    model: Transformer, states: Tensor, wanted: Tensor, temperature: float, learn_entropy: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return log-probabilities, entropies and plain log-probabilities [N] of states [N, C]."""
+    logits = model.head(states)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    logs = (logits / temperature if temperature != 1 else logits).log_softmax(-1)
+    chosen = logs.gather(1, wanted[:, None])[:, 0]
+    with torch.set_grad_enabled(learn_entropy and torch.is_grad_enabled()):
+        entropy = -(logs.exp() * logs).sum(-1)
+    if temperature == 1:
+        return chosen, entropy, chosen.detach()
+    with torch.no_grad():
+        plain = logits.gather(1, wanted[:, None])[:, 0] - logits.logsumexp(-1)
+    return chosen, entropy, plain
