@@ -149,6 +149,7 @@ def test_prompts_are_scored_at_both_routes(client: TestClient, replier: Replier)
     for place in range(1, len(ids)):
         told = reply["prompt_logprobs"][place]
         assert told[str(ids[place])]["logprob"] == pytest.approx(float(own[place - 1]), abs=1e-4)
+        assert told[str(ids[place])]["rank"] == 1 + int((best[place - 1] > own[place - 1] + 1e-5).sum())
         [likeliest] = [one for one in told.values() if one["rank"] == 1]
         assert likeliest["logprob"] == pytest.approx(float(best[place - 1, 0]), abs=1e-4)
     found = complete(client, prompt=[ids], prompt_logprobs=1)["prompt_logprobs"]
@@ -297,6 +298,45 @@ def test_a_tool_is_called(official: openai.OpenAI) -> None:
         model="tuned", messages=talk, tools=[TOOL], tool_choice="none", max_tokens=3
     )
     assert after.choices[0].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "pet", "schema": SCHEMA, "strict": True}}},
+        {"structured_outputs": {"json": SCHEMA}},
+    ],
+)
+def test_a_reply_with_a_form_and_tools_is_a_call_or_of_that_form(
+    client: TestClient, replier: Replier, form: dict[str, Any]
+) -> None:
+    """Left to choose, it begins as one of both and stays it; required or named, it is a call."""
+    body = {"tools": [TOOL], "temperature": 2.0, "max_tokens": 200, **form}
+    for begin, called in (("<", True), ("{", False)):
+        [token] = replier.tokenizer.encode(begin)
+        found = chat(client, **body, seed=3, logit_bias={str(token): 20})["message"]
+        assert bool(found.get("tool_calls")) == called
+    for seed in range(3):
+        found = chat(client, **body, seed=seed)
+        calls = found["message"].get("tool_calls", [])
+        for value in [call["function"]["arguments"] for call in calls] or [found["message"]["content"]]:
+            assert json.loads(value)["pet"] in ("cat", "dog")
+    assert chat(client, **body, seed=1, tool_choice="required")["message"]["tool_calls"]
+    plain = chat(client, **body, seed=1, tool_choice="none")
+    assert json.loads(plain["message"]["content"])["pet"] in ("cat", "dog")
+
+
+def test_a_grammar_that_cannot_be_followed_is_named_beside_tools(client: TestClient) -> None:
+    """Of a format and tools together the one that is wrong is named."""
+    wrong = {"type": "object", "properties": {"a": {"not": {}}}, "required": ["a"]}
+    form = {"type": "json_schema", "json_schema": {"name": "x", "schema": wrong, "strict": True}}
+    tool = {"type": "function", "function": {"name": "x", "parameters": wrong, "strict": True}}
+    for body, param in [
+        ({"tools": [TOOL], "response_format": form}, "response_format"),
+        ({"tools": [tool], "response_format": {"type": "json_object"}}, "tools"),
+    ]:
+        reply = client.post("/v1/chat/completions", json=GREEDY | body)
+        assert (reply.status_code, reply.json()["error"]["param"]) == (400, param), reply.text
 
 
 @pytest.mark.parametrize("tools", [None, [TOOL]])

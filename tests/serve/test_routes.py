@@ -115,7 +115,7 @@ def test_a_response_that_cannot_be_is_refused_by_name(client: TestClient, change
 
 def test_an_embedding_is_the_mean_of_the_last_hidden_states(official: openai.OpenAI, replier: Replier) -> None:
     """As floats and as base64 (which the client asks for by itself), of length 1, cut to fewer dimensions."""
-    texts = ["the cat", "the dog said hello"]
+    texts = ["the cat", "the dog said hello", *("the mat " * count for count in (70, 90, 1, 150))]
     made = official.embeddings.create(model="tuned", input=texts)
     ids = [replier.text_ids(text) for text in texts]
     assert made.usage.prompt_tokens == sum(map(len, ids))

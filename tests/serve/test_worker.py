@@ -1,6 +1,8 @@
 """The engine's thread: jobs in, pieces out, and what happens when one is left, one breaks, or the server ends."""
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -146,3 +148,37 @@ def test_an_end_cancels_what_is_left_and_takes_nothing_new(replier: Replier) -> 
         assert [piece.finish async for piece in waiting] == ["cancelled"]
 
     asyncio.run(ask())
+
+
+ABANDONED = """
+import asyncio
+import torch
+from sayso.model import ModelConfig, Transformer
+from sayso.reply.text import Text
+from sayso.sample.engine import Engine
+from sayso.sample.request import Request
+from sayso.sample.sampling import Sampling
+from sayso.serve.choice import Choice
+from sayso.serve.worker import Worker
+from sayso.token.train import train
+
+tokenizer = train("bpe", ["the cat"], 270)
+config = ModelConfig(
+    vocab_size=tokenizer.vocab_size, layers=1, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=9000
+)
+model = Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
+
+async def ask():
+    request = Request([1, 2], Sampling(temperature=0, max_tokens=8000))
+    job = Worker(Engine(model), 0).submit([Choice(0, request, Text(tokenizer))])
+    await job.pieces.get()
+    raise SystemExit(3)
+
+asyncio.run(ask())
+"""
+
+
+def test_a_process_that_ends_under_a_step_ends_well() -> None:
+    """A worker that nobody closed stops with its process, which keeps its own exit code and says nothing."""
+    ended = subprocess.run([sys.executable, "-c", ABANDONED], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (3, "")

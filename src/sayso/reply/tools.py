@@ -51,16 +51,17 @@ class Toolbox:
         """What the prompt tells of the tools, for `render`; nothing where none may be called."""
         return [_shown(tool) for tool in self.tools] if self.calls else []
 
-    def grammar(self) -> Grammar | None:
+    def grammar(self, *, words: bool = True) -> Grammar | None:
         """Return the grammar of the reply; None where there is nothing to hold it to.
 
+        Without `words` it is calls, also where the model may choose: what else it may be has a grammar of its own.
         Raises `UserError` where the schemas are too large together.
         """
         if not self.calls:
             return None
         allowed = [tool for tool in self.tools if self.choice in (*CHOICES, tool.name)]
         more = f'("\\n{CALL}" body)*' if self.parallel else ""
-        if self.choice == "auto":
+        if self.choice == "auto" and words:
             # Lazy: it ends at the first mark, so that no text goes on behind one. TEXT is for replies without.
             lines = [f"start: TEXT | call body {more}", f"call[lazy]: TEXT {quoted(CALL)}", r"TEXT: /(?s:.*)/"]
         else:

@@ -19,7 +19,7 @@ from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after
 from sayso.sample.native.choose import runner_for
 from sayso.sample.pages import Pages, bytes_per_token
 from sayso.sample.pick import tops
-from sayso.sample.request import Request
+from sayso.sample.request import Request, Score
 from sayso.sample.row import Row
 from sayso.sample.rules import make_rules
 from sayso.sample.runner import Chunk, Runner
@@ -274,9 +274,10 @@ class Engine:
         targets = request.prompt[first : first + len(states)]
         if targets and first == len(request.prompt_scores) + 1:  # a row that comes back has been here already
             logprobs = self.runners[""].head(states[: len(targets)]).log_softmax(-1, dtype=torch.float32)
-            own = logprobs.gather(-1, torch.tensor(targets, device=logprobs.device)[:, None])[:, 0]
+            own = logprobs.gather(-1, torch.tensor(targets, device=logprobs.device)[:, None])
+            ranks = (logprobs > own).sum(-1) + 1
             best = tops(logprobs, [request.prompt_tops or 0] * len(targets))
-            request.prompt_scores += zip(own.tolist(), best, strict=True)
+            request.prompt_scores += map(Score, own[:, 0].tolist(), ranks.tolist(), best)
 
     def _speak(self, speaking: list[Speaking], logits: Tensor) -> None:
         """Pick a token for each row, and more while they are the proposed ones; the rows that ended leave."""

@@ -15,7 +15,7 @@ from sayso.token.tokenizer import is_text
 MOST_BYTES, MOST_DEPTH = 65_536, 64  # of a schema, regular expression, choice or grammar; what JSON schemas nest
 SPACE = r" |\r?\n[ \t]{0,64}"
 
-Kind = Literal["json", "regex", "lark", "rules"]
+Kind = Literal["json", "regex", "lark", "rules", "either"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Grammar:
     """What errors call it, such as "JSON schema"."""
     lenient: bool = False
     """Whether keywords of a JSON schema that cannot be followed are left out, where they would be an error."""
+    parts: tuple["Grammar", ...] = ()
+    """Of the kind "either": the grammars of which the reply follows one."""
 
 
 def json_schema(schema: Mapping[str, Any], *, lenient: bool = False) -> Grammar:
@@ -69,6 +71,11 @@ def rules(source: str) -> Grammar:
     In Lark the reply is the rule `start`, in GBNF `root`; `%json {...}` stands for what a schema allows (Lark).
     """
     return Grammar("rules", _sized(source, "A grammar"), "grammar")
+
+
+def either(*grammars: Grammar) -> Grammar:
+    """Return the grammar of the texts that one of some grammars allows."""
+    return Grammar("either", "", " or ".join(grammar.name for grammar in grammars), parts=grammars)
 
 
 def lark(source: str, name: str) -> Grammar:

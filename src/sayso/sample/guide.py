@@ -6,10 +6,9 @@ all tokens). Control tokens are in no mask; a stop id is in it exactly where the
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
-from collections.abc import Sequence
-from itertools import takewhile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -73,17 +72,11 @@ class Guide:
 
     def _compile(self, grammar: Grammar) -> LLMatcher:
         """Compile a grammar and try its first mask. Raises `UserError` where one of them fails."""
-        matcher = self._library.LLMatcher
         try:
-            if grammar.kind == "json":
-                options = {"whitespace_pattern": SPACE, "lenient": grammar.lenient}
-                source = matcher.grammar_from_json_schema(grammar.source, overrides=options)
-            elif grammar.kind == "regex":
-                source = f"start: /{self._library.regex_to_lark(grammar.source, 'dws')}/"
-            else:  # "rules" may be GBNF
-                source = self._library.grammar_from("lark" if grammar.kind == "lark" else "grammar", grammar.source)
+            source = self._source(grammar)
         except ValueError as error:
             raise _refusal(grammar, str(error)) from error
+        matcher = self._library.LLMatcher
         compiled: LLMatcher = matcher(self._tokenizer, source, log_level=0, limits=self._limits)
         if not compiled.is_error():
             mask = self.mask(compiled)  # the first mask also shows what was too large to compile ahead
@@ -92,6 +85,24 @@ class Guide:
         if compiled.is_error():
             raise _refusal(grammar, compiled.get_error())
         return compiled
+
+    def _source(self, grammar: Grammar) -> str:
+        """Return a grammar in the compiler's own words. Raises `ValueError` for what it cannot read."""
+        source: str
+        if grammar.kind == "either":
+            parts = [
+                _grammar_of(self._source(part)) | {"name": f"part{number}"} for number, part in enumerate(grammar.parts)
+            ]
+            names = " | ".join(f"@{part['name']}" for part in parts)
+            return json.dumps({"grammars": [{"lark_grammar": f"start: {names}"}, *parts]})
+        if grammar.kind == "json":
+            options = {"whitespace_pattern": SPACE, "lenient": grammar.lenient}
+            source = self._library.LLMatcher.grammar_from_json_schema(grammar.source, overrides=options)
+        elif grammar.kind == "regex":
+            source = f"start: /{self._library.regex_to_lark(grammar.source, 'dws')}/"
+        else:  # "rules" may be GBNF
+            source = self._library.grammar_from("lark" if grammar.kind == "lark" else "grammar", grammar.source)
+        return source
 
     def mask(self, matcher: LLMatcher) -> Tensor:
         """Return bool [V], True for the ids with bytes that may come next."""
@@ -139,45 +150,16 @@ class GrammarConstraint:
 
     def accept(self, token: int) -> None:
         """Take the token that came."""
-        if not self._beyond and token not in self._stop_ids and self.fits([token]):
+        if not self._beyond and token not in self._stop_ids and self._may_come(token):
             self._matcher.consume_token(token)
         elif token in self._stop_ids and not self.failed and self._matcher.is_accepting():
             self._beyond.append("")
         else:
             self._beyond.append(self.failed or self._reason(f"the id {token} came, which was not allowed"))
 
-    def fits(self, ids: Sequence[int]) -> int:
-        """Return how many of the ids may come in this order; nothing is taken. For checking a draft."""
-        if self._beyond or self._matcher.is_error():
-            return 0
-        plain = list(takewhile(lambda token: token not in self._stop_ids and self._guide.has_bytes(token), ids))
-        taken: int = self._matcher.validate_tokens(plain)
-        if taken < len(plain) or len(plain) == len(ids) or ids[taken] not in self._stop_ids:
-            return taken
-        ahead = self._matcher.deep_copy()
-        return taken + (ahead.try_consume_tokens(plain) == taken and ahead.is_accepting())
-
-    def rollback(self, count: int) -> None:
-        """Take back the last `count` accepted ids."""
-        beyond = min(count, len(self._beyond))
-        del self._beyond[len(self._beyond) - beyond :]
-        if count > beyond:
-            done = self._matcher.rollback(count - beyond)
-            assert done or self._matcher.is_error(), "only what was accepted can be taken back"
-            self._stuck = ""
-
-    def forced(self) -> list[int]:
-        """Return ids that must come next whatever the model says: they need not be decoded one by one."""
-        if self._beyond or self._matcher.is_error():
-            return []
-        forced = self._matcher.compute_ff_tokens()
-        return forced[: self.fits(forced)]
-
-    def copy(self) -> GrammarConstraint:
-        """Return a constraint at the same place, which goes its own way."""
-        twin = GrammarConstraint(self._guide, self._grammar, self._matcher.deep_copy(), self._stop_ids)
-        twin._stuck, twin._beyond = self._stuck, list(self._beyond)
-        return twin
+    def _may_come(self, token: int) -> bool:
+        known = self._guide.has_bytes(token) and not self._matcher.is_error()
+        return known and bool(self._matcher.validate_tokens([token]))
 
     def _reason(self, otherwise: str) -> str:
         """Return why the matcher gave up, whose copies shall not be used again, or another reason."""
@@ -225,6 +207,14 @@ class Words:
             ids.append(self._ids[data[start : start + size]])
             start += size
         return ids
+
+
+def _grammar_of(source: str) -> dict[str, Any]:
+    """Return the compiler's JSON of one grammar, which is Lark where it is no JSON yet."""
+    if not source.startswith("{"):
+        return {"lark_grammar": source}
+    grammar: dict[str, Any] = json.loads(source)["grammars"][0]
+    return grammar
 
 
 def _refusal(grammar: Grammar, reason: str) -> UserError:

@@ -7,7 +7,7 @@ change it.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
@@ -25,6 +25,16 @@ class Constraint(Protocol):
     def accept(self, token: int) -> None:
         """Take the token that came."""
         ...
+
+
+class Score(NamedTuple):
+    """What the model thinks of a token of a prompt in its place."""
+
+    logprob: float
+    rank: int
+    """1 where no other token is likelier."""
+    tops: dict[int, float]
+    """The log-probabilities of the likeliest ids."""
 
 
 @dataclass(eq=False)
@@ -57,8 +67,8 @@ class Request:
     """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
     prompt_tops: int | None = None
     """Ask for the log-probabilities of the prompt's own tokens, and of so many of the likeliest in each place."""
-    prompt_scores: list[tuple[float, dict[int, float]]] = field(default_factory=list)
-    """Of the prompt's second token and those after it, when `prompt_tops` asks: its log-probability, and the tops."""
+    prompt_scores: list[Score] = field(default_factory=list)
+    """Of the prompt's second token and those after it, when `prompt_tops` asks."""
     reused: int = 0
     """How many of the prompt's tokens did not have to be computed; the engine sets it."""
     finish: str = ""

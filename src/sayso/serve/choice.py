@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sayso.reply.text import Text
-from sayso.sample.request import Request
+from sayso.sample.request import Request, Score
 
 
 @dataclass(frozen=True)
@@ -26,9 +26,8 @@ class Piece:
     """How many tokens the choice has now."""
     finish: str
     """Empty while it goes on, then "stop", "length" or "cancelled"."""
-    prompt: Sequence[tuple[float, dict[int, float]]] = ()
-    """In the first piece, when they were asked for: the log-probability of each id of the prompt but the first, and the
-    likeliest ids in its place."""
+    prompt: Sequence[Score] = ()
+    """In the first piece, when they were asked for: the scores of each id of the prompt but the first."""
 
 
 class Choice:

@@ -11,7 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from sayso.reply.tools import Toolbox
 from sayso.serve.answer import Answer
 from sayso.serve.choice import Piece
-from sayso.serve.errors import ApiError, naming
+from sayso.serve.errors import naming
 from sayso.serve.fields import Asked
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.shapes import ChatShape, Telling, TextShape
@@ -53,10 +53,6 @@ async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms,
     adapter = voice.adapter(asked.model)
     with naming("tools"):
         tools = asked.toolbox()
-        calling = tools.grammar()
-    if tools.calls and asked.formatted:
-        text = "'tools' and a format of the reply cannot be asked for together; set 'tool_choice' to 'none', or leave "
-        raise ApiError(400, f"{text}the format away.", "invalid_value", "tools")
     prompt = await run_in_threadpool(
         voice.chat_ids,
         [turn.plain() for turn in asked.messages],
@@ -65,7 +61,7 @@ async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms,
         continued=bool(asked.continue_final_message),
         keep=asked.truncate_prompt_tokens,
     )
-    return prompt, replace(voice.reader.terms(asked, voice.context, calling), adapter=adapter), tools
+    return prompt, replace(voice.reader.terms(asked, voice.context, tools), adapter=adapter), tools
 
 
 async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Response:

@@ -4,7 +4,7 @@ A language model is no trained embedder: near vectors mean texts that it would c
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, Field
 from starlette.concurrency import run_in_threadpool
+from torch.nn.utils.rnn import pad_sequence
 
 from sayso.model.transformer import Transformer
 from sayso.serve.body import Strict
@@ -20,6 +21,8 @@ from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
 from sayso.serve.stream import unless_left
 from sayso.serve.voice import Voice
+
+BATCH_TOKENS = 512  # padded: replies wait no longer for a batch than for a pass of the engine
 
 
 class EmbeddingRequest(Strict):
@@ -53,12 +56,16 @@ def embedding_routes(voice: Voice) -> APIRouter:
 
         prompts = await run_in_threadpool(read)
 
-        async def work() -> list[list[float]]:  # one by one, so that others speak in between
-            model = voice.replier.model
-            return [await voice.call(partial(embed, model, prompt, size)) for prompt in prompts]
+        async def work() -> dict[int, list[float]]:  # a batch at a time, so that others speak in between
+            found: dict[int, list[float]] = {}
+            for batch in batches(list(map(len, prompts))):
+                vectors = await voice.call(partial(embed, voice.replier.model, [prompts[i] for i in batch], size))
+                found |= zip(batch, vectors, strict=True)
+            return found
 
         found = await unless_left(work(), request)
-        told = [_base64(vector) if asked.encoding_format == "base64" else vector for vector in found]
+        coded = _base64 if asked.encoding_format == "base64" else list
+        told = [coded(found[place]) for place in range(len(prompts))]
         data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(told)]
         used = sum(map(len, prompts))
         usage = {"prompt_tokens": used, "total_tokens": used}
@@ -67,12 +74,26 @@ def embedding_routes(voice: Voice) -> APIRouter:
     return router
 
 
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Yield places of texts to go side by side, those of like length, padded to `BATCH_TOKENS` at most or alone."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[place] * (len(batch) + 1) > BATCH_TOKENS:
+            yield batch
+            batch = []
+        batch.append(place)
+    yield batch
+
+
 @torch.inference_mode()
-def embed(model: Transformer, ids: Sequence[int], size: int) -> list[float]:
-    """Return the first `size` numbers of the mean of the last hidden states over T ids, scaled to length 1."""
-    hidden = model.hidden(torch.tensor([ids], device=model.device))[0].float()
-    vector: list[float] = F.normalize(hidden.mean(0)[:size], dim=0).tolist()
-    return vector
+def embed(model: Transformer, texts: Sequence[Sequence[int]], size: int) -> list[list[float]]:
+    """Return of each text the first `size` numbers of the mean of its last hidden states, scaled to length 1."""
+    rows = [torch.tensor(ids, device=model.device) for ids in texts]
+    padded = pad_sequence(rows, batch_first=True)  # after its end, where nothing of the text can see it
+    real = pad_sequence([torch.ones_like(row, dtype=torch.float32) for row in rows], batch_first=True)
+    means = (model.hidden(padded).float() * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+    vectors: list[list[float]] = F.normalize(means[:, :size], dim=-1).tolist()
+    return vectors
 
 
 def _base64(vector: Sequence[float]) -> str:

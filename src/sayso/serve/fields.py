@@ -196,11 +196,6 @@ class Asked(Picking, Repeats, Ending):
         return self.prompt_logprobs
 
     @property
-    def formatted(self) -> bool:
-        """Whether the reply must look some way."""
-        return self.structured_outputs is not None or _has_form(self.response_format)
-
-    @property
     def grammar(self) -> Grammar | None:
         """What the reply must look like. Raises `UserError` for what is too large or no schema."""
         if self.structured_outputs is not None:

@@ -85,15 +85,15 @@ class Telling:
         }
 
     def prompt(self, ids: Sequence[int], piece: Piece, top: int) -> list[dict[str, Any] | None]:
-        """Return vLLM's `prompt_logprobs`: of each place its own id and the likeliest; a rank beyond them is null."""
+        """Return vLLM's `prompt_logprobs`: of each place its own id and the likeliest, each with its rank."""
         told: list[dict[str, Any] | None] = [None]
-        for token, (own, tops) in zip(ids[1:], piece.prompt, strict=True):
-            ranks: dict[int, int | None] = {one: place for place, one in enumerate(tops, 1)}
-            kept = dict(list(tops.items())[:top]) | {token: own}
+        for token, score in zip(ids[1:], piece.prompt, strict=True):
+            likeliest = enumerate(list(score.tops.items())[:top], 1)
+            kept = {one: (rank, value) for rank, (one, value) in likeliest} | {token: (score.rank, score.logprob)}
             told.append(
                 {
-                    str(one): {"logprob": max(value, LEAST), "rank": ranks.get(one), "decoded_token": self.name(one)}
-                    for one, value in kept.items()
+                    str(one): {"logprob": max(value, LEAST), "rank": rank, "decoded_token": self.name(one)}
+                    for one, (rank, value) in kept.items()
                 }
             )
         return told
@@ -193,8 +193,8 @@ class TextShape:
         if self.echo is not None and piece.index not in self._said:
             prompt = self.echo[piece.index // self.n]
             text, ids = self.telling.tokenizer.decode(prompt) + text, [*prompt, *ids]
-            logprobs = [None, *(own for own, _ in piece.prompt), *logprobs]
-            tops = [None, *(top for _, top in piece.prompt), *tops]
+            logprobs = [None, *(score.logprob for score in piece.prompt), *logprobs]
+            tops = [None, *(score.tops for score in piece.prompt), *tops]
         self._said[piece.index] = offset + len(text)
         choice = {"index": piece.index, "text": text, "logprobs": self.telling.completion(ids, logprobs, tops, offset)}
         return choice | {"finish_reason": finish} | _ids(self.telling, piece)

@@ -3,11 +3,12 @@
 Texts become ids here, and ids are checked against the vocabulary before anything is queued.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from sayso.reply.tools import Toolbox
 from sayso.sample.dry import BREAKERS, breaker_ids
 from sayso.sample.grammar import Grammar
 from sayso.sample.sampling import Dry, Sampling
@@ -32,9 +33,8 @@ class Terms:
     salt: str = ""
     adapter: str = ""
     """Which of the engine's adapters speaks; none when empty."""
-    grammar: Grammar | None = None
-    form: str = "response_format"
-    """The field that asks for the grammar."""
+    forms: Mapping[str, Grammar] = field(default_factory=dict)
+    """What the reply must look like, one of these, by the field that asks for it; empty: any text."""
     keep_stop: bool = False
     """Whether a stop text stays in the reply."""
     prompt_tops: int | None = None
@@ -52,19 +52,15 @@ class Reader:
             lambda texts: breaker_ids(tokenizer, texts)
         )
 
-    def terms(self, asked: Asked, default_tokens: int, grammar: Grammar | None = None) -> Terms:
-        """Return the terms; a grammar given goes before the body's own. Raises `ApiError` or `UserError`."""
-        form = "tools" if grammar else "structured_outputs" if asked.structured_outputs else "response_format"
-        with naming(form):
-            grammar = grammar or asked.grammar
+    def terms(self, asked: Asked, default_tokens: int, tools: Toolbox | None = None) -> Terms:
+        """Return the terms, of a reply that may call some tools. Raises `ApiError` or `UserError`."""
         stops = self._known(asked.stop_token_ids or [], "stop_token_ids")
         return Terms(
             self.sampling(asked, default_tokens),
             frozenset(stops) if asked.ignore_eos else self.tokenizer.stop_ids | frozenset(stops),
             asked.choices,
             asked.cache_salt or "",
-            grammar=grammar,
-            form=form,
+            forms=_forms(asked, tools or Toolbox()),
             keep_stop=bool(asked.include_stop_str_in_output),
             prompt_tops=asked.prompt_tops,
             spells_control=asked.skip_special_tokens is False,
@@ -117,3 +113,16 @@ class Reader:
             breakers = [text.encode() for text in asked.dry_sequence_breakers]
         reach = max(asked.dry_penalty_last_n or 0, 0)
         return Dry(asked.dry_multiplier, range=reach, breakers=self._breakers(tuple(breakers)), **given)
+
+
+def _forms(asked: Asked, tools: Toolbox) -> dict[str, Grammar]:
+    """Return what the reply may look like by the field that asks for it: a text of some form, or calls of tools."""
+    forms: dict[str, Grammar] = {}
+    form = "structured_outputs" if asked.structured_outputs else "response_format"
+    with naming(form):
+        if (own := asked.grammar) is not None and tools.choice in ("none", "auto"):
+            forms[form] = own
+    with naming("tools"):
+        if (calls := tools.grammar(words=not forms)) is not None:
+            forms["tools"] = calls
+    return forms

@@ -17,7 +17,8 @@ from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit
 from sayso.sample.blocks import BLOCK
-from sayso.sample.guide import Guide
+from sayso.sample.grammar import either
+from sayso.sample.guide import GrammarConstraint, Guide
 from sayso.sample.request import Request
 from sayso.sample.sampling import seeded
 from sayso.serve.choice import Choice
@@ -132,8 +133,7 @@ class Voice:
             limit = min(terms.sampling.max_tokens, self.context - len(prompt))
             sampling = replace(seeded(terms.sampling), max_tokens=limit)
             for index in range(terms.n):
-                with naming(terms.form):
-                    guided = self.guide.constraint(terms.grammar, terms.stop_ids) if terms.grammar else None
+                guided = self._constraint(terms)
                 request = Request(
                     prompt, sampling, index, terms.stop_ids, terms.salt, adapter=terms.adapter, constraint=guided
                 )
@@ -141,6 +141,16 @@ class Voice:
                 text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled)
                 choices.append(Choice(len(choices), request, text))
         return choices
+
+    def _constraint(self, terms: Terms) -> GrammarConstraint | None:
+        """Return what holds a reply to its forms; `ApiError` names the field whose grammar cannot be followed."""
+        guided = None
+        for name, grammar in terms.forms.items():
+            with naming(name):
+                guided = self.guide.constraint(grammar, terms.stop_ids)
+        if len(terms.forms) > 1:
+            guided = self.guide.constraint(either(*terms.forms.values()), terms.stop_ids)
+        return guided
 
     async def call(self, function: Callable[[], Value]) -> Value:
         """Run something else with the model in its thread; errors as in `speak`."""

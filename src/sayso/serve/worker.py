@@ -6,6 +6,7 @@ step ends the requests it met, not the thread.
 """
 
 import asyncio
+import atexit
 import threading
 import time
 from collections import deque
@@ -109,6 +110,7 @@ class Worker:
 
     def close(self) -> None:
         """End every job, and wait for the thread to end."""
+        atexit.unregister(self.close)
         self.closing = True
         with self._changed:
             self._closed = True
@@ -128,6 +130,9 @@ class Worker:
             self._orders.extend(orders)
             self._changed.notify()
         if self._thread is None:
+            # A daemon, so that a program without `close` can end; at its end, because an interpreter that goes away
+            # under a step brings the process down.
+            atexit.register(self.close)
             self._thread = threading.Thread(target=self._work, name="sayso-engine", daemon=True)
             self._thread.start()
 
