@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import STAGES, Life
-from sayso.base.log import RunLog
+from sayso.base.log import RunLog, read_log
 from sayso.judge.bits import bits_per_byte
 from sayso.model import ModelConfig, Transformer
 from sayso.run.evaluate import Evaluate, evaluate
@@ -22,6 +23,7 @@ from sayso.run.story.draw import scale, smooth
 from sayso.run.story.facts import TRAINED, read_facts
 from sayso.run.story.race import verdict
 from sayso.run.story.said import said
+from sayso.run.train_status import status
 from sayso.text import world
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
@@ -289,3 +291,31 @@ def test_smoothing_starts_without_a_pull_to_zero() -> None:
     assert smooth([3.0] * 5, 10) == pytest.approx([3.0] * 5)
     risen = smooth([0.0] * 50 + [1.0] * 10, 10)
     assert 0.3 < risen[-1] < 1
+
+
+def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> None:
+    """Figures of steps and judgements each get a chart, warnings their sentence, replies a table; markup stays text."""
+    shutil.copytree(life.root, tmp_path / "life")
+    copy = Life(tmp_path / "life")
+    log = RunLog(copy.run("reinforce-aligned") / "run.jsonl")
+    log.write("start", act="reinforce")
+    row = {"prompt": "<b>2+2=</b>", "reply": "5", "tokens": 2, "ended": False, "score": 0.0}
+    log.write("samples", step=0, rows=[row])
+    for step in (1, 2, 3):
+        log.write("step", step=step, steps=3, loss=0.1, lr=1.0, tokens=9, seconds=step / 10, reward=step / 3, kl=0.5)
+    log.write("val", step=3, score=0.75)
+    log.write("warning", step=3, problem="The KL runs <away>.")
+    log.write("samples", step=3, rows=[{**row, "reply": "4", "ended": True, "score": 1.0}])
+    log.write("end", seconds=0.5, peak_memory_mb=100.0)
+    report(Report(life=copy.root))
+    page = (copy.root / "report.html").read_text()
+    part = page.split('id="steering"')[1].split("</section>")[0]
+    titles = re.findall(r"<h4>(.*?)</h4>", part)
+    assert titles == ["score, judged apart", "reward", "KL to the reference, nats a reply"]
+    assert "Reinforcement: aligned" in part
+    assert "The KL runs &lt;away&gt;." in part
+    assert "&lt;b&gt;2+2=&lt;/b&gt;" in part
+    assert part.index("<th>step 0") < part.index("<th>step 3")
+    shown = status("reinforce-aligned", read_log(copy.run("reinforce-aligned") / "run.jsonl")).plain
+    assert "reward 0.6667, kl 0.5" in shown
+    assert 'id="steering"' not in (life.root / "report.html").read_text()

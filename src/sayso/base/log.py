@@ -24,6 +24,14 @@ from sayso.base.life import Life
 PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
 DRAW_SECONDS = 0.1  # how often the moving line is drawn
 
+OF_EVERY_STEP = frozenset(
+    (
+        *("step", "steps", "loss", "lr", "gradient_norm", "tokens", "seconds", "tokens_per_second"),
+        *("parameter_norm", "update_ratio", "mfu"),
+    )
+)
+"""What a step's line has in every run that trains; anything else is a figure that the run's own loss tells."""
+
 
 def say(text: str, *, style: str | None = None) -> None:
     """Print one line for people on standard output (no colour when piped or with NO_COLOR)."""

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
-from sayso.base.log import duration, read_log
+from sayso.base.log import OF_EVERY_STEP, duration, read_log
 
 WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
 LATELY = 20  # steps that the latest figures are a mean of
@@ -63,6 +63,7 @@ def status(name: str, events: list[dict[str, Any]]) -> Text:
     lines += chart([(event["step"], event["loss"]) for event in steps])
     lines += [f"loss {fmean(event['loss'] for event in lately):.4f} over the last {len(lately)} steps"]
     lines += [f"{_words(event)} at step {event['step']:,}" for event in events if event["event"] == "val"][-1:]
+    lines += [told] if (told := _figures(lately)) else []
     speed = _mean(lately, "tokens_per_second", "{:,.0f} tokens a second")
     lines += [speed + _mean(lately, "mfu", ", {:.1%} of the machine's peak")]
     moved = _mean(lately, "update_ratio", ", an update moves the weights by {:.2e} of their norm")
@@ -105,6 +106,12 @@ def _words(event: dict[str, Any]) -> str:
     """The held-out figures of an event, in its own names."""
     figures = {key: value for key, value in event.items() if key not in ("event", "step")}
     return ", ".join(f"{key} {value:g}" for key, value in figures.items() if isinstance(value, float))
+
+
+def _figures(events: list[dict[str, Any]]) -> str:
+    """The means of what the run's own loss tells, in the log's names; nothing where it tells nothing."""
+    names = {name: None for event in events for name in event if name not in (*OF_EVERY_STEP, "event")}
+    return ", ".join(_mean(events, name, f"{name} {{:.4g}}") for name in names)
 
 
 def _mean(events: list[dict[str, Any]], key: str, form: str) -> str:

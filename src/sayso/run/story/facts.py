@@ -11,10 +11,14 @@ from typing import Any
 from sayso.base.files import read_json, sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import read_log
+from sayso.run.story.steered import Steered, steered
 from sayso.run.tokenizer import MADE_OF
 
 Data = dict[str, Any]
-ACTS = ("prepare", "tokenizer", "import", "pretrain", "finetune", "align", "evaluate", "verify")
+ACTS = (
+    *("prepare", "tokenizer", "import", "pretrain", "finetune", "reward", "align", "reinforce", "improve"),
+    *("evaluate", "verify"),
+)
 TRAINED = {"base": "pretrain", "tuned": "finetune", "aligned": "align"}  # which act makes which stage
 
 
@@ -60,6 +64,8 @@ class Facts:
     scores: dict[str, Data]
     """What evaluate wrote, by stage."""
     verify: Data
+    steered: list[Steered]
+    """The runs that learned from preferences or rewards."""
 
     @property
     def newest(self) -> str | None:
@@ -84,6 +90,7 @@ def read_facts(life: Life) -> Facts:
         baselines=maybe(life.run("baselines") / "scores.json"),
         scores={stage: found for stage in STAGES if (found := maybe(life.run(f"evaluate-{stage}") / "scores.json"))},
         verify=maybe(life.run("verify") / "scores.json") or {},
+        steered=steered(life),
     )
 
 

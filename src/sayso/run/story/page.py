@@ -12,8 +12,9 @@ from sayso.run.story.papers import data, lineage, proved, tokenizers, took
 from sayso.run.story.race import race
 from sayso.run.story.said import said
 from sayso.run.story.scores import scores
+from sayso.run.story.steering import steering
 
-PARTS = (race, scores, said, learning, inside, tokenizers, data, lineage, took, proved)
+PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage, took, proved)
 
 
 def page(facts: Facts) -> str:
