@@ -6,6 +6,7 @@ reply. What is asked of val and test is never asked of train.
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Any
 
 from . import addition, countdown
 from .types import Make, Problem, Score
@@ -13,4 +14,10 @@ from .types import Make, Problem, Score
 MAKERS: Mapping[str, Make] = MappingProxyType({"addition": addition.problem, "countdown": countdown.problem})
 SCORES: Mapping[str, Score] = MappingProxyType({"addition": addition.score, "countdown": countdown.score})
 
-__all__ = ["MAKERS", "SCORES", "Make", "Problem", "Score", "addition", "countdown"]
+
+def score(prompt: object, reply: str, info: Mapping[str, Any]) -> float:
+    """Return how right a reply to a puzzle of any kind is, 0 to 1; `info` names the puzzle."""
+    return SCORES[info["puzzle"]](prompt, reply, info)
+
+
+__all__ = ["MAKERS", "SCORES", "Make", "Problem", "Score", "addition", "countdown", "score"]

@@ -1,0 +1,103 @@
+"""Prompts and rewards: what a person brings is read as it is, or refused with its line."""
+
+import pytest
+
+from sayso.align.prompts import Prompt, read_prompts
+from sayso.align.rewards import load_rewards, reward
+from sayso.base.errors import UserError
+
+PROMPT = Prompt(7, [{"role": "user", "content": "21+43="}], {"answer": "64", "puzzle": "addition"})
+REWARDS = """
+def right(prompt, reply, info):
+    return reply == info["answer"]
+
+def short(prompt, reply, info):
+    return 1 / len(reply)
+
+def broken(prompt, reply, info):
+    return float("nan")
+
+def text(prompt, reply, info):
+    return "1"
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A file of rewards."""
+    path = tmp_path / "mine.py"
+    path.write_text(REWARDS)
+    return path
+
+
+def test_rewards_of_a_file_and_a_module_are_added_by_weight(file):
+    """Each part is told before its weight, and the total is their weighted sum."""
+    rewards = load_rewards([f"{file}:right", f"{file}:short=0.5", "sayso.text.puzzles:score=-2"])
+    earned = reward(rewards, PROMPT, "64")
+    assert earned.parts == {"right": 1.0, "short": 0.5, "score": 1.0}
+    assert earned.total == pytest.approx(1 + 0.25 - 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "reply", "said"),
+    [
+        ("short", "", "'short' raised ZeroDivisionError.*line 7"),
+        ("broken", "64", "'broken' gave nan.*line 7"),
+        ("text", "64", "'text' gave '1'.*line 7"),
+    ],
+)
+def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
+    """A reward that raises, or gives no finite number, ends in one sentence with the prompt's line."""
+    with pytest.raises(UserError, match=said):
+        reward(load_rewards([f"{file}:{name}"]), PROMPT, reply)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "needs a --reward"),
+        (["score"], "file.py:function"),
+        (["sayso.text.puzzles:score=x"], "WEIGHT"),
+        (["sayso.text.puzzles:scor"], "score"),
+        (["sayso.text.nowhere:score"], "could not be imported"),
+        (["nowhere.py:score"], "could not be imported"),
+        (["sayso.text.puzzles:score", "sayso.text.puzzles:score=2"], "different function names"),
+    ],
+)
+def test_a_reward_that_is_not_there_is_told(given, said):
+    """What --reward cannot name is one sentence."""
+    with pytest.raises(UserError, match=said):
+        load_rewards(given)
+
+
+def test_prompts_are_texts_or_messages(tmp_path):
+    """A text becomes the user's turn; what else a row holds is kept for the rewards."""
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "hi", "answer": 3}\n{"prompt": [{"role": "user", "content": "ho"}]}\n')
+    first, second = read_prompts(path)
+    assert (first.messages, first.info) == ([{"role": "user", "content": "hi"}], {"answer": 3})
+    assert (second.number, second.info) == (2, {})
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        ("", "is empty"),
+        ('{"prompt": "hi"}\n{"question": "hi"}\n', "line 2"),
+        ('{"prompt": []}\n', "line 1"),
+        ('{"prompt": [{"content": "hi"}]}\n', "line 1"),
+        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "line 1.*ends with one"),
+    ],
+)
+def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):
+    """Rows that cannot be asked are refused by their line."""
+    path = tmp_path / "p.jsonl"
+    path.write_text(rows)
+    with pytest.raises(UserError, match=said):
+        read_prompts(path)
+
+
+def test_a_missing_file_of_prompts_is_told(tmp_path):
+    """A path that does not exist is one sentence that says how to make one."""
+    with pytest.raises(UserError, match="sayso puzzles"):
+        read_prompts(tmp_path / "none.jsonl")
