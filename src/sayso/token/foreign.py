@@ -17,9 +17,10 @@ import tokenizers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
-from sayso.token.template import Content, Messages, Template
+from sayso.token.template import Content, Messages, Template, unused_letters
 from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_bytes
 from sayso.token.tools import CALL, CALL_END
+from sayso.token.trained import around_reply, trained_spans
 
 BETWEEN = "<|endoftext|>"  # stands between documents where no token of its own begins one (GPT-2, Qwen, SmolLM)
 NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
@@ -54,6 +55,9 @@ class ForeignTokenizer:
         source = config.get("chat_template")
         self.chat_template = source if isinstance(source, str) else None
         self.template = Template(source, names) if isinstance(source, str) else None
+        self._lead, ended = around_reply(self.template) if self.template else ("", "")
+        found = self._spelled.match(ended)
+        self.stop_ids |= {index for index, token in self._control.items() if found and token.content == found[0]}
 
     def encode(self, text: str | bytes) -> list[int]:
         """Return the ids of a text; never a control token.
@@ -93,24 +97,24 @@ class ForeignTokenizer:
         return self.template is not None and self.template.takes_tools and not marks
 
     def render(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> tuple[list[int], list[bool]]:
-        """Return the ids of a conversation by the chat template, and which are trained: each reply and what ends it.
+        """Return the ids of a conversation by the chat template, and which are trained, see `trained.py`.
 
-        Calls and tools are read and not trained; what is spelled in them is text, as in any content.
-        Raises `UserError` where there is no template, it refuses, or it does not tell where the contents stand.
+        What is spelled in calls and tools is text, as in any content. Raises `UserError` where there is no template, it
+        refuses, or it does not tell where the contents stand or what ends a reply.
         """
         if self.template is None:
             raise UserError(
                 "This model has no chat template: it continues text (sayso generate), it does not converse."
             )
         messages, tools, gap = self._gapped(messages, tools)
-        text = self.template.text(messages, reply=reply, tools=tools)
-        contents = self.template.contents(messages, text, reply=reply, tools=tools)
-        if contents is None and reply and not any(self._spelled.search(message["content"]) for message in messages):
-            contents = []  # nothing is trained here, and nothing has to be kept from being a control token
+        laid = self.template.lay(messages, reply=reply, tools=tools)
+        text, contents = laid.text, self.template.contents(messages, laid.text, reply=reply, tools=tools)
+        told = bool(laid.marked) or reply  # what is trained is marked, or nothing is
+        if contents is None and told and not any(self._spelled.search(message["content"]) for message in messages):
+            contents = []  # nothing has to be kept from being a control token
         if contents is None:
             raise UserError("This chat template changes what it is given, so that nobody can tell what is trained.")
-        replies = [part for part in contents if messages[part.message].get("role") == "assistant"]
-        learned = [part for part in replies if messages[part.message].get("weight", 1) != 0]
+        learned = trained_spans(laid, messages, contents, self._lead, self._ending, whole=not reply)
         ids: list[int] = []
         trained: list[bool] = []
         gaps = [place for place, letter in enumerate(text) if letter == gap]
@@ -119,9 +123,7 @@ class ForeignTokenizer:
                 start, stretch = start + 1, stretch[1:]
             encoding = self._parsing.encode(stretch, add_special_tokens=False)
             for index, (first, last) in zip(encoding.ids, encoding.offsets, strict=True):
-                ended = index in self.stop_ids and any(part.end == start + first for part in learned)
-                within = any(start + first < part.end and part.start < start + last for part in learned)
-                trained.append(ended or within)
+                trained.append(any(start + first < end and begin < start + last for begin, end in learned))
                 ids.append(index)
         return ids, trained
 
@@ -130,8 +132,7 @@ class ForeignTokenizer:
 
         Templates may lay these out in any way, so that nobody can tell where they stand but by what is in them.
         """
-        used = json.dumps([*messages, *tools], ensure_ascii=False, default=str) + (self.chat_template or "")
-        gap = next(letter for letter in map(chr, range(0xE002, 0xF900)) if letter not in used)
+        [gap] = unused_letters([*messages, *tools], self.chat_template or "", 1)
 
         def split(value: Any) -> Any:
             if isinstance(value, str):
@@ -156,6 +157,12 @@ class ForeignTokenizer:
         """The spelling of any control token."""
         names = [re.escape(token.content) for token in self._control.values() if len(token.content) > 1]
         return re.compile("|".join(names) or r"(?!)")
+
+    @cached_property
+    def _ending(self) -> re.Pattern[str]:
+        """What ends a reply, with blanks that a template writes before it."""
+        names = [re.escape(self._control[index].content) for index in self.stop_ids if index in self._control]
+        return re.compile(rf"\s*(?:{'|'.join(names) or '(?!)'})")
 
     def _typed_control(self, text: str, contents: Sequence[Content]) -> list[int]:
         """Return where to cut the text so that no control token's spelling inside a content stays whole."""

@@ -1,14 +1,16 @@
 """A chat template as model folders bring one: messages become the very text that the model was tuned on.
 
 The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
-What comes out is the text and where in it the content of each message stands: that tells what is trained, and keeps
-what a person typed from becoming a control token.
+What comes out is the text, where in it the content of each message stands, and what the template itself marks as the
+assistant's by {% generation %}: that tells what is trained, and keeps what a person typed from becoming a control token.
 """
 
 import datetime
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import jinja2
@@ -21,6 +23,16 @@ from sayso.base.errors import UserError
 from sayso.token.tools import CALL
 
 Messages = Sequence[Mapping[str, Any]]
+Span = tuple[int, int]  # characters of a text, from the first to one past the last
+_OPEN, _CLOSE = "generation_opens", "generation_closes"
+
+
+@dataclass(frozen=True)
+class Laid:
+    """A conversation's text, and the stretches that the template marks as the assistant's; none where it marks none."""
+
+    text: str
+    marked: list[Span]
 
 
 @dataclass(frozen=True)
@@ -53,15 +65,24 @@ class Template:
         """Whether it lays out tools and calls in the format of Hermes and Qwen, JSON between marks."""
 
     def text(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> str:
-        """Return the text of a conversation, with `reply` opened for the model to go on.
+        """Return the text of a conversation, as `lay` does."""
+        return self.lay(messages, reply=reply, tools=tools).text
+
+    def lay(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> Laid:
+        """Return a conversation laid out, with `reply` opened for the model to go on.
 
         Raises `UserError` with what the template says where it refuses the messages.
         """
+        opens, closes = unused_letters([*messages, *tools], self.source, 2)
+        return _unmarked(self._render(messages, reply, tools, {_OPEN: opens, _CLOSE: closes}), opens, closes)
+
+    def _render(self, messages: Messages, reply: bool, tools: Messages, marks: Mapping[str, str]) -> str:
         try:
             return self._compiled.render(
                 messages=[dict(message) for message in messages],
                 tools=[dict(tool) for tool in tools] or None,
                 add_generation_prompt=reply,
+                **marks,
                 **self.tokens,
             )
         except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
@@ -102,15 +123,39 @@ class Template:
         return found if text[place:] == rest else None
 
 
+def unused_letters(said: Sequence[Any], source: str, count: int) -> list[str]:
+    """Return letters for private use that occur neither in messages or tools nor in the template."""
+    used = json.dumps([*said], ensure_ascii=False, default=str) + source
+    return list(islice((letter for letter in map(chr, range(0xE002, 0xF900)) if letter not in used), count))
+
+
 class _Generation(Extension):
-    """The tag {% generation %}, which marks an assistant's words for other trainers: what is in it, as it is."""
+    """The tag {% generation %}, which marks an assistant's words: what is in it, between two letters of no other use."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
 
     def parse(self, parser: Parser) -> list[nodes.Node]:
         """Return the statements up to the end of the tag."""
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        line = next(parser.stream).lineno
+        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+        opens, closes = (nodes.Output([nodes.Name(name, "load")], lineno=line) for name in (_OPEN, _CLOSE))
+        return [opens, *body, closes]
+
+
+def _unmarked(text: str, opens: str, closes: str) -> Laid:
+    """Return a text without the letters that mark stretches, and the stretches."""
+    marked: list[Span] = []
+    begun = length = 0
+    plain = []
+    for piece in re.split(f"([{opens}{closes}])", text):
+        if piece == opens:
+            begun = length
+        elif piece == closes:
+            marked.append((begun, length))
+        else:
+            plain.append(piece)
+            length += len(piece)
+    return Laid("".join(plain), marked)
 
 
 def _refuse(message: str) -> None:
