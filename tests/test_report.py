@@ -302,7 +302,8 @@ def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> No
     row = {"prompt": "<b>2+2=</b>", "reply": "5", "tokens": 2, "ended": False, "score": 0.0}
     log.write("samples", step=0, rows=[row])
     for step in (1, 2, 3):
-        log.write("step", step=step, steps=3, loss=0.1, lr=1.0, tokens=9, seconds=step / 10, reward=step / 3, kl=0.5)
+        told = {"loss": 0.1, "lr": 1.0, "gradient_norm": 0.2, "tokens": 9, "tokens_per_second": 90, "seconds": 0.1}
+        log.write("step", step=step, steps=3, **told, reward=step / 3, kl=0.5)
     log.write("val", step=3, score=0.75)
     log.write("warning", step=3, problem="The KL runs <away>.")
     log.write("samples", step=3, rows=[{**row, "reply": "4", "ended": True, "score": 1.0}])

@@ -89,7 +89,8 @@ def test_a_fresh_head_is_drawn_as_in_the_paper() -> None:
     assert abs(head.weight.std().item() * 4097**0.5 - 1) < 0.05
     assert head.bias.item() == 0
     zero = score_head(add_score(Transformer(CONFIG), std=0.0))
-    assert zero is not None and not zero.weight.any()
+    assert zero is not None
+    assert not zero.weight.any()
 
 
 @pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])

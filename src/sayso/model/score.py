@@ -70,7 +70,8 @@ def last_scores(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
 def normalise(model: Transformer, mean: float, std: float) -> Transformer:
     """Turn the head so that what it scored `mean` scores 0, and what was one `std` above scores 1; return the model."""
     head = score_head(model)
-    assert head is not None and std > 0, "a head, and scores that differ"
+    assert head is not None, "a reward model has a head"
+    assert std > 0, "scores that differ"
     head.weight.div_(std)
     head.bias.sub_(mean).div_(std)
     return model
