@@ -96,7 +96,7 @@ def control(tokenizer: ForeignTokenizer, ids: list[int]) -> list[int]:
 @pytest.mark.parametrize("content", [None, "Let me add."])
 @pytest.mark.parametrize("reply", [False, True])
 def test_a_template_that_knows_tools_gets_them(hermes: Path, content: str | None, reply: bool) -> None:
-    """The ids are those that `transformers` gives, whose arguments are an object; calls are trained, results are not."""
+    """The ids are those of `transformers`, whose arguments are an object; calls are trained, results are not."""
     tokenizer, reference = load(hermes), AutoTokenizer.from_pretrained(hermes)
     given = talk(content=content)
     theirs = json.loads(json.dumps(given))

@@ -5,7 +5,6 @@ SentencePiece (Llama 2, Mistral, Gemma). Control tokens are those of its own con
 its own chat template.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property

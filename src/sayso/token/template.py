@@ -2,7 +2,7 @@
 
 The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
 What comes out is the text, where in it the content of each message stands, and what the template itself marks as the
-assistant's by {% generation %}: that tells what is trained, and keeps what a person typed from becoming a control token.
+assistant's by {% generation %}: that tells what is trained, and keeps a person's words from becoming control tokens.
 """
 
 import datetime
@@ -130,7 +130,7 @@ def unused_letters(said: Sequence[Any], source: str, count: int) -> list[str]:
 
 
 class _Generation(Extension):
-    """The tag {% generation %}, which marks an assistant's words: what is in it, between two letters of no other use."""
+    """The tag {% generation %}, which marks an assistant's words: what is in it, between two unused letters."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
 

@@ -12,7 +12,6 @@ from sayso.base.errors import UserError
 from sayso.token.template import Content, Laid, Messages, Span, Template
 from sayso.token.tools import CALL, CALL_END
 
-
 TALK = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good day."})
 
 
@@ -69,7 +68,7 @@ def _written(number: int, messages: Messages, text: str, contents: Sequence[Cont
 
 
 def _begin(start: int, text: str, lead: str) -> int:
-    """Return where a reply begins: blanks before its words that an open reply does not end with are the model's to say."""
+    """Return where a reply begins: blanks before its words that an open reply lacks are the model's to say."""
     blanks = _blanks(text[:start])
     return start - len(blanks) + len(lead) if blanks.startswith(lead) else start
 
