@@ -1,0 +1,145 @@
+"""Batches for a reward model: prompts, each with all its replies and what people said of them.
+
+All comparisons of one prompt stay in one batch element, each reply read once (Ouyang et al. 2022: spread over an epoch
+the same replies are learned by heart). A reply takes a row, prompt before it; rows are as wide as the longest of the
+batch, in steps of 64 so that few shapes occur. Nothing is a target: what is trained is the score of whole rows.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sayso.base.errors import UserError
+from sayso.batch.batch import IGNORED, PADDING, Batch
+from sayso.batch.order import check_sizes, items
+from sayso.batch.pairs import WIDTH_STEP
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What someone said of two replies, by their numbers."""
+
+    better: int
+    worse: int
+    margin: float = 0.0
+    """By how much, on the scale of scores."""
+    tie: bool = False
+    """Neither is better, whatever the names say."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One prompt, its replies, and what people said of them; replies and prompt are ids."""
+
+    prompt: Sequence[int]
+    replies: Sequence[Sequence[int]]
+    comparisons: Sequence[Comparison] = ()
+    ratings: Sequence[float | None] = ()
+    """Of each reply, None where it has none; empty where none has."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row."""
+        return len(self.prompt) + max(map(len, self.replies))
+
+
+@dataclass(frozen=True)
+class JudgedBatch(Batch):
+    """ids, targets (none), documents [R,T] of all replies, and what was said of them by their rows."""
+
+    judged: Sequence[tuple[int, Judged]]
+    """Number and content of each prompt, in the order of the rows."""
+    pairs: torch.Tensor
+    """[N,2] int64: rows of the better and of the worse reply."""
+    margins: torch.Tensor
+    """[N]"""
+    ties: torch.Tensor
+    """[N] bool"""
+    pair_weights: torch.Tensor
+    """[N]: 1 over the comparisons of the prompt."""
+    ratings: torch.Tensor
+    """[R]: NaN where there is none."""
+    rating_weights: torch.Tensor
+    """[R]: 1 over the ratings of the prompt."""
+
+    def split(self, parts: int) -> list[Batch]:
+        """Return the prompts in at most so many parts of nearly equal number, each with all its replies."""
+        parts = min(parts, len(self.judged))
+        cuts = np.array_split(np.arange(len(self.judged)), parts)
+        return [collate([self.judged[i] for i in cut], self.ids.shape[1]) for cut in cuts]
+
+
+class JudgedBatches:
+    """Batches of judged prompts: `batch(step)` is a pure function of the prompts, the sizes, the seed and the step."""
+
+    def __init__(self, judged: Sequence[Judged], rows: int, context: int, seed: int) -> None:
+        """Take the prompts, `rows` of them to a batch.
+
+        Raises `UserError` for none at all, and, with its number, for one with an empty prompt or reply, with nothing
+        said of its replies, or longer than the context.
+        """
+        check_sizes(rows, context, seed)
+        if not judged:
+            raise UserError("A reward model learns from one comparison or rating or more; got none.")
+        for number, one in enumerate(judged):
+            _check(number, one, context)
+        self.judged, self.rows, self.context, self.seed = judged, rows, context, seed
+        self.steps_per_epoch = -(-len(judged) // rows)
+
+    def batch(self, step: int) -> JudgedBatch:
+        """Return the batch of a step: the prompts `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        picked = [index for _, index in items(self.seed, len(self.judged), step * self.rows, self.rows)]
+        return collate([(index, self.judged[index]) for index in picked])
+
+
+def collate(judged: Sequence[tuple[int, Judged]], width: int | None = None) -> JudgedBatch:
+    """Return numbered prompts as one batch, of rows as wide as the longest in steps of 64 when `width` is not given."""
+    width = width or -(-max(one.longest for _, one in judged) // WIDTH_STEP) * WIDTH_STEP
+    shape = (sum(len(one.replies) for _, one in judged), width)
+    ids, documents = np.zeros(shape, np.int64), np.full(shape, PADDING, np.int32)
+    pairs: list[tuple[int, int]] = []
+    said: list[tuple[float, bool, float]] = []  # margin, tie, weight
+    ratings: list[tuple[float, float]] = []
+    row = 0
+    for number, one in judged:
+        pairs += [(row + each.better, row + each.worse) for each in one.comparisons]
+        said += [(each.margin, each.tie, 1 / len(one.comparisons)) for each in one.comparisons]
+        ratings += _ratings(one)
+        for reply in one.replies:
+            start, end = len(one.prompt), len(one.prompt) + len(reply)
+            ids[row, :start], ids[row, start:end] = one.prompt, reply
+            documents[row, :end] = number
+            row += 1
+    margins, ties, weights = np.array(said, np.float64).reshape(-1, 3).T
+    return JudgedBatch(
+        torch.from_numpy(ids),
+        torch.full(shape, IGNORED),
+        torch.from_numpy(documents),
+        judged,
+        torch.tensor(pairs, dtype=torch.int64).view(-1, 2),
+        torch.tensor(margins, dtype=torch.float32),
+        torch.tensor(ties, dtype=torch.bool),
+        torch.tensor(weights, dtype=torch.float32),
+        *torch.tensor(ratings, dtype=torch.float32).view(-1, 2).unbind(1),
+    )
+
+
+def _ratings(one: Judged) -> list[tuple[float, float]]:
+    """Return rating and weight of each reply."""
+    given = one.ratings or [None] * len(one.replies)
+    count = sum(rating is not None for rating in given)
+    return [(float("nan"), 0.0) if rating is None else (rating, 1 / count) for rating in given]
+
+
+def _check(number: int, one: Judged, context: int) -> None:
+    if not one.prompt or not one.replies or not all(map(len, one.replies)):
+        raise UserError(f"A prompt and its replies have one token or more; prompt {number} lacks one. Drop it.")
+    if not one.comparisons and all(rating is None for rating in one.ratings):
+        raise UserError(f"A prompt has a comparison or a rating; prompt {number} has neither. Drop it.")
+    if one.longest > context:
+        raise UserError(
+            f"A prompt and its reply fit into the context of {context} tokens; prompt {number} has {one.longest}. "
+            "Train with a longer context, or drop it."
+        )

@@ -1,0 +1,124 @@
+"""What a reward model knows of replies that it was not trained on, beside what their length alone would tell.
+
+Judged prompts enter, with a score for every reply; figures leave: the share of comparisons and of ratings that come out
+right, the same for length, how well its probabilities hold, and how far its scores go with length. "Length alone" says
+that the longer reply is better, or the shorter one, whichever held of the prompts that were trained on.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from sayso.batch.judged import Judged
+from sayso.judge.agreement import (
+    Agreement,
+    Bin,
+    Floats,
+    calibration_error,
+    correlation,
+    of_comparisons,
+    of_ratings,
+    reliability,
+)
+from sayso.judge.stats import Estimate
+
+Scores = Sequence[Floats]  # of each prompt, one score a reply
+
+
+@dataclass(frozen=True)
+class Known:
+    """What scores tell of judged replies."""
+
+    accuracy: Estimate
+    """Share of comparisons that come out right; of ratings, of two that were rated apart. Ties do not count."""
+    length_accuracy: Estimate
+    above_length: Estimate
+    length_correlation: float
+    """Of scores with the number of tokens."""
+    bins: list[Bin]
+    """Said and true probabilities, of comparisons or of good ratings; empty for ratings of other kinds."""
+    calibration_error: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it ready for JSON."""
+        said = {name: getattr(self, name).as_dict() for name in ("accuracy", "length_accuracy", "above_length")}
+        rest = {name: getattr(self, name) for name in ("length_correlation", "calibration_error")}
+        return said | {k: None if math.isnan(v) else v for k, v in rest.items()} | {"bins": [*map(asdict, self.bins)]}
+
+
+def lengths(judged: Sequence[Judged]) -> Scores:
+    """Return how many tokens each reply of each prompt has."""
+    return [np.array([len(reply) for reply in one.replies], np.float64) for one in judged]
+
+
+def length_sign(judged: Sequence[Judged]) -> int:
+    """Return 1 where longer replies are the better ones more often than not, else -1."""
+    found = agreement(judged, lengths(judged), range(len(judged)))
+    return 1 if found.value >= 0.5 else -1
+
+
+def agreement(judged: Sequence[Judged], scores: Scores, groups: Sequence[object]) -> Agreement:
+    """Return how far scores agree with comparisons, or, without any, with ratings; `groups` are the prompts'."""
+    pairs = [
+        (float(own[each.better] - own[each.worse]), group)
+        for one, own, group in zip(judged, scores, groups, strict=True)
+        for each in one.comparisons
+        if not each.tie
+    ]
+    if pairs:
+        return of_comparisons(*_apart(pairs))
+    rows = _rated(judged, scores, groups)
+    return of_ratings(*_apart(rows)) if rows else Agreement(math.nan, np.zeros(0), 0)
+
+
+def known(judged: Sequence[Judged], scores: Scores, groups: Sequence[object], sign: int) -> Known:
+    """Return what scores tell of judged prompts; `sign` is the training prompts' `length_sign`."""
+    told = agreement(judged, scores, groups)
+    by_length = agreement(judged, [sign * own for own in lengths(judged)], groups)
+    bins = reliability(*_probabilities(judged, scores))
+    return Known(
+        told.estimate(),
+        by_length.estimate(),
+        told.above(by_length),
+        correlation(np.concatenate(scores), np.concatenate(lengths(judged))) if judged else math.nan,
+        bins,
+        calibration_error(bins),
+    )
+
+
+def _probabilities(judged: Sequence[Judged], scores: Scores) -> tuple[Floats, Floats]:
+    """Return the probability of what is likelier, and whether it was so; of good ratings, that of good."""
+    differences = [
+        own[each.better] - own[each.worse]
+        for one, own in zip(judged, scores, strict=True)
+        for each in one.comparisons
+        if not each.tie
+    ]
+    if differences:
+        data = np.array(differences)
+        return _sigmoid(np.abs(data)), np.sign(data) / 2 + 0.5
+    rows = _rated(judged, scores, range(len(judged)))
+    score, rating = (np.array([row[i] for row in rows], np.float64) for i in (0, 1))
+    if not np.isin(rating, (0.0, 1.0)).all():
+        return np.zeros(0), np.zeros(0)
+    return _sigmoid(score), rating
+
+
+def _rated(judged: Sequence[Judged], scores: Scores, groups: Sequence[object]) -> list[tuple[float, float, object]]:
+    return [
+        (float(score), rating, group)
+        for one, own, group in zip(judged, scores, groups, strict=True)
+        for score, rating in zip(own, one.ratings, strict=False)
+        if rating is not None
+    ]
+
+
+def _apart(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _sigmoid(x: Floats) -> Floats:
+    return 1 / (1 + np.exp(-np.clip(x, -50, 50)))

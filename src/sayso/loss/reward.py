@@ -1,0 +1,86 @@
+"""What a reward model learns from: comparisons of replies, and ratings of single ones.
+
+    P(w beats l) = sigmoid(r_w - r_l - m - t)      Bradley and Terry 1952; m the margin (Touvron et al. 2023, Llama 2)
+    P(tie)       = (e^2t - 1) P(w beats l) P(l beats w)                                     Rao and Kupper 1967
+
+`t` is the width of a tie, 0 where no one said that replies were equal: the three then add up to 1, which a soft label
+of 0.5 does not give. Only differences are learned, so a small `c (r_w + r_l)^2` keeps scores around 0 (Eisenstein et
+al. 2023). Ratings: squared error, or, of good (1) and bad (0), cross-entropy of sigmoid(r).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sayso.batch.judged import JudgedBatch
+from sayso.loss.term import Term
+from sayso.model import Transformer
+from sayso.model.score import last_scores
+
+
+@dataclass(frozen=True)
+class RewardLoss:
+    """What is counted, and by how much."""
+
+    tie_width: float = 0.0
+    """t; more than 0 where there are ties."""
+    centre: float = 0.01
+    """c; 0 = off."""
+    ratings: Literal["squared", "binary"] = "squared"
+    """How a rating is met."""
+
+
+def comparison_losses(better: Tensor, worse: Tensor, margins: Tensor, ties: Tensor, tie_width: float = 0.0) -> Tensor:
+    """Return -log P of what was said of each pair [N], for scores [N]; margins count where it is no tie."""
+    difference = better - worse
+    won = -F.logsigmoid(difference - tie_width - margins.masked_fill(ties, 0.0))
+    if not bool(ties.any()):
+        return won
+    assert tie_width > 0, "ties have a width"
+    lost = -F.logsigmoid(-difference - tie_width)
+    return torch.where(ties, won + lost - torch.tensor(2 * tie_width).expm1().log(), won)
+
+
+def rating_losses(scores: Tensor, ratings: Tensor, kind: Literal["squared", "binary"]) -> Tensor:
+    """Return the loss of each score [R] against its rating [R]."""
+    if kind == "binary":
+        return F.binary_cross_entropy_with_logits(scores, ratings, reduction="none")
+    return (scores - ratings).square()
+
+
+def batch_losses(scores: Tensor, batch: JudgedBatch, how: RewardLoss) -> Tensor:
+    """Return the summed loss of a batch, a scalar, for the scores of its rows [R].
+
+    A prompt counts as one whatever the number of its comparisons: the mean of theirs, and of its ratings'.
+    """
+    total = scores.new_zeros(())
+    if len(batch.pairs):
+        better, worse = (scores[rows] for rows in batch.pairs.to(scores.device).unbind(1))
+        margins, ties, weights = (x.to(scores.device) for x in (batch.margins, batch.ties, batch.pair_weights))
+        losses = comparison_losses(better, worse, margins, ties, how.tie_width)
+        total = total + (weights * (losses + how.centre * (better + worse).square())).sum()
+    rated = ~batch.ratings.isnan()
+    if rated.any():
+        ratings, weights = (x[rated].to(scores.device) for x in (batch.ratings, batch.rating_weights))
+        total = total + (weights * rating_losses(scores[rated.to(scores.device)], ratings, how.ratings)).sum()
+    return total
+
+
+def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term:
+    """Return the loss of a batch, how many prompts it has, the tokens read, and its figures."""
+    scores = last_scores(model, batch.ids, batch.documents)
+    return Term(batch_losses(scores, batch, how), len(batch.judged), batch.ids.numel(), _figures(scores, batch))
+
+
+@torch.no_grad()
+def _figures(scores: Tensor, batch: JudgedBatch) -> dict[str, Tensor]:
+    """Return scores, and of comparisons that are no ties the better, the worse, their margin and what was right."""
+    figures = {"score": scores.detach()}
+    pairs = batch.pairs[~batch.ties].to(scores.device)
+    if len(pairs):
+        better, worse = (scores.detach()[rows] for rows in pairs.unbind(1))
+        figures |= {"chosen": better, "rejected": worse, "margin": better - worse, "accuracy": (better > worse).float()}
+    return figures

@@ -1,0 +1,143 @@
+"""The losses of a reward model against brute force in float64, and the batches that they are taken of."""
+
+import math
+from itertools import combinations
+
+import pytest
+import torch
+
+from sayso.base.errors import UserError
+from sayso.batch.judged import Comparison, Judged, JudgedBatches, collate
+from sayso.loss.reward import RewardLoss, batch_losses, comparison_losses, rating_losses, reward_loss
+from sayso.model import ModelConfig, Transformer
+from sayso.model.score import add_score, last_scores
+
+CONFIG = ModelConfig(vocab_size=50, layers=1, width=16, heads=2, kv_heads=2, head_size=8, mlp_width=24, context=192)
+RANKED = Judged([1, 2], [[3], [4, 5], [6, 7, 8]], [Comparison(0, 1, 0.5), Comparison(0, 2), Comparison(1, 2, tie=True)])
+PAIR = Judged([9], [[3, 3], [4]], [Comparison(1, 0)])
+RATED = Judged([5, 6, 7], [[1], [2, 2]], ratings=[1.0, None])
+
+
+def sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-x))
+
+
+def test_the_three_outcomes_add_up_to_one() -> None:
+    """Won, lost and tied are all there is (Rao and Kupper 1967), whatever the scores and the width of a tie."""
+    better, worse = torch.randn(2, 20, dtype=torch.float64).unbind(0)
+    none, every = torch.zeros(20, dtype=torch.bool), torch.ones(20, dtype=torch.bool)
+    still = torch.zeros(20, dtype=torch.float64)
+    won = (-comparison_losses(better, worse, still, none, 0.7)).exp()
+    lost = (-comparison_losses(worse, better, still, none, 0.7)).exp()
+    tied = (-comparison_losses(better, worse, still, every, 0.7)).exp()
+    torch.testing.assert_close(won + lost + tied, torch.ones(20, dtype=torch.float64))
+
+
+def test_comparisons_are_the_formula_with_margin_and_ties() -> None:
+    """Against math's own functions, one comparison at a time; a margin says nothing of a tie."""
+    generator = torch.Generator().manual_seed(0)
+    better, worse, margins = 2 * torch.randn(3, 30, dtype=torch.float64, generator=generator)
+    ties = torch.arange(30) % 3 == 0
+    expected = []
+    for b, w, m, tie in zip(better.tolist(), worse.tolist(), margins.tolist(), ties.tolist(), strict=True):
+        strength, other, theta = math.exp(b), math.exp(w), math.exp(0.4)
+        if tie:
+            both = (strength + theta * other) * (other + theta * strength)
+            expected.append(-math.log((theta**2 - 1) * strength * other / both))
+        else:
+            expected.append(-math.log(sigmoid(b - w - m - 0.4)))
+    found = comparison_losses(better, worse, margins, ties, 0.4)
+    torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_ratings_are_squared_error_or_cross_entropy() -> None:
+    """Of good and bad, -log of the probability of what was said."""
+    scores = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
+    ratings = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
+    expected = [-math.log(sigmoid(0.3)), -math.log(1 - sigmoid(-1.2)), -math.log(1 - sigmoid(2.0))]
+    torch.testing.assert_close(rating_losses(scores, ratings, "binary"), torch.tensor(expected, dtype=torch.float64))
+    torch.testing.assert_close(rating_losses(scores, ratings, "squared"), (scores - ratings) ** 2)
+
+
+def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
+    """The sum over prompts of the mean over their comparisons, each with its centring, and over their ratings."""
+    batch = collate(list(enumerate([RANKED, PAIR, RATED])))
+    scores = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    a, b, c, d, e, f, _ = scores.tolist()
+
+    def won(x: float, y: float, margin: float = 0.0) -> float:
+        return -math.log(sigmoid(x - y - 0.3 - margin)) + 0.02 * (x + y) ** 2
+
+    theta = math.exp(0.3)
+    tied = -math.log((theta**2 - 1) * sigmoid(b - c - 0.3) * sigmoid(c - b - 0.3)) + 0.02 * (b + c) ** 2
+    expected = (won(a, b, 0.5) + won(a, c) + tied) / 3 + won(e, d) + (f - 1.0) ** 2
+    found = batch_losses(scores, batch, RewardLoss(tie_width=0.3, centre=0.02))
+    assert found.item() == pytest.approx(expected, rel=1e-6)
+
+
+def test_equal_scores_cost_ln_2_and_only_differences_matter() -> None:
+    """Where nothing is known a comparison costs ln 2; without centring a shift of all scores changes nothing."""
+    batch, still = collate([(0, PAIR)]), RewardLoss(centre=0.0)
+    assert batch_losses(torch.zeros(2), batch, still).item() == pytest.approx(math.log(2))
+    scores = torch.tensor([0.4, -0.3])
+    torch.testing.assert_close(batch_losses(scores, batch, still), batch_losses(scores + 5, batch, still))
+
+
+def test_parts_of_a_batch_add_up_to_the_whole_with_the_same_gradient() -> None:
+    """However a batch is shared out, its prompts stay whole, and loss, count and gradient are those of the batch."""
+    model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
+    how = RewardLoss(tie_width=0.3)
+    batch = JudgedBatches([RANKED, PAIR, RATED, PAIR], 4, 192, 0).batch(0)
+    whole = reward_loss(model, batch, how)
+    (expected,) = torch.autograd.grad(whole.loss, [model.blocks[0].mlp.up.weight])
+    parts = [reward_loss(model, part, how) for part in batch.split(3)]
+    assert sum(part.items for part in parts) == whole.items == 4
+    (found,) = torch.autograd.grad(sum(part.loss for part in parts), [model.blocks[0].mlp.up.weight])
+    torch.testing.assert_close(found, expected)
+    assert [len(part.judged) for part in batch.split(3)] == [2, 1, 1]
+
+
+def test_a_row_is_one_reply_after_its_prompt() -> None:
+    """Each reply is read once however often it is compared; a wider batch changes no score."""
+    batch = collate([(4, RANKED)])
+    assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
+    assert batch.ids[2, :5].tolist() == [1, 2, 6, 7, 8]
+    assert batch.documents[1].tolist() == [4] * 4 + [-1] * 60
+    model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
+    wide = collate([(4, RANKED)], 128)
+    torch.testing.assert_close(
+        last_scores(model, batch.ids, batch.documents), last_scores(model, wide.ids, wide.documents)
+    )
+
+
+def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
+    """Scores of the better and the worse, their margin, and the share that came out right."""
+    model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
+    batch = collate([(0, RANKED), (1, PAIR)])
+    figures = reward_loss(model, batch, RewardLoss(tie_width=0.3)).figures
+    scores = last_scores(model, batch.ids, batch.documents)
+    chosen, rejected = scores[[0, 0, 4]], scores[[1, 2, 3]]
+    torch.testing.assert_close(figures["margin"], chosen - rejected)
+    assert figures["accuracy"].tolist() == (chosen > rejected).float().tolist()
+
+
+@pytest.mark.parametrize(
+    ("bad", "said"),
+    [
+        (Judged([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 lacks one"),
+        (Judged([1], [[1], []], [Comparison(0, 1)]), "prompt 1 lacks one"),
+        (Judged([1], [[1], [2]]), "prompt 1 has neither"),
+        (Judged([1] * 200, [[1], [2]], [Comparison(0, 1)]), "prompt 1 has 201"),
+    ],
+)
+def test_a_prompt_that_teaches_nothing_is_named(bad: Judged, said: str) -> None:
+    """An empty part, nothing said of its replies, or more than the context: a sentence with its number."""
+    with pytest.raises(UserError, match=said):
+        JudgedBatches([PAIR, bad], 2, 192, 0)
+
+
+def test_every_pair_of_a_ranking_is_a_comparison() -> None:
+    """Four replies in order give six comparisons that weigh one together."""
+    order = [Comparison(better, worse) for better, worse in combinations(range(4), 2)]
+    batch = collate([(0, Judged([1], [[1], [2], [3], [4]], order))])
+    assert batch.pair_weights.tolist() == pytest.approx([1 / 6] * 6)
