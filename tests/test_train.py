@@ -19,7 +19,6 @@ from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
 from sayso.loss import cross_entropy
 from sayso.loss.next_token import next_token_loss, token_logprobs
-from sayso.loss.preference import dpo_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
@@ -140,17 +139,6 @@ def test_token_logprobs_are_the_log_softmax_of_the_targets() -> None:
     expected = model(part.ids).log_softmax(-1).gather(2, part.targets.clamp(0)[..., None])[..., 0]
     expected[0] = 0
     assert torch.allclose(token_logprobs(model, part.ids, part.targets, part.documents), expected, atol=1e-6)
-
-
-def test_dpo_starts_at_ln_2_and_falls_with_the_margin() -> None:
-    """Policy equal to the reference gives ln 2; a likelier chosen reply gives less, by the paper's formula."""
-    same = torch.tensor([-5.0, -7.0, -6.0, -8.0])
-    loss, margin = dpo_loss(same, same, beta=0.1)
-    assert loss.tolist() == pytest.approx([math.log(2)] * 2)
-    assert margin.tolist() == [0, 0]
-    better = same + torch.tensor([1.0, 2.0, -1.0, 0.0])
-    loss, _ = dpo_loss(better, same, beta=0.5)
-    assert loss.tolist() == pytest.approx([math.log(1 + math.exp(-1.0)), math.log(1 + math.exp(-1.0))])
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (24, 96), (96, 24)])
