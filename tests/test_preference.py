@@ -52,7 +52,7 @@ FORMULAS = {
         / (1 - 2 * SMOOTHING)
     ),
     "ipo": lambda w, b: (gained(w) - gained(b) - 1 / (2 * BETA)) ** 2,
-    "ipo of means": lambda w, b: (gained(w) / w[2] - gained(b) / l[2] - 1 / (2 * BETA)) ** 2,
+    "ipo of means": lambda w, b: (gained(w) / w[2] - gained(b) / b[2] - 1 / (2 * BETA)) ** 2,
     "orpo": lambda w, b: -w[0] / w[2] - BETA * log_sigmoid(log_odds(w[0], w[2]) - log_odds(b[0], b[2])),
     "simpo": lambda w, b: -log_sigmoid(BETA * (w[0] / w[2] - b[0] / b[2]) - MARGIN),
 }
@@ -68,7 +68,7 @@ OURS = {
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(made=pairs)
 def test_a_loss_of_pairs_is_its_formula(name: str, made: list) -> None:
     """Each pair's loss, in float64, is the paper's formula written out with the `math` module."""
@@ -84,7 +84,7 @@ def test_the_gradient_of_a_loss_is_that_of_its_formula(name: str) -> None:
     assert torch.autograd.gradcheck(lambda p: OURS[name](p, reference, lengths).losses, policy)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(made=st.lists(st.tuples(replies, st.booleans()), min_size=1, max_size=6), drift=st.floats(0, 5))
 def test_kto_is_its_formula(made: list, drift: float) -> None:
     """Liked and disliked replies, weighted apart, against the drift."""
@@ -127,7 +127,7 @@ def test_where_each_loss_starts() -> None:
     assert found.tolist() == pytest.approx([0.5, 0.4, 0.5, 0.4])
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(made=pairs)
 def test_swapping_the_sides_turns_a_margin_round(made: list) -> None:
     """Margins change their sign; DPO's losses of a pair and of its mirror differ by the margin; IPO's by 2 m / beta."""
@@ -140,7 +140,7 @@ def test_swapping_the_sides_turns_a_margin_round(made: list) -> None:
         assert torch.allclose(back.losses - there.losses, margin * of_margin, atol=1e-7)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=40)
 @given(made=pairs)
 def test_robust_dpo_is_unbiased_by_wrong_pairs(made: list) -> None:
     """Averaged over which share of pairs is turned round, the robust loss is DPO's of the pairs as they should be."""
