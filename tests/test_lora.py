@@ -12,6 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
+from sayso.align.preference import PairTerm, Preference
+from sayso.align.reference import Frozen
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
 from sayso.base.life import Life
@@ -22,7 +24,6 @@ from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, LoRALinear, adapters, add_lora, chosen_targets, merge, without_adapters
 from sayso.model.linear import Linear
-from sayso.run.align import Align, _pair_loss
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.train.crew import can_fork
@@ -310,12 +311,12 @@ def test_the_reference_of_an_adapted_policy_is_the_model_without_its_adapters(pa
     prompt, good, bad = (tokenizer.encode(text) for text in ("What is red?", "A colour: red.", "No."))
     batch = PairBatches([(prompt, good, bad)] * 2, 2, 64, 0).batch(0)
     add_lora(model, LORA, torch.Generator().manual_seed(2))
-    options = Align(nll=0.0)
-    assert _pair_loss(model, None, batch, options, "cpu")[0].item() == pytest.approx(2 * math.log(2), abs=1e-6)
+    preference = Preference("dpo", 0.1)
+    assert PairTerm(preference, Frozen())(model, batch).loss.item() == pytest.approx(2 * math.log(2), abs=1e-6)
     noise(*(layer.b for layer in adapters(model).values()))
     losses, gradients = [], []
-    for reference in (None, parent):
-        loss, _, _ = _pair_loss(model, reference, batch, options, "cpu")
+    for reference in (Frozen(), Frozen(parent)):
+        loss = PairTerm(preference, reference)(model, batch).loss
         losses.append(loss.item())
         gradients.append(torch.autograd.grad(loss, [layer.a for layer in adapters(model).values()]))
     assert losses[0] == losses[1] != pytest.approx(2 * math.log(2), abs=1e-3)

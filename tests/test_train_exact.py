@@ -13,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from sayso.align.preference import Preference, term_of
+from sayso.align.reference import Frozen
 from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatches
+from sayso.batch.ratings import RatingBatches
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.align import Align, _pair_loss
 from sayso.train.chance import random_state, seed_all, set_random_state
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.crew import can_fork
@@ -94,13 +96,26 @@ def pairs() -> Batch:
     return PairBatches(made, 6, 16, seed=0).batch(0)
 
 
-def pair_loss(model: Transformer, part: Batch) -> tuple[Tensor, int, int]:
-    """The loss of alignment, against a reference of other weights."""
-    reference = Transformer(CONFIG).initialise(torch.Generator().manual_seed(7))
-    return _pair_loss(model, reference, part, Align(), "cpu")
+def ratings() -> Batch:
+    """Five ratings of unequal lengths."""
+    ids = torch.randint(50, (5, 15), generator=torch.Generator().manual_seed(3)).tolist()
+    made = [(row[:3], row[3 : 6 + n], n % 2 == 0) for n, row in enumerate(ids)]
+    return RatingBatches(made, 5, 16, seed=0).batch(0)
 
 
-@pytest.mark.parametrize(("made", "loss"), [(uneven(0), loss_of), (pairs(), pair_loss)], ids=["tokens", "pairs"])
+def preference_loss(preference: Preference) -> Callable:
+    """A loss of alignment, against a reference of other weights."""
+    return term_of(preference, Frozen(Transformer(CONFIG).initialise(torch.Generator().manual_seed(7))))
+
+
+DPO, KTO = Preference("dpo", 0.1, nll=1.0), Preference("kto", 0.5, nll=0.5, good_weight=1.5)
+
+
+@pytest.mark.parametrize(
+    ("made", "loss"),
+    [(uneven(0), loss_of), (pairs(), preference_loss(DPO)), (ratings(), preference_loss(KTO))],
+    ids=["tokens", "pairs", "ratings"],
+)
 @pytest.mark.parametrize(
     ("parts", "processes"), [(2, 1), (4, 1), (6, 1), pytest.param(2, 2, marks=linux), pytest.param(6, 3, marks=linux)]
 )

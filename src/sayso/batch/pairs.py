@@ -4,7 +4,7 @@ Each pair takes two rows, the chosen replies first, then the rejected in the sam
 are as wide as the longest of the batch, in steps of 64 so that few shapes occur, and at most `context`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -49,18 +49,32 @@ class PairBatches:
 
     def batch(self, step: int) -> PairBatch:
         """Return the batch of a step: the pairs `step * B` to `(step + 1) * B` of an endless run over the epochs."""
-        picked = [index for _, index in items(self.seed, len(self.pairs), step * self.rows, self.rows)]
+        return self._of([index for _, index in items(self.seed, len(self.pairs), step * self.rows, self.rows)])
+
+    def in_order(self) -> Iterator[PairBatch]:
+        """Yield every pair once, in the order given."""
+        for first in range(0, len(self.pairs), self.rows):
+            yield self._of(list(range(first, min(first + self.rows, len(self.pairs)))))
+
+    def _of(self, picked: list[int]) -> PairBatch:
         texts = [(self.pairs[index][0], self.pairs[index][side]) for side in (1, 2) for index in picked]
-        longest = max(len(prompt) + len(reply) for prompt, reply in texts)
-        shape = (len(texts), min(self.context, -(-longest // WIDTH_STEP) * WIDTH_STEP))
-        ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
-        documents = np.full(shape, PADDING, np.int32)
-        for i, (prompt, reply) in enumerate(texts):
-            start, end = len(prompt), len(prompt) + len(reply)
-            ids[i, :start], ids[i, start:end] = prompt, reply
-            targets[i, start - 1 : end - 1] = reply
-            documents[i, :end] = picked[i % self.rows]
-        return PairBatch(torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(documents))
+        return PairBatch(*padded(texts, picked * 2, self.context))
+
+
+def padded(
+    texts: Sequence[tuple[Sequence[int], Sequence[int]]], numbers: Sequence[int], context: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids, targets and documents [B,T] of prompts with their replies, each row's document as numbered."""
+    longest = max(len(prompt) + len(reply) for prompt, reply in texts)
+    shape = (len(texts), min(context, -(-longest // WIDTH_STEP) * WIDTH_STEP))
+    ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
+    documents = np.full(shape, PADDING, np.int32)
+    for i, (prompt, reply) in enumerate(texts):
+        start, end = len(prompt), len(prompt) + len(reply)
+        ids[i, :start], ids[i, start:end] = prompt, reply
+        targets[i, start - 1 : end - 1] = reply
+        documents[i, :end] = numbers[i]
+    return torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(documents)
 
 
 def _check(index: int, pair: Pair, context: int) -> None:

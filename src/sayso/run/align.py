@@ -1,41 +1,47 @@
 """Act: a tuned model becomes one that prefers better replies.
 
-Pairs enter (the program's, over replies of the model itself, and people's from the page); `models/aligned` leaves.
-Direct preference optimisation against the tuned model, with a share of the plain loss on the chosen replies, which
-keeps their likelihood from falling together with the rejected ones' (Pang et al. 2024).
+Comparisons enter (the program's, over replies of the model itself, people's from the page, a file of the user's);
+`models/aligned` leaves. One of five losses: DPO (with a share of the plain loss on the chosen replies, which keeps their
+likelihood from falling together with that of the rejected ones, Pang et al. 2024), IPO, KTO, ORPO, SimPO.
 """
 
-from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import torch
-from torch import Tensor
-
+from sayso.align.comparisons import Row
+from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
+from sayso.align.watch import Watch
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, write_jsonl
+from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatches
-from sayso.loss.next_token import IGNORE, token_logprobs
-from sayso.loss.preference import dpo_loss
+from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
-from sayso.model.adapters import without_adapters
 from sayso.reply.conversation import Replier
 from sayso.run.adapting import Adapting, save_tuned, tuning_state
+from sayso.run.compared import Compared, samples_of
+from sayso.run.comparing import apart, comparisons, open_comparisons, write
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
+from sayso.run.reference import make_references
 from sayso.run.stage import Derived, make_stage
 from sayso.run.training import layout_for, layout_of_plan
-from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
+
+USUAL: dict[str, dict[str, float]] = {
+    "dpo": {"beta": 0.1, "nll": 1.0, "rate": 0.05},
+    "ipo": {"beta": 0.1, "nll": 0.0, "rate": 0.05},
+    "kto": {"beta": 0.1, "nll": 0.0, "rate": 0.05},
+    "orpo": {"beta": 0.1, "nll": 0.0, "rate": 0.05},
+    "simpo": {"beta": 2.0, "nll": 0.0, "rate": 0.05, "margin": 1.0},
+}
+"""What each loss takes where nothing else is asked for."""
+TASKS = 1600
 
 
 @dataclass(frozen=True)
@@ -47,30 +53,50 @@ class Align(Adapting):
     """The model to start from, and the reference."""
     name: str = "aligned"
     """What the new model is called."""
-    tasks: int = 1600
-    """Small-world tasks for which the model's own replies are scored and paired; 0 = people's pairs alone."""
+    loss: LossName = "dpo"
+    """How comparisons teach: dpo, ipo, kto (single ratings), orpo or simpo (both without a reference)."""
+    reference: Literal["copy", "cache"] | None = None
+    """A frozen copy, or log-probabilities computed once; a copy where the loss needs one, with LoRA the bare model."""
+    pairs: Path | None = None
+    """A JSON Lines file of pairs or, for kto, of ratings, see docs/alignment.md."""
+    tasks: int | None = None
+    """Small-world tasks for which the model's own replies are scored and paired; 1600, or none beside --pairs."""
     replies: int = 4
     """Replies sampled for each task."""
     epochs: float = 1.0
-    """Passes over the pairs."""
+    """Passes over the comparisons."""
     rows: int = 16
-    """Pairs of a batch."""
-    beta: float = 0.1
-    """How far the policy may go from the reference: small is far."""
-    nll: float = 1.0
-    """Weight of the plain loss on the chosen replies; 0 = off."""
-    rate: float = 0.05
-    """A factor on the learning rates of pre-training."""
+    """Pairs, or ratings, of a batch."""
+    beta: float | None = None
+    """How far the policy may go from the reference: small is far (orpo: the weight of the odds); 0.1, simpo 2."""
+    nll: float | None = None
+    """Weight of the plain loss on the chosen replies; 1 for dpo, else 0."""
+    margin: float | None = None
+    """simpo: by how much a chosen reply shall win; 1 when not given."""
+    smoothing: float = 0.0
+    """dpo: the share of pairs believed to be the wrong way round."""
+    robust: bool = False
+    """dpo: take that share out of the expected loss, instead of smoothing by it."""
+    average: bool = False
+    """ipo: means over a reply's tokens in place of sums."""
+    good_weight: float | None = None
+    """kto: weight of a good rating, a bad one having 1; so that both kinds weigh the same when not given."""
+    rate: float | None = None
+    """A factor on the learning rates of pre-training; 0.05 when not given."""
     feedback_weight: int = 4
     """How often a pair of people's is seen for each time of a program's."""
+    held_out: int | None = None
+    """Prompts held out to choose the kept weights by; a sixteenth, at most 64, when not given; 0 = the last weights."""
 
 
 def align(options: Align) -> None:
     """Train a model on comparisons of replies."""
+    _check(options)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     feedback = life.data("feedback") / "pairs.jsonl"
     inputs = {"feedback": feedback, options.parent: weights_file(parent)}
+    inputs |= {"pairs": options.pairs} if options.pairs else {}
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
@@ -78,78 +104,85 @@ def align(options: Align) -> None:
 
     def derive() -> Derived:
         layout = layout_for(options, options.rows, device)
-        pairs = _make_pairs(options, stage.folder, model, tokenizer, feedback)
-        return {"pairs": pairs, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        counts = _make_comparisons(options, stage.folder, model, tokenizer, feedback)
+        return {**counts, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
         return
-    pairs = _rendered(tokenizer, stage.folder / "pairs.jsonl", model.config.context)
-    batches = PairBatches(pairs, options.rows, model.config.context, options.seed)
-    steps = max(1, round(options.epochs * batches.steps_per_epoch))
-    say(f"{len(pairs):,} pairs; {steps:,} steps of {options.rows}.")
-    reference = None if lora else deepcopy(model).requires_grad_(False)
-    state = tuning_state(model, lora, options.rate, options.seed)
-
-    def loss(model: Transformer, batch: Batch) -> tuple[Tensor, int, int]:
-        return _pair_loss(model, reference, batch, options, device.kind)
-
+    data = open_comparisons(stage.folder, tokenizer, options.rows, model.config.context, options.seed)
+    preference = _preference(options, data.train)
+    steps = max(1, round(options.epochs * data.train.steps_per_epoch))
+    say(f"{data.told}; {steps:,} steps of {options.rows}.")
+    state = tuning_state(model, lora, _usual(options, "rate"), options.seed)
+    wanted = options.reference or ("copy" if preference.loss in WITH_REFERENCE else None)
+    references = make_references(wanted, stage.folder, model, weights_file(parent), data, adapted=lora is not None)
+    term = term_of(preference, references[0])
     with act_log(life, "align", options.name, options) as log:
+        samples = samples_of(tokenizer, data.rows, log, options.seed)
+        compared = Compared(preference, data.held, samples, references[1])
+        compared.first(model)
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         layout = layout_of_plan(derived["layout"], options, options.rows, device)
-        stage.train(state, batches, loss, schedule, layout, options, log)
-        lineage = stage.lineage("aligned", parent, derived, state)
+        judging = compared.judging(steps)
+        stage.train(state, data.train, term, schedule, layout, options, log, judging=judging, watch=Watch())
+        compared.last(stage, state)
+        lineage = stage.lineage("aligned", parent, derived | {"preference": asdict(preference)}, state)
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
     say(f"Saved {life.model(options.name)}.")
 
 
-def _pair_loss(
-    model: Transformer, reference: Transformer | None, batch: Batch, options: Align, device: str
-) -> tuple[Tensor, int, int]:
-    """Return the summed loss of a batch of pairs, how many there are, and the tokens seen.
-
-    Without a `reference` of its own, that is the model without its adapters.
-    """
-    ids, targets, documents = (part.to(device) for part in (batch.ids, batch.targets, batch.documents))
-    with torch.no_grad(), nullcontext() if reference else without_adapters(model):
-        before = token_logprobs(reference or model, ids, targets, documents).sum(1)
-    logprobs = token_logprobs(model, ids, targets, documents).sum(1)
-    losses, _ = dpo_loss(logprobs, before, options.beta)
-    if options.nll:
-        lengths = (targets != IGNORE).sum(1).chunk(2)[0]
-        losses = losses - options.nll * logprobs.chunk(2)[0] / lengths
-    return losses.sum(), len(losses), ids.numel()
+def _check(options: Align) -> None:
+    if options.loss not in USUAL:
+        raise UserError(f"--loss is one of {', '.join(USUAL)}; got '{options.loss}'.{nearest(options.loss, USUAL)}")
+    if _usual(options, "beta") <= 0:
+        raise UserError(f"--beta is above 0; got {options.beta:g}.")
+    only = {"margin": "simpo", "smoothing": "dpo", "robust": "dpo", "average": "ipo", "good_weight": "kto"}
+    for name, loss in only.items():
+        if getattr(options, name) not in (None, 0, False) and options.loss != loss:
+            raise UserError(f"--{name.replace('_', '-')} is for --loss {loss}; got --loss {options.loss}.")
+    if options.reference == "cache" and (options.lora_rank or options.loss not in WITH_REFERENCE):
+        what = "LoRA" if options.lora_rank else options.loss
+        raise UserError(f"--reference cache spares a copy of the model, which {what} does not need: leave it away.")
+    if options.robust and not options.smoothing:
+        raise UserError("--robust needs --smoothing, the share of pairs that are the wrong way round.")
 
 
-def _make_pairs(options: Align, folder: Path, model: Transformer, tokenizer: Tokenizer, feedback: Path) -> int:
-    """Write the run's pairs: people's, and the program's over the model's own replies; return how many."""
-    people = [row for row in read_jsonl(feedback) for _ in range(options.feedback_weight)] if feedback.exists() else []
-    rows: list[dict[str, Any]] = list(people)
-    if options.tasks:
-        rows += world_pairs(Replier(model, tokenizer), options.tasks, options.replies, options.seed)
-    if not rows and options.tasks:
-        raise UserError(
-            f"All replies to the {options.tasks:,} tasks were right, so there is nothing to prefer; raise --tasks."
-        )
+def _usual(options: Align, name: str) -> float:
+    """Return an option as given, or what its loss usually takes."""
+    given = getattr(options, name)
+    return float(USUAL[options.loss].get(name, 0.0) if given is None else given)
+
+
+def _preference(options: Align, train: PairBatches | RatingBatches) -> Preference:
+    weight = options.good_weight
+    if weight is None:
+        weight = train.bad / train.good if isinstance(train, RatingBatches) else 1.0
+    numbers = {name: _usual(options, name) for name in ("beta", "nll", "margin")}
+    return Preference(
+        options.loss,
+        **numbers,
+        smoothing=options.smoothing,
+        robust=options.robust,
+        average=options.average,
+        good_weight=weight,
+    )
+
+
+def _make_comparisons(
+    options: Align, folder: Path, model: Transformer, tokenizer: Tokenizer, feedback: Path
+) -> dict[str, int]:
+    """Write the run's comparisons, those to train on and those held out; return how many there are."""
+    tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
+
+    def program() -> list[Row]:
+        return world_pairs(Replier(model, tokenizer), tasks, options.replies, options.seed) if tasks else []
+
+    ratings = options.loss == "kto"
+    rows = comparisons(options.pairs, feedback, options.feedback_weight, program, ratings=ratings)
+    if not rows and tasks:
+        raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
-    if people:
-        say(f"{len(people) // options.feedback_weight:,} pairs are people's.")
-    return write_jsonl(folder / "pairs.jsonl", rows)
-
-
-def _rendered(tokenizer: Tokenizer, path: Path, context: int) -> list[tuple[list[int], list[int], list[int]]]:
-    """Return prompt, chosen and rejected ids of each pair that fits the context."""
-    end = tokenizer.specials["<|end|>"]
-    pairs, long = [], 0
-    for row in read_jsonl(path):
-        prompt = render(tokenizer, row["prompt"], reply=True)[0]
-        chosen, rejected = ([*tokenizer.encode(row[key]), end] for key in ("chosen", "rejected"))
-        if len(prompt) + max(len(chosen), len(rejected)) > context:
-            long += 1
-            continue
-        pairs.append((prompt, chosen, rejected))
-    if long:
-        say(f"Left out {long:,} pairs that are longer than the context of {context}.")
-    return pairs
+    return write(folder, *apart(rows, options.held_out))

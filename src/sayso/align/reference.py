@@ -1,0 +1,115 @@
+"""What a policy is measured against: how likely the model that it started from holds a reply.
+
+Batches enter, the summed log-probability of each row's reply leaves, without gradient. The reference is a frozen copy,
+or the policy with its adapters switched off, or a table that was filled before training, which spares both memory and
+a forward pass.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.base.files import atomic_file
+from sayso.batch.batch import Batch
+from sayso.loss.next_token import token_logprobs
+from sayso.model import Transformer
+from sayso.model.adapters import without_adapters
+from sayso.weights.tensors import read_tensors
+
+
+class Reference(Protocol):
+    """The reference, in whatever way it is kept."""
+
+    def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
+        """Return log r of each row's reply [B]; `sides` [B] says which of the two of its pair or rating it is."""
+        ...
+
+
+def reply_logprobs(model: Transformer, batch: Batch) -> Tensor:
+    """Return the log-probability of each row's reply, summed over its tokens, [B]."""
+    return token_logprobs(model, batch.ids.to(model.device), batch.targets, batch.documents).sum(1)
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """A model that does not learn."""
+
+    copy: Transformer | None = None
+    """A copy of the policy as it began; when None, the policy without its adapters."""
+
+    @contextmanager
+    def model(self, policy: Transformer) -> Iterator[Transformer]:
+        """Let the reference compute for a while, without gradients."""
+        with torch.no_grad(), nullcontext() if self.copy else without_adapters(policy):
+            yield self.copy or policy
+
+    def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:  # noqa: ARG002 - a table needs them
+        """Return log r of each row's reply."""
+        with self.model(policy) as reference:
+            return reply_logprobs(reference, batch)
+
+
+@dataclass(frozen=True)
+class Cached:
+    """Log-probabilities that were computed once."""
+
+    table: Tensor
+    """[N, 2]: for each pair the chosen reply's and the rejected one's; for each rating its own and the stranger's."""
+
+    def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
+        """Return log r of each row's reply, looked up by the row's number."""
+        return self.table[batch.documents[:, 0].long(), sides].to(policy.device)
+
+
+@torch.no_grad()
+def reply_kl(policy: Transformer, reference: Frozen, said: Sequence[tuple[list[int], list[int]]]) -> float:
+    """Return KL(policy || reference) in nats a reply, over replies that the policy sampled: prompt and reply ids.
+
+    At each position it is exact, a sum over the vocabulary; only where it is taken is drawn by chance.
+    """
+    total = 0.0
+    for prompt, reply in said:
+        ids = torch.tensor([[*prompt, *reply]], device=policy.device)
+        where = slice(len(prompt) - 1, len(prompt) + len(reply) - 1)
+        ours = policy(ids)[0, where].float().log_softmax(-1)
+        with reference.model(policy) as before:
+            theirs = before(ids)[0, where].float().log_softmax(-1)
+        total += float((ours.exp() * (ours - theirs)).sum())
+    return total / max(1, len(said))
+
+
+@torch.no_grad()
+def table_of(model: Transformer, sides: Iterable[tuple[Batch, Batch]]) -> Tensor:
+    """Return the table [N, 2] of a model's log-probabilities, for batches of both sides in order."""
+    return torch.cat([torch.stack([reply_logprobs(model, side).cpu() for side in both], 1) for both in sides])
+
+
+def save_tables(path: Path, tables: Mapping[str, Tensor], marks: Mapping[str, str]) -> None:
+    """Write tables with the marks of what they were made of: hashes of the weights and of the comparisons."""
+    with atomic_file(path) as part:
+        save_file(dict(tables), part, metadata=dict(marks))
+
+
+def load_tables(path: Path, marks: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tables of a file.
+
+    Raises `UserError` when they were made with other weights or for other comparisons.
+    """
+    tables = read_tensors(path)
+    with safe_open(path, framework="pt") as file:
+        found = file.metadata() or {}
+    for name, mark in marks.items():
+        if found.get(name) != mark:
+            raise UserError(
+                f"The log-probabilities in '{path}' were computed for other {name} ({found.get(name, 'none')[:12]} "
+                f"then, {mark[:12]} now), so they are no reference here; remove the file to have them computed anew."
+            )
+    return tables

@@ -1,0 +1,100 @@
+"""Rows of single ratings for preference training: a prompt, a reply, and whether it was liked.
+
+Beside the rated rows of a batch lie as many of the same prompts with replies to other ones, which KTO measures its
+drift on. A part of a batch keeps them all, so that the drift is that of the whole batch however it is shared out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import torch
+
+from sayso.base.errors import UserError
+from sayso.batch.batch import Batch
+from sayso.batch.order import check_sizes, items
+from sayso.batch.pairs import padded
+
+Rating = tuple[Sequence[int], Sequence[int], bool]  # prompt, reply, good
+
+
+@dataclass(frozen=True)
+class RatingBatch(Batch):
+    """ids, targets, documents [B,T] of rated replies."""
+
+    good: torch.Tensor
+    """[B] bool."""
+    others: Batch
+    """[M,T]: prompts of the whole batch, each with the reply to another one."""
+
+    def split(self, parts: int) -> list[Batch]:
+        """Return the rated rows in at most so many parts of nearly equal size, each with all `others`."""
+        rows = super().split(parts)
+        goods = self.good.tensor_split(len(rows))
+        return [
+            RatingBatch(row.ids, row.targets, row.documents, good, self.others)
+            for row, good in zip(rows, goods, strict=True)
+        ]
+
+
+class RatingBatches:
+    """Batches of ratings: `batch(step)` is a pure function of the ratings, the sizes, the seed and the step."""
+
+    def __init__(self, ratings: Sequence[Rating], rows: int, context: int, seed: int) -> None:
+        """Check the ratings.
+
+        Raises `UserError` for none at all, for ratings that are all good or all bad, for one with an empty part or
+        longer than `context`, and for one that no reply to another prompt fits.
+        """
+        check_sizes(rows, context, seed)
+        self.good = sum(good for _, _, good in ratings)
+        self.bad = len(ratings) - self.good
+        if not self.good or not self.bad:
+            raise UserError(
+                f"KTO learns from good and from bad ratings; got {self.good:,} good and {self.bad:,} bad ones."
+            )
+        for index, rating in enumerate(ratings):
+            _check(index, rating, context)
+        self.ratings, self.rows, self.context, self.seed = ratings, rows, context, seed
+        self.strangers = [_stranger(index, ratings, context) for index in range(len(ratings))]
+        self.steps_per_epoch = -(-len(ratings) // rows)
+
+    def batch(self, step: int) -> RatingBatch:
+        """Return the batch of a step: the ratings `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        return self._of([index for _, index in items(self.seed, len(self.ratings), step * self.rows, self.rows)])
+
+    def in_order(self) -> Iterator[RatingBatch]:
+        """Yield every rating once, in the order given."""
+        for first in range(0, len(self.ratings), self.rows):
+            yield self._of(list(range(first, min(first + self.rows, len(self.ratings)))))
+
+    def _of(self, picked: list[int]) -> RatingBatch:
+        prompts = [self.ratings[index][0] for index in picked]
+        own = [self.ratings[index][1] for index in picked]
+        strange = [self.ratings[self.strangers[index]][1] for index in picked]
+        rows = padded(list(zip(prompts, own, strict=True)), picked, self.context)
+        others = padded(list(zip(prompts, strange, strict=True)), picked, self.context)
+        return RatingBatch(*rows, torch.tensor([self.ratings[index][2] for index in picked]), Batch(*others))
+
+
+def _check(index: int, rating: Rating, context: int) -> None:
+    prompt, reply, _ = rating
+    if not (len(prompt) and len(reply)):
+        raise UserError(f"A rating has a prompt and a reply, neither empty; rating {index} lacks one. Drop it.")
+    if len(prompt) + len(reply) > context:
+        raise UserError(
+            f"A prompt and its reply fit into the context of {context} tokens; rating {index} has "
+            f"{len(prompt) + len(reply)}. Train with a longer context, or drop it."
+        )
+
+
+def _stranger(index: int, ratings: Sequence[Rating], context: int) -> int:
+    """Return the next rating, going round, whose prompt is another one and whose reply fits after this prompt."""
+    prompt = list(ratings[index][0])
+    for other in chain(range(index + 1, len(ratings)), range(index)):
+        if list(ratings[other][0]) != prompt and len(prompt) + len(ratings[other][1]) <= context:
+            return other
+    raise UserError(
+        f"KTO measures drift on replies to other prompts, but no such reply fits after the prompt of rating {index}; "
+        "rate replies to two prompts or more, or drop it."
+    )

@@ -1,0 +1,118 @@
+"""Where an aligning run's comparisons come from, and which of them are held out to choose its weights by.
+
+People's pairs, a file of the user's and the program's pairs enter; two JSON Lines files in the run's folder leave, one
+to train on and one held out, and from these the ids of prompts and replies.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.base.errors import UserError
+from sayso.base.files import read_jsonl, sha256, write_jsonl
+from sayso.base.log import say
+from sayso.batch.pairs import PairBatches
+from sayso.batch.ratings import RatingBatches
+from sayso.run.held_out import rank
+from sayso.token.chat import render
+from sayso.token.tokenizer import Tokenizer
+
+Batches = PairBatches | RatingBatches
+PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
+SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, from 8, which tell something, up to 64
+
+
+def comparisons(
+    given: Path | None, people: Path, weight: int, program: Callable[[], list[Row]], *, ratings: bool
+) -> list[Row]:
+    """Return the pairs of a file, of people and of the program, people's `weight` times; or what they say as ratings.
+
+    Raises `UserError` for a row that cannot teach, and for a file of ratings where pairs are wanted.
+    """
+    if given is not None and not ratings and holds_ratings(given):
+        raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
+    own = read_pairs(people) if people.exists() else []
+    if own:
+        say(f"{len(own):,} pairs are people's.")
+    pairs = [row for row in own for _ in range(weight)]
+    rated: list[Row] = []
+    if given is not None and holds_ratings(given):
+        rated = read_ratings(given)
+    elif given is not None:
+        pairs += read_pairs(given)
+    pairs += program()
+    return [*rated, *ratings_of(pairs)] if ratings else pairs
+
+
+def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]:
+    """Return the rows to train on and those held out: all that have one of `asked` prompts, drawn by their content.
+
+    When not given, a sixteenth of the prompts, at most 64, and none where that is less than 8. Ratings are held out of
+    both kinds, or not at all.
+    """
+    prompts = sorted({_key(row) for row in rows}, key=rank)
+    usual = min(MOST, len(prompts) // SHARE)
+    number = (usual if usual >= FEWEST else 0) if asked is None else asked
+    if asked is not None and not 0 <= asked < len(prompts):
+        raise UserError(f"--held-out leaves prompts to train on: 0 or more, and below {len(prompts):,}; got {asked}.")
+    chosen = set(prompts[:number])
+    held = [row for row in rows if _key(row) in chosen]
+    if any("good" in row for row in held) and len({row["good"] for row in held}) == 1:
+        return list(rows), []
+    return [row for row in rows if _key(row) not in chosen], held
+
+
+def write(folder: Path, train: Sequence[Row], held: Sequence[Row]) -> dict[str, int]:
+    """Write both parts into the run's folder and return their sizes; what is held out repeats nothing."""
+    once = {json.dumps(row, sort_keys=True): row for row in held}.values()
+    name = RATINGS if "good" in train[0] else PAIRS
+    return {"pairs": write_jsonl(folder / name, train), "held_out": write_jsonl(folder / HELD, once)}
+
+
+@dataclass(frozen=True)
+class Comparisons:
+    """What a run trains on and is judged by."""
+
+    train: Batches
+    held: Batches | None
+    rows: list[Row]
+    """Those whose prompts are sampled: what is held out, else what is trained on."""
+    told: str
+    """Both sizes, in words."""
+    mark: str
+    """A hash of both files."""
+
+
+def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
+    """Return the comparisons that `write` left in a run's folder, as batches of so many rows."""
+    name = RATINGS if (folder / RATINGS).exists() else PAIRS
+    kind: type[Batches] = RatingBatches if name == RATINGS else PairBatches
+    parts = [_rendered(tokenizer, list(read_jsonl(folder / file)), context) for file in (name, HELD)]
+    train, held = (
+        kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
+    )
+    assert train is not None
+    sizes = [len(ids) for ids, _ in parts]
+    told = f"{sizes[0]:,} {Path(name).stem}" + (f", {sizes[1]:,} held out" if held else "")
+    return Comparisons(train, held, parts[1][1] or parts[0][1], told, sha256(folder / name) + sha256(folder / HELD))
+
+
+def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[list[Any], list[Row]]:
+    """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
+    end = tokenizer.specials["<|end|>"]
+    kept: list[tuple[Any, Row]] = []
+    for row in rows:
+        prompt = render(tokenizer, row["prompt"], reply=True)[0]
+        replies = [[*tokenizer.encode(row[key]), end] for key in ("chosen", "rejected", "reply") if key in row]
+        if len(prompt) + max(map(len, replies)) <= context:
+            kept.append(((prompt, *replies, *([row["good"]] if "good" in row else [])), row))
+    if left := len(rows) - len(kept):
+        say(f"Left out {left:,} of {len(rows):,} comparisons that are longer than the context of {context}.")
+    return [ids for ids, _ in kept], [row for _, row in kept]
+
+
+def _key(row: Row) -> str:
+    return json.dumps(row["prompt"], sort_keys=True)

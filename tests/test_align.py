@@ -1,0 +1,250 @@
+"""The act `align`: every loss on the smallest life, its references, what it keeps, and what it says of bad input."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+from sayso.align.preference import Preference, both_sides, term_of
+from sayso.align.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, read_jsonl, sha256, write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import read_log
+from sayso.batch.batch import Batch
+from sayso.batch.pairs import PairBatches
+from sayso.batch.ratings import RatingBatch, RatingBatches
+from sayso.cli.main import run
+from sayso.loss.next_token import IGNORE
+from sayso.model import ModelConfig, Transformer
+from sayso.run.comparing import apart
+from sayso.token.train import train as train_tokenizer
+from sayso.weights.folder import save_model
+
+CONFIG = ModelConfig(vocab_size=300, layers=1, width=16, heads=2, kv_heads=1, head_size=8, mlp_width=24, context=64)
+PAIRS = [([1, 2, 3], [4, 5], [6]), ([7], [8, 9, 10, 11], [12]), ([13, 14], [15], [16, 17, 18])]
+RATINGS = [([1, 2, 3], [4, 5], True), ([1, 2, 3], [6], False), ([7], [8, 9], True), ([7], [10] * 5, False)]
+LOSSES = ("dpo", "ipo", "kto", "orpo", "simpo")
+WORDS = [f"{first}{last}" for first in ("red", "blue", "grey", "pale") for last in ("fox", "hen", "cat", "dog", "owl")]
+
+
+def model(seed: int) -> Transformer:
+    """Random weights, none of them zero."""
+    made = Transformer(CONFIG).initialise(torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed + 100)
+    with torch.no_grad():
+        for weight in made.parameters():
+            weight.add_(0.2 * torch.randn(weight.shape, generator=generator))
+    return made
+
+
+def batches(loss: str, rows: int = 4) -> PairBatches | RatingBatches:
+    """Batches of the comparisons above, of the kind that a loss learns from."""
+    return RatingBatches(RATINGS, rows, 64, 0) if loss == "kto" else PairBatches(PAIRS, rows, 64, 0)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_padding_changes_nothing(loss: str) -> None:
+    """Rows padded far beyond what they need give the same loss and figures as rows that are just wide enough."""
+    made, term = batches(loss).batch(0), term_of(Preference(loss, 0.3, nll=0.5), Frozen(model(1)))
+    width = 8  # of the longest row
+
+    def cut(batch: Batch) -> Batch:
+        kept = {name: getattr(batch, name)[:, :width] for name in ("ids", "targets", "documents")}
+        rated = {"good": batch.good, "others": cut(batch.others)} if isinstance(batch, RatingBatch) else {}
+        return type(batch)(**kept, **rated)
+
+    wide, narrow = term(model(2), made), term(model(2), cut(made))
+    assert made.ids.shape[1] > width
+    assert wide.loss.item() == pytest.approx(narrow.loss.item(), rel=1e-6)
+    for name, figure in wide.figures.items():
+        assert torch.allclose(figure, narrow.figures[name], atol=1e-5), name
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_policy_that_is_its_reference_has_no_margins(loss: str) -> None:
+    """Rewards are 0 and half of the pairs right where a reference is measured against; nothing else is."""
+    term = term_of(Preference(loss, 0.3), Frozen(model(2)))(model(2), batches(loss).batch(0))
+    if loss in ("orpo", "simpo"):
+        assert term.figures["chosen_reward"].abs().min() > 0
+    else:
+        assert term.figures["chosen_reward"].abs().max() == 0
+        assert term.figures["accuracy"].tolist() == [0.5] * term.items
+
+
+@pytest.mark.parametrize("loss", ["dpo", "kto"])
+def test_a_table_is_the_reference_that_filled_it(loss: str) -> None:
+    """Cached log-probabilities, looked up for shuffled batches, give the loss of the frozen copy."""
+    made, frozen = batches(loss, rows=2), model(1)
+    cached = Cached(table_of(frozen, map(both_sides, made.in_order())))
+    preference = Preference(loss, 0.3)
+    for step in range(3):
+        batch = made.batch(step)
+        found = [term_of(preference, reference)(model(2), batch).loss.item() for reference in (cached, Frozen(frozen))]
+        assert found[0] == pytest.approx(found[1], abs=1e-6)
+
+
+def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
+    """Other weights or other comparisons are told with the hashes and what to do."""
+    path, marks = tmp_path / "reference.safetensors", {"weights": "a" * 64, "comparisons": "b" * 64}
+    save_tables(path, {"train": torch.zeros(3, 2)}, marks)
+    assert load_tables(path, marks)["train"].shape == (3, 2)
+    for name in marks:
+        with pytest.raises(UserError, match=rf"other {name} \((a|b){{12}} then, c{{12}} now\).*remove the file"):
+            load_tables(path, {**marks, name: "c" * 64})
+
+
+@torch.no_grad()
+def test_the_kl_of_replies_is_the_sum_over_the_vocabulary() -> None:
+    """Written out with softmaxes at each position of a reply; none from itself."""
+    policy, reference = model(1).double(), model(2).double()
+    said = [([1, 2, 3], [4, 5]), ([7], [8])]
+    total = 0.0
+    for prompt, reply in said:
+        ids = torch.tensor([prompt + reply])
+        p, r = (one(ids)[0].softmax(-1) for one in (policy, reference))
+        for t in range(len(prompt) - 1, len(prompt) + len(reply) - 1):
+            total += float((p[t] * (p[t] / r[t]).log()).sum())
+    assert reply_kl(policy, Frozen(reference), said) == pytest.approx(total / 2, rel=1e-5)
+    assert reply_kl(policy, Frozen(policy), said) == 0
+
+
+def test_strangers_are_replies_to_other_prompts_that_fit() -> None:
+    """Each rating's stranger answers another prompt; a part of a batch keeps the strangers of all its rows."""
+    made = RatingBatches(RATINGS, 4, 7, 0)
+    assert made.strangers == [2, 2, 0, 0]
+    batch = made.batch(0)
+    parts = batch.split(3)
+    assert all(isinstance(part, RatingBatch) and part.others is batch.others for part in parts)
+    assert torch.equal(torch.cat([part.good for part in parts]), batch.good)
+    for row, other in zip(batch.documents[:, 0].tolist(), batch.others.targets, strict=True):
+        assert other[other != IGNORE].tolist() == RATINGS[made.strangers[row]][1]
+
+
+@pytest.mark.parametrize(
+    ("ratings", "said"),
+    [
+        ([], "got 0 good and 0 bad"),
+        ([([1], [2], True), ([3], [4], True)], "got 2 good and 0 bad"),
+        ([([1], [2], True), ([1], [4], False)], "no such reply fits after the prompt of rating 0"),
+        ([([1], [2], True), ([1], [], False)], "rating 1 lacks one"),
+        ([([1], [2] * 70, True), ([2], [3], False)], "rating 0 has 71"),
+    ],
+)
+def test_ratings_that_cannot_teach_are_named(ratings: list, said: str) -> None:
+    """One kind alone, one prompt alone, an empty part, and one too long."""
+    with pytest.raises(UserError, match=said):
+        RatingBatches(ratings, 2, 64, 0)
+
+
+def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
+    """A sixteenth of the prompts from 128 on; as many as are asked for; none of few; ratings of both kinds."""
+    rows = [
+        {"prompt": [{"role": "user", "content": str(n // 2)}], "chosen": "a", "rejected": str(n)} for n in range(400)
+    ]
+    train, held = apart(rows, None)
+    assert len({row["prompt"][0]["content"] for row in held}) == 12
+    assert len(held) == 24
+    assert {row["prompt"][0]["content"] for row in train}.isdisjoint(row["prompt"][0]["content"] for row in held)
+    assert apart(rows[:200], None) == (rows[:200], [])
+    assert len(apart(rows, 3)[1]) == 6
+    good = [{"prompt": row["prompt"], "reply": "a", "good": True} for row in rows]
+    assert apart(good, None) == (good, [])
+    with pytest.raises(UserError, match=r"--held-out .* below 200; got 200"):
+        apart(rows, 200)
+
+
+@pytest.fixture(scope="module")
+def parent_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A life with a model of random weights, and a file of pairs beside it."""
+    life = Life(tmp_path_factory.mktemp("align") / "life")
+    pairs = [{"prompt": f"What is {word}?", "chosen": f"It is {word}.", "rejected": "No."} for word in WORDS]
+    write_jsonl(life.root / "pairs.jsonl", pairs)
+    tokenizer = train_tokenizer("bpe", [pair["prompt"] + pair["chosen"] for pair in pairs] * 3, 300)
+    config = ModelConfig(**{**vars(CONFIG), "vocab_size": tokenizer.vocab_size})
+    save_model(Transformer(config).initialise(torch.Generator()), tokenizer, life.model("tuned"), {"stage": "tuned"})
+    return life.root
+
+
+def aligned(root: Path, *flags: str) -> int:
+    """Align on the file of pairs, for a few steps."""
+    held = [] if "--held-out" in flags else ["--held-out", "4"]
+    given = ["--life", str(root), "--pairs", str(root / "pairs.jsonl"), "--rows", "4", "--rate", "1", "--device", "cpu"]
+    return run(["align", *given, *held, "--processes", "1", *flags])
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_every_loss_learns_and_keeps_what_was_judged_best(parent_life: Path, tmp_path: Path, loss: str) -> None:
+    """Held-out comparisons get a lower loss than at first, figures and samples are told, and the best weights stay."""
+    life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
+    assert aligned(life.root, "--loss", loss, "--epochs", "3") == 0
+    log = read_log(life.run("align-aligned") / "run.jsonl")
+    judged = {event["step"]: event for event in log if event["event"] == "val"}
+    best = read_json(life.run("align-aligned") / "best" / "best.json")
+    assert min(judged) == 0
+    assert best["value"] == min(event["held_out_loss"] for event in judged.values()) < judged[0]["held_out_loss"]
+    assert {"length", "ended", "held_out_accuracy"} <= judged[0].keys()
+    assert ("kl" in judged[0]) == (loss in ("dpo", "ipo", "kto"))
+    steps = [event for event in log if event["event"] == "step"]
+    told = {"chosen_reward", "rejected_reward", "accuracy", "chosen_logprob", "rejected_logprob"}
+    assert all(told <= set().union(*pair) for pair in zip(steps, steps[1:], strict=False))  # one may be of bad ratings
+    assert [event["step"] for event in log if event["event"] == "samples"][:1] == [0]
+    lineage = read_json(life.model("aligned") / "sayso.json")
+    assert lineage["config"]["preference"]["loss"] == loss
+
+
+def test_a_table_in_place_of_a_copy_leaves_the_same_model(parent_life: Path, tmp_path: Path) -> None:
+    """The weights differ by rounding at most; the table of another model is refused when the run goes on."""
+    kept = []
+    for number, reference in enumerate(("copy", "cache")):
+        life = Life(Path(shutil.copytree(parent_life, tmp_path / str(number))))
+        assert aligned(life.root, "--reference", reference) == 0
+        kept.append(
+            [event["loss"] for event in read_log(life.run("align-aligned") / "run.jsonl") if event["event"] == "step"]
+        )
+    assert kept[0] == pytest.approx(kept[1], abs=2e-5)
+    folder = life.run("align-aligned")
+    tables = load_tables(
+        folder / "reference.safetensors", {"weights": sha256(life.model("tuned") / "model.safetensors")}
+    )
+    save_tables(folder / "reference.safetensors", tables, {"weights": "0" * 64, "comparisons": "0" * 64})
+    shutil.rmtree(life.model("aligned"))
+    assert aligned(life.root, "--reference", "cache") == 2
+
+
+def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path: Path, capsys) -> None:
+    """Single ratings train by KTO as they are; other losses say what they need."""
+    life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
+    rows = [{"prompt": f"What is {word}?", "reply": "Yes.", "good": n % 3 == 0} for n, word in enumerate(WORDS)]
+    write_jsonl(life.root / "pairs.jsonl", rows)
+    assert aligned(life.root) == 2
+    assert "only KTO learns from; add --loss kto" in capsys.readouterr().err
+    assert aligned(life.root, "--loss", "kto") == 0
+    train = list(read_jsonl(life.run("align-aligned") / "ratings.jsonl"))
+    held = list(read_jsonl(life.run("align-aligned") / "held_out.jsonl"))
+    assert len(train) + len(held) == len(rows)
+    good = sum(row["good"] for row in train)
+    weight = read_json(life.model("aligned") / "sayso.json")["config"]["preference"]["good_weight"]
+    assert weight == pytest.approx((len(train) - good) / good)
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--loss", "dppo"], 'Did you mean "dpo"?'),
+        (["--beta", "0"], "--beta is above 0; got 0"),
+        (["--margin", "1"], "--margin is for --loss simpo; got --loss dpo"),
+        (["--loss", "simpo", "--reference", "cache"], "simpo does not need"),
+        (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),
+        (["--robust"], "--robust needs --smoothing"),
+        (["--smoothing", "0.5"], "below 0.5; got 0.5"),
+        (["--held-out", "99"], "below 20; got 99"),
+    ],
+)
+def test_options_that_cannot_work_are_told(parent_life: Path, tmp_path: Path, capsys, flags: list, said: str) -> None:
+    """One sentence each, and no model."""
+    life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
+    assert aligned(life.root, *flags) != 0
+    assert said in " ".join(capsys.readouterr().err.split())
+    assert not life.model("aligned").exists()
