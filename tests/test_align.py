@@ -1,6 +1,7 @@
 """The act `align`: every loss on the smallest life, its references, what it keeps, and what it says of bad input."""
 
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -188,7 +189,7 @@ def test_every_loss_learns_and_keeps_what_was_judged_best(parent_life: Path, tmp
     assert ("kl" in judged[0]) == (loss in ("dpo", "ipo", "kto"))
     steps = [event for event in log if event["event"] == "step"]
     told = {"chosen_reward", "rejected_reward", "accuracy", "chosen_logprob", "rejected_logprob"}
-    assert all(told <= set().union(*pair) for pair in zip(steps, steps[1:], strict=False))  # one may be of bad ratings
+    assert all(told <= set().union(*pair) for pair in pairwise(steps))  # one may be of bad ratings
     assert [event["step"] for event in log if event["event"] == "samples"][:1] == [0]
     lineage = read_json(life.model("aligned") / "sayso.json")
     assert lineage["config"]["preference"]["loss"] == loss

@@ -1,8 +1,8 @@
 """Act: a tuned model becomes one that prefers better replies.
 
 Comparisons enter (the program's, over replies of the model itself, people's from the page, a file of the user's);
-`models/aligned` leaves. One of five losses: DPO (with a share of the plain loss on the chosen replies, which keeps their
-likelihood from falling together with that of the rejected ones, Pang et al. 2024), IPO, KTO, ORPO, SimPO.
+`models/aligned` leaves. One of five losses: DPO (with a share of the plain loss on the chosen replies, which keeps
+their likelihood from falling with that of the rejected ones, Pang et al. 2024), IPO, KTO, ORPO, SimPO.
 """
 
 from dataclasses import KW_ONLY, asdict, dataclass
