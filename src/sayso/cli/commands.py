@@ -48,6 +48,7 @@ COMMANDS = (
     Command("pretrain", "Train a base model on the documents."),
     Command("finetune", "Tune the base model on conversations."),
     Command("align", "Align the tuned model with comparisons and ratings."),
+    Command("improve", "Let a model get better by those of its own replies that are right."),
     Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),
     Command("merge", "Fold an adapter into the model it was trained on."),
     Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),

@@ -1,0 +1,117 @@
+"""Act: a model that gets better by its own replies, those that a verifier or a vote accepts.
+
+Prompts and a reward enter; rounds of sampling, selecting and tuning leave `models/NAME-1`, `NAME-2` and so on, and the
+best of them by held-out prompts as `models/NAME`. Each round starts from the model that the first began with (STaR), or
+goes on from the last. With `--control` as many replies are kept at random: what the rounds gain without a verifier.
+"""
+
+import shutil
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Literal
+
+from sayso.align.curriculum import read_curriculum
+from sayso.align.prompts import read_prompts
+from sayso.align.rewards import load_rewards
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError
+from sayso.base.files import atomic_folder
+from sayso.base.life import Life
+from sayso.base.log import act_log, say
+from sayso.reply.conversation import Replier
+from sayso.run.model import resolve_model
+from sayso.run.practise import Practice, kept_until, sample_round
+from sayso.run.rounds import Judge, Tuning, tune_round
+from sayso.run.stage import make_stage
+from sayso.sample.sampling import Sampling
+from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
+
+
+@dataclass(frozen=True)
+class Improve(Tuning):
+    """Options of `sayso improve`."""
+
+    _: KW_ONLY
+    parent: str = "tuned"
+    """The model to start from."""
+    name: str = "improved"
+    """What the new model is called; those of the rounds have a number behind it."""
+    prompts: Path
+    """JSONL of prompts to practise on, such as sayso puzzles writes."""
+    held_out: Path
+    """JSONL of prompts on which each round is judged, and the best one chosen."""
+    reward: tuple[str, ...] = ("sayso.text.puzzles:score",)
+    """What checks a reply, as file.py:function or module:function, with =WEIGHT where several are added up."""
+    least: float = 1.0
+    """The reward from which a reply is kept."""
+    select: Literal["verified", "voted", "random"] = "verified"
+    """Keep what the reward accepts, or what a prompt's replies agree on, or as a control as many at random."""
+    curriculum: str | None = None
+    """FIELD=FIRST, such as digits=6: only rows up to that in the first round, one step more in each after it."""
+    rounds: int = 3
+    """How often to sample, select and tune."""
+    replies: int = 8
+    """Replies sampled for each prompt that has not enough kept ones yet."""
+    keep_replies: int = 2
+    """Different replies to one prompt that are kept at most."""
+    temperature: float = 1.0
+    """Of sampling; the held-out prompts are answered by the likeliest tokens."""
+    max_tokens: int = 200
+    """Most tokens of a reply; one that was cut is never kept."""
+    hint: str | None = None
+    """Added to a prompt without a right reply, such as ' (It is {answer}.)', and left out again for tuning."""
+    go_on: bool = False
+    """Tune the last round's model further, and not the first model anew."""
+
+    def __post_init__(self) -> None:
+        for name in ("rounds", "replies", "keep_replies"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name.replace('_', '-')} is 1 or more; got {getattr(self, name)}.")
+
+
+def improve(options: Improve) -> None:
+    """Sample, select and tune, round after round, and keep the best model."""
+    life, practice = Life(options.life), _practice(options)
+    parent = resolve_model(life, options.parent)
+    inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
+    stage = make_stage(life, "improve", options.name, options, inputs)
+    prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
+    if stage.plan(dict, options.restart) is None:
+        say(f"The model '{options.name}' is improved already with these options.")
+        return
+    device = pick_device(options.device).kind
+    with act_log(life, "improve", options.name, options) as log:
+        model, tokenizer = load_model(parent, device, plain=True)
+        judge, last = Judge(practice, judged, tokenizer, log), parent
+        judge.score(model, 0)
+        for number in range(1, options.rounds + 1):
+            figures = sample_round(practice, Replier(model, tokenizer), prompts, number, stage.folder)
+            if number > 1 and not figures["kept"]:
+                say(f"Round {number} found nothing new to learn from, so the rounds end here.")
+                break
+            rows = kept_until(stage.folder, number)
+            last = tune_round(options, stage, rows, last if options.go_on else parent, number)
+            model, _ = load_model(last, device)
+            judge.score(model, number, figures)
+        best = judge.best
+        with atomic_folder(life.model(options.name)) as part:
+            shutil.copytree(parent if best == 0 else life.model(f"{options.name}-{best}"), part, dirs_exist_ok=True)
+        judge.show()
+    if best == 0:
+        say("No round was better on the held-out prompts than the model that it began with, which is kept.")
+    say(f"Saved {life.model(options.name)}, that of round {best}.")
+
+
+def _practice(options: Improve) -> Practice:
+    return Practice(
+        rewards=load_rewards(options.reward),
+        curriculum=read_curriculum(options.curriculum),
+        sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens, seed=options.seed),
+        replies=options.replies,
+        keep=options.keep_replies,
+        least=options.least,
+        select=options.select,
+        hint=options.hint,
+        seed=options.seed,
+    )

@@ -1,0 +1,166 @@
+"""What follows the sampling of a round of self-improvement: a model is tuned on what was kept, and judged.
+
+A round's training is a run of its own, `improve-NAME-1`, which can be interrupted like any other; its judgement is a
+line of the whole run's log.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from sayso.align.prompts import Prompt
+from sayso.align.rewards import reward
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError
+from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.batch.chat import ChatBatches, fit
+from sayso.judge.stats import estimate
+from sayso.model import Transformer
+from sayso.reply.conversation import Replier
+from sayso.run.adapting import Adapting, save_tuned, tuning_state
+from sayso.run.practise import Practice
+from sayso.run.samples import Samples
+from sayso.run.stage import Stage
+from sayso.run.training import batch_loss, layout_for, layout_of_plan
+from sayso.token.chat import render
+from sayso.token.tokenizer import Tokenizer
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model
+
+SHOWN = 6  # held-out prompts whose replies are shown before and after
+ROW = 64  # a row's tokens are a multiple of it
+LONGEST = 4  # so many of the longest conversation fit into a row
+
+
+@dataclass(frozen=True)
+class Tuning(Adapting):
+    """Options by which each round's model is tuned."""
+
+    _: KW_ONLY
+    epochs: float = 2.0
+    """Passes of each round over all that was kept so far."""
+    rows: int = 16
+    """Rows of a batch, each packed with whole conversations."""
+    rate: float = 0.5
+    """A factor on the learning rates of pre-training."""
+
+
+def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
+    """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
+    name = f"{stage.name}-{number}"
+    inner = Stage(stage.life, "improve", name, stage.options, {**stage.inputs, "kept": _mark(rows)})
+    device = pick_device(options.device)
+    model, tokenizer = load_model(parent, device.kind, plain=True)
+    lora = options.lora(model)
+    kept, long = fit([render(tokenizer, row["messages"]) for row in rows], model.config.context)
+    if not kept:
+        raise UserError(
+            "No reply was kept, so there is nothing to tune on: take easier prompts or more --replies, or look at the "
+            "replies in the run's log for what the reward misses."
+        )
+    if long:
+        say(f"Left out {len(long):,} replies that do not fit into the context of {model.config.context} tokens.")
+    longest = max(len(ids) for ids, _ in kept)
+    context = min(model.config.context, -(-LONGEST * longest // ROW) * ROW)
+    batches = ChatBatches(kept, options.rows, context, options.seed + number)
+    steps = max(1, round(options.epochs * batches.steps_per_epoch))
+    derived = inner.plan(
+        lambda: {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None},
+        options.restart,
+    )
+    folder = stage.life.model(name)
+    if derived is None:
+        return folder
+    say(f"Round {number}: {len(kept):,} replies; {steps:,} steps of {options.rows} rows x {context} tokens.")
+    state = tuning_state(model, lora, options.rate, options.seed + number)
+    with act_log(stage.life, "improve", name, options) as log:
+        schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
+        layout = layout_of_plan(derived["layout"], options, options.rows, device)
+        inner.train(state, batches, batch_loss, schedule, layout, options, log)
+        save_tuned(model, lora, tokenizer, folder, inner.lineage("improved", parent, derived, state), parent)
+    return folder
+
+
+@dataclass
+class Judge:
+    """The held-out prompts, and what each round's model scores on them."""
+
+    practice: Practice
+    prompts: Sequence[Prompt]
+    tokenizer: Tokenizer
+    log: RunLog
+    scores: dict[int, float] = field(default_factory=dict)
+    """By round; 0 is the model that was begun with. Those of a run that is gone on with are read from its log."""
+
+    def __post_init__(self) -> None:
+        events = read_log(self.log.path)
+        self.scores = {event["round"]: event["held_out"] for event in events if event["event"] == "round"}
+
+    @property
+    def best(self) -> int:
+        """The round with the best score, the first of equal ones."""
+        return max(self.scores, key=lambda number: (self.scores[number], -number))
+
+    def score(self, model: Transformer, number: int, figures: Mapping[str, Any] | None = None) -> None:
+        """Judge a round's model by its likeliest replies, log and tell it; once."""
+        if number in self.scores:
+            return
+        told = {**(figures or {}), **self._judged(Replier(model, self.tokenizer))}
+        self._samples().take(model, number)
+        self.log.write("round", round=number, **told)
+        self.scores[number] = told["held_out"]
+        say(_sentence(number, told))
+
+    def show(self) -> None:
+        """Print replies of the first model beside those of the last."""
+        self._samples().show()
+
+    def _judged(self, replier: Replier) -> dict[str, Any]:
+        said = replier.replies([p.messages for p in self.prompts], replace(self.practice.sampling, temperature=0.0))
+        values = [
+            reward(self.practice.rewards, prompt, one.text).total
+            for prompt, one in zip(self.prompts, said, strict=True)
+        ]
+        levels: dict[float, list[float]] = {}
+        for prompt, value in zip(self.prompts, values, strict=True):
+            levels.setdefault(self.practice.curriculum.level(prompt), []).append(value)
+        whole = estimate(values)
+        return {
+            "held_out": whole.mean,
+            "held_out_low": whole.low,
+            "held_out_high": whole.high,
+            "length": fmean(one.completion_tokens for one in said),
+            "levels": {f"{level:g}": fmean(found) for level, found in sorted(levels.items())},
+        }
+
+    def _samples(self) -> Samples:
+        step = max(1, len(self.prompts) // SHOWN)
+        shown = list(self.prompts)[::step][:SHOWN]
+        return Samples(
+            self.tokenizer,
+            [prompt.messages for prompt in shown],
+            self.log,
+            replace(self.practice.sampling, temperature=0.0),
+            lambda number, text: reward(self.practice.rewards, shown[number], text).total,
+        )
+
+
+def _sentence(number: int, told: Mapping[str, Any]) -> str:
+    parts = [f"Round {number}"]
+    if "kept" in told:
+        parts.append(
+            f"solved {told['solved']:.0%} of {told['prompts']:,} prompts, kept {told['kept']:,} replies "
+            f"({told['kept_right']:.0%} right, {told['rationalised']:,} after a hint)"
+        )
+    parts.append(f"held-out {told['held_out']:.3f} ({told['held_out_low']:.3f} to {told['held_out_high']:.3f})")
+    if len(told["levels"]) > 1:
+        parts.append("by difficulty " + ", ".join(f"{level}: {score:.2f}" for level, score in told["levels"].items()))
+    return "; ".join([f"{parts[0]}: {parts[1]}", *parts[2:]]) + "."
+
+
+def _mark(rows: Sequence[Mapping[str, Any]]) -> str:
+    return sha256(json.dumps(list(rows)).encode()).hexdigest()
