@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayso.text.conversations import as_messages, as_text, indecent_rule, join_texts, too_few_turns, windows
+from sayso.text.conversations import as_messages, as_text, indecent_rule, join_texts, too_few_turns, windows, within
 from sayso.text.document import Message
 
 messages = st.lists(
@@ -20,7 +20,7 @@ def talk(*contents: str) -> tuple[Message, ...]:
 @given(messages, st.integers(4, 9), st.integers(20, 90))
 def test_windows_are_whole_ordered_and_within_their_limits(found: tuple[Message, ...], turns: int, size: int) -> None:
     """Each starts with the user, alternates, ends with the assistant, and is a run of the whole."""
-    for window in windows(found, turns, size, 2):
+    for window in windows(found, within(turns, size), 2):
         assert [message["role"] for message in window] == ["user", "assistant"] * (len(window) // 2)
         assert 4 <= len(window) <= turns
         assert sum(len(message["content"]) for message in window) <= size
@@ -30,20 +30,20 @@ def test_windows_are_whole_ordered_and_within_their_limits(found: tuple[Message,
 def test_without_limits_a_conversation_is_one_window() -> None:
     """0 = no limit; a last question without an answer is left out."""
     found = talk("a", "b", "c", "d", "e")
-    assert windows(found, 0, 0) == [list(found[:4])]
-    assert windows(found[:2], 0, 0) == [list(found[:2])], "one question and its answer are a conversation"
+    assert windows(found, within(0, 0)) == [list(found[:4])]
+    assert windows(found[:2], within(0, 0)) == [list(found[:2])], "one question and its answer are a conversation"
 
 
 def test_every_window_keeps_the_system_message() -> None:
     """What the assistant was told holds for each of its windows."""
     system = {"role": "system", "content": "Be brief."}
-    cut = windows((system, *talk(*"abcdefgh")), 5, 0)
+    cut = windows((system, *talk(*"abcdefgh")), within(5, 0))
     assert [window[0] for window in cut] == [system, system]
 
 
 def test_one_overlong_turn_ends_a_window_and_is_left_out() -> None:
     """What is before it and after it stays apart."""
-    cut = windows(talk("a", "b", "c", "d", "e", "x" * 99, "f", "g", "h", "i"), 0, 50)
+    cut = windows(talk("a", "b", "c", "d", "e", "x" * 99, "f", "g", "h", "i"), within(0, 50))
     assert [as_text(window) for window in cut] == ["a\nb\nc\nd", "f\ng\nh\ni"]
 
 

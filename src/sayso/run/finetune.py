@@ -1,32 +1,44 @@
 """Act: a base model becomes one that converses.
 
-Conversations enter (prepared ones, and what people left on the page once it was gathered); `models/tuned` leaves. The
-loss is on the assistant's words alone; whole conversations are packed into rows and see only themselves.
+Conversations enter (files, or what was prepared, and what people left on the page once it was gathered); `models/tuned`
+leaves, with the weights that did best on conversations held out. The loss is on the assistant's words alone; whole
+conversations are packed into rows and see only themselves.
 """
 
-import json
-from collections.abc import Iterator
-from dataclasses import KW_ONLY, asdict, dataclass
-from itertools import chain
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, replace
+from itertools import accumulate, islice
+from math import isnan
 from pathlib import Path
-from typing import Any
-from zlib import crc32
+from typing import Any, Literal
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError, nearest
-from sayso.base.files import read_jsonl
+from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.batch.chat import ChatBatches, Conversation, fit
+from sayso.batch.chat import ChatBatches, Conversation
+from sayso.judge.replies import reply_loss
 from sayso.run.adapting import Adapting, save_tuned, tuning_state
+from sayso.run.conversations import LaidOut, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
-from sayso.run.stage import Derived, make_stage
+from sayso.run.samples import Samples
+from sayso.run.stage import Derived, Stage, make_stage
+from sayso.run.steps import Judging
 from sayso.run.training import batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.sample.sampling import Sampling
+from sayso.text.document import Message, Source
+from sayso.text.sources import file_source
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.loop import State
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
+
+JUDGEMENTS = 6  # while a run goes on, after one before it
+JUDGED = 0.15  # of the tokens that are trained on are read to judge, which takes a twentieth of the time
+SHOWN = 4  # prompts that are replied to before, halfway and after
+SAY = Sampling(temperature=0, max_tokens=64)
 
 
 @dataclass(frozen=True)
@@ -47,7 +59,13 @@ class Finetune(Adapting):
     rows: int = 4
     """Rows of a batch, each packed with whole conversations."""
     row_tokens: int = 1024
-    """Tokens in a row; a conversation longer than a row, or than the model's context, is left out."""
+    """Tokens in a row; what becomes of a conversation longer than a row, or than the model's context, --long says."""
+    long: Literal["split", "drop"] = "split"
+    """Cut a conversation that is too long into shorter ones, each with the system's turn, or leave it out."""
+    data: tuple[str, ...] = ()
+    """Conversations: files, folders, hf://OWNER/NAME or URLs; what was prepared when not given."""
+    held_out: float = 0.02
+    """Share of the conversations, at most 256, or their number, to judge by and choose the best weights; 0 = none."""
     mix: tuple[str, ...] = ()
     """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
     rate: float = 0.5
@@ -60,15 +78,13 @@ def finetune(options: Finetune) -> None:
     """Train a model on conversations, on the assistant's words alone."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
-    chats, feedback = life.data("chat") / "train.jsonl", life.data("feedback") / "chat.jsonl"
-    inputs = {"chat": chats, "feedback": feedback, options.parent: weights_file(parent)}
-    stage = make_stage(life, "finetune", options.name, options, inputs)
+    sources = [file_source(name, 0) for name in dict.fromkeys(options.data)]
+    stage = _stage(options, life, sources, parent)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)
-    context = min(options.row_tokens, model.config.context)
-    kept = _conversations(tokenizer, _chosen(chats, shares(options.mix)), feedback, options.feedback_weight, context)
-    batches = ChatBatches(kept, options.rows, options.row_tokens, options.seed)
+    data = _data(options, life, sources, tokenizer, min(options.row_tokens, model.config.context))
+    batches = ChatBatches(data.train.conversations, options.rows, options.row_tokens, options.seed)
 
     def derive() -> Derived:
         layout = layout_for(options, options.rows, device)
@@ -76,10 +92,14 @@ def finetune(options: Finetune) -> None:
         if steps is None and options.minutes is not None:
             given = (options.minutes, model.config, batches, layout, device)
             steps = steps_in_minutes(*given, recompute=options.recompute, lora=lora)
+        steps = steps or max(1, round(options.epochs * batches.steps_per_epoch))
         return {
             "layout": asdict(layout),
-            "steps": steps or max(1, round(options.epochs * batches.steps_per_epoch)),
-            "conversations": len(kept),
+            "steps": steps,
+            "conversations": len(data.train.conversations),
+            **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out")},
+            "held_out": len(data.held.conversations),
+            "judged": _judged(options, data.held.conversations, steps * options.rows * batches.context),
             "lora": asdict(lora) if lora else None,
         }
 
@@ -89,24 +109,30 @@ def finetune(options: Finetune) -> None:
         return
     steps = derived["steps"]
     say(
-        f"{len(kept):,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} tokens, "
-        f"{100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes."
+        f"{derived['conversations']:,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} "
+        f"tokens, {100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; "
+        f"judged on {derived['judged']:,} of {derived['held_out']:,} held out."
     )
     state = tuning_state(model, lora, options.rate, options.seed)
 
     with act_log(life, "finetune", options.name, options) as log:
-        schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
+        samples = Samples(tokenizer, data.prompts, log, SAY)
+        if 0 not in samples.taken:  # else this run goes on
+            samples.take(state.model, 0)
         stage.train(
             state,
             batches,
             batch_loss,
-            schedule,
+            Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0),
             layout_of_plan(derived["layout"], options, options.rows, device),
             options,
             log,
+            judging=_judging(data.held.conversations[: derived["judged"]], batches.context, steps, samples),
         )
+        samples.take(model, steps)
         lineage = stage.lineage("tuned", parent, derived, state)
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
+    samples.show()
     say(f"Saved {life.model(options.name)}.")
 
 
@@ -124,29 +150,64 @@ def shares(mix: tuple[str, ...]) -> dict[str, float]:
     return found
 
 
-def _chosen(chats: Path, share: dict[str, float]) -> Iterator[dict[str, Any]]:
-    """Yield the prepared conversations, of a source with a share the same pseudo-random part each time."""
-    if not chats.exists():
-        return
-    seen: set[str] = set()
-    for row in read_jsonl(chats):
-        seen.add(row["source"])
-        mark = crc32(json.dumps(row["messages"]).encode()) / 2**32
-        if mark < share.get(row["source"], 1.0):
-            yield row
-    for name in share:
-        if name not in seen:
-            raise UserError(f"--mix names '{name}'; '{chats}' has {', '.join(sorted(seen))}.{nearest(name, seen)}")
+@dataclass(frozen=True)
+class _Data:
+    train: LaidOut
+    held: LaidOut
+    prompts: list[Sequence[Message]]
+    """Some that are replied to before and after."""
 
 
-def _conversations(
-    tokenizer: Tokenizer, prepared: Iterator[dict[str, Any]], feedback: Path, weight: int, longest: int
-) -> list[Conversation]:
-    liked = [row for row in read_jsonl(feedback) for _ in range(weight)] if feedback.exists() else []
-    rendered: list[Conversation] = [render(tokenizer, row["messages"]) for row in chain(prepared, liked)]
-    if not rendered:
-        raise UserError("There are no conversations in this life; make them with: sayso prepare")
-    kept, dropped = fit(rendered, longest)
-    if dropped:
-        say(f"Left out {len(dropped):,} of {len(rendered):,} conversations, longer than {longest} tokens.")
-    return kept
+def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Path) -> Stage:
+    """Return the run, told apart by what its files hold, or for remote ones by what their store says of them."""
+    inputs = {"feedback": life.data("feedback") / "chat.jsonl", options.parent: weights_file(parent)}
+    files = [file for source in sources for file in source.files]
+    inputs |= {file.where: Path(file.where) for file in files if "://" not in file.where}
+    if not sources:
+        inputs["chat"] = life.data("chat") / "train.jsonl"
+    stage = make_stage(life, "finetune", options.name, options, inputs)
+    return replace(stage, inputs=stage.inputs | {file.where: file.mark for file in files if "://" in file.where})
+
+
+def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
+    """Read, hold out and lay out the conversations; say what became of those that are longer than `tokens`."""
+    chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
+    talks = share_of(read_talks(sources) if sources else prepared(chat / "train.jsonl"), mix)
+    apart = [] if sources else share_of(prepared(chat / "val.jsonl"), mix)
+    talks, held = hold_out(talks, apart, options.held_out)
+    liked = [talk for talk in prepared(feedback) for _ in range(options.feedback_weight)]
+    if not talks and not liked:
+        raise UserError("There are no conversations to tune on; name a file with --data, or make some: sayso prepare")
+    split = options.long == "split"
+    train, judged = (lay_out(tokenizer, some, tokens, split=split) for some in ([*talks, *liked], held))
+    if train.long:
+        say(train.told(tokens))
+    if not train.conversations:
+        raise UserError(
+            f"All {train.long:,} conversations are longer than {tokens:,} tokens, as are their turns; raise "
+            "--row-tokens, as far as the model's context goes."
+        )
+    prompts = [prompt for talk in held or talks if (prompt := talk.prompt())]
+    fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= tokens - SAY.max_tokens)
+    return _Data(train, judged, list(islice(fitting, SHOWN)))
+
+
+def _judged(options: Finetune, held: Sequence[Conversation], trained: int) -> int:
+    """Return on how many held-out conversations a run of so many tokens is judged; all where a number was asked."""
+    if options.held_out >= 1:
+        return len(held)
+    room = JUDGED * trained / (JUDGEMENTS + 1)
+    return sum(sofar <= room or not number for number, sofar in enumerate(accumulate(len(ids) for ids, _ in held)))
+
+
+def _judging(held: Sequence[Conversation], row_tokens: int, steps: int, samples: Samples) -> Judging | None:
+    """Return what judges a state on held-out conversations and now and then lets it reply; None without any."""
+    every = max(1, steps // JUDGEMENTS)
+
+    def judge(state: State) -> dict[str, Any]:
+        if state.step == every * (JUDGEMENTS // 2):
+            samples.take(state.model, state.step)
+        found = reply_loss(state.model, held, row_tokens)
+        return {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}
+
+    return Judging(judge, every, "-held_out_loss") if held else None

@@ -4,14 +4,14 @@ A long conversation is cut into windows that start with the user and end with th
 also pass two rules of decency: no profanity, no personal details.
 """
 
+import json
 import re
-from collections.abc import Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from sayso.text.clean import clean
 from sayso.text.document import Message
 
-ROLES = ("system", "user", "assistant")
 MIN_TURNS = 2  # by each side, in chat between strangers and in each window of it: "hi", "hi" teaches nothing
 # A word is profane when it begins with one of these stems or is one of these words, which would be innocent as stems.
 # fmt: off
@@ -30,16 +30,24 @@ PHONE = re.compile(r"(?<!\d)\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
 
 
 def as_messages(turns: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
-    """Return cleaned messages from (role, content) pairs; empty ones go, neighbours of one role become one."""
-    messages: list[Message] = []
-    for role, content in turns:
-        content = clean(content)
-        if not content:
+    """Return cleaned messages from (role, content) pairs."""
+    return cleaned({"role": role, "content": content} for role, content in turns)
+
+
+def cleaned(messages: Iterable[Message]) -> tuple[Message, ...]:
+    """Return messages with clean contents; empty ones go, neighbours of one role become one.
+
+    What a tool gave, calls, and replies of weight 0 stay as they are, each a message of its own.
+    """
+    done: list[Message] = []
+    for message in messages:
+        message = {**message, "content": clean(message["content"])}
+        if not message["content"] and not message.get("tool_calls") and message["role"] != "tool":
             continue
-        if messages and messages[-1]["role"] == role:
-            content = join_texts([messages.pop()["content"], content])
-        messages.append({"role": role, "content": content})
-    return tuple(messages)
+        if done and _plain(message) and _plain(done[-1]) and done[-1]["role"] == message["role"]:
+            message["content"] = join_texts([done.pop()["content"], message["content"]])
+        done.append(message)
+    return tuple(done)
 
 
 def join_texts(texts: Sequence[str]) -> str:
@@ -52,8 +60,8 @@ def join_texts(texts: Sequence[str]) -> str:
 
 
 def as_text(messages: Sequence[Message]) -> str:
-    """Return a conversation as a document: one paragraph a turn."""
-    return "\n".join(message["content"] for message in messages)
+    """Return a conversation as a document: one paragraph a turn, calls of tools as JSON."""
+    return "\n".join(text for message in messages for text in _said(message) if text)
 
 
 def indecent_rule(messages: Sequence[Message]) -> str | None:
@@ -70,28 +78,54 @@ def too_few_turns(messages: Sequence[Message], least: int) -> bool:
     return any(sum(message["role"] == side for message in messages) < least for side in ("user", "assistant"))
 
 
-def windows(messages: Sequence[Message], turns: int, characters: int, least: int = 1) -> list[list[Message]]:
-    """Cut a conversation into windows of at most `turns` messages and `characters` characters.
+def windows(messages: Sequence[Message], fits: Callable[[list[Message]], bool], least: int = 1) -> list[list[Message]]:
+    """Cut a conversation into windows that fit, as long as they can be, in order.
 
-    Each keeps the system message, starts with the user, ends with the assistant and has `least` turns of each;
-    what fits no window is left out. `turns` or `characters` 0 = no such limit.
+    Each keeps the system message, starts with the user, ends with the assistant and has `least` turns of each; calls of
+    tools stay with what they gave. What fits no window is left out.
     """
     system = [message for message in messages[:1] if message["role"] == "system"]
-    pairs = [
-        [user, assistant]
-        for user, assistant in pairwise(messages)
-        if (user["role"], assistant["role"]) == ("user", "assistant")
-    ]
     found: list[list[Message]] = []
     window: list[Message] = []
-    for pair in pairs:
-        if window and not _fits(system + window + pair, turns, characters):
+    for exchange in exchanges(messages[len(system) :]):
+        if window and not fits(system + window + exchange):
             found.append(window)
             window = []
-        window = window + pair if _fits(system + window + pair, turns, characters) else []
-    return [system + window for window in [*found, window] if len(window) >= 2 * least]
+        window = window + exchange if fits(system + window + exchange) else []
+    return [system + window for window in [*found, window] if not too_few_turns(window, least)]
 
 
-def _fits(messages: list[Message], turns: int, characters: int) -> bool:
-    length = sum(len(message["content"]) for message in messages)
-    return (not turns or len(messages) <= turns) and (not characters or length <= characters)
+def exchanges(messages: Sequence[Message]) -> list[list[Message]]:
+    """Return each stretch from a user's turn through the last of the assistant's that answer it."""
+    found: list[list[Message]] = []
+    before = ""
+    for message in messages:
+        opens = message["role"] in ("user", "system")
+        if opens and before not in ("user", "system"):
+            found.append([])
+        if found:
+            found[-1].append(message)
+        before = message["role"]
+    for exchange in found:
+        while exchange and exchange[-1]["role"] != "assistant":
+            exchange.pop()
+    return [exchange for exchange in found if exchange]
+
+
+def within(turns: int, characters: int) -> Callable[[list[Message]], bool]:
+    """Return whether messages are at most so many, with so many characters; 0 = no such limit."""
+
+    def fits(messages: list[Message]) -> bool:
+        length = sum(len(text) for message in messages for text in _said(message))
+        return (not turns or len(messages) <= turns) and (not characters or length <= characters)
+
+    return fits
+
+
+def _plain(message: Message) -> bool:
+    return message["role"] != "tool" and not {"tool_calls", "weight"} & message.keys()
+
+
+def _said(message: Message) -> list[str]:
+    calls: list[dict[str, Any]] = message.get("tool_calls", [])
+    return [message["content"], *(json.dumps(call["function"], ensure_ascii=False) for call in calls)]

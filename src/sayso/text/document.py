@@ -4,11 +4,31 @@ Both are plain data. A source is cut into parts by what it is (files, byte range
 there are, so that the result is the same on any machine.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 SPLITS = ("train", "val", "test")
-Message = dict[str, str]  # {"role": "system" | "user" | "assistant", "content": str}
+Message = dict[str, Any]
+"""OpenAI's: role (system, user, assistant, tool) and content, both texts; tool_calls, tool_call_id, name, weight 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a row stands, for messages: `str` of it counts lines, which a part in a file's middle did not read."""
+
+    where: str
+    number: int
+    """Of the row, counted from 1 after the first `start` bytes, or in the whole file where that is 0."""
+    start: int = 0
+    kind: str = "line"
+
+    def __str__(self) -> str:
+        before = 0
+        if self.start:
+            with Path(self.where).open("rb") as file:
+                before = file.read(self.start).count(b"\n")
+        return f"{self.kind} {before + self.number} of '{self.where}'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +39,8 @@ class Document:
     title: str = ""
     messages: tuple[Message, ...] = ()
     split: str | None = None
+    tools: tuple[dict[str, Any], ...] = ()
+    at: Place | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)

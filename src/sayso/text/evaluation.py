@@ -9,7 +9,7 @@ from typing import Any
 
 from sayso.base.files import read_json
 from sayso.text.document import File, Part, Source
-from sayso.text.files import KINDS, rows_of_lines, rows_of_parquet, suffix_of
+from sayso.text.files import IN_FOLDER, rows_of_lines, rows_of_parquet, suffix_of
 from sayso.text.sources import local_files, read
 
 PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
@@ -17,7 +17,7 @@ PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
 
 def evaluation_files(path: Path) -> tuple[File, ...]:
     """Return the files of evaluation texts at or below a path; `UserError` where there are none."""
-    return local_files(path, (*KINDS, *PLAIN))
+    return local_files(path, (*IN_FOLDER, *PLAIN))
 
 
 def evaluation_texts(files: Iterable[File], sources: Iterable[Source]) -> Iterator[str]:
@@ -31,7 +31,7 @@ def evaluation_texts(files: Iterable[File], sources: Iterable[Source]) -> Iterat
 
 
 def _texts(file: File) -> Iterator[str]:
-    kind = suffix_of(file.where, (*KINDS, *PLAIN))
+    kind = suffix_of(file.where, (*IN_FOLDER, *PLAIN))
     if kind in (".jsonl", ".ndjson"):
         rows: Iterable[Any] = (row for row, _ in rows_of_lines(file.where))
     elif kind == ".parquet":

@@ -8,18 +8,18 @@ import codecs
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
-from sayso.base.errors import UserError, nearest, require
-from sayso.text.conversations import ROLES, as_messages, as_text
-from sayso.text.document import Document, File, Part
+from sayso.base.errors import UserError, require
+from sayso.text.document import Document, File, Part, Place
+from sayso.text.formats import BESIDE, column_of, document_of
 from sayso.text.packed import BLOCK, PACKED, open_bytes, open_unpacked
 
 PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
 FILES_A_PART = 256
 ROWS = 256  # rows of a Parquet file read at a time
-KINDS = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
+IN_FOLDER = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
+KINDS = {**IN_FOLDER, ".json": "array"}  # in a folder of data a .json is more often a note about it: it has to be named
 
 
 def suffix_of(where: str, kinds: Iterable[str] = tuple(KINDS)) -> str:
@@ -64,36 +64,59 @@ def read_text(part: Part) -> Iterator[Document]:
 def read_lines(part: Part) -> Iterator[Document]:
     """Yield the document of each line that begins in the part's byte range."""
     for row, at in rows_of_lines(part.where[0], part.start, part.stop):
-        document = _valued(row[_column(list(row), part.column, at)], at)
-        title = row.get("title")
-        yield replace(document, title=title) if isinstance(title, str) else document
+        yield document_of(row, part.column, at)
+
+
+def read_array(part: Part) -> Iterator[Document]:
+    """Yield the document of each row of a JSON file that is one list."""
+    where = part.where[0]
+    with open_unpacked(where) as file:
+        content = file.read()
+    try:
+        rows = json.loads(content)
+    except ValueError as error:
+        raise UserError(
+            f"A .json file is one list of rows; '{where}' is not valid JSON ({error}): name it .jsonl if each of its "
+            "lines is a row."
+        ) from error
+    if not isinstance(rows, list):
+        raise UserError(f"A .json file is one list of rows; '{where}' is a {type(rows).__name__}.")
+    for number, row in enumerate(rows, 1):
+        at = Place(where, number, kind="row")
+        if not isinstance(row, dict):
+            raise UserError(f"Each row of a .json file is an object; {at} is a {type(row).__name__}.")
+        yield document_of(row, part.column, at)
 
 
 def read_parquet(part: Part) -> Iterator[Document]:
     """Yield the document of each row of the part's row groups."""
     where = part.where[0]
     with _parquet(where) as table:
-        column = _column(list(table.schema_arrow.names), part.column, f"'{where}'")
+        names = list(table.schema_arrow.names)
+        columns = [column_of(names, part.column, f"'{where}'"), *(name for name in BESIDE if name in names)]
         groups = range(part.start, table.num_row_groups if part.stop is None else part.stop)
-        for batch in table.iter_batches(ROWS, columns=[column], row_groups=list(groups)):
-            for value in batch.column(0).to_pylist():
-                yield _valued(value, f"a row of '{where}'")
+        number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
+        for batch in table.iter_batches(ROWS, columns=list(dict.fromkeys(columns)), row_groups=list(groups)):
+            for row in batch.to_pylist():
+                number += 1
+                yield document_of(row, part.column, Place(where, number, kind="row"))
 
 
-def rows_of_lines(where: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[dict[str, Any], str]]:
+def rows_of_lines(where: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[dict[str, Any], Place]]:
     """Yield the object of each line that begins between two bytes, and where it stands, for messages."""
     with open_unpacked(where) as file:
-        place, number = start, 0
+        place = first = start
+        number = 0
         if start:
             file.seek(start - 1)
-            place += len(file.readline()) - 1  # the line that began before the range belongs to the part before
+            first = place = place + len(file.readline()) - 1  # a line that began before belongs to the part before
         while stop is None or place < stop:
             line = file.readline()
             if not line:
                 return
             place, number = place + len(line), number + 1
             if line.strip():
-                at = f"line {number} of '{where}'" if not start else f"the line that ends at byte {place} of '{where}'"
+                at = Place(where, number, first)
                 yield _object(line, at), at
 
 
@@ -165,7 +188,7 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, where: str, final
         ) from error
 
 
-def _object(line: bytes, at: str) -> dict[str, Any]:
+def _object(line: bytes, at: Place) -> dict[str, Any]:
     try:
         row = json.loads(line)
     except ValueError as error:
@@ -173,32 +196,3 @@ def _object(line: bytes, at: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise UserError(f"Each line of a JSON Lines file is one object; {at} is a {type(row).__name__}.")
     return row
-
-
-def _column(names: list[str], asked: str | None, at: str) -> str:
-    """Return the column to read: the one asked for, else "text", else "messages"."""
-    for name in (asked,) if asked else ("text", "messages"):
-        if name in names:
-            return name
-    wish = f"column '{asked}'" if asked else "column 'text' or 'messages'"
-    hint = nearest(asked or "text", names)
-    raise UserError(
-        f"There is no {wish} in {at}, which has {', '.join(names[:12])}.{hint} Name it: SOURCE?column=NAME."
-    )
-
-
-def _valued(value: Any, at: str) -> Document:
-    """Return a cell as a document: a string is a text, a list of role and content a conversation, null is empty."""
-    if value is None:
-        return Document("")
-    if isinstance(value, str):
-        return Document(value)
-    try:
-        turns = [(turn["role"], turn["content"] or "") for turn in value]
-        messages = as_messages(turns)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"A document is a string or a list of role and content; {at} has neither.") from error
-    for role, _ in turns:
-        if role not in ROLES:
-            raise UserError(f"A role is one of {', '.join(ROLES)}; {at} has '{role}'.{nearest(str(role), ROLES)}")
-    return Document(as_text(messages), messages=messages)

@@ -18,7 +18,7 @@ from sayso.text import packages
 from sayso.text.clean import one_line
 from sayso.text.conversations import as_messages, as_text, join_texts
 from sayso.text.document import Document, File, Part, Source
-from sayso.text.files import KINDS, parts_of, read_lines, read_parquet, read_text, suffix_of
+from sayso.text.files import IN_FOLDER, KINDS, parts_of, read_array, read_lines, read_parquet, read_text, suffix_of
 from sayso.text.hub import hub_files
 from sayso.text.remote import list_remote
 
@@ -50,6 +50,14 @@ def resolve(name: str, amounts: Amounts) -> Source:
         return _packaged(name, packages.CHITCHAT, people=True)
     if name == "smallworld":
         return _small_world(amounts)
+    return file_source(name, amounts.piece)
+
+
+def file_source(name: str, piece: int) -> Source:
+    """Return the source of a file, a folder, a data set of the hub or a URL; long texts are cut (0 = not).
+
+    Raises `UserError` as `resolve` does.
+    """
     plain, query = (name, {}) if Path(name).exists() else _query(name)
     licence = "not stated"
     if plain.startswith("hf://"):
@@ -57,7 +65,7 @@ def resolve(name: str, amounts: Amounts) -> Source:
         files, licence = found.files, found.licence
     else:
         files = _remote(plain) if "://" in plain else local_files(Path(plain))
-    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), amounts.piece)), files)
+    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), piece)), files)
 
 
 def read(part: Part) -> Iterator[Document]:
@@ -65,11 +73,13 @@ def read(part: Part) -> Iterator[Document]:
     return READERS[part.reader](part)
 
 
-def local_files(path: Path, kinds: Sequence[str] = tuple(KINDS)) -> tuple[File, ...]:
-    """Return the files of some kinds at or below a path, sorted; `UserError` where there are none or all are empty."""
+def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> tuple[File, ...]:
+    """Return the files of some kinds below a path, sorted, or the one there; `UserError` where none has content."""
     if path.is_file():
-        if not suffix_of(path.name, kinds):
-            raise UserError(f"A text file ends in {', '.join(kinds)} (or one of them with .gz or .zst); got '{path}'.")
+        if not suffix_of(path.name, (*KINDS, *kinds)):
+            raise UserError(
+                f"A text file ends in {', '.join((*KINDS, *kinds))} (or one of them with .gz or .zst); got '{path}'."
+            )
         if not path.stat().st_size:
             raise UserError(f"A source holds text; the file '{path}' is empty.")
         return (_file(path),)
@@ -106,7 +116,8 @@ def _query(name: str) -> tuple[str, dict[str, str]]:
 
 
 def _remote(url: str) -> tuple[File, ...]:
-    files = tuple(file for path, file in list_remote(url).files.items() if suffix_of(path))
+    kinds = tuple(KINDS if suffix_of(url) else IN_FOLDER)
+    files = tuple(file for path, file in list_remote(url).files.items() if suffix_of(path, kinds))
     if not files:
         raise UserError(f"A source holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{url}' has none.")
     return files
@@ -177,6 +188,7 @@ def _read_world_conversation(part: Part) -> Iterator[Document]:
 READERS: dict[str, Callable[[Part], Iterator[Document]]] = {
     "text": read_text,
     "lines": read_lines,
+    "array": read_array,
     "parquet": read_parquet,
     "wiki": _read_wiki,
     "chitchat": _read_chitchat,

@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 
 from sayso.base.files import atomic_file, read_json, write_json
 from sayso.text.clean import clean
-from sayso.text.conversations import MIN_TURNS, as_messages, as_text, indecent_rule, too_few_turns, windows
+from sayso.text.conversations import (
+    MIN_TURNS,
+    as_text,
+    cleaned,
+    indecent_rule,
+    too_few_turns,
+    windows,
+    within,
+)
 from sayso.text.decontaminate import open_sets, overlaps
 from sayso.text.dedup import BANDS, PERMUTATIONS, Signatures, band_keys, signature
 from sayso.text.document import SPLITS, Document, Message, Part
@@ -164,7 +172,7 @@ def _generated(job: Job, document: Document) -> Kept:
 def _cleaned(document: Document) -> Document:
     if not document.messages:
         return replace(document, text=clean(document.text))
-    messages = as_messages((message["role"], message["content"]) for message in document.messages)
+    messages = cleaned(document.messages)
     return replace(document, text=as_text(messages), messages=messages)
 
 
@@ -176,7 +184,7 @@ def _conversations(job: Job, document: Document, rules: Rules, unfit: Counter[st
     if too_few_turns(document.messages, least):
         unfit["too_few_turns"] += 1
         return []
-    found = windows(document.messages, rules.chat_turns, rules.chat_characters, least)
+    found = windows(document.messages, within(rules.chat_turns, rules.chat_characters), least)
     unfit["too_long"] += not found
     return found
 
@@ -185,7 +193,8 @@ def _kept(job: Job, document: Document, as_document: bool, chats: list[list[Mess
     size = len(document.text.encode())
     title = {"title": document.title} if document.title else {}
     text = _line({"text": document.text, "source": job.source, **title}) if as_document else b""
-    chat = b"".join(_line({"messages": messages, "source": job.source}) for messages in chats)
+    tools = {"tools": document.tools} if document.tools else {}
+    chat = b"".join(_line({"messages": messages, **tools, "source": job.source}) for messages in chats)
     split = SPLITS.index(document.split) if document.split else -1
     row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
     return Kept(row, text, chat, signature)

@@ -12,9 +12,10 @@ from itertools import islice
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
+from sayso.text.calls import as_data
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
-from sayso.token.tools import as_data, as_text, with_tools
+from sayso.token.tools import as_text, with_tools
 
 ROLES = ("system", "user", "assistant")
 

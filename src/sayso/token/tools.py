@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sayso.base.errors import UserError
+from sayso.text.calls import Message, as_data, value_of, with_calls
 
 CALL, CALL_END = "<tool_call>", "</tool_call>"
 RESULT, RESULT_END = "<tool_response>", "</tool_response>"
@@ -24,38 +24,11 @@ To call one, write its name and its arguments:
 What it gives comes back between <tool_response> and </tool_response>."""
 
 _MARK = re.compile(r"<(?=/?tool(s|_call|_response)>)")
-Message = Mapping[str, Any]
 
 
 def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> bool:
     """Whether a conversation has tools, calls of them, or what they gave."""
-    return bool(tools) or any(turn.get("role") == "tool" or turn.get("tool_calls") for turn in messages)
-
-
-def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Return messages as chat templates expect them: arguments as an object, content as text, results with a name.
-
-    Raises `UserError` for calls that are not OpenAI's, and for a result without a call.
-    """
-    names: dict[str, str] = {}
-    done = []
-    for message in messages:
-        turn = dict(message)
-        if calls := turn.get("tool_calls"):
-            if turn.get("role") != "assistant":
-                raise UserError(f"Only an assistant calls tools; a message of role {turn.get('role')!r} does.")
-            turn["tool_calls"] = [_call(call) for call in (calls if isinstance(calls, list | tuple) else [calls])]
-            names |= {call["id"]: call["function"]["name"] for call in turn["tool_calls"]}
-            turn["content"] = "" if turn.get("content") is None else turn["content"]
-        elif turn.get("role") == "tool":
-            turn["name"] = names.get(str(turn.get("tool_call_id"))) or turn.get("name")
-            if not isinstance(turn["name"], str):
-                raise UserError(
-                    "A tool's message answers a call: its tool_call_id is the id of an earlier call; "
-                    f"got {turn.get('tool_call_id')!r:.100}."
-                )
-        done.append(turn)
-    return done
+    return bool(tools) or with_calls(messages)
 
 
 def as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
@@ -70,7 +43,7 @@ def as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
         content, after = turn.get("content"), results
         results = turn.get("role") == "tool"
         if results:
-            block = f"{RESULT}\n{_json({'name': turn['name'], 'content': _value(content)})}\n{RESULT_END}"
+            block = f"{RESULT}\n{_json({'name': turn['name'], 'content': value_of(content)})}\n{RESULT_END}"
             if after:
                 done[-1]["content"] += f"\n{block}"
             else:
@@ -101,31 +74,6 @@ CLOSING = "}\n" + CALL_END  # what stands after the arguments
 def _call_text(call: Mapping[str, Any]) -> str:
     function = call["function"]
     return CALL + opening(function["name"]) + _json(function["arguments"]) + CLOSING
-
-
-def _call(call: Any) -> dict[str, Any]:
-    """Return one call with its arguments as an object. Raises `UserError` for another shape."""
-    call = call if isinstance(call, Mapping) else {"function": call}
-    function = call["function"] if isinstance(call.get("function"), Mapping) else {}
-    name = function.get("name")
-    if not isinstance(name, str) or not isinstance(call.get("id", ""), str):
-        raise UserError(f"A call has an id and a function with a name and arguments; got {call!r:.100}.")
-    arguments = function.get("arguments", {})
-    value = _value(arguments or "{}") if isinstance(arguments, str) else arguments
-    if not isinstance(value, str | dict):
-        raise UserError(f"The arguments of a call are a JSON object; those of '{name}' are {value!r:.100}.")
-    return {"id": call.get("id", ""), "type": "function", "function": {"name": name, "arguments": value}}
-
-
-def _value(text: Any) -> Any:
-    """Return what a text says as JSON where that is an object or a list, else the text."""
-    if not isinstance(text, str):
-        raise UserError(f"What a tool gave is text; got {type(text).__name__}.")
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return text
-    return value if isinstance(value, dict | list) else text
 
 
 def _json(value: Any) -> str:

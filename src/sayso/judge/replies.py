@@ -1,0 +1,34 @@
+"""How well a model predicts replies that it has not seen: conversations -> nats per trained token.
+
+Each conversation is predicted whole and charged for what would be trained in it, the end of each reply among it. The
+sampled unit is the conversation, so the standard error is that of a ratio.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from sayso.batch.chat import ChatBatches, Conversation
+from sayso.judge.stats import Estimate, Floats, ratio
+from sayso.loss.next_token import IGNORE, token_logprobs
+from sayso.model import Transformer
+
+
+def reply_loss(model: Transformer, conversations: Sequence[Conversation], row_tokens: int) -> Estimate:
+    """Return nats per trained token over conversations of at most `row_tokens` ids."""
+    return ratio(*reply_nats(model, conversations, row_tokens))
+
+
+def reply_nats(model: Transformer, conversations: Sequence[Conversation], row_tokens: int) -> tuple[Floats, Floats]:
+    """Return the nats [N] of each conversation's trained tokens, and how many these are [N]."""
+    rows = ChatBatches(conversations, 1, row_tokens, 0)
+    nats, counts = np.zeros(len(conversations)), np.zeros(len(conversations))
+    with torch.inference_mode():
+        for step in range(rows.rows_per_epoch):
+            batch = rows.batch(step)
+            found = token_logprobs(model, batch.ids, batch.targets, batch.documents).double().cpu().numpy()
+            charged = (batch.targets != IGNORE).numpy()
+            np.subtract.at(nats, batch.documents.numpy()[charged], found[charged])
+            np.add.at(counts, batch.documents.numpy()[charged], 1)
+    return nats, counts

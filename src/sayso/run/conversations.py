@@ -1,0 +1,165 @@
+"""Conversations to fine-tune on: read from files or from what was prepared, some held out, all laid out as ids.
+
+A row that cannot be trained on is one sentence with its place. What is longer than a row of a batch is split or
+dropped, as asked, and whatever is left out is counted.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+from sayso.base.errors import UserError, nearest
+from sayso.base.files import read_jsonl
+from sayso.batch.chat import Conversation
+from sayso.text.conversations import windows
+from sayso.text.document import Message, Place, Source
+from sayso.text.sources import read
+from sayso.token.chat import render
+from sayso.token.tokenizer import Tokenizer
+
+MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
+
+
+@dataclass(frozen=True)
+class Talk:
+    """One conversation as it was read."""
+
+    messages: Sequence[Message]
+    tools: Sequence[dict[str, Any]]
+    source: str
+    at: Place
+
+    @cached_property
+    def key(self) -> str:
+        """A hash of what is said: the same conversation, wherever it stands, has the same."""
+        return sha256(json.dumps([self.messages, self.tools]).encode()).hexdigest()
+
+    @property
+    def replies(self) -> int:
+        """How many of the assistant's turns are trained."""
+        return sum(turn["role"] == "assistant" and turn.get("weight", 1) != 0 for turn in self.messages)
+
+    def prompt(self) -> Sequence[Message]:
+        """Return what comes before the last reply; nothing where that is not a user's turn, or tools are called."""
+        last = max(number for number, turn in enumerate(self.messages) if turn["role"] == "assistant")
+        plain = not self.tools and last and self.messages[last - 1]["role"] == "user"
+        return self.messages[:last] if plain else ()
+
+
+@dataclass
+class LaidOut:
+    """Conversations as ids with their masks, and what became of those that are too long."""
+
+    conversations: list[Conversation] = field(default_factory=list)
+    long: int = 0
+    """Conversations longer than a row."""
+    windows: int = 0
+    """Conversations made of these."""
+    replies_left_out: int = 0
+    """Their replies that are in no window."""
+
+    def told(self, tokens: int) -> str:
+        """Say what became of the long ones."""
+        into = f"split into {self.windows:,} shorter ones" if self.windows else "left out"
+        some = (
+            f", {self.replies_left_out:,} of their replies left out" if self.windows and self.replies_left_out else ""
+        )
+        return f"{self.long:,} conversations are longer than {tokens:,} tokens: {into}{some}."
+
+
+def prepared(path: Path) -> Iterator[Talk]:
+    """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
+    if path.exists():
+        for number, row in enumerate(read_jsonl(path), 1):
+            yield Talk(row["messages"], row.get("tools", ()), row.get("source", ""), Place(str(path), number))
+
+
+def read_talks(sources: Iterable[Source]) -> Iterator[Talk]:
+    """Yield the conversations of files. Raises `UserError` for a row that is none."""
+    for source in sources:
+        for document in (document for part in source.parts for document in read(part)):
+            if not document.messages:
+                where = document.at or f"'{source.name}'"
+                raise UserError(
+                    f"Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's; {where} is a text: leave "
+                    "it to sayso prepare, for a base model."
+                )
+            assert document.at, "a conversation comes from a row"
+            yield Talk(document.messages, document.tools, source.name, document.at)
+
+
+def share_of(talks: Iterable[Talk], shares: dict[str, float]) -> list[Talk]:
+    """Return the conversations, of a source with a share the same pseudo-random part each time."""
+    seen: set[str] = set()
+    kept = []
+    for talk in talks:
+        seen.add(talk.source)
+        if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0):
+            kept.append(talk)
+    for name in shares:
+        if seen and name not in seen:
+            raise UserError(f"--mix names '{name}'; there are {', '.join(sorted(seen))}.{nearest(name, seen)}")
+    return kept
+
+
+def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[Talk], list[Talk]]:
+    """Return what is trained on and what is held out: a share below 1, or a number of conversations.
+
+    They are taken of what was set `apart` before, else of `talks`, by a hash of what is said: a conversation that
+    stands there twice is on one side.
+    """
+    if wanted < 0:
+        raise UserError(f"--held-out is a share below 1, or a number of conversations; got {wanted:g}.")
+    pool = {talk.key: talk for talk in apart or talks}
+    count = int(wanted) if wanted >= 1 else min(MOST, round(wanted * len(talks)))
+    if count >= len(pool) and not apart and count:
+        raise UserError(f"--held-out leaves some conversations to train on; got {count:,} of {len(pool):,}.")
+    held = {key: pool[key] for key in sorted(pool)[:count]}
+    return [talk for talk in talks if talk.key not in held], list(held.values())
+
+
+def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, *, split: bool) -> LaidOut:
+    """Return conversations as ids; those of more than `tokens` cut into windows, or left out.
+
+    Raises `UserError` with the place for one that trains nothing, or that the chat layout does not take.
+    """
+    found = LaidOut()
+
+    def fits(messages: Sequence[Message]) -> bool:
+        return len(render(tokenizer, messages, tools=talk.tools)[0]) <= tokens
+
+    for talk in talks:
+        try:
+            conversation = _rendered(tokenizer, talk)
+            if len(conversation[0]) <= tokens:
+                found.conversations.append(conversation)
+                continue
+            found.long += 1
+            parts = [Talk(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)] if split else []
+            parts = [part for part in parts if part.replies]
+            found.conversations += [_rendered(tokenizer, part) for part in parts]
+        except UserError as error:
+            raise UserError(f"In {talk.at}: {error}") from error
+        found.windows += len(parts)
+        found.replies_left_out += talk.replies - sum(part.replies for part in parts)
+    return found
+
+
+def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
+    """Return one conversation's ids and mask; `UserError` where nothing, or an empty reply, would be trained."""
+    if not talk.replies:
+        said = any(turn["role"] == "assistant" for turn in talk.messages)
+        why = "every reply has weight 0" if said else "there is no turn of the assistant's"
+        raise UserError(f"A conversation trains one reply or more; {why}: leave it out.")
+    for turn in talk.messages:
+        empty = not str(turn["content"]).strip() and not turn.get("tool_calls") and turn.get("weight", 1) != 0
+        if turn["role"] == "assistant" and empty:
+            raise UserError("A reply that is trained says something; this one is empty: leave it out.")
+    ids, trained = render(tokenizer, talk.messages, tools=talk.tools)
+    assert any(trained[1:]), "a reply that is trained has trained tokens"
+    return ids, trained

@@ -1,0 +1,145 @@
+"""A row of a file, in the formats that people keep texts and conversations in -> a document.
+
+A conversation is `messages` (OpenAI's and ours: role, content, tool_calls, weight, with `tools` beside them),
+`conversations` (ShareGPT's: from, value), or `instruction`, `input`, `output` (Alpaca's); anything else is `text`.
+Messages leave in OpenAI's form, as they were written; what is no message is one sentence.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from sayso.base.errors import UserError, nearest
+from sayso.text.calls import as_data, with_calls
+from sayso.text.conversations import as_text
+from sayso.text.document import Document, Message, Place
+
+CALL = "function_call"
+ROLES = {
+    **{name: name for name in ("system", "user", "assistant", "tool")},
+    "developer": "system",
+    "human": "user",
+    "observation": "tool",
+    "function": "tool",
+    CALL: "assistant",
+    **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
+}
+BESIDE = ("system", "tools", "input", "output", "title")  # columns that are read with a chosen one
+
+
+def column_of(names: Collection[str], asked: str | None, at: object) -> str:
+    """Return the column to read: the one asked for, else a conversation's, else "text"."""
+    for name in (asked,) if asked else ("messages", "conversations", "instruction", "text"):
+        if name in names and (name != "instruction" or asked or "output" in names):
+            return name
+    wish = f"column '{asked}'" if asked else "column 'text', 'messages', 'conversations', or 'instruction' and 'output'"
+    hint = nearest(asked or "text", names)
+    raise UserError(
+        f"There is no {wish} in {at}, which has {', '.join([*names][:12])}.{hint} Name it: SOURCE?column=NAME."
+    )
+
+
+def document_of(row: Mapping[str, Any], asked: str | None, at: Place) -> Document:
+    """Return a row as a document; `UserError` with the place for one that is neither text nor conversation."""
+    column = column_of(row, asked, at)
+    value, title = row[column], row.get("title")
+    title = title if isinstance(title, str) else ""
+    if column != "instruction" or asked:
+        if value is None or isinstance(value, str):
+            return Document(value or "", title, at=at)
+        if not isinstance(value, Sequence):
+            raise UserError(f"A document is a string or a list of role and content; {at} has neither.")
+    try:
+        messages = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
+        messages = _told(row.get("system"), messages)
+        messages = as_data(_numbered(messages)) if with_calls(messages) else messages
+        tools = _tools(row.get("tools"))
+    except UserError as error:
+        raise UserError(f"In {at}: {error}") from error
+    return Document(as_text(messages), title, tuple(messages), tools=tools, at=at)
+
+
+def _instruction(row: Mapping[str, Any]) -> list[Message]:
+    """Return Alpaca's row as a question, with what it is about in a paragraph below it, and the answer."""
+    asked, about, answer = (_content(row.get(name)) for name in ("instruction", "input", "output"))
+    question = f"{asked}\n\n{about}" if about else asked
+    return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+
+
+def _turn(turn: Any) -> Message:
+    """Return one turn as a message, in the names that OpenAI or ShareGPT has for its parts."""
+    if not isinstance(turn, Mapping):
+        raise UserError(f"A turn is an object with role and content, or with from and value; got {turn!r:.100}.")
+    said = turn.get("role") or turn.get("from")
+    if said not in ROLES:
+        raise UserError(f"A turn's role is one of {', '.join(ROLES)}; got {said!r}.{nearest(str(said), ROLES)}")
+    content = _content(turn["content"] if "content" in turn else turn.get("value"))
+    message: Message = {"role": ROLES[said], "content": content}
+    if said == CALL:
+        message |= {"content": "", "tool_calls": _calls(content)}
+    for name in ("tool_calls", "tool_call_id", "name"):
+        if turn.get(name) and (name != "name" or message["role"] == "tool"):
+            message[name] = turn[name]
+    if turn.get("weight") not in (None, 0, 1):
+        raise UserError(f"A turn's weight is 0, which is read but not trained, or 1; got {turn['weight']!r}.")
+    if turn.get("weight") == 0:
+        message["weight"] = 0
+    return message
+
+
+def _content(content: Any) -> str:
+    """Return what a turn says: a text, none, or OpenAI's list of parts of text."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, Sequence) else [content]
+    if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
+        raise UserError(f"A turn's content is text; got {content!r:.100}.")
+    return "".join(part["text"] for part in parts)
+
+
+def _calls(value: str) -> list[Any]:
+    """Return the calls that ShareGPT's turn of `function_call` spells as JSON, one or a list of them."""
+    try:
+        calls = json.loads(value)
+    except ValueError as error:
+        raise UserError(f"A turn from {CALL} is JSON with name and arguments; got {value!r:.100} ({error}).") from error
+    return calls if isinstance(calls, list) else [calls]
+
+
+def _numbered(messages: Sequence[Message]) -> list[Message]:
+    """Return messages in which calls and results that have no ids, as in ShareGPT, have the ids of their order."""
+    done, waiting = [], []
+    count = 0
+    for message in messages:
+        calls = message.get("tool_calls")
+        if (
+            calls
+            and isinstance(calls, list)
+            and all(isinstance(call, Mapping) and not call.get("id") for call in calls)
+        ):
+            named = [{"function": call, **call} if "function" not in call else call for call in calls]
+            message = {**message, "tool_calls": [{**call, "id": f"call_{count + i}"} for i, call in enumerate(named)]}
+            waiting = [call["id"] for call in message["tool_calls"]]
+            count += len(calls)
+        elif message["role"] == "tool" and waiting and not (message.get("tool_call_id") or message.get("name")):
+            message = {**message, "tool_call_id": waiting.pop(0)}
+        done.append(message)
+    return done
+
+
+def _told(system: Any, messages: Sequence[Message]) -> list[Message]:
+    """Return messages with a column of its own for the system's turn put first."""
+    if isinstance(system, str) and system and not (messages and messages[0]["role"] == "system"):
+        return [{"role": "system", "content": system}, *messages]
+    return [*messages]
+
+
+def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
+    """Return the tools that a conversation may call; a list, or JSON that spells one, with or without a wrapping."""
+    try:
+        tools = json.loads(tools) if isinstance(tools, str) and tools.strip() else tools or []
+    except ValueError as error:
+        raise UserError(f"Tools are a list of functions, or JSON of one; got {tools!r:.100} ({error}).") from error
+    if not isinstance(tools, Sequence) or not all(isinstance(tool, Mapping) for tool in tools):
+        raise UserError(f"Tools are a list of functions, or JSON of one; got {tools!r:.100}.")
+    return tuple(dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)} for tool in tools)
