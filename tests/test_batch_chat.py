@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
 from sayso.batch.chat import ChatBatches, pack
+from sayso.loss.next_token import next_token_loss
+from sayso.model import ModelConfig, Transformer
 
 CONTEXT = 12
 
@@ -125,3 +127,27 @@ def test_none_at_all_is_a_mistake() -> None:
     """No conversations is one sentence with the command that makes some."""
     with pytest.raises(UserError, match="sayso prepare"):
         ChatBatches([], 1, CONTEXT, 0)
+
+
+def test_packed_conversations_have_the_loss_and_gradient_of_single_ones() -> None:
+    """Several to a row, padding between rows or none: the sums over conversations that stand alone, in float64."""
+    model = Transformer(ModelConfig(60, 2, 32, 2, 1, 16, 48, context=40)).double()
+    model.initialise(torch.Generator().manual_seed(0))
+    draw = np.random.default_rng(1)
+    talks = [
+        (draw.integers(0, 60, n).tolist(), [False, *(draw.random(n - 2) < 0.5).tolist(), True])
+        for n in (5, 17, 9, 30, 3, 22, 12, 8)
+    ]
+    batches = ChatBatches(talks, 9, 40, 0)
+    assert batches.rows_per_epoch < len(talks)
+    packed = ChatBatches(talks, batches.rows_per_epoch, 40, 0).batch(0)
+    found = [next_token_loss(model, packed.ids, packed.targets, packed.documents)]
+    alone = [ChatBatches([one], 1, len(one[0]), 0).batch(0) for one in talks]
+    found.append(
+        tuple(map(sum, zip(*(next_token_loss(model, b.ids, b.targets, b.documents) for b in alone), strict=True)))
+    )
+    gradients = [torch.autograd.grad(loss, list(model.parameters())) for loss, _ in found]
+    assert found[0][1] == found[1][1] == sum(sum(mask) for _, mask in talks)
+    torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-6, atol=1e-6)
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Conversations in the formats that people keep them in become the same messages; a wrong row is named with its place."""
+"""Conversations in whatever format people keep them become the same messages; a wrong row is named with its place."""
 
 import json
 from pathlib import Path
@@ -124,7 +124,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "weight": ({"messages": [PLAIN[0], {**PLAIN[1], "weight": 0.5}]}, "weight is 0, which is read but not trained"),
     "call": ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "A call has an id and a function"),
     "result": ({"messages": [{"role": "tool", "content": "2", "tool_call_id": "9"}]}, "answers a call"),
-    "spelled call": ({"conversations": said("human: Add!", "function_call: add(1)")}, "is JSON with name and arguments"),
+    "spelled call": (
+        {"conversations": said("human: Add!", "function_call: add(1)")},
+        "is JSON with name and arguments",
+    ),
     "tools": ({"messages": PLAIN, "tools": "add"}, "Tools are a list of functions"),
     "answer": ({"instruction": "Say", "reply": "it"}, "There is no column 'text', 'messages'"),
 }

@@ -188,7 +188,8 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
             "--row-tokens, as far as the model's context goes."
         )
     prompts = [prompt for talk in held or talks if (prompt := talk.prompt())]
-    fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= tokens - SAY.max_tokens)
+    room = tokens - min(SAY.max_tokens, tokens // 4)  # what is left is for the reply
+    fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= room)
     return _Data(train, judged, list(islice(fitting, SHOWN)))
 
 

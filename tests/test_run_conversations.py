@@ -1,0 +1,186 @@
+"""Conversations on their way to fine-tuning: held out by what is said, split by turns, each wrong one named."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json, write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import read_log
+from sayso.cli.main import run
+from sayso.model import ModelConfig, Transformer
+from sayso.run.conversations import Talk, hold_out, lay_out, read_talks
+from sayso.text.conversations import exchanges
+from sayso.text.document import Place
+from sayso.text.sources import file_source
+from sayso.token.chat import render
+from sayso.token.train import train
+from sayso.weights.folder import save_model
+
+TOKENIZER = train("bpe", ["Hello there, how are you? I'm fine, thank you, and you?"] * 9, 300)
+
+
+def turn(role: str, content: str, **more: Any) -> dict[str, Any]:
+    """One message."""
+    return {"role": role, "content": content, **more}
+
+
+def talk(*messages: dict[str, Any], number: int = 1) -> Talk:
+    """A conversation of a file's row."""
+    return Talk(messages, (), "mine", Place("mine.jsonl", number))
+
+
+def chat(count: int, words: str = "fine thank you") -> list[dict[str, Any]]:
+    """A system's turn and so many questions, each with its answer."""
+    both = ((turn("user", f"How {n}?"), turn("assistant", f"{n} {words}")) for n in range(count))
+    return [turn("system", "Be kind."), *(one for pair in both for one in pair)]
+
+
+def length(messages: list[dict[str, Any]]) -> int:
+    """Tokens of a conversation."""
+    return len(render(TOKENIZER, messages)[0])
+
+
+def test_every_reply_of_a_split_conversation_is_trained_once() -> None:
+    """Windows keep the system's turn, begin with the user, end with a reply, fit, and miss no reply that fits."""
+    messages = chat(9)
+    longest = length(messages[:5])
+    found = lay_out(TOKENIZER, [talk(*messages)], longest, split=True)
+    assert (found.long, found.windows, found.replies_left_out) == (1, 5, 0)
+    assert found.conversations == [render(TOKENIZER, [messages[0], *messages[n : n + 4]]) for n in (1, 5, 9, 13, 17)]
+    trained = sum(sum(mask) for _, mask in found.conversations)
+    assert trained == sum(render(TOKENIZER, messages)[1])
+
+
+def test_what_fits_no_window_is_counted() -> None:
+    """A reply longer than a row is left out alone; with drop the whole conversation is."""
+    messages = [*chat(3), turn("user", "Tell all."), turn("assistant", "thank you " * 50), *chat(2)[1:]]
+    longest = length(messages[:7])
+    found = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, split=True)
+    assert (found.long, found.windows, found.replies_left_out, len(found.conversations)) == (1, 2, 1, 3)
+    assert found.told(9).endswith("than 9 tokens: split into 2 shorter ones, 1 of their replies left out.")
+    dropped = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, split=False)
+    assert (dropped.long, dropped.windows, dropped.replies_left_out, len(dropped.conversations)) == (1, 0, 6, 1)
+    assert dropped.told(9) == "1 conversations are longer than 9 tokens: left out."
+
+
+def test_a_call_stays_with_its_result_and_the_reply_to_it() -> None:
+    """Calls and results are no places to cut at; replies of weight 0 make no window of their own."""
+    call = {"id": "1", "type": "function", "function": {"name": "add", "arguments": {"a": 1}}}
+    used = [
+        turn("user", "Add!"),
+        turn("assistant", "", tool_calls=[call]),
+        turn("tool", "2", tool_call_id="1"),
+        turn("assistant", "2."),
+    ]
+    plain = [turn("user", "So?"), turn("assistant", "So.", weight=0)]
+    assert exchanges([turn("assistant", "Hi!"), *plain, *used, turn("user", "And?")]) == [plain, used]
+    found = lay_out(TOKENIZER, [talk(*plain, *used, *plain, *plain)], length(used), split=True)
+    assert found.conversations == [render(TOKENIZER, used)]
+    assert found.replies_left_out == 0
+
+
+def test_held_out_conversations_are_not_trained_on() -> None:
+    """A number or a share, the same each time, and a conversation that stands there twice is on one side."""
+    talks = [talk(*chat(1, words), number=n) for n, words in enumerate(["a", "b", "c", "d", "e"] * 2)]
+    for wanted, count in ((2, 2), (0.3, 3), (0, 0)):
+        kept, held = hold_out(talks, [], wanted)
+        assert len(held) == count
+        assert {one.key for one in held}.isdisjoint(one.key for one in kept)
+        assert len(kept) == 10 - 2 * count
+        again = hold_out(list(reversed(talks)), [], wanted)[1]
+        assert [one.key for one in again] == [one.key for one in held]
+    apart = [talk(*chat(1, "f"))]
+    assert hold_out([*talks, *apart], apart, 1) == (talks, apart)
+    with pytest.raises(UserError, match="leaves some conversations to train on; got 5 of 5"):
+        hold_out(talks, [], 5)
+    with pytest.raises(UserError, match="is a share below 1"):
+        hold_out(talks, [], -1)
+
+
+@pytest.mark.parametrize(
+    ("messages", "rule"),
+    [
+        ([turn("user", "Hello?")], "there is no turn of the assistant's"),
+        ([turn("user", "Hello?"), turn("assistant", "Hi!", weight=0)], "every reply has weight 0"),
+        ([turn("user", "Hello?"), turn("assistant", " ")], "this one is empty"),
+        ([turn("user", "Hello?"), turn("usher", "Hi!"), turn("assistant", "Hi!")], "Did you mean 'user'"),
+    ],
+)
+def test_a_conversation_that_trains_nothing_is_named(messages: list[dict[str, Any]], rule: str) -> None:
+    """The row's number and the rule, never silence."""
+    with pytest.raises(UserError, match=rf"^In line 7 of 'mine.jsonl': .*{rule}"):
+        lay_out(TOKENIZER, [talk(*chat(1)), talk(*messages, number=7)], 99, split=True)
+
+
+def test_a_text_is_no_conversation(tmp_path: Path) -> None:
+    """A file of documents is told from one of conversations."""
+    (tmp_path / "rows.jsonl").write_text('{"text": "Once there was a fox."}')
+    with pytest.raises(UserError, match=r"line 1 of .* is a text: leave it to sayso prepare"):
+        list(read_talks([file_source(str(tmp_path / "rows.jsonl"), 0)]))
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A life with a base model and nothing else."""
+    life = Life(tmp_path_factory.mktemp("new") / "life")
+    config = ModelConfig(TOKENIZER.vocab_size, 1, 32, 2, 2, 16, 48, context=64)
+    save_model(
+        Transformer(config).initialise(torch.Generator().manual_seed(0)),
+        TOKENIZER,
+        life.model("base"),
+        {"stage": "base"},
+    )
+    return life
+
+
+def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Alpaca and ShareGPT rows, a held-out part judged before and after, the best weights kept, replies shown."""
+    alpaca = [{"instruction": f"How {n}?", "input": "", "output": f"{n} fine"} for n in range(30)]
+    (tmp_path / "alpaca.json").write_text(json.dumps(alpaca))
+    long = [dict(zip(("from", "value"), one, strict=True)) for one in [("human", "How?"), ("gpt", "fine thank")] * 9]
+    write_jsonl(tmp_path / "share.jsonl", [{"conversations": long}])
+    data = ["--data", str(tmp_path / "alpaca.json"), "--data", str(tmp_path / "share.jsonl")]
+    words = ["finetune", "--life", str(life.root), *data, "--steps", "12", "--rows", "2", "--row-tokens", "64"]
+    words += ["--held-out", "4", "--device", "cpu", "--processes", "1", "--rate", "2"]
+    assert run(words) == 0
+    told = capsys.readouterr().out
+    assert "1 conversations are longer than 64 tokens: split into" in told
+    assert "judged on 4 of 4 held out" in told
+    ran = life.run("finetune-tuned")
+    derived = read_json(ran / "plan.json")["derived"]
+    assert (derived["held_out"], derived["judged"], derived["long"]) == (4, 4, 1)
+    log = read_log(ran / "run.jsonl")
+    judged = [line["held_out_loss"] for line in log if line["event"] == "val"]
+    assert len(judged) == 7
+    assert min(judged) < judged[0]
+    assert read_json(ran / "best" / "best.json")["value"] == min(judged)
+    assert [line["step"] for line in log if line["event"] == "samples"] == [0, 6, 12]
+    assert {mark.split()[0] for mark in read_json(life.model("tuned") / "sayso.json")["data"]} == {"base", *data[1::2]}
+    assert run(words) == 0
+    assert "fine-tuned already" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("rows", "flags", "said"),
+    [
+        ([], [], "is empty"),
+        ([{"messages": [turn("user", "Hi")]}], ["--held-out", "0"], "line 1 of"),
+        ([{"messages": chat(1, "thank you " * 40)}], ["--held-out", "0"], "raise --row-tokens"),
+        ([{"messages": chat(1)}], ["--mix", "min=0.5"], "--mix names 'min'"),
+        ([{"messages": chat(1)}], ["--held-out", "1"], "leaves some conversations"),
+    ],
+)
+def test_data_that_cannot_be_tuned_on_is_one_sentence(
+    rows: list[dict[str, Any]], flags: list[str], said: str, life: Life, tmp_path: Path, capsys: Any
+) -> None:
+    """Before anything is trained, with nothing left behind."""
+    write_jsonl(tmp_path / "mine.jsonl", rows)
+    words = ["finetune", "--life", str(life.root), "--data", str(tmp_path / "mine.jsonl"), "--name", "none", *flags]
+    assert run([*words, "--device", "cpu"]) == 2
+    assert said in capsys.readouterr().err
+    assert not life.run("finetune-none").exists()
