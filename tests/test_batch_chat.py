@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
-from sayso.batch.chat import ChatBatches, pack
+from sayso.batch.chat import ChatBatches, fit, pack
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 
@@ -127,6 +127,12 @@ def test_none_at_all_is_a_mistake() -> None:
     """No conversations is one sentence with the command that makes some."""
     with pytest.raises(UserError, match="sayso prepare"):
         ChatBatches([], 1, CONTEXT, 0)
+
+
+def test_fit_parts_what_is_too_long() -> None:
+    """A caller that drops can say what; the order stays."""
+    conversations = conversations_of([[False] * size for size in (3, 20, 12, 13)])
+    assert fit(conversations, CONTEXT) == ([conversations[0], conversations[2]], [conversations[1], conversations[3]])
 
 
 def test_packed_conversations_have_the_loss_and_gradient_of_single_ones() -> None:

@@ -5,7 +5,7 @@ short ones of all kinds, each into the fullest row that still has room (best fit
 What is not trained has the target -100.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -60,6 +60,15 @@ class ChatBatches:
             targets[i, : end - start] = self._targets[start:end]
             documents[i, : end - start] = self._documents[start:end]
         return Batch(torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(documents))
+
+
+def fit(conversations: Iterable[Conversation], context: int) -> tuple[list[Conversation], list[Conversation]]:
+    """Return the conversations that fit into `context` and those that do not, for a caller that drops and says so."""
+    kept: list[Conversation] = []
+    dropped: list[Conversation] = []
+    for conversation in conversations:
+        (kept if len(conversation[0]) <= context else dropped).append(conversation)
+    return kept, dropped
 
 
 def pack(lengths: Numbers, context: int) -> list[list[int]]:
