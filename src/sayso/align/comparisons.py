@@ -5,6 +5,7 @@ true or false}. Prompts and replies may also be plain strings or lists of messag
 away where both sides begin with it, its "completion" and "label"), and pairs those that OpenAI's platform takes.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl
 
 ROLES = ("system", "user", "assistant", "tool")
+KEPT = ("source", "group", "margin", "tie")
+"""What else of a row is kept: whose it is, the conversation it is part of, and by how much the chosen is better."""
 Row = dict[str, Any]
 
 
@@ -20,20 +23,22 @@ class _Bad(Exception):  # noqa: N818 - becomes a sentence with file and row
     """What is wrong with a row."""
 
 
-def read_pairs(path: Path) -> list[Row]:
-    """Return the pairs of a file.
+def read_pairs(path: Path, *, ties: bool = False) -> list[Row]:
+    """Return the pairs of a file; with `ties`, a row may say that its replies are equally good ("tie": true).
 
     Raises `UserError`, with the row's number, for one that lacks a part or a role, has an empty side, or equal sides.
     """
-    return [_checked(path, number, row, _pair) for number, row in enumerate(read_jsonl(path), 1)]
+    form = _tie if ties else _pair
+    return [_checked(path, number, row, form) for number, row in enumerate(read_jsonl(path), 1)]
 
 
-def read_ratings(path: Path) -> list[Row]:
-    """Return the ratings of a file.
+def read_ratings(path: Path, *, numbers: bool = False) -> list[Row]:
+    """Return the ratings of a file; with `numbers`, a row may have a number as its "rating" in place of "good".
 
     Raises `UserError`, with the row's number, for one that lacks a part or a role, has an empty reply, or is not rated.
     """
-    return [_checked(path, number, row, _rating) for number, row in enumerate(read_jsonl(path), 1)]
+    form = _number if numbers else _rating
+    return [_checked(path, number, row, form) for number, row in enumerate(read_jsonl(path), 1)]
 
 
 def holds_ratings(path: Path) -> bool:
@@ -62,10 +67,19 @@ def _checked(path: Path, number: int, row: Any, form: Callable[[Row], Row]) -> R
 
 
 def _rest(row: Row) -> Row:
-    return {"source": row["source"]} if "source" in row else {}
+    return {key: row[key] for key in KEPT if key in row}
+
+
+def _tie(row: Row) -> Row:
+    return _pair({key: value for key, value in row.items() if key != "tie"})
 
 
 def _pair(row: Row) -> Row:
+    if row.get("tie"):
+        raise _Bad("says that its replies are equally good, which only a reward model learns from")
+    margin = row.get("margin", 0.0)
+    if not isinstance(margin, int | float) or isinstance(margin, bool) or not math.isfinite(margin):
+        raise _Bad(f'has {margin!r} as its "margin", which is a number')
     if "preferred_output" in row:  # OpenAI's form
         given = row.get("input")
         prompt = given.get("messages") if isinstance(given, dict) else None
@@ -86,6 +100,15 @@ def _rating(row: Row) -> Row:
     if not isinstance(good, bool):
         raise _Bad('is not rated: "good" is true or false')
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "good": good}
+
+
+def _number(row: Row) -> Row:
+    rating = row.get("rating")
+    if rating is None:
+        return _rating(row)
+    if not isinstance(rating, int | float) or isinstance(rating, bool) or not math.isfinite(rating):
+        raise _Bad(f'has {rating!r} as its "rating", which is a number')
+    return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "rating": rating}
 
 
 def _prompt(row: Row) -> list[Row]:

@@ -47,6 +47,7 @@ COMMANDS = (
     Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
     Command("pretrain", "Train a base model on the documents."),
     Command("finetune", "Tune the base model on conversations."),
+    Command("reward", "Train a model that scores replies, from comparisons and ratings."),
     Command("align", "Align the tuned model with comparisons and ratings."),
     Command("improve", "Let a model get better by those of its own replies that are right."),
     Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),

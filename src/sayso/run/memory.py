@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from sayso.base.device import bytes_wanted, free_memory, out_of_memory
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
+from sayso.batch.judged import JudgedBatch
 from sayso.batch.pairs import PairBatch
 from sayso.model import ModelConfig
 from sayso.train.memory import activation_bytes, rows_that_fit
@@ -38,8 +39,8 @@ def _sentence(
     kind: str,
     recompute: bool,
 ) -> str:
-    of_row = 2 if isinstance(batch, PairBatch) else 1  # a pair is a row of two
-    rows, tokens = len(batch.ids) // of_row, batch.ids.shape[1] * of_row
+    rows = _rows(batch)
+    tokens = batch.ids.shape[1] * len(batch.ids) // rows
     at_once = -(-rows // layout.parts)
     row = activation_bytes(config, tokens, layout.precision, recompute=recompute)
     fits = None
@@ -54,6 +55,13 @@ def _sentence(
         f"{layout.processes} processes {'with' if recompute else 'without'} --recompute ({', '.join(figures)}); "
         f"{_advice(at_once, fits, layout.processes, recompute)}."
     )
+
+
+def _rows(batch: Batch) -> int:
+    """Return how many rows a person asked for: of pairs and of judged prompts, each takes several."""
+    if isinstance(batch, JudgedBatch):
+        return len(batch.judged)
+    return len(batch.ids) // (2 if isinstance(batch, PairBatch) else 1)
 
 
 def _advice(at_once: int, fits: int | None, processes: int, recompute: bool) -> str:

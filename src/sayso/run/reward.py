@@ -1,0 +1,211 @@
+"""Act: a model that talks becomes one that says how good a reply is.
+
+Comparisons and ratings enter, people's from the page and those of files; `models/reward` leaves, or several as an
+ensemble. Some prompts are held out: they choose the weights and tell what the model knows beside the length of replies.
+Scores are turned so that replies of the reference model have mean 0 and standard deviation 1 (Stiennon et al. 2020).
+"""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sayso.align.comparisons import Row, read_pairs, read_ratings
+from sayso.align.judged import Question, apart, questions, spoil, tokenized
+from sayso.align.scorer import Scorer
+from sayso.align.watch import Watch
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError
+from sayso.base.files import write_json
+from sayso.base.life import Life
+from sayso.base.log import RunLog, act_log, say
+from sayso.batch.batch import Batch
+from sayso.batch.judged import JudgedBatch, JudgedBatches
+from sayso.loss.reward import reward_loss
+from sayso.loss.term import Term
+from sayso.model import Transformer
+from sayso.model.adapters import add_lora, merge
+from sayso.model.score import add_score, normalise
+from sayso.reply.conversation import Replier
+from sayso.run.adapting import TUNING, Adapting
+from sayso.run.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
+from sayso.run.model import resolve_model
+from sayso.run.stage import Derived, Stage, make_stage
+from sayso.run.training import layout_for, layout_of_plan
+from sayso.sample.sampling import Sampling
+from sayso.token.tokenizer import Tokenizer
+from sayso.train.loop import State
+from sayso.train.optimizers import make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model, save_model
+from sayso.weights.tensors import weights_file
+
+FEWEST = 8  # prompts that are held out, or none: fewer tell nothing
+MAX_TOKENS = 120  # of a reply of the reference model
+
+
+@dataclass(frozen=True)
+class Reward(Adapting):
+    """Options of `sayso reward`."""
+
+    _: KW_ONLY
+    parent: str = "tuned"
+    """The model to start from."""
+    name: str = "reward"
+    """What the new model is called; further members of an ensemble are called NAME-2 and so on."""
+    pairs: tuple[Path, ...] = ()
+    """Files of comparisons: prompt, chosen, rejected, and maybe margin, tie, and the group a prompt belongs to."""
+    ratings: tuple[Path, ...] = ()
+    """Files of ratings: prompt, reply, and good (true or false) or a rating."""
+    epochs: float = 1.0
+    """Passes over the prompts."""
+    rows: int = 16
+    """Prompts of a batch, each with all its replies."""
+    rate: float = 0.05
+    """A factor on the learning rates of pre-training."""
+    centre: float = 0.01
+    """What keeps scores around 0: the weight of the squared sum of a pair's; 0 = off."""
+    tie_width: float = 0.5
+    """How far scores may be apart where replies are called equal."""
+    spoil: float = 0.0
+    """Share of prompts that are also shown their best reply truncated, repeated or empty, as the worse one."""
+    held_out: float = 0.1
+    """Share of the prompts that is not trained on, but chooses the weights and tells what the model knows; 0 = none."""
+    members: int = 1
+    """Models to train, each from another seed: an ensemble."""
+    reference: str | None = None
+    """The model whose replies score 0 on average; the parent when not given."""
+    samples: int = 64
+    """Replies of the reference model that are scored for this; 0 = scores stay as they were learned."""
+
+
+def reward(options: Reward) -> None:
+    """Train a model that scores replies."""
+    if options.members < 1:
+        raise UserError(f"--members is at least 1; got {options.members}.")
+    life = Life(options.life)
+    gathered = life.data("feedback") / "pairs.jsonl"
+    asked = questions(_rows(options, gathered))
+    train, held = apart(asked, options.held_out)
+    if len(held) < FEWEST:
+        train, held = [*train, *held], []
+    say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
+    for member in range(options.members):
+        name = options.name if member == 0 else f"{options.name}-{member + 1}"
+        _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held)
+
+
+def _rows(options: Reward, gathered: Path) -> list[Row]:
+    """Return all comparisons and ratings there are."""
+    files = [*([gathered] if gathered.exists() else []), *options.pairs]
+    rows = [row for path in files for row in read_pairs(path, ties=True)]
+    rows += [row for path in options.ratings for row in read_ratings(path, numbers=True)]
+    if not rows:
+        raise UserError(
+            "A reward model learns from what people said: gather ratings from the page (sayso gather), or bring a file "
+            "with --pairs or --ratings."
+        )
+    return rows
+
+
+def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
+    """Train one model of the ensemble."""
+    parent = resolve_model(life, options.parent)
+    files = {path.name: path for path in (gathered, *options.pairs, *options.ratings)}
+    stage = make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
+    device = pick_device(options.device)
+    model, tokenizer = load_model(parent, device.kind, plain=True)
+    lora = options.lora(model)
+    how, turned = loss_of(options.tie_width, options.centre, train)
+    context = model.config.context
+    learned = tokenized(spoil(train, options.spoil, options.seed), tokenizer, context, **turned)
+    judge = held_out(learned, tokenized(held, tokenizer, context, **turned), how, options.rows)
+    if left := len(train) + len(held) - len(learned) - len(judge.asked):
+        say(f"Left out {left:,} prompts that are longer than the context of {context} with a reply.")
+    batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
+    steps = max(1, round(options.epochs * batches.steps_per_epoch))
+    derived = stage.plan(
+        lambda: (
+            {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
+            | {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None}
+        ),
+        options.restart,
+    )
+    if derived is None:
+        say(f"The reward model '{options.name}' is trained already with these options and ratings.")
+        return
+    say(f"'{options.name}': {len(learned):,} prompts; {steps:,} steps of {options.rows}.")
+    generator = torch.Generator().manual_seed(options.seed)
+    if lora:
+        add_lora(model, lora, generator)
+    add_score(model, generator).train()
+    state = State(model, make_optimizers(model, TUNING.times(options.rate)))
+
+    def loss(model: Transformer, batch: Batch) -> Term:
+        assert isinstance(batch, JudgedBatch)
+        return reward_loss(model, batch, how)
+
+    with act_log(life, "reward", options.name, options) as log:
+        stage.train(
+            state,
+            batches,
+            loss,
+            Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0),
+            layout_of_plan(derived["layout"], options, options.rows, device),
+            options,
+            log,
+            judging=judge.judging(steps),
+            watch=Watch(),
+        )
+        merge(model.eval())
+        figures = _account(judge, model, tokenizer, stage, log)
+        scale = _normalised(model, tokenizer, life, options, [one for one, _ in learned])
+        lineage = stage.lineage("reward", parent, derived, state)
+        lineage["metrics"] |= figures | scale
+        save_model(model, tokenizer, life.model(options.name), lineage)
+    say(f"Saved {life.model(options.name)}.")
+
+
+def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: Stage, log: RunLog) -> dict[str, Any]:
+    """Say and write what a model knows of what was held out; return the figures of its card."""
+    if not judge.asked:
+        say("Nothing is held out, so what it knows is not told; bring more comparisons, or raise --held-out.")
+        return {}
+    found, adversarial = judge.known(model), judge.spoiled(model, tokenizer)
+    warnings = tell(stage.name, found, adversarial)
+    log.write("reward", **as_json(found, adversarial), warnings=warnings)
+    write_json(stage.folder / "reward.json", as_json(found, adversarial))
+    if found.bins:
+        reliability_picture(stage.name, found.bins, stage.folder / "reliability.svg")
+    return {"accuracy": found.accuracy.mean, "length_accuracy": found.length_accuracy.mean}
+
+
+def _normalised(
+    model: Transformer, tokenizer: Tokenizer, life: Life, options: Reward, asked: Sequence[Question]
+) -> Derived:
+    """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
+    if not options.samples:
+        return {}
+    replier = Replier(*load_model(resolve_model(life, options.reference or options.parent), str(model.device)))
+    if not replier.converses:
+        say("The reference model has no layout for conversations, so scores stay as they were learned.")
+        return {}
+    scorer, room = Scorer([model], tokenizer), min(model.config.context, replier.context) - MAX_TOKENS - 1
+    prompts = [one.prompt for one in asked if len(replier.prompt_ids(one.prompt)) <= room][: options.samples]
+    said = replier.replies(prompts, Sampling(temperature=1.0, max_tokens=MAX_TOKENS, seed=options.seed))
+    rows = [scorer.row(prompt, one.text) for prompt, one in zip(prompts, said, strict=True)]
+    rows = [row for row in rows if sum(map(len, row)) <= model.config.context]  # text may take more ids than it was
+    if len(rows) < 2:
+        say("Fewer than two prompts leave room for a reply, so scores stay as they were learned.")
+        return {}
+    scores = scorer.combined(scorer.members(rows))
+    mean, std = float(scores.mean()), float(scores.std())
+    if not std > 0:
+        raise UserError(
+            "The reference model's replies all have one score; raise --rate or --epochs, or add --samples 0."
+        )
+    normalise(model, mean, std)
+    say(f"Replies of '{options.reference or options.parent}' scored {mean:.2f} +- {std:.2f}, and score 0 +- 1 now.")
+    return {"reference_mean": mean, "reference_std": std}
