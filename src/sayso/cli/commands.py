@@ -50,6 +50,7 @@ COMMANDS = (
     Command("reward", "Train a model that scores replies, from comparisons and ratings."),
     Command("align", "Align the tuned model with comparisons and ratings."),
     Command("improve", "Let a model get better by those of its own replies that are right."),
+    Command("selfplay", "Let a model get better at tic-tac-toe by playing it."),
     Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),
     Command("merge", "Fold an adapter into the model it was trained on."),
     Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),

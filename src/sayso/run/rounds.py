@@ -52,7 +52,7 @@ class Tuning(Adapting):
 def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
     """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
     name = f"{stage.name}-{number}"
-    inner = Stage(stage.life, "improve", name, stage.options, {**stage.inputs, "kept": _mark(rows)})
+    inner = Stage(stage.life, stage.act, name, stage.options, {**stage.inputs, "kept": _mark(rows)})
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)
@@ -77,7 +77,7 @@ def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]],
         return folder
     say(f"Round {number}: {len(kept):,} replies; {steps:,} steps of {options.rows} rows x {context} tokens.")
     state = tuning_state(model, lora, options.rate, options.seed + number)
-    with act_log(stage.life, "improve", name, options) as log:
+    with act_log(stage.life, stage.act, name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         layout = layout_of_plan(derived["layout"], options, options.rows, device)
         inner.train(state, batches, batch_loss, schedule, layout, options, log)

@@ -1,0 +1,54 @@
+"""Tic-tac-toe as text: a game is the numbers of the cells as they were taken, so `519` has crosses in 5 and 9.
+
+    1 2 3
+    4 5 6
+    7 8 9
+
+Rules and perfect play, as pure functions; crosses (the first player) move when an even number of cells is taken.
+"""
+
+from functools import cache
+
+LINES = ("123", "456", "789", "147", "258", "369", "159", "357")
+CELLS = "123456789"
+
+
+def free(game: str) -> str:
+    """Return the cells that may be taken next; none when the game is over."""
+    return "" if won(game) else "".join(cell for cell in CELLS if cell not in game)
+
+
+def won(game: str) -> bool:
+    """Whether the player who moved last has three in a row."""
+    mine = set(game[-1::-2])
+    return any(mine.issuperset(line) for line in LINES)
+
+
+def best(game: str) -> str:
+    """Return all moves that are best for the player to move, by looking at every game."""
+    values = {cell: -_value(game + cell) for cell in free(game)}
+    return "".join(cell for cell in values if values[cell] == max(values.values()))
+
+
+def asked(game: str) -> list[dict[str, str]]:
+    """Return a position as a conversation that waits for the next move, one digit."""
+    return [{"role": "user", "content": f"tictactoe {game}".strip()}]
+
+
+def _value(game: str) -> int:
+    """Return 1 where the player to move wins with best play, -1 where the other does, else 0."""
+    return _looked_up(frozenset(game[::2]), frozenset(game[1::2]))
+
+
+@cache
+def _looked_up(first: frozenset[str], second: frozenset[str]) -> int:
+    """The value of a position, whichever way it came about: there are 5,478 of them."""
+    moved, moving = (first, second) if len(first) > len(second) else (second, first)
+    if any(moved.issuperset(line) for line in LINES):
+        return -1
+    values = [
+        -(_looked_up(first | {cell}, second) if moving is first else _looked_up(first, second | {cell}))
+        for cell in CELLS
+        if cell not in first | second
+    ]
+    return max(values, default=0)
