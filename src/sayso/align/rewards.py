@@ -18,6 +18,8 @@ from sayso.align.prompts import Prompt
 from sayso.base.errors import UserError, nearest
 
 Function = Callable[[list[dict[str, Any]], str, Mapping[str, Any]], float]
+Many = Callable[[Sequence[tuple[list[dict[str, Any]], str, Mapping[str, Any]]]], Sequence[float]]
+"""A reward of many prompts and replies at once, as a reward model is."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Reward:
     name: str
     function: Function
     weight: float = 1.0
+    many: Many | None = None
+    """Called in place of `function` where there are many replies."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,27 @@ def load_rewards(given: Sequence[str]) -> list[Reward]:
     return rewards
 
 
+def of_many(name: str, many: Many, weight: float = 1.0) -> Reward:
+    """Return a reward made of a function of many, such as a reward model's."""
+    return Reward(name, lambda prompt, reply, info: many([(prompt, reply, info)])[0], weight, many)
+
+
+def rewarded(rewards: Sequence[Reward], prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Rewarded]:
+    """Return what each of many replies earns; errors as in `reward`."""
+    asked = [(prompt.messages, reply, prompt.info) for prompt, reply in zip(prompts, replies, strict=True)]
+    together = {one.name: list(one.many(asked)) for one in rewards if one.many is not None}
+    found = []
+    for number, (prompt, reply_) in enumerate(zip(prompts, replies, strict=True)):
+        parts = {
+            one.name: _checked(one, together[one.name][number], prompt, reply_)
+            if one.name in together
+            else _called(one, prompt, reply_)
+            for one in rewards
+        }
+        found.append(Rewarded(parts, sum(one.weight * parts[one.name] for one in rewards)))
+    return found
+
+
 def reward(rewards: Sequence[Reward], prompt: Prompt, reply: str) -> Rewarded:
     """Return what a reply earns.
 
@@ -62,14 +87,22 @@ def reward(rewards: Sequence[Reward], prompt: Prompt, reply: str) -> Rewarded:
 
 
 def _called(one: Reward, prompt: Prompt, reply: str) -> float:
-    where = f"for the prompt of line {prompt.number} and the reply {reply[:60]!r}"
     try:
         value = one.function(prompt.messages, reply, prompt.info)
     except Exception as error:
+        where = _where(prompt, reply)
         raise UserError(f"The reward '{one.name}' raised {type(error).__name__}: {error}, {where}.") from error
+    return _checked(one, value, prompt, reply)
+
+
+def _checked(one: Reward, value: object, prompt: Prompt, reply: str) -> float:
     if isinstance(value, bool | int | float) and math.isfinite(value):
         return float(value)
-    raise UserError(f"A reward gives a finite number; '{one.name}' gave {value!r} {where}.")
+    raise UserError(f"A reward gives a finite number; '{one.name}' gave {value!r} {_where(prompt, reply)}.")
+
+
+def _where(prompt: Prompt, reply: str) -> str:
+    return f"for the prompt of line {prompt.number} and the reply {reply[:60]!r}"
 
 
 def _load(given: str) -> Reward:

@@ -52,6 +52,7 @@ COMMANDS = (
     Command("improve", "Let a model get better by those of its own replies that are right."),
     Command("selfplay", "Let a model get better at tic-tac-toe by playing it."),
     Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),
+    Command("reinforce", "Let a model practise on prompts whose replies are rewarded.", place="prompts"),
     Command("merge", "Fold an adapter into the model it was trained on."),
     Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),
     Command("export", "Write a model as one GGUF file, which llama.cpp runs.", place="model"),

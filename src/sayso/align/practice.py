@@ -1,0 +1,54 @@
+"""Prompts in the order in which they are practised: the n-th one is a pure function of n and the seed.
+
+A file's rows come once an epoch, in an order of each epoch's own; a puzzle's problems have no end.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sayso.align.prompts import Prompt, read_prompts
+from sayso.base.errors import UserError
+from sayso.batch.order import items
+from sayso.text.puzzles import MAKERS
+
+Practice = Callable[[int, int], list[Prompt]]
+"""Called with the first place and a count."""
+
+
+def open_practice(
+    name: str, sizes: tuple[int, ...], seed: int, held: int, held_out: Path | None = None
+) -> tuple[Practice, list[Prompt]]:
+    """Return prompts to practise on, and at most `held` others to be judged by.
+
+    `name` is a puzzle's, whose `sizes` take turns and whose val split is held out, or a JSONL file's path, of which a
+    tenth is set aside unless there is a file `held_out`. Raises `UserError` as `read_prompts` does, and for sizes
+    beside a file.
+    """
+    if name in MAKERS:
+        judged = [puzzle(name, sizes, seed, n, "val") for n in range(held)]
+        return lambda first, count: [puzzle(name, sizes, seed, n, "train") for n in range(first, first + count)], judged
+    if sizes:
+        raise UserError(f"--sizes are those of a puzzle ({', '.join(MAKERS)}); the prompts of '{name}' have none.")
+    prompts = read_prompts(Path(name))
+    if held_out is not None:
+        judged = read_prompts(held_out)[:held]
+    else:
+        prompts, judged = set_aside(prompts, seed, held)
+    return lambda first, count: [prompts[index] for _, index in items(seed, len(prompts), first, count)], judged
+
+
+def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str) -> Prompt:
+    """Return one problem of a puzzle as a prompt; sizes not given are 3."""
+    of_turn = (sizes or (3,))[index % len(sizes or (3,))]
+    problem = MAKERS[name](seed, index, split, of_turn)
+    return Prompt(index + 1, problem.messages, problem.info)
+
+
+def set_aside(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Prompt], list[Prompt]]:
+    """Return prompts to practise on and, drawn by the seed, a tenth of them, at most `most`, to be judged by alone."""
+    held = min(most, len(prompts) // 10)
+    drawn = {index for _, index in items(seed, len(prompts), 0, held)} if held else set()
+    sides: tuple[list[Prompt], list[Prompt]] = [], []
+    for index, prompt in enumerate(prompts):
+        sides[index in drawn].append(prompt)
+    return sides

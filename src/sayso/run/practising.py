@@ -1,0 +1,115 @@
+"""What acts that learn from rewards take as options: prompts, rewards, how replies are drawn and judged."""
+
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import Any
+
+from sayso.align.drawing import Drawing
+from sayso.align.practice import Practice, open_practice
+from sayso.align.prompts import Prompt
+from sayso.align.rewards import Reward, load_rewards, rewarded
+from sayso.base.errors import UserError
+from sayso.judge.stats import estimate
+from sayso.model import Transformer
+from sayso.reply.conversation import Replier
+from sayso.run.adapting import Adapting
+from sayso.run.samples import Samples
+from sayso.sample.sampling import Sampling
+from sayso.text.puzzles import MAKERS
+from sayso.token.tokenizer import Tokenizer
+from sayso.train.loop import State
+
+
+@dataclass(frozen=True)
+class Practising(Adapting):
+    """Options of the acts that learn from rewards."""
+
+    prompts: str
+    """A JSONL file of prompts, or a puzzle: addition or countdown."""
+    _: KW_ONLY
+    sizes: tuple[int, ...] = ()
+    """How hard a puzzle's problems are: digits, or how many numbers; several take turns."""
+    reward: tuple[str, ...] = ()
+    """Rewards: file.py:function or module:function, with =WEIGHT if need be; a puzzle's checker when not given."""
+    gold: tuple[str, ...] = ()
+    """Rewards that choose the weights that are kept, on held-out prompts; those of --reward when not given."""
+    held_out: Path | None = None
+    """A file of prompts to be judged by; when not given, a puzzle's val split, or a tenth of the prompts."""
+    judged: int = 200
+    """How many held-out prompts; 0 = keep the last weights, whatever they are worth."""
+    judge_every: int = 10
+    """Iterations between two judgements."""
+    groups: int = 32
+    """Prompts of an iteration."""
+    replies: int = 8
+    """Replies to each prompt."""
+    max_tokens: int = 64
+    """Most tokens of a reply."""
+    temperature: float = 1.0
+    """At which replies are drawn, and learned from."""
+    again: int | None = None
+    """How often groups whose replies all earn the same are drawn anew at most; 3 for dapo, else 0, when not given."""
+    buffer: int | None = None
+    """Tokens before --max-tokens in which a reply begins to lose, up to 1; a fifth for dapo, else 0, when not given."""
+    unfinished: float = 0.0
+    """What a reply loses that does not end by itself."""
+    keep_cut: bool = True
+    """Whether replies that were cut are learned from."""
+
+
+def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+    """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
+
+    Raises `UserError` for settings that leave nothing to learn from.
+    """
+    for name, least in (("groups", 1), ("max_tokens", 1), ("judge_every", 1), ("judged", 0)):
+        if getattr(options, name) < least:
+            raise UserError(f"--{name.replace('_', '-')} is at least {least}; got {getattr(options, name)}.")
+    if options.replies < 2:
+        raise UserError(
+            f"A reply is compared with others to its prompt: --replies is at least 2; got {options.replies}."
+        )
+    practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
+    rewards = load_rewards(options.reward or checker)
+    return practice, held, rewards, load_rewards(options.gold) if options.gold else rewards
+
+
+def drawing_of(
+    options: Practising, tokenizer: Tokenizer, practice: Practice, rewards: list[Reward], *, dapo: bool
+) -> Drawing:
+    """Return how an iteration's groups are drawn."""
+    again = options.again if options.again is not None else 3 if dapo else 0
+    buffer = options.buffer if options.buffer is not None else options.max_tokens // 5 if dapo else 0
+    return Drawing(
+        tokenizer, practice, rewards, options.groups, options.replies, options.max_tokens, options.temperature,
+        again, buffer, options.unfinished, seed=options.seed,
+    )  # fmt: skip
+
+
+def judged_by(
+    tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], greedy: Sampling, samples: Samples
+) -> Callable[[State], dict[str, Any]]:
+    """Return what tells how good the likeliest replies to held-out prompts are, and takes the run's samples."""
+
+    def judge(state: State) -> dict[str, Any]:
+        samples.take(state.model, state.step)
+        return held_out_score(state.model, tokenizer, held, gold, greedy)
+
+    return judge
+
+
+def held_out_score(
+    model: Transformer, tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], sampling: Sampling
+) -> dict[str, Any]:
+    """Return the mean reward of replies to prompts, half its 95 % interval, and the share that ended by itself."""
+    training = model.training
+    said = Replier(model.eval(), tokenizer).replies([prompt.messages for prompt in held], sampling)
+    model.train(training)
+    found = estimate([one.total for one in rewarded(gold, held, [reply.text for reply in said])])
+    return {
+        "held_out": found.mean,
+        "held_out_interval": (found.high - found.low) / 2,
+        "held_out_ended": sum(reply.finish == "stop" for reply in said) / len(said),
+    }

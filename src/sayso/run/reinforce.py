@@ -1,0 +1,98 @@
+"""Act: a model practises, and what earns more than expected grows likelier.
+
+Prompts and rewards enter, a model that earns more leaves. An iteration samples groups of replies with the engine that
+serves, rewards them, and learns from them in one update or several, by any policy gradient of `loss/policy.py`.
+"""
+
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from sayso.align.critic import take_critic
+from sayso.align.figures import told
+from sayso.align.reference import Frozen
+from sayso.align.watch import Watch
+from sayso.base.device import pick_device
+from sayso.base.life import Life
+from sayso.base.log import RunLog, act_log, say, warn
+from sayso.run.adapting import save_tuned
+from sayso.run.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
+from sayso.run.iterations import Iterations, Tell
+from sayso.run.model import resolve_model
+from sayso.run.practising import drawing_of, judged_by, open_practised
+from sayso.run.samples import Samples
+from sayso.run.stage import make_stage
+from sayso.run.steps import Judging
+from sayso.run.training import layout_for, layout_of_plan
+from sayso.sample.sampling import Sampling
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
+
+SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to read
+LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has all
+
+
+def reinforce(options: Reinforce) -> None:
+    """Let a model practise on prompts whose replies a program can score."""
+    method = method_of(options)
+    practice, held, rewards, gold = open_practised(options)
+    life = Life(options.life)
+    parent = resolve_model(life, options.parent)
+    files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
+    stage = make_stage(life, "reinforce", options.name, options, files)
+    device = pick_device(options.device)
+    model, tokenizer = load_model(parent, device.kind, plain=True)
+    lora, rows = options.lora(model), options.groups * options.replies // options.updates
+
+    def derive() -> dict[str, Any]:
+        return {"layout": asdict(layout_for(options, rows, device)), "lora": asdict(lora) if lora else None}
+
+    derived = stage.plan(derive, options.restart)
+    if derived is None:
+        say(f"The model '{options.name}' has practised already with these options.")
+        return
+    drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
+    reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
+    plan = plan_of(options, method, drawing, reference)
+    state = practising_state(options, method, model, lora)
+    with act_log(life, "reinforce", options.name, options) as log:
+        watch = Watch()
+        iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))
+        greedy = Sampling(temperature=0, max_tokens=options.max_tokens)
+        samples = Samples(tokenizer, [one.messages for one in held[:SHOWN]], log, greedy)
+        judge = judged_by(tokenizer, held, gold, greedy, samples)
+        steps = options.iterations * iterations.steps
+        stage.train(
+            state,
+            iterations,
+            objective_of(options, method, plan),
+            Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0),
+            layout_of_plan(derived["layout"], options, rows, device),
+            options,
+            log,
+            judging=Judging(judge, options.judge_every * iterations.steps, best="held_out") if held else None,
+            gather=iterations.gather,
+            watch=watch,
+        )
+        take_critic(model)
+        samples.show()
+        lineage = stage.lineage("aligned", parent, derived, state)
+        save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
+    say(f"Saved {life.model(options.name)}.")
+
+
+def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
+    """Return what tells an iteration's figures: all to the log, some to people, and what they warn of in words."""
+    every = max(1, iterations // LINES)
+
+    def tell(step: int, number: int, figures: dict[str, float]) -> None:
+        log.write("iteration", step=step, iteration=number, **{name: float(f"{x:.5g}") for name, x in figures.items()})
+        if number % every == 0:
+            say(f"Iteration {number + 1:,}: {told(figures)}.")
+        for sentence in watch.see(figures):
+            warn(f"Warning at iteration {number + 1:,}: {sentence}")
+            log.write("warning", step=step, problem=sentence)
+
+    return tell

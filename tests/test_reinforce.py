@@ -1,0 +1,349 @@
+"""Reinforcement learning: rollouts, what is learned from them, and runs that go on as if nothing had happened."""
+
+import json
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from sayso.align.critic import add_critic, critic_of, take_critic
+from sayso.align.drawing import Drawing
+from sayso.align.experience import Credit, Measured, credited, measure
+from sayso.align.objective import Objective
+from sayso.align.practice import open_practice, set_aside
+from sayso.align.prompts import Prompt
+from sayso.align.reference import Frozen
+from sayso.align.rewards import Reward
+from sayso.align.rollout import Rollout, converse, sample_groups
+from sayso.align.shaping import overlong, shaped
+from sayso.base.errors import UserError
+from sayso.base.files import write_jsonl
+from sayso.base.log import read_log
+from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
+from sayso.loss.policy import METHODS
+from sayso.model import ModelConfig, Transformer
+from sayso.run.gradient import Reinforce
+from sayso.run.reinforce import reinforce
+from sayso.token.chat import render
+from sayso.token.whole import WholeTokenizer
+from sayso.weights.folder import load_weights, save_model
+
+TOKENIZER = WholeTokenizer("character", ())
+CONFIG = ModelConfig(TOKENIZER.vocab_size, 2, 32, 2, 2, 16, 64, context=64)
+LINEAGE = {"stage": "tuned", "parent": None, "data": [], "config": {}, "seed": 0, "metrics": {}}
+
+
+def speaker(seed: int = 0) -> Transformer:
+    """Return a model of random weights that ends its replies now and then."""
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.05 * torch.randn(weight.shape, generator=generator))
+        model.unembed.weight[TOKENIZER.specials["<|end|>"]] += 0.5
+    return model.eval()
+
+
+def asked(*texts: str) -> list[list[int]]:
+    """Return the ids of prompts."""
+    return [render(TOKENIZER, [{"role": "user", "content": text}], reply=True)[0] for text in texts]
+
+
+def flat(groups: list[list[Rollout]]) -> list[Rollout]:
+    """Return all rollouts."""
+    return [one for group in groups for one in group]
+
+
+def test_rollouts_are_what_was_sampled_to_the_id() -> None:
+    """Ids and log-probabilities are the sampler's, the stop token with them; the same seed gives the same again."""
+    model = speaker()
+    groups = sample_groups(model, TOKENIZER, asked("ab", "c"), 6, max_tokens=20, seed=3)
+    assert [len(group) for group in groups] == [6, 6]
+    assert groups == sample_groups(model, TOKENIZER, asked("ab", "c"), 6, max_tokens=20, seed=3, rows=5)
+    assert {one.ended for one in flat(groups)} == {True, False}
+    for one in flat(groups):
+        assert len(one.ids) == len(one.sampled) == len(one.logprobs) == one.length
+        assert one.ended == (one.ids[-1] in TOKENIZER.stop_ids)
+        with torch.no_grad():
+            logs = model(torch.tensor([one.prompt + one.ids]))[0].log_softmax(-1)
+        for place, (token, told) in enumerate(zip(one.ids, one.logprobs, strict=True), len(one.prompt)):
+            assert math.isclose(float(logs[place - 1, token]), told, abs_tol=1e-4)
+    with pytest.raises(UserError, match="temperature"):
+        sample_groups(model, TOKENIZER, asked("ab"), 2, max_tokens=4, temperature=0)
+
+
+def test_control_tokens_in_a_reply_are_spelled_out() -> None:
+    """A reward does not take a reply with a control token in it for one without."""
+    model, user = speaker(), TOKENIZER.specials["<|user|>"]
+    with torch.no_grad():
+        model.unembed.weight[user] += 3 * model.hidden(torch.tensor(asked("ab")))[0, -1]
+    found = flat(sample_groups(model, TOKENIZER, asked("ab"), 8, max_tokens=8))
+    assert all(("<|user|>" in one.text) == (user in one.ids) for one in found)
+    assert any(user in one.ids for one in found)
+
+
+def test_what_was_given_to_the_policy_is_never_trained() -> None:
+    """A tool's words are part of a rollout and of what is read after, but were not sampled and have no target."""
+    model = speaker()
+    first = flat(sample_groups(model, TOKENIZER, asked("ab"), 12, max_tokens=12, seed=1))
+    tool = TOKENIZER.encode("tool:7")
+    whole = converse(
+        model, TOKENIZER, first, lambda n, _: "7" if n % 2 else None, lambda _: tool, turns=1, max_tokens=12, seed=1
+    )
+    for n, (before, after) in enumerate(zip(first, whole, strict=True)):
+        if not (before.ended and n % 2):
+            assert after == before
+            continue
+        own = len(before.ids)
+        assert after.ids[: own + len(tool)] == [*before.ids, *tool]
+        assert after.sampled[own : own + len(tool)] == [False] * len(tool)
+        assert after.length == own + len(after.ids) - own - len(tool)
+        batch = rollout_batch([Said(after.prompt, after.ids, after.sampled)])
+        assert int((batch.targets >= 0).sum()) == after.length
+    assert measure(model, whole, 1.0).drift < 1e-5
+
+
+def measured(temperature: float = 1.0, critic: str = "") -> tuple[Transformer, list[Rollout], Measured]:
+    """Return a model, what it said, and what it thinks of that."""
+    model = speaker()
+    reference = Frozen(speaker()).model
+    said = flat(sample_groups(model, TOKENIZER, asked("ab", "c", "de"), 4, max_tokens=9, temperature=temperature))
+    if critic:
+        add_critic(model, critic)
+    return model, said, measure(model, said, temperature, reference)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("name", METHODS)
+def test_before_the_first_update_ratios_are_one_and_the_kl_is_zero(name: str, temperature: float) -> None:
+    """Sampled, measured and trained by different code, at any temperature: nothing has moved or is clipped."""
+    model, said, found = measured(temperature, "own" if name == "ppo" else "")
+    assert found.drift < 1e-5
+    assert abs(found.kl) < 1e-4
+    scores = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
+    rows, _ = credited(Credit(METHODS[name]), found.rows, scores)
+    term = Objective(METHODS[name], temperature, beta=0.1, constant=9)(model, rollout_batch(rows))
+    assert float((term.figures["ratio"] - 1).abs().max()) < 1e-3
+    assert float(term.figures["kl_step"].abs().max()) < 1e-6
+    assert float(term.figures["kl_token"].abs().max()) < 1e-6
+    if name != "gspo":  # whose clip is narrower than rounding may be
+        assert not term.figures["clip_fraction"].any()
+    assert len(term.figures["ratio"]) == sum(one.length for one in said)
+    assert math.isclose(float(term.figures["entropy"].mean()), found.entropy, rel_tol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["grpo", "ppo"])
+def test_a_step_cut_into_parts_is_the_same_step(name: str) -> None:
+    """Gradients and counts of the parts of a batch add up to the whole's."""
+    model, _, found = measured(critic="own" if name == "ppo" else "")
+    rows, _ = credited(Credit(METHODS[name]), found.rows, torch.eye(3, 4))
+    objective, batch = Objective(METHODS[name], beta=0.1), rollout_batch(rows)
+    gradients, counts = [], []
+    for parts in ([batch], batch.split(3)):
+        model.zero_grad()
+        terms = [objective(model, part) for part in parts]
+        for term in terms:
+            term.loss.backward()
+        gradients.append([weight.grad.clone() for weight in model.parameters() if weight.grad is not None])
+        counts.append(sum(term.items for term in terms))
+    assert counts[0] == counts[1]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_numbers_stand_where_their_target_stands() -> None:
+    """What is known of an id lies at the position before it, through batching and splitting."""
+    rows = [Said([1, 2, 3], [4, 5], [True, False], **{name: [0.5, 0.25] for name in NUMBERS}), Said([6], [7], [True])]
+    batch = rollout_batch(rows)
+    assert batch.targets[0].tolist() == [-100, -100, 4, -100, -100, -100, -100, -100]
+    assert all(getattr(batch, name)[0, 2:4].tolist() == [0.5, 0.25] for name in NUMBERS)
+    parts = batch.split(2)
+    assert sorted(int(part.ids[0, 0]) for part in parts) == [1, 6]
+
+
+def test_a_value_model_is_credited_token_by_token() -> None:
+    """The reward comes with the last trained token, less the KL of each; advantages are whitened, returns are not."""
+    model, said, found = measured(critic="own")
+    scores = torch.tensor([[1.0, 0, 0, 0]] * 3)
+    rows = [replace(row, reference=[x - 0.1 for x in row.old]) for row in found.rows]
+    plain, _ = credited(Credit(METHODS["ppo"], lam=1.0), rows, scores)
+    held, _ = credited(Credit(METHODS["ppo"], beta=0.5, lam=1.0), rows, scores)
+    for row, kept, score in zip(plain, held, scores.flatten().tolist(), strict=True):
+        assert row.returns[0] == pytest.approx(score, abs=1e-5)
+        assert kept.returns[0] == pytest.approx(score - 0.05 * len(row.ids), abs=1e-4)
+        assert kept.returns[-1] == pytest.approx(score - 0.05, abs=1e-4)
+    white = torch.tensor([x for row in plain for x in row.advantages])
+    assert abs(float(white.mean())) < 1e-5
+    assert len(said) == 12
+    take_critic(model)
+    assert critic_of(model) is None
+
+
+def rewards_of(*values: float) -> list[Reward]:
+    """Return a reward that pays by the prompt's number, and for the reply's first letter where that is 0."""
+    return [Reward("pay", lambda prompt, reply, info: values[info["n"]] or float(reply < "M"))]
+
+
+def prompts(count: int) -> list[Prompt]:
+    """Return numbered prompts."""
+    return [Prompt(n + 1, [{"role": "user", "content": f"p{n}"}], {"n": n}) for n in range(count)]
+
+
+def test_groups_without_signal_are_drawn_anew() -> None:
+    """Groups whose replies all earn the same give way to further prompts; what was asked is counted."""
+    pay = rewards_of(1, 1, 0, 1, 0, 0, 1, 1)
+    supply = prompts(8)
+    drawing = Drawing(TOKENIZER, lambda first, count: supply[first : first + count], pay, 2, 8, 6, again=3)
+    drawn = drawing.draw(speaker(), 0, 0)
+    assert [group.prompt.number for group in drawn.groups] == [3, 5]
+    assert (drawn.asked, drawn.silent) == (6, 4) or (drawn.asked, drawn.silent) == (5, 3)
+    plain = replace(drawing, again=0).draw(speaker(), 0, 0)
+    assert [group.prompt.number for group in plain.groups] == [1, 2]
+    assert plain.silent == 2
+
+
+def test_long_and_unfinished_replies_lose() -> None:
+    """Nothing up to the buffer, then linearly down to -1; a reply that was cut loses what it is told to."""
+    assert [overlong(length, 20, 10) for length in (5, 10, 15, 20)] == [0, 0, -0.5, -1]
+    assert overlong(20, 20, 0) == 0
+    assert shaped(1.0, length=15, ended=False, limit=20, buffer=10, unfinished=0.25) == 0.25
+    assert shaped(1.0, length=15, ended=True, limit=20, buffer=0, unfinished=0.25) == 1.0
+
+
+def test_held_out_prompts_are_never_practised() -> None:
+    """A tenth of a file is set aside; a puzzle's val split shares no problem with what is practised."""
+    train, held = set_aside(prompts(40), 0, 200)
+    assert len(held) == 4
+    assert sorted(one.number for one in (*train, *held)) == list(range(1, 41))
+    practice, judged = open_practice("addition", (1,), 0, 20)
+    assert not {one.messages[0]["content"] for one in practice(0, 200)} & {one.messages[0]["content"] for one in judged}
+    assert practice(7, 3) == practice(0, 20)[7:10]
+    with pytest.raises(UserError, match="sizes"):
+        open_practice("prompts.jsonl", (3,), 0, 20)
+
+
+REWARDS = """
+from pathlib import Path
+import signal
+
+def early(prompt, reply, info):
+    flag = Path(__file__).with_name("stop")
+    if flag.exists():
+        flag.unlink()
+        signal.raise_signal(signal.SIGINT)
+    return sum(c < "M" for c in reply) / 8
+
+def broken(prompt, reply, info):
+    return 1 / (info["n"] - 3)
+"""
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> Reinforce:
+    """Options of a short run over a file of prompts."""
+    save_model(speaker(), TOKENIZER, tmp_path / "start", LINEAGE)
+    (tmp_path / "pay.py").write_text(REWARDS)
+    write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": f"p{n}", "n": n} for n in range(30)])
+    return Reinforce(
+        str(tmp_path / "prompts.jsonl"), reward=(f"{tmp_path}/pay.py:early",), life=tmp_path / "life",
+        parent=str(tmp_path / "start"), iterations=4, groups=4, replies=4, max_tokens=8, updates=2, passes=2,
+        judge_every=2, judged=0, processes=1, save_seconds=0.0, keep=100, rate=0.05,
+    )  # fmt: skip
+
+
+def weights(options: Reinforce) -> dict[str, Tensor]:
+    """Return the weights that a run left."""
+    return load_weights(options.life / "models" / options.name).state_dict()
+
+
+def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
+    assert one.keys() == other.keys()
+    assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+@pytest.mark.parametrize("method", ["grpo", "ppo", "dapo"])
+def test_a_run_that_was_killed_ends_with_the_same_weights(options: Reinforce, method: str) -> None:
+    """From a checkpoint in the midst of an iteration, whose replies are read again, and from one between two."""
+    beta = {"beta": 0.1} if method == "dapo" else {"beta": 0.05, "kl": "reward", "target_kl": 0.1}
+    options = replace(options, method=method, **beta)
+    reinforce(options)
+    wanted, run = weights(options), options.life / "runs" / "reinforce-aligned"
+    assert any(not torch.equal(x, speaker().state_dict()[name]) for name, x in wanted.items())
+    for step in (6, 8):
+        shutil.rmtree(options.life / "models" / "aligned")
+        for path in (run / "checkpoints").iterdir():
+            if int(path.name[5:]) > step:
+                shutil.rmtree(path)
+        for path in (run / "rollouts").iterdir():
+            if int(path.stem) > 1:
+                path.unlink()
+        reinforce(options)
+        assert_same(weights(options), wanted)
+
+
+def test_an_interrupt_while_sampling_saves_and_goes_on(options: Reinforce, tmp_path: Path) -> None:
+    """Ctrl-C inside a reward stops the run with a checkpoint; the same command ends as an unbroken one."""
+    other = replace(options, life=tmp_path / "other")
+    reinforce(other)
+    (tmp_path / "stop").touch()
+    with pytest.raises(KeyboardInterrupt):
+        reinforce(options)
+    reinforce(options)
+    assert_same(weights(options), weights(other))
+
+
+def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
+    """Figures of iterations, steps, judgements and samples are in the log; the rollouts say what was replied."""
+    options = replace(options, judged=3, method="ppo", critic="shared", beta=0.01, unfinished=0.1)
+    reinforce(options)
+    log = read_log(options.life / "runs" / "reinforce-aligned" / "run.jsonl")
+    told = [event for event in log if event["event"] == "iteration"]
+    assert len(told) == 4
+    for name in ("reward", "spread", "no_signal", "kl", "kl_token", "entropy", "length", "ended", "distinct", "drift"):
+        assert all(math.isfinite(event[name]) for event in told)
+    assert all("explained_variance" in event for event in told[1:])
+    steps = [event for event in log if event["event"] == "step"]
+    assert len(steps) == 16
+    assert all({"ratio", "clip_fraction", "entropy", "value_loss"} <= event.keys() for event in steps)
+    assert [event["step"] for event in log if event["event"] == "val"] == [0, 8, 16]
+    assert len([event for event in log if event["event"] == "samples"]) == 3
+    head, *rows = (options.life / "runs/reinforce-aligned/rollouts/000003.jsonl").read_text().splitlines()
+    assert json.loads(head)["iteration"] == 3
+    assert {"reply", "reward", "parts", "ended", "said"} <= json.loads(rows[0]).keys()
+    assert "critic" not in "".join(weights(options))
+
+
+def test_an_adapter_practises_against_its_own_parent(options: Reinforce) -> None:
+    """With LoRA the reference is the model without it, and a plain model leaves."""
+    reinforce(replace(options, lora_rank=2, beta=0.1, iterations=2))
+    assert weights(options).keys() == speaker().state_dict().keys()
+    assert (options.life / "models" / "aligned" / "adapter").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"method": "gpro"}, "--method is one of .*grpo"),
+        ({"updates": 17}, "--updates is at most"),
+        ({"method": "reinforce"}, "no ratio"),
+        ({"target_kl": 1.0}, "--target-kl"),
+        ({"critic_from": "reward"}, "--critic-from"),
+        ({"replies": 1}, "--replies"),
+        ({"prompts": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"keep_cut": False, "max_tokens": 1}, "--max-tokens"),
+    ],
+)
+def test_what_cannot_be_learned_from_is_told(options: Reinforce, changed: dict, said: str) -> None:
+    """Settings that do not go together are one sentence."""
+    with pytest.raises(UserError, match=said):
+        reinforce(replace(options, **changed))
+
+
+def test_a_reward_that_fails_is_told_with_the_row(options: Reinforce, tmp_path: Path) -> None:
+    """A reward that raises ends the run in one sentence with the prompt's line, and what was learned is kept."""
+    with pytest.raises(UserError, match=r"'broken' raised ZeroDivisionError.*line 4"):
+        reinforce(replace(options, reward=(f"{tmp_path}/pay.py:broken",)))
