@@ -19,7 +19,7 @@ from sayso.batch.ratings import RatingBatch, RatingBatches
 from sayso.cli.main import run
 from sayso.loss.next_token import IGNORE
 from sayso.model import ModelConfig, Transformer
-from sayso.run.comparing import apart
+from sayso.run.comparing import apart, comparisons
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model
 
@@ -228,6 +228,21 @@ def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path:
     good = sum(row["good"] for row in train)
     weight = read_json(life.model("aligned") / "sayso.json")["config"]["preference"]["good_weight"]
     assert weight == pytest.approx((len(train) - good) / good)
+
+
+def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
+    """Thumbs and both sides of people's pairs, each once, then as often as people's weigh; a file's rows as well."""
+    prompt = [{"role": "user", "content": "What is red?"}]
+    pair = {"prompt": prompt, "chosen": "A color.", "rejected": "No.", "source": "feedback"}
+    thumb = {"prompt": prompt, "reply": "No.", "good": False, "source": "feedback"}
+    write_jsonl(tmp_path / "pairs.jsonl", [pair])
+    write_jsonl(tmp_path / "ratings.jsonl", [thumb, {**thumb, "reply": "Ugh."}])
+    write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "Why?", "reply": "So.", "good": True}])
+    found = comparisons(tmp_path / "mine.jsonl", tmp_path, 2, list, ratings=True)
+    assert [(row["reply"], row["good"]) for row in found] == [
+        *[("No.", False)] * 2, *[("Ugh.", False)] * 2, *[("A color.", True)] * 2, ("So.", True)
+    ]  # fmt: skip
+    assert comparisons(None, tmp_path, 2, lambda: [pair], ratings=False) == [pair] * 3
 
 
 @pytest.mark.parametrize(

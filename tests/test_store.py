@@ -241,6 +241,21 @@ def test_gathering_turns_each_kind_of_rating_into_its_rows(store: Store) -> None
     }
 
 
+def test_a_thumb_alone_is_a_rating(store: Store) -> None:
+    """Each reply with a thumb is rated good or bad, but an empty one and praise of one that was cut short."""
+    [good], [bad] = ask(store, "Hello", "Hi"), ask(store, "Bye", "Grr")
+    [cut], [empty] = ask(store, "Why?", "Because the", finish="length"), ask(store, "So?", " ")
+    store.thumb(good, 1)
+    store.thumb(cut, 1)
+    for reply in (bad, empty):
+        store.thumb(reply, -1)
+    rows = gather(store.ratings()).ratings
+    assert [(row["prompt"][-1]["content"], row["reply"], row["good"]) for row in rows] == [
+        ("Hello", "Hi", True),
+        ("Bye", "Grr", False),
+    ]
+
+
 def test_the_latest_of_contradicting_ratings_wins(store: Store) -> None:
     """A change of mind about a thumb, an edit or a choice leaves only what was said last."""
     first, second = ask(store, "Hello", "Hi", "Ho")

@@ -1,4 +1,4 @@
-"""Ratings become training data: conversations to finetune on, and pairs to align with.
+"""Ratings become training data: conversations to finetune on, and pairs and single ratings to align with.
 
 The store's ratings enter in the order given; what they still say leaves, each thing once. Of ratings that contradict
 each other the latest wins, told by what was judged (the prompt and the reply's words), not by which button was used.
@@ -24,30 +24,36 @@ class Gathered:
 
     conversations: list[dict[str, Any]]
     pairs: list[dict[str, Any]]
+    ratings: list[dict[str, Any]]
     made_of: dict[str, int]
     left_out: dict[str, int]
 
 
 def gather(ratings: Sequence[Rating]) -> Gathered:
-    """Turn ratings into conversations and pairs.
+    """Turn ratings into conversations, pairs and single ratings.
 
     An edited reply, and one with a thumb up, ends a conversation to finetune on. An edit beats its original, a chosen
-    reply the rejected one, a thumb up a thumb down on another reply to the same prompt.
+    reply the rejected one, a thumb up a thumb down on another reply to the same prompt. A thumb alone rates its reply.
     """
     edits, thumbs = _edits(ratings), _thumbs(ratings)
     conversations, left_out = _conversations(edits, thumbs)
     pairs = _pairs(ratings, edits, thumbs)
+    single = [row for key, thumb in thumbs.items() for row in _single(key, thumb)]
     made_of = Counter(f"conversations from {kind}" for kind, _ in conversations)
     made_of += Counter(f"pairs from {kind}" for kind, _ in pairs)
     return Gathered(
-        [row for _, row in conversations], [row for _, row in pairs], dict(sorted(made_of.items())), left_out
+        [row for _, row in conversations], [row for _, row in pairs], single, dict(sorted(made_of.items())), left_out
     )
 
 
 def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[str, Any]:
-    """Write chat.jsonl, pairs.jsonl and manifest.json into a folder; return the manifest. Same ratings, same bytes."""
-    write_jsonl(folder / "chat.jsonl", gathered.conversations)
-    write_jsonl(folder / "pairs.jsonl", gathered.pairs)
+    """Write chat, pairs and ratings.jsonl and manifest.json into a folder; return the manifest.
+
+    Same ratings, same bytes.
+    """
+    files = {"chat.jsonl": gathered.conversations, "pairs.jsonl": gathered.pairs, "ratings.jsonl": gathered.ratings}
+    for name, rows in files.items():
+        write_jsonl(folder / name, rows)
     manifest = {
         "source": SOURCE,
         "ratings": len(ratings),
@@ -56,9 +62,10 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
         "models": dict(sorted(Counter(_maker(rating) for rating in ratings).items())),
         "conversations": len(gathered.conversations),
         "pairs": len(gathered.pairs),
+        "single_ratings": len(gathered.ratings),
         "made_of": gathered.made_of,
         "left_out": gathered.left_out,
-        "files": {name: sha256(folder / name) for name in ("chat.jsonl", "pairs.jsonl")},
+        "files": {name: sha256(folder / name) for name in files},
     }
     write_json(folder / "manifest.json", manifest)
     return manifest
@@ -133,6 +140,15 @@ def _pairs(
             row = {"prompt": json.loads(prompt), "chosen": chosen, "rejected": rejected, "source": SOURCE}
             rows.append((kind, row))
     return rows
+
+
+def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:
+    """The rating that a thumb makes; none of an empty reply, nor praise of one that was cut short."""
+    prompt, reply = key
+    good = thumb.value > 0
+    if not reply.strip() or (good and thumb.snapshot["finish"] != "stop"):
+        return []
+    return [{"prompt": json.loads(prompt), "reply": reply, "good": good, "source": SOURCE}]
 
 
 def _context(turn: dict[str, str]) -> dict[str, Any]:

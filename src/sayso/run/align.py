@@ -22,7 +22,7 @@ from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.compared import Compared, samples_of
-from sayso.run.comparing import apart, comparisons, open_comparisons, write
+from sayso.run.comparing import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
 from sayso.run.model import resolve_model
 from sayso.run.pairs import world_pairs
 from sayso.run.reference import make_references
@@ -94,8 +94,9 @@ def align(options: Align) -> None:
     _check(options)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
-    feedback = life.data("feedback") / "pairs.jsonl"
-    inputs = {"feedback": feedback, options.parent: weights_file(parent)}
+    feedback = life.data("feedback")
+    inputs = {"feedback": feedback / PAIRS, options.parent: weights_file(parent)}
+    inputs |= {"ratings": feedback / RATINGS} if options.loss == "kto" else {}
     inputs |= {"pairs": options.pairs} if options.pairs else {}
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)

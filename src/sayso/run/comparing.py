@@ -26,25 +26,25 @@ SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, fr
 
 
 def comparisons(
-    given: Path | None, people: Path, weight: int, program: Callable[[], list[Row]], *, ratings: bool
+    given: Path | None, feedback: Path, weight: int, program: Callable[[], list[Row]], *, ratings: bool
 ) -> list[Row]:
-    """Return the pairs of a file, of people and of the program, people's `weight` times; or what they say as ratings.
+    """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
 
     Raises `UserError` for a row that cannot teach, and for a file of ratings where pairs are wanted.
     """
-    if given is not None and not ratings and holds_ratings(given):
+    single = given is not None and holds_ratings(given)
+    if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
-    own = read_pairs(people) if people.exists() else []
+    own = read_pairs(feedback / PAIRS) if (feedback / PAIRS).exists() else []
     if own:
         say(f"{len(own):,} pairs are people's.")
-    pairs = [row for row in own for _ in range(weight)]
-    rated: list[Row] = []
-    if given is not None and holds_ratings(given):
-        rated = read_ratings(given)
-    elif given is not None:
-        pairs += read_pairs(given)
-    pairs += program()
-    return [*rated, *ratings_of(pairs)] if ratings else pairs
+    others = [*(read_pairs(given) if given and not single else []), *program()]
+    if not ratings:
+        return [*(row for row in own for _ in range(weight)), *others]
+    liked = read_ratings(feedback / RATINGS) if (feedback / RATINGS).exists() else []
+    rated = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # a thumb may be in a pair too
+    own_rated = [row for row in rated.values() for _ in range(weight)]
+    return [*own_rated, *(read_ratings(given) if given and single else []), *ratings_of(others)]
 
 
 def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]:

@@ -5,6 +5,7 @@ would have said. Where none of its replies is right, the task's own is chosen; w
 to prefer, and no pair.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from sayso.base.log import Progress
@@ -18,9 +19,11 @@ MAX_TOKENS = 120
 TEMPERATURE = 0.7  # near what it says at its best: mistakes that only chance makes teach nothing
 
 
-def world_pairs(replier: Replier, tasks: int, replies: int, seed: int) -> list[dict[str, Any]]:
+def world_pairs(
+    replier: Replier, tasks: int, replies: int, seed: int, families: Sequence[str] = FAMILIES
+) -> list[dict[str, Any]]:
     """Return pairs from `tasks` small-world tasks, at most one each: {"prompt", "chosen", "rejected", "source"}."""
-    drawn = [world.task(seed + 1, index, "train", FAMILIES[index % len(FAMILIES)]) for index in range(tasks)]
+    drawn = [world.task(seed + 1, index, "train", families[index % len(families)]) for index in range(tasks)]
     pairs: list[dict[str, Any]] = []
     with Progress(tasks, "task") as line:
         for first in range(0, tasks, AT_ONCE):
