@@ -8,9 +8,9 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.judged import Comparison, Judged, JudgedBatches, collate
-from sayso.loss.reward import RewardLoss, batch_losses, comparison_losses, rating_losses, reward_loss
+from sayso.loss.reward import RewardLoss, batch_losses, batch_scores, comparison_losses, rating_losses, reward_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.model.score import add_score, last_scores
+from sayso.model.score import add_score
 
 CONFIG = ModelConfig(vocab_size=50, layers=1, width=16, heads=2, kv_heads=2, head_size=8, mlp_width=24, context=192)
 RANKED = Judged([1, 2], [[3], [4, 5], [6, 7, 8]], [Comparison(0, 1, 0.5), Comparison(0, 2), Comparison(1, 2, tie=True)])
@@ -61,7 +61,7 @@ def test_ratings_are_squared_error_or_cross_entropy() -> None:
 
 def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
     """The sum over prompts of the mean over their comparisons, each with its centring, and over their ratings."""
-    batch = collate(list(enumerate([RANKED, PAIR, RATED])))
+    batch = collate([RANKED, PAIR, RATED])
     scores = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     a, b, c, d, e, f, _ = scores.tolist()
 
@@ -77,7 +77,7 @@ def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
 
 def test_equal_scores_cost_ln_2_and_only_differences_matter() -> None:
     """Where nothing is known a comparison costs ln 2; without centring a shift of all scores changes nothing."""
-    batch, still = collate([(0, PAIR)]), RewardLoss(centre=0.0)
+    batch, still = collate([PAIR]), RewardLoss(centre=0.0)
     assert batch_losses(torch.zeros(2), batch, still).item() == pytest.approx(math.log(2))
     scores = torch.tensor([0.4, -0.3])
     torch.testing.assert_close(batch_losses(scores, batch, still), batch_losses(scores + 5, batch, still))
@@ -97,25 +97,31 @@ def test_parts_of_a_batch_add_up_to_the_whole_with_the_same_gradient() -> None:
     assert [len(part.judged) for part in batch.split(3)] == [2, 1, 1]
 
 
-def test_a_row_is_one_reply_after_its_prompt() -> None:
-    """Each reply is read once however often it is compared; a wider batch changes no score."""
-    batch = collate([(4, RANKED)])
-    assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2]]
-    assert batch.ids[2, :5].tolist() == [1, 2, 6, 7, 8]
-    assert batch.documents[1].tolist() == [4] * 4 + [-1] * 60
+def test_replies_are_documents_that_share_rows() -> None:
+    """Each is read once however often it is compared, after its prompt, and scores what it scores alone."""
+    batch = collate([RANKED, PAIR, RATED])
+    assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2], [4, 3]]
+    assert batch.ids.shape == (1, 64)
+    assert [batch.ids[batch.documents == number].tolist() for number in (2, 3)] == [[1, 2, 6, 7, 8], [9, 3, 3]]
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
-    wide = collate([(4, RANKED)], 128)
-    torch.testing.assert_close(
-        last_scores(model, batch.ids, batch.documents), last_scores(model, wide.ids, wide.documents)
-    )
+    alone = [
+        batch_scores(model, collate([Judged(one.prompt, [reply])])) for one in batch.judged for reply in one.replies
+    ]
+    torch.testing.assert_close(batch_scores(model, batch), torch.cat(alone))
+    long = collate([Judged([1], [[2] * 60, [3] * 9]), PAIR])
+    again = [
+        batch_scores(model, collate([Judged(one.prompt, [reply])])) for one in long.judged for reply in one.replies
+    ]
+    assert len(long.ids) == 2
+    torch.testing.assert_close(batch_scores(model, long), torch.cat(again))
 
 
 def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
     """Scores of the better and the worse, their margin, and the share that came out right."""
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
-    batch = collate([(0, RANKED), (1, PAIR)])
+    batch = collate([RANKED, PAIR])
     figures = reward_loss(model, batch, RewardLoss(tie_width=0.3)).figures
-    scores = last_scores(model, batch.ids, batch.documents)
+    scores = batch_scores(model, batch)
     chosen, rejected = scores[[0, 0, 4]], scores[[1, 2, 3]]
     torch.testing.assert_close(figures["margin"], chosen - rejected)
     assert figures["accuracy"].tolist() == (chosen > rejected).float().tolist()
@@ -139,5 +145,5 @@ def test_a_prompt_that_teaches_nothing_is_named(bad: Judged, said: str) -> None:
 def test_every_pair_of_a_ranking_is_a_comparison() -> None:
     """Four replies in order give six comparisons that weigh one together."""
     order = [Comparison(better, worse) for better, worse in combinations(range(4), 2)]
-    batch = collate([(0, Judged([1], [[1], [2], [3], [4]], order))])
+    batch = collate([Judged([1], [[1], [2], [3], [4]], order)])
     assert batch.pair_weights.tolist() == pytest.approx([1 / 6] * 6)

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
 from sayso.batch.judged import Judged, collate
+from sayso.loss.reward import batch_scores
 from sayso.model import Transformer
-from sayso.model.score import last_scores
 from sayso.token.chat import render
 from sayso.token.tokenizer import END, Tokenizer
 from sayso.weights.folder import load_model
@@ -86,6 +86,6 @@ def scores_of(model: Transformer, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np
         width = len(rows[order[-1]][0]) + len(rows[order[-1]][1])
         taken = order[-max(1, AT_ONCE // width) :]
         del order[-len(taken) :]
-        batch = collate([(number, Judged(rows[number][0], [rows[number][1]])) for number in taken])
-        found[taken] = last_scores(model, batch.ids, batch.documents).double().cpu().numpy()
+        batch = collate([Judged(rows[number][0], [rows[number][1]]) for number in taken])
+        found[taken] = batch_scores(model, batch).double().cpu().numpy()
     return found

@@ -1,8 +1,9 @@
 """Batches for a reward model: prompts, each with all its replies and what people said of them.
 
 All comparisons of one prompt stay in one batch element, each reply read once (Ouyang et al. 2022: spread over an epoch
-the same replies are learned by heart). A reply takes a row, prompt before it; rows are as wide as the longest of the
-batch, in steps of 64 so that few shapes occur. Nothing is a target: what is trained is the score of whole rows.
+the same replies are learned by heart). A reply is a document, its prompt before it; documents are packed into rows as
+wide as the longest of the batch, in steps of 64, so that little is padding. Nothing is a target: what is trained is
+the score at a document's end.
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
+from sayso.batch.chat import pack
 from sayso.batch.order import check_sizes, items
 from sayso.batch.pairs import WIDTH_STEP
 
@@ -47,12 +49,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class JudgedBatch(Batch):
-    """ids, targets (none), documents [R,T] of all replies, and what was said of them by their rows."""
+    """ids, targets (none), documents [B,T] of all R replies, counted through, and what was said of them."""
 
-    judged: Sequence[tuple[int, Judged]]
-    """Number and content of each prompt, in the order of the rows."""
+    places: torch.Tensor
+    """[R] int64: where among the documents, row by row, each reply stands."""
     pairs: torch.Tensor
-    """[N,2] int64: rows of the better and of the worse reply."""
+    """[N,2] int64: the better and the worse reply."""
     margins: torch.Tensor
     """[N]"""
     ties: torch.Tensor
@@ -63,12 +65,13 @@ class JudgedBatch(Batch):
     """[R]: NaN where there is none."""
     rating_weights: torch.Tensor
     """[R]: 1 over the ratings of the prompt."""
+    judged: Sequence[Judged]
 
     def split(self, parts: int) -> list[Batch]:
         """Return the prompts in at most so many parts of nearly equal number, each with all its replies."""
         parts = min(parts, len(self.judged))
         cuts = np.array_split(np.arange(len(self.judged)), parts)
-        return [collate([self.judged[i] for i in cut], self.ids.shape[1]) for cut in cuts]
+        return [collate([self.judged[i] for i in cut]) for cut in cuts]
 
 
 class JudgedBatches:
@@ -91,38 +94,49 @@ class JudgedBatches:
     def batch(self, step: int) -> JudgedBatch:
         """Return the batch of a step: the prompts `step * B` to `(step + 1) * B` of an endless run over the epochs."""
         picked = [index for _, index in items(self.seed, len(self.judged), step * self.rows, self.rows)]
-        return collate([(index, self.judged[index]) for index in picked])
+        return collate([self.judged[index] for index in picked])
 
 
-def collate(judged: Sequence[tuple[int, Judged]], width: int | None = None) -> JudgedBatch:
-    """Return numbered prompts as one batch, of rows as wide as the longest in steps of 64 when `width` is not given."""
-    width = width or -(-max(one.longest for _, one in judged) // WIDTH_STEP) * WIDTH_STEP
-    shape = (sum(len(one.replies) for _, one in judged), width)
-    ids, documents = np.zeros(shape, np.int64), np.full(shape, PADDING, np.int32)
-    pairs: list[tuple[int, int]] = []
-    said: list[tuple[float, bool, float]] = []  # margin, tie, weight
-    ratings: list[tuple[float, float]] = []
-    row = 0
-    for number, one in judged:
-        pairs += [(row + each.better, row + each.worse) for each in one.comparisons]
-        said += [(each.margin, each.tie, 1 / len(one.comparisons)) for each in one.comparisons]
-        ratings += _ratings(one)
-        for reply in one.replies:
-            start, end = len(one.prompt), len(one.prompt) + len(reply)
-            ids[row, :start], ids[row, start:end] = one.prompt, reply
-            documents[row, :end] = number
-            row += 1
+def collate(judged: Sequence[Judged]) -> JudgedBatch:
+    """Return prompts with their replies as one batch."""
+    texts = [[*one.prompt, *reply] for one in judged for reply in one.replies]
+    first = np.cumsum([0, *(len(one.replies) for one in judged)]).tolist()
+    pairs = [
+        (at + each.better, at + each.worse) for at, one in zip(first, judged, strict=False) for each in one.comparisons
+    ]
+    said = [(each.margin, each.tie, 1 / len(one.comparisons)) for one in judged for each in one.comparisons]
     margins, ties, weights = np.array(said, np.float64).reshape(-1, 3).T
+    ratings = [rating for one in judged for rating in _ratings(one)]
     return JudgedBatch(
+        *_packed(texts),
+        pairs=torch.tensor(pairs, dtype=torch.int64).view(-1, 2),
+        margins=torch.tensor(margins, dtype=torch.float32),
+        ties=torch.tensor(ties, dtype=torch.bool),
+        pair_weights=torch.tensor(weights, dtype=torch.float32),
+        ratings=torch.tensor([rating for rating, _ in ratings], dtype=torch.float32),
+        rating_weights=torch.tensor([weight for _, weight in ratings], dtype=torch.float32),
+        judged=judged,
+    )
+
+
+def _packed(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids, targets, documents [B,T] and places [R] of documents."""
+    lengths = np.array([len(text) for text in texts], np.int64)
+    width = -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP
+    rows = pack(lengths, width)
+    ids, documents = np.zeros((len(rows), width), np.int64), np.full((len(rows), width), PADDING, np.int32)
+    for row, numbers in enumerate(rows):
+        start = 0
+        for number in numbers:
+            end = start + len(texts[number])
+            ids[row, start:end], documents[row, start:end] = texts[number], number
+            start = end
+    order = np.array([number for row in rows for number in row], np.int64)
+    return (
         torch.from_numpy(ids),
-        torch.full(shape, IGNORED),
+        torch.full(ids.shape, IGNORED),
         torch.from_numpy(documents),
-        judged,
-        torch.tensor(pairs, dtype=torch.int64).view(-1, 2),
-        torch.tensor(margins, dtype=torch.float32),
-        torch.tensor(ties, dtype=torch.bool),
-        torch.tensor(weights, dtype=torch.float32),
-        *torch.tensor(ratings, dtype=torch.float32).view(-1, 2).unbind(1),
+        torch.from_numpy(np.argsort(order)),
     )
 
 

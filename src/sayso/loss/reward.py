@@ -52,7 +52,7 @@ def rating_losses(scores: Tensor, ratings: Tensor, kind: Literal["squared", "bin
 
 
 def batch_losses(scores: Tensor, batch: JudgedBatch, how: RewardLoss) -> Tensor:
-    """Return the summed loss of a batch, a scalar, for the scores of its rows [R].
+    """Return the summed loss of a batch, a scalar, for the scores of its replies [R].
 
     A prompt counts as one whatever the number of its comparisons: the mean of theirs, and of its ratings'.
     """
@@ -69,9 +69,15 @@ def batch_losses(scores: Tensor, batch: JudgedBatch, how: RewardLoss) -> Tensor:
     return total
 
 
+def batch_scores(model: Transformer, batch: JudgedBatch) -> Tensor:
+    """Return the score of each reply of a batch [R]."""
+    scores = last_scores(model, batch.ids, batch.documents)
+    return scores[batch.places.to(scores.device)]
+
+
 def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term:
     """Return the loss of a batch, how many prompts it has, the tokens read, and its figures."""
-    scores = last_scores(model, batch.ids, batch.documents)
+    scores = batch_scores(model, batch)
     return Term(batch_losses(scores, batch, how), len(batch.judged), batch.ids.numel(), _figures(scores, batch))
 
 

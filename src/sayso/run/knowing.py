@@ -52,7 +52,7 @@ class HeldOut:
         scores, judged = self.scores(state.model), self.judged
         total = 0.0
         for first in range(0, len(judged), self.rows):
-            batch = collate(list(enumerate(judged[first : first + self.rows])))
+            batch = collate(judged[first : first + self.rows])
             own = torch.from_numpy(np.concatenate(scores[first : first + self.rows])).float()
             total += float(batch_losses(own, batch, self.how))
         by_length = [self.sign * own for own in lengths(judged)]
