@@ -230,10 +230,12 @@ def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
     for step, loss in ((3, 3.0), (4, 2.0)):
         log.write("step", step=step, steps=4, loss=loss, lr=1.0, tokens=step, seconds=float(step - 2))
     log.write("val", step=4, val_bpb=1.5)
+    log.write("val", step=4, held_out_loss=0.7)
     log.write("end", seconds=2.5, peak_memory_mb=10.0)
     facts = read_facts(life)
     assert facts.curves["pretrain"].losses == (5.0, 4.0, 3.0, 2.0)
     assert facts.curves["pretrain"].held_out == ((4, 1.5),)
+    assert facts.curves["pretrain"].replies == ((4, 0.7),)
     assert facts.acts[0].seconds == 5.5
 
 

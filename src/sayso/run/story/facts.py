@@ -31,6 +31,8 @@ class Curve:
     tokens: int
     held_out: tuple[tuple[int, float], ...]
     """(step, bits per byte)."""
+    replies: tuple[tuple[int, float], ...] = ()
+    """(step, nats per trained token), on held-out conversations."""
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,13 @@ def curve(path: Path) -> Curve | None:
     losses = {event["step"]: event["loss"] for event in events if event["event"] == "step"}
     if not losses:
         return None
-    held_out = {event["step"]: event["val_bpb"] for event in events if event["event"] == "val" and "val_bpb" in event}
+    held_out, replies = (
+        tuple(sorted({one["step"]: one[key] for one in events if one["event"] == "val" and key in one}.items()))
+        for key in ("val_bpb", "held_out_loss")
+    )
     tokens = max(event["tokens"] for event in events if event["event"] == "step")
     steps = tuple(sorted(losses))
-    return Curve(steps, tuple(losses[step] for step in steps), tokens, tuple(sorted(held_out.items())))
+    return Curve(steps, tuple(losses[step] for step in steps), tokens, held_out, replies)
 
 
 def acts(life: Life) -> list[Act]:

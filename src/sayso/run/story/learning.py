@@ -18,7 +18,8 @@ def learning(facts: Facts) -> str:
         return section("learning", "Learning", missing("Nothing has been trained yet; begin with", "sayso pretrain"))
     charts = [chart(act, facts.curves[act], facts) for act in TRAINED.values() if act in facts.curves]
     key = '<p class="key"><b class="smooth"></b>smoothed <b class="raw"></b>each step'
-    key += ' <b class="held"></b>held-out text' if any(c.held_out for c in facts.curves.values()) else ""
+    held = any(c.held_out or c.replies for c in facts.curves.values())
+    key += ' <b class="held"></b>held out' if held else ""
     return section("learning", "Learning", key + "</p>", f'<div class="curves">{"".join(charts)}</div>')
 
 
@@ -30,6 +31,7 @@ def chart(act: str, curve: Curve, facts: Facts) -> str:
         for values, kind in ((curve.losses, "raw"), (even, "smooth"))
     ]
     held = [(float(step), nats(bpb, facts)) for step, bpb in curve.held_out] if nats(1, facts) else []
+    held += [(float(step), loss) for step, loss in curve.replies]
     drawn = plot(lines, Line(held, "held") if held else None, "step", UNITS[act], f"Loss of {act} by step")
     start, end = even[0], even[-1]
     told = (
