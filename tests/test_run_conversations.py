@@ -120,7 +120,7 @@ def test_a_conversation_that_trains_nothing_is_named(messages: list[dict[str, An
 def test_a_text_is_no_conversation(tmp_path: Path) -> None:
     """A file of documents is told from one of conversations."""
     (tmp_path / "rows.jsonl").write_text('{"text": "Once there was a fox."}')
-    with pytest.raises(UserError, match=r"line 1 of .* is a text: leave it to sayso prepare"):
+    with pytest.raises(UserError, match=r"line 1 of .* has no turns: leave a text to sayso prepare"):
         list(read_talks([file_source(str(tmp_path / "rows.jsonl"), 0)]))
 
 

@@ -14,10 +14,11 @@ from typing import Any
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import read_jsonl
 from sayso.batch.chat import Conversation
 from sayso.text.conversations import windows
-from sayso.text.document import Message, Place, Source
+from sayso.text.document import Document, Message, Place, Source
+from sayso.text.files import rows_of_lines
+from sayso.text.formats import document_of
 from sayso.text.sources import read
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
@@ -32,7 +33,8 @@ class Talk:
     messages: Sequence[Message]
     tools: Sequence[dict[str, Any]]
     source: str
-    at: Place
+    at: Place | str
+    """Where it stands, for messages."""
 
     @cached_property
     def key(self) -> str:
@@ -75,22 +77,16 @@ class LaidOut:
 def prepared(path: Path) -> Iterator[Talk]:
     """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
     if path.exists():
-        for number, row in enumerate(read_jsonl(path), 1):
-            yield Talk(row["messages"], row.get("tools", ()), row.get("source", ""), Place(str(path), number))
+        for row, at in rows_of_lines(str(path)):
+            yield _talk(document_of(row, None, at), at, row.get("source", ""))
 
 
 def read_talks(sources: Iterable[Source]) -> Iterator[Talk]:
     """Yield the conversations of files. Raises `UserError` for a row that is none."""
     for source in sources:
-        for document in (document for part in source.parts for document in read(part)):
-            if not document.messages:
-                where = document.at or f"'{source.name}'"
-                raise UserError(
-                    f"Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's; {where} is a text: leave "
-                    "it to sayso prepare, for a base model."
-                )
-            assert document.at, "a conversation comes from a row"
-            yield Talk(document.messages, document.tools, source.name, document.at)
+        for part in source.parts:
+            for document in read(part):
+                yield _talk(document, document.at or part.where[0], source.name)
 
 
 def share_of(talks: Iterable[Talk], shares: dict[str, float]) -> list[Talk]:
@@ -148,6 +144,15 @@ def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, *, split: 
         found.windows += len(parts)
         found.replies_left_out += talk.replies - sum(part.replies for part in parts)
     return found
+
+
+def _talk(document: Document, at: Place | str, source: str) -> Talk:
+    if not document.messages:
+        raise UserError(
+            f"Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's; {at} has no turns: leave a text to "
+            "sayso prepare, for a base model."
+        )
+    return Talk(document.messages, document.tools, source, at)
 
 
 def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
