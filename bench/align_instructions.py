@@ -1,0 +1,234 @@
+"""What tuning on instructions gives: loss, exact match and F1 on rows that were held out, before and after.
+
+DATA holds `short_instructions.json` and `fairytaleqa.jsonl`; LIFE is one of `sayso demo`, whose base model is ours. The
+other is SmolLM2-135M-Instruct with LoRA, which was tuned by its makers already, on other instructions. Both are tuned
+by `sayso finetune --data` and judged on rows of each set that were held out. Run:
+python -m bench.align_instructions DATA LIFE WORK
+"""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from bench.harness import result
+from bench.picture import Bar, picture
+from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
+from sayso.judge.answers import exact_match, f1
+from sayso.judge.replies import reply_nats
+from sayso.judge.stats import Estimate, estimate, paired, ratio
+from sayso.reply.conversation import Replier
+from sayso.run.bring import Import, bring
+from sayso.run.finetune import Finetune, finetune
+from sayso.sample.sampling import Sampling
+from sayso.token.chat import render
+from sayso.weights.folder import load_model
+
+SAY = Sampling(temperature=0, max_tokens=40)
+WORDS = 130  # longest section of a story, so that a row is short
+ROW = 512
+Row = dict[str, Any]
+Figures = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one model is tuned and judged."""
+
+    name: str
+    train: dict[str, int]
+    """Rows of each set that are trained on; another seed takes others."""
+    test: int
+    """Rows of each set that are judged; the same for every seed."""
+    options: dict[str, Any]
+    seeds: tuple[int, ...]
+
+
+SMOL = Plan(
+    "SmolLM2-135M-Instruct, LoRA",
+    {"short": 400, "fairytale": 120},
+    80,
+    {"parent": "smollm2", "lora_rank": 16, "rows": 2, "epochs": 1.0, "held_out": 24},
+    (0,),
+)
+OURS = Plan(
+    "ours, 1.2M weights",
+    {"short": 900, "fairytale": 2200, "smallworld": 5000},
+    200,
+    {"parent": "base", "rows": 8, "epochs": 1.5, "rate": 1.0, "held_out": 100},
+    (0, 1, 2),
+)
+
+
+def main(data: str, life: str, work: str, *only: str) -> None:
+    """Tune and judge both models, draw what came of it, and print the figures.
+
+    WORK keeps each model's figures, so that the two may be measured beside each other, naming the parent of one alone.
+    """
+    sets = {"short": short(Path(data)), "fairytale": fairytale(Path(data)), "smallworld": small_world(Path(life))}
+    found = {}
+    for plan in (SMOL, OURS):
+        parent = str(plan.options["parent"])
+        path = Path(work) / f"{parent}.json"
+        if not path.exists() and parent in (only or (parent,)):
+            with TemporaryDirectory() as folder:
+                write_json(path, lived(plan, sets, Path(folder), Path(life) / "models" / "base"))
+        if path.exists():
+            found[plan.name] = read_json(path)
+    if len(found) < 2:
+        return
+    draw(found)
+    smol = found[SMOL.name]["fairytale"]["f1"]
+    result(
+        "align_instructions", "F1 on FairytaleQA", smol["after"]["mean"], smol["before"]["mean"],
+        peer_name="before tuning", models=found,
+    )  # fmt: skip
+
+
+def lived(plan: Plan, sets: dict[str, tuple[list[Row], list[Row]]], root: Path, base: Path) -> dict[str, Any]:
+    """Tune a model once for each seed; return each set's figures before and after."""
+    tests = {name: sets[name][1][: plan.test] for name in plan.train}
+    parent = base
+    if plan.options["parent"] == "smollm2":
+        bring(Import("smollm2", life=root))
+        parent = root / "models" / "smollm2"
+    else:
+        (root / "models").mkdir(parents=True)
+        (root / "models" / "base").symlink_to(base.resolve())
+    before = {name: judged(parent, rows) for name, rows in tests.items()}
+    after: dict[str, list[Figures]] = {name: [] for name in tests}
+    for seed in plan.seeds:
+        chosen = [row for name, count in plan.train.items() for row in drawn(sets[name][0], count, seed)]
+        path = root / f"train-{seed}.jsonl"
+        write_jsonl(path, ({"messages": row["messages"]} for row in chosen))
+        finetune(Finetune(
+            life=root, data=(str(path),), name=f"tuned-{seed}", seed=seed, row_tokens=ROW, device="cpu",
+            processes=1, **plan.options,
+        ))  # fmt: skip
+        for name, rows in tests.items():
+            after[name].append(judged(root / "models" / f"tuned-{seed}", rows))
+    return {name: compared(before[name], after[name]) for name in tests}
+
+
+def judged(folder: Path, rows: Sequence[Row]) -> Figures:
+    """Return each row's nats and trained tokens, exact match, F1, and whether the reply ended by itself."""
+    model, tokenizer = load_model(folder, "cpu")
+    conversations = [render(tokenizer, row["messages"]) for row in rows]
+    nats, counts = reply_nats(model, conversations, max(ROW, *(len(ids) for ids, _ in conversations)))
+    replies = Replier(model, tokenizer).replies([row["messages"][:-1] for row in rows], SAY)
+    for row, reply in list(zip(rows, replies, strict=True))[:3]:
+        print(f"{folder.name}: {row['right'][0]!r} <- {reply.text!r}", file=sys.stderr, flush=True)
+    pairs = [(reply.text, row["right"]) for row, reply in zip(rows, replies, strict=True)]
+    return {
+        "nats": nats,
+        "counts": counts,
+        "exact": np.array([exact_match(*pair) for pair in pairs]),
+        "f1": np.array([f1(*pair) for pair in pairs]),
+        "ended": np.array([float(reply.finish == "stop") for reply in replies]),
+    }
+
+
+def compared(before: Figures, after: Sequence[Figures]) -> dict[str, Any]:
+    """Return each figure before and after, the mean of the seeds, with 95 % intervals over the rows, and the gain.
+
+    A row's value after is its mean over the seeds, so that the interval is of the rows; `seeds` are the single ones.
+    """
+    mean = {name: np.mean([one[name] for one in after], axis=0) for name in before}
+    counts = before["counts"]
+    told: dict[str, Any] = {"loss": _told(
+        ratio(before["nats"], counts), ratio(mean["nats"], counts), ratio(mean["nats"] - before["nats"], counts),
+        [one["nats"].sum() / counts.sum() for one in after],
+    )}  # fmt: skip
+    for name in ("exact", "f1", "ended"):
+        told[name] = _told(
+            estimate(before[name], 0, 1), estimate(mean[name], 0, 1), paired(mean[name], before[name]),
+            [one[name].mean() for one in after],
+        )  # fmt: skip
+    return told
+
+
+def _told(before: Estimate, after: Estimate, gain: Estimate, seeds: Sequence[float]) -> dict[str, Any]:
+    figures = {"before": before, "after": after, "gain": gain}
+    rounded = {
+        name: {key: round(getattr(one, key), 4) for key in ("mean", "low", "high")} for name, one in figures.items()
+    }
+    return {**rounded, "seeds": [round(float(one), 4) for one in seeds]}
+
+
+def short(data: Path) -> tuple[list[Row], list[Row]]:
+    """Return the short instructions to train on and those held out, a fixed seventh."""
+    rows = []
+    for row in read_json(data / "short_instructions.json"):
+        asked = f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"]
+        rows.append(_row(asked, [row["output"]]))
+    return [row for row in rows if _rank(row) % 7], sorted((row for row in rows if not _rank(row) % 7), key=_rank)
+
+
+def fairytale(data: Path) -> tuple[list[Row], list[Row]]:
+    """Return questions on short sections of stories: of the training stories, and of the test stories."""
+    parts: dict[str, list[Row]] = {"train": [], "val": [], "test": []}
+    for story in read_jsonl(data / "fairytaleqa.jsonl"):
+        for one in story["questions"]:
+            if not one["section"].isdigit():
+                continue  # a question on several sections
+            section = story["sections"][int(one["section"]) - 1]
+            if len(section.split()) <= WORDS:
+                right = [answer for answer in (one["answer"], one["answer2"]) if answer]
+                parts[story["split"]].append(_row(f"{section}\n\n{one['question']}", right))
+    return parts["train"], sorted(parts["test"], key=_rank)
+
+
+def small_world(life: Path) -> tuple[list[Row], list[Row]]:
+    """Return the life's conversations of the small world, and those of its test part, whose last reply is asked for."""
+    parts = []
+    for split in ("train", "test"):
+        rows = (row["messages"] for row in read_jsonl(life / "data" / "chat" / f"{split}.jsonl") if _world(row))
+        parts.append([{"messages": messages, "right": [messages[-1]["content"]]} for messages in rows])
+    return parts[0], sorted(parts[1], key=_rank)
+
+
+def drawn(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
+    """Return so many rows, others for another seed."""
+    order = np.random.default_rng(seed).permutation(len(rows))[:count]
+    return [rows[index] for index in order]
+
+
+def draw(found: dict[str, Any]) -> None:
+    """Draw each model's figures on each set, before and after."""
+    names = {"loss": "loss, nats a token", "f1": "F1", "exact": "exact match"}
+    panels = {
+        title: [
+            Bar(f"{model.split(',')[0]}: {part}", *(figures[key][when] for when in ("before", "after")))
+            for model, sets in found.items()
+            for part, figures in sets.items()
+        ]
+        for key, title in names.items()
+    }
+    path = Path("docs/images/align_instructions.svg")
+    path.write_text(picture("Tuned on instructions: before and after, on rows held out (95 %)", panels))
+
+
+def _row(asked: str, right: list[str]) -> Row:
+    return {"messages": [_turn("user", asked), _turn("assistant", right[0])], "right": right}
+
+
+def _turn(role: str, content: str) -> dict[str, str]:
+    return {"role": role, "content": content}
+
+
+def _world(row: Row) -> bool:
+    return bool(row["source"] == "smallworld")
+
+
+def _rank(row: Row) -> int:
+    return int(sha256(json.dumps(row["messages"]).encode()).hexdigest()[:8], 16)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
