@@ -5,7 +5,7 @@ from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizer
 from transformers import PreTrainedTokenizerFast
 
 from sayso.base.errors import UserError
-from sayso.token.chat import render
+from sayso.token.chat import render, reply_ids
 from sayso.token.foreign import ForeignTokenizer
 
 # After the templates that these models bring; R begins and E ends what a trainer is to mark as the reply.
@@ -115,6 +115,7 @@ def test_the_end_of_a_turn_is_trained_and_stops_a_reply(name: str) -> None:
     lasts = [index for index, one, after in zip(ids, mask, [*mask[1:], False], strict=True) if one and not after]
     end = theirs.convert_tokens_to_ids(TEMPLATES[name][1][2] if "ChatML" in name else TEMPLATES[name][1][1])
     assert lasts == [end, end]
+    assert reply_ids(ours, "Hello")[-1] == end == ours.turn_end
     assert end in ours.stop_ids
 
 

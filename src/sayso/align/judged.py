@@ -14,8 +14,8 @@ from random import Random
 from sayso.align.comparisons import Row
 from sayso.base.errors import UserError
 from sayso.batch.judged import Comparison, Judged
-from sayso.token.chat import render
-from sayso.token.tokenizer import END, Tokenizer
+from sayso.token.chat import render, reply_ids
+from sayso.token.tokenizer import Tokenizer
 
 
 @dataclass
@@ -80,11 +80,6 @@ def tokenized(
         if judged.longest <= context:
             found.append((one, judged))
     return found
-
-
-def reply_ids(tokenizer: Tokenizer, reply: str) -> list[int]:
-    """Return the ids of a whole reply, its end among them."""
-    return [*tokenizer.encode(reply), tokenizer.specials[END]]
 
 
 def spoiled(reply: str) -> dict[str, str]:

@@ -17,8 +17,8 @@ from sayso.base.errors import UserError
 from sayso.batch.judged import Judged, collate
 from sayso.loss.reward import batch_scores
 from sayso.model import Transformer
-from sayso.token.chat import render
-from sayso.token.tokenizer import END, Tokenizer
+from sayso.token.chat import render, reply_ids
+from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
 
 AT_ONCE = 8192  # tokens of a batch, padding among them
@@ -48,7 +48,7 @@ class Scorer:
         """Return the ids of a prompt and of a whole reply to it, its end among them."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         ids = render(self.tokenizer, messages, reply=True)[0]
-        return ids, [*self.tokenizer.encode(reply), self.tokenizer.specials[END]]
+        return ids, reply_ids(self.tokenizer, reply)
 
     def members(self, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np.float64]:
         """Return what each model gives each row of prompt and reply ids, [M, R]."""

@@ -24,7 +24,7 @@ from sayso.run.samples import Sample, Samples
 from sayso.run.stage import Stage
 from sayso.run.steps import Judging
 from sayso.sample.sampling import Sampling
-from sayso.token.chat import render
+from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 
@@ -79,14 +79,13 @@ class Compared:
 
     def _drifted(self, model: Transformer, reference: Frozen, rows: Sequence[Sample]) -> float:
         tokenizer = self.samples.tokenizer
-        end = tokenizer.specials["<|end|>"]
         return reply_kl(
             model,
             reference,
             [
                 (
                     render(tokenizer, prompt, reply=True)[0],
-                    [*tokenizer.encode(row.reply), *([end] if row.ended else [])],
+                    reply_ids(tokenizer, row.reply)[: None if row.ended else -1],
                 )
                 for prompt, row in zip(self.samples.prompts, rows, strict=True)
             ],

@@ -17,7 +17,7 @@ from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.run.held_out import rank
-from sayso.token.chat import render
+from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 Batches = PairBatches | RatingBatches
@@ -102,11 +102,10 @@ def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int
 
 def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[list[Any], list[Row]]:
     """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
-    end = tokenizer.specials["<|end|>"]
     kept: list[tuple[Any, Row]] = []
     for row in rows:
         prompt = render(tokenizer, row["prompt"], reply=True)[0]
-        replies = [[*tokenizer.encode(row[key]), end] for key in ("chosen", "rejected", "reply") if key in row]
+        replies = [reply_ids(tokenizer, row[key]) for key in ("chosen", "rejected", "reply") if key in row]
         if len(prompt) + max(map(len, replies)) <= context:
             kept.append(((prompt, *replies, *([row["good"]] if "good" in row else [])), row))
     if left := len(rows) - len(kept):

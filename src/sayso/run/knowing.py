@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sayso.align.judged import Question, best_reply, reply_ids, spoiled
+from sayso.align.judged import Question, best_reply, spoiled
 from sayso.align.scorer import scores_of
 from sayso.base.files import write_atomic
 from sayso.base.log import say
@@ -25,6 +25,7 @@ from sayso.loss.reward import RewardLoss, batch_losses
 from sayso.model import Transformer
 from sayso.run.steps import Judging
 from sayso.run.story.chart import Panel, Series, picture
+from sayso.token.chat import reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 

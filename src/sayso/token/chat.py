@@ -73,6 +73,12 @@ def render(
     return ids, trained
 
 
+def reply_ids(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Return the ids of a whole reply as it comes after an open one, with the token that ends it."""
+    end = tokenizer.turn_end if isinstance(tokenizer, ForeignTokenizer) else tokenizer.specials[END]
+    return [*tokenizer.encode(text), end]
+
+
 def encode_documents(tokenizer: Tokenizer, texts: Iterable[str], *, at_once: int = 256) -> Iterator[list[int]]:
     """Yield each text as a document for pre-training, `<|bos|> text <|end|>`; streams.
 

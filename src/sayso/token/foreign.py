@@ -56,7 +56,10 @@ class ForeignTokenizer:
         self.template = Template(source, names) if isinstance(source, str) else None
         self._lead, ended = around_reply(self.template) if self.template else ("", "")
         found = self._spelled.match(ended)
-        self.stop_ids |= {index for index, token in self._control.items() if found and token.content == found[0]}
+        ends = {index for index, token in self._control.items() if found and token.content == found[0]}
+        self.stop_ids |= ends
+        self.turn_end = min(ends, default=end)
+        """The token that ends a reply."""
 
     def encode(self, text: str | bytes) -> list[int]:
         """Return the ids of a text; never a control token.
