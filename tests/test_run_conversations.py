@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 import torch
 
@@ -163,6 +164,26 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
     assert {mark.split()[0] for mark in read_json(life.model("tuned") / "sayso.json")["data"]} == {"base", *data[1::2]}
     assert run(words) == 0
     assert "fine-tuned already" in capsys.readouterr().out
+
+
+def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_path: Path) -> None:
+    """A source of which nothing was set apart is no mistake; a file of a store is told apart by what it says of it."""
+    chats = tmp_path / "life" / "data" / "chat"
+    rows = [{"messages": chat(1, f"{n} fine"), "source": source} for source in ("a", "b") for n in range(20)]
+    write_jsonl(chats / "train.jsonl", rows)
+    write_jsonl(chats / "val.jsonl", [{"messages": chat(2), "source": "a"}])
+    flags = ["--life", str(tmp_path / "life"), "--parent", str(life.model("base")), "--steps", "1", "--rows", "1"]
+    flags += ["--row-tokens", "64", "--device", "cpu", "--processes", "1"]
+    assert run(["finetune", *flags, "--mix", "b=0.5"]) == 0
+    derived = read_json(tmp_path / "life" / "runs" / "finetune-tuned" / "plan.json")["derived"]
+    assert 20 < derived["conversations"] < 40
+    assert derived["held_out"] == 1
+    store = fsspec.filesystem("memory")
+    store.pipe("/bucket/mine.jsonl", (chats / "train.jsonl").read_bytes())
+    assert run(["finetune", *flags, "--data", "memory://bucket/mine.jsonl", "--name", "far"]) == 0
+    inputs = read_json(tmp_path / "life" / "runs" / "finetune-far" / "plan.json")["inputs"]
+    assert any("bucket/mine.jsonl" in name for name in inputs)
+    store.store.clear()
 
 
 @pytest.mark.parametrize(

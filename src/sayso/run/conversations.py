@@ -91,16 +91,15 @@ def read_talks(sources: Iterable[Source]) -> Iterator[Talk]:
 
 def share_of(talks: Iterable[Talk], shares: dict[str, float]) -> list[Talk]:
     """Return the conversations, of a source with a share the same pseudo-random part each time."""
-    seen: set[str] = set()
-    kept = []
-    for talk in talks:
-        seen.add(talk.source)
-        if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0):
-            kept.append(talk)
+    return [talk for talk in talks if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0)]
+
+
+def check_shares(shares: dict[str, float], talks: Sequence[Talk]) -> None:
+    """Raise `UserError` for a share of a source that no conversation has."""
+    known = sorted({talk.source for talk in talks})
     for name in shares:
-        if seen and name not in seen:
-            raise UserError(f"--mix names '{name}'; there are {', '.join(sorted(seen))}.{nearest(name, seen)}")
-    return kept
+        if name not in known:
+            raise UserError(f"--mix names '{name}'; there are {', '.join(known)}.{nearest(name, known)}")
 
 
 def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[Talk], list[Talk]]:

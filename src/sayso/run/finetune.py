@@ -19,7 +19,7 @@ from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation
 from sayso.judge.replies import reply_loss
 from sayso.run.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.conversations import LaidOut, hold_out, lay_out, prepared, read_talks, share_of
+from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
 from sayso.run.samples import Samples
 from sayso.run.stage import Derived, Stage, make_stage
@@ -172,9 +172,10 @@ def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Pat
 def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
     """Read, hold out and lay out the conversations; say what became of those that are longer than `tokens`."""
     chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
-    talks = share_of(read_talks(sources) if sources else prepared(chat / "train.jsonl"), mix)
+    read = list(read_talks(sources) if sources else prepared(chat / "train.jsonl"))
+    check_shares(mix, read)
     apart = [] if sources else share_of(prepared(chat / "val.jsonl"), mix)
-    talks, held = hold_out(talks, apart, options.held_out)
+    talks, held = hold_out(share_of(read, mix), apart, options.held_out)
     liked = [talk for talk in prepared(feedback) for _ in range(options.feedback_weight)]
     if not talks and not liked:
         raise UserError("There are no conversations to tune on; name a file with --data, or make some: sayso prepare")
