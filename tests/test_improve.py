@@ -13,6 +13,7 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
+from sayso.run.story.steered import steered
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
 
@@ -83,15 +84,15 @@ def improved(tuned: Path) -> Path:
 def test_a_verifier_makes_the_model_right_where_the_control_is_not(improved, capsys):
     """Tuned on its own right replies it learns all four letters; tuned on as many at random it does not."""
     told = rounds(improved, "better")
-    assert [line["round"] for line in told] == [0, 1], "a second round would find nothing new"
+    assert [line["step"] for line in told] == [0, 1], "a second round would find nothing new"
     assert told[1]["kept_right"] == 1
-    assert told[0]["held_out"] < 0.8
+    assert told[0]["score"] < 0.8
     assert told[1]["distinct"] <= 4 * 4 / told[1]["sampled"]
-    assert told[1]["held_out"] == 1.0
+    assert told[1]["score"] == 1.0
     assert act(improved, "control", select="random") == 0
     control = rounds(improved, "control")
     assert control[1]["kept_right"] < 0.8
-    assert control[1]["held_out"] < 0.8
+    assert control[1]["score"] < 0.8
     assert "held-out" in capsys.readouterr().out
 
 
@@ -104,6 +105,13 @@ def test_the_kept_model_is_that_of_the_best_round_and_every_round_can_be_opened(
     assert all(row["reward"] == 1 and row["messages"][-1]["role"] == "assistant" for row in rows)
 
 
+def test_the_report_draws_each_rounds_figures(improved):
+    """The life's story has the run with its held-out score by round, and replies of the first and the last."""
+    run = next(run for run in steered(Life(improved)) if run.model == "better")
+    assert [step for step, _ in run.judged["score"]] == [0, 1]
+    assert set(run.samples) == {0, 1}
+
+
 def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_weights(improved, tmp_path):
     """From a life as a kill in a round's training leaves it, the same command gives bitwise equal weights."""
     cut = Path(shutil.copytree(improved, tmp_path / "life"))
@@ -112,11 +120,11 @@ def test_a_run_that_was_cut_goes_on_and_ends_with_the_same_weights(improved, tmp
         shutil.rmtree(cut / gone)
     log = cut / "runs/improve-better/run.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    left = [line for line in lines if line.get("round", 0) < 1 and line["event"] != "end"]
+    left = [line for line in lines if line["event"] != "end" and not (line["event"] == "round" and line["step"])]
     log.write_text("".join(json.dumps(line) + "\n" for line in left))
     assert act(cut, "better", improved) == 0
     assert sha256(cut / "models/better/model.safetensors") == whole
-    assert [line["round"] for line in rounds(cut, "better")] == [0, 1]
+    assert [line["step"] for line in rounds(cut, "better")] == [0, 1]
 
 
 def test_a_hint_finds_replies_that_were_missed_and_is_not_learned(tuned):

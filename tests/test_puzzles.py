@@ -45,6 +45,10 @@ def test_addition_is_written_from_the_last_digit():
     problem = next(p for i in range(999) if (p := MAKERS["addition"](0, i, "train", 3)).solution[:1] == "0")
     first, second = (int(part[::-1]) for part in problem.prompt[:-1].split("+"))
     assert int(problem.solution[::-1]) == first + second
+    field = addition.problem(0, 5, "train", 2, field=4)
+    assert [len(part) for part in field.prompt.split("+")] == [4, 5]
+    assert field.prompt.replace(".", "") == addition.problem(0, 5, "train", 2).prompt
+    assert addition.score(field.prompt, field.solution, field.info) == 1
     info = {"answer": "064"}
     assert addition.digits("", "064", info) == 1
     assert addition.digits("", "054", info) == pytest.approx(2 / 3)
@@ -121,6 +125,8 @@ def test_files_of_prompts_and_of_demonstrations(tmp_path, capsys):
         ({"puzzle": "adition"}, "addition"),
         ({"puzzle": "addition", "sizes": (0,)}, "1 digit"),
         ({"puzzle": "countdown", "sizes": (9,)}, "2 to 6"),
+        ({"puzzle": "addition", "field": 2}, "3 in 2 places"),
+        ({"puzzle": "countdown", "field": 9}, "--field"),
         ({"puzzle": "addition", "count": 0}, "--count"),
         ({"puzzle": "addition", "split": "dev"}, "split"),
     ],

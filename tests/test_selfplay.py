@@ -94,7 +94,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_each_round_is_judged_against_the_panel_and_the_best_is_kept(played):
     """The log has each round's points with their interval and the panel's games; the rules are learned from games."""
     told = [line for line in read_log(played / "runs/selfplay-player/run.jsonl") if line["event"] == "round"]
-    assert [line["round"] for line in told] == [1, 2]
+    assert [line["step"] for line in told] == [1, 2]
     for line in told:
         assert line["low"] <= line["points"] <= line["high"]
         assert set(line["panel"]) == {"random", "erring", "perfect"}
@@ -102,7 +102,7 @@ def test_each_round_is_judged_against_the_panel_and_the_best_is_kept(played):
             sum(one[key] for key in ("win", "draw", "loss")) == pytest.approx(1) for one in line["panel"].values()
         )
     assert told[-1]["illegal"] < 0.9, "a model of random weights plays no legal move at all"
-    best = max(told, key=lambda line: line["points"])["round"]
+    best = max(told, key=lambda line: line["points"])["step"]
     weights = [sha256(played / f"models/{name}/model.safetensors") for name in ("player", f"player-{best}")]
     assert weights[0] == weights[1]
 
@@ -114,7 +114,7 @@ def test_a_run_that_was_cut_goes_on_with_the_games_it_played(played, tmp_path):
         shutil.rmtree(cut / gone)
     log = cut / "runs/selfplay-player/run.jsonl"
     lines = [json.loads(line) for line in log.read_text().splitlines()]
-    left = [line for line in lines if line.get("round", 0) < 2 and line["event"] != "end"]
+    left = [line for line in lines if line["event"] != "end" and not (line["event"] == "round" and line["step"] > 1)]
     log.write_text("".join(json.dumps(line) + "\n" for line in left))
     assert act(cut) == 0
     for name in ("player", "player-2"):

@@ -1,6 +1,7 @@
 """Act: puzzles with a checker become a file of prompts to practise on, or of worked solutions to tune on."""
 
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
@@ -23,6 +24,8 @@ class Puzzles:
     """The JSONL file to write; data/puzzles/NAME-SPLIT.jsonl of the life when not given."""
     sizes: tuple[int, ...] = (3,)
     """How hard: digits of addition's numbers, or how many numbers countdown has; several take turns."""
+    field: int = 0
+    """Places in which addition writes each number, so that digits of one worth are always as far apart; 0 = off."""
     count: int = 1000
     """How many problems."""
     split: str = "train"
@@ -40,7 +43,10 @@ def puzzles(options: Puzzles) -> None:
         raise UserError(f"A puzzle is {names}; got '{options.puzzle}'.{nearest(options.puzzle, known.MAKERS)}")
     if options.count < 1 or not options.sizes:
         raise UserError(f"Puzzles have a --count and --sizes of 1 or more; got {options.count} and {options.sizes}.")
-    make, sizes = known.MAKERS[options.puzzle], options.sizes
+    if options.field and options.puzzle != "addition":
+        raise UserError(f"--field is for addition alone; leave it away for {options.puzzle}.")
+    make = partial(known.addition.problem, field=options.field) if options.field else known.MAKERS[options.puzzle]
+    sizes = options.sizes
     problems = (make(options.seed, index, options.split, sizes[index % len(sizes)]) for index in range(options.count))
     rows = (problem.demonstration() if options.demonstrations else problem.row() for problem in problems)
     out = options.out or Life(options.life).data("puzzles") / f"{options.puzzle}-{options.split}.jsonl"

@@ -98,7 +98,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         events = read_log(self.log.path)
-        self.scores = {event["round"]: event["held_out"] for event in events if event["event"] == "round"}
+        self.scores = {event["step"]: event["score"] for event in events if event["event"] == "round"}
 
     @property
     def best(self) -> int:
@@ -111,8 +111,8 @@ class Judge:
             return
         told = {**(figures or {}), **self._judged(Replier(model, self.tokenizer))}
         self._samples().take(model, number)
-        self.log.write("round", round=number, **told)
-        self.scores[number] = told["held_out"]
+        self.log.write("round", step=number, **told)
+        self.scores[number] = told["score"]
         say(_sentence(number, told))
 
     def show(self) -> None:
@@ -130,9 +130,9 @@ class Judge:
             levels.setdefault(self.practice.curriculum.level(prompt), []).append(value)
         whole = estimate(values)
         return {
-            "held_out": whole.mean,
-            "held_out_low": whole.low,
-            "held_out_high": whole.high,
+            "score": whole.mean,
+            "score_low": whole.low,
+            "score_high": whole.high,
             "length": fmean(one.completion_tokens for one in said),
             "levels": {f"{level:g}": fmean(found) for level, found in sorted(levels.items())},
         }
@@ -156,7 +156,7 @@ def _sentence(number: int, told: Mapping[str, Any]) -> str:
             f"solved {told['solved']:.0%} of {told['prompts']:,} prompts, kept {told['kept']:,} replies "
             f"({told['kept_right']:.0%} right, {told['rationalised']:,} after a hint)"
         )
-    parts.append(f"held-out {told['held_out']:.3f} ({told['held_out_low']:.3f} to {told['held_out_high']:.3f})")
+    parts.append(f"held-out {told['score']:.3f} ({told['score_low']:.3f} to {told['score_high']:.3f})")
     if len(told["levels"]) > 1:
         parts.append("by difficulty " + ", ".join(f"{level}: {score:.2f}" for level, score in told["levels"].items()))
     return "; ".join([f"{parts[0]}: {parts[1]}", *parts[2:]]) + "."

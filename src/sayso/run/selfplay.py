@@ -67,7 +67,7 @@ def selfplay(options: Selfplay) -> None:
         say(f"The model '{options.name}' has played already with these options.")
         return
     with act_log(life, "selfplay", options.name, options) as log:
-        points = {event["round"]: event["points"] for event in read_log(log.path) if event["event"] == "round"}
+        points = {event["step"]: event["points"] for event in read_log(log.path) if event["event"] == "round"}
         models: list[Path] = []
         for number in range(1, options.rounds + 1):
             rows = _rows_of_round(options, stage, models, number)
@@ -120,7 +120,7 @@ def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: floa
     whole = estimate([game.outcome for games in played.values() for game in games])
     told = {name: figures(games) for name, games in played.items()}
     illegal = sum(one["illegal"] for one in told.values()) / len(told)
-    log.write("round", round=number, points=whole.mean, low=whole.low, high=whole.high, illegal=illegal, panel=told)
+    log.write("round", step=number, points=whole.mean, low=whole.low, high=whole.high, illegal=illegal, panel=told)
     shown = ", ".join(f"{name} {one['win']:.0%} / {one['draw']:.0%} / {one['loss']:.0%}" for name, one in told.items())
     say(
         f"Round {number}: {whole.mean:.3f} points a game ({whole.low:.3f} to {whole.high:.3f}); win / draw / loss "

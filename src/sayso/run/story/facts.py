@@ -16,7 +16,7 @@ from sayso.run.tokenizer import MADE_OF
 
 Data = dict[str, Any]
 ACTS = (
-    *("prepare", "tokenizer", "import", "pretrain", "finetune", "reward", "align", "reinforce", "improve"),
+    *("prepare", "tokenizer", "import", "pretrain", "finetune", "reward", "align", "reinforce", "improve", "selfplay"),
     *("evaluate", "verify"),
 )
 TRAINED = {"base": "pretrain", "tuned": "finetune", "aligned": "align"}  # which act makes which stage

@@ -8,7 +8,7 @@ from sayso.base.life import Life
 from sayso.base.log import OF_EVERY_STEP, read_log
 
 Points = list[tuple[float, float]]
-STEERING = ("align", "reward", "reinforce", "improve")
+STEERING = ("align", "reward", "reinforce", "improve", "selfplay")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read(path: Path, act: str, model: str) -> Steered:
         act,
         model,
         figures=_points([event for event in events if event["event"] == "step"]),
-        judged=_points([event for event in events if event["event"] == "val"]),
+        judged=_points([event for event in events if event["event"] in ("val", "round")]),
         samples={event["step"]: event["rows"] for event in events if event["event"] == "samples"},
         warnings=[(event["step"], event["problem"]) for event in events if event["event"] == "warning"],
     )

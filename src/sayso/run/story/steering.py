@@ -12,9 +12,11 @@ TITLES = {
     "reward": "A model of rewards",
     "reinforce": "Reinforcement",
     "improve": "Improving on its own replies",
+    "selfplay": "Playing against itself and others",
 }
 NAMES = {
     "score": "score, judged apart",
+    "points": "points a game against the panel",
     "reward": "reward",
     "reward_spread": "spread of rewards",
     "accuracy": "pairs ranked rightly",

@@ -1,7 +1,9 @@
 """Reversed addition: two numbers and their sum, each written from its last digit to its first.
 
 So `21+43=` asks for 12 + 34, and the reply is `64`. In this order each digit of the sum follows from what is there
-already, so that a small model can learn it (Lee et al. 2023, "Teaching arithmetic to small transformers").
+already, so that a small model can learn it (Lee et al. 2023, "Teaching arithmetic to small transformers"). In a `field`
+each number takes as many places whatever its length, `21..+43..=`: digits of one worth are then always as far apart,
+and what was learned of short numbers has a chance to hold for longer ones.
 """
 
 from collections.abc import Mapping
@@ -13,17 +15,21 @@ from .draw import generator, split_of
 from .types import Problem
 
 
-def problem(seed: int, index: int, split: str, size: int) -> Problem:
-    """Return the sum of two numbers of `size` digits each; a pair of numbers, in either order, is of one split."""
-    if size < 1:
-        raise UserError(f"Addition needs numbers of 1 digit or more; got {size}.")
+def problem(seed: int, index: int, split: str, size: int, field: int = 0) -> Problem:
+    """Return the sum of two numbers of `size` digits each, in a field of so many places (0 = as long as they are).
+
+    A pair of numbers, in either order, is of one split.
+    """
+    if size < 1 or 0 < field < size:
+        raise UserError(f"Addition needs numbers of 1 digit or more that fit the field; got {size} in {field} places.")
     draw = generator(seed, index, split, "addition", size)
     least = 10 ** (size - 1) if size > 1 else 0
     while True:
         first, second = (draw.randrange(least, 10**size) for _ in "ab")
         if split_of("addition", *sorted((first, second))) == split:
             break
-    prompt, answer = f"{reverse(first)}+{reverse(second)}=", reverse(first + second)
+    left, right = (reverse(number).ljust(field, ".") for number in (first, second))
+    prompt, answer = f"{left}+{right}=", reverse(first + second)
     return Problem(prompt, answer, {"puzzle": "addition", "answer": answer, "digits": size})
 
 

@@ -1,0 +1,189 @@
+"""Proof: a model extends its own addition, digit by digit, by those of its replies that are right.
+
+    python -m bench.align_improve [--seeds 3] [--work FOLDER]
+
+A tiny model of characters is tuned on reversed sums of 1 to 5 digits. Then `sayso improve` practises on longer and
+longer ones, keeping what a verifier accepts, what a vote agrees on, or as many at random. Measured on problems of the
+test split, which nothing was trained or chosen on. Started again with the same folder, it goes on where it was stopped.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.curves import curves
+from bench.harness import result
+from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import read_log
+from sayso.batch.chat import ChatBatches
+from sayso.judge.stats import student
+from sayso.model import ModelConfig, Transformer
+from sayso.reply.conversation import Replier
+from sayso.run.improve import Improve, improve
+from sayso.run.training import batch_loss
+from sayso.sample.sampling import Sampling
+from sayso.text.puzzles import Problem, addition
+from sayso.token.chat import render
+from sayso.token.whole import WholeTokenizer
+from sayso.train.loop import State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model, save_model
+
+TRAINED, FIELD = 5, 10
+SIZES = range(1, FIELD)
+STEPS, SHOWN = 600, 30_000  # of the first tuning, and its problems
+PRACTICE = {size: 100 if size <= TRAINED else 400 for size in SIZES}  # prompts of each size
+TESTED = 200  # problems of each size that are measured
+ROUNDS = FIELD - 1 - TRAINED
+ARMS = {"verified": "a verifier keeps", "voted": "a vote keeps", "random": "as many at random"}
+PICTURE = Path("docs/images/align_improve.svg")
+Arms = Mapping[str, Mapping[str, Any]]
+"""Of each arm, the share right at each size: in all "rounds", the first being the model they began with, and "kept"."""
+
+
+def main() -> None:
+    """Run every seed, draw the curves, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--work", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        work = given.work or Path(folder)
+        told = [one_seed(Life(work / f"seed-{seed}"), seed) for seed in range(given.seeds)]
+    draw(told)
+    report(told, time.process_time() - began)
+
+
+def one_seed(life: Life, seed: int) -> Arms:
+    """Return what each arm reaches from the same first model."""
+    first_model(life, seed)
+    prompts, judged = life.root / "prompts.jsonl", life.root / "held_out.jsonl"
+    write_jsonl(prompts, (one.row() for one in problems(seed, "train", PRACTICE, start=SHOWN)))
+    write_jsonl(judged, (one.row() for one in problems(seed, "val", dict.fromkeys(SIZES, 50))))
+    found = {}
+    for arm in ARMS:
+        path = life.root / f"{arm}.json"
+        if not path.exists():
+            improve(
+                Improve(
+                    life=life.root,
+                    name=arm,
+                    prompts=prompts,
+                    held_out=judged,
+                    select=arm,
+                    curriculum=f"digits={TRAINED + 1}",
+                    rounds=ROUNDS,
+                    keep_replies=1,
+                    max_tokens=FIELD + 4,
+                    epochs=8,
+                    seed=seed,
+                    processes=1,
+                    device="cpu",
+                )
+            )
+            rounds = [life.model("tuned"), *sorted(life.root.glob(f"models/{arm}-*"))]
+            shares = [measured(model, seed) for model in rounds]
+            write_json(path, {"rounds": shares, "kept": measured(life.model(arm), seed), "told": told_of(life, arm)})
+        found[arm] = read_json(path)
+    return found
+
+
+def first_model(life: Life, seed: int) -> None:
+    """Make the model that every arm begins with: tuned on sums of up to `TRAINED` digits, from nothing."""
+    if life.model("tuned").exists():
+        return
+    tokenizer = WholeTokenizer("character", [])
+    config = ModelConfig(tokenizer.vocab_size, 2, 64, 2, 2, 32, 160, context=128)
+    model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
+    shown = (addition.problem(seed, i, "train", 1 + i % TRAINED, FIELD) for i in range(SHOWN))
+    batches = ChatBatches([render(tokenizer, one.demonstration()["messages"]) for one in shown], 24, 112, seed)
+    state = State(model.train(), make_optimizers(model, Rates()))
+    train(state, lambda step: [batches.batch(step)], batch_loss, Schedule(STEPS, warmup=20, decay=0.5))
+    save_model(model, tokenizer, life.model("tuned"), {"stage": "tuned", "seed": seed})
+
+
+def problems(seed: int, split: str, counts: Mapping[int, int], start: int = 0) -> list[Problem]:
+    """Return so many problems of each size."""
+    return [
+        addition.problem(seed, start + index, split, size, FIELD) for size in counts for index in range(counts[size])
+    ]
+
+
+def measured(folder: Path, seed: int) -> list[float]:
+    """Return the share of test problems of each size that a model's likeliest reply solves."""
+    asked = problems(seed, "test", dict.fromkeys(SIZES, TESTED))
+    replier = Replier(*load_model(folder))
+    said = replier.replies([one.messages for one in asked], Sampling(temperature=0, max_tokens=FIELD + 4))
+    right = [addition.score(one.prompt, reply.text, one.info) for one, reply in zip(asked, said, strict=True)]
+    return [fmean(right[place * TESTED : (place + 1) * TESTED]) for place in range(len(SIZES))]
+
+
+def told_of(life: Life, arm: str) -> list[dict[str, Any]]:
+    """Return what the run told of its rounds: how many replies it kept, and how many of them are right."""
+    events = [event for event in read_log(life.run(f"improve-{arm}") / "run.jsonl") if event["event"] == "round"]
+    return [{key: event[key] for key in ("step", "kept", "kept_right", "solved") if key in event} for event in events]
+
+
+def draw(told: Sequence[Arms]) -> None:
+    """Write the picture: by size before and after, and by round at three digits beyond those trained on."""
+    by_size = {"before": {size: [one["verified"]["rounds"][0][size - 1] for one in told] for size in SIZES}}
+    by_size |= {ARMS[arm]: {size: [one[arm]["kept"][size - 1] for one in told] for size in SIZES} for arm in ARMS}
+    far = TRAINED + 3
+    lasting = {arm: [_lasting(one[arm]["rounds"]) for one in told] for arm in ARMS}
+    by_round = {
+        ARMS[arm]: {number: [rounds[number][far - 1] for rounds in lasting[arm]] for number in range(ROUNDS + 1)}
+        for arm in ARMS
+    }
+    panels = {"Share right, of the model that is kept": by_size, f"Share right at {far} digits": by_round}
+    title = f"Reversed addition, tuned on 1 to {TRAINED} digits, then improved by its own replies"
+    PICTURE.write_text(curves(title, ("digits", "round"), panels))
+
+
+def _lasting(rounds: list[list[float]]) -> list[list[float]]:
+    """Return the shares of all rounds; those after a run ended because it found nothing new are its last."""
+    return rounds + [rounds[-1]] * (ROUNDS + 1 - len(rounds))
+
+
+def report(told: Sequence[Arms], seconds: float) -> None:
+    """Print the last line: up to how many digits 90 % are right, and the shares at each size with their intervals."""
+    rows = {"before": [one["verified"]["rounds"][0] for one in told]}
+    rows |= {arm: [one[arm]["kept"] for one in told] for arm in ARMS}
+    shares = {
+        name: {size: interval([row[size - 1] for row in found]) for size in SIZES} for name, found in rows.items()
+    }
+    reached = {name: [reach(row) for row in found] for name, found in rows.items()}
+    ours, peer = fmean(reached["verified"]), fmean(reached["random"])
+    runs = {arm: [one[arm]["told"] for one in told] for arm in ARMS}
+    details = {"seeds": len(told), "tested": TESTED, "core_seconds": round(seconds), "reached": reached}
+    result("align_improve", "digits, 90 % right", ours, peer, **details, shares=shares, runs=runs)
+
+
+def reach(shares: Sequence[float]) -> int:
+    """Return up to how many digits 90 % are right, at this length and all shorter ones down to the longest trained."""
+    solved = 0
+    for size, share in zip(SIZES, shares, strict=True):
+        if size >= TRAINED and share < 0.9:
+            break
+        solved = size
+    return solved
+
+
+def interval(values: Sequence[float]) -> dict[str, float]:
+    """Return the mean over seeds with its 95 % interval by Student's t."""
+    told = student(np.asarray(values), 0.0, 1.0)
+    return {"mean": round(told.mean, 4), "low": round(told.low, 4), "high": round(told.high, 4)}
+
+
+if __name__ == "__main__":
+    main()
