@@ -7,10 +7,14 @@ import pytest
 import torch
 
 from sayso.align import scorer
+from sayso.align.prompts import Prompt
+from sayso.align.rewards import rewarded
 from sayso.align.scorer import Scorer, open_scorer, scores_of
 from sayso.base.errors import UserError
+from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import add_score
+from sayso.run.practising import Practising, rewards_of
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model
@@ -55,3 +59,23 @@ def test_a_reply_that_does_not_fit_is_named(tokenizer: Tokenizer) -> None:
     """A reward model reads replies whole or not at all."""
     with pytest.raises(UserError, match="up to 96 tokens; number 1 has"):
         Scorer([model(0)], tokenizer)([*ASKED[:1], ("the fox", "x" * 200, {})])
+
+
+def test_a_reward_model_is_named_like_any_reward(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Alone or as an ensemble of a life's models, with a weight; it is asked for many replies at once."""
+    life = Life(tmp_path)
+    for seed in range(2):
+        save_model(model(seed), tokenizer, life.model(f"proxy-{seed}"), {"stage": "reward"})
+    options = Practising(prompts="addition", life=tmp_path, device="cpu")
+    one, least = rewards_of(options, ("model:proxy-1=0.5", "min:proxy-0,proxy-1"))
+    assert (one.name, one.weight, least.name, least.weight) == ("proxy-1", 0.5, "proxy-0", 1.0)
+    prompts = [Prompt(n, [{"role": "user", "content": str(asked)}], {}) for n, (asked, _, _) in enumerate(ASKED)]
+    replies = [reply for _, reply, _ in ASKED]
+    found = rewarded([one, least], prompts, replies)
+    asked = [(prompt.messages, reply, {}) for prompt, reply in zip(prompts, replies, strict=True)]
+    each = [open_scorer([life.model(f"proxy-{n}")])(asked) for n in range(2)]
+    assert [got.total for got in found] == pytest.approx([0.5 * b + min(a, b) for a, b in zip(*each, strict=True)])
+    with pytest.raises(UserError, match="The weight of a reward is a number"):
+        rewards_of(options, ("model:proxy-0=much",))
+    with pytest.raises(UserError, match="Did you mean 'proxy-0'"):
+        rewards_of(options, ("model:proxi-0",))

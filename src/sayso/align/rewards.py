@@ -47,7 +47,11 @@ def load_rewards(given: Sequence[str]) -> list[Reward]:
 
     Raises `UserError` for what cannot be imported, is not there or is no function, and for two of one name.
     """
-    rewards = [_load(one) for one in given]
+    return unlike([_load(one) for one in given])
+
+
+def unlike(rewards: list[Reward]) -> list[Reward]:
+    """Return rewards, of which there is one or more, and no two have one name; else raises `UserError`."""
     names = [reward.name for reward in rewards]
     if not rewards:
         raise UserError("Practising needs a --reward, such as rewards.py:score or sayso.text.puzzles:score.")

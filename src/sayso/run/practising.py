@@ -1,6 +1,6 @@
 """What acts that learn from rewards take as options: prompts, rewards, how replies are drawn and judged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,16 @@ from typing import Any
 from sayso.align.drawing import Drawing
 from sayso.align.practice import Practice, open_practice
 from sayso.align.prompts import Prompt
-from sayso.align.rewards import Reward, load_rewards, rewarded
+from sayso.align.rewards import Reward, load_rewards, of_many, rewarded, unlike
+from sayso.align.scorer import Combine, open_scorer
+from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.life import Life
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.adapting import Adapting
+from sayso.run.model import resolve_model
 from sayso.run.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
@@ -31,7 +35,7 @@ class Practising(Adapting):
     sizes: tuple[int, ...] = ()
     """How hard a puzzle's problems are: digits, or how many numbers; several take turns."""
     reward: tuple[str, ...] = ()
-    """Rewards: file.py:function or module:function, with =WEIGHT if need be; a puzzle's checker when not given."""
+    """Rewards: file.py:function, module:function or model:NAME, maybe with =WEIGHT; a puzzle's checker otherwise."""
     gold: tuple[str, ...] = ()
     """Rewards that choose the weights that are kept, on held-out prompts; those of --reward when not given."""
     held_out: Path | None = None
@@ -72,8 +76,32 @@ def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Re
         )
     practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
     checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
-    rewards = load_rewards(options.reward or checker)
-    return practice, held, rewards, load_rewards(options.gold) if options.gold else rewards
+    rewards = rewards_of(options, options.reward or checker)
+    return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
+
+
+def rewards_of(options: Practising, given: Sequence[str]) -> list[Reward]:
+    """Return the rewards of their names, in order.
+
+    `model:NAME` is a reward model of the life, and model:, min: or cautious:NAME,NAME,... an ensemble: their mean, the
+    least of them, or the mean less half their variance. Raises `UserError` as `load_rewards` does.
+    """
+    kinds: dict[str, Combine] = {"model": "mean", "min": "min", "cautious": "cautious"}
+    found, life = [], Life(options.life)
+    for one in given:
+        kind, _, rest = one.partition(":")
+        names, _, weight = rest.partition("=")
+        if kind not in kinds:
+            found.append(load_rewards([one])[0])
+            continue
+        try:
+            factor = float(weight or 1)
+        except ValueError:
+            raise UserError(f"The weight of a reward is a number; got '{one}'.") from None
+        folders = [resolve_model(life, name) for name in names.split(",")]
+        scorer = open_scorer(folders, pick_device(options.device).kind, kinds[kind])
+        found.append(of_many(names.partition(",")[0], scorer, factor))
+    return unlike(found)
 
 
 def drawing_of(

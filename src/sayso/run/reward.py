@@ -192,9 +192,11 @@ def _normalised(
     if not replier.converses:
         say("The reference model has no layout for conversations, so scores stay as they were learned.")
         return {}
-    scorer, room = Scorer([model], tokenizer), min(model.config.context, replier.context) - MAX_TOKENS - 1
+    context = min(model.config.context, replier.context)
+    scorer, longest = Scorer([model], tokenizer), min(MAX_TOKENS, context // 2)
+    room = context - longest - 1
     prompts = [one.prompt for one in asked if len(replier.prompt_ids(one.prompt)) <= room][: options.samples]
-    said = replier.replies(prompts, Sampling(temperature=1.0, max_tokens=MAX_TOKENS, seed=options.seed))
+    said = replier.replies(prompts, Sampling(temperature=1.0, max_tokens=longest, seed=options.seed))
     rows = [scorer.row(prompt, one.text) for prompt, one in zip(prompts, said, strict=True)]
     rows = [row for row in rows if sum(map(len, row)) <= model.config.context]  # text may take more ids than it was
     if len(rows) < 2:
