@@ -1,7 +1,7 @@
 """Rows of comparisons for preference training: one prompt, the reply that was chosen and the one that was rejected.
 
 Each pair takes two rows, the chosen replies first, then the rejected in the same order; only a reply is trained. Rows
-are as wide as the longest of the batch, in steps of 64 so that few shapes occur, and at most `context`.
+are as wide as the longest of the batch, in steps of 16 so that shapes recur, and at most `context`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from sayso.batch.batch import IGNORED, PADDING, Batch
 from sayso.batch.order import check_sizes, items
 
 Pair = tuple[Sequence[int], Sequence[int], Sequence[int]]  # prompt, chosen, rejected
-WIDTH_STEP = 64
+WIDTH_STEP = 16
 
 
 class PairBatch(Batch):
