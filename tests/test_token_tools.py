@@ -147,6 +147,17 @@ def test_other_layouts_are_told_of_tools_in_text(tmp_path: Path) -> None:
     assert render(OURS, talk()[1:2], tools=tools()) == render(OURS, [{"role": "system", "content": told}, expected[1]])
 
 
+def test_calls_are_trained_and_results_are_read() -> None:
+    """In our own layout too: the call and its end, not what came back, nor tools, nor a call of weight 0."""
+    ids, trained = render(OURS, talk(), tools=tools())
+    learned = [index for index, one in zip(ids, trained, strict=True) if one]
+    assert OURS.decode(learned) == '<tool_call>\n{"name": "add", "arguments": {"a": "x"}}\n</tool_call>'
+    assert learned[-1] == OURS.specials["<|end|>"]
+    given = talk()
+    given[2]["weight"] = 0
+    assert not any(render(OURS, given, tools=tools())[1])
+
+
 def test_results_that_came_together_are_one_turn() -> None:
     """Roles take turns, as models have learned it; a result that is JSON stands as JSON."""
     given = talk(result='{"sum": 4}')
