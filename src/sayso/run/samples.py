@@ -92,4 +92,5 @@ def _told(sample: Sample) -> str:
 
 
 def _cut(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
+    """Leave out the middle of a long text: a prompt often asks at its end what it tells of before."""
+    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 2 :]}"
