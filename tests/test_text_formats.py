@@ -179,3 +179,13 @@ def test_prepared_conversations_keep_calls_results_tools_and_weights(tmp_path: P
     thanks = [{"role": "user", "content": "Thanks!"}, {**PLAIN[1], "weight": 0}]
     assert [row["messages"] for row in rows] == [[SYSTEM, *CALLED, *thanks], [SYSTEM, *PLAIN]]
     assert [row["tools"] for row in rows] == [[TOOL]] * 2
+
+
+def test_a_short_conversation_is_kept(tmp_path: Path) -> None:
+    """A question and its answer in a line are whole; a text as short is not, and goes as before."""
+    rows = [{"instruction": "What is the capital of France?", "output": "Paris."}, {"text": "It is Paris. It is so."}]
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    life = Life(tmp_path / "life")
+    told = prepare(Prepare(life=life.root, sources=(str(tmp_path / "rows.json"),)))
+    assert sum(told["totals"]["conversations"].values()) == 1
+    assert told["totals"]["dropped"] == {"too_short": 1}

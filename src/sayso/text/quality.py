@@ -115,8 +115,12 @@ RULES: dict[str, Callable[[Measured], bool]] = {
 }
 
 
-def broken_rule(text: str, words: Hashes) -> str | None:
-    """Return the name of the first rule that a cleaned text breaks; `words` are its word hashes."""
+def broken_rule(text: str, words: Hashes, *, conversation: bool = False) -> str | None:
+    """Return the name of the first rule that a cleaned text breaks; `words` are its word hashes.
+
+    A conversation may be short: a question and its answer are whole in a line.
+    """
     lines = tuple(line.strip() for line in text.split("\n") if line.strip())
     measured = Measured(text, kinds(code_points(text)), words, lines)
-    return next((name for name, breaks in RULES.items() if breaks(measured)), None)
+    rules = (name for name in RULES if not (conversation and name == "too_short"))
+    return next((name for name in rules if RULES[name](measured)), None)

@@ -154,7 +154,7 @@ def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Count
     if job.people and (broken := indecent_rule(document.messages)):
         return broken
     words = word_hashes(document.text)
-    if rules.quality and (broken := broken_rule(document.text, words)):
+    if rules.quality and (broken := broken_rule(document.text, words, conversation=bool(document.messages))):
         return broken
     if overlaps(words, open_sets(folder)):
         return "contaminated"
