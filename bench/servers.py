@@ -6,7 +6,6 @@ All speak OpenAI's /v1/completions. Ours and llama.cpp open one GGUF file; at fe
 import multiprocessing
 import os
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
