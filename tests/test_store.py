@@ -241,6 +241,13 @@ def test_gathering_turns_each_kind_of_rating_into_its_rows(store: Store) -> None
     }
 
 
+def test_a_pair_with_an_empty_side_is_none(store: Store) -> None:
+    """Preferring something to nothing teaches nothing of words, and a run that aligns would refuse the row."""
+    said, silent = ask(store, "Hello", "Hi", " ")
+    store.choose(said, silent)
+    assert gathered(store) == ([], [])
+
+
 def test_a_thumb_alone_is_a_rating(store: Store) -> None:
     """Each reply with a thumb is rated good or bad, but an empty one and praise of one that was cut short."""
     [good], [bad] = ask(store, "Hello", "Hi"), ask(store, "Bye", "Grr")

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_file
-from sayso.batch.batch import Batch
+from sayso.batch.batch import PADDING, Batch
 from sayso.loss.next_token import token_logprobs
 from sayso.model import Transformer
 from sayso.model.adapters import without_adapters
@@ -34,8 +34,15 @@ class Reference(Protocol):
 
 
 def reply_logprobs(model: Transformer, batch: Batch) -> Tensor:
-    """Return the log-probability of each row's reply, summed over its tokens, [B]."""
-    return token_logprobs(model, batch.ids.to(model.device), batch.targets, batch.documents).sum(1)
+    """Return the log-probability of each row's reply, summed over its tokens, [B].
+
+    The rows are read one behind the other as documents of a single row, so that no product is spent on padding.
+    """
+    real = batch.documents != PADDING
+    rows = torch.arange(len(batch.ids))[:, None].expand_as(real)[real]
+    logprobs = token_logprobs(model, batch.ids[real][None], batch.targets[real][None], rows.int()[None])
+    summed = torch.zeros(len(batch.ids), dtype=logprobs.dtype, device=logprobs.device)
+    return summed.index_add(0, rows.to(logprobs.device), logprobs[0])
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def _pairs(
     latest: dict[tuple[str, frozenset[str]], tuple[int, str, str, str, str | None]] = {}
     for entry in sorted(said, key=lambda entry: entry[0]):
         _, prompt, chosen, rejected, _ = entry
-        if chosen.strip() and chosen.strip() != rejected.strip():
+        if chosen.strip() and rejected.strip() and chosen.strip() != rejected.strip():
             latest[prompt, frozenset((chosen, rejected))] = entry
     rows = []
     for _, prompt, chosen, rejected, kind in sorted(latest.values(), key=lambda entry: entry[:4]):
