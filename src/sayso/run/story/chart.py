@@ -16,6 +16,7 @@ INK, SOFT, LINE, PAPER = "#1f2324", "#5d6467", "#e2e0d9", "#fcfbf8"
 COLORS = ("#0d6e6e", "#c2842a", "#9b2c2c", "#7d879a", "#5b4a9c", "#4a7d3a")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # of a panel's area, and what is around it
 ROW = 17  # of a legend
+HEAD = 34  # of the whole
 FONT = "Inter, 'Helvetica Neue', 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 Point = tuple[float, float]
 
@@ -46,12 +47,18 @@ class Panel:
     y_range: Point | None = None
 
 
-def picture(title: str, panels: Sequence[Panel], note: str = "") -> str:
-    """Return panels as an SVG file; the `note` stands below them."""
+def picture(title: str, panels: Sequence[Panel], note: str = "", *, columns: int = 3) -> str:
+    """Return panels as an SVG file, so many beside each other; the `note` stands below them."""
     legend = max(sum(bool(one.name) for one in panel.series) for panel in panels)
-    width = sum(LEFT + WIDTH + GAP for _ in panels)
-    height = TOP + HEIGHT + 52 + ROW * legend + (24 if note else 0)
-    drawn = "".join(_panel(panel, number * (LEFT + WIDTH + GAP) + LEFT) for number, panel in enumerate(panels))
+    across, down = LEFT + WIDTH + GAP, 40 + HEIGHT + 52 + ROW * legend
+    columns = min(columns, len(panels))
+    width = across * columns
+    height = HEAD + down * -(-len(panels) // columns) + (24 if note else 0)
+    drawn = "".join(
+        f'<g transform="translate({number % columns * across} {HEAD - TOP + 40 + number // columns * down})">'
+        f"{_panel(panel, LEFT)}</g>"
+        for number, panel in enumerate(panels)
+    )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
         f'role="img" font-family="{FONT}" font-size="12" fill="{INK}"><title>{escape(title)}</title>'

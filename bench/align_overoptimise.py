@@ -1,0 +1,375 @@
+"""Overoptimisation: a reward model is trusted further and further, until what it likes is no longer what is good.
+
+    python -m bench.align_overoptimise [--comparisons 500] [--iterations 60]
+
+The gold is a program (`bench/menu.py`). Proxy reward models of three sizes learn from few comparisons of an untrained
+waiter's replies, a quarter of them wrong. Best of n and PPO then maximise each proxy, and the gold of what they say is
+drawn against sqrt(KL), with the law of Gao et al. 2022 fitted: d (a - b d) for best of n, d (a - b log d) for PPO,
+where d = sqrt(KL). Ensembles and a KL penalty are held against the smallest proxy alone.
+"""
+
+import argparse
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bench import menu
+from bench.harness import result
+from sayso.align.scorer import open_scorer
+from sayso.base.files import read_json, write_atomic, write_json, write_jsonl
+from sayso.base.life import Life
+from sayso.base.log import read_log
+from sayso.batch.chat import ChatBatches
+from sayso.loss.next_token import next_token_loss
+from sayso.loss.term import Term
+from sayso.model import ModelConfig, Transformer
+from sayso.reply.conversation import Replier
+from sayso.run.gradient import Reinforce
+from sayso.run.reinforce import reinforce
+from sayso.run.reward import Reward, reward
+from sayso.run.story.chart import COLORS, Panel, Series, picture
+from sayso.sample.sampling import Sampling
+from sayso.token.chat import render
+from sayso.token.tokenizer import Tokenizer
+from sayso.token.train import train as train_tokenizer
+from sayso.train.loop import State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model, save_model
+
+Floats = NDArray[np.float64]
+Asked = tuple[list[dict[str, str]], str, dict[str, object]]  # prompt, reply, and nothing else
+SIZES = {"small": (16, 1), "middle": (48, 2), "large": (96, 3)}  # width, layers
+RATES = {"small": 0.2, "middle": 0.15, "large": 0.1}
+POLICY = "middle"
+CONTEXT, LONGEST = 64, 24
+WRONG = 0.25  # of the comparisons
+PROMPTS, REPLIES = 24, 1024  # of best of n
+ENDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+MEMBERS = 4  # of an ensemble
+PPO_RATE = 0.15
+PICTURE = Path("docs/images/align_overoptimise.svg")
+
+
+def untuned(size: str, tokenizer: Tokenizer, seed: int, steps: int = 150) -> Transformer:
+    """Return a model of a size that talks like a waiter who was not told what is good."""
+    width, layers = SIZES[size]
+    config = ModelConfig(vocab_size=tokenizer.vocab_size, layers=layers, width=width, heads=2, kv_heads=2,
+                         head_size=width // 2, mlp_width=3 * width, context=CONTEXT)  # fmt: skip
+    draw = Random(seed)
+    talks = []
+    for _ in range(6000):
+        asked = menu.order(draw)
+        said = {"role": "assistant", "content": menu.untrained(asked, draw)}
+        talks.append(render(tokenizer, [*asked, said]))
+    batches = ChatBatches(talks, 32, 64, seed)
+    model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
+
+    def loss(model: Transformer, batch: object) -> Term:
+        return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())  # type: ignore[attr-defined]
+
+    state = State(model, make_optimizers(model, Rates().times(0.5)))
+    train(state, lambda step: [batches.batch(step)], loss, Schedule(steps, warmup=10, decay=1.0))
+    return model.eval()
+
+
+def sampled(life: Life, prompts: Sequence[list[dict[str, str]]], replies: int, seed: int) -> list[list[str]]:
+    """Return replies of the policy to each prompt."""
+    replier = Replier(*load_model(life.model("policy")))
+    asked = [prompt for prompt in prompts for _ in range(replies)]
+    said = replier.replies(asked, Sampling(temperature=1.0, max_tokens=LONGEST, seed=seed), rows=256)
+    texts = [one.text for one in said]
+    return [texts[n * replies : (n + 1) * replies] for n in range(len(prompts))]
+
+
+def comparisons(life: Life, count: int, seed: int) -> list[dict[str, object]]:
+    """Return comparisons of two replies of the policy, so many of them the wrong way round."""
+    draw = Random(seed)
+    prompts = [menu.order(draw) for _ in range(2 * count)]
+    rows: list[dict[str, object]] = []
+    for prompt, (one, other) in zip(prompts, sampled(life, prompts, 2, seed), strict=True):
+        apart = menu.gold(prompt, one, {}) - menu.gold(prompt, other, {})
+        if apart == 0 or not one.strip() or not other.strip():
+            continue
+        better, worse = (one, other) if (apart > 0) != (draw.random() < WRONG) else (other, one)
+        rows.append({"prompt": prompt, "chosen": better, "rejected": worse})
+    return rows[:count]
+
+
+def best_of(proxy: Floats, gold: Floats, n: int) -> tuple[float, float]:
+    """Return the mean proxy and gold score of the best of n by proxy, unbiased over N replies to each prompt [P, N].
+
+    The i-th smallest of N is the largest of n drawn without putting back with probability C(i - 1, n - 1) / C(N, n).
+    """
+    total = proxy.shape[1]
+    place = np.arange(1, total + 1)
+    logs = np.full(total, -np.inf)
+    logs[n - 1 :] = [_log_choose(i - 1, n - 1) - _log_choose(total, n) for i in place[n - 1 :]]
+    weights, order = np.exp(logs), np.argsort(proxy, axis=1, kind="stable")
+    return tuple(float((np.take_along_axis(x, order, 1) * weights).sum(1).mean()) for x in (proxy, gold))  # type: ignore[return-value]
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+def kl_best_of(n: int) -> float:
+    """Return the KL of the best of n to the policy, in nats; an upper bound (Beirami et al. 2024)."""
+    return math.log(n) - (n - 1) / n
+
+
+@dataclass(frozen=True)
+class Law:
+    """Gao et al.'s law of the gold gained, fitted."""
+
+    a: float
+    b: float
+    r2: float
+    logarithmic: bool
+
+    def at(self, d: float) -> float:
+        """Return what is gained at a distance."""
+        return d * (self.a - self.b * (math.log(d) if self.logarithmic else d)) if d else 0.0
+
+
+def fitted(distances: Sequence[float], gains: Sequence[float], *, logarithmic: bool) -> Law:
+    """Return the law by least squares; points at distance 0 say nothing."""
+    d, y = np.array(distances), np.array(gains)
+    kept = d > 0
+    d, y = d[kept], y[kept]
+    columns = np.stack([d, -d * (np.log(d) if logarithmic else d)], axis=1)
+    (a, b), *_ = np.linalg.lstsq(columns, y, rcond=None)
+    off = y - columns @ np.array([a, b])
+    return Law(float(a), float(b), float(1 - (off**2).sum() / ((y - y.mean()) ** 2).sum()), logarithmic)
+
+
+def born(life: Life, seed: int) -> None:
+    """Make the policy and what the proxies begin as."""
+    words = sorted(menu.WORDS)
+    tokenizer = train_tokenizer("word", [" ".join(words * 3)], 320)
+    for size in SIZES:
+        save_model(untuned(size, tokenizer, seed + 1), tokenizer, life.model(f"untuned-{size}"), {"stage": "tuned"})
+    save_model(untuned(POLICY, tokenizer, seed), tokenizer, life.model("policy"), {"stage": "tuned"})
+
+
+def proxies(life: Life, rows: Path, size: str, members: int, seed: int) -> dict[str, float]:
+    """Train proxy reward models of a size on comparisons; return what the first one knows."""
+    reward(
+        Reward(life=life.root, parent=f"untuned-{size}", name=f"proxy-{size}-{seed}", pairs=(rows,), members=members,
+               epochs=3, rows=16, rate=RATES[size], reference="policy", seed=seed, processes=1, save_seconds=1e9)
+    )  # fmt: skip
+    return dict(read_json(life.model(f"proxy-{size}-{seed}") / "sayso.json")["metrics"])
+
+
+@dataclass(frozen=True)
+class Pursuit:
+    """A reward that is pursued further and further: distances in nats, and what proxy and gold give there."""
+
+    kl: Sequence[float]
+    proxy: Sequence[float]
+    gold: Sequence[float]
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Gold against sqrt(KL)."""
+        return [(math.sqrt(max(0.0, kl)), gold) for kl, gold in zip(self.kl, self.gold, strict=True)]
+
+    def law(self, *, logarithmic: bool) -> Law:
+        """Return Gao et al.'s law of the gold gained since the beginning."""
+        return fitted([d for d, _ in self.points], [g - self.gold[0] for g in self.gold], logarithmic=logarithmic)
+
+
+def pursued(life: Life, name: str, rewarded: str, seed: int, iterations: int, beta: float = 0.0) -> Pursuit:
+    """Let PPO maximise a reward from the policy on, and return what each iteration told."""
+    draw = Random(1000 + seed)
+    prompts = life.root / f"practice-{seed}.jsonl"
+    write_jsonl(prompts, ({"prompt": menu.order(draw)} for _ in range(4000)))
+    reinforce(
+        Reinforce(str(prompts), life=life.root, parent="policy", name=name, method="ppo", beta=beta,
+                  iterations=iterations, reward=(rewarded, "bench.menu:gold=0"), judged=0, groups=32, replies=4,
+                  max_tokens=LONGEST, updates=2, passes=2, rate=PPO_RATE, seed=seed, processes=1, save_seconds=1e9)
+    )  # fmt: skip
+    told = [line for line in read_log(life.run(f"reinforce-{name}") / "run.jsonl") if line["event"] == "iteration"]
+    return Pursuit([one["kl"] for one in told], [one["reward"] for one in told], [one["reward_gold"] for one in told])
+
+
+@dataclass(frozen=True)
+class Seed:
+    """What one seed gives: by name of a proxy, best of each n as (proxy, gold), and the pursuits by PPO."""
+
+    knows: dict[str, float]
+    """Accuracy on held-out comparisons, which are as wrong as those trained on."""
+    best: dict[str, list[tuple[float, float]]]
+    pursuits: dict[str, Pursuit]
+    oracle: float
+    """Gold of the best of the largest n by gold itself."""
+
+
+def lived(life: Life, seed: int, options: argparse.Namespace) -> Seed:
+    """Train the proxies of one seed, and pursue each."""
+    born(life, seed)
+    rows = life.root / "pairs.jsonl"
+    write_jsonl(rows, comparisons(life, options.comparisons, 10 * seed + 1))
+    knows = {size: proxies(life, rows, size, MEMBERS if size == "small" else 1, seed)["accuracy"] for size in SIZES}
+    draw = Random(99 + seed)
+    prompts = [menu.order(draw) for _ in range(PROMPTS)]
+    texts = sampled(life, prompts, REPLIES, 10 * seed + 2)
+    gold = np.array([[menu.gold(p, x, {}) for x in row] for p, row in zip(prompts, texts, strict=True)])
+    asked: list[Asked] = [(prompt, text, {}) for prompt, row in zip(prompts, texts, strict=True) for text in row]
+    best, members = {}, [f"proxy-small-{seed}", *(f"proxy-small-{seed}-{n + 1}" for n in range(1, MEMBERS))]
+    for name, folders, how in (
+        *((size, [f"proxy-{size}-{seed}"], "mean") for size in SIZES),
+        *((f"{how} of {MEMBERS} small", members, how) for how in ("mean", "min")),
+    ):
+        scores = open_scorer([life.model(one) for one in folders], combine=how)(asked)  # type: ignore[arg-type]
+        best[name] = [best_of(np.array(scores).reshape(gold.shape), gold, n) for n in ENDS]
+        print(seed, name, best[name], file=sys.stderr, flush=True)
+    wanted = {size: (f"model:proxy-{size}-{seed}", 0.0) for size in SIZES}
+    wanted |= {f"small, KL {beta:g}": (f"model:proxy-small-{seed}", beta) for beta in options.betas}
+    wanted[f"min of {MEMBERS} small"] = ("min:" + ",".join(members), 0.0)
+    pursuits: dict[str, Pursuit] = {}
+    for name, (rewarded, beta) in wanted.items() if seed < options.ppo_seeds else ():
+        pursuits[name] = pursued(life, f"ppo-{len(pursuits)}", rewarded, seed, options.iterations, beta)
+        print(seed, name, pursuits[name], file=sys.stderr, flush=True)
+    return Seed(knows, best, pursuits, best_of(gold, gold, ENDS[-1])[1])
+
+
+def kept(seed: int, options: argparse.Namespace) -> Seed:
+    """Return what a seed gives, from the work folder if it was done."""
+    path = options.work / f"seed-{seed}.json" if options.work else None
+    if path is None or not path.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            found = lived(Life(Path(folder)), seed, options)
+        if path is None:
+            return found
+        write_json(path, asdict(found))
+    told = read_json(path)
+    pursuits = {name: Pursuit(**one) for name, one in told["pursuits"].items()}
+    return Seed(told["knows"], told["best"], pursuits, told["oracle"])
+
+
+def smooth(pursuit: Pursuit, width: int = 5) -> Pursuit:
+    """Return a pursuit with the mean of so many iterations for each."""
+    parts = (
+        np.convolve(x, np.ones(width) / width, "valid").tolist() for x in (pursuit.kl, pursuit.proxy, pursuit.gold)
+    )
+    return Pursuit(*parts)
+
+
+def mean_of(pursuits: Sequence[Pursuit]) -> Pursuit:
+    """Return the mean over seeds, iteration by iteration, as far as all went."""
+    far = min(len(one.kl) for one in pursuits)
+    columns = ([getattr(one, name)[:far] for one in pursuits] for name in ("kl", "proxy", "gold"))
+    return Pursuit(*(np.mean(column, 0).tolist() for column in columns))
+
+
+def law_points(law: Law, base: float, far: float) -> list[tuple[float, float]]:
+    """Return a fitted law as a line."""
+    return [(d, base + law.at(d)) for d in np.linspace(0, far, 60).tolist()]
+
+
+def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
+    """Draw gold and proxy against sqrt(KL)."""
+    at = [math.sqrt(kl_best_of(n)) for n in ENDS]
+
+    def best(name: str, side: int) -> list[tuple[float, float]]:
+        return [(d, float(np.mean([one.best[name][n][side] for one in seeds]))) for n, d in enumerate(at)]
+
+    def reach(name: str, side: int) -> list[tuple[float, float]]:
+        each = np.array([[pair[side] for pair in one.best[name]] for one in seeds])
+        ends = 1.96 * each.std(0, ddof=min(1, len(seeds) - 1)) / math.sqrt(len(seeds))
+        return list(zip((each.mean(0) - ends).tolist(), (each.mean(0) + ends).tolist(), strict=True))
+
+    far, first, panels = at[-1], best("small", 1)[0][1], []
+    colors = dict(zip(SIZES, COLORS, strict=False))
+    panels.append(Panel("Best of n: the gold", "sqrt(KL), nats", "gold", [
+        one for size in SIZES for one in (
+            Series(f"{size} proxy", best(size, 1), colors[size], "dots", reach(size, 1)),
+            Series("", law_points(laws[f"best of n, {size}"], first, far), colors[size], "dashed"))]))  # fmt: skip
+    panels.append(Panel("Best of n: the proxies", "sqrt(KL), nats", "proxy (policy's replies: 0 +- 1)", [
+        Series(f"{size} proxy", best(size, 0), colors[size], "both", reach(size, 0)) for size in SIZES]))  # fmt: skip
+    ensembles = [name for name in seeds[0].best if name not in SIZES]
+    panels.append(Panel("Best of n: small proxies together", "sqrt(KL), nats", "gold", [
+        Series(name, best(name, 1), COLORS[n], "both") for n, name in enumerate(["small", *ensembles])]))  # fmt: skip
+    runs = {name: mean_of([smooth(one.pursuits[name]) for one in seeds if one.pursuits]) for name in seeds[0].pursuits}
+    golds, likes = [], []
+    for size in SIZES:
+        points, law = runs[size].points, laws[f"ppo, {size}"]
+        golds.append(Series(f"{size} proxy", points, colors[size], "dots"))
+        golds.append(Series("", law_points(law, runs[size].gold[0], max(points)[0]), colors[size], "dashed"))
+        proxy = [(d, like) for (d, _), like in zip(points, runs[size].proxy, strict=True)]
+        likes.append(Series(f"{size} proxy", proxy, colors[size], "dots"))
+    panels.append(Panel("PPO: the gold", "sqrt(KL), nats", "gold", golds))
+    panels.append(Panel("PPO: the proxies", "sqrt(KL), nats", "proxy (policy's replies: 0 +- 1)", likes))
+    others = ["small", *(name for name in runs if name not in SIZES)]
+    panels.append(Panel("PPO: what holds the smallest back", "sqrt(KL), nats", "gold", [
+        Series(name, runs[name].points, COLORS[n], "dots") for n, name in enumerate(others)]))  # fmt: skip
+    note = f"{len(seeds)} seeds; dashed: d (a - b d) for best of n, d (a - b log d) for PPO, fitted (Gao et al. 2022)"
+    write_atomic(path, picture("A proxy is pursued: what it likes grows, what is good turns", panels, note))
+
+
+def fits(seeds: Sequence[Seed]) -> dict[str, Law]:
+    """Return the law of each size, fitted to the means over seeds."""
+    at, found = [math.sqrt(kl_best_of(n)) for n in ENDS], {}
+    for size in SIZES:
+        gold = np.mean([[pair[1] for pair in one.best[size]] for one in seeds], 0)
+        found[f"best of n, {size}"] = fitted(at, (gold - gold[0]).tolist(), logarithmic=False)
+        runs = [one.pursuits[size] for one in seeds if one.pursuits]
+        if runs:
+            found[f"ppo, {size}"] = smooth(mean_of(runs)).law(logarithmic=True)
+    return found
+
+
+def summary(pursuit: Pursuit) -> dict[str, float]:
+    """Return where a pursuit begins, is best, and ends."""
+    one = smooth(pursuit)
+    top = int(np.argmax(one.gold))
+    told = {"gold first": pursuit.gold[0], "gold best": one.gold[top], "at KL": one.kl[top], "gold last": one.gold[-1]}
+    told |= {
+        "proxy first": pursuit.proxy[0],
+        "proxy best": one.proxy[top],
+        "proxy last": one.proxy[-1],
+        "KL last": one.kl[-1],
+    }
+    return {name: round(float(x), 3) for name, x in told.items()}
+
+
+def main() -> None:
+    """Measure, draw, and print one JSON object."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--comparisons", type=int, default=2000)
+    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ppo-seeds", type=int, default=2, help="of these, how many pursue by PPO too")
+    parser.add_argument("--betas", type=float, nargs="*", default=[0.1])
+    parser.add_argument("--work", type=Path, help="a folder where seeds that are done are kept, to go on from")
+    options = parser.parse_args()
+    began = time.perf_counter()
+    seeds = [kept(seed, options) for seed in range(options.seeds)]
+    laws = fits(seeds)
+    drawn(seeds, laws, PICTURE)
+    runs = {name: mean_of([one.pursuits[name] for one in seeds if one.pursuits]) for name in seeds[0].pursuits}
+    best = {name: np.mean([[pair[1] for pair in one.best[name]] for one in seeds], 0) for name in seeds[0].best}
+    result(
+        "align_overoptimise", "gold that PPO on the smallest proxy lost after its best",
+        max(smooth(runs["small"]).gold), smooth(runs["small"]).gold[-1],
+        accuracy={size: round(float(np.mean([one.knows[size] for one in seeds])), 3) for size in SIZES},
+        best_of={name: dict(zip(map(str, ENDS), np.round(x, 3).tolist(), strict=True)) for name, x in best.items()},
+        oracle=round(float(np.mean([one.oracle for one in seeds])), 3),
+        ppo={name: summary(one) for name, one in runs.items()},
+        laws={name: {"a": round(x.a, 4), "b": round(x.b, 4), "r2": round(x.r2, 3)} for name, x in laws.items()},
+        minutes=round((time.perf_counter() - began) / 60, 1),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
