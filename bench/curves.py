@@ -11,13 +11,22 @@ Curve = Mapping[float, Sequence[float]]
 """At each x, the values of all seeds."""
 
 
-def curves(title: str, x_names: Sequence[str], panels: Mapping[str, Mapping[str, Curve]], most: float = 1.0) -> str:
-    """Return panels side by side, each of named curves on a scale of 0 to `most`; one name has one colour in all."""
+def curves(
+    title: str,
+    x_names: Sequence[str],
+    panels: Mapping[str, Mapping[str, Curve]],
+    most: float | Mapping[str, float] = 1.0,
+) -> str:
+    """Return panels side by side, each of named curves on a scale of 0 to `most`; one name has one colour in all.
+
+    `most` is that of all panels, or each one's by its name.
+    """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     width, height = LEFT + len(panels) * (WIDE + GAP), TOP + HIGH + FOOT
     drawn = [f'<text x="10" y="20" font-weight="600" fill="{INK}">{escape(title)}</text>']
     for place, (name, panel) in enumerate(panels.items()):
-        drawn += _panel(LEFT + place * (WIDE + GAP), name, x_names[place], panel, names, most)
+        top = most if isinstance(most, float) else most[name]
+        drawn += _panel(LEFT + place * (WIDE + GAP), name, x_names[place], panel, names, top)
     x = float(LEFT)
     for number, name in enumerate(names):
         drawn.append(f'<circle cx="{x:g}" cy="{height - 14}" r="4" fill="{COLOURS[number]}"/>')

@@ -201,8 +201,9 @@ def test_groups_without_signal_are_drawn_anew() -> None:
     drawn = drawing.draw(speaker(), 0, 0)
     assert [group.prompt.number for group in drawn.groups] == [3, 5]
     assert (drawn.asked, drawn.silent) == (6, 4) or (drawn.asked, drawn.silent) == (5, 3)
+    assert drawn.mean > float(drawn.scores.mean())
     plain = replace(drawing, again=0).draw(speaker(), 0, 0)
-    assert [group.prompt.number for group in plain.groups] == [1, 2]
+    assert sorted(group.prompt.number for group in plain.groups) == [1, 2]
     assert plain.silent == 2
 
 
@@ -315,6 +316,18 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
     assert json.loads(head)["iteration"] == 3
     assert {"reply", "reward", "parts", "ended", "said"} <= json.loads(rows[0]).keys()
     assert "critic" not in "".join(weights(options))
+
+
+def test_replies_that_ask_nothing_of_the_policy_are_not_computed(options: Reinforce, tmp_path: Path) -> None:
+    """A reply without advantage is left out of the updates, unless something else is asked of it."""
+    found = {}
+    for name, beta in (("sparse", 0.0), ("held", 0.1)):
+        life = tmp_path / name
+        reinforce(replace(options, life=life, method="dr-grpo", beta=beta, iterations=1))
+        rows = (life / "runs/reinforce-aligned/rollouts/000000.jsonl").read_text().splitlines()[1:]
+        found[name] = [any(json.loads(row)["said"]["advantages"]) for row in rows]
+    assert len(found["held"]) == 16
+    assert found["sparse"] == [True] * sum(found["held"])
 
 
 def test_an_adapter_practises_against_its_own_parent(options: Reinforce) -> None:

@@ -7,6 +7,7 @@ prompts, so often at most (dynamic sampling: Yu et al. 2025, DAPO).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
+from statistics import fmean
 
 import torch
 from torch import Tensor
@@ -47,6 +48,8 @@ class Drawn:
     """Prompts that were asked, those of groups left out counted."""
     silent: int
     """Of all groups that were asked, those without signal."""
+    mean: float
+    """What all replies earned on average, those of groups left out counted."""
 
     @property
     def rollouts(self) -> list[Rollout]:
@@ -92,13 +95,13 @@ class Drawing:
             prompts = self.practice(first + asked, self.groups - len(kept))
             found = self.grouped(model, prompts, drawn_seed(self.seed, number, turn))
             asked += len(prompts)
-            if not self.again:
-                return Drawn(found, asked, sum(not group.teaches for group in found))
             for group in found:
                 (kept if group.teaches else others).append(group)
-            if len(kept) == self.groups:
+            if not self.again or len(kept) == self.groups:
                 break
-        return Drawn(kept or others[: self.groups], asked, len(others))
+        mean = fmean(score for group in (*kept, *others) for score in group.scores)
+        learned = (kept or others[: self.groups]) if self.again else [*kept, *others]
+        return Drawn(learned, asked, len(others), mean)
 
     def grouped(self, model: Transformer, prompts: Sequence[Prompt], seed: int) -> list[Group]:
         """Return a group of replies to each prompt."""

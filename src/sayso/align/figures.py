@@ -9,7 +9,8 @@ from sayso.align.experience import Measured
 def figures_of(drawn: Drawn, measured: Measured) -> dict[str, float]:
     """Return the figures of one iteration.
 
-    reward (mean after shaping), its parts before their weights, spread (standard deviation of the replies' rewards),
+    reward (mean after shaping, of all groups that were asked), its parts before their weights, spread (standard
+    deviation of the replies' rewards),
     no_signal (share of groups whose replies all earned the same), kl and kl_token (k1 to the reference, nats a reply
     and a token), entropy (nats a token), length (tokens sampled), ended (share that ended by itself), distinct (share
     of a group's replies that differ), drift (nats between the sampler's log-probabilities and those computed anew).
@@ -17,7 +18,7 @@ def figures_of(drawn: Drawn, measured: Measured) -> dict[str, float]:
     rollouts, scores = drawn.rollouts, drawn.scores
     names = drawn.rewarded[0].parts
     return {
-        "reward": float(scores.mean()),
+        "reward": drawn.mean,
         **{f"reward_{name}": fmean(one.parts[name] for one in drawn.rewarded) for name in names if len(names) > 1},
         "spread": float(scores.std(correction=0)),
         "no_signal": drawn.silent / drawn.asked,

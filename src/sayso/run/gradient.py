@@ -102,6 +102,7 @@ def plan_of(options: Reinforce, method: Method, drawing: Drawing, reference: Ref
         passes=options.passes,
         keep_cut=options.keep_cut,
         target_kl=options.target_kl,
+        sparse=not (options.beta or options.entropy or method.baseline == "value"),
         on_policy=options.updates * options.passes == 1 and not options.beta and method.baseline != "value",
         seed=options.seed,
     )

@@ -24,7 +24,7 @@ from sayso.loss.kl import adapted
 from sayso.train.checkpoint import checkpoints_in
 from sayso.train.loop import State
 
-MEASURED = 64  # replies whose drift and KL are told where nothing is learned from these
+MEASURED = 32  # replies whose drift, entropy and KL are told where nothing is learned from these
 HORIZON = 10_000.0  # replies over which the adaptive KL moves by its fifth (Ziegler et al. 2019)
 Tell = Callable[[int, int, dict[str, float]], None]
 
@@ -44,6 +44,8 @@ class Plan:
     """Whether replies that were cut are learned from."""
     target_kl: float = 0.0
     """Nats a reply that the weight of the KL is adapted to; 0 = the weight is fixed."""
+    sparse: bool = False
+    """Whether replies whose advantage is zero are left out: nothing but the advantage asks anything of them."""
     on_policy: bool = False
     """Whether nothing has to be measured before the update: log p_old is log p."""
     seed: int = 0
@@ -130,6 +132,9 @@ class Iterations:
             )
             if any(row.trained) and (one.ended or plan.keep_cut)
         ]
+        teaching = [row for row in rows if any(row["said"]["advantages"])]
+        if plan.sparse and len(teaching) >= plan.updates:
+            rows = teaching
         if len(rows) < plan.updates:
             raise UserError(
                 f"An update needs a reply to learn from; of {len(rollouts)} replies {len(rows)} are left for "

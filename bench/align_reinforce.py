@@ -1,0 +1,199 @@
+"""Reinforcement from rewards that a program checks: reversed addition and countdown, by GRPO, PPO and their kin.
+
+For each puzzle a small model is made here, on few examples, so that it solves some problems and not most; then each
+method practises with the same settings and three seeds. What is told is the share of held-out problems, of the test
+split, that are solved: by replies drawn at temperature 1, as in practice, and by the likeliest reply. A picture shows
+reward, length and entropy while they practise. Run: python -m bench.align_reinforce [FOLDER]
+"""
+
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from math import ceil
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from bench.curves import Curve, curves
+from bench.harness import result
+from sayso.align.practice import puzzle
+from sayso.align.rewards import load_rewards
+from sayso.base.files import read_json, write_atomic, write_json
+from sayso.base.log import read_log
+from sayso.batch.chat import ChatBatches
+from sayso.judge.stats import student
+from sayso.model import ModelConfig, Transformer
+from sayso.run.gradient import Reinforce
+from sayso.run.practising import held_out_score
+from sayso.run.reinforce import reinforce
+from sayso.run.training import batch_loss
+from sayso.sample.sampling import Sampling
+from sayso.text.puzzles import MAKERS
+from sayso.token.chat import render
+from sayso.token.whole import WholeTokenizer
+from sayso.train.loop import State, train
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model, save_model
+
+SEEDS = (0, 1, 2)
+TESTED = 300  # problems of the test split
+RATE = 0.3
+IMAGES = Path(__file__).parent.parent / "docs" / "images"
+SPAN = 10  # iterations of which a dot is the mean
+
+
+@dataclass(frozen=True)
+class Task:
+    """A puzzle, the model that begins, and how it practises."""
+
+    name: str
+    puzzle: str
+    sizes: tuple[int, ...]
+    layers: int
+    width: int
+    examples: int
+    steps: int
+    rows: int
+    iterations: int
+    max_tokens: int
+
+
+TASKS = (
+    Task("countdown", "countdown", (3,), 2, 64, 4000, 600, 4, 100, 16),
+    Task("addition", "addition", (3,), 2, 64, 4000, 320, 4, 40, 6),
+)
+METHODS: dict[str, dict[str, Any]] = {"grpo": {}, "ppo": {"updates": 2, "critic": "shared"}}
+KIN = ("dr-grpo", "dapo", "gspo", "cispo", "rloo", "reinforce")
+"""Practised with one seed, on the last puzzle alone."""
+
+
+def main() -> None:
+    """Make the models that begin, let every method practise, and tell what that gained."""
+    with tempfile.TemporaryDirectory() as temporary:
+        root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
+        began = time.perf_counter()
+        jobs = [(root, task, method, seed) for task in TASKS for method in METHODS for seed in SEEDS]
+        jobs += [(root, TASKS[-1], method, 0) for method in KIN]
+        context = get_context("spawn")
+        with ProcessPoolExecutor(2, mp_context=context) as pool:
+            starts = dict(zip((task.name for task in TASKS), pool.map(begin, [root] * len(TASKS), TASKS), strict=True))
+            runs = list(pool.map(practise, *zip(*jobs, strict=True)))
+        for task in TASKS:
+            write_atomic(IMAGES / f"reinforce-{task.name}.svg", drawn(task, runs))
+    found = {task.name: summary(task, starts[task.name], runs) for task in TASKS}
+    least = min(found[task.name][method]["gain"] for task in TASKS for method in METHODS)
+    result(
+        "align_reinforce", "points gained by the method that gained least (wanted: 25)", least, 25.0,
+        tasks=found, tested=TESTED, seeds=len(SEEDS), minutes=round((time.perf_counter() - began) / 60, 1),
+    )  # fmt: skip
+
+
+def begin(root: Path, task: Task) -> dict[str, float]:
+    """Make the model that begins: a few updates on worked examples, none of them tested; return what it solves."""
+    torch.set_num_threads(1)
+    folder, tokenizer = root / f"start-{task.name}", WholeTokenizer("character", ())
+    if not folder.exists():
+        heads = task.width // 32
+        shape = (tokenizer.vocab_size, task.layers, task.width, heads, heads, 32, 4 * task.width)
+        model = Transformer(ModelConfig(*shape, mlp="relu2", context=64))
+        model.initialise(torch.Generator().manual_seed(0))
+        state = State(model, make_optimizers(model, Rates()))
+        batches = ChatBatches(list(examples(task, tokenizer)), task.rows, 256, 0)
+        whole = Schedule(task.steps, 10, 1e-9)
+        train(state, lambda step: batches.batch(step).split(1), batch_loss, whole)
+        save_model(model.eval(), tokenizer, folder, {"stage": "tuned"})
+    return solved(folder, task)
+
+
+def examples(task: Task, tokenizer: WholeTokenizer) -> Sequence[tuple[list[int], list[bool]]]:
+    """Return worked problems of the train split, rendered."""
+    make, sizes = MAKERS[task.puzzle], task.sizes
+    problems = (make(0, index, "train", sizes[index % len(sizes)]) for index in range(task.examples))
+    return [render(tokenizer, problem.demonstration()["messages"]) for problem in problems]
+
+
+def solved(folder: Path, task: Task) -> dict[str, float]:
+    """Return the share of test problems that a model solves: drawn at temperature 1, and by its likeliest replies."""
+    model, tokenizer = load_model(folder)
+    held = [puzzle(task.puzzle, task.sizes, 1, index, "test") for index in range(TESTED)]
+    checker = load_rewards(["sayso.text.puzzles:score"])
+    both = {
+        "drawn": Sampling(temperature=1, max_tokens=task.max_tokens, seed=5),
+        "likeliest": Sampling(temperature=0, max_tokens=task.max_tokens),
+    }
+    return {name: held_out_score(model, tokenizer, held, checker, how)["held_out"] for name, how in both.items()}
+
+
+def practise(root: Path, task: Task, method: str, seed: int) -> dict[str, Any]:
+    """Let a method practise from the model that begins; return what is solved then, and the curves."""
+    torch.set_num_threads(1)
+    life, given = root / f"{task.name}-{method}-{seed}", METHODS.get(method, {})
+    if (life / "result.json").exists():
+        return dict(read_json(life / "result.json"))
+    options = Reinforce(
+        task.puzzle, sizes=task.sizes, method=method, life=life, parent=str(root / f"start-{task.name}"),
+        iterations=task.iterations, groups=32, replies=8, max_tokens=task.max_tokens, judged=100, judge_every=20,
+        rate=RATE, processes=1, seed=seed,
+    )  # fmt: skip
+    began = time.perf_counter()
+    reinforce(replace(options, **given))
+    told = [row for row in read_log(life / "runs" / "reinforce-aligned" / "run.jsonl") if row["event"] == "iteration"]
+    kept = {name: [row[name] for row in told] for name in ("reward", "length", "entropy", "kl", "no_signal", "drift")}
+    found = {
+        "task": task.name, "method": method, "seed": seed, "curves": kept,
+        "seconds": time.perf_counter() - began, **solved(life / "models" / "aligned", task),
+    }  # fmt: skip
+    write_json(life / "result.json", found)
+    return found
+
+
+def summary(task: Task, start: dict[str, float], runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return what a puzzle's runs gained, in points, with 95 % intervals over the seeds."""
+    found: dict[str, Any] = {"start": {name: round(100 * value, 1) for name, value in start.items()}}
+    for method in (*METHODS, *KIN):
+        mine = [run for run in runs if (run["task"], run["method"]) == (task.name, method)]
+        if not mine:
+            continue
+        told: dict[str, Any] = {}
+        for how in ("drawn", "likeliest"):
+            after = student(torch.tensor([100 * run[how] for run in mine]).double().numpy(), 0, 100)
+            told[how] = {"mean": round(after.mean, 1), "low": round(after.low, 1), "high": round(after.high, 1)}
+        found[method] = {
+            **told,
+            "gain": round(told["drawn"]["mean"] - 100 * start["drawn"], 1),
+            "seeds": len(mine),
+            "kl": round(fmean(run["curves"]["kl"][-1] for run in mine), 2),
+            "drift": max(max(run["curves"]["drift"]) for run in mine),
+            "seconds": round(fmean(run["seconds"] for run in mine)),
+        }
+    return found
+
+
+def drawn(task: Task, runs: list[dict[str, Any]]) -> str:
+    """Return the picture of a puzzle: a panel a figure, a curve a method, a band over its seeds."""
+    panels: dict[str, dict[str, Curve]] = {}
+    for figure in ("reward", "length", "entropy"):
+        panels[figure] = {}
+        for method in METHODS:
+            mine = [r["curves"][figure] for r in runs if (r["task"], r["method"]) == (task.name, method)]
+            ends = range(SPAN, task.iterations + 1, SPAN)
+            panels[figure][method] = {end: [fmean(line[end - SPAN : end]) for line in mine] for end in ends}
+    tops = {name: max(max(at) for curve in panel.values() for at in curve.values()) for name, panel in panels.items()}
+    most = {name: 1.0 if name == "reward" else ceil(top * 4) / 4 for name, top in tops.items()}
+    titles = {"reward": "reward", "length": "length (tokens)", "entropy": "entropy (nats a token)"}
+    named = {titles[name]: panel for name, panel in panels.items()}
+    return curves(
+        f"Practising {task.name}: {len(SEEDS)} seeds", ["iteration"] * len(named), named,
+        {titles[name]: value for name, value in most.items()},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Against TRL: tokens a second of whole GRPO steps on this CPU, from the prompts to the updated weights.
+
+Ours and TRL's `GRPOTrainer` start from the same weights, a small Qwen3 of our own that both open from one folder, and
+take the same prompts, replies a prompt, most tokens, reward, optimizer (a fused AdamW), threads and float32; each side
+has a process of its own and they take turns. Ours is what the act does, drift and KL told and rollouts on disk; TRL's
+has no reference (its default). Run: python -m bench.align_trl_grpo
+"""
+
+import random
+import tempfile
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+import transformers
+import trl
+
+from bench.harness import Side, Turn, race_processes, result
+from bench.peer import adamw, fresh
+from sayso.align.drawing import Drawing
+from sayso.align.experience import Credit
+from sayso.align.objective import Objective
+from sayso.align.prompts import Prompt
+from sayso.align.reference import Frozen
+from sayso.align.rewards import Reward
+from sayso.base.device import pick_device
+from sayso.loss.policy import METHODS
+from sayso.model import ModelConfig
+from sayso.run.iterations import Iterations, Plan
+from sayso.text import world
+from sayso.token.train import train as train_tokenizer
+from sayso.train.loop import State, train
+from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model, save_model
+
+CONTEXT, RATE = 256, 1e-6
+GROUPS, REPLIES, TOKENS = 8, 8, 48
+STEPS, ROUNDS = 2, 4
+METHOD = METHODS["grpo"]
+
+
+def main() -> None:
+    """Race whole steps."""
+    datasets.disable_progress_bars()
+    transformers.utils.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as root:
+        folder = Path(root)
+        texts = [world.document(0, index, "train")["text"] for index in range(1500)]
+        tokenizer = train_tokenizer("bpe", texts, 4096)
+        model = fresh(ModelConfig(tokenizer.vocab_size, 4, 256, 8, 8, 32, 704, context=CONTEXT))
+        save_model(model, tokenizer, folder / "model", {"stage": "tuned"})
+        sides = {
+            "ours": Side(ours, (folder,), keeps_memory=True),
+            "TRL": Side(theirs, (folder,), keeps_memory=False),
+            "TRL with our memory settings": Side(theirs, (folder,), keeps_memory=True),
+        }
+        steps = race_processes(sides, steps=STEPS, rounds=ROUNDS)
+    tokens = GROUPS * REPLIES * TOKENS  # random weights end one reply in forty before its most tokens, on all sides
+    speeds = {side: round(of * tokens, 1) for side, of in steps.items()}
+    result(
+        "align_trl_grpo", "tokens sampled and learned from/s", speeds["ours"], speeds["TRL"],
+        peer_name=f"trl {trl.__version__}, transformers {transformers.__version__}",
+        tokens_per_second=speeds, prompts=GROUPS, replies=REPLIES, most_tokens=TOKENS,
+        threads=pick_device("cpu").threads, torch=torch.__version__,
+    )  # fmt: skip
+
+
+def prompts() -> list[list[dict[str, Any]]]:
+    """Return the prompts of a step: tasks of the small world."""
+    return [list(world.task(0, index, "train", "words").prompt.messages) for index in range(GROUPS)]
+
+
+def worth(text: str) -> float:
+    """Return a reward that depends on the text and costs nothing; random weights earn it by chance."""
+    return random.Random(text).random()
+
+
+def ours(turn: Turn, root: Path) -> None:
+    """Take our steps, a turn each: what the act does in an iteration of one update."""
+    processes = pick_device("cpu").threads
+    model, tokenizer = load_model(root / "model", plain=True)
+    asked = [Prompt(number, messages, {}) for number, messages in enumerate(prompts(), 1)]
+    reward = Reward("worth", lambda _prompt, reply, _info: worth(reply))
+    drawing = Drawing(tokenizer, lambda _first, _count: asked, [reward], GROUPS, REPLIES, TOKENS)
+    reference = Frozen(deepcopy(model).requires_grad_(False)).model
+    plan = Plan(drawing, Credit(METHOD), reference, on_policy=True)
+    iterations = Iterations(plan, root / "run", lambda *_: None)
+    optimizer = adamw(model.train(), RATE)
+    for group in optimizer.param_groups:
+        group["peak"] = RATE
+    state = State(model, [optimizer])
+    while True:
+        train(
+            state, lambda step: iterations.batch(step).split(processes), Objective(METHOD, on_policy=True),
+            Schedule(10**9), until=iterations.gather(state), processes=processes, show=lambda _: turn(),
+        )  # fmt: skip
+
+
+class Turns(transformers.TrainerCallback):
+    """Calls the turn after each step."""
+
+    def __init__(self, turn: Turn) -> None:
+        self.turn = turn
+
+    def on_step_end(self, *_: object, **__: object) -> None:
+        """Take it."""
+        self.turn()
+
+
+def theirs(turn: Turn, root: Path) -> None:
+    """Take TRL's steps, a turn each."""
+    pick_device("cpu")
+    given = trl.GRPOConfig(
+        output_dir=str(root / "trl"), use_cpu=True, bf16=False, per_device_train_batch_size=GROUPS * REPLIES,
+        num_generations=REPLIES, max_completion_length=TOKENS, temperature=1.0, top_k=0, beta=0.0, loss_type="grpo",
+        gradient_checkpointing=False, max_steps=10**6, learning_rate=RATE, lr_scheduler_type="constant",
+        max_grad_norm=1.0, optim="adamw_torch_fused", adam_beta2=0.95, weight_decay=0.1, report_to="none",
+        logging_strategy="no", save_strategy="no", disable_tqdm=True, shuffle_dataset=False, seed=0,
+    )  # fmt: skip
+    rows = datasets.Dataset.from_list([{"prompt": messages} for messages in prompts()] * 64)
+    trainer = trl.GRPOTrainer(
+        transformers.AutoModelForCausalLM.from_pretrained(root / "model", dtype=torch.float32),
+        lambda completions, **_: [worth(messages[0]["content"]) for messages in completions], given,
+        train_dataset=rows, processing_class=transformers.AutoTokenizer.from_pretrained(root / "model"),
+        callbacks=[Turns(turn)],
+    )  # fmt: skip
+    trainer.train()
+
+
+if __name__ == "__main__":
+    main()
