@@ -41,9 +41,9 @@ from sayso.weights.folder import load_model, save_model
 TRAINED, FIELD = 5, 10
 SIZES = range(1, FIELD)
 STEPS, SHOWN = 600, 30_000  # of the first tuning, and its problems
-PRACTICE = {size: 100 if size <= TRAINED else 400 for size in SIZES}  # prompts of each size
-TESTED = 200  # problems of each size that are measured
-ROUNDS = FIELD - 1 - TRAINED
+PRACTICE = {size: 60 if size <= TRAINED else 250 for size in SIZES}  # prompts of each size
+TESTED = 100  # problems of each size that are measured
+ROUNDS = 3
 ARMS = {"verified": "a verifier keeps", "voted": "a vote keeps", "random": "as many at random"}
 PICTURE = Path("docs/images/align_improve.svg")
 Arms = Mapping[str, Mapping[str, Any]]
@@ -70,7 +70,7 @@ def one_seed(life: Life, seed: int) -> Arms:
     first_model(life, seed)
     prompts, judged = life.root / "prompts.jsonl", life.root / "held_out.jsonl"
     write_jsonl(prompts, (one.row() for one in problems(seed, "train", PRACTICE, start=SHOWN)))
-    write_jsonl(judged, (one.row() for one in problems(seed, "val", dict.fromkeys(SIZES, 50))))
+    write_jsonl(judged, (one.row() for one in problems(seed, "val", dict.fromkeys(SIZES, 30))))
     found = {}
     for arm in ARMS:
         path = life.root / f"{arm}.json"

@@ -29,6 +29,7 @@ def test_the_rules_are_those_of_the_game():
     assert tictactoe.best("152") == "3", "block"
     assert set(tictactoe.best("1")) == {"5"}, "a corner is answered in the middle"
     assert set(tictactoe.best("5")) == set("1379")
+    assert tictactoe.board("91573") == tictactoe.board("31579") == "x359 o17"
 
 
 def test_every_game_of_perfect_players_is_a_draw_and_none_is_lost_to_a_random_one():
@@ -65,10 +66,10 @@ def test_the_better_moves_of_games_are_kept():
     games = [
         *[Played((("", "5"), ("51", "9")), outcome, False) for outcome in (1.0, 1.0, 0.0)],
         *[Played((("", "1"),), 0.5, False)] * 5,
-        Played((("", "x"),), 1.0, True),
+        Played((("", "x"),), 0.0, True),
         *[Played((("2", "3"),), 0.0, False)] * 2,
     ]
-    assert better_moves(games) == {"": "5", "51": "9"}
+    assert better_moves(games) == {"x o": "5", "x5 o1": "9"}
 
 
 FLAGS = ["--rounds", "2", "--games", "150", "--panel-games", "20", "--epochs", "4", "--rows", "8", "--rate", "2"]

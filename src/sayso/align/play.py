@@ -46,8 +46,9 @@ def policy_player(replier: Replier, seed: int, temperature: float = 1.0) -> Play
     draw = Random(seed)
 
     def move(games: Sequence[str]) -> list[str]:
+        asked = [tictactoe.asked(tictactoe.board(game)) for game in games]
         sampling = Sampling(temperature=temperature, max_tokens=2, seed=draw.getrandbits(32))
-        return [one.text for one in replier.replies([tictactoe.asked(game) for game in games], sampling)]
+        return [one.text for one in replier.replies(asked, sampling)]
 
     return move
 
@@ -72,17 +73,22 @@ def play(policy: Player, opponents: Sequence[Player], games: int) -> list[Played
 
 
 def better_moves(games: Sequence[Played], least: float = 0.5) -> dict[str, str]:
-    """Return for each position the move after which the policy did best on average, where that is above `least`.
+    """Return for each board the move after which the policy did best on average, where that is above `least`.
 
     Averages over few games are drawn towards half a point.
     """
     points: dict[str, dict[str, list[float]]] = {}
     for game in games:
-        for position, move in game.moves:
-            if move in tictactoe.free(position) and move:
-                points.setdefault(position, {}).setdefault(move, []).append(game.outcome)
+        for position, move in legal_moves(game):
+            points.setdefault(position, {}).setdefault(move, []).append(game.outcome)
     chosen = {position: max(tried, key=lambda move: _mean(tried[move])) for position, tried in points.items()}
     return {position: move for position, move in chosen.items() if _mean(points[position][move]) > least}
+
+
+def legal_moves(game: Played) -> list[tuple[str, str]]:
+    """Return the boards in which the policy moved, and its moves, without one that is none."""
+    moves = game.moves[:-1] if game.illegal else game.moves
+    return [(tictactoe.board(position), move) for position, move in moves]
 
 
 def figures(games: Sequence[Played]) -> Mapping[str, float]:

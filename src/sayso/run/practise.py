@@ -18,10 +18,12 @@ from sayso.align.rewards import Reward, reward
 from sayso.align.select import Group, Kept, Sampled, at_random, verified, voted
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
-from sayso.reply.conversation import Messages, Replier
+from sayso.base.log import Progress
+from sayso.reply.conversation import Messages, Replier, Reply
 from sayso.sample.sampling import Sampling
 
 SEEDS = 1_000_003  # rounds draw apart: the seeds of two are that far from each other
+AT_ONCE = 64  # prompts replied to between two progress lines
 
 
 @dataclass(frozen=True)
@@ -73,18 +75,23 @@ def kept_until(folder: Path, number: int) -> list[dict[str, Any]]:
 
 def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], seed: int, hint: str = "") -> list[Group]:
     """Return a group of replies for each prompt, in order."""
-    asked = [_hinted(prompt, hint) for prompt in prompts for _ in range(practice.replies)]
-    said = iter(replier.replies(asked, replace(practice.sampling, seed=seed)))
+    groups: list[Group] = []
+    with Progress(len(prompts), "prompt") as line:
+        for first in range(0, len(prompts), AT_ONCE):
+            some = prompts[first : first + AT_ONCE]
+            asked = [_hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
+            said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
+            for place, prompt in enumerate(some):
+                own = said[place * practice.replies : (place + 1) * practice.replies]
+                groups.append(Group(prompt, practice.curriculum.level(prompt), _scored(practice, prompt, own, hint)))
+            line.update(first + len(some))
+    return groups
+
+
+def _scored(practice: Practice, prompt: Prompt, replies: Sequence[Reply], hint: str) -> list[Sampled]:
     return [
-        Group(
-            prompt,
-            practice.curriculum.level(prompt),
-            [
-                Sampled(one.text, reward(practice.rewards, prompt, one.text).total, one.finish == "stop", bool(hint))
-                for one in (next(said) for _ in range(practice.replies))
-            ],
-        )
-        for prompt in prompts
+        Sampled(one.text, reward(practice.rewards, prompt, one.text).total, one.finish == "stop", bool(hint))
+        for one in replies
     ]
 
 

@@ -12,7 +12,17 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from sayso.align.play import Played, Player, better_moves, figures, perfect_player, play, policy_player, random_player
+from sayso.align.play import (
+    Played,
+    Player,
+    better_moves,
+    figures,
+    legal_moves,
+    perfect_player,
+    play,
+    policy_player,
+    random_player,
+)
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_jsonl, write_jsonl
@@ -85,14 +95,11 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     path = stage.folder / f"round-{number}.jsonl"
     if not path.exists():
         write_jsonl(path, (asdict(game) for game in _games(options, models, number)))
-    if number == 1:
-        games = _read(path)
-        return [_row(position, move) for game in games for position, move in game.moves]
     games = [game for n in range(1, number + 1) for game in _read(stage.folder / f"round-{n}.jsonl")]
-    if options.select == "random":
-        moves = {position: move for game in games for position, move in game.moves if move in tictactoe.free(position)}
-    else:
-        moves = better_moves(games)
+    played = [move for game in games for move in legal_moves(game)]
+    if number == 1:
+        return [_row(position, move) for position, move in dict.fromkeys(played)]
+    moves = dict(played) if options.select == "random" else better_moves(games)
     return [_row(position, move) for position, move in moves.items()]
 
 

@@ -30,9 +30,14 @@ def best(game: str) -> str:
     return "".join(cell for cell in values if values[cell] == max(values.values()))
 
 
-def asked(game: str) -> list[dict[str, str]]:
-    """Return a position as a conversation that waits for the next move, one digit."""
-    return [{"role": "user", "content": f"tictactoe {game}".strip()}]
+def board(game: str) -> str:
+    """Return a position whichever way it came about: the cells of crosses and of noughts, such as `x59 o1`."""
+    return f"x{''.join(sorted(game[::2]))} o{''.join(sorted(game[1::2]))}"
+
+
+def asked(position: str) -> list[dict[str, str]]:
+    """Return a position, as `board` gives it, as a conversation that waits for the next move, one digit."""
+    return [{"role": "user", "content": f"tictactoe {position}"}]
 
 
 def _value(game: str) -> int:

@@ -1,0 +1,108 @@
+"""What a model that knows nothing learns of tic-tac-toe by playing it, beside a control that keeps any move.
+
+    python -m bench.align_selfplay [--seeds 2] [--work FOLDER]
+
+`sayso selfplay` from random weights, keeping the moves that did best, or any that were played. The kept models then
+play new games against the panel. Started again with the same folder, it goes on where it was stopped.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+import torch
+
+from bench.curves import curves
+from bench.harness import result
+from sayso.align.play import figures, perfect_player, play, policy_player, random_player
+from sayso.base.files import read_json, write_json
+from sayso.base.life import Life
+from sayso.base.log import read_log
+from sayso.model import ModelConfig, Transformer
+from sayso.reply.conversation import Replier
+from sayso.run.selfplay import ERRORS, Selfplay, selfplay
+from sayso.token.whole import WholeTokenizer
+from sayso.weights.folder import load_model, save_model
+
+ARMS = {"better": "the moves that did best", "random": "any move"}
+ROUNDS, GAMES = 5, 800
+TESTED = 200  # games against each player of the panel
+PICTURE = Path("docs/images/align_selfplay.svg")
+Arms = Mapping[str, Mapping[str, Any]]
+"""Of each arm, the points a game by "rounds", as the run judged them, and new games of the model that was "kept"."""
+
+
+def main() -> None:
+    """Run every seed, draw the curves, and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--work", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        work = given.work or Path(folder)
+        told = [one_seed(Life(work / f"seed-{seed}"), seed) for seed in range(given.seeds)]
+    lines = {
+        name: {number: [one[arm]["rounds"][number - 1] for one in told] for number in range(1, ROUNDS + 1)}
+        for arm, name in ARMS.items()
+    }
+    title = "Tic-tac-toe from random weights, by playing"
+    PICTURE.write_text(curves(title, ["round"], {"Points a game against the panel": lines}))
+    ours, peer = (fmean(one[arm]["kept"]["all"]["points"] for one in told) for arm in ARMS)
+    details = {arm: [one[arm] for one in told] for arm in ARMS}
+    seconds = round(time.process_time() - began)
+    result("align_selfplay", "points a game", ours, peer, seeds=len(told), core_seconds=seconds, **details)
+
+
+def one_seed(life: Life, seed: int) -> Arms:
+    """Return what each arm reaches from the same random weights."""
+    if not life.model("base").exists():
+        tokenizer = WholeTokenizer("character", [])
+        config = ModelConfig(tokenizer.vocab_size, 2, 64, 2, 2, 32, 160, context=64)
+        model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
+        save_model(model, tokenizer, life.model("base"), {"stage": "base"})
+    found = {}
+    for arm in ARMS:
+        path = life.root / f"{arm}.json"
+        if not path.exists():
+            selfplay(
+                Selfplay(
+                    life=life.root,
+                    parent="base",
+                    name=arm,
+                    select=arm,
+                    rounds=ROUNDS,
+                    games=GAMES,
+                    panel_games=60,
+                    epochs=5,
+                    rate=1.0,
+                    seed=seed,
+                    processes=1,
+                    device="cpu",
+                )
+            )
+            events = read_log(life.run(f"selfplay-{arm}") / "run.jsonl")
+            rounds = [event["points"] for event in events if event["event"] == "round"]
+            write_json(path, {"rounds": rounds, "kept": against_panel(life.model(arm), 1000 + seed)})
+        found[arm] = read_json(path)
+    return found
+
+
+def against_panel(folder: Path, seed: int) -> dict[str, Mapping[str, float]]:
+    """Return how a model's likeliest moves do in new games against each player, and against all."""
+    draw = Random(seed)
+    me = policy_player(Replier(*load_model(folder)), seed, 0.0)
+    panel = {"random": random_player(draw), "erring": perfect_player(draw, ERRORS), "perfect": perfect_player(draw)}
+    played = {name: play(me, [opponent], TESTED) for name, opponent in panel.items()}
+    every: Sequence = [game for games in played.values() for game in games]
+    return {name: figures(games) for name, games in [*played.items(), ("all", every)]}
+
+
+if __name__ == "__main__":
+    main()
