@@ -44,58 +44,62 @@ STEPS, SHOWN = 600, 30_000  # of the first tuning, and its problems
 PRACTICE = {size: 60 if size <= TRAINED else 250 for size in SIZES}  # prompts of each size
 TESTED = 100  # problems of each size that are measured
 ROUNDS = 3
-ARMS = {"verified": "a verifier keeps", "voted": "a vote keeps", "random": "as many at random"}
+ARMS = {"verified": "a verifier keeps", "random": "as many at random", "voted": "a vote keeps"}
 PICTURE = Path("docs/images/align_improve.svg")
-Arms = Mapping[str, Mapping[str, Any]]
-"""Of each arm, the share right at each size: in all "rounds", the first being the model they began with, and "kept"."""
+Arms = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Of each arm and seed, the share right at each size: in all "rounds", the first being the model that was begun with,
+and "kept"; and what the run "told" of its rounds."""
 
 
 def main() -> None:
     """Run every seed, draw the curves, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--vote-seeds", type=int, help="seeds of the vote; as many as of the others when not given")
     parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
         work = given.work or Path(folder)
-        told = [one_seed(Life(work / f"seed-{seed}"), seed) for seed in range(given.seeds)]
+        seeds = dict.fromkeys(ARMS, given.seeds) | ({} if given.vote_seeds is None else {"voted": given.vote_seeds})
+        told = {
+            arm: [one_run(Life(work / f"seed-{n}"), n, arm) for n in range(seeds[arm])] for arm in ARMS if seeds[arm]
+        }
     draw(told)
     report(told, time.process_time() - began)
 
 
-def one_seed(life: Life, seed: int) -> Arms:
-    """Return what each arm reaches from the same first model."""
+def one_run(life: Life, seed: int, arm: str) -> Mapping[str, Any]:
+    """Return what an arm reaches with a seed; what was measured already is not measured again."""
+    path = life.root / f"{arm}.json"
+    if path.exists():
+        return dict(read_json(path))
     first_model(life, seed)
     prompts, judged = life.root / "prompts.jsonl", life.root / "held_out.jsonl"
     write_jsonl(prompts, (one.row() for one in problems(seed, "train", PRACTICE, start=SHOWN)))
     write_jsonl(judged, (one.row() for one in problems(seed, "val", dict.fromkeys(SIZES, 30))))
-    found = {}
-    for arm in ARMS:
-        path = life.root / f"{arm}.json"
-        if not path.exists():
-            improve(
-                Improve(
-                    life=life.root,
-                    name=arm,
-                    prompts=prompts,
-                    held_out=judged,
-                    select=arm,
-                    curriculum=f"digits={TRAINED + 1}",
-                    rounds=ROUNDS,
-                    keep_replies=1,
-                    max_tokens=FIELD + 4,
-                    epochs=8,
-                    seed=seed,
-                    processes=1,
-                    device="cpu",
-                )
-            )
-            rounds = [life.model("tuned"), *sorted(life.root.glob(f"models/{arm}-*"))]
-            shares = [measured(model, seed) for model in rounds]
-            write_json(path, {"rounds": shares, "kept": measured(life.model(arm), seed), "told": told_of(life, arm)})
-        found[arm] = read_json(path)
+    improve(
+        Improve(
+            life=life.root,
+            name=arm,
+            prompts=prompts,
+            held_out=judged,
+            select=arm,
+            curriculum=f"digits={TRAINED + 1}",
+            rounds=ROUNDS,
+            keep_replies=1,
+            max_tokens=FIELD + 4,
+            epochs=8,
+            seed=seed,
+            processes=1,
+            device="cpu",
+        )
+    )
+    rounds = [life.model("tuned"), *sorted(life.root.glob(f"models/{arm}-*"))]
+    shares = [measured(model, seed) for model in rounds]
+    found = {"rounds": shares, "kept": measured(life.model(arm), seed), "told": told_of(life, arm)}
+    write_json(path, found)
     return found
 
 
@@ -135,15 +139,15 @@ def told_of(life: Life, arm: str) -> list[dict[str, Any]]:
     return [{key: event[key] for key in ("step", "kept", "kept_right", "solved") if key in event} for event in events]
 
 
-def draw(told: Sequence[Arms]) -> None:
+def draw(told: Arms) -> None:
     """Write the picture: by size before and after, and by round at three digits beyond those trained on."""
-    by_size = {"before": {size: [one["verified"]["rounds"][0][size - 1] for one in told] for size in SIZES}}
-    by_size |= {ARMS[arm]: {size: [one[arm]["kept"][size - 1] for one in told] for size in SIZES} for arm in ARMS}
+    by_size = {"before": {size: [one["rounds"][0][size - 1] for one in told["verified"]] for size in SIZES}}
+    by_size |= {ARMS[arm]: {size: [one["kept"][size - 1] for one in told[arm]] for size in SIZES} for arm in told}
     far = TRAINED + 3
-    lasting = {arm: [_lasting(one[arm]["rounds"]) for one in told] for arm in ARMS}
+    lasting = {arm: [_lasting(one["rounds"]) for one in told[arm]] for arm in told}
     by_round = {
         ARMS[arm]: {number: [rounds[number][far - 1] for rounds in lasting[arm]] for number in range(ROUNDS + 1)}
-        for arm in ARMS
+        for arm in told
     }
     panels = {"Share right, of the model that is kept": by_size, f"Share right at {far} digits": by_round}
     title = f"Reversed addition, tuned on 1 to {TRAINED} digits, then improved by its own replies"
@@ -155,18 +159,18 @@ def _lasting(rounds: list[list[float]]) -> list[list[float]]:
     return rounds + [rounds[-1]] * (ROUNDS + 1 - len(rounds))
 
 
-def report(told: Sequence[Arms], seconds: float) -> None:
+def report(told: Arms, seconds: float) -> None:
     """Print the last line: up to how many digits 90 % are right, and the shares at each size with their intervals."""
-    rows = {"before": [one["verified"]["rounds"][0] for one in told]}
-    rows |= {arm: [one[arm]["kept"] for one in told] for arm in ARMS}
+    rows = {"before": [one["rounds"][0] for one in told["verified"]]}
+    rows |= {arm: [one["kept"] for one in told[arm]] for arm in told}
     shares = {
         name: {size: interval([row[size - 1] for row in found]) for size in SIZES} for name, found in rows.items()
     }
     reached = {name: [reach(row) for row in found] for name, found in rows.items()}
     ours, peer = fmean(reached["verified"]), fmean(reached["random"])
-    runs = {arm: [one[arm]["told"] for one in told] for arm in ARMS}
-    details = {"seeds": len(told), "tested": TESTED, "core_seconds": round(seconds), "reached": reached}
-    result("align_improve", "digits, 90 % right", ours, peer, **details, shares=shares, runs=runs)
+    runs = {arm: [one["told"] for one in told[arm]] for arm in told}
+    details = {"tested": TESTED, "core_seconds": round(seconds), "reached": reached, "shares": shares, "runs": runs}
+    result("align_improve", "digits, 90 % right", ours, peer, **details)
 
 
 def reach(shares: Sequence[float]) -> int:
@@ -179,10 +183,9 @@ def reach(shares: Sequence[float]) -> int:
     return solved
 
 
-def interval(values: Sequence[float]) -> dict[str, float]:
-    """Return the mean over seeds with its 95 % interval by Student's t."""
-    told = student(np.asarray(values), 0.0, 1.0)
-    return {"mean": round(told.mean, 4), "low": round(told.low, 4), "high": round(told.high, 4)}
+def interval(values: Sequence[float]) -> dict[str, float | int | None]:
+    """Return the mean over seeds with its 95 % interval by Student's t; no interval for one seed."""
+    return student(np.asarray(values), 0.0, 1.0).as_dict()
 
 
 if __name__ == "__main__":

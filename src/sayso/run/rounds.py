@@ -112,8 +112,10 @@ class Judge:
         told = {**(figures or {}), **self._judged(Replier(model, self.tokenizer))}
         self._samples().take(model, number)
         self.log.write("round", step=number, **told)
-        self.scores[number] = told["score"]
         say(_sentence(number, told))
+        if self.scores and told["score_high"] < (best := max(self.scores.values())):
+            warned(self.log, number, best, "--epochs or --rate, or raise --replies")
+        self.scores[number] = told["score"]
 
     def show(self) -> None:
         """Print replies of the first model beside those of the last."""
@@ -147,6 +149,13 @@ class Judge:
             replace(self.practice.sampling, temperature=0.0),
             lambda number, text: reward(self.practice.rewards, shown[number], text).total,
         )
+
+
+def warned(log: RunLog, number: int, best: float, less: str) -> None:
+    """Tell and log that a round is worse than the best before it, by more than chance."""
+    problem = f"It has fallen from {best:.3f}: it was tuned too long on few replies, or on wrong ones; lower {less}."
+    log.write("warning", step=number, problem=problem)
+    say(problem)
 
 
 def _sentence(number: int, told: Mapping[str, Any]) -> str:

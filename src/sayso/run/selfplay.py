@@ -31,7 +31,7 @@ from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.rounds import Tuning, tune_round
+from sayso.run.rounds import Tuning, tune_round, warned
 from sayso.run.stage import Stage, make_stage
 from sayso.text.puzzles import tictactoe
 from sayso.weights.folder import load_model
@@ -39,7 +39,6 @@ from sayso.weights.tensors import weights_file
 
 ERRORS = 0.25  # share of moves in which a player of pool and panel errs
 PAST = 2  # earlier rounds that stay in the pool beside the newest
-FALLEN = 0.1  # points a game below the best round that are told as a fall
 
 
 @dataclass(frozen=True)
@@ -133,8 +132,8 @@ def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: floa
         f"Round {number}: {whole.mean:.3f} points a game ({whole.low:.3f} to {whole.high:.3f}); win / draw / loss "
         f"against {shown}; {illegal:.1%} of games lost by a move that is none."
     )
-    if whole.mean < best - FALLEN:
-        say(f"It has fallen from {best:.3f}: it may have learned from too few games; raise --games, or lower --rate.")
+    if whole.high < best:
+        warned(log, number, best, "--epochs or --rate, or raise --games")
     return whole.mean
 
 
