@@ -9,7 +9,6 @@ importing is told apart. Memory is what the process holds at its most beyond tha
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -102,7 +101,7 @@ def theirs(folder: Path) -> dict[str, float]:
 
 def told(torch_s: float, rest_s: float, load_s: float, first_s: float, held: int, needed: int) -> dict[str, float]:
     """Return the figures of a start; memory in MB."""
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    most = peak()
     return {
         "import_torch_s": round(torch_s, 2),
         "import_rest_s": round(rest_s, 2),
@@ -118,6 +117,12 @@ def resident() -> int:
     """Return the bytes of memory that this process holds now."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def peak() -> int:
+    """Return the bytes that this process held at its most; `getrusage` would count its parent's before it, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
 
 
 def median(values: list[float]) -> float:

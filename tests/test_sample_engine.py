@@ -221,6 +221,19 @@ def test_a_prefix_is_computed_once(model: Transformer) -> None:
     assert engine.counts.reused_tokens == 15 * len(shared)
 
 
+@pytest.mark.parametrize("bits", [0, 8])
+def test_a_prefix_that_ends_inside_a_block_is_computed_once_too(model: Transformer, bits: int) -> None:
+    """Who comes while others of the same beginning speak computes nothing but the tokens of its own."""
+    shared = [5, 6, 7, 8] * 6 + [9, 9, 9]
+    prompts = [[*shared, 20 + row, 3] for row in range(6)]
+    alone = replied(Engine(model, reuse=False, cache_bits=bits), requests_of(prompts))
+    engine = Engine(model, cache_bits=bits)
+    assert replied(engine, requests_of(prompts)) == alone
+    assert engine.counts.reused_tokens == 5 * len(shared)
+    assert replied(engine, requests_of(prompts, salt="b")) == alone
+    assert engine.counts.reused_tokens == 10 * len(shared)
+
+
 def test_what_was_replied_is_a_prefix_too(model: Transformer) -> None:
     """The next turn of a conversation finds the last one's reply computed already."""
     engine = Engine(model)

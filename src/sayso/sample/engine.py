@@ -9,6 +9,7 @@ youngest row gives up its blocks and comes back later. What a request says does 
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import torch
 from torch import Tensor
@@ -194,15 +195,33 @@ class Engine:
                 self.waiting.appendleft(request)
                 break
             row.blocks, row.done = known, len(known) * BLOCK
+            self._grow(row, row.length)
+            if self.reuse and (request.prompt_tops is None or request.ids):
+                self._copy_begun(row)
             if not request.ids:
                 request.reused = row.done
-            self._grow(row, row.length)
             coming.update(row.names[len(known) :])
             self.counts.prompt_tokens += row.length
             self.counts.reused_tokens += row.done
             self.running.append(row)
             free -= 1
         self.waiting.extendleft(reversed(later))
+
+    def _copy_begun(self, row: Row) -> None:
+        """Take over what another row has in a block that only begins alike, or is not full yet."""
+        whole = row.done // BLOCK
+        before = row.names[whole - 1] if whole else row.origin
+        mine, best, source = row.tokens(row.done, row.length - 1)[:BLOCK], 0, None
+        for other in self.running:
+            alike = other.names[whole - 1 : whole] == [before] if whole else other.origin == before
+            if alike:
+                pairs = zip(mine, other.tokens(row.done, min(other.done, row.done + BLOCK)), strict=False)
+                count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+                if count > best:
+                    best, source = count, other
+        if source is not None:
+            self.pages.copy(source.blocks[whole], row.blocks[whole])
+            row.done += best
 
     def _plan(self) -> list[tuple[Row, Chunk]]:
         """Return what is computed in this pass: a token of each row that decodes, then as much of prompts as fits."""

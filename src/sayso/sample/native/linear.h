@@ -41,15 +41,23 @@ struct Scratch {
     void pack(const float* x, int64_t stride, int64_t columns, int64_t count) {
         if (packed_step_ == step) return;
         packed_step_ = step;
-        packed.assign((count + LANES - 1) / LANES * LANES * columns, 0.0f);
-        for (int64_t t = 0; t < count; t++) {
-            float* to = &packed[t / LANES * LANES * columns + t % LANES];
-            for (int64_t c = 0; c < columns; c++) to[c * LANES] = x[t * stride + c];
-        }
+        packed.resize((count + LANES - 1) / LANES * LANES * columns);
+        for (int64_t begin = 0; begin < count; begin += LANES)
+            for (int64_t first = 0; first < columns; first += NEAR_COLUMNS)
+                pack_some(x, stride, columns, begin, count, first, std::min(columns, first + NEAR_COLUMNS));
     }
 
 private:
+    static constexpr int64_t NEAR_COLUMNS = 64;  // of a vector's tokens, so that what is written to stays near
     int64_t packed_step_ = -1;
+
+    void pack_some(const float* x, int64_t stride, int64_t columns, int64_t begin, int64_t count, int64_t first,
+                   int64_t last) {
+        for (int64_t t = begin; t < begin + LANES; t++) {
+            float* to = &packed[begin * columns + t % LANES];
+            for (int64_t c = first; c < last; c++) to[c * LANES] = t < count ? x[t * stride + c] : 0.0f;
+        }
+    }
 };
 
 struct Output {

@@ -84,10 +84,16 @@ static void attend(const float* q, const Cached<W>& seen, int64_t first, int64_t
     const int64_t begin = first / PAGE * PAGE, count = last + 1 - begin, size = seen.size;
     const float scale = 1.0f / std::sqrt((float)size);
     for (int64_t i = 0; i < first - begin; i++) scores[i] = -INFINITY;
-    for (int64_t i = first - begin; i < count; i++) {
-        const int64_t at = seen.at(begin + i);
-        const float product = dot(q, seen.keys + at * size, size);
-        scores[i] = (seen.key_scales ? product * seen.key_scales[at] : product) * scale;
+    int64_t i = first - begin;
+    for (; i + 4 <= count; i += 4) {
+        const W* keys[4];
+        for (int j = 0; j < 4; j++) keys[j] = seen.keys + seen.at(begin + i + j) * size;
+        dot(q, keys, size, scores + i);
+    }
+    for (; i < count; i++) scores[i] = dot(q, seen.keys + seen.at(begin + i) * size, size);
+    for (i = first - begin; i < count; i++) {
+        const float product = scores[i];
+        scores[i] = (seen.key_scales ? product * seen.key_scales[seen.at(begin + i)] : product) * scale;
     }
     if (cap > 0) change(scores + first - begin, last + 1 - first, [&](Vec s, int64_t) {
             return cap * hyperbolic_tangent(s / cap);

@@ -147,3 +147,17 @@ static inline float dot(const float* a, const W* b, int64_t count) {
     if (i < count) sum = fused(load_some(a + i, count - i), load_some(b + i, count - i), sum);
     return add_up(sum);
 }
+
+// Four products with one vector, each as above.
+template <typename W>
+static inline void dot(const float* a, const W* const (&b)[4], int64_t count, float* out) {
+    Vec sum[4] = {};
+    int64_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        const Vec from = load(a + i);
+        for (int j = 0; j < 4; j++) sum[j] = fused(from, load(b[j] + i), sum[j]);
+    }
+    if (i < count)
+        for (int j = 0; j < 4; j++) sum[j] = fused(load_some(a + i, count - i), load_some(b[j] + i, count - i), sum[j]);
+    add_up(sum, out);
+}

