@@ -310,7 +310,9 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
     steps = [event for event in log if event["event"] == "step"]
     assert len(steps) == 16
     assert all({"ratio", "clip_fraction", "entropy", "value_loss"} <= event.keys() for event in steps)
-    assert [event["step"] for event in log if event["event"] == "val"] == [0, 8, 16]
+    judged = [event for event in log if event["event"] == "val"]
+    assert [event["step"] for event in judged] == [0, 8, 16]
+    assert all({"held_out", "held_out_interval", "held_out_likeliest"} <= event.keys() for event in judged)
     assert len([event for event in log if event["event"] == "samples"]) == 3
     head, *rows = (options.life / "runs/reinforce-aligned/rollouts/000003.jsonl").read_text().splitlines()
     assert json.loads(head)["iteration"] == 3

@@ -1,7 +1,7 @@
 """What acts that learn from rewards take as options: prompts, rewards, how replies are drawn and judged."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -117,13 +117,18 @@ def drawing_of(
 
 
 def judged_by(
-    tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], greedy: Sampling, samples: Samples
+    tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], drawn: Sampling, samples: Samples
 ) -> Callable[[State], dict[str, Any]]:
-    """Return what tells how good the likeliest replies to held-out prompts are, and takes the run's samples."""
+    """Return what tells how good replies to held-out prompts are, and takes the run's samples.
+
+    They are drawn as in practice, since that is what gets better; the likeliest ones are told beside them.
+    """
+    greedy = replace(drawn, temperature=0)
 
     def judge(state: State) -> dict[str, Any]:
         samples.take(state.model, state.step)
-        return held_out_score(state.model, tokenizer, held, gold, greedy)
+        likeliest = held_out_score(state.model, tokenizer, held, gold, greedy)["held_out"]
+        return held_out_score(state.model, tokenizer, held, gold, drawn) | {"held_out_likeliest": likeliest}
 
     return judge
 

@@ -5,7 +5,7 @@ serves, rewards them, and learns from them in one update or several, by any poli
 """
 
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,8 @@ def reinforce(options: Reinforce) -> None:
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))
         greedy = Sampling(temperature=0, max_tokens=options.max_tokens)
         samples = Samples(tokenizer, [one.messages for one in held[:SHOWN]], log, greedy)
-        judge = judged_by(tokenizer, held, gold, greedy, samples)
+        drawn = replace(greedy, temperature=options.temperature, seed=options.seed)
+        judge = judged_by(tokenizer, held, gold, drawn, samples)
         steps = options.iterations * iterations.steps
         stage.train(
             state,
