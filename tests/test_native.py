@@ -216,13 +216,19 @@ def test_a_library_that_computes_something_else_is_found_out(monkeypatch: pytest
 
 @needs_compiler
 def test_what_the_native_pass_cannot_take_torch_runs_and_it_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """A part that it lacks is told of; adapters, which every run that tunes them samples with, are not."""
     plain, adapted = drawn(CONFIG), add_lora(drawn(CONFIG), LoRA(2, 4.0, ("value",)), torch.Generator())
+    lacking = drawn(CONFIG)
+    lacking.blocks[1].mlp.up = WeightsAndInputs8(nearest(lacking.blocks[1].mlp.up.weight.detach(), Grid(8)))
     choose._tell.cache_clear()  # other tests may have heard it
     assert isinstance(runner_for(plain, pages_of(plain)), BothRunner)
     assert isinstance(runner_for(plain, pages_of(plain), deterministic=True), NativeRunner)
     for _ in range(2):
         assert isinstance(runner_for(adapted, pages_of(adapted)), TorchRunner)
-    assert capsys.readouterr().err.count("no LoRALinear") == 1
+        assert isinstance(runner_for(lacking, pages_of(lacking)), TorchRunner)
+    told = capsys.readouterr().err
+    assert told.count("no WeightsAndInputs8") == 1
+    assert "LoRALinear" not in told
 
 
 # -- packing

@@ -3,6 +3,7 @@
 from functools import cache
 
 from sayso.base.log import warn
+from sayso.model.adapters import adapters
 from sayso.model.transformer import Transformer
 from sayso.sample.graphs import GraphRunner
 from sayso.sample.native.both import BothRunner
@@ -14,7 +15,7 @@ from sayso.weights.quantise.layers import QuantisedLinear
 
 
 def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:
-    """Return a model's runner. On a CPU, a reason why it is not the native one is told once in a process.
+    """Return a model's runner. On a CPU, a reason why a plain model's is not the native one is told once in a process.
 
     `deterministic`: one whose bits for a row do not depend on what else is computed. The native one always is; without
     it each token is computed alone.
@@ -25,7 +26,8 @@ def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False)
         if not why:
             whole = any(isinstance(layer, QuantisedLinear) for layer in model.modules())  # its products are as fast
             return NativeRunner(model, pages) if deterministic or whole else BothRunner(model, pages)
-        _tell(why)
+        if not adapters(model):  # these are known to take torch's, and a run that tunes them asks again and again
+            _tell(why)
     if deterministic:
         return AloneRunner(model, pages)
     return GraphRunner(model, pages) if device == "cuda" else TorchRunner(model, pages)
