@@ -56,7 +56,7 @@ WRONG = 0.25  # of the comparisons
 PROMPTS, REPLIES = 24, 1024  # of best of n
 ENDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 MEMBERS = 4  # of an ensemble
-PPO_RATE = 0.15
+PPO_RATE = 0.1
 PICTURE = Path("docs/images/align_overoptimise.svg")
 
 
@@ -347,7 +347,7 @@ def main() -> None:
     """Measure, draw, and print one JSON object."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--comparisons", type=int, default=2000)
-    parser.add_argument("--iterations", type=int, default=60)
+    parser.add_argument("--iterations", type=int, default=30)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--ppo-seeds", type=int, default=2, help="of these, how many pursue by PPO too")
     parser.add_argument("--betas", type=float, nargs="*", default=[0.1])

@@ -187,6 +187,8 @@ def test_what_was_said_settles_the_loss() -> None:
     assert loss_of(0.5, 0.0, tied)[0].tie_width == 0.5
     rated = questions([{"prompt": prompt, "reply": str(n), "rating": n} for n in (1.0, 3.0)])
     assert loss_of(0.5, 0.0, rated)[1] == {"mean": 2.0, "std": 1.0}
+    split = questions([{"prompt": prompt, "reply": "a", "good": good} for good in (True, False)])
+    assert loss_of(0.5, 0.0, split)[0].ratings == "binary"
 
 
 @pytest.mark.parametrize(

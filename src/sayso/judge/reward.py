@@ -102,7 +102,7 @@ def _probabilities(judged: Sequence[Judged], scores: Scores) -> tuple[Floats, Fl
         return _sigmoid(np.abs(data)), np.sign(data) / 2 + 0.5
     rows = _rated(judged, scores, range(len(judged)))
     score, rating = (np.array([row[i] for row in rows], np.float64) for i in (0, 1))
-    if not np.isin(rating, (0.0, 1.0)).all():
+    if not ((rating >= 0) & (rating <= 1)).all():  # no shares of people who called it good
         return np.zeros(0), np.zeros(0)
     return _sigmoid(score), rating
 

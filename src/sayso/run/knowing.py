@@ -147,7 +147,7 @@ def loss_of(options_ties: float, centre: float, asked: Sequence[Question]) -> tu
     Ties have a width only where there are any, and ratings of good and bad, 1 and 0, are left as they are.
     """
     ties = any(each.tie for one in asked for each in one.comparisons)
-    given = [rating for one in asked for rating in map(one.rating, range(len(one.replies))) if rating is not None]
+    given = [rating for one in asked for several in one.ratings.values() for rating in several]
     binary = all(rating in (0.0, 1.0) for rating in given)
     turned = (
         {"mean": 0.0, "std": 1.0} if binary else {"mean": float(np.mean(given)), "std": float(np.std(given)) or 1.0}
