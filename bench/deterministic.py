@@ -18,7 +18,7 @@ from sayso.sample.native.both import BothRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Chunk, Runner, TorchRunner
 
-ROWS, PROMPT, ROUNDS = 16, 512, 3
+ROWS, PROMPT, ROUNDS = 16, 256, 3
 
 
 def main() -> None:

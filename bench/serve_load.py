@@ -34,7 +34,7 @@ from sayso.model import Transformer
 from sayso.run.bring import located, opened
 from sayso.token.tokenizer import Tokenizer
 
-STREAMS, NEW, SHARED, OWN = 16, 64, 1000, 24
+STREAMS, NEW, SHARED, OWN, SOME = 16, 64, 1000, 24, 8
 KINDS = {32: "f16", 8: "q8_0", 4: "q4_0"}
 TEXT = (
     "the quick brown fox jumps over a lazy dog and runs home before it rains while two old friends talk about boats "
@@ -145,10 +145,10 @@ def prefix_cost(side: Side, texts: Texts, rounds: int) -> dict[str, float]:
     """Return how much longer 16 wait that share a new beginning than one alone, until the last has its first token."""
     ratios, alone = [], []
     for _ in range(rounds):
-        alone.append(streamed(side, [texts.new(SHARED)], 1)[0][1])
+        alone.append(streamed(side, [texts.new(SHARED)], SOME)[0][1])
         beginning = texts.new(SHARED)
         given = [f"{beginning} {word}" for word in WORDS[:STREAMS]]
-        ratios.append(max(first for _, first in streamed(side, given, 1)) / alone[-1])
+        ratios.append(max(first for _, first in streamed(side, given, SOME)) / alone[-1])
     return rounded({"seconds_of_one": statistics.median(alone), "times_one": statistics.median(ratios)})
 
 
