@@ -140,10 +140,11 @@ def told_of(life: Life, arm: str) -> list[dict[str, Any]]:
 
 
 def draw(told: Arms) -> None:
-    """Write the picture: by size before and after, and by round at three digits beyond those trained on."""
+    """Write the picture of the arms that all seeds ran: by size before and after, and by round at the most digits."""
+    told = {arm: runs for arm, runs in told.items() if len(runs) == len(told["verified"])}
     by_size = {"before": {size: [one["rounds"][0][size - 1] for one in told["verified"]] for size in SIZES}}
     by_size |= {ARMS[arm]: {size: [one["kept"][size - 1] for one in told[arm]] for size in SIZES} for arm in told}
-    far = TRAINED + 3
+    far = SIZES[-1]
     lasting = {arm: [_lasting(one["rounds"]) for one in told[arm]] for arm in told}
     by_round = {
         ARMS[arm]: {number: [rounds[number][far - 1] for rounds in lasting[arm]] for number in range(ROUNDS + 1)}
