@@ -183,9 +183,9 @@ class Pursuit:
         """Gold against sqrt(KL)."""
         return [(math.sqrt(max(0.0, kl)), gold) for kl, gold in zip(self.kl, self.gold, strict=True)]
 
-    def law(self, *, logarithmic: bool) -> Law:
-        """Return Gao et al.'s law of the gold gained since the beginning."""
-        return fitted([d for d, _ in self.points], [g - self.gold[0] for g in self.gold], logarithmic=logarithmic)
+    def law(self, first: float) -> Law:
+        """Return Gao et al.'s law of the gold gained over `first`, what the policy gives before it learns."""
+        return fitted([d for d, _ in self.points], [g - first for g in self.gold], logarithmic=True)
 
 
 def pursued(life: Life, name: str, rewarded: str, seed: int, iterations: int, beta: float = 0.0) -> Pursuit:
@@ -305,7 +305,7 @@ def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
     for size in SIZES:
         points, law = runs[size].points, laws[f"ppo, {size}"]
         golds.append(Series(f"{size} proxy", points, colors[size], "dots"))
-        golds.append(Series("", law_points(law, runs[size].gold[0], max(points)[0]), colors[size], "dashed"))
+        golds.append(Series("", law_points(law, first_of(seeds), max(points)[0]), colors[size], "dashed"))
         proxy = [(d, like) for (d, _), like in zip(points, runs[size].proxy, strict=True)]
         likes.append(Series(f"{size} proxy", proxy, colors[size], "dots"))
     panels.append(Panel("PPO: the gold", "sqrt(KL), nats", "gold", golds))
@@ -313,8 +313,15 @@ def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
     others = ["small", *(name for name in runs if name not in SIZES)]
     panels.append(Panel("PPO: what holds the smallest back", "sqrt(KL), nats", "gold", [
         Series(name, runs[name].points, COLORS[n], "dots") for n, name in enumerate(others)]))  # fmt: skip
-    note = f"{len(seeds)} seeds; dashed: d (a - b d) for best of n, d (a - b log d) for PPO, fitted (Gao et al. 2022)"
+    pursued_by = sum(bool(one.pursuits) for one in seeds)
+    laws_said = "dashed: d (a - b d) for best of n, d (a - b log d) for PPO, fitted (Gao et al. 2022)"
+    note = f"Seeds of best of n: {len(seeds)}, of PPO: {pursued_by}; {laws_said}"
     write_atomic(path, picture("A proxy is pursued: what it likes grows, what is good turns", panels, note))
+
+
+def first_of(seeds: Sequence[Seed]) -> float:
+    """Return the gold of the policy, by the replies of best of 1: they are the most."""
+    return float(np.mean([one.best["small"][0][1] for one in seeds]))
 
 
 def fits(seeds: Sequence[Seed]) -> dict[str, Law]:
@@ -325,7 +332,7 @@ def fits(seeds: Sequence[Seed]) -> dict[str, Law]:
         found[f"best of n, {size}"] = fitted(at, (gold - gold[0]).tolist(), logarithmic=False)
         runs = [one.pursuits[size] for one in seeds if one.pursuits]
         if runs:
-            found[f"ppo, {size}"] = smooth(mean_of(runs)).law(logarithmic=True)
+            found[f"ppo, {size}"] = smooth(mean_of(runs)).law(first_of(seeds))
     return found
 
 
