@@ -35,10 +35,10 @@ from sayso.weights.tensors import weights_file
 
 USUAL: dict[str, dict[str, float]] = {
     "dpo": {"beta": 0.1, "nll": 1.0, "rate": 0.05},
-    "ipo": {"beta": 0.1, "nll": 0.0, "rate": 0.05},
-    "kto": {"beta": 0.1, "nll": 0.0, "rate": 0.05},
-    "orpo": {"beta": 0.1, "nll": 0.0, "rate": 0.05},
-    "simpo": {"beta": 2.0, "nll": 0.0, "rate": 0.05, "margin": 1.0},
+    "ipo": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
+    "kto": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
+    "orpo": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
+    "simpo": {"beta": 2.0, "nll": 0.0, "rate": 0.3, "margin": 1.0},
 }
 """What each loss takes where nothing else is asked for."""
 TASKS = 1600
@@ -82,7 +82,7 @@ class Align(Adapting):
     good_weight: float | None = None
     """kto: weight of a good rating, a bad one having 1; so that both kinds weigh the same when not given."""
     rate: float | None = None
-    """A factor on the learning rates of pre-training; 0.05 when not given."""
+    """A factor on the learning rates of pre-training; 0.05 for dpo, else 0.3."""
     feedback_weight: int = 4
     """How often a pair of people's is seen for each time of a program's."""
     held_out: int | None = None
