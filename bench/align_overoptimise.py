@@ -320,8 +320,8 @@ def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
 
 
 def first_of(seeds: Sequence[Seed]) -> float:
-    """Return the gold of the policy, by the replies of best of 1: they are the most."""
-    return float(np.mean([one.best["small"][0][1] for one in seeds]))
+    """Return the gold of the policies that pursue, by the replies of best of 1: they are the most."""
+    return float(np.mean([one.best["small"][0][1] for one in seeds if one.pursuits]))
 
 
 def fits(seeds: Sequence[Seed]) -> dict[str, Law]:

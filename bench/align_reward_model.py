@@ -164,6 +164,9 @@ def measured(name: str, life: Life, options: argparse.Namespace) -> dict[str, An
         scores += [(each - middle) / spread for each in own]
         asked += read([row for row in rows if place(row, options.folds) == fold], tokenizer)
     whole = told(asked, scores, 1 if sum(one["sign"] for one in folds) >= 0 else -1)
+    if "good" in rows[0]:  # standardised scores say no probabilities, each fold's own do
+        errors = [one["told"]["calibration_error"] for one in folds]
+        whole |= {"bins": [], "calibration_error": float(np.mean(errors)) if None not in errors else None}
     return whole | {
         "folds": [round(one["told"]["accuracy"]["mean"], 4) for one in folds],
         "rows": len(rows),
