@@ -18,7 +18,7 @@ NAMES = {
     "score": "score, judged apart",
     "points": "points a game against the panel",
     "reward": "reward",
-    "reward_spread": "spread of rewards",
+    "spread": "spread of rewards",
     "accuracy": "pairs ranked rightly",
     "held_out_accuracy": "held-out pairs ranked rightly",
     "length_accuracy": "ranked rightly by length alone",
@@ -30,7 +30,7 @@ NAMES = {
     "length": "length of a reply, tokens",
     "ended": "replies that end by themselves",
     "no_signal": "groups without signal",
-    "clipped": "tokens whose ratio is clipped",
+    "clip_fraction": "tokens whose ratio is clipped",
     "explained_variance": "variance that the values explain",
 }
 """What people read, the most telling first; another figure has its own name, and comes after these."""
