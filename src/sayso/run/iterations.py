@@ -24,7 +24,7 @@ from sayso.loss.kl import adapted
 from sayso.train.checkpoint import checkpoints_in
 from sayso.train.loop import State
 
-MEASURED = 32  # replies whose drift, entropy and KL are told where nothing is learned from these
+MEASURED = 16  # replies whose drift, entropy and KL are told where nothing is learned from these
 HORIZON = 10_000.0  # replies over which the adaptive KL moves by its fifth (Ziegler et al. 2019)
 Tell = Callable[[int, int, dict[str, float]], None]
 
