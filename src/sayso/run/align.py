@@ -37,7 +37,7 @@ USUAL: dict[str, dict[str, float]] = {
     "dpo": {"beta": 0.1, "nll": 1.0, "rate": 0.05},
     "ipo": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
     "kto": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
-    "orpo": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
+    "orpo": {"beta": 1.0, "nll": 0.0, "rate": 0.3},
     "simpo": {"beta": 2.0, "nll": 0.0, "rate": 0.3, "margin": 1.0},
 }
 """What each loss takes where nothing else is asked for."""
@@ -68,7 +68,7 @@ class Align(Adapting):
     rows: int = 16
     """Pairs, or ratings, of a batch."""
     beta: float | None = None
-    """How far the policy may go from the reference: small is far (orpo: the weight of the odds); 0.1, simpo 2."""
+    """How far the policy may go from the reference: small is far (orpo: the weight of the odds); 0.1, orpo 1, simpo 2."""
     nll: float | None = None
     """Weight of the plain loss on the chosen replies; 1 for dpo, else 0."""
     margin: float | None = None
