@@ -36,7 +36,7 @@ from sayso.weights.folder import load_model
 LOSSES: tuple[LossName, ...] = ("dpo", "ipo", "kto", "orpo", "simpo")
 TAUGHT = ("words", "sentences")
 ELSEWHERE = (*world.STORY_FAMILIES, *world.TALK_FAMILIES, "happy", "one_word", "letters")
-SEEDS, TASKS, REPLIES = 2, 600, 4
+SEEDS, TASKS, REPLIES = 3, 600, 4
 RATE, ODDS = 0.3, 1.0
 """Of learning, of all losses; and the weight of ORPO's odds, which at its usual 0.1 moved no held-out comparison."""
 N_TAUGHT, N_ELSEWHERE, TEXT = 120, 20, 30_000
