@@ -68,7 +68,7 @@ class Align(Adapting):
     rows: int = 16
     """Pairs, or ratings, of a batch."""
     beta: float | None = None
-    """How far the policy may go from the reference: small is far (orpo: the weight of the odds); 0.1, orpo 1, simpo 2."""
+    """How far the policy may go from the reference: small is far; 0.1, simpo 2. The weight of orpo's odds: 1."""
     nll: float | None = None
     """Weight of the plain loss on the chosen replies; 1 for dpo, else 0."""
     margin: float | None = None
