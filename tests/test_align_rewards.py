@@ -87,6 +87,8 @@ def test_prompts_are_texts_or_messages(tmp_path):
         ('{"prompt": []}\n', "line 1"),
         ('{"prompt": [{"content": "hi"}]}\n', "line 1"),
         ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "line 1.*ends with one"),
+        ('{"prompt": "hi"}\n{"prompt": [{"role": "alien", "content": "hi"}]}\n', "line 2"),
+        ('{"prompt": "hi"}\n{"prompt": [{"role": "user", "content": 3}]}\n', "line 2"),
     ],
 )
 def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):

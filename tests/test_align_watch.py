@@ -61,3 +61,11 @@ def test_figures_may_come_apart() -> None:
         said += watch.see({"held_out_accuracy": 0.5})
         said += watch.see({"accuracy": 0.99})
     assert [sentence.split(":")[0] for sentence in said] == ["The pairs are learned by heart"]
+
+
+def test_a_judgement_before_the_first_step_is_no_failure() -> None:
+    """What was held out and judged before anything was learned does not count against the steps that come after."""
+    watch = Watch()
+    watch.see({"held_out_accuracy": 0.5})
+    assert seen(watch, {"accuracy": 1.0}, 10) == []
+    assert watch.see({"held_out_accuracy": 0.98}) == []

@@ -207,6 +207,14 @@ def test_groups_without_signal_are_drawn_anew() -> None:
     assert plain.silent == 2
 
 
+def test_a_prompt_without_room_is_told_with_its_line() -> None:
+    """A prompt as long as the context ends the drawing in one sentence with its line."""
+    long = Prompt(7, [{"role": "user", "content": "word " * 100}], {})
+    drawing = Drawing(TOKENIZER, lambda first, count: [long], rewards_of(1.0), 1, 2, 4)
+    with pytest.raises(UserError, match="line 7"):
+        drawing.draw(speaker(), 0, 0)
+
+
 def test_long_and_unfinished_replies_lose() -> None:
     """Nothing up to the buffer, then linearly down to -1; a reply that was cut loses what it is told to."""
     assert [overlong(length, 20, 10) for length in (5, 10, 15, 20)] == [0, 0, -0.5, -1]

@@ -1,6 +1,7 @@
 """A life is scored and tells its story: from real files of a tiny life to scores.json, report.json and one page."""
 
 import json
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -305,8 +306,11 @@ def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> No
     log.write("samples", step=0, rows=[row])
     for step in (1, 2, 3):
         told = {"loss": 0.1, "lr": 1.0, "gradient_norm": 0.2, "tokens": 9, "tokens_per_second": 90, "seconds": 0.1}
-        log.write("step", step=step, steps=3, **told, reward=step / 3, kl=0.5)
-    log.write("val", step=3, score=0.75)
+        log.write(
+            "iteration", step=step - 1, iteration=step - 1, no_signal=0.25, reward_right=0.5, sampling_seconds=9.0
+        )
+        log.write("step", step=step, steps=3, **told, reward=step / 3, kl=0.5, entropy=math.nan)
+    log.write("val", step=3, score=0.75, held_out_interval=math.nan)
     log.write("warning", step=3, problem="The KL runs <away>.")
     log.write("samples", step=3, rows=[{**row, "reply": "4", "ended": True, "score": 1.0}])
     log.write("end", seconds=0.5, peak_memory_mb=100.0)
@@ -314,7 +318,8 @@ def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> No
     page = (copy.root / "report.html").read_text()
     part = page.split('id="steering"')[1].split("</section>")[0]
     titles = re.findall(r"<h4>(.*?)</h4>", part)
-    assert titles == ["score, judged apart", "reward", "KL to the reference, nats a reply"]
+    kl, silent = "KL to the reference, nats a reply", "groups without signal"
+    assert titles == ["score, judged apart", "reward", kl, silent, "reward right"]
     assert "Reinforcement: aligned" in part
     assert "The KL runs &lt;away&gt;." in part
     assert "&lt;b&gt;2+2=&lt;/b&gt;" in part

@@ -272,11 +272,12 @@ def test_batches_are_gathered_before_the_steps_that_need_them(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("best", "step"), [("score", 4), ("-score", 9)])
-def test_the_best_judged_weights_are_taken_at_the_end(tmp_path: Path, best: str, step: int) -> None:
+def test_the_best_judged_weights_are_taken_at_the_end(tmp_path: Path, best: str, step: int, capsys) -> None:
     """Of judgements before the first step, every second step and after the last, the best one's weights remain."""
     judged: dict[int, list[torch.Tensor]] = {}
     state, log = gathered(Life(tmp_path), {0: 5, 5: STEPS}, best, judged)
     assert list(judged) == [0, 2, 4, 6, 8, 9]
+    assert f"Kept the weights of step {step} (score " in capsys.readouterr().out
     assert [line["step"] for line in log if line["event"] == "val"] == list(judged)
     for number, weights in judged.items():
         same = all(torch.equal(a, b) for a, b in zip(state.model.parameters(), weights, strict=True))

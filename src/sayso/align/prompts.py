@@ -10,6 +10,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl
+from sayso.token.chat import ROLES
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ def _prompt(path: Path, number: int, row: object) -> Prompt:
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if not isinstance(row, dict) or not isinstance(messages, list) or not messages or not all(map(_is_turn, messages)):
         raise UserError(
-            f'A row of prompts has "prompt": a text, or a list of messages with role and content; line {number} of '
-            f"'{path}' has not."
+            f'A row of prompts has "prompt": a text, or messages with a role ({", ".join(ROLES)}) and a text as '
+            f"content; line {number} of '{path}' has not: mend it or take it out."
         )
     if messages[-1]["role"] == "assistant":
         raise UserError(f"A prompt waits for the assistant's reply; line {number} of '{path}' ends with one already.")
@@ -50,4 +51,4 @@ def _prompt(path: Path, number: int, row: object) -> Prompt:
 
 
 def _is_turn(message: object) -> bool:
-    return isinstance(message, dict) and isinstance(message.get("role"), str) and "content" in message
+    return isinstance(message, dict) and message.get("role") in ROLES and isinstance(message.get("content"), str)

@@ -20,7 +20,7 @@ class Failure:
 
     name: str
     needs: tuple[str, ...]
-    """The figures that tell."""
+    """The figures that tell. Weighed when the last comes: what is judged at intervals is stale between."""
     bad: Callable[[Figures, Figures], bool]
     """Called with the figures of the beginning and those of now."""
     told: str
@@ -106,7 +106,7 @@ class Watch:
         first = {name: fmean(values) for name, values in self._first.items()}
         said = []
         for failure in self.failures:
-            if failure.name in self._told or not figures.keys() & {*failure.needs}:
+            if failure.name in self._told or failure.needs[-1] not in figures:
                 continue
             bad = first.keys() >= {*failure.needs} and failure.bad(first, self._latest)
             self._in_a_row[failure.name] = self._in_a_row[failure.name] + 1 if bad else 0

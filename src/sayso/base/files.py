@@ -100,7 +100,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     except FileNotFoundError as error:
         raise UserError(f"There is no file '{path}'.") from error
     except ValueError as error:
-        raise UserError(f"Line {number} of '{path}' is not valid JSON ({error}); mend or remove that line.") from error
+        told = f"{error.msg}, column {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
+        raise UserError(f"Line {number} of '{path}' is not valid JSON ({told}); mend or remove that line.") from error
 
 
 def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:

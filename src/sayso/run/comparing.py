@@ -96,7 +96,7 @@ def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int
     )
     assert train is not None
     sizes = [len(ids) for ids, _ in parts]
-    told = f"{sizes[0]:,} {Path(name).stem}" + (f", {sizes[1]:,} held out" if held else "")
+    told = f"{sizes[0]:,} {Path(name).stem}" + (f", {sizes[1]:,} held out" if held else ", none held out")
     return Comparisons(train, held, parts[1][1] or parts[0][1], told, sha256(folder / name) + sha256(folder / HELD))
 
 

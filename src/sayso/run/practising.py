@@ -136,13 +136,17 @@ def judged_by(
 def held_out_score(
     model: Transformer, tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], sampling: Sampling
 ) -> dict[str, Any]:
-    """Return the mean reward of replies to prompts, half its 95 % interval, and the share that ended by itself."""
+    """Return the mean reward of replies to prompts, half its 95 % interval, and the share that ended by itself.
+
+    One reply alone has no interval.
+    """
     training = model.training
     said = Replier(model.eval(), tokenizer).replies([prompt.messages for prompt in held], sampling)
     model.train(training)
     found = estimate([one.total for one in rewarded(gold, held, [reply.text for reply in said])])
+    interval = {"held_out_interval": (found.high - found.low) / 2} if len(held) > 1 else {}
     return {
         "held_out": found.mean,
-        "held_out_interval": (found.high - found.low) / 2,
+        **interval,
         "held_out_ended": sum(reply.finish == "stop" for reply in said) / len(said),
     }

@@ -176,7 +176,9 @@ class Stage:
                 if state.step % judging.every:
                     judge(state)
                 kept = best.restore(state)
-                say(f"Kept the weights of step {kept['step']:,}: {kept['figure'].lstrip('-')} {kept['value']:.4g}.")
+                figure = f"{kept['figure'].lstrip('-')} {kept['value']:.4g}"
+                told = "" if kept["step"] else ", with which it began: nothing later was judged better"
+                say(f"Kept the weights of step {kept['step']:,}{told} ({figure}).")
 
 
 def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:

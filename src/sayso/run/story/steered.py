@@ -1,5 +1,6 @@
 """What a run that learned from preferences or rewards wrote down: its figures, judgements, samples and warnings."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,13 @@ from sayso.base.life import Life
 from sayso.base.log import OF_EVERY_STEP, read_log
 
 Points = list[tuple[float, float]]
+NO_FIGURES = frozenset(
+    (
+        *("iteration", "sampling_seconds", "measuring_seconds"),
+        *("held_out_interval", "low", "high", "score_low", "score_high"),
+    )
+)
+"""What the lines of such a run have beside the figures that a chart shows."""
 STEERING = ("align", "reward", "reinforce", "improve", "selfplay")
 
 
@@ -19,7 +27,7 @@ class Steered:
     model: str
     """What it made."""
     figures: dict[str, Points]
-    """By name, (step, value) of each step that tells it."""
+    """By name, (step, value) of each step, or iteration of reinforcement, that tells it."""
     judged: dict[str, Points]
     """The same of what it was not trained on."""
     samples: dict[int, list[dict[str, Any]]]
@@ -45,7 +53,8 @@ def read(path: Path, act: str, model: str) -> Steered:
     return Steered(
         act,
         model,
-        figures=_points([event for event in events if event["event"] == "step"]),
+        figures=_points([event for event in events if event["event"] == "step"])
+        | _points([event for event in events if event["event"] == "iteration"]),
         judged=_points([event for event in events if event["event"] in ("val", "round")]),
         samples={event["step"]: event["rows"] for event in events if event["event"] == "samples"},
         warnings=[(event["step"], event["problem"]) for event in events if event["event"] == "warning"],
@@ -56,6 +65,13 @@ def _points(events: list[dict[str, Any]]) -> dict[str, Points]:
     by_step: dict[str, dict[float, float]] = {}
     for event in events:
         for name, value in event.items():
-            if name not in OF_EVERY_STEP and isinstance(value, int | float) and not isinstance(value, bool):
+            if _is_figure(name, value):
                 by_step.setdefault(name, {})[float(event["step"])] = float(value)
     return {name: sorted(values.items()) for name, values in by_step.items()}
+
+
+def _is_figure(name: str, value: object) -> bool:
+    """Whether a chart can show it: a run that diverged has told numbers that are not finite."""
+    if name in OF_EVERY_STEP or name in NO_FIGURES or isinstance(value, bool):
+        return False
+    return isinstance(value, int | float) and math.isfinite(value)

@@ -17,6 +17,7 @@ TITLES = {
 NAMES = {
     "score": "score, judged apart",
     "points": "points a game against the panel",
+    "held_out": "reward on held-out prompts",
     "reward": "reward",
     "spread": "spread of rewards",
     "accuracy": "pairs ranked rightly",
@@ -33,8 +34,8 @@ NAMES = {
     "clip_fraction": "tokens whose ratio is clipped",
     "explained_variance": "variance that the values explain",
 }
-"""What people read, the most telling first; another figure has its own name, and comes after these."""
-PANELS = 9
+"""What people read, the most telling first; another has its own name and comes after, parts of the reward first."""
+PANELS = 12
 SMOOTH, SHORTEST = 20, 3
 
 
@@ -47,7 +48,8 @@ def steering(facts: Facts) -> str:
 def block(run: Steered) -> str:
     """One run: small charts, what was warned of, and replies before and after."""
     names = {**dict.fromkeys(run.judged), **dict.fromkeys(run.figures)}
-    order = [*(name for name in NAMES if name in names), *sorted(name for name in names if name not in NAMES)]
+    others = sorted((name for name in names if name not in NAMES), key=lambda name: not name.startswith("reward_"))
+    order = [*(name for name in NAMES if name in names), *others]
     panels = "".join(panel(name, run.figures.get(name, []), run.judged.get(name, [])) for name in order[:PANELS])
     warned = "".join(says(f"Warned at step {step:,}: {escape(told)}") for step, told in run.warnings)
     title = f"<h3>{TITLES[run.act]}: {escape(run.model)}</h3>"
