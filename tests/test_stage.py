@@ -1,6 +1,7 @@
 """A run as the acts share it: what it tells of its steps, and what it does with one that diverges."""
 
 import math
+import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -22,7 +23,7 @@ from sayso.run.steps import Judging
 from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train import measure
 from sayso.train.crew import can_fork
-from sayso.train.loop import State
+from sayso.train.loop import Interrupted, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
@@ -282,6 +283,27 @@ def test_the_best_judged_weights_are_taken_at_the_end(tmp_path: Path, best: str,
     for number, weights in judged.items():
         same = all(torch.equal(a, b) for a, b in zip(state.model.parameters(), weights, strict=True))
         assert same == (number == step)
+
+
+def test_an_interrupt_in_the_last_step_before_gathering_is_heeded(tmp_path: Path) -> None:
+    """Ctrl-C in the one step of an iteration stops there, where the loop is left to gather more batches."""
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    state, saved = State(model, make_optimizers(model, Rates())), []
+
+    def asks(model: Transformer, part: Batch) -> object:
+        signal.raise_signal(signal.SIGINT)
+        return loss_of(model, part)
+
+    with pytest.raises(Interrupted):
+        train(
+            state,
+            lambda number: [make(number)],
+            asks,
+            Schedule(STEPS),
+            until=1,
+            save=lambda state: saved.append(state.step),
+        )
+    assert saved == [1]
 
 
 def test_an_interrupt_while_gathering_saves(tmp_path: Path) -> None:

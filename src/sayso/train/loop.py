@@ -126,10 +126,7 @@ def train(
 
     with stop_requests() as stop, crew(state.model, gradient, processes) as whole:
         while state.step < (schedule.steps if until is None else until):
-            if stop.is_set():
-                if save:
-                    save(state)
-                raise Interrupted
+            _heed(stop, state, save)
             started, factor = time.perf_counter(), schedule.factor(state.step)
             number = state.step + state.skipped
             summed = whole(number)
@@ -169,6 +166,8 @@ def train(
             if save and time.perf_counter() - saved > save_seconds:
                 save(state)
                 saved = time.perf_counter()
+        if state.step < schedule.steps:  # asked in the last step of a piece, after which batches are gathered
+            _heed(stop, state, save)
     return state
 
 
@@ -234,6 +233,13 @@ def _clear(state: State) -> None:
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
     """Return what lets products run in bfloat16 while weights, gradients and sums stay float32; nothing for fp32."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
+
+
+def _heed(stop: threading.Event, state: State, save: Callable[[State], None] | None) -> None:
+    if stop.is_set():
+        if save:
+            save(state)
+        raise Interrupted
 
 
 @contextmanager
