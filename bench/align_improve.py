@@ -28,7 +28,7 @@ from sayso.judge.stats import student
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.improve import Improve, improve
-from sayso.run.training import batch_loss
+from sayso.run.training.layout import batch_loss
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import Problem, addition
 from sayso.token.chat import render

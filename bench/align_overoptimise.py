@@ -33,7 +33,7 @@ from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.gradient import Reinforce
+from sayso.run.practice.gradient import Reinforce
 from sayso.run.reinforce import reinforce
 from sayso.run.reward import Reward, reward
 from sayso.run.story.chart import COLORS, Panel, Series, picture

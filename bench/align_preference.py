@@ -28,7 +28,7 @@ from sayso.judge.world import judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.align import Align, align
 from sayso.run.held_out import HeldOut, held_out
-from sayso.run.pairs import world_pairs
+from sayso.run.preference.pairs import world_pairs
 from sayso.sample.sampling import Sampling
 from sayso.text import world
 from sayso.weights.folder import load_model

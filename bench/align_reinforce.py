@@ -29,10 +29,10 @@ from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
 from sayso.judge.stats import student
 from sayso.model import ModelConfig, Transformer
-from sayso.run.gradient import Reinforce
-from sayso.run.practising import held_out_score
+from sayso.run.practice.gradient import Reinforce
+from sayso.run.practice.options import held_out_score
 from sayso.run.reinforce import reinforce
-from sayso.run.training import batch_loss
+from sayso.run.training.layout import batch_loss
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
 from sayso.token.chat import render

@@ -28,7 +28,7 @@ from sayso.align.rewards import Reward
 from sayso.base.device import pick_device
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig
-from sayso.run.iterations import Iterations, Plan
+from sayso.run.practice.iterations import Iterations, Plan
 from sayso.text import world
 from sayso.token.train import train as train_tokenizer
 from sayso.train.loop import State, train

@@ -28,7 +28,7 @@ from bench.peer import adamw, gpt2
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training import batch_loss
+from sayso.run.training.layout import batch_loss
 from sayso.token.load import load
 from sayso.token.train import train as train_tokenizer
 from sayso.train.dial import with_ngrams

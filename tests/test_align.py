@@ -19,7 +19,7 @@ from sayso.batch.ratings import RatingBatch, RatingBatches
 from sayso.cli.main import run
 from sayso.loss.next_token import IGNORE
 from sayso.model import ModelConfig, Transformer
-from sayso.run.comparing import apart, comparisons
+from sayso.run.preference.comparisons import apart, comparisons
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model
 

@@ -20,9 +20,9 @@ from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.memory import memory_told
-from sayso.run.stage import Stage
-from sayso.run.training import Layout, Training, layout_for
+from sayso.run.training.layout import Layout, Training, layout_for
+from sayso.run.training.memory import memory_told
+from sayso.run.training.stage import Stage
 from sayso.train.crew import can_fork
 from sayso.train.loop import State, autocast
 from sayso.train.memory import GAPS, SPARE, activation_bytes, fixed_bytes, rows_that_fit

@@ -13,8 +13,8 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.stage import Stage
-from sayso.run.training import Layout, Training, layout_for, layout_of_plan, precision_on
+from sayso.run.training.layout import Layout, Training, layout_for, layout_of_plan, precision_on
+from sayso.run.training.stage import Stage
 from sayso.train.loop import Shown, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule

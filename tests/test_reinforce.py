@@ -26,7 +26,7 @@ from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig, Transformer
-from sayso.run.gradient import Reinforce
+from sayso.run.practice.gradient import Reinforce
 from sayso.run.reinforce import reinforce
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer

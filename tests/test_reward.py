@@ -18,7 +18,7 @@ from sayso.batch.judged import Comparison
 from sayso.cli.main import run
 from sayso.loss.reward import RewardLoss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.knowing import loss_of
+from sayso.run.preference.knowing import loss_of
 from sayso.run.reward import Reward, reward
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer

@@ -7,7 +7,7 @@ import torch
 
 from sayso.base.log import RunLog, read_log
 from sayso.model import ModelConfig, Transformer
-from sayso.run.samples import Samples
+from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.token.train import train
 

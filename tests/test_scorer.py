@@ -14,7 +14,7 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import add_score
-from sayso.run.practising import Practising, rewards_of
+from sayso.run.practice.options import Practising, rewards_of
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model

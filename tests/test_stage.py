@@ -16,11 +16,11 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run import divergence, training
-from sayso.run.divergence import REWINDS
-from sayso.run.stage import Stage, make_stage
-from sayso.run.steps import Judging
-from sayso.run.training import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training import divergence, layout
+from sayso.run.training.divergence import REWINDS
+from sayso.run.training.layout import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.stage import Stage, make_stage
+from sayso.run.training.steps import Judging
 from sayso.train import measure
 from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted, State, train
@@ -173,7 +173,7 @@ def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
 def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the minutes are twice the steps, as measured on real steps."""
     monkeypatch.setattr(measure, "SECONDS", 0.0)
-    monkeypatch.setattr(training, "seconds_per_step", lambda *_, **__: 0.5)
+    monkeypatch.setattr(layout, "seconds_per_step", lambda *_, **__: 0.5)
     device = Device("cpu", 1)
     given = (CONFIG, Batches(), Layout(1, 1), device)
     assert [steps_in_minutes(minutes, *given, recompute=False) for minutes in (1, 2)] == [120, 240]

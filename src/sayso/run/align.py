@@ -20,14 +20,14 @@ from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.compared import Compared, samples_of
-from sayso.run.comparing import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
 from sayso.run.model import resolve_model
-from sayso.run.pairs import world_pairs
-from sayso.run.reference import make_references
-from sayso.run.stage import Derived, make_stage
-from sayso.run.training import layout_for, layout_of_plan
+from sayso.run.preference.comparisons import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
+from sayso.run.preference.judging import Compared, samples_of
+from sayso.run.preference.pairs import world_pairs
+from sayso.run.preference.reference import make_references
+from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
+from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.stage import Derived, make_stage
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model

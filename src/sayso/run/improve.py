@@ -20,9 +20,9 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practise import Practice, kept_until, sample_round
-from sayso.run.rounds import Judge, Tuning, tune_round
-from sayso.run.stage import make_stage
+from sayso.run.practice.rounds import Judge, Tuning, tune_round
+from sayso.run.practice.sampling import Practice, kept_until, sample_round
+from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file

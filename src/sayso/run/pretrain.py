@@ -18,10 +18,10 @@ from sayso.batch.text import TextBatches
 from sayso.judge.bits import document_bits
 from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
-from sayso.run.stage import Derived, make_stage
-from sayso.run.steps import Judging
 from sayso.run.tokens import open_tokens
-from sayso.run.training import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.layout import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.stage import Derived, make_stage
+from sayso.run.training.steps import Judging
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer

@@ -29,11 +29,11 @@ from sayso.model import Transformer
 from sayso.model.adapters import add_lora, merge
 from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
-from sayso.run.adapting import TUNING, Adapting
-from sayso.run.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
 from sayso.run.model import resolve_model
-from sayso.run.stage import Derived, Stage, make_stage
-from sayso.run.training import layout_for, layout_of_plan
+from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
+from sayso.run.training.adapting import TUNING, Adapting
+from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State

@@ -31,8 +31,8 @@ from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.rounds import Tuning, tune_round, warned
-from sayso.run.stage import Stage, make_stage
+from sayso.run.practice.rounds import Tuning, tune_round, warned
+from sayso.run.training.stage import Stage, make_stage
 from sayso.text.puzzles import tictactoe
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file

@@ -12,7 +12,7 @@ import torch
 from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA, add_lora, chosen_targets, merge
-from sayso.run.training import Training
+from sayso.run.training.layout import Training
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers

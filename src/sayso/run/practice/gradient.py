@@ -16,10 +16,10 @@ from sayso.loss.policy import METHODS, Method
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA
 from sayso.model.score import score_head
-from sayso.run.adapting import TUNING, tuning_state
-from sayso.run.iterations import Plan
 from sayso.run.model import resolve_model
-from sayso.run.practising import Practising
+from sayso.run.practice.iterations import Plan
+from sayso.run.practice.options import Practising
+from sayso.run.training.adapting import TUNING, tuning_state
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.weights.folder import load_weights

@@ -16,9 +16,9 @@ from sayso.base.life import Life
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.adapting import Adapting
 from sayso.run.model import resolve_model
-from sayso.run.samples import Samples
+from sayso.run.training.adapting import Adapting
+from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
 from sayso.token.tokenizer import Tokenizer

@@ -18,11 +18,11 @@ from sayso.base.log import RunLog
 from sayso.batch.batch import Batch
 from sayso.loss.term import Term
 from sayso.model import Transformer
-from sayso.run.best import Best
-from sayso.run.comparing import Batches
-from sayso.run.samples import Sample, Samples
-from sayso.run.stage import Stage
-from sayso.run.steps import Judging
+from sayso.run.preference.comparisons import Batches
+from sayso.run.training.best import Best
+from sayso.run.training.samples import Sample, Samples
+from sayso.run.training.stage import Stage
+from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer

@@ -20,12 +20,12 @@ from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.batch.batch import Batch
-from sayso.run.best import Best
-from sayso.run.divergence import Divergence, stopped
-from sayso.run.memory import memory_told
-from sayso.run.mirror import check_mirrors, mirrored
-from sayso.run.steps import Judging, StepLog
-from sayso.run.training import TRANSIENT, HasBatches, Layout, Training
+from sayso.run.training.best import Best
+from sayso.run.training.divergence import Divergence, stopped
+from sayso.run.training.layout import TRANSIENT, HasBatches, Layout, Training
+from sayso.run.training.memory import memory_told
+from sayso.run.training.mirror import check_mirrors, mirrored
+from sayso.run.training.steps import Judging, StepLog
 from sayso.train.chance import seed_all
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, Loss, State, train

@@ -7,9 +7,9 @@ from typing import Any
 from sayso.align.watch import Watch
 from sayso.base.log import Progress, RunLog, warn
 from sayso.model.adapters import adapters
-from sayso.run.best import Best
-from sayso.run.mirror import Mirrors
-from sayso.run.training import Layout
+from sayso.run.training.best import Best
+from sayso.run.training.layout import Layout
+from sayso.run.training.mirror import Mirrors
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
 

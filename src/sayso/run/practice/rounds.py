@@ -21,11 +21,11 @@ from sayso.batch.chat import ChatBatches, fit
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.practise import Practice
-from sayso.run.samples import Samples
-from sayso.run.stage import Stage
-from sayso.run.training import batch_loss, layout_for, layout_of_plan
+from sayso.run.practice.sampling import Practice
+from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
+from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan
+from sayso.run.training.samples import Samples
+from sayso.run.training.stage import Stage
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule

@@ -12,7 +12,7 @@ from sayso.align.reference import Cached, Frozen, Reference, load_tables, save_t
 from sayso.base.files import sha256
 from sayso.base.log import say
 from sayso.model import Transformer
-from sayso.run.comparing import Comparisons
+from sayso.run.preference.comparisons import Comparisons
 
 FILE = "reference.safetensors"
 

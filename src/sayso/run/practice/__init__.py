@@ -1,0 +1,1 @@
+"""What reinforce, improve and selfplay share: prompts, rewards, sampling, rounds and iterations."""

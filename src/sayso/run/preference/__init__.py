@@ -1,0 +1,1 @@
+"""What align and reward share: comparisons, references, and how a run is judged by those held out."""
