@@ -66,7 +66,7 @@ class Task:
 
 
 TASKS = (
-    Task("countdown", "countdown", (3,), 2, 64, 4000, 420, 4, 120, 16),
+    Task("countdown", "countdown", (3,), 2, 64, 4000, 420, 4, 200, 16),
     Task("addition", "addition", (3,), 2, 64, 4000, 290, 4, 70, 6),
 )
 METHODS: dict[str, dict[str, Any]] = {"grpo": {}, "ppo": {"critic": "shared"}}

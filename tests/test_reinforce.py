@@ -243,7 +243,7 @@ def early(prompt, reply, info):
     flag = Path(__file__).with_name("stop")
     if flag.exists():
         flag.unlink()
-        signal.raise_signal(signal.SIGINT)
+        signal.default_int_handler(signal.SIGINT, None)  # as Ctrl-C, also where a shell has it ignored
     return sum(c < "M" for c in reply) / 8
 
 def broken(prompt, reply, info):

@@ -101,7 +101,7 @@ def test_replies_are_documents_that_share_rows() -> None:
     """Each is read once however often it is compared, after its prompt, and scores what it scores alone."""
     batch = collate([RANKED, PAIR, RATED])
     assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2], [4, 3]]
-    assert batch.ids.shape == (1, 64)
+    assert len(batch.ids) < len(batch.pairs.unique()), "several replies lie in a row"
     assert [batch.ids[batch.documents == number].tolist() for number in (2, 3)] == [[1, 2, 6, 7, 8], [9, 3, 3]]
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
     alone = [
