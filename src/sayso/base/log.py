@@ -27,10 +27,10 @@ DRAW_SECONDS = 0.1  # how often the moving line is drawn
 OF_EVERY_STEP = frozenset(
     (
         *("step", "steps", "loss", "lr", "gradient_norm", "tokens", "seconds", "tokens_per_second"),
-        *("parameter_norm", "update_ratio", "mfu"),
+        *("parameter_norm", "update_ratio", "mfu", "iteration", "sampling_seconds", "measuring_seconds"),
     )
 )
-"""What a step's line has in every run that trains; anything else is a figure that the run's own loss tells."""
+"""What the lines of steps and iterations have in every run; anything else is a figure that a run's own loss tells."""
 
 
 def say(text: str, *, style: str | None = None) -> None:

@@ -58,12 +58,13 @@ def status(name: str, events: list[dict[str, Any]]) -> Text:
     steps = [event for event in events if event["event"] == "step"]
     last = steps[-1]
     lately = steps[-LATELY:]
+    iterations = [event for event in events if event["event"] == "iteration"]
     ended = events[-1]["event"] == "end"
     lines = [f"{name}: step {last['step']:,} of {last['steps']:,}, " + ("ended" if ended else "under way or stopped")]
     lines += chart([(event["step"], event["loss"]) for event in steps])
     lines += [f"loss {fmean(event['loss'] for event in lately):.4f} over the last {len(lately)} steps"]
     lines += [f"{_words(event)} at step {event['step']:,}" for event in events if event["event"] == "val"][-1:]
-    lines += [told] if (told := _figures(lately)) else []
+    lines += [told] if (told := _figures([*lately, *iterations[-1:]])) else []
     speed = _mean(lately, "tokens_per_second", "{:,.0f} tokens a second")
     lines += [speed + _mean(lately, "mfu", ", {:.1%} of the machine's peak")]
     moved = _mean(lately, "update_ratio", ", an update moves the weights by {:.2e} of their norm")
@@ -110,7 +111,12 @@ def _words(event: dict[str, Any]) -> str:
 
 def _figures(events: list[dict[str, Any]]) -> str:
     """The means of what the run's own loss tells, in the log's names; nothing where it tells nothing."""
-    names = {name: None for event in events for name in event if name not in (*OF_EVERY_STEP, "event")}
+    names = {
+        name: None
+        for event in events
+        for name in event
+        if name not in {*OF_EVERY_STEP, "event"} and isinstance(event[name], float)
+    }
     return ", ".join(_mean(events, name, f"{name} {{:.4g}}") for name in names)
 
 

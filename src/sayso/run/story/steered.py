@@ -9,12 +9,7 @@ from sayso.base.life import Life
 from sayso.base.log import OF_EVERY_STEP, read_log
 
 Points = list[tuple[float, float]]
-NO_FIGURES = frozenset(
-    (
-        *("iteration", "sampling_seconds", "measuring_seconds"),
-        *("held_out_interval", "low", "high", "score_low", "score_high"),
-    )
-)
+NO_FIGURES = frozenset(("held_out_interval", "low", "high", "score_low", "score_high"))
 """What the lines of such a run have beside the figures that a chart shows."""
 STEERING = ("align", "reward", "reinforce", "improve", "selfplay")
 

@@ -219,7 +219,9 @@ def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
 
 def _difference(stored: Derived, asked: Derived) -> str:
     changed = [
-        f"{key} ({stored[part].get(key)} then, {asked[part].get(key)} now)" if part == "options" else key
+        f"{key} ({stored[part].get(key)} then, {asked[part].get(key)} now)"
+        if part == "options"
+        else f"'{key}' going in"
         for part in ("options", "inputs")
         for key in sorted({*stored[part], *asked[part]})
         if stored[part].get(key) != asked[part].get(key)
