@@ -95,7 +95,13 @@ def test_kto_is_its_formula(made: list, drift: float) -> None:
     good = torch.tensor([liked for _, liked in made])
     count = len(made)
     found = kto_loss(
-        policy[:count], reference[:count], good, torch.tensor(drift), BETA, desirable=1.5, undesirable=0.5
+        policy[:count],
+        reference[:count],
+        good,
+        torch.tensor(drift, dtype=torch.float64),
+        BETA,
+        desirable=1.5,
+        undesirable=0.5,
     ).losses
 
     def formula(reply: tuple, liked: bool) -> float:
