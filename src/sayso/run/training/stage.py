@@ -175,10 +175,7 @@ class Stage:
             if best and judging and judge:
                 if state.step % judging.every:
                     judge(state)
-                kept = best.restore(state)
-                figure = f"{kept['figure'].lstrip('-')} {kept['value']:.4g}"
-                told = "" if kept["step"] else ", with which it began: nothing later was judged better"
-                say(f"Kept the weights of step {kept['step']:,}{told} ({figure}).")
+                say(_kept(best.restore(state)))
 
 
 def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
@@ -200,6 +197,11 @@ def _gathered(gather: Callable[[State], int] | None, state: State, save: Callabl
     except KeyboardInterrupt:
         save(state)
         raise Interrupted from None
+
+
+def _kept(judged: dict[str, Any]) -> str:
+    told = "" if judged["step"] else ", with which it began: nothing later was judged better"
+    return f"Kept the weights of step {judged['step']:,}{told} ({judged['figure'].lstrip('-')} {judged['value']:.4g})."
 
 
 def _passed_over(told: str, log: RunLog) -> None:
