@@ -17,6 +17,7 @@ import torch
 import transformers
 import trl
 
+from bench.align_trl import Turns
 from bench.harness import Side, Turn, race_processes, result
 from bench.peer import adamw, fresh
 from sayso.align.drawing import Drawing
@@ -96,17 +97,6 @@ def ours(turn: Turn, root: Path) -> None:
             state, lambda step: iterations.batch(step).split(processes), Objective(METHOD, on_policy=True),
             Schedule(10**9), until=iterations.gather(state), processes=processes, show=lambda _: turn(),
         )  # fmt: skip
-
-
-class Turns(transformers.TrainerCallback):
-    """Calls the turn after each step."""
-
-    def __init__(self, turn: Turn) -> None:
-        self.turn = turn
-
-    def on_step_end(self, *_: object, **__: object) -> None:
-        """Take it."""
-        self.turn()
 
 
 def theirs(turn: Turn, root: Path) -> None:
