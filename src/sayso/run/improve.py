@@ -12,7 +12,6 @@ from typing import Literal
 
 from sayso.align.curriculum import read_curriculum
 from sayso.align.prompts import read_prompts
-from sayso.align.rewards import load_rewards
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder
@@ -20,6 +19,7 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
+from sayso.run.practice.options import rewards_of
 from sayso.run.practice.rounds import Judge, Tuning, tune_round
 from sayso.run.practice.sampling import Practice, kept_until, sample_round
 from sayso.run.training.stage import make_stage
@@ -42,7 +42,7 @@ class Improve(Tuning):
     held_out: Path
     """JSONL of prompts on which each round is judged, and the best one chosen."""
     reward: tuple[str, ...] = ("sayso.text.puzzles:score",)
-    """What checks a reply, as file.py:function or module:function, with =WEIGHT where several are added up."""
+    """What checks a reply: file.py:function, module:function or model:NAME, with =WEIGHT where several are added up."""
     least: float = 1.0
     """The reward from which a reply is kept."""
     select: Literal["verified", "voted", "random"] = "verified"
@@ -105,7 +105,7 @@ def improve(options: Improve) -> None:
 
 def _practice(options: Improve) -> Practice:
     return Practice(
-        rewards=load_rewards(options.reward),
+        rewards=rewards_of(options, options.reward),
         curriculum=read_curriculum(options.curriculum),
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens, seed=options.seed),
         replies=options.replies,

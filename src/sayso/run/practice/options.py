@@ -80,7 +80,7 @@ def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Re
     return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
 
 
-def rewards_of(options: Practising, given: Sequence[str]) -> list[Reward]:
+def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:
     """Return the rewards of their names, in order.
 
     `model:NAME` is a reward model of the life, and model:, min: or cautious:NAME,NAME,... an ensemble: their mean, the

@@ -14,7 +14,7 @@ from typing import Any
 
 from sayso.align.curriculum import Curriculum
 from sayso.align.prompts import Prompt
-from sayso.align.rewards import Reward, reward
+from sayso.align.rewards import Reward, rewarded
 from sayso.align.select import Group, Kept, Sampled, at_random, verified, voted
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
@@ -89,9 +89,10 @@ def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], se
 
 
 def _scored(practice: Practice, prompt: Prompt, replies: Sequence[Reply], hint: str) -> list[Sampled]:
+    earned = rewarded(practice.rewards, [prompt] * len(replies), [one.text for one in replies])
     return [
-        Sampled(one.text, reward(practice.rewards, prompt, one.text).total, one.finish == "stop", bool(hint))
-        for one in replies
+        Sampled(one.text, each.total, one.finish == "stop", bool(hint))
+        for one, each in zip(replies, earned, strict=True)
     ]
 
 
