@@ -113,7 +113,7 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
 def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
     """Train one model of the ensemble."""
     parent = resolve_model(life, options.parent)
-    files = {path.name: path for path in (gathered, *options.pairs, *options.ratings)}
+    files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
     stage = make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
