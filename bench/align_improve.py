@@ -30,13 +30,13 @@ from sayso.reply.conversation import Replier
 from sayso.run.improve import Improve, improve
 from sayso.run.training.layout import batch_loss
 from sayso.sample.sampling import Sampling
-from sayso.text.puzzles import Problem, addition
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
+from sayso.world.puzzles import Problem, addition
 
 TRAINED, FIELD = 5, 10
 SIZES = range(1, FIELD)

@@ -18,6 +18,7 @@ import numpy as np
 
 from bench.forest import Panel, forest
 from bench.harness import result, rounded
+from sayso import world
 from sayso.align.preference import WITH_REFERENCE, LossName
 from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import Life
@@ -30,7 +31,6 @@ from sayso.run.align import Align, align
 from sayso.run.held_out import HeldOut, held_out
 from sayso.run.preference.pairs import world_pairs
 from sayso.sample.sampling import Sampling
-from sayso.text import world
 from sayso.weights.folder import load_model
 
 LOSSES: tuple[LossName, ...] = ("dpo", "ipo", "kto", "orpo", "simpo")

@@ -20,6 +20,7 @@ import trl
 from bench.align_trl import Turns
 from bench.harness import Side, Turn, race_processes, result
 from bench.peer import adamw, fresh
+from sayso import world
 from sayso.align.drawing import Drawing
 from sayso.align.experience import Credit
 from sayso.align.objective import Objective
@@ -30,7 +31,6 @@ from sayso.base.device import pick_device
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig
 from sayso.run.practice.iterations import Iterations, Plan
-from sayso.text import world
 from sayso.token.train import train as train_tokenizer
 from sayso.train.loop import State, train
 from sayso.train.schedule import Schedule

@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from sayso.weights.quantize.quantize import Method, quantise
 
 from bench.harness import result, speed
 from sayso.base.life import Life
@@ -22,7 +23,6 @@ from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.quantise.integers import Grid
-from sayso.weights.quantise.quantise import Method, quantise
 from sayso.weights.quantise.scheme import Scheme
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512

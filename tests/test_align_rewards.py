@@ -32,7 +32,7 @@ def file(tmp_path):
 
 def test_rewards_of_a_file_and_a_module_are_added_by_weight(file):
     """Each part is told before its weight, and the total is their weighted sum."""
-    rewards = load_rewards([f"{file}:right", f"{file}:short=0.5", "sayso.text.puzzles:score=-2"])
+    rewards = load_rewards([f"{file}:right", f"{file}:short=0.5", "sayso.world.puzzles:score=-2"])
     earned = reward(rewards, PROMPT, "64")
     assert earned.parts == {"right": 1.0, "short": 0.5, "score": 1.0}
     assert earned.total == pytest.approx(1 + 0.25 - 2)
@@ -57,11 +57,11 @@ def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
     [
         ([], "needs a --reward"),
         (["score"], "file.py:function"),
-        (["sayso.text.puzzles:score=x"], "WEIGHT"),
-        (["sayso.text.puzzles:scor"], "score"),
+        (["sayso.world.puzzles:score=x"], "WEIGHT"),
+        (["sayso.world.puzzles:scor"], "score"),
         (["sayso.text.nowhere:score"], "could not be imported"),
         (["nowhere.py:score"], "could not be imported"),
-        (["sayso.text.puzzles:score", "sayso.text.puzzles:score=2"], "different function names"),
+        (["sayso.world.puzzles:score", "sayso.world.puzzles:score=2"], "different function names"),
     ],
 )
 def test_a_reward_that_is_not_there_is_told(given, said):

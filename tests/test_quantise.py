@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from compressed_tensors.compressors import pack_to_int32
 from safetensors.torch import load_file, save_file
+from sayso.weights.quantize.quantize import Method, quantise
 from torch import Tensor
 from transformers import AutoModelForCausalLM, CompressedTensorsConfig
 
@@ -29,7 +30,6 @@ from sayso.weights.quantise.gptq import DAMPING, damped, gptq
 from sayso.weights.quantise.integers import SHARES, Grid, Integers, fit, fit_best, nearest, rounded
 from sayso.weights.quantise.layers import Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantise.model import bits_of
-from sayso.weights.quantise.quantise import Method, quantise
 from sayso.weights.quantise.refine import descended, refined, rescaled
 from sayso.weights.quantise.scheme import Scheme, read_scheme
 from sayso.weights.quantise.weight import pack, unpack

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from sayso import world
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import STAGES, Life
@@ -25,7 +26,6 @@ from sayso.run.story.facts import TRAINED, read_facts
 from sayso.run.story.race import verdict
 from sayso.run.story.said import said
 from sayso.run.train_status import status
-from sayso.text import world
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 

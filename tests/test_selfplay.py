@@ -14,9 +14,9 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
-from sayso.text.puzzles import tictactoe
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
+from sayso.world.puzzles import tictactoe
 
 
 def test_the_rules_are_those_of_the_game():

@@ -10,7 +10,7 @@ from random import Random
 
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
-from sayso.text.puzzles import tictactoe
+from sayso.world.puzzles import tictactoe
 
 Player = Callable[[Sequence[str]], list[str]]
 """Positions in, moves out."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from sayso.align.prompts import Prompt, read_prompts
 from sayso.base.errors import UserError
 from sayso.batch.order import items
-from sayso.text.puzzles import MAKERS
+from sayso.world.puzzles import MAKERS
 
 Practice = Callable[[int, int], list[Prompt]]
 """Called with the first place and a count."""

@@ -54,7 +54,7 @@ def unlike(rewards: list[Reward]) -> list[Reward]:
     """Return rewards, of which there is one or more, and no two have one name; else raises `UserError`."""
     names = [reward.name for reward in rewards]
     if not rewards:
-        raise UserError("Practising needs a --reward, such as rewards.py:score or sayso.text.puzzles:score.")
+        raise UserError("Practising needs a --reward, such as rewards.py:score or sayso.world.puzzles:score.")
     if len(set(names)) < len(names):
         raise UserError(f"Two rewards have different function names, by which they are told; got {', '.join(names)}.")
     return rewards

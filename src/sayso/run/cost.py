@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from sayso import world
 from sayso.judge.bits import document_bits
 from sayso.judge.stats import Estimate, ratio
 from sayso.reply.conversation import Replier
 from sayso.run.evaluate import Evaluate, judge_tasks
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
-from sayso.text import world
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from sayso import world
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
@@ -26,7 +27,6 @@ from sayso.run.baselines import NAMES, Scores, baselines
 from sayso.run.held_out import HeldOut, held_out
 from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
-from sayso.text import world
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.weights.folder import load_model

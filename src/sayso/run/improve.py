@@ -41,7 +41,7 @@ class Improve(Tuning):
     """JSONL of prompts to practise on, such as sayso puzzles writes."""
     held_out: Path
     """JSONL of prompts on which each round is judged, and the best one chosen."""
-    reward: tuple[str, ...] = ("sayso.text.puzzles:score",)
+    reward: tuple[str, ...] = ("sayso.world.puzzles:score",)
     """What checks a reply: file.py:function, module:function or model:NAME, with =WEIGHT where several are added up."""
     least: float = 1.0
     """The reward from which a reply is kept."""

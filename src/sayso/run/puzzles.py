@@ -8,7 +8,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.files import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.text import puzzles as known
+from sayso.world import puzzles as known
 
 
 @dataclass(frozen=True)

@@ -33,9 +33,9 @@ from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.practice.rounds import Tuning, tune_round, warned
 from sayso.run.training.stage import Stage, make_stage
-from sayso.text.puzzles import tictactoe
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
+from sayso.world.puzzles import tictactoe
 
 ERRORS = 0.25  # share of moves in which a player of pool and panel errs
 PAST = 2  # earlier rounds that stay in the pool beside the newest

@@ -20,9 +20,9 @@ from sayso.run.model import resolve_model
 from sayso.run.training.adapting import Adapting
 from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
-from sayso.text.puzzles import MAKERS
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
+from sayso.world.puzzles import MAKERS
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Re
             f"A reply is compared with others to its prompt: --replies is at least 2; got {options.replies}."
         )
     practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
-    checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
+    checker = ("sayso.world.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker)
     return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
 

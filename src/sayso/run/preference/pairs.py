@@ -8,10 +8,10 @@ to prefer, and no pair.
 from collections.abc import Sequence
 from typing import Any
 
+from sayso import world
 from sayso.base.log import Progress
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
-from sayso.text import world
 
 FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)
 AT_ONCE = 64  # prompts replied to between two progress lines

@@ -3,11 +3,11 @@
 from html import escape
 from typing import Any
 
+from sayso import world
 from sayso.judge.stats import estimate, paired
 from sayso.run.story.draw import whiskers
 from sayso.run.story.facts import Facts
 from sayso.run.story.markup import missing, says, section
-from sayso.text import world
 
 Data = dict[str, Any]
 GROUPS = (

@@ -2,7 +2,7 @@
 
 from hashlib import blake2b
 
-from sayso.text.world.draw import SHARE, SPLITS, generator
+from sayso.world.draw import SHARE, SPLITS, generator
 
 __all__ = ["SPLITS", "generator", "split_of"]
 
