@@ -24,11 +24,11 @@ from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log, say
 from sayso.judge.bits import document_bits
+from sayso.judge.held_out import HeldOut, held_out
 from sayso.judge.stats import Estimate, estimate, ratio
 from sayso.judge.world import judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.align import Align, align
-from sayso.run.held_out import HeldOut, held_out
 from sayso.run.preference.pairs import world_pairs
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model

@@ -15,8 +15,8 @@ import torch
 import xllamacpp
 
 from bench.harness import result
+from sayso.judge.calibration import AMOUNTS
 from sayso.run.bring import located, opened
-from sayso.run.calibration import AMOUNTS
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
 

@@ -16,9 +16,9 @@ from sayso.weights.quantize.quantize import Method, quantise
 from bench.harness import result, speed
 from sayso.base.life import Life
 from sayso.judge.bits import document_bits
+from sayso.judge.calibration import rows_of, texts_of
 from sayso.model import Transformer
 from sayso.run.bring import located, opened
-from sayso.run.calibration import rows_of, texts_of
 from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling

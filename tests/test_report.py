@@ -17,9 +17,9 @@ from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import RunLog, read_log
 from sayso.judge.bits import bits_per_byte
+from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
 from sayso.run.evaluate import Evaluate, evaluate
-from sayso.run.held_out import held_out, training_texts
 from sayso.run.report import Report, report
 from sayso.run.story.draw import scale, smooth
 from sayso.run.story.facts import TRAINED, read_facts

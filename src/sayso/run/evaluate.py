@@ -19,12 +19,12 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.judge.baselines.measure import NAMES, Scores, baselines
 from sayso.judge.bits import document_bits
+from sayso.judge.held_out import HeldOut, held_out
 from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import Answer, Messages, WorldScores, judge_world
 from sayso.reply.conversation import Replier
-from sayso.run.baselines import NAMES, Scores, baselines
-from sayso.run.held_out import HeldOut, held_out
 from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.token.load import fingerprint

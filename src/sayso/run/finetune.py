@@ -18,11 +18,11 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation
 from sayso.judge.replies import reply_loss
+from sayso.judge.samples import Samples
 from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
-from sayso.run.training.samples import Samples
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling

@@ -16,8 +16,8 @@ from sayso.base.log import act_log, say
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.judge.bits import document_bits
+from sayso.judge.held_out import held_out
 from sayso.model import ModelConfig, Transformer
-from sayso.run.held_out import held_out
 from sayso.run.tokens import open_tokens
 from sayso.run.training.layout import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.run.training.stage import Derived, make_stage

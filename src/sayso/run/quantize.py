@@ -15,8 +15,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import STAGES, Life
 from sayso.base.log import Progress, act_log, say
-from sayso.run.calibration import Texts, rows_of, texts_of
-from sayso.run.cost import cost, show
+from sayso.judge.calibration import Texts, rows_of, texts_of
+from sayso.judge.cost import cost, show
 from sayso.run.model import is_made, newest_model
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model

@@ -13,12 +13,12 @@ from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.training.adapting import Adapting
-from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State

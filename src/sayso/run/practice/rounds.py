@@ -18,13 +18,13 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.batch.chat import ChatBatches, fit
+from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.practice.sampling import Practice
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan
-from sayso.run.training.samples import Samples
 from sayso.run.training.stage import Stage
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer

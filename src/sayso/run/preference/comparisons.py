@@ -16,7 +16,7 @@ from sayso.base.files import read_jsonl, sha256, write_jsonl
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
-from sayso.run.held_out import rank
+from sayso.judge.held_out import rank
 from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
 

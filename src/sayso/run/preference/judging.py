@@ -16,11 +16,11 @@ from sayso.align.preference import Preference, term_of
 from sayso.align.reference import Frozen, Reference, reply_kl
 from sayso.base.log import RunLog
 from sayso.batch.batch import Batch
+from sayso.judge.samples import Sample, Samples
 from sayso.loss.term import Term
 from sayso.model import Transformer
 from sayso.run.preference.comparisons import Batches
 from sayso.run.training.best import Best
-from sayso.run.training.samples import Sample, Samples
 from sayso.run.training.stage import Stage
 from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling

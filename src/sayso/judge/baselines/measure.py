@@ -14,10 +14,10 @@ import numpy as np
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.judge.baselines.counts import kn5_bits, uniform_bits, unigram_bits
+from sayso.judge.baselines.xz import xz_bits
+from sayso.judge.held_out import HeldOut, training_texts
 from sayso.judge.stats import ratio, without_error
-from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits
-from sayso.law.xz import xz_bits
-from sayso.run.held_out import HeldOut, training_texts
 from sayso.token.chat import encode_documents
 from sayso.token.tokenizer import Tokenizer
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl
 from sayso.base.life import Life
-from sayso.run.held_out import LONGEST, held_out, rank, training_texts
+from sayso.judge.held_out import LONGEST, held_out, rank, training_texts
 from sayso.text.sources import Amounts, read, resolve
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sayso.law.kneserney import train_kneser_ney
+from sayso.judge.baselines.kneserney import train_kneser_ney
 
 Ids = Sequence[int] | NDArray[np.int64]
 Floats = NDArray[np.float64]
