@@ -32,10 +32,10 @@ from sayso.model import ModelConfig, Transformer
 from sayso.run.practice.gradient import Reinforce
 from sayso.run.practice.options import held_out_score
 from sayso.run.reinforce import reinforce
-from sayso.run.training.layout import batch_loss
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule

@@ -28,10 +28,10 @@ from bench.peer import adamw, gpt2
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.layout import batch_loss
 from sayso.token.load import load
 from sayso.token.train import train as train_tokenizer
 from sayso.train.dial import with_ngrams
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 

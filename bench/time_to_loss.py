@@ -28,8 +28,8 @@ from sayso.base.device import pick_device
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.layout import Layout, batch_loss
 from sayso.train.dial import with_ngrams
+from sayso.train.layout import Layout, batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule

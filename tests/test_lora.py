@@ -26,9 +26,9 @@ from sayso.model.adapters import LoRA, LoRALinear, adapters, add_lora, chosen_ta
 from sayso.model.linear import Linear
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
-from sayso.train.crew import can_fork
 from sayso.train.measure import step_flops
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.workers import can_fork
 from sayso.weights.adapter import CONFIG as SETTINGS
 from sayso.weights.adapter import WEIGHTS, load_adapter, save_adapter
 from sayso.weights.folder import load_model, save_model

@@ -11,7 +11,6 @@ from typing import Literal
 
 from sayso.align.comparisons import Row
 from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
-from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
@@ -25,11 +24,12 @@ from sayso.run.preference.comparisons import PAIRS, RATINGS, apart, comparisons,
 from sayso.run.preference.judging import Compared, samples_of
 from sayso.run.preference.pairs import world_pairs
 from sayso.run.preference.reference import make_references
-from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import layout_for, layout_of_plan
-from sayso.run.training.stage import Derived, make_stage
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import Adapting, save_tuned, tuning_state
+from sayso.train.layout import layout_for, layout_of_plan
 from sayso.train.schedule import Schedule
+from sayso.train.session import Derived, make_stage
+from sayso.train.watch import Watch
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 

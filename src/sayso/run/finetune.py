@@ -21,17 +21,17 @@ from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
 from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
-from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
-from sayso.run.training.stage import Derived, Stage, make_stage
-from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
 from sayso.text.sources import file_source
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import Adapting, save_tuned, tuning_state
+from sayso.train.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train.loop import State
 from sayso.train.schedule import Schedule
+from sayso.train.session import Derived, Stage, make_stage
+from sayso.train.step_log import Judging
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 

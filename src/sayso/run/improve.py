@@ -22,8 +22,8 @@ from sayso.run.model import resolve_model
 from sayso.run.practice.options import rewards_of
 from sayso.run.practice.rounds import Judge, Tuning, tune_round
 from sayso.run.practice.sampling import Practice, kept_until, sample_round
-from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
+from sayso.train.session import make_stage
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 

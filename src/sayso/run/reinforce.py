@@ -12,7 +12,6 @@ from typing import Any
 from sayso.align.critic import take_critic
 from sayso.align.figures import told
 from sayso.align.reference import Frozen
-from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say, warn
@@ -21,12 +20,13 @@ from sayso.run.model import resolve_model
 from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.run.practice.iterations import Iterations, Tell
 from sayso.run.practice.options import drawing_of, judged_by, open_practised
-from sayso.run.training.adapting import save_tuned
-from sayso.run.training.layout import layout_for, layout_of_plan
-from sayso.run.training.stage import make_stage
-from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
+from sayso.train.adapting import save_tuned
+from sayso.train.layout import layout_for, layout_of_plan
 from sayso.train.schedule import Schedule
+from sayso.train.session import make_stage
+from sayso.train.step_log import Judging
+from sayso.train.watch import Watch
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 

@@ -32,7 +32,7 @@ from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.practice.rounds import Tuning, tune_round, warned
-from sayso.run.training.stage import Stage, make_stage
+from sayso.train.session import Stage, make_stage
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import tictactoe

@@ -26,7 +26,7 @@ from sayso.base.log import act_log, read_log, say
 from sayso.run.model import resolve_model
 from sayso.run.tokens import documents
 from sayso.token.load import fingerprint
-from sayso.train.crew import can_fork
+from sayso.train.workers import can_fork
 from sayso.weights.folder import load_model
 from sayso.weights.names import OWN
 

@@ -19,7 +19,7 @@ from sayso.model.score import score_head
 from sayso.run.model import resolve_model
 from sayso.run.practice.iterations import Plan
 from sayso.run.practice.options import Practising
-from sayso.run.training.adapting import TUNING, tuning_state
+from sayso.train.adapting import TUNING, tuning_state
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.weights.folder import load_weights

@@ -23,12 +23,12 @@ from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.practice.sampling import Practice
-from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan
-from sayso.run.training.stage import Stage
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import Adapting, save_tuned, tuning_state
+from sayso.train.layout import batch_loss, layout_for, layout_of_plan
 from sayso.train.schedule import Schedule
+from sayso.train.session import Stage
 from sayso.weights.folder import load_model
 
 SHOWN = 6  # held-out prompts whose replies are shown before and after

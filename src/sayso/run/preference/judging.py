@@ -20,13 +20,13 @@ from sayso.judge.samples import Sample, Samples
 from sayso.loss.term import Term
 from sayso.model import Transformer
 from sayso.run.preference.comparisons import Batches
-from sayso.run.training.best import Best
-from sayso.run.training.stage import Stage
-from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.best import Best
 from sayso.train.loop import State
+from sayso.train.session import Stage
+from sayso.train.step_log import Judging
 
 JUDGEMENTS = 4  # of one run, beside the first
 PROMPTS = 8  # that are replied to each time

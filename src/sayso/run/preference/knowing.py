@@ -24,10 +24,10 @@ from sayso.judge.stats import Estimate
 from sayso.loss.reward import RewardLoss, batch_losses
 from sayso.model import Transformer
 from sayso.run.story.chart import Panel, Series, picture
-from sayso.run.training.steps import Judging
 from sayso.token.chat import reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
+from sayso.train.step_log import Judging
 
 JUDGEMENTS = 5  # of one run, beside the first
 BEST = "-held_out_loss"

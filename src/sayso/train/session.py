@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.watch import Watch
 from sayso.base.config import plain
 from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
@@ -20,16 +19,17 @@ from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.batch.batch import Batch
-from sayso.run.training.best import Best
-from sayso.run.training.divergence import Divergence, stopped
-from sayso.run.training.layout import TRANSIENT, HasBatches, Layout, Training
-from sayso.run.training.memory import memory_told
-from sayso.run.training.mirror import check_mirrors, mirrored
-from sayso.run.training.steps import Judging, StepLog
-from sayso.train.chance import seed_all
+from sayso.train.best import Best
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from sayso.train.divergence import Divergence, stopped
+from sayso.train.layout import TRANSIENT, HasBatches, Layout, Training
 from sayso.train.loop import Diverged, Interrupted, Loss, State, train
+from sayso.train.mirrors import check_mirrors, mirrored
+from sayso.train.oom import memory_told
+from sayso.train.rng import seed_all
 from sayso.train.schedule import Schedule
+from sayso.train.step_log import Judging, StepLog
+from sayso.train.watch import Watch
 
 Derived = dict[str, Any]
 

@@ -13,10 +13,10 @@ from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA
-from sayso.run.training.memory import memory_told
-from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
+from sayso.train.oom import memory_told
+from sayso.train.workers import can_fork
 
 TRANSIENT = (
     *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),

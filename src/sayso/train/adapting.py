@@ -12,8 +12,8 @@ import torch
 from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA, add_lora, chosen_targets, merge
-from sayso.run.training.layout import Training
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.layout import Training
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.weights.adapter import save_adapter

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sayso.align.watch import Watch
 from sayso.base.log import Progress, RunLog, warn
 from sayso.model.adapters import adapters
-from sayso.run.training.best import Best
-from sayso.run.training.layout import Layout
-from sayso.run.training.mirror import Mirrors
+from sayso.train.best import Best
+from sayso.train.layout import Layout
 from sayso.train.loop import Shown, State
 from sayso.train.measure import matmul_peak, step_flops
+from sayso.train.mirrors import Mirrors
+from sayso.train.watch import Watch
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from sayso.model import ModelConfig
 from sayso.train.memory import activation_bytes, rows_that_fit
 
 if TYPE_CHECKING:
-    from sayso.run.training.layout import Layout
+    from sayso.train.layout import Layout
 
 
 @contextmanager
