@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from bench import menu
 from bench.harness import result
+from sayso.align.rl.setup import Reinforce
 from sayso.align.scorer import open_scorer
 from sayso.base.files import read_json, write_atomic, write_json, write_jsonl
 from sayso.base.life import Life
@@ -33,7 +34,6 @@ from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.practice.gradient import Reinforce
 from sayso.run.reinforce import reinforce
 from sayso.run.reward import Reward, reward
 from sayso.run.story.chart import COLORS, Panel, Series, picture

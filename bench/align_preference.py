@@ -19,7 +19,8 @@ import numpy as np
 from bench.forest import Panel, forest
 from bench.harness import result, rounded
 from sayso import world
-from sayso.align.preference import WITH_REFERENCE, LossName
+from sayso.align.pairs.preference import WITH_REFERENCE, LossName
+from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log, say
@@ -29,7 +30,6 @@ from sayso.judge.stats import Estimate, estimate, ratio
 from sayso.judge.world import judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.align import Align, align
-from sayso.run.preference.pairs import world_pairs
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 

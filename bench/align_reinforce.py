@@ -22,15 +22,15 @@ import torch
 
 from bench.curves import Curve, curves
 from bench.harness import result
-from sayso.align.practice import puzzle
-from sayso.align.rewards import load_rewards
+from sayso.align.rl.options import held_out_score
+from sayso.align.rl.prompt_order import puzzle
+from sayso.align.rl.rewards import load_rewards
+from sayso.align.rl.setup import Reinforce
 from sayso.base.files import read_json, write_atomic, write_json
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
 from sayso.judge.stats import student
 from sayso.model import ModelConfig, Transformer
-from sayso.run.practice.gradient import Reinforce
-from sayso.run.practice.options import held_out_score
 from sayso.run.reinforce import reinforce
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render

@@ -27,8 +27,8 @@ from zlib import crc32
 import numpy as np
 
 from bench.harness import result
-from sayso.align.comparisons import Row
-from sayso.align.judged import Question, questions, tokenized
+from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.reward_data import Question, questions, tokenized
 from sayso.align.scorer import open_scorer
 from sayso.base.files import read_json, write_atomic, write_json, write_jsonl
 from sayso.base.life import Life

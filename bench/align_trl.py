@@ -19,8 +19,8 @@ import trl
 from bench.harness import Side, Turn, race_processes, result
 from bench.peer import adamw, fresh
 from sayso import world
-from sayso.align.preference import Preference, term_of
-from sayso.align.reference import Frozen
+from sayso.align.pairs.preference import Preference, term_of
+from sayso.align.pairs.reference import Frozen
 from sayso.base.device import pick_device
 from sayso.batch.pairs import Pair, PairBatches
 from sayso.model import ModelConfig, Transformer

@@ -21,16 +21,16 @@ from bench.align_trl import Turns
 from bench.harness import Side, Turn, race_processes, result
 from bench.peer import adamw, fresh
 from sayso import world
-from sayso.align.drawing import Drawing
-from sayso.align.experience import Credit
-from sayso.align.objective import Objective
-from sayso.align.prompts import Prompt
-from sayso.align.reference import Frozen
-from sayso.align.rewards import Reward
+from sayso.align.pairs.reference import Frozen
+from sayso.align.rl.experience import Credit
+from sayso.align.rl.iterations import Iterations, Plan
+from sayso.align.rl.objective import Objective
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward
+from sayso.align.rl.sampling import Drawing
 from sayso.base.device import pick_device
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig
-from sayso.run.practice.iterations import Iterations, Plan
 from sayso.token.train import train as train_tokenizer
 from sayso.train.loop import State, train
 from sayso.train.schedule import Schedule

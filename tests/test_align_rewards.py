@@ -2,8 +2,8 @@
 
 import pytest
 
-from sayso.align.prompts import Prompt, read_prompts
-from sayso.align.rewards import load_rewards, reward
+from sayso.align.rl.prompts import Prompt, read_prompts
+from sayso.align.rl.rewards import load_rewards, reward
 from sayso.base.errors import UserError
 
 PROMPT = Prompt(7, [{"role": "user", "content": "21+43="}], {"answer": "64", "puzzle": "addition"})

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sayso.align.comparisons import holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.pairs.comparisons import holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import write_jsonl
 

@@ -12,8 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from sayso.align.preference import PairTerm, Preference
-from sayso.align.reference import Frozen
+from sayso.align.pairs.preference import PairTerm, Preference
+from sayso.align.pairs.reference import Frozen
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
 from sayso.base.life import Life

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from sayso.align.play import Played, better_moves, figures, perfect_player, play, random_player
+from sayso.align.improve.play import Played, better_moves, figures, perfect_player, play, random_player
 from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import read_log

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from sayso.align.preference import Preference, term_of
-from sayso.align.reference import Frozen
+from sayso.align.pairs.preference import Preference, term_of
+from sayso.align.pairs.reference import Frozen
 from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches

@@ -9,8 +9,12 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from sayso.align.comparisons import Row
-from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
+from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.preference import WITH_REFERENCE, LossName, Preference, term_of
+from sayso.align.pairs.preference_eval import Compared, samples_of
+from sayso.align.pairs.references import make_references
+from sayso.align.pairs.sources import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
+from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
@@ -20,10 +24,6 @@ from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.preference.comparisons import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
-from sayso.run.preference.judging import Compared, samples_of
-from sayso.run.preference.pairs import world_pairs
-from sayso.run.preference.reference import make_references
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state
 from sayso.train.layout import layout_for, layout_of_plan

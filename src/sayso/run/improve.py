@@ -10,8 +10,11 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
 
-from sayso.align.curriculum import read_curriculum
-from sayso.align.prompts import read_prompts
+from sayso.align.improve.curriculum import read_curriculum
+from sayso.align.improve.rounds import Judge, Tuning, tune_round
+from sayso.align.improve.sampling import Practice, kept_until, sample_round
+from sayso.align.rl.options import rewards_of
+from sayso.align.rl.prompts import read_prompts
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder
@@ -19,9 +22,6 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.options import rewards_of
-from sayso.run.practice.rounds import Judge, Tuning, tune_round
-from sayso.run.practice.sampling import Practice, kept_until, sample_round
 from sayso.sample.sampling import Sampling
 from sayso.train.session import make_stage
 from sayso.weights.folder import load_model

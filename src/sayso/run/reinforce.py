@@ -9,17 +9,17 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sayso.align.critic import take_critic
-from sayso.align.figures import told
-from sayso.align.reference import Frozen
+from sayso.align.pairs.reference import Frozen
+from sayso.align.rl.critic import take_critic
+from sayso.align.rl.figures import told
+from sayso.align.rl.iterations import Iterations, Tell
+from sayso.align.rl.options import drawing_of, judged_by, open_practised
+from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.base.device import pick_device
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.judge.samples import Samples
 from sayso.run.model import resolve_model
-from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
-from sayso.run.practice.iterations import Iterations, Tell
-from sayso.run.practice.options import drawing_of, judged_by, open_practised
 from sayso.sample.sampling import Sampling
 from sayso.train.adapting import save_tuned
 from sayso.train.layout import layout_for, layout_of_plan

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
-from sayso.align.comparisons import Row, read_pairs, read_ratings
-from sayso.align.judged import Question, apart, questions, spoil, tokenized
+from sayso.align.pairs.comparisons import Row, read_pairs, read_ratings
+from sayso.align.pairs.reward_data import Question, apart, questions, spoil, tokenized
+from sayso.align.pairs.reward_eval import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
 from sayso.align.scorer import Scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
@@ -29,7 +30,6 @@ from sayso.model.adapters import add_lora, merge
 from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import TUNING, Adapting

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from sayso.align.play import (
+from sayso.align.improve.play import (
     Played,
     Player,
     better_moves,
@@ -23,6 +23,7 @@ from sayso.align.play import (
     policy_player,
     random_player,
 )
+from sayso.align.improve.rounds import Tuning, tune_round, warned
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_jsonl, write_jsonl
@@ -31,7 +32,6 @@ from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.rounds import Tuning, tune_round, warned
 from sayso.train.session import Stage, make_stage
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file

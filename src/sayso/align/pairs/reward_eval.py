@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sayso.align.judged import Question, best_reply, spoiled
+from sayso.align.pairs.reward_data import Question, best_reply, spoiled
 from sayso.align.scorer import scores_of
 from sayso.base.files import write_atomic
 from sayso.base.log import say

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 
-from sayso.align.drawing import Drawing, Drawn, drawn_seed
-from sayso.align.experience import Credit, Reference, credited, measure
-from sayso.align.figures import figures_of
+from sayso.align.rl.experience import Credit, Reference, credited, measure
+from sayso.align.rl.figures import figures_of
+from sayso.align.rl.sampling import Drawing, Drawn, drawn_seed
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl, write_jsonl
 from sayso.batch.rollouts import RolloutBatch, Said, rollout_batch

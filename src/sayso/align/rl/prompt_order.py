@@ -6,7 +6,7 @@ A file's rows come once an epoch, in an order of each epoch's own; a puzzle's pr
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from sayso.align.prompts import Prompt, read_prompts
+from sayso.align.rl.prompts import Prompt, read_prompts
 from sayso.base.errors import UserError
 from sayso.batch.order import items
 from sayso.world.puzzles import MAKERS

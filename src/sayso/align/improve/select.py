@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
-from sayso.align.prompts import Prompt
+from sayso.align.rl.prompts import Prompt
 
 AGREE = 0.5  # share of a group's replies that must give one answer
 SLACK = 1  # characters by which the length of a voted reply may differ from the commonest at its difficulty

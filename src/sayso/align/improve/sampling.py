@@ -12,10 +12,10 @@ from random import Random
 from statistics import fmean
 from typing import Any
 
-from sayso.align.curriculum import Curriculum
-from sayso.align.prompts import Prompt
-from sayso.align.rewards import Reward, rewarded
-from sayso.align.select import Group, Kept, Sampled, at_random, verified, voted
+from sayso.align.improve.curriculum import Curriculum
+from sayso.align.improve.select import Group, Kept, Sampled, at_random, verified, voted
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward, rewarded
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
 from sayso.base.log import Progress

@@ -2,8 +2,8 @@
 
 from statistics import fmean
 
-from sayso.align.drawing import Drawn
-from sayso.align.experience import Measured
+from sayso.align.rl.experience import Measured
+from sayso.align.rl.sampling import Drawn
 
 
 def figures_of(drawn: Drawn, measured: Measured) -> dict[str, float]:

@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sayso.align.reference import Reference, reply_logprobs
+from sayso.align.pairs.reference import Reference, reply_logprobs
 from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatch
 from sayso.batch.ratings import RatingBatch

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sayso.align.critic import critic_of, values_of
-from sayso.align.rollout import Rollout
+from sayso.align.rl.critic import critic_of, values_of
+from sayso.align.rl.rollout import Rollout
 from sayso.batch.rollouts import RolloutBatch, Said, of_replies, rollout_batch
 from sayso.loss.advantage import gae, group_advantages, whiten
 from sayso.loss.logprobs import hidden_states, spoken, spoken_at

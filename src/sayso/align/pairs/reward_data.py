@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 
-from sayso.align.comparisons import Row
+from sayso.align.pairs.comparisons import Row
 from sayso.base.errors import UserError
 from sayso.batch.judged import Comparison, Judged
 from sayso.token.chat import render, reply_ids

@@ -5,10 +5,10 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from sayso.align.drawing import Drawing
-from sayso.align.practice import Practice, open_practice
-from sayso.align.prompts import Prompt
-from sayso.align.rewards import Reward, load_rewards, of_many, rewarded, unlike
+from sayso.align.rl.prompt_order import Practice, open_practice
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward, load_rewards, of_many, rewarded, unlike
+from sayso.align.rl.sampling import Drawing
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError

@@ -7,12 +7,12 @@ hashes of the weights and of the comparisons, and is refused where they are othe
 from copy import deepcopy
 from pathlib import Path
 
-from sayso.align.preference import both_sides
-from sayso.align.reference import Cached, Frozen, Reference, load_tables, save_tables, table_of
+from sayso.align.pairs.preference import both_sides
+from sayso.align.pairs.reference import Cached, Frozen, Reference, load_tables, save_tables, table_of
+from sayso.align.pairs.sources import Comparisons
 from sayso.base.files import sha256
 from sayso.base.log import say
 from sayso.model import Transformer
-from sayso.run.preference.comparisons import Comparisons
 
 FILE = "reference.safetensors"
 

@@ -12,11 +12,11 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from sayso.align.practice import Practice
-from sayso.align.prompts import Prompt
-from sayso.align.rewards import Reward, Rewarded, rewarded
-from sayso.align.rollout import Rollout, sample_groups
-from sayso.align.shaping import shaped
+from sayso.align.rl.prompt_order import Practice
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward, Rewarded, rewarded
+from sayso.align.rl.rollout import Rollout, sample_groups
+from sayso.align.rl.shaping import shaped
 from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.token.chat import render

@@ -7,7 +7,7 @@ A batch of rollouts enters, a `Term` leaves, with figures of every trained token
 
 from dataclasses import dataclass
 
-from sayso.align.critic import critic_of, values_of
+from sayso.align.rl.critic import critic_of, values_of
 from sayso.batch.batch import IGNORED, Batch
 from sayso.batch.rollouts import RolloutBatch
 from sayso.loss.kl import kl_estimate

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sayso.align.prompts import Prompt
+from sayso.align.rl.prompts import Prompt
 from sayso.base.errors import UserError
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sayso.align.prompts import Prompt
-from sayso.align.rewards import reward
+from sayso.align.improve.sampling import Practice
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.log import RunLog, act_log, read_log, say
@@ -22,7 +23,6 @@ from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.practice.sampling import Practice
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.pairs.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl, sha256, write_jsonl
 from sayso.base.log import say

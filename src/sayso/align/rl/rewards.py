@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from sayso.align.prompts import Prompt
+from sayso.align.rl.prompts import Prompt
 from sayso.base.errors import UserError, nearest
 
 Function = Callable[[list[dict[str, Any]], str, Mapping[str, Any]], float]

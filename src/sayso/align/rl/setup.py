@@ -6,10 +6,12 @@ from typing import Literal
 
 import torch
 
-from sayso.align.critic import Kind, add_critic
-from sayso.align.drawing import Drawing
-from sayso.align.experience import Credit, Reference
-from sayso.align.objective import Objective
+from sayso.align.rl.critic import Kind, add_critic
+from sayso.align.rl.experience import Credit, Reference
+from sayso.align.rl.iterations import Plan
+from sayso.align.rl.objective import Objective
+from sayso.align.rl.options import Practising
+from sayso.align.rl.sampling import Drawing
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.loss.policy import METHODS, Method
@@ -17,8 +19,6 @@ from sayso.model import Transformer
 from sayso.model.adapters import LoRA
 from sayso.model.score import score_head
 from sayso.run.model import resolve_model
-from sayso.run.practice.iterations import Plan
-from sayso.run.practice.options import Practising
 from sayso.train.adapting import TUNING, tuning_state
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers

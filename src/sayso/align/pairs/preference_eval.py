@@ -11,15 +11,15 @@ from typing import Any
 
 import torch
 
-from sayso.align.comparisons import Row
-from sayso.align.preference import Preference, term_of
-from sayso.align.reference import Frozen, Reference, reply_kl
+from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.preference import Preference, term_of
+from sayso.align.pairs.reference import Frozen, Reference, reply_kl
+from sayso.align.pairs.sources import Batches
 from sayso.base.log import RunLog
 from sayso.batch.batch import Batch
 from sayso.judge.samples import Sample, Samples
 from sayso.loss.term import Term
 from sayso.model import Transformer
-from sayso.run.preference.comparisons import Batches
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
