@@ -34,9 +34,9 @@ from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
+from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.reinforce import reinforce
 from sayso.run.reward import Reward, reward
-from sayso.run.story.chart import COLORS, Panel, Series, picture
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer

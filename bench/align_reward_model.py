@@ -36,8 +36,8 @@ from sayso.batch.judged import Judged
 from sayso.judge.agreement import Floats
 from sayso.judge.reward import known, length_sign
 from sayso.model import Transformer
+from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.reward import Reward, reward
-from sayso.run.story.chart import COLORS, Panel, Series, picture
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 

@@ -19,12 +19,12 @@ from sayso.base.log import RunLog, read_log
 from sayso.judge.bits import bits_per_byte
 from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
+from sayso.report.draw import scale, smooth
+from sayso.report.facts import TRAINED, read_facts
+from sayso.report.race import verdict
+from sayso.report.said import said
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.report import Report, report
-from sayso.run.story.draw import scale, smooth
-from sayso.run.story.facts import TRAINED, read_facts
-from sayso.run.story.race import verdict
-from sayso.run.story.said import said
 from sayso.run.train_status import status
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model

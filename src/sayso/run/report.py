@@ -12,9 +12,9 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.run.story.facts import read_facts
-from sayso.run.story.figures import figures
-from sayso.run.story.page import page
+from sayso.report.facts import read_facts
+from sayso.report.figures import figures
+from sayso.report.page import page
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from sayso.judge.reward import Known, agreement, known, length_sign, lengths
 from sayso.judge.stats import Estimate
 from sayso.loss.reward import RewardLoss, batch_losses
 from sayso.model import Transformer
-from sayso.run.story.chart import Panel, Series, picture
+from sayso.report.chart import Panel, Series, picture
 from sayso.token.chat import reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State

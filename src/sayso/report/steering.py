@@ -2,10 +2,10 @@
 
 from html import escape
 
-from sayso.run.story.draw import Line, plot, smooth
-from sayso.run.story.facts import Facts
-from sayso.run.story.markup import says, section, table
-from sayso.run.story.steered import Points, Steered
+from sayso.report.draw import Line, plot, smooth
+from sayso.report.facts import Facts
+from sayso.report.markup import says, section, table
+from sayso.report.steered import Points, Steered
 
 TITLES = {
     "align": "Aligning with comparisons",

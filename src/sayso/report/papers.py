@@ -4,9 +4,9 @@ from html import escape
 from typing import Any
 
 from sayso.base.log import duration
-from sayso.run.story.draw import bar
-from sayso.run.story.facts import Facts
-from sayso.run.story.markup import count, listing, mark, missing, says, section, size, source_name, table
+from sayso.report.draw import bar
+from sayso.report.facts import Facts
+from sayso.report.markup import count, listing, mark, missing, says, section, size, source_name, table
 
 Data = dict[str, Any]
 

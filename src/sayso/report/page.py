@@ -4,22 +4,22 @@ from html import escape
 from importlib.resources import files
 
 from sayso.base.log import duration
-from sayso.run.story.facts import Facts
-from sayso.run.story.inside import inside
-from sayso.run.story.learning import learning
-from sayso.run.story.markup import count, listing, source_name
-from sayso.run.story.papers import data, lineage, proved, tokenizers, took
-from sayso.run.story.race import race
-from sayso.run.story.said import said
-from sayso.run.story.scores import scores
-from sayso.run.story.steering import steering
+from sayso.report.facts import Facts
+from sayso.report.inside import inside
+from sayso.report.learning import learning
+from sayso.report.markup import count, listing, source_name
+from sayso.report.papers import data, lineage, proved, tokenizers, took
+from sayso.report.race import race
+from sayso.report.said import said
+from sayso.report.scores import scores
+from sayso.report.steering import steering
 
 PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage, took, proved)
 
 
 def page(facts: Facts) -> str:
     """The whole story."""
-    style = files("sayso.run.story").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("sayso.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "".join(part(facts) for part in PARTS)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The life of a language model</title>'

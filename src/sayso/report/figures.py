@@ -5,7 +5,7 @@ A key whose act was not done yet is absent, never null or zero.
 
 from typing import Any
 
-from sayso.run.story.facts import TRAINED, Facts
+from sayso.report.facts import TRAINED, Facts
 
 Data = dict[str, Any]
 BASELINES = ("uniform", "unigram", "kn5", "xz")

@@ -3,10 +3,10 @@
 from html import escape
 from typing import Any
 
-from sayso.run.story.draw import bar
-from sayso.run.story.facts import Facts
-from sayso.run.story.figures import BASELINES
-from sayso.run.story.markup import listing, missing, says, section
+from sayso.report.draw import bar
+from sayso.report.facts import Facts
+from sayso.report.figures import BASELINES
+from sayso.report.markup import listing, missing, says, section
 
 Data = dict[str, Any]
 KINDS = {"real": "Real text", "smallworld": "The small world"}

@@ -2,8 +2,8 @@
 
 from html import escape
 
-from sayso.run.story.facts import Facts
-from sayso.run.story.markup import missing, section
+from sayso.report.facts import Facts
+from sayso.report.markup import missing, section
 
 
 def said(facts: Facts) -> str:

@@ -2,9 +2,9 @@
 
 import math
 
-from sayso.run.story.draw import Line, plot, smooth
-from sayso.run.story.facts import TRAINED, Curve, Facts
-from sayso.run.story.markup import count, missing, says, section
+from sayso.report.draw import Line, plot, smooth
+from sayso.report.facts import TRAINED, Curve, Facts
+from sayso.report.markup import count, missing, says, section
 
 TITLES = {"pretrain": "Pre-training", "finetune": "Tuning on conversations", "align": "Aligning with comparisons"}
 UNITS = {"pretrain": "nats per token", "finetune": "nats per trained token", "align": "loss per pair, nats"}

@@ -5,9 +5,9 @@ from html import escape
 from torch import Tensor
 
 from sayso.lens.attention import attention_weights, pattern
-from sayso.run.story.draw import heat
-from sayso.run.story.facts import Facts
-from sayso.run.story.markup import listing, missing, says, section
+from sayso.report.draw import heat
+from sayso.report.facts import Facts
+from sayso.report.markup import listing, missing, says, section
 from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.weights.folder import load_model
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from sayso.run.story.draw import Scale, scale, short
+from sayso.report.draw import Scale, scale, short
 
 INK, SOFT, LINE, PAPER = "#1f2324", "#5d6467", "#e2e0d9", "#fcfbf8"
 COLORS = ("#0d6e6e", "#c2842a", "#9b2c2c", "#7d879a", "#5b4a9c", "#4a7d3a")

@@ -11,7 +11,7 @@ from typing import Any
 from sayso.base.files import read_json, sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import read_log
-from sayso.run.story.steered import Steered, steered
+from sayso.report.steered import Steered, steered
 from sayso.run.tokenizer import MADE_OF
 
 Data = dict[str, Any]

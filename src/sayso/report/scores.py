@@ -5,9 +5,9 @@ from typing import Any
 
 from sayso import world
 from sayso.judge.stats import estimate, paired
-from sayso.run.story.draw import whiskers
-from sayso.run.story.facts import Facts
-from sayso.run.story.markup import missing, says, section
+from sayso.report.draw import whiskers
+from sayso.report.facts import Facts
+from sayso.report.markup import missing, says, section
 
 Data = dict[str, Any]
 GROUPS = (
