@@ -11,7 +11,7 @@ import torch
 
 from bench.contenders import THREADS
 from bench.harness import result, rounded, turns
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.sample.blocks import blocks_for
 from sayso.sample.native import NativeRunner
 from sayso.sample.native.both import BothRunner

@@ -16,7 +16,7 @@ import xllamacpp
 
 from bench.harness import result
 from sayso.judge.calibration import AMOUNTS
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
 

@@ -11,19 +11,19 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from sayso.weights.quantize.quantize import Method, quantise
 
 from bench.harness import result, speed
 from sayso.base.life import Life
 from sayso.judge.bits import document_bits
 from sayso.judge.calibration import rows_of, texts_of
 from sayso.model import Transformer
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
-from sayso.weights.quantise.integers import Grid
-from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantize.integers import Grid
+from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.scheme import Scheme
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512
 NEW, ROUNDS = 48, 5

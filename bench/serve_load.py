@@ -31,7 +31,7 @@ import torch
 from bench.harness import result, rounded, turns
 from bench.servers import NAME, Setting, llama_cpp, our_server, served, small_model, transformers, written
 from sayso.model import Transformer
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.token.tokenizer import Tokenizer
 
 STREAMS, NEW, SHARED, OWN, SOME = 16, 64, 1000, 24, 8

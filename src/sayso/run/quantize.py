@@ -20,9 +20,9 @@ from sayso.judge.cost import cost, show
 from sayso.run.model import is_made, newest_model
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
-from sayso.weights.quantise.integers import Grid
-from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.scheme import Scheme
 from sayso.weights.tensors import weights_file
 
 GROUP = 64

@@ -20,10 +20,10 @@ from sayso.feedback.store import Generation, Message, Store
 from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import Piece
 from sayso.serve.errors import error_body
+from sayso.serve.served_model import Voice
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Terms
 from sayso.serve.turns import Body, turns_of
-from sayso.serve.voice import Voice
 from sayso.serve.worker import Job
 
 

@@ -10,7 +10,7 @@ for the share of its group's range that loses least.
 import torch
 from torch import Tensor
 
-from sayso.weights.quantise.integers import Grid, Integers, fit_best, rounded
+from sayso.weights.quantize.integers import Grid, Integers, fit_best, rounded
 
 DAMPING = 0.01
 """Share of the mean of H's diagonal that is added to it, as in the paper."""

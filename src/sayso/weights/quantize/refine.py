@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from sayso.weights.quantise.integers import Integers, rounded
+from sayso.weights.quantize.integers import Integers, rounded
 
 SWEEPS = 2
 BLOCK = 128

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sayso.weights.quantise.integers import LEAST, Integers
-from sayso.weights.quantise.kernels import pack4, product8, weights4, weights8
+from sayso.weights.quantize.integers import LEAST, Integers
+from sayso.weights.quantize.kernels import pack4, product8, weights4, weights8
 
 
 class QuantisedLinear(nn.Module):

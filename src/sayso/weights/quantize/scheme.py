@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.weights.quantise.integers import Grid
+from sayso.weights.quantize.integers import Grid
 
 Facts = dict[str, Any]
 METHOD, WHOLE, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"

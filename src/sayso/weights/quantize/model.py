@@ -13,10 +13,10 @@ from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
 from sayso.weights.names import family_of, hub_layers, to_hub_config
-from sayso.weights.quantise.ends import BITS, round_ends
-from sayso.weights.quantise.layers import QuantisedLinear
-from sayso.weights.quantise.scheme import Scheme
-from sayso.weights.quantise.weight import PARTS, QuantisedWeight, read_weight
+from sayso.weights.quantize.ends import BITS, round_ends
+from sayso.weights.quantize.layers import QuantisedLinear
+from sayso.weights.quantize.scheme import Scheme
+from sayso.weights.quantize.weight import PARTS, QuantisedWeight, read_weight
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.weights.quantise.integers import Grid, Integers
-from sayso.weights.quantise.layers import QuantisedLinear, Weights4, Weights8, WeightsAndInputs8
-from sayso.weights.quantise.scheme import WHOLE, Scheme
+from sayso.weights.quantize.integers import Grid, Integers
+from sayso.weights.quantize.layers import QuantisedLinear, Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantize.scheme import WHOLE, Scheme
 
 WORD = 32
 PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.model import Transformer
-from sayso.weights.quantise.integers import Grid, nearest
-from sayso.weights.quantise.layers import Embedding8, Head8
+from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.layers import Embedding8, Head8
 
 EMBED, HEAD = "embed", "unembed"
 BITS = "head_bits"

@@ -9,15 +9,15 @@ from sayso.base.errors import UserError
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
 from sayso.model.linear import Linear
-from sayso.weights.quantise.calibrate import Inputs, through_blocks
-from sayso.weights.quantise.ends import round_ends
-from sayso.weights.quantise.gptq import damped, gptq
-from sayso.weights.quantise.integers import nearest
-from sayso.weights.quantise.layers import QuantisedLinear, outlying
-from sayso.weights.quantise.model import Quantised
-from sayso.weights.quantise.refine import refined
-from sayso.weights.quantise.scheme import Scheme
-from sayso.weights.quantise.weight import QuantisedWeight
+from sayso.weights.quantize.calibrate import Inputs, through_blocks
+from sayso.weights.quantize.ends import round_ends
+from sayso.weights.quantize.gptq import damped, gptq
+from sayso.weights.quantize.integers import nearest
+from sayso.weights.quantize.layers import QuantisedLinear, outlying
+from sayso.weights.quantize.model import Quantised
+from sayso.weights.quantize.refine import refined
+from sayso.weights.quantize.scheme import Scheme
+from sayso.weights.quantize.weight import QuantisedWeight
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sayso.base.log import warn
-from sayso.weights.quantise.integers import Grid, Integers, nearest
+from sayso.weights.quantize.integers import Grid, Integers, nearest
 
 ROWS = 32
 """A GPU's product of whole numbers wants more rows than 16."""
