@@ -24,8 +24,8 @@ from bench.encode import theirs
 from bench.harness import result
 from bench.memory import Peak
 from sayso.base.life import Life
+from sayso.batch.tokens import documents, open_tokens
 from sayso.run.prepare import Prepare, prepare
-from sayso.run.tokens import documents, open_tokens
 from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
 from sayso.token.load import load

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sayso.base.errors import UserError
-from sayso.run.tokens import documents
+from sayso.batch.tokens import documents
 
 KINDS = ("real", "smallworld")
 LONGEST = 16_384  # characters of a document that count, so that one book does not decide

@@ -17,9 +17,9 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation
+from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
-from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source

@@ -15,10 +15,10 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
+from sayso.batch.tokens import open_tokens
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import held_out
 from sayso.model import ModelConfig, Transformer
-from sayso.run.tokens import open_tokens
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer

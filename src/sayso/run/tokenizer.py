@@ -20,7 +20,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, read_jsonl, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
-from sayso.run.tokens import documents
+from sayso.batch.tokens import documents
 from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
