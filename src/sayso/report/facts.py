@@ -12,7 +12,7 @@ from sayso.base.files import read_json, sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import read_log
 from sayso.report.steered import Steered, steered
-from sayso.run.tokenizer import MADE_OF
+from sayso.token.load import MADE_OF
 
 Data = dict[str, Any]
 ACTS = (

@@ -23,7 +23,6 @@ from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state
 from sayso.train.layout import layout_for, layout_of_plan
@@ -31,6 +30,7 @@ from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, make_stage
 from sayso.train.watch import Watch
 from sayso.weights.folder import load_model
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 USUAL: dict[str, dict[str, float]] = {

@@ -12,10 +12,10 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.run.model import newest_model
 from sayso.token.bpe import BytePairTokenizer
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
+from sayso.weights.models import newest_model
 
 
 @dataclass(frozen=True)

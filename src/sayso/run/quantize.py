@@ -17,9 +17,9 @@ from sayso.base.life import STAGES, Life
 from sayso.base.log import Progress, act_log, say
 from sayso.judge.calibration import Texts, rows_of, texts_of
 from sayso.judge.cost import cost, show
-from sayso.run.model import is_made, newest_model
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
+from sayso.weights.models import is_made, newest_model
 from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import Method, quantise
 from sayso.weights.quantize.scheme import Scheme

@@ -19,7 +19,6 @@ from sayso.base.device import pick_device
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.judge.samples import Samples
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.train.adapting import save_tuned
 from sayso.train.layout import layout_for, layout_of_plan
@@ -28,6 +27,7 @@ from sayso.train.session import make_stage
 from sayso.train.step_log import Judging
 from sayso.train.watch import Watch
 from sayso.weights.folder import load_model
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to read

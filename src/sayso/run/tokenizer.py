@@ -24,11 +24,10 @@ from sayso.batch.tokens import documents
 from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
-from sayso.token.load import load
+from sayso.token.load import MADE_OF, load
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 
-MADE_OF = "trained.json"  # what a tokenizer was trained from, beside its files
 MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
 PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
 HELD_OUT = 10  # every tenth document of a named text

@@ -1,22 +1,16 @@
-"""Which model speaks, and how: a life and a name become a model folder, flags become `Sampling`.
-
-Shared by the acts that let a model talk. A name is a model of the life (`base`, `tuned`, `aligned`, or one's own) or
-the path of a model folder.
-"""
+"""The options of acts in which a model generates text, turned into a loaded model and its `Sampling`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError, nearest
-from sayso.base.files import read_json
-from sayso.base.life import STAGES, Life
+from sayso.base.life import Life
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
+from sayso.weights.models import newest_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,53 +74,6 @@ def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
     """Return the sampling with DRY, where it is on, stopping at the usual breakers, in the ids of this tokenizer."""
     dry = sampling.repeats
     return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
-
-
-def resolve_model(life: Life, name: str) -> Path:
-    """Return the folder of a model: of the life's model of that name, or the path itself.
-
-    Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
-    """
-    for folder in (life.model(name), Path(name)):
-        if (folder / "config.json").is_file():
-            return folder
-    known = models(life)
-    if known:
-        raise UserError(
-            f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
-            f"{nearest(name, known)}"
-        )
-    command = f"sayso pretrain --life {life.root}" if life.root.is_dir() else "sayso demo"
-    raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
-
-
-def newest_model(life: Life, name: str) -> Path:
-    """Return the model's folder; when `name` is a stage that is not there yet, the newest stage before it.
-
-    Raises `UserError` as `resolve_model` does.
-    """
-    if name in STAGES and not (Path(name) / "config.json").is_file():
-        known = models(life)
-        for stage in reversed(STAGES[: STAGES.index(name) + 1]):
-            if stage in known:
-                return life.model(stage)
-    return resolve_model(life, name)
-
-
-def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
-    """Whether a model of this lineage is there already; `UserError` where another one has its place."""
-    if not folder.exists():
-        return False
-    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
-    if any(found.get(key) != value for key, value in lineage.items()):
-        raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
-    return True
-
-
-def models(life: Life) -> list[str]:
-    """Return the names of a life's models, the stages first and in their order."""
-    names = [path.parent.name for path in sorted((life.root / "models").glob("*/config.json"))]
-    return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]
 
 
 def open_replier(options: Speaking) -> tuple[Replier, Path, str]:
