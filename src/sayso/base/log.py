@@ -20,6 +20,7 @@ from sayso.base.config import plain, save_config
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.made import work_in
 
 PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
 DRAW_SECONDS = 0.1  # how often the moving line is drawn
@@ -82,6 +83,7 @@ def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
     The end line holds the act's wall seconds and its peak resident memory in MB.
     """
     folder = life.run(f"{act}-{name}" if name else act)
+    work_in(folder)
     save_config(config, folder / "config.toml")
     log = RunLog(folder / "run.jsonl")
     reset_peak_memory()

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder
+from sayso.base.made import made_folder
 
 MAGIC = b"saysotok"
 VERSION = 1
@@ -65,7 +65,7 @@ def write_shards(
         _write_shard(part, group, header)
         group.clear()
 
-    with atomic_folder(folder) as part:
+    with made_folder(folder) as part:
         number = tokens = 0
         for index, document in enumerate(documents):
             if group and (len(group) >= documents_per_shard or tokens + len(document) > tokens_per_shard):

@@ -5,7 +5,9 @@ the named migrations that it lacks, in order, under a lock, so that two processe
 WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of failing half way.
 """
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -86,6 +88,7 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
 
     Raises `UserError` when it cannot be opened, is no store, or was written by a newer version.
     """
+    _check_file(where)
     engine = _connect(where)
     try:
         with engine.execution_options(writes=True).begin() as connection:
@@ -97,6 +100,24 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
             f"'{str(error.orig).strip().splitlines()[0]}'. Mend it, or name another."
         ) from error
     return engine
+
+
+def _check_file(where: str | Path) -> None:
+    """Raise `UserError` for an SQLite file of another program: opening it as a store would change it."""
+    address = sql.make_url(str(where)) if "://" in str(where) else sql.URL.create("sqlite", database=str(where))
+    path = Path(address.database or ":memory:")
+    if address.get_backend_name() != "sqlite" or not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return  # what it is will be said when it is opened
+    if tables and not tables >= {"migrations", "conversations"}:
+        raise UserError(
+            f"'{path}' is a database of another program (it has the table '{min(tables)}') and is left alone; "
+            "name another with --store, or another --life."
+        )
 
 
 def _connect(where: str | Path) -> sql.Engine:

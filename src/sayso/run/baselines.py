@@ -14,6 +14,7 @@ import numpy as np
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.made import work_in
 from sayso.judge.stats import ratio, without_error
 from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits
 from sayso.law.xz import xz_bits
@@ -31,6 +32,7 @@ def baselines(life: Life, held: dict[str, HeldOut], tokenizer: Tokenizer, mark: 
     {"train_bytes", "train_tokens", NAME: {KIND: {"bpb": an estimate, "bits": of each document (not for xz)}}}
     """
     path = life.run("baselines") / "scores.json"
+    work_in(path.parent)
     key = _key(life.data("text"), held, mark, limit)
     if path.exists() and (stored := read_json(path))["key"] == key:
         return dict(stored)

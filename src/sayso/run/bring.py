@@ -11,8 +11,9 @@ from typing import Any
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest, require
 from sayso.base.files import sha256
-from sayso.base.life import STAGES, Life
+from sayso.base.life import STAGES, Life, name_from
 from sayso.base.log import act_log, say
+from sayso.base.made import check_apart
 from sayso.model import Transformer
 from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
@@ -35,18 +36,21 @@ class Import:
     """What the model is called in the life; follows from the source when not given."""
     life: Path = Path("life")
     """The folder of the life."""
+    replace: bool = False
+    """Replace another model that has this name already."""
 
 
 def bring(options: Import) -> None:
     """Bring a model of another maker into the life."""
     path, name, licence = located(options.source)
-    life, name = Life(options.life), options.name or name
+    life, name = Life(options.life), name if options.name is None else options.name
     folder = life.model(name)
+    check_apart([folder], [path])
     mark = sha256(path if path.is_file() else weights_file(path))[:12]
     lineage: dict[str, Any] = {"stage": "imported", "parent": f"{options.source} {mark}", "data": [], "seed": None}
     if licence:
         lineage["licence"] = licence
-    if is_made(folder, lineage):
+    if is_made(folder, lineage, replace=options.replace):
         say(f"The model '{name}' is here already.")
         return
     if name in STAGES[1:]:
@@ -83,7 +87,7 @@ def located(source: str) -> tuple[Path, str, str]:
         return path, name, package.licence
     path = Path(source).expanduser()
     if path.exists():
-        return path, path.stem if path.is_file() else path.resolve().name, ""
+        return path, name_from(path.stem if path.is_file() else path.resolve().name), ""
     owner, _, rest = source.partition("/")
     if not rest or source.startswith(("/", ".", "~")) or rest.count("/") > 1:
         raise UserError(
@@ -91,7 +95,7 @@ def located(source: str) -> tuple[Path, str, str]:
             "pip:PACKAGE."
         )
     name, _, file = rest.partition("/")
-    return _from_hub(f"{owner}/{name}", file), name.lower(), ""
+    return _from_hub(f"{owner}/{name}", file), name_from(name.lower()), ""
 
 
 def opened(path: Path) -> tuple[Transformer, Tokenizer]:

@@ -57,6 +57,8 @@ class Demo:
     """Whether to end by serving the page."""
     port: int = 8000
     """The port of the page."""
+    replace: bool = False
+    """Replace models of the same names that other runs made."""
     tiny: bool = False
     """The smallest life that goes through every act: the small world alone, no network, under a minute."""
 
@@ -66,7 +68,7 @@ def demo(options: Demo) -> None:
     for title, acts in chapters(options):
         _chapter(title)
         for act, chosen in acts:
-            act(chosen)
+            act(replace(chosen, replace=True) if options.replace and hasattr(chosen, "replace") else chosen)
     report(Report(life=options.life))
     if options.serve:
         _chapter("Talk to it")

@@ -18,13 +18,14 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.made import work_in
 from sayso.judge.bits import document_bits
 from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import Answer, Messages, WorldScores, judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.baselines import NAMES, Scores, baselines
 from sayso.run.held_out import HeldOut, held_out
-from sayso.run.model import resolve_model
+from sayso.run.model import called, resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.text import world
 from sayso.token.load import fingerprint
@@ -77,12 +78,13 @@ def evaluate(options: Evaluate) -> Scores:
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
-    path = life.run(f"evaluate-{folder.name}") / "scores.json"
+    path = life.run(f"evaluate-{called(folder)}") / "scores.json"
+    work_in(path.parent)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
     if path.exists() and (stored := read_json(path))["key"] == key:
         say(f"The model '{folder.name}' is scored already with these options.")
         return dict(stored)
-    with act_log(life, "evaluate", folder.name, options):
+    with act_log(life, "evaluate", called(folder), options):
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}
         asked = judge_tasks(replier, options)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.run.model import newest_model
+from sayso.base.made import check_apart, new_file
+from sayso.run.model import called, newest_model
 from sayso.token.bpe import BytePairTokenizer
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
@@ -29,6 +29,8 @@ class Export:
     """How weights are stored: in 16 bits, or in blocks of 32 with a common scale in 8 or 4 bits."""
     to: Path | None = None
     """The file to write; MODEL-FORMAT.gguf when not given."""
+    replace: bool = False
+    """Overwrite the file if it exists already."""
     life: Path = Path("life")
     """The folder of the life."""
 
@@ -36,9 +38,9 @@ class Export:
 def export(options: Export) -> None:
     """Write a model as one GGUF file, which llama.cpp runs."""
     folder = newest_model(Life(options.life), options.model)
-    path = options.to or Path(f"{folder.name}-{options.format}.gguf")
-    if path.exists():
-        raise UserError(f"An export writes a new file; '{path}' exists already, so that another --to is needed.")
+    path = options.to or Path(f"{called(folder)}-{options.format}.gguf")
+    new_file(path, "--to", options.replace)
+    check_apart([path], [folder])
     pick_device("cpu")
     model, tokenizer = load_model(folder, plain=True)
     write_gguf(model, tokenizer, path, options.format, folder.name)

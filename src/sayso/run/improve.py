@@ -5,7 +5,6 @@ best of them by held-out prompts as `models/NAME`. Each round starts from the mo
 goes on from the last. With `--control` as many replies are kept at random: what the rounds gain without a verifier.
 """
 
-import shutil
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,17 +13,16 @@ from sayso.align.curriculum import read_curriculum
 from sayso.align.prompts import read_prompts
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
+from sayso.run.model import lineage_of, resolve_model
 from sayso.run.practice.options import rewards_of
-from sayso.run.practice.rounds import Judge, Tuning, tune_round
+from sayso.run.practice.rounds import Judge, Tuning, check_rounds, tune_round
 from sayso.run.practice.sampling import Practice, kept_until, sample_round
 from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
-from sayso.weights.folder import load_model
+from sayso.weights.folder import load_model, save_model
 from sayso.weights.tensors import weights_file
 
 
@@ -76,6 +74,7 @@ def improve(options: Improve) -> None:
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
     stage = make_stage(life, "improve", options.name, options, inputs)
+    check_rounds(stage, options.rounds, inputs.values())
     prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
@@ -95,8 +94,11 @@ def improve(options: Improve) -> None:
             model, _ = load_model(last, device)
             judge.score(model, number, figures)
         best = judge.best
-        with atomic_folder(life.model(options.name)) as part:
-            shutil.copytree(parent if best == 0 else life.model(f"{options.name}-{best}"), part, dirs_exist_ok=True)
+        if best == 0:
+            kept, _ = load_model(parent, device, plain=True)
+            save_model(kept, tokenizer, life.model(options.name), {**lineage_of(parent), "run": stage.mark})
+        else:
+            stage.take_model(best)
         judge.show()
     if best == 0:
         say("No round was better on the held-out prompts than the model that it began with, which is kept.")

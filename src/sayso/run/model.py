@@ -11,7 +11,8 @@ from typing import Any
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
-from sayso.base.life import STAGES, Life
+from sayso.base.life import LONGEST, NAME, STAGES, Life, name_from
+from sayso.base.made import check_replaceable
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
@@ -87,8 +88,9 @@ def resolve_model(life: Life, name: str) -> Path:
 
     Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
     """
-    for folder in (life.model(name), Path(name)):
-        if (folder / "config.json").is_file():
+    named = [life.model(name)] if NAME.fullmatch(name) and len(name) <= LONGEST else []
+    for folder in (*named, Path(name)):
+        if name and (folder / "config.json").is_file():
             return folder
     known = models(life)
     if known:
@@ -113,14 +115,41 @@ def newest_model(life: Life, name: str) -> Path:
     return resolve_model(life, name)
 
 
-def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
-    """Whether a model of this lineage is there already; `UserError` where another one has its place."""
-    if not folder.exists():
-        return False
-    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
-    if any(found.get(key) != value for key, value in lineage.items()):
-        raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
-    return True
+def called(folder: Path) -> str:
+    """Return what a model folder, wherever it lies, is called: a name."""
+    return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
+
+
+def lineage_of(folder: Path) -> dict[str, Any]:
+    """Return what a model's sayso.json tells; nothing where there is none."""
+    path = folder / "sayso.json"
+    found = read_json(path) if path.exists() else {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
+    """Whether a model of this lineage is there already.
+
+    Raises `UserError` where another one has its place and is not to be replaced, or something that is no model of ours.
+    """
+    found = lineage_of(folder)
+    if found and all(found.get(key) == value for key, value in lineage.items()):
+        return True
+    check_replaceable(folder)
+    if found and not replace:
+        raise UserError(
+            f"The model '{folder.name}' of this life was made {maker_of(found)}; choose another --name, or add "
+            "--replace to replace it."
+        )
+    return False
+
+
+def maker_of(lineage: dict[str, Any]) -> str:
+    """Return in words what made a model, by its lineage."""
+    made = lineage.get("run")
+    if isinstance(made, dict):
+        return f"by the run '{made.get('name')}'"
+    return f"otherwise (stage: {lineage.get('stage', 'not told')})"
 
 
 def models(life: Life) -> list[str]:

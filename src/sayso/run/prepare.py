@@ -12,16 +12,17 @@ from typing import Any
 
 from sayso.base.config import plain
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.files import read_json, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
+from sayso.base.made import check_apart, check_replaceable, is_work, made_folder, work_in
 from sayso.text.decontaminate import ngram_sets, save_sets
 from sayso.text.document import Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts
 from sayso.text.manifest import fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
-from sayso.text.sources import Amounts, resolve
+from sayso.text.sources import BUILT_IN, Amounts, resolve
 from sayso.text.work import Counts, Job, Rules
 
 
@@ -94,14 +95,18 @@ def prepare(options: Prepare) -> dict[str, Any]:
     amounts = Amounts(
         options.world_documents, options.world_conversations, options.seed, options.val, options.test, options.piece
     )
+    _check_places(life, [*(name for name in options.sources if name not in BUILT_IN), *map(str, options.eval_texts)])
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
     evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
+    _check_places(life, [file.where for file in (*(file for source in sources for file in source.files), *evaluation)])
     asked = plain(replace(options, life=Path("life"), workers=None))
     mark = fingerprint(asked, sources, evaluation)
     if (done := _already(life, mark)) is not None:
         say(f"Already prepared: {_summary(done)}")
         return done
+    for name in ("text", "chat"):
+        check_replaceable(life.data(name))
     with act_log(life, "prepare", "", options):
         work = _work_folder(life, mark)
         if options.ngram and not list(work.glob("overlap-*.npy")):
@@ -112,6 +117,12 @@ def prepare(options: Prepare) -> dict[str, Any]:
         shutil.rmtree(work)
     say(f"Prepared {_summary(manifest)}")
     return manifest
+
+
+def _check_places(life: Life, names: Sequence[str]) -> None:
+    """Refuse files and folders to read that lie in what is going to be replaced."""
+    here = [Path(name) for name in names if "://" not in name]
+    check_apart([life.data("text"), life.data("chat")], here)
 
 
 def _already(life: Life, mark: str) -> dict[str, Any] | None:
@@ -125,10 +136,11 @@ def _already(life: Life, mark: str) -> dict[str, Any] | None:
 
 def _work_folder(life: Life, mark: str) -> Path:
     """Return the folder of this wish's parts, as an interrupted prepare left it or new; others' leftovers go."""
-    work = life.data(f".prepare-{mark[:12]}")
+    work = life.data("text").with_name(f".prepare-{mark[:12]}")
     for stale in set(work.parent.glob(".prepare-*")) - {work}:
-        shutil.rmtree(stale)
-    work.mkdir(parents=True, exist_ok=True)
+        if is_work(stale):
+            shutil.rmtree(stale)
+    work_in(work)
     return work
 
 
@@ -156,8 +168,8 @@ def _write(
     fate = fates(jobs, work, options.near_duplicates)
     with (
         Progress(len(fate), "writing") as line,
-        atomic_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
-        atomic_folder(life.data("chat")) as chat,
+        made_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
+        made_folder(life.data("chat")) as chat,
     ):
         outs, text_files, chat_files = write_shards(
             jobs, fate, work, text, chat, (options.val, options.test), line.update

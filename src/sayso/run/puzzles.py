@@ -8,6 +8,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.files import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.made import new_file
 from sayso.text import puzzles as known
 
 
@@ -22,6 +23,8 @@ class Puzzles:
     """The folder of the life."""
     out: Path | None = None
     """The JSONL file to write; data/puzzles/NAME-SPLIT.jsonl of the life when not given."""
+    replace: bool = False
+    """Overwrite the file if it exists already."""
     sizes: tuple[int, ...] = (3,)
     """How hard: digits of addition's numbers, or how many numbers countdown has; several take turns."""
     field: int = 0
@@ -49,5 +52,7 @@ def puzzles(options: Puzzles) -> None:
     sizes = options.sizes
     problems = (make(options.seed, index, options.split, sizes[index % len(sizes)]) for index in range(options.count))
     rows = (problem.demonstration() if options.demonstrations else problem.row() for problem in problems)
+    make(options.seed, 0, options.split, sizes[0])  # what cannot be is refused before a path is made of it
     out = options.out or Life(options.life).data("puzzles") / f"{options.puzzle}-{options.split}.jsonl"
+    new_file(out, "--out", options.replace)
     say(f"Wrote {write_jsonl(out, rows):,} problems of {options.puzzle} to {out}.")

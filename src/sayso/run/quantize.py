@@ -15,9 +15,10 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import STAGES, Life
 from sayso.base.log import Progress, act_log, say
+from sayso.base.made import check_apart, work_in
 from sayso.run.calibration import Texts, rows_of, texts_of
 from sayso.run.cost import cost, show
-from sayso.run.model import is_made, newest_model
+from sayso.run.model import called, is_made, newest_model
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.quantise.integers import Grid
@@ -59,6 +60,8 @@ class Quantize:
     """What the new model is called; MODEL-8bit and the like when not given."""
     life: Path = Path("life")
     """The folder of the life."""
+    replace: bool = False
+    """Replace another model that has this name already."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
 
@@ -68,8 +71,10 @@ def quantize(options: Quantize) -> None:
     life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
     _check(options)
     parent = newest_model(life, options.model)
-    name = options.name or f"{parent.name}-{options.bits}bit{'-inputs' if options.inputs else ''}"
+    usual = f"{called(parent)}-{options.bits}bit{'-inputs' if options.inputs else ''}"
+    name = usual if options.name is None else options.name
     folder = life.model(name)
+    check_apart([folder], [parent])
     lineage: dict[str, Any] = {
         "stage": "quantised",
         "parent": f"{parent.name} {sha256(weights_file(parent))[:12]}",
@@ -80,7 +85,8 @@ def quantize(options: Quantize) -> None:
     scores = life.run(f"quantize-{name}") / "scores.json"
     if name in STAGES:
         raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
-    there = is_made(folder, lineage)
+    work_in(scores.parent)
+    there = is_made(folder, lineage, replace=options.replace)
     if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
         show(read_json(scores))

@@ -12,6 +12,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.made import own_files
 from sayso.run.story.facts import read_facts
 from sayso.run.story.figures import figures
 from sayso.run.story.page import page
@@ -31,6 +32,7 @@ def report(options: Report) -> dict[str, Any]:
     life = Life(options.life)
     if not life.root.is_dir():
         raise UserError(f"There is no life in '{life.root}'; begin one with: sayso demo, or sayso prepare")
+    own_files(life.report, life.report_json)
     facts = read_facts(life)
     found = figures(facts)
     write_json(life.report_json, found)

@@ -5,7 +5,6 @@ Rounds of games against a pool of opponents, of which the moves that did best ar
 one that errs, and what the model itself was in the last rounds, so that it does not learn to beat one opponent alone.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -25,13 +24,13 @@ from sayso.align.play import (
 )
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_jsonl, write_jsonl
+from sayso.base.files import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.rounds import Tuning, tune_round, warned
+from sayso.run.practice.rounds import Tuning, check_rounds, tune_round, warned
 from sayso.run.training.stage import Stage, make_stage
 from sayso.text.puzzles import tictactoe
 from sayso.weights.folder import load_model
@@ -71,7 +70,9 @@ def selfplay(options: Selfplay) -> None:
     """Play, select and tune, round after round, and keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
-    stage = make_stage(life, "selfplay", options.name, options, {options.parent: weights_file(parent)})
+    inputs = {options.parent: weights_file(parent)}
+    stage = make_stage(life, "selfplay", options.name, options, inputs)
+    check_rounds(stage, options.rounds, inputs.values())
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' has played already with these options.")
         return
@@ -84,8 +85,7 @@ def selfplay(options: Selfplay) -> None:
             if number not in points:
                 points[number] = _judged(options, models[-1], number, log, max(points.values(), default=0.0))
         best = max(points, key=lambda number: (points[number], -number))
-        with atomic_folder(life.model(options.name)) as part:
-            shutil.copytree(models[best - 1], part, dirs_exist_ok=True)
+        stage.take_model(best)
     say(f"Saved {life.model(options.name)}, that of round {best}: {points[best]:.3f} points a game.")
 
 

@@ -17,9 +17,10 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, read_jsonl, write_json
+from sayso.base.files import read_json, read_jsonl, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
+from sayso.base.made import check_replaceable, made_folder
 from sayso.run.tokens import documents
 from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
@@ -74,13 +75,14 @@ def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
     if trained.exists() and record.exists() and read_json(record).get("made_of") == made_of:
         say("The tokenizer is trained already with these options on this text.")
         return load(life.tokenizer)
+    check_replaceable(life.tokenizer)
     with act_log(life, "tokenizer", "train", options) as log:
         start = time.perf_counter()
         tokenizer = train(options.kind, _watched(_texts(life, options.megabytes)), options.vocab_size)
         seconds = time.perf_counter() - start
         held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
         measured = _summary(measure(options.kind, tokenizer, held_out, frequent_word(held_out))) if held_out else {}
-        with atomic_folder(life.tokenizer) as part:
+        with made_folder(life.tokenizer) as part:
             tokenizer.save(part)
             write_json(part / MADE_OF, {"made_of": made_of, "measured": measured})
         log.write("tokenizer", vocab_size=tokenizer.vocab_size, train_seconds=round(seconds, 2), **measured)

@@ -18,7 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.files import read_json, write_json
+from sayso.base.made import made_folder
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, LoRALinear, linear_layers, wrap
 from sayso.weights.families.family import Family
@@ -66,7 +67,7 @@ def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA,
         "modules_to_save": None,
         "inference_mode": True,
     }
-    with atomic_folder(folder) as part_folder:
+    with made_folder(folder) as part_folder:
         save_file(tensors, part_folder / WEIGHTS, metadata={"format": "pt"})
         write_json(part_folder / CONFIG, settings)
 

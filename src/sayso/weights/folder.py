@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, sha256, write_atomic, write_json
+from sayso.base.files import read_json, sha256, write_atomic, write_json
+from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
 from sayso.token.load import fingerprint
@@ -45,7 +46,7 @@ def save_model(
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
-    with atomic_folder(folder) as part:
+    with made_folder(folder) as part:
         if quantised:
             tensors, facts = give(model, quantised)
         else:

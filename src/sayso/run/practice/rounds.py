@@ -5,7 +5,7 @@ line of the whole run's log.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +17,7 @@ from sayso.align.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.made import check_apart
 from sayso.batch.chat import ChatBatches, fit
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
@@ -49,10 +50,18 @@ class Tuning(Adapting):
     """A factor on the learning rates of pre-training."""
 
 
+def check_rounds(stage: Stage, rounds: int, inputs: Iterable[Path]) -> None:
+    """Raise `UserError` where the place of a round's model is taken, or what the run reads lies in one."""
+    parts = [stage.part(number) for number in range(1, rounds + 1)]
+    check_apart([stage.life.model(part.name) for part in parts], list(inputs))
+    for part in parts:
+        part.check_model()
+
+
 def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
     """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
-    name = f"{stage.name}-{number}"
-    inner = Stage(stage.life, stage.act, name, stage.options, {**stage.inputs, "kept": _mark(rows)})
+    inner = stage.part(number, {"kept": _mark(rows)})
+    name = inner.name
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)

@@ -19,7 +19,7 @@ from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
 
 TRANSIENT = (
-    *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),
+    *("life", "restart", "replace", "on_divergence", "save_seconds", "keep", "recompute"),
     *("processes", "micro_rows", "device", "deterministic"),  # they change a run by rounding alone
     "mirror",
 )
@@ -58,6 +58,8 @@ class Training:
     """Fixes whatever is drawn: first weights, order, samples."""
     restart: bool = False
     """Begin anew where an unfinished run with other options stands."""
+    replace: bool = False
+    """Replace a model of this name that another run made."""
 
 
 class HasBatches(Protocol):

@@ -3,12 +3,15 @@
 `plan.json` in the run's folder holds the options as given, the fingerprints of what went in, and what was derived.
 The same command on the same inputs goes on with the stored plan, so that even a budget measured in minutes resumes to
 the very same weights; a finished run is left alone; a finished run whose options or inputs changed is kept beside the
-new one under a number.
+new one under a number. The model says which run made it: no other one replaces it without `--replace`.
 """
 
+import json
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +22,9 @@ from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.base.made import check_apart, check_replaceable, made_folder, work_in
 from sayso.batch.batch import Batch
+from sayso.run.model import lineage_of, maker_of
 from sayso.run.training.best import Best
 from sayso.run.training.divergence import Divergence, stopped
 from sayso.run.training.layout import TRANSIENT, HasBatches, Layout, Training
@@ -46,17 +51,54 @@ class Stage:
     """The options as given, JSON-ready."""
     inputs: dict[str, str]
     """Fingerprints of what goes in: data, tokenizer, parent."""
+    replace: bool = False
+    """Whether it may replace a model that another run made."""
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.life.run(f"{self.act}-{self.name}")
 
+    @property
+    def mark(self) -> dict[str, str]:
+        """What a model's sayso.json tells of the run that made it.
+
+        `command` is the name that was asked for: that of a round of `improve` differs from the name of its model.
+        """
+        asked = json.dumps({"options": self.options, "inputs": self.inputs}, sort_keys=True)
+        plan = digest_of(asked.encode()).hexdigest()[:12]
+        return {"name": self.folder.name, "command": str(self.options.get("name", self.name)), "plan": plan}
+
+    def take_model(self, number: int) -> None:
+        """Make the model of a round this run's own, by a copy."""
+        source = self.life.model(self.part(number).name)
+        with made_folder(self.life.model(self.name)) as part:
+            shutil.copytree(source, part, dirs_exist_ok=True)
+            write_json(part / "sayso.json", {**lineage_of(source), "run": self.mark})
+
+    def part(self, number: int, inputs: dict[str, str] | None = None) -> "Stage":
+        """Return the run of one round, whose model has a number behind the name."""
+        return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})})
+
+    def check_model(self) -> None:
+        """Raise `UserError` where the model's place is taken: by another run's model, or by somebody else's files."""
+        folder = self.life.model(self.name)
+        check_replaceable(folder)
+        found = lineage_of(folder)
+        made = found.get("run") or {}
+        if found and not self.replace and any(made.get(key) != self.mark[key] for key in ("name", "command")):
+            raise UserError(
+                f"The model '{self.name}' of this life was made {maker_of(found)}, and this is the run "
+                f"'{self.folder.name}'; choose another --name, or add --replace to replace the model."
+            )
+
     def plan(self, derive: Callable[[], Derived], restart: bool) -> Derived | None:
         """Return what was derived for this run, from its folder or anew; None when the run is finished already.
 
         Raises `UserError` when an unfinished run has other options or inputs and `restart` is false.
         """
+        self.check_model()
+        work_in(self.folder)
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
         if path.exists():
@@ -64,21 +106,20 @@ class Stage:
             same = all(stored[key] == asked[key] for key in asked)
             if same and not restart:
                 return None if self.finished() else dict(stored["derived"])
-            if not restart and not self.finished() and (self.folder / "checkpoints").exists():
+            if not restart and not self._ended() and (self.folder / "checkpoints").exists():
                 raise UserError(
                     f"'{self.folder}' holds an unfinished run with other {_difference(stored, asked)}; "
                     "repeat its options to go on with it, or add --restart to begin anew."
                 )
             self._set_aside()
+            work_in(self.folder)
         derived = derive()
         write_json(path, {**asked, "derived": derived})
         return derived
 
     def finished(self) -> bool:
         """Whether the model of this very run is there."""
-        lineage = self.life.model(self.name) / "sayso.json"
-        log = read_log(self.folder / "run.jsonl")
-        return lineage.exists() and bool(log) and log[-1]["event"] == "end"
+        return self._ended() and lineage_of(self.life.model(self.name)).get("run") == self.mark
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
         """Return what the model's sayso.json tells: stage, parent, data, config, seed and figures."""
@@ -90,13 +131,20 @@ class Stage:
             "config": {**self.options, **derived},
             "seed": self.options["seed"],
             "metrics": {"steps": state.step, "tokens": state.tokens},
+            "run": self.mark,
         }
+
+    def _ended(self) -> bool:
+        log = read_log(self.folder / "run.jsonl")
+        return bool(log) and log[-1]["event"] == "end"
 
     def _set_aside(self) -> None:
         number = 1
         while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
             number += 1
         self.folder.replace(aside)
+        if lineage_of(self.life.model(self.name)):
+            say(f"The run before is kept in '{aside}'; the model '{self.name}' is replaced when this run ends.")
 
     def train(
         self,
@@ -186,7 +234,9 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
-    return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
+    check_apart([life.model(name), life.run(f"{act}-{name}")], inputs.values())
+    marks = {key: sha256(path) for key, path in inputs.items() if path.exists()}
+    return Stage(life, act, name, given, marks, options.replace)
 
 
 def _gathered(gather: Callable[[State], int] | None, state: State, save: Callable[[State], None]) -> int | None:
