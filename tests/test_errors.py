@@ -14,6 +14,7 @@ import torch
 
 from sayso.base.files import write_json, write_jsonl
 from sayso.base.life import Life
+from sayso.base.made import made_folder
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
@@ -33,7 +34,8 @@ def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(life.data("text") / "val-00000.jsonl", rows[:4])
     write_json(life.data("text") / "manifest.json", {"sources": []})
     tokenizer = train("bpe", TEXTS, 300)
-    tokenizer.save(life.tokenizer)
+    with made_folder(life.tokenizer) as part:
+        tokenizer.save(part)
     config = ModelConfig(tokenizer.vocab_size, 1, 64, 2, 1, 32, 128, context=64)
     save_model(Transformer(config).initialise(torch.Generator().manual_seed(0)), tokenizer, life.model("base"), {})
     return life.root
@@ -95,7 +97,7 @@ def test_unknown_command_offers_the_nearest(capsys) -> None:
     [
         ([*PRETRAIN, "--depth", "0"], "--depth"),
         (["pretrain", "--depth", "many"], "--depth"),
-        (["pretrain", "--minutes", "0"], "--minutes"),
+        (["pretrain", "--name", "new", "--minutes", "0"], "--minutes"),
         (["pretrain", "--depth", "1", "--rows", "1", "--context", "32", "--minutes", "0.001", "--steps", "0"], "steps"),
         (["pretrain", "--depth", "1", "--steps", "1", "--context", "32", "--rows", "0"], "rows"),
         (["pretrain", "--device", "cud"], "'cuda'"),
@@ -120,7 +122,7 @@ def test_life_without_what_the_act_needs(words: list[str], tmp_path: Path, capsy
 
 def test_corrupt_shard(life: Path, capsys) -> None:
     """One flipped byte in the tokens is found before a step is trained on them."""
-    assert run([*PRETRAIN, "--depth", "1", "--life", str(life)]) == 0
+    assert run([*PRETRAIN, "--name", "new", "--depth", "1", "--life", str(life)]) == 0
     capsys.readouterr()
     shard = next((life / "data" / "text").glob("tokens-*/*.tokens"))
     content = bytearray(shard.read_bytes())
@@ -169,7 +171,7 @@ def test_config_file_that_cannot_work(content: str | None, told: str, tmp_path: 
 def test_full_disk(size: int, life: Path, capsys, small_disk: Callable[[int], AbstractContextManager[None]]) -> None:
     """A disk that fills up is said in a sentence, and no broken model takes the place of a whole one."""
     with small_disk(size):
-        assert "disk is full" in refused([*PRETRAIN, "--depth", "1", "--life", str(life)], capsys)
+        assert "disk is full" in refused([*PRETRAIN, "--name", "new", "--depth", "1", "--life", str(life)], capsys)
     assert run(["generate", "Hello", "--model", "base", "--max-tokens", "1", "--life", str(life)]) == 0
 
 

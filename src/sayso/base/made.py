@@ -39,6 +39,7 @@ def made_folder(path: Path) -> Iterator[Path]:
 
 def check_replaceable(path: Path) -> None:
     """Raise `UserError` unless there is nothing at `path`, an empty folder, or one that holds only what Sayso made."""
+    _check_above(path)
     if not os.path.lexists(path):
         return
     if path.is_symlink() or not path.is_dir():
@@ -52,6 +53,15 @@ def check_replaceable(path: Path) -> None:
 
 def work_in(folder: Path) -> None:
     """Make a folder to work in, or go on in one that is marked; `UserError` where the folder is somebody else's."""
+    check_work(folder)
+    if not (folder / MARKER).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder, [])
+
+
+def check_work(folder: Path) -> None:
+    """Raise `UserError` unless `work_in` can take the folder."""
+    _check_above(folder)
     if (folder / MARKER).is_file():
         return
     if os.path.lexists(folder) and not folder.is_dir():
@@ -61,8 +71,6 @@ def work_in(folder: Path) -> None:
             f"Sayso writes only into folders that it made; '{folder}' holds '{min(found)}', which it did not put "
             "there: move it away, or choose another --name or --life."
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    _write(folder, [])
 
 
 def is_work(folder: Path) -> bool:
@@ -86,6 +94,7 @@ def new_file(path: Path, option: str, replace: bool) -> None:
 
     Even then it must be a plain file, and none that belongs to a life: `UserError`.
     """
+    _check_above(path)
     if path.is_dir():
         raise UserError(f"{option} is the name of a file; '{path}' is a folder.")
     if os.path.lexists(path) and not replace:
@@ -103,6 +112,13 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
                 raise UserError(
                     f"'{output}' is made from '{path}' and cannot replace it; choose another --name or --life."
                 )
+
+
+def _check_above(path: Path) -> None:
+    """Raise `UserError` where a file, or a link to nowhere, is among the folders above a path."""
+    for folder in path.parents:
+        if os.path.lexists(folder) and not folder.is_dir():
+            raise UserError(f"'{path}' cannot be written: '{folder}' is {_kind(folder)}, not a folder; move it away.")
 
 
 def _belongs(path: Path) -> bool:

@@ -153,7 +153,13 @@ def _migrate(connection: sql.Connection, steps: tuple[Migration, ...]) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LOCK)))
     names = [name for name, _ in steps]
-    if not sql.inspect(connection).has_table(migrations_table.name):
+    inspector = sql.inspect(connection)
+    if not inspector.has_table(migrations_table.name):
+        if taken := sorted({*inspector.get_table_names()} & {*metadata.tables}):
+            raise UserError(
+                f"This database is another program's (it has the table '{taken[0]}') and is left alone; name another "
+                "with --store."
+            )
         metadata.create_all(connection)
         missing = names
     else:

@@ -77,9 +77,9 @@ def evaluate(options: Evaluate) -> Scores:
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
-    against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     path = life.run(f"evaluate-{called(folder)}") / "scores.json"
     work_in(path.parent)
+    against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
     if path.exists() and (stored := read_json(path))["key"] == key:
         say(f"The model '{folder.name}' is scored already with these options.")

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from sayso.base.device import pick_device
+from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import say
-from sayso.base.made import check_apart, new_file
+from sayso.base.made import new_file
 from sayso.run.model import called, newest_model
 from sayso.token.bpe import BytePairTokenizer
 from sayso.weights.folder import load_model
@@ -40,7 +41,8 @@ def export(options: Export) -> None:
     folder = newest_model(Life(options.life), options.model)
     path = options.to or Path(f"{called(folder)}-{options.format}.gguf")
     new_file(path, "--to", options.replace)
-    check_apart([path], [folder])
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"A model is not exported into its own folder; '{path}' lies there: choose another --to.")
     pick_device("cpu")
     model, tokenizer = load_model(folder, plain=True)
     write_gguf(model, tokenizer, path, options.format, folder.name)

@@ -138,18 +138,22 @@ def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
     check_replaceable(folder)
     if found and not replace:
         raise UserError(
-            f"The model '{folder.name}' of this life was made {maker_of(found)}; choose another --name, or add "
-            "--replace to replace it."
+            f"There is another model '{folder.name}' in this life, made {maker_of(found)}; choose another --name, or "
+            "add --replace to replace it."
         )
     return False
 
 
+def run_of(lineage: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model's lineage tells of the training run that made it, see `Stage.mark`; nothing for others."""
+    made = lineage.get("run")
+    return made if isinstance(made, dict) else {}
+
+
 def maker_of(lineage: dict[str, Any]) -> str:
     """Return in words what made a model, by its lineage."""
-    made = lineage.get("run")
-    if isinstance(made, dict):
-        return f"by the run '{made.get('name')}'"
-    return f"otherwise (stage: {lineage.get('stage', 'not told')})"
+    made = run_of(lineage)
+    return f"by the run '{made.get('name')}'" if made else f"by no run (stage: {lineage.get('stage', 'unknown')})"
 
 
 def models(life: Life) -> list[str]:
@@ -163,5 +167,5 @@ def open_replier(options: Speaking) -> tuple[Replier, Path, str]:
     folder = newest_model(Life(options.life), options.model)
     device = pick_device(options.device)
     replier = Replier(*load_model(folder, device.kind))
-    same = folder in (Life(options.life).model(options.model), Path(options.model))
+    same = folder in (options.life / "models" / options.model, Path(options.model))
     return replier, folder, "" if same else f"There is no '{options.model}' model yet; '{folder.name}' speaks."

@@ -73,7 +73,6 @@ def pretrain(options: Pretrain) -> None:
     """Train a base model on the life's prepared text."""
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
-    shards = open_tokens(life, tokenizer)
     _check(options)
     stage = make_stage(
         life,
@@ -82,6 +81,7 @@ def pretrain(options: Pretrain) -> None:
         options,
         {"text": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"},
     )
+    shards = open_tokens(life, tokenizer)
     device = pick_device(options.device)
     derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
     if derived is None:

@@ -92,9 +92,18 @@ def reward(options: Reward) -> None:
     if len(held) < FEWEST:
         train, held = [*train, *held], []
     say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
-    for member in range(options.members):
-        name = options.name if member == 0 else f"{options.name}-{member + 1}"
-        _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held)
+    names = [options.name, *(f"{options.name}-{number}" for number in range(2, options.members + 1))]
+    members = [replace(options, name=name, seed=options.seed + number) for number, name in enumerate(names)]
+    for member in members:
+        _stage(member, life, gathered).check_places()
+    for member in members:
+        _member(member, life, gathered, train, held)
+
+
+def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
+    parent = resolve_model(life, options.parent)
+    files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
+    return make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
 
 
 def _rows(options: Reward, gathered: Path) -> list[Row]:
@@ -112,9 +121,7 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
 
 def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
     """Train one model of the ensemble."""
-    parent = resolve_model(life, options.parent)
-    files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
-    stage = make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
+    parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)

@@ -51,11 +51,11 @@ class Tuning(Adapting):
 
 
 def check_rounds(stage: Stage, rounds: int, inputs: Iterable[Path]) -> None:
-    """Raise `UserError` where the place of a round's model is taken, or what the run reads lies in one."""
+    """Raise `UserError` where the places of a round are taken, or what the run reads lies in one of its models."""
     parts = [stage.part(number) for number in range(1, rounds + 1)]
     check_apart([stage.life.model(part.name) for part in parts], list(inputs))
     for part in parts:
-        part.check_model()
+        part.check_places()
 
 
 def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:

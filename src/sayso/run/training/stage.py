@@ -22,9 +22,9 @@ from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
-from sayso.base.made import check_apart, check_replaceable, made_folder, work_in
+from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
 from sayso.batch.batch import Batch
-from sayso.run.model import lineage_of, maker_of
+from sayso.run.model import lineage_of, maker_of, run_of
 from sayso.run.training.best import Best
 from sayso.run.training.divergence import Divergence, stopped
 from sayso.run.training.layout import TRANSIENT, HasBatches, Layout, Training
@@ -80,16 +80,17 @@ class Stage:
         """Return the run of one round, whose model has a number behind the name."""
         return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})})
 
-    def check_model(self) -> None:
-        """Raise `UserError` where the model's place is taken: by another run's model, or by somebody else's files."""
+    def check_places(self) -> None:
+        """Raise `UserError` where another run's model, or somebody else's files, are where this run is to write."""
         folder = self.life.model(self.name)
+        check_work(self.folder)
         check_replaceable(folder)
         found = lineage_of(folder)
-        made = found.get("run") or {}
+        made = run_of(found)
         if found and not self.replace and any(made.get(key) != self.mark[key] for key in ("name", "command")):
             raise UserError(
-                f"The model '{self.name}' of this life was made {maker_of(found)}, and this is the run "
-                f"'{self.folder.name}'; choose another --name, or add --replace to replace the model."
+                f"There is another model '{self.name}' in this life, made {maker_of(found)}, and this is the run "
+                f"'{self.folder.name}'; choose another --name, or add --replace to replace it."
             )
 
     def plan(self, derive: Callable[[], Derived], restart: bool) -> Derived | None:
@@ -97,7 +98,7 @@ class Stage:
 
         Raises `UserError` when an unfinished run has other options or inputs and `restart` is false.
         """
-        self.check_model()
+        self.check_places()
         work_in(self.folder)
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
@@ -119,7 +120,7 @@ class Stage:
 
     def finished(self) -> bool:
         """Whether the model of this very run is there."""
-        return self._ended() and lineage_of(self.life.model(self.name)).get("run") == self.mark
+        return self._ended() and run_of(lineage_of(self.life.model(self.name))) == self.mark
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
         """Return what the model's sayso.json tells: stage, parent, data, config, seed and figures."""
