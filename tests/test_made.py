@@ -450,6 +450,12 @@ def test_a_model_may_lie_anywhere(place: Path) -> None:
     assert run(["generate", "Hello", "--model", folder, "--max-tokens", "2"]) == 0
     assert run(["evaluate", "--model", folder, "--n", "0", "--text-bytes", "500"]) == 0
     assert (place / "life/runs/evaluate-My-model-v2/scores.json").is_file()
+    shutil.copytree(place / "life/models/base", place / "there/base")
+    assert call("evaluate --model base --n 0 --text-bytes 500") == 0
+    scores = place / "life/runs/evaluate-base/scores.json"
+    before = scores.read_bytes()
+    assert call("evaluate --model there/base --n 0 --text-bytes 400") == 0
+    assert scores.read_bytes() == before, "the life's model of that name keeps its scores"
     assert run(["import", folder]) == 0
     assert (place / "life/models/My-model-v2/config.json").is_file()
 

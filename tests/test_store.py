@@ -2,8 +2,10 @@
 
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -352,3 +354,28 @@ def test_a_rating_can_be_told_from_its_fields_alone(store: Store) -> None:
         store.choose(first, second),
     ]
     assert store.ratings() == given
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """An SQLite file keeps its bytes, and a shared server gets no tables beside those of other programs by our names."""
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE customers (name TEXT)")
+        file.commit()
+    before = path.read_bytes()
+    for where in (path, f"sqlite:///{path}"):
+        with pytest.raises(UserError, match="'customers'"):
+            Store(where)
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["store.sqlite"]
+    if POSTGRES:
+        Store(POSTGRES).close()
+        engine = sql.create_engine(POSTGRES.replace("postgresql://", "postgresql+psycopg://", 1))
+        with engine.begin() as connection:
+            metadata.drop_all(connection)
+            connection.exec_driver_sql("CREATE TABLE messages (text TEXT)")
+        with pytest.raises(UserError, match="'messages'"):
+            Store(POSTGRES)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE messages")
+        engine.dispose()

@@ -16,7 +16,7 @@ from rich.table import Table
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
-from sayso.base.life import Life
+from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
 from sayso.judge.bits import document_bits
@@ -77,14 +77,15 @@ def evaluate(options: Evaluate) -> Scores:
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
-    path = life.run(f"evaluate-{called(folder)}") / "scores.json"
+    name = run_name(life, folder)
+    path = life.run(f"evaluate-{name}") / "scores.json"
     work_in(path.parent)
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
     if path.exists() and (stored := read_json(path))["key"] == key:
         say(f"The model '{folder.name}' is scored already with these options.")
         return dict(stored)
-    with act_log(life, "evaluate", called(folder), options):
+    with act_log(life, "evaluate", name, options):
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}
         asked = judge_tasks(replier, options)
@@ -94,6 +95,18 @@ def evaluate(options: Evaluate) -> Scores:
         write_json(path, scores)
     show(scores, against)
     return scores
+
+
+def run_name(life: Life, folder: Path) -> str:
+    """Return what the scores of a model folder are filed under: its name, with a mark if that is a model of the life's.
+
+    So the scores of a model elsewhere never take the place of those of the life's model of the same name.
+    """
+    name = called(folder)
+    own = life.model(name)
+    if folder.resolve() == own.resolve() or not (name in STAGES or own.exists()):
+        return name
+    return f"{name}-{sha256(weights_file(folder))[:8]}"
 
 
 def asked_for(options: Evaluate) -> Scores:
