@@ -357,7 +357,7 @@ def test_a_rating_can_be_told_from_its_fields_alone(store: Store) -> None:
 
 
 def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    """An SQLite file keeps its bytes, and a shared server gets no tables beside those of other programs by our names."""
+    """An SQLite file keeps its bytes, and a shared server gets no tables beside another program's by our names."""
     path = tmp_path / "store.sqlite"
     with closing(sqlite3.connect(path)) as file:
         file.execute("CREATE TABLE customers (name TEXT)")

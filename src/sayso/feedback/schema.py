@@ -93,7 +93,11 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
     try:
         with engine.execution_options(writes=True).begin() as connection:
             _migrate(connection, steps)
+    except UserError:
+        engine.dispose()
+        raise
     except DBAPIError as error:
+        engine.dispose()
         shown = engine.url.render_as_string(hide_password=True)
         raise UserError(
             f"The store must be a database that can be opened and written; '{shown}' says "
