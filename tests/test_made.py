@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import sayso
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json, write_jsonl
 from sayso.base.life import LONGEST, Life, name_from
@@ -441,6 +442,23 @@ def test_imports_and_rounds_do_not_replace_each_other(place: Path, capsys) -> No
     assert run(["merge", "--adapter", "there/adapter", "--parent", "base", "--name", "player", "--replace"]) == 0
     assert read_json(place / "life/models/player/sayso.json")["stage"] == "merged"
     load_model(place / "life/models/player")
+
+
+def test_the_place_of_each_member_of_an_ensemble_is_asked_for_first(place: Path, capsys) -> None:
+    """No member is trained while another's name is taken."""
+    shutil.copytree(place / "life/models/base", place / "life/models/reward-2")
+    words = f"reward --pairs there/pairs.jsonl --parent base --held-out 0 --samples 0 --members 2 {STEP}"
+    assert call(words) == 2
+    assert "'reward-2'" in capsys.readouterr().err
+    assert not (place / "life/models/reward").exists()
+
+
+def test_folders_are_written_by_way_of_the_marker() -> None:
+    """Only what lies inside a run's own folder is replaced without one."""
+    source = Path(sayso.__file__).parent
+    paths = [path for path in source.rglob("*.py") if "atomic_folder(" in path.read_text()]
+    using = {path.relative_to(source).as_posix() for path in paths}
+    assert using == {"base/files.py", "base/made.py", "train/checkpoint.py", "run/training/best.py"}
 
 
 def test_a_model_may_lie_anywhere(place: Path) -> None:
