@@ -1,10 +1,13 @@
 """Where things lie in a life, the one folder that holds everything of a model.
 
-Takes the life's root; gives the path of each part. Nothing here reads or writes.
+Takes the life's root; gives the path of each part. Nothing here reads or writes, but that a folder is put back whose
+replacement was killed half-way.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+
+from sayso.base.replace import put_back
 
 STAGES = ("base", "tuned", "aligned")
 
@@ -17,11 +20,11 @@ class Life:
 
     def data(self, name: str) -> Path:
         """The folder of one prepared data set: `text`, `chat`, `pairs`, `feedback`."""
-        return self.root / "data" / name
+        return put_back(self.root / "data" / name)
 
     def model(self, name: str) -> Path:
         """The folder of one model: `base`, `tuned`, `aligned`, or a name of the user's."""
-        return self.root / "models" / name
+        return put_back(self.root / "models" / name)
 
     def run(self, name: str) -> Path:
         """The folder of one run: its resolved config, its log and its checkpoints."""
@@ -30,7 +33,7 @@ class Life:
     @property
     def tokenizer(self) -> Path:
         """The folder of the life's tokenizer."""
-        return self.root / "tokenizer"
+        return put_back(self.root / "tokenizer")
 
     @property
     def store(self) -> Path:

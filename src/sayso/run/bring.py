@@ -12,6 +12,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest, require
 from sayso.base.files import sha256
 from sayso.base.life import STAGES, Life
+from sayso.base.lock import locked
 from sayso.base.log import act_log, say
 from sayso.model import Transformer
 from sayso.run.model import is_made
@@ -40,7 +41,12 @@ class Import:
 def bring(options: Import) -> None:
     """Bring a model of another maker into the life."""
     path, name, licence = located(options.source)
-    life, name = Life(options.life), options.name or name
+    with locked(Life(options.life).model(options.name or name)):
+        _bring(options, path, options.name or name, licence)
+
+
+def _bring(options: Import, path: Path, name: str, licence: str) -> None:
+    life = Life(options.life)
     folder = life.model(name)
     mark = sha256(path if path.is_file() else weights_file(path))[:12]
     lineage: dict[str, Any] = {"stage": "imported", "parent": f"{options.source} {mark}", "data": [], "seed": None}

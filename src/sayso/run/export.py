@@ -11,6 +11,7 @@ from typing import Literal
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.run.model import newest_model
 from sayso.token.bpe import BytePairTokenizer
@@ -37,11 +38,12 @@ def export(options: Export) -> None:
     """Write a model as one GGUF file, which llama.cpp runs."""
     folder = newest_model(Life(options.life), options.model)
     path = options.to or Path(f"{folder.name}-{options.format}.gguf")
-    if path.exists():
-        raise UserError(f"An export writes a new file; '{path}' exists already, so that another --to is needed.")
-    pick_device("cpu")
-    model, tokenizer = load_model(folder, plain=True)
-    write_gguf(model, tokenizer, path, options.format, folder.name)
+    with locked(path):
+        if path.exists():
+            raise UserError(f"An export writes a new file; '{path}' exists already, so that another --to is needed.")
+        pick_device("cpu")
+        model, tokenizer = load_model(folder, plain=True)
+        write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
     if isinstance(tokenizer, BytePairTokenizer):
         say("llama.cpp has no name for this tokenizer's cut; it will read numbers of three and more digits otherwise.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from sayso.base.device import pick_device
 from sayso.base.files import sha256
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.model.adapters import merge as fold
 from sayso.run.model import is_made, resolve_model
@@ -33,6 +34,7 @@ class Merge:
     """The folder of the life."""
 
 
+@alone(model_of)
 def merge(options: Merge) -> None:
     """Fold an adapter in PEFT's format into the model it was trained on."""
     life = Life(options.life)

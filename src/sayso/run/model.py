@@ -12,6 +12,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
 from sayso.base.life import STAGES, Life
+from sayso.base.replace import put_all_back
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
@@ -96,7 +97,7 @@ def resolve_model(life: Life, name: str) -> Path:
             f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
             f"{nearest(name, known)}"
         )
-    command = f"sayso pretrain --life {life.root}" if life.root.is_dir() else "sayso demo"
+    command = f"sayso pretrain --life {life.root}" if life.data("text").is_dir() else "sayso demo"
     raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
 
 
@@ -125,7 +126,8 @@ def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
 
 def models(life: Life) -> list[str]:
     """Return the names of a life's models, the stages first and in their order."""
-    names = [path.parent.name for path in sorted((life.root / "models").glob("*/config.json"))]
+    put_all_back(life.root / "models")
+    names = [path.parent.name for path in sorted((life.root / "models").glob("[!.]*/config.json"))]
     return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]
 
 

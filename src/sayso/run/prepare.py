@@ -14,6 +14,7 @@ from sayso.base.config import plain
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.text.decontaminate import ngram_sets, save_sets
 from sayso.text.document import Source
@@ -85,6 +86,7 @@ class Prepare:
                 raise UserError(f"{name.replace('_', '-')} is 0 or more; got {getattr(self, name)}.")
 
 
+@alone(lambda options: Life(options.life).data("text"))
 def prepare(options: Prepare) -> dict[str, Any]:
     """Prepare the sources' text; return the manifest of data/text.
 
@@ -109,7 +111,8 @@ def prepare(options: Prepare) -> dict[str, Any]:
         with Progress(None, "documents") as line:
             ran = run_parts(sources, _rules(options), work, options.workers, line.update)
         manifest = _write(options, life, sources, ran, work, {"fingerprint": mark, "options": asked})
-        shutil.rmtree(work)
+        for left in work.parent.glob(".prepare-*"):  # what other options left unfinished, too
+            shutil.rmtree(left)
     say(f"Prepared {_summary(manifest)}")
     return manifest
 
@@ -124,10 +127,8 @@ def _already(life: Life, mark: str) -> dict[str, Any] | None:
 
 
 def _work_folder(life: Life, mark: str) -> Path:
-    """Return the folder of this wish's parts, as an interrupted prepare left it or new; others' leftovers go."""
+    """Return the folder of the parts that these options make, as an interrupted prepare left it or new."""
     work = life.data(f".prepare-{mark[:12]}")
-    for stale in set(work.parent.glob(".prepare-*")) - {work}:
-        shutil.rmtree(stale)
     work.mkdir(parents=True, exist_ok=True)
     return work
 

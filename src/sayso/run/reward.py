@@ -20,6 +20,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, say
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
@@ -94,7 +95,8 @@ def reward(options: Reward) -> None:
     say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
     for member in range(options.members):
         name = options.name if member == 0 else f"{options.name}-{member + 1}"
-        _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held)
+        with locked(life.model(name)):
+            _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held)
 
 
 def _rows(options: Reward, gathered: Path) -> list[Row]:
@@ -113,6 +115,7 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
 def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
     """Train one model of the ensemble."""
     parent = resolve_model(life, options.parent)
+    reference = resolve_model(life, options.reference or options.parent)
     files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
     stage = make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
     device = pick_device(options.device)
@@ -161,7 +164,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         )
         merge(model.eval())
         figures = _account(judge, model, tokenizer, stage, log)
-        scale = _normalised(model, tokenizer, life, options, [one for one, _ in learned])
+        scale = _normalised(model, tokenizer, reference, options, [one for one, _ in learned])
         lineage = stage.lineage("reward", parent, derived, state)
         lineage["metrics"] |= figures | scale
         save_model(model, tokenizer, life.model(options.name), lineage)
@@ -183,12 +186,12 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
 
 
 def _normalised(
-    model: Transformer, tokenizer: Tokenizer, life: Life, options: Reward, asked: Sequence[Question]
+    model: Transformer, tokenizer: Tokenizer, reference: Path, options: Reward, asked: Sequence[Question]
 ) -> Derived:
     """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
     if not options.samples:
         return {}
-    replier = Replier(*load_model(resolve_model(life, options.reference or options.parent), str(model.device)))
+    replier = Replier(*load_model(reference, str(model.device)))
     if not replier.converses:
         say("The reference model has no layout for conversations, so scores stay as they were learned.")
         return {}

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, sha256, write_atomic, write_json
+from sayso.base.files import atomic_folder, read_json, read_together, sha256, write_atomic, write_json
 from sayso.model import Transformer
 from sayso.model.score import score_head
 from sayso.token.load import fingerprint
@@ -81,6 +81,10 @@ def load_model(
     have to be `plain` floating-point numbers, for a quantised model, and for a reward model where none is meant, or the
     other way round (`scores`).
     """
+    return read_together(folder, lambda: _load(folder, device, plain, scores))
+
+
+def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
     model = load_weights(folder, device)
     if scores != (score_head(model) is not None):
         found, wanted = ("says words", "scores replies") if scores else ("scores replies", "says words")

@@ -18,6 +18,7 @@ from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.batch.batch import Batch
 from sayso.run.training.best import Best
@@ -52,10 +53,14 @@ class Stage:
         """The run's folder."""
         return self.life.run(f"{self.act}-{self.name}")
 
-    def plan(self, derive: Callable[[], Derived], restart: bool) -> Derived | None:
+    def plan(
+        self, derive: Callable[[], Derived], restart: bool, keep: Callable[[], object] = lambda: None
+    ) -> Derived | None:
         """Return what was derived for this run, from its folder or anew; None when the run is finished already.
 
-        Raises `UserError` when an unfinished run has other options or inputs and `restart` is false.
+        An earlier run with other options or inputs is set aside once `derive`, which checks what goes in, has returned;
+        `keep` then writes into the run's folder what goes with the plan. Raises `UserError` when an unfinished run has
+        other options or inputs and `restart` is false, and when another process works on this run.
         """
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
@@ -69,9 +74,12 @@ class Stage:
                     f"'{self.folder}' holds an unfinished run with other {_difference(stored, asked)}; "
                     "repeat its options to go on with it, or add --restart to begin anew."
                 )
-            self._set_aside()
         derived = derive()
-        write_json(path, {**asked, "derived": derived})
+        with locked(self.folder):
+            if path.exists():
+                self._set_aside()
+            keep()
+            write_json(path, {**asked, "derived": derived})
         return derived
 
     def finished(self) -> bool:
@@ -97,6 +105,7 @@ class Stage:
         while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
             number += 1
         self.folder.replace(aside)
+        say(f"The earlier run is kept as '{aside}'.")
 
     def train(
         self,
