@@ -6,6 +6,7 @@
 which a tokenizer that does not belong to the model is refused. Written whole or not at all; nothing is pickled.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,10 +39,12 @@ def save_model(
     folder: Path,
     lineage: dict[str, Any],
     quantised: Quantised | None = None,
+    beside: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantised` are the layers of the model, by our names, that are whole numbers.
+    `quantised` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
+    folder that it is called with, before that gets its name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
@@ -70,6 +73,7 @@ def save_model(
         }
         write_json(part / "sayso.json", whole)
         write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
+        beside(part)
 
 
 def load_model(
