@@ -148,6 +148,12 @@ def test_a_read_only_folder_needs_no_lock(tmp_path: Path, monkeypatch: pytest.Mo
         pass
 
 
+def test_where_no_folder_can_be_made_there_is_no_lock() -> None:
+    """A system's own folder refuses new ones as if their parent were missing."""
+    with locked(Path("/proc/life/models/tuned")):
+        pass
+
+
 def test_a_file_in_the_place_of_the_life_is_no_matter_of_locks(tmp_path: Path) -> None:
     """What lies below a file cannot be locked, and is refused by whoever wants to write it."""
     (tmp_path / "life").write_text("mine")

@@ -20,9 +20,11 @@ import torch
 from sayso.base import replace
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_together, write_json
+from sayso.base.life import Life
 from sayso.base.replace import put_back, sweep
 from sayso.model import ModelConfig, Transformer
 from sayso.run.training.best import Best
+from sayso.run.training.stage import Stage
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
@@ -140,6 +142,23 @@ def test_no_kill_loses_the_best_weights_of_a_run(way: str, tmp_path: Path) -> No
         moment, score = moment + 5, there
         sweep(tmp_path)
     assert found == {0, 1}
+
+
+def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
+    """At every call of beginning another run in its place, the finished one is there or under its number."""
+    for moment in range(100):
+        life = Life(tmp_path / str(moment))
+        stage = Stage(life, "align", "aligned", {"seed": 1}, {})
+        write_json(stage.folder / "plan.json", {"options": {"seed": 0}, "inputs": {}, "derived": {}})
+        (stage.folder / "best").mkdir()
+        killed = killed_at(moment, lambda stage=stage: stage.plan(dict, restart=False))
+        (best,) = (life.root / "runs").glob("*/best")
+        assert json.loads((best.parent / "plan.json").read_text())["options"] == {"seed": 0}
+        if not killed:
+            break
+        assert stage.plan(dict, restart=False) == {}
+        assert len(list((life.root / "runs").glob("*/best"))) == 1
+    assert best.parent.name == "align-aligned.1"
 
 
 def test_no_kill_loses_a_checkpoint(way: str, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 
+ATTEMPTS = 100  # at a lock file that others remove as they end
 Act = TypeVar("Act", bound=Callable[..., Any])
 
 
@@ -109,7 +110,7 @@ def model_of(options: Any) -> Path:
 
 def _claimed(file: Path, path: Path) -> FileIO | None:
     """Return the open lock file, locked; None where no such file can be written."""
-    while True:
+    for _ in range(ATTEMPTS):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             held = _opened(file)
@@ -128,6 +129,7 @@ def _claimed(file: Path, path: Path) -> FileIO | None:
         if _is_at(held, file):
             return _signed(held)
         held.close()  # it was released and removed in between
+    return None
 
 
 def _opened(file: Path) -> FileIO:

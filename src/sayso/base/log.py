@@ -86,7 +86,8 @@ def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
     """
     folder = life.run(f"{act}-{name}" if name else act)
     with locked(folder):
-        sweep(folder)
+        for part in (folder, *folder.glob("*/")):
+            sweep(part)
         save_config(config, folder / "config.toml")
         log = RunLog(folder / "run.jsonl")
         reset_peak_memory()

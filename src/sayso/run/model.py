@@ -12,7 +12,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
 from sayso.base.life import STAGES, Life
-from sayso.base.replace import put_all_back
+from sayso.base.replace import put_all_back, put_back
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
@@ -88,7 +88,7 @@ def resolve_model(life: Life, name: str) -> Path:
 
     Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
     """
-    for folder in (life.model(name), Path(name)):
+    for folder in (life.model(name), put_back(Path(name))):
         if (folder / "config.json").is_file():
             return folder
     known = models(life)
