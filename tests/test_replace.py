@@ -161,6 +161,15 @@ def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
     assert best.parent.name == "align-aligned.1"
 
 
+def test_checkpoints_without_a_plan_are_set_aside(tmp_path: Path) -> None:
+    """A run whose plan is gone is not gone on with as if it were another."""
+    stage = Stage(Life(tmp_path), "align", "aligned", {}, {})
+    (stage.folder / "checkpoints" / "step-000001").mkdir(parents=True)
+    stage.plan(dict, restart=False)
+    assert not (stage.folder / "checkpoints").exists()
+    assert (tmp_path / "runs" / "align-aligned.1" / "checkpoints" / "step-000001").exists()
+
+
 def test_no_kill_loses_a_checkpoint(way: str, tmp_path: Path) -> None:
     """A checkpoint of a step that has one already, as after going on, is replaced whole."""
     state = fresh()

@@ -69,7 +69,9 @@ def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]
 def write(folder: Path, parts: Parts) -> None:
     """Write both parts into the run's folder."""
     train, held = parts
-    write_jsonl(folder / (RATINGS if "good" in train[0] else PAIRS), train)
+    name, other = (RATINGS, PAIRS) if "good" in train[0] else (PAIRS, RATINGS)
+    (folder / other).unlink(missing_ok=True)  # of a run that was killed before it had a plan
+    write_jsonl(folder / name, train)
     write_jsonl(folder / HELD, held)
 
 

@@ -76,7 +76,7 @@ class Stage:
                 )
         derived = derive()
         with locked(self.folder):
-            if path.exists():
+            if path.exists() or (self.folder / "checkpoints").exists():
                 self._set_aside()
             keep()
             write_json(path, {**asked, "derived": derived})
