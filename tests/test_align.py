@@ -19,7 +19,7 @@ from sayso.batch.ratings import RatingBatch, RatingBatches
 from sayso.cli.main import run
 from sayso.loss.next_token import IGNORE
 from sayso.model import ModelConfig, Transformer
-from sayso.run.preference.comparisons import apart, comparisons
+from sayso.run.preference.comparisons import apart, comparisons, read, write
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model
 
@@ -154,6 +154,15 @@ def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
     assert apart(good, None) == (good, [])
     with pytest.raises(UserError, match=r"--held-out .* below 200; got 200"):
         apart(rows, 200)
+
+
+def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
+    """Ratings that a killed run left do not stand in for the pairs of the next one, and the other way round."""
+    pairs = [{"prompt": [], "chosen": "a", "rejected": "b"}], [{"prompt": [], "chosen": "c", "rejected": "d"}]
+    ratings = [{"prompt": [], "reply": "a", "good": True}], [{"prompt": [], "reply": "b", "good": False}]
+    for parts in (ratings, pairs, ratings):
+        write(tmp_path, parts)
+        assert read(tmp_path) == parts
 
 
 @pytest.fixture(scope="module")

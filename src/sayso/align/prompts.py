@@ -3,14 +3,15 @@
 A row is `{"prompt": ...}`, a text or a list of messages; whatever else it holds reaches the rewards as `info`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl
-from sayso.token.chat import ROLES
+from sayso.token.chat import ROLES, render
+from sayso.token.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,18 @@ def read_prompts(path: Path) -> list[Prompt]:
     if not prompts:
         raise UserError(f"Practising needs one prompt or more; '{path}' is empty.")
     return prompts
+
+
+def ids_of(prompts: Sequence[Prompt], tokenizer: Tokenizer, context: int) -> list[list[int]]:
+    """Return the ids of each prompt. Raises `UserError`, with its line, for one that leaves no room for a reply."""
+    ids = [render(tokenizer, prompt.messages, reply=True)[0] for prompt in prompts]
+    for prompt, asked in zip(prompts, ids, strict=True):
+        if len(asked) >= context:
+            raise UserError(
+                f"A prompt leaves room for a reply in the context of {context:,} tokens; that of line "
+                f"{prompt.number} has {len(asked):,}: shorten it or take it out."
+            )
+    return ids
 
 
 def _prompt(path: Path, number: int, row: object) -> Prompt:

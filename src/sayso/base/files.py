@@ -8,14 +8,15 @@ import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sayso.base.errors import UserError
+from sayso.base.replace import put, put_back, refuse_file, sweep, sync_all, temporary
+
+T = TypeVar("T")
 
 FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded", "File too large")
 FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -24,35 +25,51 @@ FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    part.chmod(0o644)
-    try:
+    with temporary(path, folder=False) as part:
         yield part
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    part.chmod(0o755)
-    try:
+    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed.
+
+    Its files are on the disk before it gets its name. Whoever opens `path` meanwhile, or after a kill at any moment,
+    finds the old folder or the new one, whole; on a file system that cannot exchange two names, after `put_back`.
+    """
+    refuse_file(path)
+    sweep(path.parent)
+    with temporary(path, folder=True) as part:
         yield part
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.replace(old / path.name)
-            part.replace(path)
-            shutil.rmtree(old)
+        sync_all(part)
+        put(part, path)
+
+
+def read_together(folder: Path, read: Callable[[], T]) -> T:
+    """Return what `read` makes of several files of a folder; it reads again if the folder is replaced meanwhile."""
+    while True:
+        try:
+            handle = os.open(put_back(folder), os.O_RDONLY)  # as long as it is open no other folder gets its number
+        except OSError:
+            return read()
+        try:
+            found = read()
+        except (UserError, OSError):
+            if _is_at(handle, folder):
+                raise
         else:
-            part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            if _is_at(handle, folder):
+                return found
+        finally:
+            os.close(handle)
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    """Whether a folder is still the one that was opened."""
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except OSError:
+        return not put_back(folder).exists()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:

@@ -1,7 +1,8 @@
 """Where things lie in a life, the one folder that holds everything of a model.
 
-Takes the life's root and names; gives the path of each part. Nothing here reads or writes. A name becomes one part of
-a path, so what it may be is checked here, wherever it came from: a flag, the environment, a TOML file or Python.
+Takes the life's root and names; gives the path of each part. Nothing here reads or writes, except that a folder is put
+back whose replacement was killed half-way. A name becomes one part of a path, so it is checked here, wherever it came
+from: a flag, the environment, a TOML file or Python.
 """
 
 import re
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sayso.base.errors import UserError
+from sayso.base.replace import put_back
 
 STAGES = ("base", "tuned", "aligned")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
@@ -23,14 +25,14 @@ class Life:
 
     def data(self, name: str) -> Path:
         """The folder of one prepared data set: `text`, `chat`, `pairs`, `feedback`."""
-        return self.root / "data" / checked(name)
+        return put_back(self.root / "data" / checked(name))
 
     def model(self, name: str) -> Path:
         """The folder of one model: `base`, `tuned`, `aligned`, or a name of the user's.
 
-        Raises `UserError` for what is no name.
+        Raises `UserError` for an invalid name.
         """
-        return self.root / "models" / checked(name)
+        return put_back(self.root / "models" / checked(name))
 
     def run(self, name: str) -> Path:
         """The folder of one run, ACT or ACT-NAME: its resolved config, its log and its checkpoints."""
@@ -40,7 +42,7 @@ class Life:
     @property
     def tokenizer(self) -> Path:
         """The folder of the life's tokenizer."""
-        return self.root / "tokenizer"
+        return put_back(self.root / "tokenizer")
 
     @property
     def store(self) -> Path:

@@ -20,7 +20,9 @@ from sayso.base.config import plain, save_config
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.made import work_in
+from sayso.base.replace import sweep
 
 PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
 DRAW_SECONDS = 0.1  # how often the moving line is drawn
@@ -80,17 +82,21 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
     """Open the run `<act>-<name>`: its resolved config, a start line, and at success an end line.
 
-    The end line holds the act's wall seconds and its peak resident memory in MB.
+    The end line holds the act's wall seconds and its peak resident memory in MB. The run is locked until then; a
+    `UserError` says which process works on it already.
     """
     folder = life.run(f"{act}-{name}" if name else act)
-    work_in(folder)
-    save_config(config, folder / "config.toml")
-    log = RunLog(folder / "run.jsonl")
-    reset_peak_memory()
-    started = time.perf_counter()
-    log.write("start", act=act, time=datetime.now(UTC).isoformat(timespec="seconds"), config=plain(config))
-    yield log
-    log.write("end", seconds=round(time.perf_counter() - started, 2), peak_memory_mb=round(peak_memory_mb(), 1))
+    with locked(folder):
+        work_in(folder)
+        for part in (folder, *folder.glob("*/")):
+            sweep(part)
+        save_config(config, folder / "config.toml")
+        log = RunLog(folder / "run.jsonl")
+        reset_peak_memory()
+        started = time.perf_counter()
+        log.write("start", act=act, time=datetime.now(UTC).isoformat(timespec="seconds"), config=plain(config))
+        yield log
+        log.write("end", seconds=round(time.perf_counter() - started, 2), peak_memory_mb=round(peak_memory_mb(), 1))
 
 
 class Progress:

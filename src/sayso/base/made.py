@@ -16,8 +16,8 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, write_json
 
 MARKER = ".sayso"
-IGNORED = re.compile(r"\.(tokens-\w+|adapter|\.sayso)(\.old)?\.[a-z0-9_]{8}|\.DS_Store")
-"""What a kill left half written in a folder, see `base/files.py`, and what a file browser adds by itself."""
+IGNORED = re.compile(r"\..+\.sayso-(new-\w+|old)|\.DS_Store")
+"""What a kill left half written in a folder, see `base/replace.py`, and what a file browser adds by itself."""
 LOCK = re.compile(r"\..*|.*\block")
 """Names in a new run's folder that are no content: a lock, or what is hidden."""
 

@@ -5,6 +5,7 @@ Comparisons enter (the program's, over replies of the model itself, people's fro
 their likelihood from falling with that of the rejected ones, Pang et al. 2024), IPO, KTO, ORPO, SimPO.
 """
 
+import json
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,13 +16,24 @@ from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.preference.comparisons import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
+from sayso.run.preference.comparisons import (
+    PAIRS,
+    RATINGS,
+    Comparisons,
+    Parts,
+    apart,
+    comparisons,
+    open_comparisons,
+    read,
+    write,
+)
 from sayso.run.preference.judging import Compared, samples_of
 from sayso.run.preference.pairs import world_pairs
 from sayso.run.preference.reference import make_references
@@ -89,6 +101,7 @@ class Align(Adapting):
     """Prompts held out to choose the kept weights by; a sixteenth, at most 64, when not given; 0 = the last weights."""
 
 
+@alone(model_of)
 def align(options: Align) -> None:
     """Train a model on comparisons of replies."""
     _check(options)
@@ -102,17 +115,23 @@ def align(options: Align) -> None:
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)
+    fresh: list[Comparisons] = []
+
+    def opened(given: Parts) -> Comparisons:
+        return open_comparisons(given, tokenizer, options.rows, model.config.context, options.seed)
 
     def derive() -> Derived:
         layout = layout_for(options, options.rows, device)
-        counts = _make_comparisons(options, stage.folder, model, tokenizer, feedback)
-        return {**counts, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        given = _make_comparisons(options, model, tokenizer, feedback)
+        fresh.append(opened(given))
+        sizes = {"pairs": len(given[0]), "held_out": len(given[1])}
+        return {**sizes, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
-    derived = stage.plan(derive, options.restart)
+    derived = stage.plan(derive, options.restart, lambda: write(stage.folder, fresh[0].given))
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
         return
-    data = open_comparisons(stage.folder, tokenizer, options.rows, model.config.context, options.seed)
+    data = fresh[0] if fresh else opened(read(stage.folder))
     preference = _preference(options, data.train)
     steps = max(1, round(options.epochs * data.train.steps_per_epoch))
     say(f"{data.told}; {steps:,} steps of {options.rows}.")
@@ -171,10 +190,8 @@ def _preference(options: Align, train: PairBatches | RatingBatches) -> Preferenc
     )
 
 
-def _make_comparisons(
-    options: Align, folder: Path, model: Transformer, tokenizer: Tokenizer, feedback: Path
-) -> dict[str, int]:
-    """Write the run's comparisons, those to train on and those held out; return how many there are."""
+def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, feedback: Path) -> Parts:
+    """Return the run's comparisons, those to train on and those held out, of which each is there once."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
     def program() -> list[Row]:
@@ -188,4 +205,5 @@ def _make_comparisons(
         raise UserError(f"Aligning needs one pair or more; '{options.pairs}' is empty.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
-    return write(folder, *apart(rows, options.held_out))
+    train, held = apart(rows, options.held_out)
+    return train, list({json.dumps(row, sort_keys=True): row for row in held}.values())

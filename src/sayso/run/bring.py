@@ -12,6 +12,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest, require
 from sayso.base.files import sha256
 from sayso.base.life import STAGES, Life, name_from
+from sayso.base.lock import locked
 from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.model import Transformer
@@ -43,7 +44,13 @@ class Import:
 def bring(options: Import) -> None:
     """Bring a model of another maker into the life."""
     path, name, licence = located(options.source)
-    life, name = Life(options.life), name if options.name is None else options.name
+    name = name if options.name is None else options.name
+    with locked(Life(options.life).model(name)):
+        _bring(options, path, name, licence)
+
+
+def _bring(options: Import, path: Path, name: str, licence: str) -> None:
+    life = Life(options.life)
     folder = life.model(name)
     check_apart([folder], [path])
     mark = sha256(path if path.is_file() else weights_file(path))[:12]

@@ -11,6 +11,7 @@ from typing import Literal
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.run.model import called, newest_model
@@ -43,9 +44,11 @@ def export(options: Export) -> None:
     new_file(path, "--to", options.replace)
     if path.resolve().is_relative_to(folder.resolve()):
         raise UserError(f"A model is not exported into its own folder; '{path}' lies there: choose another --to.")
-    pick_device("cpu")
-    model, tokenizer = load_model(folder, plain=True)
-    write_gguf(model, tokenizer, path, options.format, folder.name)
+    with locked(path):
+        new_file(path, "--to", options.replace)
+        pick_device("cpu")
+        model, tokenizer = load_model(folder, plain=True)
+        write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
     if isinstance(tokenizer, BytePairTokenizer):
         say("llama.cpp has no name for this tokenizer's cut; it will read numbers of three and more digits otherwise.")

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation
 from sayso.judge.replies import reply_loss
@@ -74,6 +75,7 @@ class Finetune(Adapting):
     """How often a conversation that people corrected or liked is seen for each time of a prepared one."""
 
 
+@alone(model_of)
 def finetune(options: Finetune) -> None:
     """Train a model on conversations, on the assistant's words alone."""
     life = Life(options.life)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sayso.base.errors import UserError, require
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import say
 
 
@@ -19,6 +20,7 @@ class Gather:
     """The address of the store, such as postgresql://host/name; the life's store.sqlite when left away."""
 
 
+@alone(lambda options: Life(options.life).data("feedback"))
 def gather(options: Gather) -> dict[str, Any]:
     """Write data/feedback/{chat,pairs}.jsonl and their manifest from every rating in the store; return the manifest.
 

@@ -5,21 +5,22 @@ best of them by held-out prompts as `models/NAME`. Each round starts from the mo
 goes on from the last. With `--control` as many replies are kept at random: what the rounds gain without a verifier.
 """
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from sayso.align.curriculum import read_curriculum
-from sayso.align.prompts import read_prompts
+from sayso.align.prompts import ids_of, read_prompts
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
 from sayso.run.model import lineage_of, resolve_model
 from sayso.run.practice.options import rewards_of
-from sayso.run.practice.rounds import Judge, Tuning, check_rounds, tune_round
-from sayso.run.practice.sampling import Practice, kept_until, sample_round
+from sayso.run.practice.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
+from sayso.run.practice.sampling import Practice, hinted, kept_until, sample_round
 from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model, save_model
@@ -68,6 +69,7 @@ class Improve(Tuning):
                 raise UserError(f"--{name.replace('_', '-')} is 1 or more; got {getattr(self, name)}.")
 
 
+@alone(model_of)
 def improve(options: Improve) -> None:
     """Sample, select and tune, round after round, and keep the best model."""
     life, practice = Life(options.life), _practice(options)
@@ -76,12 +78,15 @@ def improve(options: Improve) -> None:
     stage = make_stage(life, "improve", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
     prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
+    device = pick_device(options.device).kind
+    model, tokenizer = load_model(parent, device, plain=True)
+    check_tuning(options, model)
+    longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
+    ids_of([*longest, *judged], tokenizer, model.config.context)
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
         return
-    device = pick_device(options.device).kind
     with act_log(life, "improve", options.name, options) as log:
-        model, tokenizer = load_model(parent, device, plain=True)
         judge, last = Judge(practice, judged, tokenizer, log), parent
         judge.score(model, 0)
         for number in range(1, options.rounds + 1):

@@ -10,6 +10,7 @@ from pathlib import Path
 from sayso.base.device import pick_device
 from sayso.base.files import sha256
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.model.adapters import merge as fold
@@ -36,6 +37,7 @@ class Merge:
     """Replace another model that has this name already."""
 
 
+@alone(model_of)
 def merge(options: Merge) -> None:
     """Fold an adapter in PEFT's format into the model it was trained on."""
     life = Life(options.life)

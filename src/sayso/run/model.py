@@ -13,6 +13,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
 from sayso.base.life import LONGEST, NAME, STAGES, Life, name_from
 from sayso.base.made import check_replaceable
+from sayso.base.replace import put_all_back, put_back
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
@@ -89,8 +90,8 @@ def resolve_model(life: Life, name: str) -> Path:
     Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
     """
     named = [life.model(name)] if NAME.fullmatch(name) and len(name) <= LONGEST else []
-    for folder in (*named, Path(name)):
-        if name and (folder / "config.json").is_file():
+    for folder in (*named, put_back(Path(name))) if name else ():
+        if (folder / "config.json").is_file():
             return folder
     known = models(life)
     if known:
@@ -98,7 +99,7 @@ def resolve_model(life: Life, name: str) -> Path:
             f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
             f"{nearest(name, known)}"
         )
-    command = f"sayso pretrain --life {life.root}" if life.root.is_dir() else "sayso demo"
+    command = f"sayso pretrain --life {life.root}" if life.data("text").is_dir() else "sayso demo"
     raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
 
 
@@ -158,7 +159,8 @@ def maker_of(lineage: dict[str, Any]) -> str:
 
 def models(life: Life) -> list[str]:
     """Return the names of a life's models, the stages first and in their order."""
-    names = [path.parent.name for path in sorted((life.root / "models").glob("*/config.json"))]
+    put_all_back(life.root / "models")
+    names = [path.parent.name for path in sorted((life.root / "models").glob("[!.]*/config.json"))]
     return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]
 
 

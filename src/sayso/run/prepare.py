@@ -14,6 +14,7 @@ from sayso.base.config import plain
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, check_replaceable, is_work, made_folder, work_in
 from sayso.text.decontaminate import ngram_sets, save_sets
@@ -86,6 +87,7 @@ class Prepare:
                 raise UserError(f"{name.replace('_', '-')} is 0 or more; got {getattr(self, name)}.")
 
 
+@alone(lambda options: Life(options.life).data("text"))
 def prepare(options: Prepare) -> dict[str, Any]:
     """Prepare the sources' text; return the manifest of data/text.
 
@@ -114,7 +116,8 @@ def prepare(options: Prepare) -> dict[str, Any]:
         with Progress(None, "documents") as line:
             ran = run_parts(sources, _rules(options), work, options.workers, line.update)
         manifest = _write(options, life, sources, ran, work, {"fingerprint": mark, "options": asked})
-        shutil.rmtree(work)
+        for left in filter(is_work, work.parent.glob(".prepare-*")):  # what other options left unfinished, too
+            shutil.rmtree(left)
     say(f"Prepared {_summary(manifest)}")
     return manifest
 
@@ -135,11 +138,8 @@ def _already(life: Life, mark: str) -> dict[str, Any] | None:
 
 
 def _work_folder(life: Life, mark: str) -> Path:
-    """Return the folder of this wish's parts, as an interrupted prepare left it or new; others' leftovers go."""
+    """Return the folder of the parts that these options make, as an interrupted prepare left it or new."""
     work = life.data("text").with_name(f".prepare-{mark[:12]}")
-    for stale in set(work.parent.glob(".prepare-*")) - {work}:
-        if is_work(stale):
-            shutil.rmtree(stale)
     work_in(work)
     return work
 

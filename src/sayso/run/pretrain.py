@@ -4,6 +4,7 @@ Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, ra
 from --minutes on this machine, whose speed is measured first; whoever sets one of them wins.
 """
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
@@ -12,6 +13,7 @@ import torch
 from sayso.base.device import Device, pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
@@ -69,6 +71,7 @@ class Pretrain(Training):
     """Decoupled decay of the block matrices."""
 
 
+@alone(model_of)
 def pretrain(options: Pretrain) -> None:
     """Train a base model on the life's prepared text."""
     life = Life(options.life)
@@ -82,7 +85,7 @@ def pretrain(options: Pretrain) -> None:
         {"text": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"},
     )
     shards = open_tokens(life, tokenizer)
-    device = pick_device(options.device)
+    device, judge = pick_device(options.device), _judge(life, tokenizer)
     derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
     if derived is None:
         say(f"The model '{options.name}' is pre-trained already with these options.")
@@ -104,7 +107,7 @@ def pretrain(options: Pretrain) -> None:
             layout_of_plan(derived["layout"], options, rows, device),
             options,
             log,
-            judging=_judging(life, tokenizer, max(1, steps // JUDGEMENTS)),
+            judging=Judging(judge, max(1, steps // JUDGEMENTS)) if judge else None,
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
@@ -117,7 +120,7 @@ def _check(options: Pretrain) -> None:
             raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
 
 
-def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:
+def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:
     """Return what scores a state in bits per byte on some held-out text and lets it say something.
 
     None for a life without such text.
@@ -137,7 +140,7 @@ def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:
             | {"sample": _sample(state, tokenizer)}
         )
 
-    return Judging(judge, every)
+    return judge
 
 
 def _sample(state: State, tokenizer: Tokenizer) -> str:
@@ -174,6 +177,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     config = shape(depth)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)
+    TextBatches(shards, rows, width, options.seed)  # refuses text that cannot be trained on
     steps = options.steps
     if steps is None and options.minutes is not None:
         steps = steps_of(config, rows)

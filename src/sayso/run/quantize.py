@@ -14,6 +14,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import STAGES, Life
+from sayso.base.lock import locked
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, work_in
 from sayso.run.calibration import Texts, rows_of, texts_of
@@ -68,11 +69,16 @@ class Quantize:
 
 def quantize(options: Quantize) -> None:
     """Quantise a model to 8 or 4 bits, and measure what that costs."""
-    life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
     _check(options)
-    parent = newest_model(life, options.model)
+    parent = newest_model(Life(options.life), options.model)
     usual = f"{called(parent)}-{options.bits}bit{'-inputs' if options.inputs else ''}"
     name = usual if options.name is None else options.name
+    with locked(Life(options.life).model(name)):
+        _quantize(options, parent, name)
+
+
+def _quantize(options: Quantize, parent: Path, name: str) -> None:
+    life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
     folder = life.model(name)
     check_apart([folder], [parent])
     lineage: dict[str, Any] = {

@@ -11,15 +11,17 @@ from typing import Any
 
 from sayso.align.critic import take_critic
 from sayso.align.figures import told
+from sayso.align.prompts import ids_of
 from sayso.align.reference import Frozen
 from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.run.model import resolve_model
 from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.run.practice.iterations import Iterations, Tell
-from sayso.run.practice.options import drawing_of, judged_by, open_practised
+from sayso.run.practice.options import all_prompts, drawing_of, judged_by, open_practised
 from sayso.run.training.adapting import save_tuned
 from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.samples import Samples
@@ -34,6 +36,7 @@ SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to
 LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has all
 
 
+@alone(model_of)
 def reinforce(options: Reinforce) -> None:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
@@ -45,18 +48,19 @@ def reinforce(options: Reinforce) -> None:
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
+    drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
+    reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
+    plan = plan_of(options, method, drawing, reference)
+    state = practising_state(options, method, model, lora)
 
     def derive() -> dict[str, Any]:
+        ids_of([*all_prompts(options, practice), *held], tokenizer, model.config.context)
         return {"layout": asdict(layout_for(options, rows, device)), "lora": asdict(lora) if lora else None}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' has practised already with these options.")
         return
-    drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
-    reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
-    plan = plan_of(options, method, drawing, reference)
-    state = practising_state(options, method, model, lora)
     with act_log(life, "reinforce", options.name, options) as log:
         watch = Watch()
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))

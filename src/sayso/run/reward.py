@@ -20,6 +20,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, say
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
@@ -97,7 +98,8 @@ def reward(options: Reward) -> None:
     for member in members:
         _stage(member, life, gathered).check_places()
     for member in members:
-        _member(member, life, gathered, train, held)
+        with locked(life.model(member.name)):
+            _member(member, life, gathered, train, held)
 
 
 def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
@@ -122,6 +124,7 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
 def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
     """Train one model of the ensemble."""
     parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
+    reference = resolve_model(life, options.reference or options.parent)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
     lora = options.lora(model)
@@ -168,7 +171,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         )
         merge(model.eval())
         figures = _account(judge, model, tokenizer, stage, log)
-        scale = _normalised(model, tokenizer, life, options, [one for one, _ in learned])
+        scale = _normalised(model, tokenizer, reference, options, [one for one, _ in learned])
         lineage = stage.lineage("reward", parent, derived, state)
         lineage["metrics"] |= figures | scale
         save_model(model, tokenizer, life.model(options.name), lineage)
@@ -190,12 +193,12 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
 
 
 def _normalised(
-    model: Transformer, tokenizer: Tokenizer, life: Life, options: Reward, asked: Sequence[Question]
+    model: Transformer, tokenizer: Tokenizer, reference: Path, options: Reward, asked: Sequence[Question]
 ) -> Derived:
     """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
     if not options.samples:
         return {}
-    replier = Replier(*load_model(resolve_model(life, options.reference or options.parent), str(model.device)))
+    replier = Replier(*load_model(reference, str(model.device)))
     if not replier.converses:
         say("The reference model has no layout for conversations, so scores stay as they were learned.")
         return {}

@@ -26,11 +26,12 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl, write_jsonl
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.rounds import Tuning, check_rounds, tune_round, warned
+from sayso.run.practice.rounds import Tuning, check_rounds, check_tuning, tune_round, warned
 from sayso.run.training.stage import Stage, make_stage
 from sayso.text.puzzles import tictactoe
 from sayso.weights.folder import load_model
@@ -66,6 +67,7 @@ class Selfplay(Tuning):
                 raise UserError(f"--{name.replace('_', '-')} is 1 or more; got {getattr(self, name)}.")
 
 
+@alone(model_of)
 def selfplay(options: Selfplay) -> None:
     """Play, select and tune, round after round, and keep the best model."""
     life = Life(options.life)
@@ -73,6 +75,7 @@ def selfplay(options: Selfplay) -> None:
     inputs = {options.parent: weights_file(parent)}
     stage = make_stage(life, "selfplay", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
+    check_tuning(options, load_model(parent, pick_device(options.device).kind, plain=True)[0])
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' has played already with these options.")
         return

@@ -19,6 +19,7 @@ from rich.table import Table
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, read_jsonl, write_json
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_replaceable, made_folder
 from sayso.run.tokens import documents
@@ -67,6 +68,7 @@ class Compare:
     """Read this much text at most; 0 = all."""
 
 
+@alone(lambda options: Life(options.life).tokenizer)
 def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
     """Train a tokenizer on the documents and conversations of a life."""
     life = Life(options.life)

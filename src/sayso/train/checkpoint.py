@@ -8,7 +8,6 @@ the disk; the newest are kept. One that is not whole, was changed, or is of anot
 favour of the one before.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, sha256, write_json
+from sayso.base.replace import put_all_back
 from sayso.train.chance import random_state, set_random_state
 from sayso.train.jump import Lately
 from sayso.train.loop import State
@@ -35,8 +35,6 @@ PLAIN = {"step": int, "tokens": int, "skipped": int}  # of a state, what is one 
 def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
     """Write the state under `folder` and remove all but the newest `keep`; return the checkpoint's path."""
     path = folder / f"step-{state.step:06d}"
-    for left in folder.glob(".step-*"):  # what a kill left half written
-        shutil.rmtree(left)
     with atomic_folder(path) as part:
         save_file(_weights(state), part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
@@ -44,9 +42,6 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
         numbers = {name: getattr(state, name) for name in PLAIN}
         digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
         write_json(part / "state.json", numbers | {"lately": asdict(state.lately), "sha256": digests})
-        for file in part.iterdir():
-            _sync(file)
-    _sync(folder)
     for old in checkpoints_in(folder)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -77,6 +72,7 @@ def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = la
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints under a folder, the newest last."""
+    put_all_back(folder)
     return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
 
 
@@ -140,15 +136,6 @@ def _set_aside(path: Path) -> Path:
     if aside.exists():
         shutil.rmtree(aside)
     return path.rename(aside)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk, where a loss of power leaves it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _optimizer_tensors(state: State) -> Tensors:

@@ -6,6 +6,7 @@
 which a tokenizer that does not belong to the model is refused. Written whole or not at all; nothing is pickled.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_atomic, write_json
+from sayso.base.files import read_json, read_together, sha256, write_atomic, write_json
 from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
@@ -39,10 +40,12 @@ def save_model(
     folder: Path,
     lineage: dict[str, Any],
     quantised: Quantised | None = None,
+    beside: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantised` are the layers of the model, by our names, that are whole numbers.
+    `quantised` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
+    folder that it is called with, before that gets its name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
@@ -71,6 +74,7 @@ def save_model(
         }
         write_json(part / "sayso.json", whole)
         write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
+        beside(part)
 
 
 def load_model(
@@ -82,6 +86,10 @@ def load_model(
     have to be `plain` floating-point numbers, for a quantised model, and for a reward model where none is meant, or the
     other way round (`scores`).
     """
+    return read_together(folder, lambda: _load(folder, device, plain, scores))
+
+
+def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
     model = load_weights(folder, device)
     if scores != (score_head(model) is not None):
         found, wanted = ("says words", "scores replies") if scores else ("scores replies", "says words")

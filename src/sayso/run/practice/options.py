@@ -7,7 +7,7 @@ from typing import Any
 
 from sayso.align.drawing import Drawing
 from sayso.align.practice import Practice, open_practice
-from sayso.align.prompts import Prompt
+from sayso.align.prompts import Prompt, read_prompts
 from sayso.align.rewards import Reward, load_rewards, of_many, rewarded, unlike
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
@@ -78,6 +78,11 @@ def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Re
     checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker)
     return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
+
+
+def all_prompts(options: Practising, practice: Practice) -> list[Prompt]:
+    """Return the prompts of a file, or those of a puzzle's first iteration."""
+    return practice(0, options.groups) if options.prompts in MAKERS else read_prompts(Path(options.prompts))
 
 
 def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:

@@ -16,6 +16,7 @@ from sayso.align.prompts import Prompt
 from sayso.align.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.made import check_apart
 from sayso.batch.chat import ChatBatches, fit
@@ -58,9 +59,22 @@ def check_rounds(stage: Stage, rounds: int, inputs: Iterable[Path]) -> None:
         part.check_places()
 
 
+def check_tuning(options: Tuning, model: Transformer) -> None:
+    """Raise `UserError` for options by which no round could tune `model`."""
+    options.lora(model)
+    layout_for(options, options.rows, pick_device(options.device))
+
+
 def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
     """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
     inner = stage.part(number, {"kept": _mark(rows)})
+    folder = stage.life.model(inner.name)
+    with locked(folder):
+        _tune_round(options, inner, rows, parent, number)
+    return folder
+
+
+def _tune_round(options: Tuning, inner: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> None:
     name = inner.name
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
@@ -81,17 +95,16 @@ def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]],
         lambda: {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None},
         options.restart,
     )
-    folder = stage.life.model(name)
     if derived is None:
-        return folder
+        return
     say(f"Round {number}: {len(kept):,} replies; {steps:,} steps of {options.rows} rows x {context} tokens.")
     state = tuning_state(model, lora, options.rate, options.seed + number)
-    with act_log(stage.life, stage.act, name, options) as log:
+    with act_log(inner.life, inner.act, name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         layout = layout_of_plan(derived["layout"], options, options.rows, device)
         inner.train(state, batches, batch_loss, schedule, layout, options, log)
-        save_tuned(model, lora, tokenizer, folder, inner.lineage("improved", parent, derived, state), parent)
-    return folder
+        lineage = inner.lineage("improved", parent, derived, state)
+        save_tuned(model, lora, tokenizer, inner.life.model(name), lineage, parent)
 
 
 @dataclass

@@ -79,7 +79,7 @@ def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], se
     with Progress(len(prompts), "prompt") as line:
         for first in range(0, len(prompts), AT_ONCE):
             some = prompts[first : first + AT_ONCE]
-            asked = [_hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
+            asked = [hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
             said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
             for place, prompt in enumerate(some):
                 own = said[place * practice.replies : (place + 1) * practice.replies]
@@ -111,7 +111,8 @@ def _with_hints(practice: Practice, replier: Replier, groups: list[Group], seed:
     ]
 
 
-def _hinted(prompt: Prompt, hint: str) -> Messages:
+def hinted(prompt: Prompt, hint: str) -> Messages:
+    """Return a prompt's messages with the hint. Raises `UserError` for one that names a field that is not there."""
     if not hint:
         return prompt.messages
     try:

@@ -21,6 +21,7 @@ from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 Batches = PairBatches | RatingBatches
+Parts = tuple[list[Row], list[Row]]  # to train on, and held out
 PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
 SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, from 8, which tell something, up to 64
 
@@ -65,11 +66,24 @@ def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]
     return [row for row in rows if _key(row) not in chosen], held
 
 
-def write(folder: Path, train: Sequence[Row], held: Sequence[Row]) -> dict[str, int]:
-    """Write both parts into the run's folder and return their sizes; what is held out repeats nothing."""
-    once = {json.dumps(row, sort_keys=True): row for row in held}.values()
-    name = RATINGS if "good" in train[0] else PAIRS
-    return {"pairs": write_jsonl(folder / name, train), "held_out": write_jsonl(folder / HELD, once)}
+def write(folder: Path, parts: Parts) -> None:
+    """Write both parts into the run's folder."""
+    train, held = parts
+    name, other = (RATINGS, PAIRS) if "good" in train[0] else (PAIRS, RATINGS)
+    (folder / other).unlink(missing_ok=True)  # of a run that was killed before it had a plan
+    write_jsonl(folder / name, train)
+    write_jsonl(folder / HELD, held)
+
+
+def read(folder: Path) -> Parts:
+    """Return both parts as `write` left them in a run's folder."""
+    name = RATINGS if (folder / RATINGS).exists() else PAIRS
+    return list(read_jsonl(folder / name)), list(read_jsonl(folder / HELD))
+
+
+def mark_of(folder: Path) -> str:
+    """Return a hash of both parts in a run's folder."""
+    return sha256(folder / (RATINGS if (folder / RATINGS).exists() else PAIRS)) + sha256(folder / HELD)
 
 
 @dataclass(frozen=True)
@@ -82,22 +96,26 @@ class Comparisons:
     """Those whose prompts are sampled: what is held out, else what is trained on."""
     told: str
     """Both sizes, in words."""
-    mark: str
-    """A hash of both files."""
+    given: Parts
+    """What they were made of."""
 
 
-def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
-    """Return the comparisons that `write` left in a run's folder, as batches of so many rows."""
-    name = RATINGS if (folder / RATINGS).exists() else PAIRS
-    kind: type[Batches] = RatingBatches if name == RATINGS else PairBatches
-    parts = [_rendered(tokenizer, list(read_jsonl(folder / file)), context) for file in (name, HELD)]
+def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
+    """Return comparisons to train on and those held out as batches of so many rows.
+
+    Raises `UserError` for what cannot teach, and where nothing is left to train on.
+    """
+    ratings = "good" in given[0][0]
+    kind: type[Batches] = RatingBatches if ratings else PairBatches
+    parts = [_rendered(tokenizer, part, context) for part in given]
     train, held = (
         kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
     )
     assert train is not None
     sizes = [len(ids) for ids, _ in parts]
-    told = f"{sizes[0]:,} {Path(name).stem}" + (f", {sizes[1]:,} held out" if held else ", none held out")
-    return Comparisons(train, held, parts[1][1] or parts[0][1], told, sha256(folder / name) + sha256(folder / HELD))
+    what = "ratings" if ratings else "pairs"
+    told = f"{sizes[0]:,} {what}" + (f", {sizes[1]:,} held out" if held else ", none held out")
+    return Comparisons(train, held, parts[1][1] or parts[0][1], told, given)
 
 
 def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[list[Any], list[Row]]:

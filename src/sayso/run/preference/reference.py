@@ -12,7 +12,7 @@ from sayso.align.reference import Cached, Frozen, Reference, load_tables, save_t
 from sayso.base.files import sha256
 from sayso.base.log import say
 from sayso.model import Transformer
-from sayso.run.preference.comparisons import Comparisons
+from sayso.run.preference.comparisons import Comparisons, mark_of
 
 FILE = "reference.safetensors"
 
@@ -34,7 +34,7 @@ def make_references(
 
 
 def _cached(path: Path, model: Transformer, weights: Path, data: Comparisons) -> tuple[Reference, Reference | None]:
-    marks = {"weights": sha256(weights), "comparisons": data.mark}
+    marks = {"weights": sha256(weights), "comparisons": mark_of(path.parent)}
     if not path.exists():
         say("Computing the reference's log-probabilities, once.")
         sets = {"train": data.train, "held_out": data.held}

@@ -61,6 +61,9 @@ def save_tuned(
 ) -> None:
     """Write the model folder, adapters folded in; these also to `adapter/` in it."""
     layers = merge(model)
-    save_model(model, tokenizer, folder, lineage)
-    if lora:
-        save_adapter(layers, model.config, lora, str(parent), folder / "adapter")
+
+    def beside(part: Path) -> None:
+        if lora:
+            save_adapter(layers, model.config, lora, str(parent), part / "adapter")
+
+    save_model(model, tokenizer, folder, lineage, beside=beside)

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.replace import put_back
 from sayso.train.checkpoint import trained
 from sayso.train.loop import State
 from sayso.weights.tensors import read_tensors
@@ -30,7 +31,7 @@ class Best:
     @property
     def path(self) -> Path:
         """Where they lie."""
-        return self.folder / "best"
+        return put_back(self.folder / "best")
 
     def told(self) -> dict[str, Any] | None:
         """Return the `step` and `value` of the best judgement so far; None before the first."""

@@ -21,6 +21,7 @@ from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_json, sha256, write_json
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
 from sayso.batch.batch import Batch
@@ -93,13 +94,16 @@ class Stage:
                 f"'{self.folder.name}'; choose another --name, or add --replace to replace it."
             )
 
-    def plan(self, derive: Callable[[], Derived], restart: bool) -> Derived | None:
+    def plan(
+        self, derive: Callable[[], Derived], restart: bool, keep: Callable[[], object] = lambda: None
+    ) -> Derived | None:
         """Return what was derived for this run, from its folder or anew; None when the run is finished already.
 
-        Raises `UserError` when an unfinished run has other options or inputs and `restart` is false.
+        An earlier run with other options or inputs is set aside once `derive`, which checks what goes in, has returned;
+        `keep` then writes into the run's folder what goes with the plan. Raises `UserError` when an unfinished run has
+        other options or inputs and `restart` is false, and when another process works on this run.
         """
         self.check_places()
-        work_in(self.folder)
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
         if path.exists():
@@ -112,10 +116,13 @@ class Stage:
                     f"'{self.folder}' holds an unfinished run with other {_difference(stored, asked)}; "
                     "repeat its options to go on with it, or add --restart to begin anew."
                 )
-            self._set_aside()
-            work_in(self.folder)
         derived = derive()
-        write_json(path, {**asked, "derived": derived})
+        with locked(self.folder):
+            if path.exists() or (self.folder / "checkpoints").exists():
+                self._set_aside()
+            work_in(self.folder)
+            keep()
+            write_json(path, {**asked, "derived": derived})
         return derived
 
     def finished(self) -> bool:
@@ -144,8 +151,9 @@ class Stage:
         while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
             number += 1
         self.folder.replace(aside)
-        if lineage_of(self.life.model(self.name)):
-            say(f"The run before is kept in '{aside}'; the model '{self.name}' is replaced when this run ends.")
+        model = lineage_of(self.life.model(self.name))
+        replaced = f"; the model '{self.name}' is replaced when this run ends" if model else ""
+        say(f"The earlier run is kept as '{aside}'{replaced}.")
 
     def train(
         self,
