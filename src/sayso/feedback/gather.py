@@ -67,7 +67,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
         "left_out": gathered.left_out,
         "files": {name: sha256(folder / name) for name in files},
     }
-    write_json(folder / "manifest.json", manifest)
+    write_json(folder / "manifest.json", manifest, sealed=True)
     return manifest
 
 

@@ -10,13 +10,13 @@ from typing import Any
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import read_json
 from sayso.base.life import STAGES, Life
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
+from sayso.weights.lineage import read_lineage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,7 +117,7 @@ def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
     """Whether a model of this lineage is there already; `UserError` where another one has its place."""
     if not folder.exists():
         return False
-    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
+    found = read_lineage(folder)
     if any(found.get(key) != value for key, value in lineage.items()):
         raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
     return True

@@ -19,6 +19,7 @@ from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
+from sayso.base.intact import check_listed
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say
 from sayso.batch.batch import Batch
@@ -99,6 +100,7 @@ def reward(options: Reward) -> None:
 
 def _rows(options: Reward, gathered: Path) -> list[Row]:
     """Return all comparisons and ratings there are."""
+    check_listed(gathered.parent, gathered.name)
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
     rows = [row for path in files for row in read_pairs(path, ties=True)]
     rows += [row for path in options.ratings for row in read_ratings(path, numbers=True)]
@@ -176,7 +178,7 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
     found, adversarial = judge.known(model), judge.spoiled(model, tokenizer)
     warnings = tell(stage.name, found, adversarial)
     log.write("reward", **as_json(found, adversarial), warnings=warnings)
-    write_json(stage.folder / "reward.json", as_json(found, adversarial))
+    write_json(stage.folder / "reward.json", as_json(found, adversarial), sealed=True)
     if found.bins:
         reliability_picture(stage.name, found.bins, stage.folder / "reliability.svg")
     return {"accuracy": found.accuracy.mean, "length_accuracy": found.length_accuracy.mean}

@@ -26,6 +26,7 @@ from sayso.align.play import (
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_jsonl, write_jsonl
+from sayso.base.intact import check_recorded, recorded
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate
@@ -93,7 +94,8 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     """Return the conversations to tune on; the games of a round that were played are not played again."""
     path = stage.folder / f"round-{number}.jsonl"
     if not path.exists():
-        write_jsonl(path, (asdict(game) for game in _games(options, models, number)))
+        with recorded(path):
+            write_jsonl(path, (asdict(game) for game in _games(options, models, number)))
     games = [game for n in range(1, number + 1) for game in _read(stage.folder / f"round-{n}.jsonl")]
     played = [move for game in games for move in legal_moves(game)]
     if number == 1:
@@ -138,6 +140,7 @@ def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: floa
 
 
 def _read(path: Path) -> list[Played]:
+    check_recorded(path, "begin again with --restart")
     return [
         Played(tuple((position, move) for position, move in row["moves"]), row["outcome"], row["illegal"])
         for row in read_jsonl(path)

@@ -13,6 +13,7 @@ from typing import Any
 from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl, sha256, write_jsonl
+from sayso.base.intact import check_listed, check_recorded, recorded
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
@@ -35,6 +36,7 @@ def comparisons(
     single = given is not None and holds_ratings(given)
     if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
+    check_listed(feedback, "")
     own = read_pairs(feedback / PAIRS) if (feedback / PAIRS).exists() else []
     if own:
         say(f"{len(own):,} pairs are people's.")
@@ -69,7 +71,8 @@ def write(folder: Path, train: Sequence[Row], held: Sequence[Row]) -> dict[str, 
     """Write both parts into the run's folder and return their sizes; what is held out repeats nothing."""
     once = {json.dumps(row, sort_keys=True): row for row in held}.values()
     name = RATINGS if "good" in train[0] else PAIRS
-    return {"pairs": write_jsonl(folder / name, train), "held_out": write_jsonl(folder / HELD, once)}
+    with recorded(folder / name), recorded(folder / HELD):
+        return {"pairs": write_jsonl(folder / name, train), "held_out": write_jsonl(folder / HELD, once)}
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,8 @@ class Comparisons:
 def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
     """Return the comparisons that `write` left in a run's folder, as batches of so many rows."""
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
+    for file in (name, HELD):
+        check_recorded(folder / file, "begin again with --restart")
     kind: type[Batches] = RatingBatches if name == RATINGS else PairBatches
     parts = [_rendered(tokenizer, list(read_jsonl(folder / file)), context) for file in (name, HELD)]
     train, held = (

@@ -16,7 +16,7 @@ from sayso.align.watch import Watch
 from sayso.base.config import plain
 from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
-from sayso.base.files import disk_full, read_json, sha256, write_json
+from sayso.base.files import disk_full, read_object, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.batch.batch import Batch
@@ -30,6 +30,7 @@ from sayso.train.chance import seed_all
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, Loss, State, train
 from sayso.train.schedule import Schedule
+from sayso.weights.lineage import check_saved, read_lineage
 
 Derived = dict[str, Any]
 
@@ -60,7 +61,7 @@ class Stage:
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
         if path.exists():
-            stored = read_json(path)
+            stored = read_object(path, "options", "inputs", "derived")
             same = all(stored[key] == asked[key] for key in asked)
             if same and not restart:
                 return None if self.finished() else dict(stored["derived"])
@@ -71,18 +72,21 @@ class Stage:
                 )
             self._set_aside()
         derived = derive()
-        write_json(path, {**asked, "derived": derived})
+        write_json(path, {**asked, "derived": derived}, sealed=True)
         return derived
 
     def finished(self) -> bool:
         """Whether the model of this very run is there."""
         lineage = self.life.model(self.name) / "sayso.json"
         log = read_log(self.folder / "run.jsonl")
-        return lineage.exists() and bool(log) and log[-1]["event"] == "end"
+        if not (lineage.exists() and log and log[-1]["event"] == "end"):
+            return False
+        check_saved(lineage.parent)
+        return True
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
         """Return what the model's sayso.json tells: stage, parent, data, config, seed and figures."""
-        parent_lineage = read_json(parent / "sayso.json") if parent and (parent / "sayso.json").exists() else {}
+        parent_lineage = read_lineage(parent) if parent else {}
         return {
             "stage": stage,
             "parent": f"{parent.name} {parent_lineage.get('weights_sha256', '')[:12]}".strip() if parent else None,
