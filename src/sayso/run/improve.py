@@ -7,6 +7,7 @@ goes on from the last. With `--control` as many replies are kept at random: what
 
 import shutil
 from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +25,6 @@ from sayso.run.practice.rounds import Judge, Tuning, tune_round
 from sayso.run.practice.sampling import Practice, kept_until, sample_round
 from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
-from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 
@@ -72,17 +72,18 @@ class Improve(Tuning):
 
 def improve(options: Improve) -> None:
     """Sample, select and tune, round after round, and keep the best model."""
-    life, practice = Life(options.life), _practice(options)
+    life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
     stage = make_stage(life, "improve", options.name, options, inputs)
+    practice = _practice(options, stage.when(restart=options.restart))
     prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
         return
     device = pick_device(options.device).kind
     with act_log(life, "improve", options.name, options) as log:
-        model, tokenizer = load_model(parent, device, plain=True)
+        model, tokenizer = stage.open(parent, device, plain=True)
         judge, last = Judge(practice, judged, tokenizer, log), parent
         judge.score(model, 0)
         for number in range(1, options.rounds + 1):
@@ -92,7 +93,7 @@ def improve(options: Improve) -> None:
                 break
             rows = kept_until(stage.folder, number)
             last = tune_round(options, stage, rows, last if options.go_on else parent, number)
-            model, _ = load_model(last, device)
+            model, _ = stage.open(last, device)
             judge.score(model, number, figures)
         best = judge.best
         with atomic_folder(life.model(options.name)) as part:
@@ -103,9 +104,9 @@ def improve(options: Improve) -> None:
     say(f"Saved {life.model(options.name)}, that of round {best}.")
 
 
-def _practice(options: Improve) -> Practice:
+def _practice(options: Improve, when: datetime) -> Practice:
     return Practice(
-        rewards=rewards_of(options, options.reward),
+        rewards=rewards_of(options, options.reward, when),
         curriculum=read_curriculum(options.curriculum),
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens, seed=options.seed),
         replies=options.replies,

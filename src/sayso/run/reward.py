@@ -40,7 +40,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model, save_model
+from sayso.weights.folder import save_model
 from sayso.weights.tensors import weights_file
 
 FEWEST = 8  # prompts that are held out, or none: fewer tell nothing
@@ -118,7 +118,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
     files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
     stage = make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
     how, turned = loss_of(options.tie_width, options.centre, train)
     context = model.config.context
@@ -163,7 +163,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         )
         merge(model.eval())
         figures = _account(judge, model, tokenizer, stage, log)
-        scale = _normalised(model, tokenizer, life, options, [one for one, _ in learned])
+        scale = _normalised(model, tokenizer, stage, options, [one for one, _ in learned])
         lineage = stage.lineage("reward", parent, derived, state)
         lineage["metrics"] |= figures | scale
         save_model(model, tokenizer, life.model(options.name), lineage)
@@ -185,12 +185,12 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
 
 
 def _normalised(
-    model: Transformer, tokenizer: Tokenizer, life: Life, options: Reward, asked: Sequence[Question]
+    model: Transformer, tokenizer: Tokenizer, stage: Stage, options: Reward, asked: Sequence[Question]
 ) -> Derived:
     """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
     if not options.samples:
         return {}
-    replier = Replier(*load_model(resolve_model(life, options.reference or options.parent), str(model.device)))
+    replier = Replier(*stage.open(resolve_model(stage.life, options.reference or options.parent), str(model.device)))
     if not replier.converses:
         say("The reference model has no layout for conversations, so scores stay as they were learned.")
         return {}

@@ -35,7 +35,6 @@ from sayso.run.model import resolve_model
 from sayso.run.practice.rounds import Tuning, tune_round, warned
 from sayso.run.training.stage import Stage, make_stage
 from sayso.text.puzzles import tictactoe
-from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 ERRORS = 0.25  # share of moves in which a player of pool and panel errs
@@ -83,7 +82,7 @@ def selfplay(options: Selfplay) -> None:
             rows = _rows_of_round(options, stage, models, number)
             models.append(tune_round(options, stage, rows, models[-1] if models else parent, number))
             if number not in points:
-                points[number] = _judged(options, models[-1], number, log, max(points.values(), default=0.0))
+                points[number] = _judged(options, stage, models[-1], number, log, max(points.values(), default=0.0))
         best = max(points, key=lambda number: (points[number], -number))
         with atomic_folder(life.model(options.name)) as part:
             shutil.copytree(models[best - 1], part, dirs_exist_ok=True)
@@ -95,7 +94,7 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     path = stage.folder / f"round-{number}.jsonl"
     if not path.exists():
         with recorded(path):
-            write_jsonl(path, (asdict(game) for game in _games(options, models, number)))
+            write_jsonl(path, (asdict(game) for game in _games(options, stage, models, number)))
     games = [game for n in range(1, number + 1) for game in _read(stage.folder / f"round-{n}.jsonl")]
     played = [move for game in games for move in legal_moves(game)]
     if number == 1:
@@ -104,18 +103,18 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     return [_row(position, move) for position, move in moves.items()]
 
 
-def _games(options: Selfplay, models: list[Path], number: int) -> list[Played]:
+def _games(options: Selfplay, stage: Stage, models: list[Path], number: int) -> list[Played]:
     """Play a round: at random in the first, else the newest model against the pool."""
     draw = Random(f"{options.seed}/{number}")
     if not models:
         return play(random_player(draw), [random_player(draw)], options.games)
     device = pick_device(options.device).kind
-    own = [policy_player(Replier(*load_model(path, device)), draw.getrandbits(32)) for path in models[-PAST - 1 :]]
-    me = policy_player(Replier(*load_model(models[-1], device)), draw.getrandbits(32), options.temperature)
+    own = [policy_player(Replier(*stage.open(path, device)), draw.getrandbits(32)) for path in models[-PAST - 1 :]]
+    me = policy_player(Replier(*stage.open(models[-1], device)), draw.getrandbits(32), options.temperature)
     return play(me, [random_player(draw), perfect_player(draw, ERRORS), *own], options.games)
 
 
-def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: float) -> float:
+def _judged(options: Selfplay, stage: Stage, model: Path, number: int, log: RunLog, best: float) -> float:
     """Play a round's model against the panel, log and tell it; return its points a game."""
     draw = Random(options.seed)
     panel: Mapping[str, Player] = {
@@ -123,7 +122,7 @@ def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: floa
         "erring": perfect_player(draw, ERRORS),
         "perfect": perfect_player(draw),
     }
-    me = policy_player(Replier(*load_model(model, pick_device(options.device).kind)), options.seed, 0.0)
+    me = policy_player(Replier(*stage.open(model, pick_device(options.device).kind)), options.seed, 0.0)
     played = {name: play(me, [opponent], options.panel_games) for name, opponent in panel.items()}
     whole = estimate([game.outcome for games in played.values() for game in games])
     told = {name: figures(games) for name, games in played.items()}

@@ -1,5 +1,6 @@
 """A tokenizer's folder back to a tokenizer, and the fingerprint that ties data and models to it."""
 
+from datetime import datetime
 from pathlib import Path
 
 import tokenizers
@@ -36,6 +37,13 @@ def load(folder: Path) -> Tokenizer:
     if missing:
         raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
     return BytePairTokenizer(core)
+
+
+def dated(tokenizer: Tokenizer, when: datetime) -> Tokenizer:
+    """Return the tokenizer with the time fixed that its chat template may ask for, so that its ids stay the same."""
+    if isinstance(tokenizer, ForeignTokenizer) and tokenizer.template is not None:
+        tokenizer.template.when = when
+    return tokenizer
 
 
 def fingerprint(folder: Path) -> str:

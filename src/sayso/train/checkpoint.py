@@ -43,7 +43,11 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
         save_file(random_state(), part / "random.safetensors")
         numbers = {name: getattr(state, name) for name in PLAIN}
         digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
-        write_json(part / "state.json", numbers | {"lately": asdict(state.lately), "sha256": digests}, sealed=True)
+        write_json(
+            part / "state.json",
+            numbers | {"lately": asdict(state.lately), "notes": state.notes, "sha256": digests},
+            sealed=True,
+        )
         for file in part.iterdir():
             _sync(file)
     _sync(folder)
@@ -90,6 +94,8 @@ def _read(state: State, path: Path) -> Read:
         numbers["lately"] = Lately(**numbers["lately"])
     except (KeyError, TypeError) as error:
         raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
+    if not isinstance(numbers.setdefault("notes", {}), dict):
+        raise UserError(f"'{path / 'state.json'}' is damaged: its notes are no object.")
     weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in TENSORS)
     expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
     _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -55,6 +55,8 @@ class State:
     """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
     lately: Lately = field(default_factory=Lately)
     """The losses of late, which a jump is measured against."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What else of a run has to be known to go on, JSON-ready: kept with the state by whoever saves it."""
 
 
 @dataclass(frozen=True)

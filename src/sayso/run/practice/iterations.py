@@ -59,7 +59,7 @@ class Iterations:
     folder: Path
     """The run's."""
     tell: Tell
-    """Called with the step before an iteration's updates, its number and its figures."""
+    """Called with the step before an iteration's updates, its number and its figures; again after a resume."""
     _number: int | None = field(default=None, init=False)
     _rows: list[Said] = field(default_factory=list, init=False)
 
@@ -75,6 +75,7 @@ class Iterations:
             path = self._path(number)
             if not path.exists():
                 self._make(state, number)
+            self.tell(state.step, number, self.head(number)["figures"])
             self._number, self._rows = number, _read(path)
             self._tidy()
         return (number + 1) * self.steps - state.skipped
@@ -114,7 +115,6 @@ class Iterations:
             "figures": told,
         }
         write_jsonl(self._path(number), [seal(row) for row in ({**head, "rows": len(rows)}, *rows)])
-        self.tell(state.step, number, told)
 
     def _learned(self, drawn: Drawn, credit: Credit, state: State) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Return the rows of an iteration's file and its figures."""

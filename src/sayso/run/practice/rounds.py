@@ -29,7 +29,6 @@ from sayso.run.training.stage import Stage
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model
 
 SHOWN = 6  # held-out prompts whose replies are shown before and after
 ROW = 64  # a row's tokens are a multiple of it
@@ -52,9 +51,11 @@ class Tuning(Adapting):
 def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
     """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
     name = f"{stage.name}-{number}"
-    inner = Stage(stage.life, stage.act, name, stage.options, {**stage.inputs, "kept": _mark(rows)})
+    inner = Stage(
+        stage.life, stage.act, name, stage.options, {**stage.inputs, "kept": _mark(rows)}, stage.when().isoformat()
+    )
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True)
     lora = options.lora(model)
     kept, long = fit([render(tokenizer, row["messages"]) for row in rows], model.config.context)
     if not kept:

@@ -8,9 +8,12 @@ new one under a number.
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sayso.align.watch import Watch
 from sayso.base.config import plain
@@ -20,16 +23,20 @@ from sayso.base.files import disk_full, read_object, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.batch.batch import Batch
+from sayso.model import Transformer
 from sayso.run.training.best import Best
 from sayso.run.training.divergence import Divergence, stopped
 from sayso.run.training.layout import TRANSIENT, HasBatches, Layout, Training
 from sayso.run.training.memory import memory_told
 from sayso.run.training.mirror import check_mirrors, mirrored
 from sayso.run.training.steps import Judging, StepLog
+from sayso.token.load import dated
+from sayso.token.tokenizer import Tokenizer
 from sayso.train.chance import seed_all
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, Loss, State, train
 from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model
 from sayso.weights.lineage import check_saved, read_lineage
 
 Derived = dict[str, Any]
@@ -47,6 +54,8 @@ class Stage:
     """The options as given, JSON-ready."""
     inputs: dict[str, str]
     """Fingerprints of what goes in: data, tokenizer, parent."""
+    began: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
+    """The time of this command, which becomes that of the run if it is a new one."""
 
     @property
     def folder(self) -> Path:
@@ -72,8 +81,22 @@ class Stage:
                 )
             self._set_aside()
         derived = derive()
-        write_json(path, {**asked, "derived": derived}, sealed=True)
+        write_json(path, {**asked, "derived": derived, "began": self.began}, sealed=True)
         return derived
+
+    def when(self, *, restart: bool = False) -> datetime:
+        """Return when this run began, also where an earlier command began it: chat templates may render the date."""
+        path = self.folder / "plan.json"
+        stored = read_object(path) if path.exists() and not restart else {}
+        same = all(stored.get(key) == value for key, value in (("options", self.options), ("inputs", self.inputs)))
+        return datetime.fromisoformat(stored.get("began", self.began) if same else self.began)
+
+    def open(
+        self, folder: Path, device: str, *, plain: bool = False, restart: bool = False
+    ) -> tuple[Transformer, Tokenizer]:
+        """Open a model as `load_model` does, with a tokenizer to which it is the time when this run began."""
+        model, tokenizer = load_model(folder, device, plain=plain)
+        return model, dated(tokenizer, self.when(restart=restart))
 
     def finished(self) -> bool:
         """Whether the model of this very run is there."""
@@ -127,28 +150,32 @@ class Stage:
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
         kind = next(state.model.parameters()).device.type
-        if layout.precision == "bf16" and kind == "cpu" and not fast_bf16_cpu():
-            say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+        if kind == "cpu":
+            _prepare_cpu(layout)
         memory = memory_told(state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute)
         seed_all(options.seed)
-        if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
+        watch = watch or Watch(())
+        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
+        if went_on := load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
+            divergence.recall(state.notes.get("divergence", {}))
+            watch.recall(state.notes.get("watch", {}))
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
 
         def save(state: State) -> None:
+            state.notes = {"divergence": divergence.memory(), "watch": watch.memory()}
             try:
                 save_checkpoint(state, checkpoints, options.keep)
             except Exception as error:
                 raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
-        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
         mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
         with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
             counts_tokens = self.act in ("pretrain", "finetune")
             steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens, watch=watch)
             best = Best(self.folder, judging.best) if judging and judging.best else None
             judge = steps.judged(judging, best) if judging else None
-            if best and judge and best.told() is None:
+            if best and judge and not (went_on and best.told()):
                 judge(state)
             while state.step < schedule.steps:
                 steps.begin()
@@ -191,6 +218,13 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
+
+
+def _prepare_cpu(layout: Layout) -> None:
+    if layout.precision == "bf16" and not fast_bf16_cpu():
+        say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+    if layout.threads:
+        torch.set_num_threads(layout.threads)
 
 
 def _gathered(gather: Callable[[State], int] | None, state: State, save: Callable[[State], None]) -> int | None:
