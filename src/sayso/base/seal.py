@@ -1,4 +1,4 @@
-"""JSON objects that carry a checksum of themselves, so that one changed byte is noticed wherever it is.
+"""JSON objects that carry a checksum, so that a change of any byte is noticed.
 
 An object enters, the same with a `crc32` leaves; reading takes that off again. Objects without one, written by others
 or by earlier versions, are accepted.

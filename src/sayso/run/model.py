@@ -16,7 +16,7 @@ from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
-from sayso.weights.lineage import read_lineage
+from sayso.weights.lineage import check_saved, read_lineage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,6 +120,7 @@ def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
     found = read_lineage(folder)
     if any(found.get(key) != value for key, value in lineage.items()):
         raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
+    check_saved(folder)
     return True
 
 

@@ -84,11 +84,12 @@ def open_practised(options: Practising, when: datetime) -> tuple[Practice, list[
     return practice, held, rewards, rewards_of(options, options.gold, when) if options.gold else rewards
 
 
-def rewards_of(options: Adapting, given: Sequence[str], when: datetime) -> list[Reward]:
+def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[Reward]:
     """Return the rewards of their names, in order.
 
     `model:NAME` is a reward model of the life, and model:, min: or cautious:NAME,NAME,... an ensemble: their mean, the
-    least of them, or the mean less half their variance. Raises `UserError` as `load_rewards` does.
+    least of them, or the mean less half their variance. Chat templates are told the
+    time `when`. Raises `UserError` as `load_rewards` does.
     """
     kinds: dict[str, Combine] = {"model": "mean", "min": "min", "cautious": "cautious"}
     found, life = [], Life(options.life)
@@ -104,7 +105,8 @@ def rewards_of(options: Adapting, given: Sequence[str], when: datetime) -> list[
             raise UserError(f"The weight of a reward is a number; got '{one}'.") from None
         folders = [resolve_model(life, name) for name in names.split(",")]
         scorer = open_scorer(folders, pick_device(options.device).kind, kinds[kind])
-        dated(scorer.tokenizer, when)
+        if when:
+            dated(scorer.tokenizer, when)
         found.append(of_many(names.partition(",")[0], scorer, factor))
     return unlike(found)
 
