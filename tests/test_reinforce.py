@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -26,10 +27,12 @@ from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig, Transformer
-from sayso.run.practice.gradient import Reinforce
+from sayso.run.practice.gradient import Reinforce, practising_state
 from sayso.run.reinforce import reinforce
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
+from sayso.train.loop import Shown, train
+from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_weights, save_model
 
 TOKENIZER = WholeTokenizer("character", ())
@@ -274,6 +277,36 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert all(torch.equal(weight, other[name]) for name, weight in one.items())
 
 
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Literal["own", "shared"]) -> None:
+    """A value model's large gradient is scaled to the norm, and the policy's, which is below it, stays what it was."""
+    model = speaker()
+    state = practising_state(replace(options, critic=critic), METHODS["ppo"], model, None)
+    module = critic_of(model)
+    assert module is not None
+    theirs = set(module.parameters())
+    seen: dict[Tensor, Tensor] = {}
+    for optimizer in state.optimizers:
+
+        def record(optimizer: torch.optim.Optimizer = optimizer) -> None:
+            seen.update({x: x.grad.clone() for group in optimizer.param_groups for x in group["params"]})
+
+        optimizer.step = record  # type: ignore[method-assign]
+
+    def loss(model: Transformer, _: object) -> tuple[Tensor, int, int]:
+        return sum((1e3 if x in theirs else 1e-3) * x.sum() for x in model.parameters()), 1, 1
+
+    told: list[Shown] = []
+    train(state, lambda _: [None], loss, Schedule(1), show=told.append)
+    sizes = [sum(x.numel() for x in model.parameters() if (x in theirs) == apart) ** 0.5 for apart in (False, True)]
+    assert math.isclose(told[0].gradient_norm, 1e-3 * sizes[0], rel_tol=1e-4)
+    assert math.isclose(told[0].other_norms["critic"], 1e3 * sizes[1], rel_tol=1e-4)
+    assert 1e-3 * sizes[0] < 1
+    for weight, gradient in seen.items():
+        wanted = 1 / sizes[1] if weight in theirs else 1e-3
+        torch.testing.assert_close(gradient, torch.full_like(gradient, wanted), rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("method", ["grpo", "ppo", "dapo"])
 def test_a_run_that_was_killed_ends_with_the_same_weights(options: Reinforce, method: str) -> None:
     """From a checkpoint in the midst of an iteration, whose replies are read again, and from one between two."""
@@ -316,6 +349,7 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
         assert all(math.isfinite(event[name]) for event in told)
     assert all("explained_variance" in event for event in told[1:])
     steps = [event for event in log if event["event"] == "step"]
+    assert all(math.isfinite(step[name]) for step in steps for name in ("gradient_norm", "critic_gradient_norm"))
     assert len(steps) == 16
     assert all({"ratio", "clip_fraction", "entropy", "value_loss"} <= event.keys() for event in steps)
     judged = [event for event in log if event["event"] == "val"]

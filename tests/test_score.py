@@ -161,6 +161,7 @@ def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tm
         load_model(tmp_path / "tuned", scores=True)
     path = tmp_path / "reward" / "config.json"
     write_json(path, read_json(path) | {"score_bias": "much"})
+    path.with_name("sayso.json").unlink()
     with pytest.raises(UserError, match="score_bias that is a number"):
         load_model(tmp_path / "reward", scores=True)
 

@@ -4,17 +4,21 @@ import math
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 import torch
 
+from sayso.align.watch import Watch
 from sayso.base.device import Device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
+from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.run.training import divergence, layout
 from sayso.run.training.divergence import REWINDS
@@ -96,6 +100,98 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
     run.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
     pairs = zip(state.model.parameters(), expected.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
+
+
+def test_an_interrupted_run_goes_back_as_often_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How often it went back is in the checkpoint, so that the same bad batch stops it."""
+    monkeypatch.setattr(divergence, "REWINDS", 2)
+    bad, ends = (2, 5, 9), []
+
+    def batch(step: int, broken: int) -> Batch:
+        if step == broken:
+            raise RuntimeError("broken off")
+        return make(BAD if step in bad else 20 + step)
+
+    for broken in (99, 8):
+        life = Life(tmp_path / str(broken))
+        monkeypatch.setattr(Batches, "batch", lambda _, step, broken=broken: batch(step, broken))
+        if broken == 8:
+            with pytest.raises(RuntimeError, match="broken off"):
+                lived(life, on_divergence="rewind")
+            monkeypatch.setattr(Batches, "batch", lambda _, step: batch(step, 99))
+        with pytest.raises(UserError, match="--on-divergence skip") as told:
+            lived(life, on_divergence="rewind")
+        rewinds = [line for line in read_log(life.run("pretrain-base") / "run.jsonl") if line["event"] == "rewind"]
+        ends.append((str(told.value), [(line["step"], line["skipped"]) for line in rewinds]))
+    assert ends[0] == ends[1]
+    assert len(ends[0][1]) == 2
+
+
+def test_an_interrupted_run_is_warned_by_its_own_beginning(tmp_path: Path) -> None:
+    """Resumed in the midst of a failure, it hears the warning at the same step, once, as without the interruption."""
+    told = []
+    for stop in (99, 5, 7):
+        life = Life(tmp_path / str(stop))
+        if stop < STEPS:
+            with pytest.raises(RuntimeError, match="broken off"):
+                watched(life, stop)
+        watched(life, 99)
+        log = read_log(life.run("reinforce-better") / "run.jsonl")
+        told.append([(line["step"], line["problem"]) for line in log if line["event"] == "warning"])
+    assert told[0] == told[1] == told[2]
+    assert [step for step, _ in told[0]] == [6]
+
+
+def watched(life: Life, stop: int) -> None:
+    """Train while the entropy collapses after the third step."""
+    run = Stage(life, "reinforce", "better", {}, {})
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
+
+    def loss(model: Transformer, part: Batch) -> Term:
+        step = int(part.documents[0, 0])
+        if step == stop:
+            raise RuntimeError("broken off")
+        total, count = next_token_loss(model, part.ids, part.targets, part.documents)
+        return Term(total, count, part.ids.numel(), {"entropy": torch.tensor([1.0 if step < 3 else 0.01])})
+
+    options = Training(save_seconds=0.0)
+    run.train(state, Batches(), loss, Schedule(STEPS), Layout(1, 1), options, log, watch=Watch())
+
+
+def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
+    """On a machine with another number of cores sums are added up in the same order."""
+    assert layout_for(Training(processes=1), 4, Device("cpu", 3)).threads == 3
+    assert layout_of_plan(vars(Layout(1, 1, threads=3)), Training(), 4, Device("cpu", 8)).threads == 3
+    assert layout_of_plan(vars(Layout(2, 2, threads=3)), Training(processes=1), 4, Device("cpu", 8)).threads == 3
+    before, seen = torch.get_num_threads(), []
+
+    def loss(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+        seen.append(torch.get_num_threads())
+        return loss_of(model, part)
+
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    run, log = Stage(Life(tmp_path), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    try:
+        state = State(model, make_optimizers(model, Rates()))
+        run.train(state, Batches(), loss, Schedule(2), Layout(1, 1, threads=before + 1), Training(), log)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {before + 1}
+
+
+def test_a_run_keeps_the_date_on_which_it_began(tmp_path: Path) -> None:
+    """The same command later on is told the date of the first; another run, or one begun again, its own."""
+    first = Stage(Life(tmp_path), "finetune", "tuned", {"rate": 1}, {}, "2026-03-01T23:59:59+01:00")
+    assert str(first.when()) == "2026-03-01 23:59:59+01:00"
+    first.plan(dict, restart=False)
+    later = replace(first, began="2026-03-02T08:00:00+01:00")
+    assert later.when() == first.when()
+    assert later.when(restart=True) == replace(later, options={"rate": 2}).when() > first.when()
+    later.plan(dict, restart=True)
+    assert replace(first, began="2026-03-03T08:00:00+01:00").when() == datetime.fromisoformat(later.began)
 
 
 def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
+from sayso.base.files import read_json
 from sayso.base.life import Life
 from sayso.feedback.gather import gather
 from sayso.feedback.schema import MIGRATIONS, metadata
@@ -326,7 +327,7 @@ def test_the_act_writes_the_same_bytes_again(tmp_path: Path, capsys: pytest.Capt
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     gather_act(Gather(life=life.root))
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert manifest == json.loads(before["manifest.json"])
+    assert manifest == read_json(folder / "manifest.json")
     assert (manifest["conversations"], manifest["pairs"], manifest["ratings"]) == (1, 1, 1)
     assert json.loads(before["pairs.jsonl"]) == {
         "prompt": [{"role": "user", "content": "Two and two?"}],

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.text.packages import CHITCHAT, WIKI, Package, cache_folder, fetch
+from sayso.base.intact import cache_folder
+from sayso.text.packages import CHITCHAT, WIKI, Package, fetch
 from sayso.text.sources import Amounts, read, resolve
 
 AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 0)

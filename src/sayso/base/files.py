@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from sayso.base.errors import UserError
 from sayso.base.replace import put, put_back, refuse_file, sweep, sync_all, temporary
+from sayso.base.seal import seal, unseal
 
 T = TypeVar("T")
 
@@ -91,18 +92,28 @@ def sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file; a missing or malformed one is a `UserError` that names it."""
+    """Read one JSON file; a missing, malformed or damaged one is a `UserError` that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return unseal(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError as error:
         raise UserError(f"There is no file '{path}'.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' is not valid JSON ({error}); write it again or restore it.") from error
+        raise UserError(f"'{path}' is damaged or not valid JSON ({error}); restore it, or make it again.") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object with these keys; `UserError` as in `read_json`, or when it does not."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' is damaged: it must hold a JSON object; restore it, or make it again.")
+    if missing := [key for key in keys if key not in value]:
+        raise UserError(f"'{path}' is damaged: it lacks '{missing[0]}'; restore it, or make it again.")
+    return value
+
+
+def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
+    """Write a value as indented JSON, atomically; `sealed`, an object gets a checksum that `read_json` checks."""
+    write_atomic(path, json.dumps(seal(value) if sealed else value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

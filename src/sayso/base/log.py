@@ -23,6 +23,7 @@ from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.made import work_in
 from sayso.base.replace import sweep
+from sayso.base.seal import seal, unseal
 
 PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
 DRAW_SECONDS = 0.1  # how often the moving line is drawn
@@ -60,21 +61,37 @@ class RunLog:
     def write(self, event: str, **fields: Any) -> None:
         """Append one event with its fields; the line is on its way to the disk when this returns."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+            file.write(json.dumps(seal({"event": event, **fields}), ensure_ascii=False) + "\n")
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return a run's events; a last line that was cut off by a kill is left out. Missing file: no events."""
+    """Return a run's events; a last line that was cut off by a kill is left out. Missing file: no events.
+
+    Raises `UserError` for a line that is not an event or was changed since it was written.
+    """
     if not path.exists():
         return []
     events = []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    *lines, cut = path.read_bytes().split(b"\n")
+    if cut and not lines and not cut.startswith(b"{"):
+        raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it.")
     for number, line in enumerate(lines, 1):
         try:
-            events.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise UserError(f"Line {number} of '{path}' is not valid JSON; remove that line.") from error
+            event = unseal(json.loads(line))
+            if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+                raise ValueError("it is not an event")
+        except (ValueError, RecursionError) as error:
+            told = f"Line {number} of '{path}' is damaged or not valid JSON ({error})"
+            raise UserError(f"{told}; restore the file, or remove that line.") from error
+        events.append(event)
+    return events
+
+
+def events_of(path: Path) -> list[dict[str, Any]]:
+    """Return the events of a run, one or more: each begins with one, so that a log without any is a `UserError`."""
+    events = read_log(path)
+    if not events:
+        raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it with its run.")
     return events
 
 

@@ -68,8 +68,7 @@ def exchange(one: Path, other: Path) -> bool:
 
 def put_back(path: Path) -> Path:
     """Return `path`, its old content put back first if a replacement was killed between its two renames."""
-    old = _old(path)
-    if not path.exists() and old.exists():
+    if not path.exists() and path.name and (old := _old(path)).exists():
         with suppress(OSError):  # another process did it already, or the file system is read-only
             old.rename(path)
     return path

@@ -69,7 +69,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
             "left_out": gathered.left_out,
             "files": {name: sha256(part / name) for name in files},
         }
-        write_json(part / "manifest.json", manifest)
+        write_json(part / "manifest.json", manifest, sealed=True)
     return manifest
 
 

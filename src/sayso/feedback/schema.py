@@ -1,18 +1,22 @@
 """The tables of a life's store, and how an older store becomes a newer one.
 
-A database address enters, an engine over an up-to-date schema leaves. A new store is made whole; an older one gets
-the named migrations that it lacks, in order, under a lock, so that two processes may open it at once. SQLite runs in
-WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of failing half way.
+A database address enters, an engine over an up-to-date schema leaves. A new store is made whole or not at all; an
+older one gets the named migrations that it lacks, in order, under a lock, so that two processes may open it at once.
+SQLite runs in WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of failing.
 """
 
+import json
+import os
 import sqlite3
+import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from sayso.base.errors import UserError, require
 
@@ -75,6 +79,7 @@ ratings = sql.Table(
 Migration = tuple[str, Callable[[sql.Connection], None]]
 # Later changes are added below the first, which a new store has by being made from the tables above.
 MIGRATIONS: tuple[Migration, ...] = (("conversations, messages, ratings", metadata.create_all),)
+DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # what SQLite says of a file that was changed
 LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 
 
@@ -86,10 +91,49 @@ def now() -> str:
 def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) -> sql.Engine:
     """Open a store by SQLite path or database address, and bring its schema up to date.
 
-    Raises `UserError` when it cannot be opened, is no store, or was written by a newer version.
+    Raises `UserError` when it cannot be opened, is damaged, is no store, or was written by a newer version.
     """
-    _check_file(where)
+    path = store_file(where)
+    if path is not None:
+        _check_owner(path)
+        if not path.exists():
+            _create(path, steps)
     engine = _connect(where)
+    try:
+        if path is not None:
+            _check_file(path, engine)
+        _bring_up(engine, steps)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
+
+
+def store_file(where: str | Path) -> Path | None:
+    """Return the SQLite file that a store's path or address names; None for another database."""
+    if "://" not in str(where):
+        return Path(where)
+    address = sql.make_url(str(where))
+    return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
+
+
+def _create(path: Path, steps: tuple[Migration, ...]) -> None:
+    """Make an empty store under another name first: a file that is there but empty is a damaged store."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        engine = _connect(part)
+        _bring_up(engine, steps)
+        engine.dispose()
+        try:
+            os.link(part, path)
+        except FileExistsError:  # another process was first: its store counts
+            return
+        except OSError:  # a file system without hard links
+            part.replace(path)
+
+
+def _bring_up(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
     try:
         with engine.execution_options(writes=True).begin() as connection:
             _migrate(connection, steps)
@@ -101,22 +145,43 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
         shown = engine.url.render_as_string(hide_password=True)
         raise UserError(
             f"The store must be a database that can be opened and written; '{shown}' says "
-            f"'{str(error.orig).strip().splitlines()[0]}'. Mend it, or name another."
+            f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or name another."
         ) from error
-    return engine
 
 
-def _check_file(where: str | Path) -> None:
-    """Raise `UserError` for an SQLite file of another program: opening it as a store would change it."""
-    address = sql.make_url(str(where)) if "://" in str(where) else sql.URL.create("sqlite", database=str(where))
-    path = Path(address.database or ":memory:")
-    if address.get_backend_name() != "sqlite" or not path.is_file():
+def _check_file(path: Path, engine: sql.Engine) -> None:
+    """Raise `UserError` for a file that was cut to nothing, is damaged, or is a database of another program."""
+    if path.is_file() and not path.stat().st_size:
+        raise _damaged(str(path), "it is empty")
+    try:
+        with engine.begin() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+            known = sql.inspect(connection).has_table(migrations_table.name)
+    except DBAPIError as error:
+        if isinstance(error, OperationalError):  # it cannot be opened, or is locked: said when it is brought up
+            return
+        raise _damaged(str(path), str(error.orig)) from error
+    if found != "ok":
+        raise _damaged(str(path), str(found).splitlines()[-1])
+    if not known:
+        raise UserError(f"'{path}' is a database, but not a store of Sayso; name another with --store.")
+
+
+def _damaged(shown: str, why: str) -> UserError:
+    return UserError(
+        f"The store '{shown}' is damaged ({why.strip()}); restore it from a backup, or move it away to begin a new one."
+    )
+
+
+def _check_owner(path: Path) -> None:
+    """Raise `UserError` for an SQLite file of another program, without changing a byte of it."""
+    if not path.is_file():
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
             tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error:
-        return  # what it is will be said when it is opened
+        return  # opening it as a store says what is wrong
     if tables and not tables >= {"migrations", "conversations"}:
         raise UserError(
             f"'{path}' is a database of another program (it has the table '{min(tables)}') and is left alone; "
@@ -127,18 +192,29 @@ def _check_file(where: str | Path) -> None:
 def _connect(where: str | Path) -> sql.Engine:
     """Make an engine; a path means SQLite, an address is any that SQLAlchemy knows."""
     if "://" not in str(where):
-        path = Path(where)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
+        address = sql.URL.create("sqlite", database=str(where))
     else:
         address = sql.make_url(str(where))
         if address.drivername in ("postgresql", "postgres"):
             require("psycopg", "postgres")
             address = address.set(drivername="postgresql+psycopg")
-        engine = sql.create_engine(address, pool_pre_ping=True)
+    shown = address.render_as_string(hide_password=True)
+
+    def from_json(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _damaged(shown, f"a row holds JSON that is not valid: {error}") from error
+
+    def told(context: sql.engine.ExceptionContext) -> None:
+        if any(mark in str(context.original_exception) for mark in DAMAGE):
+            raise _damaged(shown, str(context.original_exception)) from context.original_exception
+
+    engine = sql.create_engine(address, pool_pre_ping="://" in str(where), json_deserializer=from_json)
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
+        sql.event.listen(engine, "handle_error", told)
     return engine
 
 

@@ -204,7 +204,7 @@ class Store:
         """Return every rating in the order given."""
         columns = [ratings.c[name] for name in Rating.__dataclass_fields__]
         with self.engine.begin() as connection:
-            return [Rating(*row) for row in connection.execute(sql.select(*columns).order_by(ratings.c.id))]
+            return [_whole(Rating(*row)) for row in connection.execute(sql.select(*columns).order_by(ratings.c.id))]
 
     def count_ratings(self) -> int:
         """Return how many ratings there are."""
@@ -241,6 +241,26 @@ def _snapshot(reply: Message) -> dict[str, Any]:
     assert reply.generation is not None
     made = {name: getattr(reply.generation, name) for name in ("model", "fingerprint", "sampling", "finish")}
     return {"prompt": reply.prompt, "reply": reply.content, **made}
+
+
+def _whole(rating: Rating) -> Rating:
+    """Return a rating as it came from the database; one that no `Store` can have written is a `UserError`."""
+    shot = rating.snapshot if isinstance(rating.snapshot, dict) else {}
+    texts = [shot.get(name) for name in ("reply", "model", "fingerprint", "finish")]
+    turns = shot.get("prompt")
+    whole = isinstance(turns, list) and all(isinstance(turn, dict) and {"role", "content"} <= {*turn} for turn in turns)
+    if rating.kind == "choice":
+        rejected = shot.get("rejected")
+        texts.append(rejected.get("reply") if isinstance(rejected, dict) else None)
+    elif rating.kind == "edit":
+        texts.append(rating.text)
+    elif rating.kind != "thumb":
+        whole = False
+    if not whole or not all(isinstance(text, str) for text in texts) or not isinstance(rating.value, int):
+        raise UserError(
+            f"The store is damaged: rating {rating.id} is not one that was given; restore it from a backup."
+        )
+    return rating
 
 
 def _add(connection: sql.Connection, row: dict[str, Any]) -> Message:

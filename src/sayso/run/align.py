@@ -42,7 +42,6 @@ from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.stage import Derived, make_stage
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 USUAL: dict[str, dict[str, float]] = {
@@ -113,7 +112,7 @@ def align(options: Align) -> None:
     inputs |= {"pairs": options.pairs} if options.pairs else {}
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
     fresh: list[Comparisons] = []
 

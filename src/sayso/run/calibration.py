@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl
+from sayso.base.intact import check_listed
 from sayso.base.life import Life
 from sayso.run.held_out import LONGEST, held_out, rank, training_texts
 from sayso.text.sources import Amounts, read, resolve
@@ -58,6 +59,7 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     bos = tokenizer.specials["<|bos|>"]
     written = ([bos, *tokenizer.encode(text)] for text in texts)
     if chats and chats.exists() and tokenizer.chat_template is not None:
+        check_listed(chats.parent, chats.name)
         said = (render(tokenizer, row["messages"])[0] for row in read_jsonl(chats))
         rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
     else:

@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
+from sayso.base.intact import check_listed
 from sayso.batch.chat import Conversation
 from sayso.text.conversations import windows
 from sayso.text.document import Document, Message, Place, Source
@@ -77,6 +78,7 @@ class LaidOut:
 def prepared(path: Path) -> Iterator[Talk]:
     """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
     if path.exists():
+        check_listed(path.parent, path.name)
         for row, at in rows_of_lines(str(path)):
             yield _talk(document_of(row, None, at), at, row.get("source", ""))
 

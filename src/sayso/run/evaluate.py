@@ -15,7 +15,7 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json, write_jsonl
+from sayso.base.files import read_object, sha256, write_json, write_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
@@ -82,9 +82,9 @@ def evaluate(options: Evaluate) -> Scores:
     work_in(path.parent)
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
-    if path.exists() and (stored := read_json(path))["key"] == key:
+    if path.exists() and (stored := read_object(path, "key"))["key"] == key:
         say(f"The model '{folder.name}' is scored already with these options.")
-        return dict(stored)
+        return stored
     with act_log(life, "evaluate", name, options):
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}
@@ -92,7 +92,7 @@ def evaluate(options: Evaluate) -> Scores:
         scores |= told(asked)
         scores["samples"] = samples(replier)
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
-        write_json(path, scores)
+        write_json(path, scores, sealed=True)
     show(scores, against)
     return scores
 

@@ -33,7 +33,6 @@ from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 JUDGEMENTS = 6  # while a run goes on, after one before it
@@ -83,7 +82,7 @@ def finetune(options: Finetune) -> None:
     sources = [file_source(name, 0) for name in dict.fromkeys(options.data)]
     stage = _stage(options, life, sources, parent)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
     data = _data(options, life, sources, tokenizer, min(options.row_tokens, model.config.context))
     batches = ChatBatches(data.train.conversations, options.rows, options.row_tokens, options.seed)
@@ -166,7 +165,7 @@ def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Pat
     files = [file for source in sources for file in source.files]
     inputs |= {file.where: Path(file.where) for file in files if "://" not in file.where}
     if not sources:
-        inputs["chat"] = life.data("chat") / "train.jsonl"
+        inputs |= {"chat": life.data("chat") / "train.jsonl", "chat-val": life.data("chat") / "val.jsonl"}
     stage = make_stage(life, "finetune", options.name, options, inputs)
     return replace(stage, inputs=stage.inputs | {file.where: file.mark for file in files if "://" in file.where})
 

@@ -6,6 +6,7 @@ goes on from the last. With `--control` as many replies are kept at random: what
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
@@ -17,13 +18,14 @@ from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
-from sayso.run.model import lineage_of, resolve_model
+from sayso.run.model import resolve_model
 from sayso.run.practice.options import rewards_of
 from sayso.run.practice.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
 from sayso.run.practice.sampling import Practice, hinted, kept_until, sample_round
 from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
-from sayso.weights.folder import load_model, save_model
+from sayso.weights.folder import save_model
+from sayso.weights.lineage import read_lineage
 from sayso.weights.tensors import weights_file
 
 
@@ -72,14 +74,15 @@ class Improve(Tuning):
 @alone(model_of)
 def improve(options: Improve) -> None:
     """Sample, select and tune, round after round, and keep the best model."""
-    life, practice = Life(options.life), _practice(options)
+    life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
     stage = make_stage(life, "improve", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
+    practice = _practice(options, stage.when(restart=options.restart))
     prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
     device = pick_device(options.device).kind
-    model, tokenizer = load_model(parent, device, plain=True)
+    model, tokenizer = stage.open(parent, device, plain=True, restart=options.restart)
     check_tuning(options, model)
     longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
     ids_of([*longest, *judged], tokenizer, model.config.context)
@@ -96,12 +99,12 @@ def improve(options: Improve) -> None:
                 break
             rows = kept_until(stage.folder, number)
             last = tune_round(options, stage, rows, last if options.go_on else parent, number)
-            model, _ = load_model(last, device)
+            model, _ = stage.open(last, device)
             judge.score(model, number, figures)
         best = judge.best
         if best == 0:
-            kept, _ = load_model(parent, device, plain=True)
-            save_model(kept, tokenizer, life.model(options.name), {**lineage_of(parent), "run": stage.mark})
+            kept, _ = stage.open(parent, device, plain=True)
+            save_model(kept, tokenizer, life.model(options.name), {**read_lineage(parent), "run": stage.mark})
         else:
             stage.take_model(best)
         judge.show()
@@ -110,9 +113,9 @@ def improve(options: Improve) -> None:
     say(f"Saved {life.model(options.name)}, that of round {best}.")
 
 
-def _practice(options: Improve) -> Practice:
+def _practice(options: Improve, when: datetime) -> Practice:
     return Practice(
-        rewards=rewards_of(options, options.reward),
+        rewards=rewards_of(options, options.reward, when),
         curriculum=read_curriculum(options.curriculum),
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens, seed=options.seed),
         replies=options.replies,

@@ -10,7 +10,6 @@ from typing import Any
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import read_json
 from sayso.base.life import LONGEST, NAME, STAGES, Life, name_from
 from sayso.base.made import check_replaceable
 from sayso.base.replace import put_all_back, put_back
@@ -19,6 +18,7 @@ from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
+from sayso.weights.lineage import check_saved, read_lineage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,20 +121,14 @@ def called(folder: Path) -> str:
     return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
 
 
-def lineage_of(folder: Path) -> dict[str, Any]:
-    """Return what a model's sayso.json tells; nothing where there is none."""
-    path = folder / "sayso.json"
-    found = read_json(path) if path.exists() else {}
-    return found if isinstance(found, dict) else {}
-
-
 def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
     """Whether a model of this lineage is there already.
 
     Raises `UserError` where another one has its place and is not to be replaced, or something that is no model of ours.
     """
-    found = lineage_of(folder)
+    found = read_lineage(folder)
     if found and all(found.get(key) == value for key, value in lineage.items()):
+        check_saved(folder)
         return True
     check_replaceable(folder)
     if found and not replace:

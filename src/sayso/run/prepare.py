@@ -12,7 +12,7 @@ from typing import Any
 
 from sayso.base.config import plain
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_json
+from sayso.base.files import read_object, write_json
 from sayso.base.life import Life
 from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
@@ -132,7 +132,7 @@ def _already(life: Life, mark: str) -> dict[str, Any] | None:
     """Return the manifest of an earlier prepare with the same fingerprint whose files are all there."""
     if not all((life.data(name) / "manifest.json").exists() for name in ("text", "chat")):
         return None
-    text, chat = (read_json(life.data(name) / "manifest.json") for name in ("text", "chat"))
+    text, chat = (read_object(life.data(name) / "manifest.json") for name in ("text", "chat"))
     same = text.get("fingerprint") == mark == chat.get("fingerprint")
     return text if same and is_current(life.data("text"), text) and is_current(life.data("chat"), chat) else None
 
@@ -187,9 +187,9 @@ def _write(
             "sources": entries,
             "totals": totals(entries),
         }
-        write_json(chat / "manifest.json", manifest | {"files": chat_files})
+        write_json(chat / "manifest.json", manifest | {"files": chat_files}, sealed=True)
         manifest |= {"files": text_files}
-        write_json(text / "manifest.json", manifest)
+        write_json(text / "manifest.json", manifest, sealed=True)
     return manifest
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json
+from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import STAGES, Life
 from sayso.base.lock import locked
 from sayso.base.log import Progress, act_log, say
@@ -95,7 +95,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
     there = is_made(folder, lineage, replace=options.replace)
     if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
-        show(read_json(scores))
+        show(read_object(scores))
         return
     device = pick_device(options.device).kind
     texts = texts_of(life, options.text, JUDGED_BYTES)
@@ -110,7 +110,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
             del model
         judge = texts.judge if texts else ()
         costs = {path.name: cost(path, device, judge, options.n) for path in (parent, folder)}
-        write_json(scores, costs)
+        write_json(scores, costs, sealed=True)
     show(costs)
     if not judge:
         say("Perplexity needs held-out text; name some with --text, such as --text wiki.")

@@ -29,7 +29,6 @@ from sayso.run.training.stage import make_stage
 from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
 SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to read
@@ -40,13 +39,13 @@ LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has a
 def reinforce(options: Reinforce) -> None:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
-    practice, held, rewards, gold = open_practised(options)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
     stage = make_stage(life, "reinforce", options.name, options, files)
+    practice, held, rewards, gold = open_practised(options, stage.when(restart=options.restart))
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
     drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
     reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
@@ -93,6 +92,9 @@ def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
     every = max(1, iterations // LINES)
 
     def tell(step: int, number: int, figures: dict[str, float]) -> None:
+        if number <= watch.iteration:  # told before the run was interrupted
+            return
+        watch.iteration = number
         log.write("iteration", step=step, iteration=number, **{name: float(f"{x:.5g}") for name, x in figures.items()})
         if number % every == 0:
             say(f"Iteration {number + 1:,}: {told(figures)}.")

@@ -19,6 +19,7 @@ from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
+from sayso.base.intact import check_listed
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, say
@@ -40,7 +41,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model, save_model
+from sayso.weights.folder import save_model
 from sayso.weights.tensors import weights_file
 
 FEWEST = 8  # prompts that are held out, or none: fewer tell nothing
@@ -110,6 +111,7 @@ def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
 
 def _rows(options: Reward, gathered: Path) -> list[Row]:
     """Return all comparisons and ratings there are."""
+    check_listed(gathered.parent, gathered.name)
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
     rows = [row for path in files for row in read_pairs(path, ties=True)]
     rows += [row for path in options.ratings for row in read_ratings(path, numbers=True)]
@@ -126,7 +128,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
     parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
     reference = resolve_model(life, options.reference or options.parent)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
     how, turned = loss_of(options.tie_width, options.centre, train)
     context = model.config.context
@@ -171,7 +173,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         )
         merge(model.eval())
         figures = _account(judge, model, tokenizer, stage, log)
-        scale = _normalised(model, tokenizer, reference, options, [one for one, _ in learned])
+        scale = _normalised(model, tokenizer, stage, reference, options, [one for one, _ in learned])
         lineage = stage.lineage("reward", parent, derived, state)
         lineage["metrics"] |= figures | scale
         save_model(model, tokenizer, life.model(options.name), lineage)
@@ -186,19 +188,24 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
     found, adversarial = judge.known(model), judge.spoiled(model, tokenizer)
     warnings = tell(stage.name, found, adversarial)
     log.write("reward", **as_json(found, adversarial), warnings=warnings)
-    write_json(stage.folder / "reward.json", as_json(found, adversarial))
+    write_json(stage.folder / "reward.json", as_json(found, adversarial), sealed=True)
     if found.bins:
         reliability_picture(stage.name, found.bins, stage.folder / "reliability.svg")
     return {"accuracy": found.accuracy.mean, "length_accuracy": found.length_accuracy.mean}
 
 
 def _normalised(
-    model: Transformer, tokenizer: Tokenizer, reference: Path, options: Reward, asked: Sequence[Question]
+    model: Transformer,
+    tokenizer: Tokenizer,
+    stage: Stage,
+    reference: Path,
+    options: Reward,
+    asked: Sequence[Question],
 ) -> Derived:
     """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
     if not options.samples:
         return {}
-    replier = Replier(*load_model(reference, str(model.device)))
+    replier = Replier(*stage.open(reference, str(model.device)))
     if not replier.converses:
         say("The reference model has no layout for conversations, so scores stay as they were learned.")
         return {}

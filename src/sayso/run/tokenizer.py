@@ -17,7 +17,8 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, write_json
+from sayso.base.files import read_json, read_jsonl, read_object, write_json
+from sayso.base.intact import check_listed, recorded
 from sayso.base.life import Life
 from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
@@ -74,7 +75,7 @@ def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
     life = Life(options.life)
     made_of = _made_of(life, options)
     record, trained = life.tokenizer / MADE_OF, life.tokenizer / "tokenizer.json"
-    if trained.exists() and record.exists() and read_json(record).get("made_of") == made_of:
+    if trained.exists() and record.exists() and read_object(record).get("made_of") == made_of:
         say("The tokenizer is trained already with these options on this text.")
         return load(life.tokenizer)
     check_replaceable(life.tokenizer)
@@ -85,8 +86,9 @@ def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
         held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
         measured = _summary(measure(options.kind, tokenizer, held_out, frequent_word(held_out))) if held_out else {}
         with made_folder(life.tokenizer) as part:
-            tokenizer.save(part)
-            write_json(part / MADE_OF, {"made_of": made_of, "measured": measured})
+            with recorded(part / "tokenizer.json"), recorded(part / "tokenizer_config.json"):
+                tokenizer.save(part)
+            write_json(part / MADE_OF, {"made_of": made_of, "measured": measured}, sealed=True)
         log.write("tokenizer", vocab_size=tokenizer.vocab_size, train_seconds=round(seconds, 2), **measured)
     told = f"; {measured['bytes_per_token']:.2f} bytes a token on held-out text" if measured else ""
     say(f"Trained a {options.kind} tokenizer of {tokenizer.vocab_size:,} ids in {seconds:.1f} s{told}.")
@@ -105,8 +107,9 @@ def compare(options: Compare) -> list[dict[str, Any]]:
     Console(highlight=False).print(tables(rows))
     data = [asdict(row) for row in rows]
     if not options.text:
-        with act_log(life, "tokenizer", "compare", options):
-            write_json(life.run("tokenizer-compare") / "scores.json", data)
+        path = life.run("tokenizer-compare") / "scores.json"
+        with act_log(life, "tokenizer", "compare", options), recorded(path):
+            write_json(path, data)
     return data
 
 
@@ -145,7 +148,10 @@ def _split(life: Life, split: str) -> Iterator[str]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    return read_jsonl(path) if path.exists() else iter(())
+    if not path.exists():
+        return iter(())
+    check_listed(path.parent, path.name)
+    return read_jsonl(path)
 
 
 def _first(texts: Iterable[str], megabytes: float) -> Iterator[str]:

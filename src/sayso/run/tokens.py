@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl
+from sayso.base.intact import check_listed
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.log import say
@@ -19,6 +20,7 @@ def documents(folder: Path, split: str) -> Iterator[dict[str, str]]:
     paths = sorted(folder.glob(f"{split}-*.jsonl"))
     if not paths:
         raise UserError(f"There is no {split} text in '{folder}'; make it with: sayso prepare")
+    check_listed(folder, f"{split}-")
     for path in paths:
         yield from read_jsonl(path)
 

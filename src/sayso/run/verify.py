@@ -64,7 +64,7 @@ def verify(options: Verify) -> dict[str, Any]:
         elif options.export:
             scores["export"] = check_export(life, folder)
             say(f"transformers' logits differ from ours by at most {scores['export']['max_logit_difference']:.2e}.")
-        write_json(life.run("verify") / "scores.json", scores)
+        write_json(life.run("verify") / "scores.json", scores, sealed=True)
     export = scores.get("export", {"max_logit_difference": 0.0, "largest_logit": 0.0})
     failed = [
         *(["resume"] if not scores.get("resume", {}).get("identical", True) else []),

@@ -17,6 +17,7 @@ import numpy as np
 
 import sayso
 from sayso.base.files import sha256
+from sayso.base.intact import digest_of
 from sayso.text import conversations, decontaminate, dedup, quality
 from sayso.text.document import File, Source
 from sayso.text.merge import Out
@@ -110,6 +111,6 @@ def versions() -> dict[str, str]:
 
 
 def is_current(folder: Path, stored: Facts) -> bool:
-    """Whether every file of a manifest lies in its folder with its size."""
+    """Whether every file of a manifest lies in its folder as it was written."""
     files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
-    return all(path.is_file() and path.stat().st_size == facts["bytes"] for path, facts in files.items())
+    return all(path.is_file() and digest_of(path) == facts["sha256"] for path, facts in files.items())

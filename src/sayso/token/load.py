@@ -1,11 +1,13 @@
 """A tokenizer's folder back to a tokenizer, and the fingerprint that ties data and models to it."""
 
+from datetime import datetime
 from pathlib import Path
 
 import tokenizers
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256
+from sayso.base.files import read_json, read_object, sha256
+from sayso.base.intact import check_recorded
 from sayso.token.bpe import BytePairTokenizer
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import SPECIALS, Tokenizer
@@ -20,6 +22,8 @@ def load(folder: Path) -> Tokenizer:
     Raises `UserError` when the file is missing, damaged, or of a form that is not known here.
     """
     path = _file(folder)
+    for file in (path, folder / "tokenizer_config.json"):
+        check_recorded(file, f"restore it or train again: {TRAIN}")
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"'{path}' is not a tokenizer; restore it or train again: {TRAIN}")
@@ -27,12 +31,19 @@ def load(folder: Path) -> Tokenizer:
         return from_json(content, path)
     core = _core(path)
     config = folder / "tokenizer_config.json"
-    if config.is_file() and "sayso_kind" not in read_json(config):
+    if config.is_file() and "sayso_kind" not in read_object(config):
         return _foreign(core, folder)
     missing = [name for name in SPECIALS if core.token_to_id(name) is None]
     if missing:
         raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
     return BytePairTokenizer(core)
+
+
+def dated(tokenizer: Tokenizer, when: datetime) -> Tokenizer:
+    """Return the tokenizer with the time fixed that its chat template may ask for, so that its ids stay the same."""
+    if isinstance(tokenizer, ForeignTokenizer) and tokenizer.template is not None:
+        tokenizer.template.when = when
+    return tokenizer
 
 
 def fingerprint(folder: Path) -> str:
@@ -56,8 +67,8 @@ def _core(path: Path) -> tokenizers.Tokenizer:
 
 def _foreign(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
     """Return a tokenizer of another maker with what the files beside it say."""
-    config = read_json(folder / "tokenizer_config.json")
-    generation = read_json(path) if (path := folder / "generation_config.json").is_file() else {}
+    config = read_object(folder / "tokenizer_config.json")
+    generation = read_object(path) if (path := folder / "generation_config.json").is_file() else {}
     template = folder / "chat_template.jinja"
     if template.is_file():
         config["chat_template"] = template.read_text(encoding="utf-8")

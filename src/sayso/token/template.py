@@ -50,11 +50,13 @@ class Template:
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
         """Take the template and what it knows by name, such as `bos_token`."""
         self.source, self.tokens = source, dict(tokens)
+        self.when: datetime.datetime | None = None
+        """The time that it is told by `strftime_now`, such as that of a run's beginning; the present when None."""
         settings = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
         settings.filters["tojson"] = _to_json
-        settings.globals |= {"raise_exception": _refuse, "strftime_now": _now}
+        settings.globals |= {"raise_exception": _refuse, "strftime_now": self._now}
         try:
             self._compiled = settings.from_string(source)
             names = meta.find_undeclared_variables(settings.parse(source))
@@ -75,6 +77,9 @@ class Template:
         """
         opens, closes = unused_letters([*messages, *tools], self.source, 2)
         return _unmarked(self._render(messages, reply, tools, {_OPEN: opens, _CLOSE: closes}), opens, closes)
+
+    def _now(self, layout: str) -> str:
+        return (self.when or datetime.datetime.now().astimezone()).strftime(layout)
 
     def _render(self, messages: Messages, reply: bool, tools: Messages, marks: Mapping[str, str]) -> str:
         try:
@@ -164,7 +169,3 @@ def _refuse(message: str) -> None:
 
 def _to_json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _now(layout: str) -> str:
-    return datetime.datetime.now().astimezone().strftime(layout)

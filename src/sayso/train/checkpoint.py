@@ -41,7 +41,11 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
         save_file(random_state(), part / "random.safetensors")
         numbers = {name: getattr(state, name) for name in PLAIN}
         digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
-        write_json(part / "state.json", numbers | {"lately": asdict(state.lately), "sha256": digests})
+        write_json(
+            part / "state.json",
+            numbers | {"lately": asdict(state.lately), "notes": state.notes, "sha256": digests},
+            sealed=True,
+        )
     for old in checkpoints_in(folder)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -73,7 +77,8 @@ def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = la
 def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints under a folder, the newest last."""
     put_all_back(folder)
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    found = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _read(state: State, path: Path) -> Read:
@@ -85,6 +90,8 @@ def _read(state: State, path: Path) -> Read:
         numbers["lately"] = Lately(**numbers["lately"])
     except (KeyError, TypeError) as error:
         raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
+    if not isinstance(numbers.setdefault("notes", {}), dict):
+        raise UserError(f"'{path / 'state.json'}' is damaged: its notes are no object.")
     weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in TENSORS)
     expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
     _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)
@@ -95,9 +102,10 @@ def _read(state: State, path: Path) -> Read:
         raise UserError(f"'{path / 'optimizer.safetensors'}' lacks the state of some weights.")
     if not chance.keys() >= {"python", "numpy", "torch"}:
         raise UserError(f"'{path / 'random.safetensors'}' lacks a kind of random state.")
-    digests = numbers.pop("sha256", {})
+    digests = numbers.pop("sha256", None)
     for name in TENSORS:
-        if sha256(file := path / f"{name}.safetensors") != digests.get(name):
+        file = path / f"{name}.safetensors"
+        if not isinstance(digests, dict) or sha256(file) != digests.get(name):
             raise UserError(f"'{file}' is not as it was saved: its SHA-256 is not the one in state.json.")
     return numbers, weights, moments, chance
 

@@ -2,8 +2,8 @@
 
     config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json  README.md  sayso.json
 
-`sayso.json` is the lineage: parent, data, resolved config, seed, metrics, versions, and the tokenizer's fingerprint, by
-which a tokenizer that does not belong to the model is refused. Written whole or not at all; nothing is pickled.
+`sayso.json` is the lineage: parent, data, resolved config, seed, metrics, versions, and the digests of the other files,
+by which damaged ones and a tokenizer of another model are refused. Written whole or not at all; nothing is pickled.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_together, sha256, write_atomic, write_json
+from sayso.base.files import read_json, read_together, write_atomic, write_json
 from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
@@ -24,12 +24,13 @@ from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
+from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantise.ends import rounds_ends
 from sayso.weights.quantise.model import Quantised, bits_of, give, install, take
 from sayso.weights.quantise.scheme import read_scheme
 from sayso.weights.score import WORDS, give_score, put_score, take_score
-from sayso.weights.tensors import SINGLE, read_weights, weights_file
+from sayso.weights.tensors import read_weights, weights_file
 
 STORED = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -67,12 +68,11 @@ def save_model(
         tokenizer.save(part)
         whole = {
             **lineage,
-            "weights_sha256": sha256(part / SINGLE),
-            "tokenizer": fingerprint(part),
+            **digests_in(part),
             "parameters": sum(weight.numel() for weight in model.parameters()) + (quantised.count if quantised else 0),
             "torch": str(torch.__version__),
         }
-        write_json(part / "sayso.json", whole)
+        write_json(part / LINEAGE, whole, sealed=True)
         write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
         beside(part)
 
@@ -183,9 +183,7 @@ def _check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> Non
             f"The tokenizer in '{folder}' has {tokenizer.vocab_size} ids but the model only {vocab_size}; "
             "put back the tokenizer that the model was trained with."
         )
-    if not (folder / "sayso.json").exists():
-        return  # a model of another maker has no lineage
-    expected, found = read_json(folder / "sayso.json").get("tokenizer"), fingerprint(folder)
+    expected, found = read_lineage(folder).get("tokenizer"), fingerprint(folder)
     if expected and expected != found:
         raise UserError(
             f"The tokenizer in '{folder}' is not the one the model was trained with "

@@ -138,6 +138,7 @@ def practising_state(options: Reinforce, method: Method, model: Transformer, lor
     for optimizer in found:
         for group in optimizer.param_groups:
             group["name"], group["peak"] = f"critic {group.get('name', 'head')}", group["lr"]
+            group["clip"] = "critic"
     state.optimizers += found
     return state
 

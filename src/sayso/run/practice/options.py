@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sayso.run.training.adapting import Adapting
 from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
+from sayso.token.load import dated
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 
@@ -62,8 +64,10 @@ class Practising(Adapting):
     """Whether replies that were cut are learned from."""
 
 
-def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+def open_practised(options: Practising, when: datetime) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
+
+    `when` is the time that chat templates of reward models are told.
 
     Raises `UserError` for settings that leave nothing to learn from.
     """
@@ -76,8 +80,8 @@ def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Re
         )
     practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
     checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
-    rewards = rewards_of(options, options.reward or checker)
-    return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
+    rewards = rewards_of(options, options.reward or checker, when)
+    return practice, held, rewards, rewards_of(options, options.gold, when) if options.gold else rewards
 
 
 def all_prompts(options: Practising, practice: Practice) -> list[Prompt]:
@@ -85,11 +89,12 @@ def all_prompts(options: Practising, practice: Practice) -> list[Prompt]:
     return practice(0, options.groups) if options.prompts in MAKERS else read_prompts(Path(options.prompts))
 
 
-def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:
+def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[Reward]:
     """Return the rewards of their names, in order.
 
     `model:NAME` is a reward model of the life, and model:, min: or cautious:NAME,NAME,... an ensemble: their mean, the
-    least of them, or the mean less half their variance. Raises `UserError` as `load_rewards` does.
+    least of them, or the mean less half their variance. Chat templates are told the
+    time `when`. Raises `UserError` as `load_rewards` does.
     """
     kinds: dict[str, Combine] = {"model": "mean", "min": "min", "cautious": "cautious"}
     found, life = [], Life(options.life)
@@ -105,6 +110,8 @@ def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:
             raise UserError(f"The weight of a reward is a number; got '{one}'.") from None
         folders = [resolve_model(life, name) for name in names.split(",")]
         scorer = open_scorer(folders, pick_device(options.device).kind, kinds[kind])
+        if when:
+            dated(scorer.tokenizer, when)
         found.append(of_many(names.partition(",")[0], scorer, factor))
     return unlike(found)
 

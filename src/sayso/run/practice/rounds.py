@@ -31,7 +31,6 @@ from sayso.run.training.stage import Stage
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
-from sayso.weights.folder import load_model
 
 SHOWN = 6  # held-out prompts whose replies are shown before and after
 ROW = 64  # a row's tokens are a multiple of it
@@ -77,7 +76,7 @@ def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]],
 def _tune_round(options: Tuning, inner: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> None:
     name = inner.name
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = inner.open(parent, device.kind, plain=True)
     lora = options.lora(model)
     kept, long = fit([render(tokenizer, row["messages"]) for row in rows], model.config.context)
     if not kept:

@@ -13,6 +13,7 @@ from typing import Any
 from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import read_jsonl, sha256, write_jsonl
+from sayso.base.intact import check_listed, check_recorded, recorded
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
@@ -36,6 +37,7 @@ def comparisons(
     single = given is not None and holds_ratings(given)
     if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
+    check_listed(feedback, "")
     own = read_pairs(feedback / PAIRS) if (feedback / PAIRS).exists() else []
     if own:
         say(f"{len(own):,} pairs are people's.")
@@ -71,13 +73,16 @@ def write(folder: Path, parts: Parts) -> None:
     train, held = parts
     name, other = (RATINGS, PAIRS) if "good" in train[0] else (PAIRS, RATINGS)
     (folder / other).unlink(missing_ok=True)  # of a run that was killed before it had a plan
-    write_jsonl(folder / name, train)
-    write_jsonl(folder / HELD, held)
+    with recorded(folder / name), recorded(folder / HELD):
+        write_jsonl(folder / name, train)
+        write_jsonl(folder / HELD, held)
 
 
 def read(folder: Path) -> Parts:
-    """Return both parts as `write` left them in a run's folder."""
+    """Return both parts as `write` left them in a run's folder; `UserError` where they were changed since."""
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
+    for file in (name, HELD):
+        check_recorded(folder / file, "begin again with --restart")
     return list(read_jsonl(folder / name)), list(read_jsonl(folder / HELD))
 
 

@@ -80,6 +80,8 @@ class Layout:
     processes: int
     parts: int
     precision: str = "fp32"
+    threads: int = 0
+    """Of a process that is alone on a CPU: their number decides in which order sums are added up; 0 = as it is."""
 
     def of(self, batches: HasBatches) -> Callable[[int], Sequence[Batch]]:
         """Return what gives the parts of each step."""
@@ -98,7 +100,8 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
     parts = processes * -(-of_one // min(options.micro_rows or of_one, of_one))
-    return Layout(processes, parts, precision_on(device, options.precision))
+    threads = device.threads if device.kind == "cpu" else 0
+    return Layout(processes, parts, precision_on(device, options.precision), threads)
 
 
 def precision_on(device: Device, asked: str) -> str:
@@ -126,7 +129,7 @@ def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device:
     processes = options.processes or (planned.processes if can else None)
     at_once = options.micro_rows or -(-rows // planned.parts)
     given = replace(options, processes=processes, micro_rows=at_once, precision=planned.precision)
-    layout = layout_for(given, rows, device)
+    layout = replace(layout_for(given, rows, device), threads=planned.threads)
     if layout != planned:
         say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums round differently.")
     return layout

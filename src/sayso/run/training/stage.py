@@ -10,32 +10,40 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sayso.align.watch import Watch
 from sayso.base.config import plain
 from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
-from sayso.base.files import disk_full, read_json, sha256, write_json
+from sayso.base.files import disk_full, read_object, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
 from sayso.batch.batch import Batch
-from sayso.run.model import lineage_of, maker_of, run_of
+from sayso.model import Transformer
+from sayso.run.model import maker_of, run_of
 from sayso.run.training.best import Best
 from sayso.run.training.divergence import Divergence, stopped
 from sayso.run.training.layout import TRANSIENT, HasBatches, Layout, Training
 from sayso.run.training.memory import memory_told
 from sayso.run.training.mirror import check_mirrors, mirrored
 from sayso.run.training.steps import Judging, StepLog
+from sayso.token.load import dated
+from sayso.token.tokenizer import Tokenizer
 from sayso.train.chance import seed_all
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import Diverged, Interrupted, Loss, State, train
 from sayso.train.schedule import Schedule
+from sayso.weights.folder import load_model
+from sayso.weights.lineage import check_saved, read_lineage
 
 Derived = dict[str, Any]
 
@@ -54,6 +62,8 @@ class Stage:
     """Fingerprints of what goes in: data, tokenizer, parent."""
     replace: bool = False
     """Whether it may replace a model that another run made."""
+    began: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
+    """The time of this command, which becomes that of the run if it is a new one."""
 
     @property
     def folder(self) -> Path:
@@ -75,18 +85,19 @@ class Stage:
         source = self.life.model(self.part(number).name)
         with made_folder(self.life.model(self.name)) as part:
             shutil.copytree(source, part, dirs_exist_ok=True)
-            write_json(part / "sayso.json", {**lineage_of(source), "run": self.mark})
+            write_json(part / "sayso.json", {**read_lineage(source), "run": self.mark}, sealed=True)
 
     def part(self, number: int, inputs: dict[str, str] | None = None) -> "Stage":
         """Return the run of one round, whose model has a number behind the name."""
-        return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})})
+        began = self.when().isoformat()
+        return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})}, began=began)
 
     def check_places(self) -> None:
         """Raise `UserError` where another run's model, or somebody else's files, are where this run is to write."""
         folder = self.life.model(self.name)
         check_work(self.folder)
         check_replaceable(folder)
-        found = lineage_of(folder)
+        found = read_lineage(folder)
         made = run_of(found)
         if found and not self.replace and any(made.get(key) != self.mark[key] for key in ("name", "command")):
             raise UserError(
@@ -107,7 +118,7 @@ class Stage:
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
         if path.exists():
-            stored = read_json(path)
+            stored = read_object(path, "options", "inputs", "derived")
             same = all(stored[key] == asked[key] for key in asked)
             if same and not restart:
                 return None if self.finished() else dict(stored["derived"])
@@ -122,16 +133,34 @@ class Stage:
                 self._set_aside()
             work_in(self.folder)
             keep()
-            write_json(path, {**asked, "derived": derived})
+            write_json(path, {**asked, "derived": derived, "began": self.began}, sealed=True)
         return derived
+
+    def when(self, *, restart: bool = False) -> datetime:
+        """Return when this run began, also where an earlier command began it: chat templates may render the date."""
+        path = self.folder / "plan.json"
+        stored = read_object(path) if path.exists() and not restart else {}
+        same = all(stored.get(key) == value for key, value in (("options", self.options), ("inputs", self.inputs)))
+        return datetime.fromisoformat(stored.get("began", self.began) if same else self.began)
+
+    def open(
+        self, folder: Path, device: str, *, plain: bool = False, restart: bool = False
+    ) -> tuple[Transformer, Tokenizer]:
+        """Open a model as `load_model` does, with a tokenizer to which it is the time when this run began."""
+        model, tokenizer = load_model(folder, device, plain=plain)
+        return model, dated(tokenizer, self.when(restart=restart))
 
     def finished(self) -> bool:
         """Whether the model of this very run is there."""
-        return self._ended() and run_of(lineage_of(self.life.model(self.name))) == self.mark
+        folder = self.life.model(self.name)
+        if not self._ended() or run_of(read_lineage(folder)) != self.mark:
+            return False
+        check_saved(folder)
+        return True
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
         """Return what the model's sayso.json tells: stage, parent, data, config, seed and figures."""
-        parent_lineage = read_json(parent / "sayso.json") if parent and (parent / "sayso.json").exists() else {}
+        parent_lineage = read_lineage(parent) if parent else {}
         return {
             "stage": stage,
             "parent": f"{parent.name} {parent_lineage.get('weights_sha256', '')[:12]}".strip() if parent else None,
@@ -151,7 +180,7 @@ class Stage:
         while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
             number += 1
         self.folder.replace(aside)
-        model = lineage_of(self.life.model(self.name))
+        model = read_lineage(self.life.model(self.name))
         replaced = f"; the model '{self.name}' is replaced when this run ends" if model else ""
         say(f"The earlier run is kept as '{aside}'{replaced}.")
 
@@ -180,28 +209,32 @@ class Stage:
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
         kind = next(state.model.parameters()).device.type
-        if layout.precision == "bf16" and kind == "cpu" and not fast_bf16_cpu():
-            say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+        if kind == "cpu":
+            _prepare_cpu(layout)
         memory = memory_told(state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute)
         seed_all(options.seed)
-        if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
+        watch = watch or Watch(())
+        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
+        if went_on := load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
+            divergence.recall(state.notes.get("divergence", {}))
+            watch.recall(state.notes.get("watch", {}))
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
 
         def save(state: State) -> None:
+            state.notes = {"divergence": divergence.memory(), "watch": watch.memory()}
             try:
                 save_checkpoint(state, checkpoints, options.keep)
             except Exception as error:
                 raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
-        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
         mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
         with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
             counts_tokens = self.act in ("pretrain", "finetune")
             steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens, watch=watch)
             best = Best(self.folder, judging.best) if judging and judging.best else None
             judge = steps.judged(judging, best) if judging else None
-            if best and judge and best.told() is None:
+            if best and judge and not (went_on and best.told()):
                 judge(state)
             while state.step < schedule.steps:
                 steps.begin()
@@ -246,6 +279,13 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
     check_apart([life.model(name), life.run(f"{act}-{name}")], inputs.values())
     marks = {key: sha256(path) for key, path in inputs.items() if path.exists()}
     return Stage(life, act, name, given, marks, options.replace)
+
+
+def _prepare_cpu(layout: Layout) -> None:
+    if layout.precision == "bf16" and not fast_bf16_cpu():
+        say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+    if layout.threads:
+        torch.set_num_threads(layout.threads)
 
 
 def _gathered(gather: Callable[[State], int] | None, state: State, save: Callable[[State], None]) -> int | None:

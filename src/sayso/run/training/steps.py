@@ -60,6 +60,7 @@ class StepLog:
         self.tokens, self.busy = self.tokens + shown.seen, self.busy + shown.took
         self.seconds = self.earlier + shown.seconds
         figures: dict[str, float] = dict(vars(shown.norms)) if shown.norms else {}
+        figures |= {f"{name}_gradient_norm": norm for name, norm in shown.other_norms.items()}
         if self.counts_tokens:
             operations = step_flops(self.config, shown.seen, shown.count, self.narrow)
             figures["mfu"] = operations / shown.took / self.peak
