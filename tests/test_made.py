@@ -145,6 +145,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(there / "texts.jsonl", texts)
     write_jsonl(life.run("pretrain-old") / "run.jsonl", [{"event": "step", "step": 1, "steps": 1, "loss": 1.0,
                 "lr": 1.0, "gradient_norm": 1.0, "tokens": 1, "seconds": 1.0, "tokens_per_second": 1}])  # fmt: skip
+    write_json(life.run("pretrain-old") / "plan.json", {"options": {}, "inputs": {}, "derived": {}})
     return place
 
 

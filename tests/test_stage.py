@@ -184,7 +184,7 @@ def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
 
 def test_a_run_keeps_the_date_on_which_it_began(tmp_path: Path) -> None:
     """The same command later on is told the date of the first; another run, or one begun again, its own."""
-    first = Stage(Life(tmp_path), "finetune", "tuned", {"rate": 1}, {}, "2026-03-01T23:59:59+01:00")
+    first = Stage(Life(tmp_path), "finetune", "tuned", {"rate": 1}, {}, began="2026-03-01T23:59:59+01:00")
     assert str(first.when()) == "2026-03-01 23:59:59+01:00"
     first.plan(dict, restart=False)
     later = replace(first, began="2026-03-02T08:00:00+01:00")
