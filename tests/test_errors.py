@@ -100,7 +100,7 @@ def test_unknown_command_offers_the_nearest(capsys) -> None:
         (["pretrain", "--depth", "1", "--steps", "1", "--context", "32", "--rows", "0"], "rows"),
         (["pretrain", "--device", "cud"], "'cuda'"),
         (["generate", "Hello", "--temperature", "-1"], "temperature"),
-        (["generate", "Hello", "--top-p", "2"], "top_p"),
+        (["generate", "Hello", "--top-p", "2"], "--top-p"),
         (["tokenizer", "train", "--kind", "bpee"], "bpe"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import torch
 
 from sayso.base.device import Device, pick_device
-from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, Tokens, Weight, Width
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.judge.bits import document_bits
@@ -45,27 +45,27 @@ class Pretrain(Training):
     _: KW_ONLY
     name: str = "base"
     """What the model is called."""
-    depth: int | None = None
+    depth: Depth | None = None
     """The dial: layers, from which width, heads, batch and steps follow; derived from --minutes when not given."""
-    minutes: float | None = None
+    minutes: Minutes | None = None
     """How long to train on this machine; its speed is measured first."""
-    steps: int | None = None
+    steps: Positive | None = None
     """Updates in all; derived when not given."""
-    rows: int | None = None
+    rows: Rows | None = None
     """Rows of a batch; derived when not given."""
-    context: int = 512
+    context: Tokens = 512
     """The longest text the model takes, in tokens."""
-    row_tokens: int | None = None
+    row_tokens: Tokens | None = None
     """Tokens in a row of a batch, at most the context; the context when not given."""
     recipe: Literal["standard", "fastest"] = "standard"
     """What opens in other programs, or what learns fastest: ReLU squared and n-gram embeddings, for Sayso alone."""
     mlp: Literal["swiglu", "relu2"] | None = None
     """The feed-forward part; the recipe's when not given."""
-    mlp_width: int | None = None
+    mlp_width: Width | None = None
     """Its hidden size; derived when not given."""
-    rate: float = 1.0
+    rate: Scale = 1.0
     """A factor on every learning rate."""
-    weight_decay: float = 0.0
+    weight_decay: Weight = 0.0
     """Decoupled decay of the block matrices."""
 
 
@@ -74,7 +74,6 @@ def pretrain(options: Pretrain) -> None:
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
     shards = open_tokens(life, tokenizer)
-    _check(options)
     stage = make_stage(
         life,
         "pretrain",
@@ -108,13 +107,6 @@ def pretrain(options: Pretrain) -> None:
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
-
-
-def _check(options: Pretrain) -> None:
-    for name in ("depth", "steps", "rows", "context", "row_tokens", "mlp_width"):
-        given = getattr(options, name)
-        if given is not None and given < 1:
-            raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
 
 
 def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:

@@ -21,6 +21,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_json
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say
+from sayso.base.ranges import Amount, Epochs, PartOf, Rows, Scale, Several, Share, Weight
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
 from sayso.loss.reward import reward_loss
@@ -59,32 +60,30 @@ class Reward(Adapting):
     """Files of comparisons: prompt, chosen, rejected, and maybe margin, tie, and the group a prompt belongs to."""
     ratings: tuple[Path, ...] = ()
     """Files of ratings: prompt, reply, and good (true or false) or a rating."""
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     """Passes over the prompts."""
-    rows: int = 16
+    rows: Rows = 16
     """Prompts of a batch, each with all its replies."""
-    rate: float = 0.05
+    rate: Scale = 0.05
     """A factor on the learning rates of pre-training."""
-    centre: float = 0.01
+    centre: Weight = 0.01
     """What keeps scores around 0: the weight of the squared sum of a pair's; 0 = off."""
-    tie_width: float = 0.5
+    tie_width: Weight = 0.5
     """How far scores may be apart where replies are called equal."""
-    spoil: float = 0.0
+    spoil: Share = 0.0
     """Share of prompts that are also shown their best reply truncated, repeated or empty, as the worse one."""
-    held_out: float = 0.1
+    held_out: PartOf = 0.1
     """Share of the prompts that is not trained on, but chooses the weights and tells what the model knows; 0 = none."""
-    members: int = 1
+    members: Several = 1
     """Models to train, each from another seed: an ensemble."""
     reference: str | None = None
     """The model whose replies score 0 on average; the parent when not given."""
-    samples: int = 64
+    samples: Amount = 64
     """Replies of the reference model that are scored for this; 0 = scores stay as they were learned."""
 
 
 def reward(options: Reward) -> None:
     """Train a model that scores replies."""
-    if options.members < 1:
-        raise UserError(f"--members is at least 1; got {options.members}.")
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
     asked = questions(_rows(options, gathered))

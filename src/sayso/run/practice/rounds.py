@@ -17,6 +17,7 @@ from sayso.align.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.ranges import Epochs, Rows, Scale
 from sayso.batch.chat import ChatBatches, fit
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
@@ -41,11 +42,11 @@ class Tuning(Adapting):
     """Options by which each round's model is tuned."""
 
     _: KW_ONLY
-    epochs: float = 2.0
+    epochs: Epochs = 2.0
     """Passes of each round over all that was kept so far."""
-    rows: int = 16
+    rows: Rows = 16
     """Rows of a batch, each packed with whole conversations."""
-    rate: float = 0.5
+    rate: Scale = 0.5
     """A factor on the learning rates of pre-training."""
 
 
