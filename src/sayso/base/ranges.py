@@ -52,11 +52,14 @@ Positive = Annotated[int, Range(1, LARGEST)]
 Count = Annotated[int, Range(0, LARGEST)]
 Seed = Annotated[int, Range(0, LARGEST)]
 Port = Annotated[int, Range(0, 65_535)]
-Amount = Annotated[int, Range(0, 10**6)]
+Amount = Annotated[int, Range(0, 10**5)]
 """How many things that are held in memory; 0 for none."""
 Several = Annotated[int, Range(1, 10**5)]
 """How many things that are done or held together."""
 Repeats = Annotated[int, Range(0, 1000)]
+Questions = Annotated[int, Range(0, 10_000)]
+Replies = Annotated[int, Range(1, 4096)]
+"""To one prompt."""
 Processes = Annotated[int, Range(1, 1024)]
 Rows = Annotated[int, Range(1, 2**20)]
 Tokens = Annotated[int, Range(2, 2**24)]

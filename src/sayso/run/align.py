@@ -16,8 +16,8 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.base.ranges import Amount, Count, Epochs, Range, Repeats, Rows, Scale, Several, Weight
-from sayso.batch.pairs import PairBatches
+from sayso.base.ranges import Amount, Count, Epochs, Range, Repeats, Replies, Rows, Scale, Weight
+from sayso.batch.pairs import WIDTH_STEP, PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
@@ -27,7 +27,7 @@ from sayso.run.preference.judging import Compared, samples_of
 from sayso.run.preference.pairs import world_pairs
 from sayso.run.preference.reference import make_references
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.stage import Derived, make_stage
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
@@ -62,7 +62,7 @@ class Align(Adapting):
     """A JSON Lines file of pairs or, for kto, of ratings, see docs/alignment.md."""
     tasks: Amount | None = None
     """Small-world tasks for which the model's own replies are scored and paired; 1600, or none beside --pairs."""
-    replies: Several = 4
+    replies: Replies = 4
     """Replies sampled for each task."""
     epochs: Epochs = 1.0
     """Passes over the comparisons."""
@@ -105,7 +105,7 @@ def align(options: Align) -> None:
     lora = options.lora(model)
 
     def derive() -> Derived:
-        layout = layout_for(options, options.rows, device)
+        layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
         counts = _make_comparisons(options, stage.folder, model, tokenizer, feedback)
         return {**counts, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 

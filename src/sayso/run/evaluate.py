@@ -18,7 +18,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.base.ranges import Amount, Count, Options, Positive, Seed
+from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.bits import document_bits
 from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import Answer, Messages, WorldScores, judge_world
@@ -57,7 +57,7 @@ class Evaluate(Options):
     """The folder of the life."""
     model: str = "aligned"
     """The model to score: one of the life's, or the path of a model folder."""
-    n: Amount = 60
+    n: Questions = 60
     """Questions of each small-world family; 0 = none."""
     text_bytes: Positive = 100_000
     """About how much held-out text of each kind is read."""

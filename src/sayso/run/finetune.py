@@ -22,7 +22,7 @@ from sayso.judge.replies import reply_loss
 from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.layout import batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.run.training.samples import Samples
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.run.training.steps import Judging
@@ -88,7 +88,7 @@ def finetune(options: Finetune) -> None:
     batches = ChatBatches(data.train.conversations, options.rows, options.row_tokens, options.seed)
 
     def derive() -> Derived:
-        layout = layout_for(options, options.rows, device)
+        layout = layout_that_fits(options, model.config, options.rows, batches.context, device, lora=lora is not None)
         steps = options.steps
         if steps is None and options.minutes is not None:
             given = (options.minutes, model.config, batches, layout, device)

@@ -16,7 +16,7 @@ from sayso.base.device import pick_device
 from sayso.base.files import atomic_folder
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.base.ranges import Finite, Positive, Scale, Several
+from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.practice.options import rewards_of
@@ -51,7 +51,7 @@ class Improve(Tuning):
     """FIELD=FIRST, such as digits=6: only rows up to that in the first round, one step more in each after it."""
     rounds: Several = 3
     """How often to sample, select and tune."""
-    replies: Several = 8
+    replies: Replies = 8
     """Replies sampled for each prompt that has not enough kept ones yet."""
     keep_replies: Several = 2
     """Different replies to one prompt that are kept at most."""

@@ -19,7 +19,7 @@ from sayso.judge.bits import document_bits
 from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
 from sayso.run.tokens import open_tokens
-from sayso.run.training.layout import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.layout import Training, batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.run.training.stage import Derived, make_stage
 from sayso.run.training.steps import Judging
 from sayso.sample.generate import generate
@@ -147,9 +147,8 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     def steps_of(config: ModelConfig, rows: int) -> int:
         assert options.minutes is not None
         batches = TextBatches(shards, rows, width, options.seed)
-        return steps_in_minutes(
-            options.minutes, config, batches, layout_for(options, rows, device), device, recompute=options.recompute
-        )
+        layout = layout_that_fits(options, config, rows, width, device)
+        return steps_in_minutes(options.minutes, config, batches, layout, device, recompute=options.recompute)
 
     def shape(depth: int) -> ModelConfig:
         fastest = options.recipe == "fastest"
@@ -173,7 +172,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
         "model": asdict(config),
         "rows": rows,
         "row_tokens": width,
-        "layout": asdict(layout_for(options, rows, device)),
+        "layout": asdict(layout_that_fits(options, config, rows, width, device)),
         "steps": steps or max(1, round(tokens / (rows * width))),
     }
 

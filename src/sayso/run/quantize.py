@@ -15,7 +15,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import STAGES, Life
 from sayso.base.log import Progress, act_log, say
-from sayso.base.ranges import Amount, Options, Positive, Range, Share
+from sayso.base.ranges import Options, Positive, Questions, Range, Share
 from sayso.run.calibration import Texts, rows_of, texts_of
 from sayso.run.cost import cost, show
 from sayso.run.model import is_made, newest_model
@@ -54,7 +54,7 @@ class Quantize(Options):
     """What to calibrate and judge on, a source as `sayso prepare` takes it; the life's own text when not given."""
     tokens: Positive = 16_384
     """How many tokens of it to calibrate on."""
-    n: Amount = 20
+    n: Questions = 20
     """Questions of each family of tasks that both models are asked; 0 for none."""
     name: str | None = None
     """What the new model is called; MODEL-8bit and the like when not given."""

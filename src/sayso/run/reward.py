@@ -24,6 +24,7 @@ from sayso.base.log import RunLog, act_log, say
 from sayso.base.ranges import Amount, Epochs, PartOf, Rows, Scale, Several, Share, Weight
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
+from sayso.batch.pairs import WIDTH_STEP
 from sayso.loss.reward import reward_loss
 from sayso.loss.term import Term
 from sayso.model import Transformer
@@ -33,7 +34,7 @@ from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
 from sayso.run.training.adapting import TUNING, Adapting
-from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
@@ -125,13 +126,13 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         say(f"Left out {left:,} prompts that are longer than the context of {context} with a reply.")
     batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
-    derived = stage.plan(
-        lambda: (
-            {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
-            | {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None}
-        ),
-        options.restart,
-    )
+
+    def derive() -> Derived:
+        counts = {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
+        layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
+        return counts | {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+
+    derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The reward model '{options.name}' is trained already with these options and ratings.")
         return

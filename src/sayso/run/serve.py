@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from sayso.base.device import pick_device
+from sayso.base.device import free_memory, pick_device
 from sayso.base.errors import UserError, require
 from sayso.base.files import sha256
 from sayso.base.life import Life
@@ -17,6 +17,7 @@ from sayso.model import Transformer
 from sayso.reply import Replier
 from sayso.run.model import newest_model, resolve_model
 from sayso.sample.engine import Engine
+from sayso.sample.pages import bytes_per_token
 from sayso.weights.adapter import adapted
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
@@ -94,6 +95,7 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
         if not (called and folder) or called in (name, *adapters):
             raise UserError(f"An adapter is given as NAME=FOLDER, with a name of its own; got '{given}'.")
         adapters[called] = adapted(model, Path(folder))
+    _check_cache(options, model, device)
     draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
     return Engine(
         model,
@@ -105,6 +107,16 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
         cache_bits=options.cache_bits,
         deterministic=options.deterministic,
     )
+
+
+def _check_cache(options: Serve, model: Transformer, device: str) -> None:
+    """Raise `UserError` for a cache of more tokens than fit into memory, before it is made."""
+    free, of_one = free_memory(device), bytes_per_token(model.config, model.dtype, options.cache_bits)
+    if options.cache_tokens and free is not None and options.cache_tokens * of_one > free:
+        raise UserError(
+            f"--cache-tokens must fit into memory, {free // of_one:,} tokens of {of_one:,} bytes at most here; got "
+            f"{options.cache_tokens:,}."
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:

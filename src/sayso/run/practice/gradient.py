@@ -25,6 +25,7 @@ from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.weights.folder import load_weights
 
+MOST_REPLIES = 10**6  # of an iteration, which are held in memory
 IN_REWARD = ("rloo", "reinforce", "ppo")  # where the KL belongs to the reward unless it is said otherwise
 
 
@@ -75,6 +76,8 @@ def method_of(options: Reinforce) -> Method:
         known = ", ".join(METHODS)
         raise UserError(f"--method is one of {known}; got '{options.method}'.{nearest(options.method, METHODS)}")
     replies, method = options.groups * options.replies, METHODS[options.method]
+    if replies > MOST_REPLIES:
+        raise UserError(f"--groups times --replies must be at most {MOST_REPLIES:,}; got {replies:,}.")
     if options.updates > replies:
         raise UserError(f"--updates is at most the replies of an iteration, {replies}; got {options.updates}.")
     if method.ratio == "none" and options.passes > 1:

@@ -47,7 +47,7 @@ class Practising(Adapting):
     """Iterations between two judgements."""
     groups: Several = 32
     """Prompts of an iteration."""
-    replies: Annotated[int, Range(2, 10**5)] = 8
+    replies: Annotated[int, Range(2, 4096)] = 8
     """Replies to each prompt, which are compared with each other."""
     max_tokens: Positive = 64
     """Most tokens of a reply."""

@@ -14,7 +14,7 @@ from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA
-from sayso.run.training.memory import memory_told
+from sayso.run.training.memory import Step, check_memory, memory_told
 from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
@@ -95,6 +95,15 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     of_one = -(-rows // processes)
     parts = processes * -(-of_one // min(options.micro_rows or of_one, of_one))
     return Layout(processes, parts, precision_on(device, options.precision))
+
+
+def layout_that_fits(
+    options: Training, config: ModelConfig, rows: int, tokens: int, device: Device, *, lora: bool = False
+) -> Layout:
+    """Return the layout of a step of `rows` rows of at least `tokens`; `UserError` where memory cannot hold it."""
+    layout = layout_for(options, rows, device)
+    check_memory(Step(config, rows, tokens, layout, device.kind, options.recompute, all_weights=not lora))
+    return layout
 
 
 def precision_on(device: Device, asked: str) -> str:
