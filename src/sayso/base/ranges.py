@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from sayso.base.errors import UserError
@@ -80,11 +81,14 @@ Mass = Annotated[float, Range(0, 1, above=True)]
 
 
 class Options:
-    """The base of all dataclasses of options: what is made is within its ranges."""
+    """The base of all dataclasses of options: what is made can work."""
 
     def __post_init__(self) -> None:
-        """Check every number; `UserError` for the first that is out of its range."""
+        """Check every number, and that the life is a folder; `UserError` for the first that is wrong."""
         check_ranges(self)
+        life = getattr(self, "life", None)
+        if isinstance(life, Path) and life.exists() and not life.is_dir():
+            raise UserError(f"--life must be a folder; '{life}' is a file: choose another path.")
 
 
 def check_ranges(options: Any) -> None:

@@ -5,6 +5,7 @@ and messages instead of types, so that nothing heavy is imported to recognise an
 """
 
 import errno
+import re
 
 from sayso.base.device import out_of_memory
 from sayso.base.files import disk_full
@@ -42,6 +43,7 @@ SAID = {  # by libraries of their own kinds of error, of which only the words ar
     "Input/output error": errno.EIO,
     "Too many open files": errno.EMFILE,
 }
+TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.[a-z0-9_]{8}$")  # the name under which `base/files.py` writes first
 
 
 def sentence(error: BaseException) -> str | None:
@@ -62,5 +64,5 @@ def sentence(error: BaseException) -> str | None:
 
 
 def _shown(path: object) -> str:
-    text = path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path)
+    text = TEMPORARY.sub(r"\1", path.decode("utf-8", "replace") if isinstance(path, bytes) else str(path))
     return text if len(text) <= 500 else f"{text[:200]} ... {text[-200:]}"

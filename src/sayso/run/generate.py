@@ -10,7 +10,7 @@ from sayso.base.errors import UserError
 from sayso.base.ranges import Several
 from sayso.reply.conversation import Replier
 from sayso.run.model import Speaking, open_replier, with_breakers
-from sayso.run.terminal import Terminal
+from sayso.run.terminal import Terminal, checked
 from sayso.sample.sampling import Sampling
 
 RULE = "\n---\n"  # between the texts when there are several
@@ -52,7 +52,7 @@ def _read() -> str:
     """Return the prompt that is piped in; a person at a terminal would wait for nothing and is told so."""
     if sys.stdin.isatty():
         raise UserError('generate needs a prompt and got none: write it behind the command, as in sayso generate "Hi".')
-    return sys.stdin.read()
+    return checked(sys.stdin.read())
 
 
 def _texts(replier: Replier, prompt: str, sampling: Sampling, count: int, raw: bool) -> Iterator[Iterable[str]]:
