@@ -13,6 +13,9 @@ from sayso.base.errors import UserError
 from sayso.base.ranges import LARGEST, Count, Options, Positive, Range, Share, numbers_of
 from sayso.cli.commands import COMMANDS, Command
 from sayso.cli.main import run
+from sayso.sample.dry import losses
+from sayso.sample.history import History
+from sayso.sample.sampling import Dry
 
 NAMES = [command.name for command in COMMANDS]
 
@@ -138,3 +141,8 @@ def test_help_shows_the_range(capsys: pytest.CaptureFixture[str]) -> None:
     """A person can read what is allowed before trying."""
     assert run(["serve", "--help"]) == 0
     assert "from 0 to 65535" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
+def test_a_request_may_allow_repeats_of_any_length() -> None:
+    """The API takes whole numbers of any size: one that no array holds is as good as longer than the text."""
+    assert not losses(History([5, 6, 5, 6, 5], False), Dry(1.0, allowed_length=10**30), frozenset())[0].size
