@@ -4,7 +4,6 @@
 Anything else is a bug of ours and keeps its traceback.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -16,7 +15,8 @@ from sayso.base.errors import UserError, nearest
 from sayso.cli.allocator import keep_memory
 from sayso.cli.commands import COMMANDS, build_app
 from sayso.cli.failures import sentence
-from sayso.cli.settings import sources, split_config
+from sayso.cli.settings import sources, split_config, valid
+from sayso.cli.streams import close_output, fit_width, open_streams
 
 HELP = "The whole life of a language model, from raw text to an assistant that learns from its ratings."
 EPILOGUE = (
@@ -24,16 +24,22 @@ EPILOGUE = (
     "--config FILE.toml, else it is derived and printed. `sayso demo` lives a whole small life."
 )
 
+LONGEST = 2000  # characters of a sentence; more are values that nobody reads
+
 
 def main() -> None:
     """Run the command line of this process and exit."""
+    open_streams()
     keep_memory(sys.argv[1:])
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # `sayso ... | head`: whoever read has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         code = 0
+    except OSError as error:  # of the flush alone: `run` tells those of the act
+        close_output()
+        code = _tell(f"Standard output could not be written ({error.strerror}).")
     sys.exit(code)
 
 
@@ -43,7 +49,8 @@ def run(tokens: Sequence[str]) -> int:
     A person's mistake is told on standard error in one sentence; a bug of ours raises.
     """
     try:
-        words, config = split_config(tokens)
+        fit_width()
+        words, config = split_config(valid(tokens))
         app = build_app(version=__version__, help=HELP, help_epilogue=EPILOGUE, config=sources(config))
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
@@ -70,5 +77,8 @@ def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
 
 
 def _tell(text: str, code: int = 2) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {text}", markup=False)
+    line = " ".join(text.splitlines())
+    if len(line) > LONGEST:  # a value given may be of any length
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {line}", markup=False)
     return code

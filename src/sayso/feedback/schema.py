@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 
 from sayso.base.errors import UserError, require
 
+DRIVERS = {"sqlite": "sqlite", "sqlite+pysqlite": "sqlite"}
+DRIVERS |= dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg")
 metadata = sql.MetaData()
 
 migrations_table = sql.Table(
@@ -113,7 +115,7 @@ def store_file(where: str | Path) -> Path | None:
     """Return the SQLite file that a store's path or address names; None for another database."""
     if "://" not in str(where):
         return Path(where)
-    address = sql.make_url(str(where))
+    address = _address(str(where))
     return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
 
 
@@ -145,7 +147,7 @@ def _bring_up(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
         shown = engine.url.render_as_string(hide_password=True)
         raise UserError(
             f"The store must be a database that can be opened and written; '{shown}' says "
-            f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or name another."
+            f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or name another with --store."
         ) from error
 
 
@@ -191,13 +193,7 @@ def _check_owner(path: Path) -> None:
 
 def _connect(where: str | Path) -> sql.Engine:
     """Make an engine; a path means SQLite, an address is any that SQLAlchemy knows."""
-    if "://" not in str(where):
-        address = sql.URL.create("sqlite", database=str(where))
-    else:
-        address = sql.make_url(str(where))
-        if address.drivername in ("postgresql", "postgres"):
-            require("psycopg", "postgres")
-            address = address.set(drivername="postgresql+psycopg")
+    address = sql.URL.create("sqlite", database=str(where)) if "://" not in str(where) else _address(str(where))
     shown = address.render_as_string(hide_password=True)
 
     def from_json(text: str) -> Any:
@@ -216,6 +212,29 @@ def _connect(where: str | Path) -> sql.Engine:
         sql.event.listen(engine, "begin", _begin_sqlite)
         sql.event.listen(engine, "handle_error", told)
     return engine
+
+
+def _address(where: str) -> sql.URL:
+    """Read an address of SQLite or PostgreSQL; `UserError` for any other, which the store was never tried on."""
+    try:
+        address = sql.make_url(where)
+        kind = DRIVERS.get(address.drivername)
+    except (ArgumentError, ValueError):
+        kind = None
+    if kind is None:
+        raise UserError(
+            "A store is a file, or an address such as sqlite:///ratings.sqlite or postgresql://user@host/name; got "
+            f"'{_hidden(where)}'."
+        )
+    if kind != "sqlite":
+        require("psycopg", "postgres")
+    return address.set(drivername=kind)
+
+
+def _hidden(where: str) -> str:
+    """Return an address without its user and password."""
+    scheme, _, rest = where.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]

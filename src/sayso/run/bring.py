@@ -15,6 +15,7 @@ from sayso.base.life import STAGES, Life, name_from
 from sayso.base.lock import locked
 from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
+from sayso.base.ranges import Options
 from sayso.model import Transformer
 from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
@@ -27,7 +28,7 @@ HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(Options):
     """Options of `sayso import`."""
 
     source: str

@@ -14,6 +14,7 @@ from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.base.made import new_file
+from sayso.base.ranges import Options
 from sayso.run.model import called, newest_model
 from sayso.token.bpe import BytePairTokenizer
 from sayso.weights.folder import load_model
@@ -21,7 +22,7 @@ from sayso.weights.gguf.write import write_gguf
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Options):
     """Options of `sayso export`."""
 
     model: str = "aligned"

@@ -9,10 +9,11 @@ from sayso.base.files import read_object
 from sayso.base.life import Life
 from sayso.base.lock import alone
 from sayso.base.log import say
+from sayso.base.ranges import Options
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gather:
+class Gather(Options):
     """Turn people's ratings into training data."""
 
     life: Path = Path("life")

@@ -13,6 +13,7 @@ from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
+from sayso.base.ranges import Options
 from sayso.model.adapters import merge as fold
 from sayso.run.model import is_made, resolve_model
 from sayso.weights.adapter import WEIGHTS, load_adapter
@@ -21,7 +22,7 @@ from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
-class Merge:
+class Merge(Options):
     """Options of `sayso merge`."""
 
     _: KW_ONLY

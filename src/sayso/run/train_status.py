@@ -17,6 +17,7 @@ from rich.text import Text
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.log import OF_EVERY_STEP, duration, events_of
+from sayso.base.ranges import Options
 
 Event = dict[str, Any]
 WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
@@ -26,7 +27,7 @@ DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille char
 
 
 @dataclass(frozen=True)
-class TrainStatus:
+class TrainStatus(Options):
     """Options of `sayso train-status`."""
 
     run: str | None = None
