@@ -100,9 +100,15 @@ def test_unknown_command_offers_the_nearest(capsys) -> None:
         (["pretrain", "--name", "new", "--minutes", "0"], "--minutes"),
         (["pretrain", "--depth", "1", "--rows", "1", "--context", "32", "--minutes", "0.001", "--steps", "0"], "steps"),
         (["pretrain", "--depth", "1", "--steps", "1", "--context", "32", "--rows", "0"], "rows"),
-        (["pretrain", "--depth", "1", "--context", "16777216", "--rows", "1048576"], "not enough memory to train this"),
-        (["pretrain", "--depth", "1024", "--mlp-width", "1048576"], "smaller model"),
-        (["pretrain", "--depth", "1", "--context", "256", "--rows", "1048576"], "not enough memory for"),
+        (
+            ["pretrain", "--name", "new", "--depth", "1", "--context", "16777216", "--rows", "1048576"],
+            "not enough memory to train this",
+        ),
+        (["pretrain", "--name", "new", "--depth", "1024", "--mlp-width", "1048576"], "smaller model"),
+        (
+            ["pretrain", "--name", "new", "--depth", "1", "--context", "256", "--rows", "1048576"],
+            "not enough memory for",
+        ),
         (["pretrain", "--device", "cud"], "'cuda'"),
         (["generate", "Hello", "--temperature", "-1"], "temperature"),
         (["generate", "Hello", "--top-p", "2"], "--top-p"),

@@ -26,7 +26,7 @@ from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.practice.sampling import Practice
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_of_plan, layout_that_fits
+from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, layout_that_fits
 from sayso.run.training.samples import Samples
 from sayso.run.training.stage import Stage
 from sayso.token.chat import render
