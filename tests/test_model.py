@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
 from sayso.model.activation import relu2
 from sayso.model.config import Rope
-from sayso.model.linear import ROWS, Linear, linear
+from sayso.model.linear import ROWS, Linear, has_onednn, linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
@@ -156,6 +157,30 @@ def test_a_linear_layer_is_a_product_whoever_computes_it(rows: int) -> None:
         torch.testing.assert_close(mine.double(), reference, atol=1e-5, rtol=1e-5)
     turned = torch.randn(48, 40, generator=generator)
     torch.testing.assert_close(linear(x.flatten(0, 1), turned.T), x.flatten(0, 1) @ turned, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("fault", ["missing", "refuses", "wrong"])
+def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """An operation that is not there, takes other arguments, or computes something else is noticed and passed over."""
+
+    def refuses(*_: object) -> torch.Tensor:
+        raise RuntimeError("expected at most 5 arguments")
+
+    faulty = SimpleNamespace(
+        **{"missing": {}, "refuses": {"_linear_pointwise": refuses}}.get(
+            fault, {"_linear_pointwise": lambda x, weight, *_: 1.01 * (x @ weight.T)}
+        )
+    )
+    monkeypatch.setattr(torch.ops, "mkldnn", faulty)
+    has_onednn.cache_clear()
+    try:
+        assert not has_onednn()
+        test_a_linear_layer_is_a_product_whoever_computes_it(ROWS)
+        with torch.inference_mode():
+            x, weight, bias = torch.randn(ROWS, 8), torch.randn(6, 8), torch.randn(6)
+            assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+    finally:
+        has_onednn.cache_clear()
 
 
 def test_a_frozen_linear_layer_gets_no_gradient_and_passes_one_on() -> None:
