@@ -318,6 +318,7 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
     steps = [event for event in log if event["event"] == "step"]
     assert len(steps) == 16
     assert all({"ratio", "clip_fraction", "entropy", "value_loss"} <= event.keys() for event in steps)
+    assert all(0 < event["mfu"] < 1 for event in steps)
     judged = [event for event in log if event["event"] == "val"]
     assert [event["step"] for event in judged] == [0, 8, 16]
     assert all({"held_out", "held_out_interval", "held_out_likeliest"} <= event.keys() for event in judged)
