@@ -287,6 +287,16 @@ def test_ngrams_are_looked_up_by_what_was_said() -> None:
     assert rows.unique().numel() > 0.8 * len(pairs)  # about 1 - 1/8 of 4,096 draws of 16,384 are met by no other
 
 
+@pytest.mark.parametrize(("order", "rows"), [(2, [617, 847, 110, 37, 348, 413]), (3, [269, 516, 376, 821, 728, 134])])
+def test_the_row_of_an_ngram_never_changes(order: int, rows: list[int]) -> None:
+    """Weights that were saved mean the same n-grams in every version."""
+    embedding = NGramEmbedding(replace(CONFIG, ngrams=(order,), ngram_rows=1_000))
+    (table,) = embedding.tables
+    table.weight.data.copy_(torch.arange(1_000.0)[:, None].expand_as(table.weight))  # each row says its own number
+    ids = F.pad(torch.tensor([[0, 0, 1, 2, 299, 7]]), (embedding.reach, 0))
+    assert embedding(ids, torch.arange(6)[None])[0, :, 0].int().tolist() == rows
+
+
 def test_a_truncated_weights_file_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """A safetensors file cut short is named, not crashed on."""
     save_model(random_model(), tokenizer, tmp_path / "model", {"stage": "base"})

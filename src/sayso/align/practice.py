@@ -40,8 +40,8 @@ def open_practice(
 
 def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str) -> Prompt:
     """Return one problem of a puzzle as a prompt; sizes not given are 3."""
-    of_turn = (sizes or (3,))[index % len(sizes or (3,))]
-    problem = MAKERS[name](seed, index, split, of_turn)
+    turns = sizes or (3,)
+    problem = MAKERS[name](seed, index, split, turns[index % len(turns)])
     return Prompt(index + 1, problem.messages, problem.info)
 
 
