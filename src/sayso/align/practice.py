@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sayso.align.prompts import Prompt, read_prompts
 from sayso.base.errors import UserError
-from sayso.batch.order import items
+from sayso.batch.order import Order
 from sayso.text.puzzles import MAKERS
 
 Practice = Callable[[int, int], list[Prompt]]
@@ -36,20 +36,21 @@ def open_practice(
         judged = read_prompts(held_out)[:held]
     else:
         prompts, judged = set_aside(prompts, seed, held)
-    return lambda first, count: [prompts[index] for _, index in items(seed, len(prompts), first, count)], judged
+    order = Order(seed, len(prompts))
+    return lambda first, count: [prompts[index] for _, index in order.items(first, count)], judged
 
 
 def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str) -> Prompt:
     """Return one problem of a puzzle as a prompt; sizes not given are 3."""
-    of_turn = (sizes or (3,))[index % len(sizes or (3,))]
-    problem = MAKERS[name](seed, index, split, of_turn)
+    turns = sizes or (3,)
+    problem = MAKERS[name](seed, index, split, turns[index % len(turns)])
     return Prompt(index + 1, problem.messages, problem.info)
 
 
 def set_aside(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Prompt], list[Prompt]]:
     """Return prompts to practise on and, drawn by the seed, a tenth of them, at most `most`, to be judged by alone."""
     held = min(most, len(prompts) // 10)
-    drawn = {index for _, index in items(seed, len(prompts), 0, held)} if held else set()
+    drawn = {index for _, index in Order(seed, len(prompts)).items(0, held)} if held else set()
     sides: tuple[list[Prompt], list[Prompt]] = [], []
     for index, prompt in enumerate(prompts):
         sides[index in drawn].append(prompt)

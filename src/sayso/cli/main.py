@@ -13,7 +13,7 @@ from rich.console import Console
 from sayso import __version__
 from sayso.base.errors import UserError, nearest
 from sayso.cli.allocator import keep_memory
-from sayso.cli.commands import COMMANDS, build_app
+from sayso.cli.commands import COMMANDS, build_app, trains
 from sayso.cli.failures import sentence
 from sayso.cli.settings import sources, split_config, valid
 from sayso.cli.streams import close_output, fit_width, open_streams
@@ -30,7 +30,8 @@ LONGEST = 2000  # characters of a sentence; more are values that nobody reads
 def main() -> None:
     """Run the command line of this process and exit."""
     open_streams()
-    keep_memory(sys.argv[1:])
+    if trains(sys.argv[1:]):
+        keep_memory()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
