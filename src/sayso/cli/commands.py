@@ -14,9 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import cyclopts
 from docstring_parser import parse_from_object
 
-from sayso.base.errors import UserError
 from sayso.base.ranges import numbers_of
-from sayso.cli.settings import split_config
 
 Act = Callable[[Any], object]
 
@@ -88,15 +86,6 @@ def build_app(**settings: Any) -> cyclopts.App:
             app.command(parents[tuple(group)])
         parents[tuple(group)].command(f"{__name__}:{_key(command)}", name=name, help=command.help, sort_key=order)
     return app
-
-
-def trains(arguments: Sequence[str]) -> bool:
-    """Whether the command that is named by the words on the command line trains; imports no act."""
-    try:
-        words, _ = split_config(arguments)
-    except UserError:  # told when the command runs
-        return False
-    return any(command.trains and words[: len(command.words)] == command.words for command in COMMANDS)
 
 
 def as_command(act: Act, place: str | None = None) -> Act:

@@ -13,7 +13,7 @@ from rich.console import Console
 from sayso import __version__
 from sayso.base.errors import UserError, nearest
 from sayso.cli.allocator import keep_memory
-from sayso.cli.commands import COMMANDS, build_app, trains
+from sayso.cli.commands import COMMANDS, build_app
 from sayso.cli.failures import sentence
 from sayso.cli.settings import sources, split_config, valid
 from sayso.cli.streams import close_output, fit_width, open_streams
@@ -42,6 +42,15 @@ def main() -> None:
         close_output()
         code = _tell(f"Standard output could not be written ({error.strerror}).")
     sys.exit(code)
+
+
+def trains(arguments: Sequence[str]) -> bool:
+    """Whether the command that is named by the words on the command line trains; imports no act."""
+    try:
+        words, _ = split_config(arguments)
+    except UserError:  # told when the command runs
+        return False
+    return any(command.trains and words[: len(command.words)] == command.words for command in COMMANDS)
 
 
 def run(tokens: Sequence[str]) -> int:
