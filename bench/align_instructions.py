@@ -19,7 +19,8 @@ import numpy as np
 
 from bench.harness import result
 from bench.picture import Bar, picture
-from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.judge.answers import exact_match, f1
 from sayso.judge.replies import reply_nats
 from sayso.judge.stats import Estimate, estimate, paired, ratio

@@ -19,7 +19,8 @@ import numpy as np
 from bench.forest import Panel, forest
 from bench.harness import result, rounded
 from sayso.align.preference import WITH_REFERENCE, LossName
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log, say
 from sayso.judge.bits import document_bits

@@ -10,7 +10,8 @@ import torch
 from sayso.align.preference import Preference, both_sides, term_of
 from sayso.align.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, sha256, write_jsonl
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.batch import Batch

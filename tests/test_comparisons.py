@@ -6,7 +6,7 @@ import pytest
 
 from sayso.align.comparisons import holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 
 ASKED = [{"role": "user", "content": "What is red?"}]
 YES, NO = [{"role": "assistant", "content": "A colour."}], [{"role": "assistant", "content": "No."}]

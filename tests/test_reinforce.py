@@ -21,7 +21,7 @@ from sayso.align.rewards import Reward
 from sayso.align.rollout import Rollout, converse, sample_groups
 from sayso.align.shaping import overlong, shaped
 from sayso.base.errors import UserError
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
 from sayso.loss.policy import METHODS

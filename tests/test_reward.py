@@ -11,7 +11,8 @@ from sayso.align.comparisons import read_pairs, read_ratings
 from sayso.align.judged import apart, best_reply, questions, spoil, spoiled
 from sayso.align.scorer import open_scorer
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_jsonl
+from sayso.base.files import read_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.judged import Comparison

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_jsonl
+from sayso.base.files import read_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.run.prepare import Prepare, prepare
 from sayso.text import files

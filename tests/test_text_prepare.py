@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, sha256
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import read_jsonl
 from sayso.run.prepare import Prepare, prepare
 
 WORDS = ["river", "stone", "light", "garden", "winter", "letter", "window", "silver", "morning", "paper"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 
 ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")

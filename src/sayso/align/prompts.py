@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 from sayso.token.chat import ROLES
 
 

@@ -4,7 +4,6 @@
 On a terminal long work shows one moving line with rate and time left; piped, it prints a plain line now and then.
 """
 
-import json
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from rich.console import Console
 from sayso.base.config import plain, save_config
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
+from sayso.base.jsonl import line_of, lines_of, parse
 from sayso.base.life import Life
 
 PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
@@ -56,8 +56,8 @@ class RunLog:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event with its fields; the line is on its way to the disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+        with self.path.open("ab") as file:
+            file.write(line_of({"event": event, **fields}))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -65,13 +65,13 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     events = []
-    lines = path.read_text(encoding="utf-8").splitlines()
-    for number, line in enumerate(lines, 1):
+    lines = list(lines_of(path))
+    for number, line in lines:
         try:
-            events.append(json.loads(line))
+            events.append(parse(line))
         except ValueError as error:
             if number < len(lines):
-                raise UserError(f"Line {number} of '{path}' is not valid JSON; remove that line.") from error
+                raise UserError(f"{path}:{number}: {error} Remove that line.") from error
     return events
 
 

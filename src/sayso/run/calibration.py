@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.run.held_out import LONGEST, held_out, rank, training_texts
 from sayso.text.sources import Amounts, read, resolve

@@ -15,7 +15,8 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json, write_jsonl
+from sayso.base.files import read_json, sha256, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.judge.bits import document_bits

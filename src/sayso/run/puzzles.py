@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.text import puzzles as known

@@ -25,7 +25,8 @@ from sayso.align.play import (
 )
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_jsonl, write_jsonl
+from sayso.base.files import atomic_folder
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.judge.stats import estimate

@@ -17,7 +17,8 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, read_jsonl, write_json
+from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
 from sayso.run.tokens import documents

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.batch.shards import Shards, write_shards

@@ -92,7 +92,7 @@ def chart(points: list[tuple[int, float]]) -> list[str]:
 
 def _find(life: Life, name: str | None) -> Path:
     """Return the folder of a run that has steps; none at all, or not this one, is a `UserError`."""
-    runs = {log.parent.name: log for log in life.root.glob("runs/*/run.jsonl") if '"step"' in log.read_text()}
+    runs = {log.parent.name: log for log in life.root.glob("runs/*/run.jsonl") if b'"step"' in log.read_bytes()}
     if not runs:
         raise UserError(f"There is no training run in '{life.root}' yet; begin one with: sayso pretrain")
     if name is None:

@@ -5,7 +5,6 @@ another part, so parts may run anywhere in any order; a part whose counts lie in
 """
 
 import hashlib
-import json
 from collections import Counter
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.base.files import atomic_file, read_json, write_json
+from sayso.base.jsonl import line_of
 from sayso.text.clean import clean
 from sayso.text.conversations import (
     MIN_TURNS,
@@ -192,16 +192,12 @@ def _conversations(job: Job, document: Document, rules: Rules, unfit: Counter[st
 def _kept(job: Job, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes) -> Kept:
     size = len(document.text.encode())
     title = {"title": document.title} if document.title else {}
-    text = _line({"text": document.text, "source": job.source, **title}) if as_document else b""
+    text = line_of({"text": document.text, "source": job.source, **title}) if as_document else b""
     tools = {"tools": document.tools} if document.tools else {}
-    chat = b"".join(_line({"messages": messages, **tools, "source": job.source}) for messages in chats)
+    chat = b"".join(line_of({"messages": messages, **tools, "source": job.source}) for messages in chats)
     split = SPLITS.index(document.split) if document.split else -1
     row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
     return Kept(row, text, chat, signature)
-
-
-def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _open(stack: ExitStack, path: Path) -> IO[bytes]:

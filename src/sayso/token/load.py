@@ -60,6 +60,6 @@ def _foreign(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
     generation = read_json(path) if (path := folder / "generation_config.json").is_file() else {}
     template = folder / "chat_template.jinja"
     if template.is_file():
-        config["chat_template"] = template.read_text(encoding="utf-8")
+        config["chat_template"] = template.read_text(encoding="utf-8-sig")
     ends = generation.get("eos_token_id")
     return ForeignTokenizer(core, config, ends if isinstance(ends, list) else [] if ends is None else [ends])

@@ -5,7 +5,6 @@ iteration trains on is written to `rollouts/` of the run's folder first, whole o
 run is gone on with: interrupted or not, it ends with the same weights.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +17,7 @@ from sayso.align.drawing import Drawing, Drawn, drawn_seed
 from sayso.align.experience import Credit, Reference, credited, measure
 from sayso.align.figures import figures_of
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, write_jsonl
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.batch.rollouts import RolloutBatch, Said, rollout_batch
 from sayso.loss.kl import adapted
 from sayso.train.checkpoint import checkpoints_in
@@ -93,8 +92,7 @@ class Iterations:
         path = self._path(number)
         if number < 0 or not path.exists():
             return {"next_prompt": 0, "next_beta": self.plan.credit.beta}
-        with path.open(encoding="utf-8") as file:
-            return dict(json.loads(file.readline()))
+        return next(read_jsonl(path))
 
     def _make(self, state: State, number: int) -> None:
         plan, before, model = self.plan, self.head(number - 1), state.model

@@ -12,7 +12,8 @@ from typing import Any
 
 from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, sha256, write_jsonl
+from sayso.base.files import sha256
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
