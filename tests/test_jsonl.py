@@ -128,7 +128,7 @@ def test_the_first_five_bad_rows_are_named_and_all_are_counted(tmp_path: Path) -
     assert len(bad.facts()["first"]) == 5
     bad.check()
     (told,) = bad.sentences()
-    assert told.startswith("8 of 16 rows were skipped:\n")
+    assert told.startswith("8 of 16 rows skipped:\n")
     assert told.endswith("\n  and 3 more")
     stopped = rows_of(data, tmp_path, "stop")[1]
     with pytest.raises(UserError, match=r"^8 of 16 rows cannot be used:\n(  .*rows\.jsonl:\d+: .*\n){5}  and 3 more\n"):

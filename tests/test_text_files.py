@@ -12,6 +12,7 @@ import pytest
 import zstandard
 
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.text import files, sources
 from sayso.text.document import Document, Part
 from sayso.text.evaluation import evaluation_files, evaluation_texts
@@ -24,7 +25,10 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).enco
 
 def texts(name: str | Path) -> list[str]:
     """All texts of a source, part after part."""
-    return [document.text for part in resolve(str(name), AMOUNTS).parts for document in read(part)]
+    bad = BadRows()
+    found = [document.text for part in resolve(str(name), AMOUNTS).parts for document in read(part, bad)]
+    bad.check()
+    return found
 
 
 @pytest.fixture
@@ -98,7 +102,7 @@ def test_columns_are_chosen_and_conversations_known(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     for name in ("rows.jsonl", "rows.parquet"):
         assert texts(f"{tmp_path / name}?column=body") == ["a text"]
-        [document] = read(resolve(str(tmp_path / name), AMOUNTS).parts[0])
+        [document] = read(resolve(str(tmp_path / name), AMOUNTS).parts[0], BadRows())
         assert document == Document("Hello?\nHere.", messages=tuple(messages))
 
 
@@ -118,7 +122,7 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{"premise": "It rains.", "n": 3}]), tmp_path / "c.parquet")
     (tmp_path / "d.json").write_text(json.dumps([{"data": ["It snows."]}]))
     (tmp_path / "e.csv").write_text("id,text\n1,It hails.\n")
-    found = list(evaluation_texts(evaluation_files(tmp_path), []))
+    found = list(evaluation_texts(evaluation_files(tmp_path), [], BadRows()))
     assert found == ["Who?", "A", "Ann", "Bob", "A text.", "It rains.", "It snows.", "id,text\n1,It hails.\n"]
 
 
@@ -129,10 +133,10 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
         ("image.txt", b"\x89PNG\r\n\0\0\0", "is binary"),
         ("latin.txt", "caf\xe9 au lait".encode("latin-1"), "iconv"),
         ("data.csv", b"a,b", "ends in .txt"),
-        ("bad.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 of"),
+        ("bad.jsonl", b'{"text": "a"}\n{"text": \n', "bad.jsonl:2: This is not valid JSON"),
         ("list.jsonl", b"[1, 2]\n", "is a list"),
         ("other.jsonl", b'{"txt": "a"}\n', "Did you mean 'txt'?"),
-        ("number.jsonl", b'{"text": 7}\n', "a string or a list of role and content"),
+        ("number.jsonl", b'{"text": 7}\n', "a string or a list of role and content; 'text' is a number"),
         ("role.jsonl", b'{"messages": [{"role": "asistant", "content": "a"}]}\n', "Did you mean 'assistant'?"),
         ("cut.jsonl.gz", gzip.compress(LINES)[:-9], "is damaged"),
         ("not.jsonl.gz", LINES, "is damaged"),
@@ -179,4 +183,4 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 def test_every_reader_is_known() -> None:
     """A part's reader is a key of the table that workers read with."""
     assert {"text", "lines", "parquet"} <= set(sources.READERS)
-    assert list(read(Part("text", extra=(0,)))) == []
+    assert list(read(Part("text", extra=(0,)), BadRows())) == []

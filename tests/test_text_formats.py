@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.jsonl import read_jsonl
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.run.prepare import Prepare, prepare
 from sayso.text import files
@@ -42,7 +42,15 @@ def documents(path: Path, rows: list[Any]) -> list[Document]:
         path.write_text(json.dumps(rows, indent=1))
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return [document for part in file_source(str(path), 0).parts for document in read(part)]
+    return read_all(path)
+
+
+def read_all(path: Path) -> list[Document]:
+    """The documents of a file, all of whose rows must be good."""
+    bad = BadRows()
+    found = [document for part in file_source(str(path), 0).parts for document in read(part, bad)]
+    bad.check()
+    return found
 
 
 FORMATS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = {
@@ -112,7 +120,8 @@ def test_a_conversation_is_known_by_its_columns(name: str, suffix: str, tmp_path
     assert list(first.messages) == messages
     assert list(first.tools) == tools
     assert second == first
-    assert str(second.at) == f"{'line' if suffix == '.jsonl' else 'row'} 2 of '{tmp_path / 'rows'}{suffix}'"
+    path = tmp_path / f"rows{suffix}"
+    assert str(second.at) == (f"{path}:2" if suffix == ".jsonl" else f"{path}, row 2")
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -140,33 +149,32 @@ def test_a_wrong_row_is_one_sentence_with_file_and_row(name: str, tmp_path: Path
     with pytest.raises(UserError) as caught:
         documents(tmp_path / "rows.jsonl", [{"messages": PLAIN}, row])
     assert rule in str(caught.value)
-    assert f"line 2 of '{tmp_path / 'rows.jsonl'}'" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"1 of 2 rows cannot be used: {tmp_path / 'rows.jsonl'}:2: ")
 
 
 def test_a_row_is_counted_from_the_files_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a worker began to read in the file's middle."""
     monkeypatch.setattr(files, "PART_BYTES", 40)
     rows = [{"text": f"Text {number}."} for number in range(50)]
-    assert [str(document.at).split()[1] for document in documents(tmp_path / "rows.jsonl", rows)] == [
+    assert [str(document.at).rpartition(":")[2] for document in documents(tmp_path / "rows.jsonl", rows)] == [
         str(number) for number in range(1, 51)
     ]
-    assert str(Place("nowhere", 7)) == "line 7 of 'nowhere'"
+    assert str(Place("nowhere", 7)) == "nowhere:7"
 
 
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ('{"text": "a"}\n{"text": "b"}\n', "name it .jsonl"),
-        ('{"text": "a"}', "is a dict"),
-        ('["a"]', "row 1 of '.*' is a str"),
+        ('{"text": "a"}\n{"text": "b"}\n', "Name it .jsonl"),
+        ('{"text": "a"}', "is an object"),
+        ('["a"]', "rows.json, row 1: A row is one JSON object; this is a string"),
     ],
 )
 def test_a_json_file_is_one_list_of_rows(content: str, rule: str, tmp_path: Path) -> None:
     """Anything else is told, with what to do."""
     (tmp_path / "rows.json").write_text(content)
     with pytest.raises(UserError, match=rule):
-        list(read(file_source(str(tmp_path / "rows.json"), 0).parts[0]))
+        read_all(tmp_path / "rows.json")
 
 
 def test_prepared_conversations_keep_calls_results_tools_and_weights(tmp_path: Path) -> None:

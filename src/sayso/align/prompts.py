@@ -3,13 +3,14 @@
 A row is `{"prompt": ...}`, a text or a list of messages; whatever else it holds reaches the rewards as `info`.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.base.jsonl import read_jsonl
+from sayso.base.jsonl import BadRows, read_rows
 from sayso.token.chat import ROLES
 
 
@@ -23,30 +24,38 @@ class Prompt:
     info: Mapping[str, Any]
     """What else its row holds, for rewards."""
 
+    @property
+    def key(self) -> str:
+        """The same for prompts that ask the same."""
+        return json.dumps(self.messages, sort_keys=True)
 
-def read_prompts(path: Path) -> list[Prompt]:
-    """Return the prompts of a JSONL file; a text is one turn of the user's.
 
-    Raises `UserError`, with the line, for a row without a prompt, or one whose last turn is the assistant's already.
+def read_prompts(path: Path, bad: BadRows) -> list[Prompt]:
+    """Return the prompts of a JSONL file; a text is one turn of the user.
+
+    A row without a prompt, or one whose last turn is the assistant's already, is counted in `bad`. Raises `UserError`
+    where no row is left.
     """
     if not path.exists():
         raise UserError(f"Prompts are read from a JSONL file; there is no '{path}'. Make puzzles with: sayso puzzles")
-    prompts = [_prompt(path, number, row) for number, row in enumerate(read_jsonl(path), 1)]
+    tried = [bad.tried(f"{path}:{number}", _prompt, number, row) for number, row in read_rows(path, bad)]
+    prompts = [prompt for prompt in tried if prompt is not None]
     if not prompts:
-        raise UserError(f"Practising needs one prompt or more; '{path}' is empty.")
+        bad.check()
+        raise UserError(f"Practice needs one prompt or more; '{path}' has none.")
     return prompts
 
 
-def _prompt(path: Path, number: int, row: object) -> Prompt:
-    given = row.get("prompt") if isinstance(row, dict) else None
+def _prompt(number: int, row: dict[str, Any]) -> Prompt:
+    given = row.get("prompt")
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(row, dict) or not isinstance(messages, list) or not messages or not all(map(_is_turn, messages)):
+    if not isinstance(messages, list) or not messages or not all(map(_is_turn, messages)):
         raise UserError(
-            f'A row of prompts has "prompt": a text, or messages with a role ({", ".join(ROLES)}) and a text as '
-            f"content; line {number} of '{path}' has not: mend it or take it out."
+            f'"prompt" is a text, or a list of messages with a role ({", ".join(ROLES)}) and a text as content; '
+            f"got {given!r:.100}."
         )
     if messages[-1]["role"] == "assistant":
-        raise UserError(f"A prompt waits for the assistant's reply; line {number} of '{path}' ends with one already.")
+        raise UserError("A prompt waits for a reply of the assistant; this one ends with one already.")
     return Prompt(number, messages, {key: value for key, value in row.items() if key != "prompt"})
 
 

@@ -81,16 +81,22 @@ class BadRows:
         self.replaced += other.replaced
         self.first = [*self.first, *other.first][:FIRST]
 
-    def check(self) -> None:
-        """Raise `UserError`, with the first bad rows and their number, where these end the command."""
-        if self.policy == "stop" and self.count:
-            raise UserError(self.told("cannot be used") + "\nFix these rows, or add --bad-rows skip to leave them out.")
+    def check(self, *, end: bool = True) -> None:
+        """Raise `UserError`, with the first bad rows and their number, where these end the command.
 
-    def told(self, what: str = "were skipped") -> str:
-        """Return how many rows were bad, and the first of them."""
-        more = f"\n  and {self.count - len(self.first):,} more" if self.count > len(self.first) else ""
-        verb = what.replace("were", "was") if self.count == 1 else what
-        return f"{self.count:,} of {self.rows:,} rows {verb}:" + "".join(f"\n  {one}" for one in self.first) + more
+        Before the `end` of all rows they do so only when no more would be named.
+        """
+        if self.policy == "stop" and self.count >= (1 if end else FIRST):
+            told = self.told("cannot be used", "rows" if end else "rows read so far")
+            if self.count == 1:
+                raise UserError(f"{told} Fix this row, or add --bad-rows skip to leave it out.")
+            raise UserError(f"{told}\nFix these rows, or add --bad-rows skip to leave them out.")
+
+    def told(self, what: str = "skipped", rows: str = "rows") -> str:
+        """Return how many rows were bad, and the first of them, one a line; a single one stands in the same line."""
+        more = [f"and {self.count - len(self.first):,} more"] if self.count > len(self.first) else []
+        between = "\n  " if self.count > 1 else " "
+        return between.join([f"{self.count:,} of {self.rows:,} {rows} {what}:", *self.first, *more])
 
     def sentences(self) -> list[str]:
         """Return what a person should know of the rows that were read; nothing where nothing was wrong with them."""

@@ -14,6 +14,7 @@ from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
 from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.pairs import PairBatches
@@ -25,6 +26,7 @@ from sayso.run.preference.comparisons import PAIRS, RATINGS, apart, comparisons,
 from sayso.run.preference.judging import Compared, samples_of
 from sayso.run.preference.pairs import world_pairs
 from sayso.run.preference.reference import make_references
+from sayso.run.rows import ReadsRows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.stage import Derived, make_stage
@@ -45,7 +47,7 @@ TASKS = 1600
 
 
 @dataclass(frozen=True)
-class Align(Adapting):
+class Align(Adapting, ReadsRows):
     """Options of `sayso align`."""
 
     _: KW_ONLY
@@ -173,7 +175,7 @@ def _preference(options: Align, train: PairBatches | RatingBatches) -> Preferenc
 
 def _make_comparisons(
     options: Align, folder: Path, model: Transformer, tokenizer: Tokenizer, feedback: Path
-) -> dict[str, int]:
+) -> Derived:
     """Write the run's comparisons, those to train on and those held out; return how many there are."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
@@ -181,11 +183,12 @@ def _make_comparisons(
         return world_pairs(Replier(model, tokenizer), tasks, options.replies, options.seed) if tasks else []
 
     ratings = options.loss == "kto"
-    rows = comparisons(options.pairs, feedback, options.feedback_weight, program, ratings=ratings)
+    bad = BadRows(options.bad_rows)
+    rows = comparisons(options.pairs, feedback, options.feedback_weight, program, bad, ratings=ratings)
     if not rows and tasks:
         raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
     if not rows and options.pairs:
         raise UserError(f"Aligning needs one pair or more; '{options.pairs}' is empty.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
-    return write(folder, *apart(rows, options.held_out))
+    return {**write(folder, *apart(rows, options.held_out)), "bad_rows": bad.facts()}

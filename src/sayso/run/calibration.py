@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.jsonl import read_jsonl
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.run.held_out import LONGEST, held_out, rank, training_texts
+from sayso.run.rows import report_rows
 from sayso.text.sources import Amounts, read, resolve
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
@@ -34,13 +35,13 @@ class Texts:
     judge: tuple[str, ...]
 
 
-def texts_of(life: Life, source: str | None, judged_bytes: int) -> Texts | None:
+def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) -> Texts | None:
     """Return the texts of a source, or of the life; None where no source is named and the life has no text.
 
     Raises `UserError` for a source that cannot be read, or that is too short to be parted in two.
     """
     if source is not None:
-        return _of_source(source, judged_bytes)
+        return _of_source(source, judged_bytes, bad)
     folder = life.data("text")
     if not any(folder.glob("train-*.jsonl")):
         return None
@@ -67,9 +68,9 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     return torch.tensor(rows)
 
 
-def _of_source(name: str, judged_bytes: int) -> Texts:
+def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     source = resolve(name, AMOUNTS)
-    texts = (document.text[:LONGEST] for part in source.parts for document in read(part) if document.text.strip())
+    texts = (document.text[:LONGEST] for part in source.parts for document in read(part, bad) if document.text.strip())
     learn, judge, size = [], [], 0
     for text in texts:
         if rank(text) % JUDGED or size >= judged_bytes:
@@ -79,6 +80,7 @@ def _of_source(name: str, judged_bytes: int) -> Texts:
             size += len(text.encode())
         if size >= judged_bytes and sum(map(len, learn)) >= judged_bytes * JUDGED:
             break
+    report_rows(bad)
     if len(learn) + len(judge) < 2:
         raise UserError(f"Calibrating and judging need two documents; '{name}' has {len(learn) + len(judge)}.")
     if not judge:

@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
+from sayso.base.jsonl import BadRows
 from sayso.batch.chat import Conversation
 from sayso.text.conversations import windows
 from sayso.text.document import Document, Message, Place, Source
@@ -74,19 +75,26 @@ class LaidOut:
         return f"{self.long:,} conversations are longer than {tokens:,} tokens: {into}{some}."
 
 
-def prepared(path: Path) -> Iterator[Talk]:
+def prepared(path: Path, bad: BadRows) -> Iterator[Talk]:
     """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
-    if path.exists():
-        for row, at in rows_of_lines(str(path)):
-            yield _talk(document_of(row, None, at), at, row.get("source", ""))
+    if not path.exists():
+        return
+    for row, at in rows_of_lines(str(path), bad):
+        document = bad.tried(at, document_of, row, None, at)
+        talk = document and bad.tried(at, _talk, document, at, str(row.get("source", "")))
+        if talk:
+            yield talk
 
 
-def read_talks(sources: Iterable[Source]) -> Iterator[Talk]:
-    """Yield the conversations of files. Raises `UserError` for a row that is none."""
+def read_talks(sources: Iterable[Source], bad: BadRows) -> Iterator[Talk]:
+    """Yield the conversations of files; rows that are none, or that train nothing, are counted in `bad`."""
     for source in sources:
         for part in source.parts:
-            for document in read(part):
-                yield _talk(document, document.at or part.where[0], source.name)
+            for document in read(part, bad):
+                at = document.at or part.where[0]
+                talk = bad.tried(at, _talk, document, at, source.name)
+                if talk:
+                    yield talk
 
 
 def share_of(talks: Iterable[Talk], shares: dict[str, float]) -> list[Talk]:
@@ -118,10 +126,10 @@ def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[
     return [talk for talk in talks if talk.key not in held], list(held.values())
 
 
-def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, *, split: bool) -> LaidOut:
+def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, bad: BadRows, *, split: bool) -> LaidOut:
     """Return conversations as ids; those of more than `tokens` cut into windows, or left out.
 
-    Raises `UserError` with the place for one that trains nothing, or that the chat layout does not take.
+    One that the chat layout does not take is counted in `bad`.
     """
     found = LaidOut()
 
@@ -139,31 +147,34 @@ def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, *, split: 
             parts = [part for part in parts if part.replies]
             found.conversations += [_rendered(tokenizer, part) for part in parts]
         except UserError as error:
-            raise UserError(f"In {talk.at}: {error}") from error
+            bad.add(talk.at, str(error))
+            continue
         found.windows += len(parts)
         found.replies_left_out += talk.replies - sum(part.replies for part in parts)
     return found
 
 
 def _talk(document: Document, at: Place | str, source: str) -> Talk:
-    if not document.messages:
+    """Return a document as a conversation; `UserError` where nothing, or an empty reply, would be trained."""
+    talk = Talk(document.messages, document.tools, source, at)
+    if not talk.messages:
         raise UserError(
-            f"Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's; {at} has no turns: leave a text to "
-            "sayso prepare, for a base model."
+            "Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's, and this row has no turns; a base "
+            "model learns from plain text: sayso prepare."
         )
-    return Talk(document.messages, document.tools, source, at)
-
-
-def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
-    """Return one conversation's ids and mask; `UserError` where nothing, or an empty reply, would be trained."""
     if not talk.replies:
         said = any(turn["role"] == "assistant" for turn in talk.messages)
-        why = "every reply has weight 0" if said else "there is no turn of the assistant's"
-        raise UserError(f"A conversation trains one reply or more; {why}: leave it out.")
+        why = "every reply has weight 0" if said else "there is no turn of the assistant"
+        raise UserError(f"A conversation trains one reply or more; {why}.")
     for turn in talk.messages:
         empty = not str(turn["content"]).strip() and not turn.get("tool_calls") and turn.get("weight", 1) != 0
         if turn["role"] == "assistant" and empty:
-            raise UserError("A reply that is trained says something; this one is empty: leave it out.")
+            raise UserError("A reply that is trained is not empty; this one is.")
+    return talk
+
+
+def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
+    """Return one conversation's ids and mask of what is trained."""
     ids, trained = render(tokenizer, talk.messages, tools=talk.tools)
     assert any(trained[1:]), "a reply that is trained has trained tokens"
     return ids, trained

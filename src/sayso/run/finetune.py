@@ -14,12 +14,14 @@ from typing import Any, Literal
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.batch.chat import ChatBatches, Conversation
 from sayso.judge.replies import reply_loss
 from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.run.training.samples import Samples
@@ -42,7 +44,7 @@ SAY = Sampling(temperature=0, max_tokens=64)
 
 
 @dataclass(frozen=True)
-class Finetune(Adapting):
+class Finetune(Adapting, ReadsRows):
     """Options of `sayso finetune`."""
 
     _: KW_ONLY
@@ -99,6 +101,7 @@ def finetune(options: Finetune) -> None:
             "conversations": len(data.train.conversations),
             **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out")},
             "held_out": len(data.held.conversations),
+            "bad_rows": data.bad.facts(),
             "judged": _judged(options, data.held.conversations, steps * options.rows * batches.context),
             "lora": asdict(lora) if lora else None,
         }
@@ -154,6 +157,7 @@ def shares(mix: tuple[str, ...]) -> dict[str, float]:
 class _Data:
     train: LaidOut
     held: LaidOut
+    bad: BadRows
     prompts: list[Sequence[Message]]
     """Some that are replied to before and after."""
 
@@ -172,15 +176,20 @@ def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Pat
 def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
     """Read, hold out and lay out the conversations; say what became of those that are longer than `tokens`."""
     chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
-    read = list(read_talks(sources) if sources else prepared(chat / "train.jsonl"))
+    bad = BadRows(options.bad_rows)
+    read = list(read_talks(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
+    apart = [] if sources else share_of(prepared(chat / "val.jsonl", bad), mix)
+    liked = list(prepared(feedback, bad))
+    bad.check()
     check_shares(mix, read)
-    apart = [] if sources else share_of(prepared(chat / "val.jsonl"), mix)
     talks, held = hold_out(share_of(read, mix), apart, options.held_out)
-    liked = [talk for talk in prepared(feedback) for _ in range(options.feedback_weight)]
+    kept = {talk.key for talk in held}
+    liked = [talk for talk in liked if talk.key not in kept for _ in range(options.feedback_weight)]
     if not talks and not liked:
         raise UserError("There are no conversations to tune on; name a file with --data, or make some: sayso prepare")
     split = options.long == "split"
-    train, judged = (lay_out(tokenizer, some, tokens, split=split) for some in ([*talks, *liked], held))
+    train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in ([*talks, *liked], held))
+    report_rows(bad)
     if train.long:
         say(train.told(tokens))
     if not train.conversations:
@@ -191,7 +200,7 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     prompts = [prompt for talk in held or talks if (prompt := talk.prompt())]
     room = tokens - min(SAY.max_tokens, tokens // 4)  # what is left is for the reply
     fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= room)
-    return _Data(train, judged, list(islice(fitting, SHOWN)))
+    return _Data(train, judged, bad, list(islice(fitting, SHOWN)))
 
 
 def _judged(options: Finetune, held: Sequence[Conversation], trained: int) -> int:

@@ -15,6 +15,7 @@ from sayso.align.prompts import read_prompts
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
@@ -22,6 +23,7 @@ from sayso.run.model import resolve_model
 from sayso.run.practice.options import rewards_of
 from sayso.run.practice.rounds import Judge, Tuning, tune_round
 from sayso.run.practice.sampling import Practice, kept_until, sample_round
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
@@ -29,7 +31,7 @@ from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
-class Improve(Tuning):
+class Improve(Tuning, ReadsRows):
     """Options of `sayso improve`."""
 
     _: KW_ONLY
@@ -76,8 +78,10 @@ def improve(options: Improve) -> None:
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
     stage = make_stage(life, "improve", options.name, options, inputs)
-    prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
-    if stage.plan(dict, options.restart) is None:
+    bad = BadRows(options.bad_rows)
+    prompts, judged = read_prompts(options.prompts, bad), read_prompts(options.held_out, bad)
+    report_rows(bad)
+    if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
         return
     device = pick_device(options.device).kind

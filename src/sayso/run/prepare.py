@@ -13,8 +13,10 @@ from typing import Any
 from sayso.base.config import plain
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.text.decontaminate import ngram_sets, save_sets
 from sayso.text.document import Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts
@@ -26,7 +28,7 @@ from sayso.text.work import Counts, Job, Rules
 
 
 @dataclass(frozen=True)
-class Prepare:
+class Prepare(ReadsRows):
     """What to prepare, and by which rules."""
 
     life: Path = Path("life")
@@ -102,13 +104,17 @@ def prepare(options: Prepare) -> dict[str, Any]:
     if (done := _already(life, mark)) is not None:
         say(f"Already prepared: {_summary(done)}")
         return done
+    bad = BadRows(options.bad_rows)
     with act_log(life, "prepare", "", options):
         work = _work_folder(life, mark)
         if options.ngram and not list(work.glob("overlap-*.npy")):
-            save_sets(ngram_sets(evaluation_texts(evaluation, sources), options.ngram), work)
+            save_sets(ngram_sets(evaluation_texts(evaluation, sources, bad), options.ngram), work)
         with Progress(None, "documents") as line:
-            ran = run_parts(sources, _rules(options), work, options.workers, line.update)
-        manifest = _write(options, life, sources, ran, work, {"fingerprint": mark, "options": asked})
+            ran = run_parts(sources, _rules(options), work, options.workers, line.update, bad)
+        report_rows(bad)
+        manifest = _write(
+            options, life, sources, ran, work, {"fingerprint": mark, "options": asked, "bad_rows": bad.facts()}
+        )
         shutil.rmtree(work)
     say(f"Prepared {_summary(manifest)}")
     return manifest
@@ -140,6 +146,7 @@ def _rules(options: Prepare) -> Rules:
         chat_turns=options.chat_turns,
         chat_characters=options.chat_characters,
         chat_documents=options.chat_documents,
+        bad_rows=options.bad_rows,
     )
 
 

@@ -14,6 +14,7 @@ from sayso.align.figures import told
 from sayso.align.reference import Frozen
 from sayso.align.watch import Watch
 from sayso.base.device import pick_device
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.run.model import resolve_model
@@ -37,7 +38,8 @@ LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has a
 def reinforce(options: Reinforce) -> None:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
-    practice, held, rewards, gold = open_practised(options)
+    bad = BadRows(options.bad_rows)
+    practice, held, rewards, gold = open_practised(options, bad)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
@@ -47,7 +49,8 @@ def reinforce(options: Reinforce) -> None:
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
 
     def derive() -> dict[str, Any]:
-        return {"layout": asdict(layout_for(options, rows, device)), "lora": asdict(lora) if lora else None}
+        layout = asdict(layout_for(options, rows, device))
+        return {"layout": layout, "lora": asdict(lora) if lora else None, "bad_rows": bad.facts()}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:

@@ -19,6 +19,7 @@ from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say
 from sayso.batch.batch import Batch
@@ -31,6 +32,7 @@ from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.adapting import TUNING, Adapting
 from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.stage import Derived, Stage, make_stage
@@ -47,7 +49,7 @@ MAX_TOKENS = 120  # of a reply of the reference model
 
 
 @dataclass(frozen=True)
-class Reward(Adapting):
+class Reward(Adapting, ReadsRows):
     """Options of `sayso reward`."""
 
     _: KW_ONLY
@@ -87,21 +89,23 @@ def reward(options: Reward) -> None:
         raise UserError(f"--members is at least 1; got {options.members}.")
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
-    asked = questions(_rows(options, gathered))
+    bad = BadRows(options.bad_rows)
+    asked = questions(_rows(options, gathered, bad))
     train, held = apart(asked, options.held_out)
     if len(held) < FEWEST:
         train, held = [*train, *held], []
     say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
     for member in range(options.members):
         name = options.name if member == 0 else f"{options.name}-{member + 1}"
-        _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held)
+        _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held, bad)
 
 
-def _rows(options: Reward, gathered: Path) -> list[Row]:
+def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[Row]:
     """Return all comparisons and ratings there are."""
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
-    rows = [row for path in files for row in read_pairs(path, ties=True)]
-    rows += [row for path in options.ratings for row in read_ratings(path, numbers=True)]
+    rows = [row for path in files for row in read_pairs(path, bad, ties=True)]
+    rows += [row for path in options.ratings for row in read_ratings(path, bad, numbers=True)]
+    report_rows(bad)
     if not rows:
         raise UserError(
             "A reward model learns from what people said: gather ratings from the page (sayso gather), or bring a file "
@@ -110,7 +114,9 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
     return rows
 
 
-def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
+def _member(
+    options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question], bad: BadRows
+) -> None:
     """Train one model of the ensemble."""
     parent = resolve_model(life, options.parent)
     files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
@@ -129,6 +135,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
     derived = stage.plan(
         lambda: (
             {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
+            | {"bad_rows": bad.facts()}
             | {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None}
         ),
         options.restart,

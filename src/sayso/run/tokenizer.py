@@ -18,9 +18,10 @@ from rich.table import Table
 
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, write_json
-from sayso.base.jsonl import read_jsonl
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.tokens import documents
 from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
@@ -51,7 +52,7 @@ class TrainTokenizer:
 
 
 @dataclass(frozen=True)
-class Compare:
+class Compare(ReadsRows):
     """Options of `sayso tokenizer compare`."""
 
     text: tuple[str, ...] = ()
@@ -192,7 +193,10 @@ def _named(options: Compare) -> tuple[list[str], list[str]]:
         if not Path(name).exists():
             raise UserError(f"Text to compare on is a file or a folder; there is no '{name}'.")
     parts = parts_of([file for name in options.text for file in local_files(Path(name))], None, PIECE)
-    texts = list(_first((document.text for part in parts for document in read(part)), options.megabytes))
+    bad = BadRows(options.bad_rows)
+    read_texts = (document.text for part in parts for document in read(part, bad))
+    texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # so that no text is on both sides
+    report_rows(bad)
     if len(texts) < 2:
         raise UserError(
             f"Tokenizers are compared on a part of the text that they did not see; '{options.text[0]}' is too short to "

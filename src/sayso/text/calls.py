@@ -3,11 +3,11 @@
 Messages enter and leave; arguments become an object, what is absent becomes empty. Doing it twice changes nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sayso.base.errors import UserError
+from sayso.base.jsonl import parse, whole
 
 Message = Mapping[str, Any]
 
@@ -48,8 +48,8 @@ def value_of(text: Any) -> Any:
     if not isinstance(text, str):
         raise UserError(f"What a tool gave is text; got {type(text).__name__}.")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse(whole(text).encode())
+    except ValueError:
         return text
     return value if isinstance(value, dict | list) else text
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from sayso.base.device import cores
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.text.document import Source
 from sayso.text.work import Counts, Job, Rules, process
 
@@ -26,11 +27,12 @@ Told = Callable[..., None]  # told(documents so far, source=name)
 
 
 def run_parts(
-    sources: Sequence[Source], rules: Rules, folder: Path, workers: int | None, told: Told
+    sources: Sequence[Source], rules: Rules, folder: Path, workers: int | None, told: Told, bad: BadRows
 ) -> list[tuple[Job, Counts]]:
     """Put all parts through the rules; return them in order with their counts, each source cut at the limit.
 
-    `workers` None = one process a core, 1 = in this process.
+    `workers` None = one process a core, 1 = in this process. Rows that cannot be used are added to `bad`, whose
+    `UserError` ends the work as soon as no more of them would be named.
     """
     parts = [(source, part) for source in sources for part in source.parts]
     jobs = [Job(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
@@ -50,6 +52,8 @@ def run_parts(
                 return ran
             job, future = flying.popleft()
             counts = future.result()
+            bad.merge(BadRows(**counts["bad"]))
+            bad.check(end=False)
             came += counts["in"]
             told(came, source=job.source)
             left = _left(job, kept, rules.limit)

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
+from sayso.base.jsonl import BadRows
 from sayso.text import packages
 from sayso.text.clean import one_line
 from sayso.text.conversations import as_messages, as_text, join_texts
@@ -68,9 +69,11 @@ def file_source(name: str, piece: int) -> Source:
     return Source(name, licence, name, tuple(parts_of(files, query.get("column"), piece)), files)
 
 
-def read(part: Part) -> Iterator[Document]:
-    """Yield the documents of one part."""
-    return READERS[part.reader](part)
+def read(part: Part, bad: BadRows) -> Iterator[Document]:
+    """Yield the documents of one part; rows that are none are counted in `bad`."""
+    if part.reader in OWN:
+        return OWN[part.reader](part)
+    return READERS[part.reader](part, bad)
 
 
 def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> tuple[File, ...]:
@@ -185,11 +188,13 @@ def _read_world_conversation(part: Part) -> Iterator[Document]:
         yield Document(json.dumps(messages), messages=messages, split=part.where[0])
 
 
-READERS: dict[str, Callable[[Part], Iterator[Document]]] = {
+READERS: dict[str, Callable[[Part, BadRows], Iterator[Document]]] = {
     "text": read_text,
     "lines": read_lines,
     "array": read_array,
     "parquet": read_parquet,
+}
+OWN: dict[str, Callable[[Part], Iterator[Document]]] = {
     "wiki": _read_wiki,
     "chitchat": _read_chitchat,
     "world_document": _read_world_document,

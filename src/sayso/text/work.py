@@ -7,7 +7,7 @@ another part, so parts may run anywhere in any order; a part whose counts lie in
 import hashlib
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.base.files import atomic_file, read_json, write_json
-from sayso.base.jsonl import line_of
+from sayso.base.jsonl import BadRows, Policy, line_of
 from sayso.text.clean import clean
 from sayso.text.conversations import (
     MIN_TURNS,
@@ -49,6 +49,7 @@ class Rules:
     chat_turns: int
     chat_characters: int
     chat_documents: bool
+    bad_rows: Policy = "stop"
 
 
 @dataclass(frozen=True)
@@ -101,10 +102,11 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
     unfit: Counter[str] = Counter()
     digest = hashlib.sha256()
     came, size, stayed = 0, 0, 0
+    bad = BadRows(rules.bad_rows)
     with ExitStack() as stack:
         written = (paths.text, paths.chat, paths.rows, paths.signatures)
         texts, chats, rows, signatures = (_open(stack, path) for path in written)
-        for document in read(job.part):
+        for document in read(job.part, bad):
             raw = document.text.encode("utf-8", "replace")
             came, size = came + 1, size + len(raw)
             digest.update(raw)
@@ -121,8 +123,9 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
                 break
     if rules.near and not job.generated:
         _write_bands(paths)
-    counts = {"in": came, "bytes": size, "kept": stayed, "sha256": digest.hexdigest()}
-    counts |= {"dropped": dict(sorted(dropped.items())), "unfit": dict(sorted(unfit.items()))}
+    dropped["bad_row"] = bad.count
+    counts = {"in": came + bad.count, "bytes": size, "kept": stayed, "sha256": digest.hexdigest(), "bad": asdict(bad)}
+    counts |= {"dropped": dict(sorted((+dropped).items())), "unfit": dict(sorted((+unfit).items()))}
     write_json(paths.counts, counts)
     return counts
 

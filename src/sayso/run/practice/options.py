@@ -12,11 +12,13 @@ from sayso.align.rewards import Reward, load_rewards, of_many, rewarded, unlike
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.adapting import Adapting
 from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
@@ -26,7 +28,7 @@ from sayso.train.loop import State
 
 
 @dataclass(frozen=True)
-class Practising(Adapting):
+class Practising(Adapting, ReadsRows):
     """Options of the acts that learn from rewards."""
 
     prompts: str
@@ -62,10 +64,10 @@ class Practising(Adapting):
     """Whether replies that were cut are learned from."""
 
 
-def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+def open_practised(options: Practising, bad: BadRows) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
-    Raises `UserError` for settings that leave nothing to learn from.
+    Rows without a prompt are counted in `bad`. Raises `UserError` for settings that leave nothing to learn from.
     """
     for name, least in (("groups", 1), ("max_tokens", 1), ("judge_every", 1), ("judged", 0)):
         if getattr(options, name) < least:
@@ -74,7 +76,9 @@ def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Re
         raise UserError(
             f"A reply is compared with others to its prompt: --replies is at least 2; got {options.replies}."
         )
-    practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    practice, held = open_practice(*given, bad)
+    report_rows(bad)
     checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker)
     return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards

@@ -13,11 +13,12 @@ from typing import Any
 from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import sha256
-from sayso.base.jsonl import read_jsonl, write_jsonl
+from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.run.held_out import rank
+from sayso.run.rows import report_rows
 from sayso.token.chat import render, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
@@ -27,25 +28,27 @@ SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, fr
 
 
 def comparisons(
-    given: Path | None, feedback: Path, weight: int, program: Callable[[], list[Row]], *, ratings: bool
+    given: Path | None, feedback: Path, weight: int, program: Callable[[], list[Row]], bad: BadRows, *, ratings: bool
 ) -> list[Row]:
     """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
 
-    Raises `UserError` for a row that cannot teach, and for a file of ratings where pairs are wanted.
+    A row that cannot teach is counted in `bad`. Raises `UserError` for a file of ratings where pairs are wanted.
     """
     single = given is not None and holds_ratings(given)
     if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
-    own = read_pairs(feedback / PAIRS) if (feedback / PAIRS).exists() else []
+    own = read_pairs(feedback / PAIRS, bad) if (feedback / PAIRS).exists() else []
+    liked = read_ratings(feedback / RATINGS, bad) if ratings and (feedback / RATINGS).exists() else []
+    mine = (read_ratings if single else read_pairs)(given, bad) if given else []
+    report_rows(bad)
     if own:
         say(f"{len(own):,} pairs are people's.")
-    others = [*(read_pairs(given) if given and not single else []), *program()]
+    others = [*([] if single else mine), *program()]
     if not ratings:
         return [*(row for row in own for _ in range(weight)), *others]
-    liked = read_ratings(feedback / RATINGS) if (feedback / RATINGS).exists() else []
     rated = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # a thumb may be in a pair too
     own_rated = [row for row in rated.values() for _ in range(weight)]
-    return [*own_rated, *(read_ratings(given) if given and single else []), *ratings_of(others)]
+    return [*own_rated, *(mine if single else []), *ratings_of(others)]
 
 
 def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]:

@@ -1,0 +1,21 @@
+"""What every command that reads a person's rows takes as an option: what becomes of rows that cannot be used."""
+
+from dataclasses import dataclass
+
+from sayso.base.jsonl import BadRows, Policy
+from sayso.base.log import say
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadsRows:
+    """Options of the commands that read rows of files."""
+
+    bad_rows: Policy = "stop"
+    """What to do about rows that cannot be used: name the first five and stop, or skip them and report how many."""
+
+
+def report_rows(bad: BadRows) -> None:
+    """End the command for bad rows where it has to; else print what was skipped or replaced."""
+    bad.check()
+    for sentence in bad.sentences():
+        say(sentence)
