@@ -89,7 +89,7 @@ def test_a_call_stays_with_its_result_and_the_reply_to_it() -> None:
 def test_held_out_conversations_are_not_trained_on() -> None:
     """A number or a share, the same each time, and a conversation that stands there twice is on one side."""
     talks = [talk(*chat(1, words), number=n) for n, words in enumerate(["a", "b", "c", "d", "e"] * 2)]
-    for wanted, count in ((2, 2), (0.3, 3), (0, 0)):
+    for wanted, count in ((2, 2), (0.6, 3), (0, 0)):
         kept, held = hold_out(talks, [], wanted)
         assert len(held) == count
         assert {one.key for one in held}.isdisjoint(one.key for one in kept)
@@ -98,10 +98,35 @@ def test_held_out_conversations_are_not_trained_on() -> None:
         assert [one.key for one in again] == [one.key for one in held]
     apart = [talk(*chat(1, "f"))]
     assert hold_out([*talks, *apart], apart, 1) == (talks, apart)
-    with pytest.raises(UserError, match="leaves some conversations to train on; got 5 of 5"):
+    with pytest.raises(UserError, match="leaves some conversations to train on; got 5 of 5 different ones"):
         hold_out(talks, [], 5)
     with pytest.raises(UserError, match="is a share below 1"):
         hold_out(talks, [], -1)
+
+
+def test_the_held_out_share_is_one_of_different_conversations() -> None:
+    """Ten conversations, each thirty times, have nothing to spare at 2 %; a fifth of them are two, on one side only."""
+    talks = [talk(*chat(1, f"{number}")) for number in range(10)] * 30
+    assert hold_out(talks, [], 0.02) == (talks, [])
+    kept, held = hold_out(talks, [], 0.2)
+    assert (len(kept), len(held)) == (240, 2)
+    assert {one.key for one in kept}.isdisjoint(one.key for one in held)
+
+
+def test_something_is_always_left_to_train_on() -> None:
+    """One conversation is trained on, whatever share is asked, and though it was set apart too."""
+    (only,) = one = [talk(*chat(1))]
+    for share in (0.02, 0.5, 0.99):
+        assert hold_out(one * 3, [], share) == (one * 3, [])
+    assert hold_out(one, [only, only], 0.5) == (one, [])
+    assert hold_out(one, one, 1) == (one, [])
+    assert hold_out([], [], 0.02) == ([], [])
+
+
+def test_weights_do_not_make_another_conversation() -> None:
+    """What people liked has earlier replies of weight 0, and is still the conversation that is held out."""
+    liked = [{**message, "weight": 0} if message["role"] == "assistant" else message for message in chat(1)]
+    assert talk(*liked).key == talk(*chat(1)).key
 
 
 @pytest.mark.parametrize(
@@ -175,7 +200,7 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
 def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_path: Path) -> None:
     """A source of which nothing was set apart is no mistake; a file of a store is told apart by what it says of it."""
     chats = tmp_path / "life" / "data" / "chat"
-    rows = [{"messages": chat(1, f"{n} fine"), "source": source} for source in ("a", "b") for n in range(20)]
+    rows = [{"messages": chat(1, f"{n} {source} fine"), "source": source} for source in ("a", "b") for n in range(20)]
     write_jsonl(chats / "train.jsonl", rows)
     write_jsonl(chats / "val.jsonl", [{"messages": chat(2), "source": "a"}])
     flags = ["--life", str(tmp_path / "life"), "--parent", str(life.model("base")), "--steps", "1", "--rows", "1"]

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from sayso.text.decontaminate import ngram_sets, open_sets, overlaps, save_sets
 from sayso.text.ngrams import hash64, ngram_hashes, word_hashes
@@ -65,3 +66,13 @@ def test_a_tiny_corpus_still_has_a_val_and_a_test_document() -> None:
     assert sorted(split_of(hashes, 0.02, 0.02).tolist()) == [TRAIN, VAL, TEST]
     assert split_of(hashes, 0.0, 0.0).tolist() == [TRAIN] * 3
     assert TRAIN in split_of(hashes[:2], 0.02, 0.02).tolist()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_training_is_never_empty(count: int) -> None:
+    """Whatever the texts and the shares are, something is trained on."""
+    for number in range(200):
+        hashes = np.array([hash64(f"{number} {place}") for place in range(count)], np.uint64)
+        for val, test in ((0.02, 0.02), (0.5, 0.49), (0.0, 0.99), (0.0, 0.0)):
+            assert TRAIN in split_of(hashes, val, test).tolist()
+    assert split_of(np.empty(0, np.uint64), 0.1, 0.1).tolist() == []

@@ -57,12 +57,15 @@ def questions(rows: Sequence[Row]) -> list[Question]:
 
 
 def apart(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
-    """Return the questions to train on, and the `share` held out. Raises `UserError` for a share that cannot be."""
+    """Return the questions to train on, and the `share` held out, which is nothing where that would be all of them.
+
+    Raises `UserError` for a share that cannot be.
+    """
     if not 0 <= share < 1:
         raise UserError(f"--held-out is a share from 0 to below 1; got {share:g}.")
     train = [one for one in asked if _place(one.group) >= share]
-    if asked and not train:
-        raise UserError(f"All {len(asked):,} prompts would be held out; lower --held-out, or bring more of them.")
+    if not train:
+        return list(asked), []
     return train, [one for one in asked if _place(one.group) < share]
 
 

@@ -72,7 +72,7 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     source = resolve(name, AMOUNTS)
     texts = (document.text[:LONGEST] for part in source.parts for document in read(part, bad) if document.text.strip())
     learn, judge, size = [], [], 0
-    for text in texts:
+    for text in _different(texts):
         if rank(text) % JUDGED or size >= judged_bytes:
             learn.append(text)
         else:
@@ -88,6 +88,15 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     if not learn:
         learn.append(judge.pop())
     return Texts(learn, tuple(judge))
+
+
+def _different(texts: Iterable[str]) -> Iterator[str]:
+    """Yield each text once, so that none is both learned from and judged on."""
+    seen: set[int] = set()
+    for text in texts:
+        if (place := rank(text)) not in seen:
+            seen.add(place)
+            yield text
 
 
 def _rows(documents: Iterable[list[int]], wide: int, count: int) -> Iterator[list[int]]:

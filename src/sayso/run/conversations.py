@@ -39,8 +39,9 @@ class Talk:
 
     @cached_property
     def key(self) -> str:
-        """A hash of what is said: the same conversation, wherever it stands, has the same."""
-        return sha256(json.dumps([self.messages, self.tools]).encode()).hexdigest()
+        """A hash of what is said: the same conversation, wherever it stands and however weighted, has the same."""
+        said = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
+        return sha256(json.dumps([said, self.tools], sort_keys=True).encode()).hexdigest()
 
     @property
     def replies(self) -> int:
@@ -111,18 +112,24 @@ def check_shares(shares: dict[str, float], talks: Sequence[Talk]) -> None:
 
 
 def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[Talk], list[Talk]]:
-    """Return what is trained on and what is held out: a share below 1, or a number of conversations.
+    """Return what is trained on and what is held out: a share below 1, or a number, of different conversations.
 
     They are taken of what was set `apart` before, else of `talks`, by a hash of what is said: a conversation that
-    stands there twice is on one side.
+    stands there several times is on one side. Something is always left to train on.
     """
     if wanted < 0:
         raise UserError(f"--held-out is a share below 1, or a number of conversations; got {wanted:g}.")
-    pool = {talk.key: talk for talk in apart or talks}
-    count = int(wanted) if wanted >= 1 else min(MOST, round(wanted * len(talks)))
-    if count >= len(pool) and not apart and count:
-        raise UserError(f"--held-out leaves some conversations to train on; got {count:,} of {len(pool):,}.")
+    different = {talk.key: talk for talk in talks}
+    pool = {talk.key: talk for talk in apart} or different
+    most = len(pool) if apart else max(0, len(pool) - 1)
+    count = int(wanted) if wanted >= 1 else min(MOST, most, round(wanted * len(different)))
+    if count > most and not apart and talks:
+        raise UserError(
+            f"--held-out leaves some conversations to train on; got {count:,} of {len(pool):,} different ones."
+        )
     held = {key: pool[key] for key in sorted(pool)[:count]}
+    if talks and different.keys() <= held.keys():  # all that was set apart is what there is to train on
+        return talks, []
     return [talk for talk in talks if talk.key not in held], list(held.values())
 
 

@@ -77,6 +77,11 @@ def evaluate(options: Evaluate) -> Scores:
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
+    if not held:
+        raise UserError(
+            f"A model is scored on held-out text, and '{life.data('text')}' has no {options.split} documents; prepare "
+            f"text with --{options.split} above 0."
+        )
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     path = life.run(f"evaluate-{folder.name}") / "scores.json"
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}

@@ -67,7 +67,7 @@ class Finetune(Adapting, ReadsRows):
     data: tuple[str, ...] = ()
     """Conversations: files, folders, hf://OWNER/NAME or URLs; what was prepared when not given."""
     held_out: float = 0.02
-    """Share of the conversations, at most 256, or their number, to judge by and choose the best weights; 0 = none."""
+    """Share of the different conversations, at most 256, or their number, to choose the best weights by; 0 = none."""
     mix: tuple[str, ...] = ()
     """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
     rate: float = 0.5
@@ -114,7 +114,11 @@ def finetune(options: Finetune) -> None:
     say(
         f"{derived['conversations']:,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} "
         f"tokens, {100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; "
-        f"judged on {derived['judged']:,} of {derived['held_out']:,} held out."
+        + (
+            f"judged on {derived['judged']:,} of {derived['held_out']:,} held out."
+            if derived["judged"]
+            else "nothing is held out to judge by, so the last weights are kept."
+        )
     )
     state = tuning_state(model, lora, options.rate, options.seed)
 

@@ -184,7 +184,8 @@ def _made_of(life: Life, options: TrainTokenizer) -> dict[str, Any]:
 
 def _prepared(life: Life, options: Compare) -> tuple[list[str], list[str]]:
     train_texts = list(_first(_split(life, "train"), options.megabytes))
-    return train_texts, list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+    held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+    return (train_texts, held_out) if held_out else _parted(train_texts, str(life.data("text")))
 
 
 def _named(options: Compare) -> tuple[list[str], list[str]]:
@@ -197,10 +198,15 @@ def _named(options: Compare) -> tuple[list[str], list[str]]:
     read_texts = (document.text for part in parts for document in read(part, bad))
     texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # so that no text is on both sides
     report_rows(bad)
+    return _parted(texts, options.text[0])
+
+
+def _parted(texts: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return texts to train on, and every tenth of them to compare on."""
     if len(texts) < 2:
         raise UserError(
-            f"Tokenizers are compared on a part of the text that they did not see; '{options.text[0]}' is too short to "
-            "be parted. Name more text."
+            f"Tokenizers are compared on a part of the text that they did not see; '{name}' is too short to be parted. "
+            "Name more text."
         )
     held_out = list(islice(texts, 0, None, HELD_OUT))
     return [text for number, text in enumerate(texts) if number % HELD_OUT], held_out

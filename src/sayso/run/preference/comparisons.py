@@ -95,6 +95,10 @@ def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
     kind: type[Batches] = RatingBatches if name == RATINGS else PairBatches
     parts = [_rendered(tokenizer, list(read_jsonl(folder / file)), context) for file in (name, HELD)]
+    if not parts[0][0]:
+        raise UserError(
+            f"All comparisons to train on exceed the model's context of {context:,} tokens: bring shorter ones."
+        )
     train, held = (
         kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
     )
