@@ -254,3 +254,27 @@ def quiet(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     """What is said for people stays out of the report."""
     yield
     capsys.readouterr()
+
+
+def test_what_is_left_out_of_conversations_is_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Conversations that give none, and what the others lose, stand in the summary and the manifest by rule."""
+
+    def turns(*said: str) -> dict[str, Any]:
+        roles = ("user", "assistant")
+        return {"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(said)]}
+
+    long = "a long tale of " * 100
+    rows = [turns(f"Tell tale {n}.", f"{n} {long}") for n in range(3)]
+    rows += [turns("Hello?", "Hi!", f"Tell more. {n}", long, "And now?", f"Bye {n}.", "Wait") for n in range(2)]
+    rows += [{"messages": [{"role": "user", "content": "Anyone?"}]}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = prepare(options(tmp_path / "life", path, quality=False))
+    assert manifest["totals"]["no_conversation"] == {"too_few_turns": 1, "too_long": 3}
+    assert manifest["totals"]["left_out_of_conversations"] == {"exchange_too_long": 2, "unpaired_turn": 2}
+    assert sum(manifest["totals"]["conversations"].values()) == 4
+    told = capsys.readouterr().out
+    assert "conversations left out: 1 too_few_turns, 3 too_long; " in told
+    assert "parts of others left out: 2 exchange_too_long, 2 unpaired_turn; raise --chat-characters" in told

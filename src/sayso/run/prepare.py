@@ -20,7 +20,7 @@ from sayso.run.rows import ReadsRows, report_rows
 from sayso.text.decontaminate import ngram_sets, save_sets
 from sayso.text.document import Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts
-from sayso.text.manifest import fingerprint, is_current, source_facts, stated_rules, totals, versions
+from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
 from sayso.text.sources import Amounts, resolve
@@ -204,7 +204,16 @@ def _summary(manifest: dict[str, Any]) -> str:
     total = manifest["totals"]
     out, talks = total["out"], total["conversations"]
     size = sum(split["bytes"] for split in out.values()) / 2**20
-    dropped = ", ".join(f"{count:,} {rule}" for rule, count in total["dropped"].items()) or "none"
+    dropped, none, parts = (_by_rule(total[rules]) for rules in BY_RULE)
     counts = " + ".join(f"{out[split]['documents']:,}" for split in out)
     documents = f"{counts} documents ({size:,.1f} MB; train + val + test)"
-    return f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped}"
+    return (
+        f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped or 'none'}"
+        + (f"; conversations left out: {none}" if none else "")
+        + (f"; parts of others left out: {parts}" if parts else "")
+        + ("; raise --chat-characters to keep longer ones" if "long" in none + parts else "")
+    )
+
+
+def _by_rule(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {rule}" for rule, count in counts.items())

@@ -7,7 +7,7 @@ another part, so parts may run anywhere in any order; a part whose counts lie in
 import hashlib
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +19,7 @@ from sayso.base.jsonl import BadRows, Policy, line_of
 from sayso.text.clean import clean
 from sayso.text.conversations import (
     MIN_TURNS,
+    TOO_LONG,
     as_text,
     cleaned,
     indecent_rule,
@@ -92,6 +93,16 @@ class Kept:
     signature: bytes
 
 
+@dataclass
+class Unfit:
+    """What of the conversations is in no window, by rule."""
+
+    whole: Counter[str] = field(default_factory=Counter)
+    """Conversations that give none."""
+    parts: Counter[str] = field(default_factory=Counter)
+    """Parts of the others."""
+
+
 def process(job: Job, rules: Rules, folder: Path) -> Counts:
     """Put one part through the rules, write its files, and return its counts."""
     paths = Paths.of(folder, job.number)
@@ -99,7 +110,7 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
         counts: Counts = read_json(paths.counts)
         return counts
     dropped: Counter[str] = Counter()
-    unfit: Counter[str] = Counter()
+    out = Unfit()
     digest = hashlib.sha256()
     came, size, stayed = 0, 0, 0
     bad = BadRows(rules.bad_rows)
@@ -110,7 +121,7 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
             raw = document.text.encode("utf-8", "replace")
             came, size = came + 1, size + len(raw)
             digest.update(raw)
-            kept = _generated(job, document) if job.generated else _real(job, rules, folder, document, unfit)
+            kept = _generated(job, document) if job.generated else _real(job, rules, folder, document, out)
             if isinstance(kept, str):
                 dropped[kept] += 1
                 continue
@@ -125,7 +136,8 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
         _write_bands(paths)
     dropped["bad_row"] = bad.count
     counts = {"in": came + bad.count, "bytes": size, "kept": stayed, "sha256": digest.hexdigest(), "bad": asdict(bad)}
-    counts |= {"dropped": dict(sorted((+dropped).items())), "unfit": dict(sorted((+unfit).items()))}
+    counts |= {"dropped": dict(sorted((+dropped).items())), "unfit": dict(sorted(out.whole.items()))}
+    counts["left_out"] = dict(sorted((+out.parts).items()))
     write_json(paths.counts, counts)
     return counts
 
@@ -149,7 +161,7 @@ def load_bands(folder: Path, job: Job) -> NDArray[np.uint64]:
     return flat.reshape(BANDS, -1)[:, : job.take]
 
 
-def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Counter[str]) -> Kept | str:
+def _real(job: Job, rules: Rules, folder: Path, document: Document, out: Unfit) -> Kept | str:
     """Return a person's document as it is kept, or the name of the rule that drops it."""
     document = _cleaned(document)
     if not document.text:
@@ -161,7 +173,7 @@ def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Count
         return broken
     if overlaps(words, open_sets(folder)):
         return "contaminated"
-    chats = _conversations(job, document, rules, unfit)
+    chats = _conversations(job, document, rules, out)
     as_document = rules.chat_documents or not document.messages
     return _kept(job, document, as_document, chats, signature(words).tobytes() if rules.near else b"")
 
@@ -179,16 +191,20 @@ def _cleaned(document: Document) -> Document:
     return replace(document, text=as_text(messages), messages=messages)
 
 
-def _conversations(job: Job, document: Document, rules: Rules, unfit: Counter[str]) -> list[list[Message]]:
-    """Return the conversations that a document gives, counting those that give none under the rule they break."""
+def _conversations(job: Job, document: Document, rules: Rules, out: Unfit) -> list[list[Message]]:
+    """Return the conversations that a document gives, counting what is left out under the rule that it breaks."""
     if not document.messages:
         return []
     least = MIN_TURNS if job.people else 1
     if too_few_turns(document.messages, least):
-        unfit["too_few_turns"] += 1
+        out.whole["too_few_turns"] += 1
         return []
-    found = windows(document.messages, within(rules.chat_turns, rules.chat_characters), least)
-    unfit["too_long"] += not found
+    left_out: Counter[str] = Counter()
+    found = windows(document.messages, within(rules.chat_turns, rules.chat_characters), least, left_out)
+    if found:
+        out.parts.update(left_out)
+    else:
+        out.whole["too_long" if left_out[TOO_LONG] else "too_few_turns"] += 1
     return found
 
 
