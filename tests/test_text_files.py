@@ -122,7 +122,7 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{"premise": "It rains.", "n": 3}]), tmp_path / "c.parquet")
     (tmp_path / "d.json").write_text(json.dumps([{"data": ["It snows."]}]))
     (tmp_path / "e.csv").write_text("id,text\n1,It hails.\n")
-    found = list(evaluation_texts(evaluation_files(tmp_path), [], BadRows()))
+    found = list(evaluation_texts(evaluation_files(tmp_path), BadRows()))
     assert found == ["Who?", "A", "Ann", "Bob", "A text.", "It rains.", "It snows.", "id,text\n1,It hails.\n"]
 
 

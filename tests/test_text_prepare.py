@@ -278,3 +278,20 @@ def test_what_is_left_out_of_conversations_is_counted_and_told(
     told = capsys.readouterr().out
     assert "conversations left out: 1 too_few_turns, 3 too_long; " in told
     assert "parts of others left out: 2 exchange_too_long, 2 unpaired_turn; raise --chat-characters" in told
+
+
+def test_evaluation_texts_of_any_script_are_kept_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Chinese question goes as an English one does; how many texts were usable is in the summary and the manifest."""
+    question = "小明早上带着一只红色的旧风筝走过石桥去港口找他的朋友，朋友却已经坐船到对岸的集市买面粉和盐了。"
+    other = "港口的居民在冬天修好了灯塔的楼梯，也换掉了市场里破旧的木门，老人坐在炉火旁边讲故事。"
+    rows = [f"{other * 2}{number}{question[:9]}" for number in range(3)] + [f"{other}{question}{other}"]
+    path = lines(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "eval.json").write_bytes(b"\xef\xbb\xbf" + json.dumps([{"q": question, "a": "风筝"}]).encode())
+    wish = options(tmp_path / "life", path, eval_texts=(tmp_path / "eval.json",), quality=False, near_duplicates=0)
+    manifest = prepare(wish)
+    assert manifest["totals"]["dropped"] == {"contaminated": 1}
+    assert manifest["evaluation_texts"] == {"usable": 1, "too_short": 1}
+    assert "checked against 1 of 2 evaluation texts (1 are shorter than 8 words)" in capsys.readouterr().out
+    assert not any(question in row["text"] for split in documents(tmp_path / "life").values() for row in split)

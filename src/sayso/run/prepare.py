@@ -5,8 +5,9 @@ on where it was, a finished one is left alone, and the number of workers changes
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
 from sayso.run.rows import ReadsRows, report_rows
-from sayso.text.decontaminate import ngram_sets, save_sets
-from sayso.text.document import Source
-from sayso.text.evaluation import evaluation_files, evaluation_texts
+from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
+from sayso.text.document import File, Source
+from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
 from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
@@ -107,14 +108,13 @@ def prepare(options: Prepare) -> dict[str, Any]:
     bad = BadRows(options.bad_rows)
     with act_log(life, "prepare", "", options):
         work = _work_folder(life, mark)
-        if options.ngram and not list(work.glob("overlap-*.npy")):
-            save_sets(ngram_sets(evaluation_texts(evaluation, sources, bad), options.ngram), work)
+        checked = _evaluation(options, work, sources, evaluation, bad)
+        bad.check()
         with Progress(None, "documents") as line:
             ran = run_parts(sources, _rules(options), work, options.workers, line.update, bad)
         report_rows(bad)
-        manifest = _write(
-            options, life, sources, ran, work, {"fingerprint": mark, "options": asked, "bad_rows": bad.facts()}
-        )
+        head = {"fingerprint": mark, "options": asked, "evaluation_texts": checked, "bad_rows": bad.facts()}
+        manifest = _write(options, life, sources, ran, work, head)
         shutil.rmtree(work)
     say(f"Prepared {_summary(manifest)}")
     return manifest
@@ -136,6 +136,23 @@ def _work_folder(life: Life, mark: str) -> Path:
         shutil.rmtree(stale)
     work.mkdir(parents=True, exist_ok=True)
     return work
+
+
+def _evaluation(
+    options: Prepare, work: Path, sources: Sequence[Source], files: Sequence[File], bad: BadRows
+) -> dict[str, int]:
+    """Leave what no document may share in the work folder, once; return how many evaluation texts there are for it."""
+    path = work / "evaluation.json"
+    if path.exists():
+        known = read_json(path)
+        bad.merge(BadRows(**known["bad"]))
+        return dict(known["texts"])
+    texts = Counter({"usable": 0, "too_short": 0})
+    if options.ngram:
+        of_files = ngram_sets(evaluation_texts(files, bad), options.ngram, texts)
+        save_sets(together([of_files, ngram_sets(held_out_texts(sources), options.ngram)]), work)
+    write_json(path, {"texts": texts, "bad": asdict(bad)})
+    return dict(texts)
 
 
 def _rules(options: Prepare) -> Rules:
@@ -212,7 +229,17 @@ def _summary(manifest: dict[str, Any]) -> str:
         + (f"; conversations left out: {none}" if none else "")
         + (f"; parts of others left out: {parts}" if parts else "")
         + ("; raise --chat-characters to keep longer ones" if "long" in none + parts else "")
+        + _checked(manifest["evaluation_texts"], manifest["options"]["ngram"])
     )
+
+
+def _checked(texts: dict[str, int], ngram: int) -> str:
+    """Say how many evaluation texts documents were checked against; nothing where there were none."""
+    usable, short = texts["usable"], texts["too_short"]
+    if not usable + short:
+        return ""
+    told = f"checked against {usable:,} of {usable + short:,} evaluation texts"
+    return f"; {told}" + (f" ({short:,} are shorter than {min(ngram, SHORTEST)} words)" if short else "")
 
 
 def _by_rule(counts: dict[str, int]) -> str:

@@ -20,14 +20,18 @@ def evaluation_files(path: Path) -> tuple[File, ...]:
     return local_files(path, (*IN_FOLDER, *PLAIN))
 
 
-def evaluation_texts(files: Iterable[File], sources: Iterable[Source], bad: BadRows) -> Iterator[str]:
-    """Yield the texts of evaluation files, and the small world's held-out documents where it is among the sources."""
+def evaluation_texts(files: Iterable[File], bad: BadRows) -> Iterator[str]:
+    """Yield the texts of evaluation files; rows that cannot be read are counted in `bad`."""
     for file in files:
         yield from _texts(file, bad)
+
+
+def held_out_texts(sources: Iterable[Source]) -> Iterator[str]:
+    """Yield the small world's held-out documents, where it is among the sources."""
     for source in sources:
         held_out = (part for part in source.parts if part.reader == "world_document" and part.where[0] != "train")
         for part in held_out:
-            yield from (document.text for document in read(part, bad))
+            yield from (document.text for document in read(part, BadRows()))
 
 
 def _texts(file: File, bad: BadRows) -> Iterator[str]:
