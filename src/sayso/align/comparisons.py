@@ -12,6 +12,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, read_rows
+from sayso.text.calls import as_data, resolved, with_calls
 
 ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
@@ -115,7 +116,7 @@ def _prompt(row: Row) -> list[Row]:
         _check(message)
     if prompt[-1]["role"] == "assistant":
         raise UserError("The prompt ends with the assistant; its last message is the one that is replied to.")
-    return prompt
+    return as_data(resolved(prompt)) if with_calls(prompt) else prompt
 
 
 def _reply(row: Row, key: str) -> str:

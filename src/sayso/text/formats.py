@@ -10,7 +10,7 @@ from typing import Any
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import kind_of, parse, whole
-from sayso.text.calls import as_data, with_calls
+from sayso.text.calls import as_data, has_id, resolved, with_calls
 from sayso.text.conversations import as_text
 from sayso.text.document import Document, Message, Place
 
@@ -56,7 +56,7 @@ def document_of(row: Any, asked: str | None, at: Place) -> Document:
             raise UserError(f"A document is a string or a list of role and content; '{column}' is {kind_of(value)}.")
     messages = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
     messages = _told(row.get("system"), messages)
-    messages = as_data(_numbered(messages)) if with_calls(messages) else messages
+    messages = as_data(resolved(_joined(messages))) if with_calls(messages) else messages
     tools = _tools(row.get("tools"))
     return Document(as_text(messages), title, tuple(messages), tools=tools, at=at)
 
@@ -73,12 +73,14 @@ def _turn(turn: Any) -> Message:
     if not isinstance(turn, Mapping):
         raise UserError(f"A turn is an object with role and content, or with from and value; got {turn!r:.100}.")
     said = turn.get("role") or turn.get("from")
-    if said not in ROLES:
+    if not isinstance(said, str) or said not in ROLES:
         raise UserError(f"A turn's role is one of {', '.join(ROLES)}; got {said!r}.{nearest(str(said), ROLES)}")
     content = _content(turn["content"] if "content" in turn else turn.get("value"))
     message: Message = {"role": ROLES[said], "content": content}
     if said == CALL:
         message |= {"content": "", "tool_calls": _calls(content)}
+    elif turn.get(CALL):  # OpenAI's older form, with results of the role "function"
+        message["tool_calls"] = [turn[CALL]]
     for name in ("tool_calls", "tool_call_id", "name"):
         if turn.get(name) and (name != "name" or message["role"] == "tool"):
             message[name] = turn[name]
@@ -108,25 +110,22 @@ def _calls(value: str) -> list[Any]:
     return calls if isinstance(calls, list) else [calls]
 
 
-def _numbered(messages: Sequence[Message]) -> list[Message]:
-    """Return messages in which calls and results that have no ids, as in ShareGPT, have the ids of their order."""
-    done, waiting = [], []
-    count = 0
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with neighbouring calls of ShareGPT's, one a turn, as the calls of one turn."""
+    done: list[Message] = []
     for message in messages:
-        calls = message.get("tool_calls")
-        if (
-            calls
-            and isinstance(calls, list)
-            and all(isinstance(call, Mapping) and not call.get("id") for call in calls)
-        ):
-            named = [{"function": call, **call} if "function" not in call else call for call in calls]
-            message = {**message, "tool_calls": [{**call, "id": f"call_{count + i}"} for i, call in enumerate(named)]}
-            waiting = [call["id"] for call in message["tool_calls"]]
-            count += len(calls)
-        elif message["role"] == "tool" and waiting and not (message.get("tool_call_id") or message.get("name")):
-            message = {**message, "tool_call_id": waiting.pop(0)}
-        done.append(message)
+        before = done[-1] if done else {}
+        if _only_calls(message) and _only_calls(before) and message.get("weight") == before.get("weight"):
+            done[-1] = {**before, "tool_calls": [*before["tool_calls"], *message["tool_calls"]]}
+        else:
+            done.append(message)
     return done
+
+
+def _only_calls(message: Message) -> bool:
+    """Whether a turn is calls without ids and nothing else."""
+    calls = message.get("tool_calls")
+    return isinstance(calls, list) and not message["content"] and not any(map(has_id, calls))
 
 
 def _told(system: Any, messages: Sequence[Message]) -> list[Message]:
