@@ -64,7 +64,7 @@ def main() -> None:
 
 def read_pieces(path: Path) -> Iterator[str]:
     """Yield the documents of a text, long ones in pieces."""
-    for part in parts_of(local_files(path), None, PIECE):
+    for part in parts_of(local_files(path).files, None, PIECE):
         for document in read(part, BadRows()):
             yield from (document.text[at : at + PIECE] for at in range(0, len(document.text), PIECE))
 

@@ -94,6 +94,7 @@ def test_numbers_that_are_not_finite_are_written_as_null() -> None:
         (b'{"a": 1, "b": {"c": 1, "c": 2}}', "The key 'c' occurs twice"),
         (b'["a"]', "this is a list"),
         (b"null", "this is null"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
         (b'{"a": ' + b"[" * 101 + b"]" * 101 + b"}", "nested 100 deep"),
         (b'{"a": ' + b"[" * 99_999, "nested 100 deep"),
         (b'{"a": ' + b"1" * 5_000 + b"}", "4300"),

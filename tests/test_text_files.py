@@ -12,7 +12,9 @@ import pytest
 import zstandard
 
 from sayso.base.errors import UserError
+from sayso.base.files import read_json
 from sayso.base.jsonl import BadRows
+from sayso.cli.main import run
 from sayso.text import files, sources
 from sayso.text.document import Document, Part
 from sayso.text.evaluation import evaluation_files, evaluation_texts
@@ -184,3 +186,52 @@ def test_every_reader_is_known() -> None:
     """A part's reader is a key of the table that workers read with."""
     assert {"text", "lines", "parquet"} <= set(sources.READERS)
     assert list(read(Part("text", extra=(0,)), BadRows())) == []
+
+
+def test_files_about_the_data_are_ignored_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Card, licence and the like of a cloned data set are no documents, for prepare and for finetune."""
+    folder, life = tmp_path / "clone", tmp_path / "life"
+    (folder / ".git").mkdir(parents=True)
+    for name in ("README.md", "LICENSE.txt", "LICENCE-MIT.md", "CITATION.md", "readme.zh-CN.md", "dataset_infos.jsonl"):
+        (folder / name).write_text(f"About: {name}. " * 20)
+    (folder / ".gitattributes").write_text("*.jsonl filter=lfs")
+    (folder / ".git" / "notes.txt").write_text("hidden")
+    (folder / "readmes are fun.txt").write_text("A document. " * 20)
+    talk = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Here."}]
+    (folder / "data.jsonl").write_text(json.dumps({"messages": talk}))
+    assert texts(folder) == ["Hello?\nHere.", "A document. " * 20]
+    assert run(["prepare", "--sources", str(folder), "--life", str(life), "--workers", "1", "--no-quality"]) == 0
+    told = capsys.readouterr().out
+    assert f"Ignored in '{folder}', as no text to learn: CITATION.md, LICENCE-MIT.md, LICENSE.txt, README.md" in told
+    assert read_json(life / "data/text/manifest.json")["totals"]["in"]["documents"] == 2
+    assert len(read_json(life / "data/text/manifest.json")["sources"][0]["ignored"]) == 6
+    assert len(evaluation_files(folder)) == 2
+
+
+def test_files_that_are_named_or_alone_are_read(tmp_path: Path) -> None:
+    """A README that is named itself is text, and so are those of a folder that has nothing else."""
+    (tmp_path / "a").mkdir()
+    for name in ("README.md", "a/README.md"):
+        (tmp_path / name).write_text(f"What {name} says.")
+    assert texts(tmp_path) == ["What README.md says.", "What a/README.md says."]
+    (tmp_path / "a" / "b.txt").write_text("A text.")
+    assert texts(tmp_path) == ["A text."]
+    assert texts(tmp_path / "README.md") == ["What README.md says."]
+
+
+@pytest.mark.parametrize("inside", ["life", ".", "deep/er"])
+def test_a_life_in_a_corpus_is_not_read_back(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command again finds the same text; what lies in the life and is the user's own is read."""
+    corpus = tmp_path / "corpus"
+    life = corpus / inside
+    (life / "data" / "mine").mkdir(parents=True)
+    (corpus / "book.txt").write_text("A book of the user's. " * 20)
+    (life / "data" / "mine" / "notes.txt").write_text("Notes of the user's. " * 20)
+    words = ["prepare", "--sources", str(corpus), "--life", str(life), "--workers", "1", "--no-quality"]
+    assert run(words) == 0
+    assert len(texts(corpus)) == 2
+    assert "Ignored" not in capsys.readouterr().out
+    assert run(words) == 0
+    told = capsys.readouterr().out
+    assert f"what the life in '{life}' made" in told
+    assert "Already prepared" in told

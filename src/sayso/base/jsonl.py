@@ -19,6 +19,7 @@ from sayso.base.files import atomic_file
 FIRST = 5  # bad rows that are named; the others are counted
 DEEPEST = 100  # lists and objects inside each other: more is no data of ours, and would exhaust the stack
 MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
+POINTER = b"version https://git-lfs.github.com/spec/"
 REPLACEMENT = "\ufffd"
 Policy = Literal["stop", "skip"]
 Row = dict[str, Any]
@@ -181,6 +182,8 @@ def _decoded(data: bytes) -> tuple[str, int]:
     """Return the text of bytes, without a byte order mark, and how many half characters were replaced in it."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("This is UTF-16; convert the file to UTF-8, for example with iconv -f UTF-16 -t UTF-8.")
+    if data.startswith(POINTER):
+        raise ValueError("This is a pointer of Git LFS and not the file; fetch the file with git lfs pull.")
     text = data.removeprefix(MARK).decode()
     if not _MAYBE_HALF.search(text):
         return text, 0

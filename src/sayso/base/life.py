@@ -1,12 +1,22 @@
 """Where things lie in a life, the one folder that holds everything of a model.
 
-Takes the life's root; gives the path of each part. Nothing here reads or writes.
+Takes the life's root; gives the path of each part. Nothing here reads or writes a file.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
 STAGES = ("base", "tuned", "aligned")
+SIGNS = (
+    *("runs/*/config.toml", "runs/*/plan.json", "models/*/sayso.json"),
+    *("data/*/manifest.json", "tokenizer/trained.json"),
+)
+"""Files that acts leave in a life, and by which it is known."""
+
+
+def is_life(folder: Path) -> bool:
+    """Whether an act has left something in a folder as its life."""
+    return any(next(folder.glob(sign), None) for sign in SIGNS)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.run.held_out import LONGEST, held_out, rank, training_texts
-from sayso.run.rows import report_rows
+from sayso.run.rows import report_ignored, report_rows
 from sayso.text.sources import Amounts, read, resolve
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
@@ -70,6 +70,7 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
 
 def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     source = resolve(name, AMOUNTS)
+    report_ignored([source])
     texts = (document.text[:LONGEST] for part in source.parts for document in read(part, bad) if document.text.strip())
     learn, judge, size = [], [], 0
     for text in _different(texts):

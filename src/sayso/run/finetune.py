@@ -21,7 +21,7 @@ from sayso.batch.chat import ChatBatches, Conversation
 from sayso.judge.replies import reply_loss
 from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
-from sayso.run.rows import ReadsRows, report_rows
+from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.run.training.samples import Samples
@@ -81,6 +81,7 @@ def finetune(options: Finetune) -> None:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     sources = [file_source(name, 0) for name in dict.fromkeys(options.data)]
+    report_ignored(sources)
     stage = _stage(options, life, sources, parent)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)

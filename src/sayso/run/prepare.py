@@ -17,7 +17,7 @@ from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
-from sayso.run.rows import ReadsRows, report_rows
+from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
 from sayso.text.document import File, Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
@@ -99,6 +99,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     )
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
+    report_ignored(sources)
     evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
     asked = plain(replace(options, life=Path("life"), workers=None))
     mark = fingerprint(asked, sources, evaluation)

@@ -21,10 +21,9 @@ from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
-from sayso.run.rows import ReadsRows, report_rows
+from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.run.tokens import documents
-from sayso.text.files import parts_of
-from sayso.text.sources import local_files, read
+from sayso.text.sources import file_source, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
 from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer
@@ -193,7 +192,9 @@ def _named(options: Compare) -> tuple[list[str], list[str]]:
     for name in options.text:
         if not Path(name).exists():
             raise UserError(f"Text to compare on is a file or a folder; there is no '{name}'.")
-    parts = parts_of([file for name in options.text for file in local_files(Path(name))], None, PIECE)
+    sources = [file_source(name, PIECE) for name in options.text]
+    report_ignored(sources)
+    parts = [part for source in sources for part in source.parts]
     bad = BadRows(options.bad_rows)
     read_texts = (document.text for part in parts for document in read(part, bad))
     texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # so that no text is on both sides

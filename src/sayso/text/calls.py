@@ -91,8 +91,8 @@ def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequen
     unnamed = [place for place, known in enumerate(ids) if known is None]
     if unnamed and len(unnamed) != len(left):  # by order
         raise UserError(
-            f"Which call a result answers is unclear: without tool_call_id or name there are {len(unnamed)} of them, for "
-            f"{len(left)} calls. Give each result one of these, or give each call its result, in the same order."
+            f"Which call a result answers is unclear: without tool_call_id or name there are {len(unnamed)} of them, "
+            f"for {len(left)} calls. Give each result one of these, or give each call its result, in the same order."
         )
     for place, call in zip(unnamed, left, strict=False):
         ids[place] = call

@@ -80,3 +80,4 @@ class Source:
     sha256: str | None = None  # of the downloaded package
     generated: bool = False  # by program: exact duplicates alone are removed, its own law says the split
     people: bool = False  # chat between strangers: rules against profanity and personal details hold
+    ignored: tuple[str, ...] = ()  # files there that are no text to learn, and lives

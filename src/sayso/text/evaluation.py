@@ -17,7 +17,7 @@ PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
 
 def evaluation_files(path: Path) -> tuple[File, ...]:
     """Return the files of evaluation texts at or below a path; `UserError` where there are none."""
-    return local_files(path, (*IN_FOLDER, *PLAIN))
+    return local_files(path, (*IN_FOLDER, *PLAIN)).files
 
 
 def evaluation_texts(files: Iterable[File], bad: BadRows) -> Iterator[str]:

@@ -9,7 +9,7 @@ import platform
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ BY_RULE = ("dropped", "no_conversation", "left_out_of_conversations")
 def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[File]) -> str:
     """Return a hash of all that decides the result: options, sources with their files' marks, and this code."""
     code = [sha256(file) for file in sorted(Path(__file__).parent.rglob("*.py"))]
-    wanted = [options, [asdict(source) for source in sources], [asdict(file) for file in evaluation], code]
+    read = [asdict(replace(source, ignored=())) for source in sources]  # a life in a corpus may grow
+    wanted = [options, read, [asdict(file) for file in evaluation], code]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
@@ -76,6 +77,7 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
         **package,
         "sha256": digest.hexdigest(),
         "generated": source.generated,
+        "ignored": list(source.ignored),
         "in": {"documents": sum(part["in"] for part in counts), "bytes": sum(part["bytes"] for part in counts)},
         "dropped": dict(sorted(dropped.items())),
         "out": {

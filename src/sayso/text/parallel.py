@@ -8,16 +8,18 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from sayso.base.device import cores
+from sayso.base.ended import ended
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 from sayso.text.document import Source
@@ -78,14 +80,29 @@ def _pool(workers: int) -> Iterator[Callable[..., "Future[Counts]"]]:
         yield _here
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    known: set[BaseProcess] = set()
+
+    def submit(*given: Any) -> "Future[Counts]":
+        future = pool.submit(*given)
+        known.update(multiprocessing.active_children())
+        return future
+
     try:
-        yield pool.submit
+        yield submit
     except BrokenProcessPool as error:
+        pool.shutdown()
         raise UserError(
-            "A worker process was ended from outside, most likely for memory; try fewer --workers."
+            f"A worker process {ended(_first_code(known))}; the same command goes on with the parts that are done, and "
+            "fewer --workers need less memory."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _first_code(processes: Iterable[BaseProcess]) -> int | None:
+    """Return the exit code of the process that ended first: the pool then ends the others by SIGTERM."""
+    codes = [process.exitcode for process in processes]
+    return next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), -signal.SIGTERM)
 
 
 def _here(function: Callable[..., Counts], *arguments: Any) -> "Future[Counts]":
