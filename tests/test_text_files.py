@@ -235,3 +235,35 @@ def test_a_life_in_a_corpus_is_not_read_back(inside: str, tmp_path: Path, capsys
     told = capsys.readouterr().out
     assert f"what the life in '{life}' made" in told
     assert "Already prepared" in told
+
+
+def test_a_parquet_file_without_rows_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One without row groups has no part to read."""
+    empty = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(tmp_path / "empty.parquet", empty):
+        pass
+    words = ["prepare", "--sources", str(tmp_path / "empty.parquet"), "--life", str(tmp_path / "life")]
+    assert run(words) == 2
+    assert "has no document in it" in capsys.readouterr().err
+
+
+def test_text_of_a_parquet_file_that_is_not_utf_8_is_a_bad_row(tmp_path: Path) -> None:
+    """Parquet does not check it; the other rows are read."""
+    words = pa.array([b"one", b"\xff\xfe", b"three"], pa.binary())
+    table = pa.Table.from_arrays([pa.Array.from_buffers(pa.string(), 3, words.buffers())], ["text"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    bad = BadRows("skip")
+    parts = resolve(str(tmp_path / "rows.parquet"), AMOUNTS).parts
+    assert [document.text for part in parts for document in read(part, bad)] == ["one", "three"]
+    assert bad.first == [f"{tmp_path / 'rows.parquet'}, row 2: A row holds text in UTF-8; this one does not."]
+
+
+def test_a_text_file_that_is_no_text_is_left_out_whole(tmp_path: Path) -> None:
+    """With skip, nothing of a file that breaks off later is kept; with stop, the file is named."""
+    (tmp_path / "a.txt").write_bytes(b"A paragraph of text.\n\n" * 400 + "caf\xe9".encode("latin-1"))
+    (tmp_path / "b.txt").write_text("A text.")
+    parts = resolve(str(tmp_path), AMOUNTS).parts
+    bad = BadRows("skip")
+    assert [document.text for part in parts for document in read(part, bad)] == ["A text."]
+    assert (bad.rows, bad.count) == (2, 1)
+    assert bad.first[0].startswith(f"{tmp_path / 'a.txt'}: A text file holds UTF-8 text")

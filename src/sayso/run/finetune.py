@@ -202,7 +202,8 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
             f"All {train.long:,} conversations are longer than {tokens:,} tokens, as are their turns; raise "
             "--row-tokens, as far as the model's context goes."
         )
-    prompts = [prompt for talk in held or talks if (prompt := talk.prompt())]
+    different = {talk.key: talk for talk in held or talks}.values()
+    prompts = [prompt for talk in different if (prompt := talk.prompt())]
     room = tokens - min(SAY.max_tokens, tokens // 4)  # what is left is for the reply
     fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= room)
     return _Data(train, judged, bad, list(islice(fitting, SHOWN)))

@@ -100,6 +100,9 @@ def prepare(options: Prepare) -> dict[str, Any]:
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
     report_ignored(sources)
+    for source in sources:
+        if not source.parts:
+            raise UserError(f"A source holds text; '{source.name}' has no document in it.")
     evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
     asked = plain(replace(options, life=Path("life"), workers=None))
     mark = fingerprint(asked, sources, evaluation)

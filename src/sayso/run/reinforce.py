@@ -60,6 +60,8 @@ def reinforce(options: Reinforce) -> None:
     reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
     plan = plan_of(options, method, drawing, reference)
     state = practising_state(options, method, model, lora)
+    if not held:
+        say("Nothing is held out to judge by, so the last weights are kept.")
     with act_log(life, "reinforce", options.name, options) as log:
         watch = Watch()
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))
