@@ -1,11 +1,16 @@
 """Files of comparisons and ratings: the forms that are read, and what is said of a row that teaches nothing."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from sayso.align.comparisons import holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.judged import questions
+from sayso.align.prompts import _prompt as prompt_of
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, write_jsonl
 
@@ -107,3 +112,44 @@ def test_conversations_that_part_early_have_no_prompt(tmp_path: Path) -> None:
     other = [{"role": "user", "content": "What is blue?"}]
     with pytest.raises(UserError, match=r"rows\.jsonl:1: .*differ before their last message"):
         read(read_pairs, file(tmp_path, {"chosen": ASKED + YES, "rejected": other + NO}))
+
+
+KEYS = st.sampled_from(
+    [
+        *("prompt", "chosen", "rejected", "reply", "completion", "good", "label", "rating", "margin", "tie", "input"),
+        *(
+            "messages",
+            "preferred_output",
+            "non_preferred_output",
+            "role",
+            "content",
+            "tool_calls",
+            "tool_call_id",
+            "name",
+        ),
+        *("function", "arguments", "id", "group", "source"),
+    ]
+)
+VALUES = st.recursive(
+    st.sampled_from(["user", "assistant", "tool", "system", "x", "", " ", None, 0, 1, True, False, 2.5]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=16,
+)
+TURN = {"role": "assistant", "tool_calls": [{"id": "1", "function": {"name": "add", "arguments": {}}}]}
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@example({"prompt": "Why?", "chosen": [TURN], "rejected": [TURN]})
+@example({"prompt": [TURN], "chosen": "a", "rejected": "b"})
+@example({"chosen": [], "rejected": []})
+@given(st.dictionaries(KEYS, VALUES, max_size=5))
+def test_any_row_is_read_or_counted(tmp_path: Path, row: dict) -> None:
+    """Whatever stands where, nothing is raised: a row teaches, or it is bad."""
+    path = file(tmp_path, row)
+    for reader in (read_pairs, partial(read_pairs, ties=True), read_ratings, partial(read_ratings, numbers=True)):
+        bad = BadRows("skip")
+        assert len(reader(path, bad)) + bad.count == 1
+        questions(reader(path, bad))
+    bad = BadRows("skip")
+    assert all(tried is None or tried.messages for tried in [bad.tried(path, prompt_of, 1, row)])
+    holds_ratings(path)

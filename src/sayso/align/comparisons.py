@@ -126,7 +126,7 @@ def _reply(row: Row, key: str) -> str:
             _check(message)
         if [message["role"] for message in said] != ["assistant"]:
             raise UserError(f'"{key}" is one message of the assistant; there are others in it.')
-        said = said[0]["content"]
+        said = said[0].get("content")
     if not isinstance(said, str):
         raise UserError(f'The text of "{key}" is missing.')
     if not said.strip():

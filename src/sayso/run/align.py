@@ -188,7 +188,7 @@ def _make_comparisons(
     if not rows and tasks:
         raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
     if not rows and options.pairs:
-        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' is empty.")
+        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' has none.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
     return {**write(folder, *apart(rows, options.held_out)), "bad_rows": bad.facts()}

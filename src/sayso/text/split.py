@@ -16,7 +16,8 @@ def split_of(hashes: Hashes, val: float, test: float) -> NDArray[np.int8]:
     """
     share = hashes / 2.0**64
     split = np.where(share < test, TEST, np.where(share < test + val, VAL, TRAIN)).astype(np.int8)
-    for wanted, size in ((TEST, test), (VAL, val)):
+    asked = ((TEST, test), (VAL, val)) if len(split) > 2 else ((VAL, val), (TEST, test))  # training is judged on val
+    for wanted, size in asked:
         train = np.flatnonzero(split == TRAIN)
         if size and len(train) > 1 and not np.any(split == wanted):
             split[train[np.argmin(share[train])]] = wanted
