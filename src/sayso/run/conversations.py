@@ -41,7 +41,7 @@ class Talk:
     def key(self) -> str:
         """A hash of what is said: the same conversation, wherever it stands and however weighted, has the same."""
         said = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
-        return sha256(json.dumps([said, self.tools], sort_keys=True).encode()).hexdigest()
+        return sha256(json.dumps([said, self.tools]).encode()).hexdigest()
 
     @property
     def replies(self) -> int:

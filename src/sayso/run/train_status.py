@@ -55,7 +55,7 @@ def train_status(options: TrainStatus) -> None:
 
 def status(name: str, events: list[dict[str, Any]]) -> Text:
     """Return what the events of a run come to, as text with a curve."""
-    steps = [event for event in events if event["event"] == "step"]
+    steps = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
     last = steps[-1]
     lately = steps[-LATELY:]
     iterations = [event for event in events if event["event"] == "iteration"]
