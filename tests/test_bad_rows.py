@@ -133,6 +133,27 @@ def test_bad_rows_are_skipped_and_counted(name: str, life: Life, tmp_path: Path,
         assert manifest["bad_rows"]["skipped"] == len(BAD) == manifest["totals"]["dropped"]["bad_row"]
 
 
+@pytest.mark.parametrize("name", ["reinforce", "improve"])
+def test_a_prompt_that_leaves_no_room_is_a_bad_row(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
+    """Before anything is drawn, and not at the iteration that comes to it."""
+    path = tmp_path / "rows.jsonl"
+    write(path, [{"prompt": question(0, " word" * 200)}, *rows("prompts")], [])
+    assert command(life, name, path) == 2
+    assert f"{path}:1: A prompt leaves room for a reply in the context of 128 tokens" in capsys.readouterr().err
+    assert not any(life.root.glob("runs/*/plan.json"))
+
+
+@pytest.mark.parametrize("name", ["align", "reward"])
+def test_a_prompt_that_cannot_be_laid_out_is_a_bad_row(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
+    """A result without its call is named by the row, and skipped if asked."""
+    lost = {"role": "tool", "content": "2", "tool_call_id": "none"}
+    bad = {"prompt": [{"role": "user", "content": "Why?"}, lost], "chosen": "a", "rejected": "b"}
+    path = write(tmp_path / "rows.jsonl", rows("pairs"), [json.dumps(bad).encode()])
+    assert command(life, name, path) == 2
+    assert f"{path}:2: A tool's message answers a call" in capsys.readouterr().err
+    assert command(life, name, path, "--bad-rows", "skip") == 0
+
+
 @pytest.mark.parametrize("name", WHOLE)
 def test_odd_characters_are_data(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
     """A byte order mark, line separators and half an emoji go through every command, and its log is read again."""

@@ -18,22 +18,26 @@ ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
 """What else of a row is kept: whose it is, the conversation it is part of, and by how much the chosen is better."""
 Row = dict[str, Any]
+Check = Callable[[Row], object]
+"""Raises `UserError` for a row that a model cannot learn from, such as one that its chat template refuses."""
 
 
-def read_pairs(path: Path, bad: BadRows, *, ties: bool = False) -> list[Row]:
+def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | None = None) -> list[Row]:
     """Return the pairs of a file; with `ties`, a row may say that its replies are equally good ("tie": true).
 
-    A row that lacks a part or a role, has an empty side, or equal sides, is counted in `bad`.
+    A row that lacks a part or a role, has an empty side, or equal sides, is counted in `bad`, and so is one for which
+    `check` raises a `UserError`.
     """
-    return _read(path, bad, _tie if ties else _pair)
+    return _read(path, bad, _tie if ties else _pair, check)
 
 
-def read_ratings(path: Path, bad: BadRows, *, numbers: bool = False) -> list[Row]:
+def read_ratings(path: Path, bad: BadRows, *, numbers: bool = False, check: Check | None = None) -> list[Row]:
     """Return the ratings of a file; with `numbers`, a row may have a number as its "rating" in place of "good".
 
-    A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`.
+    A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`, and so is one for which
+    `check` raises a `UserError`.
     """
-    return _read(path, bad, _number if numbers else _rating)
+    return _read(path, bad, _number if numbers else _rating, check)
 
 
 def holds_ratings(path: Path) -> bool:
@@ -52,13 +56,15 @@ def ratings_of(pairs: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _read(path: Path, bad: BadRows, form: Callable[[Row], Row]) -> list[Row]:
-    found = []
-    for number, row in read_rows(path, bad):
-        checked = bad.tried(f"{path}:{number}", form, row)
-        if checked is not None:
-            found.append({**_rest(row), **checked})
-    return found
+def _read(path: Path, bad: BadRows, form: Callable[[Row], Row], check: Check | None) -> list[Row]:
+    def made(row: Row) -> Row:
+        checked = form(row)
+        if check:
+            check(checked)
+        return {**_rest(row), **checked}
+
+    tried = (bad.tried(f"{path}:{number}", made, row) for number, row in read_rows(path, bad))
+    return [row for row in tried if row is not None]
 
 
 def _rest(row: Row) -> Row:

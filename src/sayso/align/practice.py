@@ -17,12 +17,19 @@ Practice = Callable[[int, int], list[Prompt]]
 
 
 def open_practice(
-    name: str, sizes: tuple[int, ...], seed: int, held: int, held_out: Path | None, bad: BadRows
+    name: str,
+    sizes: tuple[int, ...],
+    seed: int,
+    held: int,
+    held_out: Path | None,
+    bad: BadRows,
+    check: Callable[[Prompt], object] | None = None,
 ) -> tuple[Practice, list[Prompt]]:
     """Return prompts to practise on, and at most `held` others to be judged by.
 
     `name` is a puzzle's, whose `sizes` take turns and whose val split is held out, or a JSONL file's path, of which a
-    tenth is set aside unless there is a file `held_out`; rows without a prompt are counted in `bad`. Raises `UserError`
+    tenth is set aside unless there is a file `held_out`; rows without a prompt, or that fail
+    `check`, are counted in `bad`. Raises `UserError`
     as `read_prompts` does, and for sizes beside a file.
     """
     if name in MAKERS:
@@ -30,9 +37,9 @@ def open_practice(
         return lambda first, count: [puzzle(name, sizes, seed, n, "train") for n in range(first, first + count)], judged
     if sizes:
         raise UserError(f"--sizes are those of a puzzle ({', '.join(MAKERS)}); the prompts of '{name}' have none.")
-    prompts = read_prompts(Path(name), bad)
+    prompts = read_prompts(Path(name), bad, check)
     if held_out is not None:
-        judged = read_prompts(held_out, bad)[:held]
+        judged = read_prompts(held_out, bad, check)[:held]
     else:
         prompts, judged = set_aside(prompts, seed, held)
     return lambda first, count: [prompts[index] for _, index in items(seed, len(prompts), first, count)], judged

@@ -4,7 +4,7 @@ A row is `{"prompt": ...}`, a text or a list of messages; whatever else it holds
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,22 @@ class Prompt:
         return json.dumps(self.messages, sort_keys=True)
 
 
-def read_prompts(path: Path, bad: BadRows) -> list[Prompt]:
+def read_prompts(path: Path, bad: BadRows, check: Callable[[Prompt], object] | None = None) -> list[Prompt]:
     """Return the prompts of a JSONL file; a text is one turn of the user.
 
-    A row without a prompt, or one whose last turn is the assistant's already, is counted in `bad`. Raises `UserError`
-    where no row is left.
+    A row without a prompt, one whose last turn is the assistant's already, and one for which `check` raises a
+    `UserError`, is counted in `bad`. Raises `UserError` where no row is left.
     """
     if not path.exists():
         raise UserError(f"Prompts are read from a JSONL file; there is no '{path}'. Make puzzles with: sayso puzzles")
-    tried = [bad.tried(f"{path}:{number}", _prompt, number, row) for number, row in read_rows(path, bad)]
+
+    def checked(number: int, row: dict[str, Any]) -> Prompt:
+        prompt = _prompt(number, row)
+        if check:
+            check(prompt)
+        return prompt
+
+    tried = [bad.tried(f"{path}:{number}", checked, number, row) for number, row in read_rows(path, bad)]
     prompts = [prompt for prompt in tried if prompt is not None]
     if not prompts:
         bad.check()

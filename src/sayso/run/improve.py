@@ -20,7 +20,7 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.options import rewards_of
+from sayso.run.practice.options import askable, rewards_of
 from sayso.run.practice.rounds import Judge, Tuning, tune_round
 from sayso.run.practice.sampling import Practice, kept_until, sample_round
 from sayso.run.rows import ReadsRows, report_rows
@@ -78,15 +78,15 @@ def improve(options: Improve) -> None:
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
     stage = make_stage(life, "improve", options.name, options, inputs)
-    bad = BadRows(options.bad_rows)
-    prompts, judged = read_prompts(options.prompts, bad), read_prompts(options.held_out, bad)
+    device = pick_device(options.device).kind
+    model, tokenizer = load_model(parent, device, plain=True)
+    bad, check = BadRows(options.bad_rows), askable(model, tokenizer)
+    prompts, judged = (read_prompts(path, bad, check) for path in (options.prompts, options.held_out))
     report_rows(bad)
     if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
         return
-    device = pick_device(options.device).kind
     with act_log(life, "improve", options.name, options) as log:
-        model, tokenizer = load_model(parent, device, plain=True)
         judge, last = Judge(practice, judged, tokenizer, log), parent
         judge.score(model, 0)
         for number in range(1, options.rounds + 1):

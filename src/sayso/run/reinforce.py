@@ -20,7 +20,7 @@ from sayso.base.log import RunLog, act_log, say, warn
 from sayso.run.model import resolve_model
 from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.run.practice.iterations import Iterations, Tell
-from sayso.run.practice.options import drawing_of, judged_by, open_practised
+from sayso.run.practice.options import askable, drawing_of, judged_by, open_practised
 from sayso.run.training.adapting import save_tuned
 from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.samples import Samples
@@ -39,13 +39,13 @@ def reinforce(options: Reinforce) -> None:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
     bad = BadRows(options.bad_rows)
-    practice, held, rewards, gold = open_practised(options, bad)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
-    files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
-    stage = make_stage(life, "reinforce", options.name, options, files)
     device = pick_device(options.device)
     model, tokenizer = load_model(parent, device.kind, plain=True)
+    practice, held, rewards, gold = open_practised(options, bad, askable(model, tokenizer))
+    files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
+    stage = make_stage(life, "reinforce", options.name, options, files)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
 
     def derive() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sayso.run.training.adapting import Adapting
 from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
+from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 
@@ -64,10 +65,13 @@ class Practising(Adapting, ReadsRows):
     """Whether replies that were cut are learned from."""
 
 
-def open_practised(options: Practising, bad: BadRows) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+def open_practised(
+    options: Practising, bad: BadRows, check: Callable[[Prompt], object]
+) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
-    Rows without a prompt are counted in `bad`. Raises `UserError` for settings that leave nothing to learn from.
+    Rows without a prompt, or that fail `check`, are counted in `bad`. Raises `UserError` for settings that leave nothing
+    to learn from.
     """
     for name, least in (("groups", 1), ("max_tokens", 1), ("judge_every", 1), ("judged", 0)):
         if getattr(options, name) < least:
@@ -77,11 +81,23 @@ def open_practised(options: Practising, bad: BadRows) -> tuple[Practice, list[Pr
             f"A reply is compared with others to its prompt: --replies is at least 2; got {options.replies}."
         )
     given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
-    practice, held = open_practice(*given, bad)
+    practice, held = open_practice(*given, bad, check)
     report_rows(bad)
     checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker)
     return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
+
+
+def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None]:
+    """Return what raises `UserError` for a prompt that a model's template refuses, or that leaves it no room."""
+    context = model.config.context
+
+    def check(prompt: Prompt) -> None:
+        length = len(render(tokenizer, prompt.messages, reply=True)[0])
+        if length >= context:
+            raise UserError(f"A prompt leaves room for a reply in the context of {context:,} tokens; got {length:,}.")
+
+    return check
 
 
 def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.comparisons import Check, Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import sha256
 from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
@@ -28,18 +28,26 @@ SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, fr
 
 
 def comparisons(
-    given: Path | None, feedback: Path, weight: int, program: Callable[[], list[Row]], bad: BadRows, *, ratings: bool
+    given: Path | None,
+    feedback: Path,
+    weight: int,
+    program: Callable[[], list[Row]],
+    bad: BadRows,
+    *,
+    ratings: bool,
+    check: Check | None = None,
 ) -> list[Row]:
     """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
 
-    A row that cannot teach is counted in `bad`. Raises `UserError` for a file of ratings where pairs are wanted.
+    A row that cannot teach, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of ratings where
+    pairs are wanted.
     """
     single = given is not None and holds_ratings(given)
     if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
-    own = read_pairs(feedback / PAIRS, bad) if (feedback / PAIRS).exists() else []
-    liked = read_ratings(feedback / RATINGS, bad) if ratings and (feedback / RATINGS).exists() else []
-    mine = (read_ratings if single else read_pairs)(given, bad) if given else []
+    own = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
+    liked = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
+    mine = (read_ratings if single else read_pairs)(given, bad, check=check) if given else []
     report_rows(bad)
     if own:
         say(f"{len(own):,} pairs are people's.")
