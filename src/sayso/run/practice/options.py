@@ -70,8 +70,8 @@ def open_practised(
 ) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
-    Rows without a prompt, or that fail `check`, are counted in `bad`. Raises `UserError` for settings that leave nothing
-    to learn from.
+    Rows without a prompt, or that fail `check`, are counted in `bad`. Raises `UserError` for settings that leave
+    nothing to learn from.
     """
     for name, least in (("groups", 1), ("max_tokens", 1), ("judge_every", 1), ("judged", 0)):
         if getattr(options, name) < least:
