@@ -20,7 +20,7 @@ from sayso.text.document import Document, Message, Place, Source
 from sayso.text.files import rows_of_lines
 from sayso.text.formats import document_of
 from sayso.text.sources import read
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids, row_to_train
 from sayso.token.tokenizer import Tokenizer
 
 MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
@@ -64,6 +64,14 @@ class LaidOut:
     """Conversations made of these."""
     replies_left_out: int = 0
     """Their replies that are in no window."""
+    unclear: int = 0
+    """Replies that the chat template changes, so that nobody can tell which tokens they became: they are not trained."""
+
+    def add(self, conversation: Conversation, unclear: int) -> None:
+        """Take a conversation of which so many replies are not trained; leave it out where none is."""
+        self.unclear += unclear
+        if any(conversation[1][1:]):
+            self.conversations.append(conversation)
 
     def told(self, tokens: int) -> str:
         """Say what became of the long ones."""
@@ -126,18 +134,19 @@ def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, *, split: 
     found = LaidOut()
 
     def fits(messages: Sequence[Message]) -> bool:
-        return len(render(tokenizer, messages, tools=talk.tools)[0]) <= tokens
+        return len(prompt_ids(tokenizer, messages, reply=False, tools=talk.tools)) <= tokens
 
     for talk in talks:
         try:
-            conversation = _rendered(tokenizer, talk)
+            conversation, unclear = _rendered(tokenizer, talk)
             if len(conversation[0]) <= tokens:
-                found.conversations.append(conversation)
+                found.add(conversation, unclear)
                 continue
             found.long += 1
             parts = [Talk(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)] if split else []
             parts = [part for part in parts if part.replies]
-            found.conversations += [_rendered(tokenizer, part) for part in parts]
+            for part in parts:
+                found.add(*_rendered(tokenizer, part))
         except UserError as error:
             raise UserError(f"In {talk.at}: {error}") from error
         found.windows += len(parts)
@@ -154,8 +163,11 @@ def _talk(document: Document, at: Place | str, source: str) -> Talk:
     return Talk(document.messages, document.tools, source, at)
 
 
-def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
-    """Return one conversation's ids and mask; `UserError` where nothing, or an empty reply, would be trained."""
+def _rendered(tokenizer: Tokenizer, talk: Talk) -> tuple[Conversation, int]:
+    """Return one conversation's ids and mask, and how many of its replies the chat template changes.
+
+    Raises `UserError` where an empty reply would be trained, or none.
+    """
     if not talk.replies:
         said = any(turn["role"] == "assistant" for turn in talk.messages)
         why = "every reply has weight 0" if said else "there is no turn of the assistant's"
@@ -164,6 +176,6 @@ def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
         empty = not str(turn["content"]).strip() and not turn.get("tool_calls") and turn.get("weight", 1) != 0
         if turn["role"] == "assistant" and empty:
             raise UserError("A reply that is trained says something; this one is empty: leave it out.")
-    ids, trained = render(tokenizer, talk.messages, tools=talk.tools)
-    assert any(trained[1:]), "a reply that is trained has trained tokens"
-    return ids, trained
+    ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
+    assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"
+    return (ids, trained), unclear

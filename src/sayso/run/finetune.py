@@ -28,7 +28,7 @@ from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
 from sayso.text.sources import file_source
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.schedule import Schedule
@@ -97,7 +97,7 @@ def finetune(options: Finetune) -> None:
             "layout": asdict(layout),
             "steps": steps,
             "conversations": len(data.train.conversations),
-            **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out")},
+            **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out", "unclear")},
             "held_out": len(data.held.conversations),
             "judged": _judged(options, data.held.conversations, steps * options.rows * batches.context),
             "lora": asdict(lora) if lora else None,
@@ -183,6 +183,13 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     train, judged = (lay_out(tokenizer, some, tokens, split=split) for some in ([*talks, *liked], held))
     if train.long:
         say(train.told(tokens))
+    if train.unclear:
+        say(f"{train.unclear:,} replies are not trained: the chat template changes them, so they cannot be told apart.")
+    if not train.conversations and not train.long:
+        raise UserError(
+            "The chat template of this model changes every reply, so that nobody can tell which tokens to train; mark "
+            "the replies in it with {% generation %}."
+        )
     if not train.conversations:
         raise UserError(
             f"All {train.long:,} conversations are longer than {tokens:,} tokens, as are their turns; raise "
@@ -190,7 +197,7 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
         )
     prompts = [prompt for talk in held or talks if (prompt := talk.prompt())]
     room = tokens - min(SAY.max_tokens, tokens // 4)  # what is left is for the reply
-    fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= room)
+    fitting = (one for one in prompts if len(prompt_ids(tokenizer, one)) <= room)
     return _Data(train, judged, list(islice(fitting, SHOWN)))
 
 
