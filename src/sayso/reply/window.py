@@ -15,8 +15,8 @@ def fit(
 ) -> tuple[list[Message], int]:
     """Return the messages that leave `reserve` of `context` tokens free, and how many were left out.
 
-    `count` gives the tokens of a conversation, the fewer the later it begins. Turns go whole: a question with its reply. The last question stays even
-    when it alone is too long, so that whoever asks is told so.
+    `count` gives the tokens of a conversation, which are fewer the later it begins. Turns go whole: a question with its
+    reply. The last question stays even when it alone is too long, so that whoever asks is told so.
     """
     head = next((place for place, message in enumerate(messages) if message["role"] != "system"), len(messages))
     starts = [place for place in range(head, len(messages)) if messages[place]["role"] == "user"]

@@ -65,7 +65,7 @@ class LaidOut:
     replies_left_out: int = 0
     """Their replies that are in no window."""
     unclear: int = 0
-    """Replies that the chat template changes, so that nobody can tell which tokens they became: they are not trained."""
+    """Replies that are not trained: the chat template changes them, so nobody can tell which tokens they became."""
 
     def add(self, conversation: Conversation, unclear: int) -> None:
         """Take a conversation of which so many replies are not trained; leave it out where none is."""

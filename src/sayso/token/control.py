@@ -64,8 +64,7 @@ def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping
         if not said:
             continue
         token = _token(said, special=True)
-        added = there.get(core.token_to_id(token.content))
-        if added is None and all(token.content != one.content for one in missing):
+        if core.token_to_id(token.content) not in there and all(token.content != one.content for one in missing):
             missing.append(token)
     core.add_tokens(missing)
     for index, token in tokens.items():

@@ -5,7 +5,6 @@ SentencePiece (Llama 2, Mistral, Gemma). Control tokens are those of its own con
 its own chat template.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers import pre_tokenizers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
@@ -115,6 +115,15 @@ class ForeignTokenizer:
         """Whether its template has a format of tools that is not the one here, so that tools are told in words."""
         return not self.takes_tools and any(template.names_tools for template in self._templates.values())
 
+    @property
+    def cut_otherwise(self) -> str:
+        """The class that `transformers` 5 opens it as, if that cuts some text otherwise than the file says, or ""."""
+        name, before, cut = str(self._config.get("tokenizer_class")), self.core.normalizer, self.core.pre_tokenizer
+        gpt2 = before is None and isinstance(cut, pre_tokenizers.ByteLevel) and cut.use_regex
+        legacy = before is not None and b'"Prepend"' in before.__getstate__() and not self._spelled_bytes
+        name = name.removesuffix("Fast")
+        return name if (name == "GPT2Tokenizer" and not gpt2) or (name == "LlamaTokenizer" and legacy) else ""
+
     def ids(
         self, messages: Messages, *, reply: bool = False, tools: Messages = (), continued: bool = False
     ) -> list[int]:
@@ -158,11 +167,9 @@ class ForeignTokenizer:
             assert found
             return found
         if self.template is None:
-            known = f"; its chat templates are {', '.join(self._templates)}, none 'default'" if self._templates else ""
+            named = f" named 'default', only {', '.join(self._templates)}" if self._templates else ""
             raise UserError(
-                "This model has no chat template: it continues text (sayso generate), it does not converse"
-                + known
-                + "."
+                f"This model has no chat template{named}: it continues text (sayso generate), it does not converse."
             )
         return self.template
 
@@ -248,8 +255,8 @@ class ForeignTokenizer:
 
 def _is_byte_level(core: tokenizers.Tokenizer) -> bool:
     """Whether the vocabulary spells bytes as GPT-2's does: the parts that cut and join text tell, not what is in it."""
-    facts = [json.loads(part.__getstate__()) for part in (core.normalizer, core.pre_tokenizer, core.decoder) if part]
-    return any('"ByteLevel"' in json.dumps(part) for part in facts)
+    parts = (core.normalizer, core.pre_tokenizer, core.decoder)
+    return any(b'"ByteLevel"' in part.__getstate__() for part in parts if part is not None)
 
 
 def _names(config: Mapping[str, Any]) -> dict[str, str]:

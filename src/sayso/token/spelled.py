@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Any
 
 import tokenizers
@@ -93,7 +93,7 @@ class Spellings:
                 "as well; remove one of them."
             )
         edges, hidden = [0, *(edge for span in typed for edge in span), len(text)], []
-        for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False)):
+        for number, (start, end) in enumerate(pairwise(edges)):
             part = text[start:end]
             hidden.append(part if number % 2 else self._others.sub(lambda found: names[found[0]], part))
         encoding = deaf.encode("".join(hidden), add_special_tokens=False)

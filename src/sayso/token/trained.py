@@ -53,7 +53,7 @@ def trained_spans(
     around: Around,
     ending: re.Pattern[str],
 ) -> tuple[list[Span], int]:
-    """Return the stretches to train, in order, and how many replies are left out because nobody can tell where they are.
+    """Return the stretches to train, in order, and how many replies are left out, being nowhere to be found.
 
     A reply of weight 0 has none, nor has what a tool gave. `ending` matches, with blanks before it, what ends a reply.
     Raises `UserError` where the template marks other stretches than the replies, of which some have weight 0.
