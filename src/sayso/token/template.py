@@ -27,7 +27,7 @@ Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]  # characters of a text, from the first to one past the last
 _OPEN, _CLOSE = "generation_opens", "generation_closes"
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")  # names that thoughts have beside a message's content
-_MARK = re.compile("\ue000(\\d+)\ue001")
+_MARK = re.compile(r"(?:\ue000|\\ue000)(\d+)(?:\ue001|\\ue001)")  # the latter where a template asks JSON for ASCII
 
 
 @dataclass(frozen=True)
