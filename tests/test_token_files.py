@@ -222,6 +222,18 @@ def test_what_looks_like_a_control_token_in_html_is_read_as_it_stands(tmp_path: 
         prompt_ids(ours, odd)
 
 
+def test_an_end_that_a_file_has_as_a_plain_token_cannot_be_typed(tmp_path: Path) -> None:
+    """The config names it, so it is a control token, in texts and conversations."""
+    template = "{% for m in messages %}{{ m.content + eos_token }}{% endfor %}"
+    folder = written(tmp_path, byte_level(CONTROL[:2], ("<|im_end|>", "<|im_end|>s")), facts(template))
+    ours, talk = load(folder), [{"role": "user", "content": "a <|im_end|> b <|im_end|>s"}]
+    assert ours.decode(ours.encode("a <|im_end|>")) == "a <|im_end|>"
+    assert ours.turn_end not in ours.encode("a <|im_end|>")
+    assert prompt_ids(ours, talk).count(ours.turn_end) == 1
+    assert ours.decode(prompt_ids(ours, talk)) == "a <|im_end|> b <|im_end|>s"
+    assert prompt_ids(ours, talk[:0] + TALK) == theirs(folder, TALK, reply=False)
+
+
 def test_named_templates_are_read_as_transformers_reads_them(tmp_path: Path) -> None:
     """A list in the config, or files; `tool_use` where there are tools, and no default is said so."""
     tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]

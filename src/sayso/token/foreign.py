@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import pre_tokenizers
+from tokenizers import AddedToken, pre_tokenizers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
-from sayso.token.spelled import Spellings
+from sayso.token.spelled import Spellings, any_of
 from sayso.token.template import Messages, Template, unused_letters
 from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_bytes
 from sayso.token.tools import CALL, CALL_END
@@ -49,13 +49,14 @@ class ForeignTokenizer:
         core.no_truncation()  # what was left over from training cuts and pads no text
         core.no_padding()
         core.encode_special_tokens = True  # what a person types is text
+        names = _names(config)
+        _make_special(core, names.values())
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values()) + 1
         self._control = core.get_added_tokens_decoder()
         self.control = {index: token.content for index, token in self._control.items() if token.special}
         self._spelled_bytes = _is_byte_level(core)
         self._bytes = self._bytes_of(vocabulary)
-        names = _names(config)
         end = vocabulary.get(names.get("eos_token", ""))
         self.stop_ids = frozenset({*ends, *([] if end is None else [end])})
         if not self.stop_ids:
@@ -197,14 +198,15 @@ class ForeignTokenizer:
     @cached_property
     def _spelled(self) -> re.Pattern[str]:
         """The spelling of any added token, the longest first."""
-        names = sorted((token.content for token in self._control.values() if len(token.content) > 1), key=len)
-        return re.compile("|".join(map(re.escape, reversed(names))) or r"(?!)")
+        return re.compile(
+            any_of(token.content for token in self._control.values() if len(token.content) > 1) or r"(?!)"
+        )
 
     @cached_property
     def _ending(self) -> re.Pattern[str]:
         """What ends a reply, with blanks that a template writes before it."""
-        names = [re.escape(self._control[index].content) for index in self.stop_ids if index in self._control]
-        return re.compile(rf"\s*(?:{'|'.join(names) or '(?!)'})")
+        names = [self._control[index].content for index in self.stop_ids if index in self._control]
+        return re.compile(rf"\s*(?:{any_of(names) or '(?!)'})")
 
     def _begins(self) -> bool:
         """Whether the config says that a token comes before a text, or the library puts one there."""
@@ -251,6 +253,14 @@ class ForeignTokenizer:
             else:
                 found[index] = name.replace(SPACE, " ").encode()
         return found
+
+
+def _make_special(core: tokenizers.Tokenizer, names: Iterable[str]) -> None:
+    """Let the tokens that a config names, such as its end, be control tokens though the file has them as plain ones."""
+    for token in core.get_added_tokens_decoder().values():
+        if token.content in {*names} and not token.special:
+            flags = {flag: getattr(token, flag) for flag in ("single_word", "lstrip", "rstrip", "normalized")}
+            core.add_special_tokens([AddedToken(token.content, special=True, **flags)])
 
 
 def _is_byte_level(core: tokenizers.Tokenizer) -> bool:

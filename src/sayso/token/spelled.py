@@ -8,7 +8,7 @@ just as `transformers` does it; with some, by the same tokenizer to which the te
 import json
 import re
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -58,7 +58,7 @@ class Spellings:
         special = {token.content for token in added if token.special}
         written = {token.content for token in added if token.content in literals and not token.content.isspace()}
         self._all = special | written
-        self._others, self._assistants = _any_of(self._all), _any_of(special | (written & {*MARKS}))
+        self._others, self._assistants = _pattern(self._all), _pattern(special | (written & {*MARKS}))
         self._literals = literals
 
     def hidden(self, messages: Messages, tools: Messages) -> tuple[Messages, Messages, str]:
@@ -76,8 +76,10 @@ class Spellings:
         letter = f"(?:{gap}|{re.escape(json.dumps(gap)[1:-1])})"  # a template may ask JSON for ASCII
         gaps = [found.span() for found in re.finditer(letter, text)]
         shown = Shown(re.sub(letter, "", text), gaps=gaps)
-        names = sorted(self._all, key=len, reverse=True)
-        typed = re.finditer("|".join(re.escape(name[0]) + letter + re.escape(name[1:]) for name in names), text)
+        rests: dict[str, list[str]] = {}
+        for name in self._all:
+            rests.setdefault(name[0], []).append(name[1:])
+        typed = re.finditer("|".join(re.escape(first) + letter + any_of(rest) for first, rest in rests.items()), text)
         return replace(shown, typed=[(shown.place(found.start()), shown.place(found.end())) for found in typed])
 
     def encode(self, shown: Shown) -> tuple[list[int], list[Span]]:
@@ -149,6 +151,20 @@ class Spellings:
         return [self._gapped(part, gap) for part in value] if isinstance(value, list | tuple) else value
 
 
-def _any_of(names: set[str]) -> re.Pattern[str]:
-    """Return what matches any of these, the longest first."""
-    return re.compile("|".join(map(re.escape, sorted(names, key=len, reverse=True))) or r"(?!)")
+def any_of(names: Iterable[str]) -> str:
+    """Return a regular expression of any of these names, the longest that stands there.
+
+    Names of one beginning share it, so that a text is searched once, and not once for each of thousands of tokens.
+    """
+    rests: dict[str, list[str]] = {}
+    for name in sorted({*names}):
+        rests.setdefault(name[:1], []).append(name[1:])
+    ends = rests.pop("", None) is not None
+    parts = [re.escape(letter) + any_of(rest) for letter, rest in rests.items()]
+    if not parts:
+        return ""
+    return f"(?:{'|'.join(parts)})" + "?" * ends if ends or len(parts) > 1 else parts[0]
+
+
+def _pattern(names: set[str]) -> re.Pattern[str]:
+    return re.compile(any_of(names) or r"(?!)")

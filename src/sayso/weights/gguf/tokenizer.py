@@ -146,8 +146,13 @@ def _config(file: GGUF, tokens: Sequence[str]) -> dict[str, Any]:
     by_default = file.facts.get("tokenizer.ggml.model") == "llama" or file.facts.get("tokenizer.ggml.pre") in LLAMA3
     begins = file.facts.get("tokenizer.ggml.add_bos_token", by_default)
     config["add_bos_token"] = bool(begins) and "bos_token" in config
-    template = file.facts.get("tokenizer.chat_template")
-    return config | ({"chat_template": template} if template else {})
+    named = {
+        name: file.facts.get(f"tokenizer.chat_template.{name}")
+        for name in file.facts.get("tokenizer.chat_templates", [])
+    }
+    named["default"] = file.facts.get("tokenizer.chat_template")
+    found = [{"name": name, "template": template} for name, template in named.items() if template]
+    return config | ({"chat_template": found} if found else {})
 
 
 def _default_id(file: GGUF, short: str) -> int | None:
