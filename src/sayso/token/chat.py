@@ -142,7 +142,7 @@ def _checked(
     if not messages:
         raise UserError("A conversation has one message or more; got none.")
     if with_tools(messages, tools):
-        if isinstance(tokenizer, ForeignTokenizer) and tokenizer.takes_tools:
+        if isinstance(tokenizer, ForeignTokenizer) and tokenizer.lays_out(tools):
             messages = as_data(messages)
         else:
             messages, tools = as_text(messages, tools), ()

@@ -111,6 +111,10 @@ class ForeignTokenizer:
         """Whether its template lays out tools and calls, with marks that are text to read and write."""
         return self._takes_tools(self.template) or self._takes_tools(self._templates.get("tool_use"))
 
+    def lays_out(self, tools: Messages) -> bool:
+        """Whether the template for a conversation with these tools takes them, and calls, as data."""
+        return self._takes_tools(self._template(tools))
+
     @property
     def tools_are_text(self) -> bool:
         """Whether its template has a format of tools that is not the one here, so that tools are told in words."""
