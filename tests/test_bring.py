@@ -140,7 +140,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["import", "owner/name"], "could not be fetched from the hub"),
         (["export", "basis"], "Did you mean 'base'"),
         (["export", "base", "--to", "notes.txt"], "exists already"),
-        (["export", "squared"], "has to stay a folder"),
+        (["export", "gelu"], "has to stay a folder"),
         (["export", "windowed"], "cannot say this model's windows"),
     ],
 )
@@ -151,9 +151,9 @@ def test_what_cannot_work_is_one_sentence(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     Path("notes.txt").write_text("no model")
     Path("empty").mkdir()
-    if "squared" in words:
-        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="relu2", context=64)
-        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "squared", {"stage": "base"})
+    if "gelu" in words:
+        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="gelu", context=64)
+        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "gelu", {"stage": "base"})
     if "windowed" in words:
         config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64, windows=(8, 0))
         save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "windowed", {"stage": "base"})

@@ -19,7 +19,7 @@ from sayso.align.rollout import Rollout, sample_groups
 from sayso.align.shaping import shaped
 from sayso.base.errors import UserError
 from sayso.model import Transformer
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 
 EQUAL = 1e-6  # scores of a group that differ by less are the same
@@ -106,7 +106,7 @@ class Drawing:
 
     def grouped(self, model: Transformer, prompts: Sequence[Prompt], seed: int) -> list[Group]:
         """Return a group of replies to each prompt. Raises `UserError`, with its line, for one without room for any."""
-        ids = [render(self.tokenizer, prompt.messages, reply=True)[0] for prompt in prompts]
+        ids = [prompt_ids(self.tokenizer, prompt.messages) for prompt in prompts]
         for prompt, asked_ids in zip(prompts, ids, strict=True):
             if len(asked_ids) >= model.config.context:
                 raise UserError(

@@ -14,7 +14,7 @@ from random import Random
 from sayso.align.comparisons import Row
 from sayso.base.errors import UserError
 from sayso.batch.judged import Comparison, Judged
-from sayso.token.chat import render, reply_ids
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 
@@ -75,7 +75,7 @@ def tokenized(
     """Return the questions whose every reply fits the context, each with its ids; ratings less `mean`, over `std`."""
     found = []
     for one in asked:
-        prompt = render(tokenizer, one.prompt, reply=True)[0]
+        prompt = prompt_ids(tokenizer, one.prompt)
         replies = [reply_ids(tokenizer, reply) for reply in one.replies]
         ratings = [one.rating(number) for number in range(len(replies))] if one.ratings else []
         turned = [None if rating is None else (rating - mean) / std for rating in ratings]

@@ -30,7 +30,7 @@ from sayso.run.rows import ReadsRows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.stage import Derived, make_stage
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model
@@ -186,7 +186,7 @@ def _make_comparisons(
     ratings = options.loss == "kto"
     bad = BadRows(options.bad_rows)
     given = (options.pairs, feedback, options.feedback_weight, program, bad)
-    rows = comparisons(*given, ratings=ratings, check=lambda row: render(tokenizer, row["prompt"], reply=True))
+    rows = comparisons(*given, ratings=ratings, check=lambda row: prompt_ids(tokenizer, row["prompt"]))
     if not rows and tasks:
         raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
     if not rows and options.pairs:

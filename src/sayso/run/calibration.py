@@ -18,7 +18,7 @@ from sayso.base.life import Life
 from sayso.run.held_out import LONGEST, held_out, rank, training_texts
 from sayso.run.rows import report_ignored, report_rows
 from sayso.text.sources import Amounts, read, resolve
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 
 ROW = 512
@@ -59,7 +59,7 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     bos = tokenizer.specials["<|bos|>"]
     written = ([bos, *tokenizer.encode(text)] for text in texts)
     if chats and chats.exists() and tokenizer.chat_template is not None:
-        said = (render(tokenizer, row["messages"])[0] for row in read_jsonl(chats))
+        said = (prompt_ids(tokenizer, row["messages"], reply=False) for row in read_jsonl(chats))
         rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
     else:
         rows = list(_rows(written, wide, wanted))

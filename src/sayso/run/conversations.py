@@ -21,7 +21,7 @@ from sayso.text.document import Document, Message, Place, Source
 from sayso.text.files import rows_of_lines
 from sayso.text.formats import document_of
 from sayso.text.sources import read
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids, row_to_train
 from sayso.token.tokenizer import Tokenizer
 
 MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
@@ -66,6 +66,14 @@ class LaidOut:
     """Conversations made of these."""
     replies_left_out: int = 0
     """Their replies that are in no window."""
+    unclear: int = 0
+    """Replies that are not trained: the chat template changes them, so nobody can tell which tokens they became."""
+
+    def add(self, conversation: Conversation, unclear: int) -> None:
+        """Take a conversation of which so many replies are not trained; leave it out where none is."""
+        self.unclear += unclear
+        if any(conversation[1][1:]):
+            self.conversations.append(conversation)
 
     def told(self, tokens: int) -> str:
         """Say what became of the long ones."""
@@ -141,18 +149,19 @@ def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, bad: BadRo
     found = LaidOut()
 
     def fits(messages: Sequence[Message]) -> bool:
-        return len(render(tokenizer, messages, tools=talk.tools)[0]) <= tokens
+        return len(prompt_ids(tokenizer, messages, reply=False, tools=talk.tools)) <= tokens
 
     for talk in talks:
         try:
-            conversation = _rendered(tokenizer, talk)
+            conversation, unclear = _rendered(tokenizer, talk)
             if len(conversation[0]) <= tokens:
-                found.conversations.append(conversation)
+                found.add(conversation, unclear)
                 continue
             found.long += 1
             parts = [Talk(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)] if split else []
             parts = [part for part in parts if part.replies]
-            found.conversations += [_rendered(tokenizer, part) for part in parts]
+            for part in parts:
+                found.add(*_rendered(tokenizer, part))
         except UserError as error:
             bad.add(talk.at, str(error))
             continue
@@ -180,8 +189,8 @@ def _talk(document: Document, at: Place | str, source: str) -> Talk:
     return talk
 
 
-def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
-    """Return one conversation's ids and mask of what is trained."""
-    ids, trained = render(tokenizer, talk.messages, tools=talk.tools)
-    assert any(trained[1:]), "a reply that is trained has trained tokens"
-    return ids, trained
+def _rendered(tokenizer: Tokenizer, talk: Talk) -> tuple[Conversation, int]:
+    """Return one conversation's ids and mask, and how many of its replies the chat template changes."""
+    ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
+    assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"
+    return (ids, trained), unclear

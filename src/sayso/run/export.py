@@ -13,7 +13,6 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.run.model import newest_model
-from sayso.token.bpe import BytePairTokenizer
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
 
@@ -43,5 +42,3 @@ def export(options: Export) -> None:
     model, tokenizer = load_model(folder, plain=True)
     write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
-    if isinstance(tokenizer, BytePairTokenizer):
-        say("llama.cpp has no name for this tokenizer's cut; it will read numbers of three and more digits otherwise.")

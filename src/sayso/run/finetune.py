@@ -30,7 +30,7 @@ from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
 from sayso.text.sources import file_source
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.schedule import Schedule
@@ -100,7 +100,7 @@ def finetune(options: Finetune) -> None:
             "layout": asdict(layout),
             "steps": steps,
             "conversations": len(data.train.conversations),
-            **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out")},
+            **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out", "unclear")},
             "held_out": len(data.held.conversations),
             "bad_rows": data.bad.facts(),
             "judged": _judged(options, data.held.conversations, steps * options.rows * batches.context),
@@ -197,6 +197,15 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     report_rows(bad)
     if train.long:
         say(train.told(tokens))
+    if train.unclear:
+        say(f"{train.unclear:,} replies are not trained: the chat template changes them, so they cannot be told apart.")
+    if train.unclear and not train.conversations and not train.long:
+        raise UserError(
+            "The chat template of this model changes every reply, so that nobody can tell which tokens to train; mark "
+            "the replies in it with {% generation %}."
+        )
+    if not train.conversations and not train.long:
+        raise UserError("No conversation is left to train on: the chat template of this model refuses each of them.")
     if not train.conversations:
         raise UserError(
             f"All {train.long:,} conversations are longer than {tokens:,} tokens, as are their turns; raise "
@@ -205,7 +214,7 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     different = {talk.key: talk for talk in held or talks}.values()
     prompts = [prompt for talk in different if (prompt := talk.prompt())]
     room = tokens - min(SAY.max_tokens, tokens // 4)  # what is left is for the reply
-    fitting = (one for one in prompts if len(render(tokenizer, one, reply=True)[0]) <= room)
+    fitting = (one for one in prompts if len(prompt_ids(tokenizer, one)) <= room)
     return _Data(train, judged, bad, list(islice(fitting, SHOWN)))
 
 

@@ -37,7 +37,7 @@ from sayso.run.training.adapting import TUNING, Adapting
 from sayso.run.training.layout import layout_for, layout_of_plan
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.sample.sampling import Sampling
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -108,7 +108,7 @@ def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[Row]:
     tokenizer = load_tokenizer(resolve_model(Life(options.life), options.parent))
 
     def check(row: Row) -> None:
-        render(tokenizer, row["prompt"], reply=True)
+        prompt_ids(tokenizer, row["prompt"])
 
     rows = [row for path in files for row in read_pairs(path, bad, ties=True, check=check)]
     rows += [row for path in options.ratings for row in read_ratings(path, bad, numbers=True, check=check)]

@@ -18,6 +18,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, sha256, write_atomic, write_json
 from sayso.model import Transformer
 from sayso.model.score import score_head
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
@@ -56,9 +57,10 @@ def save_model(
                 tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
         save_file(tensors, part / SINGLE, metadata={"format": "pt"})
         write_json(part / "config.json", facts | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos})
+        sampling = tokenizer.generation if isinstance(tokenizer, ForeignTokenizer) else {}
         write_json(
             part / "generation_config.json",
-            {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end, "do_sample": True},
+            (sampling or {"do_sample": True}) | {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end},
         )
         tokenizer.save(part)
         whole = {
@@ -90,7 +92,8 @@ def load_model(
             f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
         )
     tokenizer = load_tokenizer(folder)
-    _check_tokenizer(folder, tokenizer, model.config.vocab_size)
+    check_vocabulary(folder, tokenizer, model.config.vocab_size)
+    _check_fingerprint(folder)
     return model, tokenizer
 
 
@@ -168,12 +171,18 @@ def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, T
             raise UserError(f"The weights in '{source}' do not fit its config.json, which has no '{name}'; {mend}.")
 
 
-def _check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise `UserError` where the tokenizer in `path` has ids that the model has no embedding for."""
     if tokenizer.vocab_size > vocab_size:
+        beyond = next((f", such as {name!r}" for index, name in tokenizer.control.items() if index >= vocab_size), "")
         raise UserError(
-            f"The tokenizer in '{folder}' has {tokenizer.vocab_size} ids but the model only {vocab_size}; "
+            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model only {vocab_size}; "
             "put back the tokenizer that the model was trained with."
         )
+
+
+def _check_fingerprint(folder: Path) -> None:
+    """Raise `UserError` for another tokenizer than a model of ours was trained with."""
     if not (folder / "sayso.json").exists():
         return  # a model of another maker has no lineage
     expected, found = read_json(folder / "sayso.json").get("tokenizer"), fingerprint(folder)

@@ -23,7 +23,7 @@ from sayso.run.training.adapting import Adapting
 from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 
@@ -93,7 +93,7 @@ def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None
     context = model.config.context
 
     def check(prompt: Prompt) -> None:
-        length = len(render(tokenizer, prompt.messages, reply=True)[0])
+        length = len(prompt_ids(tokenizer, prompt.messages))
         if length >= context:
             raise UserError(f"A prompt leaves room for a reply in the context of {context:,} tokens; got {length:,}.")
 

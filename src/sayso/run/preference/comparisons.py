@@ -19,7 +19,7 @@ from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.run.held_out import rank
 from sayso.run.rows import report_rows
-from sayso.token.chat import render, reply_ids
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 Batches = PairBatches | RatingBatches
@@ -120,7 +120,7 @@ def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[
     """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
     kept: list[tuple[Any, Row]] = []
     for row in rows:
-        prompt = render(tokenizer, row["prompt"], reply=True)[0]
+        prompt = prompt_ids(tokenizer, row["prompt"])
         replies = [reply_ids(tokenizer, row[key]) for key in ("chosen", "rejected", "reply") if key in row]
         if len(prompt) + max(map(len, replies)) <= context:
             kept.append(((prompt, *replies, *([row["good"]] if "good" in row else [])), row))
