@@ -19,7 +19,8 @@ import torch
 
 from bench.curves import curves
 from bench.harness import keep_picture, parser, result, say, sized
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches

@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from bench import menu
 from bench.harness import keep_picture, parser, result, say, sized
 from sayso.align.scorer import open_scorer
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches

@@ -20,7 +20,8 @@ from bench.forest import Panel, forest
 from bench.harness import TINY, keep_picture, parser, result, rounded, say, sized
 from bench.tiny import tiny_life, write_pairs
 from sayso.align.preference import WITH_REFERENCE, LossName
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.judge.bits import document_bits

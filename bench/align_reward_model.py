@@ -30,7 +30,8 @@ from bench.tiny import tiny_life, write_judgements
 from sayso.align.comparisons import Row
 from sayso.align.judged import Question, questions, tokenized
 from sayso.align.scorer import open_scorer
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.batch.judged import Judged
 from sayso.judge.agreement import Floats

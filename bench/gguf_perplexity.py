@@ -15,6 +15,7 @@ import xllamacpp
 
 from bench.harness import TINY, parser, result, say, sized
 from bench.smollm2 import TEXT, smollm2
+from sayso.base.jsonl import BadRows
 from sayso.run.bring import opened
 from sayso.run.calibration import AMOUNTS
 from sayso.text.sources import read, resolve
@@ -28,7 +29,8 @@ def main() -> None:
     """Export in each format, and read one text by both."""
     parser("gguf_perplexity").parse_args()
     model, tokenizer = smollm2()
-    text = TEXT if TINY else next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part))
+    documents = (document for part in resolve("wiki", AMOUNTS).parts for document in read(part, BadRows()))
+    text = TEXT if TINY else next(documents).text
     ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -23,6 +23,7 @@ import tokenizers
 from bench.encode import theirs
 from bench.harness import begun, ended, parser, result, say, sized
 from bench.memory import Peak
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.run.prepare import Prepare, prepare
 from sayso.run.tokens import documents, open_tokens
@@ -66,8 +67,8 @@ def main() -> None:
 
 def read_pieces(path: Path) -> Iterator[str]:
     """Yield the documents of a text, long ones in pieces."""
-    for part in parts_of(local_files(path), None, PIECE):
-        for document in read(part):
+    for part in parts_of(local_files(path).files, None, PIECE):
+        for document in read(part, BadRows()):
             yield from (document.text[at : at + PIECE] for at in range(0, len(document.text), PIECE))
 
 

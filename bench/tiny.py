@@ -7,7 +7,8 @@ from pathlib import Path
 
 import torch
 
-from sayso.base.files import write_json, write_jsonl
+from sayso.base.files import write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
 from sayso.text import world

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.feedback.store import Generation, Store

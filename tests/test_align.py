@@ -10,7 +10,8 @@ import torch
 from sayso.align.preference import Preference, both_sides, term_of
 from sayso.align.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, sha256, write_jsonl
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.batch import Batch
@@ -258,11 +259,11 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", [pair])
     write_jsonl(tmp_path / "ratings.jsonl", [thumb, {**thumb, "reply": "Ugh."}])
     write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "Why?", "reply": "So.", "good": True}])
-    found = comparisons(tmp_path / "mine.jsonl", tmp_path, 2, list, ratings=True)
+    found = comparisons(tmp_path / "mine.jsonl", tmp_path, 2, list, BadRows(), ratings=True)
     assert [(row["reply"], row["good"]) for row in found] == [
         *[("No.", False)] * 2, *[("Ugh.", False)] * 2, *[("A color.", True)] * 2, ("So.", True)
     ]  # fmt: skip
-    assert comparisons(None, tmp_path, 2, lambda: [pair], ratings=False) == [pair] * 3
+    assert comparisons(None, tmp_path, 2, lambda: [pair], BadRows(), ratings=False) == [pair] * 3
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from sayso.align.prompts import Prompt, read_prompts
 from sayso.align.rewards import Reward, load_rewards, reward, rewarded
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 
 PROMPT = Prompt(7, [{"role": "user", "content": "21+43="}], {"answer": "64", "puzzle": "addition"})
 REWARDS = """
@@ -150,21 +151,29 @@ def test_prompts_are_texts_or_messages(tmp_path):
     """A text becomes the user's turn; what else a row holds is kept for the rewards."""
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "hi", "answer": 3}\n{"prompt": [{"role": "user", "content": "ho"}]}\n')
-    first, second = read_prompts(path)
+    first, second = read_prompts(path, BadRows())
     assert (first.messages, first.info) == ([{"role": "user", "content": "hi"}], {"answer": 3})
     assert (second.number, second.info) == (2, {})
+
+
+def read_all(path):
+    """The prompts of a file, all of whose rows must be good."""
+    bad = BadRows()
+    found = read_prompts(path, bad)
+    bad.check()
+    return found
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("", "is empty"),
-        ('{"prompt": "hi"}\n{"question": "hi"}\n', "line 2"),
-        ('{"prompt": []}\n', "line 1"),
-        ('{"prompt": [{"content": "hi"}]}\n', "line 1"),
-        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "line 1.*ends with one"),
-        ('{"prompt": "hi"}\n{"prompt": [{"role": "alien", "content": "hi"}]}\n', "line 2"),
-        ('{"prompt": "hi"}\n{"prompt": [{"role": "user", "content": 3}]}\n', "line 2"),
+        ("", "has none"),
+        ('{"prompt": "hi"}\n{"question": "hi"}\n', "p.jsonl:2: "),
+        ('{"prompt": []}\n', "p.jsonl:1: "),
+        ('{"prompt": [{"content": "hi"}]}\n', "p.jsonl:1: "),
+        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "p.jsonl:1: .*ends with one"),
+        ('{"prompt": "hi"}\n{"prompt": [{"role": "alien", "content": "hi"}]}\n', "p.jsonl:2: "),
+        ('{"prompt": "hi"}\n{"prompt": [{"role": "user", "content": 3}]}\n', "p.jsonl:2: "),
     ],
 )
 def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):
@@ -172,10 +181,10 @@ def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):
     path = tmp_path / "p.jsonl"
     path.write_text(rows)
     with pytest.raises(UserError, match=said):
-        read_prompts(path)
+        read_all(path)
 
 
 def test_a_missing_file_of_prompts_is_told(tmp_path):
     """A path that does not exist is one sentence that says how to make one."""
     with pytest.raises(UserError, match="sayso puzzles"):
-        read_prompts(tmp_path / "none.jsonl")
+        read_prompts(tmp_path / "none.jsonl", BadRows())

@@ -12,7 +12,8 @@ from tokenizers import Tokenizer as Core
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sayso.base.files import read_json, sha256, write_json, write_jsonl
+from sayso.base.files import read_json, sha256, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
@@ -143,7 +144,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["import", "owner/name"], "could not be fetched from the hub"),
         (["export", "basis"], "Did you mean 'base'"),
         (["export", "base", "--to", "notes.txt"], "exists already"),
-        (["export", "squared"], "has to stay a folder"),
+        (["export", "gelu"], "has to stay a folder"),
         (["export", "windowed"], "cannot say this model's windows"),
     ],
 )
@@ -154,9 +155,9 @@ def test_what_cannot_work_is_one_sentence(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     Path("notes.txt").write_text("no model")
     Path("empty").mkdir()
-    if "squared" in words:
-        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="relu2", context=64)
-        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "squared", {"stage": "base"})
+    if "gelu" in words:
+        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="gelu", context=64)
+        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "gelu", {"stage": "base"})
     if "windowed" in words:
         config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64, windows=(8, 0))
         save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "windowed", {"stage": "base"})

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sayso.base.files import write_json, write_jsonl
+from sayso.base.files import write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.made import made_folder
 from sayso.cli.main import run

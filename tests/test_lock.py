@@ -16,7 +16,8 @@ import torch
 
 from sayso.base import lock
 from sayso.base.errors import UserError
-from sayso.base.files import write_json, write_jsonl
+from sayso.base.files import write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.cli.main import run

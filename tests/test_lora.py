@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 from sayso.align.preference import PairTerm, Preference
 from sayso.align.reference import Frozen
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json, write_jsonl
+from sayso.base.files import read_json, sha256, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.pairs import PairBatches

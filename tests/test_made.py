@@ -13,7 +13,8 @@ import torch
 
 import sayso
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import LONGEST, Life, name_from
 from sayso.base.made import check_replaceable, made_folder
 from sayso.cli.commands import COMMANDS

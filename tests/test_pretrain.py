@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 from sayso.run.puzzles import Puzzles, puzzles
 from sayso.text.puzzles import MAKERS, SCORES, addition, countdown, tictactoe
 

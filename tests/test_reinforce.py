@@ -22,7 +22,7 @@ from sayso.align.rewards import Reward
 from sayso.align.rollout import Rollout, converse, sample_groups
 from sayso.align.shaping import overlong, shaped
 from sayso.base.errors import UserError
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
 from sayso.loss.policy import METHODS
@@ -253,11 +253,11 @@ def test_held_out_prompts_are_never_practised() -> None:
     train, held = set_aside(prompts(40), 0, 200)
     assert len(held) == 4
     assert sorted(one.number for one in (*train, *held)) == list(range(1, 41))
-    practice, judged = open_practice("addition", (1,), 0, 20)
+    practice, judged = open_practice("addition", (1,), 0, 20, None, BadRows())
     assert not {one.messages[0]["content"] for one in practice(0, 200)} & {one.messages[0]["content"] for one in judged}
     assert practice(7, 3) == practice(0, 20)[7:10]
     with pytest.raises(UserError, match="sizes"):
-        open_practice("prompts.jsonl", (3,), 0, 20)
+        open_practice("prompts.jsonl", (3,), 0, 20, None, BadRows())
 
 
 @pytest.mark.parametrize(("sizes", "digits"), [((), [3] * 5), ((2, 4, 1), [2, 4, 1, 2, 4])])

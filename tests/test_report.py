@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import RunLog, read_log
 from sayso.cli.main import run

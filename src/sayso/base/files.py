@@ -1,14 +1,14 @@
 r"""Reading and writing files so that nothing is ever half there.
 
 A write goes to a temporary name beside its target and is renamed when it is complete: whoever looks sees the old
-content or the new, and a process killed in between loses nothing. JSON and JSON Lines are UTF-8 with "\\n".
+content or the new, and a process killed in between loses nothing. JSON is UTF-8 with "\\n"; rows are in `jsonl.py`.
 """
 
 import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -99,7 +99,7 @@ def sha256(path: Path) -> str:
 def read_json(path: Path) -> Any:
     """Read one JSON file; a missing, malformed or damaged one is a `UserError` that names it."""
     try:
-        return unseal(json.loads(path.read_text(encoding="utf-8")))
+        return unseal(json.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:
         raise UserError(f"There is no file '{path}'.") from error
     except (ValueError, RecursionError) as error:
@@ -119,29 +119,3 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
     """Write a value as indented JSON, atomically; `sealed`, an object gets a checksum that `read_json` checks."""
     write_atomic(path, json.dumps(seal(value) if sealed else value, indent=2, ensure_ascii=False) + "\n")
-
-
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the object of each line of a JSON Lines file; a bad line is a `UserError` with file and line number."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                number += 1
-                if line.strip():
-                    yield json.loads(line)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file '{path}'.") from error
-    except ValueError as error:
-        told = f"{error.msg}, column {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
-        raise UserError(f"Line {number} of '{path}' is not valid JSON ({told}); mend or remove that line.") from error
-
-
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write objects as JSON Lines, atomically and streaming; return how many."""
-    count = 0
-    with atomic_file(path) as part, part.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count

@@ -15,6 +15,16 @@ from sayso.base.replace import put_back
 STAGES = ("base", "tuned", "aligned")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
 LONGEST = 100  # of a name a person gives; a run's is longer by its act and number, a temporary one by some letters more
+SIGNS = (
+    *("runs/*/config.toml", "runs/*/plan.json", "models/*/sayso.json"),
+    *("data/*/manifest.json", "tokenizer/trained.json"),
+)
+"""Files that acts leave in a life, and by which it is known."""
+
+
+def is_life(folder: Path) -> bool:
+    """Whether an act has left something in a folder as its life."""
+    return any(next(folder.glob(sign), None) for sign in SIGNS)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@
 On a terminal long work shows one moving line with rate and time left; piped, it prints a plain line now and then.
 """
 
-import json
 import os
 import shutil
 import sys
@@ -21,6 +20,7 @@ from rich.console import Console
 from sayso.base.config import plain, save_config
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
+from sayso.base.jsonl import line_of, parse
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.made import work_in
@@ -62,8 +62,9 @@ class RunLog:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event with its fields; the line is on its way to the disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(seal({"event": event, **fields}), ensure_ascii=False) + "\n")
+        row = parse(line_of({"event": event, **fields}))  # as it will be read: the checksum is of that
+        with self.path.open("ab") as file:
+            file.write(line_of(seal(row)))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -79,7 +80,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
         raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it.")
     for number, line in enumerate(lines, 1):
         try:
-            event = unseal(json.loads(line))
+            event = unseal(parse(line))
             if not isinstance(event, dict) or not isinstance(event.get("event"), str):
                 raise ValueError("it is not an event")
         except (ValueError, RecursionError) as error:

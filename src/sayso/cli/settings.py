@@ -67,7 +67,7 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.values = tomllib.loads(path.read_text(encoding="utf-8"))
+            self.values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise UserError(f"{FLAG} takes a TOML file; there is no file '{path}'.") from error
         except ValueError as error:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.base.files import sha256, write_json, write_jsonl
+from sayso.base.files import sha256, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
 from sayso.feedback.store import Rating
 

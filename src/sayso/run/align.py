@@ -15,6 +15,7 @@ from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
 from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
@@ -38,9 +39,11 @@ from sayso.run.preference.comparisons import (
 from sayso.run.preference.judging import Compared, samples_of
 from sayso.run.preference.pairs import world_pairs
 from sayso.run.preference.reference import make_references
+from sayso.run.rows import ReadsRows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
 from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.stage import Derived, make_stage
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.schedule import Schedule
 from sayso.weights.tensors import weights_file
@@ -57,7 +60,7 @@ TASKS = 1600
 
 
 @dataclass(frozen=True)
-class Align(Adapting):
+class Align(Adapting, ReadsRows):
     """Options of `sayso align`."""
 
     _: KW_ONLY
@@ -196,11 +199,13 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
         return world_pairs(Replier(model, tokenizer), tasks, options.replies, options.seed) if tasks else []
 
     ratings = options.loss == "kto"
-    rows = comparisons(options.pairs, feedback, options.feedback_weight, program, ratings=ratings)
+    bad = BadRows(options.bad_rows)
+    given = (options.pairs, feedback, options.feedback_weight, program, bad)
+    rows = comparisons(*given, ratings=ratings, check=lambda row: prompt_ids(tokenizer, row["prompt"]))
     if not rows and tasks:
         raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
     if not rows and options.pairs:
-        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' is empty.")
+        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' has none.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
     train, held = apart(rows, options.held_out)

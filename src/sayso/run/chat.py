@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TextIO
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 from sayso.reply.conversation import Replier
 from sayso.reply.window import Message, fit
 from sayso.run.model import Speaking, open_replier, with_breakers

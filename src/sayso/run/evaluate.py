@@ -15,7 +15,8 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import read_object, sha256, write_json, write_jsonl
+from sayso.base.files import read_object, sha256, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
@@ -78,6 +79,11 @@ def evaluate(options: Evaluate) -> Scores:
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
+    if not held:
+        raise UserError(
+            f"A model is scored on held-out text, and '{life.data('text')}' has no {options.split} documents; prepare "
+            f"text with --{options.split} above 0."
+        )
     name = run_name(life, folder)
     path = life.run(f"evaluate-{name}") / "scores.json"
     work_in(path.parent)

@@ -16,7 +16,6 @@ from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.ranges import Options
 from sayso.run.model import called, newest_model
-from sayso.token.bpe import BytePairTokenizer
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
 
@@ -51,5 +50,3 @@ def export(options: Export) -> None:
         model, tokenizer = load_model(folder, plain=True)
         write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
-    if isinstance(tokenizer, BytePairTokenizer):
-        say("llama.cpp has no name for this tokenizer's cut; it will read numbers of three and more digits otherwise.")

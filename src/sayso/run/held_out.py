@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sayso.base.errors import UserError
 from sayso.run.tokens import documents
 
 KINDS = ("real", "smallworld")
@@ -42,11 +41,11 @@ def kind_of(source: str) -> str:
 def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
     """A sample of about `limit` bytes of each kind that the split has; streams, holding no more than the sample.
 
-    Raises `UserError` when the split has no text at all.
+    Empty when the split has no text at all.
     """
     chosen: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in KINDS}
     held = dict.fromkeys(KINDS, 0)
-    for document in documents(folder, split):
+    for document in documents(folder, split) if any(folder.glob(f"{split}-*.jsonl")) else ():
         text = document["text"][:LONGEST]
         kind = kind_of(document["source"])
         heapq.heappush(chosen[kind], (-rank(text), text, document["source"]))  # the largest rank is on top
@@ -55,10 +54,6 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
             heapq.heappop(chosen[kind])
             held[kind] -= top
     kept = {kind: sorted(rows, reverse=True) for kind, rows in chosen.items() if held[kind]}
-    if not kept:
-        raise UserError(
-            f"Judging needs held-out text; the {split} documents in '{folder}' are empty: run sayso prepare."
-        )
     return {kind: HeldOut(tuple(t for _, t, _ in rows), tuple(s for _, _, s in rows)) for kind, rows in kept.items()}
 
 

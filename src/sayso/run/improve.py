@@ -13,15 +13,17 @@ from typing import Literal
 from sayso.align.curriculum import read_curriculum
 from sayso.align.prompts import ids_of, read_prompts
 from sayso.base.device import pick_device
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.options import rewards_of
+from sayso.run.practice.options import askable, rewards_of
 from sayso.run.practice.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
 from sayso.run.practice.sampling import Practice, hinted, kept_until, sample_round
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import save_model
@@ -30,7 +32,7 @@ from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
-class Improve(Tuning):
+class Improve(Tuning, ReadsRows):
     """Options of `sayso improve`."""
 
     _: KW_ONLY
@@ -75,13 +77,15 @@ def improve(options: Improve) -> None:
     stage = make_stage(life, "improve", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
     practice = _practice(options, stage.when(restart=options.restart))
-    prompts, judged = read_prompts(options.prompts), read_prompts(options.held_out)
     device = pick_device(options.device).kind
     model, tokenizer = stage.open(parent, device, plain=True, restart=options.restart)
     check_tuning(options, model)
+    bad, check = BadRows(options.bad_rows), askable(model, tokenizer)
+    prompts, judged = (read_prompts(path, bad, check) for path in (options.prompts, options.held_out))
+    report_rows(bad)
     longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
-    ids_of([*longest, *judged], tokenizer, model.config.context)
-    if stage.plan(dict, options.restart) is None:
+    ids_of(longest, tokenizer, model.config.context)
+    if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
         return
     with act_log(life, "improve", options.name, options) as log:

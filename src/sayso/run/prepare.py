@@ -5,23 +5,26 @@ on where it was, a finished one is left alone, and the number of workers changes
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sayso.base.config import plain
 from sayso.base.errors import UserError
-from sayso.base.files import read_object, write_json
+from sayso.base.files import read_json, read_object, write_json
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, check_replaceable, is_work, made_folder, work_in
-from sayso.base.ranges import Count, Options, PartOf, Processes, Repeats, Seed, Share
-from sayso.text.decontaminate import ngram_sets, save_sets
-from sayso.text.document import Source
-from sayso.text.evaluation import evaluation_files, evaluation_texts
-from sayso.text.manifest import fingerprint, is_current, source_facts, stated_rules, totals, versions
+from sayso.base.ranges import Count, PartOf, Processes, Repeats, Seed, Share
+from sayso.run.rows import ReadsRows, report_ignored, report_rows
+from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
+from sayso.text.document import File, Source
+from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
+from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
 from sayso.text.sources import BUILT_IN, Amounts, resolve
@@ -29,7 +32,7 @@ from sayso.text.work import Counts, Job, Rules
 
 
 @dataclass(frozen=True)
-class Prepare(Options):
+class Prepare(ReadsRows):
     """What to prepare, and by which rules."""
 
     life: Path = Path("life")
@@ -91,6 +94,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     _check_places(life, [*(name for name in options.sources if name not in BUILT_IN), *map(str, options.eval_texts)])
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
+    report_ignored(sources)
     for source in sources:
         if not source.parts:
             raise UserError(f"A source holds text; '{source.name}' has no document in it.")
@@ -103,13 +107,16 @@ def prepare(options: Prepare) -> dict[str, Any]:
         return done
     for name in ("text", "chat"):
         check_replaceable(life.data(name))
+    bad = BadRows(options.bad_rows)
     with act_log(life, "prepare", "", options):
         work = _work_folder(life, mark)
-        if options.ngram and not list(work.glob("overlap-*.npy")):
-            save_sets(ngram_sets(evaluation_texts(evaluation, sources), options.ngram), work)
+        checked = _evaluation(options, work, sources, evaluation, bad)
+        bad.check()
         with Progress(None, "documents") as line:
-            ran = run_parts(sources, _rules(options), work, options.workers, line.update)
-        manifest = _write(options, life, sources, ran, work, {"fingerprint": mark, "options": asked})
+            ran = run_parts(sources, _rules(options), work, options.workers, line.update, bad)
+        report_rows(bad)
+        head = {"fingerprint": mark, "options": asked, "evaluation_texts": checked, "bad_rows": bad.facts()}
+        manifest = _write(options, life, sources, ran, work, head)
         for left in filter(is_work, work.parent.glob(".prepare-*")):  # what other options left unfinished, too
             shutil.rmtree(left)
     say(f"Prepared {_summary(manifest)}")
@@ -138,6 +145,23 @@ def _work_folder(life: Life, mark: str) -> Path:
     return work
 
 
+def _evaluation(
+    options: Prepare, work: Path, sources: Sequence[Source], files: Sequence[File], bad: BadRows
+) -> dict[str, int]:
+    """Leave what no document may share in the work folder, once; return how many evaluation texts there are for it."""
+    path = work / "evaluation.json"
+    if path.exists():
+        known = read_json(path)
+        bad.merge(BadRows(**known["bad"]))
+        return dict(known["texts"])
+    texts = Counter({"usable": 0, "too_short": 0})
+    if options.ngram:
+        of_files = ngram_sets(evaluation_texts(files, bad), options.ngram, texts)
+        save_sets(together([of_files, ngram_sets(held_out_texts(sources), options.ngram)]), work)
+    write_json(path, {"texts": texts, "bad": asdict(bad)})
+    return dict(texts)
+
+
 def _rules(options: Prepare) -> Rules:
     return Rules(
         quality=options.quality,
@@ -146,6 +170,7 @@ def _rules(options: Prepare) -> Rules:
         chat_turns=options.chat_turns,
         chat_characters=options.chat_characters,
         chat_documents=options.chat_documents,
+        bad_rows=options.bad_rows,
     )
 
 
@@ -203,7 +228,26 @@ def _summary(manifest: dict[str, Any]) -> str:
     total = manifest["totals"]
     out, talks = total["out"], total["conversations"]
     size = sum(split["bytes"] for split in out.values()) / 2**20
-    dropped = ", ".join(f"{count:,} {rule}" for rule, count in total["dropped"].items()) or "none"
+    dropped, none, parts = (_by_rule(total[rules]) for rules in BY_RULE)
     counts = " + ".join(f"{out[split]['documents']:,}" for split in out)
     documents = f"{counts} documents ({size:,.1f} MB; train + val + test)"
-    return f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped}"
+    return (
+        f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped or 'none'}"
+        + (f"; conversations left out: {none}" if none else "")
+        + (f"; parts of others left out: {parts}" if parts else "")
+        + ("; raise --chat-characters to keep longer ones" if "long" in none + parts else "")
+        + _checked(manifest["evaluation_texts"], manifest["options"]["ngram"])
+    )
+
+
+def _checked(texts: dict[str, int], ngram: int) -> str:
+    """Say how many evaluation texts documents were checked against; nothing where there were none."""
+    usable, short = texts["usable"], texts["too_short"]
+    if not usable + short:
+        return ""
+    told = f"checked against {usable:,} of {usable + short:,} evaluation texts"
+    return f"; {told}" + (f" ({short:,} are shorter than {min(ngram, SHORTEST)} words)" if short else "")
+
+
+def _by_rule(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {rule}" for rule, count in counts.items())

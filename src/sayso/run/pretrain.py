@@ -117,9 +117,10 @@ def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]
 
     None for a life without such text.
     """
-    if not any(life.data("text").glob("val-*.jsonl")):
-        return None
     held = held_out(life.data("text"), "val", JUDGE_BYTES)
+    if not held:
+        say("There is no held-out text to judge by, so the run is trained without judgements.")
+        return None
     ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
     sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.made import new_file

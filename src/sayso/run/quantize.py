@@ -13,14 +13,16 @@ from torch import Tensor
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
+from sayso.base.jsonl import BadRows
 from sayso.base.life import STAGES, Life
 from sayso.base.lock import locked
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, work_in
-from sayso.base.ranges import Options, Positive, Questions, Range, Share
+from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.run.calibration import Texts, rows_of, texts_of
 from sayso.run.cost import cost, show
 from sayso.run.model import called, is_made, newest_model
+from sayso.run.rows import ReadsRows
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.quantise.integers import Grid
@@ -34,7 +36,7 @@ JUDGED_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class Quantize(Options):
+class Quantize(ReadsRows):
     """Options of `sayso quantize`."""
 
     model: str = "aligned"
@@ -98,7 +100,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
         show(read_object(scores))
         return
     device = pick_device(options.device).kind
-    texts = texts_of(life, options.text, JUDGED_BYTES)
+    texts = texts_of(life, options.text, JUDGED_BYTES, BadRows(options.bad_rows))
     with act_log(life, "quantize", name, options):
         if not there:
             model, tokenizer = load_model(parent, device, plain=True)

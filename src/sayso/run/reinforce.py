@@ -15,6 +15,7 @@ from sayso.align.prompts import ids_of
 from sayso.align.reference import Frozen
 from sayso.align.watch import Watch
 from sayso.base.device import pick_device
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, say, warn
@@ -22,13 +23,14 @@ from sayso.batch.pairs import WIDTH_STEP
 from sayso.run.model import resolve_model
 from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.run.practice.iterations import Iterations, Tell
-from sayso.run.practice.options import all_prompts, drawing_of, judged_by, open_practised
+from sayso.run.practice.options import askable, drawing_of, judged_by, open_practised
 from sayso.run.training.adapting import save_tuned
 from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.samples import Samples
 from sayso.run.training.stage import make_stage
 from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
+from sayso.text.puzzles import MAKERS
 from sayso.train.schedule import Schedule
 from sayso.weights.tensors import weights_file
 
@@ -40,13 +42,14 @@ LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has a
 def reinforce(options: Reinforce) -> None:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
+    bad = BadRows(options.bad_rows)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
     stage = make_stage(life, "reinforce", options.name, options, files)
-    practice, held, rewards, gold = open_practised(options, stage.when(restart=options.restart))
-    device = pick_device(options.device)
+    device, when = pick_device(options.device), stage.when(restart=options.restart)
     model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
+    practice, held, rewards, gold = open_practised(options, bad, askable(model, tokenizer), when)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
     drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
     reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
@@ -54,14 +57,17 @@ def reinforce(options: Reinforce) -> None:
     state = practising_state(options, method, model, lora)
 
     def derive() -> dict[str, Any]:
-        ids_of([*all_prompts(options, practice), *held], tokenizer, model.config.context)
+        if options.prompts in MAKERS:
+            ids_of([*practice(0, options.groups), *held], tokenizer, model.config.context)
         layout = layout_that_fits(options, model.config, rows, WIDTH_STEP, device, lora=lora is not None)
-        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None, "bad_rows": bad.facts()}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' has practised already with these options.")
         return
+    if not held:
+        say("Nothing is held out to judge by, so the last weights are kept.")
     with act_log(life, "reinforce", options.name, options) as log:
         watch = Watch()
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))

@@ -20,6 +20,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
 from sayso.base.intact import check_listed
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, say
@@ -35,10 +36,13 @@ from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.adapting import TUNING, Adapting
 from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.sample.sampling import Sampling
+from sayso.token.chat import prompt_ids
+from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
@@ -51,7 +55,7 @@ MAX_TOKENS = 120  # of a reply of the reference model
 
 
 @dataclass(frozen=True)
-class Reward(Adapting):
+class Reward(Adapting, ReadsRows):
     """Options of `sayso reward`."""
 
     _: KW_ONLY
@@ -89,7 +93,8 @@ def reward(options: Reward) -> None:
     """Train a model that scores replies."""
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
-    asked = questions(_rows(options, gathered))
+    bad = BadRows(options.bad_rows)
+    asked = questions(_rows(options, gathered, bad))
     train, held = apart(asked, options.held_out)
     if len(held) < FEWEST:
         train, held = [*train, *held], []
@@ -100,7 +105,7 @@ def reward(options: Reward) -> None:
         _stage(member, life, gathered).check_places()
     for member in members:
         with locked(life.model(member.name)):
-            _member(member, life, gathered, train, held)
+            _member(member, life, gathered, train, held, bad)
 
 
 def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
@@ -109,12 +114,18 @@ def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
     return make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
 
 
-def _rows(options: Reward, gathered: Path) -> list[Row]:
+def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[Row]:
     """Return all comparisons and ratings there are."""
     check_listed(gathered.parent, gathered.name)
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
-    rows = [row for path in files for row in read_pairs(path, ties=True)]
-    rows += [row for path in options.ratings for row in read_ratings(path, numbers=True)]
+    tokenizer = load_tokenizer(resolve_model(Life(options.life), options.parent))
+
+    def check(row: Row) -> None:
+        prompt_ids(tokenizer, row["prompt"])
+
+    rows = [row for path in files for row in read_pairs(path, bad, ties=True, check=check)]
+    rows += [row for path in options.ratings for row in read_ratings(path, bad, numbers=True, check=check)]
+    report_rows(bad)
     if not rows:
         raise UserError(
             "A reward model learns from what people said: gather ratings from the page (sayso gather), or bring a file "
@@ -123,7 +134,9 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
     return rows
 
 
-def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
+def _member(
+    options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question], bad: BadRows
+) -> None:
     """Train one model of the ensemble."""
     parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
     reference = resolve_model(life, options.reference or options.parent)
@@ -142,7 +155,8 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
     def derive() -> Derived:
         counts = {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
         layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
-        return counts | {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        given = {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        return counts | given | {"bad_rows": bad.facts()}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:

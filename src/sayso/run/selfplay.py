@@ -23,8 +23,8 @@ from sayso.align.play import (
     random_player,
 )
 from sayso.base.device import pick_device
-from sayso.base.files import read_jsonl, write_jsonl
 from sayso.base.intact import check_recorded, recorded
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, read_log, say

@@ -17,16 +17,17 @@ from rich.console import Console, Group
 from rich.table import Table
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, read_object, write_json
+from sayso.base.files import read_json, read_object, write_json
 from sayso.base.intact import check_listed, recorded
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_replaceable, made_folder
 from sayso.base.ranges import Options, Range, Weight
+from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.run.tokens import documents
-from sayso.text.files import parts_of
-from sayso.text.sources import local_files, read
+from sayso.text.sources import file_source, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
 from sayso.token.load import load
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
@@ -55,7 +56,7 @@ class TrainTokenizer(Options):
 
 
 @dataclass(frozen=True)
-class Compare(Options):
+class Compare(ReadsRows):
     """Options of `sayso tokenizer compare`."""
 
     text: tuple[str, ...] = ()
@@ -194,7 +195,8 @@ def _made_of(life: Life, options: TrainTokenizer) -> dict[str, Any]:
 
 def _prepared(life: Life, options: Compare) -> tuple[list[str], list[str]]:
     train_texts = list(_first(_split(life, "train"), options.megabytes))
-    return train_texts, list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+    held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+    return (train_texts, held_out) if held_out else _parted(train_texts, str(life.data("text")))
 
 
 def _named(options: Compare) -> tuple[list[str], list[str]]:
@@ -202,12 +204,22 @@ def _named(options: Compare) -> tuple[list[str], list[str]]:
     for name in options.text:
         if not Path(name).exists():
             raise UserError(f"Text to compare on is a file or a folder; there is no '{name}'.")
-    parts = parts_of([file for name in options.text for file in local_files(Path(name))], None, PIECE)
-    texts = list(_first((document.text for part in parts for document in read(part)), options.megabytes))
+    sources = [file_source(name, PIECE) for name in options.text]
+    report_ignored(sources)
+    parts = [part for source in sources for part in source.parts]
+    bad = BadRows(options.bad_rows)
+    read_texts = (document.text for part in parts for document in read(part, bad))
+    texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # so that no text is on both sides
+    report_rows(bad)
+    return _parted(texts, options.text[0])
+
+
+def _parted(texts: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return texts to train on, and every tenth of them to compare on."""
     if len(texts) < 2:
         raise UserError(
-            f"Tokenizers are compared on a part of the text that they did not see; '{options.text[0]}' is too short to "
-            "be parted. Name more text."
+            f"Tokenizers are compared on a part of the text that they did not see; '{name}' is too short to be parted. "
+            "Name more text."
         )
     held_out = list(islice(texts, 0, None, HELD_OUT))
     return [text for number, text in enumerate(texts) if number % HELD_OUT], held_out

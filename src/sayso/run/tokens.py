@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
 from sayso.base.intact import check_listed
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.log import say

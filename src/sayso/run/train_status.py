@@ -60,7 +60,7 @@ def status(name: str, events: list[Event]) -> Text:
     """Return what the events of a run come to, one or more, as text with a curve where there is something to draw."""
     rounds = [event for event in events if event["event"] == "round"]
     lines = [f"{name}: {_where(events)}, " + ("ended" if events[-1]["event"] == "end" else "under way or stopped")]
-    if steps := [event for event in events if event["event"] == "step"]:
+    if steps := [event for event in events if event["event"] == "step" and event["loss"] is not None]:
         lines += _of_steps(steps, events)
     elif rounds:
         score = "score" if "score" in rounds[0] else "points"

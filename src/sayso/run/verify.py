@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,8 @@ def check_export(life: Life, folder: Path) -> dict[str, Any]:
     model, tokenizer = load_model(folder, plain=True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     context, largest, apart, tokens = model.config.context, 0.0, 0.0, 0
-    texts = [document["text"] for document, _ in zip(documents(life.data("text"), "val"), range(8), strict=False)]
+    known = chain.from_iterable(documents(life.data("text"), split) for split in ("val", "train"))
+    texts = [document["text"] for document in islice(known, 8)]
     for text in texts:
         ids = torch.tensor([[tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][:context]])
         logits = model(ids)

@@ -9,7 +9,7 @@ import platform
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +24,15 @@ from sayso.text.merge import Out
 from sayso.text.work import Counts
 
 Facts = dict[str, Any]
+BY_RULE = ("dropped", "no_conversation", "left_out_of_conversations")
+"""Of each source: documents, conversations that gave none, and parts of the others, by the rule that they broke."""
 
 
 def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[File]) -> str:
     """Return a hash of all that decides the result: options, sources with their files' marks, and this code."""
     code = [sha256(file) for file in sorted(Path(__file__).parent.rglob("*.py"))]
-    wanted = [options, [asdict(source) for source in sources], [asdict(file) for file in evaluation], code]
+    read = [asdict(replace(source, ignored=())) for source in sources]  # a life in a corpus may grow
+    wanted = [options, read, [asdict(file) for file in evaluation], code]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
@@ -59,10 +62,12 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
     """Return one source's entry: papers, what came in, what was dropped by which rule, what went out."""
     dropped: Counter[str] = Counter()
     unfit: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     digest = hashlib.sha256()
     for part in counts:
         dropped.update(part["dropped"])
         unfit.update(part["unfit"])
+        left_out.update(part["left_out"])
         digest.update(bytes.fromhex(part["sha256"]))
     dropped.update(out.dropped)
     package = {"package_sha256": source.sha256} if source.sha256 else {}
@@ -73,6 +78,7 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
         **package,
         "sha256": digest.hexdigest(),
         "generated": source.generated,
+        "ignored": list(source.ignored),
         "in": {"documents": sum(part["in"] for part in counts), "bytes": sum(part["bytes"] for part in counts)},
         "dropped": dict(sorted(dropped.items())),
         "out": {
@@ -80,24 +86,29 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
         },
         "conversations": {name: out.conversations[name] for name in ("train", "val", "test")},
         "no_conversation": dict(sorted(unfit.items())),
+        "left_out_of_conversations": dict(sorted(left_out.items())),
     }
 
 
 def totals(sources: Sequence[Facts]) -> Facts:
     """Return the sums over the sources' entries."""
-    dropped: Counter[str] = Counter()
-    for source in sources:
-        dropped.update(source["dropped"])
     splits = ("train", "val", "test")
     return {
         "in": {unit: sum(source["in"][unit] for source in sources) for unit in ("documents", "bytes")},
-        "dropped": dict(sorted(dropped.items())),
+        **{rules: _sums(source[rules] for source in sources) for rules in BY_RULE},
         "out": {
             split: {unit: sum(source["out"][split][unit] for source in sources) for unit in ("documents", "bytes")}
             for split in splits
         },
         "conversations": {split: sum(source["conversations"][split] for source in sources) for split in splits},
     }
+
+
+def _sums(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(sorted(total.items()))
 
 
 def versions() -> dict[str, str]:

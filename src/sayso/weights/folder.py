@@ -20,6 +20,7 @@ from sayso.base.files import read_json, read_together, write_atomic, write_json
 from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
@@ -61,9 +62,10 @@ def save_model(
                 tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
         save_file(tensors, part / SINGLE, metadata={"format": "pt"})
         write_json(part / "config.json", facts | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos})
+        sampling = tokenizer.generation if isinstance(tokenizer, ForeignTokenizer) else {}
         write_json(
             part / "generation_config.json",
-            {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end, "do_sample": True},
+            (sampling or {"do_sample": True}) | {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end},
         )
         tokenizer.save(part)
         whole = {
@@ -99,7 +101,8 @@ def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transfo
             f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
         )
     tokenizer = load_tokenizer(folder)
-    _check_tokenizer(folder, tokenizer, model.config.vocab_size)
+    check_vocabulary(folder, tokenizer, model.config.vocab_size)
+    _check_fingerprint(folder)
     return model, tokenizer
 
 
@@ -177,12 +180,18 @@ def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, T
             raise UserError(f"The weights in '{source}' do not fit its config.json, which has no '{name}'; {mend}.")
 
 
-def _check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise `UserError` where the tokenizer in `path` has ids that the model has no embedding for."""
     if tokenizer.vocab_size > vocab_size:
+        beyond = next((f", such as {name!r}" for index, name in tokenizer.control.items() if index >= vocab_size), "")
         raise UserError(
-            f"The tokenizer in '{folder}' has {tokenizer.vocab_size} ids but the model only {vocab_size}; "
+            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model only {vocab_size}; "
             "put back the tokenizer that the model was trained with."
         )
+
+
+def _check_fingerprint(folder: Path) -> None:
+    """Raise `UserError` for another tokenizer than a model of ours was trained with."""
     expected, found = read_lineage(folder).get("tokenizer"), fingerprint(folder)
     if expected and expected != found:
         raise UserError(

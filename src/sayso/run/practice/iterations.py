@@ -17,7 +17,7 @@ from sayso.align.drawing import Drawing, Drawn, drawn_seed
 from sayso.align.experience import Credit, Reference, credited, measure
 from sayso.align.figures import figures_of
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, write_jsonl
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.seal import seal, unseal
 from sayso.batch.rollouts import RolloutBatch, Said, rollout_batch
 from sayso.loss.kl import adapted

@@ -8,28 +8,31 @@ from typing import Annotated, Any
 
 from sayso.align.drawing import Drawing
 from sayso.align.practice import Practice, open_practice
-from sayso.align.prompts import Prompt, read_prompts
+from sayso.align.prompts import Prompt
 from sayso.align.rewards import Reward, load_rewards, of_many, rewarded, unlike
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.ranges import Amount, Count, Positive, Range, Repeats, Scale, Several, Weight
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
+from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.adapting import Adapting
 from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.text.puzzles import MAKERS
+from sayso.token.chat import prompt_ids
 from sayso.token.load import dated
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 
 
 @dataclass(frozen=True)
-class Practising(Adapting):
+class Practising(Adapting, ReadsRows):
     """Options of the acts that learn from rewards."""
 
     prompts: str
@@ -65,20 +68,32 @@ class Practising(Adapting):
     """Whether replies that were cut are learned from."""
 
 
-def open_practised(options: Practising, when: datetime) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+def open_practised(
+    options: Practising, bad: BadRows, check: Callable[[Prompt], object], when: datetime
+) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
-    `when` is the time that chat templates of reward models are told.
+    Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time that chat templates of reward
+    models are told.
     """
-    practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    practice, held = open_practice(*given, bad, check)
+    report_rows(bad)
     checker = ("sayso.text.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker, when)
     return practice, held, rewards, rewards_of(options, options.gold, when) if options.gold else rewards
 
 
-def all_prompts(options: Practising, practice: Practice) -> list[Prompt]:
-    """Return the prompts of a file, or those of a puzzle's first iteration."""
-    return practice(0, options.groups) if options.prompts in MAKERS else read_prompts(Path(options.prompts))
+def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None]:
+    """Return what raises `UserError` for a prompt that a model's template refuses, or that leaves it no room."""
+    context = model.config.context
+
+    def check(prompt: Prompt) -> None:
+        length = len(prompt_ids(tokenizer, prompt.messages))
+        if length >= context:
+            raise UserError(f"A prompt leaves room for a reply in the context of {context:,} tokens; got {length:,}.")
+
+    return check
 
 
 def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[Reward]:

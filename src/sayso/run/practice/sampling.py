@@ -17,8 +17,9 @@ from sayso.align.prompts import Prompt
 from sayso.align.rewards import Reward, rewarded
 from sayso.align.select import Group, Kept, Sampled, at_random, verified, voted
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, read_object, write_json, write_jsonl
+from sayso.base.files import read_object, write_json
 from sayso.base.intact import check_recorded, recorded
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.log import Progress
 from sayso.reply.conversation import Messages, Replier, Reply
 from sayso.sample.sampling import Sampling

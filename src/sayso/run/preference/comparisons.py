@@ -10,15 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.comparisons import Check, Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, sha256, write_jsonl
+from sayso.base.files import sha256
 from sayso.base.intact import check_listed, check_recorded, recorded
+from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.run.held_out import rank
-from sayso.token.chat import render, reply_ids
+from sayso.run.rows import report_rows
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 Batches = PairBatches | RatingBatches
@@ -28,26 +30,36 @@ SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, fr
 
 
 def comparisons(
-    given: Path | None, feedback: Path, weight: int, program: Callable[[], list[Row]], *, ratings: bool
+    given: Path | None,
+    feedback: Path,
+    weight: int,
+    program: Callable[[], list[Row]],
+    bad: BadRows,
+    *,
+    ratings: bool,
+    check: Check | None = None,
 ) -> list[Row]:
     """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
 
-    Raises `UserError` for a row that cannot teach, and for a file of ratings where pairs are wanted.
+    A row that cannot teach, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of ratings where
+    pairs are wanted.
     """
     single = given is not None and holds_ratings(given)
     if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
     check_listed(feedback, "")
-    own = read_pairs(feedback / PAIRS) if (feedback / PAIRS).exists() else []
+    own = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
+    liked = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
+    mine = (read_ratings if single else read_pairs)(given, bad, check=check) if given else []
+    report_rows(bad)
     if own:
         say(f"{len(own):,} pairs are people's.")
-    others = [*(read_pairs(given) if given and not single else []), *program()]
+    others = [*([] if single else mine), *program()]
     if not ratings:
         return [*(row for row in own for _ in range(weight)), *others]
-    liked = read_ratings(feedback / RATINGS) if (feedback / RATINGS).exists() else []
     rated = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # a thumb may be in a pair too
     own_rated = [row for row in rated.values() for _ in range(weight)]
-    return [*own_rated, *(read_ratings(given) if given and single else []), *ratings_of(others)]
+    return [*own_rated, *(mine if single else []), *ratings_of(others)]
 
 
 def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]:
@@ -113,6 +125,10 @@ def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int
     ratings = "good" in given[0][0]
     kind: type[Batches] = RatingBatches if ratings else PairBatches
     parts = [_rendered(tokenizer, part, context) for part in given]
+    if not parts[0][0]:
+        raise UserError(
+            f"All comparisons to train on exceed the model's context of {context:,} tokens: bring shorter ones."
+        )
     train, held = (
         kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
     )
@@ -127,7 +143,7 @@ def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[
     """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
     kept: list[tuple[Any, Row]] = []
     for row in rows:
-        prompt = render(tokenizer, row["prompt"], reply=True)[0]
+        prompt = prompt_ids(tokenizer, row["prompt"])
         replies = [reply_ids(tokenizer, row[key]) for key in ("chosen", "rejected", "reply") if key in row]
         if len(prompt) + max(map(len, replies)) <= context:
             kept.append(((prompt, *replies, *([row["good"]] if "good" in row else [])), row))

@@ -114,7 +114,8 @@ def maybe(path: Path) -> Any:
 def curve(path: Path) -> Curve | None:
     """The losses of a run; a step that was done again after a resume counts once, as it was done last."""
     events = events_of(path) if path.exists() else []
-    losses = {event["step"]: event["loss"] for event in events if event["event"] == "step"}
+    told = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
+    losses = {event["step"]: event["loss"] for event in told}
     if not losses:
         return None
     held_out, replies = (
