@@ -368,7 +368,8 @@ def chained_rules(kind: str, length: int) -> str:
 
 SCHEMA_KINDS = ("$ref", "properties", "additionalProperties", "items", "prefixItems", "allOf", "oneOf", "anyOf")
 RULE_KINDS = (
-    "rule", "rule with text", "optional rule", "terminal", "repeated terminal", "rule with a setting", "GBNF", "GBNF with text",
+    "rule", "rule with text", "optional rule", "terminal", "repeated terminal", "rule with a setting",
+    "GBNF", "GBNF with text",
 )  # fmt: skip
 
 
