@@ -108,7 +108,7 @@ def test_a_log_survives_a_cut_last_line(tmp_path: Path) -> None:
     assert read_log(log.path) == [{"event": "step", "step": 1}]
     with log.path.open("a") as file:
         file.write('\n{"event": "step"}\n')
-    with pytest.raises(UserError, match=r"run\.jsonl:2: "):
+    with pytest.raises(UserError, match=r"Line 2 of .*run\.jsonl"):
         read_log(log.path)
 
 

@@ -263,7 +263,7 @@ def test_held_out_prompts_are_never_practised() -> None:
 @pytest.mark.parametrize(("sizes", "digits"), [((), [3] * 5), ((2, 4, 1), [2, 4, 1, 2, 4])])
 def test_sizes_of_a_puzzle_take_turns(sizes: tuple[int, ...], digits: list[int]) -> None:
     """One after another, round and round, from wherever one begins; 3 where none is given."""
-    practice, _ = open_practice("addition", sizes, 0, 0)
+    practice, _ = open_practice("addition", sizes, 0, 0, None, BadRows())
     assert [one.info["digits"] for one in practice(0, 5)] == digits
     assert practice(1, 4) == practice(0, 5)[1:]
 
