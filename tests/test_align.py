@@ -87,6 +87,14 @@ def test_a_table_is_the_reference_that_filled_it(loss: str) -> None:
         assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
+def test_a_pairs_trained_tokens_are_those_of_both_replies() -> None:
+    """What a loss is divided by are pairs; its operations are counted by tokens, in one part or in several."""
+    batch, term = batches("dpo", rows=3).batch(0), term_of(Preference("simpo", 0.3), None)
+    tokens = sum(len(reply) for _, *both in PAIRS for reply in both)
+    assert (term(model(2), batch).items, term(model(2), batch).trained) == (3, tokens)
+    assert sum(term(model(2), part).trained or 0 for part in batch.split(3)) == tokens
+
+
 def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     """Other weights or other comparisons are told with the hashes and what to do."""
     path, marks = tmp_path / "reference.safetensors", {"weights": "a" * 64, "comparisons": "b" * 64}
@@ -193,6 +201,7 @@ def test_every_loss_learns_and_keeps_what_was_judged_best(parent_life: Path, tmp
     steps = [event for event in log if event["event"] == "step"]
     told = {"chosen_reward", "rejected_reward", "accuracy", "chosen_logprob", "rejected_logprob"}
     assert all(told <= set().union(*pair) for pair in pairwise(steps))  # one may be of bad ratings
+    assert all(0 < event["mfu"] < 1 for event in steps)
     assert [event["step"] for event in log if event["event"] == "samples"][:1] == [0]
     lineage = read_json(life.model("aligned") / "sayso.json")
     assert lineage["config"]["preference"]["loss"] == loss

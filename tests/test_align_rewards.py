@@ -1,9 +1,14 @@
 """Prompts and rewards: what a person brings is read as it is, or refused with its line."""
 
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
 import pytest
+import torch
 
 from sayso.align.prompts import Prompt, read_prompts
-from sayso.align.rewards import load_rewards, reward
+from sayso.align.rewards import Reward, load_rewards, reward, rewarded
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 
@@ -51,6 +56,77 @@ def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
     """A reward that raises, or gives no finite number, ends in one sentence with the prompt's line."""
     with pytest.raises(UserError, match=said):
         reward(load_rewards([f"{file}:{name}"]), PROMPT, reply)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        np.True_,
+        1,
+        np.int8(1),
+        np.float16(1),
+        np.float32(1),
+        np.longdouble(1),
+        np.array(1.0, np.float32),
+        np.array(1),
+        torch.tensor(1.0, requires_grad=True),
+        torch.tensor(1, dtype=torch.bfloat16),
+        torch.tensor(True),
+        Fraction(1),
+        Decimal(1),
+    ],
+    ids=repr,
+)
+def test_a_scalar_of_any_library_is_a_number(value):
+    """What NumPy and torch compute is a reward as it is, and is told as a plain float."""
+    earned = reward([Reward("any", lambda *_: value)], PROMPT, "64")
+    assert (type(earned.total), earned.total, type(earned.parts["any"])) == (float, 1.0, float)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "1",
+        np.str_("1"),
+        1j,
+        np.complex64(1),
+        np.array([1.0]),
+        torch.tensor([1.0]),
+        [1.0],
+        float("nan"),
+        np.float32("inf"),
+        np.array(np.nan),
+        torch.tensor(float("nan")),
+        Decimal("NaN"),
+        10**400,
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_finite_number_is_refused(value):
+    """Text, several numbers, complex ones and those without an end are one sentence with the line."""
+    with pytest.raises(UserError, match=r"finite number; 'any' gave .* line 7"):
+        reward([Reward("any", lambda *_: value)], PROMPT, "64")
+
+
+def test_a_reward_that_changes_what_it_is_given_changes_nothing():
+    """Neither another reward, nor the next reply, nor the prompt itself sees what a function did to its arguments."""
+    prompt = Prompt(1, [{"role": "user", "content": "hi"}], {"answers": ["a"]})
+    seen = []
+
+    def spoils(messages, reply, info):
+        seen.append((messages[0]["content"], len(messages), list(info["answers"])))
+        messages[0]["content"] = "spoiled"
+        messages.append({"role": "assistant", "content": reply})
+        info["answers"].clear()
+        return 1.0
+
+    rewards = [Reward("first", spoils), Reward("second", spoils)]
+    rewarded(rewards, [prompt, prompt], ["x", "y"])
+    reward(rewards, prompt, "z")
+    assert seen == [("hi", 1, ["a"])] * 6
+    assert prompt == Prompt(1, [{"role": "user", "content": "hi"}], {"answers": ["a"]})
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """The page in a real browser: talk, rate, correct, compare; by keyboard, at phone width, in dark and light."""
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,14 +18,6 @@ from sayso.serve.app import make_app
 from sayso.token.train import train
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser: install chromium, or set SAYSO_CHROMIUM to its path"
-)
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 CONTEXT = 512
 Open = Callable[..., sync_api.Page]
 
@@ -126,14 +116,6 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
         server.should_exit = True
         thread.join()
         listening.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -374,3 +356,34 @@ def test_a_server_with_a_key_asks_for_it_once(visit: Open, serve: Callable[..., 
     set_length(page, 10)
     say(page, "hello")
     assert len(store.conversations()) == 1
+
+
+def test_no_one_is_shut_out_of_the_page(
+    visit: Open, store: Store, accessibility_faults: Callable[[sync_api.Page], list[str]]
+) -> None:
+    """axe-core finds nothing: empty, with a talk that is compared, with each dialog; light and dark, desk and phone."""
+    page = visit(reduced_motion="reduce")  # colors in mid-change are none
+    faults = set()
+
+    def look(state: str) -> None:
+        for width, scheme in ((1100, "light"), (390, "dark")):
+            page.set_viewport_size({"width": width, "height": 750})
+            page.emulate_media(color_scheme=scheme)
+            faults.update(f"{state}, {scheme}: {told}" for told in accessibility_faults(page))
+        page.set_viewport_size({"width": 1100, "height": 750})
+
+    page.get_by_role("heading", name="Say something.").wait_for()
+    look("empty")
+    set_length(page, 60)
+    say(page, "hello there")
+    page.get_by_role("button", name="Good reply").click()
+    page.locator(".up[aria-pressed=true]").wait_for()
+    page.get_by_role("button", name="Another").click()
+    page.get_by_role("heading", name="Which is better?").wait_for()
+    look("comparing")
+    page.get_by_role("button", name="The new reply is better").click()
+    page.locator(".compare").wait_for(state="detached")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Longest reply").wait_for()
+    look("settings")
+    assert not faults, "\n".join(sorted(faults))

@@ -294,6 +294,14 @@ def test_outliers_are_found_where_they_are() -> None:
 VARIANTS = [*product(SCHEMES, [{}]), ("4", {"mlp": "relu2"}), ("4 and head", {"tie_embeddings": True})]
 
 
+def test_text_is_needed_by_what_calibrates_alone() -> None:
+    """GPTQ always reads some; inputs in 8 bits do where columns are kept apart, weights alone never."""
+    plain, inputs = Scheme(EIGHT), Scheme(EIGHT, inputs8=True)
+    assert [Method().calibrates(scheme) for scheme in (plain, inputs)] == [False, False]
+    assert [Method(outliers=0.05).calibrates(scheme) for scheme in (plain, inputs)] == [False, True]
+    assert [Method(gptq=True).calibrates(scheme) for scheme in (plain, inputs)] == [True, True]
+
+
 @pytest.mark.parametrize(("kind", "shape"), VARIANTS)
 def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[str, Any], tmp_path: Path) -> None:
     """Saved and opened, the logits are the same; and transformers' are those of the numbers that are saved.

@@ -28,6 +28,8 @@ from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig, Transformer
 from sayso.run.practice.gradient import Reinforce
 from sayso.run.reinforce import reinforce
+from sayso.sample.generate import generate
+from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import load_weights, save_model
@@ -105,6 +107,26 @@ def test_what_was_given_to_the_policy_is_never_trained() -> None:
         batch = rollout_batch([Said(after.prompt, after.ids, after.sampled)])
         assert int((batch.targets >= 0).sum()) == after.length
     assert measure(model, whole, 1.0).drift < 1e-5
+
+
+def test_each_turn_of_a_rollout_is_drawn_by_a_seed_of_its_own() -> None:
+    """Turn after turn goes on as the sampler does with the next seed, and none draws again as an earlier one did."""
+    model, tool = speaker(), TOKENIZER.encode("7")
+    first = flat(sample_groups(model, TOKENIZER, asked("ab"), 24, max_tokens=12, seed=5))
+    whole = {turns: _continued(model, first, tool, turns) for turns in (0, 1, 2)}
+    for turn in (1, 2):
+        before, after = whole[turn - 1], whole[turn]
+        grown = [n for n in range(len(first)) if len(after[n].ids) > len(before[n].ids)]
+        assert grown
+        prompts = [[*before[n].prompt, *before[n].ids, *tool] for n in grown]
+        sampling = Sampling(temperature=1.0, max_tokens=12, seed=5 + turn)
+        said = [after[n].ids[len(before[n].ids) + len(tool) :] for n in grown]
+        expected = [one.ids for one in generate(model, prompts, sampling, TOKENIZER.stop_ids)]
+        assert [ids[:-1] if after[n].ended else ids for n, ids in zip(grown, said, strict=True)] == expected
+
+
+def _continued(model: Transformer, rollouts: list[Rollout], tool: list[int], turns: int) -> list[Rollout]:
+    return converse(model, TOKENIZER, rollouts, lambda *_: "7", lambda _: tool, turns=turns, max_tokens=12, seed=5)
 
 
 def measured(temperature: float = 1.0, critic: str = "") -> tuple[Transformer, list[Rollout], Measured]:
@@ -235,6 +257,14 @@ def test_held_out_prompts_are_never_practised() -> None:
         open_practice("prompts.jsonl", (3,), 0, 20, None, BadRows())
 
 
+@pytest.mark.parametrize(("sizes", "digits"), [((), [3] * 5), ((2, 4, 1), [2, 4, 1, 2, 4])])
+def test_sizes_of_a_puzzle_take_turns(sizes: tuple[int, ...], digits: list[int]) -> None:
+    """One after another, round and round, from wherever one begins; 3 where none is given."""
+    practice, _ = open_practice("addition", sizes, 0, 0, None, BadRows())
+    assert [one.info["digits"] for one in practice(0, 5)] == digits
+    assert practice(1, 4) == practice(0, 5)[1:]
+
+
 REWARDS = """
 from pathlib import Path
 import signal
@@ -315,9 +345,11 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
     for name in ("reward", "spread", "no_signal", "kl", "kl_token", "entropy", "length", "ended", "distinct", "drift"):
         assert all(math.isfinite(event[name]) for event in told)
     assert all("explained_variance" in event for event in told[1:])
+    assert not any(name.startswith("reward_") for event in told for name in event), "one reward is the reward"
     steps = [event for event in log if event["event"] == "step"]
     assert len(steps) == 16
     assert all({"ratio", "clip_fraction", "entropy", "value_loss"} <= event.keys() for event in steps)
+    assert all(0 < event["mfu"] < 1 for event in steps)
     judged = [event for event in log if event["event"] == "val"]
     assert [event["step"] for event in judged] == [0, 8, 16]
     assert all({"held_out", "held_out_interval", "held_out_likeliest"} <= event.keys() for event in judged)

@@ -68,6 +68,7 @@ def test_it_learns_which_replies_are_better(life: Life, tmp_path: Path, capsys: 
     assert "Length alone is right on" in told
     steps = [line for line in log if line["event"] == "step"]
     assert steps[-1]["accuracy"] > steps[0]["accuracy"]
+    assert all(0 < line["mfu"] < 1 for line in steps)
     assert {"chosen", "rejected", "margin", "score"} <= steps[0].keys()
     judged = [line["held_out_loss"] for line in log if line["event"] == "val"]
     assert len(judged) >= 6

@@ -256,6 +256,29 @@ def test_an_id_that_was_not_allowed_ends_the_reply(guide: Guide, tokenizer: AnyT
     assert set(constraint.allowed().nonzero()[:, 0].tolist()) == tokenizer.stop_ids
 
 
+@pytest.mark.parametrize(("said", "wrong"), [("", ""), ("a", ""), ("ab", "c")], ids=["start", "middle", "end"])
+def test_a_stop_before_the_end_and_a_text_after_it_are_told(
+    guide: Guide, tokenizer: AnyTokenizer, said: str, wrong: str
+) -> None:
+    """A stop id ends a reply where a whole text stands, and nothing else does; either is a failure elsewhere."""
+    constraint = spoken(guide.constraint(regex("ab"), tokenizer.stop_ids), tokenizer.encode(said))
+    token = tokenizer.encode(wrong)[0] if wrong else min(tokenizer.stop_ids)
+    constraint.accept(token)
+    assert f"the id {token} came" in constraint.failed
+    assert not constraint.complete
+
+
+def test_a_stop_after_a_failure_changes_nothing(guide: Guide, tokenizer: AnyTokenizer) -> None:
+    """What was left before its end stays so, with the first reason."""
+    constraint = guide.constraint(regex("ab"), tokenizer.stop_ids)
+    constraint.accept(tokenizer.encode("c")[0])
+    reason = constraint.failed
+    constraint.accept(min(tokenizer.stop_ids))
+    assert reason
+    assert constraint.failed == reason
+    assert not constraint.complete
+
+
 def test_a_grammar_that_leads_nowhere_ends_the_reply(guide: Guide, tokenizer: AnyTokenizer) -> None:
     """Where a control token alone could go on, the reply ends and says why; control tokens are never allowed."""
     grammar = rules(f'start: "a" <[{tokenizer.specials["<|user|>"]}]>')

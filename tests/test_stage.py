@@ -230,7 +230,7 @@ def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: 
     assert log[0]["peak_rates"].keys() == {"matrix", "embedding", "head", "norm"}
     steps = [line for line in log if line["event"] == "step"]
     assert len(steps) == STEPS
-    assert all(line["tokens_per_second"] > 0 and 0 < line["mfu"] < 2 for line in steps)
+    assert all(line["tokens_per_second"] > 0 and 0 < line["mfu"] < 1 for line in steps)
     assert len(list((tmp_path / "runs" / "pretrain-base" / "checkpoints").iterdir())) == 3
 
 

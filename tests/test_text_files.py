@@ -89,6 +89,15 @@ def test_a_long_text_is_cut_at_paragraphs_and_loses_nothing(tmp_path: Path) -> N
     assert all(piece.endswith("\n\n") for piece in pieces[:-1])
 
 
+@pytest.mark.parametrize(("length", "pieces"), [(1500, [1500]), (1501, [1000, 501]), (2000, [1000, 1000])])
+def test_a_text_is_cut_where_it_is_longer_than_one_and_a_half_pieces(
+    tmp_path: Path, length: int, pieces: list[int]
+) -> None:
+    """So that no piece is shorter than half of what was asked for."""
+    (tmp_path / "long.txt").write_text("x" * length)
+    assert list(map(len, texts(tmp_path / "long.txt"))) == pieces
+
+
 def test_a_text_without_any_space_is_cut_too(tmp_path: Path) -> None:
     """Memory stays bounded whatever the file holds."""
     (tmp_path / "long.txt").write_text("x" * 10_000)

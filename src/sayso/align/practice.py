@@ -9,7 +9,7 @@ from pathlib import Path
 from sayso.align.prompts import Prompt, read_prompts
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
-from sayso.batch.order import items
+from sayso.batch.order import Order
 from sayso.text.puzzles import MAKERS
 
 Practice = Callable[[int, int], list[Prompt]]
@@ -42,13 +42,14 @@ def open_practice(
         judged = read_prompts(held_out, bad, check)[:held]
     else:
         prompts, judged = set_aside(prompts, seed, held)
-    return lambda first, count: [prompts[index] for _, index in items(seed, len(prompts), first, count)], judged
+    order = Order(seed, len(prompts))
+    return lambda first, count: [prompts[index] for _, index in order.items(first, count)], judged
 
 
 def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str) -> Prompt:
     """Return one problem of a puzzle as a prompt; sizes not given are 3."""
-    of_turn = (sizes or (3,))[index % len(sizes or (3,))]
-    problem = MAKERS[name](seed, index, split, of_turn)
+    turns = sizes or (3,)
+    problem = MAKERS[name](seed, index, split, turns[index % len(turns)])
     return Prompt(index + 1, problem.messages, problem.info)
 
 
@@ -61,7 +62,7 @@ def set_aside(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Pro
     for prompt in prompts:
         places.setdefault(prompt.key, len(places))
     held = min(most, len(places) // 10)
-    drawn = {index for _, index in items(seed, len(places), 0, held)} if held else set()
+    drawn = {index for _, index in Order(seed, len(places)).items(0, held)} if held else set()
     judged = {prompt.key: prompt for prompt in reversed(prompts) if places[prompt.key] in drawn}
     kept = [prompt for prompt in prompts if prompt.key not in judged]
     return kept, sorted(judged.values(), key=lambda prompt: prompt.number)

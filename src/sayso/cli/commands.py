@@ -4,7 +4,7 @@ Only the act that runs is imported, so that `sayso --help` loads no torch. An ac
 `Options` a frozen dataclass: its fields become the flags, the strings under them the help. Acts know nothing of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from importlib import import_module
 from inspect import Parameter, Signature
@@ -12,6 +12,9 @@ from typing import Annotated, Any, get_type_hints
 
 import cyclopts
 from docstring_parser import parse_from_object
+
+from sayso.base.errors import UserError
+from sayso.cli.settings import split_config
 
 Act = Callable[[Any], object]
 
@@ -26,6 +29,8 @@ class Command:
     """The option that may also be given by its place, without its flag."""
     act: str | None = None
     """The act's function where it is not called like the command; "module.function" where the module is not either."""
+    trains: bool = False
+    """Whether its process updates weights step after step."""
 
     @property
     def words(self) -> list[str]:
@@ -40,19 +45,19 @@ class Command:
 
 
 COMMANDS = (
-    Command("demo", "Live a whole small life, report it, and serve the page."),
+    Command("demo", "Live a whole small life, report it, and serve the page.", trains=True),
     Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
     Command("import", "Bring a model of another maker into the life.", place="source", act="bring.bring"),
     Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
     Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
-    Command("pretrain", "Train a base model on the documents."),
-    Command("finetune", "Tune the base model on conversations."),
-    Command("reward", "Train a model that scores replies, from comparisons and ratings."),
-    Command("align", "Align the tuned model with comparisons and ratings."),
-    Command("improve", "Let a model get better by those of its own replies that are right."),
-    Command("selfplay", "Let a model get better at tic-tac-toe by playing it."),
+    Command("pretrain", "Train a base model on the documents.", trains=True),
+    Command("finetune", "Tune the base model on conversations.", trains=True),
+    Command("reward", "Train a model that scores replies, from comparisons and ratings.", trains=True),
+    Command("align", "Align the tuned model with comparisons and ratings.", trains=True),
+    Command("improve", "Let a model get better by those of its own replies that are right.", trains=True),
+    Command("selfplay", "Let a model get better at tic-tac-toe by playing it.", trains=True),
     Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),
-    Command("reinforce", "Let a model practise on prompts whose replies are rewarded.", place="prompts"),
+    Command("reinforce", "Let a model practise on prompts whose replies are rewarded.", place="prompts", trains=True),
     Command("merge", "Fold an adapter into the model it was trained on."),
     Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),
     Command("export", "Write a model as one GGUF file, which llama.cpp runs.", place="model"),
@@ -81,6 +86,15 @@ def build_app(**settings: Any) -> cyclopts.App:
             app.command(parents[tuple(group)])
         parents[tuple(group)].command(f"{__name__}:{_key(command)}", name=name, help=command.help, sort_key=order)
     return app
+
+
+def trains(arguments: Sequence[str]) -> bool:
+    """Whether the command that is named by the words on the command line trains; imports no act."""
+    try:
+        words, _ = split_config(arguments)
+    except UserError:  # told when the command runs
+        return False
+    return any(command.trains and words[: len(command.words)] == command.words for command in COMMANDS)
 
 
 def as_command(act: Act, place: str | None = None) -> Act:

@@ -14,7 +14,7 @@ from rich.console import Console
 from sayso import __version__
 from sayso.base.errors import UserError, nearest
 from sayso.cli.allocator import keep_memory
-from sayso.cli.commands import COMMANDS, build_app
+from sayso.cli.commands import COMMANDS, build_app, trains
 from sayso.cli.failures import sentence
 from sayso.cli.settings import sources, split_config
 
@@ -27,7 +27,8 @@ EPILOGUE = (
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    keep_memory(sys.argv[1:])
+    if trains(sys.argv[1:]):
+        keep_memory()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()

@@ -196,21 +196,18 @@ def _is_text(where: str) -> bool:
 def _pieces(where: str, piece: int) -> Iterator[str]:
     """Yield a text file's text in pieces of about `piece` characters (0 = whole), cut where a paragraph ends."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    rest = ""
+    rest, done = "", False
     with open_unpacked(where) as file:
-        while block := file.read(BLOCK):
+        while not done:
+            block = file.read(BLOCK)
+            done = not block
             if b"\0" in block:
                 raise UserError(f"A text file holds UTF-8 text; '{where}' is binary: leave it out or convert it.")
-            rest += _decoded(decoder, block, where)
-            while piece and len(rest) > 2 * piece:
+            rest += _decoded(decoder, block, where, final=done)
+            while piece and len(rest) > 1.5 * piece:
                 cut = _cut(rest, piece)
                 yield rest[:cut]
                 rest = rest[cut:]
-    rest += _decoded(decoder, b"", where, final=True)
-    while piece and len(rest) > 1.5 * piece:
-        cut = _cut(rest, piece)
-        yield rest[:cut]
-        rest = rest[cut:]
     if rest.strip():
         yield rest
 

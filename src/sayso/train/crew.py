@@ -36,6 +36,8 @@ class Summed:
     tokens: int
     figures: dict[str, tuple[float, int]] = field(default_factory=dict)
     """By name, the sum of an item's values and how many there were."""
+    trained: int = 0
+    """Tokens that have a target."""
 
     def plus(self, other: "Summed") -> "Summed":
         """Both together."""
@@ -43,7 +45,13 @@ class Summed:
         for name, (total, items) in other.figures.items():
             before = both.get(name, (0.0, 0))
             both[name] = before[0] + total, before[1] + items
-        return Summed(self.loss + other.loss, self.count + other.count, self.tokens + other.tokens, both)
+        return Summed(
+            self.loss + other.loss,
+            self.count + other.count,
+            self.tokens + other.tokens,
+            both,
+            self.trained + other.trained,
+        )
 
 
 Gradient = Callable[[int, slice], Summed]

@@ -72,6 +72,8 @@ class Shown:
     """Tokens of this step."""
     count: int
     """What its loss was divided by: the tokens with a target, or pairs."""
+    trained: int
+    """Its tokens with a target."""
     took: float
     """Seconds of this step alone, without judging and saving."""
     seconds: float
@@ -155,6 +157,7 @@ def train(
                     tokens=state.tokens,
                     seen=summed.tokens,
                     count=summed.count,
+                    trained=summed.trained,
                     took=now - started,
                     seconds=now - began,
                     norms=norms,
@@ -188,7 +191,8 @@ def _backward(
     whole = Summed(0.0, 0, 0)
     for loss_, term in zip(torch.stack([term.loss for term in terms]).tolist() if terms else (), terms, strict=True):
         told = {name: (float(x.double().sum()), x.numel()) for name, x in term.figures.items()}
-        whole = whole.plus(Summed(loss_, term.items, term.seen, told))
+        trained = term.items if term.trained is None else term.trained
+        whole = whole.plus(Summed(loss_, term.items, term.seen, told, trained))
     return whole
 
 

@@ -140,8 +140,7 @@ class Stage:
         divergence = Divergence(options.on_divergence, parts, checkpoints, log)
         mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
         with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
-            counts_tokens = self.act in ("pretrain", "finetune")
-            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens, watch=watch)
+            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, watch)
             best = Best(self.folder, judging.best) if judging and judging.best else None
             judge = steps.judged(judging, best) if judging else None
             if best and judge and best.told() is None:
