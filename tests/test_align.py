@@ -261,7 +261,7 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
     ("flags", "said"),
     [
         (["--loss", "dppo"], 'Did you mean "dpo"?'),
-        (["--beta", "0"], "--beta is above 0; got 0"),
+        (["--beta", "0"], "--beta must be above 0; got 0"),
         (["--margin", "1"], "--margin is for --loss simpo; got --loss dpo"),
         (["--loss", "simpo", "--reference", "cache"], "simpo does not need"),
         (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),

@@ -295,7 +295,7 @@ def test_several_texts_differ(life: Path) -> None:
 
     assert len(set(texts())) == 4
     assert texts() == texts()
-    with pytest.raises(UserError, match="count must be at least 1; got 0"):
+    with pytest.raises(UserError, match="--count must be from 1 to"):
         Generate("Hi", count=0)
 
 

@@ -12,9 +12,9 @@ import cyclopts
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.cli.commands import COMMANDS, FLAGS, Command, as_command, trains
+from sayso.cli.commands import COMMANDS, FLAGS, Command, as_command
 from sayso.cli.failures import sentence
-from sayso.cli.main import run
+from sayso.cli.main import run, trains
 from sayso.cli.settings import sources, split_config
 from sayso.run.training.layout import Training
 

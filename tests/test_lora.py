@@ -356,7 +356,7 @@ def test_merging_makes_the_model_that_training_left(lived: tuple, capsys: pytest
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--lora-rank", "0"], "at least 1"),
+        (["--lora-rank", "0"], "from 1 to"),
         (["--lora-rank", "2", "--lora-targets", "qery"], "Did you mean 'query'"),
         (["--lora-alpha", "4"], "needs --lora-rank"),
     ],

@@ -138,7 +138,7 @@ def test_files_of_prompts_and_of_demonstrations(tmp_path, capsys):
     ("options", "said"),
     [
         ({"puzzle": "adition"}, "addition"),
-        ({"puzzle": "addition", "sizes": (0,)}, "1 digit"),
+        ({"puzzle": "addition", "sizes": (0,)}, "--sizes must be from 1 to"),
         ({"puzzle": "countdown", "sizes": (9,)}, "2 to 6"),
         ({"puzzle": "addition", "field": 2}, "3 in 2 places"),
         ({"puzzle": "countdown", "field": 9}, "--field"),

@@ -542,8 +542,8 @@ def test_a_model_of_a_life_is_quantised_once(
         (["--bits", "4", "--group", "48", "--method", "nearest"], "Groups of 48 do not divide"),
         (["--bits", "4", "--text", "nowhere.txt"], "nowhere.txt"),
         (["--name", "tuned"], "choose another --name"),
-        (["--tokens", "0"], "1 or more; got 0"),
-        (["--n", "-1"], "0 or more; got -1"),
+        (["--tokens", "0"], "--tokens must be at least 1; got 0"),
+        (["--n", "-1"], "--n must be from 0 to"),
         (["--inputs", "8", "--outliers", "-1", "--text", "text.jsonl"], "0 to 1; got -1"),
     ],
 )

@@ -166,7 +166,7 @@ def test_the_layout_is_no_part_of_what_tells_runs_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [{"processes": 0}, {"micro_rows": 0}])
 def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
     """Less than one of anything is one sentence."""
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="must be from 1 to"):
         layout_for(Training(**bad), 4, Device("cpu", 2))
 
 

@@ -223,9 +223,9 @@ def test_a_full_disk_is_told_in_one_sentence(corpus: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("others", "says"),
     [
-        ({"val": 0.6, "test": 0.5}, "sum is below 1"),
-        ({"near_duplicates": 1.5}, "from 0 (off) to 1"),
-        ({"piece": -1}, "piece is 0 or more; got -1"),
+        ({"val": 0.6, "test": 0.5}, "a sum below 1"),
+        ({"near_duplicates": 1.5}, "--near-duplicates must be from 0 to 1"),
+        ({"piece": -1}, "--piece must be at least 0; got -1"),
     ],
 )
 def test_an_impossible_option_is_told(tmp_path: Path, others: dict[str, Any], says: str) -> None:

@@ -28,12 +28,14 @@ def open_practice(
     """Return prompts to practise on, and at most `held` others to be judged by.
 
     `name` is a puzzle's, whose `sizes` take turns and whose val split is held out, or a JSONL file's path, of which a
-    tenth is set aside unless there is a file `held_out`; rows without a prompt, or that fail
-    `check`, are counted in `bad`. Raises `UserError`
-    as `read_prompts` does, and for sizes beside a file.
+    tenth is set aside; a file `held_out` takes the place of either. Rows without a prompt, or that fail `check`, are
+    counted in `bad`. Raises `UserError` as `read_prompts` does, and for sizes beside a file.
     """
     if name in MAKERS:
-        judged = [puzzle(name, sizes, seed, n, "val") for n in range(held)]
+        if held_out is not None:
+            judged = read_prompts(held_out, bad, check)[:held]
+        else:
+            judged = [puzzle(name, sizes, seed, n, "val") for n in range(held)]
         return lambda first, count: [puzzle(name, sizes, seed, n, "train") for n in range(first, first + count)], judged
     if sizes:
         raise UserError(f"--sizes are those of a puzzle ({', '.join(MAKERS)}); the prompts of '{name}' have none.")

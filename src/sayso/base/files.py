@@ -23,7 +23,12 @@ FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed."""
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
+
+    Raises `UserError` for a folder, a device or a pipe, which a file must not replace.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"'{path}' is not a regular file, so it is not replaced by one; choose another path.")
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)

@@ -4,6 +4,8 @@
 On a terminal long work shows one moving line with rate and time left; piped, it prints a plain line now and then.
 """
 
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -96,7 +98,7 @@ class Progress:
 
     def __init__(self, total: int | None, label: str) -> None:
         self.total, self.label = total, label
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which knows no codes to redraw a line
         self.start = time.perf_counter()
         self.first: int | None = None
         self.drawn = 0.0 if self.live else self.start  # piped, the first line comes after PIPED_SECONDS
@@ -120,7 +122,8 @@ class Progress:
             return
         self.drawn = now
         line = self._line(done, now - self.start, fields)
-        sys.stderr.write(f"\r\x1b[2K{line}" if self.live else f"{line}\n")
+        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be redrawn
+        sys.stderr.write(f"\r\x1b[2K{line[:width]}" if self.live else f"{line}\n")
         sys.stderr.flush()
 
     def _line(self, done: int, seconds: float, fields: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ Only the act that runs is imported, so that `sayso --help` loads no torch. An ac
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
@@ -13,8 +14,7 @@ from typing import Annotated, Any, get_type_hints
 import cyclopts
 from docstring_parser import parse_from_object
 
-from sayso.base.errors import UserError
-from sayso.cli.settings import split_config
+from sayso.base.ranges import numbers_of
 
 Act = Callable[[Any], object]
 
@@ -88,27 +88,18 @@ def build_app(**settings: Any) -> cyclopts.App:
     return app
 
 
-def trains(arguments: Sequence[str]) -> bool:
-    """Whether the command that is named by the words on the command line trains; imports no act."""
-    try:
-        words, _ = split_config(arguments)
-    except UserError:  # told when the command runs
-        return False
-    return any(command.trains and words[: len(command.words)] == command.words for command in COMMANDS)
-
-
 def as_command(act: Act, place: str | None = None) -> Act:
     """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
     The field `place` comes first and may be given by place too, all others only by name, those of parent classes last.
     """
     kind: Any = get_type_hints(act)["options"]
-    types, helps, own = get_type_hints(kind), _helps(kind), kind.__annotations__
+    types, told, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
     flags = [
         Parameter(
             field.name,
             Parameter.POSITIONAL_OR_KEYWORD if field.name == place else Parameter.KEYWORD_ONLY,
-            annotation=Annotated[types[field.name], cyclopts.Parameter(help=helps.get(field.name))],
+            annotation=Annotated[types[field.name], told[field.name]],
             default=_default(field),
         )
         for field in sorted(fields(kind), key=lambda field: (field.name != place, field.name not in own))
@@ -122,6 +113,26 @@ def as_command(act: Act, place: str | None = None) -> Act:
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {flag.name: flag.annotation for flag in flags}
     return command
+
+
+@cache
+def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
+    """Return what cyclopts is told of each field: its help, with its range, and how a whole number is read."""
+    helps, numbers = _helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
+    found = {}
+    for field in fields(kind):
+        number, limits = numbers.get(field.name, (None, None))
+        text = helps.get(field.name, "") + (f" Range: {limits}." if limits else "")
+        found[field.name] = cyclopts.Parameter(help=text, converter=_whole if number is int else None)
+    return found
+
+
+def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Convert words to whole numbers; cyclopts alone would round 1.5 to 2."""
+    for token in tokens:
+        if "." in token.value and not float(token.value).is_integer():
+            raise ValueError(f'"{token.value}" is not a whole number.')
+    return cyclopts.convert(kind, tokens)
 
 
 def _helps(kind: type) -> dict[str, str]:

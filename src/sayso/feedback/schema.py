@@ -10,10 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from sayso.base.errors import UserError, require
 
+DRIVERS = {"sqlite": "sqlite", "sqlite+pysqlite": "sqlite"}
+DRIVERS |= dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg")
 metadata = sql.MetaData()
 
 migrations_table = sql.Table(
@@ -94,7 +96,7 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
         shown = engine.url.render_as_string(hide_password=True)
         raise UserError(
             f"The store must be a database that can be opened and written; '{shown}' says "
-            f"'{str(error.orig).strip().splitlines()[0]}'. Mend it, or name another."
+            f"'{str(error.orig).strip().splitlines()[0]}'. Repair it, or name another with --store."
         ) from error
     return engine
 
@@ -106,15 +108,34 @@ def _connect(where: str | Path) -> sql.Engine:
         path.parent.mkdir(parents=True, exist_ok=True)
         engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
     else:
-        address = sql.make_url(str(where))
-        if address.drivername in ("postgresql", "postgres"):
-            require("psycopg", "postgres")
-            address = address.set(drivername="postgresql+psycopg")
-        engine = sql.create_engine(address, pool_pre_ping=True)
+        engine = sql.create_engine(_address(str(where)), pool_pre_ping=True)
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _address(where: str) -> sql.URL:
+    """Read an address of SQLite or PostgreSQL; `UserError` for any other, which the store was never tried on."""
+    try:
+        address = sql.make_url(where)
+        kind = DRIVERS.get(address.drivername)
+    except (ArgumentError, ValueError):
+        kind = None
+    if kind is None:
+        raise UserError(
+            "A store is a file, or an address such as sqlite:///ratings.sqlite or postgresql://user@host/name; got "
+            f"'{_hidden(where)}'."
+        )
+    if kind != "sqlite":
+        require("psycopg", "postgres")
+    return address.set(drivername=kind)
+
+
+def _hidden(where: str) -> str:
+    """Return an address without its user and password."""
+    scheme, _, rest = where.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]

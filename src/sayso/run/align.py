@@ -7,7 +7,7 @@ their likelihood from falling with that of the rejected ones, Pang et al. 2024),
 
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from sayso.align.comparisons import Row
 from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
@@ -17,7 +17,8 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
-from sayso.batch.pairs import PairBatches
+from sayso.base.ranges import Amount, Count, Epochs, Range, Repeats, Replies, Rows, Scale, Weight
+from sayso.batch.pairs import WIDTH_STEP, PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
@@ -28,7 +29,7 @@ from sayso.run.preference.pairs import world_pairs
 from sayso.run.preference.reference import make_references
 from sayso.run.rows import ReadsRows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.stage import Derived, make_stage
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
@@ -62,33 +63,33 @@ class Align(Adapting, ReadsRows):
     """A frozen copy, or log-probabilities computed once; a copy where the loss needs one, with LoRA the bare model."""
     pairs: Path | None = None
     """A JSON Lines file of pairs or, for kto, of ratings, see docs/alignment.md."""
-    tasks: int | None = None
+    tasks: Amount | None = None
     """Small-world tasks for which the model's own replies are scored and paired; 1600, or none beside --pairs."""
-    replies: int = 4
+    replies: Replies = 4
     """Replies sampled for each task."""
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     """Passes over the comparisons."""
-    rows: int = 16
+    rows: Rows = 16
     """Pairs, or ratings, of a batch."""
-    beta: float | None = None
+    beta: Scale | None = None
     """How far the policy may go from the reference: small is far; 0.1, simpo 2. The weight of orpo's odds: 1."""
-    nll: float | None = None
+    nll: Weight | None = None
     """Weight of the plain loss on the chosen replies; 1 for dpo, else 0."""
-    margin: float | None = None
+    margin: Weight | None = None
     """simpo: by how much a chosen reply shall win; 1 when not given."""
-    smoothing: float = 0.0
+    smoothing: Annotated[float, Range(0, 0.5, below=True)] = 0.0
     """dpo: the share of pairs believed to be the wrong way round."""
     robust: bool = False
     """dpo: take that share out of the expected loss, instead of smoothing by it."""
     average: bool = False
     """ipo: means over a reply's tokens in place of sums."""
-    good_weight: float | None = None
+    good_weight: Scale | None = None
     """kto: weight of a good rating, a bad one having 1; so that both kinds weigh the same when not given."""
-    rate: float | None = None
+    rate: Scale | None = None
     """A factor on the learning rates of pre-training; 0.05 for dpo, else 0.3."""
-    feedback_weight: int = 4
+    feedback_weight: Repeats = 4
     """How often a pair of people's is seen for each time of a program's."""
-    held_out: int | None = None
+    held_out: Count | None = None
     """Prompts held out to choose the kept weights by; a sixteenth, at most 64, when not given; 0 = the last weights."""
 
 
@@ -107,7 +108,7 @@ def align(options: Align) -> None:
     lora = options.lora(model)
 
     def derive() -> Derived:
-        layout = layout_for(options, options.rows, device)
+        layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
         counts = _make_comparisons(options, stage.folder, model, tokenizer, feedback)
         return {**counts, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
@@ -140,8 +141,6 @@ def align(options: Align) -> None:
 def _check(options: Align) -> None:
     if options.loss not in USUAL:
         raise UserError(f"--loss is one of {', '.join(USUAL)}; got '{options.loss}'.{nearest(options.loss, USUAL)}")
-    if _usual(options, "beta") <= 0:
-        raise UserError(f"--beta is above 0; got {options.beta:g}.")
     only = {"margin": "simpo", "smoothing": "dpo", "robust": "dpo", "average": "ipo", "good_weight": "kto"}
     for name, loss in only.items():
         if getattr(options, name) not in (None, 0, False) and options.loss != loss:

@@ -13,6 +13,7 @@ from sayso.base.errors import UserError, nearest, require
 from sayso.base.files import sha256
 from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Options
 from sayso.model import Transformer
 from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
@@ -26,7 +27,7 @@ HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(Options):
     """Options of `sayso import`."""
 
     source: str

@@ -19,6 +19,7 @@ from sayso.base.files import read_json, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.bits import document_bits
 from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import Answer, Messages, WorldScores, judge_world
@@ -49,7 +50,7 @@ ROOM = 20  # tokens that a task must leave for its reply
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Options):
     """Options of `sayso evaluate`."""
 
     _: KW_ONLY
@@ -57,17 +58,17 @@ class Evaluate:
     """The folder of the life."""
     model: str = "aligned"
     """The model to score: one of the life's, or the path of a model folder."""
-    n: int = 60
+    n: Questions = 60
     """Questions of each small-world family; 0 = none."""
-    text_bytes: int = 100_000
+    text_bytes: Positive = 100_000
     """About how much held-out text of each kind is read."""
-    baseline_bytes: int = 64_000_000
+    baseline_bytes: Count = 64_000_000
     """About how much training text the baselines learn from at most; 0 = all."""
     split: str = "val"
     """Which held-out documents are read, val or test; the tasks are always the small world's test ones."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
-    seed: int = 0
+    seed: Seed = 0
     """Fixes the questions."""
 
 
@@ -107,10 +108,6 @@ def asked_for(options: Evaluate) -> Scores:
 
 def check(options: Evaluate) -> None:
     """Raise `UserError` for an option that cannot work."""
-    if options.n < 0:
-        raise UserError(f"--n is the number of questions of a family, 0 or more; got {options.n}.")
-    if options.text_bytes < 1:
-        raise UserError(f"--text-bytes is the amount of held-out text, 1 or more; got {options.text_bytes}.")
     if options.split not in ("val", "test"):
         raise UserError(f"--split is val or test; got '{options.split}'.")
 

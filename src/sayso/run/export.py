@@ -12,13 +12,14 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.ranges import Options
 from sayso.run.model import newest_model
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Options):
     """Options of `sayso export`."""
 
     model: str = "aligned"

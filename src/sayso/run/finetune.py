@@ -17,13 +17,14 @@ from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, Tokens, Weight
 from sayso.batch.chat import ChatBatches, Conversation
 from sayso.judge.replies import reply_loss
 from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.run.model import resolve_model
 from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.layout import batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.run.training.samples import Samples
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.run.training.steps import Judging
@@ -52,27 +53,27 @@ class Finetune(Adapting, ReadsRows):
     """The model to start from."""
     name: str = "tuned"
     """What the new model is called."""
-    minutes: float | None = None
+    minutes: Minutes | None = None
     """How long to train on this machine; its speed is measured first."""
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     """Passes over the conversations, when neither --minutes nor --steps is given."""
-    steps: int | None = None
+    steps: Positive | None = None
     """Updates in all; derived when not given."""
-    rows: int = 4
+    rows: Rows = 4
     """Rows of a batch, each packed with whole conversations."""
-    row_tokens: int = 1024
+    row_tokens: Tokens = 1024
     """Tokens in a row; what becomes of a conversation longer than a row, or than the model's context, --long says."""
     long: Literal["split", "drop"] = "split"
     """Cut a conversation that is too long into shorter ones, each with the system's turn, or leave it out."""
     data: tuple[str, ...] = ()
     """Conversations: files, folders, hf://OWNER/NAME or URLs; what was prepared when not given."""
-    held_out: float = 0.02
+    held_out: Weight = 0.02
     """Share of the different conversations, at most 256, or their number, to choose the best weights by; 0 = none."""
     mix: tuple[str, ...] = ()
     """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
-    rate: float = 0.5
+    rate: Scale = 0.5
     """A factor on the learning rates of pre-training."""
-    feedback_weight: int = 4
+    feedback_weight: Repeats = 4
     """How often a conversation that people corrected or liked is seen for each time of a prepared one."""
 
 
@@ -90,7 +91,7 @@ def finetune(options: Finetune) -> None:
     batches = ChatBatches(data.train.conversations, options.rows, options.row_tokens, options.seed)
 
     def derive() -> Derived:
-        layout = layout_for(options, options.rows, device)
+        layout = layout_that_fits(options, model.config, options.rows, batches.context, device, lora=lora is not None)
         steps = options.steps
         if steps is None and options.minutes is not None:
             given = (options.minutes, model.config, batches, layout, device)

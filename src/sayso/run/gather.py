@@ -7,10 +7,11 @@ from typing import Any
 from sayso.base.errors import UserError, require
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.ranges import Options
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gather:
+class Gather(Options):
     """Turn people's ratings into training data."""
 
     life: Path = Path("life")

@@ -58,11 +58,18 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
 
 
 def training_texts(folder: Path, limit: int) -> Iterator[str]:
-    """The training documents; where they are more than `limit` bytes, an even sample of about that size."""
+    """The training documents; where they are more than `limit` bytes, an even sample of about that size, not none."""
     share = limit / sum(path.stat().st_size for path in folder.glob("train-*.jsonl")) if limit else 1.0
+    least, found = "", False
     for document in documents(folder, "train"):
-        if share >= 1 or rank(document["text"]) < share * 2**64:
-            yield document["text"]
+        text = document["text"]
+        if share >= 1 or rank(text) < share * 2**64:
+            found = True
+            yield text
+        elif not found and (not least or rank(text) < rank(least)):
+            least = text
+    if not found:
+        yield least
 
 
 def rank(text: str) -> int:

@@ -13,11 +13,11 @@ from typing import Literal
 from sayso.align.curriculum import read_curriculum
 from sayso.align.prompts import read_prompts
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
 from sayso.run.practice.options import askable, rewards_of
@@ -45,31 +45,26 @@ class Improve(Tuning, ReadsRows):
     """JSONL of prompts on which each round is judged, and the best one chosen."""
     reward: tuple[str, ...] = ("sayso.text.puzzles:score",)
     """What checks a reply: file.py:function, module:function or model:NAME, with =WEIGHT where several are added up."""
-    least: float = 1.0
+    least: Finite = 1.0
     """The reward from which a reply is kept."""
     select: Literal["verified", "voted", "random"] = "verified"
     """Keep what the reward accepts, or what a prompt's replies agree on, or as a control as many at random."""
     curriculum: str | None = None
     """FIELD=FIRST, such as digits=6: only rows up to that in the first round, one step more in each after it."""
-    rounds: int = 3
+    rounds: Several = 3
     """How often to sample, select and tune."""
-    replies: int = 8
+    replies: Replies = 8
     """Replies sampled for each prompt that has not enough kept ones yet."""
-    keep_replies: int = 2
+    keep_replies: Several = 2
     """Different replies to one prompt that are kept at most."""
-    temperature: float = 1.0
+    temperature: Scale = 1.0
     """Of sampling; the held-out prompts are answered by the likeliest tokens."""
-    max_tokens: int = 200
+    max_tokens: Positive = 200
     """Most tokens of a reply; one that was cut is never kept."""
     hint: str | None = None
     """Added to a prompt without a right reply, such as ' (It is {answer}.)', and left out again for tuning."""
     go_on: bool = False
     """Tune the last round's model further, and not the first model anew."""
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "replies", "keep_replies"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} is 1 or more; got {getattr(self, name)}.")
 
 
 def improve(options: Improve) -> None:

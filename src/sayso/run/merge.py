@@ -11,6 +11,7 @@ from sayso.base.device import pick_device
 from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Options
 from sayso.model.adapters import merge as fold
 from sayso.run.model import is_made, resolve_model
 from sayso.weights.adapter import WEIGHTS, load_adapter
@@ -19,7 +20,7 @@ from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
-class Merge:
+class Merge(Options):
     """Options of `sayso merge`."""
 
     _: KW_ONLY

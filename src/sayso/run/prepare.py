@@ -17,6 +17,7 @@ from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
+from sayso.base.ranges import Count, PartOf, Processes, Repeats, Seed, Share
 from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
 from sayso.text.document import File, Source
@@ -36,56 +37,46 @@ class Prepare(ReadsRows):
     """The life's folder."""
     sources: tuple[str, ...] = ("wiki", "chitchat", "smallworld")
     """wiki, chitchat, smallworld, a file, a folder, hf://owner/name?column=text, or a URL such as s3://bucket/folder."""
-    world_documents: int = 24_000
+    world_documents: Count = 24_000
     """Documents of the small world, all splits together."""
-    world_conversations: int = 24_000
+    world_conversations: Count = 24_000
     """Conversations of the small world, all splits together."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the small world."""
-    limit: int = 0
+    limit: Count = 0
     """Read each source until this many documents passed the rules; 0 = all."""
     eval_texts: tuple[Path, ...] = ()
     """Files or folders of evaluation texts: a document that shares an n-gram with them is dropped."""
-    ngram: int = 13
+    ngram: Repeats = 13
     """Words that a document must share with an evaluation text to be dropped; 0 = no check."""
     quality: bool = True
     """Drop documents that break the quality rules."""
-    near_duplicates: float = 0.8
+    near_duplicates: Share = 0.8
     """Drop a document this similar (Jaccard of 5-word shingles) to an earlier one; 0 = exact duplicates only."""
-    val: float = 0.02
+    val: PartOf = 0.02
     """Share of documents held out for validation, by content hash."""
-    test: float = 0.02
+    test: PartOf = 0.02
     """Share of documents held out for the final test, by content hash."""
-    piece: int = 20_000
+    piece: Count = 20_000
     """A text file longer than this many characters is cut at paragraph ends into documents; 0 = never."""
-    chat_turns: int = 8
+    chat_turns: Count = 8
     """Longest conversation in messages; a longer one is cut into several. 0 = no limit."""
-    chat_characters: int = 1_200
+    chat_characters: Count = 1_200
     """Longest conversation in characters; 0 = no limit."""
     chat_documents: bool = True
     """Also use real conversations as documents to pre-train on."""
-    workers: int | None = None
+    workers: Processes | None = None
     """Processes at work; None = one per core."""
 
     def __post_init__(self) -> None:
         """Check what no later code would name so clearly."""
+        super().__post_init__()
         if not self.sources:
             raise UserError("Prepare needs at least one source, such as --sources wiki.")
-        if not (0 <= self.val < 1 and 0 <= self.test < 1 and self.val + self.test < 1):
-            raise UserError(f"val and test are shares whose sum is below 1; got {self.val} and {self.test}.")
-        if not 0 <= self.near_duplicates <= 1:
-            raise UserError(f"near-duplicates is a similarity from 0 (off) to 1; got {self.near_duplicates}.")
-        for name in (
-            "world_documents",
-            "world_conversations",
-            "limit",
-            "ngram",
-            "piece",
-            "chat_turns",
-            "chat_characters",
-        ):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name.replace('_', '-')} is 0 or more; got {getattr(self, name)}.")
+        if self.val + self.test >= 1:
+            raise UserError(
+                f"--val and --test must leave text to train on, a sum below 1; got {self.val:g} and {self.test:g}."
+            )
 
 
 def prepare(options: Prepare) -> dict[str, Any]:

@@ -10,16 +10,16 @@ from typing import Any, Literal
 import torch
 
 from sayso.base.device import Device, pick_device
-from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, Tokens, Weight, Width
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.judge.bits import document_bits
 from sayso.model import ModelConfig, Transformer
 from sayso.run.held_out import held_out
 from sayso.run.tokens import open_tokens
-from sayso.run.training.layout import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.run.training.layout import Training, batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.run.training.stage import Derived, make_stage
 from sayso.run.training.steps import Judging
 from sayso.sample.generate import generate
@@ -45,27 +45,27 @@ class Pretrain(Training):
     _: KW_ONLY
     name: str = "base"
     """What the model is called."""
-    depth: int | None = None
+    depth: Depth | None = None
     """The dial: layers, from which width, heads, batch and steps follow; derived from --minutes when not given."""
-    minutes: float | None = None
+    minutes: Minutes | None = None
     """How long to train on this machine; its speed is measured first."""
-    steps: int | None = None
+    steps: Positive | None = None
     """Updates in all; derived when not given."""
-    rows: int | None = None
+    rows: Rows | None = None
     """Rows of a batch; derived when not given."""
-    context: int = 512
+    context: Tokens = 512
     """The longest text the model takes, in tokens."""
-    row_tokens: int | None = None
+    row_tokens: Tokens | None = None
     """Tokens in a row of a batch, at most the context; the context when not given."""
     recipe: Literal["standard", "fastest"] = "standard"
     """What opens in other programs, or what learns fastest: ReLU squared and n-gram embeddings, for Sayso alone."""
     mlp: Literal["swiglu", "relu2"] | None = None
     """The feed-forward part; the recipe's when not given."""
-    mlp_width: int | None = None
+    mlp_width: Width | None = None
     """Its hidden size; derived when not given."""
-    rate: float = 1.0
+    rate: Scale = 1.0
     """A factor on every learning rate."""
-    weight_decay: float = 0.0
+    weight_decay: Weight = 0.0
     """Decoupled decay of the block matrices."""
 
 
@@ -74,7 +74,6 @@ def pretrain(options: Pretrain) -> None:
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
     shards = open_tokens(life, tokenizer)
-    _check(options)
     stage = make_stage(
         life,
         "pretrain",
@@ -108,13 +107,6 @@ def pretrain(options: Pretrain) -> None:
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
-
-
-def _check(options: Pretrain) -> None:
-    for name in ("depth", "steps", "rows", "context", "row_tokens", "mlp_width"):
-        given = getattr(options, name)
-        if given is not None and given < 1:
-            raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
 
 
 def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:
@@ -156,9 +148,8 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     def steps_of(config: ModelConfig, rows: int) -> int:
         assert options.minutes is not None
         batches = TextBatches(shards, rows, width, options.seed)
-        return steps_in_minutes(
-            options.minutes, config, batches, layout_for(options, rows, device), device, recompute=options.recompute
-        )
+        layout = layout_that_fits(options, config, rows, width, device)
+        return steps_in_minutes(options.minutes, config, batches, layout, device, recompute=options.recompute)
 
     def shape(depth: int) -> ModelConfig:
         fastest = options.recipe == "fastest"
@@ -182,7 +173,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
         "model": asdict(config),
         "rows": rows,
         "row_tokens": width,
-        "layout": asdict(layout_for(options, rows, device)),
+        "layout": asdict(layout_that_fits(options, config, rows, width, device)),
         "steps": steps or max(1, round(tokens / (rows * width))),
     }
 

@@ -6,7 +6,7 @@ lets a model talk opens, and a table of what it costs: size, speed, perplexity, 
 
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from sayso.base.files import read_json, sha256, write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import STAGES, Life
 from sayso.base.log import Progress, act_log, say
+from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.run.calibration import Texts, rows_of, texts_of
 from sayso.run.cost import cost, show
 from sayso.run.model import is_made, newest_model
@@ -45,17 +46,17 @@ class Quantize(ReadsRows):
     """Bits of what the weights are multiplied with, scaled anew for each token; left as they are when not given."""
     head: Literal[8, 0] = 8
     """Bits of embedding and head; 0 leaves them as they are."""
-    outliers: float = OUTLIERS
+    outliers: Share = OUTLIERS
     """Share of the columns of 8-bit inputs that are kept apart: the largest in the calibration text; 0 for none."""
     method: Literal["gptq", "nearest"] | None = None
     """How weights are rounded: so that later ones make up for it, or to the nearest; gptq for 4 bits if not given."""
-    group: int | None = None
+    group: Annotated[int, Range(0, 65_536)] | None = None
     """Weights of a row that share a scale in 4 bits; 64 when not given."""
     text: str | None = None
     """What to calibrate and judge on, a source as `sayso prepare` takes it; the life's own text when not given."""
-    tokens: int = 16_384
+    tokens: Positive = 16_384
     """How many tokens of it to calibrate on."""
-    n: int = 20
+    n: Questions = 20
     """Questions of each family of tasks that both models are asked; 0 for none."""
     name: str | None = None
     """What the new model is called; MODEL-8bit and the like when not given."""
@@ -68,7 +69,6 @@ class Quantize(ReadsRows):
 def quantize(options: Quantize) -> None:
     """Quantise a model to 8 or 4 bits, and measure what that costs."""
     life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
-    _check(options)
     parent = newest_model(life, options.model)
     name = options.name or f"{parent.name}-{options.bits}bit{'-inputs' if options.inputs else ''}"
     folder = life.model(name)
@@ -119,13 +119,6 @@ def method_of(options: Quantize) -> Method:
     """Return how whole numbers are found."""
     calibrated = options.bits == 4 if options.method is None else options.method == "gptq"
     return Method(calibrated, options.outliers if options.inputs else 0.0)
-
-
-def _check(options: Quantize) -> None:
-    if options.tokens < 1:
-        raise UserError(f"--tokens is 1 or more; got {options.tokens}.")
-    if options.n < 0:
-        raise UserError(f"--n is the number of questions of a family, 0 or more; got {options.n}.")
 
 
 def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:

@@ -17,12 +17,13 @@ from sayso.base.device import pick_device
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say, warn
+from sayso.batch.pairs import WIDTH_STEP
 from sayso.run.model import resolve_model
 from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.run.practice.iterations import Iterations, Tell
 from sayso.run.practice.options import askable, drawing_of, judged_by, open_practised
 from sayso.run.training.adapting import save_tuned
-from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.samples import Samples
 from sayso.run.training.stage import make_stage
 from sayso.run.training.steps import Judging
@@ -49,8 +50,8 @@ def reinforce(options: Reinforce) -> None:
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
 
     def derive() -> dict[str, Any]:
-        layout = asdict(layout_for(options, rows, device))
-        return {"layout": layout, "lora": asdict(lora) if lora else None, "bad_rows": bad.facts()}
+        layout = layout_that_fits(options, model.config, rows, WIDTH_STEP, device, lora=lora is not None)
+        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None, "bad_rows": bad.facts()}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:

@@ -12,13 +12,14 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.ranges import Options
 from sayso.run.story.facts import read_facts
 from sayso.run.story.figures import figures
 from sayso.run.story.page import page
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Options):
     """Options of `sayso report`."""
 
     _: KW_ONLY

@@ -22,8 +22,10 @@ from sayso.base.files import write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, say
+from sayso.base.ranges import Amount, Epochs, PartOf, Rows, Scale, Several, Share, Weight
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
+from sayso.batch.pairs import WIDTH_STEP
 from sayso.loss.reward import reward_loss
 from sayso.loss.term import Term
 from sayso.model import Transformer
@@ -34,7 +36,7 @@ from sayso.run.model import resolve_model
 from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
 from sayso.run.rows import ReadsRows, report_rows
 from sayso.run.training.adapting import TUNING, Adapting
-from sayso.run.training.layout import layout_for, layout_of_plan
+from sayso.run.training.layout import layout_of_plan, layout_that_fits
 from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import prompt_ids
@@ -63,32 +65,30 @@ class Reward(Adapting, ReadsRows):
     """Files of comparisons: prompt, chosen, rejected, and maybe margin, tie, and the group a prompt belongs to."""
     ratings: tuple[Path, ...] = ()
     """Files of ratings: prompt, reply, and good (true or false) or a rating."""
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     """Passes over the prompts."""
-    rows: int = 16
+    rows: Rows = 16
     """Prompts of a batch, each with all its replies."""
-    rate: float = 0.05
+    rate: Scale = 0.05
     """A factor on the learning rates of pre-training."""
-    centre: float = 0.01
+    centre: Weight = 0.01
     """What keeps scores around 0: the weight of the squared sum of a pair's; 0 = off."""
-    tie_width: float = 0.5
+    tie_width: Weight = 0.5
     """How far scores may be apart where replies are called equal."""
-    spoil: float = 0.0
+    spoil: Share = 0.0
     """Share of prompts that are also shown their best reply truncated, repeated or empty, as the worse one."""
-    held_out: float = 0.1
+    held_out: PartOf = 0.1
     """Share of the prompts that is not trained on, but chooses the weights and tells what the model knows; 0 = none."""
-    members: int = 1
+    members: Several = 1
     """Models to train, each from another seed: an ensemble."""
     reference: str | None = None
     """The model whose replies score 0 on average; the parent when not given."""
-    samples: int = 64
+    samples: Amount = 64
     """Replies of the reference model that are scored for this; 0 = scores stay as they were learned."""
 
 
 def reward(options: Reward) -> None:
     """Train a model that scores replies."""
-    if options.members < 1:
-        raise UserError(f"--members is at least 1; got {options.members}.")
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
     bad = BadRows(options.bad_rows)
@@ -139,14 +139,13 @@ def _member(
         say(f"Left out {left:,} prompts that are longer than the context of {context} with a reply.")
     batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
-    derived = stage.plan(
-        lambda: (
-            {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
-            | {"bad_rows": bad.facts()}
-            | {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None}
-        ),
-        options.restart,
-    )
+
+    def derive() -> Derived:
+        counts = {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
+        layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
+        return counts | {"bad_rows": bad.facts(), "layout": asdict(layout), "lora": asdict(lora) if lora else None}
+
+    derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The reward model '{options.name}' is trained already with these options and ratings.")
         return

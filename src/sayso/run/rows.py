@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 from sayso.base.jsonl import BadRows, Policy
 from sayso.base.log import say
+from sayso.base.ranges import Options
 from sayso.text.document import Source
 
 SHOWN = 5  # ignored files of a source that are named
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReadsRows:
+class ReadsRows(Options):
     """Options of the commands that read rows of files."""
 
     bad_rows: Policy = "stop"

@@ -24,11 +24,11 @@ from sayso.align.play import (
     random_player,
 )
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
@@ -51,21 +51,16 @@ class Selfplay(Tuning):
     """The model to start from."""
     name: str = "player"
     """What the new model is called; those of the rounds have a number behind it."""
-    rounds: int = 6
+    rounds: Several = 6
     """How often to play, select and tune."""
-    games: int = 1000
+    games: Several = 1000
     """Games of a round; those of the first are played at random, by which the model learns how a move is written."""
-    panel_games: int = 300
+    panel_games: Several = 300
     """Games against each player of the panel after each round, played by the likeliest moves."""
-    temperature: float = 1.0
+    temperature: Scale = 1.0
     """Of the moves in games to learn from."""
     select: Literal["better", "random"] = "better"
     """Keep the moves that did best in their position or, as a control, any one that was played there."""
-
-    def __post_init__(self) -> None:
-        for name in ("rounds", "games", "panel_games"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} is 1 or more; got {getattr(self, name)}.")
 
 
 def selfplay(options: Selfplay) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -21,32 +21,34 @@ from sayso.base.files import atomic_folder, read_json, write_json
 from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, act_log, say
+from sayso.base.ranges import Options, Range, Weight
 from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.run.tokens import documents
 from sayso.text.sources import file_source, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
 from sayso.token.load import load
-from sayso.token.tokenizer import Tokenizer
+from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
 from sayso.token.train import train
 
 MADE_OF = "trained.json"  # what a tokenizer was trained from, beside its files
 MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
 PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
 HELD_OUT = 10  # every tenth document of a named text
+Vocabulary = Annotated[int, Range(SMALLEST_VOCABULARY, 2**24)]
 
 
 @dataclass(frozen=True)
-class TrainTokenizer:
+class TrainTokenizer(Options):
     """Options of `sayso tokenizer train`."""
 
     _: KW_ONLY
     life: Path = Path("life")
     """The folder of the life."""
-    vocab_size: int = 4096
+    vocab_size: Vocabulary = 4096
     """How many ids at most; a small text may give fewer."""
     kind: Literal["bpe", "word", "character"] = "bpe"
     """The way of cutting: byte pairs, whole words or characters."""
-    megabytes: float = 200.0
+    megabytes: Weight = 200.0
     """Learn from this much text, and from this much conversation, at most; 0 = all."""
 
 
@@ -61,9 +63,9 @@ class Compare(ReadsRows):
     """The folder of the life."""
     tokenizers: tuple[Path, ...] = ()
     """Folders of tokenizers to compare, instead of training one of each kind."""
-    vocab_size: int = 4096
+    vocab_size: Vocabulary = 4096
     """How many ids each may have."""
-    megabytes: float = 10.0
+    megabytes: Weight = 10.0
     """Read this much text at most; 0 = all."""
 
 

@@ -16,6 +16,7 @@ from rich.text import Text
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.log import OF_EVERY_STEP, duration, read_log
+from sayso.base.ranges import Options
 
 WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
 LATELY = 20  # steps that the latest figures are a mean of
@@ -24,7 +25,7 @@ DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille char
 
 
 @dataclass(frozen=True)
-class TrainStatus:
+class TrainStatus(Options):
     """Options of `sayso train-status`."""
 
     run: str | None = None

@@ -24,6 +24,7 @@ from sayso.base.errors import UserError, require
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import act_log, read_log, say
+from sayso.base.ranges import Options
 from sayso.run.model import resolve_model
 from sayso.run.tokens import documents
 from sayso.token.load import fingerprint
@@ -37,7 +38,7 @@ OF_LARGEST = 1e-5  # the same, as a share of the largest logit: a large model's 
 
 
 @dataclass(frozen=True)
-class Verify:
+class Verify(Options):
     """Options of `sayso verify`."""
 
     _: KW_ONLY

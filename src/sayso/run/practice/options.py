@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from sayso.align.drawing import Drawing
 from sayso.align.practice import Practice, open_practice
@@ -14,6 +14,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.base.ranges import Amount, Count, Positive, Range, Repeats, Scale, Several, Weight
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
@@ -35,7 +36,7 @@ class Practising(Adapting, ReadsRows):
     prompts: str
     """A JSONL file of prompts, or a puzzle: addition or countdown."""
     _: KW_ONLY
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[Annotated[int, Range(1, 1000)], ...] = ()
     """How hard a puzzle's problems are: digits, or how many numbers; several take turns."""
     reward: tuple[str, ...] = ()
     """Rewards: file.py:function, module:function or model:NAME, maybe with =WEIGHT; a puzzle's checker otherwise."""
@@ -43,23 +44,23 @@ class Practising(Adapting, ReadsRows):
     """Rewards that choose the weights that are kept, on held-out prompts; those of --reward when not given."""
     held_out: Path | None = None
     """A file of prompts to be judged by; when not given, a puzzle's val split, or a tenth of the prompts."""
-    judged: int = 200
+    judged: Amount = 200
     """How many held-out prompts; 0 = keep the last weights, whatever they are worth."""
-    judge_every: int = 10
+    judge_every: Positive = 10
     """Iterations between two judgements."""
-    groups: int = 32
+    groups: Several = 32
     """Prompts of an iteration."""
-    replies: int = 8
-    """Replies to each prompt."""
-    max_tokens: int = 64
+    replies: Annotated[int, Range(2, 4096)] = 8
+    """Replies to each prompt, which are compared with each other."""
+    max_tokens: Positive = 64
     """Most tokens of a reply."""
-    temperature: float = 1.0
+    temperature: Scale = 1.0
     """At which replies are drawn, and learned from."""
-    again: int | None = None
+    again: Repeats | None = None
     """How often groups whose replies all earn the same are drawn anew at most; 3 for dapo, else 0, when not given."""
-    buffer: int | None = None
+    buffer: Count | None = None
     """Tokens before --max-tokens in which a reply begins to lose, up to 1; a fifth for dapo, else 0, when not given."""
-    unfinished: float = 0.0
+    unfinished: Weight = 0.0
     """What a reply loses that does not end by itself."""
     keep_cut: bool = True
     """Whether replies that were cut are learned from."""
@@ -70,16 +71,8 @@ def open_practised(
 ) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
-    Rows without a prompt, or that fail `check`, are counted in `bad`. Raises `UserError` for settings that leave
-    nothing to learn from.
+    Rows without a prompt, or that fail `check`, are counted in `bad`.
     """
-    for name, least in (("groups", 1), ("max_tokens", 1), ("judge_every", 1), ("judged", 0)):
-        if getattr(options, name) < least:
-            raise UserError(f"--{name.replace('_', '-')} is at least {least}; got {getattr(options, name)}.")
-    if options.replies < 2:
-        raise UserError(
-            f"A reply is compared with others to its prompt: --replies is at least 2; got {options.replies}."
-        )
     given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
     practice, held = open_practice(*given, bad, check)
     report_rows(bad)

@@ -17,13 +17,14 @@ from sayso.align.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.ranges import Epochs, Rows, Scale
 from sayso.batch.chat import ChatBatches, fit
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.practice.sampling import Practice
 from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_for, layout_of_plan
+from sayso.run.training.layout import batch_loss, layout_of_plan, layout_that_fits
 from sayso.run.training.samples import Samples
 from sayso.run.training.stage import Stage
 from sayso.token.chat import render
@@ -41,11 +42,11 @@ class Tuning(Adapting):
     """Options by which each round's model is tuned."""
 
     _: KW_ONLY
-    epochs: float = 2.0
+    epochs: Epochs = 2.0
     """Passes of each round over all that was kept so far."""
-    rows: int = 16
+    rows: Rows = 16
     """Rows of a batch, each packed with whole conversations."""
-    rate: float = 0.5
+    rate: Scale = 0.5
     """A factor on the learning rates of pre-training."""
 
 
@@ -68,10 +69,12 @@ def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]],
     context = min(model.config.context, -(-LONGEST * longest // ROW) * ROW)
     batches = ChatBatches(kept, options.rows, context, options.seed + number)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
-    derived = inner.plan(
-        lambda: {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None},
-        options.restart,
-    )
+
+    def derive() -> dict[str, Any]:
+        layout = layout_that_fits(options, model.config, options.rows, context, device, lora=lora is not None)
+        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+
+    derived = inner.plan(derive, options.restart)
     folder = stage.life.model(name)
     if derived is None:
         return folder

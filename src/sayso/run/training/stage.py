@@ -179,8 +179,6 @@ class Stage:
 
 def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
-    if options.keep < 1:
-        raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
     check_mirrors(options.mirror)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
