@@ -160,7 +160,7 @@ class Voice:
             text = f"The model is busy and {self.worker.limit} requests wait already; try again in a few seconds."
             raise ApiError(429, text, "queue_full") from full
         except ClosingError as closing:
-            raise ApiError(503, "This server is about to end and takes nothing new.", "closing") from closing
+            raise ApiError(503, "This server is shutting down and takes nothing new.", "closing") from closing
 
     def _checked(self, ids: list[int], param: str, keep: int | None = None) -> list[int]:
         if keep is not None:
