@@ -335,7 +335,9 @@ def test_an_import_keeps_how_a_model_samples_and_refuses_tokens_beyond_it(
 
 def test_a_template_that_fails_is_imported_and_refuses_in_words(tmp_path: Path) -> None:
     """Whatever Python says of it: no traceback, neither when it is opened nor when somebody talks to it."""
-    for number, template in enumerate(("{{ 1 / 0 }}", "{{ messages.nothing() }}", "{{ 'x' % 3 }}", "{{ [][0].x }}")):
+    for number, template in enumerate(
+        ("{{ 1 / 0 }}", "{{ messages.nothing() }}", "{{ 'x' % 3 }}", "{{ [][0].x }}", "{{ raise_exception('a\nb') }}")
+    ):
         ours = load(written(tmp_path / str(number), byte_level(), facts(template)))
         with pytest.raises(UserError, match="does not take this conversation") as caught:
             prompt_ids(ours, TALK[:1])

@@ -101,6 +101,7 @@ class Template:
             )
         except Exception as error:  # a template is a program of somebody else's: it may fail in any way
             said = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+            said = " ".join(said.split())
             raise UserError(f"The model's chat template does not take this conversation: {said}") from error
 
     def contents(
