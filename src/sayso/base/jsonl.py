@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NoReturn, TypeVar
 
-from sayso.base.errors import UserError
+from sayso.base.errors import ListError, UserError
 from sayso.base.files import atomic_file
 
 FIRST = 5  # bad rows that are named; the others are counted
@@ -52,7 +52,7 @@ class BadRows:
         """Count one bad row."""
         self.count += 1
         if len(self.first) < FIRST:
-            self.first.append(whole(f"{at}: {reason}"))
+            self.first.append(" ".join(whole(f"{at}: {reason}").splitlines()))
 
     def tried(self, at: object, make: Callable[..., T], *given: Any) -> T | None:
         """Return what `make` makes of a row; None, and the row is counted, where that is a `UserError`."""
@@ -91,7 +91,7 @@ class BadRows:
             told = self.told("cannot be used", "rows" if end else "rows read so far")
             if self.count == 1:
                 raise UserError(f"{told} Fix this row, or add --bad-rows skip to leave it out.")
-            raise UserError(f"{told}\nFix these rows, or add --bad-rows skip to leave them out.")
+            raise ListError(f"{told}\nFix these rows, or add --bad-rows skip to leave them out.")
 
     def told(self, what: str = "skipped", rows: str = "rows") -> str:
         """Return how many rows were bad, and the first of them, one a line; a single one stands in the same line."""

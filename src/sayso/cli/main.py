@@ -11,7 +11,7 @@ import cyclopts
 from rich.console import Console
 
 from sayso import __version__
-from sayso.base.errors import UserError, nearest
+from sayso.base.errors import ListError, UserError, nearest
 from sayso.cli.allocator import keep_memory
 from sayso.cli.commands import COMMANDS, build_app
 from sayso.cli.failures import sentence
@@ -65,7 +65,7 @@ def run(tokens: Sequence[str]) -> int:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except KeyboardInterrupt:
-        return _tell("Stopped.", 130)
+        return _tell("Stopped.", code=130)
     except BrokenPipeError:
         raise
     except cyclopts.UnknownCommandError as error:
@@ -76,7 +76,7 @@ def run(tokens: Sequence[str]) -> int:
         told = str(error) if isinstance(error, UserError) else sentence(error)
         if told is None:
             raise
-        return _tell(told)
+        return _tell(*(told.splitlines() if isinstance(error, ListError) else [told]))
 
 
 def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
@@ -86,9 +86,14 @@ def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
     return f"There is no {kind} '{typed}'.{nearest(typed, known)} The commands are {', '.join(known)}."
 
 
-def _tell(text: str, code: int = 2) -> int:
+def _tell(*lines: str, code: int = 2) -> int:
+    told = "\n".join(map(_line, lines))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {told}", markup=False)
+    return code
+
+
+def _line(text: str) -> str:
     line = " ".join(text.splitlines())
     if len(line) > LONGEST:  # a value given may be of any length
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {line}", markup=False)
-    return code
+    return line
