@@ -125,9 +125,10 @@ def align(options: Align) -> None:
 
     def derive() -> Derived:
         layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
-        given = _make_comparisons(options, model, tokenizer, feedback)
+        bad = BadRows(options.bad_rows)
+        given = _make_comparisons(options, model, tokenizer, feedback, bad)
         fresh.append(opened(given))
-        sizes = {"pairs": len(given[0]), "held_out": len(given[1])}
+        sizes = {"pairs": len(given[0]), "held_out": len(given[1]), "bad_rows": bad.facts()}
         return {**sizes, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
     derived = stage.plan(derive, options.restart, lambda: write(stage.folder, fresh[0].given))
@@ -191,7 +192,7 @@ def _preference(options: Align, train: PairBatches | RatingBatches) -> Preferenc
     )
 
 
-def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, feedback: Path) -> Parts:
+def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, feedback: Path, bad: BadRows) -> Parts:
     """Return the run's comparisons, those to train on and those held out, of which each is there once."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
@@ -199,7 +200,6 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
         return world_pairs(Replier(model, tokenizer), tasks, options.replies, options.seed) if tasks else []
 
     ratings = options.loss == "kto"
-    bad = BadRows(options.bad_rows)
     given = (options.pairs, feedback, options.feedback_weight, program, bad)
     rows = comparisons(*given, ratings=ratings, check=lambda row: prompt_ids(tokenizer, row["prompt"]))
     if not rows and tasks:
