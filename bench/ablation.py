@@ -32,13 +32,13 @@ from sayso.loss.next_token import IGNORE
 from sayso.model import ModelConfig, Transformer
 from sayso.model.attention import Attention
 from sayso.model.segments import Segments
-from sayso.text.world import story
 from sayso.token.train import train as train_tokenizer
 from sayso.train.dial import HEAD_SIZE, shape_of_depth
 from sayso.train.loop import State, train
 from sayso.train.muon import Muon
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.world import story
 
 VOCABULARY, CONTEXT, ROWS, STEPS = sized((2048, 256, 8, 150), (300, 32, 2, 1))
 DEPTHS, SEEDS = sized(((1, 3), (0, 1, 2)), ((2,), (0,)))

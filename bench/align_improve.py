@@ -28,15 +28,15 @@ from sayso.judge.stats import student
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.improve import Improve, improve
-from sayso.run.training.layout import batch_loss
 from sayso.sample.sampling import Sampling
-from sayso.text.puzzles import Problem, addition
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
+from sayso.world.puzzles import Problem, addition
 
 TRAINED, FIELD = sized((5, 10), (1, 3))
 SIZES = range(1, FIELD)

@@ -26,8 +26,8 @@ from sayso.judge.answers import exact_match, f1
 from sayso.judge.replies import reply_nats
 from sayso.judge.stats import Estimate, estimate, paired, ratio
 from sayso.reply.conversation import Replier
-from sayso.run.bring import Import, bring
 from sayso.run.finetune import Finetune, finetune
+from sayso.run.import_model import Import, bring
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.weights.folder import load_model, save_model

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from bench import menu
 from bench.harness import keep_picture, parser, result, say, sized
+from sayso.align.rl.setup import Reinforce
 from sayso.align.scorer import open_scorer
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
@@ -33,10 +34,9 @@ from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.practice.gradient import Reinforce
+from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.reinforce import reinforce
 from sayso.run.reward import Reward, reward
-from sayso.run.story.chart import COLORS, Panel, Series, picture
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer

@@ -19,20 +19,20 @@ import numpy as np
 from bench.forest import Panel, forest
 from bench.harness import TINY, keep_picture, parser, result, rounded, say, sized
 from bench.tiny import tiny_life, write_pairs
-from sayso.align.preference import WITH_REFERENCE, LossName
+from sayso import world
+from sayso.align.pairs.preference import WITH_REFERENCE, LossName
+from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.judge.bits import document_bits
+from sayso.judge.held_out import HeldOut, held_out
 from sayso.judge.stats import Estimate, estimate, ratio
 from sayso.judge.world import judge_world
 from sayso.reply.conversation import Replier
 from sayso.run.align import Align, align
-from sayso.run.held_out import HeldOut, held_out
-from sayso.run.preference.pairs import world_pairs
 from sayso.sample.sampling import Sampling
-from sayso.text import world
 from sayso.weights.folder import load_model
 
 LOSSES: tuple[LossName, ...] = ("dpo", "ipo", "kto", "orpo", "simpo")

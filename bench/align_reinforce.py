@@ -19,25 +19,25 @@ import torch
 
 from bench.curves import Curve, curves
 from bench.harness import each, keep_picture, parser, result, say, sized
-from sayso.align.practice import puzzle
-from sayso.align.rewards import load_rewards
+from sayso.align.rl.options import held_out_score
+from sayso.align.rl.prompt_order import puzzle
+from sayso.align.rl.rewards import load_rewards
+from sayso.align.rl.setup import Reinforce
 from sayso.base.files import read_json, write_json
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
 from sayso.judge.stats import student
 from sayso.model import ModelConfig, Transformer
-from sayso.run.practice.gradient import Reinforce
-from sayso.run.practice.options import held_out_score
 from sayso.run.reinforce import reinforce
-from sayso.run.training.layout import batch_loss
 from sayso.sample.sampling import Sampling
-from sayso.text.puzzles import MAKERS
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
+from sayso.world.puzzles import MAKERS
 
 SEEDS = sized((0, 1, 2), (0,))
 TESTED = sized(300, 4)  # problems of the test split
@@ -126,7 +126,7 @@ def solved(folder: Path, task: Task) -> dict[str, float]:
     """Return the share of test problems that a model solves: drawn at temperature 1, and by its likeliest replies."""
     model, tokenizer = load_model(folder)
     held = [puzzle(task.puzzle, task.sizes, 1, index, "test") for index in range(TESTED)]
-    checker = load_rewards(["sayso.text.puzzles:score"])
+    checker = load_rewards(["sayso.world.puzzles:score"])
     both = {
         "drawn": Sampling(temperature=1, max_tokens=task.max_tokens, seed=5),
         "likeliest": Sampling(temperature=0, max_tokens=task.max_tokens),

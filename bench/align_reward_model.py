@@ -27,8 +27,8 @@ import numpy as np
 
 from bench.harness import TINY, keep_picture, parser, result, say, sized
 from bench.tiny import tiny_life, write_judgements
-from sayso.align.comparisons import Row
-from sayso.align.judged import Question, questions, tokenized
+from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.reward_data import Question, questions, tokenized
 from sayso.align.scorer import open_scorer
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
@@ -37,8 +37,8 @@ from sayso.batch.judged import Judged
 from sayso.judge.agreement import Floats
 from sayso.judge.reward import known, length_sign
 from sayso.model import Transformer
+from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.reward import Reward, reward
-from sayso.run.story.chart import COLORS, Panel, Series, picture
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 

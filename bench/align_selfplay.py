@@ -18,7 +18,7 @@ import torch
 
 from bench.curves import curves
 from bench.harness import keep_picture, parser, result, say, sized
-from sayso.align.play import figures, perfect_player, play, policy_player, random_player
+from sayso.align.improve.play import figures, perfect_player, play, policy_player, random_player
 from sayso.base.files import read_json, write_json
 from sayso.base.life import Life
 from sayso.base.log import read_log

@@ -18,12 +18,12 @@ import trl
 
 from bench.harness import Side, Turn, parser, race_processes, result, sized
 from bench.peer import adamw, fresh
-from sayso.align.preference import Preference, term_of
-from sayso.align.reference import Frozen
+from sayso import world
+from sayso.align.pairs.preference import Preference, term_of
+from sayso.align.pairs.reference import Frozen
 from sayso.base.device import pick_device
 from sayso.batch.pairs import Pair, PairBatches
 from sayso.model import ModelConfig, Transformer
-from sayso.text import world
 from sayso.token.chat import render
 from sayso.token.load import load as load_tokenizer
 from sayso.token.train import train as train_tokenizer

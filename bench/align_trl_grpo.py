@@ -20,17 +20,17 @@ import trl
 from bench.align_trl import Turns
 from bench.harness import Side, Turn, parser, race_processes, result, sized
 from bench.peer import adamw, fresh
-from sayso.align.drawing import Drawing
-from sayso.align.experience import Credit
-from sayso.align.objective import Objective
-from sayso.align.prompts import Prompt
-from sayso.align.reference import Frozen
-from sayso.align.rewards import Reward
+from sayso import world
+from sayso.align.pairs.reference import Frozen
+from sayso.align.rl.experience import Credit
+from sayso.align.rl.iterations import Iterations, Plan
+from sayso.align.rl.objective import Objective
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward
+from sayso.align.rl.sampling import Drawing
 from sayso.base.device import pick_device
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig
-from sayso.run.practice.iterations import Iterations, Plan
-from sayso.text import world
 from sayso.token.train import train as train_tokenizer
 from sayso.train.loop import State, train
 from sayso.train.schedule import Schedule

@@ -27,8 +27,8 @@ from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, Runner, TorchRunner
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.gguf.write import write_gguf
-from sayso.weights.quantise.integers import Grid, nearest
-from sayso.weights.quantise.layers import Weights4, Weights8
+from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.layers import Weights4, Weights8
 
 THREADS = len(os.sched_getaffinity(0))
 BITS = {32: "f16", 8: "q8_0", 4: "q4_0"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 
-from sayso.run.story.chart import COLORS, Panel, Series, picture
+from sayso.report.chart import COLORS, Panel, Series, picture
 
 Curve = Mapping[float, Sequence[float]]
 """At each x, the values of all seeds."""

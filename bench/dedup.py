@@ -13,7 +13,7 @@ import numpy as np
 from bench.harness import parser, race, result, sized
 from sayso.text.dedup import BANDS, PERMUTATIONS, ROWS, SHINGLE, NearDuplicates, SignatureLookup, band_keys, signature
 from sayso.text.ngrams import word_hashes
-from sayso.text.world import story
+from sayso.world import story
 
 DOCUMENTS, PLANTED = sized((1000, 100), (20, 3))
 CHANGED, THRESHOLD = 2, 0.7

@@ -16,10 +16,10 @@ import tokenizers
 
 from bench.harness import pair, parser, race, result, sized
 from sayso.base.device import cores
-from sayso.text.world import story
 from sayso.token.cut import PATTERN
 from sayso.token.load import load
 from sayso.token.train import train
+from sayso.world import story
 
 VOCABULARY, MEGABYTES, PIECE, STORIES = sized((8192, 8.0, 5_000, 3000), (400, 0.02, 1_000, 5))
 ROUNDS = sized(5, 1)

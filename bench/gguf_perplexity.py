@@ -16,8 +16,8 @@ import xllamacpp
 from bench.harness import TINY, parser, result, say, sized
 from bench.smollm2 import TEXT, smollm2
 from sayso.base.jsonl import BadRows
-from sayso.run.bring import opened
-from sayso.run.calibration import AMOUNTS
+from sayso.judge.calibration import AMOUNTS
+from sayso.run.import_model import opened
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
 

@@ -25,13 +25,13 @@ from bench.harness import begun, ended, parser, result, say, sized
 from bench.memory import Peak
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.batch.tokens import documents, open_tokens
 from sayso.run.prepare import Prepare, prepare
-from sayso.run.tokens import documents, open_tokens
 from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
-from sayso.text.world import story
 from sayso.token.load import load
 from sayso.token.train import train
+from sayso.world import story
 
 MEGABYTES = sized((20, 60, 180), (0.02,))
 PIECE, CHANGED = 3_000, 0.15

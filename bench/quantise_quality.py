@@ -16,14 +16,14 @@ from bench.harness import TINY, parser, result, say, sized, speed
 from bench.smollm2 import TEXT, smollm2
 from sayso.base.life import Life
 from sayso.judge.bits import document_bits
+from sayso.judge.calibration import rows_of, texts_of
 from sayso.model import Transformer
-from sayso.run.calibration import rows_of, texts_of
 from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
-from sayso.weights.quantise.integers import Grid
-from sayso.weights.quantise.quantise import Method, quantise
-from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantize.integers import Grid
+from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.scheme import Scheme
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = sized((32_768, 16_384, 512), (500, 256, 64))
 NEW, ROUNDS = sized((48, 5), (2, 1))

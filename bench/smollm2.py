@@ -4,7 +4,7 @@ import torch
 
 from bench.harness import TINY
 from sayso.model import ModelConfig, Transformer
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 

@@ -26,13 +26,13 @@ from bench.peer import adamw, gpt2
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.layout import batch_loss
-from sayso.text.world import story
 from sayso.token.load import load
 from sayso.token.train import train as train_tokenizer
 from sayso.train.dial import with_ngrams
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.world import story
 
 VOCABULARY, TOKENIZER_BYTES, HELD_BYTES = sized((4096, 4_000_000, 100_000), (300, 4_000, 200))
 ROWS, CONTEXT, WARMUP = sized((8, 256, 20), (2, 16, 1))

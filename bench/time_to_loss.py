@@ -27,12 +27,12 @@ from sayso.base.device import pick_device
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.layout import Layout, batch_loss
-from sayso.text.world import story
 from sayso.train.dial import with_ngrams
+from sayso.train.layout import Layout, batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.world import story
 
 PEER_STEPS, PEER_ROWS, PEER_CONTEXT, WARMUP = sized((2_000, 12, 64, 100), (3, 2, 16, 1))
 ROWS, CONTEXT = sized((8, 256), (2, 32))

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import torch
 
+from sayso import world
 from sayso.base.files import write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
-from sayso.text import world
 from sayso.token.train import train
 from sayso.weights.folder import save_model
 

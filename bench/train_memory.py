@@ -28,7 +28,7 @@ from bench.peer import fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.batch.batch import Batch
 from sayso.model import ModelConfig
-from sayso.run.training.layout import batch_loss
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule

@@ -15,7 +15,7 @@ from sayso.base.device import pick_device
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig
-from sayso.run.training.layout import batch_loss
+from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.measure import matmul_peak
 from sayso.train.optimizers import Rates, make_optimizers

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sayso.align.preference import Preference, both_sides, term_of
-from sayso.align.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
+from sayso.align.pairs.preference import Preference, both_sides, term_of
+from sayso.align.pairs.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
+from sayso.align.pairs.sources import apart, comparisons, read, write
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
 from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
@@ -20,7 +21,6 @@ from sayso.batch.ratings import RatingBatch, RatingBatches
 from sayso.cli.main import run
 from sayso.loss.next_token import IGNORE
 from sayso.model import ModelConfig, Transformer
-from sayso.run.preference.comparisons import apart, comparisons, read, write
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model
 

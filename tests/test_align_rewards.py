@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from sayso.align.prompts import Prompt, read_prompts
-from sayso.align.rewards import Reward, load_rewards, reward, rewarded
+from sayso.align.rl.prompts import Prompt, read_prompts
+from sayso.align.rl.rewards import Reward, load_rewards, reward, rewarded
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 
@@ -38,7 +38,7 @@ def file(tmp_path):
 
 def test_rewards_of_a_file_and_a_module_are_added_by_weight(file):
     """Each part is told before its weight, and the total is their weighted sum."""
-    rewards = load_rewards([f"{file}:right", f"{file}:short=0.5", "sayso.text.puzzles:score=-2"])
+    rewards = load_rewards([f"{file}:right", f"{file}:short=0.5", "sayso.world.puzzles:score=-2"])
     earned = reward(rewards, PROMPT, "64")
     assert earned.parts == {"right": 1.0, "short": 0.5, "score": 1.0}
     assert earned.total == pytest.approx(1 + 0.25 - 2)
@@ -134,11 +134,11 @@ def test_a_reward_that_changes_what_it_is_given_changes_nothing():
     [
         ([], "needs a --reward"),
         (["score"], "file.py:function"),
-        (["sayso.text.puzzles:score=x"], "WEIGHT"),
-        (["sayso.text.puzzles:scor"], "score"),
+        (["sayso.world.puzzles:score=x"], "WEIGHT"),
+        (["sayso.world.puzzles:scor"], "score"),
         (["sayso.text.nowhere:score"], "could not be imported"),
         (["nowhere.py:score"], "could not be imported"),
-        (["sayso.text.puzzles:score", "sayso.text.puzzles:score=2"], "different function names"),
+        (["sayso.world.puzzles:score", "sayso.world.puzzles:score=2"], "different function names"),
     ],
 )
 def test_a_reward_that_is_not_there_is_told(given, said):

@@ -5,9 +5,9 @@ from random import Random
 
 import pytest
 
-from sayso.align.curriculum import read_curriculum
-from sayso.align.prompts import Prompt
-from sayso.align.select import Group, Kept, Sampled, answer, at_random, verified, voted
+from sayso.align.improve.curriculum import read_curriculum
+from sayso.align.improve.select import Group, Kept, Sampled, answer, at_random, verified, voted
+from sayso.align.rl.prompts import Prompt
 from sayso.base.errors import UserError
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sayso.align.watch import BEGINNING, FAILURES, LATELY, Failure, Watch
+from sayso.train.watch import BEGINNING, FAILURES, LATELY, Failure, Watch
 
 SOUND = {
     "kl": 2.0,

@@ -209,7 +209,7 @@ def test_a_run_resumed_on_another_day_trains_on_the_same_ids(tmp_path: Path, mon
             def now(cls, tz: tzinfo | None = None) -> "Clock":
                 return cls(2026, 3, day, 12, tzinfo=tz or UTC)
 
-        monkeypatch.setattr("sayso.run.training.stage.datetime", Clock)
+        monkeypatch.setattr("sayso.train.session.datetime", Clock)
         words = ["finetune", "--parent", str(tmp_path / "other"), "--data", str(tmp_path / "talks.jsonl")]
         words += ["--steps", "4", "--rows", "2", "--row-tokens", "64", "--held-out", "0", "--processes", "1"]
         words += ["--save-seconds", "0", "--keep", "9", "--life", str(life.root)]

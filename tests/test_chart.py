@@ -4,7 +4,7 @@ import math
 import re
 from xml.etree import ElementTree
 
-from sayso.run.story.chart import HEIGHT, LEFT, TOP, WIDTH, Panel, Series, picture
+from sayso.report.chart import HEIGHT, LEFT, TOP, WIDTH, Panel, Series, picture
 
 SVG = "{http://www.w3.org/2000/svg}"
 

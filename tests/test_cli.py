@@ -16,7 +16,7 @@ from sayso.cli.commands import COMMANDS, FLAGS, Command, as_command
 from sayso.cli.failures import sentence
 from sayso.cli.main import run, trains
 from sayso.cli.settings import sources, split_config
-from sayso.run.training.layout import Training
+from sayso.train.layout import Training
 
 
 @dataclass(frozen=True)

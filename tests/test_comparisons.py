@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sayso.align.comparisons import holds_ratings, ratings_of, read_pairs, read_ratings
-from sayso.align.judged import questions
-from sayso.align.prompts import _prompt as prompt_of
+from sayso.align.pairs.comparisons import holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.pairs.reward_data import questions
+from sayso.align.rl.prompts import _prompt as prompt_of
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, write_jsonl
 

@@ -14,7 +14,7 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
-from sayso.run.story.steered import steered
+from sayso.report.steered import steered
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
 

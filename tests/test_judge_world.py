@@ -1,7 +1,7 @@
 """The small world's judge: the right replies score one, silence scores nothing, and two models are asked the same."""
 
+from sayso import world
 from sayso.judge.world import Messages, judge_world
-from sayso.text import world
 
 
 def test_right_replies_score_one() -> None:

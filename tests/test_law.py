@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
-from sayso.law.baselines import kn5_bits, uniform_bits, unigram_bits
-from sayso.law.kneserney import FALLBACK, discounts_of, train_kneser_ney
-from sayso.law.xz import xz_bits, xz_size
+from sayso.judge.baselines.counts import kn5_bits, uniform_bits, unigram_bits
+from sayso.judge.baselines.kneserney import FALLBACK, discounts_of, train_kneser_ney
+from sayso.judge.baselines.xz import xz_bits, xz_size
 
 BOS = 0
 

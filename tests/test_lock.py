@@ -228,7 +228,7 @@ def improve(prompts: str = "life/prompts.jsonl", held: str = "life/prompts.jsonl
     return ["improve", "--prompts", prompts, "--held-out", held]
 
 
-def reinforce(prompts: str = "life/prompts.jsonl", reward: str = "sayso.text.puzzles:score") -> list[str]:
+def reinforce(prompts: str = "life/prompts.jsonl", reward: str = "sayso.world.puzzles:score") -> list[str]:
     """The words of an act that practises by gradients."""
     return ["reinforce", "--prompts", prompts, "--reward", reward]
 

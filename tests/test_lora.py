@@ -12,8 +12,8 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM
 
-from sayso.align.preference import PairTerm, Preference
-from sayso.align.reference import Frozen
+from sayso.align.pairs.preference import PairTerm, Preference
+from sayso.align.pairs.reference import Frozen
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.jsonl import write_jsonl
@@ -27,9 +27,9 @@ from sayso.model.adapters import LoRA, LoRALinear, adapters, add_lora, chosen_ta
 from sayso.model.linear import Linear
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
-from sayso.train.crew import can_fork
 from sayso.train.measure import step_flops
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.workers import can_fork
 from sayso.weights.adapter import CONFIG as SETTINGS
 from sayso.weights.adapter import WEIGHTS, load_adapter, save_adapter
 from sayso.weights.folder import load_model, save_model

@@ -20,14 +20,14 @@ from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.layout import Layout, Training, layout_for
-from sayso.run.training.memory import memory_told
-from sayso.run.training.stage import Stage
-from sayso.train.crew import can_fork
+from sayso.train.layout import Layout, Training, layout_for
 from sayso.train.loop import State, autocast
 from sayso.train.memory import GAPS, SPARE, activation_bytes, fixed_bytes, rows_that_fit
+from sayso.train.oom import memory_told
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.train.session import Stage
+from sayso.train.workers import can_fork
 
 linux = pytest.mark.skipif(not can_fork("cpu"), reason="the kernel tells and limits memory on Linux")
 T = 256

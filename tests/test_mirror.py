@@ -14,10 +14,10 @@ import pytest
 
 from sayso.base.errors import UserError
 from sayso.base.life import Life
-from sayso.run.training import mirror
-from sayso.run.training.layout import Training
-from sayso.run.training.mirror import mirrored
-from sayso.run.training.stage import make_stage
+from sayso.train import mirrors as mirror
+from sayso.train.layout import Training
+from sayso.train.mirrors import mirrored
+from sayso.train.session import make_stage
 
 STEPS = {1: {"loss": 3.5, "lr": 0.1, "sample": "not a number"}, 2: {"loss": 3.25, "lr": 0.2}}
 
@@ -38,7 +38,7 @@ def test_tensorboard_has_the_figures(tmp_path: Path) -> None:
 WRITE = """
 import json, sys
 from pathlib import Path
-from sayso.run.training.mirror import mirrored
+from sayso.train.mirrors import mirrored
 with mirrored([sys.argv[1]], Path(sys.argv[2]), {"rows": 4}) as mirrors:
     assert mirrors.open, "the mirror did not open"
     for step, fields in json.loads(sys.argv[3]).items():

@@ -22,9 +22,9 @@ from sayso.sample.native.nibbles import packed, unpacked
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
-from sayso.weights.quantise.integers import Grid, nearest
-from sayso.weights.quantise.kernels import pack4
-from sayso.weights.quantise.layers import Embedding8, Weights8, WeightsAndInputs8
+from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.kernels import pack4
+from sayso.weights.quantize.layers import Embedding8, Weights8, WeightsAndInputs8
 
 REASON = library()
 needs_compiler = pytest.mark.skipif(not isinstance(REASON, CDLL), reason=str(REASON))

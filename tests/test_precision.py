@@ -13,11 +13,11 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.layout import Layout, Training, layout_for, layout_of_plan, precision_on
-from sayso.run.training.stage import Stage
+from sayso.train.layout import Layout, Training, layout_for, layout_of_plan, precision_on
 from sayso.train.loop import Shown, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.train.session import Stage
 
 SHAPE = {"vocab_size": 50, "layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_size": 16, "mlp_width": 64}
 CPU = Device("cpu", 1)

@@ -9,7 +9,7 @@ import pytest
 from sayso.base.errors import UserError
 from sayso.base.jsonl import read_jsonl
 from sayso.run.puzzles import Puzzles, puzzles
-from sayso.text.puzzles import MAKERS, SCORES, addition, countdown, tictactoe
+from sayso.world.puzzles import MAKERS, SCORES, addition, countdown, tictactoe
 
 SIZES = {"addition": (1, 3, 12), "countdown": (2, 3, 4, 6)}
 KINDS = [(name, size) for name, sizes in SIZES.items() for size in sizes]

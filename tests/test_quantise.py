@@ -23,16 +23,16 @@ from sayso.model.adapters import linear_layers
 from sayso.token.train import train
 from sayso.weights.folder import load_model, load_weights, save_model
 from sayso.weights.names import from_hub_config
-from sayso.weights.quantise import kernels
-from sayso.weights.quantise.calibrate import Inputs, through_blocks
-from sayso.weights.quantise.gptq import DAMPING, damped, gptq
-from sayso.weights.quantise.integers import SHARES, Grid, Integers, fit, fit_best, nearest, rounded
-from sayso.weights.quantise.layers import Weights4, Weights8, WeightsAndInputs8
-from sayso.weights.quantise.model import bits_of
-from sayso.weights.quantise.quantise import Method, quantise
-from sayso.weights.quantise.refine import descended, refined, rescaled
-from sayso.weights.quantise.scheme import Scheme, read_scheme
-from sayso.weights.quantise.weight import pack, unpack
+from sayso.weights.quantize import kernels
+from sayso.weights.quantize.calibrate import Inputs, through_blocks
+from sayso.weights.quantize.gptq import DAMPING, damped, gptq
+from sayso.weights.quantize.integers import SHARES, Grid, Integers, fit, fit_best, nearest, rounded
+from sayso.weights.quantize.layers import Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantize.model import bits_of
+from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.refine import descended, refined, rescaled
+from sayso.weights.quantize.scheme import Scheme, read_scheme
+from sayso.weights.quantize.weight import pack, unpack
 
 TEXTS = [
     f"Once upon a time an old fox said: do not run, {n} times, or {n * n} times, to the green hill." for n in range(99)

@@ -11,23 +11,23 @@ import pytest
 import torch
 from torch import Tensor
 
-from sayso.align.critic import add_critic, critic_of, take_critic
-from sayso.align.drawing import Drawing
-from sayso.align.experience import Credit, Measured, credited, measure
-from sayso.align.objective import Objective
-from sayso.align.practice import open_practice, set_aside
-from sayso.align.prompts import Prompt
-from sayso.align.reference import Frozen
-from sayso.align.rewards import Reward
-from sayso.align.rollout import Rollout, converse, sample_groups
-from sayso.align.shaping import overlong, shaped
+from sayso.align.pairs.reference import Frozen
+from sayso.align.rl.critic import add_critic, critic_of, take_critic
+from sayso.align.rl.experience import Credit, Measured, credited, measure
+from sayso.align.rl.objective import Objective
+from sayso.align.rl.prompt_order import open_practice, set_aside
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward
+from sayso.align.rl.rollout import Rollout, converse, sample_groups
+from sayso.align.rl.sampling import Drawing
+from sayso.align.rl.setup import Reinforce, practising_state
+from sayso.align.rl.shaping import overlong, shaped
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig, Transformer
-from sayso.run.practice.gradient import Reinforce, practising_state
 from sayso.run.reinforce import reinforce
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling

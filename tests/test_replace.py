@@ -24,11 +24,11 @@ from sayso.base.life import Life
 from sayso.base.made import work_in
 from sayso.base.replace import put_back, sweep
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.best import Best
-from sayso.run.training.stage import Stage
+from sayso.train.best import Best
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.session import Stage
 
 SYSTEM = {"posix", "fcntl"}
 READS = {"stat", "lstat", "fstat", "fspath", "scandir", "listdir", "close", "getpid", "urandom", "set_inheritable"}

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 
+from sayso import world
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
@@ -20,17 +21,16 @@ from sayso.base.life import STAGES, Life
 from sayso.base.log import RunLog, read_log
 from sayso.cli.main import run
 from sayso.judge.bits import bits_per_byte
+from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
+from sayso.report.draw import scale, smooth
+from sayso.report.facts import TRAINED, read_facts
+from sayso.report.page import PARTS
+from sayso.report.race import verdict
+from sayso.report.said import said
 from sayso.run.evaluate import Evaluate, evaluate
-from sayso.run.held_out import held_out, training_texts
 from sayso.run.report import Report, report
-from sayso.run.story.draw import scale, smooth
-from sayso.run.story.facts import TRAINED, read_facts
-from sayso.run.story.page import PARTS
-from sayso.run.story.race import verdict
-from sayso.run.story.said import said
 from sayso.run.train_status import status
-from sayso.text import world
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 

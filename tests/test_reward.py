@@ -7,8 +7,9 @@ from random import Random
 import pytest
 import torch
 
-from sayso.align.comparisons import read_pairs, read_ratings
-from sayso.align.judged import apart, best_reply, questions, spoil, spoiled
+from sayso.align.pairs.comparisons import read_pairs, read_ratings
+from sayso.align.pairs.reward_data import apart, best_reply, questions, spoil, spoiled
+from sayso.align.pairs.reward_eval import loss_of
 from sayso.align.scorer import open_scorer
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
@@ -19,7 +20,6 @@ from sayso.batch.judged import Comparison
 from sayso.cli.main import run
 from sayso.loss.reward import RewardLoss
 from sayso.model import ModelConfig, Transformer
-from sayso.run.preference.knowing import loss_of
 from sayso.run.reward import Reward, reward
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer

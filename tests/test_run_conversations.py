@@ -13,9 +13,9 @@ from sayso.base.files import read_json
 from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
+from sayso.batch.conversations import Talk, hold_out, lay_out, read_talks
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
-from sayso.run.conversations import Talk, hold_out, lay_out, read_talks
 from sayso.text.conversations import exchanges
 from sayso.text.document import Place
 from sayso.text.sources import file_source

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from sayso.base.log import RunLog, read_log
+from sayso.judge.samples import Samples
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.token.train import train
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from sayso.align import scorer
-from sayso.align.prompts import Prompt
-from sayso.align.rewards import rewarded
+from sayso.align.rl.options import Practising, rewards_of
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import rewarded
 from sayso.align.scorer import Scorer, open_scorer, scores_of
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import add_score
-from sayso.run.practice.options import Practising, rewards_of
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model

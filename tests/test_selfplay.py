@@ -8,15 +8,15 @@ from random import Random
 import pytest
 import torch
 
-from sayso.align.play import Played, better_moves, figures, perfect_player, play, random_player
+from sayso.align.improve.play import Played, better_moves, figures, perfect_player, play, random_player
 from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
-from sayso.text.puzzles import tictactoe
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
+from sayso.world.puzzles import tictactoe
 
 
 def test_the_rules_are_those_of_the_game():

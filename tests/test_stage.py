@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from sayso.align.watch import Watch
 from sayso.base.device import Device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
@@ -20,16 +19,16 @@ from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
-from sayso.run.training import divergence, layout
-from sayso.run.training.divergence import REWINDS
-from sayso.run.training.layout import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
-from sayso.run.training.stage import Stage, make_stage
-from sayso.run.training.steps import Judging
-from sayso.train import measure
-from sayso.train.crew import can_fork
+from sayso.train import divergence, layout, measure
+from sayso.train.divergence import REWINDS
+from sayso.train.layout import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
 from sayso.train.loop import Interrupted, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.train.session import Stage, make_stage
+from sayso.train.step_log import Judging
+from sayso.train.watch import Watch
+from sayso.train.workers import can_fork
 
 CONFIG = ModelConfig(vocab_size=50, layers=1, width=32, heads=2, kv_heads=2, head_size=16, mlp_width=64, context=16)
 STEPS, BAD = 9, 5

@@ -159,7 +159,7 @@ def test_evaluation_texts_are_kept_out_of_training(corpus: Path, tmp_path: Path)
 
 def test_the_small_world_keeps_its_templates_and_its_own_splits(tmp_path: Path) -> None:
     """Only exact copies of generated text go, and held-out stories are refused where a real source repeats them."""
-    from sayso.text.world import document
+    from sayso.world import document
 
     copied = [document(0, index, split)["text"] for index, split in ((0, "val"), (1, "train"))]
     stolen = lines(tmp_path / "stolen.jsonl", [*copied, *prose(3, 30)])

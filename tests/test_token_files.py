@@ -13,12 +13,12 @@ from transformers import AutoTokenizer
 
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
+from sayso.batch.conversations import Talk, lay_out
 from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.reply.window import fit
-from sayso.run.conversations import Talk, lay_out
 from sayso.serve.app import make_app
 from sayso.token.chat import prompt_ids, render
 from sayso.token.foreign import ForeignTokenizer

@@ -22,7 +22,7 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from sayso.base.intact import cache_folder
-from sayso.run.bring import located, opened
+from sayso.run.import_model import located, opened
 from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer, byte_spelling
 from sayso.token.train import train

@@ -23,13 +23,13 @@ from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.model.linear import has_onednn
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
-from sayso.train.crew import can_fork
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import Diverged, Interrupted, Shown, State, train
 from sayso.train.measure import matmul_peak, step_flops
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.train.workers import can_fork
 
 linux = pytest.mark.skipif(not can_fork("cpu"), reason="processes are forked on Linux, without a GPU")
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)

@@ -13,19 +13,19 @@ import pytest
 import torch
 from torch import Tensor
 
-from sayso.align.preference import Preference, term_of
-from sayso.align.reference import Frozen
+from sayso.align.pairs.preference import Preference, term_of
+from sayso.align.pairs.reference import Frozen
 from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.train.chance import random_state, seed_all, set_random_state
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
-from sayso.train.crew import can_fork
 from sayso.train.loop import Interrupted, Shown, State, train
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.rng import random_state, seed_all, set_random_state
 from sayso.train.schedule import Schedule
+from sayso.train.workers import can_fork
 
 linux = pytest.mark.skipif(not can_fork("cpu"), reason="processes are forked on Linux, without a GPU")
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)

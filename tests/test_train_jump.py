@@ -8,8 +8,8 @@ import torch
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.train.jump import FLOOR, SPREADS, Lately
 from sayso.train.loop import Diverged, State, train
+from sayso.train.loss_stats import FLOOR, SPREADS, Lately
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 

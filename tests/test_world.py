@@ -11,7 +11,7 @@ from functools import cache
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.text.world import (
+from sayso.world import (
     FAMILIES,
     KINDS,
     SPLITS,
@@ -25,11 +25,11 @@ from sayso.text.world import (
     story,
     task,
 )
-from sayso.text.world.make import LONGEST
-from sayso.text.world.notes import make_notes
-from sayso.text.world.questions import askable
-from sayso.text.world.replies import past
-from sayso.text.world.story import PLOTS, Fact, make
+from sayso.world.make import LONGEST
+from sayso.world.notes import make_notes
+from sayso.world.questions import askable
+from sayso.world.replies import past
+from sayso.world.story import PLOTS, Fact, make
 
 LOOKUPS = ("where", "who", "colour", "count")
 

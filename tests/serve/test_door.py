@@ -9,8 +9,8 @@ from starlette.routing import Route
 
 from sayso.feedback.store import Store
 from sayso.reply import Replier
+from sayso.serve.access import PUBLIC
 from sayso.serve.app import make_app
-from sayso.serve.door import PUBLIC
 from sayso.serve.markdown import to_html
 
 HERE = "http://127.0.0.1"

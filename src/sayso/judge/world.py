@@ -7,8 +7,8 @@ seed and index, so two models that are judged alike answer the very same questio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from sayso import world
 from sayso.judge.stats import Estimate, estimate, mean_of
-from sayso.text import world
 
 Messages = list[dict[str, str]]
 

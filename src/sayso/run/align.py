@@ -10,9 +10,22 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from sayso.align.comparisons import Row
-from sayso.align.preference import WITH_REFERENCE, LossName, Preference, term_of
-from sayso.align.watch import Watch
+from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.preference import WITH_REFERENCE, LossName, Preference, term_of
+from sayso.align.pairs.preference_eval import Compared, samples_of
+from sayso.align.pairs.references import make_references
+from sayso.align.pairs.sources import (
+    PAIRS,
+    RATINGS,
+    Comparisons,
+    Parts,
+    apart,
+    comparisons,
+    open_comparisons,
+    read,
+    write,
+)
+from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import BadRows
@@ -25,27 +38,14 @@ from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.preference.comparisons import (
-    PAIRS,
-    RATINGS,
-    Comparisons,
-    Parts,
-    apart,
-    comparisons,
-    open_comparisons,
-    read,
-    write,
-)
-from sayso.run.preference.judging import Compared, samples_of
-from sayso.run.preference.pairs import world_pairs
-from sayso.run.preference.reference import make_references
-from sayso.run.rows import ReadsRows
-from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import layout_of_plan, layout_that_fits
-from sayso.run.training.stage import Derived, make_stage
+from sayso.text.rows import ReadsRows
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import Adapting, save_tuned, tuning_state
+from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
+from sayso.train.session import Derived, make_stage
+from sayso.train.watch import Watch
 from sayso.weights.tensors import weights_file
 
 USUAL: dict[str, dict[str, float]] = {

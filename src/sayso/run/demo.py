@@ -14,9 +14,9 @@ from sayso.base.life import STAGES
 from sayso.base.log import say
 from sayso.base.ranges import Minutes, Options, Port
 from sayso.run.align import Align, align
-from sayso.run.bring import Import, bring
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.finetune import Finetune, finetune
+from sayso.run.import_model import Import, bring
 from sayso.run.prepare import Prepare, prepare
 from sayso.run.pretrain import Pretrain, pretrain
 from sayso.run.report import Report, report

@@ -13,6 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from sayso import world
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
@@ -21,15 +22,14 @@ from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
+from sayso.judge.baselines.measure import NAMES, Scores, baselines
 from sayso.judge.bits import document_bits
+from sayso.judge.held_out import HeldOut, held_out
 from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import Answer, Messages, WorldScores, judge_world
 from sayso.reply.conversation import Replier
-from sayso.run.baselines import NAMES, Scores, baselines
-from sayso.run.held_out import HeldOut, held_out
 from sayso.run.model import called, resolve_model
 from sayso.sample.sampling import Sampling
-from sayso.text import world
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.weights.folder import load_model

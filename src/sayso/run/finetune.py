@@ -20,22 +20,22 @@ from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, Tokens, Weight
 from sayso.batch.chat import ChatBatches, Conversation
+from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.judge.replies import reply_loss
-from sayso.run.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
+from sayso.judge.samples import Samples
 from sayso.run.model import resolve_model
-from sayso.run.rows import ReadsRows, report_ignored, report_rows
-from sayso.run.training.adapting import Adapting, save_tuned, tuning_state
-from sayso.run.training.layout import batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
-from sayso.run.training.samples import Samples
-from sayso.run.training.stage import Derived, Stage, make_stage
-from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
+from sayso.text.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.sources import file_source
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import Adapting, save_tuned, tuning_state
+from sayso.train.layout import batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.train.loop import State
 from sayso.train.schedule import Schedule
+from sayso.train.session import Derived, Stage, make_stage
+from sayso.train.step_log import Judging
 from sayso.weights.tensors import weights_file
 
 JUDGEMENTS = 6  # while a run goes on, after one before it

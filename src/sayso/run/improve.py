@@ -10,8 +10,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from sayso.align.curriculum import read_curriculum
-from sayso.align.prompts import ids_of, read_prompts
+from sayso.align.improve.curriculum import read_curriculum
+from sayso.align.improve.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
+from sayso.align.improve.sampling import Practice, hinted, kept_until, sample_round
+from sayso.align.rl.options import askable, rewards_of
+from sayso.align.rl.prompts import ids_of, read_prompts
 from sayso.base.device import pick_device
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
@@ -20,12 +23,9 @@ from sayso.base.log import act_log, say
 from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.options import askable, rewards_of
-from sayso.run.practice.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
-from sayso.run.practice.sampling import Practice, hinted, kept_until, sample_round
-from sayso.run.rows import ReadsRows, report_rows
-from sayso.run.training.stage import make_stage
 from sayso.sample.sampling import Sampling
+from sayso.text.rows import ReadsRows, report_rows
+from sayso.train.session import make_stage
 from sayso.weights.folder import save_model
 from sayso.weights.lineage import read_lineage
 from sayso.weights.tensors import weights_file
@@ -44,7 +44,7 @@ class Improve(Tuning, ReadsRows):
     """JSONL of prompts to practise on, such as sayso puzzles writes."""
     held_out: Path
     """JSONL of prompts on which each round is judged, and the best one chosen."""
-    reward: tuple[str, ...] = ("sayso.text.puzzles:score",)
+    reward: tuple[str, ...] = ("sayso.world.puzzles:score",)
     """What checks a reply: file.py:function, module:function or model:NAME, with =WEIGHT where several are added up."""
     least: Finite = 1.0
     """The reward from which a reply is kept."""

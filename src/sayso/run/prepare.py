@@ -20,13 +20,13 @@ from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, check_replaceable, is_work, made_folder, work_in
 from sayso.base.ranges import Count, PartOf, Processes, Repeats, Seed, Share
-from sayso.run.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
 from sayso.text.document import File, Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
 from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
+from sayso.text.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.sources import BUILT_IN, Amounts, resolve
 from sayso.text.work import Counts, Job, Rules
 

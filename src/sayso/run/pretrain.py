@@ -17,21 +17,21 @@ from sayso.base.log import act_log, say
 from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, Tokens, Weight, Width
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
+from sayso.batch.tokens import open_tokens
 from sayso.judge.bits import document_bits
+from sayso.judge.held_out import held_out
 from sayso.model import ModelConfig, Transformer
-from sayso.run.held_out import held_out
-from sayso.run.tokens import open_tokens
-from sayso.run.training.layout import Training, batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
-from sayso.run.training.stage import Derived, make_stage
-from sayso.run.training.steps import Judging
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape, with_ngrams
+from sayso.train.layout import Training, batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.train.session import Derived, make_stage
+from sayso.train.step_log import Judging
 from sayso.weights.folder import save_model
 
 JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # how often held-out text is read while training, and how much of each kind

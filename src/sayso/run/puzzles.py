@@ -11,7 +11,7 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.ranges import Options, Positive, Range, Seed
-from sayso.text import puzzles as known
+from sayso.world import puzzles as known
 
 
 @dataclass(frozen=True)

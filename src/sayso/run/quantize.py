@@ -19,15 +19,15 @@ from sayso.base.lock import locked
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, work_in
 from sayso.base.ranges import Positive, Questions, Range, Share
-from sayso.run.calibration import Texts, rows_of, texts_of
-from sayso.run.cost import cost, show
+from sayso.judge.calibration import Texts, rows_of, texts_of
+from sayso.judge.cost import cost, show
 from sayso.run.model import called, is_made, newest_model
-from sayso.run.rows import ReadsRows
+from sayso.text.rows import ReadsRows
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
-from sayso.weights.quantise.integers import Grid
-from sayso.weights.quantise.quantise import Method, quantise
-from sayso.weights.quantise.scheme import Scheme
+from sayso.weights.quantize.integers import Grid
+from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.scheme import Scheme
 from sayso.weights.tensors import weights_file
 
 GROUP = 64

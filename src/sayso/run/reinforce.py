@@ -9,30 +9,30 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from sayso.align.critic import take_critic
-from sayso.align.figures import told
-from sayso.align.prompts import ids_of
-from sayso.align.reference import Frozen
-from sayso.align.watch import Watch
+from sayso.align.pairs.reference import Frozen
+from sayso.align.rl.critic import take_critic
+from sayso.align.rl.figures import told
+from sayso.align.rl.iterations import Iterations, Tell
+from sayso.align.rl.options import askable, drawing_of, judged_by, open_practised
+from sayso.align.rl.prompts import ids_of
+from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.base.device import pick_device
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.batch.pairs import WIDTH_STEP
+from sayso.judge.samples import Samples
 from sayso.run.model import resolve_model
-from sayso.run.practice.gradient import Reinforce, method_of, objective_of, plan_of, practising_state
-from sayso.run.practice.iterations import Iterations, Tell
-from sayso.run.practice.options import askable, drawing_of, judged_by, open_practised
-from sayso.run.training.adapting import save_tuned
-from sayso.run.training.layout import layout_of_plan, layout_that_fits
-from sayso.run.training.samples import Samples
-from sayso.run.training.stage import make_stage
-from sayso.run.training.steps import Judging
 from sayso.sample.sampling import Sampling
-from sayso.text.puzzles import MAKERS
+from sayso.train.adapting import save_tuned
+from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
+from sayso.train.session import make_stage
+from sayso.train.step_log import Judging
+from sayso.train.watch import Watch
 from sayso.weights.tensors import weights_file
+from sayso.world.puzzles import MAKERS
 
 SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to read
 LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has all

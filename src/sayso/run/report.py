@@ -14,9 +14,9 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.made import own_files
 from sayso.base.ranges import Options
-from sayso.run.story.facts import read_facts
-from sayso.run.story.figures import figures
-from sayso.run.story.page import page
+from sayso.report.facts import read_facts
+from sayso.report.figures import figures
+from sayso.report.page import page
 
 
 @dataclass(frozen=True)

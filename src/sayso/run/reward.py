@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from sayso.align.comparisons import Row, read_pairs, read_ratings
-from sayso.align.judged import Question, apart, questions, spoil, tokenized
+from sayso.align.pairs.comparisons import Row, read_pairs, read_ratings
+from sayso.align.pairs.reward_data import Question, apart, questions, spoil, tokenized
+from sayso.align.pairs.reward_eval import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
 from sayso.align.scorer import Scorer
-from sayso.align.watch import Watch
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
@@ -35,18 +35,18 @@ from sayso.model.adapters import add_lora, merge
 from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.preference.knowing import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
-from sayso.run.rows import ReadsRows, report_rows
-from sayso.run.training.adapting import TUNING, Adapting
-from sayso.run.training.layout import layout_of_plan, layout_that_fits
-from sayso.run.training.stage import Derived, Stage, make_stage
 from sayso.sample.sampling import Sampling
+from sayso.text.rows import ReadsRows, report_rows
 from sayso.token.chat import prompt_ids
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import TUNING, Adapting
+from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.train.session import Derived, Stage, make_stage
+from sayso.train.watch import Watch
 from sayso.weights.folder import save_model
 from sayso.weights.tensors import weights_file
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal
 
-from sayso.align.play import (
+from sayso.align.improve.play import (
     Played,
     Player,
     better_moves,
@@ -22,6 +22,7 @@ from sayso.align.play import (
     policy_player,
     random_player,
 )
+from sayso.align.improve.rounds import Tuning, check_rounds, check_tuning, tune_round, warned
 from sayso.base.device import pick_device
 from sayso.base.intact import check_recorded, recorded
 from sayso.base.jsonl import read_jsonl, write_jsonl
@@ -32,10 +33,9 @@ from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.run.model import resolve_model
-from sayso.run.practice.rounds import Tuning, check_rounds, check_tuning, tune_round, warned
-from sayso.run.training.stage import Stage, make_stage
-from sayso.text.puzzles import tictactoe
+from sayso.train.session import Stage, make_stage
 from sayso.weights.tensors import weights_file
+from sayso.world.puzzles import tictactoe
 
 ERRORS = 0.25  # share of moves in which a player of pool and panel errs
 PAST = 2  # earlier rounds that stay in the pool beside the newest

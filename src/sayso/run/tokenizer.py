@@ -25,8 +25,8 @@ from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_replaceable, made_folder
 from sayso.base.ranges import Options, Range, Weight
-from sayso.run.rows import ReadsRows, report_ignored, report_rows
-from sayso.run.tokens import documents
+from sayso.batch.tokens import documents
+from sayso.text.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.sources import file_source, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
 from sayso.token.load import load

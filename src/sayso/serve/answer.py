@@ -16,10 +16,10 @@ from sayso.serve.choice import Piece, joined
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
 from sayso.serve.fields import StreamOptions
+from sayso.serve.served_model import Voice
 from sayso.serve.shapes import Shape, new_head, usage
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.terms import Terms
-from sayso.serve.voice import Voice
 from sayso.serve.worker import ClosingError, Job
 
 More = Callable[[dict[str, Any], Sequence[Piece]], None]

@@ -16,17 +16,17 @@ from sayso import __version__
 from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
+from sayso.serve.access import Door
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
-from sayso.serve.door import Door
 from sayso.serve.embeddings import embedding_routes
 from sayso.serve.errors import ApiError, add_handlers
 from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.ratings import rating_routes
 from sayso.serve.replies import Replies, reply_routes
 from sayso.serve.responses import response_routes
+from sayso.serve.served_model import Voice
 from sayso.serve.tokens import token_routes
-from sayso.serve.voice import Voice
 from sayso.serve.worker import Worker
 
 BODY_LIMIT = 2**20  # bytes: more than any context that is served from one machine

@@ -14,9 +14,9 @@ from sayso.serve.choice import Piece
 from sayso.serve.errors import naming
 from sayso.serve.fields import Asked
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
+from sayso.serve.served_model import Voice
 from sayso.serve.shapes import ChatShape, Telling, TextShape
 from sayso.serve.terms import Terms
-from sayso.serve.voice import Voice
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 

@@ -19,8 +19,8 @@ from sayso.model.transformer import Transformer
 from sayso.serve.body import Strict
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
+from sayso.serve.served_model import Voice
 from sayso.serve.stream import unless_left
-from sayso.serve.voice import Voice
 
 BATCH_TOKENS = 512  # padded: replies wait no longer for a batch than for a pass of the engine
 

@@ -24,10 +24,10 @@ from sayso.feedback.store import Generation, Message, Store
 from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import Piece
 from sayso.serve.errors import failure
+from sayso.serve.served_model import Voice
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Terms
 from sayso.serve.turns import Body, turns_of
-from sayso.serve.voice import Voice
 from sayso.serve.worker import ClosingError, Job
 
 log = logging.getLogger(__name__)

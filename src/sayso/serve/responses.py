@@ -19,8 +19,8 @@ from sayso.serve.errors import failure
 from sayso.serve.fields import MOST_TOPS, Picking
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
+from sayso.serve.served_model import Voice
 from sayso.serve.stream import EventStream, collect, event
-from sayso.serve.voice import Voice
 from sayso.serve.worker import ClosingError, Job
 
 LOGPROBS = "message.output_text.logprobs"

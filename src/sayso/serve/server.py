@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sayso.serve.door import HEADERS, raw, send_json
+from sayso.serve.access import HEADERS, raw, send_json
 from sayso.serve.errors import error_body
 
 LINGER = 3  # seconds after replies were cut in which their readers are told so

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from sayso.serve.body import Strict
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, Turn
-from sayso.serve.voice import Voice
+from sayso.serve.served_model import Voice
 from sayso.token.chat import prompt_ids
 
 MOST_TOKENS = 2**17  # of a text to be put together

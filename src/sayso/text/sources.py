@@ -174,14 +174,14 @@ def _small_world(amounts: Amounts) -> Source:
 
 
 def _read_world_document(part: Part) -> Iterator[Document]:
-    from sayso.text.world import document
+    from sayso.world import document
 
     for index in range(part.start, part.stop or 0):
         yield Document(document(part.extra[0], index, part.where[0])["text"], split=part.where[0])
 
 
 def _read_world_conversation(part: Part) -> Iterator[Document]:
-    from sayso.text.world import conversation
+    from sayso.world import conversation
 
     for index in range(part.start, part.stop or 0):
         messages = tuple(conversation(part.extra[0], index, part.where[0])["messages"])

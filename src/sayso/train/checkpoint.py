@@ -21,9 +21,9 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, sha256, write_json
 from sayso.base.replace import put_all_back
-from sayso.train.chance import random_state, set_random_state
-from sayso.train.jump import Lately
 from sayso.train.loop import State
+from sayso.train.loss_stats import Lately
+from sayso.train.rng import random_state, set_random_state
 from sayso.weights.tensors import read_tensors
 
 Tensors = dict[str, Tensor]

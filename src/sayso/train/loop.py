@@ -19,9 +19,9 @@ from torch import Tensor
 
 from sayso.loss.term import Term
 from sayso.model import Transformer
-from sayso.train.crew import Summed, crew
-from sayso.train.jump import Lately
+from sayso.train.loss_stats import Lately
 from sayso.train.schedule import Schedule
+from sayso.train.workers import Summed, crew
 
 BatchT = TypeVar("BatchT")
 Loss = Callable[[Transformer, BatchT], Term | tuple[Tensor, int, int]]

@@ -27,9 +27,9 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.names import family_in, to_hub, to_hub_config
-from sayso.weights.quantise.ends import rounds_ends
-from sayso.weights.quantise.model import Quantised, bits_of, give, install, take
-from sayso.weights.quantise.scheme import read_scheme
+from sayso.weights.quantize.ends import rounds_ends
+from sayso.weights.quantize.model import Quantised, bits_of, give, install, take
+from sayso.weights.quantize.scheme import read_scheme
 from sayso.weights.score import WORDS, give_score, put_score, take_score
 from sayso.weights.tensors import read_weights, weights_file
 

@@ -20,8 +20,8 @@ from sayso.sample.native.nibbles import by_blocks
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk
-from sayso.weights.quantise.integers import Grid, nearest
-from sayso.weights.quantise.layers import QuantisedLinear, Weights4, Weights8
+from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.layers import QuantisedLinear, Weights4, Weights8
 
 NEAR = 1e-4
 """How far, of the largest logit, the numbers may be from torch's."""

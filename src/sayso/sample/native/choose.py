@@ -11,7 +11,7 @@ from sayso.sample.native.check import why_not
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Runner, TorchRunner
-from sayso.weights.quantise.layers import QuantisedLinear
+from sayso.weights.quantize.layers import QuantisedLinear
 
 
 def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:

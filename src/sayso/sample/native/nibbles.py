@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sayso.weights.quantise.layers import Weights4
+from sayso.weights.quantize.layers import Weights4
 
 ROWS = 64
 

@@ -15,7 +15,7 @@ from sayso.model.linear import Linear
 from sayso.model.norm import RMSNorm
 from sayso.model.transformer import Block, Transformer
 from sayso.sample.native.nibbles import by_blocks
-from sayso.weights.quantise.layers import Weights4, Weights8
+from sayso.weights.quantize.layers import Weights4, Weights8
 
 FLOAT32, INT8, INT4 = range(3)
 NO_NORM, RMS, LAYER = range(3)

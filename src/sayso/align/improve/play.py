@@ -1,0 +1,119 @@
+"""Games of a policy against opponents: players enter, finished games leave, many played side by side.
+
+A player takes positions and gives a move for each as text. Whoever says something that is no free cell has lost, so
+that a policy learns the rules too. All games make a move at a time, in one batch for each player.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from sayso.reply.conversation import Replier
+from sayso.sample.sampling import Sampling
+from sayso.world.puzzles import tictactoe
+
+Player = Callable[[Sequence[str]], list[str]]
+"""Positions in, moves out."""
+LEAD = 1.0  # games of half a point that every move counts as having: one lucky win is not yet a good move
+
+
+@dataclass(frozen=True)
+class Played:
+    """One game of the policy's."""
+
+    moves: tuple[tuple[str, str], ...]
+    """Positions in which the policy moved, and what it said."""
+    outcome: float
+    """1 for a win of the policy, 0.5 for a draw, 0 for a loss."""
+    illegal: bool
+    """Whether the policy lost by a move that is none."""
+
+
+def random_player(draw: Random) -> Player:
+    """Return who takes any free cell."""
+    return lambda games: [draw.choice(tictactoe.free(game)) for game in games]
+
+
+def perfect_player(draw: Random, errors: float = 0.0) -> Player:
+    """Return who plays one of the best moves, but in a share of `errors` of the moves takes any free cell."""
+    return lambda games: [
+        draw.choice(tictactoe.free(game) if draw.random() < errors else tictactoe.best(game)) for game in games
+    ]
+
+
+def policy_player(replier: Replier, seed: int, temperature: float = 1.0) -> Player:
+    """Return a model that plays; at temperature 0 its likeliest moves."""
+    draw = Random(seed)
+
+    def move(games: Sequence[str]) -> list[str]:
+        asked = [tictactoe.asked(tictactoe.board(game)) for game in games]
+        sampling = Sampling(temperature=temperature, max_tokens=2, seed=draw.getrandbits(32))
+        return [one.text for one in replier.replies(asked, sampling)]
+
+    return move
+
+
+def play(policy: Player, opponents: Sequence[Player], games: int) -> list[Played]:
+    """Return finished games against the opponents in turn, the policy first in every other round of them."""
+    boards = [""] * games
+    starts = [number // len(opponents) % 2 == 0 for number in range(games)]
+    moves: list[list[tuple[str, str]]] = [[] for _ in boards]
+    outcomes: dict[int, tuple[float, bool]] = {}
+    for ply in range(9):
+        going = [number for number in range(games) if number not in outcomes]
+        mine = [number for number in going if starts[number] == (ply % 2 == 0)]
+        for number, said in zip(mine, policy([boards[n] for n in mine]) if mine else [], strict=True):
+            moves[number].append((boards[number], said))
+            _moved(boards, number, said, outcomes, mine=True)
+        for place, opponent in enumerate(opponents):
+            theirs = [n for n in going if n % len(opponents) == place and starts[n] != (ply % 2 == 0)]
+            for number, said in zip(theirs, opponent([boards[n] for n in theirs]) if theirs else [], strict=True):
+                _moved(boards, number, said, outcomes, mine=False)
+    return [Played(tuple(moves[number]), *outcomes[number]) for number in range(games)]
+
+
+def better_moves(games: Sequence[Played], least: float = 0.5) -> dict[str, str]:
+    """Return for each board the move after which the policy did best on average, where that is above `least`.
+
+    Averages over few games are drawn towards half a point.
+    """
+    points: dict[str, dict[str, list[float]]] = {}
+    for game in games:
+        for position, move in legal_moves(game):
+            points.setdefault(position, {}).setdefault(move, []).append(game.outcome)
+    chosen = {position: max(tried, key=lambda move: _mean(tried[move])) for position, tried in points.items()}
+    return {position: move for position, move in chosen.items() if _mean(points[position][move]) > least}
+
+
+def legal_moves(game: Played) -> list[tuple[str, str]]:
+    """Return the boards in which the policy moved, and its moves, without one that is none."""
+    moves = game.moves[:-1] if game.illegal else game.moves
+    return [(tictactoe.board(position), move) for position, move in moves]
+
+
+def figures(games: Sequence[Played]) -> Mapping[str, float]:
+    """Return the shares of wins, draws, losses and illegal moves, and points a game."""
+    count = len(games)
+    return {
+        "win": sum(game.outcome == 1 for game in games) / count,
+        "draw": sum(game.outcome == 0.5 for game in games) / count,
+        "loss": sum(game.outcome == 0 for game in games) / count,
+        "illegal": sum(game.illegal for game in games) / count,
+        "points": sum(game.outcome for game in games) / count,
+    }
+
+
+def _mean(outcomes: Sequence[float]) -> float:
+    return (sum(outcomes) + 0.5 * LEAD) / (len(outcomes) + LEAD)
+
+
+def _moved(boards: list[str], number: int, said: str, outcomes: dict[int, tuple[float, bool]], *, mine: bool) -> None:
+    """Make a move, and note how the game ended if it did."""
+    if said not in tictactoe.free(boards[number]) or len(said) != 1:
+        outcomes[number] = (0.0, True) if mine else (1.0, False)
+        return
+    boards[number] += said
+    if tictactoe.won(boards[number]):
+        outcomes[number] = (1.0 if mine else 0.0, False)
+    elif len(boards[number]) == len(tictactoe.CELLS):
+        outcomes[number] = (0.5, False)

@@ -1,0 +1,159 @@
+"""One round of self-improvement: a model's own replies are sampled and selected, and a model is tuned on what was kept.
+
+What was kept, and the round's figures, lie as `round-1.jsonl` and `round-1.json` in the run's folder: a round that was
+sampled is not sampled again. Its training is a stage of its own, and its model a folder of its own.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+from statistics import fmean
+from typing import Any
+
+from sayso.align.improve.curriculum import Curriculum
+from sayso.align.improve.select import Group, Kept, Sampled, at_random, verified, voted
+from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.rewards import Reward, rewarded
+from sayso.base.errors import UserError
+from sayso.base.files import read_object, write_json
+from sayso.base.intact import check_recorded, recorded
+from sayso.base.jsonl import read_jsonl, write_jsonl
+from sayso.base.log import Progress
+from sayso.reply.conversation import Messages, Replier, Reply
+from sayso.sample.sampling import Sampling
+
+SEEDS = 1_000_003  # rounds draw apart: the seeds of two are that far from each other
+AT_ONCE = 64  # prompts replied to between two progress lines
+
+
+@dataclass(frozen=True)
+class Practice:
+    """How replies are asked for and which are kept."""
+
+    rewards: Sequence[Reward]
+    curriculum: Curriculum
+    sampling: Sampling
+    replies: int
+    """Sampled for each prompt."""
+    keep: int
+    """Different replies to a prompt, at most."""
+    least: float
+    """The reward from which a reply is kept."""
+    select: str
+    """verified, voted or random."""
+    hint: str | None
+    """What is added to a prompt of which no reply was kept, with the row's fields in braces."""
+    seed: int
+
+
+def sample_round(
+    practice: Practice, replier: Replier, prompts: Sequence[Prompt], number: int, folder: Path
+) -> dict[str, Any]:
+    """Sample and select a round's replies, write what is kept, and return its figures; from disk where it was done."""
+    path, figures_path = folder / f"round-{number}.jsonl", folder / f"round-{number}.json"
+    if figures_path.exists():
+        return read_object(figures_path)
+    before = kept_until(folder, number - 1)
+    count = Counter(row["line"] for row in before)
+    asked = [p for p in practice.curriculum.of_round(prompts, number) if count[p.number] < practice.keep]
+    groups = _sampled(practice, replier, asked, practice.seed + SEEDS * number)
+    if practice.hint is not None:
+        groups = _with_hints(practice, replier, groups, practice.seed + SEEDS * number + 1)
+    known = {(row["line"], row["messages"][-1]["content"]) for row in before}
+    selected = _selected(practice, groups, Random(f"{practice.seed}/{number}"))
+    kept = [one for one in selected if (one.prompt.number, one.reply.text) not in known]
+    figures = _figures(practice, groups, kept)
+    with recorded(path):
+        write_jsonl(path, (_row(one) for one in kept))
+    write_json(figures_path, figures, sealed=True)
+    return figures
+
+
+def kept_until(folder: Path, number: int) -> list[dict[str, Any]]:
+    """Return the rows kept in the rounds up to `number`."""
+    paths = [folder / f"round-{n}.jsonl" for n in range(1, number + 1)]
+    for path in paths:
+        check_recorded(path, "begin again with --restart")
+    return [row for path in paths for row in read_jsonl(path)]
+
+
+def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], seed: int, hint: str = "") -> list[Group]:
+    """Return a group of replies for each prompt, in order."""
+    groups: list[Group] = []
+    with Progress(len(prompts), "prompt") as line:
+        for first in range(0, len(prompts), AT_ONCE):
+            some = prompts[first : first + AT_ONCE]
+            asked = [hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
+            said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
+            for place, prompt in enumerate(some):
+                own = said[place * practice.replies : (place + 1) * practice.replies]
+                groups.append(Group(prompt, practice.curriculum.level(prompt), _scored(practice, prompt, own, hint)))
+            line.update(first + len(some))
+    return groups
+
+
+def _scored(practice: Practice, prompt: Prompt, replies: Sequence[Reply], hint: str) -> list[Sampled]:
+    earned = rewarded(practice.rewards, [prompt] * len(replies), [one.text for one in replies])
+    return [
+        Sampled(one.text, each.total, one.finish == "stop", bool(hint))
+        for one, each in zip(replies, earned, strict=True)
+    ]
+
+
+def _with_hints(practice: Practice, replier: Replier, groups: list[Group], seed: int) -> list[Group]:
+    """Return the groups, those without a right reply asked once more with the hint (STaR's rationalisation)."""
+    missed = [group for group in groups if not verified([group], practice.least, 1)]
+    again = {
+        one.prompt.number: one
+        for one in _sampled(practice, replier, [g.prompt for g in missed], seed, practice.hint or "")
+    }
+    return [
+        replace(group, replies=[*group.replies, *again[group.prompt.number].replies])
+        if group.prompt.number in again
+        else group
+        for group in groups
+    ]
+
+
+def hinted(prompt: Prompt, hint: str) -> Messages:
+    """Return a prompt's messages with the hint. Raises `UserError` for one that names a field that is not there."""
+    if not hint:
+        return prompt.messages
+    try:
+        added = hint.format_map(prompt.info)
+    except (KeyError, ValueError, IndexError) as error:
+        raise UserError(f"--hint names a field that the row of line {prompt.number} does not have: {error}.") from error
+    *earlier, last = prompt.messages
+    return [*earlier, {**last, "content": last["content"] + added}]
+
+
+def _selected(practice: Practice, groups: list[Group], draw: Random) -> list[Kept]:
+    if practice.select == "voted":
+        return voted(groups, practice.keep)
+    right = verified(groups, practice.least, practice.keep)
+    return right if practice.select == "verified" else at_random(groups, len(right), practice.keep, draw)
+
+
+def _figures(practice: Practice, groups: list[Group], kept: list[Kept]) -> dict[str, Any]:
+    own = [one for group in groups for one in group.replies if not one.hinted]
+    solved = [any(one.reward >= practice.least and not one.hinted for one in group.replies) for group in groups]
+    return {
+        "prompts": len(groups),
+        "sampled": len(own),
+        "reward": fmean(one.reward for one in own) if own else 0.0,
+        "solved": fmean(solved) if solved else 0.0,
+        "ended": fmean(one.ended for one in own) if own else 0.0,
+        "distinct": len({(g.prompt.number, one.text) for g in groups for one in g.replies}) / max(1, len(own)),
+        "kept": len(kept),
+        "kept_prompts": len({one.prompt.number for one in kept}),
+        "kept_right": fmean(one.reply.reward >= practice.least for one in kept) if kept else 0.0,
+        "rationalised": sum(one.reply.hinted for one in kept),
+    }
+
+
+def _row(one: Kept) -> dict[str, Any]:
+    """Return a kept reply as a conversation; a hint is not in it."""
+    messages = [*one.prompt.messages, {"role": "assistant", "content": one.reply.text}]
+    return {"messages": messages, "line": one.prompt.number, "reward": one.reply.reward, "source": "own"}

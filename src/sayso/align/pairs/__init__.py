@@ -1,0 +1,1 @@
+"""Learning from comparisons and ratings: reading them, references, losses and how runs are evaluated."""

@@ -1,0 +1,111 @@
+"""How an aligning run is judged while it goes on: by held-out comparisons, and by what it says to a few prompts.
+
+A state enters, figures leave: loss, accuracy and margin on what is held out; of sampled replies their length, how many
+ended by themselves, and how far the model has gone from the reference, in nats a reply.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.preference import Preference, term_of
+from sayso.align.pairs.reference import Frozen, Reference, reply_kl
+from sayso.align.pairs.sources import Batches
+from sayso.base.log import RunLog
+from sayso.batch.batch import Batch
+from sayso.judge.samples import Sample, Samples
+from sayso.loss.term import Term
+from sayso.model import Transformer
+from sayso.sample.sampling import Sampling
+from sayso.token.chat import prompt_ids, reply_ids
+from sayso.token.tokenizer import Tokenizer
+from sayso.train.best import Best
+from sayso.train.loop import State
+from sayso.train.session import Stage
+from sayso.train.step_log import Judging
+
+JUDGEMENTS = 4  # of one run, beside the first
+PROMPTS = 8  # that are replied to each time
+MAX_TOKENS = 120
+BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins while ever more pairs are right
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What one run is judged by."""
+
+    preference: Preference
+    held: Batches | None
+    """What is held out, where anything is."""
+    samples: Samples
+    reference: Reference | None
+
+    def judging(self, steps: int) -> Judging:
+        """Return how a run of so many steps is judged; the best weights are taken where comparisons are held out."""
+        return Judging(self.judge, max(1, steps // JUDGEMENTS), BEST if self.held else "")
+
+    def judge(self, state: State) -> dict[str, Any]:
+        """Return the figures of a state."""
+        figures = (
+            held_out_figures(state.model, term_of(self.preference, self.reference), self.held) if self.held else {}
+        )
+        return figures | self._said(state)
+
+    def first(self, model: Transformer) -> None:
+        """Sample what the model says before it learns, where the first judgement does not."""
+        if not self.held and 0 not in self.samples.taken:
+            self.samples.take(model, 0)
+
+    def last(self, stage: Stage, state: State) -> None:
+        """Show what it said first beside what it says with the weights that were kept."""
+        best = Best(stage.folder, BEST).told() if self.held else None
+        if state.step not in self.samples.taken or (best and best["step"] != state.step):
+            self.samples.take(state.model, state.step)
+        self.samples.show()
+
+    def _said(self, state: State) -> dict[str, float]:
+        rows = self.samples.take(state.model, state.step)
+        figures = {
+            "length": sum(row.tokens for row in rows) / len(rows),
+            "ended": sum(row.ended for row in rows) / len(rows),
+        }
+        if isinstance(self.reference, Frozen):
+            figures["kl"] = self._drifted(state.model, self.reference, rows)
+        return figures
+
+    def _drifted(self, model: Transformer, reference: Frozen, rows: Sequence[Sample]) -> float:
+        tokenizer = self.samples.tokenizer
+        return reply_kl(
+            model,
+            reference,
+            [
+                (
+                    prompt_ids(tokenizer, prompt),
+                    reply_ids(tokenizer, row.reply)[: None if row.ended else -1],
+                )
+                for prompt, row in zip(self.samples.prompts, rows, strict=True)
+            ],
+        )
+
+
+@torch.no_grad()
+def held_out_figures(model: Transformer, term: Callable[[Transformer, Batch], Term], held: Batches) -> dict[str, float]:
+    """Return the mean loss, accuracy and (of pairs) margin on what is held out."""
+    terms = [term(model, batch) for batch in held.in_order()]
+    figures = {"held_out_loss": float(sum(t.loss for t in terms)) / sum(t.items for t in terms)}
+    for name in ("accuracy", "margin"):
+        if name in terms[0].figures:
+            figures[f"held_out_{name}"] = float(torch.cat([t.figures[name] for t in terms]).mean())
+    return figures
+
+
+def samples_of(tokenizer: Tokenizer, rows: Sequence[Row], log: RunLog, seed: int) -> Samples:
+    """Return the samples of a run: replies to the first few prompts of some rows, drawn as the model has them."""
+    prompts = {json.dumps(row["prompt"]): row["prompt"] for row in rows}
+    return Samples(
+        tokenizer, list(prompts.values())[:PROMPTS], log, Sampling(temperature=1.0, max_tokens=MAX_TOKENS, seed=seed)
+    )

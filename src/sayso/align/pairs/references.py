@@ -1,0 +1,44 @@
+"""The reference of an aligning run: a copy of its parent, its parent without adapters, or a table in its folder.
+
+The table is computed before the first step, once for all passes and for a run that is gone on with; it carries the
+hashes of the weights and of the comparisons, and is refused where they are others.
+"""
+
+from copy import deepcopy
+from pathlib import Path
+
+from sayso.align.pairs.preference import both_sides
+from sayso.align.pairs.reference import Cached, Frozen, Reference, load_tables, save_tables, table_of
+from sayso.align.pairs.sources import Comparisons, mark_of
+from sayso.base.files import sha256
+from sayso.base.log import say
+from sayso.model import Transformer
+
+FILE = "reference.safetensors"
+
+
+def make_references(
+    wanted: str | None, folder: Path, model: Transformer, weights: Path, data: Comparisons, *, adapted: bool
+) -> tuple[Reference | None, Reference | None]:
+    """Return what a policy is measured against as it begins, on what it is trained on and on what is held out.
+
+    With adapters it is the model with these switched off, else a copy or a table; None where none is `wanted`. Raises
+    `UserError` for a table that was made of other weights or comparisons.
+    """
+    if wanted == "cache" and not adapted:
+        return _cached(folder / FILE, model, weights, data)
+    if adapted or wanted:
+        frozen = Frozen(None if adapted else deepcopy(model).requires_grad_(False))
+        return frozen, frozen
+    return None, None
+
+
+def _cached(path: Path, model: Transformer, weights: Path, data: Comparisons) -> tuple[Reference, Reference | None]:
+    marks = {"weights": sha256(weights), "comparisons": mark_of(path.parent)}
+    if not path.exists():
+        say("Computing the reference's log-probabilities, once.")
+        sets = {"train": data.train, "held_out": data.held}
+        tables = {name: table_of(model, map(both_sides, part.in_order())) for name, part in sets.items() if part}
+        save_tables(path, tables, marks)
+    found = load_tables(path, marks)
+    return Cached(found["train"]), Cached(found["held_out"]) if data.held else None

@@ -1,0 +1,123 @@
+"""Pairs and ratings as a reward model reads them: rows of files enter, prompts with all that was said of them leave.
+
+Rows of one prompt become one element, its replies read once. A share of the prompts is held out, told by a hash of the
+prompt, or of the row's `group` where it is part of a longer conversation, so that no part of one is on both sides.
+"""
+
+import json
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from hashlib import sha256
+from random import Random
+
+from sayso.align.pairs.comparisons import Row
+from sayso.base.errors import UserError
+from sayso.batch.judged import Comparison, Judged
+from sayso.token.chat import prompt_ids, reply_ids
+from sayso.token.tokenizer import Tokenizer
+
+
+@dataclass
+class Question:
+    """A prompt with its replies as texts, and what was said of them."""
+
+    prompt: list[Row]
+    group: str
+    replies: list[str] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    ratings: dict[int, list[float]] = field(default_factory=dict)
+    """By reply; several people may have rated one."""
+
+    def number(self, reply: str) -> int:
+        """Return the number of a reply, a new one if it was not met."""
+        if reply not in self.replies:
+            self.replies.append(reply)
+        return self.replies.index(reply)
+
+    def rating(self, number: int) -> float | None:
+        """Return the mean rating of a reply; None where it has none."""
+        given = self.ratings.get(number)
+        return sum(given) / len(given) if given else None
+
+
+def questions(rows: Sequence[Row]) -> list[Question]:
+    """Return pairs and ratings by prompt, in the order in which the prompts come."""
+    found: dict[str, Question] = {}
+    for row in rows:
+        key = json.dumps(row["prompt"], sort_keys=True)
+        one = found.setdefault(key, Question(row["prompt"], str(row.get("group", key))))
+        if "chosen" in row:
+            better, worse = one.number(row["chosen"]), one.number(row["rejected"])
+            one.comparisons.append(Comparison(better, worse, float(row.get("margin", 0.0)), bool(row.get("tie"))))
+        else:
+            rating = float(row["good"]) if "good" in row else row["rating"]
+            one.ratings.setdefault(one.number(row["reply"]), []).append(rating)
+    return list(found.values())
+
+
+def apart(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
+    """Return the questions to train on, and the `share` held out, which is nothing where that would be all of them.
+
+    Raises `UserError` for a share that cannot be.
+    """
+    if not 0 <= share < 1:
+        raise UserError(f"--held-out is a share from 0 to below 1; got {share:g}.")
+    train = [one for one in asked if _place(one.group) >= share]
+    if not train:
+        return list(asked), []
+    return train, [one for one in asked if _place(one.group) < share]
+
+
+def tokenized(
+    asked: Sequence[Question], tokenizer: Tokenizer, context: int, *, mean: float = 0.0, std: float = 1.0
+) -> list[tuple[Question, Judged]]:
+    """Return the questions whose every reply fits the context, each with its ids; ratings less `mean`, over `std`."""
+    found = []
+    for one in asked:
+        prompt = prompt_ids(tokenizer, one.prompt)
+        replies = [reply_ids(tokenizer, reply) for reply in one.replies]
+        ratings = [one.rating(number) for number in range(len(replies))] if one.ratings else []
+        turned = [None if rating is None else (rating - mean) / std for rating in ratings]
+        judged = Judged(prompt, replies, one.comparisons, turned)
+        if judged.longest <= context:
+            found.append((one, judged))
+    return found
+
+
+def spoiled(reply: str) -> dict[str, str]:
+    """Return what no one prefers to a reply: its first half, itself twice, and nothing; those that differ from it."""
+    words = reply.split()
+    found = {"truncated": " ".join(words[: len(words) // 2]), "repeated": f"{reply} {reply}", "empty": ""}
+    return {name: text for name, text in found.items() if text.strip() or name == "empty"}
+
+
+def _place(group: str) -> float:
+    """Return where a group stands between 0 and 1, the same on every machine."""
+    return int.from_bytes(sha256(group.encode()).digest()[:8]) / 2**64
+
+
+def best_reply(one: Question) -> int:
+    """Return the number of the reply that wins most of its comparisons, or is rated best."""
+    wins = [0] * len(one.replies)
+    for each in one.comparisons:
+        if not each.tie:
+            wins[each.better] += 1
+            wins[each.worse] -= 1
+    return max(range(len(wins)), key=lambda number: (wins[number], one.rating(number) or 0.0))
+
+
+def spoil(asked: Sequence[Question], share: float, seed: int) -> list[Question]:
+    """Return the questions, a `share` of them with a comparison more: their best reply beats itself spoiled."""
+    if not 0 <= share <= 1:
+        raise UserError(f"--spoil is a share from 0 to 1; got {share:g}.")
+    drawn, found = Random(seed), []
+    for one in asked:
+        if drawn.random() >= share:
+            found.append(one)
+            continue
+        best, copy = best_reply(one), deepcopy(one)
+        worse = drawn.choice(list(spoiled(one.replies[best]).values()))
+        copy.comparisons.append(Comparison(best, copy.number(worse)))
+        found.append(copy)
+    return found

@@ -1,0 +1,180 @@
+"""What a reward model knows, while it is trained and at the end: by the prompts that were held out.
+
+Its weights and the held-out questions enter; the figures of the run's judgements leave, and at the end the whole
+account: accuracy beside that of length alone, calibration, and whether it sees that a reply was spoiled.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sayso.align.pairs.reward_data import Question, best_reply, spoiled
+from sayso.align.scorer import scores_of
+from sayso.base.files import write_atomic
+from sayso.base.log import say
+from sayso.batch.judged import Judged, collate
+from sayso.judge.agreement import Bin, Floats, of_comparisons
+from sayso.judge.reward import Known, agreement, known, length_sign, lengths
+from sayso.judge.stats import Estimate
+from sayso.loss.reward import RewardLoss, batch_losses
+from sayso.model import Transformer
+from sayso.report.chart import Panel, Series, picture
+from sayso.token.chat import reply_ids
+from sayso.token.tokenizer import Tokenizer
+from sayso.train.loop import State
+from sayso.train.step_log import Judging
+
+JUDGEMENTS = 5  # of one run, beside the first
+BEST = "-held_out_loss"
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """What one reward model is judged by."""
+
+    asked: Sequence[tuple[Question, Judged]]
+    how: RewardLoss
+    sign: int
+    """Whether longer (1) or shorter (-1) replies were the better ones of those trained on."""
+    rows: int
+    """Prompts scored at once."""
+
+    def judging(self, steps: int) -> Judging | None:
+        """Return how a run of so many steps is judged; not at all where nothing is held out."""
+        return Judging(self.judge, max(1, steps // JUDGEMENTS), BEST) if self.asked else None
+
+    def judge(self, state: State) -> dict[str, Any]:
+        """Return the figures of a state."""
+        scores, judged = self.scores(state.model), self.judged
+        total = 0.0
+        for first in range(0, len(judged), self.rows):
+            batch = collate(judged[first : first + self.rows])
+            own = torch.from_numpy(np.concatenate(scores[first : first + self.rows])).float()
+            total += float(batch_losses(own, batch, self.how))
+        by_length = [self.sign * own for own in lengths(judged)]
+        return {
+            "held_out_loss": total / len(judged),
+            "held_out_accuracy": agreement(judged, scores, self.groups).value,
+            "length_accuracy": agreement(judged, by_length, self.groups).value,
+        }
+
+    @property
+    def judged(self) -> list[Judged]:
+        """The ids of each question."""
+        return [judged for _, judged in self.asked]
+
+    @property
+    def groups(self) -> list[str]:
+        """Of each question, the conversation it is part of."""
+        return [one.group for one, _ in self.asked]
+
+    def scores(self, model: Transformer) -> list[Floats]:
+        """Return what a model gives each reply of each question."""
+        return scores_of_all(model, self.judged)
+
+    def known(self, model: Transformer) -> Known:
+        """Return what a model knows; its scores are still those of its loss."""
+        return known(self.judged, self.scores(model), self.groups, self.sign)
+
+    def spoiled(self, model: Transformer, tokenizer: Tokenizer) -> dict[str, Estimate]:
+        """Return how often the best reply scores above itself truncated, repeated, and above an empty one."""
+        kinds: dict[str, list[tuple[str, Judged]]] = {}
+        for one, judged in self.asked:
+            best = best_reply(one)
+            for kind, text in spoiled(one.replies[best]).items():
+                pair = Judged(judged.prompt, [judged.replies[best], reply_ids(tokenizer, text)])
+                if pair.longest <= model.config.context:
+                    kinds.setdefault(kind, []).append((one.group, pair))
+        found = {}
+        for kind, rows in kinds.items():
+            differences = [own[0] - own[1] for own in scores_of_all(model, [pair for _, pair in rows])]
+            found[kind] = of_comparisons(differences, [group for group, _ in rows]).estimate()
+        return found
+
+
+def held_out(
+    train: Sequence[tuple[Question, Judged]], held: Sequence[tuple[Question, Judged]], how: RewardLoss, rows: int
+) -> HeldOut:
+    """Return what a model is judged by: the questions held out, beside what length tells of those trained on."""
+    return HeldOut(held, how, length_sign([judged for _, judged in train]), rows)
+
+
+def scores_of_all(model: Transformer, judged: Sequence[Judged]) -> list[Floats]:
+    """Return what a model gives each reply of each prompt."""
+    flat = scores_of(model, [(one.prompt, reply) for one in judged for reply in one.replies])
+    return np.split(flat, np.cumsum([len(one.replies) for one in judged])[:-1])
+
+
+def tell(name: str, found: Known, adversarial: dict[str, Estimate]) -> list[str]:
+    """Say what a reward model knows; return the warnings among it."""
+    say(f"On {found.accuracy.n:,} held-out judgements '{name}' is right on {_share(found.accuracy)}.")
+    say(
+        f"Length alone is right on {_share(found.length_accuracy)}; correlation with it {found.length_correlation:.2f}."
+    )
+    if found.bins:
+        say(f"Its probabilities are off by {found.calibration_error:.1%} on average.")
+    if adversarial:
+        parts = (f"{kind} {_share(one)}" for kind, one in adversarial.items())
+        say(f"Prefers a good reply to itself spoiled: {', '.join(parts)}.")
+    warnings = [*_weak(found), *(_blind(kind, one) for kind, one in adversarial.items() if one.mean < 0.5)]
+    for warning in warnings:
+        say(f"Warning: {warning}")
+    return warnings
+
+
+def reliability_picture(name: str, bins: Sequence[Bin], path: Path) -> None:
+    """Draw said against true probabilities into an SVG file."""
+    reach = [(max(0.0, one.was - 2 * _se(one)), min(1.0, one.was + 2 * _se(one))) for one in bins]
+    dots = Series("held out", [(one.said, one.was) for one in bins], style="both", reach=reach)
+    straight = Series("as said", [(0, 0), (1, 1)], "#7d879a", "dashed")
+    panel = Panel("Reliability", "probability said", "share that was so", [straight, dots], (0, 1), (0, 1))
+    write_atomic(path, picture(f"How far the probabilities of '{name}' hold", [panel]))
+
+
+def as_json(found: Known, adversarial: dict[str, Estimate]) -> dict[str, Any]:
+    """Return the whole account, ready for JSON."""
+    return found.as_dict() | {"spoiled": {kind: one.as_dict() for kind, one in adversarial.items()}}
+
+
+def loss_of(options_ties: float, centre: float, asked: Sequence[Question]) -> tuple[RewardLoss, dict[str, float]]:
+    """Return the loss for what was said of some questions, and how their ratings are turned: less a mean, over a std.
+
+    Ties have a width only where there are any, and ratings of good and bad, 1 and 0, are left as they are.
+    """
+    ties = any(each.tie for one in asked for each in one.comparisons)
+    given = [rating for one in asked for several in one.ratings.values() for rating in several]
+    binary = all(rating in (0.0, 1.0) for rating in given)
+    turned = (
+        {"mean": 0.0, "std": 1.0} if binary else {"mean": float(np.mean(given)), "std": float(np.std(given)) or 1.0}
+    )
+    return RewardLoss(options_ties if ties else 0.0, centre, "binary" if binary else "squared"), turned
+
+
+def _weak(found: Known) -> list[str]:
+    if not found.accuracy.low > 0.5:
+        return ["it is not surely better than chance: bring more comparisons, more --epochs, or a higher --rate."]
+    if not found.above_length.low > 0:
+        return [
+            "it is not surely better than length alone, so a policy that it rewards will learn length: balance the "
+            "lengths of chosen and rejected replies, or bring more comparisons."
+        ]
+    return []
+
+
+def _blind(kind: str, one: Estimate) -> str:
+    return (
+        f"it prefers a {kind} reply to the whole one in {1 - one.mean:.0%}: compare such replies in its training too."
+    )
+
+
+def _share(one: Estimate) -> str:
+    return f"{one.mean:.1%}" + ("" if math.isnan(one.low) else f" ({one.low:.1%} to {one.high:.1%})")
+
+
+def _se(one: Bin) -> float:
+    return math.sqrt(one.was * (1 - one.was) / one.n)

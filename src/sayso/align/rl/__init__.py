@@ -1,0 +1,1 @@
+"""Reinforcement learning: prompts, rewards, rollouts, advantages, objectives and the critic."""

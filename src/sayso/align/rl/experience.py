@@ -1,0 +1,139 @@
+"""What there is to learn from rollouts: rewards and log-probabilities enter, an advantage for each token leaves.
+
+Log-probabilities are computed anew by the model that is trained, in the precision it is trained with; how far the
+sampler's are from these (the drift) is told, because a ratio would take it for a change of the policy.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from sayso.align.rl.critic import critic_of, values_of
+from sayso.align.rl.rollout import Rollout
+from sayso.batch.rollouts import RolloutBatch, Said, of_replies, rollout_batch
+from sayso.loss.advantage import gae, group_advantages, whiten
+from sayso.loss.logprobs import hidden_states, spoken, spoken_at
+from sayso.loss.policy import Method
+from sayso.loss.value import explained_variance
+from sayso.model import Transformer
+
+TOKENS = 2**14  # of a pass that measures
+Reference = Callable[[Transformer], AbstractContextManager[Transformer]]
+"""Called with the policy; lets the model that it is held against compute for a while, as `Frozen.model` does."""
+
+
+@dataclass(frozen=True)
+class Credit:
+    """How the rewards of replies become advantages of tokens."""
+
+    method: Method
+    beta: float = 0.0
+    """Weight of the KL (k1) that is taken from the reward: from each token's with a value model, else the reply's."""
+    gamma: float = 1.0
+    """What a reward is worth a token earlier."""
+    lam: float = 0.95
+    """How far back a surprise is credited (GAE); 1 = to the first token."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Replies with what the models say of them."""
+
+    rows: list[Said]
+    drift: float
+    """Mean of |sampler's log p - log p computed anew| over sampled tokens, in nats."""
+    entropy: float
+    """Of the policy, in nats a token."""
+    kl_token: float
+    """KL to the reference in nats a token (k1), and a reply; NaN without a reference."""
+    kl: float
+
+
+@torch.no_grad()
+def measure(
+    policy: Transformer, rollouts: Sequence[Rollout], temperature: float, reference: Reference | None = None
+) -> Measured:
+    """Return rollouts with log-probabilities under the policy and the reference, and values where there is a critic.
+
+    Rows of like length go through the models together, so that little is padding.
+    """
+    rows = [Said(one.prompt, one.ids, one.sampled) for one in rollouts]
+    order = sorted(range(len(rows)), key=lambda n: len(rows[n].prompt) + len(rows[n].ids))
+    drift, entropy = [], []
+    for some in _chunks(order, rows):
+        batch = rollout_batch([rows[n] for n in some])
+        hidden = hidden_states(policy, batch.ids, batch.documents)
+        told = spoken_at(policy, hidden, batch.targets, temperature)
+        columns = {"old": told.logprobs}
+        if critic_of(policy) is not None:
+            columns["values"] = values_of(policy, hidden, batch.ids, batch.documents)
+        if reference is not None:
+            with reference(policy) as model:
+                columns["reference"] = spoken(model, batch.ids, batch.targets, batch.documents, temperature).logprobs
+        drift.append(_drift(batch, told.plain, [rollouts[n] for n in some]))
+        entropy.append(told.entropy[batch.targets >= 0].cpu())
+        found: dict[str, Any] = {name: of_replies(x.cpu(), [rows[n] for n in some]) for name, x in columns.items()}
+        for place, n in enumerate(some):
+            rows[n] = replace(rows[n], **{name: column[place] for name, column in found.items()})
+    apart = [_apart(row) for row in rows] if reference is not None else []
+    tokens = max(1, sum(map(len, apart)))
+    return Measured(
+        rows,
+        drift=float(torch.cat(drift).mean()),
+        entropy=float(torch.cat(entropy).mean()),
+        kl_token=sum(map(sum, apart)) / tokens if apart else float("nan"),
+        kl=sum(map(sum, apart)) / len(rows) if apart else float("nan"),
+    )
+
+
+def credited(credit: Credit, rows: Sequence[Said], scores: Tensor) -> tuple[list[Said], float]:
+    """Return the rows of all groups with their advantages, and the explained variance of a value model, else NaN.
+
+    `scores` [P, G] are what the P * G replies earned, group after group. With a value model the score is the reward of
+    a reply's last trained token and advantages are whitened; without one every token of a reply has the reply's.
+    """
+    if credit.method.baseline == "value":
+        return _by_token(credit, rows, scores.flatten())
+    if credit.beta:
+        scores = scores - credit.beta * torch.tensor([sum(_apart(row)) for row in rows]).view(scores.shape)
+    advantages = group_advantages(scores.double(), credit.method.baseline, credit.method.scale).flatten().tolist()
+    pairs = zip(rows, advantages, strict=True)
+    return [replace(row, advantages=[advantage] * len(row.ids)) for row, advantage in pairs], float("nan")
+
+
+def _by_token(credit: Credit, rows: Sequence[Said], scores: Tensor) -> tuple[list[Said], float]:
+    batch = rollout_batch(rows)
+    mask = batch.targets >= 0
+    rewards = -credit.beta * (batch.old - batch.reference) * mask if credit.beta else torch.zeros_like(batch.old)
+    places = torch.arange(mask.shape[1]) * mask  # of a row without a trained token, 0, which the mask leaves out
+    rewards.scatter_add_(1, places.amax(1, keepdim=True), scores.to(rewards.dtype)[:, None])
+    advantages, returns = gae(rewards, batch.values, mask, credit.gamma, credit.lam)
+    told = explained_variance(batch.values, returns, mask)
+    columns = (of_replies(x, rows) for x in (whiten(advantages, mask), returns))
+    found = zip(rows, *columns, strict=True)
+    return [replace(row, advantages=white, returns=gained) for row, white, gained in found], told
+
+
+def _apart(row: Said) -> list[float]:
+    """Return k1 of each trained id."""
+    triples = zip(row.old, row.reference, row.trained, strict=True)
+    return [old - reference for old, reference, trained in triples if trained]
+
+
+def _drift(batch: RolloutBatch, plain: Tensor, rollouts: Sequence[Rollout]) -> Tensor:
+    said = torch.tensor([x for one in rollouts for x, own in zip(one.logprobs, one.sampled, strict=True) if own])
+    return (plain.cpu()[batch.targets >= 0] - said).abs()
+
+
+def _chunks(order: list[int], rows: Sequence[Said]) -> list[list[int]]:
+    """Cut places into runs of at most `TOKENS`, padding counted."""
+    chunks: list[list[int]] = [[]]
+    for n in order:
+        if chunks[-1] and (len(chunks[-1]) + 1) * (len(rows[n].prompt) + len(rows[n].ids)) > TOKENS:
+            chunks.append([])
+        chunks[-1].append(n)
+    return chunks

@@ -1,0 +1,157 @@
+"""From options to what reinforcement learning runs on: the method, the iterations' plan, the objective, the state."""
+
+from copy import deepcopy
+from dataclasses import KW_ONLY, dataclass, replace
+from typing import Literal
+
+import torch
+
+from sayso.align.rl.critic import Kind, add_critic
+from sayso.align.rl.experience import Credit, Reference
+from sayso.align.rl.iterations import Plan
+from sayso.align.rl.objective import Objective
+from sayso.align.rl.options import Practising
+from sayso.align.rl.sampling import Drawing
+from sayso.base.errors import UserError, nearest
+from sayso.base.life import Life
+from sayso.base.ranges import Positive, Scale, Share, Weight
+from sayso.loss.policy import METHODS, Method
+from sayso.model import Transformer
+from sayso.model.adapters import LoRA
+from sayso.model.score import score_head
+from sayso.run.model import resolve_model
+from sayso.train.adapting import TUNING, tuning_state
+from sayso.train.loop import State
+from sayso.train.optimizers import make_optimizers
+from sayso.weights.folder import load_weights
+
+MOST_REPLIES = 10**6  # of an iteration, which are held in memory
+IN_REWARD = ("rloo", "reinforce", "ppo")  # where the KL belongs to the reward unless it is said otherwise
+
+
+@dataclass(frozen=True)
+class Reinforce(Practising):
+    """Options of `sayso reinforce`."""
+
+    _: KW_ONLY
+    method: str = "grpo"
+    """grpo, dr-grpo, dapo, gspo, cispo, rloo, reinforce or ppo."""
+    parent: str = "tuned"
+    """The model to start from, and the reference."""
+    name: str = "aligned"
+    """What the new model is called."""
+    iterations: Positive = 100
+    """How often replies are drawn and learned from."""
+    updates: Positive = 1
+    """Updates that an iteration's replies are cut into."""
+    passes: Positive = 1
+    """How often an iteration's replies are learned from; several need a method with a ratio."""
+    rate: Scale = 0.05
+    """A factor on the learning rates of pre-training."""
+    beta: Weight = 0.0
+    """Weight of the KL to the parent; 0 = off."""
+    kl: Literal["reward", "loss"] | None = None
+    """Where the KL goes: into the reward for rloo, reinforce and ppo, into the loss for others, when not given."""
+    target_kl: Weight = 0.0
+    """Nats a reply that --beta is adapted to while the run goes on; 0 = it stays."""
+    clip_low: Share | None = None
+    """How far below 1 a ratio still earns; the method's when not given."""
+    clip_high: Weight | None = None
+    """How far above."""
+    entropy: Weight = 0.0
+    """Weight of an entropy bonus; 0 = off."""
+    critic: Kind = "own"
+    """The value model of ppo: a trunk of its own, or a layer shared with the policy."""
+    critic_from: str | None = None
+    """A reward model that an own value model begins as; a copy of the parent when not given."""
+    critic_rate: Scale = 0.1
+    """A factor on the learning rates of pre-training, for the value model."""
+    lam: Share = 0.95
+    """How far back ppo credits a surprise; 1 = to the first token."""
+
+
+def method_of(options: Reinforce) -> Method:
+    """Return the method of the options; what does not go together is a `UserError`."""
+    if options.method not in METHODS:
+        known = ", ".join(METHODS)
+        raise UserError(f"--method is one of {known}; got '{options.method}'.{nearest(options.method, METHODS)}")
+    replies, method = options.groups * options.replies, METHODS[options.method]
+    if replies > MOST_REPLIES:
+        raise UserError(f"--groups times --replies must be at most {MOST_REPLIES:,}; got {replies:,}.")
+    if options.updates > replies:
+        raise UserError(f"--updates is at most the replies of an iteration, {replies}; got {options.updates}.")
+    if method.ratio == "none" and options.passes > 1:
+        raise UserError(f"--method {options.method} has no ratio, so it learns from replies once: leave away --passes.")
+    if options.target_kl and not (options.beta and _in_reward(options)):
+        raise UserError(
+            "--target-kl adapts the weight of the KL in the reward: add --kl reward and --beta, such as 0.05."
+        )
+    if options.critic_from and (method.baseline != "value" or options.critic != "own"):
+        raise UserError("--critic-from is what the own value model of ppo begins as; leave it away here.")
+    low = method.low if options.clip_low is None else options.clip_low
+    high = method.high if options.clip_high is None else options.clip_high
+    return replace(method, low=low, high=high)
+
+
+def plan_of(options: Reinforce, method: Method, drawing: Drawing, reference: Reference) -> Plan:
+    """Return how the iterations go."""
+    return Plan(
+        drawing,
+        Credit(method, beta=options.beta if _in_reward(options) else 0.0, lam=options.lam),
+        reference,
+        updates=options.updates,
+        passes=options.passes,
+        keep_cut=options.keep_cut,
+        target_kl=options.target_kl,
+        sparse=not (options.beta or options.entropy or method.baseline == "value"),
+        on_policy=options.updates * options.passes == 1 and not options.beta and method.baseline != "value",
+        seed=options.seed,
+    )
+
+
+def objective_of(options: Reinforce, method: Method, plan: Plan) -> Objective:
+    """Return what an update makes small."""
+    return Objective(
+        method,
+        options.temperature,
+        beta=0.0 if _in_reward(options) else options.beta,
+        entropy=options.entropy,
+        constant=options.max_tokens,
+        on_policy=plan.on_policy,
+    )
+
+
+def practising_state(options: Reinforce, method: Method, model: Transformer, lora: LoRA | None) -> State:
+    """Return a state that trains the model, or its adapters, and a value model where the method has one."""
+    begin = deepcopy(model) if method.baseline == "value" and options.critic == "own" else None
+    if begin is not None and options.critic_from:
+        begin = _reward_model(options, model)
+    state = tuning_state(model, lora, options.rate, options.seed)
+    if method.baseline != "value":
+        return state
+    critic = add_critic(model, options.critic, begin)
+    if isinstance(critic, Transformer):
+        found = make_optimizers(critic, TUNING.times(options.critic_rate))
+    else:
+        rate = TUNING.times(options.critic_rate).head * (model.config.width / 768) ** -0.5
+        group = {"params": list(critic.parameters()), "lr": rate}
+        found = [torch.optim.AdamW([group], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)]
+    for optimizer in found:
+        for group in optimizer.param_groups:
+            group["name"], group["peak"] = f"critic {group.get('name', 'head')}", group["lr"]
+            group["clip"] = "critic"
+    state.optimizers += found
+    return state
+
+
+def _reward_model(options: Reinforce, model: Transformer) -> Transformer:
+    assert options.critic_from is not None
+    path = resolve_model(Life(options.life), options.critic_from)
+    begin = load_weights(path, model.device.type)
+    if score_head(begin) is None or begin.config.vocab_size != model.config.vocab_size:
+        raise UserError(f"--critic-from is a reward model over the parent's vocabulary; '{path}' is not.")
+    return begin
+
+
+def _in_reward(options: Reinforce) -> bool:
+    return options.kl == "reward" or (options.kl is None and options.method in IN_REWARD)

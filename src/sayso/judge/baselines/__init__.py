@@ -1,0 +1,1 @@
+"""What a language model must beat: uniform, unigram and Kneser-Ney models, and a dictionary compressor."""

@@ -1,0 +1,111 @@
+"""The text that a model is quantised on and the text that it is judged on, which are never the same.
+
+The life's prepared text and conversations, or a source of any kind that `sayso prepare` reads, enter; rows of ids for
+calibration and held-out documents leave.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.base.intact import check_listed
+from sayso.base.jsonl import BadRows, read_jsonl
+from sayso.base.life import Life
+from sayso.judge.held_out import LONGEST, held_out, rank, training_texts
+from sayso.text.rows import report_ignored, report_rows
+from sayso.text.sources import Amounts, read, resolve
+from sayso.token.chat import prompt_ids
+from sayso.token.tokenizer import Tokenizer
+
+ROW = 512
+"""Tokens of a row of calibration text, where the model's context allows it."""
+AMOUNTS = Amounts(world_documents=2000, world_conversations=0, seed=0, val=0.0, test=0.0, piece=LONGEST)
+JUDGED = 10  # one document in so many of a source is judged on, the others are for calibration
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Documents to calibrate on, one after another, and documents to judge on."""
+
+    learn: Iterable[str]
+    judge: tuple[str, ...]
+
+
+def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) -> Texts | None:
+    """Return the texts of a source, or of the life; None where no source is named and the life has no text.
+
+    Raises `UserError` for a source that cannot be read, or that is too short to be parted in two.
+    """
+    if source is not None:
+        return _of_source(source, judged_bytes, bad)
+    folder = life.data("text")
+    if not any(folder.glob("train-*.jsonl")):
+        return None
+    held = held_out(folder, "val", judged_bytes)
+    return Texts(training_texts(folder, 0), tuple(text for sample in held.values() for text in sample.texts))
+
+
+def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, context: int, tokens: int) -> Tensor:
+    """Return about so many tokens of calibration text, ids [B, T]; half are conversations, where there are some.
+
+    Raises `UserError` where the texts do not fill one row.
+    """
+    wide = min(ROW, context)
+    wanted = max(1, round(tokens / wide))
+    bos = tokenizer.specials["<|bos|>"]
+    written = ([bos, *tokenizer.encode(text)] for text in texts)
+    if chats and chats.exists() and tokenizer.chat_template is not None:
+        check_listed(chats.parent, chats.name)
+        said = (prompt_ids(tokenizer, row["messages"], reply=False) for row in read_jsonl(chats))
+        rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
+    else:
+        rows = list(_rows(written, wide, wanted))
+    if not rows:
+        raise UserError(f"Calibration needs {wide} tokens of text at least; name a longer --text.")
+    return torch.tensor(rows)
+
+
+def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
+    source = resolve(name, AMOUNTS)
+    report_ignored([source])
+    texts = (document.text[:LONGEST] for part in source.parts for document in read(part, bad) if document.text.strip())
+    learn, judge, size = [], [], 0
+    for text in _different(texts):
+        if rank(text) % JUDGED or size >= judged_bytes:
+            learn.append(text)
+        else:
+            judge.append(text)
+            size += len(text.encode())
+        if size >= judged_bytes and sum(map(len, learn)) >= judged_bytes * JUDGED:
+            break
+    report_rows(bad)
+    if len(learn) + len(judge) < 2:
+        raise UserError(f"Calibrating and judging need two documents; '{name}' has {len(learn) + len(judge)}.")
+    if not judge:
+        judge.append(learn.pop())
+    if not learn:
+        learn.append(judge.pop())
+    return Texts(learn, tuple(judge))
+
+
+def _different(texts: Iterable[str]) -> Iterator[str]:
+    """Yield each text once, so that none is both learned from and judged on."""
+    seen: set[int] = set()
+    for text in texts:
+        if (place := rank(text)) not in seen:
+            seen.add(place)
+            yield text
+
+
+def _rows(documents: Iterable[list[int]], wide: int, count: int) -> Iterator[list[int]]:
+    ids = chain.from_iterable(documents)
+    for _ in range(count):
+        row = list(islice(ids, wide))
+        if len(row) < wide:
+            return
+        yield row

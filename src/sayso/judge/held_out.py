@@ -1,0 +1,77 @@
+"""Which documents every model and baseline is judged on, and which text the baselines learn from.
+
+Prepared documents enter; a sample by content hash leaves, the same on every machine and for every stage. "smallworld"
+is judged apart from "real", which is every other source, because a program's text is far easier to foretell.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from sayso.batch.tokens import documents
+
+KINDS = ("real", "smallworld")
+LONGEST = 16_384  # characters of a document that count, so that one book does not decide
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The documents of one kind: their texts, their sources, their sizes in bytes."""
+
+    texts: tuple[str, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Bytes of each text."""
+        return [len(text.encode()) for text in self.texts]
+
+    def digest(self) -> str:
+        """A hash of all texts, in order."""
+        return hashlib.sha256("\0".join(self.texts).encode()).hexdigest()
+
+
+def kind_of(source: str) -> str:
+    """The kind, of `KINDS`, that a document's source belongs to."""
+    return "smallworld" if source == "smallworld" else "real"
+
+
+def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
+    """A sample of about `limit` bytes of each kind that the split has; streams, holding no more than the sample.
+
+    Empty when the split has no text at all.
+    """
+    chosen: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in KINDS}
+    held = dict.fromkeys(KINDS, 0)
+    for document in documents(folder, split) if any(folder.glob(f"{split}-*.jsonl")) else ():
+        text = document["text"][:LONGEST]
+        kind = kind_of(document["source"])
+        heapq.heappush(chosen[kind], (-rank(text), text, document["source"]))  # the largest rank is on top
+        held[kind] += len(text.encode())
+        while held[kind] - (top := len(chosen[kind][0][1].encode())) >= limit:
+            heapq.heappop(chosen[kind])
+            held[kind] -= top
+    kept = {kind: sorted(rows, reverse=True) for kind, rows in chosen.items() if held[kind]}
+    return {kind: HeldOut(tuple(t for _, t, _ in rows), tuple(s for _, _, s in rows)) for kind, rows in kept.items()}
+
+
+def training_texts(folder: Path, limit: int) -> Iterator[str]:
+    """The training documents; where they are more than `limit` bytes, an even sample of about that size, not none."""
+    share = limit / sum(path.stat().st_size for path in folder.glob("train-*.jsonl")) if limit else 1.0
+    least, found = "", False
+    for document in documents(folder, "train"):
+        text = document["text"]
+        if share >= 1 or rank(text) < share * 2**64:
+            found = True
+            yield text
+        elif not found and (not least or rank(text) < rank(least)):
+            least = text
+    if not found:
+        yield least
+
+
+def rank(text: str) -> int:
+    """A text's place, 0 to 2^64, in an order that has nothing to do with what it says."""
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

@@ -1,1 +1,0 @@
-"""The numbers of the field: what plain counting and plain compression already reach."""

@@ -1,0 +1,59 @@
+"""The story's numbers for programs: facts -> what `report.json` says, under fixed keys.
+
+A key whose act was not done yet is absent, never null or zero.
+"""
+
+from typing import Any
+
+from sayso.report.facts import TRAINED, Facts
+
+Data = dict[str, Any]
+BASELINES = ("uniform", "unigram", "kn5", "xz")
+
+
+def figures(facts: Facts) -> Data:
+    """Return the content of `report.json`."""
+    found: Data = {}
+    for stage, act in TRAINED.items():
+        if scores := facts.scores.get(stage):
+            found[act] = stage_figures(scores)
+    if facts.baselines:
+        found["baselines"] = {
+            name: {kind: part["bpb"]["mean"] for kind, part in facts.baselines[name].items()} for name in BASELINES
+        }
+    if "resume" in facts.verify:
+        found["resume"] = {"identical": facts.verify["resume"]["identical"]}
+    if "export" in facts.verify:
+        found["export"] = {"max_logit_difference": facts.verify["export"]["max_logit_difference"]}
+    found["acts"] = {act.name: {"seconds": act.seconds, "peak_memory_mb": act.peak_memory_mb} for act in facts.acts}
+    found["lineage"] = lineage(facts)
+    return found
+
+
+def stage_figures(scores: Data) -> Data:
+    """One stage: bits per byte, and accuracies with n and standard error."""
+    found: Data = {
+        "val_bpb": {kind: part["mean"] for kind, part in scores["bpb"].items()},
+        "val_bpb_se": {kind: part["se"] for kind, part in scores["bpb"].items()},
+    }
+    if scores["families"]:
+        whole = scores["smallworld_accuracy"]
+        found["smallworld_accuracy"] = whole["mean"]
+        found["smallworld_accuracy_se"], found["smallworld_accuracy_n"] = whole["se"], whole["n"]
+        found["families"] = {family: brief(part) for family, part in scores["families"].items()}
+        found["instructions"] = brief(scores["instructions"])
+    return found
+
+
+def brief(part: Data) -> Data:
+    """Mean, standard error and n of a stored estimate."""
+    return {key: part[key] for key in ("mean", "se", "n")}
+
+
+def lineage(facts: Facts) -> list[Data]:
+    """Where the newest model comes from, oldest first: data, tokenizer, then each stage with its parent and hash."""
+    chain: list[Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
+    for stage, made in facts.models.items():
+        known: Data = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}
+        chain.append({"what": stage, "sha256": made["weights_sha256"], **known})
+    return chain

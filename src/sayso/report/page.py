@@ -1,0 +1,69 @@
+"""Facts -> one HTML page that stands alone: its style is inside it, and it loads nothing and runs no script."""
+
+from html import escape
+from importlib.resources import files
+
+from sayso.base.log import duration
+from sayso.report.facts import Facts
+from sayso.report.inside import inside
+from sayso.report.learning import learning
+from sayso.report.markup import count, listing, source_name
+from sayso.report.papers import data, lineage, proved, tokenizers, took
+from sayso.report.race import race
+from sayso.report.said import said
+from sayso.report.scores import scores
+from sayso.report.steering import steering
+
+PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage, took, proved)
+
+
+def page(facts: Facts) -> str:
+    """The whole story."""
+    style = files("sayso.report").joinpath("page.css").read_text(encoding="utf-8")
+    body = "".join(part(facts) for part in PARTS)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The life of a language model</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><style>{style}</style></head><body>'
+        f'<header><p class="over">Sayso · {escape(facts.life.root.resolve().name)}</p>'
+        f'<h1>The life of a language model</h1><p class="lead">{lead(facts)}</p>{keys(facts)}</header>'
+        f"<main>{body}</main><footer><p>Every figure here was measured in this life; <code>report.json</code> beside "
+        "this page holds them for programs.</p></footer></body></html>\n"
+    )
+
+
+def lead(facts: Facts) -> str:
+    """What was made, from what, in how long."""
+    if facts.newest is None:
+        return "Nothing has been trained yet. What is there is told below, and so is the command for what is not."
+    base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
+    imported = base.get("stage") == "imported"
+    text = f"A Transformer of {count(base['parameters'])} parameters, "
+    text += f"brought from {escape(str(base['parent']).split()[0])}" if imported else "made from nothing"
+    if facts.manifest and not imported:
+        names = [source_name(source) for source in facts.manifest["sources"]]
+        text += f" out of {listing(names)}"
+    text += f" in {duration(total)}" if total and not imported else ""
+    shape = facts.shapes[facts.newest]
+    text += (
+        f": {shape['num_hidden_layers']} layers, {shape['hidden_size']} wide, a vocabulary of {shape['vocab_size']:,}."
+    )
+    later = {"tuned": "tuned on conversations", "aligned": "aligned with comparisons of its replies"}
+    done = [words for stage, words in later.items() if stage in facts.models]
+    return text + (f" Then {listing(done)}." if done else "")
+
+
+def keys(facts: Facts) -> str:
+    """The few figures that sum a life up, of those that are there."""
+    shown: list[tuple[str, str]] = []
+    if "metrics" in (base := next(iter(facts.models.values()), {})):
+        shown.append((count(base["metrics"]["tokens"]), "tokens read in pre-training"))
+    first = next(iter(facts.scores.values()), None)
+    if first and "real" in first["bpb"]:
+        shown.append((f"{first['bpb']['real']['mean']:.2f}", "bits per byte of real text"))
+    last = facts.scores[list(facts.scores)[-1]] if facts.scores else None
+    if last and last["families"]:
+        shown.append((f"{100 * last['smallworld_accuracy']['mean']:.0f}&nbsp;%", "of questions about stories right"))
+        shown.append((f"{100 * last['instructions']['mean']:.0f}&nbsp;%", "of what instructions ask met"))
+    boxes = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in shown)
+    return f'<div class="keys">{boxes}</div>' if shown else ""

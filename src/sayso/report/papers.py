@@ -1,0 +1,166 @@
+"""The life's papers: what it read, how text is cut, where the model comes from, what it took, what was proved."""
+
+from html import escape
+from typing import Any
+
+from sayso.base.log import duration
+from sayso.report.draw import bar
+from sayso.report.facts import Facts
+from sayso.report.markup import count, listing, mark, missing, says, section, size, source_name, table
+
+Data = dict[str, Any]
+
+
+def tokenizers(facts: Facts) -> str:
+    """The tokenizer table, and what a misspelling does."""
+    rows = facts.tokenizers
+    if not rows:
+        return section(
+            "tokenizers",
+            "How text is cut",
+            missing("The kinds of tokenizer have not been compared yet; do it with", "sayso tokenizer compare"),
+        )
+    heads = (
+        "tokenizer",
+        ">vocabulary",
+        ">bytes a token",
+        ">tokens a word",
+        ">unknown",
+        rows[0]["word"],
+        rows[0]["misspelt"],
+    )
+    cells = [
+        [
+            escape(row["name"]),
+            f"{row['vocab_size']:,}",
+            f"{row['bytes_per_token']:.2f}",
+            f"{row['tokens_per_word']:.2f}",
+            f"{100 * row['unknown_rate']:.1f}&nbsp;%",
+            pieces(row["word_pieces"]),
+            pieces(row["misspelt_pieces"]),
+        ]
+        for row in rows
+    ]
+    longest = max(rows, key=lambda row: row["bytes_per_token"])
+    told = (
+        f"A token of the {escape(longest['name'])} tokenizer covers most, {longest['bytes_per_token']:.1f} bytes"
+        + (
+            f", but {100 * longest['unknown_rate']:.1f}&nbsp;% of its pieces are unknown"
+            if longest["unknown_rate"]
+            else ""
+        )
+        + f"; two letters swapped in “{escape(rows[0]['word'])}” show what each does with a word it has not met."
+    )
+    return section("tokenizers", "How text is cut", f"<figure>{table(heads, cells)}{says(told)}</figure>")
+
+
+def pieces(tokens: list[str]) -> str:
+    """Tokens as chips; the space before a word is left out."""
+    shown = [token.strip() or "·" for token in tokens if token != " "]
+    return " ".join(f'<span class="chip">{escape(token)}</span>' for token in shown)
+
+
+def data(facts: Facts) -> str:
+    """The data table: papers of each source, what was dropped, what was kept."""
+    if not facts.manifest:
+        return section("data", "What it read", missing("No text has been prepared yet; do it with", "sayso prepare"))
+    sources, out = facts.manifest["sources"], facts.manifest["totals"]["out"]
+    heads = ("source", "licence", ">came in", ">dropped", "most often for", ">kept to train", ">held out")
+    cells = [_source(source) for source in sources]
+    whole = sum(source["out"]["train"]["bytes"] for source in sources)
+    largest = max(sources, key=lambda source: source["out"]["train"]["bytes"])
+    share = largest["out"]["train"]["bytes"] / whole if whole else 0.0
+    told = (
+        f"{size(whole)} of text in {out['train']['documents']:,} documents is trained on; "
+        f"{100 * share:.0f}&nbsp;% of it is {source_name(largest)}."
+    )
+    return section("data", "What it read", f"<figure>{table(heads, cells)}{says(told)}</figure>")
+
+
+def _source(source: Data) -> list[str]:
+    dropped = sum(source["dropped"].values())
+    most = max(source["dropped"], key=lambda rule: source["dropped"][rule], default="")
+    held = source["out"]["val"]["bytes"] + source["out"]["test"]["bytes"]
+    return [
+        source_name(source) + (" <small>by program</small>" if source.get("generated") else ""),
+        escape(source["licence"]),
+        f"{source['in']['documents']:,}",
+        f"{100 * dropped / max(1, source['in']['documents']):.1f}&nbsp;%",
+        escape(most.replace("_", " ")),
+        size(source["out"]["train"]["bytes"]),
+        size(held),
+    ]
+
+
+def lineage(facts: Facts) -> str:
+    """Cards in a row: data, tokenizer, then each stage with its hash."""
+    cards: list[tuple[str, str, list[str]]] = []
+    if "data" in facts.hashes and facts.manifest:
+        names = listing([source_name(source) for source in facts.manifest["sources"]])
+        cards.append(("data", facts.hashes["data"], [names]))
+    if "tokenizer" in facts.hashes:
+        told = (facts.made_tokenizer or {}).get("made_of", {})
+        cards.append(("tokenizer", facts.hashes["tokenizer"], [escape(str(told.get("kind", "")))]))
+    for stage, made in facts.models.items():
+        lines = [f"brought from {escape(made['parent'].split()[0])}"] if made.get("stage") == "imported" else []
+        if metrics := made.get("metrics"):
+            lines = [f"{metrics['steps']:,} steps", f"{count(metrics['tokens'])} tokens", f"seed {made.get('seed', 0)}"]
+        apart = ("text", "tokenizer", str(made.get("parent")).split()[0])
+        if own := [part.split()[0] for part in made.get("data", []) if part.split()[0] not in apart]:
+            lines.append("learnt from " + listing([escape(name) for name in own]))
+        cards.append((stage, made["weights_sha256"], lines))
+    if not cards:
+        return section(
+            "lineage", "Where it comes from", missing("Nothing has been made yet; begin with", "sayso prepare")
+        )
+    row = "".join(
+        f'<li class="{name}"><b>{name}</b>{mark(digest)}' + "".join(f"<span>{line}</span>" for line in lines) + "</li>"
+        for name, digest, lines in cards
+    )
+    return section("lineage", "Where it comes from", f'<ol class="lineage">{row}</ol>')
+
+
+def took(facts: Facts) -> str:
+    """Time and memory of each act."""
+    if not facts.acts:
+        return section("took", "What it took", missing("No act has run yet; all run with", "sayso demo"))
+    longest, total = max(act.seconds for act in facts.acts), sum(act.seconds for act in facts.acts)
+    rows = "".join(
+        f'<div class="act"><span class="who">{escape(act.name)}</span>{bar(act.seconds, longest or 1, "plain")}'
+        f'<span class="n">{duration(act.seconds)}</span><span class="n soft">{act.peak_memory_mb:,.0f} MB</span></div>'
+        for act in facts.acts
+    )
+    most = max(facts.acts, key=lambda act: act.seconds)
+    peak = max(act.peak_memory_mb for act in facts.acts)
+    told = (
+        f"{duration(total)} in all, {100 * most.seconds / (total or 1):.0f}&nbsp;% of it in {escape(most.name)}; "
+        f"never more than {peak:,.0f} MB of memory in the main process (acts of one process share its peak)."
+    )
+    return section("took", "What it took", f'<figure><div class="acts">{rows}</div>{says(told)}</figure>')
+
+
+def tiny(value: float) -> str:
+    """A very small number as people write it: 9.1 times ten to the minus six."""
+    digits, power = f"{value:.1e}".split("e")
+    return f"{digits} × 10<sup>{int(power)}</sup>".replace("-", "−") if value else "0"
+
+
+def proved(facts: Facts) -> str:
+    """The two promises that are checked by running them."""
+    if not facts.verify:
+        return section(
+            "proved",
+            "What was proved",
+            missing("Resuming and exporting were not checked yet; do it with", "sayso verify"),
+        )
+    lines = []
+    if resume := facts.verify.get("resume"):
+        word = "bitwise the same" if resume["identical"] else "<strong>different</strong>"
+        lines.append(
+            f"A run killed at step {resume['killed_after']} of {resume['steps']} and resumed ends with {word} weights."
+        )
+    if export := facts.verify.get("export"):
+        lines.append(
+            f"Opened by transformers, the model gives the same logits to within {tiny(export['max_logit_difference'])}."
+        )
+    return section("proved", "What was proved", f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")

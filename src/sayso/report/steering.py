@@ -1,0 +1,85 @@
+"""What a model learned to prefer: the figures of each aligning run as small charts, its warnings, its replies."""
+
+from html import escape
+
+from sayso.report.draw import Line, plot, smooth
+from sayso.report.facts import Facts
+from sayso.report.markup import says, section, table
+from sayso.report.steered import Points, Steered
+
+TITLES = {
+    "align": "Aligning with comparisons",
+    "reward": "A model of rewards",
+    "reinforce": "Reinforcement",
+    "improve": "Improving on its own replies",
+    "selfplay": "Playing against itself and others",
+}
+NAMES = {
+    "score": "score, judged apart",
+    "points": "points a game against the panel",
+    "held_out": "reward on held-out prompts",
+    "reward": "reward",
+    "spread": "spread of rewards",
+    "accuracy": "pairs ranked rightly",
+    "held_out_accuracy": "held-out pairs ranked rightly",
+    "length_accuracy": "ranked rightly by length alone",
+    "margin": "margin of chosen over rejected",
+    "chosen_reward": "reward of the chosen",
+    "rejected_reward": "reward of the rejected",
+    "kl": "KL to the reference, nats a reply",
+    "entropy": "entropy, nats a token",
+    "length": "length of a reply, tokens",
+    "ended": "replies that end by themselves",
+    "no_signal": "groups without signal",
+    "clip_fraction": "tokens whose ratio is clipped",
+    "explained_variance": "variance that the values explain",
+}
+"""What people read, the most telling first; another has its own name and comes after, parts of the reward first."""
+PANELS = 12
+SMOOTH, SHORTEST = 20, 3
+
+
+def steering(facts: Facts) -> str:
+    """The section: a block for each run; nothing in a life without one."""
+    blocks = [block(run) for run in facts.steered]
+    return section("steering", "What it learned to prefer", *blocks) if blocks else ""
+
+
+def block(run: Steered) -> str:
+    """One run: small charts, what was warned of, and replies before and after."""
+    names = {**dict.fromkeys(run.judged), **dict.fromkeys(run.figures)}
+    others = sorted((name for name in names if name not in NAMES), key=lambda name: not name.startswith("reward_"))
+    order = [*(name for name in NAMES if name in names), *others]
+    panels = "".join(panel(name, run.figures.get(name, []), run.judged.get(name, [])) for name in order[:PANELS])
+    warned = "".join(says(f"Warned at step {step:,}: {escape(told)}") for step, told in run.warnings)
+    title = f"<h3>{TITLES[run.act]}: {escape(run.model)}</h3>"
+    return f'<figure>{title}<div class="panels">{panels}</div>{warned}{replies(run)}</figure>'
+
+
+def panel(name: str, points: Points, judged: Points) -> str:
+    """One figure over the steps: each step's and smoothed, and what was judged apart as dots."""
+    title = NAMES.get(name, name.replace("_", " "))
+    lines = []
+    if len(points) > 1:
+        even = smooth([y for _, y in points], max(SHORTEST, len(points) // SMOOTH))
+        lines = [Line(points, "raw"), Line([(x, y) for (x, _), y in zip(points, even, strict=True)], "smooth")]
+    dots = Line(judged or points, "held") if judged or not lines else None
+    return f"<div><h4>{escape(title)}</h4>{plot(lines, dots, 'step', '', f'{title} by step')}</div>"
+
+
+def replies(run: Steered) -> str:
+    """The first replies beside the last."""
+    if len(run.samples) < 2:
+        return ""
+    first, last = min(run.samples), max(run.samples)
+    rows = [
+        [escape(before["prompt"]), _reply(before), _reply(after)]
+        for before, after in zip(run.samples[first], run.samples[last], strict=True)
+    ]
+    return table(("prompt", f"step {first:,}", f"step {last:,}"), rows, "replies")
+
+
+def _reply(row: dict[str, object]) -> str:
+    score = row["score"]
+    mark = f" <small>{score:.2f}</small>" if isinstance(score, float) else ""
+    return escape(str(row["reply"])) + mark + ("" if row["ended"] else " <small>cut</small>")

@@ -1,1 +1,0 @@
-"""What reinforce, improve and selfplay share: prompts, rewards, sampling, rounds and iterations."""

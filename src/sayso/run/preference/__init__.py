@@ -1,1 +1,0 @@
-"""What align and reward share: comparisons, references, and how a run is judged by those held out."""

@@ -1,0 +1,139 @@
+"""Layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
+
+    weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
+    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits want more than bfloat16's 8
+    inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
+
+Where a kernel is missing, or gives other numbers than the definition does, the definition itself is used. R outputs, C
+inputs, G groups of a row, K outliers; of an embedding V rows, one a token.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from sayso.weights.quantize.integers import LEAST, Integers
+from sayso.weights.quantize.kernels import pack4, product8, weights4, weights8
+
+
+class QuantisedLinear(nn.Module):
+    """What the layers below share: their shape and bias. They are not trained."""
+
+    def __init__(self, integers: Integers, bias: Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = integers.values.shape
+        self.bits = integers.grid.bits
+        self.register_buffer("bias", bias)
+        self.bias: Tensor | None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return [..., R] for x [..., C], in the dtype of x."""
+        y = self.product(x.flatten(0, -2).to(torch.float32))
+        return (y if self.bias is None else y + self.bias).view(*x.shape[:-1], -1).to(x.dtype)
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R], for float32 [N, C]."""
+        raise NotImplementedError
+
+
+class Weights8(QuantisedLinear):
+    """Weights in 8 bits, a scale for each row; inputs as they are."""
+
+    def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
+        super().__init__(integers, bias)
+        self.register_buffer("values", integers.values)
+        self.register_buffer("scales", integers.scales[:, 0])
+        self.values: Tensor
+        self.scales: Tensor
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        return weights8(x, self.values) * self.scales
+
+
+class Weights4(QuantisedLinear):
+    """Weights in 4 bits, a scale and a zero for each group of a row; inputs as they are."""
+
+    def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
+        super().__init__(integers, bias)
+        self.group = integers.values.shape[1] // integers.scales.shape[1]
+        packed, scales = pack4(integers) or (None, None)
+        self.integers = integers if packed is None else None
+        self.register_buffer("packed", packed)
+        self.register_buffer("scales", scales)
+        self.packed: Tensor
+        self.scales: Tensor
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        if self.integers is not None:
+            return F.linear(x, self.integers.dequantised())
+        return weights4(x, self.packed, self.scales, self.group)
+
+
+class WeightsAndInputs8(QuantisedLinear):
+    """Weights in 8 bits by row, inputs in 8 bits by token; the columns of outliers in float32."""
+
+    def __init__(
+        self,
+        integers: Integers,
+        bias: Tensor | None = None,
+        outliers: Tensor | None = None,
+        outlier_weights: Tensor | None = None,
+    ) -> None:
+        super().__init__(integers, bias)
+        self.register_buffer("values", integers.values)
+        self.register_buffer("scales", integers.scales[:, 0])
+        self.register_buffer("outliers", outliers)
+        self.register_buffer("outlier_weights", outlier_weights)
+        self.values: Tensor
+        self.scales: Tensor
+        self.outliers: Tensor | None
+        self.outlier_weights: Tensor | None
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        if self.outliers is None or self.outlier_weights is None:
+            return self._rounded(x)
+        apart = F.linear(x[:, self.outliers], self.outlier_weights)
+        return self._rounded(x.index_fill(1, self.outliers, 0.0)) + apart
+
+    def _rounded(self, x: Tensor) -> Tensor:
+        scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
+        return product8((x / scale).round().to(torch.int8), self.values) * scale * self.scales
+
+
+class Head8(Weights8):
+    """Weights in 8 bits, a scale for each row; inputs as two whole numbers each, of which the second is what was lost.
+
+    Sums are exact, so logits are those of the inputs up to 1/64,516 of a token's largest one.
+    """
+
+    def product(self, x: Tensor) -> Tensor:
+        """Return x W^T, float32 [N, R]."""
+        scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
+        first = (x / scale).round()
+        rest = ((x / scale - first) * 254).round()
+        coarse, fine = product8(torch.cat([first, rest]).to(torch.int8), self.values).split(len(x))
+        return (coarse + fine / 254) * scale * self.scales
+
+
+class Embedding8(nn.Module):
+    """An embedding in 8 bits by row, which may share its numbers with the head. It is not trained."""
+
+    def __init__(self, values: Tensor, scales: Tensor) -> None:
+        super().__init__()
+        self.register_buffer("values", values)
+        self.register_buffer("scales", scales)
+        self.values: Tensor
+        self.scales: Tensor
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """Return [..., C] for ids [...], from values int8 [V, C] and scales [V]."""
+        return self.values[ids] * self.scales[ids, None]
+
+
+def outlying(peaks: Tensor, share: float) -> Tensor | None:
+    """Return which columns, int64 [K], have the largest peaks [C], as many as the share says; None for none."""
+    count = round(share * len(peaks))
+    return peaks.topk(count).indices.sort().values if count else None

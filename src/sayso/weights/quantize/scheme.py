@@ -1,0 +1,90 @@
+"""How a model is quantised, and the same as `quantization_config`, as compressed-tensors writes it for vLLM and others.
+
+pack-quantized   weights alone: `weight_packed` int32 [R, C bits/32], `weight_scale` [R, G], `weight_shape`, and
+                 `weight_zero_point` int32 [R bits/32, G] where zeros are not in the middle
+int-quantized    inputs by token too: `weight` int8 [R, C], `weight_scale` [R, 1]
+
+Embedding and head are none of its business: they lie there in 16 bits, and become whole numbers as they are opened.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from sayso.base.errors import UserError
+from sayso.weights.quantize.integers import Grid
+
+Facts = dict[str, Any]
+METHOD, WHOLE, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """The grid of the blocks' weights, and whether inputs, and embedding and head, have 8 bits too."""
+
+    grid: Grid
+    inputs8: bool = False
+    ends8: bool = False
+
+    def __post_init__(self) -> None:
+        if self.inputs8 and self.grid.bits != 8:
+            raise UserError("Inputs in 8 bits are multiplied with weights in 8 bits; leave --inputs away, or --bits 8.")
+        if self.grid.bits == 8 and (self.grid.group or not self.grid.symmetric):
+            raise UserError("Weights in 8 bits have one symmetric scale for each row; leave --group away.")
+
+    @property
+    def form(self) -> str:
+        """What compressed-tensors calls the layout of the tensors."""
+        return WHOLE if self.inputs8 else PACKED
+
+    def write(self) -> Facts:
+        """Return the `quantization_config` of a config.json."""
+        shared = {"type": "int", "observer_kwargs": {}}
+        weights = shared | {
+            "num_bits": self.grid.bits,
+            "symmetric": self.grid.symmetric,
+            "strategy": "group" if self.grid.group else "channel",
+            "group_size": self.grid.group or None,
+            "dynamic": False,
+        }
+        inputs = shared | {"num_bits": 8, "symmetric": True, "strategy": "token", "dynamic": True}
+        group = {"targets": ["Linear"], "weights": weights, "input_activations": inputs if self.inputs8 else None}
+        return {
+            "quant_method": METHOD,
+            "format": self.form,
+            "quantization_status": "compressed",
+            "config_groups": {"group_0": group},
+            "ignore": ["lm_head"],
+        }
+
+
+def read_scheme(facts: Any) -> Scheme:
+    """Return the scheme that a `quantization_config` means; another one than ours can be is a `UserError`."""
+    if not isinstance(facts, dict) or facts.get("quant_method") != METHOD:
+        kind = facts.get("quant_method") if isinstance(facts, dict) else facts
+        raise UserError(f"Sayso opens models quantised as {METHOD} writes them; this one is by {kind!r}.")
+    groups = facts.get("config_groups")
+    if not isinstance(groups, dict) or len(groups) != 1:
+        raise UserError("Sayso opens quantised models whose layers are all of one kind; this one has several.")
+    (group,) = groups.values()
+    weights, inputs = _part(group, "weights"), _part(group, "input_activations")
+    grid = Grid(
+        weights.get("num_bits", 0),
+        weights.get("group_size") or 0 if weights.get("strategy") == "group" else 0,
+        bool(weights.get("symmetric", True)),
+    )
+    scheme = Scheme(grid, bool(inputs))
+    (kind,) = scheme.write()["config_groups"].values()
+    for name, there, here in (("weights", weights, kind["weights"]), ("inputs", inputs, kind["input_activations"])):
+        for key in ("type", "strategy", "dynamic"):
+            if there and there.get(key, here[key]) != here[key]:
+                raise UserError(f"Sayso opens {name} with {key} {here[key]!r}; this model has {there[key]!r}.")
+    if facts.get("format") != scheme.form:
+        raise UserError(f"Sayso opens weights quantised so in the format {scheme.form}; got {facts.get('format')!r}.")
+    return scheme
+
+
+def _part(group: Any, name: str) -> Facts:
+    part = group.get(name) if isinstance(group, dict) else None
+    if part is not None and not isinstance(part, dict):
+        raise UserError(f"The {name} of a quantization_config are a table; got {part!r}.")
+    return part or {}

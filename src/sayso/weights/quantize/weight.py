@@ -1,0 +1,129 @@
+"""One quantised layer's numbers: on the disk, and as the layer that computes with them.
+
+Packed whole numbers are offset to begin at zero and lie in an int32 from its lowest bits up, columns of a row for
+weights, rows of a column for zeros (compressed-tensors). Outliers, which that format does not know, are two tensors
+more, `outliers` and `outlier_weights`; without them a reader multiplies all columns as whole numbers.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sayso.base.errors import UserError
+from sayso.weights.quantize.integers import Grid, Integers
+from sayso.weights.quantize.layers import QuantisedLinear, Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantize.scheme import WHOLE, Scheme
+
+WORD = 32
+PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"]
+
+
+@dataclass(frozen=True)
+class QuantisedWeight:
+    """The whole numbers of a layer, and its columns that are kept apart."""
+
+    integers: Integers
+    outliers: Tensor | None = None
+    outlier_weights: Tensor | None = None
+
+    def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantisedLinear:
+        """Return the layer, made for a kind of device."""
+        on = [x if x is None else x.to(device) for x in (self.integers.values, self.integers.scales)]
+        zeros = None if self.integers.zeros is None else self.integers.zeros.to(device)
+        integers = Integers(on[0], on[1], zeros, self.integers.grid)
+        bias = None if bias is None else bias.detach().to(device)
+        if integers.grid.bits == 4:
+            return Weights4(integers, bias)
+        if not inputs8:
+            return Weights8(integers, bias)
+        apart = (None if x is None else x.to(device) for x in (self.outliers, self.outlier_weights))
+        return WeightsAndInputs8(integers, bias, *apart)
+
+    def tensors(self, form: str) -> dict[str, Tensor]:
+        """Return what lies on the disk in a format, by the last part of its name."""
+        integers, bits = self.integers, self.integers.grid.bits
+        found = {"weight_scale": integers.scales}
+        if form == WHOLE:
+            found["weight"] = integers.values
+        else:
+            found["weight_packed"] = pack(integers.values, bits)
+            found["weight_shape"] = torch.tensor(integers.values.shape)
+            if integers.zeros is not None:
+                found["weight_zero_point"] = pack(integers.zeros.T, bits).T
+        if self.outliers is not None and self.outlier_weights is not None:
+            found |= {"outliers": self.outliers, "outlier_weights": self.outlier_weights}
+        return {name: x.cpu().contiguous() for name, x in found.items()}
+
+
+def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantisedWeight:
+    """Return a layer of the name `layer` from what lies on the disk; what does not add up is a `UserError`."""
+    grid, form = scheme.grid, scheme.form
+    wanted = {"weight_scale", *(("weight",) if form == WHOLE else ("weight_packed", "weight_shape"))}
+    wanted |= set() if grid.symmetric else {"weight_zero_point"}
+    if missing := sorted(wanted - found.keys()):
+        raise UserError(f"The quantised layer '{layer}' has no {', '.join(missing)}; copy the model again.")
+    if form == WHOLE:
+        rows, columns = found["weight"].shape if found["weight"].ndim == 2 else (0, 0)
+        values = _checked(found, "weight", torch.int8, (rows, columns), layer)
+    else:
+        rows, columns = _shape(found["weight_shape"], layer)
+        packed = _checked(found, "weight_packed", torch.int32, (rows, _words(columns, grid)), layer)
+        values = unpack(packed, grid, columns)
+    groups = grid.groups(columns)
+    scales = _checked(found, "weight_scale", None, (rows, groups), layer).to(torch.float32)
+    zeros = None
+    if not grid.symmetric:
+        words = _checked(found, "weight_zero_point", torch.int32, (_words(rows, grid), groups), layer)
+        zeros = unpack(words.T, grid, rows).T.contiguous()
+    integers = Integers(values, scales, zeros, grid)
+    if "outliers" not in found:
+        return QuantisedWeight(integers)
+    outliers = found["outliers"]
+    if outliers.ndim != 1 or outliers.dtype != torch.int64 or not ((outliers >= 0) & (outliers < columns)).all():
+        raise UserError(f"The outliers of '{layer}' are numbers of its {columns} columns; copy the model again.")
+    return QuantisedWeight(
+        integers, outliers, _checked(found, "outlier_weights", torch.float32, (rows, len(outliers)), layer)
+    )
+
+
+def pack(values: Tensor, bits: int) -> Tensor:
+    """Return int8 [R, C] as int32 [R, W], 32/bits in each of W; the last may not be full."""
+    apart = WORD // bits
+    padded = F.pad(values.to(torch.int64) + (1 << (bits - 1)), (0, -values.shape[1] % apart))
+    parts = padded.unflatten(1, (-1, apart))
+    words = (parts << torch.arange(0, WORD, bits, device=values.device)).sum(-1)
+    return words.to(torch.int32)  # the highest bit becomes the sign
+
+
+def unpack(words: Tensor, grid: Grid, columns: int) -> Tensor:
+    """Return int32 [R, W] as int8 [R, C] of so many columns: the inverse of `pack`."""
+    shifts = torch.arange(0, WORD, grid.bits, dtype=torch.int32, device=words.device)
+    parts = (words[..., None] >> shifts) & ((1 << grid.bits) - 1)
+    return (parts + grid.least).flatten(1)[:, :columns].to(torch.int8)
+
+
+def _words(count: int, grid: Grid) -> int:
+    return -(-count * grid.bits // WORD)
+
+
+def _shape(said: Tensor, layer: str) -> tuple[int, int]:
+    if said.numel() != 2 or said.dtype.is_floating_point or min(said.tolist()) < 1:
+        raise UserError(f"The weight_shape of '{layer}' is two whole numbers; got {said.tolist()}; copy it again.")
+    rows, columns = said.tolist()
+    return rows, columns
+
+
+def _checked(
+    found: dict[str, Tensor], name: str, dtype: torch.dtype | None, shape: tuple[int, int], layer: str
+) -> Tensor:
+    x = found.get(name)
+    right = x is not None and tuple(x.shape) == shape and (x.dtype == dtype if dtype else x.dtype.is_floating_point)
+    if x is None or not right:
+        got = "none" if x is None else f"{x.dtype} {list(x.shape)}"
+        kind = str(dtype or "a float").removeprefix("torch.")
+        raise UserError(
+            f"'{name}' of the quantised layer '{layer}' is {kind} {list(shape)}; got {got}: copy the model again."
+        )
+    return x
