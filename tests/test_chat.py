@@ -17,12 +17,13 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
+from sayso.reply.speaking import with_breakers
 from sayso.run.chat import Chat, chat
 from sayso.run.generate import Generate, generate
-from sayso.run.model import newest_model, resolve_model, with_breakers
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
+from sayso.weights.models import newest_model, resolve_model
 
 SAYS = "Hi, cat\x1b."  # each character once, and one that could command a terminal
 SHOWN = "Hi, cat."

@@ -22,10 +22,10 @@ from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.feedback.store import Store
 from sayso.reply import Replier
-from sayso.run.model import newest_model
 from sayso.run.serve import listen
 from sayso.serve.app import make_app
 from sayso.weights.folder import load_model
+from sayso.weights.models import newest_model
 
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 QUESTION = (

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from sayso import world
 from sayso.judge.bits import document_bits
+from sayso.judge.scorecard import judge_tasks
 from sayso.judge.stats import Estimate, ratio
 from sayso.reply.conversation import Replier
-from sayso.run.evaluate import Evaluate, judge_tasks
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
@@ -39,7 +39,7 @@ def cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Costs:
         found["text"] = {"nats": nats.tolist(), "tokens": [len(row) for row in ids]}
         found["perplexity"] = math.exp(nats.sum() / sum(map(len, ids)))
     if n and replier.converses:
-        asked = judge_tasks(replier, Evaluate(n=n))
+        asked = judge_tasks(replier, n)
         means = {"look-ups": asked.mean(world.STORY_FAMILIES), "instructions": asked.mean(world.INSTRUCTION_FAMILIES)}
         found["tasks"] = {name: mean.as_dict() for name, mean in means.items()}
     return found

@@ -13,7 +13,7 @@ from sayso.base.intact import check_recorded
 from sayso.base.life import STAGES, Life
 from sayso.base.log import events_of
 from sayso.report.steered import Steered, steered
-from sayso.run.tokenizer import MADE_OF
+from sayso.token.load import MADE_OF
 from sayso.weights.lineage import read_lineage
 
 Data = dict[str, Any]

@@ -37,7 +37,6 @@ from sayso.batch.pairs import WIDTH_STEP, PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
 from sayso.text.rows import ReadsRows
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
@@ -46,6 +45,7 @@ from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, make_stage
 from sayso.train.watch import Watch
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 USUAL: dict[str, dict[str, float]] = {

@@ -12,8 +12,8 @@ from typing import TextIO
 from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import write_jsonl
 from sayso.reply.conversation import Replier
+from sayso.reply.speaking import Speaking, open_replier, with_breakers
 from sayso.reply.window import Message, fit
-from sayso.run.model import Speaking, open_replier, with_breakers
 from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
 

@@ -15,9 +15,9 @@ from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.ranges import Options
-from sayso.run.model import called, newest_model
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
+from sayso.weights.models import called, newest_model
 
 
 @dataclass(frozen=True)

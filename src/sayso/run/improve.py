@@ -22,12 +22,12 @@ from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows, report_rows
 from sayso.train.session import make_stage
 from sayso.weights.folder import save_model
 from sayso.weights.lineage import read_lineage
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 

@@ -15,9 +15,9 @@ from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Options
 from sayso.model.adapters import merge as fold
-from sayso.run.model import is_made, resolve_model
 from sayso.weights.adapter import WEIGHTS, load_adapter
 from sayso.weights.folder import load_model, save_model
+from sayso.weights.models import is_made, resolve_model
 from sayso.weights.tensors import weights_file
 
 

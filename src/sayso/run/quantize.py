@@ -21,10 +21,10 @@ from sayso.base.made import check_apart, work_in
 from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.judge.calibration import Texts, rows_of, texts_of
 from sayso.judge.cost import cost, show
-from sayso.run.model import called, is_made, newest_model
 from sayso.text.rows import ReadsRows
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
+from sayso.weights.models import called, is_made, newest_model
 from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import Method, quantise
 from sayso.weights.quantize.scheme import Scheme

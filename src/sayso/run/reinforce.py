@@ -23,7 +23,6 @@ from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.batch.pairs import WIDTH_STEP
 from sayso.judge.samples import Samples
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.train.adapting import save_tuned
 from sayso.train.layout import layout_of_plan, layout_that_fits
@@ -31,6 +30,7 @@ from sayso.train.schedule import Schedule
 from sayso.train.session import make_stage
 from sayso.train.step_log import Judging
 from sayso.train.watch import Watch
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import MAKERS
 

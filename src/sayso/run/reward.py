@@ -14,7 +14,7 @@ import torch
 
 from sayso.align.pairs.comparisons import Row, read_pairs, read_ratings
 from sayso.align.pairs.reward_data import Question, apart, questions, spoil, tokenized
-from sayso.align.pairs.reward_eval import HeldOut, as_json, held_out, loss_of, reliability_picture, tell
+from sayso.align.pairs.reward_eval import HeldOut, as_json, held_out, loss_of, tell
 from sayso.align.scorer import Scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
@@ -34,7 +34,7 @@ from sayso.model import Transformer
 from sayso.model.adapters import add_lora, merge
 from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
+from sayso.report.reliability import reliability_picture
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows, report_rows
 from sayso.token.chat import prompt_ids
@@ -48,6 +48,7 @@ from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, Stage, make_stage
 from sayso.train.watch import Watch
 from sayso.weights.folder import save_model
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 FEWEST = 8  # prompts that are held out, or none: fewer tell nothing

@@ -32,8 +32,8 @@ from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
 from sayso.train.session import Stage, make_stage
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import tictactoe
 

@@ -15,11 +15,11 @@ from sayso.base.log import say
 from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
 from sayso.model import Transformer
 from sayso.reply import Replier
-from sayso.run.model import newest_model, resolve_model
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
 from sayso.weights.adapter import adapted
 from sayso.weights.folder import load_model
+from sayso.weights.models import newest_model, resolve_model
 from sayso.weights.tensors import weights_file
 
 if TYPE_CHECKING:

@@ -29,11 +29,10 @@ from sayso.batch.tokens import documents
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.sources import file_source, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
-from sayso.token.load import load
+from sayso.token.load import MADE_OF, load
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
 from sayso.token.train import train
 
-MADE_OF = "trained.json"  # what a tokenizer was trained from, beside its files
 MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
 PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
 HELD_OUT = 10  # every tenth document of a named text

@@ -26,10 +26,10 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, read_log, say
 from sayso.base.ranges import Options
 from sayso.batch.tokens import documents
-from sayso.run.model import resolve_model
 from sayso.token.load import fingerprint
 from sayso.train.workers import can_fork
 from sayso.weights.folder import load_model
+from sayso.weights.models import resolve_model
 from sayso.weights.names import OWN
 
 STEPS = 12

@@ -16,6 +16,8 @@ from sayso.token.whole import from_json
 
 TRAIN = "sayso tokenizer train"
 
+MADE_OF = "trained.json"  # a file in the tokenizer's folder that says what it was trained on
+
 
 def load(folder: Path) -> Tokenizer:
     """Return the tokenizer saved in a folder (a tokenizer's or a model's).

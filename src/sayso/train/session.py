@@ -28,7 +28,6 @@ from sayso.base.log import Progress, RunLog, read_log, say
 from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
 from sayso.batch.batch import Batch
 from sayso.model import Transformer
-from sayso.run.model import maker_of, run_of
 from sayso.token.load import dated
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.best import Best
@@ -44,6 +43,7 @@ from sayso.train.step_log import Judging, StepLog
 from sayso.train.watch import Watch
 from sayso.weights.folder import load_model
 from sayso.weights.lineage import check_saved, read_lineage
+from sayso.weights.models import maker_of, run_of
 
 Derived = dict[str, Any]
 

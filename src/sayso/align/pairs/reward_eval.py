@@ -7,7 +7,6 @@ account: accuracy beside that of length alone, calibration, and whether it sees 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +14,13 @@ import torch
 
 from sayso.align.pairs.reward_data import Question, best_reply, spoiled
 from sayso.align.scorer import scores_of
-from sayso.base.files import write_atomic
 from sayso.base.log import say
 from sayso.batch.judged import Judged, collate
-from sayso.judge.agreement import Bin, Floats, of_comparisons
+from sayso.judge.agreement import Floats, of_comparisons
 from sayso.judge.reward import Known, agreement, known, length_sign, lengths
 from sayso.judge.stats import Estimate
 from sayso.loss.reward import RewardLoss, batch_losses
 from sayso.model import Transformer
-from sayso.report.chart import Panel, Series, picture
 from sayso.token.chat import reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
@@ -127,15 +124,6 @@ def tell(name: str, found: Known, adversarial: dict[str, Estimate]) -> list[str]
     return warnings
 
 
-def reliability_picture(name: str, bins: Sequence[Bin], path: Path) -> None:
-    """Draw said against true probabilities into an SVG file."""
-    reach = [(max(0.0, one.was - 2 * _se(one)), min(1.0, one.was + 2 * _se(one))) for one in bins]
-    dots = Series("held out", [(one.said, one.was) for one in bins], style="both", reach=reach)
-    straight = Series("as said", [(0, 0), (1, 1)], "#7d879a", "dashed")
-    panel = Panel("Reliability", "probability said", "share that was so", [straight, dots], (0, 1), (0, 1))
-    write_atomic(path, picture(f"How far the probabilities of '{name}' hold", [panel]))
-
-
 def as_json(found: Known, adversarial: dict[str, Estimate]) -> dict[str, Any]:
     """Return the whole account, ready for JSON."""
     return found.as_dict() | {"spoiled": {kind: one.as_dict() for kind, one in adversarial.items()}}
@@ -174,7 +162,3 @@ def _blind(kind: str, one: Estimate) -> str:
 
 def _share(one: Estimate) -> str:
     return f"{one.mean:.1%}" + ("" if math.isnan(one.low) else f" ({one.low:.1%} to {one.high:.1%})")
-
-
-def _se(one: Bin) -> float:
-    return math.sqrt(one.was * (1 - one.was) / one.n)

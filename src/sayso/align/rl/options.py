@@ -20,7 +20,6 @@ from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
-from sayso.run.model import resolve_model
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows, report_rows
 from sayso.token.chat import prompt_ids
@@ -28,6 +27,7 @@ from sayso.token.load import dated
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting
 from sayso.train.loop import State
+from sayso.weights.models import resolve_model
 from sayso.world.puzzles import MAKERS
 
 

@@ -19,11 +19,11 @@ from sayso.loss.policy import METHODS, Method
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA
 from sayso.model.score import score_head
-from sayso.run.model import resolve_model
 from sayso.train.adapting import TUNING, tuning_state
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.weights.folder import load_weights
+from sayso.weights.models import resolve_model
 
 MOST_REPLIES = 10**6  # of an iteration, which are held in memory
 IN_REWARD = ("rloo", "reinforce", "ppo")  # where the KL belongs to the reward unless it is said otherwise

@@ -1,25 +1,17 @@
-"""Which model speaks, and how: a life and a name become a model folder, flags become `Sampling`.
-
-Shared by the acts that let a model talk. A name is a model of the life (`base`, `tuned`, `aligned`, or one's own) or
-the path of a model folder.
-"""
+"""The options of acts in which a model generates text, turned into a loaded model and its `Sampling`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError, nearest
-from sayso.base.life import LONGEST, NAME, STAGES, Life, name_from
-from sayso.base.made import check_replaceable
+from sayso.base.life import Life
 from sayso.base.ranges import Count, Finite, Mass, Options, Positive, Scale, Seed, Share, Weight
-from sayso.base.replace import put_all_back, put_back
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
-from sayso.weights.lineage import check_saved, read_lineage
+from sayso.weights.models import newest_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,80 +75,6 @@ def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
     """Return the sampling with DRY, where it is on, stopping at the usual breakers, in the ids of this tokenizer."""
     dry = sampling.repeats
     return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
-
-
-def resolve_model(life: Life, name: str) -> Path:
-    """Return the folder of a model: of the life's model of that name, or the path itself.
-
-    Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
-    """
-    named = [life.model(name)] if NAME.fullmatch(name) and len(name) <= LONGEST else []
-    for folder in (*named, put_back(Path(name))) if name else ():
-        if (folder / "config.json").is_file():
-            return folder
-    known = models(life)
-    if known:
-        raise UserError(
-            f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
-            f"{nearest(name, known)}"
-        )
-    command = f"sayso pretrain --life {life.root}" if life.data("text").is_dir() else "sayso demo"
-    raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
-
-
-def newest_model(life: Life, name: str) -> Path:
-    """Return the model's folder; when `name` is a stage that is not there yet, the newest stage before it.
-
-    Raises `UserError` as `resolve_model` does.
-    """
-    if name in STAGES and not (Path(name) / "config.json").is_file():
-        known = models(life)
-        for stage in reversed(STAGES[: STAGES.index(name) + 1]):
-            if stage in known:
-                return life.model(stage)
-    return resolve_model(life, name)
-
-
-def called(folder: Path) -> str:
-    """Return what a model folder, wherever it lies, is called: a name."""
-    return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
-
-
-def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
-    """Whether a model of this lineage is there already.
-
-    Raises `UserError` where another one has its place and is not to be replaced, or something that is no model of ours.
-    """
-    found = read_lineage(folder)
-    if found and all(found.get(key) == value for key, value in lineage.items()):
-        check_saved(folder)
-        return True
-    check_replaceable(folder)
-    if found and not replace:
-        raise UserError(
-            f"There is another model '{folder.name}' in this life, made {maker_of(found)}; choose another --name, or "
-            "add --replace to replace it."
-        )
-    return False
-
-
-def run_of(lineage: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model's lineage tells of the training run that made it, see `Stage.mark`; nothing for others."""
-    made = lineage.get("run")
-    return made if isinstance(made, dict) else {}
-
-
-def maker_of(lineage: dict[str, Any]) -> str:
-    """Return in words what made a model, by its lineage."""
-    made = run_of(lineage)
-    return f"by the run '{made.get('name')}'" if made else f"by no run (stage: {lineage.get('stage', 'unknown')})"
-
-
-def models(life: Life) -> list[str]:
-    """Return the names of a life's models, the stages first and in their order."""
-    put_all_back(life.root / "models")
-    names = [path.parent.name for path in sorted((life.root / "models").glob("[!.]*/config.json"))]
-    return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]
 
 
 def open_replier(options: Speaking) -> tuple[Replier, Path, str]:

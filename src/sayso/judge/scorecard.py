@@ -1,0 +1,90 @@
+"""The scores of one model: bits per byte beside the baselines', small-world tasks, and replies to fixed prompts."""
+
+from functools import partial
+
+import numpy as np
+
+from sayso import world
+from sayso.judge.baselines.measure import NAMES, Scores
+from sayso.judge.bits import document_bits
+from sayso.judge.held_out import HeldOut
+from sayso.judge.stats import ratio
+from sayso.judge.world import Answer, Messages, WorldScores, judge_world
+from sayso.reply.conversation import Replier
+from sayso.sample.sampling import Sampling
+
+CONTINUE = ("The river begins in the mountains and", "Once there was a small fox who")
+ASK = (
+    "Hello! How are you today?",
+    "Who are you?",
+    "Tell me a short story about a fox.",
+    "Mira put the red cup in the kitchen. Then she took it to the garden. Where is the cup?",
+    "Write two sentences with the words boat and lamp.",
+)
+SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not picked
+ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks whose right replies are one short sentence at most
+WRITE = Sampling(temperature=0, max_tokens=120)  # for instructions, which ask for more
+ROOM = 20  # tokens that a task must leave for its reply
+
+
+def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> Scores:
+    """Bits per byte of each kind and source, and how far from each baseline on the same documents."""
+    tokenizer = replier.tokenizer
+    scores: Scores = {}
+    for kind, sample in held.items():
+        sizes = np.array(sample.sizes)
+        bits = document_bits(replier.model, tokenizer.encode_batch(sample.texts), tokenizer.specials["<|bos|>"])
+        of_source = {
+            name: np.array([source == name for source in sample.sources]) for name in sorted({*sample.sources})
+        }
+        scores[kind] = {
+            **ratio(bits, sizes).as_dict(),
+            "bytes": int(sizes.sum()),
+            "sources": {name: ratio(bits[own], sizes[own]).as_dict() for name, own in of_source.items()},
+            "above": {  # paired by document; below zero the model needs fewer bits
+                name: ratio(bits - np.array(against[name][kind]["bits"]), sizes).as_dict()
+                for name in NAMES
+                if "bits" in against[name][kind]
+            },
+        }
+    return scores
+
+
+def judge_tasks(replier: Replier, n: int, seed: int = 0) -> WorldScores:
+    """Ask `n` small-world tasks of each family, greedily."""
+    answers: list[Answer] = []
+    short = tuple(family for family in world.FAMILIES if family not in world.INSTRUCTION_FAMILIES)
+    for families, sampling in ((short, ANSWER), (world.INSTRUCTION_FAMILIES, WRITE)):
+        reply = partial(replies, replier, sampling)
+        answers += judge_world(reply, families=families, n=n, seed=seed).answers
+    return WorldScores(tuple(answers))
+
+
+def replies(replier: Replier, sampling: Sampling, conversations: list[Messages]) -> list[str]:
+    """Reply to each; a conversation that leaves no room in the context is answered with nothing."""
+    fits = [len(replier.prompt_ids(messages)) <= replier.context - ROOM for messages in conversations]
+    said = (
+        replier.replies([m for m, fit in zip(conversations, fits, strict=True) if fit], sampling) if any(fits) else []
+    )
+    texts = iter(reply.text for reply in said)
+    return [next(texts) if fit else "" for fit in fits]
+
+
+def tasks_json(asked: WorldScores) -> Scores:
+    """The tasks' part of scores.json: families with every value (for pairs), and the means that are promised."""
+    return {
+        "families": {
+            family: {**found.as_dict(), "values": asked.values(family)} for family, found in asked.families().items()
+        },
+        "smallworld_accuracy": asked.mean(world.STORY_FAMILIES).as_dict(),
+        "instructions": asked.mean(world.INSTRUCTION_FAMILIES).as_dict(),
+    }
+
+
+def samples(replier: Replier) -> list[dict[str, str]]:
+    """What the model says to a fixed handful of prompts, as {"kind": "continue" or "ask", "prompt", "reply"}."""
+    written = replier.complete(CONTINUE, SPEAK)
+    said = replier.replies([[{"role": "user", "content": prompt}] for prompt in ASK], SPEAK)
+    rows = [("continue", *pair) for pair in zip(CONTINUE, written, strict=True)]
+    rows += [("ask", *pair) for pair in zip(ASK, said, strict=True)]
+    return [{"kind": kind, "prompt": prompt, "reply": reply.text} for kind, prompt, reply in rows]
