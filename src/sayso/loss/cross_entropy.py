@@ -7,9 +7,11 @@ size.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sayso.model.autograd import is_plain
 from sayso.model.linear import linear
 
 CHUNK = {"cpu": 2**22, "cuda": 2**28}
@@ -22,6 +24,10 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, cap: f
     With a soft cap, logits l are cap * tanh(l / cap). They are normalised in float32 whatever the dtype of `hidden`;
     under autocast the products are in its dtype.
     """
+    if is_plain():
+        logits = F.linear(hidden, weight)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        return F.cross_entropy(cap * torch.tanh(logits / cap) if cap else logits, targets, reduction="sum")
     kind = hidden.device.type
     product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
     with torch.autocast(kind, enabled=False):  # it would turn the whole weight anew for every chunk

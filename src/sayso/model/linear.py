@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sayso.model.autograd import is_plain
+
 ROWS = 32
 """oneDNN makes a kernel for each shape, which takes milliseconds: worth it where shapes come again, as in batches."""
 
@@ -27,7 +29,7 @@ class Linear(nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return [..., outputs] for x [..., inputs]."""
-        if not _suits(x, self.weight):
+        if is_plain() or not _suits(x, self.weight):
             return F.linear(x, self.weight, self.bias)
         y: Tensor = _Linear.apply(x, self.weight, self.bias)  # type: ignore[no-untyped-call]
         return y

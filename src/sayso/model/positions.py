@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
 
+from sayso.model.autograd import is_plain
 from sayso.model.config import PLAIN, Rope
 
 
@@ -54,7 +55,10 @@ def rotary_frequencies(head_size: int, theta: float, rope: Rope, device: torch.d
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn x [..., D] by angles of `rotary_angles` that broadcast to it."""
-    turned: Tensor = _Turn.apply(x, cos.to(x.dtype), sin.to(x.dtype))  # type: ignore[no-untyped-call]
+    cos, sin = cos.to(x.dtype), sin.to(x.dtype)
+    if is_plain():
+        return x * cos + torch.cat(x.chunk(2, dim=-1)[::-1], dim=-1) * sin
+    turned: Tensor = _Turn.apply(x, cos, sin)  # type: ignore[no-untyped-call]
     return turned
 
 

@@ -12,6 +12,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from sayso.base.device import moved
 from sayso.model.attend import attend, causal
+from sayso.model.autograd import is_plain
 
 STEP = 32  # a block's length is a multiple of it: few blocks, little padding
 
@@ -64,13 +65,26 @@ class Segments:
             all_q, all_k, all_v = (x.flatten(0, 1).unflatten(0, self.blocks[0]).transpose(1, 2) for x in (q, k, v))
             return attend(all_q, all_k, all_v, masks[0], cap).transpose(1, 2).reshape(q.shape)
         sizes = [documents * length for documents, length in self.blocks]
-        taken: list[Tensor] = [_Take.apply(x.flatten(0, 1), self._source, self._place) for x in (q, k, v)]  # type: ignore[no-untyped-call]
+        taken = [self._take(x.flatten(0, 1)) for x in (q, k, v)]
         mixed = []
         for block, mask, *parts in zip(self.blocks, masks, *(x.split(sizes) for x in taken), strict=True):
             ours, keys, values = (x.unflatten(0, block).transpose(1, 2) for x in parts)
             mixed.append(attend(ours, keys, values, mask, cap).transpose(1, 2).flatten(0, 1))
-        put: Tensor = _Put.apply(torch.cat(mixed), self._source, self._place, self._empty)  # type: ignore[no-untyped-call]
-        return put.view(q.shape)
+        return self._put(torch.cat(mixed)).view(q.shape)
+
+    def _take(self, x: Tensor) -> Tensor:
+        """Return [M, H, D]: what each place holds, for x [N, H, D]."""
+        if is_plain():
+            return _rows(x, self._source)
+        taken: Tensor = _Take.apply(x, self._source, self._place)  # type: ignore[no-untyped-call]
+        return taken
+
+    def _put(self, x: Tensor) -> Tensor:
+        """Return [N, H, D]: each position's place, for x [M, H, D]."""
+        if is_plain():
+            return _rows(x, self._place)
+        put: Tensor = _Put.apply(x, self._source, self._place, self._empty)  # type: ignore[no-untyped-call]
+        return put
 
 
 class _Take(torch.autograd.Function):
