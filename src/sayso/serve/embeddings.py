@@ -4,18 +4,16 @@ A language model is no trained embedder: near vectors mean texts that it would c
 """
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
-import torch.nn.functional as F
 from fastapi import APIRouter, Request
 from pydantic import AfterValidator, Field
 from starlette.concurrency import run_in_threadpool
-from torch.nn.utils.rnn import pad_sequence
 
-from sayso.model.transformer import Transformer
+from sayso.reply.embed import batches, embed
 from sayso.serve.body import Strict
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
@@ -56,11 +54,15 @@ def embedding_routes(voice: Voice) -> APIRouter:
 
         prompts = await run_in_threadpool(read)
 
+        def vectors(texts: Sequence[Sequence[int]], size: int) -> list[list[float]]:
+            several: list[list[float]] = embed(voice.replier.model, texts, size).tolist()
+            return several
+
         async def work() -> dict[int, list[float]]:  # a batch at a time, so that others speak in between
             found: dict[int, list[float]] = {}
-            for batch in batches(list(map(len, prompts))):
-                vectors = await voice.call(partial(embed, voice.replier.model, [prompts[i] for i in batch], size))
-                found |= zip(batch, vectors, strict=True)
+            for batch in batches(list(map(len, prompts)), BATCH_TOKENS):
+                several = await voice.call(partial(vectors, [prompts[i] for i in batch], size))
+                found |= zip(batch, several, strict=True)
             return found
 
         found = await unless_left(work(), request)
@@ -72,28 +74,6 @@ def embedding_routes(voice: Voice) -> APIRouter:
         return {"object": "list", "data": data, "model": voice.name, "usage": usage}
 
     return router
-
-
-def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
-    """Yield places of texts to go side by side, those of like length, padded to `BATCH_TOKENS` at most or alone."""
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[place] * (len(batch) + 1) > BATCH_TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    yield batch
-
-
-@torch.inference_mode()
-def embed(model: Transformer, texts: Sequence[Sequence[int]], size: int) -> list[list[float]]:
-    """Return of each text the first `size` numbers of the mean of its last hidden states, scaled to length 1."""
-    rows = [torch.tensor(ids, device=model.device) for ids in texts]
-    padded = pad_sequence(rows, batch_first=True)  # after its end, where nothing of the text can see it
-    real = pad_sequence([torch.ones_like(row, dtype=torch.float32) for row in rows], batch_first=True)
-    means = (model.hidden(padded).float() * real[..., None]).sum(1) / real.sum(1, keepdim=True)
-    vectors: list[list[float]] = F.normalize(means[:, :size], dim=-1).tolist()
-    return vectors
 
 
 def _base64(vector: Sequence[float]) -> str:

@@ -1,0 +1,34 @@
+"""Texts as vectors: ids in, the normalized mean of the model's last hidden states out. N texts, C width.
+
+A language model is not trained to embed: vectors are close when the model would continue the texts alike.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from sayso.model import Transformer
+
+
+def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Yield indices of texts to embed together, sorted by length, at most `tokens` with padding or one text alone."""
+    batch: list[int] = []
+    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[place] * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(place)
+    yield batch
+
+
+@torch.inference_mode()
+def embed(model: Transformer, texts: Sequence[Sequence[int]], size: int | None = None) -> Tensor:
+    """Return [N, size]: of each text the first `size` (all, if None) mean hidden states, scaled to length 1."""
+    rows = [torch.tensor(ids, device=model.device) for ids in texts]
+    padded = pad_sequence(rows, batch_first=True)  # on the right, where causal attention never looks
+    real = pad_sequence([torch.ones_like(row, dtype=torch.float32) for row in rows], batch_first=True)
+    means = (model.hidden(padded).float() * real[..., None]).sum(1) / real.sum(1, keepdim=True)
+    return F.normalize(means[:, :size], dim=-1)
