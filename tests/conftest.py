@@ -1,4 +1,4 @@
-"""What several test files need: a full disk, a tiny life that every act wrote, a browser, and what axe-core finds."""
+"""What several test files need: a full disk, a tiny life that every act wrote, a browser; and what was skipped."""
 
 import os
 import resource
@@ -19,6 +19,35 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+ENABLE = {
+    "PostgreSQL": (
+        bool(os.environ.get("SAYSO_TEST_POSTGRES")),
+        "set SAYSO_TEST_POSTGRES to the URL of an empty database",
+    ),
+    "published vectors and models": (
+        bool(os.environ.get("SAYSO_TEST_DATA")),
+        "set SAYSO_TEST_DATA to a folder that holds them",
+    ),
+    "published tokenizers": (
+        bool(os.environ.get("SAYSO_TEST_TOKENIZERS")),
+        "run tools/published_tokenizers.sh FOLDER and set SAYSO_TEST_TOKENIZERS to it",
+    ),
+    "the page": (
+        bool(shutil.which("chromium") or shutil.which("chromium-browser")),
+        "install Chromium (apt-get install chromium)",
+    ),
+    "compiled kernels": (bool(shutil.which("c++") or shutil.which("g++")), "install a C++ compiler"),
+    "a GPU": (bool(shutil.which("nvidia-smi")), "run on a machine with CUDA"),
+}
+"""What some tests need -> whether it is here, and how to get it."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name in one line what was skipped, and how to enable it."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        ways = "; ".join(f"{what}: {how}" for what, (here, how) in ENABLE.items() if not here)
+        terminalreporter.write_line(f"Skipped {len(skipped)} tests. To run more of them: {ways or 'see -rs'}.")
 
 
 @contextmanager
