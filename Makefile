@@ -32,11 +32,12 @@ bench: named $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: ma
 named:
 	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }
 
-docs: $(VENV)/.dev ## Write docs/commands.md and the tree in the README anew
+docs: $(VENV)/.dev $(VENV)/.docs ## Generate the reference pages and build the site into site/
 	$(VENV)/bin/python tools/docs.py
+	$(VENV)/bin/sphinx-build -q -W --keep-going -b html docs site
 
 clean: ## Remove the environments and caches; a life is kept
-	rm -rf $(VENV) $(BENCH_VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(BENCH_VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
