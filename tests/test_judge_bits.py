@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayso.judge.bits import POSITIONS, batches, bits_per_byte, cut, document_bits
+from sayso.judge.bits import bits_per_byte, cut, document_bits
 from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
 
@@ -62,21 +62,6 @@ def test_windows_charge_each_id_once_with_context(length: int, context: int) -> 
         assert window.inputs[0] == BOS or uncharged >= context - max(1, context // 2)
         charged += window.targets[uncharged:]
     assert charged == ids
-
-
-@given(lengths=st.lists(st.integers(1, 9000), max_size=40))
-def test_batches_lose_nothing(lengths: list[int]) -> None:
-    """Every window is in exactly one batch, in order."""
-    windows = [w for n, size in enumerate(sorted(lengths)) for w in cut(n, range(size), BOS, 10_000)]
-    assert [w for rows in batches(windows) for w in rows] == windows
-
-
-def test_a_batch_is_filled_to_its_last_position() -> None:
-    """Windows that have just as many positions together as are allowed stay together; one position more is too much."""
-    half = POSITIONS // 2
-    for lengths, together in (([half, half], [2]), ([half, half, half], [2, 1]), ([half, half + 1], [1, 1])):
-        windows = [w for n, size in enumerate(lengths) for w in cut(n, range(size), BOS, POSITIONS)]
-        assert [len(rows) for rows in batches(windows)] == together
 
 
 def test_a_model_that_guesses_pays_log2_v(model: Transformer) -> None:

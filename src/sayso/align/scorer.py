@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
+from sayso.batch.by_length import by_length
 from sayso.batch.judged import Judged, collate
 from sayso.loss.reward import batch_scores
 from sayso.model import Transformer
@@ -80,12 +81,8 @@ def open_scorer(
 @torch.no_grad()
 def scores_of(model: Transformer, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np.float64]:
     """Return the score of each row of prompt and reply ids [R], rows of like length together."""
-    order = sorted(range(len(rows)), key=lambda number: len(rows[number][0]) + len(rows[number][1]))
     found = np.empty(len(rows))
-    while order:
-        width = len(rows[order[-1]][0]) + len(rows[order[-1]][1])
-        taken = order[-max(1, AT_ONCE // width) :]
-        del order[-len(taken) :]
+    for taken in by_length([len(prompt) + len(reply) for prompt, reply in rows], AT_ONCE):
         batch = collate([Judged(rows[number][0], [rows[number][1]]) for number in taken])
         found[taken] = batch_scores(model, batch).double().cpu().numpy()
     return found

@@ -17,11 +17,12 @@ from torch import Tensor
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
+from sayso.batch.by_length import by_length
 from sayso.judge.bits import bits_per_byte
 from sayso.judge.stats import Estimate
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Messages, Replier, Stream
-from sayso.reply.embed import batches, embed
+from sayso.reply.embed import embed
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.adapter import load_adapter
@@ -107,7 +108,7 @@ class Model:
         several = [texts] if isinstance(texts, str) else list(texts)
         rows = [self._fitting(self.ids(text)).tolist() for text in several]
         vectors = torch.empty(len(rows), self.config.width)
-        for batch in batches([len(row) for row in rows], EMBED_TOKENS) if rows else ():
+        for batch in by_length([len(row) for row in rows], EMBED_TOKENS):
             vectors[batch] = embed(self.module, [rows[index] for index in batch]).cpu()
         return vectors[0] if isinstance(texts, str) else vectors
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 
+from sayso.batch.by_length import by_length
 from sayso.judge.stats import Estimate, ratio
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
@@ -51,10 +52,10 @@ def document_bits(
     """Bits the model needs for all ids of each document (ids without <|bos|>) -> [D]."""
     context = min(context or model.config.context, model.config.context)
     windows = [piece for number, ids in enumerate(documents) for piece in cut(number, ids, bos, context)]
-    windows.sort(key=lambda window: len(window.inputs))  # rows of like length share a batch, so little is padded
     bits = np.zeros(len(documents))
     with torch.inference_mode():
-        for rows in batches(windows):
+        for batch in by_length([len(window.inputs) for window in windows], POSITIONS):
+            rows = [windows[index] for index in batch]
             for row, nats in zip(rows, charge(model, rows), strict=True):
                 bits[row.document] += nats / math.log(2)
     return bits
@@ -71,16 +72,6 @@ def cut(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Win
         yield Window(number, sequence[start:end], sequence[start + 1 : end + 1], charged)
         charged = min(stride, len(ids) - end)
         end += charged
-
-
-def batches(windows: Sequence[Window]) -> Iterator[Sequence[Window]]:
-    """Runs of windows, sorted by length, of at most POSITIONS positions (one window at least)."""
-    start = 0
-    for stop in range(1, len(windows) + 1):
-        full = stop < len(windows) and (stop + 1 - start) * len(windows[stop].inputs) > POSITIONS
-        if full or stop == len(windows):
-            yield windows[start:stop]
-            start = stop
 
 
 def charge(model: Transformer, rows: Sequence[Window]) -> list[float]:

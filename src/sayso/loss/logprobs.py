@@ -14,7 +14,7 @@ from sayso.base.device import moved
 from sayso.loss.cross_entropy import CHUNK
 from sayso.loss.next_token import IGNORE
 from sayso.model import Transformer
-from sayso.model.segments import Segments
+from sayso.model.packed import hidden_states
 
 
 class Spoken(NamedTuple):
@@ -43,12 +43,6 @@ def spoken(
     change nothing but rounding.
     """
     return spoken_at(model, hidden_states(model, ids, documents), targets, temperature, learn_entropy=learn_entropy)
-
-
-def hidden_states(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
-    """Return the last hidden states [B, T, C] of packed documents."""
-    segments = Segments(documents).to(model.device)
-    return model.hidden(moved(ids, model.device), positions=segments.positions, mask=segments)
 
 
 def spoken_at(

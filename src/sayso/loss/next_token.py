@@ -13,7 +13,7 @@ from torch import Tensor
 from sayso.base.device import moved
 from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import Transformer
-from sayso.model.segments import Segments
+from sayso.model.packed import hidden_states
 
 IGNORE = -100  # the target of a position that is not trained
 
@@ -25,7 +25,7 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
     only a chunk of its logits exists at a time. A batch may lie on the CPU wherever the model is: what is counted and
     looked up in it then waits for no other device.
     """
-    hidden, targets = _hidden(model, ids, documents).flatten(0, 1), targets.flatten()
+    hidden, targets = hidden_states(model, ids, documents).flatten(0, 1), targets.flatten()
     trained = (targets != IGNORE).nonzero()[:, 0]
     if len(trained) < len(targets):
         hidden, targets = hidden.index_select(0, moved(trained, hidden.device)), targets[trained]
@@ -35,14 +35,8 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
 
 def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> Tensor:
     """Return log p of each target, [B, T], zero where nothing is trained."""
-    hidden = _hidden(model, ids, documents)
+    hidden = hidden_states(model, ids, documents)
     targets = targets.to(hidden.device)
     trained = targets != IGNORE
     chosen = F.cross_entropy(model.head(hidden[trained]).float(), targets[trained], reduction="none")
     return torch.zeros(ids.shape, dtype=torch.float32, device=hidden.device).masked_scatter(trained, -chosen)
-
-
-def _hidden(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
-    device = model.device
-    segments = Segments(documents).to(device)
-    return model.hidden(moved(ids, device), positions=segments.positions, mask=segments)

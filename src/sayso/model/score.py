@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from sayso.base.device import moved
 from sayso.model.linear import Linear
-from sayso.model.segments import Segments
+from sayso.model.packed import hidden_states
 from sayso.model.transformer import Transformer
 
 PADDING = -1  # the document of positions that are none
@@ -48,9 +48,7 @@ def token_scores(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
     """Return the score after each token [B, T], for ids and documents [B, T]; documents see only themselves."""
     head = score_head(model)
     assert head is not None, "the model has a scalar head, see `add_score`"
-    segments = Segments(documents).to(model.device)
-    hidden = model.hidden(moved(ids, model.device), positions=segments.positions, mask=segments)
-    scores: Tensor = head(hidden)[..., 0]
+    scores: Tensor = head(hidden_states(model, ids, documents))[..., 0]
     return scores.float()
 
 

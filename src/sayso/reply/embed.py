@@ -3,7 +3,7 @@
 A language model is not trained to embed: vectors are close when the model would continue the texts alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -11,17 +11,6 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from sayso.model import Transformer
-
-
-def batches(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Yield indices of texts to embed together, sorted by length, at most `tokens` with padding or one text alone."""
-    batch: list[int] = []
-    for place in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and lengths[place] * (len(batch) + 1) > tokens:
-            yield batch
-            batch = []
-        batch.append(place)
-    yield batch
 
 
 @torch.inference_mode()

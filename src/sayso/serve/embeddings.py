@@ -13,7 +13,8 @@ from fastapi import APIRouter, Request
 from pydantic import AfterValidator, Field
 from starlette.concurrency import run_in_threadpool
 
-from sayso.reply.embed import batches, embed
+from sayso.batch.by_length import by_length
+from sayso.reply.embed import embed
 from sayso.serve.body import Strict
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
@@ -60,7 +61,7 @@ def embedding_routes(voice: Voice) -> APIRouter:
 
         async def work() -> dict[int, list[float]]:  # a batch at a time, so that others speak in between
             found: dict[int, list[float]] = {}
-            for batch in batches(list(map(len, prompts)), BATCH_TOKENS):
+            for batch in by_length(list(map(len, prompts)), BATCH_TOKENS):
                 several = await voice.call(partial(vectors, [prompts[i] for i in batch], size))
                 found |= zip(batch, several, strict=True)
             return found

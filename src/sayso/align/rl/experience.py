@@ -14,12 +14,14 @@ from torch import Tensor
 
 from sayso.align.rl.critic import critic_of, values_of
 from sayso.align.rl.rollout import Rollout
+from sayso.batch.by_length import by_length
 from sayso.batch.rollouts import RolloutBatch, Said, of_replies, rollout_batch
 from sayso.loss.advantage import gae, group_advantages, whiten
-from sayso.loss.logprobs import hidden_states, spoken, spoken_at
+from sayso.loss.logprobs import spoken, spoken_at
 from sayso.loss.policy import Method
 from sayso.loss.value import explained_variance
 from sayso.model import Transformer
+from sayso.model.packed import hidden_states
 
 TOKENS = 2**14  # of a pass that measures
 Reference = Callable[[Transformer], AbstractContextManager[Transformer]]
@@ -62,9 +64,8 @@ def measure(
     Rows of like length go through the models together, so that little is padding.
     """
     rows = [Said(one.prompt, one.ids, one.sampled) for one in rollouts]
-    order = sorted(range(len(rows)), key=lambda n: len(rows[n].prompt) + len(rows[n].ids))
     drift, entropy = [], []
-    for some in _chunks(order, rows):
+    for some in by_length([len(row.prompt) + len(row.ids) for row in rows], TOKENS):
         batch = rollout_batch([rows[n] for n in some])
         hidden = hidden_states(policy, batch.ids, batch.documents)
         told = spoken_at(policy, hidden, batch.targets, temperature)
@@ -127,13 +128,3 @@ def _apart(row: Said) -> list[float]:
 def _drift(batch: RolloutBatch, plain: Tensor, rollouts: Sequence[Rollout]) -> Tensor:
     said = torch.tensor([x for one in rollouts for x, own in zip(one.logprobs, one.sampled, strict=True) if own])
     return (plain.cpu()[batch.targets >= 0] - said).abs()
-
-
-def _chunks(order: list[int], rows: Sequence[Said]) -> list[list[int]]:
-    """Cut places into runs of at most `TOKENS`, padding counted."""
-    chunks: list[list[int]] = [[]]
-    for n in order:
-        if chunks[-1] and (len(chunks[-1]) + 1) * (len(rows[n].prompt) + len(rows[n].ids)) > TOKENS:
-            chunks.append([])
-        chunks[-1].append(n)
-    return chunks

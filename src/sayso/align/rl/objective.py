@@ -11,11 +11,12 @@ from sayso.align.rl.critic import critic_of, values_of
 from sayso.batch.batch import IGNORED, Batch
 from sayso.batch.rollouts import RolloutBatch
 from sayso.loss.kl import kl_estimate
-from sayso.loss.logprobs import hidden_states, spoken_at
+from sayso.loss.logprobs import spoken_at
 from sayso.loss.policy import Method, averaged, token_losses
 from sayso.loss.term import Term
 from sayso.loss.value import value_losses
 from sayso.model import Transformer
+from sayso.model.packed import hidden_states
 
 
 @dataclass(frozen=True)

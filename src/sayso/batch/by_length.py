@@ -1,0 +1,15 @@
+"""Rows of similar length together, so that little is padded: lengths in, batches of indices out."""
+
+from collections.abc import Iterator, Sequence
+
+
+def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
+    """Yield batches of indices, shortest rows first, of at most `tokens` positions with padding (one row at least)."""
+    batch: list[int] = []
+    for index in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and lengths[index] * (len(batch) + 1) > tokens:
+            yield batch
+            batch = []
+        batch.append(index)
+    if batch:
+        yield batch
