@@ -460,7 +460,7 @@ def test_folders_are_written_by_way_of_the_marker() -> None:
     source = Path(sayso.__file__).parent
     paths = [path for path in source.rglob("*.py") if "atomic_folder(" in path.read_text()]
     using = {path.relative_to(source).as_posix() for path in paths}
-    assert using == {"base/files.py", "base/made.py", "train/checkpoint.py", "run/training/best.py"}
+    assert using == {"base/files.py", "base/made.py", "train/checkpoint.py", "train/best.py"}
 
 
 def test_a_model_may_lie_anywhere(place: Path) -> None:
