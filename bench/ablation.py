@@ -10,14 +10,13 @@ outside. `--dial` changes what the dial of depth sets instead. Each run is a lin
 last line holds the table. One thread.
 """
 
-import argparse
 import dataclasses
 import json
 import math
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bench.harness import parser, result, say, sized
 from bench.peer import adamw
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
@@ -38,12 +38,13 @@ from sayso.train.loop import State, train
 from sayso.train.muon import Muon
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.world import story
 
-VOCABULARY, CONTEXT, ROWS, STEPS = 2048, 256, 8, 150
-DEPTHS, SEEDS = (1, 3), (0, 1, 2)
-PARAGRAPH, TRAIN_BYTES, HELD_ROWS = 600, 8_000_000, 96
+VOCABULARY, CONTEXT, ROWS, STEPS = sized((2048, 256, 8, 150), (300, 32, 2, 1))
+DEPTHS, SEEDS = sized(((1, 3), (0, 1, 2)), ((2,), (0,)))
+PARAGRAPH, TRAIN_BYTES, HELD_ROWS = sized((600, 8_000_000, 96), (200, 8_000, 8))
 WINDOW = 64
-PACE_STEPS, PACE_ROUNDS = 6, 5
+PACE_STEPS, PACE_ROUNDS = sized((6, 5), (1, 1))
 SOFT_CAP = 15.0
 
 
@@ -162,45 +163,56 @@ DIAL = {
 
 def main() -> None:
     """Run all of it, or what is named."""
-    parser = argparse.ArgumentParser(prog="ablation")
-    parser.add_argument("text", type=Path, help='lines of {"text"}')
-    parser.add_argument("--only", nargs="*", choices=CHANGES | DIAL)
-    parser.add_argument("--dial", action="store_true", help="what the dial sets, instead of parts of the recipe")
-    parser.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
-    parser.add_argument(
-        "--times", action="store_true", help="only how much longer each change takes, on a quiet machine"
-    )
-    options = parser.parse_args()
+    arguments = parser("ablation")
+    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help='lines of {"text"}')
+    arguments.add_argument("--only", nargs="*", choices=CHANGES | DIAL)
+    arguments.add_argument("--dial", action="store_true", help="what the dial sets, instead of parts of the recipe")
+    arguments.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
+    arguments.add_argument("--steps", type=int, default=STEPS)
+    arguments.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
+    options = arguments.parse_args()
     names = options.only or (DIAL if options.dial else CHANGES)
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     with tempfile.TemporaryDirectory() as name:
         learn, held = documents(options.text, Path(name))
         table = {depth: compared(depth, options.steps, names, options.seeds, learn, held) for depth in options.depths}
-    print(json.dumps({"name": "ablation", "unit": "nats a token, less than the plain recipe", "table": table}))
+    rows = table[options.depths[-1]]
+    plain = statistics.mean(rows["plain"]["loss"])
+    most = max(row["equal_time"] for name, row in rows.items() if name != "plain")
+    result(
+        "ablation", "tokens/nat at the last depth", 1 / plain, 1 / (plain - most),
+        peer_name="the best change, at equal time", table=table,
+    )  # fmt: skip
 
 
-def documents(path: Path, folder: Path) -> tuple[Shards, Shards]:
+def documents(path: Path | None, folder: Path) -> tuple[Shards, Shards]:
     """Return documents to learn from and some that are held out, as shards."""
     texts, size = [], 0
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            piece = ""
-            for paragraph in json.loads(line)["text"].split("\n\n"):
-                piece += paragraph + "\n\n"
-                if len(piece) >= PARAGRAPH:
-                    texts.append(piece)
-                    size, piece = size + len(piece), ""
-            if size > TRAIN_BYTES:
-                break
+    for text in read(path):
+        piece = ""
+        for paragraph in text.split("\n\n"):
+            piece += paragraph + "\n\n"
+            if len(piece) >= PARAGRAPH:
+                texts.append(piece)
+                size, piece = size + len(piece), ""
+        if size > TRAIN_BYTES:
+            break
     tokenizer = train_tokenizer("bpe", texts[::4], VOCABULARY)
     ids = tokenizer.encode_batch(texts)
     parts = {"held": ids[::10], "learn": [one for number, one in enumerate(ids) if number % 10]}
     for name, kept in parts.items():
         write_shards(folder / name, kept, tokenizer.vocab_size, tokenizer="")
     return Shards.open(folder / "learn"), Shards.open(folder / "held")
+
+
+def read(path: Path | None) -> Iterator[str]:
+    """Yield the texts of a file; with `--tiny` some of the small world where there is none."""
+    if path is None:
+        yield from (story(0, index, "train") for index in range(100))
+        return
+    with path.open(encoding="utf-8") as file:
+        yield from (json.loads(line)["text"] for line in file)
 
 
 def compared(
@@ -210,7 +222,7 @@ def compared(
 
     def told(name: str, recipe: Recipe, seed: int) -> float:
         loss, _ = run(depth, recipe, round(steps * recipe.steps), learn, held, seed)
-        print(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": loss}), flush=True)
+        say(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": loss}))
         return loss
 
     plain = [told("plain", Recipe(), seed) for seed in seeds]
@@ -227,7 +239,7 @@ def compared(
             "time": round(slower, 3),
             "equal_time": round(read_off(curve, math.log(slower)) + statistics.mean(gains), 4),
         }
-        print(json.dumps({"depth": depth, "change": name, **rows[name]}), flush=True)
+        say(json.dumps({"depth": depth, "change": name, **rows[name]}))
     return rows
 
 

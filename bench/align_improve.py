@@ -7,7 +7,6 @@ longer ones, keeping what a verifier accepts, what a vote agrees on, or as many 
 test split, which nothing was trained or chosen on. Started again with the same folder, it goes on where it was stopped.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,9 @@ import numpy as np
 import torch
 
 from bench.curves import curves
-from bench.harness import result
-from sayso.base.files import read_json, write_json, write_jsonl
+from bench.harness import keep_picture, parser, result, say, sized
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
@@ -38,12 +38,12 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 from sayso.world.puzzles import Problem, addition
 
-TRAINED, FIELD = 5, 10
+TRAINED, FIELD = sized((5, 10), (1, 3))
 SIZES = range(1, FIELD)
-STEPS, SHOWN = 600, 30_000  # of the first tuning, and its problems
-PRACTICE = {size: 60 if size <= TRAINED else 250 for size in SIZES}  # prompts of each size
-TESTED = 100  # problems of each size that are measured
-ROUNDS = 3
+STEPS, SHOWN = sized((600, 30_000), (100, 2_000))  # of the first tuning, and its problems
+PRACTICE = {size: sized(60 if size <= TRAINED else 250, 12) for size in SIZES}  # prompts of each size
+TESTED = sized(100, 3)  # problems of each size that are measured
+ROUNDS, EPOCHS, HELD = sized((3, 8, 30), (1, 1, 2))
 ARMS = {"verified": "a verifier keeps", "random": "as many at random", "voted": "a vote keeps"}
 PICTURE = Path("docs/images/align_improve.svg")
 Arms = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -53,11 +53,11 @@ and "kept"; and what the run "told" of its rounds."""
 
 def main() -> None:
     """Run every seed, draw the curves, and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--vote-seeds", type=int, help="seeds of the vote; as many as of the others when not given")
-    parser.add_argument("--work", type=Path)
-    given = parser.parse_args()
+    arguments = parser("align_improve", __doc__)
+    arguments.add_argument("--seeds", type=int, default=sized(3, 1))
+    arguments.add_argument("--vote-seeds", type=int, help="seeds of the vote; as many as of the others when not given")
+    arguments.add_argument("--work", type=Path)
+    given = arguments.parse_args()
     torch.set_num_threads(1)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -78,7 +78,7 @@ def one_run(life: Life, seed: int, arm: str) -> Mapping[str, Any]:
     first_model(life, seed)
     prompts, judged = life.root / "prompts.jsonl", life.root / "held_out.jsonl"
     write_jsonl(prompts, (one.row() for one in problems(seed, "train", PRACTICE, start=SHOWN)))
-    write_jsonl(judged, (one.row() for one in problems(seed, "val", dict.fromkeys(SIZES, 30))))
+    write_jsonl(judged, (one.row() for one in problems(seed, "val", dict.fromkeys(SIZES, HELD))))
     improve(
         Improve(
             life=life.root,
@@ -90,7 +90,7 @@ def one_run(life: Life, seed: int, arm: str) -> Mapping[str, Any]:
             rounds=ROUNDS,
             keep_replies=1,
             max_tokens=FIELD + 4,
-            epochs=8,
+            epochs=EPOCHS,
             seed=seed,
             processes=1,
             device="cpu",
@@ -100,6 +100,7 @@ def one_run(life: Life, seed: int, arm: str) -> Mapping[str, Any]:
     shares = [measured(model, seed) for model in rounds]
     found = {"rounds": shares, "kept": measured(life.model(arm), seed), "told": told_of(life, arm)}
     write_json(path, found)
+    say(f"seed {seed}, {ARMS[arm]}: {found['kept']}")
     return found
 
 
@@ -152,7 +153,7 @@ def draw(told: Arms) -> None:
     }
     panels = {"Share right, of the model that is kept": by_size, f"Share right at {far} digits": by_round}
     title = f"Reversed addition, tuned on 1 to {TRAINED} digits, then improved by its own replies"
-    PICTURE.write_text(curves(title, ("digits", "round"), panels))
+    keep_picture(PICTURE, curves(title, ("digits", "round"), panels))
 
 
 def _lasting(rounds: list[list[float]]) -> list[list[float]]:

@@ -7,7 +7,6 @@ python -m bench.align_instructions DATA LIFE WORK
 """
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -17,9 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from bench.harness import result
+from bench.harness import TINY, keep_picture, parser, result, say, sized
 from bench.picture import Bar, picture
-from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
+from bench.smollm2 import smollm2
+from bench.tiny import tiny_life, write_instructions
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.judge.answers import exact_match, f1
 from sayso.judge.replies import reply_nats
 from sayso.judge.stats import Estimate, estimate, paired, ratio
@@ -28,9 +30,9 @@ from sayso.run.finetune import Finetune, finetune
 from sayso.run.import_model import Import, bring
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
-from sayso.weights.folder import load_model
+from sayso.weights.folder import load_model, save_model
 
-SAY = Sampling(temperature=0, max_tokens=40)
+SAY = Sampling(temperature=0, max_tokens=sized(40, 3))
 WORDS = 130  # longest section of a story, so that a row is short
 ROW = 512
 Row = dict[str, Any]
@@ -52,33 +54,49 @@ class Plan:
 
 SMOL = Plan(
     "SmolLM2-135M-Instruct, LoRA",
-    {"short": 400, "fairytale": 120},
-    80,
-    {"parent": "smollm2", "lora_rank": 16, "rows": 2, "epochs": 1.0, "held_out": 24},
+    sized({"short": 400, "fairytale": 120}, {"short": 4, "fairytale": 4}),
+    sized(80, 2),
+    {"parent": "smollm2", "lora_rank": 16, "rows": 2, "epochs": 1.0, "held_out": sized(24, 2)},
     (0,),
 )
 OURS = Plan(
     "ours, 1.2M weights",
-    {"short": 900, "fairytale": 2200, "smallworld": 5000},
-    200,
-    {"parent": "base", "rows": 8, "epochs": 1.5, "rate": 1.0, "held_out": 100},
-    (0, 1, 2),
+    sized({"short": 900, "fairytale": 2200, "smallworld": 5000}, {"short": 4, "fairytale": 4, "smallworld": 4}),
+    sized(200, 2),
+    {"parent": "base", "rows": 8, "epochs": 1.5, "rate": 1.0, "held_out": sized(100, 2)},
+    sized((0, 1, 2), (0,)),
 )
 
 
-def main(data: str, life: str, work: str, *only: str) -> None:
+def main() -> None:
+    """Read where the data are, and measure."""
+    arguments = parser("align_instructions", __doc__)
+    for name in ("data", "life", "work"):
+        arguments.add_argument(name, type=Path, nargs=sized(None, "?"))
+    arguments.add_argument("only", nargs="*", help="the parent of one model alone")
+    asked = arguments.parse_args()
+    if not TINY:
+        measured(asked.data, asked.life, asked.work, asked.only)
+        return
+    with TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "work").mkdir()
+        measured(write_instructions(root / "data"), tiny_life(root / "life").root, root / "work", ())
+
+
+def measured(data: Path, life: Path, work: Path, only: Sequence[str]) -> None:
     """Tune and judge both models, draw what came of it, and print the figures.
 
     WORK keeps each model's figures, so that the two may be measured beside each other, naming the parent of one alone.
     """
-    sets = {"short": short(Path(data)), "fairytale": fairytale(Path(data)), "smallworld": small_world(Path(life))}
+    sets = {"short": short(data), "fairytale": fairytale(data), "smallworld": small_world(life)}
     found = {}
     for plan in (SMOL, OURS):
         parent = str(plan.options["parent"])
-        path = Path(work) / f"{parent}.json"
+        path = work / f"{parent}.json"
         if not path.exists() and parent in (only or (parent,)):
             with TemporaryDirectory() as folder:
-                write_json(path, lived(plan, sets, Path(folder), Path(life) / "models" / "base"))
+                write_json(path, lived(plan, sets, Path(folder), life / "models" / "base"))
         if path.exists():
             found[plan.name] = read_json(path)
     if len(found) < 2:
@@ -96,8 +114,11 @@ def lived(plan: Plan, sets: dict[str, tuple[list[Row], list[Row]]], root: Path, 
     tests = {name: sets[name][1][: plan.test] for name in plan.train}
     parent = base
     if plan.options["parent"] == "smollm2":
-        bring(Import("smollm2", life=root))
         parent = root / "models" / "smollm2"
+        if TINY:
+            save_model(*smollm2(), parent, {"stage": "tuned"})
+        else:
+            bring(Import("smollm2", life=root))
     else:
         (root / "models").mkdir(parents=True)
         (root / "models" / "base").symlink_to(base.resolve())
@@ -123,7 +144,7 @@ def judged(folder: Path, rows: Sequence[Row]) -> Figures:
     nats, counts = reply_nats(model, conversations, max(ROW, *(len(ids) for ids, _ in conversations)))
     replies = Replier(model, tokenizer).replies([row["messages"][:-1] for row in rows], SAY)
     for row, reply in list(zip(rows, replies, strict=True))[:3]:
-        print(f"{folder.name}: {row['right'][0]!r} <- {reply.text!r}", file=sys.stderr, flush=True)
+        say(f"{folder.name}: {row['right'][0]!r} <- {reply.text!r}")
     pairs = [(reply.text, row["right"]) for row, reply in zip(rows, replies, strict=True)]
     return {
         "nats": nats,
@@ -211,7 +232,7 @@ def draw(found: dict[str, Any]) -> None:
         for key, title in names.items()
     }
     path = Path("docs/images/align_instructions.svg")
-    path.write_text(picture("Tuned on instructions: before and after, on rows held out (95 %)", panels))
+    keep_picture(path, picture("Tuned on instructions: before and after, on rows held out (95 %)", panels))
 
 
 def _row(asked: str, right: list[str]) -> Row:
@@ -231,4 +252,4 @@ def _rank(row: Row) -> int:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

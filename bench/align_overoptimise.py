@@ -10,7 +10,6 @@ where d = sqrt(KL). Ensembles and a KL penalty are held against the smallest pro
 
 import argparse
 import math
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -23,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 
 from bench import menu
-from bench.harness import result
+from bench.harness import keep_picture, parser, result, say, sized
 from sayso.align.rl.setup import Reinforce
 from sayso.align.scorer import open_scorer
-from sayso.base.files import read_json, write_atomic, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
@@ -48,37 +48,40 @@ from sayso.weights.folder import load_model, save_model
 
 Floats = NDArray[np.float64]
 Asked = tuple[list[dict[str, str]], str, dict[str, object]]  # prompt, reply, and nothing else
-SIZES = {"small": (16, 1), "middle": (48, 2), "large": (96, 3)}  # width, layers
+SIZES = sized({"small": (16, 1), "middle": (48, 2), "large": (96, 3)}, {"small": (16, 1), "middle": (16, 1)})
+"""Width, layers."""
 RATES = {"small": 0.2, "middle": 0.15, "large": 0.1}
 POLICY = "middle"
-CONTEXT, LONGEST = 64, 24
+CONTEXT, LONGEST = 64, sized(24, 8)
 WRONG = 0.25  # of the comparisons
-PROMPTS, REPLIES = 24, 1024  # of best of n
-ENDS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
-MEMBERS = 4  # of an ensemble
+TALKS, STEPS = sized((6000, 150), (40, 2))  # of an untuned model
+PROMPTS, REPLIES = sized((24, 1024), (2, 4))  # of best of n
+ENDS = sized((1, 2, 4, 8, 16, 32, 64, 128, 256, 512), (1, 2, 4))
+MEMBERS = sized(4, 2)  # of an ensemble
+EPOCHS, GROUPS, PRACTICE, HELD = sized((3, 32, 4000, 0.1), (1, 2, 20, 0.5))
 PPO_RATE = 0.1
 PICTURE = Path("docs/images/align_overoptimise.svg")
 
 
-def untuned(size: str, tokenizer: Tokenizer, seed: int, steps: int = 150) -> Transformer:
+def untuned(size: str, tokenizer: Tokenizer, seed: int) -> Transformer:
     """Return a model of a size that talks like a waiter who was not told what is good."""
     width, layers = SIZES[size]
     config = ModelConfig(vocab_size=tokenizer.vocab_size, layers=layers, width=width, heads=2, kv_heads=2,
                          head_size=width // 2, mlp_width=3 * width, context=CONTEXT)  # fmt: skip
     draw = Random(seed)
     talks = []
-    for _ in range(6000):
+    for _ in range(TALKS):
         asked = menu.order(draw)
         said = {"role": "assistant", "content": menu.untrained(asked, draw)}
         talks.append(render(tokenizer, [*asked, said]))
-    batches = ChatBatches(talks, 32, 64, seed)
+    batches = ChatBatches(talks, sized(32, 4), 64, seed)
     model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
 
     def loss(model: Transformer, batch: object) -> Term:
         return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())  # type: ignore[attr-defined]
 
     state = State(model, make_optimizers(model, Rates().times(0.5)))
-    train(state, lambda step: [batches.batch(step)], loss, Schedule(steps, warmup=10, decay=1.0))
+    train(state, lambda step: [batches.batch(step)], loss, Schedule(STEPS, warmup=10, decay=1.0))
     return model.eval()
 
 
@@ -149,7 +152,8 @@ def fitted(distances: Sequence[float], gains: Sequence[float], *, logarithmic: b
     columns = np.stack([d, -d * (np.log(d) if logarithmic else d)], axis=1)
     (a, b), *_ = np.linalg.lstsq(columns, y, rcond=None)
     off = y - columns @ np.array([a, b])
-    return Law(float(a), float(b), float(1 - (off**2).sum() / ((y - y.mean()) ** 2).sum()), logarithmic)
+    spread = float(((y - y.mean()) ** 2).sum())
+    return Law(float(a), float(b), 1 - float((off**2).sum()) / spread if spread else math.nan, logarithmic)
 
 
 def born(life: Life, seed: int) -> None:
@@ -165,7 +169,8 @@ def proxies(life: Life, rows: Path, size: str, members: int, seed: int) -> dict[
     """Train proxy reward models of a size on comparisons; return what the first one knows."""
     reward(
         Reward(life=life.root, parent=f"untuned-{size}", name=f"proxy-{size}-{seed}", pairs=(rows,), members=members,
-               epochs=3, rows=16, rate=RATES[size], reference="policy", seed=seed, processes=1, save_seconds=1e9)
+               epochs=EPOCHS, held_out=HELD, rows=16, rate=RATES[size], reference="policy", seed=seed,
+               processes=1, save_seconds=1e9)
     )  # fmt: skip
     return dict(read_json(life.model(f"proxy-{size}-{seed}") / "sayso.json")["metrics"])
 
@@ -192,10 +197,10 @@ def pursued(life: Life, name: str, rewarded: str, seed: int, iterations: int, be
     """Let PPO maximise a reward from the policy on, and return what each iteration told."""
     draw = Random(1000 + seed)
     prompts = life.root / f"practice-{seed}.jsonl"
-    write_jsonl(prompts, ({"prompt": menu.order(draw)} for _ in range(4000)))
+    write_jsonl(prompts, ({"prompt": menu.order(draw)} for _ in range(PRACTICE)))
     reinforce(
         Reinforce(str(prompts), life=life.root, parent="policy", name=name, method="ppo", beta=beta,
-                  iterations=iterations, reward=(rewarded, "bench.menu:gold=0"), judged=0, groups=32, replies=4,
+                  iterations=iterations, reward=(rewarded, "bench.menu:gold=0"), judged=0, groups=GROUPS, replies=4,
                   max_tokens=LONGEST, updates=2, passes=2, rate=PPO_RATE, seed=seed, processes=1, save_seconds=1e9)
     )  # fmt: skip
     told = [line for line in read_log(life.run(f"reinforce-{name}") / "run.jsonl") if line["event"] == "iteration"]
@@ -232,14 +237,14 @@ def lived(life: Life, seed: int, options: argparse.Namespace) -> Seed:
     ):
         scores = open_scorer([life.model(one) for one in folders], combine=how)(asked)  # type: ignore[arg-type]
         best[name] = [best_of(np.array(scores).reshape(gold.shape), gold, n) for n in ENDS]
-        print(seed, name, best[name], file=sys.stderr, flush=True)
+        say((seed, name, best[name]))
     wanted = {size: (f"model:proxy-{size}-{seed}", 0.0) for size in SIZES}
     wanted |= {f"small, KL {beta:g}": (f"model:proxy-small-{seed}", beta) for beta in options.betas}
     wanted[f"min of {MEMBERS} small"] = ("min:" + ",".join(members), 0.0)
     pursuits: dict[str, Pursuit] = {}
     for name, (rewarded, beta) in wanted.items() if seed < options.ppo_seeds else ():
         pursuits[name] = pursued(life, f"ppo-{len(pursuits)}", rewarded, seed, options.iterations, beta)
-        print(seed, name, pursuits[name], file=sys.stderr, flush=True)
+        say((seed, name, pursuits[name]))
     return Seed(knows, best, pursuits, best_of(gold, gold, ENDS[-1])[1])
 
 
@@ -316,7 +321,7 @@ def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
     pursued_by = sum(bool(one.pursuits) for one in seeds)
     laws_said = "dashed: d (a - b d) for best of n, d (a - b log d) for PPO, fitted (Gao et al. 2022)"
     note = f"Seeds of best of n: {len(seeds)}, of PPO: {pursued_by}; {laws_said}"
-    write_atomic(path, picture("A proxy is pursued: what it likes grows, what is good turns", panels, note))
+    keep_picture(path, picture("A proxy is pursued: what it likes grows, what is good turns", panels, note))
 
 
 def first_of(seeds: Sequence[Seed]) -> float:
@@ -352,14 +357,14 @@ def summary(pursuit: Pursuit) -> dict[str, float]:
 
 def main() -> None:
     """Measure, draw, and print one JSON object."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--comparisons", type=int, default=2000)
-    parser.add_argument("--iterations", type=int, default=30)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--ppo-seeds", type=int, default=2, help="of these, how many pursue by PPO too")
-    parser.add_argument("--betas", type=float, nargs="*", default=[0.1])
-    parser.add_argument("--work", type=Path, help="a folder where seeds that are done are kept, to go on from")
-    options = parser.parse_args()
+    arguments = parser("align_overoptimise", __doc__)
+    arguments.add_argument("--comparisons", type=int, default=sized(2000, 80))
+    arguments.add_argument("--iterations", type=int, default=sized(30, 6))
+    arguments.add_argument("--seeds", type=int, default=sized(3, 1))
+    arguments.add_argument("--ppo-seeds", type=int, default=sized(2, 1), help="of these, how many pursue by PPO too")
+    arguments.add_argument("--betas", type=float, nargs="*", default=[0.1])
+    arguments.add_argument("--work", type=Path, help="a folder where seeds that are done are kept, to go on from")
+    options = arguments.parse_args()
     began = time.perf_counter()
     seeds = [kept(seed, options) for seed in range(options.seeds)]
     laws = fits(seeds)

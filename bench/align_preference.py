@@ -7,7 +7,7 @@ of bits per byte. Run: python -m bench.align_preference LIFE WORK, a folder for 
 already is not done again; with the number of a seed behind them for this seed alone.
 """
 
-import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -17,13 +17,15 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.forest import Panel, forest
-from bench.harness import result, rounded
+from bench.harness import TINY, keep_picture, parser, result, rounded, say, sized
+from bench.tiny import tiny_life, write_pairs
 from sayso import world
 from sayso.align.pairs.preference import WITH_REFERENCE, LossName
 from sayso.align.pairs.world_pairs import world_pairs
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
-from sayso.base.log import read_log, say
+from sayso.base.log import read_log
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOut, held_out
 from sayso.judge.stats import Estimate, estimate, ratio
@@ -36,11 +38,12 @@ from sayso.weights.folder import load_model
 LOSSES: tuple[LossName, ...] = ("dpo", "ipo", "kto", "orpo", "simpo")
 TAUGHT = ("words", "sentences")
 ELSEWHERE = (*world.STORY_FAMILIES, *world.TALK_FAMILIES, "happy", "one_word", "letters")
-SEEDS, TASKS, REPLIES = 3, 600, 4
-RATE, ODDS = 0.3, 1.0
+SEEDS, TASKS, REPLIES = sized((3, 600, 4), (1, 4, 2))
+HELD: int | None = sized(None, 4)  # pairs that the run is judged by; as the act has it when None
+RATE, ODDS = sized(0.3, 0.003), 1.0
 """Of learning, of all losses; and the weight of ORPO's odds, which at its usual 0.1 moved no held-out comparison."""
-N_TAUGHT, N_ELSEWHERE, TEXT = 120, 20, 30_000
-SAMPLED = partial(Sampling, temperature=0.7, max_tokens=120)  # as the replies were that made the pairs
+N_TAUGHT, N_ELSEWHERE, TEXT, LONGEST = sized((120, 20, 30_000, 120), (2, 1, 500, 3))
+SAMPLED = partial(Sampling, temperature=0.7, max_tokens=LONGEST)  # as the replies were that made the pairs
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def measure(folder: Path, seed: int, held: dict[str, HeldOut]) -> Measured:
     tokenizer = replier.tokenizer
     return Measured(
         scores(TAUGHT, N_TAUGHT, SAMPLED(seed=seed)),
-        scores(ELSEWHERE, N_ELSEWHERE, Sampling(temperature=0, max_tokens=120)),
+        scores(ELSEWHERE, N_ELSEWHERE, Sampling(temperature=0, max_tokens=LONGEST)),
         {
             kind: list(document_bits(replier.model, tokenizer.encode_batch(of.texts), tokenizer.specials["<|bos|>"]))
             for kind, of in held.items()
@@ -87,7 +90,24 @@ def measure(folder: Path, seed: int, held: dict[str, HeldOut]) -> Measured:
     )
 
 
-def main(source: Life, life: Life, seeds: Sequence[int]) -> None:
+def main() -> None:
+    """Read where the lives are, and compare the losses."""
+    arguments = parser("align_preference", __doc__)
+    arguments.add_argument("life", type=Path, nargs=sized(None, "?"), help="a life with a tuned model")
+    arguments.add_argument("work", type=Path, nargs=sized(None, "?"), help="a folder for what is made")
+    arguments.add_argument("seeds", type=int, nargs="*", help="all when none is given")
+    asked = arguments.parse_args()
+    seeds = asked.seeds or range(SEEDS)
+    if not TINY:
+        compared(Life(asked.life), Life(asked.work), seeds)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        work = Life(Path(folder) / "work")
+        write_pairs(work.root / "pairs-0.jsonl")
+        compared(tiny_life(Path(folder) / "life"), work, seeds)
+
+
+def compared(source: Life, life: Life, seeds: Sequence[int]) -> None:
     """Align by every loss with every seed, and tell what that changed."""
     held = held_out(source.data("text"), "val", TEXT)
     outcomes: dict[str, list[Outcome]] = {loss: [] for loss in LOSSES}
@@ -140,7 +160,17 @@ def outcome(life: Life, loss: LossName, seed: int, before: Measured, held: dict[
     name, pairs = f"{loss}-{seed}", life.root / f"pairs-{seed}.jsonl"
     rows = 32 if loss == "kto" else 16  # a pair is two ratings
     cache: Literal["cache"] | None = "cache" if loss in WITH_REFERENCE else None
-    given = Align(life=life.root, loss=loss, pairs=pairs, name=name, seed=seed, rows=rows, reference=cache, processes=1)
+    given = Align(
+        life=life.root,
+        loss=loss,
+        pairs=pairs,
+        name=name,
+        seed=seed,
+        rows=rows,
+        reference=cache,
+        held_out=HELD,
+        processes=1,
+    )
     align(replace(given, rate=RATE, beta=ODDS if loss == "orpo" else None))
     after = measured(life, name, seed, held)
     gained = np.array(after.taught) - np.array(before.taught)
@@ -203,10 +233,13 @@ def draw(figures: dict[str, dict[str, Any]], path: Path) -> None:
         Panel("score, other families", 0.0, rows("elsewhere")),
         Panel("bits a byte of the small world", 0.0, rows("bpb", "smallworld")),
     ]
-    path.write_text(
-        forest("Aligned on the same pairs by five losses: what is won, and what it costs (95 %)", list(figures), panels)
+    keep_picture(
+        path,
+        forest(
+            "Aligned on the same pairs by five losses: what is won, and what it costs (95 %)", list(figures), panels
+        ),
     )
 
 
 if __name__ == "__main__":
-    main(*(Life(Path(folder)) for folder in sys.argv[1:3]), [int(seed) for seed in sys.argv[3:]] or range(SEEDS))
+    main()

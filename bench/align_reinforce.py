@@ -6,14 +6,11 @@ split, that are solved: by replies drawn at temperature 1, as in practice, and b
 reward, length and entropy while they practise. Run: python -m bench.align_reinforce [FOLDER]
 """
 
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from math import ceil
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,12 +18,12 @@ from typing import Any
 import torch
 
 from bench.curves import Curve, curves
-from bench.harness import result
+from bench.harness import each, keep_picture, parser, result, say, sized
 from sayso.align.rl.options import held_out_score
 from sayso.align.rl.prompt_order import puzzle
 from sayso.align.rl.rewards import load_rewards
 from sayso.align.rl.setup import Reinforce
-from sayso.base.files import read_json, write_atomic, write_json
+from sayso.base.files import read_json, write_json
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
 from sayso.judge.stats import student
@@ -42,11 +39,12 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 from sayso.world.puzzles import MAKERS
 
-SEEDS = (0, 1, 2)
-TESTED = 300  # problems of the test split
+SEEDS = sized((0, 1, 2), (0,))
+TESTED = sized(300, 4)  # problems of the test split
 RATE = 0.3
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-SPAN = 10  # iterations of which a dot is the mean
+SPAN = sized(10, 1)  # iterations of which a dot is the mean
+GROUPS, REPLIES, JUDGED = sized((32, 8, 100), (2, 2, 2))
 
 
 @dataclass(frozen=True)
@@ -65,28 +63,33 @@ class Task:
     max_tokens: int
 
 
-TASKS = (
-    Task("countdown", "countdown", (3,), 2, 64, 4000, 420, 4, 200, 16),
-    Task("addition", "addition", (3,), 2, 64, 4000, 290, 4, 70, 6),
+TASKS = sized(
+    (
+        Task("countdown", "countdown", (3,), 2, 64, 4000, 420, 4, 200, 16),
+        Task("addition", "addition", (3,), 2, 64, 4000, 290, 4, 70, 6),
+    ),
+    (Task("addition", "addition", (1,), 1, 32, 50, 2, 4, 2, 3),),
 )
 METHODS: dict[str, dict[str, Any]] = {"grpo": {}, "ppo": {"critic": "shared"}}
-KIN = ("dr-grpo", "dapo", "gspo", "cispo", "rloo", "reinforce")
+KIN = sized(("dr-grpo", "dapo", "gspo", "cispo", "rloo", "reinforce"), ("rloo",))
 """Practised with one seed, on the last puzzle alone."""
 
 
 def main() -> None:
     """Make the models that begin, let every method practise, and tell what that gained."""
+    arguments = parser("align_reinforce")
+    arguments.add_argument("folder", type=Path, nargs="?", help="for what is made, to go on from")
+    asked = arguments.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(temporary)
+        root = asked.folder or Path(temporary)
         began = time.perf_counter()
         jobs = [(root, task, method, seed) for task in TASKS for method in METHODS for seed in SEEDS]
         jobs += [(root, TASKS[-1], method, 0) for method in KIN]
-        context = get_context("spawn")
-        with ProcessPoolExecutor(2, mp_context=context) as pool:
-            starts = dict(zip((task.name for task in TASKS), pool.map(begin, [root] * len(TASKS), TASKS), strict=True))
-            runs = list(pool.map(practise, *zip(*jobs, strict=True)))
+        begun = each(begin, [(root, task) for task in TASKS], processes=2)
+        starts = {task.name: solved for task, solved in zip(TASKS, begun, strict=True)}
+        runs = each(practise, jobs, processes=2)
         for task in TASKS:
-            write_atomic(IMAGES / f"reinforce-{task.name}.svg", drawn(task, runs))
+            keep_picture(IMAGES / f"reinforce-{task.name}.svg", drawn(task, runs))
     found = {task.name: summary(task, starts[task.name], runs) for task in TASKS}
     least = min(found[task.name][method]["gain"] for task in TASKS for method in METHODS)
     result(
@@ -139,7 +142,8 @@ def practise(root: Path, task: Task, method: str, seed: int) -> dict[str, Any]:
         return dict(read_json(life / "result.json"))
     options = Reinforce(
         task.puzzle, sizes=task.sizes, method=method, life=life, parent=str(root / f"start-{task.name}"),
-        iterations=task.iterations, groups=32, replies=8, max_tokens=task.max_tokens, judged=100, judge_every=20,
+        iterations=task.iterations, groups=GROUPS, replies=REPLIES, max_tokens=task.max_tokens, judged=JUDGED,
+        judge_every=20,
         updates=2, rate=RATE, processes=1, seed=100 + seed,  # other problems than the worked examples
     )  # fmt: skip
     began = time.perf_counter()
@@ -151,6 +155,7 @@ def practise(root: Path, task: Task, method: str, seed: int) -> dict[str, Any]:
         "seconds": time.perf_counter() - began, **solved(life / "models" / "aligned", task),
     }  # fmt: skip
     write_json(life / "result.json", found)
+    say(f"{task.name}, {method}, seed {seed}: {found['drawn']:.3f} drawn, {found['likeliest']:.3f} likeliest")
     return found
 
 

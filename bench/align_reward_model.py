@@ -14,7 +14,6 @@ import argparse
 import gzip
 import json
 import re
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,11 +25,13 @@ from zlib import crc32
 
 import numpy as np
 
-from bench.harness import result
+from bench.harness import TINY, keep_picture, parser, result, say, sized
+from bench.tiny import tiny_life, write_judgements
 from sayso.align.pairs.comparisons import Row
 from sayso.align.pairs.reward_data import Question, questions, tokenized
 from sayso.align.scorer import open_scorer
-from sayso.base.files import read_json, write_atomic, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.batch.judged import Judged
 from sayso.judge.agreement import Floats
@@ -118,7 +119,7 @@ def of_fold(rows: Sequence[Row], name: str, fold: int, life: Life, options: argp
     scores = np.split(np.array(scorer(asked)), cuts)
     sign = length_sign([judged for _, judged in read(inside, tokenizer)])
     found = told(outside, scores, sign)
-    print(f"{name} fold {fold}: {json.dumps(found)}", file=sys.stderr, flush=True)
+    say(f"{name} fold {fold}: {json.dumps(found)}")
     seconds = time.process_time() - began
     return {"sign": sign, "scores": [own.tolist() for own in scores], "told": found, "seconds": seconds}
 
@@ -207,26 +208,29 @@ def drawn(found: dict[str, dict[str, Any]], path: Path) -> None:
             dots = Series(name, [(each["said"], each["was"]) for each in bins], COLORS[n], "both", reach)
             straight = Series("as said", [(0.5, 0.5), (1, 1)], COLORS[3], "dashed")
             panels.append(Panel("How far its probabilities hold", "probability said", "share", [straight, dots]))
-    write_atomic(path, picture("Reward models on people's judgements", panels))
+    keep_picture(path, picture("Reward models on people's judgements", panels))
 
 
 def main() -> None:
     """Measure, draw, and print one JSON object."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("model", type=Path)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--layers", type=int, default=0, help="the first so many; all when 0")
-    parser.add_argument("--rank", type=int, default=0, help="of LoRA; all weights when 0")
-    parser.add_argument("--folds", type=int, default=2)
-    parser.add_argument("--epochs", type=float, default=2.0)
-    parser.add_argument("--rate", type=float, default=0.3)
-    parser.add_argument("--members", type=int, default=1, help="of an ensemble for each fold")
-    parser.add_argument("--most", type=int, default=0, help="rows of a data set; all when 0")
-    parser.add_argument("--only", nargs="*", default=list(NAMES))
-    parser.add_argument("--work", type=Path, help="a folder where folds that are done are kept, to go on from")
-    options = parser.parse_args()
+    arguments = parser("align_reward_model", __doc__)
+    arguments.add_argument("model", type=Path, nargs=sized(None, "?"))
+    arguments.add_argument("data", type=Path, nargs=sized(None, "?"))
+    arguments.add_argument("--layers", type=int, default=0, help="the first so many; all when 0")
+    arguments.add_argument("--rank", type=int, default=0, help="of LoRA; all weights when 0")
+    arguments.add_argument("--folds", type=int, default=2)
+    arguments.add_argument("--epochs", type=float, default=sized(2.0, 1.0))
+    arguments.add_argument("--rate", type=float, default=0.3)
+    arguments.add_argument("--members", type=int, default=1, help="of an ensemble for each fold")
+    arguments.add_argument("--most", type=int, default=0, help="rows of a data set; all when 0")
+    arguments.add_argument("--only", nargs="*", default=list(NAMES))
+    arguments.add_argument("--work", type=Path, help="a folder where folds that are done are kept, to go on from")
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         life = Life(Path(folder))
+        if TINY:
+            options.model = tiny_life(life.root / "begun").model("tuned")
+            options.data = write_judgements(life.root / "judgements")
         shallow(options.model, options.layers, life.model("begin"))
         found = {name: kept(name, life, options) for name in options.only}
     for path in sorted(options.work.glob("whole-*.json")) if options.work else ():

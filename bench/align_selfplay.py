@@ -6,7 +6,6 @@
 play new games against the panel. Started again with the same folder, it goes on where it was stopped.
 """
 
-import argparse
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import Any
 import torch
 
 from bench.curves import curves
-from bench.harness import result
+from bench.harness import keep_picture, parser, result, say, sized
 from sayso.align.improve.play import figures, perfect_player, play, policy_player, random_player
 from sayso.base.files import read_json, write_json
 from sayso.base.life import Life
@@ -30,8 +29,8 @@ from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import load_model, save_model
 
 ARMS = {"better": "the moves that did best", "random": "any move"}
-ROUNDS, GAMES = 5, 800
-TESTED = 200  # games against each player of the panel
+ROUNDS, GAMES, PANEL_GAMES, EPOCHS = sized((5, 800, 60, 5), (1, 20, 4, 1))
+TESTED = sized(200, 4)  # games against each player of the panel
 PICTURE = Path("docs/images/align_selfplay.svg")
 Arms = Mapping[str, Mapping[str, Any]]
 """Of each arm, the points a game by "rounds", as the run judged them, and new games of the model that was "kept"."""
@@ -39,10 +38,10 @@ Arms = Mapping[str, Mapping[str, Any]]
 
 def main() -> None:
     """Run every seed, draw the curves, and print the figures."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--work", type=Path)
-    given = parser.parse_args()
+    arguments = parser("align_selfplay", __doc__)
+    arguments.add_argument("--seeds", type=int, default=sized(2, 1))
+    arguments.add_argument("--work", type=Path)
+    given = arguments.parse_args()
     torch.set_num_threads(1)
     began = time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +52,7 @@ def main() -> None:
         for arm, name in ARMS.items()
     }
     title = "Tic-tac-toe from random weights, by playing"
-    PICTURE.write_text(curves(title, ["round"], {"Points a game against the panel": lines}))
+    keep_picture(PICTURE, curves(title, ["round"], {"Points a game against the panel": lines}))
     ours, peer = (fmean(one[arm]["kept"]["all"]["points"] for one in told) for arm in ARMS)
     details = {arm: [one[arm] for one in told] for arm in ARMS}
     seconds = round(time.process_time() - began)
@@ -79,8 +78,8 @@ def one_seed(life: Life, seed: int) -> Arms:
                     select=arm,
                     rounds=ROUNDS,
                     games=GAMES,
-                    panel_games=60,
-                    epochs=5,
+                    panel_games=PANEL_GAMES,
+                    epochs=EPOCHS,
                     rate=1.0,
                     seed=seed,
                     processes=1,
@@ -91,6 +90,7 @@ def one_seed(life: Life, seed: int) -> Arms:
             rounds = [event["points"] for event in events if event["event"] == "round"]
             write_json(path, {"rounds": rounds, "kept": against_panel(life.model(arm), 1000 + seed)})
         found[arm] = read_json(path)
+        say(f"seed {seed}, {ARMS[arm]}: {found[arm]['rounds']}")
     return found
 
 

@@ -16,7 +16,7 @@ import torch
 import transformers
 import trl
 
-from bench.harness import Side, Turn, race_processes, result
+from bench.harness import Side, Turn, parser, race_processes, result, sized
 from bench.peer import adamw, fresh
 from sayso import world
 from sayso.align.pairs.preference import Preference, term_of
@@ -32,12 +32,16 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.names import to_hub
 
-PAIRS, CONTEXT, BETA, RATE = 8, 512, 0.1, 1e-6
-STEPS, ROUNDS = 3, 7
+PAIRS, CONTEXT = sized((8, 512), (2, 512))
+BETA, RATE = 0.1, 1e-6
+STEPS, ROUNDS = sized((3, 7), (1, 1))
+TEXTS, VOCABULARY = sized((1500, 4096), (20, 300))
+SHAPE = sized((4, 256, 8, 8, 32, 704), (1, 32, 2, 2, 16, 64))
 
 
 def main() -> None:
     """Compare losses, then race whole steps."""
+    parser("align_trl").parse_args()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as root:
@@ -66,9 +70,9 @@ def dpo(root: Path) -> None:
 
 def make(folder: Path) -> None:
     """Write a model of random weights, with a tokenizer learned from the small world."""
-    texts = [world.document(0, index, "train")["text"] for index in range(1500)]
-    tokenizer = train_tokenizer("bpe", texts, 4096)
-    model = fresh(ModelConfig(tokenizer.vocab_size, 4, 256, 8, 8, 32, 704, context=CONTEXT))
+    texts = [world.document(0, index, "train")["text"] for index in range(TEXTS)]
+    tokenizer = train_tokenizer("bpe", texts, VOCABULARY)
+    model = fresh(ModelConfig(tokenizer.vocab_size, *SHAPE, context=CONTEXT))
     save_model(model, tokenizer, folder, {"stage": "tuned"})
 
 
@@ -105,7 +109,7 @@ def our_batches(folder: Path) -> PairBatches:
 
 def our_dpo(turn: Turn, root: Path) -> None:
     """Take our steps, a turn each: the loop of every act, against a frozen copy."""
-    processes = pick_device("cpu").threads
+    processes = sized(pick_device("cpu").threads, 1)
     model, _ = load_model(root / "model", plain=True)
     term = term_of(Preference("dpo", BETA), Frozen(deepcopy(model).requires_grad_(False)))
     optimizer, batches = adamw(model.train(), RATE), our_batches(root / "model")

@@ -18,7 +18,7 @@ import transformers
 import trl
 
 from bench.align_trl import Turns
-from bench.harness import Side, Turn, race_processes, result
+from bench.harness import Side, Turn, parser, race_processes, result, sized
 from bench.peer import adamw, fresh
 from sayso import world
 from sayso.align.pairs.reference import Frozen
@@ -37,20 +37,23 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 
 CONTEXT, RATE = 256, 1e-6
-GROUPS, REPLIES, TOKENS = 8, 8, 48
-STEPS, ROUNDS = 2, 4
+GROUPS, REPLIES, TOKENS = sized((8, 8, 48), (2, 2, 4))
+STEPS, ROUNDS = sized((2, 4), (1, 1))
+TEXTS, VOCABULARY = sized((1500, 4096), (20, 300))
+SHAPE = sized((4, 256, 8, 8, 32, 704), (1, 32, 2, 2, 16, 64))
 METHOD = METHODS["grpo"]
 
 
 def main() -> None:
     """Race whole steps."""
+    parser("align_trl_grpo").parse_args()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root)
-        texts = [world.document(0, index, "train")["text"] for index in range(1500)]
-        tokenizer = train_tokenizer("bpe", texts, 4096)
-        model = fresh(ModelConfig(tokenizer.vocab_size, 4, 256, 8, 8, 32, 704, context=CONTEXT))
+        texts = [world.document(0, index, "train")["text"] for index in range(TEXTS)]
+        tokenizer = train_tokenizer("bpe", texts, VOCABULARY)
+        model = fresh(ModelConfig(tokenizer.vocab_size, *SHAPE, context=CONTEXT))
         save_model(model, tokenizer, folder / "model", {"stage": "tuned"})
         sides = {
             "ours": Side(ours, (folder,), keeps_memory=True),
@@ -80,7 +83,7 @@ def worth(text: str) -> float:
 
 def ours(turn: Turn, root: Path) -> None:
     """Take our steps, a turn each: what the act does in an iteration of one update."""
-    processes = pick_device("cpu").threads
+    processes = sized(pick_device("cpu").threads, 1)
     model, tokenizer = load_model(root / "model", plain=True)
     asked = [Prompt(number, messages, {}) for number, messages in enumerate(prompts(), 1)]
     reward = Reward("worth", lambda _prompt, reply, _info: worth(reply))

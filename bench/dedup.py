@@ -10,19 +10,21 @@ from collections.abc import Callable
 import datasketch
 import numpy as np
 
-from bench.harness import race, result
+from bench.harness import parser, race, result, sized
 from sayso.text.dedup import BANDS, PERMUTATIONS, ROWS, SHINGLE, NearDuplicates, SignatureLookup, band_keys, signature
 from sayso.text.ngrams import word_hashes
 from sayso.world import story
 
-DOCUMENTS, PLANTED, CHANGED, THRESHOLD = 1000, 100, 2, 0.7
+DOCUMENTS, PLANTED = sized((1000, 100), (20, 3))
+CHANGED, THRESHOLD = 2, 0.7
 
 
 def main() -> None:
     """Race over the same documents."""
+    parser("dedup").parse_args()
     texts, planted = documents()
     found, theirs = set(our_dropped(texts)), set(their_dropped(texts))
-    speeds = race(lambda: worked(our_dropped, texts), lambda: worked(their_dropped, texts))
+    speeds = race(lambda: worked(our_dropped, texts), lambda: worked(their_dropped, texts), rounds=sized(5, 1))
     result(
         "dedup", "documents/s", *speeds, peer_name=f"datasketch {datasketch.__version__}", documents=len(texts),
         bytes=sum(len(text.encode()) for text in texts), permutations=PERMUTATIONS, threshold=THRESHOLD,

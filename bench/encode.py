@@ -9,23 +9,25 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import rustbpe
 import tiktoken
 import tokenizers
 
-from bench.harness import pair, race, result
+from bench.harness import pair, parser, race, result, sized
 from sayso.base.device import cores
 from sayso.token.cut import PATTERN
 from sayso.token.load import load
 from sayso.token.train import train
 from sayso.world import story
 
-VOCABULARY, MEGABYTES, PIECE, STORIES = 8192, 8.0, 5_000, 3000
+VOCABULARY, MEGABYTES, PIECE, STORIES = sized((8192, 8.0, 5_000, 3000), (400, 0.02, 1_000, 5))
+ROUNDS = sized(5, 1)
 
 
 def main() -> None:
     """Race over real text, then over stories, then one short text a call."""
+    parser("encode").parse_args()
     texts = documents()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -36,15 +38,20 @@ def main() -> None:
         stories = compare(folder, [story(0, index, "train") for index in range(STORIES)], "stories")
         lines = [line for text in held_out[:200] for line in text.splitlines()]
         ours, core = load(folder), tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
-        alone = race(*against_tiktoken(folder, held_out), label="tiktoken")
+        alone = race(*against_tiktoken(folder, held_out), rounds=ROUNDS, label="tiktoken")
         other = learned_by_rustbpe(texts[::2])
-        rust = race(lambda: encoded(load(folder).encode_batch, held_out), lambda: encoded(other.batch_encode, held_out))
+        rust = race(
+            lambda: encoded(load(folder).encode_batch, held_out), lambda: encoded(other.batch_encode, held_out),
+            rounds=ROUNDS, label="rustbpe",
+        )  # fmt: skip
         learned = race(
             lambda: worked(train("bpe", texts[::2], VOCABULARY), texts[::2]),
             lambda: worked(learned_by_rustbpe(texts[::2]), texts[::2]),
-            rounds=3, label="train",
+            rounds=sized(3, 1), label="train",
         )  # fmt: skip
-        short = race(lambda: one_a_call(ours.encode, lines), lambda: one_a_call(core.encode, lines), label="lines")
+        short = race(
+            lambda: one_a_call(ours.encode, lines), lambda: one_a_call(core.encode, lines), rounds=ROUNDS, label="lines"
+        )
     result(
         "encode", "MB/s", *speeds, peer_name=f"tokenizers {tokenizers.__version__} encode_batch_fast",
         vocabulary=VOCABULARY, megabytes=round(size(held_out), 2), stories=pair(stories), one_line_a_call=pair(short),
@@ -75,7 +82,7 @@ def compare(folder: Path, texts: list[str], label: str) -> tuple[float, float]:
         theirs(folder, texts)
         return size(texts)
 
-    return race(ours, peer, label=label)
+    return race(ours, peer, rounds=ROUNDS, label=label)
 
 
 def against_tiktoken(folder: Path, texts: list[str]) -> tuple[Callable[[], float], Callable[[], float]]:
@@ -90,8 +97,10 @@ def against_tiktoken(folder: Path, texts: list[str]) -> tuple[Callable[[], float
     )
 
 
-def learned_by_rustbpe(texts: list[str]) -> rustbpe.Tokenizer:
+def learned_by_rustbpe(texts: list[str]) -> Any:
     """Return a vocabulary of the same size, learned with the same cuts by the peer."""
+    import rustbpe  # here, for another bench takes `theirs` alone
+
     other = rustbpe.Tokenizer()
     other.train_from_iterator(iter(texts), VOCABULARY, pattern=PATTERN)
     return other

@@ -37,7 +37,8 @@ def _panel(left: int, panel: Panel) -> list[str]:
     values = [panel.line, *(value for row in panel.rows for value in row)]
     span = max(values) - min(values)
     step = next(s * 10**p for p in range(-4, 4) for s in (1, 2, 5) if span / (s * 10**p) <= 5)
-    first, last = int(min(values) // step), int(-(-max(values) // step))
+    first = int(min(values) // step)
+    last = max(first + 1, int(-(-max(values) // step)))  # also where all are the same
 
     def at(value: float) -> float:
         return round(left + (value / step - first) / (last - first) * WIDE, 1)

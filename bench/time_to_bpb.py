@@ -9,10 +9,8 @@ machine disturbs both. The clock runs from before a model is made; the learning 
 to a tenth (AdamW, as in nanoGPT), ours in a line to zero: the fastest recipe, with --standard the other one too.
 """
 
-import argparse
 import json
 import math
-import multiprocessing
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,7 +21,7 @@ import torch.nn.functional as F
 import transformers
 
 from bench.clock import Clock, Over
-from bench.harness import result
+from bench.harness import each, parser, result, say, sized
 from bench.peer import adamw, gpt2
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
@@ -34,30 +32,30 @@ from sayso.train.dial import with_ngrams
 from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.world import story
 
-VOCABULARY, TOKENIZER_BYTES, HELD_BYTES = 4096, 4_000_000, 100_000
-ROWS, CONTEXT, WARMUP = 8, 256, 20
-LAYERS, WIDTH, HEADS = 4, 128, 4
-RATES = (1e-3, 3e-3, 6e-3)  # of the peer
+VOCABULARY, TOKENIZER_BYTES, HELD_BYTES = sized((4096, 4_000_000, 100_000), (300, 4_000, 200))
+ROWS, CONTEXT, WARMUP = sized((8, 256, 20), (2, 16, 1))
+LAYERS, WIDTH, HEADS = sized((4, 128, 4), (1, 32, 2))
+RATES = sized((1e-3, 3e-3, 6e-3), (1e-3,))  # of the peer
 Logits = Callable[[torch.Tensor], torch.Tensor]
 
 
 def main() -> None:
     """Let the sides learn, two at a time."""
-    parser = argparse.ArgumentParser(prog="time_to_bpb")
-    parser.add_argument("learn", type=Path, help='lines of {"text"} to learn from')
-    parser.add_argument("held", type=Path, help='lines of {"text"} to be scored on')
-    parser.add_argument("--minutes", type=float, default=10.0)
-    parser.add_argument("--standard", action="store_true", help="also the recipe that other programs open")
-    options = parser.parse_args()
+    arguments = parser("time_to_bpb")
+    arguments.add_argument("learn", type=Path, nargs=sized(None, "?"), help='lines of {"text"} to learn from')
+    arguments.add_argument("held", type=Path, nargs=sized(None, "?"), help='lines of {"text"} to be scored on')
+    arguments.add_argument("--minutes", type=float, default=sized(10.0, 0.002))
+    arguments.add_argument("--standard", action="store_true", help="also the recipe that other programs open")
+    options = arguments.parse_args()
     sides = {"fastest": ("fastest", 0.0), **{f"peer {rate:g}": ("peer", rate) for rate in RATES}}
     if options.standard:
         sides["standard"] = ("standard", 0.0)
     with tempfile.TemporaryDirectory() as name:
         prepare(options.learn, options.held, Path(name))
         given = [(side, *how, Path(name), 60 * options.minutes) for side, how in sides.items()]
-        with multiprocessing.get_context("spawn").Pool(2, maxtasksperchild=1) as pool:
-            found = dict(pool.starmap(learned, given, chunksize=1))
+        found = dict(each(learned, given, processes=2))
     best = min((side for side in found if side.startswith("peer")), key=lambda side: found[side]["bits_per_byte"])
     ours, peer = found["fastest"]["bits_per_byte"], found[best]["bits_per_byte"]
     result(
@@ -67,13 +65,16 @@ def main() -> None:
     )  # fmt: skip
 
 
-def texts(path: Path) -> Iterator[str]:
-    """Yield the documents of a file."""
+def texts(path: Path | None) -> Iterator[str]:
+    """Yield the documents of a file; with `--tiny` some of the small world where there is none."""
+    if path is None:
+        yield from (story(0, index, "train") for index in range(20))
+        return
     with path.open(encoding="utf-8") as file:
         yield from (json.loads(line)["text"] for line in file)
 
 
-def prepare(learn: Path, held: Path, folder: Path) -> None:
+def prepare(learn: Path | None, held: Path | None, folder: Path) -> None:
     """Write the tokenizer, the documents to learn from as shards, and the ids that are scored."""
     sample, size = [], 0
     for text in texts(learn):
@@ -97,7 +98,7 @@ def learned(side: str, kind: str, rate: float, folder: Path, seconds: float) -> 
     batches = TextBatches(Shards.open(folder / "learn"), ROWS, CONTEXT, seed=0)
     logits, tokens = theirs(batches, rate, seconds) if kind == "peer" else ours(batches, kind, seconds)
     bits = score(logits, Shards.open(folder / "held")) / int((folder / "held.bytes").read_text())
-    print(f"{side}: {bits:.4f} bits a byte after {tokens:,} tokens", flush=True)
+    say(f"{side}: {bits:.4f} bits a byte after {tokens:,} tokens")
     return side, {"bits_per_byte": round(bits, 4), "tokens": tokens}
 
 
@@ -106,8 +107,8 @@ def ours(batches: TextBatches, recipe: str, seconds: float) -> tuple[Logits, int
     clock = Clock(10**9, warmup=WARMUP, seconds=seconds)
     fastest = recipe == "fastest"
     config = ModelConfig(
-        VOCABULARY, LAYERS, WIDTH, HEADS, HEADS, WIDTH // HEADS, 4 * WIDTH if fastest else 352, context=CONTEXT,
-        mlp="relu2" if fastest else "swiglu", rope_theta=1e6,
+        VOCABULARY, LAYERS, WIDTH, HEADS, HEADS, WIDTH // HEADS, 4 * WIDTH if fastest else sized(352, 64),
+        context=CONTEXT, mlp="relu2" if fastest else "swiglu", rope_theta=1e6,
     )  # fmt: skip
     config = with_ngrams(config) if fastest else config
     model = Transformer(config).initialise(torch.Generator().manual_seed(0))

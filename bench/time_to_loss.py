@@ -9,7 +9,6 @@ made to after its last step, warm-up and processes counted, scoring not. Ours is
 ReLU squared, Muon, a linear fall to zero), trained anew for each horizon.
 """
 
-import argparse
 import math
 import tempfile
 import time
@@ -22,7 +21,7 @@ import torch.nn.functional as F
 import transformers
 
 from bench.clock import Clock, Over
-from bench.harness import result
+from bench.harness import parser, result, say, sized
 from bench.peer import adamw, gpt2
 from sayso.base.device import pick_device
 from sayso.batch.shards import Shards, write_shards
@@ -33,11 +32,15 @@ from sayso.train.layout import Layout, batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
+from sayso.world import story
 
-PEER_STEPS, PEER_ROWS, PEER_CONTEXT, WARMUP = 2_000, 12, 64, 100
-ROWS, CONTEXT = 8, 256
-HORIZONS = (40, 60, 80, 100, 150, 200, 300, 400)  # steps: the first at whose end ours is as good counts
-OURS = {"layers": 3, "width": 128, "heads": 4, "kv_heads": 4, "head_size": 32, "mlp_width": 512, "mlp": "relu2"}
+PEER_STEPS, PEER_ROWS, PEER_CONTEXT, WARMUP = sized((2_000, 12, 64, 100), (3, 2, 16, 1))
+ROWS, CONTEXT = sized((8, 256), (2, 32))
+HORIZONS = sized((40, 60, 80, 100, 150, 200, 300, 400), (1, 2))  # steps: the first at whose end ours is as good counts
+OURS = sized(
+    {"layers": 3, "width": 128, "heads": 4, "kv_heads": 4, "head_size": 32, "mlp_width": 512, "mlp": "relu2"},
+    {"layers": 1, "width": 32, "heads": 1, "kv_heads": 1, "head_size": 32, "mlp_width": 64, "mlp": "relu2"},
+)
 PART = 4_001  # characters of a document: in each epoch, in another order, rows are cut in other places
 RATES = Rates(matrix=0.0163, weight_decay=0.3)  # at this width 0.04
 Logits = Callable[[torch.Tensor], torch.Tensor]
@@ -45,23 +48,25 @@ Logits = Callable[[torch.Tensor], torch.Tensor]
 
 def main() -> None:
     """Train the peer once, then ours for longer and longer until it is as good, then ours for as long as the peer."""
-    parser = argparse.ArgumentParser(prog="time_to_loss")
-    parser.add_argument("text", type=Path, help="a text file; its last tenth is held out")
-    text = parser.parse_args().text.read_text(encoding="utf-8")
+    arguments = parser("time_to_loss")
+    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help="a text file; its last tenth is held out")
+    path = arguments.parse_args().text
+    text = path.read_text(encoding="utf-8") if path else "\n".join(story(0, index, "train") for index in range(10))
     device = pick_device("cpu")
+    processes = sized(device.threads, 1)
     letters = {letter: number for number, letter in enumerate(sorted(set(text)))}
     ids = torch.tensor([letters[letter] for letter in text])
     learn, held = ids[: len(ids) * 9 // 10], ids[len(ids) * 9 // 10 :]
     seconds, target = peer(learn, held, len(letters))
-    print(f"peer: {target:.4f} nats a character after {seconds:.1f} s", flush=True)
+    say(f"peer: {target:.4f} nats a character after {seconds:.1f} s")
     horizons = []
     for steps in HORIZONS:
-        horizons.append((steps, *ours(learn, held, len(letters), Schedule(steps, decay=1.0), device.threads)))
-        print(f"ours: {steps} steps, {horizons[-1][1]:.1f} s, {horizons[-1][2]:.4f}", flush=True)
+        horizons.append((steps, *ours(learn, held, len(letters), Schedule(steps, decay=1.0), processes)))
+        say(f"ours: {steps} steps, {horizons[-1][1]:.1f} s, {horizons[-1][2]:.4f}")
         if horizons[-1][2] <= target:
             break
     _, needed, reached = horizons[-1]
-    whole = ours(learn, held, len(letters), Clock(10**9, decay=1.0, seconds=seconds), device.threads)
+    whole = ours(learn, held, len(letters), Clock(10**9, decay=1.0, seconds=seconds), processes)
     result(
         "time_to_loss", "runs in the peer's time", seconds / needed if reached <= target else math.nan, 1.0,
         peer_name=f"transformers {transformers.__version__} GPT-2", peer_seconds=round(seconds, 1),
@@ -95,7 +100,7 @@ def peer(learn: torch.Tensor, held: torch.Tensor, vocab_size: int) -> tuple[floa
     """Train the peer; return the seconds and the held-out loss in nats a character."""
     began = time.perf_counter()
     torch.manual_seed(0)
-    model = gpt2(vocab_size, 4, 128, 4, PEER_CONTEXT)
+    model = gpt2(vocab_size, *sized((4, 128, 4), (1, 32, 1)), PEER_CONTEXT)
     optimizer = adamw(model, 1e-3, beta=0.99)
     for step in range(PEER_STEPS):
         fall = max(0.0, step - WARMUP) / (PEER_STEPS - WARMUP)

@@ -13,8 +13,6 @@ reaches here, and the nominal one. The floor is that count at the measured peak,
 the optimizers' traffic at the bandwidth that a large copy reaches; nothing overlaps.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
@@ -22,7 +20,7 @@ from importlib.util import find_spec
 import torch
 import transformers
 
-from bench.harness import pair, race, result
+from bench.harness import pair, parser, race, result, sized
 from bench.peer import Peer, fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.loss.cross_entropy import linear_cross_entropy
@@ -33,31 +31,30 @@ from sayso.train.muon import POLAR_EXPRESS, Muon
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
-STEPS, ROUNDS = 10, 3
+STEPS, ROUNDS = sized((10, 3), (2, 1))
 GPT2 = {"layers": 12, "width": 768, "heads": 12, "kv_heads": 12, "head_size": 64, "mlp_width": 2048, "context": 1024}
 LARGE = {"layers": 26, "width": 1664, "heads": 26, "kv_heads": 26, "head_size": 64, "mlp_width": 4416, "context": 2048}
-TINY = {"layers": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_size": 32, "mlp_width": 128, "context": 64}
-SHAPES = {"124M": (50_304, 16, GPT2), "0.9B": (50_304, 4, LARGE)}  # vocabulary, rows, the rest
+SMALL = {"layers": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_size": 32, "mlp_width": 128, "context": 64}
+SHAPES = sized({"124M": (50_304, 16, GPT2), "0.9B": (50_304, 4, LARGE)}, {"tiny": (512, 2, SMALL)})
+"""Vocabulary, rows, the rest."""
 NOMINAL = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "L40S": 362e12}
 """Dense bfloat16 operations a second by the makers' data sheets."""
 
 
-def main(arguments: list[str] | None = None) -> None:
+def main() -> None:
     """Race the shapes, the small one first."""
-    parser = argparse.ArgumentParser(prog="train_gpu")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
-    parser.add_argument("--tiny", action="store_true", help="one small shape, two steps: does it run?")
-    parser.add_argument("--backend", default="inductor", help="of torch.compile, such as inductor or eager")
-    asked = parser.parse_args(arguments)
+    arguments = parser("train_gpu")
+    arguments.add_argument("--device", default=sized("cuda", "cpu"), choices=("cuda", "cpu"))
+    arguments.add_argument("--backend", default=sized("inductor", "eager"), help="of torch.compile")
+    asked = arguments.parse_args()
     device = torch.device(pick_device(asked.device).kind)
-    shapes = {"tiny": (512, 2, TINY)} if asked.tiny else SHAPES
     peak, bandwidth = matmul_peak(device.type, precision_on(device)), copy_bandwidth(device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     nominal = next((value for kind, value in NOMINAL.items() if kind in name), None)
     figures = {}
-    for label, (vocabulary, rows, shape) in shapes.items():
+    for label, (vocabulary, rows, shape) in SHAPES.items():
         config = ModelConfig(vocab_size=vocabulary, **shape)
-        figures[label] = raced(config, rows, device, asked.backend, (peak, bandwidth, nominal), tiny=asked.tiny)
+        figures[label] = raced(config, rows, device, asked.backend, (peak, bandwidth, nominal))
     first = next(iter(figures.values()))
     result(
         "train_gpu", "tokens/s", first["ours"], first["peer"], peer_name=f"transformers {transformers.__version__}",
@@ -73,11 +70,8 @@ def raced(
     device: torch.device,
     backend: str,
     limits: tuple[float, float, float | None],
-    *,
-    tiny: bool,
 ) -> dict[str, object]:
     """Return the figures of one shape."""
-    steps, rounds = (2, 1) if tiny else (STEPS, ROUNDS)
     model = fresh(config)
     attention = "flash_attention_2" if device.type == "cuda" and find_spec("flash_attn") else "sdpa"
     peer = peer_of(model, attention).to(device)
@@ -85,10 +79,10 @@ def raced(
     tokens = rows * config.context
     with torch.no_grad(), autocast(device, precision_on(device)):
         their_loss = float(peer_loss(peer, ids.to(device)))
-    ours, state, losses = our_side(model.to(device), ids, steps, device, backend)
-    theirs, optimizer = their_side(peer, ids.to(device), steps, device, backend)
+    ours, state, losses = our_side(model.to(device), ids, STEPS, device, backend)
+    theirs, optimizer = their_side(peer, ids.to(device), STEPS, device, backend)
     memory = {"ours": peak_mb(ours, state.optimizers, device), "peer": peak_mb(theirs, [optimizer], device)}
-    speeds = race(lambda: ours() * tokens, lambda: theirs() * tokens, rounds=rounds, label=f"{config.width} wide")
+    speeds = race(lambda: ours() * tokens, lambda: theirs() * tokens, rounds=ROUNDS, label=f"{config.width} wide")
     peak, bandwidth, nominal = limits
     work = config.flops_per_token(config.context)
     return {
@@ -207,4 +201,4 @@ def finish(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -16,12 +16,13 @@ process of its own.
 
 import gc
 import multiprocessing
+import os
 from multiprocessing.connection import Connection
 
 import torch
 import transformers
 
-from bench.harness import result
+from bench.harness import begun, ended, parser, result, say, sized
 from bench.memory import Peak, megabytes
 from bench.peer import fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
@@ -32,14 +33,18 @@ from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
-SHAPE = {"layers": 6, "width": 384, "heads": 12, "kv_heads": 6, "head_size": 32, "mlp_width": 1024, "context": 512}
-CONFIG = ModelConfig(vocab_size=32_768, **SHAPE)
-ROWS, STEPS, FLOAT = 8, 2, 4
+SHAPE = sized(
+    {"layers": 6, "width": 384, "heads": 12, "kv_heads": 6, "head_size": 32, "mlp_width": 1024, "context": 512},
+    {"layers": 1, "width": 32, "heads": 2, "kv_heads": 1, "head_size": 16, "mlp_width": 64, "context": 32},
+)
+CONFIG = ModelConfig(vocab_size=sized(32_768, 128), **SHAPE)
+ROWS, STEPS, FLOAT = sized(8, 2), 2, 4
 VARIANTS = ("ours", "recomputed", "two processes", "peer")
 
 
 def main() -> None:
     """Run each variant; say what it took and what the shape requires."""
+    parser("train_memory").parse_args()
     took = {name: measured(name) for name in VARIANTS}
     needs = {"ours": required(CONFIG, recompute=False), "recomputed": required(CONFIG, recompute=True)}
     tokens = ROWS * CONFIG.context
@@ -68,17 +73,17 @@ def required(config: ModelConfig, *, recompute: bool) -> float:
 
 def measured(variant: str) -> float:
     """Return the peak MB of a variant's steps above where its process stood before."""
-    context = multiprocessing.get_context("spawn")
-    ours, its = context.Pipe()
-    process = context.Process(target=work, args=(variant, its))
-    process.start()
-    before = ours.recv()
-    with Peak(process.pid) as peak:
+    ours, its = multiprocessing.Pipe()
+    worker = begun(work, (variant, its))
+    process, before = ours.recv()
+    with Peak(process) as peak:
         ours.send("go")
         ours.recv()
     ours.send("end")
-    process.join()
-    return peak.megabytes - before
+    ended(worker)
+    took = max(peak.megabytes - before, 0.1)  # what a tiny one takes is there already
+    say(f"{variant}: {took:,.1f} MB")
+    return took
 
 
 def work(variant: str, pipe: Connection) -> None:
@@ -87,7 +92,7 @@ def work(variant: str, pipe: Connection) -> None:
     ids = torch.randint(CONFIG.vocab_size, (ROWS, CONFIG.context + 1), generator=torch.Generator().manual_seed(1))
     torch.set_num_threads(threads)
     gc.collect()
-    pipe.send(megabytes(multiprocessing.current_process().pid))
+    pipe.send((os.getpid(), megabytes(os.getpid())))
     pipe.recv()
     their_steps(ids) if variant == "peer" else our_steps(ids, variant)
     pipe.send("done")

@@ -3,13 +3,13 @@
 Same weights, batch, context, optimizer (a fused AdamW) and threads, float32. Each side has a process of its own: ours
 starts as `sayso pretrain` does, with settings by which it keeps its memory, the peer as Python does. Ours is the loop
 of every stage, with its processes. The details hold ours with Muon, the peer with our memory settings, a GPT-2 of the
-same sizes, the share of a large matrix product's speed, and how far losses and gradients of both differ.
+same sizes, the share of the machine's peak (`sayso.train.measure`), and how far losses and gradients of both differ.
 """
 
 import torch
 import transformers
 
-from bench.harness import Side, Turn, race_processes, result
+from bench.harness import Side, Turn, parser, race_processes, result, say, sized
 from bench.peer import Peer, adamw, fresh, gpt2, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.batch.batch import Batch
@@ -21,14 +21,17 @@ from sayso.train.measure import matmul_peak
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
-ROWS, CONTEXT = 16, 256
-CONFIG = ModelConfig(4096, 4, 256, 8, 8, 32, 704, context=CONTEXT)
-STEPS, ROUNDS = 4, 7
+ROWS, CONTEXT = sized((16, 256), (2, 16))
+CONFIG = sized(
+    ModelConfig(4096, 4, 256, 8, 8, 32, 704, context=CONTEXT), ModelConfig(128, 1, 32, 2, 2, 16, 64, context=CONTEXT)
+)
+STEPS, ROUNDS = sized((4, 7), (1, 1))
 RATE = 1e-3  # of AdamW, on both sides
 
 
 def main() -> None:
     """Race whole updates."""
+    parser("train_throughput").parse_args()
     device = pick_device("cpu")
     losses, difference = agreement()
     sides = {
@@ -39,7 +42,8 @@ def main() -> None:
         "GPT-2": Side(gpt2_updates, (), keeps_memory=False),
     }
     speeds = {side: of * ROWS * CONTEXT for side, of in race_processes(sides, steps=STEPS, rounds=ROUNDS).items()}
-    peak = max(matmul_peak("cpu") for _ in range(5))
+    say("measuring the machine's peak")
+    peak = max(matmul_peak("cpu") for _ in range(sized(5, 1)))
     flops = CONFIG.flops_per_token(CONTEXT)
     result(
         "train_throughput", "tokens/s", speeds["ours"], speeds["peer"],
@@ -58,7 +62,7 @@ def batch() -> torch.Tensor:
 
 def our_updates(turn: Turn, optimizer: str) -> None:
     """Update ours, a turn a step."""
-    processes, ids, model = pick_device("cpu").threads, batch(), fresh(CONFIG).train()
+    processes, ids, model = sized(pick_device("cpu").threads, 1), batch(), fresh(CONFIG).train()
     whole = Batch(ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))
     optimizers = [adamw(model, RATE)] if optimizer == "AdamW" else make_optimizers(model, Rates())
     for group in (group for one in optimizers for group in one.param_groups):

@@ -1,13 +1,24 @@
-"""What several test files need: a disk that is full; and one line that names what was skipped and how to run it."""
+"""What several test files need: a full disk, a tiny life that every act wrote, a browser; and what was skipped."""
 
 import os
 import resource
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from sayso.base.jsonl import write_jsonl
+from sayso.base.life import Life
+from sayso.cli.main import run
+from sayso.feedback.store import Generation, Store
+
+ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
 ENABLE = {
     "PostgreSQL": (
         bool(os.environ.get("SAYSO_TEST_POSTGRES")),
@@ -16,6 +27,10 @@ ENABLE = {
     "published vectors and models": (
         bool(os.environ.get("SAYSO_TEST_DATA")),
         "set SAYSO_TEST_DATA to a folder that holds them",
+    ),
+    "published tokenizers": (
+        bool(os.environ.get("SAYSO_TEST_TOKENIZERS")),
+        "run tools/published_tokenizers.sh FOLDER and set SAYSO_TEST_TOKENIZERS to it",
     ),
     "the page": (
         bool(shutil.which("chromium") or shutil.which("chromium-browser")),
@@ -49,3 +64,102 @@ def _small_disk(size: int) -> Iterator[None]:
 def small_disk() -> Callable[[int], AbstractContextManager[None]]:
     """Let no file grow beyond so many bytes: what a full disk looks like to a write."""
     return _small_disk
+
+
+@pytest.fixture(scope="session")
+def lived(tmp_path_factory: pytest.TempPathFactory) -> Life:
+    """A tiny life that every act wrote; whoever changes it puts back what was there."""
+    return live(tmp_path_factory.mktemp("lived"))
+
+
+@pytest.fixture
+def rated() -> Callable[[Life], None]:
+    """Leave a conversation whose reply was edited and liked in a life's store."""
+    return rate
+
+
+REWARD = "def early(prompt, reply, info):\n    return sum(c < 'M' for c in reply) / 8\n"
+TURN = {"role": "user", "content": "Hello!"}
+
+
+def live(root: Path) -> Life:
+    """Run every act that trains, and those that it takes to get there, in as few steps as each can do."""
+    life = Life(root / "life")
+    (root / "pay.py").write_text(REWARD)
+    asked = [{"prompt": f"p{number}"} for number in range(12)]
+    write_jsonl(root / "prompts.jsonl", asked)
+    pairs = [{"prompt": f"p{number}", "chosen": "yes", "rejected": "no"} for number in range(12)]
+    write_jsonl(root / "pairs.jsonl", pairs)
+    rate(life)
+    given, pay = str(root / "prompts.jsonl"), f"{root}/pay.py:early"
+    one = ["--rows", "2", "--processes", "1", "--save-seconds", "0"]
+    few = ["--steps", "3", "--row-tokens", "64", *one]
+    practising = ["--prompts", given, "--reward", pay, "--parent", "tuned", "--processes", "1", "--save-seconds", "0"]
+    act("prepare", "smallworld", "--world-documents", "60", "--world-conversations", "30", "--workers", "1", life=life)
+    act("tokenizer", "train", "--vocab-size", "400", life=life)
+    act("tokenizer", "compare", "--vocab-size", "400", life=life)
+    act("gather", life=life)
+    act("pretrain", "--depth", "1", "--context", "128", *few, life=life)
+    act("finetune", *few, life=life)
+    act(
+        *("align", "--pairs", str(root / "pairs.jsonl"), "--tasks", "0", "--reference", "cache", "--held-out", "4"),
+        *one,
+        life=life,
+    )
+    act("reward", "--pairs", str(root / "pairs.jsonl"), "--samples", "2", *one, life=life)
+    act(
+        *("reinforce", *practising, "--name", "practised", "--method", "ppo", "--iterations", "2", "--groups", "2"),
+        *("--replies", "2", "--max-tokens", "4", "--judged", "2", "--judge-every", "1"),
+        life=life,
+    )
+    act(
+        *("improve", *practising, "--held-out", given, "--least", "0", "--rounds", "1", "--replies", "1"),
+        *("--keep-replies", "1", "--max-tokens", "8", "--epochs", "1", "--select", "random"),
+        life=life,
+    )
+    act("selfplay", "--rounds", "1", "--games", "2", "--panel-games", "1", "--epochs", "0.1", *one, life=life)
+    act("evaluate", "--model", "tuned", "--n", "0", "--text-bytes", "500", "--baseline-bytes", "2000", life=life)
+    return life
+
+
+def act(*words: str, life: Life) -> None:
+    """Run one command on a life."""
+    assert run([*words, "--life", str(life.root)]) == 0, words
+
+
+def rate(life: Life) -> None:
+    """Leave a conversation whose reply was edited and liked in the life's store."""
+    store = Store(life.store)
+    asked = store.say(store.new_conversation().id, TURN["content"])
+    made = Generation("aligned", "0" * 12, {"temperature": 1.0}, "stop", 3, 2, 0.1)
+    reply = store.reply(asked.id, "Hi.", [TURN], made)
+    store.edit(reply.id, "Hello! How are you?")
+    store.thumb(reply.id, 1)
+    store.close()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, by playwright's synchronous API, of which a process can have one at a time."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    path = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
+    if path is None:
+        pytest.skip("no browser: install chromium, or set SAYSO_CHROMIUM to its path")
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def accessibility_faults() -> Callable[[Any], list[str]]:
+    """Return what axe-core says against an open page: each rule with the elements that break it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-playwright-python is not installed")
+
+    def faults(page: Any) -> list[str]:
+        found = axe.Axe().run(page).response["violations"]
+        return [
+            f"{rule['id']}: {node['html'][:120]} ({node['failureSummary']})" for rule in found for node in rule["nodes"]
+        ]
+
+    return faults

@@ -9,9 +9,10 @@ import torch
 
 from sayso.align.pairs.preference import Preference, both_sides, term_of
 from sayso.align.pairs.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
-from sayso.align.pairs.sources import apart, comparisons
+from sayso.align.pairs.sources import apart, comparisons, read, write
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, sha256, write_jsonl
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.batch import Batch
@@ -86,6 +87,14 @@ def test_a_table_is_the_reference_that_filled_it(loss: str) -> None:
         assert found[0] == pytest.approx(found[1], abs=1e-6)
 
 
+def test_a_pairs_trained_tokens_are_those_of_both_replies() -> None:
+    """What a loss is divided by are pairs; its operations are counted by tokens, in one part or in several."""
+    batch, term = batches("dpo", rows=3).batch(0), term_of(Preference("simpo", 0.3), None)
+    tokens = sum(len(reply) for _, *both in PAIRS for reply in both)
+    assert (term(model(2), batch).items, term(model(2), batch).trained) == (3, tokens)
+    assert sum(term(model(2), part).trained or 0 for part in batch.split(3)) == tokens
+
+
 def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
     """Other weights or other comparisons are told with the hashes and what to do."""
     path, marks = tmp_path / "reference.safetensors", {"weights": "a" * 64, "comparisons": "b" * 64}
@@ -156,6 +165,15 @@ def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
         apart(rows, 200)
 
 
+def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
+    """Ratings that a killed run left do not stand in for the pairs of the next one, and the other way round."""
+    pairs = [{"prompt": [], "chosen": "a", "rejected": "b"}], [{"prompt": [], "chosen": "c", "rejected": "d"}]
+    ratings = [{"prompt": [], "reply": "a", "good": True}], [{"prompt": [], "reply": "b", "good": False}]
+    for parts in (ratings, pairs, ratings):
+        write(tmp_path, parts)
+        assert read(tmp_path) == parts
+
+
 @pytest.fixture(scope="module")
 def parent_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A life with a model of random weights, and a file of pairs beside it."""
@@ -192,6 +210,7 @@ def test_every_loss_learns_and_keeps_what_was_judged_best(parent_life: Path, tmp
     steps = [event for event in log if event["event"] == "step"]
     told = {"chosen_reward", "rejected_reward", "accuracy", "chosen_logprob", "rejected_logprob"}
     assert all(told <= set().union(*pair) for pair in pairwise(steps))  # one may be of bad ratings
+    assert all(0 < event["mfu"] < 1 for event in steps)
     assert [event["step"] for event in log if event["event"] == "samples"][:1] == [0]
     lineage = read_json(life.model("aligned") / "sayso.json")
     assert lineage["config"]["preference"]["loss"] == loss
@@ -240,18 +259,18 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
     write_jsonl(tmp_path / "pairs.jsonl", [pair])
     write_jsonl(tmp_path / "ratings.jsonl", [thumb, {**thumb, "reply": "Ugh."}])
     write_jsonl(tmp_path / "mine.jsonl", [{"prompt": "Why?", "reply": "So.", "good": True}])
-    found = comparisons(tmp_path / "mine.jsonl", tmp_path, 2, list, ratings=True)
+    found = comparisons(tmp_path / "mine.jsonl", tmp_path, 2, list, BadRows(), ratings=True)
     assert [(row["reply"], row["good"]) for row in found] == [
         *[("No.", False)] * 2, *[("Ugh.", False)] * 2, *[("A color.", True)] * 2, ("So.", True)
     ]  # fmt: skip
-    assert comparisons(None, tmp_path, 2, lambda: [pair], ratings=False) == [pair] * 3
+    assert comparisons(None, tmp_path, 2, lambda: [pair], BadRows(), ratings=False) == [pair] * 3
 
 
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
         (["--loss", "dppo"], 'Did you mean "dpo"?'),
-        (["--beta", "0"], "--beta is above 0; got 0"),
+        (["--beta", "0"], "--beta must be above 0; got 0"),
         (["--margin", "1"], "--margin is for --loss simpo; got --loss dpo"),
         (["--loss", "simpo", "--reference", "cache"], "simpo does not need"),
         (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),

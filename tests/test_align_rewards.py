@@ -1,10 +1,16 @@
 """Prompts and rewards: what a person brings is read as it is, or refused with its line."""
 
+from decimal import Decimal
+from fractions import Fraction
+
+import numpy as np
 import pytest
+import torch
 
 from sayso.align.rl.prompts import Prompt, read_prompts
-from sayso.align.rl.rewards import load_rewards, reward
+from sayso.align.rl.rewards import Reward, load_rewards, reward, rewarded
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 
 PROMPT = Prompt(7, [{"role": "user", "content": "21+43="}], {"answer": "64", "puzzle": "addition"})
 REWARDS = """
@@ -53,6 +59,77 @@ def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
 
 
 @pytest.mark.parametrize(
+    "value",
+    [
+        True,
+        np.True_,
+        1,
+        np.int8(1),
+        np.float16(1),
+        np.float32(1),
+        np.longdouble(1),
+        np.array(1.0, np.float32),
+        np.array(1),
+        torch.tensor(1.0, requires_grad=True),
+        torch.tensor(1, dtype=torch.bfloat16),
+        torch.tensor(True),
+        Fraction(1),
+        Decimal(1),
+    ],
+    ids=repr,
+)
+def test_a_scalar_of_any_library_is_a_number(value):
+    """What NumPy and torch compute is a reward as it is, and is told as a plain float."""
+    earned = reward([Reward("any", lambda *_: value)], PROMPT, "64")
+    assert (type(earned.total), earned.total, type(earned.parts["any"])) == (float, 1.0, float)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        "1",
+        np.str_("1"),
+        1j,
+        np.complex64(1),
+        np.array([1.0]),
+        torch.tensor([1.0]),
+        [1.0],
+        float("nan"),
+        np.float32("inf"),
+        np.array(np.nan),
+        torch.tensor(float("nan")),
+        Decimal("NaN"),
+        10**400,
+    ],
+    ids=lambda value: repr(value)[:20],
+)
+def test_what_is_no_finite_number_is_refused(value):
+    """Text, several numbers, complex ones and those without an end are one sentence with the line."""
+    with pytest.raises(UserError, match=r"finite number; 'any' gave .* line 7"):
+        reward([Reward("any", lambda *_: value)], PROMPT, "64")
+
+
+def test_a_reward_that_changes_what_it_is_given_changes_nothing():
+    """Neither another reward, nor the next reply, nor the prompt itself sees what a function did to its arguments."""
+    prompt = Prompt(1, [{"role": "user", "content": "hi"}], {"answers": ["a"]})
+    seen = []
+
+    def spoils(messages, reply, info):
+        seen.append((messages[0]["content"], len(messages), list(info["answers"])))
+        messages[0]["content"] = "spoiled"
+        messages.append({"role": "assistant", "content": reply})
+        info["answers"].clear()
+        return 1.0
+
+    rewards = [Reward("first", spoils), Reward("second", spoils)]
+    rewarded(rewards, [prompt, prompt], ["x", "y"])
+    reward(rewards, prompt, "z")
+    assert seen == [("hi", 1, ["a"])] * 6
+    assert prompt == Prompt(1, [{"role": "user", "content": "hi"}], {"answers": ["a"]})
+
+
+@pytest.mark.parametrize(
     ("given", "said"),
     [
         ([], "needs a --reward"),
@@ -74,21 +151,29 @@ def test_prompts_are_texts_or_messages(tmp_path):
     """A text becomes the user's turn; what else a row holds is kept for the rewards."""
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "hi", "answer": 3}\n{"prompt": [{"role": "user", "content": "ho"}]}\n')
-    first, second = read_prompts(path)
+    first, second = read_prompts(path, BadRows())
     assert (first.messages, first.info) == ([{"role": "user", "content": "hi"}], {"answer": 3})
     assert (second.number, second.info) == (2, {})
+
+
+def read_all(path):
+    """The prompts of a file, all of whose rows must be good."""
+    bad = BadRows()
+    found = read_prompts(path, bad)
+    bad.check()
+    return found
 
 
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ("", "is empty"),
-        ('{"prompt": "hi"}\n{"question": "hi"}\n', "line 2"),
-        ('{"prompt": []}\n', "line 1"),
-        ('{"prompt": [{"content": "hi"}]}\n', "line 1"),
-        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "line 1.*ends with one"),
-        ('{"prompt": "hi"}\n{"prompt": [{"role": "alien", "content": "hi"}]}\n', "line 2"),
-        ('{"prompt": "hi"}\n{"prompt": [{"role": "user", "content": 3}]}\n', "line 2"),
+        ("", "has none"),
+        ('{"prompt": "hi"}\n{"question": "hi"}\n', "p.jsonl:2: "),
+        ('{"prompt": []}\n', "p.jsonl:1: "),
+        ('{"prompt": [{"content": "hi"}]}\n', "p.jsonl:1: "),
+        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "p.jsonl:1: .*ends with one"),
+        ('{"prompt": "hi"}\n{"prompt": [{"role": "alien", "content": "hi"}]}\n', "p.jsonl:2: "),
+        ('{"prompt": "hi"}\n{"prompt": [{"role": "user", "content": 3}]}\n', "p.jsonl:2: "),
     ],
 )
 def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):
@@ -96,10 +181,10 @@ def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):
     path = tmp_path / "p.jsonl"
     path.write_text(rows)
     with pytest.raises(UserError, match=said):
-        read_prompts(path)
+        read_all(path)
 
 
 def test_a_missing_file_of_prompts_is_told(tmp_path):
     """A path that does not exist is one sentence that says how to make one."""
     with pytest.raises(UserError, match="sayso puzzles"):
-        read_prompts(tmp_path / "none.jsonl")
+        read_prompts(tmp_path / "none.jsonl", BadRows())

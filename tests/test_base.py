@@ -7,9 +7,11 @@ import pytest
 
 from sayso.base.config import from_toml, save_config
 from sayso.base.errors import UserError, nearest, require
-from sayso.base.files import atomic_folder, read_json, read_jsonl, sha256, write_atomic, write_jsonl
+from sayso.base.files import atomic_folder, read_json, sha256, write_atomic
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, act_log, duration, read_log
+from sayso.cli.settings import File
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,19 @@ def test_an_unknown_config_name_offers_the_nearest(tmp_path: Path) -> None:
         from_toml(Options, tmp_path / "c.toml")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
+    """Editors on Windows begin files with one: configs and JSON are read all the same."""
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfsteps = 3\n")
+    (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
+    assert from_toml(Options, tmp_path / "c.toml").steps == 3
+    assert File(tmp_path / "c.toml").values == {"steps": 3}
+    assert read_json(tmp_path / "x.json") == {"a": 1}
+
+
 def test_a_bad_line_is_told_by_its_number(tmp_path: Path) -> None:
     """JSON that does not parse is told with the file and line."""
     write_atomic(tmp_path / "rows.jsonl", '{"a": 1}\n{"a": \n')
-    with pytest.raises(UserError, match=r"Line 2 of .*rows\.jsonl.*Expecting value, column 8"):
+    with pytest.raises(UserError, match=r"rows\.jsonl:2: .*Expecting value, column 8"):
         list(read_jsonl(tmp_path / "rows.jsonl"))
     with pytest.raises(UserError, match="no file"):
         read_json(tmp_path / "none.json")
@@ -97,7 +108,7 @@ def test_a_log_survives_a_cut_last_line(tmp_path: Path) -> None:
     assert read_log(log.path) == [{"event": "step", "step": 1}]
     with log.path.open("a") as file:
         file.write('\n{"event": "step"}\n')
-    with pytest.raises(UserError, match="Line 2"):
+    with pytest.raises(UserError, match=r"Line 2 of .*run\.jsonl"):
         read_log(log.path)
 
 

@@ -142,3 +142,15 @@ def test_documents_cannot_be_changed_through_a_view(folder: Path) -> None:
     """What is read is a view into the file, and the file stays as it is."""
     with pytest.raises(ValueError, match="read-only"):
         Shards.open(folder).document(0)[0] = 1
+
+
+def test_every_change_of_a_shard_is_seen(tmp_path: Path) -> None:
+    """Each byte in turn, head and body."""
+    write_shards(tmp_path / "t", [[1, 2, 3], [4, 5]], 300, tokenizer="a" * 64)
+    path = tmp_path / "t" / "00000.tokens"
+    old = path.read_bytes()
+    for place in range(len(old)):
+        for bit in (1, 16):
+            path.write_bytes(old[:place] + bytes([old[place] ^ bit]) + old[place + 1 :])
+            with pytest.raises(UserError):
+                Shards.open(tmp_path / "t")

@@ -1,6 +1,7 @@
 """Rows of text: every token once an epoch, no look over a document's edge, and nothing but seed and step decides."""
 
 import itertools
+import tracemalloc
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,35 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
+from sayso.batch.order import Order, permutation
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
+
+
+@given(first=st.integers(0, 40), number=st.integers(0, 40), count=st.integers(1, 9), seed=st.integers(0, 3))
+def test_an_order_is_a_pure_function_of_seed_and_place(first: int, number: int, count: int, seed: int) -> None:
+    """From anywhere, forwards and back, samples are those of the permutations."""
+    order = Order(seed, count)
+    expected = [(g // count, permutation(seed, g // count, count)[g % count]) for g in range(first, first + number)]
+    assert order.items(first, number) == order.items(first, number) == expected
+
+
+def test_an_order_keeps_one_epoch_in_memory() -> None:
+    """However many epochs have passed, and in however many orders, what was drawn for earlier ones is gone."""
+    count, tracing = 100_000, tracemalloc.is_tracing()
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for seed in range(4):
+            order = Order(seed, count)
+            for epoch in range(3):
+                order.items(epoch * count, 1)
+        kept = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        if not tracing:
+            tracemalloc.stop()
+    assert 8 * count <= kept < 1.5 * 8 * count
+
 
 lengths_of_documents = st.lists(st.integers(1, 12), min_size=1, max_size=12).filter(lambda sizes: max(sizes) > 1)
 

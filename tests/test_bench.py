@@ -1,39 +1,128 @@
-"""Benches that no machine here can run in full: the same code, small."""
+"""Every bench runs with `--tiny`: the same code at small sizes, up to its last line."""
 
+import importlib
 import json
+import math
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parent.parent
+BENCHES = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main(" in path.read_text())
+PEERS = {"align_trl": "trl", "align_trl_grpo": "trl", "dedup": "datasketch", "encode": "rustbpe"}
+PEERS |= dict.fromkeys(("decode", "deterministic", "gguf_perplexity", "prefill", "serve_load"), "xllamacpp")
+"""What `pip install -e '.[bench]'` has and a development environment may not."""
+SECONDS = 120
+"""A tiny bench ends in a few, and on a busy machine in some more; one without a tiny size takes many minutes."""
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::FutureWarning"),  # of the peers
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+Ran = tuple[dict[str, Any], str]
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")  # torch's compiler does it
-def test_the_gpu_bench_runs_small_on_a_cpu(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """Hidden states compile as one graph, both sides train, and the last line is an object with what it promises."""
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Let `bench` be imported anew, as by `--tiny`, and end one that takes far too long."""
     monkeypatch.syspath_prepend(ROOT)
-    pytest.importorskip("transformers")
-    from bench.train_gpu import main
+    monkeypatch.chdir(tmp_path)  # nothing may be written beside the sources
 
-    main(["--device", "cpu", "--tiny", "--backend", "aot_eager"])
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert {"name", "unit", "ours", "peer", "ratio", "details"} == set(found)
+    def late(*_: object) -> None:
+        raise AssertionError(f"a tiny bench ends in seconds; this one ran {SECONDS}: are its sizes `sized`?")
+
+    forget()
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(SECONDS)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+    forget()
+
+
+def forget() -> None:
+    """Unload all benches: sizes are settled when they are imported."""
+    for name in [name for name in sys.modules if name == "bench" or name.startswith("bench.")]:
+        del sys.modules[name]
+
+
+def ran(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ran:
+    """Run a bench; return its last line, and what it told on the way."""
+    if name in PEERS:
+        pytest.importorskip(PEERS[name], reason=f"bench.{name} needs {PEERS[name]}: pip install -e '.[bench]'")
+    monkeypatch.setattr(sys, "argv", [name, "--tiny"])
+    importlib.import_module(f"bench.{name}").main()
+    told = capsys.readouterr()
+    return json.loads(told.out.splitlines()[-1]), told.err
+
+
+@pytest.mark.parametrize("name", BENCHES)
+def test_a_bench_runs_to_its_last_line(
+    name: str, bench: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The last line is an object with the promised keys, figures are numbers, and progress was told."""
+    found, told = ran(name, monkeypatch, capsys)
+    assert list(found) == ["name", "unit", "ours", "peer", "ratio", "details"]
+    assert found["name"].startswith(name)
+    assert found["details"]["tiny"] is True
+    assert all(isinstance(found[side], int | float | None) for side in ("ours", "peer", "ratio"))
+    assert told.strip()
+    DETAILS.get(name, lambda _: None)(found)
+
+
+def test_the_menu_of_benches_is_that_of_the_makefile() -> None:
+    """`make bench NAME=` offers what has a `main`, and nothing else."""
+    left = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("BENCHES :="))
+    out = set(left.partition("filter-out ")[2].partition(",")[0].split())
+    assert out == {path.stem for path in (ROOT / "bench").glob("*.py")} - set(BENCHES)
+
+
+def test_a_side_that_fails_is_told(bench: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What went wrong in a side's process ends the race with its traceback, and never hangs it."""
+    monkeypatch.setattr(sys, "argv", ["race", "--tiny"])
+    harness = importlib.import_module("bench.harness")
+    with pytest.raises(RuntimeError, match=r"ours failed:(.|\n)*ValueError: math domain error"):
+        harness.race_processes({"ours": harness.Side(_fails, (), keeps_memory=False)}, steps=1, rounds=1)
+
+
+def _fails(_turn: object) -> None:
+    math.sqrt(-1)
+
+
+def test_a_last_line_has_a_form_for_all_details(
+    bench: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A dataclass, a path and a dtype among the details do not end hours of work in an error; nor does a peer of 0."""
+    import torch
+
+    from sayso.model import ModelConfig
+
+    monkeypatch.setattr(sys, "argv", ["harness"])
+    harness = importlib.import_module("bench.harness")
+    shape = ModelConfig(8, 1, 8, 1, 1, 8, 8)
+    harness.result(
+        "x", "y", 1.0, 0.0, shape=vars(shape), config=shape, path=Path("a"), dtype=torch.float32, nothing=math.nan
+    )
+    found = json.loads(capsys.readouterr().out)["details"]
+    assert found["config"]["rope"] == found["shape"]["rope"]
+    assert (found["path"], found["dtype"]) == ("a", "torch.float32")
+    assert "tiny" not in found
+    assert found["nothing"] is None
+
+
+def check_train_gpu(found: dict[str, Any]) -> None:
+    """Both sides train from the same weights."""
     tiny = found["details"]["shapes"]["tiny"]
     assert min(tiny["ours"], tiny["peer"], tiny["floor_tokens_s"]) > 0
     assert tiny["first_loss"] == pytest.approx(tiny["first_loss_of_the_peer"], rel=1e-4)
 
 
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
-def test_the_decoding_bench_runs_small_on_a_cpu(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """One stream and some: every side decodes, and the share of the memory's speed is of what must be read."""
-    monkeypatch.syspath_prepend(ROOT)
-    pytest.importorskip("transformers")
-    from bench.decode_gpu import main
-
-    main(["--device", "cpu", "--tiny"])
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+def check_decode_gpu(found: dict[str, Any]) -> None:
+    """Every side decodes, and the share of the memory's speed is of what must be read."""
     details = found["details"]
     assert found["ours"] == details["streams"]["1"]["tokens_s"]["engine"]
     for rows, told in details["streams"].items():
@@ -43,3 +132,15 @@ def test_the_decoding_bench_runs_small_on_a_cpu(
             assert told["mbu"][f"{side}_of_copy"] == pytest.approx(share, rel=0.02)
     weights = 2 * (details["weights"] - 512 * 64)  # bfloat16, without the embedding
     assert [told["bytes_read_a_step"] - weights for told in details["streams"].values()] == [16896, 3 * 16896]
+
+
+def check_train_throughput(found: dict[str, Any]) -> None:
+    """Both compute the same, and nothing is faster than the machine."""
+    details = found["details"]
+    assert details["losses"][0] == pytest.approx(details["losses"][1], abs=1e-5)
+    assert details["relative_gradient_difference"] < 1e-4
+    assert all(0 < share < 1 for share in details["share_of_peak"].values())
+
+
+DETAILS = {"train_gpu": check_train_gpu, "decode_gpu": check_decode_gpu, "train_throughput": check_train_throughput}
+"""What more holds of some."""

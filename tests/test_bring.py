@@ -1,6 +1,8 @@
 """Models of other makers come into a life, and models of a life go out as one file, with the same numbers and ids."""
 
 import json
+import shutil
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 
 import huggingface_hub.constants
@@ -10,7 +12,9 @@ from tokenizers import Tokenizer as Core
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sayso.base.files import read_json
+from sayso.base.files import read_json, sha256, write_json
+from sayso.base.jsonl import write_jsonl
+from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
 from sayso.run.verify import allowed
@@ -140,7 +144,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["import", "owner/name"], "could not be fetched from the hub"),
         (["export", "basis"], "Did you mean 'base'"),
         (["export", "base", "--to", "notes.txt"], "exists already"),
-        (["export", "squared"], "has to stay a folder"),
+        (["export", "gelu"], "has to stay a folder"),
         (["export", "windowed"], "cannot say this model's windows"),
     ],
 )
@@ -151,9 +155,9 @@ def test_what_cannot_work_is_one_sentence(
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     Path("notes.txt").write_text("no model")
     Path("empty").mkdir()
-    if "squared" in words:
-        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="relu2", context=64)
-        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "squared", {"stage": "base"})
+    if "gelu" in words:
+        config = ModelConfig(320, 1, 64, 4, 2, 16, 96, mlp="gelu", context=64)
+        save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "gelu", {"stage": "base"})
     if "windowed" in words:
         config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64, windows=(8, 0))
         save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "windowed", {"stage": "base"})
@@ -185,3 +189,37 @@ def test_logits_may_differ_by_more_where_they_are_larger() -> None:
 
 def test_data_without_a_parent_is_refused(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "name one with --parent" in refused(["demo", "--data", "mine.jsonl", "--tiny"], capsys)
+
+
+def test_a_run_resumed_on_another_day_trains_on_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chat template that renders the date is told that of the run's beginning; a run begun later has another."""
+    folder_of_another(tmp_path / "other")
+    facts = json.loads((tmp_path / "other" / "tokenizer_config.json").read_text())
+    (tmp_path / "other" / "chat_template.jinja").unlink(missing_ok=True)
+    facts["chat_template"] = "{{ strftime_now('%d %b %Y') + '<|im_end|>' }}" + (
+        "{% for m in messages %}{{ m['role'] + ': ' + m['content'] + '<|im_end|>' }}{% endfor %}"
+    )
+    write_json(tmp_path / "other" / "tokenizer_config.json", facts)
+    turns = [{"role": "user", "content": "red"}, {"role": "assistant", "content": "blue"}]
+    write_jsonl(tmp_path / "talks.jsonl", [{"messages": turns}] * 6)
+
+    def tune(life: Life, day: int) -> str:
+        class Clock(datetime):
+            @classmethod
+            def now(cls, tz: tzinfo | None = None) -> "Clock":
+                return cls(2026, 3, day, 12, tzinfo=tz or UTC)
+
+        monkeypatch.setattr("sayso.train.session.datetime", Clock)
+        words = ["finetune", "--parent", str(tmp_path / "other"), "--data", str(tmp_path / "talks.jsonl")]
+        words += ["--steps", "4", "--rows", "2", "--row-tokens", "64", "--held-out", "0", "--processes", "1"]
+        words += ["--save-seconds", "0", "--keep", "9", "--life", str(life.root)]
+        assert run(words) == 0
+        return sha256(life.model("tuned") / "model.safetensors")
+
+    life = Life(tmp_path / "life")
+    whole = tune(life, 1)
+    shutil.rmtree(life.model("tuned"))
+    for step in (3, 4):
+        shutil.rmtree(life.run("finetune-tuned") / "checkpoints" / f"step-{step:06d}")
+    assert tune(life, 2) == whole
+    assert tune(Life(tmp_path / "later"), 2) != whole

@@ -149,8 +149,8 @@ def test_so_many_checkpoints_stay(keep: int, tmp_path: Path) -> None:
 
 def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
     """A part that never got its name does not fill up the disk."""
-    (tmp_path / ".step-000001.abc").mkdir()
-    (tmp_path / ".step-000001.abc" / "model.safetensors").write_bytes(b"half")
+    (tmp_path / ".step-000001.sayso-new-abc").mkdir()
+    (tmp_path / ".step-000001.sayso-new-abc" / "model.safetensors").write_bytes(b"half")
     saved(tmp_path, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["step-000001"]
 

@@ -6,6 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import get_type_hints
 
 import cyclopts
 import pytest
@@ -13,8 +14,9 @@ import pytest
 from sayso.base.errors import UserError
 from sayso.cli.commands import COMMANDS, FLAGS, Command, as_command
 from sayso.cli.failures import sentence
-from sayso.cli.main import run
+from sayso.cli.main import run, trains
 from sayso.cli.settings import sources, split_config
+from sayso.train.layout import Training
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,20 @@ def test_every_command_explains_itself(command, capsys: pytest.CaptureFixture[st
     """Each command of the table leads to an act whose every flag has a line of help."""
     assert run([*command.words, "--help"]) == 0
     assert "--life" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_a_command_that_trains_keeps_its_memory(command: Command) -> None:
+    """Each act with options of training is known before it is imported; `demo` trains by calling such acts."""
+    kind = get_type_hints(command.load())["options"]
+    assert trains(command.words) == (issubclass(kind, Training) or command.name == "demo")
+    assert trains(["--config", "a.toml", *command.words, "--life", "here"]) == trains(command.words)
+
+
+def test_a_config_without_its_file_is_told_by_the_command() -> None:
+    """Whether a command trains is asked before its words are checked."""
+    assert not trains(["pretrain", "--config"])
+    assert run(["pretrain", "--config"]) == 2
 
 
 def test_a_field_is_a_flag_and_one_may_be_given_by_place() -> None:

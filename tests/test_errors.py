@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from sayso.base.files import write_json, write_jsonl
+from sayso.base.files import write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
+from sayso.base.made import made_folder
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
@@ -33,7 +35,8 @@ def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(life.data("text") / "val-00000.jsonl", rows[:4])
     write_json(life.data("text") / "manifest.json", {"sources": []})
     tokenizer = train("bpe", TEXTS, 300)
-    tokenizer.save(life.tokenizer)
+    with made_folder(life.tokenizer) as part:
+        tokenizer.save(part)
     config = ModelConfig(tokenizer.vocab_size, 1, 64, 2, 1, 32, 128, context=64)
     save_model(Transformer(config).initialise(torch.Generator().manual_seed(0)), tokenizer, life.model("base"), {})
     return life.root
@@ -95,12 +98,21 @@ def test_unknown_command_offers_the_nearest(capsys) -> None:
     [
         ([*PRETRAIN, "--depth", "0"], "--depth"),
         (["pretrain", "--depth", "many"], "--depth"),
-        (["pretrain", "--minutes", "0"], "--minutes"),
+        (["pretrain", "--name", "new", "--minutes", "0"], "--minutes"),
         (["pretrain", "--depth", "1", "--rows", "1", "--context", "32", "--minutes", "0.001", "--steps", "0"], "steps"),
         (["pretrain", "--depth", "1", "--steps", "1", "--context", "32", "--rows", "0"], "rows"),
+        (
+            ["pretrain", "--name", "new", "--depth", "1", "--context", "16777216", "--rows", "1048576"],
+            "not enough memory to train this",
+        ),
+        (["pretrain", "--name", "new", "--depth", "1024", "--mlp-width", "1048576"], "smaller model"),
+        (
+            ["pretrain", "--name", "new", "--depth", "1", "--context", "256", "--rows", "1048576"],
+            "not enough memory for",
+        ),
         (["pretrain", "--device", "cud"], "'cuda'"),
         (["generate", "Hello", "--temperature", "-1"], "temperature"),
-        (["generate", "Hello", "--top-p", "2"], "top_p"),
+        (["generate", "Hello", "--top-p", "2"], "--top-p"),
         (["tokenizer", "train", "--kind", "bpee"], "bpe"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -120,7 +132,7 @@ def test_life_without_what_the_act_needs(words: list[str], tmp_path: Path, capsy
 
 def test_corrupt_shard(life: Path, capsys) -> None:
     """One flipped byte in the tokens is found before a step is trained on them."""
-    assert run([*PRETRAIN, "--depth", "1", "--life", str(life)]) == 0
+    assert run([*PRETRAIN, "--name", "new", "--depth", "1", "--life", str(life)]) == 0
     capsys.readouterr()
     shard = next((life / "data" / "text").glob("tokens-*/*.tokens"))
     content = bytearray(shard.read_bytes())
@@ -169,7 +181,7 @@ def test_config_file_that_cannot_work(content: str | None, told: str, tmp_path: 
 def test_full_disk(size: int, life: Path, capsys, small_disk: Callable[[int], AbstractContextManager[None]]) -> None:
     """A disk that fills up is said in a sentence, and no broken model takes the place of a whole one."""
     with small_disk(size):
-        assert "disk is full" in refused([*PRETRAIN, "--depth", "1", "--life", str(life)], capsys)
+        assert "disk is full" in refused([*PRETRAIN, "--name", "new", "--depth", "1", "--life", str(life)], capsys)
     assert run(["generate", "Hello", "--model", "base", "--max-tokens", "1", "--life", str(life)]) == 0
 
 

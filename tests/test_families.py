@@ -336,6 +336,15 @@ def test_a_shape_of_no_family_is_our_own() -> None:
     assert all(torch.equal(back[name], state[name]) for name in state)
 
 
+@pytest.mark.parametrize("shape", [["rope"], "rope", {"depth": 3}, {"logit_cap": 30.0, "depth": 3}], ids=str)
+def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
+    """A list, a text, or a table with a name that is not ours is one sentence with the names that are."""
+    facts = to_hub_config(ModelConfig(50, 1, 16, 2, 1, 8, 24, logit_cap=30.0))
+    assert facts["shape"] == {"logit_cap": 30.0}
+    with pytest.raises(UserError, match=r"is a table with some of positions, rope, .*embed_scale\."):
+        from_hub_config(facts | {"shape": shape})
+
+
 @pytest.mark.parametrize(
     ("kind", "changes", "said"),
     [

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from sayso.base.files import read_json, read_jsonl, sha256, write_jsonl
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from sayso.base.files import read_json, read_jsonl, sha256
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import read_log
 from sayso.cli.main import run

@@ -1,5 +1,8 @@
-"""Exported models run in llama.cpp, and give what ours give."""
+"""Exported models run in llama.cpp, and give what ours give; texts become the same ids there."""
 
+import json
+import random
+import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +11,12 @@ import torch
 import xllamacpp
 
 from sayso.model import ModelConfig, Transformer
+from sayso.run.export import Export, export
 from sayso.token.train import train
-from sayso.weights.folder import model_of
+from sayso.weights.folder import model_of, save_model
+from sayso.weights.gguf.file import GGUF
 from sayso.weights.gguf.read import read_gguf
+from sayso.weights.gguf.tokenizer import CUTS, DIGITS, GPT2, gguf_tokenizer
 from sayso.weights.gguf.write import write_gguf
 
 TEXTS = ["Once upon a time there was an old fox, and it said: don't run! 42 times."] * 5
@@ -37,14 +43,21 @@ def next_logprobs(server: Any, ids: list[int]) -> torch.Tensor:
     return found
 
 
-@pytest.mark.parametrize(("kind", "near"), [("f16", 0.005), ("q8_0", 0.04), ("q4_0", 0.04)])
-def test_llama_cpp_gives_the_same_next_tokens(kind: str, near: float, tmp_path: Path) -> None:
-    """Up to its own rounding: of what it multiplies to 16 bits, and to 8 where weights are quantised."""
-    config = ModelConfig(VOCABULARY, 2, 64, 4, 2, 16, 96, context=64)
-    model, generator = Transformer(config).eval(), torch.Generator().manual_seed(2)
+def some_model(size: int = VOCABULARY, mlp: str = "swiglu") -> Transformer:
+    """A small model in which every weight has something to do."""
+    config = ModelConfig(size, 2, 64, 4, 2, 16, 96, context=64, mlp=mlp)
+    model, generator = Transformer(config).eval(), torch.Generator().manual_seed(5)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.1, generator=generator)
+    return model
+
+
+@pytest.mark.parametrize("mlp", ["swiglu", "relu2"])
+@pytest.mark.parametrize(("kind", "near"), [("f16", 0.005), ("q8_0", 0.04), ("q4_0", 0.04)])
+def test_llama_cpp_gives_the_same_next_tokens(kind: str, near: float, mlp: str, tmp_path: Path) -> None:
+    """Up to its own rounding: of what it multiplies to 16 bits, and to 8 where weights are quantised."""
     tokenizer = train("bpe", TEXTS, VOCABULARY)
+    model = some_model(mlp=mlp)
     path = tmp_path / "model.gguf"
     write_gguf(model, tokenizer, path, kind, "model")
     config, state, _ = read_gguf(path)
@@ -58,3 +71,80 @@ def test_llama_cpp_gives_the_same_next_tokens(kind: str, near: float, tmp_path: 
         told = found.isfinite()
         assert told.sum() >= VOCABULARY - 1
         assert (found - wanted[end - 1])[told].abs().mean() < near
+
+
+def told(server: Any, text: str, *, special: bool = False) -> list[int]:
+    """Return llama.cpp's ids of a text, which spells no control token; with `special`, as a document begins."""
+    body = json.dumps({"content": text, "add_special": special, "parse_special": False}).encode()
+    asked = urllib.request.Request(f"{server.listening_address}/tokenize", body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(asked) as answer:
+        found: list[int] = json.load(answer)["tokens"]
+    return found
+
+
+def mixed() -> list[str]:
+    """Text of every kind: words, numbers, blanks, code, marks, scripts, emoji, and letters of many blocks."""
+    rng = random.Random(4)
+    words = ["don't DON'T 'stone’s we’ll", "12345 1 3,456.78 ab1234", "  \n\n \t x  \r\n\r\n y \u00a0z\u3000w\n"]
+    words += [
+        "हिन्दी में e\u0301te\u0301 !\u0301 1\u0301",
+        "🙂👩‍👩‍👧 漢字かな 한국어",
+        "if x[3] != 'a': # $5 <b>|</b>",
+        "ſs 'ſ Ⅳ ½",
+    ]
+    words += ["<|end|> is text", "\u2028a\u2029b\u0085c", "!!! ?? a+b=c^2 ~|", "x\n\n\n", "trailing  "]
+    for start in (*range(0x80, 0x3000, 128), 0x4E00, 0xAC00, 0x1F300, 0x1F600):
+        letters = (chr(start + rng.randrange(128)) for _ in range(60))
+        words.append("".join(rng.choice(["", "", " ", "a", "1", "'"]) + letter for letter in letters))
+    return words
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_a_demo_makes_is_exported_and_reads_the_same_ids(tmp_path: Path) -> None:
+    """A model of a life, of the demo's shape and with a tokenizer of ours, cuts every text alike in llama.cpp."""
+    tokenizer = train("bpe", [*TEXTS, *mixed()] * 2, 700)
+    save_model(
+        some_model(tokenizer.vocab_size, "relu2"), tokenizer, tmp_path / "life/models/aligned", {"stage": "aligned"}
+    )
+    export(Export("aligned", life=tmp_path / "life", to=tmp_path / "aligned.gguf"))
+    server = served(tmp_path / "aligned.gguf")
+    for text in mixed():
+        assert told(server, text) == tokenizer.encode(text)
+    again = gguf_tokenizer(GGUF(tmp_path / "aligned.gguf"))
+    assert [again.encode(text) for text in mixed()] == [tokenizer.encode(text) for text in mixed()]
+    assert told(server, "fox", special=True) == [tokenizer.specials["<|bos|>"], *tokenizer.encode("fox")]
+
+
+def with_pre(source: Path, path: Path, name: str | None) -> None:
+    """Copy a GGUF file, but let it name another cut, or none, and leave open what a text begins with."""
+    import gguf
+
+    reader = gguf.GGUFReader(source)
+    writer = gguf.GGUFWriter(str(path), "qwen3")
+    for field in reader.fields.values():
+        if field.name.startswith("GGUF.") or field.name in ("general.architecture", "tokenizer.ggml.add_bos_token"):
+            continue
+        if field.name == "tokenizer.ggml.pre":
+            if name:
+                writer.add_tokenizer_pre(name)
+            continue
+        kind, inner = field.types[0], field.types[-1] if len(field.types) > 1 else None
+        writer.add_key_value(field.name, field.contents(), kind, inner)
+    for tensor in reader.tensors:
+        writer.add_tensor(tensor.name, tensor.data, raw_dtype=tensor.tensor_type)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+@pytest.mark.parametrize("name", [*CUTS, *DIGITS, *GPT2, "default", None])
+def test_what_a_file_leaves_open_is_what_llama_cpp_takes(name: str | None, tmp_path: Path) -> None:
+    """By each name of a cut, texts become the same ids, and begin with the same token or none."""
+    tokenizer = train("bpe", [*TEXTS, "12 123 1234 42,000.5 x\n\ny ++ <<>> it's"] * 2, VOCABULARY)
+    write_gguf(some_model(), tokenizer, tmp_path / "made.gguf", "f16", "model")
+    with_pre(tmp_path / "made.gguf", tmp_path / "asked.gguf", name)
+    server, ours = served(tmp_path / "asked.gguf"), gguf_tokenizer(GGUF(tmp_path / "asked.gguf"))
+    for text in ("It's 12345 foxes,  don't!\n\n x", "42 1,234.5 $3 <b>a+b</b> \t\r\n", "e\u0301t é 漢字 🙂"):
+        assert told(server, text) == ours.encode(text)
+    assert (told(server, "fox", special=True) != told(server, "fox")) == ours.begins

@@ -15,7 +15,8 @@ from transformers import AutoModelForCausalLM
 from sayso.align.pairs.preference import PairTerm, Preference
 from sayso.align.pairs.reference import Frozen
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json, write_jsonl
+from sayso.base.files import read_json, sha256, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.pairs import PairBatches
@@ -229,6 +230,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
         load_adapter(random_model(replace(CONFIG, layers=1)), tmp_path)
     with pytest.raises(UserError, match="takes 64 and gives"):
         load_adapter(random_model(replace(CONFIG, width=64)), tmp_path)
+    (tmp_path / f"{WEIGHTS}.sha256").unlink()  # as an adapter of another maker
     whole = load_file(tmp_path / WEIGHTS)
     first, *rest = sorted(whole)
     save_file({name: whole[name] for name in rest}, tmp_path / WEIGHTS)
@@ -355,7 +357,7 @@ def test_merging_makes_the_model_that_training_left(lived: tuple, capsys: pytest
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        (["--lora-rank", "0"], "at least 1"),
+        (["--lora-rank", "0"], "from 1 to"),
         (["--lora-rank", "2", "--lora-targets", "qery"], "Did you mean 'query'"),
         (["--lora-alpha", "4"], "needs --lora-rank"),
     ],

@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
 from sayso.model.activation import relu2
 from sayso.model.config import Rope
-from sayso.model.linear import ROWS, Linear, linear
+from sayso.model.linear import ROWS, Linear, has_onednn, linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
@@ -158,6 +159,30 @@ def test_a_linear_layer_is_a_product_whoever_computes_it(rows: int) -> None:
     torch.testing.assert_close(linear(x.flatten(0, 1), turned.T), x.flatten(0, 1) @ turned, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.parametrize("fault", ["missing", "refuses", "wrong"])
+def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """An operation that is not there, takes other arguments, or computes something else is noticed and passed over."""
+
+    def refuses(*_: object) -> torch.Tensor:
+        raise RuntimeError("expected at most 5 arguments")
+
+    faulty = SimpleNamespace(
+        **{"missing": {}, "refuses": {"_linear_pointwise": refuses}}.get(
+            fault, {"_linear_pointwise": lambda x, weight, *_: 1.01 * (x @ weight.T)}
+        )
+    )
+    monkeypatch.setattr(torch.ops, "mkldnn", faulty)
+    has_onednn.cache_clear()
+    try:
+        assert not has_onednn()
+        test_a_linear_layer_is_a_product_whoever_computes_it(ROWS)
+        with torch.inference_mode():
+            x, weight, bias = torch.randn(ROWS, 8), torch.randn(6, 8), torch.randn(6)
+            assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
+    finally:
+        has_onednn.cache_clear()
+
+
 def test_a_frozen_linear_layer_gets_no_gradient_and_passes_one_on() -> None:
     """What is not learned costs no product: only the inputs of a frozen layer have a gradient."""
     layer = Linear(48, 40).requires_grad_(False)
@@ -260,6 +285,16 @@ def test_ngrams_are_looked_up_by_what_was_said() -> None:
     pairs = torch.cartesian_prod(torch.arange(64), torch.arange(64))
     rows = used(pairs, torch.tensor([[1]]))[:, 0, 0]
     assert rows.unique().numel() > 0.8 * len(pairs)  # about 1 - 1/8 of 4,096 draws of 16,384 are met by no other
+
+
+@pytest.mark.parametrize(("order", "rows"), [(2, [617, 847, 110, 37, 348, 413]), (3, [269, 516, 376, 821, 728, 134])])
+def test_the_row_of_an_ngram_never_changes(order: int, rows: list[int]) -> None:
+    """Weights that were saved mean the same n-grams in every version."""
+    embedding = NGramEmbedding(replace(CONFIG, ngrams=(order,), ngram_rows=1_000))
+    (table,) = embedding.tables
+    table.weight.data.copy_(torch.arange(1_000.0)[:, None].expand_as(table.weight))  # each row says its own number
+    ids = F.pad(torch.tensor([[0, 0, 1, 2, 299, 7]]), (embedding.reach, 0))
+    assert embedding(ids, torch.arange(6)[None])[0, :, 0].int().tolist() == rows
 
 
 def test_a_truncated_weights_file_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -1,8 +1,6 @@
 """The page in a real browser: talk, rate, correct, compare; by keyboard, at phone width, in dark and light."""
 
-import os
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -20,14 +18,6 @@ from sayso.serve.app import make_app
 from sayso.token.train import train
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no browser: install chromium, or set SAYSO_CHROMIUM to its path"
-)
-ARGUMENTS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
 CONTEXT = 512
 Open = Callable[..., sync_api.Page]
 
@@ -126,14 +116,6 @@ def serve(replier: Replier, store: Store, pace: Pace) -> Iterator[Callable[..., 
         server.should_exit = True
         thread.join()
         listening.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield running
-        running.close()
 
 
 @pytest.fixture
@@ -300,6 +282,94 @@ def test_past_conversations_can_be_opened_and_deleted(visit: Open, store: Store)
     assert [talk.title for talk in store.conversations()] == ["the second talk"]
 
 
+def test_a_question_is_decided_by_its_own_answer(visit: Open, store: Store) -> None:
+    """However fast a question follows another, each answer counts for its own: keep, dismiss, delete."""
+    for text in ("one", "two"):
+        store.say(store.new_conversation().id, text)
+    page = visit()
+    page.locator("#list .open").last.wait_for()
+    page.evaluate(
+        """() => {
+          const [two, one] = document.querySelectorAll("#list .remove");
+          const answer = (name) => document.querySelector(`dialog[open] button[value=${name}]`).click();
+          one.click(); answer("no");
+          one.click(); document.querySelector("dialog[open]").close();
+          two.click(); answer("yes");
+        }"""
+    )
+    page.locator("#list .open").nth(1).wait_for(state="detached")
+    assert [talk.title for talk in store.conversations()] == ["one"]
+    assert page.locator("dialog[open]").count() == 0
+
+
+Held = list[sync_api.Route]
+
+
+def hold(page: sync_api.Page, path: str) -> Held:
+    """Keep requests of a path from the server until they are let go."""
+    held: Held = []
+    page.route(path, lambda route: held.append(route))
+    return held
+
+
+def wait_for(page: sync_api.Page, held: Held, requests: int) -> None:
+    """Wait until so many requests are held."""
+    while len(held) < requests:
+        page.wait_for_timeout(5)
+
+
+def test_what_is_clicked_before_the_model_is_known_is_not_lost(visit: Open) -> None:
+    """The settings and a first message wait for the answer to which model it is."""
+    page = visit()
+    held = hold(page, "**/api/model")
+    page.reload()
+    wait_for(page, held, 1)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Your message").fill("hello")
+    page.get_by_label("Your message").press("Enter")
+    held[0].continue_()
+    page.get_by_label("Longest reply").fill("10")
+    page.get_by_role("button", name="Done").click()
+    page.locator(".reply .tools").wait_for()
+    assert page.get_by_label("You said").inner_text() == "hello"
+
+
+def test_a_message_is_sent_once_and_what_is_typed_meanwhile_stays(visit: Open, store: Store) -> None:
+    """Enter pressed twice while the message is on its way sends one."""
+    page = visit()
+    set_length(page, 10)
+    held = hold(page, "**/api/messages")
+    box = page.get_by_label("Your message")
+    box.fill("hello")
+    box.press("Enter")
+    wait_for(page, held, 1)
+    box.press("Enter")
+    box.press_sequentially(" and more")
+    held[0].continue_()
+    page.locator(".reply .tools").wait_for()
+    assert [turn.role for turn in store.branch(1)] == ["user", "assistant"]
+    assert box.input_value() == "hello and more"
+    assert len(held) == 1
+
+
+def test_a_late_answer_does_not_replace_what_was_opened_after(visit: Open, store: Store) -> None:
+    """A conversation that comes late is not shown over the one that was opened while it was on its way."""
+    for text in ("slow", "fast"):
+        store.say(store.new_conversation().id, text)
+    page = visit()
+    held = hold(page, "**/api/conversations/1")
+    page.locator("#list .open", has_text="slow").click()
+    wait_for(page, held, 1)
+    page.locator("#list .open", has_text="fast").click()
+    page.get_by_label("You said").get_by_text("fast").wait_for()
+    with page.expect_response("**/api/conversations/1"):
+        held[0].continue_()
+    page.get_by_role("button", name="Settings").click()  # whatever the late answer does is done
+    assert page.get_by_label("You said").all_inner_texts() == ["fast"]
+    assert page.locator("#list [aria-current]").inner_text() == "fast"
+    assert page.url.endswith("#2")
+
+
 def test_an_error_is_said_in_the_page_and_the_talk_goes_on(visit: Open, store: Store) -> None:
     """A server that cannot be reached, then a message that is too long: each is said, and can be mended."""
     page = visit()
@@ -374,3 +444,34 @@ def test_a_server_with_a_key_asks_for_it_once(visit: Open, serve: Callable[..., 
     set_length(page, 10)
     say(page, "hello")
     assert len(store.conversations()) == 1
+
+
+def test_no_one_is_shut_out_of_the_page(
+    visit: Open, store: Store, accessibility_faults: Callable[[sync_api.Page], list[str]]
+) -> None:
+    """axe-core finds nothing: empty, with a talk that is compared, with each dialog; light and dark, desk and phone."""
+    page = visit(reduced_motion="reduce")  # colors in mid-change are none
+    faults = set()
+
+    def look(state: str) -> None:
+        for width, scheme in ((1100, "light"), (390, "dark")):
+            page.set_viewport_size({"width": width, "height": 750})
+            page.emulate_media(color_scheme=scheme)
+            faults.update(f"{state}, {scheme}: {told}" for told in accessibility_faults(page))
+        page.set_viewport_size({"width": 1100, "height": 750})
+
+    page.get_by_role("heading", name="Say something.").wait_for()
+    look("empty")
+    set_length(page, 60)
+    say(page, "hello there")
+    page.get_by_role("button", name="Good reply").click()
+    page.locator(".up[aria-pressed=true]").wait_for()
+    page.get_by_role("button", name="Another").click()
+    page.get_by_role("heading", name="Which is better?").wait_for()
+    look("comparing")
+    page.get_by_role("button", name="The new reply is better").click()
+    page.locator(".compare").wait_for(state="detached")
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_label("Longest reply").wait_for()
+    look("settings")
+    assert not faults, "\n".join(sorted(faults))

@@ -7,9 +7,9 @@ from itertools import permutations
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import read_jsonl
 from sayso.run.puzzles import Puzzles, puzzles
-from sayso.world.puzzles import MAKERS, SCORES, addition, countdown
+from sayso.world.puzzles import MAKERS, SCORES, addition, countdown, tictactoe
 
 SIZES = {"addition": (1, 3, 12), "countdown": (2, 3, 4, 6)}
 KINDS = [(name, size) for name, sizes in SIZES.items() for size in sizes]
@@ -54,6 +54,21 @@ def test_addition_is_written_from_the_last_digit():
     assert addition.digits("", "054", info) == pytest.approx(2 / 3)
     assert addition.digits("", "064064", info) == 0.5
     assert addition.digits("", "", info) == 0
+
+
+def test_a_field_of_addition_may_be_just_as_long_as_its_numbers():
+    """Two numbers of three digits fit three places, which changes nothing, and not two."""
+    exact, plain = (addition.problem(0, 5, "train", 3, field=field) for field in (3, 0))
+    assert exact == plain
+    for size, field in ((3, 2), (0, 0)):
+        with pytest.raises(UserError, match="digit or more that fit the field"):
+            addition.problem(0, 5, "train", size, field=field)
+
+
+def test_the_best_moves_of_tictactoe_are_those_with_the_best_outcome():
+    """Win where one can, block where one must; at the start no move is better than another."""
+    assert tictactoe.best("") == tictactoe.CELLS
+    assert [tictactoe.best(game) for game in ("1527", "152", "1")] == ["3", "3", "5"]
 
 
 @pytest.mark.parametrize(
@@ -123,7 +138,7 @@ def test_files_of_prompts_and_of_demonstrations(tmp_path, capsys):
     ("options", "said"),
     [
         ({"puzzle": "adition"}, "addition"),
-        ({"puzzle": "addition", "sizes": (0,)}, "1 digit"),
+        ({"puzzle": "addition", "sizes": (0,)}, "--sizes must be from 1 to"),
         ({"puzzle": "countdown", "sizes": (9,)}, "2 to 6"),
         ({"puzzle": "addition", "field": 2}, "3 in 2 places"),
         ({"puzzle": "countdown", "field": 9}, "--field"),

@@ -294,6 +294,14 @@ def test_outliers_are_found_where_they_are() -> None:
 VARIANTS = [*product(SCHEMES, [{}]), ("4", {"mlp": "relu2"}), ("4 and head", {"tie_embeddings": True})]
 
 
+def test_text_is_needed_by_what_calibrates_alone() -> None:
+    """GPTQ always reads some; inputs in 8 bits do where columns are kept apart, weights alone never."""
+    plain, inputs = Scheme(EIGHT), Scheme(EIGHT, inputs8=True)
+    assert [Method().calibrates(scheme) for scheme in (plain, inputs)] == [False, False]
+    assert [Method(outliers=0.05).calibrates(scheme) for scheme in (plain, inputs)] == [False, True]
+    assert [Method(gptq=True).calibrates(scheme) for scheme in (plain, inputs)] == [True, True]
+
+
 @pytest.mark.parametrize(("kind", "shape"), VARIANTS)
 def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[str, Any], tmp_path: Path) -> None:
     """Saved and opened, the logits are the same; and transformers' are those of the numbers that are saved.
@@ -356,6 +364,7 @@ def quantised_folder(tmp_path: Path, kind: str = "4") -> Path:
     model = made()
     numbers = quantise(model, scheme, method, ROWS)
     save_model(model, train("bpe", TEXTS, 320), tmp_path / "q", {}, numbers)
+    (tmp_path / "q" / "sayso.json").unlink()  # as another maker's folder, whose files have no digests
     return tmp_path / "q"
 
 
@@ -534,8 +543,8 @@ def test_a_model_of_a_life_is_quantised_once(
         (["--bits", "4", "--group", "48", "--method", "nearest"], "Groups of 48 do not divide"),
         (["--bits", "4", "--text", "nowhere.txt"], "nowhere.txt"),
         (["--name", "tuned"], "choose another --name"),
-        (["--tokens", "0"], "1 or more; got 0"),
-        (["--n", "-1"], "0 or more; got -1"),
+        (["--tokens", "0"], "--tokens must be at least 1; got 0"),
+        (["--n", "-1"], "--n must be from 0 to"),
         (["--inputs", "8", "--outliers", "-1", "--text", "text.jsonl"], "0 to 1; got -1"),
     ],
 )

@@ -5,6 +5,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -19,17 +20,21 @@ from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import Reward
 from sayso.align.rl.rollout import Rollout, converse, sample_groups
 from sayso.align.rl.sampling import Drawing
-from sayso.align.rl.setup import Reinforce
+from sayso.align.rl.setup import Reinforce, practising_state
 from sayso.align.rl.shaping import overlong, shaped
 from sayso.base.errors import UserError
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig, Transformer
 from sayso.run.reinforce import reinforce
+from sayso.sample.generate import generate
+from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
+from sayso.train.loop import Shown, train
+from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_weights, save_model
 
 TOKENIZER = WholeTokenizer("character", ())
@@ -105,6 +110,26 @@ def test_what_was_given_to_the_policy_is_never_trained() -> None:
         batch = rollout_batch([Said(after.prompt, after.ids, after.sampled)])
         assert int((batch.targets >= 0).sum()) == after.length
     assert measure(model, whole, 1.0).drift < 1e-5
+
+
+def test_each_turn_of_a_rollout_is_drawn_by_a_seed_of_its_own() -> None:
+    """Turn after turn goes on as the sampler does with the next seed, and none draws again as an earlier one did."""
+    model, tool = speaker(), TOKENIZER.encode("7")
+    first = flat(sample_groups(model, TOKENIZER, asked("ab"), 24, max_tokens=12, seed=5))
+    whole = {turns: _continued(model, first, tool, turns) for turns in (0, 1, 2)}
+    for turn in (1, 2):
+        before, after = whole[turn - 1], whole[turn]
+        grown = [n for n in range(len(first)) if len(after[n].ids) > len(before[n].ids)]
+        assert grown
+        prompts = [[*before[n].prompt, *before[n].ids, *tool] for n in grown]
+        sampling = Sampling(temperature=1.0, max_tokens=12, seed=5 + turn)
+        said = [after[n].ids[len(before[n].ids) + len(tool) :] for n in grown]
+        expected = [one.ids for one in generate(model, prompts, sampling, TOKENIZER.stop_ids)]
+        assert [ids[:-1] if after[n].ended else ids for n, ids in zip(grown, said, strict=True)] == expected
+
+
+def _continued(model: Transformer, rollouts: list[Rollout], tool: list[int], turns: int) -> list[Rollout]:
+    return converse(model, TOKENIZER, rollouts, lambda *_: "7", lambda _: tool, turns=turns, max_tokens=12, seed=5)
 
 
 def measured(temperature: float = 1.0, critic: str = "") -> tuple[Transformer, list[Rollout], Measured]:
@@ -228,11 +253,19 @@ def test_held_out_prompts_are_never_practised() -> None:
     train, held = set_aside(prompts(40), 0, 200)
     assert len(held) == 4
     assert sorted(one.number for one in (*train, *held)) == list(range(1, 41))
-    practice, judged = open_practice("addition", (1,), 0, 20)
+    practice, judged = open_practice("addition", (1,), 0, 20, None, BadRows())
     assert not {one.messages[0]["content"] for one in practice(0, 200)} & {one.messages[0]["content"] for one in judged}
     assert practice(7, 3) == practice(0, 20)[7:10]
     with pytest.raises(UserError, match="sizes"):
-        open_practice("prompts.jsonl", (3,), 0, 20)
+        open_practice("prompts.jsonl", (3,), 0, 20, None, BadRows())
+
+
+@pytest.mark.parametrize(("sizes", "digits"), [((), [3] * 5), ((2, 4, 1), [2, 4, 1, 2, 4])])
+def test_sizes_of_a_puzzle_take_turns(sizes: tuple[int, ...], digits: list[int]) -> None:
+    """One after another, round and round, from wherever one begins; 3 where none is given."""
+    practice, _ = open_practice("addition", sizes, 0, 0, None, BadRows())
+    assert [one.info["digits"] for one in practice(0, 5)] == digits
+    assert practice(1, 4) == practice(0, 5)[1:]
 
 
 REWARDS = """
@@ -272,6 +305,36 @@ def weights(options: Reinforce) -> dict[str, Tensor]:
 def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
     assert one.keys() == other.keys()
     assert all(torch.equal(weight, other[name]) for name, weight in one.items())
+
+
+@pytest.mark.parametrize("critic", ["own", "shared"])
+def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Literal["own", "shared"]) -> None:
+    """A value model's large gradient is scaled to the norm, and the policy's, which is below it, stays what it was."""
+    model = speaker()
+    state = practising_state(replace(options, critic=critic), METHODS["ppo"], model, None)
+    module = critic_of(model)
+    assert module is not None
+    theirs = set(module.parameters())
+    seen: dict[Tensor, Tensor] = {}
+    for optimizer in state.optimizers:
+
+        def record(optimizer: torch.optim.Optimizer = optimizer) -> None:
+            seen.update({x: x.grad.clone() for group in optimizer.param_groups for x in group["params"]})
+
+        optimizer.step = record  # type: ignore[method-assign]
+
+    def loss(model: Transformer, _: object) -> tuple[Tensor, int, int]:
+        return sum((1e3 if x in theirs else 1e-3) * x.sum() for x in model.parameters()), 1, 1
+
+    told: list[Shown] = []
+    train(state, lambda _: [None], loss, Schedule(1), show=told.append)
+    sizes = [sum(x.numel() for x in model.parameters() if (x in theirs) == apart) ** 0.5 for apart in (False, True)]
+    assert math.isclose(told[0].gradient_norm, 1e-3 * sizes[0], rel_tol=1e-4)
+    assert math.isclose(told[0].other_norms["critic"], 1e3 * sizes[1], rel_tol=1e-4)
+    assert 1e-3 * sizes[0] < 1
+    for weight, gradient in seen.items():
+        wanted = 1 / sizes[1] if weight in theirs else 1e-3
+        torch.testing.assert_close(gradient, torch.full_like(gradient, wanted), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("method", ["grpo", "ppo", "dapo"])
@@ -315,9 +378,12 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
     for name in ("reward", "spread", "no_signal", "kl", "kl_token", "entropy", "length", "ended", "distinct", "drift"):
         assert all(math.isfinite(event[name]) for event in told)
     assert all("explained_variance" in event for event in told[1:])
+    assert not any(name.startswith("reward_") for event in told for name in event), "one reward is the reward"
     steps = [event for event in log if event["event"] == "step"]
+    assert all(math.isfinite(step[name]) for step in steps for name in ("gradient_norm", "critic_gradient_norm"))
     assert len(steps) == 16
     assert all({"ratio", "clip_fraction", "entropy", "value_loss"} <= event.keys() for event in steps)
+    assert all(0 < event["mfu"] < 1 for event in steps)
     judged = [event for event in log if event["event"] == "val"]
     assert [event["step"] for event in judged] == [0, 8, 16]
     assert all({"held_out", "held_out_interval", "held_out_likeliest"} <= event.keys() for event in judged)

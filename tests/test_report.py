@@ -4,23 +4,28 @@ import json
 import math
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sayso import world
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_json, write_jsonl
+from sayso.base.files import read_json, write_json
+from sayso.base.jsonl import write_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import RunLog, read_log
+from sayso.cli.main import run
 from sayso.judge.bits import bits_per_byte
 from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
 from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, read_facts
+from sayso.report.page import PARTS
 from sayso.report.race import verdict
 from sayso.report.said import said
 from sayso.run.evaluate import Evaluate, evaluate
@@ -298,8 +303,26 @@ def test_smoothing_starts_without_a_pull_to_zero() -> None:
 
 def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> None:
     """Figures of steps and judgements each get a chart, warnings their sentence, replies a table; markup stays text."""
-    shutil.copytree(life.root, tmp_path / "life")
-    copy = Life(tmp_path / "life")
+    copy = practised(life, tmp_path)
+    report(Report(life=copy.root))
+    page = (copy.root / "report.html").read_text()
+    part = page.split('id="steering"')[1].split("</section>")[0]
+    titles = re.findall(r"<h4>(.*?)</h4>", part)
+    kl, silent = "KL to the reference, nats a reply", "groups without signal"
+    assert titles == ["score, judged apart", "reward", kl, silent, "reward right"]
+    assert "Reinforcement: aligned" in part
+    assert "The KL runs &lt;away&gt;." in part
+    assert "&lt;b&gt;2+2=&lt;/b&gt;" in part
+    assert part.index("<th>step 0") < part.index("<th>step 3")
+    shown = status("reinforce-aligned", read_log(copy.run("reinforce-aligned") / "run.jsonl")).plain
+    assert "reward 0.6667, kl 0.5" in shown
+    assert 'id="steering"' not in (life.root / "report.html").read_text()
+
+
+def practised(life: Life, folder: Path) -> Life:
+    """A copy of a life in which the model has practised, too."""
+    shutil.copytree(life.root, folder / "life")
+    copy = Life(folder / "life")
     log = RunLog(copy.run("reinforce-aligned") / "run.jsonl")
     log.write("start", act="reinforce")
     row = {"prompt": "<b>2+2=</b>", "reply": "5", "tokens": 2, "ended": False, "score": 0.0}
@@ -314,16 +337,32 @@ def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> No
     log.write("warning", step=3, problem="The KL runs <away>.")
     log.write("samples", step=3, rows=[{**row, "reply": "4", "ended": True, "score": 1.0}])
     log.write("end", seconds=0.5, peak_memory_mb=100.0)
-    report(Report(life=copy.root))
-    page = (copy.root / "report.html").read_text()
-    part = page.split('id="steering"')[1].split("</section>")[0]
-    titles = re.findall(r"<h4>(.*?)</h4>", part)
-    kl, silent = "KL to the reference, nats a reply", "groups without signal"
-    assert titles == ["score, judged apart", "reward", kl, silent, "reward right"]
-    assert "Reinforcement: aligned" in part
-    assert "The KL runs &lt;away&gt;." in part
-    assert "&lt;b&gt;2+2=&lt;/b&gt;" in part
-    assert part.index("<th>step 0") < part.index("<th>step 3")
-    shown = status("reinforce-aligned", read_log(copy.run("reinforce-aligned") / "run.jsonl")).plain
-    assert "reward 0.6667, kl 0.5" in shown
-    assert 'id="steering"' not in (life.root / "report.html").read_text()
+    return copy
+
+
+def test_no_one_is_shut_out_of_the_report(
+    life: Life, tmp_path: Path, browser: Any, accessibility_faults: Callable[[Any], list[str]]
+) -> None:
+    """axe-core finds nothing: every part there is, or none; light on a desk, dark on a phone, and on paper."""
+    whole, empty = practised(life, tmp_path), Life(tmp_path / "empty")
+    assert run(["tokenizer", "compare", "--life", str(whole.root), "--vocab-size", "300"]) == 0
+    empty.root.mkdir()
+    for each in (whole, empty):
+        report(Report(life=each.root))
+    parts = set(re.findall(r'<section id="(\w+)"', whole.report.read_text()))
+    assert parts == {part.__name__ for part in PARTS}
+    page = browser.new_context().new_page()
+    looks = [
+        (whole, 1100, "light", "screen"),
+        (whole, 390, "dark", "screen"),
+        (whole, 800, "light", "print"),
+        (empty, 390, "light", "screen"),
+    ]
+    faults = set()
+    for each, width, scheme, medium in looks:
+        page.set_viewport_size({"width": width, "height": 800})
+        page.emulate_media(media=medium, color_scheme=scheme)
+        page.goto(each.report.as_uri())
+        faults |= {f"{scheme}, {width} wide, {medium}: {told}" for told in accessibility_faults(page)}
+    page.context.close()
+    assert not faults, "\n".join(sorted(faults))

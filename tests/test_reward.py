@@ -12,7 +12,8 @@ from sayso.align.pairs.reward_data import apart, best_reply, questions, spoil, s
 from sayso.align.pairs.reward_eval import loss_of
 from sayso.align.scorer import open_scorer
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_jsonl
+from sayso.base.files import read_json
+from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.judged import Comparison
@@ -67,6 +68,7 @@ def test_it_learns_which_replies_are_better(life: Life, tmp_path: Path, capsys: 
     assert "Length alone is right on" in told
     steps = [line for line in log if line["event"] == "step"]
     assert steps[-1]["accuracy"] > steps[0]["accuracy"]
+    assert all(0 < line["mfu"] < 1 for line in steps)
     assert {"chosen", "rejected", "margin", "score"} <= steps[0].keys()
     judged = [line["held_out_loss"] for line in log if line["event"] == "val"]
     assert len(judged) >= 6
@@ -194,27 +196,33 @@ def test_what_was_said_settles_the_loss() -> None:
 @pytest.mark.parametrize(
     ("row", "said"),
     [
-        ({"prompt": "p", "chosen": "a", "rejected": "a"}, "Row 2 of .* has two replies that are the same"),
-        ({"prompt": "p", "chosen": "a", "rejected": "b", "margin": "much"}, "Row 2 of .* 'much' as its \"margin\""),
-        ({"prompt": "p", "chosen": "a", "rejected": " "}, "Row 2 of .* has an empty reply"),
+        ({"prompt": "p", "chosen": "a", "rejected": "a"}, "pairs.jsonl:2: The two replies are the same"),
+        (
+            {"prompt": "p", "chosen": "a", "rejected": "b", "margin": "much"},
+            "is a number; got 'much'",
+        ),
+        ({"prompt": "p", "chosen": "a", "rejected": " "}, "pairs.jsonl:2: The reply in .* is empty"),
     ],
 )
 def test_a_bad_row_is_named(row: dict, said: str, tmp_path: Path) -> None:
     """One sentence with the row's number."""
     write_jsonl(tmp_path / "pairs.jsonl", [pairs(1)[0], row])
+    bad = BadRows()
+    assert len(read_pairs(tmp_path / "pairs.jsonl", bad, ties=True)) == 1
     with pytest.raises(UserError, match=said):
-        read_pairs(tmp_path / "pairs.jsonl", ties=True)
+        bad.check()
 
 
 def test_ties_and_numbers_are_for_reward_models_alone(tmp_path: Path) -> None:
     """Where a preference is wanted, a tie is refused; a rating is a finite number."""
     write_jsonl(tmp_path / "pairs.jsonl", [pairs(1)[0] | {"tie": True}])
-    assert read_pairs(tmp_path / "pairs.jsonl", ties=True)[0]["tie"]
-    with pytest.raises(UserError, match="which only a reward model learns from"):
-        read_pairs(tmp_path / "pairs.jsonl")
+    assert read_pairs(tmp_path / "pairs.jsonl", BadRows(), ties=True)[0]["tie"]
+    bad = BadRows()
+    assert read_pairs(tmp_path / "pairs.jsonl", bad) == []
+    assert "which only a reward model learns from" in bad.first[0]
     (tmp_path / "ratings.jsonl").write_text(json.dumps({"prompt": "p", "reply": "a", "rating": "good"}) + "\n")
-    with pytest.raises(UserError, match="'good' as its \"rating\""):
-        read_ratings(tmp_path / "ratings.jsonl", numbers=True)
+    assert read_ratings(tmp_path / "ratings.jsonl", bad, numbers=True) == []
+    assert "\"rating\" is a number; got 'good'" in bad.first[1]
 
 
 def test_nothing_to_learn_from_is_a_sentence(life: Life, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, write_jsonl
+from sayso.base.files import read_json
+from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.conversations import Talk, hold_out, lay_out, read_talks
@@ -50,7 +51,7 @@ def test_every_reply_of_a_split_conversation_is_trained_once() -> None:
     """Windows keep the system's turn, begin with the user, end with a reply, fit, and miss no reply that fits."""
     messages = chat(9)
     longest = length(messages[:5])
-    found = lay_out(TOKENIZER, [talk(*messages)], longest, split=True)
+    found = lay_out(TOKENIZER, [talk(*messages)], longest, BadRows(), split=True)
     assert (found.long, found.windows, found.replies_left_out) == (1, 5, 0)
     assert found.conversations == [render(TOKENIZER, [messages[0], *messages[n : n + 4]]) for n in (1, 5, 9, 13, 17)]
     trained = sum(sum(mask) for _, mask in found.conversations)
@@ -61,10 +62,10 @@ def test_what_fits_no_window_is_counted() -> None:
     """A reply longer than a row is left out alone; with drop the whole conversation is."""
     messages = [*chat(3), turn("user", "Tell all."), turn("assistant", "thank you " * 50), *chat(2)[1:]]
     longest = length(messages[:7])
-    found = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, split=True)
+    found = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, BadRows(), split=True)
     assert (found.long, found.windows, found.replies_left_out, len(found.conversations)) == (1, 2, 1, 3)
     assert found.told(9).endswith("than 9 tokens: split into 2 shorter ones, 1 of their replies left out.")
-    dropped = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, split=False)
+    dropped = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, BadRows(), split=False)
     assert (dropped.long, dropped.windows, dropped.replies_left_out, len(dropped.conversations)) == (1, 0, 6, 1)
     assert dropped.told(9) == "1 conversations are longer than 9 tokens: left out."
 
@@ -80,7 +81,7 @@ def test_a_call_stays_with_its_result_and_the_reply_to_it() -> None:
     ]
     plain = [turn("user", "So?"), turn("assistant", "So.", weight=0)]
     assert exchanges([turn("assistant", "Hi!"), *plain, *used, turn("user", "And?")]) == [plain, used]
-    found = lay_out(TOKENIZER, [talk(*plain, *used, *plain, *plain)], length(used), split=True)
+    found = lay_out(TOKENIZER, [talk(*plain, *used, *plain, *plain)], length(used), BadRows(), split=True)
     assert found.conversations == [render(TOKENIZER, used)]
     assert found.replies_left_out == 0
 
@@ -88,7 +89,7 @@ def test_a_call_stays_with_its_result_and_the_reply_to_it() -> None:
 def test_held_out_conversations_are_not_trained_on() -> None:
     """A number or a share, the same each time, and a conversation that stands there twice is on one side."""
     talks = [talk(*chat(1, words), number=n) for n, words in enumerate(["a", "b", "c", "d", "e"] * 2)]
-    for wanted, count in ((2, 2), (0.3, 3), (0, 0)):
+    for wanted, count in ((2, 2), (0.6, 3), (0, 0)):
         kept, held = hold_out(talks, [], wanted)
         assert len(held) == count
         assert {one.key for one in held}.isdisjoint(one.key for one in kept)
@@ -97,32 +98,62 @@ def test_held_out_conversations_are_not_trained_on() -> None:
         assert [one.key for one in again] == [one.key for one in held]
     apart = [talk(*chat(1, "f"))]
     assert hold_out([*talks, *apart], apart, 1) == (talks, apart)
-    with pytest.raises(UserError, match="leaves some conversations to train on; got 5 of 5"):
+    with pytest.raises(UserError, match="leaves some conversations to train on; got 5 of 5 different ones"):
         hold_out(talks, [], 5)
     with pytest.raises(UserError, match="is a share below 1"):
         hold_out(talks, [], -1)
 
 
+def test_the_held_out_share_is_one_of_different_conversations() -> None:
+    """Ten conversations, each thirty times, have nothing to spare at 2 %; a fifth of them are two, on one side only."""
+    talks = [talk(*chat(1, f"{number}")) for number in range(10)] * 30
+    assert hold_out(talks, [], 0.02) == (talks, [])
+    kept, held = hold_out(talks, [], 0.2)
+    assert (len(kept), len(held)) == (240, 2)
+    assert {one.key for one in kept}.isdisjoint(one.key for one in held)
+
+
+def test_something_is_always_left_to_train_on() -> None:
+    """One conversation is trained on, whatever share is asked, and though it was set apart too."""
+    (only,) = one = [talk(*chat(1))]
+    for share in (0.02, 0.5, 0.99):
+        assert hold_out(one * 3, [], share) == (one * 3, [])
+    assert hold_out(one, [only, only], 0.5) == (one, [])
+    assert hold_out(one, one, 1) == (one, [])
+    assert hold_out([], [], 0.02) == ([], [])
+
+
+def test_weights_do_not_make_another_conversation() -> None:
+    """What people liked has earlier replies of weight 0, and is still the conversation that is held out."""
+    liked = [{**message, "weight": 0} if message["role"] == "assistant" else message for message in chat(1)]
+    assert talk(*liked).key == talk(*chat(1)).key
+
+
 @pytest.mark.parametrize(
     ("messages", "rule"),
     [
-        ([turn("user", "Hello?")], "there is no turn of the assistant's"),
+        ([turn("user", "Hello?")], "there is no turn of the assistant"),
         ([turn("user", "Hello?"), turn("assistant", "Hi!", weight=0)], "every reply has weight 0"),
-        ([turn("user", "Hello?"), turn("assistant", " ")], "this one is empty"),
+        ([turn("user", "Hello?"), turn("assistant", " ")], "is not empty; this one is"),
         ([turn("user", "Hello?"), turn("usher", "Hi!"), turn("assistant", "Hi!")], "Did you mean 'user'"),
     ],
 )
-def test_a_conversation_that_trains_nothing_is_named(messages: list[dict[str, Any]], rule: str) -> None:
+def test_a_conversation_that_trains_nothing_is_named(messages: list[dict[str, Any]], rule: str, tmp_path: Path) -> None:
     """The row's number and the rule, never silence."""
-    with pytest.raises(UserError, match=rf"^In line 7 of 'mine.jsonl': .*{rule}"):
-        lay_out(TOKENIZER, [talk(*chat(1)), talk(*messages, number=7)], 99, split=True)
+    write_jsonl(tmp_path / "mine.jsonl", [{"messages": one} for one in (chat(1), messages, chat(1))])
+    bad = BadRows()
+    assert len(list(read_talks([file_source(str(tmp_path / "mine.jsonl"), 0)], bad))) == 2
+    with pytest.raises(UserError, match=rf"^1 of 3 rows cannot be used: .*mine.jsonl:2: .*{rule}"):
+        bad.check()
 
 
 def test_a_text_is_no_conversation(tmp_path: Path) -> None:
     """A file of documents is told from one of conversations."""
     (tmp_path / "rows.jsonl").write_text('{"text": "Once there was a fox."}')
-    with pytest.raises(UserError, match=r"line 1 of .* has no turns: leave a text to sayso prepare"):
-        list(read_talks([file_source(str(tmp_path / "rows.jsonl"), 0)]))
+    bad = BadRows()
+    assert list(read_talks([file_source(str(tmp_path / "rows.jsonl"), 0)], bad)) == []
+    with pytest.raises(UserError, match=r"rows.jsonl:1: .* has no turns; a base model learns from plain text"):
+        bad.check()
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +200,7 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
 def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_path: Path) -> None:
     """A source of which nothing was set apart is no mistake; a file of a store is told apart by what it says of it."""
     chats = tmp_path / "life" / "data" / "chat"
-    rows = [{"messages": chat(1, f"{n} fine"), "source": source} for source in ("a", "b") for n in range(20)]
+    rows = [{"messages": chat(1, f"{n} {source} fine"), "source": source} for source in ("a", "b") for n in range(20)]
     write_jsonl(chats / "train.jsonl", rows)
     write_jsonl(chats / "val.jsonl", [{"messages": chat(2), "source": "a"}])
     flags = ["--life", str(tmp_path / "life"), "--parent", str(life.model("base")), "--steps", "1", "--rows", "1"]
@@ -190,7 +221,7 @@ def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_p
     ("rows", "flags", "said"),
     [
         ([], [], "is empty"),
-        ([{"messages": [turn("user", "Hi")]}], ["--held-out", "0"], "line 1 of"),
+        ([{"messages": [turn("user", "Hi")]}], ["--held-out", "0"], "mine.jsonl:1: "),
         ([{"messages": chat(1, "thank you " * 40)}], ["--held-out", "0"], "raise --row-tokens"),
         ([{"messages": chat(1)}], ["--mix", "min=0.5"], "--mix names 'min'"),
         ([{"messages": chat(1)}], ["--held-out", "1"], "leaves some conversations"),

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import sys
 from enum import Enum
 from typing import Annotated, Literal
@@ -15,7 +16,17 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
-from sayso.sample.grammar import MOST_BYTES, MOST_DEPTH, Grammar, choice, json_object, json_schema, regex, rules
+from sayso.sample.grammar import (
+    MOST_BYTES,
+    MOST_CHAIN,
+    MOST_DEPTH,
+    Grammar,
+    choice,
+    json_object,
+    json_schema,
+    regex,
+    rules,
+)
 from sayso.sample.guide import GrammarConstraint, Guide
 from sayso.sample.pick import pick
 from sayso.sample.request import Request
@@ -256,6 +267,29 @@ def test_an_id_that_was_not_allowed_ends_the_reply(guide: Guide, tokenizer: AnyT
     assert set(constraint.allowed().nonzero()[:, 0].tolist()) == tokenizer.stop_ids
 
 
+@pytest.mark.parametrize(("said", "wrong"), [("", ""), ("a", ""), ("ab", "c")], ids=["start", "middle", "end"])
+def test_a_stop_before_the_end_and_a_text_after_it_are_told(
+    guide: Guide, tokenizer: AnyTokenizer, said: str, wrong: str
+) -> None:
+    """A stop id ends a reply where a whole text stands, and nothing else does; either is a failure elsewhere."""
+    constraint = spoken(guide.constraint(regex("ab"), tokenizer.stop_ids), tokenizer.encode(said))
+    token = tokenizer.encode(wrong)[0] if wrong else min(tokenizer.stop_ids)
+    constraint.accept(token)
+    assert f"the id {token} came" in constraint.failed
+    assert not constraint.complete
+
+
+def test_a_stop_after_a_failure_changes_nothing(guide: Guide, tokenizer: AnyTokenizer) -> None:
+    """What was left before its end stays so, with the first reason."""
+    constraint = guide.constraint(regex("ab"), tokenizer.stop_ids)
+    constraint.accept(tokenizer.encode("c")[0])
+    reason = constraint.failed
+    constraint.accept(min(tokenizer.stop_ids))
+    assert reason
+    assert constraint.failed == reason
+    assert not constraint.complete
+
+
 def test_a_grammar_that_leads_nowhere_ends_the_reply(guide: Guide, tokenizer: AnyTokenizer) -> None:
     """Where a control token alone could go on, the reply ends and says why; control tokens are never allowed."""
     grammar = rules(f'start: "a" <[{tokenizer.specials["<|user|>"]}]>')
@@ -322,6 +356,119 @@ def test_what_is_no_grammar_is_refused_before_it_is_compiled(make, rule: str) ->
     with pytest.raises(UserError, match=rule):
         make()
     assert json_schema(nested(MOST_DEPTH - 1))
+
+
+def chained(kind: str, length: int) -> dict[str, object]:
+    """A schema of definitions of which each refers to the next in one way."""
+    definitions: dict[str, object] = {f"d{length}": {"type": "boolean"}}
+    for place in range(length):
+        to: dict[str, object] = {"$ref": f"#/$defs/d{place + 1}"}
+        definitions[f"d{place}"] = {
+            "$ref": to,
+            "properties": {"type": "object", "properties": {"x": to}, "required": ["x"]},
+            "additionalProperties": {"type": "object", "additionalProperties": to},
+            "items": {"type": "array", "items": to, "minItems": 1},
+            "prefixItems": {"type": "array", "prefixItems": [to]},
+        }.get(kind, {kind: [to]})
+    return {"$ref": "#/$defs/d0", "$defs": definitions}
+
+
+def chained_rules(kind: str, length: int) -> str:
+    """Rules of which each refers to the next in one way."""
+    name, beginning, rule = {
+        "rule": ("r", "start: r0", "{}: {}"),
+        "rule with text": ("r", "start: r0", '?{}: "a" {} "b"'),
+        "optional rule": ("r", "start: r0", "{} : {}?"),
+        "terminal": ("T", "start: T0", "{}: {}"),
+        "repeated terminal": ("T", "start: T0", "{}: {}*"),
+        "rule with a setting": ("r", "start: r0", "{}[capture]: {}"),
+        "GBNF": ("r", "root ::= r0", "{} ::= {}"),
+        "GBNF with text": ("r-", "root ::= r-0", '{} ::= "a" {} | "b"'),
+    }[kind]
+    lines = [beginning, *(rule.format(f"{name}{place}", f"{name}{place + 1}") for place in range(length))]
+    return "\n".join([*lines, rule.split("{}")[0] + f'{name}{length}{rule.split("{}")[1]}"c"'])
+
+
+SCHEMA_KINDS = ("$ref", "properties", "additionalProperties", "items", "prefixItems", "allOf", "oneOf", "anyOf")
+RULE_KINDS = (
+    "rule", "rule with text", "optional rule", "terminal", "repeated terminal", "rule with a setting",
+    "GBNF", "GBNF with text",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [(lambda kind, length: json_schema(chained(kind, length)), kind) for kind in SCHEMA_KINDS]
+    + [(lambda kind, length: rules(chained_rules(kind, length)), kind) for kind in RULE_KINDS]
+    + [(lambda _, length: rules(f"start: %json {json.dumps(chained('items', length))}"), "a schema among rules")],
+)
+def test_a_long_chain_of_references_is_refused_and_a_shorter_one_followed(guide: Guide, make, kind: str) -> None:
+    """A chain of thousands would overflow the compiler's stack, which ends the process."""
+    with pytest.raises(UserError, match=f"at most {MOST_CHAIN} .* a chain of 60\\d"):
+        make(kind, 600)
+    assert guide.constraint(make(kind, 100), frozenset({4})).allowed().any()
+
+
+@pytest.mark.parametrize(
+    "grammar",
+    [
+        json_schema({"$ref": "#/$defs/a", "$defs": {"a": {"items": {"$ref": "#/$defs/a"}, "type": "array"}}}),
+        json_schema({"type": "array", "items": {"$ref": "#"}}),
+        json_schema({"type": "object", "properties": {f"p{place}": {"$ref": "#"} for place in range(500)}}),
+        rules('start: "(" start ")" | "a"'),
+        rules(
+            "start: "
+            + " | ".join(f"r{place}" for place in range(500))
+            + "\n"
+            + "".join(f'r{place}: "{place}"\n' for place in range(500))
+        ),
+    ],
+    ids=["schema", "root", "many of one", "rule", "many rules"],
+)
+def test_recursion_and_many_references_are_no_chain(guide: Guide, grammar: Grammar) -> None:
+    """What refers to itself, and what refers to many others side by side, is followed."""
+    assert guide.constraint(grammar, frozenset({4})).allowed().any()
+
+
+def test_a_ring_of_references_is_a_chain() -> None:
+    """A chain that ends in its own beginning is as deep as one that ends."""
+    ring = {f"a{place}": {"items": {"$ref": f"#/a{(place + 1) % 600}"}} for place in range(600)}
+    with pytest.raises(UserError, match=r"a chain of 60\d"):
+        json_schema({"$ref": "#/a0", **ring})
+
+
+DEEP = """
+import json, sys
+from sayso.base.errors import UserError
+from sayso.sample.grammar import Grammar
+from sayso.sample.guide import Guide
+from sayso.token.train import train
+
+guide = Guide(train("character", ["abc"], 300))
+for kind, source in json.load(sys.stdin):
+    try:
+        constraint = guide.constraint(Grammar(kind, source, "grammar"), frozenset({0}))
+        for _ in range(20):
+            constraint.accept(int(constraint.allowed().nonzero()[-1]))
+    except UserError as error:
+        assert "cannot be followed" in str(error)
+print("alive")
+"""
+
+
+def test_the_deepest_chains_that_fit_do_not_end_the_process() -> None:
+    """Even without the limit on chains, and with half a limit of bytes more, the compiler's stack is large enough."""
+    grammars = [("json", json.dumps(chained(kind, 1800))) for kind in SCHEMA_KINDS]
+    grammars += [("rules", chained_rules(kind, 3500)) for kind in ("rule", "optional rule", "terminal")]
+    grammars += [
+        ("rules", "start: " + "(" * 9000 + '"a"' + ")" * 9000),
+        ("rules", "root ::= " + "(" * 9000 + '"a"' + ")" * 9000),
+    ]
+    grammars += [("regex", "(" * 9000 + "a" + ")" * 9000)]
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP], input=json.dumps(grammars), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "alive\n"), done.stderr[-2000:]
 
 
 def test_a_lenient_schema_leaves_out_what_cannot_be_followed(guide: Guide, tokenizer: AnyTokenizer) -> None:

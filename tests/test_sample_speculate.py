@@ -8,11 +8,12 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
+from sayso.sample.blocks import blocks_for
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
 from sayso.sample.row import Row
 from sayso.sample.sampling import Sampling
-from sayso.sample.speculate import Lookup
+from sayso.sample.speculate import Draft, Lookup
 
 VOCABULARY, CONTEXT = 61, 128
 SHAPE = ModelConfig(
@@ -109,6 +110,15 @@ def test_a_proposal_never_passes_the_room(model: Transformer) -> None:
             engine.step()
         assert len(request.ids) == min(most, CONTEXT - len(prompt))
         assert request.finish == "length"
+
+
+def test_a_draft_proposes_as_long_as_its_context_has_room(model: Transformer) -> None:
+    """Up to the context's last position, and no further."""
+    draft = Draft(model, 3, blocks_for(CONTEXT))
+    for length, proposed in ((CONTEXT - 3, 3), (CONTEXT - 2, 0)):
+        row = Row(Request([1, 2] * (length // 2) + [1] * (length % 2), SAMPLINGS[0]))
+        row.blocks = list(range(blocks_for(CONTEXT)))
+        assert [len(tokens) for tokens in draft.propose([row])] == [proposed]
 
 
 def test_a_draft_of_another_vocabulary_is_refused(model: Transformer) -> None:

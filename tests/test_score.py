@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoModelForSequenceClassification
 
 from sayso.base.errors import UserError
@@ -159,6 +160,12 @@ def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tm
         load_model(tmp_path / "reward")
     with pytest.raises(UserError, match="tuned' is a model that says words; choose one that scores replies"):
         load_model(tmp_path / "tuned", scores=True)
+    weights = load_file(tmp_path / "reward" / "model.safetensors")
+    weights["score.weight"] = weights["score.weight"].repeat(2, 1)
+    (tmp_path / "reward" / "sayso.json").unlink()
+    save_file(weights, tmp_path / "reward" / "model.safetensors")
+    with pytest.raises(UserError, match="choose a model with one label"):
+        load_model(tmp_path / "reward", scores=True)
     path = tmp_path / "reward" / "config.json"
     write_json(path, read_json(path) | {"score_bias": "much"})
     with pytest.raises(UserError, match="score_bias that is a number"):

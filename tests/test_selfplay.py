@@ -98,6 +98,9 @@ def test_each_round_is_judged_against_the_panel_and_the_best_is_kept(played):
     assert [line["step"] for line in told] == [1, 2]
     for line in told:
         assert line["low"] <= line["points"] <= line["high"]
+    for number in (1, 2):  # the same loss as fine-tuning's, so the same figures
+        log = read_log(played / f"runs/selfplay-player-{number}/run.jsonl")
+        assert all(0 < line["mfu"] < 1 for line in log if line["event"] == "step")
         assert set(line["panel"]) == {"random", "erring", "perfect"}
         assert all(
             sum(one[key] for key in ("win", "draw", "loss")) == pytest.approx(1) for one in line["panel"].values()

@@ -4,6 +4,8 @@ import math
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from sayso.base.life import Life
 from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
+from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
 from sayso.train import divergence, layout, measure
 from sayso.train.divergence import REWINDS
@@ -24,6 +27,7 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.train.session import Stage, make_stage
 from sayso.train.step_log import Judging
+from sayso.train.watch import Watch
 from sayso.train.workers import can_fork
 
 CONFIG = ModelConfig(vocab_size=50, layers=1, width=32, heads=2, kv_heads=2, head_size=16, mlp_width=64, context=16)
@@ -97,6 +101,98 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
 
+def test_an_interrupted_run_goes_back_as_often_as_one_that_was_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How often it went back is in the checkpoint, so that the same bad batch stops it."""
+    monkeypatch.setattr(divergence, "REWINDS", 2)
+    bad, ends = (2, 5, 9), []
+
+    def batch(step: int, broken: int) -> Batch:
+        if step == broken:
+            raise RuntimeError("broken off")
+        return make(BAD if step in bad else 20 + step)
+
+    for broken in (99, 8):
+        life = Life(tmp_path / str(broken))
+        monkeypatch.setattr(Batches, "batch", lambda _, step, broken=broken: batch(step, broken))
+        if broken == 8:
+            with pytest.raises(RuntimeError, match="broken off"):
+                lived(life, on_divergence="rewind")
+            monkeypatch.setattr(Batches, "batch", lambda _, step: batch(step, 99))
+        with pytest.raises(UserError, match="--on-divergence skip") as told:
+            lived(life, on_divergence="rewind")
+        rewinds = [line for line in read_log(life.run("pretrain-base") / "run.jsonl") if line["event"] == "rewind"]
+        ends.append((str(told.value), [(line["step"], line["skipped"]) for line in rewinds]))
+    assert ends[0] == ends[1]
+    assert len(ends[0][1]) == 2
+
+
+def test_an_interrupted_run_is_warned_by_its_own_beginning(tmp_path: Path) -> None:
+    """Resumed in the midst of a failure, it hears the warning at the same step, once, as without the interruption."""
+    told = []
+    for stop in (99, 5, 7):
+        life = Life(tmp_path / str(stop))
+        if stop < STEPS:
+            with pytest.raises(RuntimeError, match="broken off"):
+                watched(life, stop)
+        watched(life, 99)
+        log = read_log(life.run("reinforce-better") / "run.jsonl")
+        told.append([(line["step"], line["problem"]) for line in log if line["event"] == "warning"])
+    assert told[0] == told[1] == told[2]
+    assert [step for step, _ in told[0]] == [6]
+
+
+def watched(life: Life, stop: int) -> None:
+    """Train while the entropy collapses after the third step."""
+    run = Stage(life, "reinforce", "better", {}, {})
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
+
+    def loss(model: Transformer, part: Batch) -> Term:
+        step = int(part.documents[0, 0])
+        if step == stop:
+            raise RuntimeError("broken off")
+        total, count = next_token_loss(model, part.ids, part.targets, part.documents)
+        return Term(total, count, part.ids.numel(), {"entropy": torch.tensor([1.0 if step < 3 else 0.01])})
+
+    options = Training(save_seconds=0.0)
+    run.train(state, Batches(), loss, Schedule(STEPS), Layout(1, 1), options, log, watch=Watch())
+
+
+def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
+    """On a machine with another number of cores sums are added up in the same order."""
+    assert layout_for(Training(processes=1), 4, Device("cpu", 3)).threads == 3
+    assert layout_of_plan(vars(Layout(1, 1, threads=3)), Training(), 4, Device("cpu", 8)).threads == 3
+    assert layout_of_plan(vars(Layout(2, 2, threads=3)), Training(processes=1), 4, Device("cpu", 8)).threads == 3
+    before, seen = torch.get_num_threads(), []
+
+    def loss(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+        seen.append(torch.get_num_threads())
+        return loss_of(model, part)
+
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    run, log = Stage(Life(tmp_path), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    try:
+        state = State(model, make_optimizers(model, Rates()))
+        run.train(state, Batches(), loss, Schedule(2), Layout(1, 1, threads=before + 1), Training(), log)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {before + 1}
+
+
+def test_a_run_keeps_the_date_on_which_it_began(tmp_path: Path) -> None:
+    """The same command later on is told the date of the first; another run, or one begun again, its own."""
+    first = Stage(Life(tmp_path), "finetune", "tuned", {"rate": 1}, {}, began="2026-03-01T23:59:59+01:00")
+    assert str(first.when()) == "2026-03-01 23:59:59+01:00"
+    first.plan(dict, restart=False)
+    later = replace(first, began="2026-03-02T08:00:00+01:00")
+    assert later.when() == first.when()
+    assert later.when(restart=True) == replace(later, options={"rate": 2}).when() > first.when()
+    later.plan(dict, restart=True)
+    assert replace(first, began="2026-03-03T08:00:00+01:00").when() == datetime.fromisoformat(later.began)
+
+
 def test_a_run_on_bad_data_throughout_stops_going_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where each batch diverges, going back ends after a while with the same sentence."""
     monkeypatch.setattr(Batches, "batch", lambda self, step: make(step and BAD))
@@ -165,7 +261,7 @@ def test_the_layout_is_no_part_of_what_tells_runs_apart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("bad", [{"processes": 0}, {"micro_rows": 0}])
 def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
     """Less than one of anything is one sentence."""
-    with pytest.raises(UserError, match="at least 1"):
+    with pytest.raises(UserError, match="must be from 1 to"):
         layout_for(Training(**bad), 4, Device("cpu", 2))
 
 
@@ -216,7 +312,7 @@ def test_a_mirror_gets_the_runs_figures(tmp_path: Path) -> None:
     reader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     _, log = lived(Life(tmp_path), on_divergence="skip", mirror=("tensorboard",))
     events = reader.EventAccumulator(str(tmp_path / "runs" / "pretrain-base" / "tensorboard")).Reload()
-    steps = [line for line in log if line["event"] == "step" and math.isfinite(line["loss"])]
+    steps = [line for line in log if line["event"] == "step" and line["loss"] is not None]
     found = {event.step: event.value for event in events.Scalars("loss") if math.isfinite(event.value)}
     assert found == pytest.approx({line["step"]: line["loss"] for line in steps})
     assert {"gradient_norm", "tokens_per_second", "mfu"} <= set(events.Tags()["scalars"])
@@ -229,7 +325,7 @@ def test_a_run_tells_each_step_and_keeps_as_many_checkpoints_as_asked(tmp_path: 
     assert log[0]["peak_rates"].keys() == {"matrix", "embedding", "head", "norm"}
     steps = [line for line in log if line["event"] == "step"]
     assert len(steps) == STEPS
-    assert all(line["tokens_per_second"] > 0 and 0 < line["mfu"] < 2 for line in steps)
+    assert all(line["tokens_per_second"] > 0 and 0 < line["mfu"] < 1 for line in steps)
     assert len(list((tmp_path / "runs" / "pretrain-base" / "checkpoints").iterdir())) == 3
 
 

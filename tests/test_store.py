@@ -2,18 +2,22 @@
 
 import json
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
+from sayso.base.files import read_json
 from sayso.base.life import Life
 from sayso.feedback.gather import gather
-from sayso.feedback.schema import MIGRATIONS, metadata
-from sayso.feedback.store import Generation, Opinion, Rating, Store
+from sayso.feedback.schema import MIGRATIONS, StoreError, metadata
+from sayso.feedback.store import Generation, MissingError, Opinion, Rating, Store
 from sayso.run.gather import Gather
 from sayso.run.gather import gather as gather_act
 
@@ -202,6 +206,159 @@ def test_a_failed_migration_leaves_the_store_as_it_was(tmp_path: Path) -> None:
     kept.close()
 
 
+def size(store: Store) -> int:
+    """How many characters all rows of a store have."""
+    with store.engine.begin() as connection:
+        return sum(len(str(row)) for table in metadata.sorted_tables for row in connection.execute(table.select()))
+
+
+def test_a_conversation_whose_every_reply_is_rated_takes_room_in_proportion_to_its_turns(store: Store) -> None:
+    """Twice as many turns take twice the room: no reply and no rating has its whole prompt again."""
+    talk, sizes = store.new_conversation(), []
+    for turn in range(1, 21):
+        first, second = ask(store, f"Question {turn} " + "x" * 50, "Yes " + "y" * 50, "No", conversation=talk.id)
+        store.thumb(first, 1)
+        store.choose(first, second, position="left")
+        store.edit(first, f"Answer {turn}")
+        if turn in (10, 20):
+            sizes.append(size(store))
+    assert sizes[1] < 2.1 * sizes[0]
+    assert [len(rating.snapshot["prompt"]) for rating in store.ratings()[::3]] == list(range(1, 40, 2))
+    last = store.ratings()[-1].snapshot["prompt"]
+    assert [turn["content"] for turn in last[-3:]] == [
+        "Question 19 " + "x" * 50,
+        "Answer 19",
+        "Question 20 " + "x" * 50,
+    ]
+
+
+def test_a_prompt_is_what_had_room(store: Store) -> None:
+    """Of the turns that were left out nothing is told, and yet the others are kept once."""
+    talk = store.new_conversation()
+    ask(store, "Hello" * 500, "Hi", conversation=talk.id)
+    said = store.say(talk.id, "And?")
+    before = size(store)
+    reply = store.reply(said.id, "So.", store.prompt(said.id), MADE, left_out=2)
+    assert reply.prompt == [{"role": "user", "content": "And?"}]
+    assert store.thumb(reply.id, 1).snapshot["prompt"] == reply.prompt
+    assert size(store) - before < 1000
+
+
+OLD = sql.MetaData()
+for table in ("migrations", "conversations"):
+    metadata.tables[table].to_metadata(OLD)
+for table, gone, column in (
+    ("messages", ("prompt_id", "left_out"), sql.Column("prompt", sql.JSON)),
+    ("ratings", ("position",), sql.Column("snapshot", sql.JSON, nullable=False)),
+):
+    kept_columns = [kept._copy() for kept in metadata.tables[table].c if kept.name not in gone]
+    sql.Table(table, OLD, *kept_columns, column, sqlite_autoincrement=True)
+
+
+def as_first_version(store: Store) -> None:
+    """Turn a store into one of the first version, whose replies and ratings have their prompts."""
+    ratings, tables = store.ratings(), [metadata.tables[name] for name in ("conversations", "messages")]
+    with store.engine.begin() as connection:
+        rows = {table.name: [dict(row) for row in connection.execute(table.select()).mappings()] for table in tables}
+    for row in rows["messages"]:
+        row["prompt"] = store.message(row["id"]).prompt or sql.null()
+        del row["prompt_id"], row["left_out"]
+    metadata.drop_all(store.engine)
+    OLD.create_all(store.engine)
+    with store.engine.begin() as connection:
+        connection.execute(OLD.tables["migrations"].insert(), [{"name": MIGRATIONS[0][0], "applied_at": "then"}])
+        connection.execute(OLD.tables["conversations"].insert(), rows["conversations"])
+        for row in rows["messages"]:
+            connection.execute(OLD.tables["messages"].insert().values(row))
+        connection.execute(OLD.tables["ratings"].insert(), [rating.__dict__ for rating in ratings])
+        if connection.dialect.name == "postgresql":  # which counts only the ids that it gave itself
+            for name in ("messages", "ratings"):
+                connection.exec_driver_sql(f"SELECT setval('{name}_id_seq', (SELECT max(id) FROM {name}))")
+
+
+def test_a_store_of_the_first_version_is_brought_up(store: Store) -> None:
+    """All that it says is the same afterwards, gathering gives the same rows, and the talk goes on."""
+    talk = store.new_conversation()
+    first, second = ask(store, "Hello", "Hi", "Ho", conversation=talk.id)
+    store.choose(first, second, position="right")
+    [cut] = ask(store, "And\u2028so?", "So 🐈", conversation=talk.id, finish="length")
+    store.thumb(cut, -1)
+    store.edit(cut, "So.")
+    store.edit(first, "Good day")
+    [other] = ask(store, "Bye", "Bye", conversation=talk.id)
+    store.thumb(other, 1, comment="fine")
+    ratings, branch = store.ratings(), store.branch(talk.id)
+    messages = {number: store.message(number) for number in range(1, other + 1)}
+    where = POSTGRES if store.engine.dialect.name == "postgresql" else str(store.engine.url.database)
+    assert where
+    as_first_version(store)
+    new = Store(where)
+    try:
+        assert new.ratings() == ratings
+        assert gather(new.ratings()) == gather(ratings)
+        assert {number: new.message(number) for number in messages} == messages
+        assert new.branch(talk.id) == branch
+        tables = {name: {found["name"] for found in sql.inspect(new.engine).get_columns(name)} for name in OLD.tables}
+        assert "snapshot" not in tables["ratings"]
+        assert "prompt" not in tables["messages"]
+        ask(new, "Again?", "Yes.", conversation=talk.id)
+    finally:
+        new.close()
+
+
+def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
+    """The sentence names the disk; when there is room again the store goes on."""
+    kept = Store(tmp_path / "store.sqlite")
+    [reply] = ask(kept, "Hello", "Hi")
+    with kept.engine.connect() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+
+    def limit(connection: Any, _record: object, _proxy: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={pages}")
+
+    sql.event.listen(kept.engine, "checkout", limit)
+    with pytest.raises(StoreError, match="disk under the store is full") as refused:
+        kept.edit(reply, "x" * 100_000)
+    assert refused.value.full
+    assert kept.ratings() == []
+    pages = 10_000
+    assert kept.edit(reply, "x" * 100_000).text == "x" * 100_000
+    kept.close()
+
+
+def test_a_store_that_is_held_by_another_is_said(tmp_path: Path) -> None:
+    """A lock that another program holds is one sentence and no traceback."""
+    kept = Store(tmp_path / "store.sqlite")
+    [reply] = ask(kept, "Hello", "Hi")
+    with closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with kept.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA busy_timeout=0")
+        with pytest.raises(StoreError, match=r"cannot be used now \(database is locked\)"):
+            kept.thumb(reply, 1)
+    assert kept.thumb(reply, 1)
+    kept.close()
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 10**4000], ids=["0", "-1", "2^31", "2^63", "10^4000"])
+def test_a_number_that_no_row_can_have_is_not_there(store: Store, number: int) -> None:
+    """Databases fail at numbers of more bits than they have; here they are rows that are not there."""
+    [reply] = ask(store, "Hello", "Hi")
+    for act in (
+        lambda: store.branch(number),
+        lambda: store.delete(number),
+        lambda: store.say(number, "Hello"),
+        lambda: store.message(number),
+        lambda: store.prompt(number),
+        lambda: store.thumb(number, 1),
+        lambda: store.edit(number, "Hello"),
+        lambda: store.choose(number, reply),
+        lambda: store.choose(reply, number),
+    ):
+        with pytest.raises(MissingError, match=r"There is no (message|conversation) -?\d{1,20}\."):
+            act()
+
+
 def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
     """A text file is not a database, and the sentence says which file."""
     path = tmp_path / "store.sqlite"
@@ -324,7 +481,7 @@ def test_the_act_writes_the_same_bytes_again(tmp_path: Path, capsys: pytest.Capt
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     gather_act(Gather(life=life.root))
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
-    assert manifest == json.loads(before["manifest.json"])
+    assert manifest == read_json(folder / "manifest.json")
     assert (manifest["conversations"], manifest["pairs"], manifest["ratings"]) == (1, 1, 1)
     assert json.loads(before["pairs.jsonl"]) == {
         "prompt": [{"role": "user", "content": "Two and two?"}],
@@ -352,3 +509,28 @@ def test_a_rating_can_be_told_from_its_fields_alone(store: Store) -> None:
         store.choose(first, second),
     ]
     assert store.ratings() == given
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
+    """An SQLite file keeps its bytes, and a shared server gets no tables beside another program's by our names."""
+    path = tmp_path / "store.sqlite"
+    with closing(sqlite3.connect(path)) as file:
+        file.execute("CREATE TABLE customers (name TEXT)")
+        file.commit()
+    before = path.read_bytes()
+    for where in (path, f"sqlite:///{path}"):
+        with pytest.raises(UserError, match="'customers'"):
+            Store(where)
+    assert path.read_bytes() == before
+    assert [child.name for child in tmp_path.iterdir()] == ["store.sqlite"]
+    if POSTGRES:
+        Store(POSTGRES).close()
+        engine = sql.create_engine(POSTGRES.replace("postgresql://", "postgresql+psycopg://", 1))
+        with engine.begin() as connection:
+            metadata.drop_all(connection)
+            connection.exec_driver_sql("CREATE TABLE messages (text TEXT)")
+        with pytest.raises(UserError, match="'messages'"):
+            Store(POSTGRES)
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE messages")
+        engine.dispose()

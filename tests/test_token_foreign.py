@@ -225,8 +225,9 @@ def test_a_template_that_rewrites_contents_trains_nothing() -> None:
     ids, trained = render(tokenizer, TALK[:2], reply=True)
     assert tokenizer.decode(ids) == "BE KIND.  HELLO THERE?\n"
     assert not any(trained)
-    with pytest.raises(UserError, match="changes what it is given"):
-        render(tokenizer, [{"role": "user", "content": "say <|im_start|>"}], reply=True)
+    ids, _ = render(tokenizer, [{"role": "user", "content": "say <|im_start|>"}], reply=True)
+    assert tokenizer.decode(ids) == "SAY <|IM_START|>"  # spelled, not forged
+    assert [index for index in ids if index in tokenizer.control] == [tokenizer.core.token_to_id("<|im_end|>")]
 
 
 def test_a_model_without_a_template_does_not_converse() -> None:

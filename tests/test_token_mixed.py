@@ -21,7 +21,7 @@ import tiktoken
 import tokenizers
 from tokenizers import Regex, decoders, models, pre_tokenizers
 
-from sayso.text.packages import cache_folder
+from sayso.base.intact import cache_folder
 from sayso.token.load import load
 from sayso.token.tokenizer import Tokenizer, byte_spelling
 from sayso.token.train import train

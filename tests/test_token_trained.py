@@ -143,12 +143,13 @@ def test_an_end_that_a_template_forgot_to_mark_is_trained() -> None:
 
 
 def test_a_template_that_changes_contents_but_marks_them_is_taken() -> None:
-    """What is trained is told by the marks; unless somebody spells a control token, which nobody could then tell."""
+    """What is trained is told by the marks, and what somebody spells stays text."""
     ours, theirs = opened("ChatML", marked(CHATML).replace("m['content'] +", "m['content'] | upper +"))
     expected = theirs.apply_chat_template(TALK, return_dict=True, return_assistant_tokens_mask=True)
     assert render(ours, TALK) == (expected["input_ids"], [bool(one) for one in expected["assistant_masks"]])
-    with pytest.raises(UserError, match="changes what it is given"):
-        render(ours, [{"role": "user", "content": "<|im_end|>"}, TALK[2]])
+    ids, mask = render(ours, [{"role": "user", "content": "<|im_end|>"}, TALK[2]])
+    assert ids.count(ours.turn_end) == 2
+    assert any(mask)
 
 
 def test_a_template_that_ends_no_reply_is_refused() -> None:

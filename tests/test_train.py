@@ -21,6 +21,7 @@ from sayso.loss import cross_entropy
 from sayso.loss.next_token import next_token_loss, token_logprobs
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
+from sayso.model.linear import has_onednn
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
 from sayso.train.loop import Diverged, Interrupted, Shown, State, train
@@ -207,14 +208,26 @@ def test_every_tenth_step_tells_how_far_it_moved() -> None:
     assert norms
     assert norms.parameter_norm == pytest.approx(after.norm().item(), rel=1e-5)
     assert norms.update_ratio == pytest.approx(((after - before).norm() / after.norm()).item(), rel=1e-4)
-    assert {line.seen for line in shown} == {line.count for line in shown} == {4 * 16}
+    assert {(line.seen, line.count, line.trained) for line in shown} == {(4 * 16, 4 * 16, 4 * 16)}
 
 
 def test_a_steps_operations_are_six_a_weight_and_token() -> None:
     """The head counts for trained tokens alone, the blocks for all."""
     head = CONFIG.vocab_size * CONFIG.width
     assert step_flops(CONFIG, 10, 4) == 6 * (10 * (CONFIG.matmul_parameters - head) + 4 * head)
-    assert matmul_peak("cpu") > 1e9
+
+
+def test_the_peak_is_the_best_of_all_ways_to_compute_a_product() -> None:
+    """Several shapes, by torch's own product and by the one that layers take; threads are as before."""
+    threads = torch.get_num_threads()
+    with torch.profiler.profile(record_shapes=True) as seen:
+        assert matmul_peak("cpu", processes=2) > 1e9
+    assert torch.get_num_threads() == threads
+    shapes: dict[str, set[str]] = {}
+    for event in seen.key_averages(group_by_input_shape=True):
+        shapes.setdefault(event.key, set()).add(str(event.input_shapes))
+    ways = ["aten::mm", "mkldnn::_linear_pointwise"] if has_onednn() else ["aten::mm", "aten::linear"]
+    assert [len(shapes[way]) for way in ways] == [3, 3]
 
 
 def test_recomputing_changes_no_gradient() -> None:
@@ -277,7 +290,7 @@ def test_a_helper_that_is_gone_is_told_in_a_sentence() -> None:
         helper.kill()
         helper.join()
 
-    with pytest.raises(MemoryError, match="shared the training step"):
+    with pytest.raises(UserError, match=r"shared the training step was ended by signal 9 \(SIGKILL\), perhaps"):
         train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), show=show, processes=2)
 
 

@@ -1,32 +1,39 @@
-"""A run's curve and figures in the terminal, from its log alone."""
+"""A run's curve and figures in the terminal, from its log alone; the logs are those that acts wrote."""
 
+import math
 from pathlib import Path
 
 import pytest
 
 from sayso.base.life import Life
-from sayso.base.log import RunLog
+from sayso.base.log import RunLog, read_log
 from sayso.cli.main import run
-from sayso.run.train_status import HEIGHT, WIDTH, chart
+from sayso.run.train_status import HEIGHT, WIDTH, chart, status
+
+TRAINED = {
+    "pretrain-base": "step 3 of 3, ended",
+    "finetune-tuned": "step 3 of 3, ended",
+    "align-aligned": "step 6 of 6, ended",
+    "reward-reward": "step 7 of 7, ended",
+    "reinforce-practised": "step 2 of 2, ended",
+    "improve-improved": "round 1 of 1, ended",
+    "improve-improved-1": "step 1 of 1, ended",
+    "selfplay-player": "round 1 of 1, ended",
+    "selfplay-player-1": "step 1 of 1, ended",
+}
+OTHERS = ("prepare", "tokenizer-train", "tokenizer-compare", "evaluate-tuned")
 
 
-def write_run(life: Life, name: str, losses: list[float], *, ended: bool) -> None:
-    """Write the log of a run with these losses."""
-    log = RunLog(life.run(name) / "run.jsonl")
-    log.write("start", act="pretrain")
-    for step, loss in enumerate(losses, 1):
-        log.write(
-            "step", step=step, steps=50, loss=loss, lr=0.5, gradient_norm=0.25, tokens=step * 100, seconds=step * 2.0,
-            tokens_per_second=100, mfu=0.4,
-        )  # fmt: skip
-    log.write("val", step=len(losses), val_bpb=1.25)
-    if ended:
-        log.write("end", seconds=100.0)
+def told(life: Life, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return what train-status prints of a life."""
+    capsys.readouterr()
+    assert run(["train-status", *words, "--life", str(life.root)]) == 0
+    return capsys.readouterr().out
 
 
 def test_the_chart_has_a_dot_for_each_point() -> None:
-    """High values are above, later ones to the right, and the range stands at the left."""
-    lines = chart([(1, 4.0), (51, 2.0), (101, 3.0)])
+    """High values are above, later ones to the right, and the range stands at the left; what is not finite is none."""
+    lines = chart([(1, 4.0), (51, 2.0), (101, 3.0), (60, math.nan), (70, math.inf)])
     assert len(lines) == HEIGHT
     assert lines[0].startswith("   4.000 │")
     assert lines[-1].startswith("   2.000 │")
@@ -35,36 +42,85 @@ def test_the_chart_has_a_dot_for_each_point() -> None:
     assert rows[0][0] != "⠀"
     assert rows[-1][WIDTH // 2] != "⠀"
     assert sum(bin(ord(dot) - 0x2800).count("1") for row in rows for dot in row) == 3
+    assert chart([(1, math.nan)]) == []
 
 
-def test_the_status_tells_the_latest_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The named run, or the last one written to, with what is left of it."""
-    life = Life(tmp_path / "life")
-    write_run(life, "pretrain-base", [4.0] * 30, ended=False)
-    write_run(life, "finetune-tuned", [1.5] * 50, ended=True)
-    assert run(["train-status", "--life", str(life.root)]) == 0
-    latest = capsys.readouterr().out
-    assert "finetune-tuned: step 50 of 50, ended" in latest
-    assert "left" not in latest
-    assert run(["train-status", "pretrain-base", "--life", str(life.root)]) == 0
-    told = capsys.readouterr().out
-    for part in ("step 30 of 50", "loss 4.0000", "val_bpb 1.25 at step 30", "100 tokens a second, 40.0%", "40 s left"):
-        assert part in told
+@pytest.mark.parametrize("name", [*TRAINED, *OTHERS])
+def test_every_act_can_be_looked_at_from_its_first_event_to_its_last(
+    lived: Life, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The log as it stood after each of its events, and at the end: before a first step there is no curve."""
+    events = read_log(lived.run(name) / "run.jsonl")
+    assert events[-1]["event"] == "end"
+    for count in range(1, len(events) + 1):
+        text = str(status(name, events[:count]))
+        first = text.splitlines()[0]
+        drawn = any(event["event"] in ("step", "round") for event in events[:count])
+        assert first.endswith("ended" if count == len(events) else "under way or stopped")
+        assert ("│" in text) == drawn
+        assert ("before its first step" in first) == (not drawn and count < len(events))
+    assert f"{name}: {TRAINED.get(name, 'no step of its own, ended')}" in told(lived, capsys, name)
 
 
-def test_a_run_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_status_tells_the_latest_figures(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """Loss, held-out figures, speed, what the act's own loss tells, and what is left of a run under way."""
+    text = told(lived, capsys, "pretrain-base")
+    events = read_log(lived.run("pretrain-base") / "run.jsonl")
+    for part in (
+        "over the last 3 steps",
+        "val_bpb ",
+        "at step 3",
+        "of the machine's peak",
+        "gradient norm",
+        "it says:",
+    ):
+        assert part in text
+    assert "left" not in text
+    halfway = str(status("pretrain-base", events[: events.index({**events[-1]}) - 2]))
+    assert halfway.endswith(" 0 s left")
+    for part in ("accuracy", "held_out_accuracy", "margin"):
+        assert part in told(lived, capsys, "align-aligned")
+    for part in ("value_loss", "spread", "held_out"):
+        assert part in told(lived, capsys, "reinforce-practised")
+    assert "score " in told(lived, capsys, "improve-improved")
+    assert "points 0" in told(lived, capsys, "selfplay-player")
+
+
+def test_a_run_that_was_resumed_tells_the_time_since(lived: Life) -> None:
+    """What is left follows from the steps since then, not from all."""
+    events = read_log(lived.run("pretrain-base") / "run.jsonl")
+    start, steps = events[0], [event for event in events if event["event"] == "step"]
+    slow = [{**steps[0], "seconds": 1000.0}, start, {**steps[1], "seconds": 2.0}]
+    assert str(status("pretrain-base", [start, *slow])).endswith("2 s, 2 s left")
+
+
+def test_the_training_run_that_was_written_to_last_is_shown(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """An act that does not train may have written later."""
+    newest = max((path for path in lived.root.glob("runs/*/plan.json")), key=lambda path: log_of(path).stat().st_mtime)
+    assert log_of(lived.run("evaluate-tuned") / "plan.json").stat().st_mtime > log_of(newest).stat().st_mtime
+    assert told(lived, capsys).startswith(f"{newest.parent.name}: ")
+
+
+def log_of(plan: Path) -> Path:
+    """Return the log next to a plan."""
+    return plan.with_name("run.jsonl")
+
+
+def test_a_run_that_is_not_there_is_told(tmp_path: Path, lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
     """No run at all, and a name that is nearly one."""
-    life = Life(tmp_path / "life")
-    assert run(["train-status", "--life", str(life.root)]) == 2
+    assert run(["train-status", "--life", str(tmp_path / "life")]) == 2
     assert "sayso pretrain" in capsys.readouterr().err
-    write_run(life, "pretrain-base", [4.0], ended=False)
-    assert run(["train-status", "pretrain-bose", "--life", str(life.root)]) == 2
+    assert run(["train-status", "pretrain-bose", "--life", str(lived.root)]) == 2
     assert "pretrain-base" in capsys.readouterr().err
 
 
-def test_following_ends_with_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_following_ends_with_the_run(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
     """A run that ended is shown once, and the command is done."""
+    assert "step 3 of 3, ended" in told(lived, capsys, "pretrain-base", "--follow")
+
+
+def test_a_run_that_has_just_begun_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its log holds one line."""
     life = Life(tmp_path / "life")
-    write_run(life, "pretrain-base", [4.0] * 50, ended=True)
-    assert run(["train-status", "--follow", "--life", str(life.root)]) == 0
-    assert "step 50 of 50, ended" in capsys.readouterr().out
+    RunLog(life.run("finetune-tuned") / "run.jsonl").write("start", act="finetune", config={})
+    assert told(life, capsys, "finetune-tuned") == "finetune-tuned: before its first step, under way or stopped\n"

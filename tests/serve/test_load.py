@@ -154,14 +154,63 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         assert client.get("/ready").status_code == 200
         servers[0].end()
         if long:
-            with pytest.raises(httpx2.HTTPError):
-                list(told)
+            assert list(told)[-4:-2] == ["", "event: error"]
             assert servers[0].config.app.state.worker.closing
             ended.set()
         else:
             assert "event: done" in list(told)
     if not long:
         assert store.branch(said.conversation_id)[-1].generation is not None
+
+
+CUT = "The server is shutting down; this reply was cut."
+
+
+def test_replies_that_are_cut_say_so(
+    start: Callable[..., str], servers: list[Server], store: Store, hook: Callable[..., None]
+) -> None:
+    """Each kind of stream ends with an error event, a whole answer is 503, and what was said on the page is kept."""
+    said = store.say(store.new_conversation().id, "hello")
+    address = start(rows=4)
+    told, held, go = threading.Barrier(5), threading.Event(), threading.Event()
+    hook(servers[0].config.app.state.worker.engine, lambda: held.is_set() and go.wait(30))
+    bodies: dict[str, dict[str, Any]] = {
+        "/v1/chat/completions": {"messages": HELLO, "temperature": 0, "stream": True},
+        "/v1/responses": {"input": "hello", "temperature": 0, "stream": True},
+        "/api/replies": {"message_id": said.id, "temperature": 0, "max_tokens": CONTEXT},
+        "/v1/completions": {"prompt": "cat", "temperature": 0, "max_tokens": 4000},
+    }
+
+    def ask(path: str) -> tuple[int, str]:
+        with httpx2.Client(base_url=address, timeout=60) as client:
+            if path == "/v1/completions":
+                told.wait(30)
+                answer = client.post(path, json=bodies[path])
+                return answer.status_code, answer.text
+            with client.stream("POST", path, json=bodies[path]) as stream:
+                lines = stream.iter_lines()
+                first = [next(line for line in lines if "text" in line or "content" in line)]
+                told.wait(30)
+                return stream.status_code, "\n".join([*first, *lines])
+
+    with ThreadPoolExecutor(4) as pool:
+        asked = {path: pool.submit(ask, path) for path in bodies}
+        told.wait(30)
+        held.set()
+        servers[0].end()
+        answers = {path: future.result(timeout=60) for path, future in asked.items()}
+        go.set()
+    status, body = answers.pop("/v1/completions")
+    assert status == 503
+    assert "shutting down" in json.loads(body)["error"]["message"]
+    for path, (status, body) in answers.items():
+        last = json.loads(body.strip().splitlines()[-1].removeprefix("data: "))
+        error = last["response"]["error"] if path == "/v1/responses" else last["error"]
+        assert (status, error["message"]) == (200, CUT), path
+        assert "[DONE]" not in body
+    kept = store.branch(said.conversation_id)[-1]
+    assert kept.generation is not None
+    assert (kept.role, kept.generation.finish) == ("assistant", "stopped")
 
 
 @pytest.mark.parametrize("broken", [False, True])

@@ -4,11 +4,15 @@ import json
 from typing import Any
 
 import httpx2
+import pytest
+import sqlalchemy as sql
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.sampling import Sampling
+from sayso.serve import replies
 
 CONTEXT = 4096
 
@@ -128,3 +132,45 @@ def test_a_conversation_can_be_deleted(client: TestClient, store: Store) -> None
     path = f"/api/conversations/{turn['conversation_id']}"
     assert [client.delete(path).status_code for _ in range(2)] == [204, 404]
     assert client.get("/api/model").json()["ratings"] == 0
+
+
+def test_a_reply_waits_for_room_on_a_full_disk(
+    client: TestClient, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reply is told with the error, a message and a rating are refused with 507; when there is room it is kept."""
+    monkeypatch.setattr(replies, "PATIENCE", 0.02)
+    said = store.say(store.new_conversation().id, "hello")
+    room = [0]  # pages; a database does not become smaller than it is
+
+    def limit(connection: Any, _record: object, _proxy: object) -> None:
+        connection.execute(f"PRAGMA max_page_count={room[0] or 1}")
+
+    sql.event.listen(store.engine, "checkout", limit)
+    body = {"message_id": said.id, "temperature": 0, "max_tokens": 4000}
+    told = client.post("/api/replies", json=body).text
+    events = lines(told)
+    assert events[-1][0] == "error"
+    error = events[-1][1]["error"]
+    assert (error["code"], error["type"]) == ("store_full", "server_error")
+    assert "disk under the store is full" in error["message"]
+    text = "".join(data["text"] for name, data in lines(told) if name == "piece")
+    refused = client.post("/api/messages", json={"conversation_id": said.conversation_id, "content": "x" * 90_000})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (507, "store_full")
+    assert len(store.branch(said.conversation_id)) == 1
+    room[0] = 100_000
+    while len(turns := store.branch(said.conversation_id)) == 1:
+        client.get("/health")
+    assert turns[-1].content == text.replace("\0", "\ufffd")
+
+
+def test_a_reply_that_never_gets_room_is_in_the_log(
+    app: FastAPI, store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A server that ends before the disk has room again leaves the words on the terminal."""
+    said = store.say(store.new_conversation().id, "hello")
+    sql.event.listen(store.engine, "checkout", lambda connection, *_: connection.execute("PRAGMA max_page_count=1"))
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        told = client.post("/api/replies", json={"message_id": said.id, "temperature": 0, "max_tokens": 4000}).text
+    text = "".join(data["text"] for name, data in lines(told) if name == "piece")
+    assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
+    assert f"The reply to message {said.id} was not kept. It said: {text}" in caplog.text

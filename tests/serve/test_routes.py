@@ -167,7 +167,10 @@ def test_texts_become_tokens_and_back(client: TestClient, replier: Replier) -> N
     assert "".join(found["token_strs"]) == "<|bos|>" + said
     assert (found["count"], found["max_model_len"]) == (len(found["tokens"]), 4096)
     bare = client.post("/tokenize", json={"prompt": said, "add_special_tokens": False}).json()["tokens"]
-    assert client.post("/detokenize", json={"tokens": bare}).json() == {"prompt": said}
+    size = replier.tokenizer.vocab_size
+    for beyond in ([], [size], [size + 7]):  # ids that the model has and its tokenizer has not
+        assert client.post("/detokenize", json={"tokens": [*bare, *beyond]}).json() == {"prompt": said}
+    assert client.post("/detokenize", json={"tokens": [size - 1]}).json()["prompt"]
     talk = client.post("/tokenize", json={"messages": HELLO}).json()["tokens"]
     assert talk == replier.prompt_ids(HELLO)
     assert client.post("/tokenize", json={}).status_code == 400

@@ -18,7 +18,7 @@ from sayso.batch.by_length import by_length
 from sayso.batch.judged import Judged, collate
 from sayso.loss.reward import batch_scores
 from sayso.model import Transformer
-from sayso.token.chat import render, reply_ids
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model
 
@@ -48,7 +48,7 @@ class Scorer:
     def row(self, prompt: Any, reply: str) -> tuple[list[int], list[int]]:
         """Return the ids of a prompt and of a whole reply to it, its end among them."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        ids = render(self.tokenizer, messages, reply=True)[0]
+        ids = prompt_ids(self.tokenizer, messages)
         return ids, reply_ids(self.tokenizer, reply)
 
     def members(self, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np.float64]:

@@ -34,10 +34,10 @@ def save_config(config: Any, path: Path) -> None:
 def from_toml(kind: type[Config], path: Path) -> Config:
     """Read a config dataclass from a TOML file; an unknown name is a `UserError` that offers the nearest."""
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise UserError(f"There is no config file '{path}'.") from error
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of TOML, or bytes that are not UTF-8
         raise UserError(f"'{path}' is not valid TOML: {error}.") from error
     known = {field.name: field for field in fields(kind)}  # type: ignore[arg-type]
     for name in values:

@@ -18,6 +18,7 @@ from sayso.base.errors import UserError, nearest
 if TYPE_CHECKING:
     import torch
 
+MOST_THREADS = 1024
 KINDS = ("cpu", "cuda", "mps")
 STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -46,10 +47,16 @@ def pick_device(name: str | None = None) -> Device:
         raise UserError(f"A device is one of {', '.join(KINDS)}; got '{name}'.{nearest(name, KINDS)}")
     if not available[name]:
         raise UserError(f"This machine has no '{name}' device that torch can use; leave --device away to use the best.")
-    threads = int(os.environ.get("OMP_NUM_THREADS") or cores())
+    threads = _threads_asked() or cores()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals in a near-converged optimizer state slow a CPU several times
     return Device(name, threads)
+
+
+def _threads_asked() -> int:
+    """Return what OMP_NUM_THREADS asks for, the first of a list such as "4,2"; 0 where it asks for no number."""
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(int(first), MOST_THREADS) if first.isascii() and first.isdigit() and len(first) < 10 else 0
 
 
 def has_bf16(kind: str) -> bool:

@@ -14,6 +14,10 @@ class UserError(Exception):
     """A mistake in what a person gave, said in one sentence: the rule, what was got, how to mend it."""
 
 
+class ListError(UserError):
+    """One whose message is a list, and is printed line by line; line ends in any other come from values given."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest of the `known` names, or "" when none is close."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)

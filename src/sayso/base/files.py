@@ -1,21 +1,23 @@
 r"""Reading and writing files so that nothing is ever half there.
 
 A write goes to a temporary name beside its target and is renamed when it is complete: whoever looks sees the old
-content or the new, and a process killed in between loses nothing. JSON and JSON Lines are UTF-8 with "\\n".
+content or the new, and a process killed in between loses nothing. JSON is UTF-8 with "\\n"; rows are in `jsonl.py`.
 """
 
 import errno
 import hashlib
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sayso.base.errors import UserError
+from sayso.base.replace import put, put_back, refuse_file, sweep, sync_all, temporary
+from sayso.base.seal import seal, unseal
+
+T = TypeVar("T")
 
 FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded", "File too large")
 FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -23,36 +25,57 @@ FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    part = Path(name)
-    part.chmod(0o644)
-    try:
+    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
+
+    Raises `UserError` for a folder, a device or a pipe, which a file must not replace.
+    """
+    if path.exists() and not path.is_file():
+        raise UserError(f"'{path}' is not a regular file, so it is not replaced by one; choose another path.")
+    with temporary(path, folder=False) as part:
         yield part
         part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    part.chmod(0o755)
-    try:
+    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed.
+
+    Its files are on the disk before it gets its name. Whoever opens `path` meanwhile, or after a kill at any moment,
+    finds the old folder or the new one, whole; on a file system that cannot exchange two names, after `put_back`.
+    """
+    refuse_file(path)
+    sweep(path.parent)
+    with temporary(path, folder=True) as part:
         yield part
-        if path.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-            path.replace(old / path.name)
-            part.replace(path)
-            shutil.rmtree(old)
+        sync_all(part)
+        put(part, path)
+
+
+def read_together(folder: Path, read: Callable[[], T]) -> T:
+    """Return what `read` makes of several files of a folder; it reads again if the folder is replaced meanwhile."""
+    while True:
+        try:
+            handle = os.open(put_back(folder), os.O_RDONLY)  # as long as it is open no other folder gets its number
+        except OSError:
+            return read()
+        try:
+            found = read()
+        except (UserError, OSError):
+            if _is_at(handle, folder):
+                raise
         else:
-            part.replace(path)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+            if _is_at(handle, folder):
+                return found
+        finally:
+            os.close(handle)
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    """Whether a folder is still the one that was opened."""
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except OSError:
+        return not put_back(folder).exists()
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -74,41 +97,25 @@ def sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file; a missing or malformed one is a `UserError` that names it."""
+    """Read one JSON file; a missing, malformed or damaged one is a `UserError` that names it."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return unseal(json.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:
         raise UserError(f"There is no file '{path}'.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' is not valid JSON ({error}); write it again or restore it.") from error
+        raise UserError(f"'{path}' is damaged or not valid JSON ({error}); restore it, or make it again.") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a value as indented JSON, atomically."""
-    write_atomic(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def read_object(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a JSON file that holds an object with these keys; `UserError` as in `read_json`, or when it does not."""
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"'{path}' is damaged: it must hold a JSON object; restore it, or make it again.")
+    if missing := [key for key in keys if key not in value]:
+        raise UserError(f"'{path}' is damaged: it lacks '{missing[0]}'; restore it, or make it again.")
+    return value
 
 
-def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the object of each line of a JSON Lines file; a bad line is a `UserError` with file and line number."""
-    number = 0
-    try:
-        with path.open(encoding="utf-8") as file:
-            for line in file:
-                number += 1
-                if line.strip():
-                    yield json.loads(line)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file '{path}'.") from error
-    except ValueError as error:
-        told = f"{error.msg}, column {error.pos + 1}" if isinstance(error, json.JSONDecodeError) else error
-        raise UserError(f"Line {number} of '{path}' is not valid JSON ({told}); mend or remove that line.") from error
-
-
-def write_jsonl(path: Path, rows: Iterable[dict[str, Any]]) -> int:
-    """Write objects as JSON Lines, atomically and streaming; return how many."""
-    count = 0
-    with atomic_file(path) as part, part.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            count += 1
-    return count
+def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
+    """Write a value as indented JSON, atomically; `sealed`, an object gets a checksum that `read_json` checks."""
+    write_atomic(path, json.dumps(seal(value) if sealed else value, indent=2, ensure_ascii=False) + "\n")

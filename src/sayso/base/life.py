@@ -1,12 +1,30 @@
 """Where things lie in a life, the one folder that holds everything of a model.
 
-Takes the life's root; gives the path of each part. Nothing here reads or writes.
+Takes the life's root and names; gives the path of each part. Nothing here reads or writes, except that a folder is put
+back whose replacement was killed half-way. A name becomes one part of a path, so it is checked here, wherever it came
+from: a flag, the environment, a TOML file or Python.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from sayso.base.errors import UserError
+from sayso.base.replace import put_back
+
 STAGES = ("base", "tuned", "aligned")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+LONGEST = 100  # of a name a person gives; a run's is longer by its act and number, a temporary one by some letters more
+SIGNS = (
+    *("runs/*/config.toml", "runs/*/plan.json", "models/*/sayso.json"),
+    *("data/*/manifest.json", "tokenizer/trained.json"),
+)
+"""Files that acts leave in a life, and by which it is known."""
+
+
+def is_life(folder: Path) -> bool:
+    """Whether an act has left something in a folder as its life."""
+    return any(next(folder.glob(sign), None) for sign in SIGNS)
 
 
 @dataclass(frozen=True)
@@ -17,20 +35,24 @@ class Life:
 
     def data(self, name: str) -> Path:
         """The folder of one prepared data set: `text`, `chat`, `pairs`, `feedback`."""
-        return self.root / "data" / name
+        return put_back(self.root / "data" / checked(name))
 
     def model(self, name: str) -> Path:
-        """The folder of one model: `base`, `tuned`, `aligned`, or a name of the user's."""
-        return self.root / "models" / name
+        """The folder of one model: `base`, `tuned`, `aligned`, or a name of the user's.
+
+        Raises `UserError` for an invalid name.
+        """
+        return put_back(self.root / "models" / checked(name))
 
     def run(self, name: str) -> Path:
-        """The folder of one run: its resolved config, its log and its checkpoints."""
-        return self.root / "runs" / name
+        """The folder of one run, ACT or ACT-NAME: its resolved config, its log and its checkpoints."""
+        act, dash, rest = name.partition("-")
+        return self.root / "runs" / f"{checked(act)}{dash}{checked(rest) if dash else ''}"
 
     @property
     def tokenizer(self) -> Path:
         """The folder of the life's tokenizer."""
-        return self.root / "tokenizer"
+        return put_back(self.root / "tokenizer")
 
     @property
     def store(self) -> Path:
@@ -46,3 +68,18 @@ class Life:
     def report_json(self) -> Path:
         """The same story's numbers, for programs."""
         return self.root / "report.json"
+
+
+def checked(name: str) -> str:
+    """Return a name that can be one part of a path, or raise `UserError`."""
+    if not NAME.fullmatch(name) or len(name) > LONGEST:
+        raise UserError(
+            f"A name consists of letters, digits, '.', '_' and '-', begins with a letter, a digit or '_', and has at "
+            f"most {LONGEST} characters; got '{name[: LONGEST + 1]}'."
+        )
+    return name
+
+
+def name_from(text: str) -> str:
+    """Return a name made of any text, such as a file's name: what a name cannot hold becomes a dash."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[: LONGEST - 20] or "model"

@@ -4,7 +4,8 @@
 On a terminal long work shows one moving line with rate and time left; piped, it prints a plain line now and then.
 """
 
-import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -19,7 +20,12 @@ from rich.console import Console
 from sayso.base.config import plain, save_config
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
+from sayso.base.jsonl import line_of, parse
 from sayso.base.life import Life
+from sayso.base.lock import locked
+from sayso.base.made import work_in
+from sayso.base.replace import sweep
+from sayso.base.seal import seal, unseal
 
 PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
 DRAW_SECONDS = 0.1  # how often the moving line is drawn
@@ -56,22 +62,39 @@ class RunLog:
 
     def write(self, event: str, **fields: Any) -> None:
         """Append one event with its fields; the line is on its way to the disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"event": event, **fields}, ensure_ascii=False) + "\n")
+        row = parse(line_of({"event": event, **fields}))  # as it will be read: the checksum is of that
+        with self.path.open("ab") as file:
+            file.write(line_of(seal(row)))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return a run's events; a last line that was cut off by a kill is left out. Missing file: no events."""
+    """Return a run's events; a last line that was cut off by a kill is left out. Missing file: no events.
+
+    Raises `UserError` for a line that is not an event or was changed since it was written.
+    """
     if not path.exists():
         return []
     events = []
-    lines = path.read_text(encoding="utf-8").splitlines()
+    *lines, cut = path.read_bytes().split(b"\n")
+    if cut and not lines and not cut.startswith(b"{"):
+        raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it.")
     for number, line in enumerate(lines, 1):
         try:
-            events.append(json.loads(line))
-        except ValueError as error:
-            if number < len(lines):
-                raise UserError(f"Line {number} of '{path}' is not valid JSON; remove that line.") from error
+            event = unseal(parse(line))
+            if not isinstance(event, dict) or not isinstance(event.get("event"), str):
+                raise ValueError("it is not an event")
+        except (ValueError, RecursionError) as error:
+            told = f"Line {number} of '{path}' is damaged or not valid JSON ({error})"
+            raise UserError(f"{told}; restore the file, or remove that line.") from error
+        events.append(event)
+    return events
+
+
+def events_of(path: Path) -> list[dict[str, Any]]:
+    """Return the events of a run, one or more: each begins with one, so that a log without any is a `UserError`."""
+    events = read_log(path)
+    if not events:
+        raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it with its run.")
     return events
 
 
@@ -79,16 +102,21 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
     """Open the run `<act>-<name>`: its resolved config, a start line, and at success an end line.
 
-    The end line holds the act's wall seconds and its peak resident memory in MB.
+    The end line holds the act's wall seconds and its peak resident memory in MB. The run is locked until then; a
+    `UserError` says which process works on it already.
     """
     folder = life.run(f"{act}-{name}" if name else act)
-    save_config(config, folder / "config.toml")
-    log = RunLog(folder / "run.jsonl")
-    reset_peak_memory()
-    started = time.perf_counter()
-    log.write("start", act=act, time=datetime.now(UTC).isoformat(timespec="seconds"), config=plain(config))
-    yield log
-    log.write("end", seconds=round(time.perf_counter() - started, 2), peak_memory_mb=round(peak_memory_mb(), 1))
+    with locked(folder):
+        work_in(folder)
+        for part in (folder, *folder.glob("*/")):
+            sweep(part)
+        save_config(config, folder / "config.toml")
+        log = RunLog(folder / "run.jsonl")
+        reset_peak_memory()
+        started = time.perf_counter()
+        log.write("start", act=act, time=datetime.now(UTC).isoformat(timespec="seconds"), config=plain(config))
+        yield log
+        log.write("end", seconds=round(time.perf_counter() - started, 2), peak_memory_mb=round(peak_memory_mb(), 1))
 
 
 class Progress:
@@ -96,7 +124,7 @@ class Progress:
 
     def __init__(self, total: int | None, label: str) -> None:
         self.total, self.label = total, label
-        self.live = sys.stderr.isatty()
+        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which knows no codes to redraw a line
         self.start = time.perf_counter()
         self.first: int | None = None
         self.drawn = 0.0 if self.live else self.start  # piped, the first line comes after PIPED_SECONDS
@@ -120,7 +148,8 @@ class Progress:
             return
         self.drawn = now
         line = self._line(done, now - self.start, fields)
-        sys.stderr.write(f"\r\x1b[2K{line}" if self.live else f"{line}\n")
+        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be redrawn
+        sys.stderr.write(f"\r\x1b[2K{line[:width]}" if self.live else f"{line}\n")
         sys.stderr.flush()
 
     def _line(self, done: int, seconds: float, fields: dict[str, Any]) -> str:

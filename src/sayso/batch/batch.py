@@ -20,6 +20,11 @@ class Batch:
     targets: torch.Tensor
     documents: torch.Tensor
 
+    @property
+    def trained(self) -> int:
+        """How many positions have a target."""
+        return int((self.targets != IGNORED).sum())
+
     def split(self, parts: int) -> list["Batch"]:
         """Return the rows in at most so many parts of nearly equal size."""
         parts = min(parts, len(self.ids))

@@ -12,7 +12,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.order import Numbers, check_sizes, items, permutation
+from sayso.batch.order import Numbers, Order, check_sizes, permutation
 
 Conversation = tuple[Sequence[int], Sequence[bool]]
 _PACKING = 2  # the draw of the order in which conversations are packed; the rows' is 0
@@ -31,11 +31,12 @@ class ChatBatches:
             raise UserError("Fine-tuning needs one conversation or more; got none. Prepare some with: sayso prepare")
         for index, conversation in enumerate(conversations):
             _check(index, conversation, context)
-        self.rows, self.context, self.seed = rows, context, seed
+        self.rows, self.context = rows, context
         lengths = np.array([len(ids) for ids, _ in conversations], np.int64)
         shuffled = permutation(seed, 0, len(lengths), _PACKING)
         packed = [[int(shuffled[item]) for item in row] for row in pack(lengths[shuffled], context)]
         self.rows_per_epoch = len(packed)
+        self._order = Order(seed, len(packed))
         self.steps_per_epoch = -(-self.rows_per_epoch // rows)
         # Laid out in packed order, so that a row is one slice.
         order = [index for row in packed for index in row]
@@ -54,7 +55,7 @@ class ChatBatches:
         shape = (self.rows, self.context)
         ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
         documents = np.full(shape, PADDING, np.int32)
-        for i, (_, row) in enumerate(items(self.seed, self.rows_per_epoch, step * self.rows, self.rows)):
+        for i, (_, row) in enumerate(self._order.items(step * self.rows, self.rows)):
             start, end = int(self._row_ends[row - 1]) if row else 0, int(self._row_ends[row])
             ids[i, : end - start] = self._ids[start:end]
             targets[i, : end - start] = self._targets[start:end]

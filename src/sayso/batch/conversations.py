@@ -14,13 +14,15 @@ from typing import Any
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
+from sayso.base.intact import check_listed
+from sayso.base.jsonl import BadRows
 from sayso.batch.chat import Conversation
 from sayso.text.conversations import windows
 from sayso.text.document import Document, Message, Place, Source
 from sayso.text.files import rows_of_lines
 from sayso.text.formats import document_of
 from sayso.text.sources import read
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids, row_to_train
 from sayso.token.tokenizer import Tokenizer
 
 MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
@@ -38,8 +40,9 @@ class Talk:
 
     @cached_property
     def key(self) -> str:
-        """A hash of what is said: the same conversation, wherever it stands, has the same."""
-        return sha256(json.dumps([self.messages, self.tools]).encode()).hexdigest()
+        """A hash of what is said: the same conversation, wherever it stands and however weighted, has the same."""
+        said = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
+        return sha256(json.dumps([said, self.tools]).encode()).hexdigest()
 
     @property
     def replies(self) -> int:
@@ -64,6 +67,14 @@ class LaidOut:
     """Conversations made of these."""
     replies_left_out: int = 0
     """Their replies that are in no window."""
+    unclear: int = 0
+    """Replies that are not trained: the chat template changes them, so nobody can tell which tokens they became."""
+
+    def add(self, conversation: Conversation, unclear: int) -> None:
+        """Take a conversation of which so many replies are not trained; leave it out where none is."""
+        self.unclear += unclear
+        if any(conversation[1][1:]):
+            self.conversations.append(conversation)
 
     def told(self, tokens: int) -> str:
         """Say what became of the long ones."""
@@ -74,19 +85,27 @@ class LaidOut:
         return f"{self.long:,} conversations are longer than {tokens:,} tokens: {into}{some}."
 
 
-def prepared(path: Path) -> Iterator[Talk]:
+def prepared(path: Path, bad: BadRows) -> Iterator[Talk]:
     """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
-    if path.exists():
-        for row, at in rows_of_lines(str(path)):
-            yield _talk(document_of(row, None, at), at, row.get("source", ""))
+    if not path.exists():
+        return
+    check_listed(path.parent, path.name)
+    for row, at in rows_of_lines(str(path), bad):
+        document = bad.tried(at, document_of, row, None, at)
+        talk = document and bad.tried(at, _talk, document, at, str(row.get("source", "")))
+        if talk:
+            yield talk
 
 
-def read_talks(sources: Iterable[Source]) -> Iterator[Talk]:
-    """Yield the conversations of files. Raises `UserError` for a row that is none."""
+def read_talks(sources: Iterable[Source], bad: BadRows) -> Iterator[Talk]:
+    """Yield the conversations of files; rows that are none, or that train nothing, are counted in `bad`."""
     for source in sources:
         for part in source.parts:
-            for document in read(part):
-                yield _talk(document, document.at or part.where[0], source.name)
+            for document in read(part, bad):
+                at = document.at or part.where[0]
+                talk = bad.tried(at, _talk, document, at, source.name)
+                if talk:
+                    yield talk
 
 
 def share_of(talks: Iterable[Talk], shares: dict[str, float]) -> list[Talk]:
@@ -103,67 +122,77 @@ def check_shares(shares: dict[str, float], talks: Sequence[Talk]) -> None:
 
 
 def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[Talk], list[Talk]]:
-    """Return what is trained on and what is held out: a share below 1, or a number of conversations.
+    """Return what is trained on and what is held out: a share below 1, or a number, of different conversations.
 
     They are taken of what was set `apart` before, else of `talks`, by a hash of what is said: a conversation that
-    stands there twice is on one side.
+    stands there several times is on one side. Something is always left to train on.
     """
     if wanted < 0:
         raise UserError(f"--held-out is a share below 1, or a number of conversations; got {wanted:g}.")
-    pool = {talk.key: talk for talk in apart or talks}
-    count = int(wanted) if wanted >= 1 else min(MOST, round(wanted * len(talks)))
-    if count >= len(pool) and not apart and count:
-        raise UserError(f"--held-out leaves some conversations to train on; got {count:,} of {len(pool):,}.")
+    different = {talk.key: talk for talk in talks}
+    pool = {talk.key: talk for talk in apart} or different
+    most = len(pool) if apart else max(0, len(pool) - 1)
+    count = int(wanted) if wanted >= 1 else min(MOST, most, round(wanted * len(different)))
+    if count > most and not apart and talks:
+        raise UserError(
+            f"--held-out leaves some conversations to train on; got {count:,} of {len(pool):,} different ones."
+        )
     held = {key: pool[key] for key in sorted(pool)[:count]}
+    if talks and different.keys() <= held.keys():  # all that was set apart is what there is to train on
+        return talks, []
     return [talk for talk in talks if talk.key not in held], list(held.values())
 
 
-def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, *, split: bool) -> LaidOut:
+def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, bad: BadRows, *, split: bool) -> LaidOut:
     """Return conversations as ids; those of more than `tokens` cut into windows, or left out.
 
-    Raises `UserError` with the place for one that trains nothing, or that the chat layout does not take.
+    One that the chat layout does not take is counted in `bad`.
     """
     found = LaidOut()
 
     def fits(messages: Sequence[Message]) -> bool:
-        return len(render(tokenizer, messages, tools=talk.tools)[0]) <= tokens
+        return len(prompt_ids(tokenizer, messages, reply=False, tools=talk.tools)) <= tokens
 
     for talk in talks:
         try:
-            conversation = _rendered(tokenizer, talk)
+            conversation, unclear = _rendered(tokenizer, talk)
             if len(conversation[0]) <= tokens:
-                found.conversations.append(conversation)
+                found.add(conversation, unclear)
                 continue
             found.long += 1
             parts = [Talk(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)] if split else []
             parts = [part for part in parts if part.replies]
-            found.conversations += [_rendered(tokenizer, part) for part in parts]
+            for part in parts:
+                found.add(*_rendered(tokenizer, part))
         except UserError as error:
-            raise UserError(f"In {talk.at}: {error}") from error
+            bad.add(talk.at, str(error))
+            continue
         found.windows += len(parts)
         found.replies_left_out += talk.replies - sum(part.replies for part in parts)
     return found
 
 
 def _talk(document: Document, at: Place | str, source: str) -> Talk:
-    if not document.messages:
+    """Return a document as a conversation; `UserError` where nothing, or an empty reply, would be trained."""
+    talk = Talk(document.messages, document.tools, source, at)
+    if not talk.messages:
         raise UserError(
-            f"Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's; {at} has no turns: leave a text to "
-            "sayso prepare, for a base model."
+            "Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's, and this row has no turns; a base "
+            "model learns from plain text: sayso prepare."
         )
-    return Talk(document.messages, document.tools, source, at)
-
-
-def _rendered(tokenizer: Tokenizer, talk: Talk) -> Conversation:
-    """Return one conversation's ids and mask; `UserError` where nothing, or an empty reply, would be trained."""
     if not talk.replies:
         said = any(turn["role"] == "assistant" for turn in talk.messages)
-        why = "every reply has weight 0" if said else "there is no turn of the assistant's"
-        raise UserError(f"A conversation trains one reply or more; {why}: leave it out.")
+        why = "every reply has weight 0" if said else "there is no turn of the assistant"
+        raise UserError(f"A conversation trains one reply or more; {why}.")
     for turn in talk.messages:
         empty = not str(turn["content"]).strip() and not turn.get("tool_calls") and turn.get("weight", 1) != 0
         if turn["role"] == "assistant" and empty:
-            raise UserError("A reply that is trained says something; this one is empty: leave it out.")
-    ids, trained = render(tokenizer, talk.messages, tools=talk.tools)
-    assert any(trained[1:]), "a reply that is trained has trained tokens"
-    return ids, trained
+            raise UserError("A reply that is trained is not empty; this one is.")
+    return talk
+
+
+def _rendered(tokenizer: Tokenizer, talk: Talk) -> tuple[Conversation, int]:
+    """Return one conversation's ids and mask, and how many of its replies the chat template changes."""
+    ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
+    assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"
+    return (ids, trained), unclear

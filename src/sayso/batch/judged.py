@@ -15,7 +15,7 @@ import torch
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
 from sayso.batch.chat import pack
-from sayso.batch.order import check_sizes, items
+from sayso.batch.order import Order, check_sizes
 from sayso.batch.pairs import WIDTH_STEP
 
 
@@ -88,12 +88,13 @@ class JudgedBatches:
             raise UserError("A reward model learns from one comparison or rating or more; got none.")
         for number, one in enumerate(judged):
             _check(number, one, context)
-        self.judged, self.rows, self.context, self.seed = judged, rows, context, seed
+        self.judged, self.rows, self.context = judged, rows, context
+        self._order = Order(seed, len(judged))
         self.steps_per_epoch = -(-len(judged) // rows)
 
     def batch(self, step: int) -> JudgedBatch:
         """Return the batch of a step: the prompts `step * B` to `(step + 1) * B` of an endless run over the epochs."""
-        picked = [index for _, index in items(self.seed, len(self.judged), step * self.rows, self.rows)]
+        picked = [index for _, index in self._order.items(step * self.rows, self.rows)]
         return collate([self.judged[index] for index in picked])
 
 

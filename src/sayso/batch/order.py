@@ -4,8 +4,6 @@ Sample number g is item `permutation(seed, g // count, count)[g % count]`: a pur
 goes on with another number of processes, needs to know nothing but how far it was.
 """
 
-from functools import lru_cache
-
 import numpy as np
 import numpy.typing as npt
 
@@ -14,20 +12,31 @@ from sayso.base.errors import UserError
 Numbers = npt.NDArray[np.int64]
 
 
-def items(seed: int, count: int, first: int, number: int) -> list[tuple[int, int]]:
-    """Return (epoch, item) of the samples from `first` on, `number` of them, of an endless run over `count` items."""
-    return [(g // count, int(permutation(seed, g // count, count)[g % count])) for g in range(first, first + number)]
+class Order:
+    """An endless run over `count` items; keeps the permutation of one epoch, the last one that was asked for."""
+
+    def __init__(self, seed: int, count: int) -> None:
+        self.seed, self.count = seed, count
+        self._kept: tuple[int, Numbers] | None = None
+
+    def items(self, first: int, number: int) -> list[tuple[int, int]]:
+        """Return (epoch, item) of the samples from `first` on, `number` of them."""
+        return [
+            (g // self.count, int(self._epoch(g // self.count)[g % self.count])) for g in range(first, first + number)
+        ]
+
+    def _epoch(self, epoch: int) -> Numbers:
+        if self._kept is None or self._kept[0] != epoch:
+            self._kept = epoch, permutation(self.seed, epoch, self.count)
+        return self._kept[1]
 
 
-@lru_cache(maxsize=8)
 def permutation(seed: int, epoch: int, count: int, draw: int = 0) -> Numbers:
     """Return the order of `count` items in one epoch; the same for the same arguments, on every machine.
 
     Two orders of one epoch have different numbers as their `draw`.
     """
-    order = np.random.default_rng([seed, epoch, draw]).permutation(count)
-    order.setflags(write=False)
-    return order
+    return np.random.default_rng([seed, epoch, draw]).permutation(count)
 
 
 def check_sizes(rows: int, context: int, seed: int) -> None:

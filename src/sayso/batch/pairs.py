@@ -11,7 +11,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.order import check_sizes, items
+from sayso.batch.order import Order, check_sizes
 
 Pair = tuple[Sequence[int], Sequence[int], Sequence[int]]  # prompt, chosen, rejected
 WIDTH_STEP = 16
@@ -44,12 +44,13 @@ class PairBatches:
             raise UserError("Aligning needs one pair or more; got none. Gather people's ratings with: sayso gather")
         for index, pair in enumerate(pairs):
             _check(index, pair, context)
-        self.pairs, self.rows, self.context, self.seed = pairs, rows, context, seed
+        self.pairs, self.rows, self.context = pairs, rows, context
+        self._order = Order(seed, len(pairs))
         self.steps_per_epoch = -(-len(pairs) // rows)
 
     def batch(self, step: int) -> PairBatch:
         """Return the batch of a step: the pairs `step * B` to `(step + 1) * B` of an endless run over the epochs."""
-        return self._of([index for _, index in items(self.seed, len(self.pairs), step * self.rows, self.rows)])
+        return self._of([index for _, index in self._order.items(step * self.rows, self.rows)])
 
     def in_order(self) -> Iterator[PairBatch]:
         """Yield every pair once, in the order given."""

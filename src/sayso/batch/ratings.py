@@ -12,7 +12,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
-from sayso.batch.order import check_sizes, items
+from sayso.batch.order import Order, check_sizes
 from sayso.batch.pairs import padded
 
 Rating = tuple[Sequence[int], Sequence[int], bool]  # prompt, reply, good
@@ -55,13 +55,14 @@ class RatingBatches:
             )
         for index, rating in enumerate(ratings):
             _check(index, rating, context)
-        self.ratings, self.rows, self.context, self.seed = ratings, rows, context, seed
+        self.ratings, self.rows, self.context = ratings, rows, context
+        self._order = Order(seed, len(ratings))
         self.strangers = [_stranger(index, ratings, context) for index in range(len(ratings))]
         self.steps_per_epoch = -(-len(ratings) // rows)
 
     def batch(self, step: int) -> RatingBatch:
         """Return the batch of a step: the ratings `step * B` to `(step + 1) * B` of an endless run over the epochs."""
-        return self._of([index for _, index in items(self.seed, len(self.ratings), step * self.rows, self.rows)])
+        return self._of([index for _, index in self._order.items(step * self.rows, self.rows)])
 
     def in_order(self) -> Iterator[RatingBatch]:
         """Yield every rating once, in the order given."""

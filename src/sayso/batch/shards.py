@@ -10,16 +10,17 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder
+from sayso.base.made import made_folder
 
 MAGIC = b"saysotok"
 VERSION = 1
+HEAD = "head_crc32"  # the checksum of what a shard says of itself
 DOCUMENTS_PER_SHARD = 65_536
 TOKENS_PER_SHARD = 2**25  # long documents fill a shard by this: 64 MiB at two bytes an id
 MEND = "remove its folder and prepare the tokens again"
@@ -65,7 +66,7 @@ def write_shards(
         _write_shard(part, group, header)
         group.clear()
 
-    with atomic_folder(folder) as part:
+    with made_folder(folder) as part:
         number = tokens = 0
         for index, document in enumerate(documents):
             if group and (len(group) >= documents_per_shard or tokens + len(document) > tokens_per_shard):
@@ -150,7 +151,8 @@ def _write_shard(folder: Path, documents: list[Ids], header: Header) -> None:
     crc32 = zlib.crc32(lengths)
     for document in documents:
         crc32 = zlib.crc32(document.data, crc32)
-    text = json.dumps(asdict(header) | {"crc32": crc32}).encode()
+    head = asdict(header) | {"crc32": crc32}
+    text = json.dumps(head | {HEAD: _crc_of(head)}).encode()
     text += b" " * (-(len(MAGIC) + 4 + len(text)) % 64)  # the body is aligned for the mapping
     with (folder / f"{header.shard:05d}.tokens").open("wb") as file:
         for bytes_ in (MAGIC, len(text).to_bytes(4, "little"), text, lengths):
@@ -159,17 +161,23 @@ def _write_shard(folder: Path, documents: list[Ids], header: Header) -> None:
             file.write(document.data)
 
 
+def _crc_of(head: dict[str, Any]) -> int:
+    return zlib.crc32(json.dumps(head).encode())
+
+
 def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64], Ids]:
     with path.open("rb") as file:
         start = file.read(len(MAGIC) + 4)
         size = int.from_bytes(start[len(MAGIC) :], "little")
         text = file.read(size) if start[: len(MAGIC)] == MAGIC and size < 2**16 else b""
     try:
-        header = Header(**json.loads(text))
+        head = json.loads(text)
+        told = head.pop(HEAD, None)  # shards of earlier versions have none
+        header = Header(**head)
         kind = np.dtype(header.dtype)
-        if header.version != VERSION:
+        if header.version != VERSION or told not in (None, _crc_of(head)):
             raise ValueError(header.version)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, SyntaxError) as error:  # numpy parses the name of a type as Python
         raise UserError(f"'{path}' is not a token shard, or its head is damaged: {MEND}.") from error
     offset = len(start) + size
     expected = offset + 4 * header.documents + kind.itemsize * header.tokens

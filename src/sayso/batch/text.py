@@ -15,7 +15,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.order import Numbers, check_sizes, items, permutation
+from sayso.batch.order import Numbers, Order, check_sizes, permutation
 from sayso.batch.shards import Shards
 
 _DOCUMENTS = 1  # the draw of the documents' order; the rows' is 0
@@ -32,11 +32,12 @@ class TextBatches:
         # The epoch's very last token is only ever a target, hence one less.
         self.rows_per_epoch = max(1, -(-(shards.tokens - 1) // context))
         self.steps_per_epoch = -(-self.rows_per_epoch // rows)
-        self._stream = lru_cache(maxsize=2)(self._stream_of_epoch)
+        self._order = Order(seed, self.rows_per_epoch)
+        self._stream = lru_cache(maxsize=1)(self._stream_of_epoch)
 
     def batch(self, step: int) -> Batch:
         """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""
-        picked = items(self.seed, self.rows_per_epoch, step * self.rows, self.rows)
+        picked = self._order.items(step * self.rows, self.rows)
         parts = [
             self._rows(epoch, np.array([row for _, row in group], np.int64))
             for epoch, group in groupby(picked, key=itemgetter(0))

@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.intact import check_listed
+from sayso.base.jsonl import read_jsonl
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.batch.shards import Shards, write_shards
 from sayso.token.chat import encode_documents
@@ -18,6 +20,7 @@ def documents(folder: Path, split: str) -> Iterator[dict[str, str]]:
     paths = sorted(folder.glob(f"{split}-*.jsonl"))
     if not paths:
         raise UserError(f"There is no {split} text in '{folder}'; make it with: sayso prepare")
+    check_listed(folder, f"{split}-")
     for path in paths:
         yield from read_jsonl(path)
 
@@ -28,7 +31,8 @@ def open_tokens(life: Life, tokenizer: Tokenizer) -> Shards:
     mark = fingerprint(life.tokenizer)
     shards = folder / f"tokens-{mark[:12]}"
     if not shards.is_dir():
-        say("Turning the text into tokens.")
-        texts = (document["text"] for document in documents(folder, "train"))
-        write_shards(shards, encode_documents(tokenizer, texts), tokenizer.vocab_size, tokenizer=mark)
+        with locked(folder):  # it must not be replaced while it is read
+            say("Turning the text into tokens.")
+            texts = (document["text"] for document in documents(folder, "train"))
+            write_shards(shards, encode_documents(tokenizer, texts), tokenizer.vocab_size, tokenizer=mark)
     return Shards.open(shards, tokenizer=mark)

@@ -7,7 +7,6 @@ fault on each page. glibc reads its settings only when a process starts, so the 
 import os
 import sys
 
-TRAINING = ("demo", "pretrain", "finetune", "align")
 VARIABLE = "GLIBC_TUNABLES"
 TUNABLES = {
     "glibc.malloc.mmap_max": "0",  # never by mmap, so never unmapped
@@ -17,9 +16,9 @@ TUNABLES = {
 }
 
 
-def keep_memory(arguments: list[str]) -> None:
-    """Start this process again with `TUNABLES` if it is to train, unless the user has settings of their own."""
-    if sys.platform != "linux" or VARIABLE in os.environ or not {*arguments[:1]} & {*TRAINING}:
+def keep_memory() -> None:
+    """Start this process again with `TUNABLES`, unless the user has settings of their own."""
+    if sys.platform != "linux" or VARIABLE in os.environ:
         return
     os.environ[VARIABLE] = ":".join(f"{name}={value}" for name, value in TUNABLES.items())
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -4,14 +4,17 @@ Only the act that runs is imported, so that `sayso --help` loads no torch. An ac
 `Options` a frozen dataclass: its fields become the flags, the strings under them the help. Acts know nothing of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from importlib import import_module
 from inspect import Parameter, Signature
 from typing import Annotated, Any, get_type_hints
 
 import cyclopts
 from docstring_parser import parse_from_object
+
+from sayso.base.ranges import numbers_of
 
 Act = Callable[[Any], object]
 
@@ -26,6 +29,8 @@ class Command:
     """The option that may also be given by its place, without its flag."""
     act: str | None = None
     """The act's function where it is not called like the command; "module.function" where the module is not either."""
+    trains: bool = False
+    """Whether its process updates weights step after step."""
 
     @property
     def words(self) -> list[str]:
@@ -40,19 +45,19 @@ class Command:
 
 
 COMMANDS = (
-    Command("demo", "Live a whole small life, report it, and serve the page."),
+    Command("demo", "Live a whole small life, report it, and serve the page.", trains=True),
     Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
     Command("import", "Bring a model of another maker into the life.", place="source", act="import_model.bring"),
     Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
     Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
-    Command("pretrain", "Train a base model on the documents."),
-    Command("finetune", "Tune the base model on conversations."),
-    Command("reward", "Train a model that scores replies, from comparisons and ratings."),
-    Command("align", "Align the tuned model with comparisons and ratings."),
-    Command("improve", "Let a model get better by those of its own replies that are right."),
-    Command("selfplay", "Let a model get better at tic-tac-toe by playing it."),
+    Command("pretrain", "Train a base model on the documents.", trains=True),
+    Command("finetune", "Tune the base model on conversations.", trains=True),
+    Command("reward", "Train a model that scores replies, from comparisons and ratings.", trains=True),
+    Command("align", "Align the tuned model with comparisons and ratings.", trains=True),
+    Command("improve", "Let a model get better by those of its own replies that are right.", trains=True),
+    Command("selfplay", "Let a model get better at tic-tac-toe by playing it.", trains=True),
     Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),
-    Command("reinforce", "Let a model practise on prompts whose replies are rewarded.", place="prompts"),
+    Command("reinforce", "Let a model practise on prompts whose replies are rewarded.", place="prompts", trains=True),
     Command("merge", "Fold an adapter into the model it was trained on."),
     Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),
     Command("export", "Write a model as one GGUF file, which llama.cpp runs.", place="model"),
@@ -89,12 +94,12 @@ def as_command(act: Act, place: str | None = None) -> Act:
     The field `place` comes first and may be given by place too, all others only by name, those of parent classes last.
     """
     kind: Any = get_type_hints(act)["options"]
-    types, helps, own = get_type_hints(kind), _helps(kind), kind.__annotations__
+    types, told, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
     flags = [
         Parameter(
             field.name,
             Parameter.POSITIONAL_OR_KEYWORD if field.name == place else Parameter.KEYWORD_ONLY,
-            annotation=Annotated[types[field.name], cyclopts.Parameter(help=helps.get(field.name))],
+            annotation=Annotated[types[field.name], told[field.name]],
             default=_default(field),
         )
         for field in sorted(fields(kind), key=lambda field: (field.name != place, field.name not in own))
@@ -108,6 +113,26 @@ def as_command(act: Act, place: str | None = None) -> Act:
     command.__signature__ = signature  # type: ignore[attr-defined]
     command.__annotations__ = {flag.name: flag.annotation for flag in flags}
     return command
+
+
+@cache
+def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
+    """Return what cyclopts is told of each field: its help, with its range, and how a whole number is read."""
+    helps, numbers = _helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
+    found = {}
+    for field in fields(kind):
+        number, limits = numbers.get(field.name, (None, None))
+        text = helps.get(field.name, "") + (f" Range: {limits}." if limits else "")
+        found[field.name] = cyclopts.Parameter(help=text, converter=_whole if number is int else None)
+    return found
+
+
+def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Convert words to whole numbers; cyclopts alone would round 1.5 to 2."""
+    for token in tokens:
+        if "." in token.value and not float(token.value).is_integer():
+            raise ValueError(f'"{token.value}" is not a whole number.')
+    return cyclopts.convert(kind, tokens)
 
 
 def _helps(kind: type) -> dict[str, str]:

@@ -4,7 +4,6 @@
 Anything else is a bug of ours and keeps its traceback.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -12,11 +11,12 @@ import cyclopts
 from rich.console import Console
 
 from sayso import __version__
-from sayso.base.errors import UserError, nearest
+from sayso.base.errors import ListError, UserError, nearest
 from sayso.cli.allocator import keep_memory
 from sayso.cli.commands import COMMANDS, build_app
 from sayso.cli.failures import sentence
-from sayso.cli.settings import sources, split_config
+from sayso.cli.settings import sources, split_config, valid
+from sayso.cli.streams import close_output, fit_width, open_streams
 
 HELP = "The whole life of a language model, from raw text to an assistant that learns from its ratings."
 EPILOGUE = (
@@ -24,17 +24,33 @@ EPILOGUE = (
     "--config FILE.toml, else it is derived and printed. `sayso demo` lives a whole small life."
 )
 
+LONGEST = 2000  # characters of a sentence; more are values that nobody reads
+
 
 def main() -> None:
     """Run the command line of this process and exit."""
-    keep_memory(sys.argv[1:])
+    open_streams()
+    if trains(sys.argv[1:]):
+        keep_memory()
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except BrokenPipeError:  # `sayso ... | head`: whoever read has enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        close_output()
         code = 0
+    except OSError as error:  # of the flush alone: `run` tells those of the act
+        close_output()
+        code = _tell(f"Standard output could not be written ({error.strerror}).")
     sys.exit(code)
+
+
+def trains(arguments: Sequence[str]) -> bool:
+    """Whether the command that is named by the words on the command line trains; imports no act."""
+    try:
+        words, _ = split_config(arguments)
+    except UserError:  # told when the command runs
+        return False
+    return any(command.trains and words[: len(command.words)] == command.words for command in COMMANDS)
 
 
 def run(tokens: Sequence[str]) -> int:
@@ -43,12 +59,13 @@ def run(tokens: Sequence[str]) -> int:
     A person's mistake is told on standard error in one sentence; a bug of ours raises.
     """
     try:
-        words, config = split_config(tokens)
+        fit_width()
+        words, config = split_config(valid(tokens))
         app = build_app(version=__version__, help=HELP, help_epilogue=EPILOGUE, config=sources(config))
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except KeyboardInterrupt:
-        return _tell("Stopped.", 130)
+        return _tell("Stopped.", code=130)
     except BrokenPipeError:
         raise
     except cyclopts.UnknownCommandError as error:
@@ -59,7 +76,7 @@ def run(tokens: Sequence[str]) -> int:
         told = str(error) if isinstance(error, UserError) else sentence(error)
         if told is None:
             raise
-        return _tell(told)
+        return _tell(*(told.splitlines() if isinstance(error, ListError) else [told]))
 
 
 def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
@@ -69,6 +86,14 @@ def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
     return f"There is no {kind} '{typed}'.{nearest(typed, known)} The commands are {', '.join(known)}."
 
 
-def _tell(text: str, code: int = 2) -> int:
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {text}", markup=False)
+def _tell(*lines: str, code: int = 2) -> int:
+    told = "\n".join(map(_line, lines))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {told}", markup=False)
     return code
+
+
+def _line(text: str) -> str:
+    line = " ".join(text.splitlines())
+    if len(line) > LONGEST:  # a value given may be of any length
+        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    return line

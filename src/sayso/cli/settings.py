@@ -4,6 +4,7 @@
 either the flat `config.toml` that a run left, or one table a command (`[pretrain]`, `[tokenizer.train]`).
 """
 
+import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,26 @@ from typing import Any
 import cyclopts
 
 from sayso.base.errors import UserError
+from sayso.cli.commands import COMMANDS
 
-FLAG = "--config"
+FLAG, PREFIX = "--config", "SAYSO_"
+
+
+def valid(tokens: Sequence[str]) -> Sequence[str]:
+    """Return the words; what is no text, such as a name in Latin-1, is a `UserError`, in the environment too."""
+    for word in tokens:
+        if not _is_text(word):
+            shown = word.encode("utf-8", "backslashreplace").decode()
+            raise UserError(f"Arguments must be valid UTF-8; got '{shown}'. Rename that file, or correct that text.")
+    for name, value in os.environ.items():
+        if name.startswith(PREFIX) and not _is_text(value):
+            raise UserError(f"Settings must be valid UTF-8; the environment variable {name} is not.")
+    return tokens
+
+
+def _is_text(word: str) -> bool:
+    """Whether a word has no half of a surrogate pair, which is how Python passes on bytes that are not UTF-8."""
+    return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
@@ -36,8 +55,8 @@ def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
 def sources(path: Path | None) -> list[Any]:
     """Return the sources below the flags, the strongest first."""
     environment = [
-        cyclopts.config.Env("SAYSO_"),
-        cyclopts.config.Env("SAYSO_", command=False, show=False),
+        cyclopts.config.Env(PREFIX),
+        cyclopts.config.Env(PREFIX, command=False, show=False),
     ]
     return environment + ([File(path)] if path else [])
 
@@ -48,7 +67,7 @@ class File:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            self.values = tomllib.loads(path.read_text(encoding="utf-8"))
+            self.values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, IsADirectoryError) as error:
             raise UserError(f"{FLAG} takes a TOML file; there is no file '{path}'.") from error
         except ValueError as error:
@@ -57,7 +76,13 @@ class File:
     def __call__(self, app: cyclopts.App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
         """Set the arguments that the flags and the environment left open."""
         values = self.values
-        if not any(isinstance(value, dict) for value in values.values()):  # flat: meant for the command that is called
+        known = {command.words[0] for command in COMMANDS} | {*commands[:1]}
+        if not known & {name for name, value in values.items() if isinstance(value, dict)}:  # flat: for this command
             for word in reversed(commands):
                 values = {word: values}
+        elif unknown := sorted(values.keys() - known):
+            raise UserError(
+                f"'{self.path}' has one table a command; '{unknown[0]}' is none. "
+                "Put settings into the table of their command."
+            )
         cyclopts.config.Dict(values, source=str(self.path))(app, commands, arguments)

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.base.files import sha256, write_json, write_jsonl
+from sayso.base.files import sha256, write_json
+from sayso.base.jsonl import write_jsonl
+from sayso.base.made import made_folder
 from sayso.feedback.store import Rating
 
 SOURCE = "feedback"
@@ -52,22 +54,23 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
     Same ratings, same bytes.
     """
     files = {"chat.jsonl": gathered.conversations, "pairs.jsonl": gathered.pairs, "ratings.jsonl": gathered.ratings}
-    for name, rows in files.items():
-        write_jsonl(folder / name, rows)
-    manifest = {
-        "source": SOURCE,
-        "ratings": len(ratings),
-        "first": ratings[0].created_at if ratings else None,
-        "last": ratings[-1].created_at if ratings else None,
-        "models": dict(sorted(Counter(_maker(rating) for rating in ratings).items())),
-        "conversations": len(gathered.conversations),
-        "pairs": len(gathered.pairs),
-        "single_ratings": len(gathered.ratings),
-        "made_of": gathered.made_of,
-        "left_out": gathered.left_out,
-        "files": {name: sha256(folder / name) for name in files},
-    }
-    write_json(folder / "manifest.json", manifest)
+    with made_folder(folder) as part:
+        for name, rows in files.items():
+            write_jsonl(part / name, rows)
+        manifest = {
+            "source": SOURCE,
+            "ratings": len(ratings),
+            "first": ratings[0].created_at if ratings else None,
+            "last": ratings[-1].created_at if ratings else None,
+            "models": dict(sorted(Counter(_maker(rating) for rating in ratings).items())),
+            "conversations": len(gathered.conversations),
+            "pairs": len(gathered.pairs),
+            "single_ratings": len(gathered.ratings),
+            "made_of": gathered.made_of,
+            "left_out": gathered.left_out,
+            "files": {name: sha256(part / name) for name in files},
+        }
+        write_json(part / "manifest.json", manifest, sealed=True)
     return manifest
 
 

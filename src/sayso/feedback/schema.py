@@ -1,19 +1,28 @@
 """The tables of a life's store, and how an older store becomes a newer one.
 
-A database address enters, an engine over an up-to-date schema leaves. A new store is made whole; an older one gets
-the named migrations that it lacks, in order, under a lock, so that two processes may open it at once. SQLite runs in
-WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of failing half way.
+A database address enters, an engine over an up-to-date schema leaves. A new store is made whole or not at all; an
+older one gets the named migrations that it lacks, in order, under a lock, so that two processes may open it at once.
+SQLite runs in WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of failing.
 """
 
-from collections.abc import Callable
+import hashlib
+import json
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sql
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, OperationalError, ProgrammingError
 
 from sayso.base.errors import UserError, require
 
+DRIVERS = {"sqlite": "sqlite", "sqlite+pysqlite": "sqlite"}
+DRIVERS |= dict.fromkeys(("postgresql", "postgres", "postgresql+psycopg"), "postgresql+psycopg")
 metadata = sql.MetaData()
 
 migrations_table = sql.Table(
@@ -32,6 +41,20 @@ conversations = sql.Table(
     sql.Column("updated_at", sql.String(32), nullable=False, index=True),
     sqlite_autoincrement=True,  # the id of a deleted conversation is never given to another
 )
+# What replies were asked with: an earlier edit may stand in it that was taken back later. Each prompt is a chain of
+# turns, from its last to its first, and shares those that it has in common with the other prompts of its conversation.
+turns = sql.Table(
+    "turns",
+    metadata,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
+    sql.Column("parent_id", sql.ForeignKey("turns.id", ondelete="CASCADE"), index=True),
+    sql.Column("digest", sql.String(64), nullable=False),  # of this turn and all before it
+    sql.Column("role", sql.String(16), nullable=False),
+    sql.Column("content", sql.Text, nullable=False),
+    sql.Index("turns_by_digest", "conversation_id", "digest"),
+    sqlite_autoincrement=True,
+)
 # A tree: replies to the same message are siblings, so regenerating loses nothing.
 messages = sql.Table(
     "messages",
@@ -43,7 +66,8 @@ messages = sql.Table(
     sql.Column("content", sql.Text, nullable=False),
     sql.Column("created_at", sql.String(32), nullable=False),
     # Of a reply only: what it was asked with, and how it was made.
-    sql.Column("prompt", sql.JSON),
+    sql.Column("prompt_id", sql.ForeignKey("turns.id")),  # the last of the turns that it was asked with
+    sql.Column("left_out", sql.Integer),  # how many of the first of them had no room
     sql.Column("model", sql.Text),
     sql.Column("fingerprint", sql.String(64)),
     sql.Column("sampling", sql.JSON),
@@ -54,7 +78,7 @@ messages = sql.Table(
     sqlite_autoincrement=True,
 )
 # Append-only: a change of mind is another row, and the latest one counts. A thumb's value is 1, -1, or 0 (taken back),
-# an edit's 1 or 0 (taken back), a choice's 1 or 0 (no preference).
+# an edit's 1 or 0 (taken back), a choice's 1 or 0 (no preference). Messages never change.
 ratings = sql.Table(
     "ratings",
     metadata,
@@ -65,14 +89,48 @@ ratings = sql.Table(
     sql.Column("text", sql.Text),  # edit: what it should have said
     sql.Column("rejected_id", sql.ForeignKey("messages.id", ondelete="CASCADE")),  # choice: the other reply
     sql.Column("comment", sql.Text),
-    sql.Column("snapshot", sql.JSON, nullable=False),  # the conversation and the replies as they stood
+    sql.Column("position", sql.String(8)),  # choice: where the chosen reply stood, left or right
     sql.Column("created_at", sql.String(32), nullable=False),
     sqlite_autoincrement=True,
 )
 
+
+class StoreError(UserError):
+    """The database failed at what it was asked, which has not happened. `full`: it has no room left."""
+
+    def __init__(self, message: str, *, full: bool = False) -> None:
+        super().__init__(message)
+        self.full = full
+
+
+def _keep_prompts_once(connection: sql.Connection) -> None:
+    """Make chains of turns of the prompts that stood whole in every reply, and again in every rating of it."""
+    turns.create(connection)
+    for column in ("prompt_id INTEGER REFERENCES turns (id)", "left_out INTEGER"):
+        connection.exec_driver_sql(f"ALTER TABLE messages ADD COLUMN {column}")
+    connection.exec_driver_sql("ALTER TABLE ratings ADD COLUMN position VARCHAR(8)")
+    old_prompt, old_snapshot = sql.column("prompt", sql.JSON), sql.column("snapshot", sql.JSON)
+    for (reply,) in connection.execute(sql.select(messages.c.id).where(messages.c.model.is_not(None))).all():
+        query = sql.select(messages.c.conversation_id, old_prompt).select_from(messages)
+        talk, prompt = connection.execute(query.where(messages.c.id == reply)).one()
+        if prompt:
+            update = messages.update().where(messages.c.id == reply)
+            connection.execute(update.values(prompt_id=keep_prompt(connection, talk, prompt), left_out=0))
+    for (choice,) in connection.execute(sql.select(ratings.c.id).where(ratings.c.kind == "choice")).all():
+        query = sql.select(old_snapshot).select_from(ratings).where(ratings.c.id == choice)
+        position = (connection.scalar(query) or {}).get("position")
+        connection.execute(ratings.update().where(ratings.c.id == choice).values(position=position))
+    connection.exec_driver_sql("ALTER TABLE messages DROP COLUMN prompt")
+    connection.exec_driver_sql("ALTER TABLE ratings DROP COLUMN snapshot")
+
+
 Migration = tuple[str, Callable[[sql.Connection], None]]
 # Later changes are added below the first, which a new store has by being made from the tables above.
-MIGRATIONS: tuple[Migration, ...] = (("conversations, messages, ratings", metadata.create_all),)
+MIGRATIONS: tuple[Migration, ...] = (
+    ("conversations, messages, ratings", metadata.create_all),
+    ("prompts are kept once", _keep_prompts_once),
+)
+DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # what SQLite says of a file that was changed
 LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 
 
@@ -84,37 +142,184 @@ def now() -> str:
 def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) -> sql.Engine:
     """Open a store by SQLite path or database address, and bring its schema up to date.
 
-    Raises `UserError` when it cannot be opened, is no store, or was written by a newer version.
+    Raises `UserError` when it cannot be opened, is damaged, is no store, or was written by a newer version.
     """
+    path = store_file(where)
+    if path is not None:
+        _check_owner(path)
+        if not path.exists():
+            _create(path, steps)
     engine = _connect(where)
+    try:
+        if path is not None:
+            _check_file(path, engine)
+        _bring_up(engine, steps)
+    except BaseException:
+        engine.dispose()
+        raise
+    sql.event.listen(engine, "handle_error", _plain_error, retval=True)
+    return engine
+
+
+def store_file(where: str | Path) -> Path | None:
+    """Return the SQLite file that a store's path or address names; None for another database."""
+    if "://" not in str(where):
+        return Path(where)
+    address = _address(str(where))
+    return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
+
+
+def _create(path: Path, steps: tuple[Migration, ...]) -> None:
+    """Make an empty store under another name first: a file that is there but empty is a damaged store."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+        part = Path(folder) / path.name
+        engine = _connect(part)
+        _bring_up(engine, steps)
+        engine.dispose()
+        try:
+            os.link(part, path)
+        except FileExistsError:  # another process was first: its store counts
+            return
+        except OSError:  # a file system without hard links
+            part.replace(path)
+
+
+def _bring_up(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
     try:
         with engine.execution_options(writes=True).begin() as connection:
             _migrate(connection, steps)
+    except UserError:
+        engine.dispose()
+        raise
     except DBAPIError as error:
+        engine.dispose()
         shown = engine.url.render_as_string(hide_password=True)
         raise UserError(
             f"The store must be a database that can be opened and written; '{shown}' says "
-            f"'{str(error.orig).strip().splitlines()[0]}'. Mend it, or name another."
+            f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or name another with --store."
         ) from error
-    return engine
+
+
+def _check_file(path: Path, engine: sql.Engine) -> None:
+    """Raise `UserError` for a file that was cut to nothing, is damaged, or is a database of another program."""
+    if path.is_file() and not path.stat().st_size:
+        raise _damaged(str(path), "it is empty")
+    try:
+        with engine.begin() as connection:
+            found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
+            known = sql.inspect(connection).has_table(migrations_table.name)
+    except DBAPIError as error:
+        if isinstance(error, OperationalError):  # it cannot be opened, or is locked: said when it is brought up
+            return
+        raise _damaged(str(path), str(error.orig)) from error
+    if found != "ok":
+        raise _damaged(str(path), str(found).splitlines()[-1])
+    if not known:
+        raise UserError(f"'{path}' is a database, but not a store of Sayso; name another with --store.")
+
+
+def _damaged(shown: str, why: str) -> UserError:
+    return UserError(
+        f"The store '{shown}' is damaged ({why.strip()}); restore it from a backup, or move it away to begin a new one."
+    )
+
+
+def _check_owner(path: Path) -> None:
+    """Raise `UserError` for an SQLite file of another program, without changing a byte of it."""
+    if not path.is_file():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
+            tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error:
+        return  # opening it as a store says what is wrong
+    if tables and not tables >= {"migrations", "conversations"}:
+        raise UserError(
+            f"'{path}' is a database of another program (it has the table '{min(tables)}') and is left alone; "
+            "name another with --store, or another --life."
+        )
+
+
+def _plain_error(context: sql.ExceptionContext) -> BaseException | None:
+    """Say in one sentence what the database, not the statement, fails at."""
+    error, original = context.sqlalchemy_exception, context.original_exception
+    ours = IntegrityError | ProgrammingError | DataError
+    if context.is_pre_ping or not isinstance(error, DBAPIError) or isinstance(error, ours):
+        return None
+    reason = (str(original).strip().splitlines() or [type(original).__name__])[0].rstrip(".")
+    codes = (getattr(original, "sqlite_errorcode", None), getattr(original, "sqlstate", None))
+    if codes[0] == sqlite3.SQLITE_FULL or codes[1] == "53100":
+        return StoreError(f"The disk under the store is full ({reason}). Free some space, then try again.", full=True)
+    return StoreError(f"The store cannot be used now ({reason}). See to the database, then try again.")
+
+
+def keep_prompt(connection: sql.Connection, conversation_id: int, prompt: Sequence[Mapping[str, str]]) -> int:
+    """Keep the turns of a prompt that its conversation does not have yet; return the id of the last of them."""
+    assert prompt
+    digests = [""]
+    for turn in prompt:
+        text = f"{digests[-1]}\0{turn['role']}\0{turn['content']}"
+        digests.append(hashlib.sha256(text.encode()).hexdigest())
+    kept, last = len(prompt), None
+    while kept:
+        query = sql.select(turns.c.id).where(turns.c.conversation_id == conversation_id)
+        last = connection.scalar(query.where(turns.c.digest == digests[kept]).limit(1))
+        if last is not None:
+            break
+        kept -= 1
+    for turn, digest in zip(prompt[kept:], digests[kept + 1 :], strict=True):
+        row = {"conversation_id": conversation_id, "parent_id": last, "digest": digest}
+        row |= {"role": turn["role"], "content": turn["content"]}
+        last = connection.execute(turns.insert().values(row).returning(turns.c.id)).scalar_one()
+    assert last is not None
+    return last
 
 
 def _connect(where: str | Path) -> sql.Engine:
     """Make an engine; a path means SQLite, an address is any that SQLAlchemy knows."""
-    if "://" not in str(where):
-        path = Path(where)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        engine = sql.create_engine(sql.URL.create("sqlite", database=str(path)))
-    else:
-        address = sql.make_url(str(where))
-        if address.drivername in ("postgresql", "postgres"):
-            require("psycopg", "postgres")
-            address = address.set(drivername="postgresql+psycopg")
-        engine = sql.create_engine(address, pool_pre_ping=True)
+    address = sql.URL.create("sqlite", database=str(where)) if "://" not in str(where) else _address(str(where))
+    shown = address.render_as_string(hide_password=True)
+
+    def from_json(text: str) -> Any:
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise _damaged(shown, f"a row holds JSON that is not valid: {error}") from error
+
+    def told(context: sql.engine.ExceptionContext) -> None:
+        if any(mark in str(context.original_exception) for mark in DAMAGE):
+            raise _damaged(shown, str(context.original_exception)) from context.original_exception
+
+    engine = sql.create_engine(address, pool_pre_ping="://" in str(where), json_deserializer=from_json)
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
+        sql.event.listen(engine, "handle_error", told)
     return engine
+
+
+def _address(where: str) -> sql.URL:
+    """Read an address of SQLite or PostgreSQL; `UserError` for any other, which the store was never tried on."""
+    try:
+        address = sql.make_url(where)
+        kind = DRIVERS.get(address.drivername)
+    except (ArgumentError, ValueError):
+        kind = None
+    if kind is None:
+        raise UserError(
+            "A store is a file, or an address such as sqlite:///ratings.sqlite or postgresql://user@host/name; got "
+            f"'{_hidden(where)}'."
+        )
+    if kind != "sqlite":
+        require("psycopg", "postgres")
+    return address.set(drivername=kind)
+
+
+def _hidden(where: str) -> str:
+    """Return an address without its user and password."""
+    scheme, _, rest = where.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]
@@ -132,7 +337,13 @@ def _migrate(connection: sql.Connection, steps: tuple[Migration, ...]) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LOCK)))
     names = [name for name, _ in steps]
-    if not sql.inspect(connection).has_table(migrations_table.name):
+    inspector = sql.inspect(connection)
+    if not inspector.has_table(migrations_table.name):
+        if taken := sorted({*inspector.get_table_names()} & {*metadata.tables}):
+            raise UserError(
+                f"This database is another program's (it has the table '{taken[0]}') and is left alone; name another "
+                "with --store."
+            )
         metadata.create_all(connection)
         missing = names
     else:

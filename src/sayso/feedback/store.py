@@ -1,22 +1,35 @@
 """What was said and what people thought of it, kept.
 
 Messages and ratings enter, conversations and ratings leave. A conversation is a tree of messages with one branch in
-view; a rating is never changed, only followed by a later one, and carries a snapshot of all that it judged, so that
-it still means the same when the conversation has moved on.
+view; a rating is never changed, only followed by a later one, and is read with a snapshot of all that it judged, which
+no later message or rating changes, so that it still means the same when the conversation has moved on.
 """
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sql
 
 from sayso.base.errors import UserError
-from sayso.feedback.schema import MIGRATIONS, Migration, conversations, messages, now, open_engine, ratings
+from sayso.feedback.schema import (
+    MIGRATIONS,
+    Migration,
+    conversations,
+    keep_prompt,
+    messages,
+    now,
+    open_engine,
+    ratings,
+    turns,
+)
 
 TITLE_LENGTH = 60
+Turns = Mapping[int, tuple[int | None, dict[str, str]]]
+JUDGED = {"reply": "content"} | {name: name for name in ("model", "fingerprint", "sampling", "finish")}
+"""What a rating's snapshot tells of a reply, and the columns that have it."""
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair
 
 
@@ -39,7 +52,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn in the tree; `generation` and `prompt` (the turns it replied to) are a reply's only."""
+    """One turn in the tree; `generation` and `prompt` (the turns it replied to) are a reply's only.
+
+    A whole branch has no prompts: they would be as many as the square of its messages.
+    """
 
     id: int
     conversation_id: int
@@ -116,7 +132,8 @@ class Store:
     def delete(self, conversation_id: int) -> None:
         """Remove a conversation with its messages and ratings, for good."""
         with self._writes.begin() as connection:
-            gone = connection.execute(conversations.delete().where(conversations.c.id == conversation_id))
+            same = conversations.c.id == _known(conversation_id, "conversation")
+            gone = connection.execute(conversations.delete().where(same))
         if not gone.rowcount:
             raise MissingError(f"There is no conversation {conversation_id}.")
 
@@ -140,8 +157,13 @@ class Store:
             row = {"conversation_id": conversation_id, "parent_id": head, "role": "user", "content": content}
             return _add(connection, row)
 
-    def reply(self, parent_id: int, content: str, prompt: list[dict[str, str]], generation: Generation) -> Message:
-        """Add a reply to a person's message; a second reply to the same one is its sibling. It comes into view."""
+    def reply(
+        self, parent_id: int, content: str, prompt: list[dict[str, str]], generation: Generation, left_out: int = 0
+    ) -> Message:
+        """Add a reply to a person's message; a second reply to the same one is its sibling. It comes into view.
+
+        `prompt` are the turns as they stood when it was asked for, of which the first `left_out` had no room.
+        """
         with self._writes.begin() as connection:
             parent = _message(connection, parent_id)
             made = {name: getattr(generation, name) for name in Generation.__dataclass_fields__}
@@ -151,7 +173,9 @@ class Store:
                 "role": "assistant",
             }
             row["content"] = UNSTORABLE.sub("\ufffd", content)
-            return _add(connection, row | {"prompt": prompt} | made)
+            clean = [{name: UNSTORABLE.sub("\ufffd", turn[name]) for name in ("role", "content")} for turn in prompt]
+            row["prompt_id"] = keep_prompt(connection, parent.conversation_id, clean)
+            return _add(connection, row | {"left_out": left_out} | made)
 
     def message(self, message_id: int) -> Message:
         """Return one message, or raise `UserError`."""
@@ -202,9 +226,8 @@ class Store:
 
     def ratings(self) -> list[Rating]:
         """Return every rating in the order given."""
-        columns = [ratings.c[name] for name in Rating.__dataclass_fields__]
         with self.engine.begin() as connection:
-            return [Rating(*row) for row in connection.execute(sql.select(*columns).order_by(ratings.c.id))]
+            return [_whole(rating) for rating in _ratings(connection, sql.true(), _turns(connection, turns.select()))]
 
     def count_ratings(self) -> int:
         """Return how many ratings there are."""
@@ -221,26 +244,36 @@ class Store:
             reply = _message(connection, message_id)
             if reply.role != "assistant" or reply.generation is None:
                 raise UserError(f"Only replies can be rated; message {message_id} is from a person.")
-            snapshot = _snapshot(reply)
             if row["kind"] == "choice":
                 other = _message(connection, row["rejected_id"])
                 if other.parent_id != reply.parent_id or other.id == reply.id or other.generation is None:
                     raise UserError("A choice is between two different replies to the same message.")
-                rejected = _snapshot(other)
-                snapshot |= {"rejected": {name: rejected[name] for name in rejected if name != "prompt"}}
-                snapshot |= {"position": position}
                 update = conversations.update().where(conversations.c.id == reply.conversation_id)
                 connection.execute(update.values(head_id=reply.id))
-            full = {"text": None, "rejected_id": None} | row
-            full |= {"message_id": message_id, "snapshot": snapshot, "created_at": now()}
+            last = connection.scalar(sql.select(messages.c.prompt_id).where(messages.c.id == reply.id))
+            full = row | {"message_id": message_id, "position": position, "created_at": now()}
             made = connection.execute(ratings.insert().values(full).returning(ratings.c.id)).scalar_one()
-        return Rating(id=made, **full)
+            return _ratings(connection, ratings.c.id == made, _chain(connection, last))[0]
 
 
-def _snapshot(reply: Message) -> dict[str, Any]:
-    assert reply.generation is not None
-    made = {name: getattr(reply.generation, name) for name in ("model", "fingerprint", "sampling", "finish")}
-    return {"prompt": reply.prompt, "reply": reply.content, **made}
+def _whole(rating: Rating) -> Rating:
+    """Return a rating as it came from the database; one that no `Store` can have written is a `UserError`."""
+    shot = rating.snapshot if isinstance(rating.snapshot, dict) else {}
+    texts = [shot.get(name) for name in ("reply", "model", "fingerprint", "finish")]
+    turns = shot.get("prompt")
+    whole = isinstance(turns, list) and all(isinstance(turn, dict) and {"role", "content"} <= {*turn} for turn in turns)
+    if rating.kind == "choice":
+        rejected = shot.get("rejected")
+        texts.append(rejected.get("reply") if isinstance(rejected, dict) else None)
+    elif rating.kind == "edit":
+        texts.append(rating.text)
+    elif rating.kind != "thumb":
+        whole = False
+    if not whole or not all(isinstance(text, str) for text in texts) or not isinstance(rating.value, int):
+        raise UserError(
+            f"The store is damaged: rating {rating.id} is not one that was given; restore it from a backup."
+        )
+    return rating
 
 
 def _add(connection: sql.Connection, row: dict[str, Any]) -> Message:
@@ -253,7 +286,7 @@ def _add(connection: sql.Connection, row: dict[str, Any]) -> Message:
 
 
 def _head(connection: sql.Connection, conversation_id: int) -> int | None:
-    query = sql.select(conversations.c.head_id).where(conversations.c.id == conversation_id)
+    query = sql.select(conversations.c.head_id).where(conversations.c.id == _known(conversation_id, "conversation"))
     row = connection.execute(query).one_or_none()
     if row is None:
         raise MissingError(f"There is no conversation {conversation_id}.")
@@ -262,14 +295,69 @@ def _head(connection: sql.Connection, conversation_id: int) -> int | None:
 
 
 def _message(connection: sql.Connection, message_id: int) -> Message:
-    row = connection.execute(messages.select().where(messages.c.id == message_id)).mappings().one_or_none()
+    query = messages.select().where(messages.c.id == _known(message_id, "message"))
+    row = connection.execute(query).mappings().one_or_none()
     if row is None:
         raise MissingError(f"There is no message {message_id}.")
-    return _as_message(row)
+    prompt = _prompt(_chain(connection, row["prompt_id"]), row) if row["prompt_id"] else None
+    return replace(_as_message(row), prompt=prompt)
+
+
+def _known(number: int, what: str) -> int:
+    """Return the number of a row, which has 32 bits; a database fails at a larger one."""
+    if not 0 < number < 2**31:
+        raise MissingError(f"There is no {what} {str(number)[:20]}.")
+    return number
+
+
+def _turns(connection: sql.Connection, query: sql.Select[Any]) -> Turns:
+    """Return turns of prompts by their ids, each with the id of the one before it."""
+    found = connection.execute(
+        query.with_only_columns(*(turns.c[name] for name in ("id", "parent_id", "role", "content")))
+    )
+    return {one: (parent, {"role": role, "content": content}) for one, parent, role, content in found}
+
+
+def _chain(connection: sql.Connection, last: int | None) -> Turns:
+    """Return the turns of one prompt, which ends with `last`."""
+    up = sql.select(turns.c.id, turns.c.parent_id).where(turns.c.id == last).cte("chain", recursive=True)
+    up = up.union_all(sql.select(turns.c.id, turns.c.parent_id).join(up, turns.c.id == up.c.parent_id))
+    return _turns(connection, turns.select().where(turns.c.id.in_(sql.select(up.c.id))))
+
+
+def _prompt(known: Turns, reply: sql.RowMapping) -> list[dict[str, str]]:
+    """Return what a reply was asked with."""
+    found, last = list[dict[str, str]](), reply["prompt_id"]
+    while last is not None:
+        last, turn = known[last]
+        found.append(turn)
+    return found[::-1][reply["left_out"] :]
+
+
+def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], known: Turns) -> list[Rating]:
+    """Return ratings in the order given, with what they judged; `known` has the turns of its prompts."""
+    reply, other = messages.alias("reply"), messages.alias("other")
+    joined = ratings.join(reply, reply.c.id == ratings.c.message_id)
+    joined = joined.outerjoin(other, other.c.id == ratings.c.rejected_id)
+    own = [ratings.c[name] for name in (*Rating.__dataclass_fields__, "position") if name != "snapshot"]
+    judged = [table.c[name].label(f"{table.name}_{name}") for table in (reply, other) for name in JUDGED.values()]
+    query = sql.select(*own, reply.c.prompt_id, reply.c.left_out, *judged).select_from(joined).where(condition)
+    found = []
+    for row in connection.execute(query.order_by(ratings.c.id)).mappings():
+        snapshot: dict[str, Any] = {"prompt": _prompt(known, row)}
+        snapshot |= {name: row[f"reply_{column}"] for name, column in JUDGED.items()}
+        if row["kind"] == "choice":
+            snapshot["rejected"] = {name: row[f"other_{column}"] for name, column in JUDGED.items()}
+            snapshot["position"] = row["position"]
+        fields = {name: row[name] for name in Rating.__dataclass_fields__ if name != "snapshot"}
+        found.append(Rating(**fields, snapshot=snapshot))
+    return found
 
 
 def _branch(connection: sql.Connection, last: int | None) -> list[Message]:
-    """Return the messages from the first to `last`, by one query over the tree."""
+    """Return the messages from the first to `last`, without their prompts, by one query over the tree."""
+    if last is not None:
+        _known(last, "message")
     up = sql.select(messages.c.id, messages.c.parent_id).where(messages.c.id == last).cte("up", recursive=True)
     up = up.union_all(sql.select(messages.c.id, messages.c.parent_id).join(up, messages.c.id == up.c.parent_id))
     query = messages.select().where(messages.c.id.in_(sql.select(up.c.id))).order_by(messages.c.id)
@@ -280,7 +368,7 @@ def _branch(connection: sql.Connection, last: int | None) -> list[Message]:
 
 
 def _as_message(row: sql.RowMapping) -> Message:
-    names = ("id", "conversation_id", "parent_id", "role", "content", "created_at", "prompt")
+    names = ("id", "conversation_id", "parent_id", "role", "content", "created_at")
     own = {name: row[name] for name in names}
     made = None
     if row["model"] is not None:

@@ -13,11 +13,13 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.intact import check_listed
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
 from sayso.judge.held_out import LONGEST, held_out, rank, training_texts
+from sayso.text.rows import report_ignored, report_rows
 from sayso.text.sources import Amounts, read, resolve
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 
 ROW = 512
@@ -34,13 +36,13 @@ class Texts:
     judge: tuple[str, ...]
 
 
-def texts_of(life: Life, source: str | None, judged_bytes: int) -> Texts | None:
+def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) -> Texts | None:
     """Return the texts of a source, or of the life; None where no source is named and the life has no text.
 
     Raises `UserError` for a source that cannot be read, or that is too short to be parted in two.
     """
     if source is not None:
-        return _of_source(source, judged_bytes)
+        return _of_source(source, judged_bytes, bad)
     folder = life.data("text")
     if not any(folder.glob("train-*.jsonl")):
         return None
@@ -58,7 +60,8 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     bos = tokenizer.specials["<|bos|>"]
     written = ([bos, *tokenizer.encode(text)] for text in texts)
     if chats and chats.exists() and tokenizer.chat_template is not None:
-        said = (render(tokenizer, row["messages"])[0] for row in read_jsonl(chats))
+        check_listed(chats.parent, chats.name)
+        said = (prompt_ids(tokenizer, row["messages"], reply=False) for row in read_jsonl(chats))
         rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
     else:
         rows = list(_rows(written, wide, wanted))
@@ -67,11 +70,12 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     return torch.tensor(rows)
 
 
-def _of_source(name: str, judged_bytes: int) -> Texts:
+def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     source = resolve(name, AMOUNTS)
-    texts = (document.text[:LONGEST] for part in source.parts for document in read(part) if document.text.strip())
+    report_ignored([source])
+    texts = (document.text[:LONGEST] for part in source.parts for document in read(part, bad) if document.text.strip())
     learn, judge, size = [], [], 0
-    for text in texts:
+    for text in _different(texts):
         if rank(text) % JUDGED or size >= judged_bytes:
             learn.append(text)
         else:
@@ -79,6 +83,7 @@ def _of_source(name: str, judged_bytes: int) -> Texts:
             size += len(text.encode())
         if size >= judged_bytes and sum(map(len, learn)) >= judged_bytes * JUDGED:
             break
+    report_rows(bad)
     if len(learn) + len(judge) < 2:
         raise UserError(f"Calibrating and judging need two documents; '{name}' has {len(learn) + len(judge)}.")
     if not judge:
@@ -86,6 +91,15 @@ def _of_source(name: str, judged_bytes: int) -> Texts:
     if not learn:
         learn.append(judge.pop())
     return Texts(learn, tuple(judge))
+
+
+def _different(texts: Iterable[str]) -> Iterator[str]:
+    """Yield each text once, so that none is both learned from and judged on."""
+    seen: set[int] = set()
+    for text in texts:
+        if (place := rank(text)) not in seen:
+            seen.add(place)
+            yield text
 
 
 def _rows(documents: Iterable[list[int]], wide: int, count: int) -> Iterator[list[int]]:

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sayso.base.errors import UserError
 from sayso.batch.tokens import documents
 
 KINDS = ("real", "smallworld")
@@ -42,11 +41,11 @@ def kind_of(source: str) -> str:
 def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
     """A sample of about `limit` bytes of each kind that the split has; streams, holding no more than the sample.
 
-    Raises `UserError` when the split has no text at all.
+    Empty when the split has no text at all.
     """
     chosen: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in KINDS}
     held = dict.fromkeys(KINDS, 0)
-    for document in documents(folder, split):
+    for document in documents(folder, split) if any(folder.glob(f"{split}-*.jsonl")) else ():
         text = document["text"][:LONGEST]
         kind = kind_of(document["source"])
         heapq.heappush(chosen[kind], (-rank(text), text, document["source"]))  # the largest rank is on top
@@ -55,19 +54,22 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
             heapq.heappop(chosen[kind])
             held[kind] -= top
     kept = {kind: sorted(rows, reverse=True) for kind, rows in chosen.items() if held[kind]}
-    if not kept:
-        raise UserError(
-            f"Judging needs held-out text; the {split} documents in '{folder}' are empty: run sayso prepare."
-        )
     return {kind: HeldOut(tuple(t for _, t, _ in rows), tuple(s for _, _, s in rows)) for kind, rows in kept.items()}
 
 
 def training_texts(folder: Path, limit: int) -> Iterator[str]:
-    """The training documents; where they are more than `limit` bytes, an even sample of about that size."""
+    """The training documents; where they are more than `limit` bytes, an even sample of about that size, not none."""
     share = limit / sum(path.stat().st_size for path in folder.glob("train-*.jsonl")) if limit else 1.0
+    least, found = "", False
     for document in documents(folder, "train"):
-        if share >= 1 or rank(document["text"]) < share * 2**64:
-            yield document["text"]
+        text = document["text"]
+        if share >= 1 or rank(text) < share * 2**64:
+            found = True
+            yield text
+        elif not found and (not least or rank(text) < rank(least)):
+            least = text
+    if not found:
+        yield least
 
 
 def rank(text: str) -> int:

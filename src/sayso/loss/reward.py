@@ -78,7 +78,8 @@ def batch_scores(model: Transformer, batch: JudgedBatch) -> Tensor:
 def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term:
     """Return the loss of a batch, how many prompts it has, the tokens read, and its figures."""
     scores = batch_scores(model, batch)
-    return Term(batch_losses(scores, batch, how), len(batch.judged), batch.ids.numel(), _figures(scores, batch))
+    total, figures = batch_losses(scores, batch, how), _figures(scores, batch)
+    return Term(total, len(batch.judged), batch.ids.numel(), figures, batch.trained)
 
 
 @torch.no_grad()

@@ -24,3 +24,5 @@ class Term(NamedTuple):
     """Tokens read."""
     figures: Mapping[str, Tensor] = NONE
     """By name, one value an item, of any shape: their mean over the whole step is told. Without gradients."""
+    trained: int | None = None
+    """Tokens that have a target, by which operations are counted; None where they are the items."""

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 _PLAIN = ContextVar("plain_autograd", default=False)
@@ -26,5 +27,5 @@ def plain_autograd() -> Iterator[None]:
 
 
 def is_plain() -> bool:
-    """Whether the code runs inside `plain_autograd()`."""
-    return _PLAIN.get()
+    """Whether the code runs inside `plain_autograd()`; never while it is compiled, which cannot look."""
+    return not torch.compiler.is_compiling() and _PLAIN.get()

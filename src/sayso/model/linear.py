@@ -4,8 +4,11 @@
 
 torch gives such products to MKL, which on AMD's processors runs 12 to 15 % slower than oneDNN does, and reaches
 oneDNN by a switch for the whole process that also allows bfloat16. The operation below is the one by which compiled
-models reach it (torch._inductor); it computes in float32. N rows, C inputs, V outputs.
+models reach it (torch._inductor); it computes in float32. It is not part of torch's public API, so it is tried once and
+passed over where it is missing or computes something else. N rows, C inputs, V outputs.
 """
+
+from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +42,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if not _suits(x, weight):
         return F.linear(x, weight, bias)
+    return _product(x, weight, bias)
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y: Tensor = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
     return y
+
+
+@cache
+def has_onednn() -> bool:
+    """Whether oneDNN's product is here and gives what torch's does, for each form in which it is called."""
+    generator = torch.Generator().manual_seed(0)
+    x, bias = torch.randn(2, ROWS, 24, generator=generator), torch.randn(40, generator=generator)
+    weight = torch.randn(40, 24, generator=generator)
+    turned = torch.randn(24, 40, generator=generator).T
+    forms = [(weight, None), (weight, bias), (turned, None)]
+    try:
+        with torch.no_grad():
+            return torch.backends.mkldnn.is_available() and all(
+                torch.allclose(_product(x, *form), F.linear(x, *form), rtol=1e-4, atol=1e-4) for form in forms
+            )
+    except (AttributeError, RuntimeError, TypeError):  # not there, not for this processor, or with other arguments
+        return False
 
 
 def _suits(x: Tensor, weight: Tensor) -> bool:
@@ -50,8 +74,8 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and x.numel() % (ROWS * x.shape[-1]) == 0
         and x.numel() > 0
-        and torch.backends.mkldnn.is_available()
         and not torch.is_autocast_enabled("cpu")
+        and has_onednn()
     )
 
 

@@ -13,7 +13,7 @@ from sayso.reply.text import Text
 from sayso.sample.engine import ROWS, room
 from sayso.sample.generate import generate, stream
 from sayso.sample.sampling import Sampling
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import BOS, Tokenizer
 
 Messages = Sequence[Mapping[str, Any]]
@@ -83,7 +83,7 @@ class Replier:
 
     def prompt_ids(self, messages: Messages) -> list[int]:
         """Return the ids that a conversation's next reply is asked with."""
-        return render(self.tokenizer, messages, reply=True)[0]
+        return prompt_ids(self.tokenizer, messages)
 
     def text_ids(self, prompt: str) -> list[int]:
         """Return the ids of a raw prompt: a document that begins so."""

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sayso.base.device import pick_device
 from sayso.base.life import Life
+from sayso.base.ranges import Count, Finite, Mass, Options, Positive, Scale, Seed, Share, Weight
 from sayso.reply.conversation import Replier
 from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Dry, Sampling
@@ -14,38 +15,38 @@ from sayso.weights.models import newest_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speaking:
+class Speaking(Options):
     """The flags of an act in which a model talks."""
 
     life: Path = Path("life")
     """The life's folder."""
     model: str = "aligned"
     """A model of the life or the path of a model folder; without an aligned one the newest earlier stage speaks."""
-    temperature: float = 0.8
+    temperature: Weight = 0.8
     """Below 1 safer, above 1 bolder, 0 always the likeliest token."""
-    top_k: int = 0
+    top_k: Count = 0
     """Pick among the k likeliest tokens; 0 = off."""
-    top_p: float = 1.0
+    top_p: Mass = 1.0
     """Pick among the likeliest tokens that together have this probability; 1 = off."""
-    min_p: float = 0.0
+    min_p: Share = 0.0
     """Pick among tokens at least this fraction as likely as the likeliest; 0 = off."""
-    typical_p: float = 1.0
+    typical_p: Mass = 1.0
     """Pick among the tokens nearest the expected surprise that together have this probability; 1 = off."""
-    xtc_probability: float = 0.0
+    xtc_probability: Share = 0.0
     """How often the likeliest tokens but the last with 10 % or more are left out (XTC); 0 = off."""
-    repetition_penalty: float = 1.0
+    repetition_penalty: Scale = 1.0
     """Above 1 makes what was said already less likely; 1 = off."""
-    presence_penalty: float = 0.0
+    presence_penalty: Finite = 0.0
     """Taken from the logit of every token that the reply has already; 0 = off."""
-    frequency_penalty: float = 0.0
+    frequency_penalty: Finite = 0.0
     """Taken from a token's logit as often as the reply has it already; 0 = off."""
-    dry_multiplier: float = 0.0
+    dry_multiplier: Weight = 0.0
     """Above 0 makes tokens that would go on with a repeat less likely, the more the longer it is (DRY); 0 = off."""
-    min_tokens: int = 0
+    min_tokens: Count = 0
     """A reply does not end of itself before so many tokens; 0 = off."""
-    max_tokens: int = 200
+    max_tokens: Positive = 200
     """Most tokens of a reply."""
-    seed: int | None = None
+    seed: Seed | None = None
     """Same seed, same text; another text each time when not given."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
@@ -81,5 +82,5 @@ def open_replier(options: Speaking) -> tuple[Replier, Path, str]:
     folder = newest_model(Life(options.life), options.model)
     device = pick_device(options.device)
     replier = Replier(*load_model(folder, device.kind))
-    same = folder in (Life(options.life).model(options.model), Path(options.model))
+    same = folder in (options.life / "models" / options.model, Path(options.model))
     return replier, folder, "" if same else f"There is no '{options.model}' model yet; '{folder.name}' speaks."

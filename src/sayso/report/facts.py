@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.base.files import read_json, sha256
+from sayso.base.files import read_json, read_object, sha256
+from sayso.base.intact import check_recorded
 from sayso.base.life import STAGES, Life
-from sayso.base.log import read_log
+from sayso.base.log import events_of
 from sayso.report.steered import Steered, steered
 from sayso.token.load import MADE_OF
+from sayso.weights.lineage import read_lineage
 
 Data = dict[str, Any]
 ACTS = (
@@ -85,8 +87,8 @@ def read_facts(life: Life) -> Facts:
         tokenizers=maybe(life.run("tokenizer-compare") / "scores.json") or [],
         made_tokenizer=maybe(life.tokenizer / MADE_OF),
         hashes={name: sha256(path) for name, path in origins(life).items() if path.exists()},
-        models={stage: read_json(folder / "sayso.json") for stage, folder in models.items()},
-        shapes={stage: read_json(folder / "config.json") for stage, folder in models.items()},
+        models={stage: read_lineage(folder) for stage, folder in models.items()},
+        shapes={stage: read_object(folder / "config.json") for stage, folder in models.items()},
         curves={act: found for act, found in curves.items() if found},
         acts=acts(life),
         baselines=maybe(life.run("baselines") / "scores.json"),
@@ -103,13 +105,17 @@ def origins(life: Life) -> dict[str, Path]:
 
 def maybe(path: Path) -> Any:
     """The file's JSON, or None when there is no file."""
-    return read_json(path) if path.exists() else None
+    if not path.exists():
+        return None
+    check_recorded(path, "make it again")
+    return read_json(path)
 
 
 def curve(path: Path) -> Curve | None:
     """The losses of a run; a step that was done again after a resume counts once, as it was done last."""
-    events = read_log(path)
-    losses = {event["step"]: event["loss"] for event in events if event["event"] == "step"}
+    events = events_of(path) if path.exists() else []
+    told = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
+    losses = {event["step"]: event["loss"] for event in told}
     if not losses:
         return None
     held_out, replies = (
@@ -125,7 +131,7 @@ def acts(life: Life) -> list[Act]:
     """Seconds and peak memory of each act, in the order of a life; runs that were set aside do not count."""
     found: dict[str, Act] = {}
     for path in sorted((life.root / "runs").glob("*/run.jsonl")):
-        events = read_log(path)
+        events = events_of(path)
         if re.search(r"\.\d+$", path.parent.name) or not events or "act" not in events[0]:
             continue
         name, before = events[0]["act"], found.get(events[0]["act"], Act("", 0.0, 0.0))

@@ -27,7 +27,8 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
         f"<tr>{''.join(_cell('td', cell, number) for cell, number in zip(row, right, strict=True))}</tr>"
         for row in rows
     )
-    return f'<div class="wide"><table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'
+    whole = f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="wide" tabindex="0">{whole}</div>'  # so that the keyboard can scroll it
 
 
 def source_name(source: dict[str, object]) -> str:

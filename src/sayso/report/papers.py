@@ -20,7 +20,15 @@ def tokenizers(facts: Facts) -> str:
             "How text is cut",
             missing("The kinds of tokenizer have not been compared yet; do it with", "sayso tokenizer compare"),
         )
-    heads = ("", ">vocabulary", ">bytes a token", ">tokens a word", ">unknown", rows[0]["word"], rows[0]["misspelt"])
+    heads = (
+        "tokenizer",
+        ">vocabulary",
+        ">bytes a token",
+        ">tokens a word",
+        ">unknown",
+        rows[0]["word"],
+        rows[0]["misspelt"],
+    )
     cells = [
         [
             escape(row["name"]),

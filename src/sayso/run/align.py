@@ -5,31 +5,46 @@ Comparisons enter (the program's, over replies of the model itself, people's fro
 their likelihood from falling with that of the rejected ones, Pang et al. 2024), IPO, KTO, ORPO, SimPO.
 """
 
+import json
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from sayso.align.pairs.comparisons import Row
 from sayso.align.pairs.preference import WITH_REFERENCE, LossName, Preference, term_of
 from sayso.align.pairs.preference_eval import Compared, samples_of
 from sayso.align.pairs.references import make_references
-from sayso.align.pairs.sources import PAIRS, RATINGS, apart, comparisons, open_comparisons, write
+from sayso.align.pairs.sources import (
+    PAIRS,
+    RATINGS,
+    Comparisons,
+    Parts,
+    apart,
+    comparisons,
+    open_comparisons,
+    read,
+    write,
+)
 from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
-from sayso.batch.pairs import PairBatches
+from sayso.base.ranges import Amount, Count, Epochs, Range, Repeats, Replies, Rows, Scale, Weight
+from sayso.batch.pairs import WIDTH_STEP, PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
+from sayso.text.rows import ReadsRows
+from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state
-from sayso.train.layout import layout_for, layout_of_plan
+from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, make_stage
 from sayso.train.watch import Watch
-from sayso.weights.folder import load_model
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
@@ -45,7 +60,7 @@ TASKS = 1600
 
 
 @dataclass(frozen=True)
-class Align(Adapting):
+class Align(Adapting, ReadsRows):
     """Options of `sayso align`."""
 
     _: KW_ONLY
@@ -59,36 +74,37 @@ class Align(Adapting):
     """A frozen copy, or log-probabilities computed once; a copy where the loss needs one, with LoRA the bare model."""
     pairs: Path | None = None
     """A JSON Lines file of pairs or, for kto, of ratings, see docs/alignment.md."""
-    tasks: int | None = None
+    tasks: Amount | None = None
     """Small-world tasks for which the model's own replies are scored and paired; 1600, or none beside --pairs."""
-    replies: int = 4
+    replies: Replies = 4
     """Replies sampled for each task."""
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     """Passes over the comparisons."""
-    rows: int = 16
+    rows: Rows = 16
     """Pairs, or ratings, of a batch."""
-    beta: float | None = None
+    beta: Scale | None = None
     """How far the policy may go from the reference: small is far; 0.1, simpo 2. The weight of orpo's odds: 1."""
-    nll: float | None = None
+    nll: Weight | None = None
     """Weight of the plain loss on the chosen replies; 1 for dpo, else 0."""
-    margin: float | None = None
+    margin: Weight | None = None
     """simpo: by how much a chosen reply shall win; 1 when not given."""
-    smoothing: float = 0.0
+    smoothing: Annotated[float, Range(0, 0.5, below=True)] = 0.0
     """dpo: the share of pairs believed to be the wrong way round."""
     robust: bool = False
     """dpo: take that share out of the expected loss, instead of smoothing by it."""
     average: bool = False
     """ipo: means over a reply's tokens in place of sums."""
-    good_weight: float | None = None
+    good_weight: Scale | None = None
     """kto: weight of a good rating, a bad one having 1; so that both kinds weigh the same when not given."""
-    rate: float | None = None
+    rate: Scale | None = None
     """A factor on the learning rates of pre-training; 0.05 for dpo, else 0.3."""
-    feedback_weight: int = 4
+    feedback_weight: Repeats = 4
     """How often a pair of people's is seen for each time of a program's."""
-    held_out: int | None = None
+    held_out: Count | None = None
     """Prompts held out to choose the kept weights by; a sixteenth, at most 64, when not given; 0 = the last weights."""
 
 
+@alone(model_of)
 def align(options: Align) -> None:
     """Train a model on comparisons of replies."""
     _check(options)
@@ -100,19 +116,26 @@ def align(options: Align) -> None:
     inputs |= {"pairs": options.pairs} if options.pairs else {}
     stage = make_stage(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
+    fresh: list[Comparisons] = []
+
+    def opened(given: Parts) -> Comparisons:
+        return open_comparisons(given, tokenizer, options.rows, model.config.context, options.seed)
 
     def derive() -> Derived:
-        layout = layout_for(options, options.rows, device)
-        counts = _make_comparisons(options, stage.folder, model, tokenizer, feedback)
-        return {**counts, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
+        bad = BadRows(options.bad_rows)
+        given = _make_comparisons(options, model, tokenizer, feedback, bad)
+        fresh.append(opened(given))
+        sizes = {"pairs": len(given[0]), "held_out": len(given[1]), "bad_rows": bad.facts()}
+        return {**sizes, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
-    derived = stage.plan(derive, options.restart)
+    derived = stage.plan(derive, options.restart, lambda: write(stage.folder, fresh[0].given))
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
         return
-    data = open_comparisons(stage.folder, tokenizer, options.rows, model.config.context, options.seed)
+    data = fresh[0] if fresh else opened(read(stage.folder))
     preference = _preference(options, data.train)
     steps = max(1, round(options.epochs * data.train.steps_per_epoch))
     say(f"{data.told}; {steps:,} steps of {options.rows}.")
@@ -137,8 +160,6 @@ def align(options: Align) -> None:
 def _check(options: Align) -> None:
     if options.loss not in USUAL:
         raise UserError(f"--loss is one of {', '.join(USUAL)}; got '{options.loss}'.{nearest(options.loss, USUAL)}")
-    if _usual(options, "beta") <= 0:
-        raise UserError(f"--beta is above 0; got {options.beta:g}.")
     only = {"margin": "simpo", "smoothing": "dpo", "robust": "dpo", "average": "ipo", "good_weight": "kto"}
     for name, loss in only.items():
         if getattr(options, name) not in (None, 0, False) and options.loss != loss:
@@ -171,21 +192,21 @@ def _preference(options: Align, train: PairBatches | RatingBatches) -> Preferenc
     )
 
 
-def _make_comparisons(
-    options: Align, folder: Path, model: Transformer, tokenizer: Tokenizer, feedback: Path
-) -> dict[str, int]:
-    """Write the run's comparisons, those to train on and those held out; return how many there are."""
+def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, feedback: Path, bad: BadRows) -> Parts:
+    """Return the run's comparisons, those to train on and those held out, of which each is there once."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
     def program() -> list[Row]:
         return world_pairs(Replier(model, tokenizer), tasks, options.replies, options.seed) if tasks else []
 
     ratings = options.loss == "kto"
-    rows = comparisons(options.pairs, feedback, options.feedback_weight, program, ratings=ratings)
+    given = (options.pairs, feedback, options.feedback_weight, program, bad)
+    rows = comparisons(*given, ratings=ratings, check=lambda row: prompt_ids(tokenizer, row["prompt"]))
     if not rows and tasks:
         raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
     if not rows and options.pairs:
-        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' is empty.")
+        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' has none.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
-    return write(folder, *apart(rows, options.held_out))
+    train, held = apart(rows, options.held_out)
+    return train, list({json.dumps(row, sort_keys=True): row for row in held}.values())

@@ -4,12 +4,13 @@ Ctrl-C stops a reply, not the program. When the conversation outgrows the model'
 which is said once.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import write_jsonl
+from sayso.base.jsonl import write_jsonl
 from sayso.reply.conversation import Replier
 from sayso.reply.speaking import Speaking, open_replier, with_breakers
 from sayso.reply.window import Message, fit
@@ -149,7 +150,7 @@ class Talk:
         if not name:
             raise UserError("/save needs the name of a file after it, such as /save talk.jsonl.")
         path = Path(name).expanduser()
-        if path.exists() and path != self.saved:
+        if os.path.lexists(path) and path != self.saved:
             raise UserError(f"/save writes a new file; '{path}' exists already, so that another name is needed.")
         write_jsonl(path, [{"messages": self.messages, "source": "chat"}])
         self.saved = path

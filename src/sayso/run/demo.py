@@ -12,6 +12,7 @@ from typing import Any
 from sayso.base.errors import UserError
 from sayso.base.life import STAGES
 from sayso.base.log import say
+from sayso.base.ranges import Minutes, Options, Port
 from sayso.run.align import Align, align
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.finetune import Finetune, finetune
@@ -41,13 +42,13 @@ Chapter = tuple[str, tuple[tuple[Act, Any], ...]]
 
 
 @dataclass(frozen=True)
-class Demo:
+class Demo(Options):
     """Options of `sayso demo`."""
 
     _: KW_ONLY
     life: Path = Path("life")
     """The folder of the life."""
-    minutes: float = MINUTES
+    minutes: Minutes = MINUTES
     """How long the whole may take on this machine, downloads not counted."""
     parent: str | None = None
     """A model to start from, as `sayso import` takes it, such as smollm2; none when one is trained from nothing."""
@@ -55,8 +56,10 @@ class Demo:
     """Conversations that a parent is tuned on, as `sayso prepare` takes them; the small world's when not given."""
     serve: bool = True
     """Whether to end by serving the page."""
-    port: int = 8000
+    port: Port = 8000
     """The port of the page."""
+    replace: bool = False
+    """Replace models of the same names that other runs made."""
     tiny: bool = False
     """The smallest life that goes through every act: the small world alone, no network, under a minute."""
 
@@ -66,7 +69,7 @@ def demo(options: Demo) -> None:
     for title, acts in chapters(options):
         _chapter(title)
         for act, chosen in acts:
-            act(chosen)
+            act(replace(chosen, replace=True) if options.replace and hasattr(chosen, "replace") else chosen)
     report(Report(life=options.life))
     if options.serve:
         _chapter("Talk to it")

@@ -13,9 +13,12 @@ from rich.table import Table
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json, write_jsonl
-from sayso.base.life import Life
+from sayso.base.files import read_object, sha256, write_json
+from sayso.base.jsonl import write_jsonl
+from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
+from sayso.base.made import work_in
+from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.baselines.measure import NAMES, Scores, baselines
 from sayso.judge.held_out import held_out
 from sayso.judge.scorecard import judge_tasks, judge_text, samples, tasks_json
@@ -24,14 +27,14 @@ from sayso.reply.conversation import Replier
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.weights.folder import load_model
-from sayso.weights.models import resolve_model
+from sayso.weights.models import called, resolve_model
 from sayso.weights.tensors import weights_file
 
 MEANS = ("smallworld_accuracy", "instructions")
 
 
 @dataclass(frozen=True)
-class Evaluate:
+class Evaluate(Options):
     """Options of `sayso evaluate`."""
 
     _: KW_ONLY
@@ -39,17 +42,17 @@ class Evaluate:
     """The folder of the life."""
     model: str = "aligned"
     """The model to score: one of the life's, or the path of a model folder."""
-    n: int = 60
+    n: Questions = 60
     """Questions of each small-world family; 0 = none."""
-    text_bytes: int = 100_000
+    text_bytes: Positive = 100_000
     """About how much held-out text of each kind is read."""
-    baseline_bytes: int = 64_000_000
+    baseline_bytes: Count = 64_000_000
     """About how much training text the baselines learn from at most; 0 = all."""
     split: str = "val"
     """Which held-out documents are read, val or test; the tasks are always the small world's test ones."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
-    seed: int = 0
+    seed: Seed = 0
     """Fixes the questions."""
 
 
@@ -59,22 +62,41 @@ def evaluate(options: Evaluate) -> Scores:
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
+    if not held:
+        raise UserError(
+            f"A model is scored on held-out text, and '{life.data('text')}' has no {options.split} documents; prepare "
+            f"text with --{options.split} above 0."
+        )
+    name = run_name(life, folder)
+    path = life.run(f"evaluate-{name}") / "scores.json"
+    work_in(path.parent)
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
-    path = life.run(f"evaluate-{folder.name}") / "scores.json"
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
-    if path.exists() and (stored := read_json(path))["key"] == key:
+    if path.exists() and (stored := read_object(path, "key"))["key"] == key:
         say(f"The model '{folder.name}' is scored already with these options.")
-        return dict(stored)
-    with act_log(life, "evaluate", folder.name, options):
+        return stored
+    with act_log(life, "evaluate", name, options):
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}
         asked = judge_tasks(replier, options.n, options.seed)
         scores |= tasks_json(asked)
         scores["samples"] = samples(replier)
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
-        write_json(path, scores)
+        write_json(path, scores, sealed=True)
     show(scores, against)
     return scores
+
+
+def run_name(life: Life, folder: Path) -> str:
+    """Return what the scores of a model folder are filed under: its name, with a mark if that is a model of the life's.
+
+    So the scores of a model elsewhere never take the place of those of the life's model of the same name.
+    """
+    name = called(folder)
+    own = life.model(name)
+    if folder.resolve() == own.resolve() or not (name in STAGES or own.exists()):
+        return name
+    return f"{name}-{sha256(weights_file(folder))[:8]}"
 
 
 def asked_for(options: Evaluate) -> Scores:
@@ -84,10 +106,6 @@ def asked_for(options: Evaluate) -> Scores:
 
 def check(options: Evaluate) -> None:
     """Raise `UserError` for an option that cannot work."""
-    if options.n < 0:
-        raise UserError(f"--n is the number of questions of a family, 0 or more; got {options.n}.")
-    if options.text_bytes < 1:
-        raise UserError(f"--text-bytes is the amount of held-out text, 1 or more; got {options.text_bytes}.")
     if options.split not in ("val", "test"):
         raise UserError(f"--split is val or test; got '{options.split}'.")
 

@@ -11,15 +11,17 @@ from typing import Literal
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import say
-from sayso.token.bpe import BytePairTokenizer
+from sayso.base.made import new_file
+from sayso.base.ranges import Options
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
-from sayso.weights.models import newest_model
+from sayso.weights.models import called, newest_model
 
 
 @dataclass(frozen=True)
-class Export:
+class Export(Options):
     """Options of `sayso export`."""
 
     model: str = "aligned"
@@ -29,6 +31,8 @@ class Export:
     """How weights are stored: in 16 bits, or in blocks of 32 with a common scale in 8 or 4 bits."""
     to: Path | None = None
     """The file to write; MODEL-FORMAT.gguf when not given."""
+    replace: bool = False
+    """Overwrite the file if it exists already."""
     life: Path = Path("life")
     """The folder of the life."""
 
@@ -36,12 +40,13 @@ class Export:
 def export(options: Export) -> None:
     """Write a model as one GGUF file, which llama.cpp runs."""
     folder = newest_model(Life(options.life), options.model)
-    path = options.to or Path(f"{folder.name}-{options.format}.gguf")
-    if path.exists():
-        raise UserError(f"An export writes a new file; '{path}' exists already, so that another --to is needed.")
-    pick_device("cpu")
-    model, tokenizer = load_model(folder, plain=True)
-    write_gguf(model, tokenizer, path, options.format, folder.name)
+    path = options.to or Path(f"{called(folder)}-{options.format}.gguf")
+    new_file(path, "--to", options.replace)
+    if path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"A model is not exported into its own folder; '{path}' lies there: choose another --to.")
+    with locked(path):
+        new_file(path, "--to", options.replace)
+        pick_device("cpu")
+        model, tokenizer = load_model(folder, plain=True)
+        write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
-    if isinstance(tokenizer, BytePairTokenizer):
-        say("llama.cpp has no name for this tokenizer's cut; it will read numbers of three and more digits otherwise.")

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError, require
+from sayso.base.files import read_object
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import say
+from sayso.base.ranges import Options
 
 
 @dataclass(frozen=True, kw_only=True)
-class Gather:
+class Gather(Options):
     """Turn people's ratings into training data."""
 
     life: Path = Path("life")
@@ -19,6 +22,7 @@ class Gather:
     """The address of the store, such as postgresql://host/name; the life's store.sqlite when left away."""
 
 
+@alone(lambda options: Life(options.life).data("feedback"))
 def gather(options: Gather) -> dict[str, Any]:
     """Write data/feedback/{chat,pairs}.jsonl and their manifest from every rating in the store; return the manifest.
 
@@ -26,12 +30,14 @@ def gather(options: Gather) -> dict[str, Any]:
     """
     require("sqlalchemy", "serve")
     from sayso.feedback import gather as feedback
+    from sayso.feedback.schema import store_file
     from sayso.feedback.store import Store
 
     life = Life(options.life)
-    if options.store is None and not life.store.exists():
+    file = store_file(options.store or life.store)
+    if file is not None and not file.exists():
         raise UserError(
-            f"Ratings are gathered from a life's store, but there is no '{life.store}'; "
+            f"Ratings are gathered from a life's store, but there is no '{file}'; "
             "talk to a model with 'sayso serve' and rate its replies first."
         )
     store = Store(options.store or life.store)
@@ -40,9 +46,21 @@ def gather(options: Gather) -> dict[str, Any]:
     finally:
         store.close()
     folder = life.data("feedback")
+    _check_not_emptied(len(ratings), folder)
     manifest = feedback.write(feedback.gather(ratings), ratings, folder)
     say(_summary(manifest, folder))
     return manifest
+
+
+def _check_not_emptied(ratings: int, folder: Path) -> None:
+    """Refuse to replace what was gathered by nothing: a store without ratings is more likely lost than meant."""
+    path = folder / "manifest.json"
+    before = read_object(path).get("ratings", 0) if path.exists() else 0
+    if before and not ratings:
+        raise UserError(
+            f"The store holds no ratings, but {_count(before, 'rating')} were gathered into '{folder}' before; restore "
+            "the store, or remove that folder if they are meant to be gone."
+        )
 
 
 def _summary(manifest: dict[str, Any], folder: Path) -> str:

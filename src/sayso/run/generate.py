@@ -7,9 +7,10 @@ from io import StringIO
 from typing import TextIO
 
 from sayso.base.errors import UserError
+from sayso.base.ranges import Several
 from sayso.reply.conversation import Replier
 from sayso.reply.speaking import Speaking, open_replier, with_breakers
-from sayso.run.terminal import Terminal
+from sayso.run.terminal import Terminal, checked
 from sayso.sample.sampling import Sampling
 
 RULE = "\n---\n"  # between the texts when there are several
@@ -22,16 +23,12 @@ class Generate(Speaking):
     prompt: str | None = None
     """What the model is given; read from standard input when left away."""
     _: KW_ONLY
-    count: int = 1
+    count: Several = 1
     """How many texts to write."""
     raw: bool = False
     """Continue the prompt as plain text, not a question; one without chat template, or a base model, always does."""
     stop: tuple[str, ...] = ()
     """Texts that end a reply; they are not written."""
-
-    def __post_init__(self) -> None:
-        if self.count < 1:
-            raise UserError(f"count must be at least 1; got {self.count}.")
 
 
 def generate(options: Generate, target: TextIO | None = None) -> None:
@@ -55,7 +52,7 @@ def _read() -> str:
     """Return the prompt that is piped in; a person at a terminal would wait for nothing and is told so."""
     if sys.stdin.isatty():
         raise UserError('generate needs a prompt and got none: write it behind the command, as in sayso generate "Hi".')
-    return sys.stdin.read()
+    return checked(sys.stdin.read())
 
 
 def _texts(replier: Replier, prompt: str, sampling: Sampling, count: int, raw: bool) -> Iterator[Iterable[str]]:

@@ -12,7 +12,11 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import sha256
 from sayso.base.life import STAGES, Life
+from sayso.base.lock import locked
 from sayso.base.log import act_log, say
+from sayso.base.made import check_apart
+from sayso.base.ranges import Options
+from sayso.token.foreign import ForeignTokenizer
 from sayso.weights.folder import save_model
 from sayso.weights.models import is_made
 from sayso.weights.sources import locate, open_files
@@ -20,7 +24,7 @@ from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
-class Import:
+class Import(Options):
     """Options of `sayso import`."""
 
     source: str
@@ -30,18 +34,27 @@ class Import:
     """What the model is called in the life; follows from the source when not given."""
     life: Path = Path("life")
     """The folder of the life."""
+    replace: bool = False
+    """Replace another model that has this name already."""
 
 
 def bring(options: Import) -> None:
     """Bring a model of another maker into the life."""
     path, name, licence = locate(options.source)
-    life, name = Life(options.life), options.name or name
+    name = name if options.name is None else options.name
+    with locked(Life(options.life).model(name)):
+        _bring(options, path, name, licence)
+
+
+def _bring(options: Import, path: Path, name: str, licence: str) -> None:
+    life = Life(options.life)
     folder = life.model(name)
+    check_apart([folder], [path])
     mark = sha256(path if path.is_file() else weights_file(path))[:12]
     lineage: dict[str, Any] = {"stage": "imported", "parent": f"{options.source} {mark}", "data": [], "seed": None}
     if licence:
         lineage["licence"] = licence
-    if is_made(folder, lineage):
+    if is_made(folder, lineage, replace=options.replace):
         say(f"The model '{name}' is here already.")
         return
     if name in STAGES[1:]:
@@ -55,4 +68,17 @@ def bring(options: Import) -> None:
         f"Saved {folder}: {sum(weight.numel() for weight in model.parameters()) / 1e6:,.1f}M weights, "
         f"{config.layers} layers, {config.width} wide, context {config.context:,}."
     )
+    if isinstance(tokenizer, ForeignTokenizer):
+        _tell(tokenizer)
     say(f"Try: sayso {'chat' if tokenizer.chat_template else 'generate TEXT'} --model {name} --life {life.root}")
+
+
+def _tell(tokenizer: ForeignTokenizer) -> None:
+    """Say what is otherwise here than in `transformers`."""
+    if tokenizer.tools_are_text:
+        say("Its chat template has a tool format of its own; here, tools are described to the model in words.")
+    if tokenizer.cut_otherwise:
+        say(
+            f"transformers 5 reads this tokenizer as a {tokenizer.cut_otherwise}, which splits some text differently "
+            "from tokenizer.json; Sayso follows tokenizer.json."
+        )

@@ -10,7 +10,10 @@ from pathlib import Path
 from sayso.base.device import pick_device
 from sayso.base.files import sha256
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
+from sayso.base.made import check_apart
+from sayso.base.ranges import Options
 from sayso.model.adapters import merge as fold
 from sayso.weights.adapter import WEIGHTS, load_adapter
 from sayso.weights.folder import load_model, save_model
@@ -19,7 +22,7 @@ from sayso.weights.tensors import weights_file
 
 
 @dataclass(frozen=True)
-class Merge:
+class Merge(Options):
     """Options of `sayso merge`."""
 
     _: KW_ONLY
@@ -31,12 +34,16 @@ class Merge:
     """What the new model is called."""
     life: Path = Path("life")
     """The folder of the life."""
+    replace: bool = False
+    """Replace another model that has this name already."""
 
 
+@alone(model_of)
 def merge(options: Merge) -> None:
     """Fold an adapter in PEFT's format into the model it was trained on."""
     life = Life(options.life)
     parent, folder = resolve_model(life, options.parent), life.model(options.name)
+    check_apart([folder], [parent, options.adapter])
     pick_device("cpu")
     model, tokenizer = load_model(parent, plain=True)
     lora = load_adapter(model, options.adapter)
@@ -48,7 +55,7 @@ def merge(options: Merge) -> None:
         "config": {"lora": lora},
         "seed": None,
     }
-    if is_made(folder, lineage):
+    if is_made(folder, lineage, replace=options.replace):
         say(f"The model '{options.name}' is merged already.")
         return
     with act_log(life, "merge", options.name, options):

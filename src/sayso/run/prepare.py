@@ -5,86 +5,83 @@ on where it was, a finished one is left alone, and the number of workers changes
 """
 
 import shutil
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sayso.base.config import plain
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.files import read_json, read_object, write_json
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
-from sayso.text.decontaminate import ngram_sets, save_sets
-from sayso.text.document import Source
-from sayso.text.evaluation import evaluation_files, evaluation_texts
-from sayso.text.manifest import fingerprint, is_current, source_facts, stated_rules, totals, versions
+from sayso.base.made import check_apart, check_replaceable, is_work, made_folder, work_in
+from sayso.base.ranges import Count, PartOf, Processes, Repeats, Seed, Share
+from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
+from sayso.text.document import File, Source
+from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
+from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, write_shards
 from sayso.text.parallel import run_parts
-from sayso.text.sources import Amounts, resolve
+from sayso.text.rows import ReadsRows, report_ignored, report_rows
+from sayso.text.sources import BUILT_IN, Amounts, resolve
 from sayso.text.work import Counts, Job, Rules
 
 
 @dataclass(frozen=True)
-class Prepare:
+class Prepare(ReadsRows):
     """What to prepare, and by which rules."""
 
     life: Path = Path("life")
     """The life's folder."""
     sources: tuple[str, ...] = ("wiki", "chitchat", "smallworld")
     """wiki, chitchat, smallworld, a file, a folder, hf://owner/name?column=text, or a URL such as s3://bucket/folder."""
-    world_documents: int = 24_000
+    world_documents: Count = 24_000
     """Documents of the small world, all splits together."""
-    world_conversations: int = 24_000
+    world_conversations: Count = 24_000
     """Conversations of the small world, all splits together."""
-    seed: int = 0
+    seed: Seed = 0
     """Seed of the small world."""
-    limit: int = 0
+    limit: Count = 0
     """Read each source until this many documents passed the rules; 0 = all."""
     eval_texts: tuple[Path, ...] = ()
     """Files or folders of evaluation texts: a document that shares an n-gram with them is dropped."""
-    ngram: int = 13
+    ngram: Repeats = 13
     """Words that a document must share with an evaluation text to be dropped; 0 = no check."""
     quality: bool = True
     """Drop documents that break the quality rules."""
-    near_duplicates: float = 0.8
+    near_duplicates: Share = 0.8
     """Drop a document this similar (Jaccard of 5-word shingles) to an earlier one; 0 = exact duplicates only."""
-    val: float = 0.02
+    val: PartOf = 0.02
     """Share of documents held out for validation, by content hash."""
-    test: float = 0.02
+    test: PartOf = 0.02
     """Share of documents held out for the final test, by content hash."""
-    piece: int = 20_000
+    piece: Count = 20_000
     """A text file longer than this many characters is cut at paragraph ends into documents; 0 = never."""
-    chat_turns: int = 8
+    chat_turns: Count = 8
     """Longest conversation in messages; a longer one is cut into several. 0 = no limit."""
-    chat_characters: int = 1_200
+    chat_characters: Count = 1_200
     """Longest conversation in characters; 0 = no limit."""
     chat_documents: bool = True
     """Also use real conversations as documents to pre-train on."""
-    workers: int | None = None
+    workers: Processes | None = None
     """Processes at work; None = one per core."""
 
     def __post_init__(self) -> None:
         """Check what no later code would name so clearly."""
+        super().__post_init__()
         if not self.sources:
             raise UserError("Prepare needs at least one source, such as --sources wiki.")
-        if not (0 <= self.val < 1 and 0 <= self.test < 1 and self.val + self.test < 1):
-            raise UserError(f"val and test are shares whose sum is below 1; got {self.val} and {self.test}.")
-        if not 0 <= self.near_duplicates <= 1:
-            raise UserError(f"near-duplicates is a similarity from 0 (off) to 1; got {self.near_duplicates}.")
-        for name in (
-            "world_documents",
-            "world_conversations",
-            "limit",
-            "ngram",
-            "piece",
-            "chat_turns",
-            "chat_characters",
-        ):
-            if getattr(self, name) < 0:
-                raise UserError(f"{name.replace('_', '-')} is 0 or more; got {getattr(self, name)}.")
+        if self.val + self.test >= 1:
+            raise UserError(
+                f"--val and --test must leave text to train on, a sum below 1; got {self.val:g} and {self.test:g}."
+            )
 
 
+@alone(lambda options: Life(options.life).data("text"))
 def prepare(options: Prepare) -> dict[str, Any]:
     """Prepare the sources' text; return the manifest of data/text.
 
@@ -94,42 +91,75 @@ def prepare(options: Prepare) -> dict[str, Any]:
     amounts = Amounts(
         options.world_documents, options.world_conversations, options.seed, options.val, options.test, options.piece
     )
+    _check_places(life, [*(name for name in options.sources if name not in BUILT_IN), *map(str, options.eval_texts)])
     say(f"Preparing {', '.join(options.sources)}")
     sources = [resolve(name, amounts) for name in dict.fromkeys(options.sources)]
+    report_ignored(sources)
+    for source in sources:
+        if not source.parts:
+            raise UserError(f"A source holds text; '{source.name}' has no document in it.")
     evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
+    _check_places(life, [file.where for file in (*(file for source in sources for file in source.files), *evaluation)])
     asked = plain(replace(options, life=Path("life"), workers=None))
     mark = fingerprint(asked, sources, evaluation)
     if (done := _already(life, mark)) is not None:
         say(f"Already prepared: {_summary(done)}")
         return done
+    for name in ("text", "chat"):
+        check_replaceable(life.data(name))
+    bad = BadRows(options.bad_rows)
     with act_log(life, "prepare", "", options):
         work = _work_folder(life, mark)
-        if options.ngram and not list(work.glob("overlap-*.npy")):
-            save_sets(ngram_sets(evaluation_texts(evaluation, sources), options.ngram), work)
+        checked = _evaluation(options, work, sources, evaluation, bad)
+        bad.check()
         with Progress(None, "documents") as line:
-            ran = run_parts(sources, _rules(options), work, options.workers, line.update)
-        manifest = _write(options, life, sources, ran, work, {"fingerprint": mark, "options": asked})
-        shutil.rmtree(work)
+            ran = run_parts(sources, _rules(options), work, options.workers, line.update, bad)
+        report_rows(bad)
+        head = {"fingerprint": mark, "options": asked, "evaluation_texts": checked, "bad_rows": bad.facts()}
+        manifest = _write(options, life, sources, ran, work, head)
+        for left in filter(is_work, work.parent.glob(".prepare-*")):  # what other options left unfinished, too
+            shutil.rmtree(left)
     say(f"Prepared {_summary(manifest)}")
     return manifest
+
+
+def _check_places(life: Life, names: Sequence[str]) -> None:
+    """Refuse files and folders to read that lie in what is going to be replaced."""
+    here = [Path(name) for name in names if "://" not in name]
+    check_apart([life.data("text"), life.data("chat")], here)
 
 
 def _already(life: Life, mark: str) -> dict[str, Any] | None:
     """Return the manifest of an earlier prepare with the same fingerprint whose files are all there."""
     if not all((life.data(name) / "manifest.json").exists() for name in ("text", "chat")):
         return None
-    text, chat = (read_json(life.data(name) / "manifest.json") for name in ("text", "chat"))
+    text, chat = (read_object(life.data(name) / "manifest.json") for name in ("text", "chat"))
     same = text.get("fingerprint") == mark == chat.get("fingerprint")
     return text if same and is_current(life.data("text"), text) and is_current(life.data("chat"), chat) else None
 
 
 def _work_folder(life: Life, mark: str) -> Path:
-    """Return the folder of this wish's parts, as an interrupted prepare left it or new; others' leftovers go."""
-    work = life.data(f".prepare-{mark[:12]}")
-    for stale in set(work.parent.glob(".prepare-*")) - {work}:
-        shutil.rmtree(stale)
-    work.mkdir(parents=True, exist_ok=True)
+    """Return the folder of the parts that these options make, as an interrupted prepare left it or new."""
+    work = life.data("text").with_name(f".prepare-{mark[:12]}")
+    work_in(work)
     return work
+
+
+def _evaluation(
+    options: Prepare, work: Path, sources: Sequence[Source], files: Sequence[File], bad: BadRows
+) -> dict[str, int]:
+    """Leave what no document may share in the work folder, once; return how many evaluation texts there are for it."""
+    path = work / "evaluation.json"
+    if path.exists():
+        known = read_json(path)
+        bad.merge(BadRows(**known["bad"]))
+        return dict(known["texts"])
+    texts = Counter({"usable": 0, "too_short": 0})
+    if options.ngram:
+        of_files = ngram_sets(evaluation_texts(files, bad), options.ngram, texts)
+        save_sets(together([of_files, ngram_sets(held_out_texts(sources), options.ngram)]), work)
+    write_json(path, {"texts": texts, "bad": asdict(bad)})
+    return dict(texts)
 
 
 def _rules(options: Prepare) -> Rules:
@@ -140,6 +170,7 @@ def _rules(options: Prepare) -> Rules:
         chat_turns=options.chat_turns,
         chat_characters=options.chat_characters,
         chat_documents=options.chat_documents,
+        bad_rows=options.bad_rows,
     )
 
 
@@ -156,8 +187,8 @@ def _write(
     fate = fates(jobs, work, options.near_duplicates)
     with (
         Progress(len(fate), "writing") as line,
-        atomic_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
-        atomic_folder(life.data("chat")) as chat,
+        made_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
+        made_folder(life.data("chat")) as chat,
     ):
         outs, text_files, chat_files = write_shards(
             jobs, fate, work, text, chat, (options.val, options.test), line.update
@@ -175,9 +206,9 @@ def _write(
             "sources": entries,
             "totals": totals(entries),
         }
-        write_json(chat / "manifest.json", manifest | {"files": chat_files})
+        write_json(chat / "manifest.json", manifest | {"files": chat_files}, sealed=True)
         manifest |= {"files": text_files}
-        write_json(text / "manifest.json", manifest)
+        write_json(text / "manifest.json", manifest, sealed=True)
     return manifest
 
 
@@ -197,7 +228,26 @@ def _summary(manifest: dict[str, Any]) -> str:
     total = manifest["totals"]
     out, talks = total["out"], total["conversations"]
     size = sum(split["bytes"] for split in out.values()) / 2**20
-    dropped = ", ".join(f"{count:,} {rule}" for rule, count in total["dropped"].items()) or "none"
+    dropped, none, parts = (_by_rule(total[rules]) for rules in BY_RULE)
     counts = " + ".join(f"{out[split]['documents']:,}" for split in out)
     documents = f"{counts} documents ({size:,.1f} MB; train + val + test)"
-    return f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped}"
+    return (
+        f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped or 'none'}"
+        + (f"; conversations left out: {none}" if none else "")
+        + (f"; parts of others left out: {parts}" if parts else "")
+        + ("; raise --chat-characters to keep longer ones" if "long" in none + parts else "")
+        + _checked(manifest["evaluation_texts"], manifest["options"]["ngram"])
+    )
+
+
+def _checked(texts: dict[str, int], ngram: int) -> str:
+    """Say how many evaluation texts documents were checked against; nothing where there were none."""
+    usable, short = texts["usable"], texts["too_short"]
+    if not usable + short:
+        return ""
+    told = f"checked against {usable:,} of {usable + short:,} evaluation texts"
+    return f"; {told}" + (f" ({short:,} are shorter than {min(ngram, SHORTEST)} words)" if short else "")
+
+
+def _by_rule(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {rule}" for rule, count in counts.items())

@@ -4,15 +4,17 @@ Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, ra
 from --minutes on this machine, whose speed is measured first; whoever sets one of them wins.
 """
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
 import torch
 
 from sayso.base.device import Device, pick_device
-from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
+from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, Tokens, Weight, Width
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.batch.tokens import open_tokens
@@ -24,7 +26,7 @@ from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape, with_ngrams
-from sayso.train.layout import Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
+from sayso.train.layout import Training, batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -45,36 +47,35 @@ class Pretrain(Training):
     _: KW_ONLY
     name: str = "base"
     """What the model is called."""
-    depth: int | None = None
+    depth: Depth | None = None
     """The dial: layers, from which width, heads, batch and steps follow; derived from --minutes when not given."""
-    minutes: float | None = None
+    minutes: Minutes | None = None
     """How long to train on this machine; its speed is measured first."""
-    steps: int | None = None
+    steps: Positive | None = None
     """Updates in all; derived when not given."""
-    rows: int | None = None
+    rows: Rows | None = None
     """Rows of a batch; derived when not given."""
-    context: int = 512
+    context: Tokens = 512
     """The longest text the model takes, in tokens."""
-    row_tokens: int | None = None
+    row_tokens: Tokens | None = None
     """Tokens in a row of a batch, at most the context; the context when not given."""
     recipe: Literal["standard", "fastest"] = "standard"
     """What opens in other programs, or what learns fastest: ReLU squared and n-gram embeddings, for Sayso alone."""
     mlp: Literal["swiglu", "relu2"] | None = None
     """The feed-forward part; the recipe's when not given."""
-    mlp_width: int | None = None
+    mlp_width: Width | None = None
     """Its hidden size; derived when not given."""
-    rate: float = 1.0
+    rate: Scale = 1.0
     """A factor on every learning rate."""
-    weight_decay: float = 0.0
+    weight_decay: Weight = 0.0
     """Decoupled decay of the block matrices."""
 
 
+@alone(model_of)
 def pretrain(options: Pretrain) -> None:
     """Train a base model on the life's prepared text."""
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
-    shards = open_tokens(life, tokenizer)
-    _check(options)
     stage = make_stage(
         life,
         "pretrain",
@@ -82,7 +83,8 @@ def pretrain(options: Pretrain) -> None:
         options,
         {"text": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"},
     )
-    device = pick_device(options.device)
+    shards = open_tokens(life, tokenizer)
+    device, judge = pick_device(options.device), _judge(life, tokenizer)
     derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
     if derived is None:
         say(f"The model '{options.name}' is pre-trained already with these options.")
@@ -104,27 +106,21 @@ def pretrain(options: Pretrain) -> None:
             layout_of_plan(derived["layout"], options, rows, device),
             options,
             log,
-            judging=_judging(life, tokenizer, max(1, steps // JUDGEMENTS)),
+            judging=Judging(judge, max(1, steps // JUDGEMENTS)) if judge else None,
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
 
 
-def _check(options: Pretrain) -> None:
-    for name in ("depth", "steps", "rows", "context", "row_tokens", "mlp_width"):
-        given = getattr(options, name)
-        if given is not None and given < 1:
-            raise UserError(f"--{name.replace('_', '-')} is at least 1; got {given}. Leave it away to have it derived.")
-
-
-def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:
+def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:
     """Return what scores a state in bits per byte on some held-out text and lets it say something.
 
     None for a life without such text.
     """
-    if not any(life.data("text").glob("val-*.jsonl")):
-        return None
     held = held_out(life.data("text"), "val", JUDGE_BYTES)
+    if not held:
+        say("There is no held-out text to judge by, so the run is trained without judgements.")
+        return None
     ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
     sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
 
@@ -137,7 +133,7 @@ def _judging(life: Life, tokenizer: Tokenizer, every: int) -> Judging | None:
             | {"sample": _sample(state, tokenizer)}
         )
 
-    return Judging(judge, every)
+    return judge
 
 
 def _sample(state: State, tokenizer: Tokenizer) -> str:
@@ -155,9 +151,8 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     def steps_of(config: ModelConfig, rows: int) -> int:
         assert options.minutes is not None
         batches = TextBatches(shards, rows, width, options.seed)
-        return steps_in_minutes(
-            options.minutes, config, batches, layout_for(options, rows, device), device, recompute=options.recompute
-        )
+        layout = layout_that_fits(options, config, rows, width, device)
+        return steps_in_minutes(options.minutes, config, batches, layout, device, recompute=options.recompute)
 
     def shape(depth: int) -> ModelConfig:
         fastest = options.recipe == "fastest"
@@ -174,6 +169,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     config = shape(depth)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)
+    TextBatches(shards, rows, width, options.seed)  # refuses text that cannot be trained on
     steps = options.steps
     if steps is None and options.minutes is not None:
         steps = steps_of(config, rows)
@@ -181,7 +177,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
         "model": asdict(config),
         "rows": rows,
         "row_tokens": width,
-        "layout": asdict(layout_for(options, rows, device)),
+        "layout": asdict(layout_that_fits(options, config, rows, width, device)),
         "steps": steps or max(1, round(tokens / (rows * width))),
     }
 

@@ -6,20 +6,25 @@ lets a model talk opens, and a table of what it costs: size, speed, perplexity, 
 
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256, write_json
+from sayso.base.files import read_object, sha256, write_json
+from sayso.base.jsonl import BadRows
 from sayso.base.life import STAGES, Life
+from sayso.base.lock import locked
 from sayso.base.log import Progress, act_log, say
+from sayso.base.made import check_apart, work_in
+from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.judge.calibration import Texts, rows_of, texts_of
 from sayso.judge.cost import cost, show
+from sayso.text.rows import ReadsRows
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
-from sayso.weights.models import is_made, newest_model
+from sayso.weights.models import called, is_made, newest_model
 from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import Method, quantise
 from sayso.weights.quantize.scheme import Scheme
@@ -31,7 +36,7 @@ JUDGED_BYTES = 65_536
 
 
 @dataclass(frozen=True)
-class Quantize:
+class Quantize(ReadsRows):
     """Options of `sayso quantize`."""
 
     model: str = "aligned"
@@ -43,33 +48,41 @@ class Quantize:
     """Bits of what the weights are multiplied with, scaled anew for each token; left as they are when not given."""
     head: Literal[8, 0] = 8
     """Bits of embedding and head; 0 leaves them as they are."""
-    outliers: float = OUTLIERS
+    outliers: Share = OUTLIERS
     """Share of the columns of 8-bit inputs that are kept apart: the largest in the calibration text; 0 for none."""
     method: Literal["gptq", "nearest"] | None = None
     """How weights are rounded: so that later ones make up for it, or to the nearest; gptq for 4 bits if not given."""
-    group: int | None = None
+    group: Annotated[int, Range(0, 65_536)] | None = None
     """Weights of a row that share a scale in 4 bits; 64 when not given."""
     text: str | None = None
     """What to calibrate and judge on, a source as `sayso prepare` takes it; the life's own text when not given."""
-    tokens: int = 16_384
+    tokens: Positive = 16_384
     """How many tokens of it to calibrate on."""
-    n: int = 20
+    n: Questions = 20
     """Questions of each family of tasks that both models are asked; 0 for none."""
     name: str | None = None
     """What the new model is called; MODEL-8bit and the like when not given."""
     life: Path = Path("life")
     """The folder of the life."""
+    replace: bool = False
+    """Replace another model that has this name already."""
     device: str | None = None
     """cpu, cuda or mps; the best one here when not given."""
 
 
 def quantize(options: Quantize) -> None:
     """Quantise a model to 8 or 4 bits, and measure what that costs."""
+    parent = newest_model(Life(options.life), options.model)
+    usual = f"{called(parent)}-{options.bits}bit{'-inputs' if options.inputs else ''}"
+    name = usual if options.name is None else options.name
+    with locked(Life(options.life).model(name)):
+        _quantize(options, parent, name)
+
+
+def _quantize(options: Quantize, parent: Path, name: str) -> None:
     life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
-    _check(options)
-    parent = newest_model(life, options.model)
-    name = options.name or f"{parent.name}-{options.bits}bit{'-inputs' if options.inputs else ''}"
     folder = life.model(name)
+    check_apart([folder], [parent])
     lineage: dict[str, Any] = {
         "stage": "quantised",
         "parent": f"{parent.name} {sha256(weights_file(parent))[:12]}",
@@ -80,13 +93,14 @@ def quantize(options: Quantize) -> None:
     scores = life.run(f"quantize-{name}") / "scores.json"
     if name in STAGES:
         raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
-    there = is_made(folder, lineage)
+    work_in(scores.parent)
+    there = is_made(folder, lineage, replace=options.replace)
     if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
-        show(read_json(scores))
+        show(read_object(scores))
         return
     device = pick_device(options.device).kind
-    texts = texts_of(life, options.text, JUDGED_BYTES)
+    texts = texts_of(life, options.text, JUDGED_BYTES, BadRows(options.bad_rows))
     with act_log(life, "quantize", name, options):
         if not there:
             model, tokenizer = load_model(parent, device, plain=True)
@@ -98,7 +112,7 @@ def quantize(options: Quantize) -> None:
             del model
         judge = texts.judge if texts else ()
         costs = {path.name: cost(path, device, judge, options.n) for path in (parent, folder)}
-        write_json(scores, costs)
+        write_json(scores, costs, sealed=True)
     show(costs)
     if not judge:
         say("Perplexity needs held-out text; name some with --text, such as --text wiki.")
@@ -117,13 +131,6 @@ def method_of(options: Quantize) -> Method:
     """Return how whole numbers are found."""
     calibrated = options.bits == 4 if options.method is None else options.method == "gptq"
     return Method(calibrated, options.outliers if options.inputs else 0.0)
-
-
-def _check(options: Quantize) -> None:
-    if options.tokens < 1:
-        raise UserError(f"--tokens is 1 or more; got {options.tokens}.")
-    if options.n < 0:
-        raise UserError(f"--n is the number of questions of a family, 0 or more; got {options.n}.")
 
 
 def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:

@@ -13,50 +13,61 @@ from sayso.align.pairs.reference import Frozen
 from sayso.align.rl.critic import take_critic
 from sayso.align.rl.figures import told
 from sayso.align.rl.iterations import Iterations, Tell
-from sayso.align.rl.options import drawing_of, judged_by, open_practised
+from sayso.align.rl.options import askable, drawing_of, judged_by, open_practised
+from sayso.align.rl.prompts import ids_of
 from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, practising_state
 from sayso.base.device import pick_device
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, say, warn
+from sayso.batch.pairs import WIDTH_STEP
 from sayso.judge.samples import Samples
 from sayso.sample.sampling import Sampling
 from sayso.train.adapting import save_tuned
-from sayso.train.layout import layout_for, layout_of_plan
+from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
 from sayso.train.session import make_stage
 from sayso.train.step_log import Judging
 from sayso.train.watch import Watch
-from sayso.weights.folder import load_model
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
+from sayso.world.puzzles import MAKERS
 
 SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to read
 LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has all
 
 
+@alone(model_of)
 def reinforce(options: Reinforce) -> None:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
-    practice, held, rewards, gold = open_practised(options)
+    bad = BadRows(options.bad_rows)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
     stage = make_stage(life, "reinforce", options.name, options, files)
-    device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    device, when = pick_device(options.device), stage.when(restart=options.restart)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
+    practice, held, rewards, gold = open_practised(options, bad, askable(model, tokenizer), when)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
+    drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
+    reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
+    plan = plan_of(options, method, drawing, reference)
+    state = practising_state(options, method, model, lora)
 
     def derive() -> dict[str, Any]:
-        return {"layout": asdict(layout_for(options, rows, device)), "lora": asdict(lora) if lora else None}
+        if options.prompts in MAKERS:
+            ids_of([*practice(0, options.groups), *held], tokenizer, model.config.context)
+        layout = layout_that_fits(options, model.config, rows, WIDTH_STEP, device, lora=lora is not None)
+        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None, "bad_rows": bad.facts()}
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' has practised already with these options.")
         return
-    drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
-    reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
-    plan = plan_of(options, method, drawing, reference)
-    state = practising_state(options, method, model, lora)
+    if not held:
+        say("Nothing is held out to judge by, so the last weights are kept.")
     with act_log(life, "reinforce", options.name, options) as log:
         watch = Watch()
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))
@@ -89,6 +100,9 @@ def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
     every = max(1, iterations // LINES)
 
     def tell(step: int, number: int, figures: dict[str, float]) -> None:
+        if number <= watch.iteration:  # told before the run was interrupted
+            return
+        watch.iteration = number
         log.write("iteration", step=step, iteration=number, **{name: float(f"{x:.5g}") for name, x in figures.items()})
         if number % every == 0:
             say(f"Iteration {number + 1:,}: {told(figures)}.")

@@ -12,13 +12,15 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.made import own_files
+from sayso.base.ranges import Options
 from sayso.report.facts import read_facts
 from sayso.report.figures import figures
 from sayso.report.page import page
 
 
 @dataclass(frozen=True)
-class Report:
+class Report(Options):
     """Options of `sayso report`."""
 
     _: KW_ONLY
@@ -31,6 +33,7 @@ def report(options: Report) -> dict[str, Any]:
     life = Life(options.life)
     if not life.root.is_dir():
         raise UserError(f"There is no life in '{life.root}'; begin one with: sayso demo, or sayso prepare")
+    own_files(life.report, life.report_json)
     facts = read_facts(life)
     found = figures(facts)
     write_json(life.report_json, found)

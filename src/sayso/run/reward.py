@@ -19,10 +19,15 @@ from sayso.align.scorer import Scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_json
+from sayso.base.intact import check_listed
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, say
+from sayso.base.ranges import Amount, Epochs, PartOf, Rows, Scale, Several, Share, Weight
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch, JudgedBatches
+from sayso.batch.pairs import WIDTH_STEP
 from sayso.loss.reward import reward_loss
 from sayso.loss.term import Term
 from sayso.model import Transformer
@@ -31,15 +36,18 @@ from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
 from sayso.report.reliability import reliability_picture
 from sayso.sample.sampling import Sampling
+from sayso.text.rows import ReadsRows, report_rows
+from sayso.token.chat import prompt_ids
+from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import TUNING, Adapting
-from sayso.train.layout import layout_for, layout_of_plan
+from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, Stage, make_stage
 from sayso.train.watch import Watch
-from sayso.weights.folder import load_model, save_model
+from sayso.weights.folder import save_model
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
@@ -48,7 +56,7 @@ MAX_TOKENS = 120  # of a reply of the reference model
 
 
 @dataclass(frozen=True)
-class Reward(Adapting):
+class Reward(Adapting, ReadsRows):
     """Options of `sayso reward`."""
 
     _: KW_ONLY
@@ -60,49 +68,65 @@ class Reward(Adapting):
     """Files of comparisons: prompt, chosen, rejected, and maybe margin, tie, and the group a prompt belongs to."""
     ratings: tuple[Path, ...] = ()
     """Files of ratings: prompt, reply, and good (true or false) or a rating."""
-    epochs: float = 1.0
+    epochs: Epochs = 1.0
     """Passes over the prompts."""
-    rows: int = 16
+    rows: Rows = 16
     """Prompts of a batch, each with all its replies."""
-    rate: float = 0.05
+    rate: Scale = 0.05
     """A factor on the learning rates of pre-training."""
-    centre: float = 0.01
+    centre: Weight = 0.01
     """What keeps scores around 0: the weight of the squared sum of a pair's; 0 = off."""
-    tie_width: float = 0.5
+    tie_width: Weight = 0.5
     """How far scores may be apart where replies are called equal."""
-    spoil: float = 0.0
+    spoil: Share = 0.0
     """Share of prompts that are also shown their best reply truncated, repeated or empty, as the worse one."""
-    held_out: float = 0.1
+    held_out: PartOf = 0.1
     """Share of the prompts that is not trained on, but chooses the weights and tells what the model knows; 0 = none."""
-    members: int = 1
+    members: Several = 1
     """Models to train, each from another seed: an ensemble."""
     reference: str | None = None
     """The model whose replies score 0 on average; the parent when not given."""
-    samples: int = 64
+    samples: Amount = 64
     """Replies of the reference model that are scored for this; 0 = scores stay as they were learned."""
 
 
 def reward(options: Reward) -> None:
     """Train a model that scores replies."""
-    if options.members < 1:
-        raise UserError(f"--members is at least 1; got {options.members}.")
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
-    asked = questions(_rows(options, gathered))
+    bad = BadRows(options.bad_rows)
+    asked = questions(_rows(options, gathered, bad))
     train, held = apart(asked, options.held_out)
     if len(held) < FEWEST:
         train, held = [*train, *held], []
     say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
-    for member in range(options.members):
-        name = options.name if member == 0 else f"{options.name}-{member + 1}"
-        _member(replace(options, name=name, seed=options.seed + member), life, gathered, train, held)
+    names = [options.name, *(f"{options.name}-{number}" for number in range(2, options.members + 1))]
+    members = [replace(options, name=name, seed=options.seed + number) for number, name in enumerate(names)]
+    for member in members:
+        _stage(member, life, gathered).check_places()
+    for member in members:
+        with locked(life.model(member.name)):
+            _member(member, life, gathered, train, held, bad)
 
 
-def _rows(options: Reward, gathered: Path) -> list[Row]:
+def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
+    parent = resolve_model(life, options.parent)
+    files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
+    return make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
+
+
+def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[Row]:
     """Return all comparisons and ratings there are."""
+    check_listed(gathered.parent, gathered.name)
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
-    rows = [row for path in files for row in read_pairs(path, ties=True)]
-    rows += [row for path in options.ratings for row in read_ratings(path, numbers=True)]
+    tokenizer = load_tokenizer(resolve_model(Life(options.life), options.parent))
+
+    def check(row: Row) -> None:
+        prompt_ids(tokenizer, row["prompt"])
+
+    rows = [row for path in files for row in read_pairs(path, bad, ties=True, check=check)]
+    rows += [row for path in options.ratings for row in read_ratings(path, bad, numbers=True, check=check)]
+    report_rows(bad)
     if not rows:
         raise UserError(
             "A reward model learns from what people said: gather ratings from the page (sayso gather), or bring a file "
@@ -111,13 +135,14 @@ def _rows(options: Reward, gathered: Path) -> list[Row]:
     return rows
 
 
-def _member(options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question]) -> None:
+def _member(
+    options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question], bad: BadRows
+) -> None:
     """Train one model of the ensemble."""
-    parent = resolve_model(life, options.parent)
-    files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
-    stage = make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
+    parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
+    reference = resolve_model(life, options.reference or options.parent)
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
     how, turned = loss_of(options.tie_width, options.centre, train)
     context = model.config.context
@@ -127,13 +152,14 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         say(f"Left out {left:,} prompts that are longer than the context of {context} with a reply.")
     batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
-    derived = stage.plan(
-        lambda: (
-            {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
-            | {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None}
-        ),
-        options.restart,
-    )
+
+    def derive() -> Derived:
+        counts = {"steps": steps, "prompts": len(learned), "held_out": len(judge.asked), "ratings": turned}
+        layout = layout_that_fits(options, model.config, options.rows, 2 * WIDTH_STEP, device, lora=lora is not None)
+        given = {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+        return counts | given | {"bad_rows": bad.facts()}
+
+    derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The reward model '{options.name}' is trained already with these options and ratings.")
         return
@@ -162,7 +188,7 @@ def _member(options: Reward, life: Life, gathered: Path, train: list[Question], 
         )
         merge(model.eval())
         figures = _account(judge, model, tokenizer, stage, log)
-        scale = _normalised(model, tokenizer, life, options, [one for one, _ in learned])
+        scale = _normalised(model, tokenizer, stage, reference, options, [one for one, _ in learned])
         lineage = stage.lineage("reward", parent, derived, state)
         lineage["metrics"] |= figures | scale
         save_model(model, tokenizer, life.model(options.name), lineage)
@@ -177,19 +203,24 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
     found, adversarial = judge.known(model), judge.spoiled(model, tokenizer)
     warnings = tell(stage.name, found, adversarial)
     log.write("reward", **as_json(found, adversarial), warnings=warnings)
-    write_json(stage.folder / "reward.json", as_json(found, adversarial))
+    write_json(stage.folder / "reward.json", as_json(found, adversarial), sealed=True)
     if found.bins:
         reliability_picture(stage.name, found.bins, stage.folder / "reliability.svg")
     return {"accuracy": found.accuracy.mean, "length_accuracy": found.length_accuracy.mean}
 
 
 def _normalised(
-    model: Transformer, tokenizer: Tokenizer, life: Life, options: Reward, asked: Sequence[Question]
+    model: Transformer,
+    tokenizer: Tokenizer,
+    stage: Stage,
+    reference: Path,
+    options: Reward,
+    asked: Sequence[Question],
 ) -> Derived:
     """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
     if not options.samples:
         return {}
-    replier = Replier(*load_model(resolve_model(life, options.reference or options.parent), str(model.device)))
+    replier = Replier(*stage.open(reference, str(model.device)))
     if not replier.converses:
         say("The reference model has no layout for conversations, so scores stay as they were learned.")
         return {}

@@ -5,7 +5,6 @@ Rounds of games against a pool of opponents, of which the moves that did best ar
 one that errs, and what the model itself was in the last rounds, so that it does not learn to beat one opponent alone.
 """
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
@@ -23,16 +22,17 @@ from sayso.align.improve.play import (
     policy_player,
     random_player,
 )
-from sayso.align.improve.rounds import Tuning, tune_round, warned
+from sayso.align.improve.rounds import Tuning, check_rounds, check_tuning, tune_round, warned
 from sayso.base.device import pick_device
-from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_jsonl, write_jsonl
+from sayso.base.intact import check_recorded, recorded
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
+from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
 from sayso.train.session import Stage, make_stage
-from sayso.weights.folder import load_model
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import tictactoe
@@ -50,28 +50,27 @@ class Selfplay(Tuning):
     """The model to start from."""
     name: str = "player"
     """What the new model is called; those of the rounds have a number behind it."""
-    rounds: int = 6
+    rounds: Several = 6
     """How often to play, select and tune."""
-    games: int = 1000
+    games: Several = 1000
     """Games of a round; those of the first are played at random, by which the model learns how a move is written."""
-    panel_games: int = 300
+    panel_games: Several = 300
     """Games against each player of the panel after each round, played by the likeliest moves."""
-    temperature: float = 1.0
+    temperature: Scale = 1.0
     """Of the moves in games to learn from."""
     select: Literal["better", "random"] = "better"
     """Keep the moves that did best in their position or, as a control, any one that was played there."""
 
-    def __post_init__(self) -> None:
-        for name in ("rounds", "games", "panel_games"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name.replace('_', '-')} is 1 or more; got {getattr(self, name)}.")
 
-
+@alone(model_of)
 def selfplay(options: Selfplay) -> None:
     """Play, select and tune, round after round, and keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
-    stage = make_stage(life, "selfplay", options.name, options, {options.parent: weights_file(parent)})
+    inputs = {options.parent: weights_file(parent)}
+    stage = make_stage(life, "selfplay", options.name, options, inputs)
+    check_rounds(stage, options.rounds, inputs.values())
+    check_tuning(options, stage.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)[0])
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' has played already with these options.")
         return
@@ -82,10 +81,9 @@ def selfplay(options: Selfplay) -> None:
             rows = _rows_of_round(options, stage, models, number)
             models.append(tune_round(options, stage, rows, models[-1] if models else parent, number))
             if number not in points:
-                points[number] = _judged(options, models[-1], number, log, max(points.values(), default=0.0))
+                points[number] = _judged(options, stage, models[-1], number, log, max(points.values(), default=0.0))
         best = max(points, key=lambda number: (points[number], -number))
-        with atomic_folder(life.model(options.name)) as part:
-            shutil.copytree(models[best - 1], part, dirs_exist_ok=True)
+        stage.take_model(best)
     say(f"Saved {life.model(options.name)}, that of round {best}: {points[best]:.3f} points a game.")
 
 
@@ -93,7 +91,8 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     """Return the conversations to tune on; the games of a round that were played are not played again."""
     path = stage.folder / f"round-{number}.jsonl"
     if not path.exists():
-        write_jsonl(path, (asdict(game) for game in _games(options, models, number)))
+        with recorded(path):
+            write_jsonl(path, (asdict(game) for game in _games(options, stage, models, number)))
     games = [game for n in range(1, number + 1) for game in _read(stage.folder / f"round-{n}.jsonl")]
     played = [move for game in games for move in legal_moves(game)]
     if number == 1:
@@ -102,18 +101,18 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     return [_row(position, move) for position, move in moves.items()]
 
 
-def _games(options: Selfplay, models: list[Path], number: int) -> list[Played]:
+def _games(options: Selfplay, stage: Stage, models: list[Path], number: int) -> list[Played]:
     """Play a round: at random in the first, else the newest model against the pool."""
     draw = Random(f"{options.seed}/{number}")
     if not models:
         return play(random_player(draw), [random_player(draw)], options.games)
     device = pick_device(options.device).kind
-    own = [policy_player(Replier(*load_model(path, device)), draw.getrandbits(32)) for path in models[-PAST - 1 :]]
-    me = policy_player(Replier(*load_model(models[-1], device)), draw.getrandbits(32), options.temperature)
+    own = [policy_player(Replier(*stage.open(path, device)), draw.getrandbits(32)) for path in models[-PAST - 1 :]]
+    me = policy_player(Replier(*stage.open(models[-1], device)), draw.getrandbits(32), options.temperature)
     return play(me, [random_player(draw), perfect_player(draw, ERRORS), *own], options.games)
 
 
-def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: float) -> float:
+def _judged(options: Selfplay, stage: Stage, model: Path, number: int, log: RunLog, best: float) -> float:
     """Play a round's model against the panel, log and tell it; return its points a game."""
     draw = Random(options.seed)
     panel: Mapping[str, Player] = {
@@ -121,7 +120,7 @@ def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: floa
         "erring": perfect_player(draw, ERRORS),
         "perfect": perfect_player(draw),
     }
-    me = policy_player(Replier(*load_model(model, pick_device(options.device).kind)), options.seed, 0.0)
+    me = policy_player(Replier(*stage.open(model, pick_device(options.device).kind)), options.seed, 0.0)
     played = {name: play(me, [opponent], options.panel_games) for name, opponent in panel.items()}
     whole = estimate([game.outcome for games in played.values() for game in games])
     told = {name: figures(games) for name, games in played.items()}
@@ -138,6 +137,7 @@ def _judged(options: Selfplay, model: Path, number: int, log: RunLog, best: floa
 
 
 def _read(path: Path) -> list[Played]:
+    check_recorded(path, "begin again with --restart")
     return [
         Played(tuple((position, move) for position, move in row["moves"]), row["outcome"], row["illegal"])
         for row in read_jsonl(path)

@@ -5,16 +5,18 @@ import errno
 import socket
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from sayso.base.device import pick_device
+from sayso.base.device import free_memory, pick_device
 from sayso.base.errors import UserError, require
 from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.ranges import Amount, Options, Port, Positive, Range, Several
 from sayso.model import Transformer
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
+from sayso.sample.pages import bytes_per_token
 from sayso.weights.adapter import adapted
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model, resolve_model
@@ -23,11 +25,12 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+HIGHEST_PORT = 65_535
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Serve:
+class Serve(Options):
     """Serve a model's page and its OpenAI-compatible API."""
 
     life: Path = Path("life")
@@ -36,18 +39,18 @@ class Serve:
     """A model of the life or the path of a model folder; without an aligned one the newest earlier stage is served."""
     host: str = "127.0.0.1"
     """The address to listen on; one that others can reach needs an API key."""
-    port: int = 8000
+    port: Port = 8000
     """The port to listen on; 0 = any free one."""
     api_key: str | None = None
     """The key that every request must bring; better set as SAYSO_API_KEY, which no list of processes shows."""
-    rows: int = 64
+    rows: Several = 64
     """How many replies are spoken side by side."""
-    cache_tokens: int | None = None
+    cache_tokens: Positive | None = None
     """How many tokens of prompts and replies are kept in memory; as many as the rows can fill, within 4 GiB, when left
     away."""
-    cache_bits: int = 0
+    cache_bits: Literal[8, 0] = 0
     """8 keeps keys and values as whole numbers, in a quarter of the memory; 0 = as they are computed."""
-    speculate: int = 0
+    speculate: Annotated[int, Range(0, 64)] = 0
     """How many tokens are proposed at once to each of a few replies, by what followed before or by --draft; 0 = off."""
     draft: str | None = None
     """A smaller model of the same vocabulary that proposes, a model of the life or the path of a model folder."""
@@ -55,9 +58,9 @@ class Serve:
     """An adapter of the model as NAME=FOLDER, in PEFT's format, served as the model NAME; may be given again."""
     deterministic: bool = False
     """Give a reply the same bits whatever else is asked at the time."""
-    queue: int = 16
+    queue: Amount = 16
     """How many requests may wait for a row before further ones are answered 429."""
-    grace: int = 5
+    grace: Amount = 5
     """Seconds that replies get to end when the server is told to end; then they are cut."""
     store: str | None = None
     """The address of the store, such as postgresql://host/name; the life's store.sqlite when left away."""
@@ -72,11 +75,6 @@ def serve(options: Serve) -> None:
     """
     for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
-    least = {"rows": 1, "queue": 0, "grace": 0, "cache_tokens": 1}
-    for name, smallest in least.items():
-        given = getattr(options, name)
-        if given is not None and given < smallest:
-            raise UserError(f"--{name.replace('_', '-')} is at least {smallest}; got {given}.")
     life = Life(options.life)
     if options.host not in LOOPBACK and not options.api_key:
         raise UserError(
@@ -97,6 +95,7 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
         if not (called and folder) or called in (name, *adapters):
             raise UserError(f"An adapter is given as NAME=FOLDER, with a name of its own; got '{given}'.")
         adapters[called] = adapted(model, Path(folder))
+    _check_cache(options, model, device)
     draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
     return Engine(
         model,
@@ -108,6 +107,16 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
         cache_bits=options.cache_bits,
         deterministic=options.deterministic,
     )
+
+
+def _check_cache(options: Serve, model: Transformer, device: str) -> None:
+    """Raise `UserError` for a cache of more tokens than fit into memory, before it is made."""
+    free, of_one = free_memory(device), bytes_per_token(model.config, model.dtype, options.cache_bits)
+    if options.cache_tokens and free is not None and options.cache_tokens * of_one > free:
+        raise UserError(
+            f"--cache-tokens must fit into memory, {free // of_one:,} tokens of {of_one:,} bytes at most here; got "
+            f"{options.cache_tokens:,}."
+        )
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -128,7 +137,7 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
                 f"Port {port} on {host} is in use by another program; end that one, or take another port "
-                f"such as --port {port + 1}."
+                f"such as --port {port - 1 if port == HIGHEST_PORT else port + 1}."
             ) from error
         raise UserError(
             f"Cannot listen on {host} port {port}: {error.strerror}; take another --host or --port."

@@ -10,9 +10,22 @@ from typing import TextIO
 
 from rich.console import Console
 
+from sayso.base.errors import UserError
+
 PROMPT = "> "
 # A reply is a model's, so that it is not trusted with a terminal's escape codes: only line breaks and tabs pass.
 CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def checked(text: str) -> str:
+    """Return what was typed or piped in; bytes that are no text, which Python passes on as surrogates, are refused."""
+    for place, character in enumerate(text):
+        if "\ud800" <= character <= "\udfff":
+            raise UserError(
+                f"Input must be valid {sys.stdin.encoding or 'utf-8'}; what follows '{text[:place][-20:]}' is not: "
+                "convert it first, such as with iconv."
+            )
+    return text
 
 
 class Terminal:
@@ -30,12 +43,12 @@ class Terminal:
             with contextlib.suppress(ImportError):
                 import readline  # noqa: F401  # importing it gives input() its line editor and history
             with contextlib.suppress(EOFError):
-                return input(PROMPT)
+                return checked(input(PROMPT))
             return None
         if self.live:
             self.write(PROMPT)
         line = self.source.readline()
-        return line.rstrip("\r\n") if line else None
+        return checked(line.rstrip("\r\n")) if line else None
 
     def write(self, text: str) -> None:
         """Write a piece of text at once, without the codes that could command a terminal."""

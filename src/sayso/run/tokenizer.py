@@ -11,45 +11,51 @@ from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, asdict, dataclass
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from rich.console import Console, Group
 from rich.table import Table
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, read_jsonl, write_json
+from sayso.base.files import read_json, read_object, write_json
+from sayso.base.intact import check_listed, recorded
+from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
+from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
+from sayso.base.made import check_replaceable, made_folder
+from sayso.base.ranges import Options, Range, Weight
 from sayso.batch.tokens import documents
-from sayso.text.files import parts_of
-from sayso.text.sources import local_files, read
+from sayso.text.rows import ReadsRows, report_ignored, report_rows
+from sayso.text.sources import file_source, read
 from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
 from sayso.token.load import MADE_OF, load
-from sayso.token.tokenizer import Tokenizer
+from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
 from sayso.token.train import train
 
 MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
 PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
 HELD_OUT = 10  # every tenth document of a named text
+Vocabulary = Annotated[int, Range(SMALLEST_VOCABULARY, 2**24)]
 
 
 @dataclass(frozen=True)
-class TrainTokenizer:
+class TrainTokenizer(Options):
     """Options of `sayso tokenizer train`."""
 
     _: KW_ONLY
     life: Path = Path("life")
     """The folder of the life."""
-    vocab_size: int = 4096
+    vocab_size: Vocabulary = 4096
     """How many ids at most; a small text may give fewer."""
     kind: Literal["bpe", "word", "character"] = "bpe"
     """The way of cutting: byte pairs, whole words or characters."""
-    megabytes: float = 200.0
+    megabytes: Weight = 200.0
     """Learn from this much text, and from this much conversation, at most; 0 = all."""
 
 
 @dataclass(frozen=True)
-class Compare:
+class Compare(ReadsRows):
     """Options of `sayso tokenizer compare`."""
 
     text: tuple[str, ...] = ()
@@ -59,29 +65,32 @@ class Compare:
     """The folder of the life."""
     tokenizers: tuple[Path, ...] = ()
     """Folders of tokenizers to compare, instead of training one of each kind."""
-    vocab_size: int = 4096
+    vocab_size: Vocabulary = 4096
     """How many ids each may have."""
-    megabytes: float = 10.0
+    megabytes: Weight = 10.0
     """Read this much text at most; 0 = all."""
 
 
+@alone(lambda options: Life(options.life).tokenizer)
 def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
     """Train a tokenizer on the documents and conversations of a life."""
     life = Life(options.life)
     made_of = _made_of(life, options)
     record, trained = life.tokenizer / MADE_OF, life.tokenizer / "tokenizer.json"
-    if trained.exists() and record.exists() and read_json(record).get("made_of") == made_of:
+    if trained.exists() and record.exists() and read_object(record).get("made_of") == made_of:
         say("The tokenizer is trained already with these options on this text.")
         return load(life.tokenizer)
+    check_replaceable(life.tokenizer)
     with act_log(life, "tokenizer", "train", options) as log:
         start = time.perf_counter()
         tokenizer = train(options.kind, _watched(_texts(life, options.megabytes)), options.vocab_size)
         seconds = time.perf_counter() - start
         held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
         measured = _summary(measure(options.kind, tokenizer, held_out, frequent_word(held_out))) if held_out else {}
-        with atomic_folder(life.tokenizer) as part:
-            tokenizer.save(part)
-            write_json(part / MADE_OF, {"made_of": made_of, "measured": measured})
+        with made_folder(life.tokenizer) as part:
+            with recorded(part / "tokenizer.json"), recorded(part / "tokenizer_config.json"):
+                tokenizer.save(part)
+            write_json(part / MADE_OF, {"made_of": made_of, "measured": measured}, sealed=True)
         log.write("tokenizer", vocab_size=tokenizer.vocab_size, train_seconds=round(seconds, 2), **measured)
     told = f"; {measured['bytes_per_token']:.2f} bytes a token on held-out text" if measured else ""
     say(f"Trained a {options.kind} tokenizer of {tokenizer.vocab_size:,} ids in {seconds:.1f} s{told}.")
@@ -100,8 +109,9 @@ def compare(options: Compare) -> list[dict[str, Any]]:
     Console(highlight=False).print(tables(rows))
     data = [asdict(row) for row in rows]
     if not options.text:
-        with act_log(life, "tokenizer", "compare", options):
-            write_json(life.run("tokenizer-compare") / "scores.json", data)
+        path = life.run("tokenizer-compare") / "scores.json"
+        with act_log(life, "tokenizer", "compare", options), recorded(path):
+            write_json(path, data)
     return data
 
 
@@ -140,7 +150,10 @@ def _split(life: Life, split: str) -> Iterator[str]:
 
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
-    return read_jsonl(path) if path.exists() else iter(())
+    if not path.exists():
+        return iter(())
+    check_listed(path.parent, path.name)
+    return read_jsonl(path)
 
 
 def _first(texts: Iterable[str], megabytes: float) -> Iterator[str]:
@@ -181,7 +194,8 @@ def _made_of(life: Life, options: TrainTokenizer) -> dict[str, Any]:
 
 def _prepared(life: Life, options: Compare) -> tuple[list[str], list[str]]:
     train_texts = list(_first(_split(life, "train"), options.megabytes))
-    return train_texts, list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+    held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
+    return (train_texts, held_out) if held_out else _parted(train_texts, str(life.data("text")))
 
 
 def _named(options: Compare) -> tuple[list[str], list[str]]:
@@ -189,12 +203,22 @@ def _named(options: Compare) -> tuple[list[str], list[str]]:
     for name in options.text:
         if not Path(name).exists():
             raise UserError(f"Text to compare on is a file or a folder; there is no '{name}'.")
-    parts = parts_of([file for name in options.text for file in local_files(Path(name))], None, PIECE)
-    texts = list(_first((document.text for part in parts for document in read(part)), options.megabytes))
+    sources = [file_source(name, PIECE) for name in options.text]
+    report_ignored(sources)
+    parts = [part for source in sources for part in source.parts]
+    bad = BadRows(options.bad_rows)
+    read_texts = (document.text for part in parts for document in read(part, bad))
+    texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # so that no text is on both sides
+    report_rows(bad)
+    return _parted(texts, options.text[0])
+
+
+def _parted(texts: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return texts to train on, and every tenth of them to compare on."""
     if len(texts) < 2:
         raise UserError(
-            f"Tokenizers are compared on a part of the text that they did not see; '{options.text[0]}' is too short to "
-            "be parted. Name more text."
+            f"Tokenizers are compared on a part of the text that they did not see; '{name}' is too short to be parted. "
+            "Name more text."
         )
     held_out = list(islice(texts, 0, None, HELD_OUT))
     return [text for number, text in enumerate(texts) if number % HELD_OUT], held_out

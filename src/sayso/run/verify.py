@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from dataclasses import KW_ONLY, dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sayso.base.errors import UserError, require
 from sayso.base.files import read_json, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import act_log, read_log, say
+from sayso.base.ranges import Options
 from sayso.batch.tokens import documents
 from sayso.token.load import fingerprint
 from sayso.train.workers import can_fork
@@ -36,7 +38,7 @@ OF_LARGEST = 1e-5  # the same, as a share of the largest logit: a large model's 
 
 
 @dataclass(frozen=True)
-class Verify:
+class Verify(Options):
     """Options of `sayso verify`."""
 
     _: KW_ONLY
@@ -64,7 +66,7 @@ def verify(options: Verify) -> dict[str, Any]:
         elif options.export:
             scores["export"] = check_export(life, folder)
             say(f"transformers' logits differ from ours by at most {scores['export']['max_logit_difference']:.2e}.")
-        write_json(life.run("verify") / "scores.json", scores)
+        write_json(life.run("verify") / "scores.json", scores, sealed=True)
     export = scores.get("export", {"max_logit_difference": 0.0, "largest_logit": 0.0})
     failed = [
         *(["resume"] if not scores.get("resume", {}).get("identical", True) else []),
@@ -99,7 +101,8 @@ def check_export(life: Life, folder: Path) -> dict[str, Any]:
     model, tokenizer = load_model(folder, plain=True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     context, largest, apart, tokens = model.config.context, 0.0, 0.0, 0
-    texts = [document["text"] for document, _ in zip(documents(life.data("text"), "val"), range(8), strict=False)]
+    known = chain.from_iterable(documents(life.data("text"), split) for split in ("val", "train"))
+    texts = [document["text"] for document in islice(known, 8)]
     for text in texts:
         ids = torch.tensor([[tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][:context]])
         logits = model(ids)

@@ -6,6 +6,7 @@ would make the repeat longer. One pass over the text for each token of the longe
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -28,6 +29,7 @@ def losses(history: History, dry: Dry, stop_ids: frozenset[int]) -> tuple[np.nda
     first = max(0, len(history.ids) - dry.range) if dry.range else 0
     ids = np.array(history.ids, dtype=np.int64)[first:]  # a copy: the array cannot grow while something looks into it
     breakers = dry.breakers | stop_ids
+    dry = replace(dry, allowed_length=min(dry.allowed_length, len(ids) + 1))  # longer is as good, and fits an array
     lengths = matches(ids, breakers, _longest(dry))
     repeats = lengths >= dry.allowed_length
     following, place = np.unique(ids[1:][repeats], return_inverse=True)

@@ -5,14 +5,18 @@ masks of it. JSON has no white space but one space, or a line break and its inde
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sayso.base.errors import UserError
+from sayso.sample.chain import rule_chain, schema_chain
 from sayso.token.tokenizer import is_text
 
 MOST_BYTES, MOST_DEPTH = 65_536, 64  # of a schema, regular expression, choice or grammar; what JSON schemas nest
+MOST_CHAIN = 256  # references or rules that follow one another; some take a time that grows with the square of it
+INLINE_JSON = re.compile(r"%json\s*(?=\{)")
 SPACE = r" |\r?\n[ \t]{0,64}"
 
 Kind = Literal["json", "regex", "lark", "rules", "either"]
@@ -36,8 +40,9 @@ class Grammar:
 def json_schema(schema: Mapping[str, Any], *, lenient: bool = False) -> Grammar:
     """Return the grammar of JSON values that a schema (Draft 2020-12) allows; properties come in the schema's order.
 
-    Raises `UserError` for one that is no JSON object, too large or nested too deep. A keyword that cannot be followed
-    (`uniqueItems`, `not`, `if`, ...) is an error when the grammar is compiled, unless `lenient`.
+    Raises `UserError` for one that is no JSON object, too large, nested too deep or with too long a chain of `$ref`.
+    A keyword that cannot be followed (`uniqueItems`, `not`, `if`, ...) is an error when the grammar is compiled, unless
+    `lenient`.
     """
     return Grammar("json", schema_text(schema, "A JSON schema"), "JSON schema", lenient)
 
@@ -70,7 +75,15 @@ def rules(source: str) -> Grammar:
 
     In Lark the reply is the rule `start`, in GBNF `root`; `%json {...}` stands for what a schema allows (Lark).
     """
-    return Grammar("rules", _sized(source, "A grammar"), "grammar")
+    source = _sized(source, "A grammar")
+    if (length := rule_chain(source)) > MOST_CHAIN:
+        raise UserError(
+            f"A grammar has chains of at most {MOST_CHAIN} rules that refer to one another; this one has a chain of "
+            f"{length}. Join some of them."
+        )
+    for start in INLINE_JSON.finditer(source):
+        _check_inlined(source, start.end())
+    return Grammar("rules", source, "grammar")
 
 
 def either(*grammars: Grammar) -> Grammar:
@@ -103,10 +116,15 @@ def schema_text(schema: Mapping[str, Any], what: str) -> str:
     if depth(schema) > MOST_DEPTH:
         raise UserError(f"{what} nests at most {MOST_DEPTH} deep; this one nests deeper: make it flatter with $ref.")
     try:
-        text = json.dumps(schema, allow_nan=False)
+        text = _sized(json.dumps(schema, allow_nan=False), what)
     except (TypeError, ValueError) as error:
         raise UserError(f"{what} is made of JSON's own values; this one is not ({error}): mend it.") from error
-    return _sized(text, what)
+    if (length := schema_chain(schema)) > MOST_CHAIN:
+        raise UserError(
+            f"{what} has chains of at most {MOST_CHAIN} $ref, one leading to the next; this one has a chain of "
+            f"{length}. Put some of the definitions where they are referred to."
+        )
+    return text
 
 
 def depth(value: Any) -> int:
@@ -119,6 +137,17 @@ def depth(value: Any) -> int:
         deep += 1
         level = [part for item in nested for part in (item.values() if isinstance(item, Mapping) else item)]
     return deep
+
+
+def _check_inlined(source: str, start: int) -> None:
+    """Check the schema that begins at a place in a grammar; what is no JSON is left to the compiler."""
+    try:
+        schema, _ = json.JSONDecoder().raw_decode(source, start)
+    except ValueError:
+        return
+    except RecursionError as error:
+        raise UserError(f"A JSON schema nests at most {MOST_DEPTH} deep; one in this grammar nests deeper.") from error
+    schema_text({name: value for name, value in schema.items() if name != "x-guidance"}, "A JSON schema")
 
 
 def _sized(text: str, what: str) -> str:

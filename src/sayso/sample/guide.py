@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError, require
+from sayso.sample.deep import on_deep_stack
 from sayso.sample.grammar import SPACE, Grammar
 from sayso.token.tokenizer import END, Tokenizer
 
@@ -56,7 +57,7 @@ class Guide:
         """
         if not stop_ids:
             raise UserError("A constrained reply ends with a stop id; got none: allow the end of the text.")
-        matcher = self._compiled.pop(grammar, None) or self._compile(grammar)
+        matcher = self._compiled.pop(grammar, None) or on_deep_stack(lambda: self._compile(grammar))
         self._compiled[grammar] = matcher
         while len(self._compiled) > COMPILED:
             self._compiled.popitem(last=False)

@@ -2,19 +2,23 @@
 
 Every path but the page's own files, /health and /ready needs the key, when there is one. Without a key only this
 machine's own names are served, so that no page on the web can reach in by a name of its own (DNS rebinding). Bodies
-have a limit. Pure ASGI: it never holds back a stream.
+have a limit. Pure ASGI: it never holds back a stream. It is the outermost layer of all that answers, so that a failure
+of any other has the same shape and headers.
 """
 
+import asyncio
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from sayso.serve.errors import error_body
+from sayso.serve.encode import to_json
+from sayso.serve.errors import error_body, failure
+from sayso.serve.worker import ClosingError
 
 PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -56,31 +60,43 @@ class Door:
             await self.app(scope, receive, send)
             return
 
+        began = False
+
         async def send_on(message: Message) -> None:
+            nonlocal began
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_raw(HEADERS)]
+                began = True
+                message["headers"] = [*message["headers"], *raw(HEADERS)]
             await send(message)
 
-        refusal = self._refusal(scope)
-        if refusal is None:
-            await self.app(scope, self._limited(receive), send_on)
-        else:
-            await _refuse(send_on, refusal)
+        try:
+            refusal = self._refusal(scope)
+            if refusal is None:
+                await self.app(scope, self._limited(receive), send_on)
+            else:
+                body = error_body(refusal.status, refusal.message, refusal.code)
+                await send_json(send_on, refusal.status, body)
+        except BaseException as error:  # the server that runs this logs it
+            if not began and isinstance(error, Exception):
+                await send_json(send_on, 500, failure(error))
+            elif not began and isinstance(error, asyncio.CancelledError):  # the server ends and waits no longer
+                await send_json(send_on, 503, failure(ClosingError()))
+            raise
 
     def _refusal(self, scope: Scope) -> Refusal | None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
-        if self.key is None and urlsplit(f"//{host}").hostname not in LOCAL:
+        if self.key is None and _split(f"//{host}").hostname not in LOCAL:
             text = f"This server answers only to this machine's own names; got the host '{host[:100]}'."
             return Refusal(403, f"{text} Start it with --api-key to serve other names.", "host_not_allowed")
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and (not host or _split(origin).netloc != host):
             return Refusal(403, "Pages of other sites may not use this server from a browser.", "origin_not_allowed")
         if self.key is not None and scope["path"] not in PUBLIC:
             given = headers.get("authorization", "").removeprefix("Bearer ").strip()
             if not hmac.compare_digest(given.encode("latin-1"), self.key.encode()):
                 return Refusal(401, "This server needs its API key as 'Authorization: Bearer KEY'.", "invalid_api_key")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.body_limit:
+        if not (length.isascii() and length.isdigit() and len(length) < 20) or int(length) > self.body_limit:
             return Refusal(413, self._too_large, "request_too_large")
         return None
 
@@ -102,14 +118,26 @@ class Door:
         return receive_on
 
 
-async def _refuse(send: Send, refusal: Refusal) -> None:
-    body = json.dumps(error_body(refusal.status, refusal.message, refusal.code)).encode()
+def _split(address: str) -> SplitResult:
+    """Return the parts of an address; what is none has no parts."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
+async def send_json(send: Send, status: int, data: Mapping[str, Any]) -> None:
+    """Send a whole answer without the application."""
+    body = to_json(data).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
-    if refusal.status == 401:
+    if status == 401:
         headers["www-authenticate"] = "Bearer"
-    await send({"type": "http.response.start", "status": refusal.status, "headers": _raw(headers)})
+    elif status == 503:
+        headers["retry-after"] = "5"
+    await send({"type": "http.response.start", "status": status, "headers": raw(headers)})
     await send({"type": "http.response.body", "body": body})
 
 
-def _raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+    """Return headers as ASGI has them."""
     return [(name.encode(), value.encode()) for name, value in headers.items()]

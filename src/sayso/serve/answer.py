@@ -9,17 +9,18 @@ from itertools import groupby
 from typing import Any
 
 from fastapi import Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 
 from sayso.base.errors import UserError
 from sayso.serve.choice import Piece, joined
-from sayso.serve.errors import error_body
+from sayso.serve.encode import Json
+from sayso.serve.errors import failure
 from sayso.serve.fields import StreamOptions
 from sayso.serve.served_model import Voice
 from sayso.serve.shapes import Shape, new_head, usage
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.terms import Terms
-from sayso.serve.worker import Job
+from sayso.serve.worker import ClosingError, Job
 
 More = Callable[[dict[str, Any], Sequence[Piece]], None]
 """Adds to an object before it is sent, given the choices."""
@@ -61,7 +62,7 @@ class Answer:
             said = [replace(piece, index=index) for index, piece in enumerate(said)]
         body = self._head(self.shape.kind) | {"choices": [self.shape.whole(piece) for piece in said], "usage": used}
         more(body, said)
-        return JSONResponse(body)
+        return Json(body)
 
     def _usage(self, job: Job, tokens: int) -> dict[str, Any]:
         """Return OpenAI's `usage`: each prompt counts once, however many replies it has."""
@@ -82,11 +83,10 @@ class Answer:
                     extra = {"usage": self._usage(job, sum(told.values()))}
                 for choice in self.shape.parts(piece):
                     yield event(head | {"choices": [choice]} | extra)
-        except UserError as error:  # of this reply alone: it could not go on
-            yield event(error_body(400, str(error)))
-            return
-        except Exception:  # the status is sent already: the stream itself must say that it broke
-            yield event(error_body(500, "The server failed while it was replying; its log says why."))
+        except Exception as error:  # the status is sent already: the stream itself must say it
+            yield event(failure(error))
+            if isinstance(error, UserError | ClosingError):
+                return
             raise
         if options.include_usage:
             yield event(head | {"choices": [], "usage": self._usage(job, sum(told.values()))})

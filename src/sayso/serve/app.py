@@ -85,7 +85,7 @@ def make_app(
     @app.get("/ready")
     async def ready() -> dict[str, str]:
         if worker.closing:
-            raise ApiError(503, "This server is about to end.", "closing")
+            raise ApiError(503, "This server is shutting down.", "closing")
         return {"status": "ok"}
 
     @app.get("/metrics")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from sayso.base.errors import nearest
+from sayso.feedback.store import UNSTORABLE
 
 MOST_IDS = 1024  # of one list of ids or texts in a request
 # Labels of the caller's own.
@@ -73,7 +74,7 @@ class Strict(BaseModel):
                 raise refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
             else:
                 text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
-                raise refusal(name, "unknown_parameter", text)
+                raise refusal(str(name)[:100], "unknown_parameter", text)
         return kept
 
 
@@ -84,4 +85,9 @@ def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
 
 def refusal(param: str, code: str, text: str) -> PydanticCustomError:
     """Return the error of one field: its name, OpenAI's code for what is wrong, and a sentence."""
-    return PydanticCustomError("refused", "{text}", {"text": text, "param": param, "code": code})
+    return PydanticCustomError("refused", "{text}", {"text": shown(text), "param": shown(param), "code": code})
+
+
+def shown(text: str) -> str:
+    """Return a text of a client's as an error can hold it: half of a surrogate pair becomes U+FFFD."""
+    return UNSTORABLE.sub("\ufffd", text)

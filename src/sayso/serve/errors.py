@@ -3,17 +3,23 @@
 A wrong request, a `UserError` and a bug enter; one JSON body leaves, and never a traceback or a path.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
 from sayso.base.errors import UserError
+from sayso.feedback.schema import StoreError
 from sayso.feedback.store import MissingError
+from sayso.serve.encode import Json
+from sayso.serve.worker import ClosingError
+
+log = logging.getLogger(__name__)
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -45,36 +51,49 @@ def error_body(status: int, message: str, code: str | None = None, param: str | 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def failure(error: Exception) -> dict[str, Any]:
+    """Return what is told of an error that came while a request was answered."""
+    return error_body(*_told(error))
+
+
+def _told(error: Exception) -> tuple[int, str, str | None, str | None]:
+    """Return an error's status, message, code and field; a bug tells nothing of itself."""
+    if isinstance(error, ApiError):
+        return error.status, error.message, error.code, error.param
+    if isinstance(error, ClosingError):
+        return 503, "The server is shutting down; this reply was cut.", "closing", None
+    if isinstance(error, StoreError):
+        return (507, str(error), "store_full", None) if error.full else (503, str(error), "store_unavailable", None)
+    if isinstance(error, UserError):
+        return 404 if isinstance(error, MissingError) else 400, str(error), None, None
+    return 500, "The server failed at this request; its log says why.", None, None
+
+
 def add_handlers(app: FastAPI) -> None:
-    """Answer every kind of error in the one shape."""
+    """Answer every kind of error that is expected in the one shape; the door answers the others."""
 
     @app.exception_handler(ApiError)
-    async def api_error(_request: Request, error: ApiError) -> JSONResponse:
-        headers = {"retry-after": "5"} if error.status in (429, 503) else None
-        body = error_body(error.status, error.message, error.code, error.param)
-        return JSONResponse(body, error.status, headers)
-
+    @app.exception_handler(ClosingError)
     @app.exception_handler(UserError)
-    async def user_error(_request: Request, error: UserError) -> JSONResponse:
-        status = 404 if isinstance(error, MissingError) else 400
-        return JSONResponse(error_body(status, str(error)), status)
+    async def expected(_request: Request, error: Exception) -> Json:
+        if isinstance(error, StoreError):
+            log.warning(str(error))
+        status = _told(error)[0]
+        headers = {"retry-after": "5"} if status in (429, 503) else None
+        return Json(failure(error), status, headers)
 
     @app.exception_handler(LeftError)
     async def left(_request: Request, _error: LeftError) -> Response:
         return Response(status_code=499)  # nginx's number; for a log, because nobody is there
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
-        return JSONResponse(error_body(400, *first_problem(error)), 400)
+    async def invalid(_request: Request, error: RequestValidationError) -> Json:
+        return Json(error_body(400, *first_problem(error)), 400)
 
     @app.exception_handler(HTTPException)
-    async def http_error(request: Request, error: HTTPException) -> JSONResponse:
+    async def http_error(request: Request, error: HTTPException) -> Json:
         message = f"There is no {request.method} {request.url.path}." if error.status_code == 404 else str(error.detail)
-        return JSONResponse(error_body(error.status_code, message), error.status_code)
-
-    @app.exception_handler(Exception)
-    async def bug(_request: Request, _error: Exception) -> JSONResponse:  # uvicorn logs the traceback
-        return JSONResponse(error_body(500, "The server failed at this request; its log says why."), 500)
+        return Json(error_body(error.status_code, message), error.status_code)
 
 
 def first_problem(error: RequestValidationError) -> tuple[str, str, str | None]:

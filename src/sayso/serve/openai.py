@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sayso.reply.tools import Toolbox, toolbox
-from sayso.serve.body import Strict, refusal
+from sayso.serve.body import Strict, refusal, shown
 from sayso.serve.fields import MOST_TOPS, Asked
 
 MOST_PROMPTS, MOST_MESSAGES, MOST_BEST = 256, 1000, 20
@@ -47,7 +47,7 @@ class Turn(Strict):
         for part in content:
             if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
                 kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-                raise ValueError(f"This model reads text only; got a part of type '{str(kind)[:100]}'")
+                raise ValueError(f"This model reads text only; got a part of type '{shown(str(kind)[:100])}'")
         return "".join(part["text"] for part in content)
 
     @model_validator(mode="after")

@@ -1,13 +1,16 @@
 """The page's routes for replies: which model speaks, a reply as it is spoken, and stopping it.
 
 A message's number enters; pieces of text, then the turn as it was kept, leave as server-sent events. A reply is kept
-when it ends, is stopped, or its reader has gone, so that what was said is never lost.
+when it ends, is stopped or cut, or its reader has gone, and as soon as the store can take it, so that what was said is
+never lost.
 """
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any
 
@@ -16,15 +19,19 @@ from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
+from sayso.feedback.schema import StoreError
 from sayso.feedback.store import Generation, Message, Store
 from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import Piece
-from sayso.serve.errors import error_body
+from sayso.serve.errors import failure
 from sayso.serve.served_model import Voice
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Terms
 from sayso.serve.turns import Body, turns_of
-from sayso.serve.worker import Job
+from sayso.serve.worker import ClosingError, Job
+
+log = logging.getLogger(__name__)
+PATIENCE = 3.0  # seconds until the store is tried again
 
 
 class Wanted(Body):
@@ -53,6 +60,8 @@ class Spoken:
     job: Job
     message_id: int
     prompt: list[dict[str, str]]
+    left_out: int
+    """How many of the prompt's first turns had no room in the context."""
     sampling: Sampling
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     news: asyncio.Queue[Piece | Message | Exception | None] = field(default_factory=asyncio.Queue)
@@ -66,6 +75,7 @@ class Replies:
         self.voice, self.store = voice, store
         self.speaking: dict[str, Spoken] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing = asyncio.Event()
 
     def begin(self, spoken: Spoken) -> None:
         """Listen to a reply from now on."""
@@ -82,28 +92,52 @@ class Replies:
 
     async def close(self) -> None:
         """Wait until all that was said is kept; nothing may be speaking any more."""
+        self._closing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hear(self, spoken: Spoken) -> None:
+        """Pass on what is said, and keep it, also when it breaks off."""
         said: list[Piece] = []
-        started = time.perf_counter()
+        started, trouble = time.perf_counter(), None
         try:
-            async for piece in spoken.job:
-                said.append(piece)
-                if piece.text:
-                    spoken.news.put_nowait(piece)
-            seconds = time.perf_counter() - started
-            spoken.news.put_nowait(await run_in_threadpool(self._keep, spoken, said, seconds))
-        except Exception as error:  # whatever it was, the reader is told
+            try:
+                async for piece in spoken.job:
+                    said.append(piece)
+                    if piece.text:
+                        spoken.news.put_nowait(piece)
+            except Exception as error:  # whatever it was, the reader is told
+                trouble = error
+            kept = await self._kept(spoken, said, time.perf_counter() - started)
+            spoken.news.put_nowait(trouble or kept)
+        except Exception as error:
             spoken.news.put_nowait(error)
         finally:
             del self.speaking[spoken.name]
 
+    async def _kept(self, spoken: Spoken, said: list[Piece], seconds: float) -> Message | None:
+        """Keep a reply. While the store fails, its reader is told so and it is tried again, until the server ends."""
+        told = False
+        while True:
+            try:
+                return await run_in_threadpool(self._keep, spoken, said, seconds)
+            except StoreError as error:
+                if not told:
+                    log.warning("A reply is held in memory until it can be kept. %s", error)
+                    spoken.news.put_nowait(error)
+                    told = True
+                if self._closing.is_set():
+                    text = "".join(piece.text for piece in said)
+                    log.error("The reply to message %d was not kept. It said: %s", spoken.message_id, text)
+                    raise
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), PATIENCE)
+
     def _keep(self, spoken: Spoken, said: list[Piece], seconds: float) -> Message | None:
-        """Keep a reply, but one that was stopped or left before its first word."""
-        text, end = "".join(piece.text for piece in said), said[-1]
-        finish = "stopped" if end.finish == "cancelled" else end.finish
-        if finish == "stopped" and not text:
+        """Keep a reply, but one that ended before its first word because it was stopped, left or cut."""
+        text = "".join(piece.text for piece in said)
+        end = said[-1] if said else None
+        finish = end.finish if end and end.finish in ("stop", "length") else "stopped"
+        if end is None or (finish == "stopped" and not text):
             return None
         made = Generation(
             self.voice.name,
@@ -114,7 +148,7 @@ class Replies:
             end.tokens,
             seconds,
         )
-        return self.store.reply(spoken.message_id, text, spoken.prompt, made)
+        return self.store.reply(spoken.message_id, text, spoken.prompt, made, spoken.left_out)
 
 
 def reply_routes(replies: Replies) -> APIRouter:
@@ -133,11 +167,10 @@ def reply_routes(replies: Replies) -> APIRouter:
         sampling = wanted.sampling()
         prompt, left_out = await run_in_threadpool(voice.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(voice.chat_ids, prompt)
-        spoken = Spoken(
-            await voice.speak([ids], Terms(sampling, voice.replier.stop_ids)), wanted.message_id, prompt, sampling
-        )
+        job = await voice.speak([ids], Terms(sampling, voice.replier.stop_ids))
+        spoken = Spoken(job, wanted.message_id, turns, left_out, sampling)
         replies.begin(spoken)
-        return EventStream(_events(store, spoken, left_out), voice.worker, spoken.job)
+        return EventStream(_events(store, spoken), voice.worker, job)
 
     @router.post("/stop", status_code=204)
     async def stop(halt: Halt) -> None:
@@ -146,16 +179,17 @@ def reply_routes(replies: Replies) -> APIRouter:
     return router
 
 
-async def _events(store: Store, spoken: Spoken, left_out: int) -> AsyncIterator[str]:
+async def _events(store: Store, spoken: Spoken) -> AsyncIterator[str]:
     """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null: nothing was said) or `error`."""
-    yield event({"generation": spoken.name, "left_out": left_out}, "start")
+    yield event({"generation": spoken.name, "left_out": spoken.left_out}, "start")
     while isinstance(piece := await spoken.news.get(), Piece):
         yield event({"text": piece.text}, "piece")
-    if isinstance(piece, UserError):
-        yield event(error_body(400, str(piece)), "error")
-    elif isinstance(piece, Exception):  # the status is sent already: the stream itself must say that it broke
-        yield event(error_body(500, "The server failed while it was replying; its log says why."), "error")
-        raise piece
-    else:
+    try:
+        if isinstance(piece, Exception):
+            raise piece
         turns = await run_in_threadpool(turns_of, store, [piece] if piece else [])
         yield event({"turn": turns[0] if turns else None}, "done")
+    except Exception as error:  # the status is sent already: the stream itself must say it
+        yield event(failure(error), "error")
+        if not isinstance(error, UserError | ClosingError):
+            raise

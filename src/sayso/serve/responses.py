@@ -8,18 +8,20 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from pydantic import Field, ValidationError, field_validator
 
 from sayso.base.errors import UserError
 from sayso.serve.body import NEUTRAL, Strict, refusal
 from sayso.serve.completions import read_chat, telling_of
+from sayso.serve.encode import Json
+from sayso.serve.errors import failure
 from sayso.serve.fields import MOST_TOPS, Picking
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
 from sayso.serve.served_model import Voice
 from sayso.serve.stream import EventStream, collect, event
-from sayso.serve.worker import Job
+from sayso.serve.worker import ClosingError, Job
 
 LOGPROBS = "message.output_text.logprobs"
 ITEMS = {
@@ -87,7 +89,9 @@ class ResponsesRequest(Picking):
                 text = f"An input item is a {', a '.join(ITEMS)}; got '{str(kind)[:100]}'."
                 raise refusal(str(place), "invalid_value", text)
             if unknown := [name for name in item if name not in ITEMS[kind]]:
-                raise refusal(f"{place}.{unknown[0]}", "unknown_parameter", f"A {kind} has no '{unknown[0][:100]}'.")
+                raise refusal(
+                    f"{place}.{unknown[0][:100]}", "unknown_parameter", f"A {kind} has no '{unknown[0][:100]}'."
+                )
         return given
 
     def chat(self) -> ChatRequest:
@@ -135,7 +139,7 @@ def response_routes(voice: Voice) -> APIRouter:
             return EventStream(_events(job, output), voice.worker, job)
         for piece in await collect(voice.worker, job, request):
             output.push(piece)
-        return JSONResponse(output.response)
+        return Json(output.response)
 
     return router
 
@@ -147,13 +151,11 @@ async def _events(job: Job, output: Output) -> AsyncIterator[str]:
         async for piece in job:
             for one in output.push(piece):
                 yield event(one, one["type"])
-    except UserError as error:
-        for one in output.fail(str(error)):
+    except Exception as error:  # the status is sent already: the stream itself must say it
+        for one in output.fail(failure(error)["error"]["message"]):
             yield event(one, one["type"])
-    except Exception:  # the status is sent already: the stream itself must say that it broke
-        for one in output.fail("The server failed while it was replying; its log says why."):
-            yield event(one, one["type"])
-        raise
+        if not isinstance(error, UserError | ClosingError):
+            raise
 
 
 def _echoed(asked: ResponsesRequest) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from sayso.serve.choice import Choice
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.terms import Reader, Terms
 from sayso.serve.worker import ClosingError, Job, QueueFullError, Worker
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 
 Value = TypeVar("Value")
 
@@ -82,13 +82,7 @@ class Voice:
         Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, goes on.
         `keep`: only so many of the last ids stay, -1 as many as leave room.
         """
-        tokenizer = self.replier.tokenizer
-        ids, trained = render(tokenizer, messages, reply=opened and not continued, tools=tools)
-        if continued:
-            end = max((place for place, learned in enumerate(trained) if learned), default=-1)
-            while end >= 0 and ids[end] in self.replier.stop_ids:
-                end -= 1
-            ids = ids[: end + 1]
+        ids = prompt_ids(self.replier.tokenizer, messages, reply=opened, tools=tools, continued=continued)
         return self._checked(ids, "messages", keep)
 
     def text_ids(
@@ -166,7 +160,7 @@ class Voice:
             text = f"The model is busy and {self.worker.limit} requests wait already; try again in a few seconds."
             raise ApiError(429, text, "queue_full") from full
         except ClosingError as closing:
-            raise ApiError(503, "This server is about to end and takes nothing new.", "closing") from closing
+            raise ApiError(503, "This server is shutting down and takes nothing new.", "closing") from closing
 
     def _checked(self, ids: list[int], param: str, keep: int | None = None) -> list[int]:
         if keep is not None:

@@ -1,20 +1,23 @@
 """The server that listens: it answers before its model is loaded, and lets what is on its way end when it is to end.
 
 While the model loads, /health is alive and all else is told 503. Told to end, it answers /ready and new requests 503,
-closes the port, gives replies a grace, and cuts those that have not ended; what was said on the page is kept.
+closes the port, gives replies a grace, and cuts those that have not ended, which their streams say as an error; what
+was said on the page is kept.
 """
 
 import asyncio
-import json
 import socket
 from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from sayso.serve.access import HEADERS, raw, send_json
 from sayso.serve.errors import error_body
+
+LINGER = 3  # seconds after replies were cut in which their readers are told so
 
 
 class Loading:
@@ -28,10 +31,10 @@ class Loading:
         """What went wrong with loading: then the server ends."""
         self.failed: Callable[[], None] = lambda: None
 
-    def drain(self) -> None:
-        """Take nothing new from now on."""
+    def drain(self, grace: float | None = None) -> None:
+        """Take nothing new from now on, and cut what has not ended after `grace` seconds."""
         if self.app is not None:
-            self.app.state.worker.drain()
+            self.app.state.worker.drain(grace)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer by the loaded application, or that it is not there yet."""
@@ -61,19 +64,23 @@ class Loading:
 async def _not_yet(scope: Scope, send: Send) -> None:
     alive = scope["path"] == "/health"
     told = {"status": "loading"} if alive else error_body(503, "The model is being loaded; try again soon.", "loading")
-    body = json.dumps(told).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    headers += [] if alive else [(b"retry-after", b"5")]
-    await send({"type": "http.response.start", "status": 200 if alive else 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+
+    async def send_on(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] += raw(HEADERS)
+        await send(message)
+
+    await send_json(send_on, 200 if alive else 503, told)
 
 
 class Server(uvicorn.Server):
-    """An application on a port; replies get `grace` seconds to end after `drain` was called."""
+    """An application on a port; `drain` is told how many seconds replies get to end."""
 
-    def __init__(self, app: ASGIApp, drain: Callable[[], None], grace: int, log_level: str = "warning") -> None:
-        super().__init__(uvicorn.Config(app, log_level=log_level, server_header=False, timeout_graceful_shutdown=grace))
-        self.drain = drain
+    def __init__(self, app: ASGIApp, drain: Callable[[float], None], grace: int, log_level: str = "warning") -> None:
+        patience = grace + LINGER
+        config = uvicorn.Config(app, log_level=log_level, server_header=False, timeout_graceful_shutdown=patience)
+        super().__init__(config)
+        self.drain, self.grace = drain, grace
 
     def end(self) -> None:
         """Ask it to end."""
@@ -81,5 +88,5 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new, and wait."""
-        self.drain()
+        self.drain(self.grace)
         await super().shutdown(sockets)

@@ -4,7 +4,6 @@ Whether the answer is one object or a stream, an asker that goes away stops the 
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
@@ -13,6 +12,7 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from sayso.serve.choice import Piece
+from sayso.serve.encode import to_json
 from sayso.serve.errors import LeftError
 from sayso.serve.worker import Job, Worker
 
@@ -52,7 +52,7 @@ async def collect(worker: Worker, job: Job, request: Request) -> list[Piece]:
 def event(data: Any, name: str | None = None) -> str:
     """Return one server-sent event with JSON data."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    return f"{head}data: {to_json(data)}\n\n"
 
 
 class EventStream(StreamingResponse):

@@ -85,7 +85,7 @@ class Reader:
     def _bias(self, asked: Asked) -> tuple[tuple[int, float], ...]:
         bias = asked.logit_bias or {}
         for name in bias:
-            if not (name.isascii() and name.isdigit()):
+            if not (name.isascii() and name.isdigit() and len(name) < 20):
                 text = f"'logit_bias' has ids for keys; got {name[:100]!r}."
                 raise ApiError(400, text, "invalid_value", "logit_bias")
         ids = self._known(map(int, bias), "logit_bias")

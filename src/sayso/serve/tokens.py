@@ -9,7 +9,7 @@ from sayso.serve.body import Strict
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, Turn
 from sayso.serve.served_model import Voice
-from sayso.token.chat import render
+from sayso.token.chat import prompt_ids
 
 MOST_TOKENS = 2**17  # of a text to be put together
 
@@ -50,7 +50,7 @@ def token_routes(voice: Voice) -> APIRouter:
         if asked.messages is not None:
             with naming("messages"):
                 turns = [turn.plain() for turn in asked.messages]
-                ids = render(tokenizer, turns, reply=asked.add_generation_prompt is not False)[0]
+                ids = prompt_ids(tokenizer, turns, reply=asked.add_generation_prompt is not False)
         else:
             begun = asked.add_special_tokens is not False
             text = asked.prompt or ""

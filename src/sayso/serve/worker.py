@@ -75,6 +75,7 @@ class Worker:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._open: set[Job] = set()  # the event loop's own: those that have not ended
         self._jobs: dict[Request, tuple[Job, Choice]] = {}  # the thread's own: what the engine has
 
     def submit(self, choices: Sequence[Choice]) -> Job:
@@ -82,6 +83,7 @@ class Worker:
         self._check()
         job = Job(list(choices), self.load >= self.engine.rows, left=len(choices))
         self.load += len(job.choices)
+        self._open.add(job)
         self._order(partial(self._add, job))
         return job
 
@@ -104,9 +106,17 @@ class Worker:
             job.stopped = True
             self._order(partial(self._cancel, job))
 
-    def drain(self) -> None:
-        """Take nothing new; what is on its way goes on."""
+    def drain(self, grace: float | None = None) -> None:
+        """Take nothing new; what is on its way goes on, and is cut after `grace` seconds where that is given."""
         self.closing = True
+        if grace is not None:
+            asyncio.get_running_loop().call_later(grace, self.cut)
+
+    def cut(self) -> None:
+        """End every job with `ClosingError`, also while a step takes long."""
+        for job in list(self._open):
+            job.pieces.put_nowait(ClosingError())
+            self.stop(job)
 
     def close(self) -> None:
         """End every job, and wait for the thread to end."""
@@ -222,6 +232,8 @@ class Worker:
             ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
             job.left -= ended
             self.load -= ended
+            if not job.left:
+                self._open.discard(job)
             job.pieces.put_nowait(piece)
 
 

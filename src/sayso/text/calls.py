@@ -3,11 +3,12 @@
 Messages enter and leave; arguments become an object, what is absent becomes empty. Doing it twice changes nothing.
 """
 
-import json
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 from sayso.base.errors import UserError
+from sayso.base.jsonl import parse, whole
 
 Message = Mapping[str, Any]
 
@@ -15,6 +16,89 @@ Message = Mapping[str, Any]
 def with_calls(messages: Sequence[Message]) -> bool:
     """Whether a conversation has calls of tools, or what they gave."""
     return any(turn.get("role") == "tool" or turn.get("tool_calls") for turn in messages)
+
+
+def has_id(call: Any) -> bool:
+    """Whether a call says by which id its result is known."""
+    return isinstance(call, Mapping) and bool(call.get("id"))
+
+
+def resolved(messages: Sequence[Message]) -> list[Message]:
+    """Return messages in which each call has an id and each result the id of its call.
+
+    A result that has no id is matched by its name, else by its order among the calls before it. Raises `UserError`
+    where that is unclear, and for a result that answers no call.
+    """
+    done: list[Message] = []
+    waiting: dict[str, str] = {}  # the ids of calls that have no result yet, with the names of what they call
+    latest: list[str] = []  # those of the turns right before, which results without an id may answer
+    results: list[Message] = []
+    used: set[str] = set()
+    for message in [*messages, None]:
+        if message is not None and message.get("role") == "tool":
+            results.append(message)
+            continue
+        if results:
+            done += _matched(results, waiting, latest)
+            results, latest = [], []
+        if message is None:
+            return done
+        if not message.get("tool_calls"):
+            latest = []
+        else:
+            message = _identified(message, used)
+            waiting |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
+            latest = [*latest, *(call["id"] for call in message["tool_calls"])]
+            if len(set(latest)) < len(latest):
+                raise UserError(f"Calls before one result have ids of their own; got {', '.join(latest)}.")
+        done.append(message)
+    return done
+
+
+def _identified(message: Message, used: set[str]) -> Message:
+    """Return a turn whose calls all have ids, those that had none one that is not `used`."""
+    given = message["tool_calls"]
+    calls = [_call(call) for call in (given if isinstance(given, list | tuple) else [given])]
+    used.update(call["id"] for call in calls if call["id"])
+    for call in calls:
+        call["id"] = call["id"] or next(name for name in map("call_{}".format, count(len(used))) if name not in used)
+        used.add(call["id"])
+    return {**message, "tool_calls": calls}
+
+
+def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequence[str]) -> list[Message]:
+    """Return neighbouring results with the ids of their calls, which wait no longer."""
+    ids: list[str | None] = []
+    for result in results:  # by id
+        given = result.get("tool_call_id")
+        if given and given not in waiting:
+            raise UserError(
+                "A tool's message answers a call: its tool_call_id is the id of an earlier call without a result; got "
+                f"{given!r:.100}."
+            )
+        ids.append(str(given) if given else None)
+        if given:
+            del waiting[given]
+    left = [call for call in latest if call in waiting]
+    for place, result in enumerate(results):  # by name
+        name = result.get("name")
+        if ids[place] is None and name:
+            call = next((call for call in left if waiting[call] == name), None)
+            if call is None:
+                raise UserError(f"A tool's message answers a call; no call right before it is of {name!r:.100}.")
+            ids[place] = call
+            left.remove(call)
+    unnamed = [place for place, known in enumerate(ids) if known is None]
+    if unnamed and len(unnamed) != len(left):  # by order
+        raise UserError(
+            f"Which call a result answers is unclear: without tool_call_id or name there are {len(unnamed)} of them, "
+            f"for {len(left)} calls. Give each result one of these, or give each call its result, in the same order."
+        )
+    for place, call in zip(unnamed, left, strict=False):
+        ids[place] = call
+    for call in ids:
+        waiting.pop(str(call), None)
+    return [{**result, "tool_call_id": call} for result, call in zip(results, ids, strict=True)]
 
 
 def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
@@ -48,21 +132,23 @@ def value_of(text: Any) -> Any:
     if not isinstance(text, str):
         raise UserError(f"What a tool gave is text; got {type(text).__name__}.")
     try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
+        value = parse(whole(text).encode())
+    except ValueError:
         return text
     return value if isinstance(value, dict | list) else text
 
 
 def _call(call: Any) -> dict[str, Any]:
     """Return one call with its arguments as an object. Raises `UserError` for another shape."""
-    call = call if isinstance(call, Mapping) else {"function": call}
-    function = call["function"] if isinstance(call.get("function"), Mapping) else {}
-    name = function.get("name")
-    if not isinstance(name, str) or not isinstance(call.get("id", ""), str):
+    outside = call if isinstance(call, Mapping) else {}
+    function = outside.get("function", outside)  # ShareGPT's calls have no id, and no object around the function
+    name = function.get("name") if isinstance(function, Mapping) else None
+    if not isinstance(name, str) or not isinstance(outside.get("id") or "", str):
         raise UserError(f"A call has an id and a function with a name and arguments; got {call!r:.100}.")
-    arguments = function.get("arguments", {})
-    value = value_of(arguments or "{}") if isinstance(arguments, str) else arguments
+    arguments = function.get("arguments")
+    if arguments is None or arguments == "":
+        arguments = {}
+    value = value_of(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(value, str | dict):
         raise UserError(f"The arguments of a call are a JSON object; those of '{name}' are {value!r:.100}.")
-    return {"id": call.get("id", ""), "type": "function", "function": {"name": name, "arguments": value}}
+    return {"id": outside.get("id") or "", "type": "function", "function": {"name": name, "arguments": value}}

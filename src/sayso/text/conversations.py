@@ -6,6 +6,7 @@ also pass two rules of decency: no profanity, no personal details.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -24,6 +25,8 @@ PROFANE_WORDS = frozenset((
     "penis", "vagina", "nude", "nudes",
 ))
 # fmt: on
+UNPAIRED, TOO_LONG, SHORT = "unpaired_turn", "exchange_too_long", "exchange_in_short_window"
+"""What is left out of a conversation: turns without a question or a reply; exchanges longer than a window, or alone."""
 WORD = re.compile(r"[a-z]+")
 MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}")
 PHONE = re.compile(r"(?<!\d)\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
@@ -78,21 +81,37 @@ def too_few_turns(messages: Sequence[Message], least: int) -> bool:
     return any(sum(message["role"] == side for message in messages) < least for side in ("user", "assistant"))
 
 
-def windows(messages: Sequence[Message], fits: Callable[[list[Message]], bool], least: int = 1) -> list[list[Message]]:
+def windows(
+    messages: Sequence[Message],
+    fits: Callable[[list[Message]], bool],
+    least: int = 1,
+    left_out: Counter[str] | None = None,
+) -> list[list[Message]]:
     """Cut a conversation into windows that fit, as long as they can be, in order.
 
     Each keeps the system message, starts with the user, ends with the assistant and has `least` turns of each; calls of
-    tools stay with what they gave. What fits no window is left out.
+    tools stay with what they gave. What is in no window is counted in `left_out`, by the reason.
     """
+    left_out = Counter() if left_out is None else left_out
     system = [message for message in messages[:1] if message["role"] == "system"]
-    found: list[list[Message]] = []
-    window: list[Message] = []
-    for exchange in exchanges(messages[len(system) :]):
-        if window and not fits(system + window + exchange):
-            found.append(window)
-            window = []
-        window = window + exchange if fits(system + window + exchange) else []
-    return [system + window for window in [*found, window] if not too_few_turns(window, least)]
+    found: list[list[list[Message]]] = [[]]
+    answered = exchanges(messages[len(system) :])
+    left_out[UNPAIRED] += len(messages) - len(system) - sum(map(len, answered))
+    for exchange in answered:
+        if not fits(system + exchange):
+            left_out[TOO_LONG] += 1
+            found.append([])
+        elif fits(system + _joined(found[-1]) + exchange):
+            found[-1].append(exchange)
+        else:
+            found.append([exchange])
+    kept = []
+    for window in found:
+        if too_few_turns(_joined(window), least):
+            left_out[SHORT] += len(window)
+        else:
+            kept.append(system + _joined(window))
+    return kept
 
 
 def exchanges(messages: Sequence[Message]) -> list[list[Message]]:
@@ -120,6 +139,10 @@ def within(turns: int, characters: int) -> Callable[[list[Message]], bool]:
         return (not turns or len(messages) <= turns) and (not characters or length <= characters)
 
     return fits
+
+
+def _joined(window: Sequence[Sequence[Message]]) -> list[Message]:
+    return [message for exchange in window for message in exchange]
 
 
 def _plain(message: Message) -> bool:

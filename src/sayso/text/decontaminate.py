@@ -1,29 +1,47 @@
 """Evaluation texts -> a set of word n-gram hashes; a document that holds one of them must not be trained on.
 
 As in GPT-3 (Brown et al. 2020, appendix C) an n-gram is 13 words, lower-cased and without punctuation. A text of 8 to
-12 words is taken whole; a shorter one is too common to be evidence.
+12 words is taken whole; a shorter one is too common to be evidence. In scripts without spaces between words, n-grams
+are of characters, as many as come to as many words: 26 in Chinese, 52 in Thai.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
-from sayso.text.ngrams import Hashes, ngram_hashes, word_hashes
+from sayso.text.clean import clean
+from sayso.text.ngrams import STEP, Hashes, mix, ngram_hashes, word_hashes, words_of
 
 SHORTEST = 8  # words of a text that is taken whole
+GRID = 4  # beyond n, lengths are multiples of this, so that few lengths are looked for
 
 
-def ngram_sets(texts: Iterable[str], n: int) -> dict[int, Hashes]:
-    """Return, for each length in words that occurs, the sorted hashes of the texts' n-grams (8 bytes each)."""
+def ngram_sets(texts: Iterable[str], n: int, counts: Counter[str] | None = None) -> dict[int, Hashes]:
+    """Return, for each length that occurs, the sorted hashes of the texts' n-grams (8 bytes each).
+
+    Texts are cleaned as documents are. `counts` gets how many were "usable" and how many "too_short".
+    """
     found: dict[int, list[Hashes]] = defaultdict(list)
-    for text in texts:
+    counts = Counter() if counts is None else counts
+    for raw in texts:
+        text = clean(raw)
         words = word_hashes(text)
-        length = min(n, len(words))
-        if length >= min(n, SHORTEST):
+        length = _length(len(words), words_of(text, words), n)
+        counts["usable" if length else "too_short"] += 1
+        if length:
             found[length].append(np.unique(ngram_hashes(words, length)))
+    return {length: np.unique(np.concatenate(hashes)) for length, hashes in sorted(found.items())}
+
+
+def together(sets: Iterable[dict[int, Hashes]]) -> dict[int, Hashes]:
+    """Return several sets as one."""
+    found: dict[int, list[Hashes]] = defaultdict(list)
+    for one in sets:
+        for length, hashes in one.items():
+            found[length].append(hashes)
     return {length: np.unique(np.concatenate(hashes)) for length, hashes in sorted(found.items())}
 
 
@@ -42,7 +60,21 @@ def open_sets(folder: Path) -> dict[int, Hashes]:
 
 def overlaps(words: Hashes, sets: dict[int, Hashes]) -> bool:
     """Whether a document, given its word hashes, holds an n-gram of the evaluation texts."""
-    return any(_contains(hashes, ngram_hashes(words, length)) for length, hashes in sets.items())
+    value = words
+    for length in range(1, min(max(sets, default=0), len(words)) + 1):
+        if length > 1:
+            value = value[:-1] * STEP + words[length - 1 :]
+        if length in sets and _contains(sets[length], mix(value)):
+            return True
+    return False
+
+
+def _length(pieces: int, words: float, n: int) -> int:
+    """Return of how many pieces the n-grams of a text are that has so many and comes to `words`; 0 = too short."""
+    if not pieces or words < min(n, SHORTEST):
+        return 0
+    length = min(pieces, round(n * pieces / words))
+    return length if length <= n else max(n, length - length % GRID)
 
 
 def _contains(known: Hashes, asked: Hashes) -> bool:

@@ -5,8 +5,9 @@ there are, so that the result is the same on any machine.
 """
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
+
+from sayso.text.packed import BLOCK, open_bytes
 
 SPLITS = ("train", "val", "test")
 Message = dict[str, Any]
@@ -15,7 +16,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands, for messages: `str` of it counts lines, which a part in a file's middle did not read."""
+    """Where a row stands, as "file:line"; lines before a part in a file's middle are counted when that is asked."""
 
     where: str
     number: int
@@ -24,11 +25,14 @@ class Place:
     kind: str = "line"
 
     def __str__(self) -> str:
-        before = 0
-        if self.start:
-            with Path(self.where).open("rb") as file:
-                before = file.read(self.start).count(b"\n")
-        return f"{self.kind} {before + self.number} of '{self.where}'"
+        if self.kind != "line":
+            return f"{self.where}, {self.kind} {self.number}"
+        before, left = 0, self.start
+        if left:
+            with open_bytes(self.where) as file:
+                while left and (block := file.read(min(left, BLOCK))):
+                    before, left = before + block.count(b"\n"), left - len(block)
+        return f"{self.where}:{before + self.number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +80,4 @@ class Source:
     sha256: str | None = None  # of the downloaded package
     generated: bool = False  # by program: exact duplicates alone are removed, its own law says the split
     people: bool = False  # chat between strangers: rules against profanity and personal details hold
+    ignored: tuple[str, ...] = ()  # files there that are no text to learn, and lives

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sayso.base.files import read_json
+from sayso.base.jsonl import BadRows
 from sayso.text.document import File, Part, Source
-from sayso.text.files import IN_FOLDER, rows_of_lines, rows_of_parquet, suffix_of
+from sayso.text.files import IN_FOLDER, read_whole, rows_of_lines, rows_of_parquet, suffix_of
 from sayso.text.sources import local_files, read
 
 PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
@@ -17,29 +17,33 @@ PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
 
 def evaluation_files(path: Path) -> tuple[File, ...]:
     """Return the files of evaluation texts at or below a path; `UserError` where there are none."""
-    return local_files(path, (*IN_FOLDER, *PLAIN))
+    return local_files(path, (*IN_FOLDER, *PLAIN)).files
 
 
-def evaluation_texts(files: Iterable[File], sources: Iterable[Source]) -> Iterator[str]:
-    """Yield the texts of evaluation files, and the small world's held-out documents where it is among the sources."""
+def evaluation_texts(files: Iterable[File], bad: BadRows) -> Iterator[str]:
+    """Yield the texts of evaluation files; rows that cannot be read are counted in `bad`."""
     for file in files:
-        yield from _texts(file)
+        yield from _texts(file, bad)
+
+
+def held_out_texts(sources: Iterable[Source]) -> Iterator[str]:
+    """Yield the small world's held-out documents, where it is among the sources."""
     for source in sources:
         held_out = (part for part in source.parts if part.reader == "world_document" and part.where[0] != "train")
         for part in held_out:
-            yield from (document.text for document in read(part))
+            yield from (document.text for document in read(part, BadRows()))
 
 
-def _texts(file: File) -> Iterator[str]:
+def _texts(file: File, bad: BadRows) -> Iterator[str]:
     kind = suffix_of(file.where, (*IN_FOLDER, *PLAIN))
     if kind in (".jsonl", ".ndjson"):
-        rows: Iterable[Any] = (row for row, _ in rows_of_lines(file.where))
+        rows: Iterable[Any] = (row for row, _ in rows_of_lines(file.where, bad))
     elif kind == ".parquet":
-        rows = rows_of_parquet(file.where)
+        rows = rows_of_parquet(file.where, bad)
     elif kind == ".json":
-        rows = [read_json(Path(file.where))]
+        rows = [read_whole(file.where)]
     else:
-        rows = (document.text for document in read(Part("text", (file.where,), extra=(0,))))
+        rows = (document.text for document in read(Part("text", (file.where,), extra=(0,)), bad))
     for row in rows:
         yield from strings_of(row)
 

@@ -5,14 +5,14 @@ by row group, small text files by the dozen; a compressed file is one part. `rea
 """
 
 import codecs
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sayso.base.errors import UserError, require
+from sayso.base.jsonl import BadRows, kind_of, parse
 from sayso.text.document import Document, File, Part, Place
-from sayso.text.formats import BESIDE, column_of, document_of
+from sayso.text.formats import BESIDE, NO_TEXT, column_of, document_of
 from sayso.text.packed import BLOCK, PACKED, open_bytes, open_unpacked
 
 PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
@@ -54,56 +54,77 @@ def parts_of(files: Sequence[File], column: str | None, piece: int) -> Iterator[
         yield Part("text", tuple(texts), extra=(piece,))
 
 
-def read_text(part: Part) -> Iterator[Document]:
+def read_text(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the documents of text files: each file one, a long one cut at paragraph ends into pieces."""
     for where in part.where:
-        for text in _pieces(where, part.extra[0]):
-            yield Document(text)
+        bad.rows += 1
+        if bad.policy == "skip" and bad.tried(where, _is_text, where) is None:  # read twice, so that no half is kept
+            continue
+        try:
+            for text in _pieces(where, part.extra[0]):
+                yield Document(text)
+        except UserError as error:
+            bad.add(where, str(error))
 
 
-def read_lines(part: Part) -> Iterator[Document]:
+def read_lines(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the document of each line that begins in the part's byte range."""
-    for row, at in rows_of_lines(part.where[0], part.start, part.stop):
-        yield document_of(row, part.column, at)
+    for row, at in rows_of_lines(part.where[0], bad, part.start, part.stop):
+        document = bad.tried(at, document_of, row, part.column, at)
+        if document is not None:
+            yield document
 
 
-def read_array(part: Part) -> Iterator[Document]:
+def read_array(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the document of each row of a JSON file that is one list."""
     where = part.where[0]
+    rows = read_whole(where)
+    if not isinstance(rows, list):
+        raise UserError(f"A .json file is one list of rows; '{where}' is {kind_of(rows)}.")
+    for number, row in enumerate(rows, 1):
+        bad.rows += 1
+        at = Place(where, number, kind="row")
+        document = bad.tried(at, document_of, row, part.column, at)
+        if document is not None:
+            yield document
+
+
+def read_whole(where: str) -> Any:
+    """Return the value of a file of JSON, which may be packed; what is none is a `UserError`."""
     with open_unpacked(where) as file:
         content = file.read()
     try:
-        rows = json.loads(content)
+        return parse(content)
     except ValueError as error:
-        raise UserError(
-            f"A .json file is one list of rows; '{where}' is not valid JSON ({error}): name it .jsonl if each of its "
-            "lines is a row."
-        ) from error
-    if not isinstance(rows, list):
-        raise UserError(f"A .json file is one list of rows; '{where}' is a {type(rows).__name__}.")
-    for number, row in enumerate(rows, 1):
-        at = Place(where, number, kind="row")
-        if not isinstance(row, dict):
-            raise UserError(f"Each row of a .json file is an object; {at} is a {type(row).__name__}.")
-        yield document_of(row, part.column, at)
+        raise UserError(f"'{where}': {error} Name it .jsonl if each of its lines is a row.") from error
 
 
-def read_parquet(part: Part) -> Iterator[Document]:
+def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the document of each row of the part's row groups."""
     where = part.where[0]
     with _parquet(where) as table:
         names = list(table.schema_arrow.names)
-        columns = [column_of(names, part.column, f"'{where}'"), *(name for name in BESIDE if name in names)]
+        try:
+            column = column_of(names, part.column)
+        except UserError as error:
+            raise UserError(f"'{where}': {error}") from error
+        columns = list(dict.fromkeys([column, *(name for name in BESIDE if name in names)]))
         groups = range(part.start, table.num_row_groups if part.stop is None else part.stop)
         number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
-        for batch in table.iter_batches(ROWS, columns=list(dict.fromkeys(columns)), row_groups=list(groups)):
-            for row in batch.to_pylist():
+        for batch in table.iter_batches(ROWS, columns=columns, row_groups=list(groups)):
+            for row in _rows_of(batch):
                 number += 1
-                yield document_of(row, part.column, Place(where, number, kind="row"))
+                bad.rows += 1
+                at = Place(where, number, kind="row")
+                document = bad.tried(at, document_of, row, part.column, at)
+                if document is not None:
+                    yield document
 
 
-def rows_of_lines(where: str, start: int = 0, stop: int | None = None) -> Iterator[tuple[dict[str, Any], Place]]:
-    """Yield the object of each line that begins between two bytes, and where it stands, for messages."""
+def rows_of_lines(
+    where: str, bad: BadRows, start: int = 0, stop: int | None = None
+) -> Iterator[tuple[dict[str, Any], Place]]:
+    """Yield the object of each line that begins between two bytes, and where it stands; bad lines are counted."""
     with open_unpacked(where) as file:
         place = first = start
         number = 0
@@ -115,16 +136,33 @@ def rows_of_lines(where: str, start: int = 0, stop: int | None = None) -> Iterat
             if not line:
                 return
             place, number = place + len(line), number + 1
-            if line.strip():
-                at = Place(where, number, first)
-                yield _object(line, at), at
+            at = Place(where, number, first)
+            row = bad.row(line, at)
+            if row is not None:
+                yield row, at
 
 
-def rows_of_parquet(where: str) -> Iterator[dict[str, Any]]:
-    """Yield each row of a Parquet file with all its columns."""
+def rows_of_parquet(where: str, bad: BadRows) -> Iterator[dict[str, Any]]:
+    """Yield each row of a Parquet file with all its columns; bad ones are counted."""
     with _parquet(where) as table:
-        for batch in table.iter_batches(ROWS):
-            yield from batch.to_pylist()
+        for number, row in enumerate((row for batch in table.iter_batches(ROWS) for row in _rows_of(batch)), 1):
+            bad.rows += 1
+            if row is None:
+                bad.add(Place(where, number, kind="row"), NO_TEXT)
+            else:
+                yield row
+
+
+def _rows_of(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Yield the rows of a batch of Parquet; None for one whose text is not UTF-8, which Parquet does not check."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for number in range(batch.num_rows):
+            try:
+                yield from batch.slice(number, 1).to_pylist()
+            except UnicodeDecodeError:
+                yield None
 
 
 @contextmanager
@@ -148,24 +186,28 @@ def _row_groups(where: str, column: str | None) -> Iterator[Part]:
             start, size = group + 1, 0
 
 
+def _is_text(where: str) -> bool:
+    """Whether a file can be read as text to its end; a `UserError` tells why it cannot."""
+    for _ in _pieces(where, BLOCK):
+        pass
+    return True
+
+
 def _pieces(where: str, piece: int) -> Iterator[str]:
     """Yield a text file's text in pieces of about `piece` characters (0 = whole), cut where a paragraph ends."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
-    rest = ""
+    rest, done = "", False
     with open_unpacked(where) as file:
-        while block := file.read(BLOCK):
+        while not done:
+            block = file.read(BLOCK)
+            done = not block
             if b"\0" in block:
                 raise UserError(f"A text file holds UTF-8 text; '{where}' is binary: leave it out or convert it.")
-            rest += _decoded(decoder, block, where)
-            while piece and len(rest) > 2 * piece:
+            rest += _decoded(decoder, block, where, final=done)
+            while piece and len(rest) > 1.5 * piece:
                 cut = _cut(rest, piece)
                 yield rest[:cut]
                 rest = rest[cut:]
-    rest += _decoded(decoder, b"", where, final=True)
-    while piece and len(rest) > 1.5 * piece:
-        cut = _cut(rest, piece)
-        yield rest[:cut]
-        rest = rest[cut:]
     if rest.strip():
         yield rest
 
@@ -186,13 +228,3 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, where: str, final
         raise UserError(
             f"A text file holds UTF-8 text; '{where}' does not ({error.reason}): convert it, e.g. with iconv -t UTF-8."
         ) from error
-
-
-def _object(line: bytes, at: Place) -> dict[str, Any]:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"Each line of a JSON Lines file is one object; {at} is not ({error}).") from error
-    if not isinstance(row, dict):
-        raise UserError(f"Each line of a JSON Lines file is one object; {at} is a {type(row).__name__}.")
-    return row

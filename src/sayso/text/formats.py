@@ -5,12 +5,12 @@ A conversation is `messages` (OpenAI's and ours: role, content, tool_calls, weig
 Messages leave in OpenAI's form, as they were written; what is no message is one sentence.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
-from sayso.text.calls import as_data, with_calls
+from sayso.base.jsonl import kind_of, parse, whole
+from sayso.text.calls import as_data, has_id, resolved, with_calls
 from sayso.text.conversations import as_text
 from sayso.text.document import Document, Message, Place
 
@@ -24,38 +24,40 @@ ROLES = {
     CALL: "assistant",
     **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
+NO_TEXT = "A row holds text in UTF-8; this one does not."
 BESIDE = ("system", "tools", "input", "output", "title")  # columns that are read with a chosen one
 
 
-def column_of(names: Collection[str], asked: str | None, at: object) -> str:
+def column_of(names: Collection[str], asked: str | None) -> str:
     """Return the column to read: the one asked for, else a conversation's, else "text"."""
     for name in (asked,) if asked else ("messages", "conversations", "instruction", "text"):
         if name in names and (name != "instruction" or asked or "output" in names):
             return name
     wish = f"column '{asked}'" if asked else "column 'text', 'messages', 'conversations', or 'instruction' and 'output'"
-    hint = nearest(asked or "text", names)
+    there = ", ".join([*names][:12]) or "none"
     raise UserError(
-        f"There is no {wish} in {at}, which has {', '.join([*names][:12])}.{hint} Name it: SOURCE?column=NAME."
+        f"There is no {wish}; the columns are {there}.{nearest(asked or 'text', names)} Name one: SOURCE?column=NAME."
     )
 
 
-def document_of(row: Mapping[str, Any], asked: str | None, at: Place) -> Document:
-    """Return a row as a document; `UserError` with the place for one that is neither text nor conversation."""
-    column = column_of(row, asked, at)
+def document_of(row: Any, asked: str | None, at: Place) -> Document:
+    """Return a row as a document; `UserError` for one that is neither text nor conversation."""
+    if row is None:
+        raise UserError(NO_TEXT)
+    if not isinstance(row, Mapping):
+        raise UserError(f"A row is one JSON object; this is {kind_of(row)}.")
+    column = column_of(row, asked)
     value, title = row[column], row.get("title")
     title = title if isinstance(title, str) else ""
     if column != "instruction" or asked:
         if value is None or isinstance(value, str):
             return Document(value or "", title, at=at)
         if not isinstance(value, Sequence):
-            raise UserError(f"A document is a string or a list of role and content; {at} has neither.")
-    try:
-        messages = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
-        messages = _told(row.get("system"), messages)
-        messages = as_data(_numbered(messages)) if with_calls(messages) else messages
-        tools = _tools(row.get("tools"))
-    except UserError as error:
-        raise UserError(f"In {at}: {error}") from error
+            raise UserError(f"A document is a string or a list of role and content; '{column}' is {kind_of(value)}.")
+    messages = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
+    messages = _told(row.get("system"), messages)
+    messages = as_data(resolved(_joined(messages))) if with_calls(messages) else messages
+    tools = _tools(row.get("tools"))
     return Document(as_text(messages), title, tuple(messages), tools=tools, at=at)
 
 
@@ -71,12 +73,14 @@ def _turn(turn: Any) -> Message:
     if not isinstance(turn, Mapping):
         raise UserError(f"A turn is an object with role and content, or with from and value; got {turn!r:.100}.")
     said = turn.get("role") or turn.get("from")
-    if said not in ROLES:
+    if not isinstance(said, str) or said not in ROLES:
         raise UserError(f"A turn's role is one of {', '.join(ROLES)}; got {said!r}.{nearest(str(said), ROLES)}")
     content = _content(turn["content"] if "content" in turn else turn.get("value"))
     message: Message = {"role": ROLES[said], "content": content}
     if said == CALL:
         message |= {"content": "", "tool_calls": _calls(content)}
+    elif turn.get(CALL):  # OpenAI's older form, with results of the role "function"
+        message["tool_calls"] = [turn[CALL]]
     for name in ("tool_calls", "tool_call_id", "name"):
         if turn.get(name) and (name != "name" or message["role"] == "tool"):
             message[name] = turn[name]
@@ -100,31 +104,28 @@ def _content(content: Any) -> str:
 def _calls(value: str) -> list[Any]:
     """Return the calls that ShareGPT's turn of `function_call` spells as JSON, one or a list of them."""
     try:
-        calls = json.loads(value)
+        calls = parse(value.encode())
     except ValueError as error:
         raise UserError(f"A turn from {CALL} is JSON with name and arguments; got {value!r:.100} ({error}).") from error
     return calls if isinstance(calls, list) else [calls]
 
 
-def _numbered(messages: Sequence[Message]) -> list[Message]:
-    """Return messages in which calls and results that have no ids, as in ShareGPT, have the ids of their order."""
-    done, waiting = [], []
-    count = 0
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    """Return messages with neighbouring calls of ShareGPT's, one a turn, as the calls of one turn."""
+    done: list[Message] = []
     for message in messages:
-        calls = message.get("tool_calls")
-        if (
-            calls
-            and isinstance(calls, list)
-            and all(isinstance(call, Mapping) and not call.get("id") for call in calls)
-        ):
-            named = [{"function": call, **call} if "function" not in call else call for call in calls]
-            message = {**message, "tool_calls": [{**call, "id": f"call_{count + i}"} for i, call in enumerate(named)]}
-            waiting = [call["id"] for call in message["tool_calls"]]
-            count += len(calls)
-        elif message["role"] == "tool" and waiting and not (message.get("tool_call_id") or message.get("name")):
-            message = {**message, "tool_call_id": waiting.pop(0)}
-        done.append(message)
+        before = done[-1] if done else {}
+        if _only_calls(message) and _only_calls(before) and message.get("weight") == before.get("weight"):
+            done[-1] = {**before, "tool_calls": [*before["tool_calls"], *message["tool_calls"]]}
+        else:
+            done.append(message)
     return done
+
+
+def _only_calls(message: Message) -> bool:
+    """Whether a turn is calls without ids and nothing else."""
+    calls = message.get("tool_calls")
+    return isinstance(calls, list) and not message["content"] and not any(map(has_id, calls))
 
 
 def _told(system: Any, messages: Sequence[Message]) -> list[Message]:
@@ -137,7 +138,7 @@ def _told(system: Any, messages: Sequence[Message]) -> list[Message]:
 def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
     """Return the tools that a conversation may call; a list, or JSON that spells one, with or without a wrapping."""
     try:
-        tools = json.loads(tools) if isinstance(tools, str) and tools.strip() else tools or []
+        tools = parse(whole(tools).encode()) if isinstance(tools, str) and tools.strip() else tools or []
     except ValueError as error:
         raise UserError(f"Tools are a list of functions, or JSON of one; got {tools!r:.100} ({error}).") from error
     if not isinstance(tools, Sequence) or not all(isinstance(tool, Mapping) for tool in tools):

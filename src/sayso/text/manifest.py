@@ -9,7 +9,7 @@ import platform
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ import numpy as np
 
 import sayso
 from sayso.base.files import sha256
+from sayso.base.intact import digest_of
 from sayso.text import conversations, decontaminate, dedup, quality
 from sayso.text.document import File, Source
 from sayso.text.merge import Out
 from sayso.text.work import Counts
 
 Facts = dict[str, Any]
+BY_RULE = ("dropped", "no_conversation", "left_out_of_conversations")
+"""Of each source: documents, conversations that gave none, and parts of the others, by the rule that they broke."""
 
 
 def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[File]) -> str:
@@ -33,7 +36,8 @@ def fingerprint(options: Facts, sources: Iterable[Source], evaluation: Iterable[
     sources, package = list(sources), Path(__file__).parent.parent
     stages = ["text", "world"] if any(source.generated for source in sources) else ["text"]
     code = [sha256(file) for stage in stages for file in sorted((package / stage).rglob("*.py"))]
-    wanted = [options, [asdict(source) for source in sources], [asdict(file) for file in evaluation], code]
+    read = [asdict(replace(source, ignored=())) for source in sources]  # a life in a corpus may grow
+    wanted = [options, read, [asdict(file) for file in evaluation], code]
     return hashlib.sha256(json.dumps(wanted, sort_keys=True).encode()).hexdigest()
 
 
@@ -63,10 +67,12 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
     """Return one source's entry: papers, what came in, what was dropped by which rule, what went out."""
     dropped: Counter[str] = Counter()
     unfit: Counter[str] = Counter()
+    left_out: Counter[str] = Counter()
     digest = hashlib.sha256()
     for part in counts:
         dropped.update(part["dropped"])
         unfit.update(part["unfit"])
+        left_out.update(part["left_out"])
         digest.update(bytes.fromhex(part["sha256"]))
     dropped.update(out.dropped)
     package = {"package_sha256": source.sha256} if source.sha256 else {}
@@ -77,6 +83,7 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
         **package,
         "sha256": digest.hexdigest(),
         "generated": source.generated,
+        "ignored": list(source.ignored),
         "in": {"documents": sum(part["in"] for part in counts), "bytes": sum(part["bytes"] for part in counts)},
         "dropped": dict(sorted(dropped.items())),
         "out": {
@@ -84,24 +91,29 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Facts:
         },
         "conversations": {name: out.conversations[name] for name in ("train", "val", "test")},
         "no_conversation": dict(sorted(unfit.items())),
+        "left_out_of_conversations": dict(sorted(left_out.items())),
     }
 
 
 def totals(sources: Sequence[Facts]) -> Facts:
     """Return the sums over the sources' entries."""
-    dropped: Counter[str] = Counter()
-    for source in sources:
-        dropped.update(source["dropped"])
     splits = ("train", "val", "test")
     return {
         "in": {unit: sum(source["in"][unit] for source in sources) for unit in ("documents", "bytes")},
-        "dropped": dict(sorted(dropped.items())),
+        **{rules: _sums(source[rules] for source in sources) for rules in BY_RULE},
         "out": {
             split: {unit: sum(source["out"][split][unit] for source in sources) for unit in ("documents", "bytes")}
             for split in splits
         },
         "conversations": {split: sum(source["conversations"][split] for source in sources) for split in splits},
     }
+
+
+def _sums(counts: Iterable[dict[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for one in counts:
+        total.update(one)
+    return dict(sorted(total.items()))
 
 
 def versions() -> dict[str, str]:
@@ -115,6 +127,6 @@ def versions() -> dict[str, str]:
 
 
 def is_current(folder: Path, stored: Facts) -> bool:
-    """Whether every file of a manifest lies in its folder with its size."""
+    """Whether every file of a manifest lies in its folder as it was written."""
     files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
-    return all(path.is_file() and path.stat().st_size == facts["bytes"] for path, facts in files.items())
+    return all(path.is_file() and digest_of(path) == facts["sha256"] for path, facts in files.items())

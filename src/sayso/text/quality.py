@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.text.characters import LETTER, SPACE, code_points, kinds, runs
-from sayso.text.ngrams import Hashes, ngram_hashes
+from sayso.text.ngrams import Hashes, ngram_hashes, words_of
 
 MIN_CHARACTERS = 60  # shorter texts teach little and cannot be told apart as duplicates
 MIN_LETTER_SHARE = 0.5  # of the characters that are not spaces; tables, logs and ASCII art fall below
@@ -39,6 +39,8 @@ class Measured:
     kinds: NDArray[np.uint8]
     words: Hashes
     lines: tuple[str, ...]
+    pieces: float
+    """Word hashes a word: more than one in scripts where each character has its own."""
 
 
 def _too_short(it: Measured) -> bool:
@@ -62,7 +64,7 @@ def _too_few_letters(it: Measured) -> bool:
 
 def _too_many_symbols(it: Measured) -> bool:
     symbols = len(HASH.findall(it.text)) + it.text.count("...") + it.text.count("…")
-    return symbols > MAX_SYMBOL_RATIO * max(len(it.words), 10)
+    return symbols > MAX_SYMBOL_RATIO * max(len(it.words) / it.pieces, 10)
 
 
 def _bullets(it: Measured) -> bool:
@@ -81,7 +83,7 @@ def _repeated_lines(it: Measured) -> bool:
 
 
 def _top_pair(it: Measured) -> bool:
-    if len(it.words) < MIN_WORDS:
+    if len(it.words) < MIN_WORDS * it.pieces:
         return False
     pairs = np.sort(ngram_hashes(it.words, 2))
     bounds = np.append(np.flatnonzero(_is_first(pairs)), len(pairs))
@@ -89,9 +91,9 @@ def _top_pair(it: Measured) -> bool:
 
 
 def _repeated_phrases(it: Measured) -> bool:
-    if len(it.words) < MIN_WORDS:
+    if len(it.words) < MIN_WORDS * it.pieces:
         return False
-    phrases = np.sort(ngram_hashes(it.words, 5))
+    phrases = np.sort(ngram_hashes(it.words, round(5 * it.pieces)))
     return bool(len(phrases) - np.count_nonzero(_is_first(phrases)) > MAX_REPEATED_PHRASES * len(phrases))
 
 
@@ -121,6 +123,7 @@ def broken_rule(text: str, words: Hashes, *, conversation: bool = False) -> str 
     A conversation may be short: a question and its answer are whole in a line.
     """
     lines = tuple(line.strip() for line in text.split("\n") if line.strip())
-    measured = Measured(text, kinds(code_points(text)), words, lines)
+    pieces = len(words) / max(1.0, words_of(text, words))
+    measured = Measured(text, kinds(code_points(text)), words, lines, pieces)
     rules = (name for name in RULES if not (conversation and name == "too_short"))
     return next((name for name in rules if RULES[name](measured)), None)

@@ -14,12 +14,14 @@ from urllib.parse import parse_qsl
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
+from sayso.base.jsonl import BadRows
 from sayso.text import packages
 from sayso.text.clean import one_line
 from sayso.text.conversations import as_messages, as_text, join_texts
-from sayso.text.document import Document, File, Part, Source
+from sayso.text.document import Document, Part, Source
 from sayso.text.files import IN_FOLDER, KINDS, parts_of, read_array, read_lines, read_parquet, read_text, suffix_of
 from sayso.text.hub import hub_files
+from sayso.text.local import Found, file_of, found_below, is_about
 from sayso.text.remote import list_remote
 
 SLICE = 1000  # items a part, for sources that are one file or a generator
@@ -60,21 +62,28 @@ def file_source(name: str, piece: int) -> Source:
     """
     plain, query = (name, {}) if Path(name).exists() else _query(name)
     licence = "not stated"
+    ignored: tuple[str, ...] = ()
     if plain.startswith("hf://"):
-        found = hub_files(plain.removeprefix("hf://"), query.get("split", "train"), query.get("revision", ""))
-        files, licence = found.files, found.licence
+        hub = hub_files(plain.removeprefix("hf://"), query.get("split", "train"), query.get("revision", ""))
+        files, licence = hub.files, hub.licence
     else:
-        files = _remote(plain) if "://" in plain else local_files(Path(plain))
-    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), piece)), files)
+        found = _remote(plain) if "://" in plain else local_files(Path(plain))
+        files, ignored = found.files, found.ignored
+    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), piece)), files, ignored=ignored)
 
 
-def read(part: Part) -> Iterator[Document]:
-    """Yield the documents of one part."""
-    return READERS[part.reader](part)
+def read(part: Part, bad: BadRows) -> Iterator[Document]:
+    """Yield the documents of one part; rows that are none are counted in `bad`."""
+    if part.reader in OWN:
+        return OWN[part.reader](part)
+    return READERS[part.reader](part, bad)
 
 
-def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> tuple[File, ...]:
-    """Return the files of some kinds below a path, sorted, or the one there; `UserError` where none has content."""
+def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> Found:
+    """Return the files of some kinds below a path, sorted, or the one there; `UserError` where none has content.
+
+    A file that is named itself is never ignored.
+    """
     if path.is_file():
         if not suffix_of(path.name, (*KINDS, *kinds)):
             raise UserError(
@@ -82,28 +91,19 @@ def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> tuple[Fi
             )
         if not path.stat().st_size:
             raise UserError(f"A source holds text; the file '{path}' is empty.")
-        return (_file(path),)
+        return Found((file_of(path),))
     if not path.is_dir():
         known = f"{', '.join(BUILT_IN)}, a file, a folder, hf://owner/name or a URL such as s3://bucket/folder"
         raise UserError(f"A source is {known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
-    below = (file for file in sorted(path.rglob("*")) if not _hidden(file.relative_to(path)))
-    files = tuple(_file(file) for file in below if file.is_file() and suffix_of(file.name, kinds))
-    if not files:
+    found = found_below(path, kinds)
+    if not found.files:
+        ignored = f" (ignored: {', '.join(found.ignored)})" if found.ignored else ""
         raise UserError(
-            f"A folder of text holds files that end in {', '.join(kinds)} (also .gz, .zst); '{path}' has none."
+            f"A folder of text holds files that end in {', '.join(kinds)} (also .gz, .zst); '{path}' has none{ignored}."
         )
-    if not any(file.size for file in files):
-        raise UserError(f"A source holds text; all {len(files)} files in '{path}' are empty.")
-    return files
-
-
-def _file(path: Path) -> File:
-    facts = path.stat()
-    return File(str(path), facts.st_size, str(facts.st_mtime_ns))
-
-
-def _hidden(path: Path) -> bool:
-    return any(name.startswith(".") for name in path.parts)
+    if not any(file.size for file in found.files):
+        raise UserError(f"A source holds text; all {len(found.files)} files in '{path}' are empty.")
+    return found
 
 
 def _query(name: str) -> tuple[str, dict[str, str]]:
@@ -115,12 +115,15 @@ def _query(name: str) -> tuple[str, dict[str, str]]:
     return plain, asked
 
 
-def _remote(url: str) -> tuple[File, ...]:
+def _remote(url: str) -> Found:
     kinds = tuple(KINDS if suffix_of(url) else IN_FOLDER)
-    files = tuple(file for path, file in list_remote(url).files.items() if suffix_of(path, kinds))
-    if not files:
+    known = {path: file for path, file in list_remote(url).files.items() if suffix_of(path, kinds)}
+    if not known:
         raise UserError(f"A source holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{url}' has none.")
-    return files
+    about = tuple(path for path in known if is_about(path.rpartition("/")[2]))
+    if len(about) == len(known):
+        return Found(tuple(known.values()))
+    return Found(tuple(file for path, file in known.items() if path not in about), about)
 
 
 def _packaged(name: str, package: packages.Package, people: bool = False) -> Source:
@@ -185,11 +188,13 @@ def _read_world_conversation(part: Part) -> Iterator[Document]:
         yield Document(json.dumps(messages), messages=messages, split=part.where[0])
 
 
-READERS: dict[str, Callable[[Part], Iterator[Document]]] = {
+READERS: dict[str, Callable[[Part, BadRows], Iterator[Document]]] = {
     "text": read_text,
     "lines": read_lines,
     "array": read_array,
     "parquet": read_parquet,
+}
+OWN: dict[str, Callable[[Part], Iterator[Document]]] = {
     "wiki": _read_wiki,
     "chitchat": _read_chitchat,
     "world_document": _read_world_document,

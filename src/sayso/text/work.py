@@ -5,20 +5,21 @@ another part, so parts may run anywhere in any order; a part whose counts lie in
 """
 
 import hashlib
-import json
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sayso.base.files import atomic_file, read_json, write_json
+from sayso.base.files import atomic_file, read_object, write_json
+from sayso.base.jsonl import BadRows, Policy, line_of
 from sayso.text.clean import clean
 from sayso.text.conversations import (
     MIN_TURNS,
+    TOO_LONG,
     as_text,
     cleaned,
     indecent_rule,
@@ -49,6 +50,7 @@ class Rules:
     chat_turns: int
     chat_characters: int
     chat_documents: bool
+    bad_rows: Policy = "stop"
 
 
 @dataclass(frozen=True)
@@ -91,24 +93,35 @@ class Kept:
     signature: bytes
 
 
+@dataclass
+class Unfit:
+    """What of the conversations is in no window, by rule."""
+
+    whole: Counter[str] = field(default_factory=Counter)
+    """Conversations that give none."""
+    parts: Counter[str] = field(default_factory=Counter)
+    """Parts of the others."""
+
+
 def process(job: Job, rules: Rules, folder: Path) -> Counts:
     """Put one part through the rules, write its files, and return its counts."""
     paths = Paths.of(folder, job.number)
     if paths.counts.exists():
-        counts: Counts = read_json(paths.counts)
+        counts: Counts = read_object(paths.counts)
         return counts
     dropped: Counter[str] = Counter()
-    unfit: Counter[str] = Counter()
+    out = Unfit()
     digest = hashlib.sha256()
     came, size, stayed = 0, 0, 0
+    bad = BadRows(rules.bad_rows)
     with ExitStack() as stack:
         written = (paths.text, paths.chat, paths.rows, paths.signatures)
         texts, chats, rows, signatures = (_open(stack, path) for path in written)
-        for document in read(job.part):
+        for document in read(job.part, bad):
             raw = document.text.encode("utf-8", "replace")
             came, size = came + 1, size + len(raw)
             digest.update(raw)
-            kept = _generated(job, document) if job.generated else _real(job, rules, folder, document, unfit)
+            kept = _generated(job, document) if job.generated else _real(job, rules, folder, document, out)
             if isinstance(kept, str):
                 dropped[kept] += 1
                 continue
@@ -121,9 +134,11 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
                 break
     if rules.near and not job.generated:
         _write_bands(paths)
-    counts = {"in": came, "bytes": size, "kept": stayed, "sha256": digest.hexdigest()}
-    counts |= {"dropped": dict(sorted(dropped.items())), "unfit": dict(sorted(unfit.items()))}
-    write_json(paths.counts, counts)
+    dropped["bad_row"] = bad.count
+    counts = {"in": came + bad.count, "bytes": size, "kept": stayed, "sha256": digest.hexdigest(), "bad": asdict(bad)}
+    counts |= {"dropped": dict(sorted((+dropped).items())), "unfit": dict(sorted(out.whole.items()))}
+    counts["left_out"] = dict(sorted((+out.parts).items()))
+    write_json(paths.counts, counts, sealed=True)
     return counts
 
 
@@ -146,7 +161,7 @@ def load_bands(folder: Path, job: Job) -> NDArray[np.uint64]:
     return flat.reshape(BANDS, -1)[:, : job.take]
 
 
-def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Counter[str]) -> Kept | str:
+def _real(job: Job, rules: Rules, folder: Path, document: Document, out: Unfit) -> Kept | str:
     """Return a person's document as it is kept, or the name of the rule that drops it."""
     document = _cleaned(document)
     if not document.text:
@@ -158,7 +173,7 @@ def _real(job: Job, rules: Rules, folder: Path, document: Document, unfit: Count
         return broken
     if overlaps(words, open_sets(folder)):
         return "contaminated"
-    chats = _conversations(job, document, rules, unfit)
+    chats = _conversations(job, document, rules, out)
     as_document = rules.chat_documents or not document.messages
     return _kept(job, document, as_document, chats, signature(words).tobytes() if rules.near else b"")
 
@@ -176,32 +191,32 @@ def _cleaned(document: Document) -> Document:
     return replace(document, text=as_text(messages), messages=messages)
 
 
-def _conversations(job: Job, document: Document, rules: Rules, unfit: Counter[str]) -> list[list[Message]]:
-    """Return the conversations that a document gives, counting those that give none under the rule they break."""
+def _conversations(job: Job, document: Document, rules: Rules, out: Unfit) -> list[list[Message]]:
+    """Return the conversations that a document gives, counting what is left out under the rule that it breaks."""
     if not document.messages:
         return []
     least = MIN_TURNS if job.people else 1
     if too_few_turns(document.messages, least):
-        unfit["too_few_turns"] += 1
+        out.whole["too_few_turns"] += 1
         return []
-    found = windows(document.messages, within(rules.chat_turns, rules.chat_characters), least)
-    unfit["too_long"] += not found
+    left_out: Counter[str] = Counter()
+    found = windows(document.messages, within(rules.chat_turns, rules.chat_characters), least, left_out)
+    if found:
+        out.parts.update(left_out)
+    else:
+        out.whole["too_long" if left_out[TOO_LONG] else "too_few_turns"] += 1
     return found
 
 
 def _kept(job: Job, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes) -> Kept:
     size = len(document.text.encode())
     title = {"title": document.title} if document.title else {}
-    text = _line({"text": document.text, "source": job.source, **title}) if as_document else b""
+    text = line_of({"text": document.text, "source": job.source, **title}) if as_document else b""
     tools = {"tools": document.tools} if document.tools else {}
-    chat = b"".join(_line({"messages": messages, **tools, "source": job.source}) for messages in chats)
+    chat = b"".join(line_of({"messages": messages, **tools, "source": job.source}) for messages in chats)
     split = SPLITS.index(document.split) if document.split else -1
     row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
     return Kept(row, text, chat, signature)
-
-
-def _line(row: dict[str, Any]) -> bytes:
-    return json.dumps(row, ensure_ascii=False).encode() + b"\n"
 
 
 def _open(stack: ExitStack, path: Path) -> IO[bytes]:

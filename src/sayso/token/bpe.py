@@ -1,6 +1,6 @@
 """Byte-pair encoding over bytes: the tokenizer that models are trained with.
 
-Text is cut into pieces (a word with the sign before it, one or two digits, a run of signs, white space), each piece is
+Text is cut into pieces (a word with the sign before it, one digit, a run of signs, white space), each piece is
 spelled in bytes, and the most frequent pairs were merged in training. Sennrich et al. 2016, arXiv:1508.07909. The
 training and the files are those of `tokenizers`; `tiktoken` encodes, with the same ids, where the file is one of ours.
 """

@@ -13,7 +13,7 @@ from typing import Any
 
 from sayso.base.errors import UserError, nearest
 from sayso.text.calls import as_data
-from sayso.token.foreign import ForeignTokenizer
+from sayso.token.foreign import CHANGES, ForeignTokenizer
 from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
 from sayso.token.tools import as_text, with_tools
 
@@ -47,18 +47,25 @@ def render(
     A reply with `"weight": 0` (as in OpenAI's format) is read but not trained.
     With `reply` the row ends with an open `<|assistant|>`, for the model to go on. OpenAI's `tools`, calls and results
     go to a template that knows them, else they become text, see `tools.py`.
-    Raises `UserError` for no messages, an unknown role, or content that is not text.
+    Raises `UserError` for no messages, an unknown role, content that is not text, or where nobody can tell what is
+    trained.
     """
-    if not messages:
-        raise UserError("A conversation has one message or more; got none.")
-    if with_tools(messages, tools):
-        if isinstance(tokenizer, ForeignTokenizer) and tokenizer.takes_tools:
-            messages = as_data(messages)
-        else:
-            messages, tools = as_text(messages, tools), ()
+    ids, trained, lost = row_to_train(tokenizer, messages, reply=reply, tools=tools)
+    if lost and not reply and not any(trained):
+        raise UserError(CHANGES)
+    return ids, trained
+
+
+def row_to_train(
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    reply: bool = False,
+    tools: Sequence[Mapping[str, Any]] = (),
+) -> tuple[list[int], list[bool], int]:
+    """Return ids and mask as `render` does, and how many replies the layout changes, so that they are not trained."""
+    messages, tools = _checked(tokenizer, messages, tools)
     if isinstance(tokenizer, ForeignTokenizer):
-        for message in messages:
-            _content(message)
         return tokenizer.render(messages, reply=reply, tools=tools)
     ids, trained = [tokenizer.specials[BOS]], [False]
     for message in messages:
@@ -70,7 +77,27 @@ def render(
     if reply:
         ids.append(tokenizer.specials[ASSISTANT])
         trained.append(False)
-    return ids, trained
+    return ids, trained, 0
+
+
+def prompt_ids(
+    tokenizer: Tokenizer,
+    messages: Sequence[Mapping[str, Any]],
+    *,
+    reply: bool = True,
+    tools: Sequence[Mapping[str, Any]] = (),
+    continued: bool = False,
+) -> list[int]:
+    """Return the ids of a conversation alone, with an open reply or without; errors as in `render`.
+
+    `continued`: the last message goes on where it ends, without an end. Any template will do, one that changes what it
+    is given as well: what would be trained does not matter.
+    """
+    messages, tools = _checked(tokenizer, messages, tools)
+    if isinstance(tokenizer, ForeignTokenizer):
+        return tokenizer.ids(messages, reply=reply and not continued, tools=tools, continued=continued)
+    ids = row_to_train(tokenizer, messages, reply=reply and not continued)[0]
+    return ids[:-1] if continued else ids
 
 
 def reply_ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -106,6 +133,22 @@ def config(kind: str) -> dict[str, object]:
         "chat_template": CHAT_TEMPLATE,
         "sayso_kind": kind,
     }
+
+
+def _checked(
+    tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
+) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
+    """Return messages and tools as the tokenizer's layout takes them; `UserError` for none, or content not of text."""
+    if not messages:
+        raise UserError("A conversation has one message or more; got none.")
+    if with_tools(messages, tools):
+        if isinstance(tokenizer, ForeignTokenizer) and tokenizer.lays_out(tools):
+            messages = as_data(messages)
+        else:
+            messages, tools = as_text(messages, tools), ()
+    for message in messages:
+        _content(message)
+    return messages, tools
 
 
 def _turn(message: Mapping[str, Any]) -> tuple[str, str]:

@@ -1,19 +1,20 @@
 """Where byte pairs may join: text is cut into pieces first, and a pair never crosses a cut.
 
-`PATTERN` is the law; `tokenizers` (Oniguruma) and `tiktoken` (Rust's fancy-regex) read it alike.
+`PATTERN` is the law; `tokenizers` (Oniguruma) and `tiktoken` (Rust's fancy-regex) read it alike. So does llama.cpp,
+which knows patterns by name only: this one is its "qwen35", so a model trained here reads the same ids there.
 """
 
 from tokenizers import Regex, pre_tokenizers
 
-# As GPT-4's, but: a contraction ends where the word ends ("'stone" is not "'s" + "tone"), the curly apostrophe counts,
-# and a letter keeps its combining marks. Two digits at most: nanochat measured .965 bits per byte with two, .969 with
-# one and .972 with three.
+# As GPT-4's, but a letter keeps its combining marks, and each digit stands alone: nanochat measured .969 bits per byte
+# with one and .972 with three (.965 with two, which llama.cpp has no name for). On books, a token of 3,072 ids is 3.35
+# bytes with one as with two.
 PATTERN = "|".join(
     (
-        r"['’](?i:[sdmt]|ll|ve|re)(?!\p{L})",
+        r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])",
         r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+",
-        r"\p{N}{1,2}",
-        r" ?[^\s\p{L}\p{N}]+[\r\n]*",
+        r"\p{N}",
+        r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*",
         r"\s*[\r\n]+",
         r"\s+(?!\S)",
         r"\s+",

@@ -8,56 +8,70 @@ its own chat template.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import tokenizers
+from tokenizers import AddedToken, pre_tokenizers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
-from sayso.token.template import Content, Messages, Template, unused_letters
+from sayso.token.spelled import Spellings, any_of
+from sayso.token.template import Messages, Template, unused_letters
 from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_bytes
 from sayso.token.tools import CALL, CALL_END
-from sayso.token.trained import around_reply, trained_spans
+from sayso.token.trained import Around, around_reply, check_ends, trained_spans
 
 BETWEEN = "<|endoftext|>"  # stands between documents where no token of its own begins one (GPT-2, Qwen, SmolLM)
-NAMES = ("bos_token", "eos_token", "unk_token", "pad_token")
+NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 SPACE = "\u2581"  # SentencePiece's spelling of a space
+CHANGES = "This chat template changes what it is given, so that nobody can tell what is trained."
 
 
 class ForeignTokenizer:
     """A tokenizer of another maker. Raises `UserError` where it has no token that ends a text."""
 
-    def __init__(self, core: tokenizers.Tokenizer, config: Mapping[str, Any], ends: Iterable[int] = ()) -> None:
-        """Take the tokenizer, its `tokenizer_config.json`, and ids that end a reply besides its own."""
+    def __init__(
+        self,
+        core: tokenizers.Tokenizer,
+        config: Mapping[str, Any],
+        ends: Sequence[int] = (),
+        *,
+        generation: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Take the tokenizer, its `tokenizer_config.json`, and ids that end a reply besides its own.
+
+        `generation` is what the model's generation_config.json says of sampling, kept for the folders that are saved.
+        """
         self.kind = type(core.model).__name__.lower()
-        self.core, self._config = core, dict(config)
+        self.core, self._config, self.generation = core, dict(config), dict(generation or {})
+        core.no_truncation()  # what was left over from training cuts and pads no text
+        core.no_padding()
         core.encode_special_tokens = True  # what a person types is text
+        names = _names(config)
+        _make_special(core, names.values())
         vocabulary = core.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocabulary.values()) + 1
         self._control = core.get_added_tokens_decoder()
         self.control = {index: token.content for index, token in self._control.items() if token.special}
-        self._spelled_bytes = not any(SPACE in name for name in vocabulary)
+        self._spelled_bytes = _is_byte_level(core)
         self._bytes = self._bytes_of(vocabulary)
-        names = {name: text for name in NAMES if isinstance(text := _text(config.get(name)), str)}
         end = vocabulary.get(names.get("eos_token", ""))
         self.stop_ids = frozenset({*ends, *([] if end is None else [end])})
         if not self.stop_ids:
             raise UserError("A tokenizer names the token that ends a text; this one has no eos_token in its config.")
-        end = min(self.stop_ids) if end is None else end
+        end = ends[0] if end is None else end
         self.begins = self._begins()
         """Whether it puts a token of its own before a text."""
-        begin = vocabulary.get(names.get("bos_token", "")) if self.begins else vocabulary.get(BETWEEN)
-        self.specials = {BOS: end if begin is None else begin, END: end}
-        source = config.get("chat_template")
-        self.chat_template = source if isinstance(source, str) else None
-        self.template = Template(source, names) if isinstance(source, str) else None
-        self._lead, ended = around_reply(self.template) if self.template else ("", "")
-        found = self._spelled.match(ended)
-        ends = {index for index, token in self._control.items() if found and token.content == found[0]}
-        self.stop_ids |= ends
+        self.specials = {BOS: self._begin(vocabulary, names.get("bos_token", ""), end), END: end}
+        self._templates = {name: Template(source, names) for name, source in _templates(config).items()}
+        self.template = self._templates.get("default")
+        self.chat_template = self.template.source if self.template else None
+        self._around = around_reply(self.template) if self.template else Around()
+        found = self._spelled.match(self._around.after)
+        ends = [index for index, token in self._control.items() if found and token.content == found[0]]
+        self.stop_ids |= {*ends}
         self.turn_end = min(ends, default=end)
         """The token that ends a reply."""
 
@@ -95,91 +109,123 @@ class ForeignTokenizer:
     @property
     def takes_tools(self) -> bool:
         """Whether its template lays out tools and calls, with marks that are text to read and write."""
-        marks = [token for token in self._control.values() if token.special and token.content in (CALL, CALL_END)]
-        return self.template is not None and self.template.takes_tools and not marks
+        return self._takes_tools(self.template) or self._takes_tools(self._templates.get("tool_use"))
 
-    def render(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> tuple[list[int], list[bool]]:
-        """Return the ids of a conversation by the chat template, and which are trained, see `trained.py`.
+    def lays_out(self, tools: Messages) -> bool:
+        """Whether the template for a conversation with these tools takes them, and calls, as data."""
+        return self._takes_tools(self._template(tools))
 
-        What is spelled in calls and tools is text, as in any content. Raises `UserError` where there is no template, it
-        refuses, or it does not tell where the contents stand or what ends a reply.
+    @property
+    def tools_are_text(self) -> bool:
+        """Whether its template has a format of tools that is not the one here, so that tools are told in words."""
+        return not self.takes_tools and any(template.names_tools for template in self._templates.values())
+
+    @property
+    def cut_otherwise(self) -> str:
+        """The class that `transformers` 5 opens it as, if that cuts some text otherwise than the file says, or ""."""
+        name, before, cut = str(self._config.get("tokenizer_class")), self.core.normalizer, self.core.pre_tokenizer
+        gpt2 = before is None and isinstance(cut, pre_tokenizers.ByteLevel) and cut.use_regex
+        legacy = before is not None and b'"Prepend"' in before.__getstate__() and not self._spelled_bytes
+        name = name.removesuffix("Fast")
+        return name if (name == "GPT2Tokenizer" and not gpt2) or (name == "LlamaTokenizer" and legacy) else ""
+
+    def ids(
+        self, messages: Messages, *, reply: bool = False, tools: Messages = (), continued: bool = False
+    ) -> list[int]:
+        """Return the ids of a conversation by the chat template, as `transformers` gives them.
+
+        What is spelled in messages, calls and tools is text. `continued`: the last message goes on, without an end.
+        Raises `UserError` where there is no template, it refuses, or it drops a message.
         """
+        template = self._template(tools)
+        messages, tools, gap = self._spellings.hidden(messages, tools)
+        if continued:
+            text = _continued(template, messages, tools)
+        else:
+            text = template.text(messages, reply=reply, tools=tools)
+            self._check_kept(template, messages, text, reply, tools)
+        return self._spellings.encode(self._spellings.shown(text, gap))[0]
+
+    def render(
+        self, messages: Messages, *, reply: bool = False, tools: Messages = ()
+    ) -> tuple[list[int], list[bool], int]:
+        """Return the ids of a conversation, which are trained, and how many replies could not be told apart.
+
+        See `trained.py`; errors as in `ids`, and where nothing ends a reply.
+        """
+        template = self._template(tools)
+        messages, tools, gap = self._spellings.hidden(messages, tools)
+        laid = template.lay(messages, reply=reply, tools=tools)
+        self._check_kept(template, messages, laid.text, reply, tools)
+        contents = template.contents(messages, laid.text, reply=reply, tools=tools)
+        around = self._around if self._spelled.search(self._around.header) else Around(lead=self._around.lead)
+        spans, lost = trained_spans(laid, messages, contents, around, self._ending)
+        if not reply:
+            check_ends(spans, laid.text, self._ending)
+        shown = self._spellings.shown(laid.text, gap)
+        ids, offsets = self._spellings.encode(shown)
+        return ids, _mask(offsets, [(shown.place(start), shown.place(end)) for start, end in spans]), lost
+
+    def _template(self, tools: Messages) -> Template:
+        """Return the template that lays a conversation out; `UserError` where there is none."""
+        if tools and self._takes_tools(found := self._templates.get("tool_use")):
+            assert found
+            return found
         if self.template is None:
+            named = f" named 'default', only {', '.join(self._templates)}" if self._templates else ""
             raise UserError(
-                "This model has no chat template: it continues text (sayso generate), it does not converse."
+                f"This model has no chat template{named}: it continues text (sayso generate), it does not converse."
             )
-        messages, tools, gap = self._gapped(messages, tools)
-        laid = self.template.lay(messages, reply=reply, tools=tools)
-        text, contents = laid.text, self.template.contents(messages, laid.text, reply=reply, tools=tools)
-        told = bool(laid.marked) or reply  # what is trained is marked, or nothing is
-        if contents is None and told and not any(self._spelled.search(message["content"]) for message in messages):
-            contents = []  # nothing has to be kept from being a control token
-        if contents is None:
-            raise UserError("This chat template changes what it is given, so that nobody can tell what is trained.")
-        learned = trained_spans(laid, messages, contents, self._lead, self._ending, whole=not reply)
-        ids: list[int] = []
-        trained: list[bool] = []
-        gaps = [place for place, letter in enumerate(text) if letter == gap]
-        for start, stretch in _cut(text, [*self._typed_control(text, contents), *gaps]):
-            if stretch.startswith(gap):
-                start, stretch = start + 1, stretch[1:]
-            encoding = self._parsing.encode(stretch, add_special_tokens=False)
-            for index, (first, last) in zip(encoding.ids, encoding.offsets, strict=True):
-                trained.append(any(start + first < end and begin < start + last for begin, end in learned))
-                ids.append(index)
-        return ids, trained
+        return self.template
 
-    def _gapped(self, messages: Messages, tools: Messages) -> tuple[Messages, Messages, str]:
-        """Return calls and tools with a letter of no other use inside each spelling of a control token, and the letter.
+    def _takes_tools(self, template: Template | None) -> bool:
+        marks = [token for token in self._control.values() if token.special and token.content in (CALL, CALL_END)]
+        return template is not None and template.takes_tools and not marks
 
-        Templates may lay these out in any way, so that nobody can tell where they stand but by what is in them.
-        """
-        [gap] = unused_letters([*messages, *tools], self.chat_template or "", 1)
-
-        def split(value: Any) -> Any:
-            if isinstance(value, str):
-                return self._spelled.sub(lambda found: found[0][0] + gap + found[0][1:], value)
-            if isinstance(value, Mapping):
-                return {split(key): split(part) for key, part in value.items()}
-            return [split(part) for part in value] if isinstance(value, list | tuple) else value
-
-        extra = ("tool_calls", "name", "tool_call_id")
-        turns = [{**turn, **{key: split(turn[key]) for key in extra if key in turn}} for turn in messages]
-        return turns, split(list(tools)), gap
+    def _check_kept(self, template: Template, messages: Messages, text: str, reply: bool, tools: Messages) -> None:
+        """Raise `UserError` where the template drops a message that the model has to read."""
+        number = template.dropped(messages, text, reply=reply, tools=tools)
+        if number is None:
+            return
+        if messages[number].get("role") == "system":
+            raise UserError(
+                "This model's chat template has no place for a system message, and would drop it; say the same in the "
+                "first message of the user."
+            )
+        raise UserError(f"This model's chat template drops message {number + 1} of the {messages[number]['role']}.")
 
     @cached_property
-    def _parsing(self) -> tokenizers.Tokenizer:
-        """The same tokenizer, to which the spelling of a control token is that token."""
-        core = tokenizers.Tokenizer.from_str(self.core.to_str())
-        core.encode_special_tokens = False
-        return core
+    def _spellings(self) -> Spellings:
+        """What keeps typed control tokens text."""
+        return Spellings(self.core, "\0".join(template.literals for template in self._templates.values()))
 
     @cached_property
     def _spelled(self) -> re.Pattern[str]:
-        """The spelling of any control token."""
-        names = [re.escape(token.content) for token in self._control.values() if len(token.content) > 1]
-        return re.compile("|".join(names) or r"(?!)")
+        """The spelling of any added token, the longest first."""
+        return re.compile(
+            any_of(token.content for token in self._control.values() if len(token.content) > 1) or r"(?!)"
+        )
 
     @cached_property
     def _ending(self) -> re.Pattern[str]:
         """What ends a reply, with blanks that a template writes before it."""
-        names = [re.escape(self._control[index].content) for index in self.stop_ids if index in self._control]
-        return re.compile(rf"\s*(?:{'|'.join(names) or '(?!)'})")
-
-    def _typed_control(self, text: str, contents: Sequence[Content]) -> list[int]:
-        """Return where to cut the text so that no control token's spelling inside a content stays whole."""
-        return [
-            part.start + found.start() + 1
-            for part in contents
-            for found in self._spelled.finditer(text[part.start : part.end])
-        ]
+        names = [self._control[index].content for index in self.stop_ids if index in self._control]
+        return re.compile(rf"\s*(?:{any_of(names) or '(?!)'})")
 
     def _begins(self) -> bool:
         """Whether the config says that a token comes before a text, or the library puts one there."""
         said = self._config.get("add_bos_token")
         if isinstance(said, bool):
             return said
-        return bool(self.core.encode("a").ids != self.core.encode("a", add_special_tokens=False).ids)
+        return bool(self.core.encode("a").ids[:1] != self.core.encode("a", add_special_tokens=False).ids[:1])
+
+    def _begin(self, vocabulary: Mapping[str, int], name: str, end: int) -> int:
+        """Return what a document begins with: the token put before texts, what stands between them, or their end."""
+        if self.begins and name not in vocabulary:
+            first, plain = self.core.encode("a").ids[:1], self.core.encode("a", add_special_tokens=False).ids[:1]
+            return first[0] if first != plain else end
+        order = (name, BETWEEN) if self.begins else (BETWEEN, name)
+        return next((vocabulary[one] for one in order if one in vocabulary), end)
 
     def _ids(self, text: str) -> list[int]:
         ids: list[int] = self.core.encode(text, add_special_tokens=False).ids
@@ -203,21 +249,67 @@ class ForeignTokenizer:
             if index in self._control and self._control[index].special:
                 continue
             byte = BYTE.fullmatch(name)
-            if self._spelled_bytes and index not in self._control and all(letter in spelling for letter in name):
-                found[index] = bytes(map(spelling.__getitem__, name))
-            elif byte and not self._spelled_bytes:
+            if self._spelled_bytes:
+                spelled = index not in self._control and all(letter in spelling for letter in name)
+                found[index] = bytes(map(spelling.__getitem__, name)) if spelled else name.encode()
+            elif byte:
                 found[index] = bytes([int(byte[1], 16)])
             else:
                 found[index] = name.replace(SPACE, " ").encode()
         return found
 
 
+def _make_special(core: tokenizers.Tokenizer, names: Iterable[str]) -> None:
+    """Let the tokens that a config names, such as its end, be control tokens though the file has them as plain ones."""
+    for token in core.get_added_tokens_decoder().values():
+        if token.content in {*names} and not token.special:
+            flags = {flag: getattr(token, flag) for flag in ("single_word", "lstrip", "rstrip", "normalized")}
+            core.add_special_tokens([AddedToken(token.content, special=True, **flags)])
+
+
+def _is_byte_level(core: tokenizers.Tokenizer) -> bool:
+    """Whether the vocabulary spells bytes as GPT-2's does: the parts that cut and join text tell, not what is in it."""
+    parts = (core.normalizer, core.pre_tokenizer, core.decoder)
+    return any(b'"ByteLevel"' in part.__getstate__() for part in parts if part is not None)
+
+
+def _names(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return how control tokens are spelled by their names, which a config says plainly or inside an object."""
+    more = [name for name, said in config.items() if name.endswith("_token") and not isinstance(said, bool)]
+    found = {name: _text(config.get(name)) for name in dict.fromkeys((*NAMES, *more))}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
+
+
 def _text(token: object) -> object:
-    """Return how a control token is spelled, which a config says plainly or inside an object."""
     return token.get("content") if isinstance(token, Mapping) else token
 
 
-def _cut(text: str, places: Sequence[int]) -> list[tuple[int, str]]:
-    """Return the stretches of a text between places, each with where it begins."""
-    edges = [0, *sorted(places), len(text)]
-    return [(start, text[start:end]) for start, end in pairwise(edges)]
+def _templates(config: Mapping[str, Any]) -> dict[str, str]:
+    """Return the chat templates of a config by their names: one is the default, of several each says its own."""
+    source = config.get("chat_template")
+    if isinstance(source, str):
+        return {"default": source}
+    named = source if isinstance(source, list) else []
+    found = {one.get("name"): one.get("template") for one in named if isinstance(one, Mapping)}
+    return {str(name): text for name, text in found.items() if isinstance(text, str)}
+
+
+def _continued(template: Template, messages: Messages, tools: Messages) -> str:
+    """Return the text of a conversation up to the last word of its last message, which is to go on."""
+    [mark] = unused_letters([*messages, *tools], template.source, 1)
+    last = messages[-1]
+    text = template.text([*messages[:-1], {**last, "content": f"{last['content']}{mark} "}], tools=tools)
+    said, found, after = text.rpartition(mark)
+    if not found:
+        raise UserError("This model's chat template does not let a message go on; let the model begin a new one.")
+    return said if after.startswith(" ") else said.rstrip()
+
+
+def _mask(offsets: Iterable[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[bool]:
+    """Return which tokens, at these characters of a text, have a part in one of the stretches, which are in order."""
+    mask, place = [], 0
+    for first, last in offsets:
+        while place < len(spans) and spans[place][1] <= first:
+            place += 1
+        mask.append(place < len(spans) and spans[place][0] < last)
+    return mask

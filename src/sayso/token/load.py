@@ -1,12 +1,15 @@
 """A tokenizer's folder back to a tokenizer, and the fingerprint that ties data and models to it."""
 
+from datetime import datetime
 from pathlib import Path
 
 import tokenizers
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, sha256
+from sayso.base.files import read_json, read_object, sha256
+from sayso.base.intact import check_recorded
 from sayso.token.bpe import BytePairTokenizer
+from sayso.token.control import foreign_tokenizer
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import SPECIALS, Tokenizer
 from sayso.token.whole import from_json
@@ -22,6 +25,8 @@ def load(folder: Path) -> Tokenizer:
     Raises `UserError` when the file is missing, damaged, or of a form that is not known here.
     """
     path = _file(folder)
+    for file in (path, folder / "tokenizer_config.json"):
+        check_recorded(file, f"restore it or train again: {TRAIN}")
     content = read_json(path)
     if not isinstance(content, dict):
         raise UserError(f"'{path}' is not a tokenizer; restore it or train again: {TRAIN}")
@@ -29,12 +34,20 @@ def load(folder: Path) -> Tokenizer:
         return from_json(content, path)
     core = _core(path)
     config = folder / "tokenizer_config.json"
-    if config.is_file() and "sayso_kind" not in read_json(config):
-        return _foreign(core, folder)
+    ours = "sayso_kind" in read_object(config) if config.is_file() else core.token_to_id(SPECIALS[1]) is not None
+    if not ours:
+        return foreign_tokenizer(core, folder)
     missing = [name for name in SPECIALS if core.token_to_id(name) is None]
     if missing:
         raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
     return BytePairTokenizer(core)
+
+
+def dated(tokenizer: Tokenizer, when: datetime) -> Tokenizer:
+    """Return the tokenizer with the time fixed that its chat template may ask for, so that its ids stay the same."""
+    if isinstance(tokenizer, ForeignTokenizer) and tokenizer.template is not None:
+        tokenizer.template.when = when
+    return tokenizer
 
 
 def fingerprint(folder: Path) -> str:
@@ -51,17 +64,9 @@ def _file(folder: Path) -> Path:
 
 def _core(path: Path) -> tokenizers.Tokenizer:
     try:
-        return tokenizers.Tokenizer.from_file(str(path))
+        core = tokenizers.Tokenizer.from_file(str(path))
     except Exception as error:  # the library raises plain Exception with the reason
         raise UserError(f"'{path}' cannot be read as a tokenizer ({error}); restore it or train again.") from error
-
-
-def _foreign(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
-    """Return a tokenizer of another maker with what the files beside it say."""
-    config = read_json(folder / "tokenizer_config.json")
-    generation = read_json(path) if (path := folder / "generation_config.json").is_file() else {}
-    template = folder / "chat_template.jinja"
-    if template.is_file():
-        config["chat_template"] = template.read_text(encoding="utf-8")
-    ends = generation.get("eos_token_id")
-    return ForeignTokenizer(core, config, ends if isinstance(ends, list) else [] if ends is None else [ends])
+    if getattr(core.model, "dropout", None):
+        core.model.dropout = None  # left over from training: the same text would have other ids each time
+    return core

@@ -1,8 +1,8 @@
 """A chat template as model folders bring one: messages become the very text that the model was tuned on.
 
 The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
-What comes out is the text, where in it the content of each message stands, and what the template itself marks as the
-assistant's by {% generation %}: that tells what is trained, and keeps a person's words from becoming control tokens.
+What comes out is the text and what the template itself marks as the assistant's by {% generation %}. Where the content
+of each message stands is found by asking the template again, for training and to notice what it drops.
 """
 
 import datetime
@@ -10,6 +10,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -25,6 +26,8 @@ from sayso.token.tools import CALL
 Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]  # characters of a text, from the first to one past the last
 _OPEN, _CLOSE = "generation_opens", "generation_closes"
+_THOUGHTS = ("reasoning_content", "thinking", "reasoning")  # names that thoughts have beside a message's content
+_MARK = re.compile(r"(?:\ue000|\\ue000)(\d+)(?:\ue001|\\ue001)")  # the latter where a template asks JSON for ASCII
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,31 @@ class Template:
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
         """Take the template and what it knows by name, such as `bos_token`."""
         self.source, self.tokens = source, dict(tokens)
-        settings = ImmutableSandboxedEnvironment(
+        self.when: datetime.datetime | None = None
+        """The time that it is told by `strftime_now`, such as that of a run's beginning; the present when None."""
+        self._settings = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
-        settings.filters["tojson"] = _to_json
-        settings.globals |= {"raise_exception": _refuse, "strftime_now": _now}
+        self._settings.filters["tojson"] = _to_json
+        self._settings.globals |= {"raise_exception": _refuse, "strftime_now": self._now}
         try:
-            self._compiled = settings.from_string(source)
-            names = meta.find_undeclared_variables(settings.parse(source))
-        except jinja2.TemplateError as error:
-            raise UserError(f"The chat template of this tokenizer is not valid Jinja ({error}); mend it.") from error
+            self._compiled = self._settings.from_string(source)
+            names = meta.find_undeclared_variables(self._settings.parse(source))
+        except (jinja2.TemplateError, RecursionError) as error:
+            raise UserError(f"The chat template of this tokenizer is not valid Jinja ({error}); correct it.") from error
 
-        self.takes_tools = "tools" in names and CALL in source and "<function=" not in source
+        self.names_tools = "tools" in names
+        """Whether it lays out tools, in whatever format."""
+        self.takes_tools = self.names_tools and CALL in source and "<function=" not in source
         """Whether it lays out tools and calls in the format of Hermes and Qwen, JSON between marks."""
+
+    @cached_property
+    def literals(self) -> str:
+        """The text that the template itself may write, its pieces apart from each other."""
+        tree = self._settings.parse(self.source)
+        said = [node.data for node in tree.find_all(nodes.TemplateData)]
+        said += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+        return "\0".join(said)
 
     def text(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> str:
         """Return the text of a conversation, as `lay` does."""
@@ -71,22 +86,28 @@ class Template:
     def lay(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> Laid:
         """Return a conversation laid out, with `reply` opened for the model to go on.
 
-        Raises `UserError` with what the template says where it refuses the messages.
+        Raises `UserError` with what the template says where it refuses the messages, or fails.
         """
         opens, closes = unused_letters([*messages, *tools], self.source, 2)
         return _unmarked(self._render(messages, reply, tools, {_OPEN: opens, _CLOSE: closes}), opens, closes)
 
+    def _now(self, layout: str) -> str:
+        return (self.when or datetime.datetime.now().astimezone()).strftime(layout)
+
     def _render(self, messages: Messages, reply: bool, tools: Messages, marks: Mapping[str, str]) -> str:
         try:
             return self._compiled.render(
-                messages=[dict(message) for message in messages],
+                messages=[_plain(message) for message in messages],
                 tools=[dict(tool) for tool in tools] or None,
+                documents=None,
                 add_generation_prompt=reply,
                 **marks,
                 **self.tokens,
             )
-        except (jinja2.TemplateError, TypeError, ValueError, OverflowError) as error:
-            raise UserError(f"The model's chat template does not take this conversation: {error}") from error
+        except Exception as error:  # a template is a program of somebody else's: it may fail in any way
+            said = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+            said = " ".join(said.split())
+            raise UserError(f"The model's chat template does not take this conversation: {said}") from error
 
     def contents(
         self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()
@@ -96,31 +117,47 @@ class Template:
         The template is asked again with marks for contents. It may trim a content, and change nothing else in it.
         A turn that only calls tools has none.
         """
-        marks = {
-            number: f"\ue000{number}\ue001"
-            for number, message in enumerate(messages)
-            if message["content"] or not message.get("tool_calls")
-        }
-        marked = [{**turn, "content": marks.get(number, "")} for number, turn in enumerate(messages)]
-        found, place = [], 0
-        rest = self.text(marked, reply=reply, tools=tools)
-        for number, mark in marks.items():
-            if rest.count(mark) != 1:
-                return None
-            before, rest = rest.split(mark)
-            if not text.startswith(before, place):
-                return None
-            place += len(before)
-            after = rest.split("\ue000", 1)[0]
+        marked = {number for number, turn in enumerate(messages) if turn["content"] or not turn.get("tool_calls")}
+        first, *others = _MARK.split(self._marked(messages, marked, reply=reply, tools=tools))
+        numbers, between = [int(number) for number in others[::2]], others[1::2]
+        if numbers != sorted(marked) or not text.startswith(first):
+            return None
+        found, place = [], len(first)
+        for number, after in zip(numbers, between, strict=True):
             content = messages[number]["content"]
             for form in (content, content.strip(), content.rstrip(), content.lstrip()):
-                if text.startswith(form + after, place):
+                if text.startswith(form, place) and text.startswith(after, place + len(form)):
                     found.append(Content(number, place, place + len(form)))
-                    place += len(form)
+                    place += len(form) + len(after)
                     break
             else:
                 return None
-        return found if text[place:] == rest else None
+        return found if place == len(text) else None
+
+    def dropped(self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()) -> int | None:
+        """Return the number of a message, none of the assistant's, that left nothing in `text`; None where all did."""
+        place, said = 0, {number for number, turn in enumerate(messages) if _must_stay(turn)}
+        for number in sorted(said):
+            content = messages[number]["content"].strip()
+            found = text.find(content, place if messages[number]["role"] != "system" else 0)
+            if found < 0:
+                break
+            place = place if messages[number]["role"] == "system" else found + len(content)
+        else:
+            return None
+        try:
+            kept = {int(number) for number in _MARK.findall(self._marked(messages, said, reply=reply, tools=tools))}
+        except UserError:  # it looks into contents, and does not take the marks for one
+            return None
+        return min(said - kept, default=None)
+
+    def _marked(self, messages: Messages, numbers: set[int], *, reply: bool, tools: Messages) -> str:
+        """Return the text of a conversation in which the contents of these messages are marks."""
+        turns = [
+            {**turn, "content": f"\ue000{number}\ue001"} if number in numbers else turn
+            for number, turn in enumerate(messages)
+        ]
+        return self.text(turns, reply=reply, tools=tools)
 
 
 def unused_letters(said: Sequence[Any], source: str, count: int) -> list[str]:
@@ -140,6 +177,19 @@ class _Generation(Extension):
         body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
         opens, closes = (nodes.Output([nodes.Name(name, "load")], lineno=line) for name in (_OPEN, _CLOSE))
         return [opens, *body, closes]
+
+
+def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message as `transformers` gives it to templates: nothing that is None, thoughts by all their names."""
+    turn = {key: value for key, value in message.items() if value is not None}
+    thoughts = next((turn[name] for name in _THOUGHTS if name in turn), None)
+    return turn if thoughts is None else {"thinking": thoughts, **turn, "reasoning_content": thoughts}
+
+
+def _must_stay(turn: Mapping[str, Any]) -> bool:
+    """Whether a message says something that the model has to read: templates may drop an assistant's old thoughts."""
+    content = turn.get("content")
+    return turn.get("role") != "assistant" and isinstance(content, str) and bool(content.strip())
 
 
 def _unmarked(text: str, opens: str, closes: str) -> Laid:
@@ -162,9 +212,12 @@ def _refuse(message: str) -> None:
     raise jinja2.TemplateError(message)
 
 
-def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=indent)
-
-
-def _now(layout: str) -> str:
-    return datetime.datetime.now().astimezone().strftime(layout)
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | str | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    """Return JSON by the arguments that templates give to `tojson`, in the order of `transformers`."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

@@ -2,44 +2,64 @@
 
 What the template marks by {% generation %}, else each reply as a model has to say it: its content and calls, from where
 an open reply begins. Either way the token that ends the reply is among them, for a model that is not taught it never
-stops.
+stops. Where a template changes what it is given, a reply is what stands between its header and its end; what cannot be
+told apart even so is counted, and not trained.
 """
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sayso.base.errors import UserError
 from sayso.token.template import Content, Laid, Messages, Span, Template
 from sayso.token.tools import CALL, CALL_END
 
 TALK = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good day."})
+THOUGHT = "<think>"  # some templates open a reply with it, and leave it out of earlier ones
 
 
-def around_reply(template: Template) -> tuple[str, str]:
-    """Return the blanks with which an open reply begins, and the text after a reply's content from its first letter.
+@dataclass(frozen=True)
+class Around:
+    """What a template writes around a reply; all empty where it takes other conversations than the plainest."""
 
-    That text begins with the control token that ends a turn, which may be another than `eos_token`: base models end
-    texts with one, and are brought with a template that ends turns with another. Empty where the template takes other
-    conversations than the plainest, and says so when it gets one.
+    header: str = ""
+    """What opens a reply."""
+    lead: str = ""
+    """The blanks at the end of that."""
+    after: str = ""
+    """What follows a reply's content, from its first letter.
+
+    It begins with the control token that ends a turn, which may be another than `eos_token`: base models end texts with
+    one, and are brought with a template that ends turns with another.
     """
+
+
+def around_reply(template: Template) -> Around:
+    """Return what a template writes around a reply."""
     try:
-        prompt, text = template.text(TALK[:1], reply=True), template.text(TALK)
+        said, prompt, text = template.text(TALK[:1]), template.text(TALK[:1], reply=True), template.text(TALK)
     except UserError:
-        return "", ""
+        return Around()
     words = TALK[1]["content"]
-    return _blanks(prompt), text[text.rfind(words) + len(words) :].lstrip()
+    header = prompt.removeprefix(said) if prompt.startswith(said) else ""
+    return Around(header, _blanks(prompt), text[text.rfind(words) + len(words) :].lstrip())
 
 
 def trained_spans(
-    laid: Laid, messages: Messages, contents: Sequence[Content], lead: str, ending: re.Pattern[str], *, whole: bool
-) -> list[Span]:
-    """Return the stretches to train, in order; a reply of weight 0 has none, nor has what a tool gave.
+    laid: Laid,
+    messages: Messages,
+    contents: Sequence[Content] | None,
+    around: Around,
+    ending: re.Pattern[str],
+) -> tuple[list[Span], int]:
+    """Return the stretches to train, in order, and how many replies are left out, being nowhere to be found.
 
-    `lead` are the blanks that an open reply begins with, `ending` matches, with blanks before it, what ends one. Raises
-    `UserError` where a stretch cannot be told or, of a `whole` conversation, where nothing ends a reply.
+    A reply of weight 0 has none, nor has what a tool gave. `ending` matches, with blanks before it, what ends a reply.
+    Raises `UserError` where the template marks other stretches than the replies, of which some have weight 0.
     """
     replies = [number for number, message in enumerate(messages) if message.get("role") == "assistant"]
-    learned = [number for number in replies if messages[number].get("weight", 1) != 0]
+    learned = {number for number in replies if messages[number].get("weight", 1) != 0}
     if laid.marked:
         if len(laid.marked) != len(replies) and len(learned) < len(replies):
             raise UserError(
@@ -47,46 +67,79 @@ def trained_spans(
             )
         same = len(laid.marked) == len(replies)
         spans = [span for number, span in enumerate(laid.marked) if not same or replies[number] in learned]
-    else:
-        written = [_written(number, messages, laid.text, contents) for number in learned]
-        spans = [(_begin(start, laid.text, lead), end) for start, end in written]
-    return [_ended(span, laid.text, contents, ending, whole) for span in spans]
+        return [_ended(span, _words_end(span, contents or ()), laid.text, ending) for span in spans], 0
+    if contents is None:
+        turns = _between(laid.text, around.header, ending)
+        if len(turns) != len(replies):
+            return [], len(learned)
+        return [turn for number, turn in zip(replies, turns, strict=True) if number in learned], 0
+    written = [_written(number, messages, laid.text, contents) for number in sorted(learned)]
+    found = [(_begin(span[0], laid.text, around.lead), span[1]) for span in written if span]
+    return [_ended(span, span[1], laid.text, ending) for span in found], len(written) - len(found)
 
 
-def _written(number: int, messages: Messages, text: str, contents: Sequence[Content]) -> Span:
-    """Return where a reply's content and its calls stand."""
-    own = next((part for part in contents if part.message == number), None)
+def check_ends(spans: Sequence[Span], text: str, ending: re.Pattern[str]) -> None:
+    """Raise `UserError` where a stretch has no token that ends the reply."""
+    for start, end in spans:
+        if not ending.search(text, start, end):
+            raise UserError(
+                "A chat template ends each reply with a control token, else a model never learns to stop; this one "
+                f"writes {text[end : end + 20]!r} after a reply."
+            )
+
+
+def _between(text: str, header: str, ending: re.Pattern[str]) -> list[Span]:
+    """Return what stands between each header of a reply and its end, the end included.
+
+    Nobody can type a header: it has a control token, which in a person's words is hidden before this is asked.
+    """
+    header = header.split(THOUGHT)[0]
+    found = []
+    for opened in re.finditer(re.escape(header), text) if header.strip() else ():
+        ended = ending.search(text, opened.end())
+        if ended:
+            found.append((opened.end(), ended.end()))
+    return found
+
+
+def _written(number: int, messages: Messages, text: str, contents: Sequence[Content]) -> Span | None:
+    """Return where a reply's content and its calls stand; None where the template changes its calls."""
+    place = bisect_left(contents, number, key=lambda part: part.message)
+    own = contents[place] if place < len(contents) and contents[place].message == number else None
     if not messages[number].get("tool_calls"):
         assert own, "contents tell of each message that only calls no tools"
         return own.start, own.end
-    begin = own.end if own else max((part.end for part in contents if part.message < number), default=0)
-    stop = min((part.start for part in contents if part.message > number), default=len(text))
+    begin = own.end if own else contents[place - 1].end if place else 0
+    after = place + 1 if own else place
+    stop = contents[after].start if after < len(contents) else len(text)
     first, last = text.find(CALL, begin, stop), text.rfind(CALL_END, begin, stop)
     if not begin <= first < last:
-        raise UserError("This chat template changes calls of tools, so that nobody can tell what is trained.")
+        return None
     return own.start if own else first, last + len(CALL_END)
 
 
 def _begin(start: int, text: str, lead: str) -> int:
     """Return where a reply begins: blanks before its words that an open reply lacks are the model's to say."""
-    blanks = _blanks(text[:start])
-    return start - len(blanks) + len(lead) if blanks.startswith(lead) else start
+    blanks = 0
+    while blanks < start and text[start - blanks - 1].isspace():
+        blanks += 1
+    return start - blanks + len(lead) if text.startswith(lead, start - blanks) and len(lead) <= blanks else start
 
 
 def _blanks(text: str) -> str:
     return text[len(text.rstrip()) :]
 
 
-def _ended(span: Span, text: str, contents: Sequence[Content], ending: re.Pattern[str], whole: bool) -> Span:
-    """Return a stretch with the token that ends the reply, unless that is in it already."""
+def _words_end(span: Span, contents: Sequence[Content]) -> int:
+    """Return where the last content within a stretch ends."""
+    place = bisect_right(contents, span[1], key=lambda part: part.end)
+    return contents[place - 1].end if place and contents[place - 1].start >= span[0] else span[0]
+
+
+def _ended(span: Span, words: int, text: str, ending: re.Pattern[str]) -> Span:
+    """Return a stretch, whose last words end at `words`, with the token that ends the reply."""
     start, end = span
-    words = max((part.end for part in contents if start <= part.start and part.end <= end), default=start)
     if ending.search(text, words, end):
         return span
     found = ending.match(text, end)
-    if not found and whole:
-        raise UserError(
-            "A chat template ends each reply with a control token, else a model never learns to stop; this one writes "
-            f"{text[end : end + 20]!r} after a reply."
-        )
     return start, found.end() if found else end

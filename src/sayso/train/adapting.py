@@ -5,11 +5,12 @@ The model that leaves is a plain one, with what was learned folded in; the adapt
 
 from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 
 from sayso.base.errors import UserError
+from sayso.base.ranges import Range, Scale
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA, add_lora, chosen_targets, merge
 from sayso.token.tokenizer import Tokenizer
@@ -30,9 +31,9 @@ class Adapting(Training):
     """Options of the acts that can train an adapter in place of all weights."""
 
     _: KW_ONLY
-    lora_rank: int | None = None
+    lora_rank: Annotated[int, Range(1, 65_536)] | None = None
     """Train narrow matrices of this rank beside the frozen ones (LoRA); all weights when not given."""
-    lora_alpha: float | None = None
+    lora_alpha: Scale | None = None
     """What they add is scaled by this over the rank; 32 when not given."""
     lora_targets: tuple[str, ...] = ()
     """Layers to adapt in each block, such as query value; all linear ones when not given."""
@@ -61,6 +62,9 @@ def save_tuned(
 ) -> None:
     """Write the model folder, adapters folded in; these also to `adapter/` in it."""
     layers = merge(model)
-    save_model(model, tokenizer, folder, lineage)
-    if lora:
-        save_adapter(layers, model.config, lora, str(parent), folder / "adapter")
+
+    def beside(part: Path) -> None:
+        if lora:
+            save_adapter(layers, model.config, lora, str(parent), part / "adapter")
+
+    save_model(model, tokenizer, folder, lineage, beside=beside)

@@ -12,10 +12,14 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.files import atomic_folder, read_object, sha256, write_json
+from sayso.base.intact import check_digest
+from sayso.base.replace import put_back
 from sayso.train.checkpoint import trained
 from sayso.train.loop import State
 from sayso.weights.tensors import read_tensors
+
+FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -30,11 +34,11 @@ class Best:
     @property
     def path(self) -> Path:
         """Where they lie."""
-        return self.folder / "best"
+        return put_back(self.folder / "best")
 
     def told(self) -> dict[str, Any] | None:
         """Return the `step` and `value` of the best judgement so far; None before the first."""
-        return dict(read_json(self.path / "best.json")) if self.path.exists() else None
+        return read_object(self.path / "best.json", "step", "figure", "value") if self.path.exists() else None
 
     def offer(self, state: State, judgement: Mapping[str, Any]) -> None:
         """Keep the weights if they were judged better than those before."""
@@ -44,13 +48,17 @@ class Best:
             return
         with atomic_folder(self.path) as part:
             weights = {name: weight.detach().cpu().contiguous() for name, weight in trained(state).items()}
-            save_file(weights, part / "model.safetensors")
-            write_json(part / "best.json", {"step": state.step, "figure": self.figure, "value": value})
+            save_file(weights, part / FILE)
+            told = {"step": state.step, "figure": self.figure, "value": value, "sha256": sha256(part / FILE)}
+            write_json(part / "best.json", told, sealed=True)
 
     def restore(self, state: State) -> dict[str, Any]:
         """Fill the model with the best weights and return what they were judged."""
-        told, kept = self.told(), read_tensors(self.path / "model.safetensors")
+        told = self.told()
         assert told is not None
+        if "sha256" in told:
+            check_digest(self.path / FILE, told["sha256"], "begin again with --restart")
+        kept = read_tensors(self.path / FILE)
         with torch.no_grad():
             for name, weight in trained(state).items():
                 weight.copy_(kept[name])

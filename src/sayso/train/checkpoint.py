@@ -8,7 +8,6 @@ the disk; the newest are kept. One that is not whole, was changed, or is of anot
 favour of the one before.
 """
 
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, sha256, write_json
+from sayso.base.replace import put_all_back
 from sayso.train.loop import State
 from sayso.train.loss_stats import Lately
 from sayso.train.rng import random_state, set_random_state
@@ -35,18 +35,17 @@ PLAIN = {"step": int, "tokens": int, "skipped": int}  # of a state, what is one 
 def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
     """Write the state under `folder` and remove all but the newest `keep`; return the checkpoint's path."""
     path = folder / f"step-{state.step:06d}"
-    for left in folder.glob(".step-*"):  # what a kill left half written
-        shutil.rmtree(left)
     with atomic_folder(path) as part:
         save_file(_weights(state), part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
         save_file(random_state(), part / "random.safetensors")
         numbers = {name: getattr(state, name) for name in PLAIN}
         digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
-        write_json(part / "state.json", numbers | {"lately": asdict(state.lately), "sha256": digests})
-        for file in part.iterdir():
-            _sync(file)
-    _sync(folder)
+        write_json(
+            part / "state.json",
+            numbers | {"lately": asdict(state.lately), "notes": state.notes, "sha256": digests},
+            sealed=True,
+        )
     for old in checkpoints_in(folder)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -77,7 +76,9 @@ def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = la
 
 def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints under a folder, the newest last."""
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    put_all_back(folder)
+    found = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
+    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _read(state: State, path: Path) -> Read:
@@ -89,6 +90,8 @@ def _read(state: State, path: Path) -> Read:
         numbers["lately"] = Lately(**numbers["lately"])
     except (KeyError, TypeError) as error:
         raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
+    if not isinstance(numbers.setdefault("notes", {}), dict):
+        raise UserError(f"'{path / 'state.json'}' is damaged: its notes are no object.")
     weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in TENSORS)
     expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
     _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)
@@ -99,9 +102,10 @@ def _read(state: State, path: Path) -> Read:
         raise UserError(f"'{path / 'optimizer.safetensors'}' lacks the state of some weights.")
     if not chance.keys() >= {"python", "numpy", "torch"}:
         raise UserError(f"'{path / 'random.safetensors'}' lacks a kind of random state.")
-    digests = numbers.pop("sha256", {})
+    digests = numbers.pop("sha256", None)
     for name in TENSORS:
-        if sha256(file := path / f"{name}.safetensors") != digests.get(name):
+        file = path / f"{name}.safetensors"
+        if not isinstance(digests, dict) or sha256(file) != digests.get(name):
             raise UserError(f"'{file}' is not as it was saved: its SHA-256 is not the one in state.json.")
     return numbers, weights, moments, chance
 
@@ -140,15 +144,6 @@ def _set_aside(path: Path) -> Path:
     if aside.exists():
         shutil.rmtree(aside)
     return path.rename(aside)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk, where a loss of power leaves it."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _optimizer_tensors(state: State) -> Tensors:

@@ -1,7 +1,7 @@
 """What a run does with a step that diverges: stop, leave the batch out, or go back to a checkpoint; told in its log."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from sayso.base.errors import UserError
@@ -20,6 +20,14 @@ class Divergence:
     def __init__(self, then: str, parts: Callable[[int], Sequence[Batch]], checkpoints: Path, log: RunLog) -> None:
         self.then, self.parts, self.checkpoints, self.log = then, parts, checkpoints, log
         self.last = self.in_a_row = self.rewinds = 0
+
+    def memory(self) -> dict[str, int]:
+        """Return how often and when a step diverged, for a checkpoint."""
+        return {"last": self.last, "in_a_row": self.in_a_row, "rewinds": self.rewinds}
+
+    def recall(self, memory: Mapping[str, int]) -> None:
+        """Go on from what `memory` returned; from nothing where a checkpoint has none."""
+        self.last, self.in_a_row, self.rewinds = (memory.get(name, 0) for name in ("last", "in_a_row", "rewinds"))
 
     def leave_out(self, problem: Diverged) -> bool:
         """Log what diverged and on which documents; return whether to go on without the batch."""

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 from sayso.base.device import Device, has_bf16
 from sayso.base.errors import UserError, nearest
 from sayso.base.log import say
+from sayso.base.ranges import Options, Positive, Processes, Rows, Seed, Weight
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.loss.term import Term
@@ -15,11 +16,11 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
-from sayso.train.oom import memory_told
+from sayso.train.oom import Step, check_memory, memory_told
 from sayso.train.workers import can_fork
 
 TRANSIENT = (
-    *("life", "restart", "on_divergence", "save_seconds", "keep", "recompute"),
+    *("life", "restart", "replace", "on_divergence", "save_seconds", "keep", "recompute"),
     *("processes", "micro_rows", "device", "deterministic"),  # they change a run by rounding alone
     "mirror",
 )
@@ -28,21 +29,21 @@ PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
-class Training:
+class Training(Options):
     """Options that the acts which train have in common."""
 
     _: KW_ONLY
     life: Path = Path("life")
     """The folder of the life."""
-    save_seconds: float = 60.0
+    save_seconds: Weight = 60.0
     """Seconds between checkpoints."""
-    keep: int = 2
+    keep: Positive = 2
     """Checkpoints that stay, the newest."""
     on_divergence: Literal["stop", "skip", "rewind"] = "stop"
     """After a loss that jumps or is not finite: save and stop, leave the batch out, or go back to a checkpoint."""
-    processes: int | None = None
+    processes: Processes | None = None
     """Processes of one thread that share a batch's rows on a CPU; when not given, one a core if each gets a row."""
-    micro_rows: int | None = None
+    micro_rows: Rows | None = None
     """Rows that a process computes at once, its others after them, to spare memory; all when not given."""
     recompute: bool = False
     """Whether to spare memory by computing each block's activations again in the backward pass."""
@@ -54,10 +55,12 @@ class Training:
     """cpu, cuda or mps; the best one here when not given."""
     mirror: tuple[str, ...] = ()
     """Where the figures of each step go as well: tensorboard, trackio or wandb; repeat it for several."""
-    seed: int = 0
+    seed: Seed = 0
     """Fixes whatever is drawn: first weights, order, samples."""
     restart: bool = False
     """Begin anew where an unfinished run with other options stands."""
+    replace: bool = False
+    """Replace a model of this name that another run made."""
 
 
 class HasBatches(Protocol):
@@ -78,6 +81,8 @@ class Layout:
     processes: int
     parts: int
     precision: str = "fp32"
+    threads: int = 0
+    """Of a process that is alone on a CPU: their number decides in which order sums are added up; 0 = as it is."""
 
     def of(self, batches: HasBatches) -> Callable[[int], Sequence[Batch]]:
         """Return what gives the parts of each step."""
@@ -86,9 +91,6 @@ class Layout:
 
 def layout_for(options: Training, rows: int, device: Device) -> Layout:
     """Return the layout of a step of `rows` rows, as asked; else a process a core, if each core gets a row."""
-    for name, given in (("rows", rows), ("processes", options.processes), ("micro-rows", options.micro_rows)):
-        if given is not None and given < 1:
-            raise UserError(f"--{name} is at least 1; got {given}.")
     can, asked = can_fork(device.kind), options.processes
     if asked not in (None, 1) and not can:
         raise UserError("--processes above 1 needs a CPU alone, on Linux; leave it away on this machine.")
@@ -96,7 +98,17 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
     parts = processes * -(-of_one // min(options.micro_rows or of_one, of_one))
-    return Layout(processes, parts, precision_on(device, options.precision))
+    threads = device.threads if device.kind == "cpu" else 0
+    return Layout(processes, parts, precision_on(device, options.precision), threads)
+
+
+def layout_that_fits(
+    options: Training, config: ModelConfig, rows: int, tokens: int, device: Device, *, lora: bool = False
+) -> Layout:
+    """Return the layout of a step of `rows` rows of at least `tokens`; `UserError` where memory cannot hold it."""
+    layout = layout_for(options, rows, device)
+    check_memory(Step(config, rows, tokens, layout, device.kind, options.recompute, all_weights=not lora))
+    return layout
 
 
 def precision_on(device: Device, asked: str) -> str:
@@ -124,7 +136,7 @@ def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device:
     processes = options.processes or (planned.processes if can else None)
     at_once = options.micro_rows or -(-rows // planned.parts)
     given = replace(options, processes=processes, micro_rows=at_once, precision=planned.precision)
-    layout = layout_for(given, rows, device)
+    layout = replace(layout_for(given, rows, device), threads=planned.threads)
     if layout != planned:
         say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums round differently.")
     return layout
@@ -150,8 +162,6 @@ def steps_in_minutes(
     lora: LoRA | None = None,
 ) -> int:
     """Return how many steps on these batches this machine does in so many minutes, measured."""
-    if minutes <= 0:
-        raise UserError(f"--minutes is more than 0; got {minutes:g}.")
     given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
         with memory_told(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):

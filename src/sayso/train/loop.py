@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -55,6 +55,8 @@ class State:
     """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
     lately: Lately = field(default_factory=Lately)
     """The losses of late, which a jump is measured against."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What else of a run has to be known to go on, JSON-ready: kept with the state by whoever saves it."""
 
 
 @dataclass(frozen=True)
@@ -66,12 +68,17 @@ class Shown:
     factor: float
     """The schedule's factor on every peak rate."""
     gradient_norm: float
+    """Before it was clipped."""
+    other_norms: dict[str, float]
+    """The same of weights that are clipped apart, by the name of their clip group."""
     tokens: int
     """Seen so far, in all."""
     seen: int
     """Tokens of this step."""
     count: int
     """What its loss was divided by: the tokens with a target, or pairs."""
+    trained: int
+    """Its tokens with a target."""
     took: float
     """Seconds of this step alone, without judging and saving."""
     seconds: float
@@ -112,11 +119,10 @@ def train(
     """Update `state` until the step `until`, or the schedule's end, and return it.
 
     `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
-    `loss(model, part)` gives a `Term`. The parts of a step are
-    shared out among `processes` (more than one on a CPU only); `precision` is that of its products, fp32 or bf16.
-    Gradients are clipped to norm `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose
-    loss jumps, or is not finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised
-    otherwise.
+    `loss(model, part)` gives a `Term`. The parts of a step are shared out among `processes` (more than one on a CPU
+    only); `precision` is that of its products, fp32 or bf16. The gradients of each clip group are scaled to a norm of
+    at most `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not
+    finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised otherwise.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
@@ -135,7 +141,8 @@ def train(
             )
             total = summed.loss / summed.count
             _divide(state.model, summed.count)
-            norm = _clip(state.model, clip)
+            clipped = _clip(state, clip)
+            norm = next((one for one in clipped.values() if not math.isfinite(one)), clipped[""])
             norms, fits = None, _fits(total, norm, state.lately)
             if fits:
                 norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
@@ -152,9 +159,11 @@ def train(
                     loss=total,
                     factor=factor,
                     gradient_norm=norm,
+                    other_norms={name: one for name, one in clipped.items() if name},
                     tokens=state.tokens,
                     seen=summed.tokens,
                     count=summed.count,
+                    trained=summed.trained,
                     took=now - started,
                     seconds=now - began,
                     norms=norms,
@@ -188,7 +197,8 @@ def _backward(
     whole = Summed(0.0, 0, 0)
     for loss_, term in zip(torch.stack([term.loss for term in terms]).tolist() if terms else (), terms, strict=True):
         told = {name: (float(x.double().sum()), x.numel()) for name, x in term.figures.items()}
-        whole = whole.plus(Summed(loss_, term.items, term.seen, told))
+        trained = term.items if term.trained is None else term.trained
+        whole = whole.plus(Summed(loss_, term.items, term.seen, told, trained))
     return whole
 
 
@@ -197,9 +207,19 @@ def _divide(model: Transformer, count: int) -> None:
     torch._foreach_div_([weight.grad for weight in model.parameters() if weight.grad is not None], count)
 
 
-def _clip(model: Transformer, limit: float) -> float:
-    """Scale the gradients to a norm of at most `limit` (0 = off) and return what it was."""
-    return float(torch.nn.utils.clip_grad_norm_(model.parameters(), limit or float("inf"), foreach=True))
+def _clip(state: State, limit: float) -> dict[str, float]:
+    """Scale the gradients of each clip group to a norm of at most `limit` (0 = off) and return what the norms were.
+
+    Parameter groups of the optimizers may name theirs as `clip`, such as those of a value model, whose large gradients
+    must not shrink the policy's; all other weights are the group "".
+    """
+    groups = (group for optimizer in state.optimizers for group in optimizer.param_groups)
+    names = {weight: group["clip"] for group in groups if "clip" in group for weight in group["params"]}
+    apart: dict[str, list[Tensor]] = {"": []}
+    for weight in state.model.parameters():
+        apart.setdefault(names.get(weight, ""), []).append(weight)
+    most = limit or float("inf")
+    return {name: float(torch.nn.utils.clip_grad_norm_(weights, most, foreach=True)) for name, weights in apart.items()}
 
 
 def _fits(loss: float, gradient_norm: float, lately: Lately) -> bool:

@@ -1,42 +1,65 @@
-"""How fast this machine trains a shape: some real steps of it, on throwaway weights.
+"""How fast this machine is: its fastest product of matrices, and some real steps of a shape on throwaway weights.
 
-A budget in minutes is turned into steps with it, once, before a run begins.
+`mfu` is a share of the first; a budget in minutes is turned into steps by the second, once, before a run begins.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import TypeVar
 
 import torch
 
+from sayso.base.device import cores
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora
+from sayso.model.linear import linear
 from sayso.train.loop import Loss, Shown, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
 STEPS, SECONDS = 4, 4.0  # at least so many, for at least so long; the first is warm-up, the median of the rest counts
+SHAPES = {
+    "cpu": ((1024, 1024, 1024), (512, 512, 512), (256, 4096, 256)),
+    "cuda": ((8192, 8192, 8192), (4096, 4096, 4096), (16384, 4096, 4096)),
+    "mps": ((4096, 4096, 4096), (2048, 2048, 2048)),
+}
+"""Rows, inputs and outputs of the products that measure what a device can do; the fastest differs by machine."""
+REPEATS = 6
 
 
-SIDES = {"cpu": 1024, "cuda": 8192, "mps": 4096}  # of the square matrices that measure what a device can do
+def matmul_peak(device: str, precision: str = "fp32", processes: int = 1) -> float:
+    """Return the operations a second of the fastest product of matrices here, in the precision of training.
 
-
-def matmul_peak(device: str, precision: str = "fp32") -> float:
-    """Return the operations a second of a large product of matrices here, in the precision of training."""
-    side = SIDES[device]
+    It is the best of several shapes and of both ways in which layers compute a product: torch's own, and oneDNN's
+    where `sayso.model.linear` takes it. On a CPU all threads that training uses take part, be they of this process or
+    of several `processes`.
+    """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    x = torch.randn(side, side, generator=torch.Generator().manual_seed(0)).to(device, dtype)
-    times = []
-    for _ in range(8):
-        _finish(device)
-        began = time.perf_counter()
-        x @ x
-        _finish(device)
-        times.append(time.perf_counter() - began)
-    return 2 * side**3 / min(times)
+    generator, threads = torch.Generator().manual_seed(0), torch.get_num_threads()
+    best = 0.0
+    torch.set_num_threads(max(threads, min(processes, cores())))
+    try:
+        with torch.no_grad():
+            for rows, inputs, outputs in SHAPES[device]:
+                x, weight = (torch.randn(n, inputs, generator=generator).to(device, dtype) for n in (rows, outputs))
+                products = (partial(torch.mm, x, weight.T), partial(linear, x, weight))
+                seconds = min(_seconds(product, device) for product in products for _ in range(REPEATS))
+                best = max(best, 2 * rows * inputs * outputs / seconds)
+    finally:
+        torch.set_num_threads(threads)
+    return best
+
+
+def _seconds(work: Callable[[], object], device: str) -> float:
+    _finish(device)
+    began = time.perf_counter()
+    work()
+    _finish(device)
+    return time.perf_counter() - began
 
 
 def step_flops(config: ModelConfig, seen: int, trained: int, narrow: int = 0) -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sayso.base.device import bytes_wanted, free_memory, out_of_memory
@@ -10,10 +11,12 @@ from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch
 from sayso.batch.pairs import PairBatch
 from sayso.model import ModelConfig
-from sayso.train.memory import activation_bytes, rows_that_fit
+from sayso.train.memory import activation_bytes, fixed_bytes, rows_that_fit
 
 if TYPE_CHECKING:
     from sayso.train.layout import Layout
+
+BATCH_BYTES = 20  # of a position: ids and targets of 8, a document of 4
 
 
 @contextmanager
@@ -27,31 +30,72 @@ def memory_told(
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        raise UserError(_sentence(error, free, config, batch(), layout, kind, recompute)) from error
+        whole = batch()
+        rows = _rows(whole)
+        step = Step(config, rows, whole.ids.shape[1] * len(whole.ids) // rows, layout, kind, recompute)
+        raise UserError(f"There was not enough memory for {_figures(step, free, bytes_wanted(str(error)))}") from error
 
 
-def _sentence(
-    error: Exception,
-    free: int | None,
-    config: ModelConfig,
-    batch: Batch,
-    layout: "Layout",
-    kind: str,
-    recompute: bool,
-) -> str:
-    rows = _rows(batch)
-    tokens = batch.ids.shape[1] * len(batch.ids) // rows
-    at_once = -(-rows // layout.parts)
+@dataclass(frozen=True)
+class Step:
+    """What decides how much memory a step takes."""
+
+    config: ModelConfig
+    rows: int
+    tokens: int
+    """Of a row."""
+    layout: "Layout"
+    kind: str
+    """The device's."""
+    recompute: bool
+    all_weights: bool = True
+    """Whether all weights are trained, and not adapters alone."""
+
+    @property
+    def at_once(self) -> int:
+        """The rows that a process computes at once."""
+        return -(-self.rows // self.layout.parts)
+
+    @property
+    def least(self) -> int:
+        """Bytes that the step takes at least: the batch itself, what is kept for the backward pass, and the rest."""
+        row = activation_bytes(self.config, self.tokens, self.layout.precision, recompute=self.recompute)
+        fixed = fixed_bytes(self.config, self.layout.processes, self.kind) if self.all_weights else 0
+        return fixed + self.layout.processes * self.at_once * row + BATCH_BYTES * self.rows * self.tokens
+
+
+def check_memory(step: Step) -> None:
+    """Raise `UserError` for a step that takes more memory than is free, before any of it is taken.
+
+    On a CPU only: Linux would grant what is not there and then kill the process. A GPU refuses by itself.
+    """
+    free = free_memory(step.kind) if step.kind == "cpu" else None
+    if free is None or step.least <= free:
+        return
+    given = (free, step.config, step.tokens, step.layout.processes, step.layout.precision, step.kind)
+    if step.all_weights and not rows_that_fit(*given, recompute=True):
+        raise UserError(
+            f"There is not enough memory to train this model on rows of {step.tokens:,} tokens: a step of one row "
+            f"takes about {_size(replace(step, rows=1).least)}, {_size(free)} are free; take a smaller model, or "
+            "shorter rows (--context, --row-tokens)."
+        )
+    if BATCH_BYTES * step.rows * step.tokens > free / 2:
+        raise UserError(f"There is not enough memory for a batch of {step.rows:,} rows; lower --rows.")
+    raise UserError(f"There is not enough memory for {_figures(step, free, None)}")
+
+
+def _figures(step: Step, free: int | None, wanted: int | None) -> str:
+    config, layout, recompute = step.config, step.layout, step.recompute
+    rows, tokens, at_once = step.rows, step.tokens, step.at_once
     row = activation_bytes(config, tokens, layout.precision, recompute=recompute)
     fits = None
     if free is not None:
-        fits = rows_that_fit(free, config, tokens, layout.processes, layout.precision, kind, recompute=recompute)
-    wanted = bytes_wanted(str(error))
+        fits = rows_that_fit(free, config, tokens, layout.processes, layout.precision, step.kind, recompute=recompute)
     figures = [f"a row keeps about {_size(row)}"]
     figures += [f"{_size(free)} were free"] if free is not None else []
     figures += [f"{_size(wanted)} more were asked for"] if wanted else []
     return (
-        f"There was not enough memory for {rows} rows x {tokens} tokens, {at_once} at once in each of "
+        f"{rows} rows x {tokens} tokens, {at_once} at once in each of "
         f"{layout.processes} processes {'with' if recompute else 'without'} --recompute ({', '.join(figures)}); "
         f"{_advice(at_once, fits, layout.processes, recompute)}."
     )

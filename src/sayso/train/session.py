@@ -3,22 +3,33 @@
 `plan.json` in the run's folder holds the options as given, the fingerprints of what went in, and what was derived.
 The same command on the same inputs goes on with the stored plan, so that even a budget measured in minutes resumes to
 the very same weights; a finished run is left alone; a finished run whose options or inputs changed is kept beside the
-new one under a number.
+new one under a number. The model says which run made it: no other one replaces it without `--replace`.
 """
 
+import json
 import os
+import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from sayso.base.config import plain
 from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
-from sayso.base.files import disk_full, read_json, sha256, write_json
+from sayso.base.files import disk_full, read_object, sha256, write_json
 from sayso.base.life import Life
+from sayso.base.lock import locked
 from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
 from sayso.batch.batch import Batch
+from sayso.model import Transformer
+from sayso.token.load import dated
+from sayso.token.tokenizer import Tokenizer
 from sayso.train.best import Best
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.divergence import Divergence, stopped
@@ -30,6 +41,9 @@ from sayso.train.rng import seed_all
 from sayso.train.schedule import Schedule
 from sayso.train.step_log import Judging, StepLog
 from sayso.train.watch import Watch
+from sayso.weights.folder import load_model
+from sayso.weights.lineage import check_saved, read_lineage
+from sayso.weights.models import maker_of, run_of
 
 Derived = dict[str, Any]
 
@@ -46,43 +60,107 @@ class Stage:
     """The options as given, JSON-ready."""
     inputs: dict[str, str]
     """Fingerprints of what goes in: data, tokenizer, parent."""
+    replace: bool = False
+    """Whether it may replace a model that another run made."""
+    began: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
+    """The time of this command, which becomes that of the run if it is a new one."""
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
         return self.life.run(f"{self.act}-{self.name}")
 
-    def plan(self, derive: Callable[[], Derived], restart: bool) -> Derived | None:
+    @property
+    def mark(self) -> dict[str, str]:
+        """What a model's sayso.json tells of the run that made it.
+
+        `command` is the name that was asked for: that of a round of `improve` differs from the name of its model.
+        """
+        asked = json.dumps({"options": self.options, "inputs": self.inputs}, sort_keys=True)
+        plan = digest_of(asked.encode()).hexdigest()[:12]
+        return {"name": self.folder.name, "command": str(self.options.get("name", self.name)), "plan": plan}
+
+    def take_model(self, number: int) -> None:
+        """Make the model of a round this run's own, by a copy."""
+        source = self.life.model(self.part(number).name)
+        with made_folder(self.life.model(self.name)) as part:
+            shutil.copytree(source, part, dirs_exist_ok=True)
+            write_json(part / "sayso.json", {**read_lineage(source), "run": self.mark}, sealed=True)
+
+    def part(self, number: int, inputs: dict[str, str] | None = None) -> "Stage":
+        """Return the run of one round, whose model has a number behind the name."""
+        began = self.when().isoformat()
+        return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})}, began=began)
+
+    def check_places(self) -> None:
+        """Raise `UserError` where another run's model, or somebody else's files, are where this run is to write."""
+        folder = self.life.model(self.name)
+        check_work(self.folder)
+        check_replaceable(folder)
+        found = read_lineage(folder)
+        made = run_of(found)
+        if found and not self.replace and any(made.get(key) != self.mark[key] for key in ("name", "command")):
+            raise UserError(
+                f"There is another model '{self.name}' in this life, made {maker_of(found)}, and this is the run "
+                f"'{self.folder.name}'; choose another --name, or add --replace to replace it."
+            )
+
+    def plan(
+        self, derive: Callable[[], Derived], restart: bool, keep: Callable[[], object] = lambda: None
+    ) -> Derived | None:
         """Return what was derived for this run, from its folder or anew; None when the run is finished already.
 
-        Raises `UserError` when an unfinished run has other options or inputs and `restart` is false.
+        An earlier run with other options or inputs is set aside once `derive`, which checks what goes in, has returned;
+        `keep` then writes into the run's folder what goes with the plan. Raises `UserError` when an unfinished run has
+        other options or inputs and `restart` is false, and when another process works on this run.
         """
+        self.check_places()
         path = self.folder / "plan.json"
         asked = {"options": self.options, "inputs": self.inputs}
         if path.exists():
-            stored = read_json(path)
+            stored = read_object(path, "options", "inputs", "derived")
             same = all(stored[key] == asked[key] for key in asked)
             if same and not restart:
                 return None if self.finished() else dict(stored["derived"])
-            if not restart and not self.finished() and (self.folder / "checkpoints").exists():
+            if not restart and not self._ended() and (self.folder / "checkpoints").exists():
                 raise UserError(
                     f"'{self.folder}' holds an unfinished run with other {_difference(stored, asked)}; "
                     "repeat its options to go on with it, or add --restart to begin anew."
                 )
-            self._set_aside()
         derived = derive()
-        write_json(path, {**asked, "derived": derived})
+        with locked(self.folder):
+            if path.exists() or (self.folder / "checkpoints").exists():
+                self._set_aside()
+            work_in(self.folder)
+            keep()
+            write_json(path, {**asked, "derived": derived, "began": self.began}, sealed=True)
         return derived
+
+    def when(self, *, restart: bool = False) -> datetime:
+        """Return when this run began, also where an earlier command began it: chat templates may render the date."""
+        path = self.folder / "plan.json"
+        stored = read_object(path) if path.exists() and not restart else {}
+        same = all(stored.get(key) == value for key, value in (("options", self.options), ("inputs", self.inputs)))
+        return datetime.fromisoformat(stored.get("began", self.began) if same else self.began)
+
+    def open(
+        self, folder: Path, device: str, *, plain: bool = False, restart: bool = False
+    ) -> tuple[Transformer, Tokenizer]:
+        """Open a model as `load_model` does, with a tokenizer to which it is the time when this run began."""
+        model, tokenizer = load_model(folder, device, plain=plain)
+        return model, dated(tokenizer, self.when(restart=restart))
 
     def finished(self) -> bool:
         """Whether the model of this very run is there."""
-        lineage = self.life.model(self.name) / "sayso.json"
-        log = read_log(self.folder / "run.jsonl")
-        return lineage.exists() and bool(log) and log[-1]["event"] == "end"
+        folder = self.life.model(self.name)
+        if not self._ended() or run_of(read_lineage(folder)) != self.mark:
+            return False
+        check_saved(folder)
+        return True
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
         """Return what the model's sayso.json tells: stage, parent, data, config, seed and figures."""
-        parent_lineage = read_json(parent / "sayso.json") if parent and (parent / "sayso.json").exists() else {}
+        parent_lineage = read_lineage(parent) if parent else {}
         return {
             "stage": stage,
             "parent": f"{parent.name} {parent_lineage.get('weights_sha256', '')[:12]}".strip() if parent else None,
@@ -90,13 +168,21 @@ class Stage:
             "config": {**self.options, **derived},
             "seed": self.options["seed"],
             "metrics": {"steps": state.step, "tokens": state.tokens},
+            "run": self.mark,
         }
+
+    def _ended(self) -> bool:
+        log = read_log(self.folder / "run.jsonl")
+        return bool(log) and log[-1]["event"] == "end"
 
     def _set_aside(self) -> None:
         number = 1
         while (aside := self.folder.with_name(f"{self.folder.name}.{number}")).exists():
             number += 1
         self.folder.replace(aside)
+        model = read_lineage(self.life.model(self.name))
+        replaced = f"; the model '{self.name}' is replaced when this run ends" if model else ""
+        say(f"The earlier run is kept as '{aside}'{replaced}.")
 
     def train(
         self,
@@ -123,28 +209,31 @@ class Stage:
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
         kind = next(state.model.parameters()).device.type
-        if layout.precision == "bf16" and kind == "cpu" and not fast_bf16_cpu():
-            say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+        if kind == "cpu":
+            _prepare_cpu(layout)
         memory = memory_told(state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute)
         seed_all(options.seed)
-        if load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
+        watch = watch or Watch(())
+        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
+        if went_on := load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
+            divergence.recall(state.notes.get("divergence", {}))
+            watch.recall(state.notes.get("watch", {}))
             say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
 
         def save(state: State) -> None:
+            state.notes = {"divergence": divergence.memory(), "watch": watch.memory()}
             try:
                 save_checkpoint(state, checkpoints, options.keep)
             except Exception as error:
                 raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
 
-        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
         mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
         with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
-            counts_tokens = self.act in ("pretrain", "finetune")
-            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, counts_tokens=counts_tokens, watch=watch)
+            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, watch)
             best = Best(self.folder, judging.best) if judging and judging.best else None
             judge = steps.judged(judging, best) if judging else None
-            if best and judge and best.told() is None:
+            if best and judge and not (went_on and best.told()):
                 judge(state)
             while state.step < schedule.steps:
                 steps.begin()
@@ -180,13 +269,20 @@ class Stage:
 
 def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
-    if options.keep < 1:
-        raise UserError(f"--keep is 1 or more, so that there is a checkpoint to go on from; got {options.keep}.")
     check_mirrors(options.mirror)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
-    return Stage(life, act, name, given, {key: sha256(path) for key, path in inputs.items() if path.exists()})
+    check_apart([life.model(name), life.run(f"{act}-{name}")], inputs.values())
+    marks = {key: sha256(path) for key, path in inputs.items() if path.exists()}
+    return Stage(life, act, name, given, marks, options.replace)
+
+
+def _prepare_cpu(layout: Layout) -> None:
+    if layout.precision == "bf16" and not fast_bf16_cpu():
+        say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
+    if layout.threads:
+        torch.set_num_threads(layout.threads)
 
 
 def _gathered(gather: Callable[[State], int] | None, state: State, save: Callable[[State], None]) -> int | None:

@@ -36,15 +36,13 @@ class StepLog:
         steps: int,
         layout: Layout,
         mirrors: Mirrors,
-        *,
-        counts_tokens: bool = True,
         watch: Watch | None = None,
     ) -> None:
-        """Measure the device's peak and say it; `counts_tokens`: a step's count is of trained tokens, not of pairs."""
+        """Measure the device's peak and say it."""
         self.mirrors, self.watch = mirrors, watch
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
-        self.peak, self.counts_tokens = matmul_peak(device, layout.precision), counts_tokens
+        self.peak = matmul_peak(device, layout.precision, layout.processes)
         self.narrow = sum(layer.a.numel() + layer.b.numel() for layer in adapters(state.model).values())
         self.tokens, self.busy = 0, 0.0  # seen by the steps, and the seconds that these took
         self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the last one began, and so far
@@ -60,9 +58,9 @@ class StepLog:
         self.tokens, self.busy = self.tokens + shown.seen, self.busy + shown.took
         self.seconds = self.earlier + shown.seconds
         figures: dict[str, float] = dict(vars(shown.norms)) if shown.norms else {}
-        if self.counts_tokens:
-            operations = step_flops(self.config, shown.seen, shown.count, self.narrow)
-            figures["mfu"] = operations / shown.took / self.peak
+        figures |= {f"{name}_gradient_norm": norm for name, norm in shown.other_norms.items()}
+        operations = step_flops(self.config, shown.seen, shown.trained, self.narrow)
+        figures["mfu"] = operations / shown.took / self.peak
         self._tell(
             "step",
             shown.step,

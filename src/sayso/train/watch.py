@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 Figures = Mapping[str, float]
 BEGINNING = 3  # steps whose mean is the beginning
@@ -95,6 +96,26 @@ class Watch:
     _latest: dict[str, float] = field(default_factory=dict)
     _in_a_row: Counter[str] = field(default_factory=Counter)
     _told: set[str] = field(default_factory=set)
+
+    iteration: int = -1
+    """The last iteration whose figures were seen; those of one that is read again after a resume do not count twice."""
+
+    def memory(self) -> dict[str, Any]:
+        """Return all that was seen so far, JSON-ready, for a checkpoint."""
+        return {
+            "first": self._first,
+            "latest": self._latest,
+            "in_a_row": dict(self._in_a_row),
+            "told": sorted(self._told),
+            "iteration": self.iteration,
+        }
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        """Go on from what `memory` returned; from nothing where a checkpoint has none."""
+        self._first = {name: list(values) for name, values in memory.get("first", {}).items()}
+        self._latest = dict(memory.get("latest", {}))
+        self._in_a_row, self._told = Counter(memory.get("in_a_row", {})), set(memory.get("told", ()))
+        self.iteration = memory.get("iteration", -1)
 
     def see(self, figures: Figures) -> list[str]:
         """Take the figures of one step or judgement; return what is to be said now."""

@@ -20,7 +20,11 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from sayso.base.ended import ended
+from sayso.base.errors import UserError
+
 FLOAT = 4  # bytes
+GONE = 5.0  # seconds until a process of which the pipe broke has ended
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Summed:
     tokens: int
     figures: dict[str, tuple[float, int]] = field(default_factory=dict)
     """By name, the sum of an item's values and how many there were."""
+    trained: int = 0
+    """Tokens that have a target."""
 
     def plus(self, other: "Summed") -> "Summed":
         """Both together."""
@@ -39,7 +45,13 @@ class Summed:
         for name, (total, items) in other.figures.items():
             before = both.get(name, (0.0, 0))
             both[name] = before[0] + total, before[1] + items
-        return Summed(self.loss + other.loss, self.count + other.count, self.tokens + other.tokens, both)
+        return Summed(
+            self.loss + other.loss,
+            self.count + other.count,
+            self.tokens + other.tokens,
+            both,
+            self.trained + other.trained,
+        )
 
 
 Gradient = Callable[[int, slice], Summed]
@@ -107,25 +119,28 @@ class _Helper:
 
     def ask(self, step: int, seed: int) -> None:
         """Let it begin its share of a step; what it draws at random there follows from `seed`."""
-        with _lost_helper():
+        with self._followed():
             self.pipe.send((step, seed))
 
     def answer(self) -> Summed:
         """Wait for its share; its gradients are in `gradients` then. What went wrong there is raised here."""
-        with _lost_helper():
+        with self._followed():
             answer = self.pipe.recv()
         if isinstance(answer, Exception):
             raise answer
         return cast(Summed, answer)
 
-
-@contextmanager
-def _lost_helper() -> Iterator[None]:
-    """Turn a pipe that broke into what most likely broke it."""
-    try:
-        yield
-    except (EOFError, OSError) as error:
-        raise MemoryError("A process that shared the training step is gone; the system may have ended it.") from error
+    @contextmanager
+    def _followed(self) -> Iterator[None]:
+        """Turn a pipe that broke into how the process at its other end ended."""
+        try:
+            yield
+        except (EOFError, OSError) as error:
+            self.process.join(GONE)
+            raise UserError(
+                f"A process that shared the training step {ended(self.process.exitcode)}; the same command goes on "
+                "from the newest checkpoint. --processes 1 needs no other process, and --micro-rows less memory."
+            ) from error
 
 
 def _help(

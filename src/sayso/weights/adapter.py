@@ -18,7 +18,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, write_json
+from sayso.base.files import read_object, write_json
+from sayso.base.intact import BESIDE, check_recorded, recorded
+from sayso.base.made import made_folder
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, LoRALinear, linear_layers, wrap
 from sayso.weights.families.family import Family
@@ -66,9 +68,11 @@ def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA,
         "modules_to_save": None,
         "inference_mode": True,
     }
-    with atomic_folder(folder) as part_folder:
-        save_file(tensors, part_folder / WEIGHTS, metadata={"format": "pt"})
-        write_json(part_folder / CONFIG, settings)
+    with made_folder(folder) as part_folder:
+        with recorded(part_folder / WEIGHTS):
+            save_file(tensors, part_folder / WEIGHTS, metadata={"format": "pt"})
+        with recorded(part_folder / CONFIG):
+            write_json(part_folder / CONFIG, settings)
 
 
 def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
@@ -78,8 +82,10 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
     """
     if not (folder / CONFIG).exists():
         raise UserError(f"'{folder}' is not an adapter folder: it has no {CONFIG}.")
-    settings = read_json(folder / CONFIG)
+    settings = read_object(folder / CONFIG)
     _check(folder, settings)
+    for name in (CONFIG, WEIGHTS):
+        check_recorded(folder / name, f"copy it again; if you changed it on purpose, remove '{name}{BESIDE}'")
     found = _paired(folder, model, read_tensors(folder / WEIGHTS))
     wrap(model, ((name, a, b, _scale(settings, theirs, rank)) for name, (theirs, rank, a, b) in found.items()))
     return {

@@ -2,10 +2,11 @@
 
     config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json  README.md  sayso.json
 
-`sayso.json` is the lineage: parent, data, resolved config, seed, metrics, versions, and the tokenizer's fingerprint, by
-which a tokenizer that does not belong to the model is refused. Written whole or not at all; nothing is pickled.
+`sayso.json` is the lineage: parent, data, resolved config, seed, metrics, versions, and the digests of the other files,
+by which damaged ones and a tokenizer of another model are refused. Written whole or not at all; nothing is pickled.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import atomic_folder, read_json, sha256, write_atomic, write_json
+from sayso.base.files import read_json, read_together, write_atomic, write_json
+from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
+from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantize.ends import rounds_ends
 from sayso.weights.quantize.model import Quantised, bits_of, give, install, take
 from sayso.weights.quantize.scheme import read_scheme
 from sayso.weights.score import WORDS, give_score, put_score, take_score
-from sayso.weights.tensors import SINGLE, read_weights, weights_file
+from sayso.weights.tensors import read_weights, weights_file
 
 STORED = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -38,14 +42,16 @@ def save_model(
     folder: Path,
     lineage: dict[str, Any],
     quantised: Quantised | None = None,
+    beside: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantised` are the layers of the model, by our names, that are whole numbers.
+    `quantised` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
+    folder that it is called with, before that gets its name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
-    with atomic_folder(folder) as part:
+    with made_folder(folder) as part:
         if quantised:
             tensors, facts = give(model, quantised)
         else:
@@ -56,20 +62,21 @@ def save_model(
                 tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
         save_file(tensors, part / SINGLE, metadata={"format": "pt"})
         write_json(part / "config.json", facts | {"bos_token_id": bos, "eos_token_id": end, "pad_token_id": bos})
+        sampling = tokenizer.generation if isinstance(tokenizer, ForeignTokenizer) else {}
         write_json(
             part / "generation_config.json",
-            {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end, "do_sample": True},
+            (sampling or {"do_sample": True}) | {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end},
         )
         tokenizer.save(part)
         whole = {
             **lineage,
-            "weights_sha256": sha256(part / SINGLE),
-            "tokenizer": fingerprint(part),
+            **digests_in(part),
             "parameters": sum(weight.numel() for weight in model.parameters()) + (quantised.count if quantised else 0),
             "torch": str(torch.__version__),
         }
-        write_json(part / "sayso.json", whole)
+        write_json(part / LINEAGE, whole, sealed=True)
         write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
+        beside(part)
 
 
 def load_model(
@@ -81,6 +88,10 @@ def load_model(
     have to be `plain` floating-point numbers, for a quantised model, and for a reward model where none is meant, or the
     other way round (`scores`).
     """
+    return read_together(folder, lambda: _load(folder, device, plain, scores))
+
+
+def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
     model = load_weights(folder, device)
     if scores != (score_head(model) is not None):
         found, wanted = ("says words", "scores replies") if scores else ("scores replies", "says words")
@@ -90,7 +101,8 @@ def load_model(
             f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
         )
     tokenizer = load_tokenizer(folder)
-    _check_tokenizer(folder, tokenizer, model.config.vocab_size)
+    check_vocabulary(folder, tokenizer, model.config.vocab_size)
+    _check_fingerprint(folder)
     return model, tokenizer
 
 
@@ -168,15 +180,19 @@ def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, T
             raise UserError(f"The weights in '{source}' do not fit its config.json, which has no '{name}'; {mend}.")
 
 
-def _check_tokenizer(folder: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
+    """Raise `UserError` where the tokenizer in `path` has ids that the model has no embedding for."""
     if tokenizer.vocab_size > vocab_size:
+        beyond = next((f", such as {name!r}" for index, name in tokenizer.control.items() if index >= vocab_size), "")
         raise UserError(
-            f"The tokenizer in '{folder}' has {tokenizer.vocab_size} ids but the model only {vocab_size}; "
+            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model only {vocab_size}; "
             "put back the tokenizer that the model was trained with."
         )
-    if not (folder / "sayso.json").exists():
-        return  # a model of another maker has no lineage
-    expected, found = read_json(folder / "sayso.json").get("tokenizer"), fingerprint(folder)
+
+
+def _check_fingerprint(folder: Path) -> None:
+    """Raise `UserError` for another tokenizer than a model of ours was trained with."""
+    expected, found = read_lineage(folder).get("tokenizer"), fingerprint(folder)
     if expected and expected != found:
         raise UserError(
             f"The tokenizer in '{folder}' is not the one the model was trained with "

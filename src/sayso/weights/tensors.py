@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
+from sayso.weights.lineage import SINGLE, check_saved
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+INDEX = "model.safetensors.index.json"
 PICKLED = ("pytorch_model.bin", "pytorch_model.bin.index.json")
 
 
@@ -33,8 +34,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def weights_file(folder: Path) -> Path:
     """Return the file that holds a model folder's weights, or the index of those that do.
 
-    Raises `UserError` where there is none, or only pickled ones.
+    Raises `UserError` where there is none, or only pickled ones, or a file of the folder is not as it was saved: all
+    that reads or fingerprints a model's weights asks here for them first.
     """
+    check_saved(folder)
     for name in (SINGLE, INDEX):
         if (folder / name).exists():
             return folder / name

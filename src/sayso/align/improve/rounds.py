@@ -5,7 +5,7 @@ line of the whole run's log.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
@@ -17,7 +17,10 @@ from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.made import check_apart
+from sayso.base.ranges import Epochs, Rows, Scale
 from sayso.batch.chat import ChatBatches, fit
 from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
@@ -26,10 +29,9 @@ from sayso.reply.conversation import Replier
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state
-from sayso.train.layout import batch_loss, layout_for, layout_of_plan
+from sayso.train.layout import batch_loss, layout_for, layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
 from sayso.train.session import Stage
-from sayso.weights.folder import load_model
 
 SHOWN = 6  # held-out prompts whose replies are shown before and after
 ROW = 64  # a row's tokens are a multiple of it
@@ -41,20 +43,41 @@ class Tuning(Adapting):
     """Options by which each round's model is tuned."""
 
     _: KW_ONLY
-    epochs: float = 2.0
+    epochs: Epochs = 2.0
     """Passes of each round over all that was kept so far."""
-    rows: int = 16
+    rows: Rows = 16
     """Rows of a batch, each packed with whole conversations."""
-    rate: float = 0.5
+    rate: Scale = 0.5
     """A factor on the learning rates of pre-training."""
+
+
+def check_rounds(stage: Stage, rounds: int, inputs: Iterable[Path]) -> None:
+    """Raise `UserError` where the places of a round are taken, or what the run reads lies in one of its models."""
+    parts = [stage.part(number) for number in range(1, rounds + 1)]
+    check_apart([stage.life.model(part.name) for part in parts], list(inputs))
+    for part in parts:
+        part.check_places()
+
+
+def check_tuning(options: Tuning, model: Transformer) -> None:
+    """Raise `UserError` for options by which no round could tune `model`."""
+    options.lora(model)
+    layout_for(options, options.rows, pick_device(options.device))
 
 
 def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
     """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
-    name = f"{stage.name}-{number}"
-    inner = Stage(stage.life, stage.act, name, stage.options, {**stage.inputs, "kept": _mark(rows)})
+    inner = stage.part(number, {"kept": _mark(rows)})
+    folder = stage.life.model(inner.name)
+    with locked(folder):
+        _tune_round(options, inner, rows, parent, number)
+    return folder
+
+
+def _tune_round(options: Tuning, inner: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> None:
+    name = inner.name
     device = pick_device(options.device)
-    model, tokenizer = load_model(parent, device.kind, plain=True)
+    model, tokenizer = inner.open(parent, device.kind, plain=True)
     lora = options.lora(model)
     kept, long = fit([render(tokenizer, row["messages"]) for row in rows], model.config.context)
     if not kept:
@@ -68,21 +91,22 @@ def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]],
     context = min(model.config.context, -(-LONGEST * longest // ROW) * ROW)
     batches = ChatBatches(kept, options.rows, context, options.seed + number)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
-    derived = inner.plan(
-        lambda: {"layout": asdict(layout_for(options, options.rows, device)), "lora": asdict(lora) if lora else None},
-        options.restart,
-    )
-    folder = stage.life.model(name)
+
+    def derive() -> dict[str, Any]:
+        layout = layout_that_fits(options, model.config, options.rows, context, device, lora=lora is not None)
+        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
+
+    derived = inner.plan(derive, options.restart)
     if derived is None:
-        return folder
+        return
     say(f"Round {number}: {len(kept):,} replies; {steps:,} steps of {options.rows} rows x {context} tokens.")
     state = tuning_state(model, lora, options.rate, options.seed + number)
-    with act_log(stage.life, stage.act, name, options) as log:
+    with act_log(inner.life, inner.act, name, options) as log:
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         layout = layout_of_plan(derived["layout"], options, options.rows, device)
         inner.train(state, batches, batch_loss, schedule, layout, options, log)
-        save_tuned(model, lora, tokenizer, folder, inner.lineage("improved", parent, derived, state), parent)
-    return folder
+        lineage = inner.lineage("improved", parent, derived, state)
+        save_tuned(model, lora, tokenizer, inner.life.model(name), lineage, parent)
 
 
 @dataclass

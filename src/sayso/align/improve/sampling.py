@@ -17,7 +17,9 @@ from sayso.align.improve.select import Group, Kept, Sampled, at_random, verified
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import Reward, rewarded
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_jsonl, write_json, write_jsonl
+from sayso.base.files import read_object, write_json
+from sayso.base.intact import check_recorded, recorded
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.log import Progress
 from sayso.reply.conversation import Messages, Replier, Reply
 from sayso.sample.sampling import Sampling
@@ -52,7 +54,7 @@ def sample_round(
     """Sample and select a round's replies, write what is kept, and return its figures; from disk where it was done."""
     path, figures_path = folder / f"round-{number}.jsonl", folder / f"round-{number}.json"
     if figures_path.exists():
-        return dict(read_json(figures_path))
+        return read_object(figures_path)
     before = kept_until(folder, number - 1)
     count = Counter(row["line"] for row in before)
     asked = [p for p in practice.curriculum.of_round(prompts, number) if count[p.number] < practice.keep]
@@ -63,14 +65,18 @@ def sample_round(
     selected = _selected(practice, groups, Random(f"{practice.seed}/{number}"))
     kept = [one for one in selected if (one.prompt.number, one.reply.text) not in known]
     figures = _figures(practice, groups, kept)
-    write_jsonl(path, (_row(one) for one in kept))
-    write_json(figures_path, figures)
+    with recorded(path):
+        write_jsonl(path, (_row(one) for one in kept))
+    write_json(figures_path, figures, sealed=True)
     return figures
 
 
 def kept_until(folder: Path, number: int) -> list[dict[str, Any]]:
     """Return the rows kept in the rounds up to `number`."""
-    return [row for n in range(1, number + 1) for row in read_jsonl(folder / f"round-{n}.jsonl")]
+    paths = [folder / f"round-{n}.jsonl" for n in range(1, number + 1)]
+    for path in paths:
+        check_recorded(path, "begin again with --restart")
+    return [row for path in paths for row in read_jsonl(path)]
 
 
 def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], seed: int, hint: str = "") -> list[Group]:
@@ -79,7 +85,7 @@ def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], se
     with Progress(len(prompts), "prompt") as line:
         for first in range(0, len(prompts), AT_ONCE):
             some = prompts[first : first + AT_ONCE]
-            asked = [_hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
+            asked = [hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
             said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
             for place, prompt in enumerate(some):
                 own = said[place * practice.replies : (place + 1) * practice.replies]
@@ -111,7 +117,8 @@ def _with_hints(practice: Practice, replier: Replier, groups: list[Group], seed:
     ]
 
 
-def _hinted(prompt: Prompt, hint: str) -> Messages:
+def hinted(prompt: Prompt, hint: str) -> Messages:
+    """Return a prompt's messages with the hint. Raises `UserError` for one that names a field that is not there."""
     if not hint:
         return prompt.messages
     try:

@@ -11,40 +11,39 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
+from sayso.base.jsonl import BadRows, read_rows
+from sayso.text.calls import as_data, resolved, with_calls
 
 ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
 """What else of a row is kept: whose it is, the conversation it is part of, and by how much the chosen is better."""
 Row = dict[str, Any]
+Check = Callable[[Row], object]
+"""Raises `UserError` for a row that a model cannot learn from, such as one that its chat template refuses."""
 
 
-class _Bad(Exception):  # noqa: N818 - becomes a sentence with file and row
-    """What is wrong with a row."""
-
-
-def read_pairs(path: Path, *, ties: bool = False) -> list[Row]:
+def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | None = None) -> list[Row]:
     """Return the pairs of a file; with `ties`, a row may say that its replies are equally good ("tie": true).
 
-    Raises `UserError`, with the row's number, for one that lacks a part or a role, has an empty side, or equal sides.
+    A row that lacks a part or a role, has an empty side, or equal sides, is counted in `bad`, and so is one for which
+    `check` raises a `UserError`.
     """
-    form = _tie if ties else _pair
-    return [_checked(path, number, row, form) for number, row in enumerate(read_jsonl(path), 1)]
+    return _read(path, bad, _tie if ties else _pair, check)
 
 
-def read_ratings(path: Path, *, numbers: bool = False) -> list[Row]:
+def read_ratings(path: Path, bad: BadRows, *, numbers: bool = False, check: Check | None = None) -> list[Row]:
     """Return the ratings of a file; with `numbers`, a row may have a number as its "rating" in place of "good".
 
-    Raises `UserError`, with the row's number, for one that lacks a part or a role, has an empty reply, or is not rated.
+    A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`, and so is one for which
+    `check` raises a `UserError`.
     """
-    form = _number if numbers else _rating
-    return [_checked(path, number, row, form) for number, row in enumerate(read_jsonl(path), 1)]
+    return _read(path, bad, _number if numbers else _rating, check)
 
 
 def holds_ratings(path: Path) -> bool:
-    """Return whether the first row of a file is a rating, not a pair."""
-    first: Any = next(read_jsonl(path), None)
-    return isinstance(first, dict) and ("good" in first or "label" in first)
+    """Return whether the first row of a file that can be read is a rating, not a pair."""
+    _, first = next(read_rows(path, BadRows()), (0, {}))
+    return "good" in first or "label" in first
 
 
 def ratings_of(pairs: Iterable[Row]) -> list[Row]:
@@ -57,13 +56,15 @@ def ratings_of(pairs: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _checked(path: Path, number: int, row: Any, form: Callable[[Row], Row]) -> Row:
-    try:
-        if not isinstance(row, dict):
-            raise _Bad("is not a JSON object")
-        return {**_rest(row), **form(row)}
-    except _Bad as problem:
-        raise UserError(f"Row {number} of '{path}' {problem}; mend it or take it out.") from None
+def _read(path: Path, bad: BadRows, form: Callable[[Row], Row], check: Check | None) -> list[Row]:
+    def made(row: Row) -> Row:
+        checked = form(row)
+        if check:
+            check(checked)
+        return {**_rest(row), **checked}
+
+    tried = (bad.tried(f"{path}:{number}", made, row) for number, row in read_rows(path, bad))
+    return [row for row in tried if row is not None]
 
 
 def _rest(row: Row) -> Row:
@@ -76,10 +77,10 @@ def _tie(row: Row) -> Row:
 
 def _pair(row: Row) -> Row:
     if row.get("tie"):
-        raise _Bad("says that its replies are equally good, which only a reward model learns from")
+        raise UserError("The replies are called equally good, which only a reward model learns from.")
     margin = row.get("margin", 0.0)
     if not isinstance(margin, int | float) or isinstance(margin, bool) or not math.isfinite(margin):
-        raise _Bad(f'has {margin!r} as its "margin", which is a number')
+        raise UserError(f'"margin" is a number; got {margin!r:.100}.')
     if "preferred_output" in row:  # OpenAI's form
         given = row.get("input")
         prompt = given.get("messages") if isinstance(given, dict) else None
@@ -87,18 +88,18 @@ def _pair(row: Row) -> Row:
     elif "prompt" not in row and all(isinstance(row.get(side), list) for side in ("chosen", "rejected")):
         chosen, rejected = row["chosen"], row["rejected"]
         if chosen[:-1] != rejected[:-1]:
-            raise _Bad("has no prompt, and its two conversations differ before their last message")
+            raise UserError("There is no prompt, and the two conversations differ before their last message.")
         row = {"prompt": chosen[:-1], "chosen": chosen[-1:], "rejected": rejected[-1:]}
     prompt, chosen, rejected = _prompt(row), _reply(row, "chosen"), _reply(row, "rejected")
     if chosen.strip() == rejected.strip():
-        raise _Bad("has two replies that are the same, so neither is preferred")
+        raise UserError("The two replies are the same, so neither is preferred.")
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
 def _rating(row: Row) -> Row:
     good = row.get("good", row.get("label"))
     if not isinstance(good, bool):
-        raise _Bad('is not rated: "good" is true or false')
+        raise UserError('"good" is true or false; this row has no such rating.')
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "good": good}
 
 
@@ -107,7 +108,7 @@ def _number(row: Row) -> Row:
     if rating is None:
         return _rating(row)
     if not isinstance(rating, int | float) or isinstance(rating, bool) or not math.isfinite(rating):
-        raise _Bad(f'has {rating!r} as its "rating", which is a number')
+        raise UserError(f'"rating" is a number; got {rating!r:.100}.')
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "rating": rating}
 
 
@@ -116,12 +117,12 @@ def _prompt(row: Row) -> list[Row]:
     if isinstance(prompt, str) and prompt.strip():
         return [{"role": "user", "content": prompt}]
     if not isinstance(prompt, list) or not prompt:
-        raise _Bad('has no prompt: "prompt" is a text, or a list of messages')
+        raise UserError('There is no prompt: "prompt" is a text, or a list of messages.')
     for message in prompt:
         _check(message)
     if prompt[-1]["role"] == "assistant":
-        raise _Bad("has a prompt that ends with the assistant; its last message is the one replied to")
-    return prompt
+        raise UserError("The prompt ends with the assistant; its last message is the one that is replied to.")
+    return as_data(resolved(prompt)) if with_calls(prompt) else prompt
 
 
 def _reply(row: Row, key: str) -> str:
@@ -130,19 +131,19 @@ def _reply(row: Row, key: str) -> str:
         for message in said:
             _check(message)
         if [message["role"] for message in said] != ["assistant"]:
-            raise _Bad(f'has other messages than one of the assistant in "{key}"')
-        said = said[0]["content"]
+            raise UserError(f'"{key}" is one message of the assistant; there are others in it.')
+        said = said[0].get("content")
     if not isinstance(said, str):
-        raise _Bad(f'lacks the text of "{key}"')
+        raise UserError(f'The text of "{key}" is missing.')
     if not said.strip():
-        raise _Bad(f'has an empty reply in "{key}"')
+        raise UserError(f'The reply in "{key}" is empty.')
     return said
 
 
 def _check(message: Any) -> None:
     if not isinstance(message, dict) or "role" not in message:
-        raise _Bad("has a message without a role")
+        raise UserError("A message has no role.")
     if message["role"] not in ROLES:
-        raise _Bad(f"has the role {message['role']!r}, which is none of {', '.join(ROLES)}")
+        raise UserError(f"A role is one of {', '.join(ROLES)}; got {message['role']!r:.100}.")
     if not isinstance(message.get("content"), str) and not message.get("tool_calls"):
-        raise _Bad(f"has a message of the {message['role']} without text")
+        raise UserError(f"A message of the {message['role']} has no text.")

@@ -68,7 +68,7 @@ class PairTerm:
             "chosen_logprob": likely,
             "rejected_logprob": unlikely,
         }
-        return Term(losses.sum(), len(losses), batch.ids.numel(), figures)
+        return Term(losses.sum(), len(losses), batch.ids.numel(), figures, batch.trained)
 
     def _judged(self, model: Transformer, batch: Batch, policy: Tensor, lengths: Tensor) -> Judged:
         asked = self.preference
@@ -111,7 +111,7 @@ class RatingTerm:
             "chosen_logprob": likely[good],
             "rejected_logprob": likely[~good],
         }
-        return Term(losses.sum(), len(losses), batch.ids.numel(), figures)
+        return Term(losses.sum(), len(losses), batch.ids.numel(), figures, batch.trained)
 
     @torch.no_grad()
     def _drift(self, model: Transformer, others: Batch) -> Tensor:

@@ -21,7 +21,7 @@ from sayso.judge.samples import Sample, Samples
 from sayso.loss.term import Term
 from sayso.model import Transformer
 from sayso.sample.sampling import Sampling
-from sayso.token.chat import render, reply_ids
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.best import Best
 from sayso.train.loop import State
@@ -84,7 +84,7 @@ class Compared:
             reference,
             [
                 (
-                    render(tokenizer, prompt, reply=True)[0],
+                    prompt_ids(tokenizer, prompt),
                     reply_ids(tokenizer, row.reply)[: None if row.ended else -1],
                 )
                 for prompt, row in zip(self.samples.prompts, rows, strict=True)

@@ -8,6 +8,7 @@ a forward pass.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +24,8 @@ from sayso.loss.next_token import token_logprobs
 from sayso.model import Transformer
 from sayso.model.adapters import without_adapters
 from sayso.weights.tensors import read_tensors
+
+CONTENT = "content"  # the key of the hash of the tables themselves
 
 
 class Reference(Protocol):
@@ -100,15 +103,15 @@ def table_of(model: Transformer, sides: Iterable[tuple[Batch, Batch]]) -> Tensor
 
 
 def save_tables(path: Path, tables: Mapping[str, Tensor], marks: Mapping[str, str]) -> None:
-    """Write tables with the marks of what they were made of: hashes of the weights and of the comparisons."""
+    """Write tables with a hash of them and the marks of what they were made of: of the weights and the comparisons."""
     with atomic_file(path) as part:
-        save_file(dict(tables), part, metadata=dict(marks))
+        save_file(dict(tables), part, metadata={**marks, CONTENT: _content(tables)})
 
 
 def load_tables(path: Path, marks: Mapping[str, str]) -> dict[str, Tensor]:
     """Return the tables of a file.
 
-    Raises `UserError` when they were made with other weights or for other comparisons.
+    Raises `UserError` when they are damaged, or were made with other weights or for other comparisons.
     """
     tables = read_tensors(path)
     with safe_open(path, framework="pt") as file:
@@ -117,6 +120,17 @@ def load_tables(path: Path, marks: Mapping[str, str]) -> dict[str, Tensor]:
         if found.get(name) != mark:
             raise UserError(
                 f"The log-probabilities in '{path}' were computed for other {name} ({found.get(name, 'none')[:12]} "
-                f"then, {mark[:12]} now), so they are no reference here; remove the file to have them computed anew."
+                f"then, {mark[:12]} now), so they are no reference here; remove the file to have them computed again."
             )
+    if found.get(CONTENT, content := _content(tables)) != content:
+        raise UserError(f"The log-probabilities in '{path}' are damaged; remove the file to have them computed again.")
     return tables
+
+
+def _content(tables: Mapping[str, Tensor]) -> str:
+    """Return a hash of the tables' names, shapes and numbers."""
+    digest = sha256()
+    for name, table in sorted(tables.items()):
+        digest.update(f"{name} {tuple(table.shape)} {table.dtype} ".encode())
+        digest.update(table.contiguous().numpy().tobytes())
+    return digest.hexdigest()

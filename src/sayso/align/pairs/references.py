@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sayso.align.pairs.preference import both_sides
 from sayso.align.pairs.reference import Cached, Frozen, Reference, load_tables, save_tables, table_of
-from sayso.align.pairs.sources import Comparisons
+from sayso.align.pairs.sources import Comparisons, mark_of
 from sayso.base.files import sha256
 from sayso.base.log import say
 from sayso.model import Transformer
@@ -34,7 +34,7 @@ def make_references(
 
 
 def _cached(path: Path, model: Transformer, weights: Path, data: Comparisons) -> tuple[Reference, Reference | None]:
-    marks = {"weights": sha256(weights), "comparisons": data.mark}
+    marks = {"weights": sha256(weights), "comparisons": mark_of(path.parent)}
     if not path.exists():
         say("Computing the reference's log-probabilities, once.")
         sets = {"train": data.train, "held_out": data.held}

@@ -14,7 +14,7 @@ from random import Random
 from sayso.align.pairs.comparisons import Row
 from sayso.base.errors import UserError
 from sayso.batch.judged import Comparison, Judged
-from sayso.token.chat import render, reply_ids
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 
@@ -57,12 +57,15 @@ def questions(rows: Sequence[Row]) -> list[Question]:
 
 
 def apart(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
-    """Return the questions to train on, and the `share` held out. Raises `UserError` for a share that cannot be."""
+    """Return the questions to train on, and the `share` held out, which is nothing where that would be all of them.
+
+    Raises `UserError` for a share that cannot be.
+    """
     if not 0 <= share < 1:
         raise UserError(f"--held-out is a share from 0 to below 1; got {share:g}.")
     train = [one for one in asked if _place(one.group) >= share]
-    if asked and not train:
-        raise UserError(f"All {len(asked):,} prompts would be held out; lower --held-out, or bring more of them.")
+    if not train:
+        return list(asked), []
     return train, [one for one in asked if _place(one.group) < share]
 
 
@@ -72,7 +75,7 @@ def tokenized(
     """Return the questions whose every reply fits the context, each with its ids; ratings less `mean`, over `std`."""
     found = []
     for one in asked:
-        prompt = render(tokenizer, one.prompt, reply=True)[0]
+        prompt = prompt_ids(tokenizer, one.prompt)
         replies = [reply_ids(tokenizer, reply) for reply in one.replies]
         ratings = [one.rating(number) for number in range(len(replies))] if one.ratings else []
         turned = [None if rating is None else (rating - mean) / std for rating in ratings]

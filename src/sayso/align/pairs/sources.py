@@ -10,41 +10,56 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.pairs.comparisons import Row, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.pairs.comparisons import Check, Row, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, sha256, write_jsonl
+from sayso.base.files import sha256
+from sayso.base.intact import check_listed, check_recorded, recorded
+from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.log import say
 from sayso.batch.pairs import PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.judge.held_out import rank
-from sayso.token.chat import render, reply_ids
+from sayso.text.rows import report_rows
+from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 Batches = PairBatches | RatingBatches
+Parts = tuple[list[Row], list[Row]]  # to train on, and held out
 PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
 SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, from 8, which tell something, up to 64
 
 
 def comparisons(
-    given: Path | None, feedback: Path, weight: int, program: Callable[[], list[Row]], *, ratings: bool
+    given: Path | None,
+    feedback: Path,
+    weight: int,
+    program: Callable[[], list[Row]],
+    bad: BadRows,
+    *,
+    ratings: bool,
+    check: Check | None = None,
 ) -> list[Row]:
     """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
 
-    Raises `UserError` for a row that cannot teach, and for a file of ratings where pairs are wanted.
+    A row that cannot teach, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of ratings where
+    pairs are wanted.
     """
     single = given is not None and holds_ratings(given)
     if single and not ratings:
         raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
-    own = read_pairs(feedback / PAIRS) if (feedback / PAIRS).exists() else []
+    check_listed(feedback, "")
+    own = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
+    liked = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
+    mine = (read_ratings if single else read_pairs)(given, bad, check=check) if given else []
+    report_rows(bad)
     if own:
         say(f"{len(own):,} pairs are people's.")
-    others = [*(read_pairs(given) if given and not single else []), *program()]
+    others = [*([] if single else mine), *program()]
     if not ratings:
         return [*(row for row in own for _ in range(weight)), *others]
-    liked = read_ratings(feedback / RATINGS) if (feedback / RATINGS).exists() else []
     rated = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # a thumb may be in a pair too
     own_rated = [row for row in rated.values() for _ in range(weight)]
-    return [*own_rated, *(read_ratings(given) if given and single else []), *ratings_of(others)]
+    return [*own_rated, *(mine if single else []), *ratings_of(others)]
 
 
 def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]:
@@ -65,11 +80,27 @@ def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]
     return [row for row in rows if _key(row) not in chosen], held
 
 
-def write(folder: Path, train: Sequence[Row], held: Sequence[Row]) -> dict[str, int]:
-    """Write both parts into the run's folder and return their sizes; what is held out repeats nothing."""
-    once = {json.dumps(row, sort_keys=True): row for row in held}.values()
-    name = RATINGS if "good" in train[0] else PAIRS
-    return {"pairs": write_jsonl(folder / name, train), "held_out": write_jsonl(folder / HELD, once)}
+def write(folder: Path, parts: Parts) -> None:
+    """Write both parts into the run's folder."""
+    train, held = parts
+    name, other = (RATINGS, PAIRS) if "good" in train[0] else (PAIRS, RATINGS)
+    (folder / other).unlink(missing_ok=True)  # of a run that was killed before it had a plan
+    with recorded(folder / name), recorded(folder / HELD):
+        write_jsonl(folder / name, train)
+        write_jsonl(folder / HELD, held)
+
+
+def read(folder: Path) -> Parts:
+    """Return both parts as `write` left them in a run's folder; `UserError` where they were changed since."""
+    name = RATINGS if (folder / RATINGS).exists() else PAIRS
+    for file in (name, HELD):
+        check_recorded(folder / file, "begin again with --restart")
+    return list(read_jsonl(folder / name)), list(read_jsonl(folder / HELD))
+
+
+def mark_of(folder: Path) -> str:
+    """Return a hash of both parts in a run's folder."""
+    return sha256(folder / (RATINGS if (folder / RATINGS).exists() else PAIRS)) + sha256(folder / HELD)
 
 
 @dataclass(frozen=True)
@@ -82,29 +113,37 @@ class Comparisons:
     """Those whose prompts are sampled: what is held out, else what is trained on."""
     told: str
     """Both sizes, in words."""
-    mark: str
-    """A hash of both files."""
+    given: Parts
+    """What they were made of."""
 
 
-def open_comparisons(folder: Path, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
-    """Return the comparisons that `write` left in a run's folder, as batches of so many rows."""
-    name = RATINGS if (folder / RATINGS).exists() else PAIRS
-    kind: type[Batches] = RatingBatches if name == RATINGS else PairBatches
-    parts = [_rendered(tokenizer, list(read_jsonl(folder / file)), context) for file in (name, HELD)]
+def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
+    """Return comparisons to train on and those held out as batches of so many rows.
+
+    Raises `UserError` for what cannot teach, and where nothing is left to train on.
+    """
+    ratings = "good" in given[0][0]
+    kind: type[Batches] = RatingBatches if ratings else PairBatches
+    parts = [_rendered(tokenizer, part, context) for part in given]
+    if not parts[0][0]:
+        raise UserError(
+            f"All comparisons to train on exceed the model's context of {context:,} tokens: bring shorter ones."
+        )
     train, held = (
         kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
     )
     assert train is not None
     sizes = [len(ids) for ids, _ in parts]
-    told = f"{sizes[0]:,} {Path(name).stem}" + (f", {sizes[1]:,} held out" if held else ", none held out")
-    return Comparisons(train, held, parts[1][1] or parts[0][1], told, sha256(folder / name) + sha256(folder / HELD))
+    what = "ratings" if ratings else "pairs"
+    told = f"{sizes[0]:,} {what}" + (f", {sizes[1]:,} held out" if held else ", none held out")
+    return Comparisons(train, held, parts[1][1] or parts[0][1], told, given)
 
 
 def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[list[Any], list[Row]]:
     """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
     kept: list[tuple[Any, Row]] = []
     for row in rows:
-        prompt = render(tokenizer, row["prompt"], reply=True)[0]
+        prompt = prompt_ids(tokenizer, row["prompt"])
         replies = [reply_ids(tokenizer, row[key]) for key in ("chosen", "rejected", "reply") if key in row]
         if len(prompt) + max(map(len, replies)) <= context:
             kept.append(((prompt, *replies, *([row["good"]] if "good" in row else [])), row))

@@ -5,7 +5,6 @@ iteration trains on is written to `rollouts/` of the run's folder first, whole o
 run is gone on with: interrupted or not, it ends with the same weights.
 """
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -18,7 +17,8 @@ from sayso.align.rl.experience import Credit, Reference, credited, measure
 from sayso.align.rl.figures import figures_of
 from sayso.align.rl.sampling import Drawing, Drawn, drawn_seed
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl, write_jsonl
+from sayso.base.jsonl import read_jsonl, write_jsonl
+from sayso.base.seal import seal, unseal
 from sayso.batch.rollouts import RolloutBatch, Said, rollout_batch
 from sayso.loss.kl import adapted
 from sayso.train.checkpoint import checkpoints_in
@@ -59,7 +59,7 @@ class Iterations:
     folder: Path
     """The run's."""
     tell: Tell
-    """Called with the step before an iteration's updates, its number and its figures."""
+    """Called with the step before an iteration's updates, its number and its figures; again after a resume."""
     _number: int | None = field(default=None, init=False)
     _rows: list[Said] = field(default_factory=list, init=False)
 
@@ -75,6 +75,7 @@ class Iterations:
             path = self._path(number)
             if not path.exists():
                 self._make(state, number)
+            self.tell(state.step, number, self.head(number)["figures"])
             self._number, self._rows = number, _read(path)
             self._tidy()
         return (number + 1) * self.steps - state.skipped
@@ -93,8 +94,7 @@ class Iterations:
         path = self._path(number)
         if number < 0 or not path.exists():
             return {"next_prompt": 0, "next_beta": self.plan.credit.beta}
-        with path.open(encoding="utf-8") as file:
-            return dict(json.loads(file.readline()))
+        return _rows(path)[0]
 
     def _make(self, state: State, number: int) -> None:
         plan, before, model = self.plan, self.head(number - 1), state.model
@@ -114,8 +114,7 @@ class Iterations:
             "next_beta": self._next_beta(credit.beta, figures["kl"], len(rows)),
             "figures": told,
         }
-        write_jsonl(self._path(number), [head, *rows])
-        self.tell(state.step, number, told)
+        write_jsonl(self._path(number), [seal(row) for row in ({**head, "rows": len(rows)}, *rows)])
 
     def _learned(self, drawn: Drawn, credit: Credit, state: State) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Return the rows of an iteration's file and its figures."""
@@ -157,6 +156,17 @@ class Iterations:
                 path.unlink()
 
 
+def _rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of an iteration's file, the head first."""
+    try:
+        head, *rows = (unseal(row) for row in read_jsonl(path))
+        if head.get("rows", len(rows)) != len(rows):
+            raise ValueError(f"it has {len(rows)} rows of {head['rows']}")
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"The rollouts in '{path}' are damaged ({error}); begin again with --restart.") from error
+    return [head, *rows]
+
+
 def _read(path: Path) -> list[Said]:
-    _, *rows = read_jsonl(path)
+    _, *rows = _rows(path)
     return [Said(**row["said"]) for row in rows]

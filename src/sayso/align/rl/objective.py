@@ -64,4 +64,4 @@ class Objective:
             figures["value_loss"] = off.detach()[mask]
             losses = losses + self.value * off
         total, count = averaged(losses, mask, self.method.average, self.constant)
-        return Term(total, count, batch.ids.numel(), figures)
+        return Term(total, count, batch.ids.numel(), figures, batch.trained)

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from sayso.align.rl.prompt_order import Practice, open_practice
 from sayso.align.rl.prompts import Prompt
@@ -12,12 +13,17 @@ from sayso.align.rl.sampling import Drawing
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
+from sayso.base.ranges import Amount, Count, Positive, Range, Repeats, Scale, Several, Weight
 from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
+from sayso.text.rows import ReadsRows, report_rows
+from sayso.token.chat import prompt_ids
+from sayso.token.load import dated
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting
 from sayso.train.loop import State
@@ -26,13 +32,13 @@ from sayso.world.puzzles import MAKERS
 
 
 @dataclass(frozen=True)
-class Practising(Adapting):
+class Practising(Adapting, ReadsRows):
     """Options of the acts that learn from rewards."""
 
     prompts: str
     """A JSONL file of prompts, or a puzzle: addition or countdown."""
     _: KW_ONLY
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[Annotated[int, Range(1, 1000)], ...] = ()
     """How hard a puzzle's problems are: digits, or how many numbers; several take turns."""
     reward: tuple[str, ...] = ()
     """Rewards: file.py:function, module:function or model:NAME, maybe with =WEIGHT; a puzzle's checker otherwise."""
@@ -40,51 +46,62 @@ class Practising(Adapting):
     """Rewards that choose the weights that are kept, on held-out prompts; those of --reward when not given."""
     held_out: Path | None = None
     """A file of prompts to be judged by; when not given, a puzzle's val split, or a tenth of the prompts."""
-    judged: int = 200
+    judged: Amount = 200
     """How many held-out prompts; 0 = keep the last weights, whatever they are worth."""
-    judge_every: int = 10
+    judge_every: Positive = 10
     """Iterations between two judgements."""
-    groups: int = 32
+    groups: Several = 32
     """Prompts of an iteration."""
-    replies: int = 8
-    """Replies to each prompt."""
-    max_tokens: int = 64
+    replies: Annotated[int, Range(2, 4096)] = 8
+    """Replies to each prompt, which are compared with each other."""
+    max_tokens: Positive = 64
     """Most tokens of a reply."""
-    temperature: float = 1.0
+    temperature: Scale = 1.0
     """At which replies are drawn, and learned from."""
-    again: int | None = None
+    again: Repeats | None = None
     """How often groups whose replies all earn the same are drawn anew at most; 3 for dapo, else 0, when not given."""
-    buffer: int | None = None
+    buffer: Count | None = None
     """Tokens before --max-tokens in which a reply begins to lose, up to 1; a fifth for dapo, else 0, when not given."""
-    unfinished: float = 0.0
+    unfinished: Weight = 0.0
     """What a reply loses that does not end by itself."""
     keep_cut: bool = True
     """Whether replies that were cut are learned from."""
 
 
-def open_practised(options: Practising) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+def open_practised(
+    options: Practising, bad: BadRows, check: Callable[[Prompt], object], when: datetime
+) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
-    Raises `UserError` for settings that leave nothing to learn from.
+    Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time that chat templates of reward
+    models are told.
     """
-    for name, least in (("groups", 1), ("max_tokens", 1), ("judge_every", 1), ("judged", 0)):
-        if getattr(options, name) < least:
-            raise UserError(f"--{name.replace('_', '-')} is at least {least}; got {getattr(options, name)}.")
-    if options.replies < 2:
-        raise UserError(
-            f"A reply is compared with others to its prompt: --replies is at least 2; got {options.replies}."
-        )
-    practice, held = open_practice(options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    practice, held = open_practice(*given, bad, check)
+    report_rows(bad)
     checker = ("sayso.world.puzzles:score",) if options.prompts in MAKERS else ()
-    rewards = rewards_of(options, options.reward or checker)
-    return practice, held, rewards, rewards_of(options, options.gold) if options.gold else rewards
+    rewards = rewards_of(options, options.reward or checker, when)
+    return practice, held, rewards, rewards_of(options, options.gold, when) if options.gold else rewards
 
 
-def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:
+def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None]:
+    """Return what raises `UserError` for a prompt that a model's template refuses, or that leaves it no room."""
+    context = model.config.context
+
+    def check(prompt: Prompt) -> None:
+        length = len(prompt_ids(tokenizer, prompt.messages))
+        if length >= context:
+            raise UserError(f"A prompt leaves room for a reply in the context of {context:,} tokens; got {length:,}.")
+
+    return check
+
+
+def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[Reward]:
     """Return the rewards of their names, in order.
 
     `model:NAME` is a reward model of the life, and model:, min: or cautious:NAME,NAME,... an ensemble: their mean, the
-    least of them, or the mean less half their variance. Raises `UserError` as `load_rewards` does.
+    least of them, or the mean less half their variance. Chat templates are told the
+    time `when`. Raises `UserError` as `load_rewards` does.
     """
     kinds: dict[str, Combine] = {"model": "mean", "min": "min", "cautious": "cautious"}
     found, life = [], Life(options.life)
@@ -100,6 +117,8 @@ def rewards_of(options: Adapting, given: Sequence[str]) -> list[Reward]:
             raise UserError(f"The weight of a reward is a number; got '{one}'.") from None
         folders = [resolve_model(life, name) for name in names.split(",")]
         scorer = open_scorer(folders, pick_device(options.device).kind, kinds[kind])
+        if when:
+            dated(scorer.tokenizer, when)
         found.append(of_many(names.partition(",")[0], scorer, factor))
     return unlike(found)
 

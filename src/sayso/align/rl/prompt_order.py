@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sayso.align.rl.prompts import Prompt, read_prompts
 from sayso.base.errors import UserError
-from sayso.batch.order import items
+from sayso.base.jsonl import BadRows
+from sayso.batch.order import Order
 from sayso.world.puzzles import MAKERS
 
 Practice = Callable[[int, int], list[Prompt]]
@@ -16,39 +17,55 @@ Practice = Callable[[int, int], list[Prompt]]
 
 
 def open_practice(
-    name: str, sizes: tuple[int, ...], seed: int, held: int, held_out: Path | None = None
+    name: str,
+    sizes: tuple[int, ...],
+    seed: int,
+    held: int,
+    held_out: Path | None,
+    bad: BadRows,
+    check: Callable[[Prompt], object] | None = None,
 ) -> tuple[Practice, list[Prompt]]:
     """Return prompts to practise on, and at most `held` others to be judged by.
 
     `name` is a puzzle's, whose `sizes` take turns and whose val split is held out, or a JSONL file's path, of which a
-    tenth is set aside unless there is a file `held_out`. Raises `UserError` as `read_prompts` does, and for sizes
-    beside a file.
+    tenth is set aside; a file `held_out` takes the place of either. Rows without a prompt, or that fail `check`, are
+    counted in `bad`. Raises `UserError` as `read_prompts` does, and for sizes beside a file.
     """
     if name in MAKERS:
-        judged = [puzzle(name, sizes, seed, n, "val") for n in range(held)]
+        judged = (
+            read_prompts(held_out, bad, check)[:held]
+            if held_out
+            else [puzzle(name, sizes, seed, n, "val") for n in range(held)]
+        )
         return lambda first, count: [puzzle(name, sizes, seed, n, "train") for n in range(first, first + count)], judged
     if sizes:
         raise UserError(f"--sizes are those of a puzzle ({', '.join(MAKERS)}); the prompts of '{name}' have none.")
-    prompts = read_prompts(Path(name))
+    prompts = read_prompts(Path(name), bad, check)
     if held_out is not None:
-        judged = read_prompts(held_out)[:held]
+        judged = read_prompts(held_out, bad, check)[:held]
     else:
         prompts, judged = set_aside(prompts, seed, held)
-    return lambda first, count: [prompts[index] for _, index in items(seed, len(prompts), first, count)], judged
+    order = Order(seed, len(prompts))
+    return lambda first, count: [prompts[index] for _, index in order.items(first, count)], judged
 
 
 def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str) -> Prompt:
     """Return one problem of a puzzle as a prompt; sizes not given are 3."""
-    of_turn = (sizes or (3,))[index % len(sizes or (3,))]
-    problem = MAKERS[name](seed, index, split, of_turn)
+    turns = sizes or (3,)
+    problem = MAKERS[name](seed, index, split, turns[index % len(turns)])
     return Prompt(index + 1, problem.messages, problem.info)
 
 
 def set_aside(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Prompt], list[Prompt]]:
-    """Return prompts to practise on and, drawn by the seed, a tenth of them, at most `most`, to be judged by alone."""
-    held = min(most, len(prompts) // 10)
-    drawn = {index for _, index in items(seed, len(prompts), 0, held)} if held else set()
-    sides: tuple[list[Prompt], list[Prompt]] = [], []
-    for index, prompt in enumerate(prompts):
-        sides[index in drawn].append(prompt)
-    return sides
+    """Return prompts to practise on and, drawn by the seed, a tenth of them, at most `most`, to be judged by alone.
+
+    Of different ones: a prompt that stands there several times is on one side, and judged by once.
+    """
+    places: dict[str, int] = {}
+    for prompt in prompts:
+        places.setdefault(prompt.key, len(places))
+    held = min(most, len(places) // 10)
+    drawn = {index for _, index in Order(seed, len(places)).items(0, held)} if held else set()
+    judged = {prompt.key: prompt for prompt in reversed(prompts) if places[prompt.key] in drawn}
+    kept = [prompt for prompt in prompts if prompt.key not in judged]
+    return kept, sorted(judged.values(), key=lambda prompt: prompt.number)

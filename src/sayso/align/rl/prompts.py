@@ -3,14 +3,16 @@
 A row is `{"prompt": ...}`, a text or a list of messages; whatever else it holds reaches the rewards as `info`.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_jsonl
-from sayso.token.chat import ROLES
+from sayso.base.jsonl import BadRows, read_rows
+from sayso.token.chat import ROLES, prompt_ids
+from sayso.token.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
@@ -23,30 +25,57 @@ class Prompt:
     info: Mapping[str, Any]
     """What else its row holds, for rewards."""
 
+    @property
+    def key(self) -> str:
+        """The same for prompts that ask the same."""
+        return json.dumps(self.messages, sort_keys=True)
 
-def read_prompts(path: Path) -> list[Prompt]:
-    """Return the prompts of a JSONL file; a text is one turn of the user's.
 
-    Raises `UserError`, with the line, for a row without a prompt, or one whose last turn is the assistant's already.
+def read_prompts(path: Path, bad: BadRows, check: Callable[[Prompt], object] | None = None) -> list[Prompt]:
+    """Return the prompts of a JSONL file; a text is one turn of the user.
+
+    A row without a prompt, one whose last turn is the assistant's already, and one for which `check` raises a
+    `UserError`, is counted in `bad`. Raises `UserError` where no row is left.
     """
     if not path.exists():
         raise UserError(f"Prompts are read from a JSONL file; there is no '{path}'. Make puzzles with: sayso puzzles")
-    prompts = [_prompt(path, number, row) for number, row in enumerate(read_jsonl(path), 1)]
+
+    def checked(number: int, row: dict[str, Any]) -> Prompt:
+        prompt = _prompt(number, row)
+        if check:
+            check(prompt)
+        return prompt
+
+    tried = [bad.tried(f"{path}:{number}", checked, number, row) for number, row in read_rows(path, bad)]
+    prompts = [prompt for prompt in tried if prompt is not None]
     if not prompts:
-        raise UserError(f"Practising needs one prompt or more; '{path}' is empty.")
+        bad.check()
+        raise UserError(f"Practice needs one prompt or more; '{path}' has none.")
     return prompts
 
 
-def _prompt(path: Path, number: int, row: object) -> Prompt:
-    given = row.get("prompt") if isinstance(row, dict) else None
+def ids_of(prompts: Sequence[Prompt], tokenizer: Tokenizer, context: int) -> list[list[int]]:
+    """Return the ids of each prompt. Raises `UserError`, with its line, for one that leaves no room for a reply."""
+    ids = [prompt_ids(tokenizer, prompt.messages) for prompt in prompts]
+    for prompt, asked in zip(prompts, ids, strict=True):
+        if len(asked) >= context:
+            raise UserError(
+                f"A prompt leaves room for a reply in the context of {context:,} tokens; that of line "
+                f"{prompt.number} has {len(asked):,}: shorten it or take it out."
+            )
+    return ids
+
+
+def _prompt(number: int, row: dict[str, Any]) -> Prompt:
+    given = row.get("prompt")
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
-    if not isinstance(row, dict) or not isinstance(messages, list) or not messages or not all(map(_is_turn, messages)):
+    if not isinstance(messages, list) or not messages or not all(map(_is_turn, messages)):
         raise UserError(
-            f'A row of prompts has "prompt": a text, or messages with a role ({", ".join(ROLES)}) and a text as '
-            f"content; line {number} of '{path}' has not: mend it or take it out."
+            f'"prompt" is a text, or a list of messages with a role ({", ".join(ROLES)}) and a text as content; '
+            f"got {given!r:.100}."
         )
     if messages[-1]["role"] == "assistant":
-        raise UserError(f"A prompt waits for the assistant's reply; line {number} of '{path}' ends with one already.")
+        raise UserError("A prompt waits for a reply of the assistant; this one ends with one already.")
     return Prompt(number, messages, {key: value for key, value in row.items() if key != "prompt"})
 
 

@@ -2,14 +2,17 @@
 
 A reward is `function(prompt, reply, info) -> float`, named on the command line as `file.py:function` or
 `module:function`, with a weight behind `=` where several are added up. `prompt` is the list of messages, `info` what
-else the prompt's row holds.
+else the prompt's row holds; both are copies, which the function may change. NumPy and torch scalars count as numbers.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from decimal import Decimal
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
+from numbers import Real
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -92,7 +95,7 @@ def reward(rewards: Sequence[Reward], prompt: Prompt, reply: str) -> Rewarded:
 
 def _called(one: Reward, prompt: Prompt, reply: str) -> float:
     try:
-        value = one.function(prompt.messages, reply, prompt.info)
+        value = one.function(deepcopy(prompt.messages), reply, deepcopy(prompt.info))
     except Exception as error:
         where = _where(prompt, reply)
         raise UserError(f"The reward '{one.name}' raised {type(error).__name__}: {error}, {where}.") from error
@@ -100,9 +103,20 @@ def _called(one: Reward, prompt: Prompt, reply: str) -> float:
 
 
 def _checked(one: Reward, value: object, prompt: Prompt, reply: str) -> float:
-    if isinstance(value, bool | int | float) and math.isfinite(value):
-        return float(value)
+    number = _number(value)
+    if math.isfinite(number):
+        return number
     raise UserError(f"A reward gives a finite number; '{one.name}' gave {value!r} {_where(prompt, reply)}.")
+
+
+def _number(value: object) -> float:
+    """Return a number, or a scalar of NumPy or torch, as a float; NaN for anything else."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        value = value.item()
+    try:
+        return float(value) if isinstance(value, Real | Decimal) else math.nan
+    except OverflowError:
+        return math.inf
 
 
 def _where(prompt: Prompt, reply: str) -> str:

@@ -13,13 +13,11 @@ import torch
 from torch import Tensor
 
 from sayso.align.rl.prompt_order import Practice
-from sayso.align.rl.prompts import Prompt
+from sayso.align.rl.prompts import Prompt, ids_of
 from sayso.align.rl.rewards import Reward, Rewarded, rewarded
 from sayso.align.rl.rollout import Rollout, sample_groups
 from sayso.align.rl.shaping import shaped
-from sayso.base.errors import UserError
 from sayso.model import Transformer
-from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
 
 EQUAL = 1e-6  # scores of a group that differ by less are the same
@@ -105,14 +103,8 @@ class Drawing:
         return Drawn(learned, asked, len(others), mean)
 
     def grouped(self, model: Transformer, prompts: Sequence[Prompt], seed: int) -> list[Group]:
-        """Return a group of replies to each prompt. Raises `UserError`, with its line, for one without room for any."""
-        ids = [render(self.tokenizer, prompt.messages, reply=True)[0] for prompt in prompts]
-        for prompt, asked_ids in zip(prompts, ids, strict=True):
-            if len(asked_ids) >= model.config.context:
-                raise UserError(
-                    f"A prompt leaves room for a reply in the context of {model.config.context:,} tokens; that of line "
-                    f"{prompt.number} has {len(asked_ids):,}: shorten it or take it out."
-                )
+        """Return a group of replies to each prompt. Raises `UserError` as `ids_of` does."""
+        ids = ids_of(prompts, self.tokenizer, model.config.context)
         drawn = sample_groups(
             model, self.tokenizer, ids, self.replies,
             max_tokens=self.max_tokens, temperature=self.temperature, seed=seed,

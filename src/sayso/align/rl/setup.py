@@ -14,6 +14,7 @@ from sayso.align.rl.options import Practising
 from sayso.align.rl.sampling import Drawing
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
+from sayso.base.ranges import Positive, Scale, Share, Weight
 from sayso.loss.policy import METHODS, Method
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA
@@ -24,6 +25,7 @@ from sayso.train.optimizers import make_optimizers
 from sayso.weights.folder import load_weights
 from sayso.weights.models import resolve_model
 
+MOST_REPLIES = 10**6  # of an iteration, which are held in memory
 IN_REWARD = ("rloo", "reinforce", "ppo")  # where the KL belongs to the reward unless it is said otherwise
 
 
@@ -38,33 +40,33 @@ class Reinforce(Practising):
     """The model to start from, and the reference."""
     name: str = "aligned"
     """What the new model is called."""
-    iterations: int = 100
+    iterations: Positive = 100
     """How often replies are drawn and learned from."""
-    updates: int = 1
+    updates: Positive = 1
     """Updates that an iteration's replies are cut into."""
-    passes: int = 1
+    passes: Positive = 1
     """How often an iteration's replies are learned from; several need a method with a ratio."""
-    rate: float = 0.05
+    rate: Scale = 0.05
     """A factor on the learning rates of pre-training."""
-    beta: float = 0.0
+    beta: Weight = 0.0
     """Weight of the KL to the parent; 0 = off."""
     kl: Literal["reward", "loss"] | None = None
     """Where the KL goes: into the reward for rloo, reinforce and ppo, into the loss for others, when not given."""
-    target_kl: float = 0.0
+    target_kl: Weight = 0.0
     """Nats a reply that --beta is adapted to while the run goes on; 0 = it stays."""
-    clip_low: float | None = None
+    clip_low: Share | None = None
     """How far below 1 a ratio still earns; the method's when not given."""
-    clip_high: float | None = None
+    clip_high: Weight | None = None
     """How far above."""
-    entropy: float = 0.0
+    entropy: Weight = 0.0
     """Weight of an entropy bonus; 0 = off."""
     critic: Kind = "own"
     """The value model of ppo: a trunk of its own, or a layer shared with the policy."""
     critic_from: str | None = None
     """A reward model that an own value model begins as; a copy of the parent when not given."""
-    critic_rate: float = 0.1
+    critic_rate: Scale = 0.1
     """A factor on the learning rates of pre-training, for the value model."""
-    lam: float = 0.95
+    lam: Share = 0.95
     """How far back ppo credits a surprise; 1 = to the first token."""
 
 
@@ -73,10 +75,9 @@ def method_of(options: Reinforce) -> Method:
     if options.method not in METHODS:
         known = ", ".join(METHODS)
         raise UserError(f"--method is one of {known}; got '{options.method}'.{nearest(options.method, METHODS)}")
-    for name in ("iterations", "updates", "passes"):
-        if getattr(options, name) < 1:
-            raise UserError(f"--{name} is at least 1; got {getattr(options, name)}.")
     replies, method = options.groups * options.replies, METHODS[options.method]
+    if replies > MOST_REPLIES:
+        raise UserError(f"--groups times --replies must be at most {MOST_REPLIES:,}; got {replies:,}.")
     if options.updates > replies:
         raise UserError(f"--updates is at most the replies of an iteration, {replies}; got {options.updates}.")
     if method.ratio == "none" and options.passes > 1:
@@ -138,6 +139,7 @@ def practising_state(options: Reinforce, method: Method, model: Transformer, lor
     for optimizer in found:
         for group in optimizer.param_groups:
             group["name"], group["peak"] = f"critic {group.get('name', 'head')}", group["lr"]
+            group["clip"] = "critic"
     state.optimizers += found
     return state
 

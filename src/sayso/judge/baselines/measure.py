@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from sayso.base.files import read_json, sha256, write_json
+from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.log import say
+from sayso.base.made import work_in
 from sayso.judge.baselines.counts import kn5_bits, uniform_bits, unigram_bits
 from sayso.judge.baselines.xz import xz_bits
 from sayso.judge.held_out import HeldOut, training_texts
@@ -31,12 +32,13 @@ def baselines(life: Life, held: dict[str, HeldOut], tokenizer: Tokenizer, mark: 
     {"train_bytes", "train_tokens", NAME: {KIND: {"bpb": an estimate, "bits": of each document (not for xz)}}}
     """
     path = life.run("baselines") / "scores.json"
+    work_in(path.parent)
     key = _key(life.data("text"), held, mark, limit)
-    if path.exists() and (stored := read_json(path))["key"] == key:
-        return dict(stored)
+    if path.exists() and (stored := read_object(path, "key"))["key"] == key:
+        return stored
     say("Counting what a model must beat: uniform, unigram, Kneser-Ney 5-gram, xz.")
     scores = {"key": key, **_count(list(training_texts(life.data("text"), limit)), held, tokenizer)}
-    write_json(path, scores)
+    write_json(path, scores, sealed=True)
     return scores
 
 

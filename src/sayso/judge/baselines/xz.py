@@ -12,6 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO
 
+from sayso.base.ended import ended
+from sayso.base.errors import UserError
+
 DICTIONARY = 3 << 29  # liblzma's largest, 1.5 GiB
 
 
@@ -25,7 +28,11 @@ def xz_bits(train: bytes, samples: Sequence[bytes]) -> list[int]:
         whole = xz_size([train], reach)
         return [8 * (xz_size([train, sample], reach) - whole) for sample in samples]
     frames = b"".join(len(part).to_bytes(8) + part for part in (train, *samples))
-    done = subprocess.run([sys.executable, "-m", __name__], input=frames, capture_output=True, check=True)
+    done = subprocess.run([sys.executable, "-m", __name__], input=frames, capture_output=True, check=False)
+    if done.returncode:
+        if b"MemoryError" in done.stderr:
+            raise MemoryError
+        raise UserError(f"The process that compresses for the xz baseline {ended(done.returncode)}; run it again.")
     return [int(line) for line in done.stdout.split()]
 
 

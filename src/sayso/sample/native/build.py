@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 from sayso.base.files import atomic_file
+from sayso.base.intact import cache_folder
 
 SOURCES = Path(__file__).parent
 COMPILERS = ("g++", "clang++")
@@ -29,9 +30,8 @@ FLAGS = (
 @cache
 def library() -> ctypes.CDLL | str:
     """Return the library, compiled now if it never was on this machine, or in one sentence why there is none."""
-    home = os.environ.get("XDG_CACHE_HOME")
     chosen = os.environ.get("CXX")
-    return build((Path(home) if home else Path.home() / ".cache") / "sayso", (chosen,) if chosen else COMPILERS)
+    return build(cache_folder(), (chosen,) if chosen else COMPILERS)
 
 
 def build(folder: Path, compilers: Sequence[str] = COMPILERS) -> ctypes.CDLL | str:

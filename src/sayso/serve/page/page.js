@@ -7,6 +7,9 @@ const copyOf = (id) => find(`#t-${id}`).content.firstElementChild.cloneNode(true
 const state = {
   model: null, // what GET /api/model says
   conversation: null, // the id of the one in view, or null before its first message
+  view: 0, // counts what was opened: an answer that comes late must not change a later view
+  lists: 0, // counts the requests for the list, for the same reason
+  sending: false, // while a message is on its way
   speaking: null, // {generation, controller} while a reply is on its way
   retry: null, // what "Try again" does
 };
@@ -23,7 +26,8 @@ class Refused extends Error {
 async function ask(method, path, body, signal) {
   const headers = { "Content-Type": "application/json" };
   const key = sessionStorage.getItem("sayso-key");
-  if (key) headers.Authorization = `Bearer ${key}`;
+  // A header holds bytes: those of UTF-8, as other clients send them.
+  if (key) headers.Authorization = `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}`;
   let response;
   try {
     response = await fetch(path, { method, headers, signal, body: body && JSON.stringify(body) });
@@ -47,22 +51,25 @@ async function call(method, path, body) {
   return response.status === 204 ? null : response.json();
 }
 
+// Show a dialog and return it when it has closed; its `returnValue` is the button's value, "" when it was dismissed.
+// It is made for this one question: the `close` event of an earlier one may still be on its way.
+function question(id) {
+  const dialog = copyOf(id);
+  document.body.append(dialog);
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      dialog.remove();
+      resolve(dialog);
+    });
+    dialog.showModal();
+  });
+}
+
 let keyAsked = null;
 function askForKey() {
-  keyAsked ??= new Promise((resolve) => {
-    const dialog = find("#key");
-    find("#key-value").value = "";
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    dialog.addEventListener(
-      "close",
-      () => {
-        sessionStorage.setItem("sayso-key", find("#key-value").value);
-        keyAsked = null;
-        resolve();
-      },
-      { once: true },
-    );
-    dialog.showModal();
+  keyAsked ??= question("key").then((dialog) => {
+    sessionStorage.setItem("sayso-key", find("#key-value", dialog).value);
+    keyAsked = null;
   });
   return keyAsked;
 }
@@ -129,18 +136,25 @@ function hideProblem() {
 
 // Do something that may be refused; say so in the page when it is.
 async function attempt(act, retry = null) {
+  const { view } = state;
   hideProblem();
   try {
     return await act();
   } catch (error) {
-    if (error.status === 404) lose();
-    showProblem(error, error.status === 404 ? null : retry);
+    const gone = error.status === 404;
+    if (view !== state.view) {
+      if (!gone) showProblem(error);
+    } else {
+      if (gone) lose();
+      showProblem(error, gone ? null : retry);
+    }
     return null;
   }
 }
 
 // The conversation in view is no longer there: begin a new one.
 function lose() {
+  state.view += 1;
   state.conversation = null;
   history.replaceState(null, "", "/");
   showTurns([]);
@@ -158,7 +172,9 @@ function showCount(count) {
 }
 
 async function showList() {
+  const asked = ++state.lists;
   const list = await call("GET", "/api/conversations");
+  if (asked !== state.lists) return;
   const entries = list.map(({ id, title }) => {
     const entry = copyOf("entry");
     const [open, remove] = entry.children;
@@ -233,7 +249,9 @@ async function copy(text, article) {
 /* Conversations */
 
 async function go(id) {
+  const view = ++state.view;
   await halt();
+  if (view !== state.view) return;
   state.conversation = id;
   history.replaceState(null, "", id === null ? "/" : `#${id}`);
   drawer(false);
@@ -241,6 +259,7 @@ async function go(id) {
     async () => {
       await showList();
       const turns = id === null ? [] : (await call("GET", `/api/conversations/${id}`)).turns;
+      if (view !== state.view) return;
       showTurns(turns);
       toEnd();
       const last = turns.at(-1);
@@ -257,11 +276,7 @@ function focusBox() {
 }
 
 async function forget(id) {
-  const dialog = find("#sure");
-  dialog.returnValue = "no";
-  dialog.showModal();
-  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  if (dialog.returnValue !== "yes") return;
+  if ((await question("sure")).returnValue !== "yes") return;
   await attempt(async () => {
     if (id === state.conversation) await halt();
     await call("DELETE", `/api/conversations/${id}`);
@@ -274,21 +289,27 @@ async function forget(id) {
 /* Talking */
 
 async function send() {
+  await begun;
   const box = find("#say");
   const content = box.value;
-  if (state.speaking || !content.trim()) return;
+  const { view } = state;
+  if (!state.model || state.speaking || state.sending || !content.trim()) return;
+  state.sending = true;
   const said = await attempt(async () => {
-    state.conversation ??= (await call("POST", "/api/conversations")).id;
-    return call("POST", "/api/messages", { conversation_id: state.conversation, content });
+    const id = state.conversation ?? (await call("POST", "/api/conversations")).id;
+    if (view === state.view) state.conversation = id;
+    return call("POST", "/api/messages", { conversation_id: id, content });
   }, send);
+  state.sending = false;
   if (!said) return;
-  box.value = "";
+  if (box.value === content) box.value = ""; // what was typed meanwhile stays
+  attempt(showList);
+  if (view !== state.view) return; // it is asked for a reply when its conversation is opened again
   settle();
   history.replaceState(null, "", `#${state.conversation}`);
   find("#empty").hidden = true;
   find("#thread").append(userTurn(said));
   toEnd();
-  attempt(showList);
   await speakTo(said.id);
 }
 
@@ -302,10 +323,13 @@ async function speakTo(messageId) {
   find("#thread").append(article);
   const turn = await attempt(
     () => speak(messageId, find(".words", article)),
-    () => speakTo(messageId),
+    () => {
+      article.remove();
+      return speakTo(messageId);
+    },
   );
   if (turn) article.replaceWith(replyTurn(turn));
-  else article.remove();
+  else if (!find(".words", article).textContent) article.remove(); // what was said before it broke off stays
   toEnd();
 }
 
@@ -483,7 +507,9 @@ function listen() {
   on("#menu", "click", () => drawer(true));
   on("#curtain", "click", () => drawer(false));
   on("#problem button", "click", () => state.retry?.());
-  on("#tune", "click", () => {
+  on("#tune", "click", async () => {
+    await begun;
+    if (!state.model) return; // the page says already that the server cannot be reached
     showSettings();
     find("#settings").showModal();
   });
@@ -522,4 +548,4 @@ async function begin() {
   if (opened) await go(Number(location.hash.slice(1)) || null);
 }
 
-begin();
+const begun = begin();

@@ -38,6 +38,13 @@ QK_NORM = {
     "blk.N.attn_q_norm": "model.layers.N.self_attn.q_norm",
     "blk.N.attn_k_norm": "model.layers.N.self_attn.k_norm",
 }
+APERTUS = {
+    "blk.N.attn_norm": "model.layers.N.attention_layernorm",
+    "blk.N.ffn_norm": "model.layers.N.feedforward_layernorm",
+}
+XIELU = {"alpha_p": math.log(math.e - 1), "alpha_n": -100.0, "beta": 0.0, "eps": -1e-6}
+"""Apertus' activation with which it is ReLU squared: softplus(alpha_p) x^2 above 0, and softplus(alpha_n) times a
+function of x, that is nothing, below."""
 GPT2 = {
     "token_embd": "transformer.wte",
     "position_embd": "transformer.wpe",
@@ -57,6 +64,7 @@ FAMILIES = {
     "smollm3": COMMON | BEFORE,
     "olmo2": COMMON | AFTER | QK_NORM,
     "gpt2": GPT2,
+    "apertus": {name: theirs for name, theirs in COMMON.items() if "gate" not in name} | QK_NORM | APERTUS,
 }
 HUB = {"mistral": "llama"}  # families of the hub that llama.cpp knows by another's name
 INTERLEAVED = {"llama": ("attn_q", "attn_k")}
@@ -118,8 +126,10 @@ def hub_config(file: GGUF) -> dict[str, Any]:
     biased = "blk.0.attn_q.bias" in file.tensors
     if biased != (family == "qwen2"):
         raise UserError(f"'{file.path}' has {'a' if biased else 'no'} bias on queries, unlike a {family}.")
+    if family == "apertus":
+        config["hidden_act"] = _activation(file)
     theta = config.get("rope_theta", 10_000.0)
-    config |= {"hidden_act": "silu", "rope_theta": theta, "rope_parameters": _rope(file, family, theta)}
+    config = {"hidden_act": "silu"} | config | {"rope_theta": theta, "rope_parameters": _rope(file, family, theta)}
     if family == "smollm3":
         config["no_rope_layer_interval"] = 4
     return config
@@ -176,6 +186,18 @@ def _to_hub(family: str, part: str, end: str, x: Tensor, config: dict[str, Any])
             raise UserError(f"'{part}' has {len(x)} rows, which are not {heads} heads of an even size.")
         return halves(x, heads)
     return x.T.contiguous() if family == "gpt2" and part in TURNED and end == "weight" else x
+
+
+def _activation(file: GGUF) -> str:
+    """Return the activation of an Apertus: ReLU squared where its numbers come to that."""
+    said = {name: file.facts.get(f"xielu.{name}") for name in XIELU}
+    values = {name: value if isinstance(value, list) else [value] for name, value in said.items()}
+    plain = all(
+        isinstance(one, float) and math.isclose(one, XIELU[name], rel_tol=1e-5)
+        for name, found in values.items()
+        for one in found
+    )
+    return "relu2" if plain else "xielu"
 
 
 def _rope(file: GGUF, family: str, theta: float) -> dict[str, Any]:

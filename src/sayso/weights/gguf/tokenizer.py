@@ -9,6 +9,7 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from sayso.base.errors import UserError
+from sayso.token.cut import PATTERN
 from sayso.token.foreign import SPACE, ForeignTokenizer
 from sayso.weights.gguf.file import GGUF
 
@@ -17,9 +18,23 @@ GPT4 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{%s}"
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
-CUTS = {"llama-bpe": GPT4 % "1,3", "llama3": GPT4 % "1,3", "smaug-bpe": GPT4 % "1,3", "qwen2": GPT4 % "1"}
-DIGITS = ("smollm", "starcoder", "refact", "command-r")  # GPT-2's cut, each digit for itself
-GPT2 = ("gpt-2", "gpt2", "default", "olmo", "jais", "phi-2", "mpt")
+# What each name means to llama.cpp (llama-vocab.cpp); the first of several with one meaning is the one that is written.
+LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2")
+ONE_DIGIT = ("qwen2", "deepseek-r1-qwen", "megrez", "stablelm2")
+CUTS = {
+    **dict.fromkeys((*LLAMA3, "smaug-bpe", "dbrx"), GPT4 % "1,3"),
+    **dict.fromkeys(ONE_DIGIT, GPT4 % "1"),
+    "qwen35": PATTERN,
+}
+DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")  # then GPT-2's cut
+GPT2 = ("gpt-2", "phi-2", "olmo", "jais", "mpt", "gigachat", "mellum", "exaone4", "trillion", "granite-docling")
+DEFAULT = (  # of files that name none, one after another
+    r"[\p{P}\$\+<=>\^~\|]+",
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
+    r"\p{N}+",
+    r"[0-9][0-9][0-9]",
+)
+DEFAULT_IDS = {"gpt2": {"bos": 11, "eos": 11}, "llama": {"bos": 1, "eos": 2, "unknown": 0}}
 TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|eom_id|>", "<end_of_turn>")  # where a file names only the end of a text
 NAMES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
@@ -67,7 +82,7 @@ def _byte_level(file: GGUF, tokens: Sequence[str]) -> Tokenizer:
         raise UserError(f"'{file.path}' merges tokens that it does not have.")
     cut = file.facts.get("tokenizer.ggml.pre", "default")
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    core = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in ("llama-bpe", "llama3")))
+    core = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in LLAMA3))
     core.pre_tokenizer, core.decoder = _cutter(file, cut), decoders.ByteLevel()
     return core
 
@@ -82,7 +97,10 @@ def _cutter(file: GGUF, name: str) -> pre_tokenizers.PreTokenizer:
     if name in CUTS:
         split = pre_tokenizers.Split(Regex(CUTS[name]), "isolated")
         return pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    known = ", ".join([*CUTS, *DIGITS, *GPT2])
+    if name == "default":
+        splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in DEFAULT]
+        return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    known = ", ".join([*CUTS, *DIGITS, *GPT2, "default"])
     raise UserError(f"'{file.path}' cuts text as '{name}' does; known here are {known}.")
 
 
@@ -120,12 +138,25 @@ def _config(file: GGUF, tokens: Sequence[str]) -> dict[str, Any]:
     """Return what the file says of its control tokens, as a `tokenizer_config.json` does."""
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     for name, short in NAMES.items():
-        index = file.facts.get(f"tokenizer.ggml.{short}_token_id")
+        index = file.facts.get(f"tokenizer.ggml.{short}_token_id", _default_id(file, short))
         if index is not None and not 0 <= index < len(tokens):
             raise UserError(f"'{file.path}' has {len(tokens)} tokens, but its {name} is number {index}.")
         if index is not None:
             config[name] = tokens[index]
-    begins = file.facts.get("tokenizer.ggml.add_bos_token", file.facts.get("tokenizer.ggml.model") == "llama")
+    by_default = file.facts.get("tokenizer.ggml.model") == "llama" or file.facts.get("tokenizer.ggml.pre") in LLAMA3
+    begins = file.facts.get("tokenizer.ggml.add_bos_token", by_default)
     config["add_bos_token"] = bool(begins) and "bos_token" in config
-    template = file.facts.get("tokenizer.chat_template")
-    return config | ({"chat_template": template} if template else {})
+    named = {
+        name: file.facts.get(f"tokenizer.chat_template.{name}")
+        for name in file.facts.get("tokenizer.chat_templates", [])
+    }
+    named["default"] = file.facts.get("tokenizer.chat_template")
+    found = [{"name": name, "template": template} for name, template in named.items() if template]
+    return config | ({"chat_template": found} if found else {})
+
+
+def _default_id(file: GGUF, short: str) -> int | None:
+    """Return the id that llama.cpp takes where a file names none, if that is a control token of the file."""
+    index = DEFAULT_IDS[file.fact("tokenizer.ggml.model")].get(short)
+    types = file.facts.get("tokenizer.ggml.token_type") or []
+    return index if index is not None and index < len(types) and types[index] in (CONTROL, UNKNOWN) else None

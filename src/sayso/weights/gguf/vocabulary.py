@@ -1,7 +1,7 @@
 """A tokenizer of ours as a GGUF file says it: tokens, what each is, and merges or scores.
 
-llama.cpp cuts text before it merges by a name out of a list. Our own cut is not in it; the nearest takes three digits
-at once where ours takes two.
+llama.cpp cuts text before it merges by a name out of a list. A tokenizer that cuts otherwise is refused: the same text
+would have other ids there.
 """
 
 import json
@@ -13,13 +13,10 @@ from tokenizers import Tokenizer as Core
 
 from sayso.base.errors import UserError
 from sayso.token.bpe import BytePairTokenizer
-from sayso.token.cut import PATTERN
 from sayso.token.foreign import BYTE as BYTE_NAME
 from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.weights.gguf.tokenizer import BYTE, CONTROL, CUTS, NORMAL, TYPED, UNKNOWN, UNUSED
-
-NEAREST = "llama-bpe"  # to our own cut
 
 Said = Iterator[tuple[str, Any]]
 
@@ -78,9 +75,10 @@ def _cut_name(cut: Any) -> str:
         return "smollm"
     if kinds == ["Split", "ByteLevel"] and not parts[1]["use_regex"]:
         pattern = parts[0]["pattern"].get("Regex")
-        if pattern == PATTERN:
-            return NEAREST
         for name, known in CUTS.items():
             if pattern in (known, known.replace("{1}", "")):
                 return name
-    raise UserError("This tokenizer cuts text in a way that llama.cpp has no name for; the model has to stay a folder.")
+    raise UserError(
+        "This tokenizer cuts text in a way that llama.cpp has no name for; keep the folder, or start from a new "
+        "tokenizer: sayso tokenizer train"
+    )

@@ -23,6 +23,7 @@ from sayso.weights.gguf.names import (
     HUB,
     ROPE,
     STRETCHES,
+    XIELU,
     gguf_name,
     gguf_tensor,
     hub_config,
@@ -89,6 +90,9 @@ def _add_shape(writer: Any, family: str, config: dict[str, Any]) -> None:
             add(f"{family}.{name}", value)
     if family == "gpt2":
         return
+    if family == "apertus":
+        for name, value in XIELU.items():
+            getattr(writer, f"add_xielu_{name}")([value] * config["num_hidden_layers"])
     writer.add_uint32(f"{family}.attention.value_length", config["head_dim"])
     writer.add_uint32(f"{family}.rope.dimension_count", config["head_dim"])
     rope = config.get("rope_parameters") or {}

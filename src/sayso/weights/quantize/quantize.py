@@ -38,7 +38,7 @@ class Method:
 
     def calibrates(self, scheme: Scheme) -> bool:
         """Whether text is needed."""
-        return self.gptq or (scheme.inputs8 and self.outliers > 0)
+        return self.gptq or (scheme.inputs8 and bool(self.outliers))
 
 
 def quantise(

@@ -1,0 +1,268 @@
+r"""JSON Lines, read and written in one place: bytes enter, one object a row leaves, and back.
+
+A line ends at "\n" and nowhere else, so U+2028, U+2029 and U+0085 are ordinary characters. A byte order mark is
+ignored. Half a character (a lone surrogate such as "\ud83d"), which UTF-8 cannot hold, becomes U+FFFD, here and in what
+is written. Refused: bytes that are not UTF-8, NaN and Infinity, a key that occurs twice, and nesting beyond `DEEPEST`.
+"""
+
+import json
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+
+from sayso.base.errors import ListError, UserError
+from sayso.base.files import atomic_file
+
+FIRST = 5  # bad rows that are named; the others are counted
+DEEPEST = 100  # lists and objects inside each other: more is no data of ours, and would exhaust the stack
+MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
+POINTER = b"version https://git-lfs.github.com/spec/"
+REPLACEMENT = "\ufffd"
+Policy = Literal["stop", "skip"]
+Row = dict[str, Any]
+T = TypeVar("T")
+
+_HALF = re.compile("[\ud800-\udfff]")
+# A whole pair of surrogate escapes, half of one, or any other escape, so that "\\\\ud83d" is not taken for one.
+_ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD](?P<half>[89a-fA-F])..|\\.", re.DOTALL)
+_MAYBE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+@dataclass
+class BadRows:
+    """The rows of one command that cannot be used: the first few by name, all of them by number.
+
+    With the policy "stop" they end the command once all were seen; with "skip" the command goes on without them.
+    """
+
+    policy: Policy = "stop"
+    rows: int = 0
+    """Rows looked at."""
+    count: int = 0
+    """Bad ones among them."""
+    first: list[str] = field(default_factory=list)
+    """The first of these, as "file:line: reason"."""
+    replaced: int = 0
+    """Rows in which half a character became U+FFFD."""
+
+    def add(self, at: object, reason: str) -> None:
+        """Count one bad row."""
+        self.count += 1
+        if len(self.first) < FIRST:
+            self.first.append(" ".join(whole(f"{at}: {reason}").splitlines()))
+
+    def tried(self, at: object, make: Callable[..., T], *given: Any) -> T | None:
+        """Return what `make` makes of a row; None, and the row is counted, where that is a `UserError`."""
+        try:
+            return make(*given)
+        except UserError as error:
+            self.add(at, str(error))
+            return None
+
+    def row(self, line: bytes, at: object) -> Row | None:
+        """Return the object of a line; None where it is blank or bad, which is counted."""
+        if not line.removeprefix(MARK).strip():
+            return None
+        self.rows += 1
+        try:
+            text, halves = _decoded(line)
+            self.replaced += halves > 0
+            return _object(text)
+        except ValueError as error:
+            self.add(at, _reason(error))
+            return None
+
+    def merge(self, other: "BadRows") -> None:
+        """Add the counts of another part of the same command."""
+        self.rows += other.rows
+        self.count += other.count
+        self.replaced += other.replaced
+        self.first = [*self.first, *other.first][:FIRST]
+
+    def check(self, *, end: bool = True) -> None:
+        """Raise `UserError`, with the first bad rows and their number, where these end the command.
+
+        Before the `end` of all rows they do so only when no more would be named.
+        """
+        if self.policy == "stop" and self.count >= (1 if end else FIRST):
+            told = self.told("cannot be used", "rows" if end else "rows read so far")
+            if self.count == 1:
+                raise UserError(f"{told} Fix this row, or add --bad-rows skip to leave it out.")
+            raise ListError(f"{told}\nFix these rows, or add --bad-rows skip to leave them out.")
+
+    def told(self, what: str = "skipped", rows: str = "rows") -> str:
+        """Return how many rows were bad, and the first of them, one a line; a single one stands in the same line."""
+        more = [f"and {self.count - len(self.first):,} more"] if self.count > len(self.first) else []
+        between = "\n  " if self.count > 1 else " "
+        return between.join([f"{self.count:,} of {self.rows:,} {rows} {what}:", *self.first, *more])
+
+    def sentences(self) -> list[str]:
+        """Return what a person should know of the rows that were read; nothing where nothing was wrong with them."""
+        halves = f"{self.replaced:,} rows held half a character (a lone surrogate such as \\ud83d), read as U+FFFD."
+        return [*([self.told()] if self.count else []), *([halves] if self.replaced else [])]
+
+    def facts(self) -> Row:
+        """Return the counts for a plan or a manifest."""
+        return {"skipped": self.count, "first": self.first, "half_characters": self.replaced}
+
+
+def parse(data: bytes) -> Any:
+    """Return the value of one piece of JSON; `ValueError` with the reason where it is none."""
+    try:
+        return _value(_decoded(data)[0])
+    except ValueError as error:
+        raise ValueError(_reason(error)) from error
+
+
+def kind_of(value: Any) -> str:
+    """Return what a value is called in JSON."""
+    return {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}.get(
+        type(value), "a number"
+    )
+
+
+def whole(text: str) -> str:
+    """Return a text with each half character (a lone surrogate) as U+FFFD; halves that meet become one character."""
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") if _HALF.search(text) else text
+
+
+def line_of(row: Any) -> bytes:
+    """Return a row as one line of JSON; numbers that are not finite, for which JSON has no word, become null."""
+    try:
+        text = json.dumps(row, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        text = json.dumps(_finite(row), ensure_ascii=False)
+    return whole(text).encode() + b"\n"
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file with their numbers from 1. Raises `UserError` for a file that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            yield from enumerate(iter(file.readline, b""), 1)
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file '{path}'.") from error
+    except IsADirectoryError as error:
+        raise UserError(f"Rows are read from a JSON Lines file; '{path}' is a folder.") from error
+
+
+def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, Row]]:
+    """Yield the rows of a person's JSON Lines file with their line numbers; bad ones are counted."""
+    for number, line in lines_of(path):
+        row = bad.row(line, f"{path}:{number}")
+        if row is not None:
+            yield number, row
+
+
+def read_jsonl(path: Path) -> Iterator[Row]:
+    """Yield the rows of a JSON Lines file that an act wrote; a bad line is a `UserError` with file and number."""
+    for number, line in lines_of(path):
+        bad = BadRows()
+        row = bad.row(line, f"{path}:{number}")
+        if bad.count:
+            raise UserError(f"{bad.first[0]} Fix or remove that line.")
+        if row is not None:
+            yield row
+
+
+def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
+    """Write objects as JSON Lines, atomically and streaming; return how many."""
+    count = 0
+    with atomic_file(path) as part, part.open("wb") as file:
+        for row in rows:
+            file.write(line_of(row))
+            count += 1
+    return count
+
+
+def _decoded(data: bytes) -> tuple[str, int]:
+    """Return the text of bytes, without a byte order mark, and how many half characters were replaced in it."""
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("This is UTF-16; convert the file to UTF-8, for example with iconv -f UTF-16 -t UTF-8.")
+    if data.startswith(POINTER):
+        raise ValueError("This is a pointer of Git LFS and not the file; fetch the file with git lfs pull.")
+    text = data.removeprefix(MARK).decode()
+    if not _MAYBE_HALF.search(text):
+        return text, 0
+    halves = 0
+
+    def mended(escape: re.Match[str]) -> str:
+        nonlocal halves
+        if escape["half"] is None:
+            return escape[0]
+        halves += 1
+        return REPLACEMENT
+
+    return _ESCAPE.sub(mended, text), halves
+
+
+def _object(text: str) -> Row:
+    value = _value(text)
+    if not isinstance(value, dict):
+        raise ValueError(f"A row is one JSON object; this is {kind_of(value)}.")
+    return value
+
+
+def _value(text: str) -> Any:
+    """Return the value of JSON text. Raises `ValueError` for what the head of this file says is refused."""
+    try:
+        value = _DECODER.decode(text)
+    except RecursionError:
+        raise _too_deep() from None
+    if text.count("[") + text.count("{") > DEEPEST:
+        _check_depth(value)
+    return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        level = [item for one in level for item in _items(one)]
+        if not level:
+            return
+    raise _too_deep()
+
+
+def _items(value: Any) -> Iterable[Any]:
+    """Return the lists and objects right inside a value."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return (item for item in inside if isinstance(item, dict | list))
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"Lists and objects may be nested {DEEPEST} deep; these are deeper.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> Row:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"The key '{next(name for name in names if names.count(name) > 1)}' occurs twice.")
+    return found
+
+
+def _refuse(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not valid JSON; write null where there is no number.")
+
+
+def _reason(error: ValueError) -> str:
+    if isinstance(error, json.JSONDecodeError):
+        return f"This is not valid JSON ({error.msg}, column {error.pos + 1})."
+    if isinstance(error, UnicodeDecodeError):
+        byte = error.object[error.start]
+        return f"This is not UTF-8 (byte 0x{byte:02x} at position {error.start + 1}); convert the file to UTF-8."
+    return str(error)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)

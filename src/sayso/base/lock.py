@@ -1,0 +1,175 @@
+"""One output, one process: what a command makes is locked while it works, and a second command says who holds it.
+
+The lock of `models/tuned` is the file `models/.tuned.lock`, locked with flock(2), so that it ends with its process
+however that ends. It holds the process, its host, its command and when it began. Commands that only read take none.
+"""
+
+import fcntl
+import functools
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from io import FileIO
+from itertools import takewhile
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sayso.base.errors import UserError
+from sayso.base.life import Life
+
+ATTEMPTS = 100  # at a lock file that others remove as they end
+Act = TypeVar("Act", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock."""
+
+    pid: int
+    host: str
+    command: str
+    since: str
+
+    @classmethod
+    def this(cls) -> "Holder":
+        """Return this process; of its command the words before the first option, since options may be secret."""
+        program, *words = sys.argv
+        name = {"__main__.py": "sayso", "": "python", "-c": "python"}.get(Path(program).name, Path(program).name)
+        command = " ".join([name, *takewhile(lambda word: not word.startswith("-"), words)])
+        return cls(os.getpid(), socket.gethostname(), command, datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC"))
+
+    @classmethod
+    def read(cls, file: Path) -> "Holder | None":
+        """Return what a lock file says; None where it says nothing yet."""
+        try:
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it is known to have ended; a process of another host never is."""
+        if self.host != socket.gethostname():
+            return False
+        try:
+            os.kill(self.pid, 0)
+        except ProcessLookupError:
+            return True
+        except OSError:
+            return False
+        return False
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of what is made at `path`, a file or folder that need not exist yet.
+
+    Raises `UserError` that says who holds it. Where no lock file can be written (a read-only file system), there is no
+    lock: nothing can be made there either, and the command says so itself.
+    """
+    file, owner = path.with_name(f".{path.name}.lock"), os.getpid()
+    made = [parent for parent in file.parents if not parent.exists()]
+    held = _claimed(file, path)
+    if held:
+        os.register_at_fork(after_in_child=held.close)  # else a child that outlives this process would keep the lock
+    try:
+        yield
+    finally:
+        if held and os.getpid() == owner:
+            for left in (file, _named(file)):
+                left.unlink(missing_ok=True)
+            held.close()
+            for parent in made:
+                with suppress(OSError):  # something was made in it
+                    parent.rmdir()
+
+
+def alone(place: Callable[[Any], Path]) -> Callable[[Act], Act]:
+    """Let an act run only while no other process makes what lies at the `place` that its options name."""
+
+    def wrap(act: Act) -> Act:
+        @functools.wraps(act)
+        def run(options: Any) -> Any:
+            with locked(place(options)):
+                return act(options)
+
+        return run  # type: ignore[return-value]
+
+    return wrap
+
+
+def model_of(options: Any) -> Path:
+    """Return the folder of the model that the options `life` and `name` of an act make."""
+    return Life(options.life).model(options.name)
+
+
+def _claimed(file: Path, path: Path) -> FileIO | None:
+    """Return the open lock file, locked; None where no such file can be written."""
+    for _ in range(ATTEMPTS):
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            held = _opened(file)
+        except FileNotFoundError:  # another process has just removed the folder that it had made for its own lock
+            continue
+        except OSError:
+            return None
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            held.close()
+            raise _in_use(path, Holder.read(file)) from None
+        except OSError:  # a network file system without flock
+            held.close()
+            return _claimed_by_name(_named(file), path)
+        if _is_at(held, file):
+            return _signed(held)
+        held.close()  # it was released and removed in between
+    return None
+
+
+def _opened(file: Path) -> FileIO:
+    try:
+        return FileIO(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+")
+    except PermissionError:
+        return FileIO(file, "r")  # of another user: it can be locked though not written
+
+
+def _claimed_by_name(file: Path, path: Path) -> FileIO:
+    """Return a lock file that was made by this process; one of a process that is gone is removed."""
+    while True:
+        try:
+            return _signed(FileIO(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "r+"))
+        except FileExistsError:
+            holder = Holder.read(file)
+            if holder is None or not holder.is_dead:
+                raise _in_use(path, holder, file) from None
+            file.unlink(missing_ok=True)
+
+
+def _named(file: Path) -> Path:
+    return file.with_suffix(".held")
+
+
+def _signed(held: FileIO) -> FileIO:
+    with suppress(OSError):  # what it says is for people alone
+        held.truncate(0)
+        held.write(json.dumps(asdict(Holder.this())).encode())
+    return held
+
+
+def _is_at(held: FileIO, file: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(held.fileno()), file.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _in_use(path: Path, holder: Holder | None, file: Path | None = None) -> UserError:
+    who = f"'{holder.command}' (process {holder.pid} on {holder.host}, since {holder.since})" if holder else ""
+    told = f" If that process is gone, remove '{file}'." if file else ""
+    return UserError(f"'{path}' is in use by {who or 'another process'}; wait until it ends, or stop it.{told}")

@@ -1,0 +1,43 @@
+"""Calling native code that recurses as deep as its input says: a function enters, what it returns leaves.
+
+A native stack that overflows ends the process, and no handler can prevent that; so it must be large enough.
+"""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+from sayso.base.errors import UserError
+
+Value = TypeVar("Value")
+STACK = 2**28  # bytes, of which only those that are used take memory. The worst grammars of 64 kB use about 64 MiB.
+_starting = threading.Lock()  # the size of new stacks is a setting of the process
+
+
+def on_deep_stack(function: Callable[[], Value]) -> Value:
+    """Call a function in a thread with a stack of 256 MiB; return or raise what it does.
+
+    Raises `UserError` when the system does not give such a thread.
+    """
+    future: Future[Value] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function())
+        except BaseException as error:
+            future.set_exception(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    with _starting:
+        usual = threading.stack_size(STACK)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise UserError(
+                f"Compiling a grammar needs a thread with a stack of {STACK >> 20} MiB; the system refused one. "
+                "Raise the limit on virtual memory (ulimit -v) or on threads (ulimit -u)."
+            ) from error
+        finally:
+            threading.stack_size(usual)
+    return future.result()

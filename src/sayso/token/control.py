@@ -1,0 +1,121 @@
+"""What the files beside a `tokenizer.json` say of its control tokens, put together as `transformers` does.
+
+tokenizer_config.json, special_tokens_map.json, added_tokens.json, config.json, generation_config.json and the files of
+chat templates enter; one config, the ids that end a reply, and the defaults of sampling leave.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken
+
+from sayso.base.errors import UserError
+from sayso.base.files import read_json
+from sayso.token.foreign import NAMES, ForeignTokenizer
+
+CLASSES = {  # what tokens are called where a config leaves them to its class
+    "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
+    "GemmaTokenizer": {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
+    "Qwen2Tokenizer": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
+    "GPT2Tokenizer": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"},
+    "CohereTokenizer": {"bos_token": "<BOS_TOKEN>", "eos_token": "<|END_OF_TURN_TOKEN|>"},
+}
+SHAPE = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config")
+"""Entries of a generation_config.json that do not tell how to sample."""
+
+
+def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
+    """Return a tokenizer of another maker with what the files beside it say.
+
+    Raises `UserError` for files that are none, and for ids that no token of the model has.
+    """
+    config = _table(folder / "tokenizer_config.json")
+    decoder = config.get("added_tokens_decoder")
+    if not decoder:
+        config |= _table(folder / "special_tokens_map.json")
+        decoder = {index: name for name, index in _table(folder / "added_tokens.json").items()}
+    by_class = CLASSES.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {})
+    known = core.get_vocab(with_added_tokens=True)
+    config |= {name: text for name, text in by_class.items() if name not in config and text in known}
+    _add(core, config, decoder, folder)
+    templates = _templates(folder)
+    if templates:
+        config["chat_template"] = templates
+    model, generation = _table(folder / "config.json"), _table(folder / "generation_config.json")
+    ends = _ends(core, folder, model, generation)
+    sampling = {name: value for name, value in generation.items() if name not in SHAPE}
+    return ForeignTokenizer(core, config, ends, generation=sampling)
+
+
+def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping[Any, Any], folder: Path) -> None:
+    """Add the tokens that the config has and `tokenizer.json` lacks, or has otherwise; each by the id that it says."""
+    tokens = {}
+    for index, said in decoder.items():
+        if not str(index).isdigit():
+            raise UserError(f"'{folder}' has an added token whose id is no number: {index!r:.40}.")
+        tokens[int(index)] = _token(said, special=False)
+    there = core.get_added_tokens_decoder()
+    missing = [token for index, token in sorted(tokens.items()) if repr(there.get(index)) != repr(token)]
+    named = [config.get(name) for name in NAMES]
+    more = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
+    for said in [*named, *(more.values() if isinstance(more, Mapping) else more)]:
+        if not said:
+            continue
+        token = _token(said, special=True)
+        if core.token_to_id(token.content) not in there and all(token.content != one.content for one in missing):
+            missing.append(token)
+    core.add_tokens(missing)
+    for index, token in tokens.items():
+        if core.token_to_id(token.content) != index:
+            raise UserError(
+                f"The files of '{folder}' contradict each other: '{token.content}' is number {index} in one and "
+                f"{core.token_to_id(token.content)} in tokenizer.json; restore them."
+            )
+
+
+def _token(said: Any, *, special: bool) -> AddedToken:
+    """Return a token that a config has as its text, or as a table."""
+    if isinstance(said, str):
+        return AddedToken(said, special=special, normalized=not special)
+    if not isinstance(said, Mapping) or not isinstance(said.get("content"), str):
+        raise UserError(f"A control token is a text, or a table with its 'content'; got {said!r:.100}.")
+    flags = {name: bool(said[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in said}
+    return AddedToken(said["content"], special=bool(said.get("special", special)), **flags)
+
+
+def _templates(folder: Path) -> str | list[dict[str, str]]:
+    """Return the chat templates that are files of their own: the default, or several by their names; "" for none."""
+    paths = {path.stem: path for path in sorted(folder.glob("additional_chat_templates/*.jinja"))}
+    if (default := folder / "chat_template.jinja").is_file():
+        paths["default"] = default
+    named = [{"name": name, "template": path.read_text(encoding="utf-8-sig")} for name, path in paths.items()]
+    return named[0]["template"] if list(paths) == ["default"] else named or ""
+
+
+def _ends(core: tokenizers.Tokenizer, folder: Path, model: Mapping[str, Any], said: Mapping[str, Any]) -> list[int]:
+    """Return the ids that end a reply, of generation_config.json or else config.json."""
+    text = model.get("text_config") if isinstance(model.get("text_config"), Mapping) else {}
+    facts = {"vocab_size": None} | dict(text or {}) | dict(model)
+    size = facts["vocab_size"] if isinstance(facts["vocab_size"], int) else core.get_vocab_size()
+    found: list[int] = []
+    for name, source in (("generation_config.json", said), ("config.json", facts)):
+        ends = source.get("eos_token_id")
+        ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
+        for index in [*ends, *([] if source.get("bos_token_id") is None else [source["bos_token_id"]])]:
+            if type(index) is not int or not 0 <= index < size:
+                raise UserError(
+                    f"A control token is one of the model's {size} ids, counted from 0; '{folder / name}' says "
+                    f"{index!r:.40}."
+                )
+        found = found or ends
+    return found
+
+
+def _table(path: Path) -> dict[str, Any]:
+    """Return what a file of JSON says; nothing where there is none."""
+    found = read_json(path) if path.is_file() else {}
+    if not isinstance(found, dict):
+        raise UserError(f"'{path}' is a table of names and values; this one is not.")
+    return found

@@ -1,0 +1,275 @@
+"""A folder is replaced whole: killed at any call, raced by readers or writers, the old one or the new is there."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+import torch
+
+from sayso.base import replace
+from sayso.base.errors import UserError
+from sayso.base.files import atomic_folder, read_together, write_json
+from sayso.base.life import Life
+from sayso.base.made import work_in
+from sayso.base.replace import put_back, sweep
+from sayso.model import ModelConfig, Transformer
+from sayso.train.best import Best
+from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from sayso.train.loop import State
+from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.session import Stage
+
+SYSTEM = {"posix", "fcntl"}
+READS = {"stat", "lstat", "fstat", "fspath", "scandir", "listdir", "close", "getpid", "urandom", "set_inheritable"}
+CONFIG = ModelConfig(vocab_size=8, layers=1, width=8, heads=1, kv_heads=1, head_size=8, mlp_width=8, context=8)
+
+
+def killed_at(moment: int, act: Callable[[], object]) -> bool:
+    """Run `act` in a process that ends before the n-th system call that changes something; return whether it did."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forks beside threads: this child only writes files
+        child = os.fork()
+    if not child:
+        left = moment
+
+        def count(frame: FrameType, event: str, called: Any) -> None:
+            nonlocal left
+            module = getattr(called, "__module__", None) if event == "c_call" else ""
+            changes = module in SYSTEM and called.__name__ not in READS
+            if changes or (frame.f_code is replace.exchange.__code__ and event in ("call", "return")):
+                left -= 1
+                if left < 0:
+                    os._exit(9)
+
+        try:
+            sys.setprofile(count)
+            act()
+            sys.setprofile(None)
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) in (0, 9)
+    return os.waitstatus_to_exitcode(status) == 9
+
+
+def write(folder: Path, number: int) -> None:
+    """Make or replace a folder of two files and a folder that all say the same number."""
+    with atomic_folder(folder) as part:
+        write_json(part / "config.json", number)
+        (part / "adapter").mkdir()
+        write_json(part / "adapter" / "weights.json", number)
+
+
+def content(folder: Path) -> set[int]:
+    """Return the numbers in a folder as a person finds it who opens it."""
+    return {json.loads((put_back(folder) / name).read_text()) for name in ("config.json", "adapter/weights.json")}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spare the disk: a call that only a loss of power needs is still counted."""
+    monkeypatch.setattr(os, "fsync", lambda handle: os.set_blocking(handle, True))
+
+
+@pytest.fixture(params=["exchanged", "two renames"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways of replacing a folder; the second is that of file systems which cannot exchange names."""
+    if request.param == "two renames":
+
+        def exchange(one: Path, other: Path) -> bool:
+            return False
+
+        monkeypatch.setattr(replace, "exchange", exchange)
+    return str(request.param)
+
+
+def test_a_kill_at_any_system_call_leaves_the_old_folder_or_the_new(way: str, tmp_path: Path) -> None:
+    """Of a replacement at every call, and of a creation, too; the next writer leaves nothing but its folder."""
+    folder, found = tmp_path / "models" / "tuned", set()
+    write(folder, 0)
+    moment = number = 0
+    while killed_at(moment, partial(write, folder, number + 1)):
+        (there,) = content(folder)
+        found.add(there - number)
+        moment, number = moment + 1, there
+        sweep(folder.parent)
+    assert moment > 30
+    assert found == {0, 1}
+    for moment in range(0, 30, 4):
+        shutil.rmtree(folder.parent, ignore_errors=True)
+        killed_at(moment, lambda: write(folder, 3))
+        assert not folder.exists() or content(folder) == {3}
+    write(folder, 4)
+    assert [path.name for path in folder.parent.iterdir()] == ["tuned"]
+
+
+def test_a_kill_while_the_old_folder_is_put_back_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that was left aside by a kill between two renames comes back when it is opened, however often."""
+    folder = tmp_path / "best"
+    write(folder, 1)
+    folder.rename(tmp_path / f".best{replace.OLD}")
+    for moment in range(10):
+        killed_at(moment, lambda: put_back(folder))
+        assert content(folder) == {1}
+
+
+def fresh() -> State:
+    """A training state of nothing but a few weights."""
+    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    return State(model, make_optimizers(model, Rates()))
+
+
+def test_no_kill_loses_the_best_weights_of_a_run(way: str, tmp_path: Path) -> None:
+    """At every call of keeping better weights, those before or the better ones are there, whole."""
+    state, best = fresh(), Best(tmp_path, "score")
+    best.offer(state, {"score": 0})
+    moment = score = 0
+    found = set()
+    while killed_at(moment, partial(best.offer, state, {"score": score + 1})):
+        there = int(best.restore(state)["value"])
+        found.add(there - score)
+        moment, score = moment + 5, there
+        sweep(tmp_path)
+    assert found == {0, 1}
+
+
+def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
+    """At every call of beginning another run in its place, the finished one is there or under its number."""
+    for moment in range(100):
+        life = Life(tmp_path / str(moment))
+        stage = Stage(life, "align", "aligned", {"seed": 1}, {})
+        work_in(stage.folder)
+        write_json(stage.folder / "plan.json", {"options": {"seed": 0}, "inputs": {}, "derived": {}})
+        (stage.folder / "best").mkdir()
+        killed = killed_at(moment, lambda stage=stage: stage.plan(dict, restart=False))
+        (best,) = (life.root / "runs").glob("*/best")
+        assert json.loads((best.parent / "plan.json").read_text())["options"] == {"seed": 0}
+        if not killed:
+            break
+        assert stage.plan(dict, restart=False) == {}
+        assert len(list((life.root / "runs").glob("*/best"))) == 1
+    assert best.parent.name == "align-aligned.1"
+
+
+def test_checkpoints_without_a_plan_are_set_aside(tmp_path: Path) -> None:
+    """A run whose plan is gone is not gone on with as if it were another."""
+    stage = Stage(Life(tmp_path), "align", "aligned", {}, {})
+    work_in(stage.folder)
+    (stage.folder / "checkpoints" / "step-000001").mkdir(parents=True)
+    stage.plan(dict, restart=False)
+    assert not (stage.folder / "checkpoints").exists()
+    assert (tmp_path / "runs" / "align-aligned.1" / "checkpoints" / "step-000001").exists()
+
+
+def test_no_kill_loses_a_checkpoint(way: str, tmp_path: Path) -> None:
+    """A checkpoint of a step that has one already, as after going on, is replaced whole."""
+    state = fresh()
+    save_checkpoint(state, tmp_path)
+    moment = 0
+    while killed_at(moment, lambda: save_checkpoint(state, tmp_path)):
+        assert load_checkpoint(state, tmp_path)
+        moment += 9
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-000000"]
+    assert [path.name for path in tmp_path.iterdir()] == ["step-000000"]
+
+
+def test_readers_always_find_the_folder(way: str, tmp_path: Path) -> None:
+    """While one process replaces a folder again and again, another never misses it, and never reads a mixture."""
+    folder = tmp_path / "tuned"
+    write(folder, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        number = 0
+        while True:
+            write(folder, number := number + 1)
+    try:
+        seen, end = set(), time.monotonic() + 0.7
+        while time.monotonic() < end:
+            seen |= (found := read_together(folder, lambda: content(folder)))
+            assert len(found) == 1
+            assert way == "two renames" or folder.exists()
+        assert len(seen) > 3
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert len(content(folder)) == 1
+
+
+def test_writers_at_the_same_time_leave_one_whole_folder(way: str, tmp_path: Path) -> None:
+    """Whoever is last wins; none fails, and nothing is left over."""
+    failed: list[BaseException] = []
+
+    def again(number: int) -> None:
+        try:
+            for _ in range(8):
+                write(tmp_path / "tuned", number)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=again, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert len(content(tmp_path / "tuned")) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
+
+
+def test_only_what_dead_writers_left_is_swept_away(tmp_path: Path) -> None:
+    """A folder that is being written stays, and so does every file of somebody else."""
+    left = tmp_path / f".tuned{replace.NEW}abcdefgh"
+    left.mkdir()
+    (left / "model.safetensors").write_bytes(b"half")
+    for name in (".tuned.swp", ".tuned.old", ".hidden"):
+        (tmp_path / name).write_text("mine")
+    with atomic_folder(tmp_path / "other") as part:
+        sweep(tmp_path)
+        assert part.exists()
+        assert not left.exists()
+        assert {path.name for path in tmp_path.iterdir()} == {part.name, ".tuned.swp", ".tuned.old", ".hidden"}
+
+
+def test_without_locks_only_old_leftovers_are_swept_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may not tell who still writes: what is older than a day is taken for left behind."""
+
+    def unsupported(handle: int, how: int) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr(replace.fcntl, "flock", unsupported)
+    new, old = (tmp_path / f".x{replace.NEW}{name}" for name in ("new", "old"))
+    new.mkdir()
+    old.mkdir()
+    os.utime(old, (0, 0))
+    sweep(tmp_path)
+    assert new.exists()
+    assert not old.exists()
+
+
+def test_a_file_or_a_link_in_the_place_of_a_folder(tmp_path: Path) -> None:
+    """A file is not replaced by a folder; a link is, and what it points to stays."""
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(UserError, match="is a file"), atomic_folder(tmp_path / "file"):
+        pass
+    write(tmp_path / "far", 1)
+    (tmp_path / "link").symlink_to("far")
+    (tmp_path / "nowhere").symlink_to("nothing")
+    for name in ("link", "nowhere"):
+        write(tmp_path / name, 2)
+        assert content(tmp_path / name) == {2}
+    assert content(tmp_path / "far") == {1}
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "far", "link", "nowhere"}
