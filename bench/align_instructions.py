@@ -27,7 +27,7 @@ from sayso.judge.replies import reply_nats
 from sayso.judge.stats import Estimate, estimate, paired, ratio
 from sayso.reply.conversation import Replier
 from sayso.run.finetune import Finetune, finetune
-from sayso.run.import_model import Import, bring
+from sayso.run.import_model import Import, import_model
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.weights.folder import load_model, save_model
@@ -118,7 +118,7 @@ def lived(plan: Plan, sets: dict[str, tuple[list[Row], list[Row]]], root: Path, 
         if TINY:
             save_model(*smollm2(), parent, {"stage": "tuned"})
         else:
-            bring(Import("smollm2", life=root))
+            import_model(Import("smollm2", life=root))
     else:
         (root / "models").mkdir(parents=True)
         (root / "models" / "base").symlink_to(base.resolve())

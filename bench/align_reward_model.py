@@ -27,15 +27,15 @@ import numpy as np
 
 from bench.harness import TINY, keep_picture, parser, result, say, sized
 from bench.tiny import tiny_life, write_judgements
-from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.comparisons import ComparisonRow
 from sayso.align.pairs.reward_data import Question, questions, tokenized
 from sayso.align.scorer import open_scorer
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
-from sayso.batch.judged import Judged
+from sayso.batch.judged import JudgedPrompt
 from sayso.judge.agreement import Floats
-from sayso.judge.reward import known, length_sign
+from sayso.judge.reward import length_sign, reward_knowledge
 from sayso.model import Transformer
 from sayso.report.chart import COLORS, Panel, Series, picture
 from sayso.run.reward import Reward, reward
@@ -48,7 +48,7 @@ PICTURE = Path("docs/images/align_reward_model.svg")
 NAMES = ("harmless", "taskmaster-3", "taskmaster-4")
 
 
-def harmless(data: Path) -> Iterator[Row]:
+def harmless(data: Path) -> Iterator[ComparisonRow]:
     """Yield comparisons of two replies to the end of one conversation."""
     with gzip.open(data / "hh_harmless_test.jsonl.gz", "rt") as lines:
         for line in lines:
@@ -63,7 +63,7 @@ def harmless(data: Path) -> Iterator[Row]:
                 yield {"prompt": prompt, "chosen": chosen, "rejected": rejected, "group": before[:200]}
 
 
-def taskmaster(data: Path, part: str) -> Iterator[Row]:
+def taskmaster(data: Path, part: str) -> Iterator[ComparisonRow]:
     """Yield turns of an agent, calls of its tools among them, as people rated them, after the turn before."""
     for path in sorted((data / "taskmaster_rewards").glob(f"TM-{part}-*.json")):
         for row in json.loads(path.read_text()):
@@ -96,7 +96,9 @@ def shallow(folder: Path, layers: int, into: Path) -> None:
     save_model(model, tokenizer, into, {"stage": "tuned", "parent": folder.name})
 
 
-def of_fold(rows: Sequence[Row], name: str, fold: int, life: Life, options: argparse.Namespace) -> dict[str, Any]:
+def of_fold(
+    rows: Sequence[ComparisonRow], name: str, fold: int, life: Life, options: argparse.Namespace
+) -> dict[str, Any]:
     """Train on all folds but one, and return what the scores of that one tell, with the scores."""
     _, tokenizer = load_model(life.model("begin"))
     inside = [row for row in rows if place(row, options.folds) != fold]
@@ -124,18 +126,18 @@ def of_fold(rows: Sequence[Row], name: str, fold: int, life: Life, options: argp
     return {"sign": sign, "scores": [own.tolist() for own in scores], "told": found, "seconds": seconds}
 
 
-def told(asked: Sequence[tuple[Question, Judged]], scores: Sequence[Floats], sign: int) -> dict[str, Any]:
+def told(asked: Sequence[tuple[Question, JudgedPrompt]], scores: Sequence[Floats], sign: int) -> dict[str, Any]:
     """Return what scores tell of judged questions."""
     judged, groups = [judged for _, judged in asked], [one.group for one, _ in asked]
-    return known(judged, scores, groups, sign).as_dict()
+    return reward_knowledge(judged, scores, groups, sign).as_dict()
 
 
-def read(rows: Sequence[Row], tokenizer: Tokenizer) -> list[tuple[Question, Judged]]:
+def read(rows: Sequence[ComparisonRow], tokenizer: Tokenizer) -> list[tuple[Question, JudgedPrompt]]:
     """Return the questions of rows that fit."""
     return tokenized(questions(rows), tokenizer, LONGEST)
 
 
-def place(row: Row, folds: int) -> int:
+def place(row: ComparisonRow, folds: int) -> int:
     """Return the fold of a row's conversation."""
     return crc32(str(row["group"]).encode()) % folds
 
@@ -148,7 +150,7 @@ def measured(name: str, life: Life, options: argparse.Namespace) -> dict[str, An
     Random(0).shuffle(rows)
     rows = rows[: options.most or None]
     folds: list[dict[str, Any]] = []
-    asked: list[tuple[Question, Judged]] = []
+    asked: list[tuple[Question, JudgedPrompt]] = []
     scores: list[Floats] = []
     for fold in range(options.folds):
         kept = options.work / f"{name}-{fold}.json" if options.work else None

@@ -18,7 +18,7 @@ import torch
 
 from bench.curves import curves
 from bench.harness import keep_picture, parser, result, say, sized
-from sayso.align.improve.play import figures, perfect_player, play, policy_player, random_player
+from sayso.align.improve.play import game_figures, perfect_player, play, policy_player, random_player
 from sayso.base.files import read_json, write_json
 from sayso.base.life import Life
 from sayso.base.log import read_log
@@ -101,7 +101,7 @@ def against_panel(folder: Path, seed: int) -> dict[str, Mapping[str, float]]:
     panel = {"random": random_player(draw), "erring": perfect_player(draw, ERRORS), "perfect": perfect_player(draw)}
     played = {name: play(me, [opponent], TESTED) for name, opponent in panel.items()}
     every: Sequence = [game for games in played.values() for game in games]
-    return {name: figures(games) for name, games in [*played.items(), ("all", every)]}
+    return {name: game_figures(games) for name, games in [*played.items(), ("all", every)]}
 
 
 if __name__ == "__main__":

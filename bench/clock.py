@@ -4,7 +4,7 @@ import math
 import time
 from dataclasses import dataclass, field
 
-from sayso.train.loop import Shown
+from sayso.train.loop import StepRecord
 from sayso.train.schedule import Schedule
 
 
@@ -31,7 +31,7 @@ class Clock(Schedule):
         fall = (1 + math.cos(math.pi * gone)) / 2 if self.cosine else 1 - gone
         return min((step + 1) / self.warmup, self.floor + (1 - self.floor) * fall)
 
-    def tell(self, _: Shown) -> None:
+    def tell(self, _: StepRecord) -> None:
         """End a run of the loop when the time is over."""
         if self.gone() >= 1:
             raise Over

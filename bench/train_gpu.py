@@ -25,7 +25,7 @@ from bench.peer import Peer, fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import ModelConfig, Transformer
-from sayso.train.loop import Shown, State, autocast, train
+from sayso.train.loop import State, StepRecord, autocast, train
 from sayso.train.measure import matmul_peak
 from sayso.train.muon import POLAR_EXPRESS, Muon
 from sayso.train.optimizers import Rates, make_optimizers
@@ -118,7 +118,7 @@ def our_side(
         found = linear_cross_entropy(hidden(rows[:, :-1]).flatten(0, 1), model.unembed.weight, targets)
         return found, len(targets), len(targets)
 
-    def tell(shown: Shown) -> None:
+    def tell(shown: StepRecord) -> None:
         losses.append(shown.loss)
 
     def work() -> int:

@@ -9,7 +9,7 @@ import torch
 
 from sayso.align.pairs.preference import Preference, both_sides, term_of
 from sayso.align.pairs.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
-from sayso.align.pairs.sources import apart, comparisons, read, write
+from sayso.align.pairs.sources import comparisons, hold_out_pairs, read, write_comparisons
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
 from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
@@ -153,16 +153,16 @@ def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
     rows = [
         {"prompt": [{"role": "user", "content": str(n // 2)}], "chosen": "a", "rejected": str(n)} for n in range(400)
     ]
-    train, held = apart(rows, None)
+    train, held = hold_out_pairs(rows, None)
     assert len({row["prompt"][0]["content"] for row in held}) == 12
     assert len(held) == 24
     assert {row["prompt"][0]["content"] for row in train}.isdisjoint(row["prompt"][0]["content"] for row in held)
-    assert apart(rows[:200], None) == (rows[:200], [])
-    assert len(apart(rows, 3)[1]) == 6
+    assert hold_out_pairs(rows[:200], None) == (rows[:200], [])
+    assert len(hold_out_pairs(rows, 3)[1]) == 6
     good = [{"prompt": row["prompt"], "reply": "a", "good": True} for row in rows]
-    assert apart(good, None) == (good, [])
+    assert hold_out_pairs(good, None) == (good, [])
     with pytest.raises(UserError, match=r"--held-out .* below 200; got 200"):
-        apart(rows, 200)
+        hold_out_pairs(rows, 200)
 
 
 def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
     pairs = [{"prompt": [], "chosen": "a", "rejected": "b"}], [{"prompt": [], "chosen": "c", "rejected": "d"}]
     ratings = [{"prompt": [], "reply": "a", "good": True}], [{"prompt": [], "reply": "b", "good": False}]
     for parts in (ratings, pairs, ratings):
-        write(tmp_path, parts)
+        write_comparisons(tmp_path, parts)
         assert read(tmp_path) == parts
 
 

@@ -6,18 +6,18 @@ from random import Random
 import pytest
 
 from sayso.align.improve.curriculum import read_curriculum
-from sayso.align.improve.select import Group, Kept, Sampled, answer, at_random, verified, voted
+from sayso.align.improve.select import KeptReplies, Sampled, SampledGroup, at_random, final_answer, verified, voted
 from sayso.align.rl.prompts import Prompt
 from sayso.base.errors import UserError
 
 
-def group(number: int, *replies: tuple[str, float], level: float = 0.0, ended: bool = True) -> Group:
+def group(number: int, *replies: tuple[str, float], level: float = 0.0, ended: bool = True) -> SampledGroup:
     """A group of replies with their rewards."""
     prompt = Prompt(number, [{"role": "user", "content": f"ask {number}"}], {"digits": level})
-    return Group(prompt, level, [Sampled(text, reward, ended) for text, reward in replies])
+    return SampledGroup(prompt, level, [Sampled(text, reward, ended) for text, reward in replies])
 
 
-def texts(kept: Sequence[Kept]) -> list[tuple[int, str]]:
+def texts(kept: Sequence[KeptReplies]) -> list[tuple[int, str]]:
     """Which prompt's reply was kept."""
     return [(one.prompt.number, one.reply.text) for one in kept]
 
@@ -42,7 +42,7 @@ def test_a_vote_keeps_what_half_of_a_group_agree_on_whether_right_or_wrong():
         group(3, ("44", 1), ("44", 1), ("45", 0), ("46", 0)),
     ]
     assert texts(voted(groups, 4)) == [(1, "so\n12"), (1, "hence\n12"), (3, "44")]
-    assert answer("first 3\nthen 4\n\n 7 \n") == "7"
+    assert final_answer("first 3\nthen 4\n\n 7 \n") == "7"
 
 
 def test_a_vote_drops_answers_of_an_odd_length_among_their_difficulty():

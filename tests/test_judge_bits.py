@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayso.judge.bits import bits_per_byte, cut, document_bits
+from sayso.judge.bits import bits_per_byte, document_bits, text_windows
 from sayso.model import ModelConfig, Transformer
 from sayso.token.train import train
 
@@ -55,7 +55,7 @@ def test_windows_charge_each_id_once_with_context(length: int, context: int) -> 
     """For any length and context the charged targets, in order, are the document; none lacks half a context."""
     ids = list(range(1, length + 1))
     charged: list[int] = []
-    for window in cut(0, ids, BOS, context):
+    for window in text_windows(0, ids, BOS, context):
         assert len(window.inputs) == len(window.targets) <= context
         assert list(window.targets[:-1]) == list(window.inputs[1:])
         uncharged = len(window.inputs) - window.charged

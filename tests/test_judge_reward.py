@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sayso.batch.judged import Comparison, Judged
+from sayso.batch.judged import Comparison, JudgedPrompt
 from sayso.judge.agreement import calibration_error, correlation, of_comparisons, of_ratings, reliability
-from sayso.judge.reward import agreement, known, length_sign, lengths
+from sayso.judge.reward import agreement, length_sign, lengths, reward_knowledge
 from sayso.judge.stats import estimate
 
 RNG = np.random.default_rng(0)
@@ -75,10 +75,12 @@ def test_probabilities_that_hold_have_no_calibration_error() -> None:
 def test_a_scorer_of_lengths_is_no_better_than_length() -> None:
     """Scores that are the lengths give the very figures of length alone; correlation is 1."""
     judged = [
-        Judged([1], [[2] * int(a), [3] * int(b)], [Comparison(0, 1)]) for a, b in RNG.integers(1, 20, (80, 2)) if a != b
+        JudgedPrompt([1], [[2] * int(a), [3] * int(b)], [Comparison(0, 1)])
+        for a, b in RNG.integers(1, 20, (80, 2))
+        if a != b
     ]
     sign = length_sign(judged)
-    found = known(judged, [sign * own for own in lengths(judged)], range(len(judged)), sign)
+    found = reward_knowledge(judged, [sign * own for own in lengths(judged)], range(len(judged)), sign)
     assert found.accuracy == found.length_accuracy
     assert (found.above_length.mean, found.above_length.se) == (0.0, 0.0)
     assert abs(found.length_correlation) == pytest.approx(1.0)
@@ -87,9 +89,9 @@ def test_a_scorer_of_lengths_is_no_better_than_length() -> None:
 
 def test_ties_and_unrated_replies_do_not_count() -> None:
     """Only comparisons with a better side are right or wrong; where there are none, the ratings speak."""
-    tie = Judged([1], [[2], [3]], [Comparison(0, 1, tie=True), Comparison(1, 0)])
+    tie = JudgedPrompt([1], [[2], [3]], [Comparison(0, 1, tie=True), Comparison(1, 0)])
     assert agreement([tie], [np.array([0.0, 1.0])], [0]).n == 1
-    rated = [Judged([1], [[2], [3]], ratings=[r, None]) for r in (0.0, 1.0, 1.0)]
+    rated = [JudgedPrompt([1], [[2], [3]], ratings=[r, None]) for r in (0.0, 1.0, 1.0)]
     scores = [np.array([s, 9.0]) for s in (0.5, 0.1, 0.9)]
     assert agreement(rated, scores, range(3)).value == 0.5
     assert math.isnan(agreement([], [], []).value)

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sayso.loss.advantage import gae, group_advantages, whiten
-from sayso.loss.kl import adapted, exact_kl, kl_estimate
-from sayso.loss.logprobs import spoken
+from sayso.loss.kl import adapt_beta, exact_kl, kl_estimate
+from sayso.loss.logprobs import target_logprobs
 from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.loss.policy import METHODS, Method, averaged, token_losses
 from sayso.loss.value import explained_variance, value_losses
@@ -47,7 +47,7 @@ def test_spoken_is_the_log_softmax_of_all_logits(temperature: float) -> None:
     """Log-probabilities and entropies equal those from whole logits, one position at a time."""
     model, (ids, targets, documents) = some_model(), rows((7, 9), 10)
     with torch.no_grad():
-        found = spoken(model, ids, targets, documents, temperature)
+        found = target_logprobs(model, ids, targets, documents, temperature)
         for row, length in enumerate((7, 9)):
             logits = model(ids[row : row + 1, :length])[0]
             for t in range(10):
@@ -72,7 +72,7 @@ def test_a_chunk_at_a_time_gives_the_same_gradients(monkeypatch: pytest.MonkeyPa
     for chunk in (2**22, 3 * VOCABULARY):
         monkeypatch.setitem(__import__("sayso.loss.logprobs", fromlist=["CHUNK"]).CHUNK, "cpu", chunk)
         model.zero_grad()
-        told = spoken(model, *given, 0.8, learn_entropy=True)
+        told = target_logprobs(model, *given, 0.8, learn_entropy=True)
         (told.logprobs.sum() + 0.1 * told.entropy.sum()).backward()
         gradients.append([weight.grad.clone() for weight in model.parameters() if weight.grad is not None])
     assert len(gradients[0]) > 5
@@ -106,10 +106,10 @@ def test_kl_of_equal_models_is_zero_and_k3_never_below() -> None:
 
 def test_the_adaptive_weight_follows_the_target() -> None:
     """It grows above the target, falls below it, stays on it, and moves at most by a fifth of its share."""
-    assert adapted(0.1, 6, 6, 64, 1000) == 0.1
-    assert math.isclose(adapted(0.1, 60, 6, 100, 1000), 0.1 * 1.02)
-    assert math.isclose(adapted(0.1, 0, 6, 100, 1000), 0.1 * 0.98)
-    assert 0.1 < adapted(0.1, 6.3, 6, 100, 1000) < 0.1 * 1.02
+    assert adapt_beta(0.1, 6, 6, 64, 1000) == 0.1
+    assert math.isclose(adapt_beta(0.1, 60, 6, 100, 1000), 0.1 * 1.02)
+    assert math.isclose(adapt_beta(0.1, 0, 6, 100, 1000), 0.1 * 0.98)
+    assert 0.1 < adapt_beta(0.1, 6.3, 6, 100, 1000) < 0.1 * 1.02
 
 
 def test_group_advantages_are_those_of_their_papers() -> None:
@@ -257,7 +257,7 @@ def test_a_padded_batch_equals_one_that_is_not(name: str) -> None:
         for part in range(parts):
             ids, targets, documents = (x.tensor_split(parts)[part] for x in given)
             mask = targets != IGNORE
-            logprobs = spoken(model, ids, targets, documents).logprobs
+            logprobs = target_logprobs(model, ids, targets, documents).logprobs
             losses, _ = token_losses(
                 method, logprobs, old.tensor_split(parts)[part], advantages.tensor_split(parts)[part], mask
             )

@@ -23,10 +23,10 @@ from sayso.model import ModelConfig, Transformer
 from sayso.train.layout import Layout, Training, layout_for
 from sayso.train.loop import State, autocast
 from sayso.train.memory import GAPS, SPARE, activation_bytes, fixed_bytes, rows_that_fit
-from sayso.train.oom import memory_told
+from sayso.train.oom import explain_out_of_memory
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.session import Stage
+from sayso.train.session import Session
 from sayso.train.workers import can_fork
 
 linux = pytest.mark.skipif(not can_fork("cpu"), reason="the kernel tells and limits memory on Linux")
@@ -152,12 +152,12 @@ def test_the_sentence_says_what_is_in_force_and_what_to_lower(layout: Layout, re
     """Where the estimate says that all should fit, half of what failed is tried next; then slower means, one by one."""
     with (
         pytest.raises(UserError, match=told),
-        memory_told(config(), lambda: batch(8), layout, "mps", recompute=recompute),
+        explain_out_of_memory(config(), lambda: batch(8), layout, "mps", recompute=recompute),
     ):
         raise MemoryError
     with (
         pytest.raises(RuntimeError, match="shapes"),
-        memory_told(config(), lambda: batch(8), layout, "cpu", recompute=True),
+        explain_out_of_memory(config(), lambda: batch(8), layout, "cpu", recompute=True),
     ):
         raise RuntimeError("shapes differ")
 
@@ -165,7 +165,7 @@ def test_the_sentence_says_what_is_in_force_and_what_to_lower(layout: Layout, re
 def test_a_pair_counts_as_one_row_of_both_replies() -> None:
     """--micro-rows counts pairs when aligning."""
     both = PairBatch(*vars(batch(8)).values())
-    told = memory_told(config(), lambda: both, Layout(1, 1), "cpu", recompute=False)
+    told = explain_out_of_memory(config(), lambda: both, Layout(1, 1), "cpu", recompute=False)
     with pytest.raises(UserError, match="4 rows x 512"), told:
         raise MemoryError
 
@@ -175,7 +175,7 @@ def limited(folder: Path, micro_rows: int | None, answer: Connection) -> None:
     torch.set_num_threads(1)
     shape = config()
     model = Transformer(shape).initialise(torch.Generator().manual_seed(0))
-    state, stage = State(model, make_optimizers(model, Rates())), Stage(Life(folder), "pretrain", "base", {}, {})
+    state, stage = State(model, make_optimizers(model, Rates())), Session(Life(folder), "pretrain", "base", {}, {})
 
     class Batches:
         def batch(self, step: int) -> Batch:

@@ -17,7 +17,7 @@ from sayso.base.life import Life
 from sayso.train import mirrors as mirror
 from sayso.train.layout import Training
 from sayso.train.mirrors import mirrored
-from sayso.train.session import make_stage
+from sayso.train.session import open_session
 
 STEPS = {1: {"loss": 3.5, "lr": 0.1, "sample": "not a number"}, 2: {"loss": 3.25, "lr": 0.2}}
 
@@ -116,7 +116,7 @@ def test_a_missing_package_names_the_install_command(tmp_path: Path, monkeypatch
 def test_an_unknown_mirror_offers_the_nearest(tmp_path: Path) -> None:
     """When the act begins."""
     with pytest.raises(UserError, match="'tensorboard'"):
-        make_stage(Life(tmp_path), "pretrain", "base", Training(mirror=("tensorbord",)), {})
+        open_session(Life(tmp_path), "pretrain", "base", Training(mirror=("tensorbord",)), {})
 
 
 def test_a_mirror_that_fails_is_told_once_and_left_out(tmp_path: Path, monkeypatch, capsys) -> None:

@@ -14,10 +14,10 @@ from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.layout import Layout, Training, layout_for, layout_of_plan, precision_on
-from sayso.train.loop import Shown, State, train
+from sayso.train.loop import State, StepRecord, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.session import Stage
+from sayso.train.session import Session
 
 SHAPE = {"vocab_size": 50, "layers": 2, "width": 32, "heads": 2, "kv_heads": 1, "head_size": 16, "mlp_width": 64}
 CPU = Device("cpu", 1)
@@ -48,7 +48,7 @@ def test_bf16_learns_as_fp32_does_on_weights_that_stay_fp32(mlp: str) -> None:
     for precision in ("fp32", "bf16"):
         state, losses = fresh(mlp), []
 
-        def show(shown: Shown, to: list[float] = losses) -> None:
+        def show(shown: StepRecord, to: list[float] = losses) -> None:
             to.append(shown.loss)
 
         train(state, lambda step: [batch(step)], loss_of, Schedule(20), show=show, precision=precision)
@@ -80,7 +80,7 @@ def test_a_precision_that_is_not_offered_is_refused_with_the_reason(asked: str, 
 
 def lived(life: Life, layout: Layout, loss=loss_of, **options: object) -> State:
     """Train a run of a life."""
-    state, run = fresh(), Stage(life, "pretrain", "base", {}, {})
+    state, run = fresh(), Session(life, "pretrain", "base", {}, {})
 
     class Batches:
         def batch(self, step: int) -> Batch:

@@ -12,20 +12,20 @@ import torch
 from torch import Tensor
 
 from sayso.align.pairs.reference import Frozen
-from sayso.align.rl.critic import add_critic, critic_of, take_critic
-from sayso.align.rl.experience import Credit, Measured, credited, measure
+from sayso.align.rl.critic import add_critic, critic_of, remove_critic
+from sayso.align.rl.experience import Credit, ScoredRollouts, assign_credit, score_rollouts
 from sayso.align.rl.objective import Objective
-from sayso.align.rl.prompt_order import open_practice, set_aside
+from sayso.align.rl.prompt_order import hold_out_prompts, open_prompt_order
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import Reward
 from sayso.align.rl.rollout import Rollout, converse, sample_groups
-from sayso.align.rl.sampling import Drawing
-from sayso.align.rl.setup import Reinforce, practising_state
+from sayso.align.rl.sampling import GroupSampler
+from sayso.align.rl.setup import Reinforce, policy_state
 from sayso.align.rl.shaping import overlong, shaped
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.log import read_log
-from sayso.batch.rollouts import NUMBERS, Said, rollout_batch
+from sayso.batch.rollouts import NUMBERS, RolloutRow, rollout_batch
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig, Transformer
 from sayso.run.reinforce import reinforce
@@ -33,7 +33,7 @@ from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
-from sayso.train.loop import Shown, train
+from sayso.train.loop import StepRecord, train
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_weights, save_model
 
@@ -107,9 +107,9 @@ def test_what_was_given_to_the_policy_is_never_trained() -> None:
         assert after.ids[: own + len(tool)] == [*before.ids, *tool]
         assert after.sampled[own : own + len(tool)] == [False] * len(tool)
         assert after.length == own + len(after.ids) - own - len(tool)
-        batch = rollout_batch([Said(after.prompt, after.ids, after.sampled)])
+        batch = rollout_batch([RolloutRow(after.prompt, after.ids, after.sampled)])
         assert int((batch.targets >= 0).sum()) == after.length
-    assert measure(model, whole, 1.0).drift < 1e-5
+    assert score_rollouts(model, whole, 1.0).drift < 1e-5
 
 
 def test_each_turn_of_a_rollout_is_drawn_by_a_seed_of_its_own() -> None:
@@ -132,14 +132,14 @@ def _continued(model: Transformer, rollouts: list[Rollout], tool: list[int], tur
     return converse(model, TOKENIZER, rollouts, lambda *_: "7", lambda _: tool, turns=turns, max_tokens=12, seed=5)
 
 
-def measured(temperature: float = 1.0, critic: str = "") -> tuple[Transformer, list[Rollout], Measured]:
+def measured(temperature: float = 1.0, critic: str = "") -> tuple[Transformer, list[Rollout], ScoredRollouts]:
     """Return a model, what it said, and what it thinks of that."""
     model = speaker()
     reference = Frozen(speaker()).model
     said = flat(sample_groups(model, TOKENIZER, asked("ab", "c", "de"), 4, max_tokens=9, temperature=temperature))
     if critic:
         add_critic(model, critic)
-    return model, said, measure(model, said, temperature, reference)
+    return model, said, score_rollouts(model, said, temperature, reference)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
@@ -150,7 +150,7 @@ def test_before_the_first_update_ratios_are_one_and_the_kl_is_zero(name: str, te
     assert found.drift < 1e-5
     assert abs(found.kl) < 1e-4
     scores = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
-    rows, _ = credited(Credit(METHODS[name]), found.rows, scores)
+    rows, _ = assign_credit(Credit(METHODS[name]), found.rows, scores)
     term = Objective(METHODS[name], temperature, beta=0.1, constant=9)(model, rollout_batch(rows))
     assert float((term.figures["ratio"] - 1).abs().max()) < 1e-3
     assert float(term.figures["kl_step"].abs().max()) < 1e-6
@@ -165,7 +165,7 @@ def test_before_the_first_update_ratios_are_one_and_the_kl_is_zero(name: str, te
 def test_a_step_cut_into_parts_is_the_same_step(name: str) -> None:
     """Gradients and counts of the parts of a batch add up to the whole's."""
     model, _, found = measured(critic="own" if name == "ppo" else "")
-    rows, _ = credited(Credit(METHODS[name]), found.rows, torch.eye(3, 4))
+    rows, _ = assign_credit(Credit(METHODS[name]), found.rows, torch.eye(3, 4))
     objective, batch = Objective(METHODS[name], beta=0.1), rollout_batch(rows)
     gradients, counts = [], []
     for parts in ([batch], batch.split(3)):
@@ -182,7 +182,10 @@ def test_a_step_cut_into_parts_is_the_same_step(name: str) -> None:
 
 def test_numbers_stand_where_their_target_stands() -> None:
     """What is known of an id lies at the position before it, through batching and splitting."""
-    rows = [Said([1, 2, 3], [4, 5], [True, False], **{name: [0.5, 0.25] for name in NUMBERS}), Said([6], [7], [True])]
+    rows = [
+        RolloutRow([1, 2, 3], [4, 5], [True, False], **{name: [0.5, 0.25] for name in NUMBERS}),
+        RolloutRow([6], [7], [True]),
+    ]
     batch = rollout_batch(rows)
     assert batch.targets[0].tolist() == [-100, -100, 4, -100, -100, -100, -100, -100]
     assert all(getattr(batch, name)[0, 2:4].tolist() == [0.5, 0.25] for name in NUMBERS)
@@ -195,8 +198,8 @@ def test_a_value_model_is_credited_token_by_token() -> None:
     model, said, found = measured(critic="own")
     scores = torch.tensor([[1.0, 0, 0, 0]] * 3)
     rows = [replace(row, reference=[x - 0.1 for x in row.old]) for row in found.rows]
-    plain, _ = credited(Credit(METHODS["ppo"], lam=1.0), rows, scores)
-    held, _ = credited(Credit(METHODS["ppo"], beta=0.5, lam=1.0), rows, scores)
+    plain, _ = assign_credit(Credit(METHODS["ppo"], lam=1.0), rows, scores)
+    held, _ = assign_credit(Credit(METHODS["ppo"], beta=0.5, lam=1.0), rows, scores)
     for row, kept, score in zip(plain, held, scores.flatten().tolist(), strict=True):
         assert row.returns[0] == pytest.approx(score, abs=1e-5)
         assert kept.returns[0] == pytest.approx(score - 0.05 * len(row.ids), abs=1e-4)
@@ -204,7 +207,7 @@ def test_a_value_model_is_credited_token_by_token() -> None:
     white = torch.tensor([x for row in plain for x in row.advantages])
     assert abs(float(white.mean())) < 1e-5
     assert len(said) == 12
-    take_critic(model)
+    remove_critic(model)
     assert critic_of(model) is None
 
 
@@ -222,7 +225,7 @@ def test_groups_without_signal_are_drawn_anew() -> None:
     """Groups whose replies all earn the same give way to further prompts; what was asked is counted."""
     pay = rewards_of(1, 1, 0, 1, 0, 0, 1, 1)
     supply = prompts(8)
-    drawing = Drawing(TOKENIZER, lambda first, count: supply[first : first + count], pay, 2, 8, 6, again=3)
+    drawing = GroupSampler(TOKENIZER, lambda first, count: supply[first : first + count], pay, 2, 8, 6, again=3)
     drawn = drawing.draw(speaker(), 0, 0)
     assert [group.prompt.number for group in drawn.groups] == [3, 5]
     assert (drawn.asked, drawn.silent) == (6, 4) or (drawn.asked, drawn.silent) == (5, 3)
@@ -235,7 +238,7 @@ def test_groups_without_signal_are_drawn_anew() -> None:
 def test_a_prompt_without_room_is_told_with_its_line() -> None:
     """A prompt as long as the context ends the drawing in one sentence with its line."""
     long = Prompt(7, [{"role": "user", "content": "word " * 100}], {})
-    drawing = Drawing(TOKENIZER, lambda first, count: [long], rewards_of(1.0), 1, 2, 4)
+    drawing = GroupSampler(TOKENIZER, lambda first, count: [long], rewards_of(1.0), 1, 2, 4)
     with pytest.raises(UserError, match="line 7"):
         drawing.draw(speaker(), 0, 0)
 
@@ -250,20 +253,20 @@ def test_long_and_unfinished_replies_lose() -> None:
 
 def test_held_out_prompts_are_never_practised() -> None:
     """A tenth of a file is set aside; a puzzle's val split shares no problem with what is practised."""
-    train, held = set_aside(prompts(40), 0, 200)
+    train, held = hold_out_prompts(prompts(40), 0, 200)
     assert len(held) == 4
     assert sorted(one.number for one in (*train, *held)) == list(range(1, 41))
-    practice, judged = open_practice("addition", (1,), 0, 20, None, BadRows())
+    practice, judged = open_prompt_order("addition", (1,), 0, 20, None, BadRows())
     assert not {one.messages[0]["content"] for one in practice(0, 200)} & {one.messages[0]["content"] for one in judged}
     assert practice(7, 3) == practice(0, 20)[7:10]
     with pytest.raises(UserError, match="sizes"):
-        open_practice("prompts.jsonl", (3,), 0, 20, None, BadRows())
+        open_prompt_order("prompts.jsonl", (3,), 0, 20, None, BadRows())
 
 
 @pytest.mark.parametrize(("sizes", "digits"), [((), [3] * 5), ((2, 4, 1), [2, 4, 1, 2, 4])])
 def test_sizes_of_a_puzzle_take_turns(sizes: tuple[int, ...], digits: list[int]) -> None:
     """One after another, round and round, from wherever one begins; 3 where none is given."""
-    practice, _ = open_practice("addition", sizes, 0, 0, None, BadRows())
+    practice, _ = open_prompt_order("addition", sizes, 0, 0, None, BadRows())
     assert [one.info["digits"] for one in practice(0, 5)] == digits
     assert practice(1, 4) == practice(0, 5)[1:]
 
@@ -311,7 +314,7 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Literal["own", "shared"]) -> None:
     """A value model's large gradient is scaled to the norm, and the policy's, which is below it, stays what it was."""
     model = speaker()
-    state = practising_state(replace(options, critic=critic), METHODS["ppo"], model, None)
+    state = policy_state(replace(options, critic=critic), METHODS["ppo"], model, None)
     module = critic_of(model)
     assert module is not None
     theirs = set(module.parameters())
@@ -326,7 +329,7 @@ def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Li
     def loss(model: Transformer, _: object) -> tuple[Tensor, int, int]:
         return sum((1e3 if x in theirs else 1e-3) * x.sum() for x in model.parameters()), 1, 1
 
-    told: list[Shown] = []
+    told: list[StepRecord] = []
     train(state, lambda _: [None], loss, Schedule(1), show=told.append)
     sizes = [sum(x.numel() for x in model.parameters() if (x in theirs) == apart) ** 0.5 for apart in (False, True)]
     assert math.isclose(told[0].gradient_norm, 1e-3 * sizes[0], rel_tol=1e-4)

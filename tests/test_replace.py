@@ -28,7 +28,7 @@ from sayso.train.best import Best
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
-from sayso.train.session import Stage
+from sayso.train.session import Session
 
 SYSTEM = {"posix", "fcntl"}
 READS = {"stat", "lstat", "fstat", "fspath", "scandir", "listdir", "close", "getpid", "urandom", "set_inheritable"}
@@ -149,7 +149,7 @@ def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
     """At every call of beginning another run in its place, the finished one is there or under its number."""
     for moment in range(100):
         life = Life(tmp_path / str(moment))
-        stage = Stage(life, "align", "aligned", {"seed": 1}, {})
+        stage = Session(life, "align", "aligned", {"seed": 1}, {})
         work_in(stage.folder)
         write_json(stage.folder / "plan.json", {"options": {"seed": 0}, "inputs": {}, "derived": {}})
         (stage.folder / "best").mkdir()
@@ -165,7 +165,7 @@ def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
 
 def test_checkpoints_without_a_plan_are_set_aside(tmp_path: Path) -> None:
     """A run whose plan is gone is not gone on with as if it were another."""
-    stage = Stage(Life(tmp_path), "align", "aligned", {}, {})
+    stage = Session(Life(tmp_path), "align", "aligned", {}, {})
     work_in(stage.folder)
     (stage.folder / "checkpoints" / "step-000001").mkdir(parents=True)
     stage.plan(dict, restart=False)

@@ -26,7 +26,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, read_facts
 from sayso.report.page import PARTS
-from sayso.report.race import verdict
+from sayso.report.race import race_verdict
 from sayso.report.said import said
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.report import Report, report
@@ -219,7 +219,7 @@ def test_the_race_is_told_honestly(life: Life) -> None:
     gaps = {"uniform": (-1.0, -0.9), "unigram": (-0.2, 0.1), "kn5": (0.1, 0.3)}
     own["above"] = {name: {"mean": (low + high) / 2, "low": low, "high": high} for name, (low, high) in gaps.items()}
     facts.baselines["xz"]["real"]["bpb"]["mean"] = own["mean"] - 0.25
-    told = verdict(facts, "base", "real")
+    told = race_verdict(facts, "base", "real")
     assert "it beats guessing evenly" in told
     assert "loses to the 5-gram model (by 0.20) and xz (by 0.25)" in told
     assert "cannot be told from counting single tokens" in told

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sayso.align.pairs.comparisons import read_pairs, read_ratings
-from sayso.align.pairs.reward_data import apart, best_reply, questions, spoil, spoiled
+from sayso.align.pairs.reward_data import best_reply, hold_out_questions, questions, spoil, spoiled
 from sayso.align.pairs.reward_eval import loss_of
 from sayso.align.scorer import open_scorer
 from sayso.base.errors import UserError
@@ -160,12 +160,12 @@ def test_no_conversation_is_on_both_sides() -> None:
     """Prompts of one group are held out together, the same ones each time, about as many as asked."""
     rows = [{"prompt": [{"role": "user", "content": str(n)}], "chosen": "a", "rejected": "b", "group": str(n // 4)}
             for n in range(800)]  # fmt: skip
-    train, held = apart(questions(rows), 0.25)
+    train, held = hold_out_questions(questions(rows), 0.25)
     assert not {one.group for one in train} & {one.group for one in held}
     assert 120 < len(held) < 280
-    assert apart(questions(rows), 0.25)[1] == held
+    assert hold_out_questions(questions(rows), 0.25)[1] == held
     with pytest.raises(UserError, match="--held-out is a share"):
-        apart(questions(rows), 1.0)
+        hold_out_questions(questions(rows), 1.0)
 
 
 def test_a_spoiled_reply_loses_against_itself() -> None:

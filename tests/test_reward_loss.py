@@ -7,15 +7,17 @@ import pytest
 import torch
 
 from sayso.base.errors import UserError
-from sayso.batch.judged import Comparison, Judged, JudgedBatches, collate
+from sayso.batch.judged import Comparison, JudgedBatches, JudgedPrompt, collate
 from sayso.loss.reward import RewardLoss, batch_losses, batch_scores, comparison_losses, rating_losses, reward_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import add_score
 
 CONFIG = ModelConfig(vocab_size=50, layers=1, width=16, heads=2, kv_heads=2, head_size=8, mlp_width=24, context=192)
-RANKED = Judged([1, 2], [[3], [4, 5], [6, 7, 8]], [Comparison(0, 1, 0.5), Comparison(0, 2), Comparison(1, 2, tie=True)])
-PAIR = Judged([9], [[3, 3], [4]], [Comparison(1, 0)])
-RATED = Judged([5, 6, 7], [[1], [2, 2]], ratings=[1.0, None])
+RANKED = JudgedPrompt(
+    [1, 2], [[3], [4, 5], [6, 7, 8]], [Comparison(0, 1, 0.5), Comparison(0, 2), Comparison(1, 2, tie=True)]
+)
+PAIR = JudgedPrompt([9], [[3, 3], [4]], [Comparison(1, 0)])
+RATED = JudgedPrompt([5, 6, 7], [[1], [2, 2]], ratings=[1.0, None])
 
 
 def sigmoid(x: float) -> float:
@@ -105,12 +107,16 @@ def test_replies_are_documents_that_share_rows() -> None:
     assert [batch.ids[batch.documents == number].tolist() for number in (2, 3)] == [[1, 2, 6, 7, 8], [9, 3, 3]]
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
     alone = [
-        batch_scores(model, collate([Judged(one.prompt, [reply])])) for one in batch.judged for reply in one.replies
+        batch_scores(model, collate([JudgedPrompt(one.prompt, [reply])]))
+        for one in batch.judged
+        for reply in one.replies
     ]
     torch.testing.assert_close(batch_scores(model, batch), torch.cat(alone))
-    long = collate([Judged([1], [[2] * 60, [3] * 9]), PAIR])
+    long = collate([JudgedPrompt([1], [[2] * 60, [3] * 9]), PAIR])
     again = [
-        batch_scores(model, collate([Judged(one.prompt, [reply])])) for one in long.judged for reply in one.replies
+        batch_scores(model, collate([JudgedPrompt(one.prompt, [reply])]))
+        for one in long.judged
+        for reply in one.replies
     ]
     assert len(long.ids) == 2
     torch.testing.assert_close(batch_scores(model, long), torch.cat(again))
@@ -130,13 +136,13 @@ def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (Judged([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 lacks one"),
-        (Judged([1], [[1], []], [Comparison(0, 1)]), "prompt 1 lacks one"),
-        (Judged([1], [[1], [2]]), "prompt 1 has neither"),
-        (Judged([1] * 200, [[1], [2]], [Comparison(0, 1)]), "prompt 1 has 201"),
+        (JudgedPrompt([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 lacks one"),
+        (JudgedPrompt([1], [[1], []], [Comparison(0, 1)]), "prompt 1 lacks one"),
+        (JudgedPrompt([1], [[1], [2]]), "prompt 1 has neither"),
+        (JudgedPrompt([1] * 200, [[1], [2]], [Comparison(0, 1)]), "prompt 1 has 201"),
     ],
 )
-def test_a_prompt_that_teaches_nothing_is_named(bad: Judged, said: str) -> None:
+def test_a_prompt_that_teaches_nothing_is_named(bad: JudgedPrompt, said: str) -> None:
     """An empty part, nothing said of its replies, or more than the context: a sentence with its number."""
     with pytest.raises(UserError, match=said):
         JudgedBatches([PAIR, bad], 2, 192, 0)
@@ -145,5 +151,5 @@ def test_a_prompt_that_teaches_nothing_is_named(bad: Judged, said: str) -> None:
 def test_every_pair_of_a_ranking_is_a_comparison() -> None:
     """Four replies in order give six comparisons that weigh one together."""
     order = [Comparison(better, worse) for better, worse in combinations(range(4), 2)]
-    batch = collate([Judged([1], [[1], [2], [3], [4]], order)])
+    batch = collate([JudgedPrompt([1], [[1], [2], [3], [4]], order)])
     assert batch.pair_weights.tolist() == pytest.approx([1 / 6] * 6)

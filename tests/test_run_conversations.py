@@ -13,7 +13,7 @@ from sayso.base.files import read_json
 from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
-from sayso.batch.conversations import Talk, hold_out, lay_out, read_talks
+from sayso.batch.conversations import TrainingConversation, hold_out, lay_out, read_conversations
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
 from sayso.text.conversations import exchanges
@@ -31,9 +31,9 @@ def turn(role: str, content: str, **more: Any) -> dict[str, Any]:
     return {"role": role, "content": content, **more}
 
 
-def talk(*messages: dict[str, Any], number: int = 1) -> Talk:
+def talk(*messages: dict[str, Any], number: int = 1) -> TrainingConversation:
     """A conversation of a file's row."""
-    return Talk(messages, (), "mine", Place("mine.jsonl", number))
+    return TrainingConversation(messages, (), "mine", Place("mine.jsonl", number))
 
 
 def chat(count: int, words: str = "fine thank you") -> list[dict[str, Any]]:
@@ -142,7 +142,7 @@ def test_a_conversation_that_trains_nothing_is_named(messages: list[dict[str, An
     """The row's number and the rule, never silence."""
     write_jsonl(tmp_path / "mine.jsonl", [{"messages": one} for one in (chat(1), messages, chat(1))])
     bad = BadRows()
-    assert len(list(read_talks([file_source(str(tmp_path / "mine.jsonl"), 0)], bad))) == 2
+    assert len(list(read_conversations([file_source(str(tmp_path / "mine.jsonl"), 0)], bad))) == 2
     with pytest.raises(UserError, match=rf"^1 of 3 rows cannot be used: .*mine.jsonl:2: .*{rule}"):
         bad.check()
 
@@ -151,7 +151,7 @@ def test_a_text_is_no_conversation(tmp_path: Path) -> None:
     """A file of documents is told from one of conversations."""
     (tmp_path / "rows.jsonl").write_text('{"text": "Once there was a fox."}')
     bad = BadRows()
-    assert list(read_talks([file_source(str(tmp_path / "rows.jsonl"), 0)], bad)) == []
+    assert list(read_conversations([file_source(str(tmp_path / "rows.jsonl"), 0)], bad)) == []
     with pytest.raises(UserError, match=r"rows.jsonl:1: .* has no turns; a base model learns from plain text"):
         bad.check()
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sayso.align import scorer
-from sayso.align.rl.options import Practising, rewards_of
+from sayso.align.rl.options import RLOptions, rewards_of
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import rewarded
 from sayso.align.scorer import Scorer, open_scorer, scores_of
@@ -66,7 +66,7 @@ def test_a_reward_model_is_named_like_any_reward(tokenizer: Tokenizer, tmp_path:
     life = Life(tmp_path)
     for seed in range(2):
         save_model(model(seed), tokenizer, life.model(f"proxy-{seed}"), {"stage": "reward"})
-    options = Practising(prompts="addition", life=tmp_path, device="cpu")
+    options = RLOptions(prompts="addition", life=tmp_path, device="cpu")
     one, least = rewards_of(options, ("model:proxy-1=0.5", "min:proxy-0,proxy-1"))
     assert (one.name, one.weight, least.name, least.weight) == ("proxy-1", 0.5, "proxy-0", 1.0)
     prompts = [Prompt(n, [{"role": "user", "content": str(asked)}], {}) for n, (asked, _, _) in enumerate(ASKED)]

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 import torch
 
-from sayso.align.improve.play import Played, better_moves, figures, perfect_player, play, random_player
+from sayso.align.improve.play import Played, better_moves, game_figures, perfect_player, play, random_player
 from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.base.log import read_log
@@ -37,10 +37,10 @@ def test_every_game_of_perfect_players_is_a_draw_and_none_is_lost_to_a_random_on
     draw = Random(0)
     perfect = perfect_player(draw)
     assert {game.outcome for game in play(perfect, [perfect_player(draw)], 60)} == {0.5}
-    against = figures(play(perfect, [random_player(draw)], 300))
+    against = game_figures(play(perfect, [random_player(draw)], 300))
     assert against["loss"] == against["illegal"] == 0
     assert against["win"] > 0.8
-    erring = figures(play(perfect_player(draw, 0.5), [perfect], 300))
+    erring = game_figures(play(perfect_player(draw, 0.5), [perfect], 300))
     assert erring["loss"] > 0.2
     assert erring["win"] == 0
 

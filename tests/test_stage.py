@@ -25,8 +25,8 @@ from sayso.train.layout import Layout, Training, batch_loss, layout_for, layout_
 from sayso.train.loop import Interrupted, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.session import Stage, make_stage
-from sayso.train.step_log import Judging
+from sayso.train.session import Session, open_session
+from sayso.train.step_log import Evaluation
 from sayso.train.watch import Watch
 from sayso.train.workers import can_fork
 
@@ -57,7 +57,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 
 def lived(life: Life, **options: object) -> tuple[State, list[dict]]:
     """Train from nothing with these options; return the end and the log."""
-    run = Stage(life, "pretrain", "base", {}, {})
+    run = Session(life, "pretrain", "base", {}, {})
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
     path = run.folder / "run.jsonl"
@@ -95,7 +95,7 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
         def batch(self, step: int) -> Batch:
             return super().batch(step + (step >= BAD))
 
-    run, log_of = Stage(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    run, log_of = Session(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
     run.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
     pairs = zip(state.model.parameters(), expected.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
@@ -145,7 +145,7 @@ def test_an_interrupted_run_is_warned_by_its_own_beginning(tmp_path: Path) -> No
 
 def watched(life: Life, stop: int) -> None:
     """Train while the entropy collapses after the third step."""
-    run = Stage(life, "reinforce", "better", {}, {})
+    run = Session(life, "reinforce", "better", {}, {})
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
 
@@ -172,7 +172,7 @@ def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
         return loss_of(model, part)
 
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
-    run, log = Stage(Life(tmp_path), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
+    run, log = Session(Life(tmp_path), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
     try:
         state = State(model, make_optimizers(model, Rates()))
         run.train(state, Batches(), loss, Schedule(2), Layout(1, 1, threads=before + 1), Training(), log)
@@ -183,7 +183,7 @@ def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
 
 def test_a_run_keeps_the_date_on_which_it_began(tmp_path: Path) -> None:
     """The same command later on is told the date of the first; another run, or one begun again, its own."""
-    first = Stage(Life(tmp_path), "finetune", "tuned", {"rate": 1}, {}, began="2026-03-01T23:59:59+01:00")
+    first = Session(Life(tmp_path), "finetune", "tuned", {"rate": 1}, {}, began="2026-03-01T23:59:59+01:00")
     assert str(first.when()) == "2026-03-01 23:59:59+01:00"
     first.plan(dict, restart=False)
     later = replace(first, began="2026-03-02T08:00:00+01:00")
@@ -252,7 +252,7 @@ def test_a_run_goes_on_in_its_plans_layout_or_the_one_asked_for(asked: dict, dev
 def test_the_layout_is_no_part_of_what_tells_runs_apart(tmp_path: Path) -> None:
     """Another number of processes, rows at once or device goes on with a run; another seed does not."""
     one, other, third = (
-        make_stage(Life(tmp_path), "pretrain", "base", Training(**options), {}).options
+        open_session(Life(tmp_path), "pretrain", "base", Training(**options), {}).options
         for options in ({}, {"processes": 3, "micro_rows": 1, "device": "cpu"}, {"seed": 1})
     )
     assert one == other != third
@@ -333,7 +333,7 @@ def gathered(
     life: Life, stops: dict[int, int], best: str = "", judged: dict[int, list[torch.Tensor]] | None = None
 ) -> tuple[State, list[dict]]:
     """Train on batches that are gathered a few steps at a time; `stops`: from which step until which."""
-    run = Stage(life, "reinforce", "better", {}, {})
+    run = Session(life, "reinforce", "better", {}, {})
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
     asked: list[int] = []
@@ -352,7 +352,7 @@ def gathered(
             assert asked, "a batch was wanted before it was gathered"
             return make(step % BAD)
 
-    judging = Judging(judge, 2, best) if best else None
+    judging = Evaluation(judge, 2, best) if best else None
     run.train(
         state, Gathered(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log, judging=judging, gather=gather
     )

@@ -8,7 +8,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
-from sayso.token.compare import compare_tokenizers, frequent_word, measure, misspell
+from sayso.token.compare import compare_tokenizers, frequent_word, measure_tokenizer, misspell
 from sayso.token.load import fingerprint
 from sayso.token.train import train
 
@@ -18,7 +18,7 @@ TEST = ["the farmer crossed the river"]
 
 def test_numbers_are_those_of_the_definitions() -> None:
     """On a text small enough to count by hand, the word tokenizer's row is what one counts."""
-    row = measure("word", train("word", TRAIN, 400), TEST, "crossed")
+    row = measure_tokenizer("word", train("word", TRAIN, 400), TEST, "crossed")
     assert row.tokens_per_word == (4 + len(" river")) / 5
     assert row.bytes_per_token == len(TEST[0]) / (4 + len(" river"))
     assert row.unknown_rate == 1 / 5

@@ -13,7 +13,7 @@ from transformers import AutoTokenizer
 
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
-from sayso.batch.conversations import Talk, lay_out
+from sayso.batch.conversations import TrainingConversation, lay_out
 from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
@@ -172,7 +172,7 @@ def test_training_takes_what_can_be_told_apart_and_counts_the_rest(tmp_path: Pat
     changing = load(
         written(tmp_path / "upper", byte_level(), facts("{% for m in messages %}{{ m.content | upper }}{% endfor %}"))
     )
-    found = lay_out(changing, [Talk(TALK, (), "", "here")], 512, BadRows(), split=True)
+    found = lay_out(changing, [TrainingConversation(TALK, (), "", "here")], 512, BadRows(), split=True)
     assert (found.conversations, found.unclear) == ([], 2)
     with pytest.raises(UserError, match="changes what it is given"):
         render(changing, TALK)

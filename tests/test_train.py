@@ -24,7 +24,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.linear import has_onednn
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
-from sayso.train.loop import Diverged, Interrupted, Shown, State, train
+from sayso.train.loop import Diverged, Interrupted, State, StepRecord, train
 from sayso.train.measure import matmul_peak, step_flops
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
@@ -185,7 +185,7 @@ def test_the_schedule_rises_holds_and_falls_to_zero() -> None:
 
 def test_training_learns() -> None:
     """On a pattern that can be learned the loss falls far below ln V."""
-    shown: list[Shown] = []
+    shown: list[StepRecord] = []
     train(fresh(), lambda step: [batch(step)], loss_of, Schedule(60), show=shown.append)
     assert shown[0].loss == pytest.approx(math.log(50), abs=0.1)
     assert shown[-1].loss < 2.5
@@ -195,10 +195,10 @@ def test_training_learns() -> None:
 def test_every_tenth_step_tells_how_far_it_moved() -> None:
     """The norm of all weights and the update's share of it are those of the weights before and after."""
     states: list[torch.Tensor] = []
-    shown: list[Shown] = []
+    shown: list[StepRecord] = []
     state = fresh()
 
-    def show(line: Shown) -> None:
+    def show(line: StepRecord) -> None:
         states.append(torch.cat([weight.flatten() for weight in weights(state)]))
         shown.append(line)
 
@@ -285,7 +285,7 @@ def test_a_helper_that_fails_tells_its_parent() -> None:
 def test_a_helper_that_is_gone_is_told_in_a_sentence() -> None:
     """Where the system ends a process that shares the step, the run does not hang, and says what is likely wrong."""
 
-    def show(shown: Shown) -> None:
+    def show(shown: StepRecord) -> None:
         (helper,) = multiprocessing.active_children()
         helper.kill()
         helper.join()
@@ -366,7 +366,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
     straight = fresh()
     train(straight, lambda step: [batch(step)], loss_of, Schedule(9))
 
-    def stop(shown: Shown) -> None:
+    def stop(shown: StepRecord) -> None:
         if shown.step == 4:
             import signal
 
@@ -429,7 +429,7 @@ def test_figures_are_means_over_the_items_of_the_whole_step(processes: int) -> N
             for rows in (slice(0, 1), slice(1, 4))
         ]
 
-    told: list[Shown] = []
+    told: list[StepRecord] = []
     train(fresh(), parts, loss, Schedule(3), show=told.append, processes=processes)
     for step, shown in enumerate(told):
         values = batch(step).ids[:, 0].float()

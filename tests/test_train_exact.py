@@ -21,7 +21,7 @@ from sayso.batch.ratings import RatingBatches
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
-from sayso.train.loop import Interrupted, Shown, State, train
+from sayso.train.loop import Interrupted, State, StepRecord, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.rng import random_state, seed_all, set_random_state
 from sayso.train.schedule import Schedule
@@ -81,7 +81,7 @@ def gradient_of(made: Batch, loss: Callable, parts: int, processes: int) -> tupl
             torch.nn.init.normal_(weight, std=0.2, generator=torch.Generator().manual_seed(1))
     optimizer, losses = Recorder(model), []
 
-    def show(shown: Shown) -> None:
+    def show(shown: StepRecord) -> None:
         losses.append(shown.loss)
 
     state = State(model, [optimizer])
@@ -221,7 +221,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
             state = fresh()
             load_checkpoint(state, folder)
 
-            def show(shown: Shown, last: int = until) -> None:
+            def show(shown: StepRecord, last: int = until) -> None:
                 losses.append(shown.loss)
                 if shown.step == last:
                     signal.raise_signal(signal.SIGTERM)

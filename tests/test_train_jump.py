@@ -9,7 +9,7 @@ from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.loop import Diverged, State, train
-from sayso.train.loss_stats import FLOOR, SPREADS, Lately
+from sayso.train.loss_stats import FLOOR, SPREADS, LossStats
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
@@ -73,19 +73,19 @@ def test_a_rate_a_hundred_times_too_high_is_found(begin: int) -> None:
 
 def test_the_limit_follows_level_and_spread_and_nothing_below_counts() -> None:
     """By hand: after many losses that swing by one to both sides, and after as many that stand still."""
-    calm = swings = Lately()
+    calm = swings = LossStats()
     for step in range(2000):
         calm, swings = calm.after(2.0), swings.after(2.0 + (-1) ** step)
     assert calm.limit == pytest.approx(2 + SPREADS * FLOOR, rel=0.01)
     assert swings.limit == pytest.approx(2 + SPREADS * (2**0.5 + FLOOR), rel=0.05)
-    assert Lately().limit == float("inf")
+    assert LossStats().limit == float("inf")
     fallen = calm.after(0.1)
     assert fallen.limit > 0.1
 
 
 def test_a_fall_does_not_widen_the_limit() -> None:
     """A loss that falls by eight nats over a hundred steps is no noise: the limit falls with it."""
-    falling = Lately()
+    falling = LossStats()
     for step in range(100):
         falling = falling.after(8 - 0.06 * step)
     assert falling.limit < 2 + 0.06 * 10 + SPREADS * (0.06 + 2 * FLOOR)
@@ -95,7 +95,7 @@ def test_what_is_known_of_the_losses_goes_through_json() -> None:
     """Saved and read back, the next limit is the same to the bit."""
     import json
 
-    lately = Lately().after(3.1).after(2.7).after(2.9)
-    again = Lately(**json.loads(json.dumps(asdict(lately))))
+    lately = LossStats().after(3.1).after(2.7).after(2.9)
+    again = LossStats(**json.loads(json.dumps(asdict(lately))))
     assert again == lately
     assert again.after(2.0).limit == lately.after(2.0).limit

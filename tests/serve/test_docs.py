@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from sayso.serve.body import HARMLESS
 from sayso.serve.embeddings import EmbeddingRequest
-from sayso.serve.fields import Asked
+from sayso.serve.fields import GenerationFields
 from sayso.serve.openai import ChatRequest, CompletionRequest
 from sayso.serve.responses import ResponsesRequest
 from sayso.serve.tokens import DetokenizeRequest, TokenizeRequest
@@ -27,9 +27,9 @@ def listed(heading: str) -> set[str]:
 @pytest.mark.parametrize(
     ("heading", "models", "without"),
     [
-        ("field of chats and completions", [Asked], []),
-        ("field of chats alone", [ChatRequest], [Asked]),
-        ("field of completions alone", [CompletionRequest], [Asked]),
+        ("field of chats and completions", [GenerationFields], []),
+        ("field of chats alone", [ChatRequest], [GenerationFields]),
+        ("field of completions alone", [CompletionRequest], [GenerationFields]),
         ("field of responses", [ResponsesRequest], []),
         ("field of embeddings", [EmbeddingRequest], []),
         ("field of tokenize", [TokenizeRequest], []),

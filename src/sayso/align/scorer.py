@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from sayso.base.errors import UserError
 from sayso.batch.by_length import by_length
-from sayso.batch.judged import Judged, collate
+from sayso.batch.judged import JudgedPrompt, collate
 from sayso.loss.reward import batch_scores
 from sayso.model import Transformer
 from sayso.token.chat import prompt_ids, reply_ids
@@ -83,6 +83,6 @@ def scores_of(model: Transformer, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np
     """Return the score of each row of prompt and reply ids [R], rows of like length together."""
     found = np.empty(len(rows))
     for taken in by_length([len(prompt) + len(reply) for prompt, reply in rows], AT_ONCE):
-        batch = collate([Judged(rows[number][0], [rows[number][1]]) for number in taken])
+        batch = collate([JudgedPrompt(rows[number][0], [rows[number][1]]) for number in taken])
         found[taken] = batch_scores(model, batch).double().cpu().numpy()
     return found

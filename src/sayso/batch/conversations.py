@@ -29,7 +29,7 @@ MOST = 256  # conversations that a share holds out: more tell little more, and c
 
 
 @dataclass(frozen=True)
-class Talk:
+class TrainingConversation:
     """One conversation as it was read."""
 
     messages: Sequence[Message]
@@ -85,7 +85,7 @@ class LaidOut:
         return f"{self.long:,} conversations are longer than {tokens:,} tokens: {into}{some}."
 
 
-def prepared(path: Path, bad: BadRows) -> Iterator[Talk]:
+def prepared(path: Path, bad: BadRows) -> Iterator[TrainingConversation]:
     """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
     if not path.exists():
         return
@@ -97,7 +97,7 @@ def prepared(path: Path, bad: BadRows) -> Iterator[Talk]:
             yield talk
 
 
-def read_talks(sources: Iterable[Source], bad: BadRows) -> Iterator[Talk]:
+def read_conversations(sources: Iterable[Source], bad: BadRows) -> Iterator[TrainingConversation]:
     """Yield the conversations of files; rows that are none, or that train nothing, are counted in `bad`."""
     for source in sources:
         for part in source.parts:
@@ -108,12 +108,12 @@ def read_talks(sources: Iterable[Source], bad: BadRows) -> Iterator[Talk]:
                     yield talk
 
 
-def share_of(talks: Iterable[Talk], shares: dict[str, float]) -> list[Talk]:
+def share_of(talks: Iterable[TrainingConversation], shares: dict[str, float]) -> list[TrainingConversation]:
     """Return the conversations, of a source with a share the same pseudo-random part each time."""
     return [talk for talk in talks if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0)]
 
 
-def check_shares(shares: dict[str, float], talks: Sequence[Talk]) -> None:
+def check_shares(shares: dict[str, float], talks: Sequence[TrainingConversation]) -> None:
     """Raise `UserError` for a share of a source that no conversation has."""
     known = sorted({talk.source for talk in talks})
     for name in shares:
@@ -121,7 +121,9 @@ def check_shares(shares: dict[str, float], talks: Sequence[Talk]) -> None:
             raise UserError(f"--mix names '{name}'; there are {', '.join(known)}.{nearest(name, known)}")
 
 
-def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[Talk], list[Talk]]:
+def hold_out(
+    talks: list[TrainingConversation], apart: list[TrainingConversation], wanted: float
+) -> tuple[list[TrainingConversation], list[TrainingConversation]]:
     """Return what is trained on and what is held out: a share below 1, or a number, of different conversations.
 
     They are taken of what was set `apart` before, else of `talks`, by a hash of what is said: a conversation that
@@ -143,7 +145,9 @@ def hold_out(talks: list[Talk], apart: list[Talk], wanted: float) -> tuple[list[
     return [talk for talk in talks if talk.key not in held], list(held.values())
 
 
-def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, bad: BadRows, *, split: bool) -> LaidOut:
+def lay_out(
+    tokenizer: Tokenizer, talks: Iterable[TrainingConversation], tokens: int, bad: BadRows, *, split: bool
+) -> LaidOut:
     """Return conversations as ids; those of more than `tokens` cut into windows, or left out.
 
     One that the chat layout does not take is counted in `bad`.
@@ -160,7 +164,11 @@ def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, bad: BadRo
                 found.add(conversation, unclear)
                 continue
             found.long += 1
-            parts = [Talk(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)] if split else []
+            parts = (
+                [TrainingConversation(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)]
+                if split
+                else []
+            )
             parts = [part for part in parts if part.replies]
             for part in parts:
                 found.add(*_rendered(tokenizer, part))
@@ -172,9 +180,9 @@ def lay_out(tokenizer: Tokenizer, talks: Iterable[Talk], tokens: int, bad: BadRo
     return found
 
 
-def _talk(document: Document, at: Place | str, source: str) -> Talk:
+def _talk(document: Document, at: Place | str, source: str) -> TrainingConversation:
     """Return a document as a conversation; `UserError` where nothing, or an empty reply, would be trained."""
-    talk = Talk(document.messages, document.tools, source, at)
+    talk = TrainingConversation(document.messages, document.tools, source, at)
     if not talk.messages:
         raise UserError(
             "Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's, and this row has no turns; a base "
@@ -191,7 +199,7 @@ def _talk(document: Document, at: Place | str, source: str) -> Talk:
     return talk
 
 
-def _rendered(tokenizer: Tokenizer, talk: Talk) -> tuple[Conversation, int]:
+def _rendered(tokenizer: Tokenizer, talk: TrainingConversation) -> tuple[Conversation, int]:
     """Return one conversation's ids and mask, and how many of its replies the chat template changes."""
     ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
     assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"

@@ -32,7 +32,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedPrompt:
     """One prompt, its replies, and what people said of them; replies and prompt are ids."""
 
     prompt: Sequence[int]
@@ -65,7 +65,7 @@ class JudgedBatch(Batch):
     """[R]: NaN where there is none."""
     rating_weights: torch.Tensor
     """[R]: 1 over the ratings of the prompt."""
-    judged: Sequence[Judged]
+    judged: Sequence[JudgedPrompt]
 
     def split(self, parts: int) -> list[Batch]:
         """Return the prompts in at most so many parts of nearly equal number, each with all its replies."""
@@ -77,7 +77,7 @@ class JudgedBatch(Batch):
 class JudgedBatches:
     """Batches of judged prompts: `batch(step)` is a pure function of the prompts, the sizes, the seed and the step."""
 
-    def __init__(self, judged: Sequence[Judged], rows: int, context: int, seed: int) -> None:
+    def __init__(self, judged: Sequence[JudgedPrompt], rows: int, context: int, seed: int) -> None:
         """Take the prompts, `rows` of them to a batch.
 
         Raises `UserError` for none at all, and, with its number, for one with an empty prompt or reply, with nothing
@@ -98,7 +98,7 @@ class JudgedBatches:
         return collate([self.judged[index] for index in picked])
 
 
-def collate(judged: Sequence[Judged]) -> JudgedBatch:
+def collate(judged: Sequence[JudgedPrompt]) -> JudgedBatch:
     """Return prompts with their replies as one batch."""
     texts = [[*one.prompt, *reply] for one in judged for reply in one.replies]
     first = np.cumsum([0, *(len(one.replies) for one in judged)]).tolist()
@@ -141,14 +141,14 @@ def _packed(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor,
     )
 
 
-def _ratings(one: Judged) -> list[tuple[float, float]]:
+def _ratings(one: JudgedPrompt) -> list[tuple[float, float]]:
     """Return rating and weight of each reply."""
     given = one.ratings or [None] * len(one.replies)
     count = sum(rating is not None for rating in given)
     return [(float("nan"), 0.0) if rating is None else (rating, 1 / count) for rating in given]
 
 
-def _check(number: int, one: Judged, context: int) -> None:
+def _check(number: int, one: JudgedPrompt, context: int) -> None:
     if not one.prompt or not one.replies or not all(map(len, one.replies)):
         raise UserError(f"A prompt and its replies have one token or more; prompt {number} lacks one. Drop it.")
     if not one.comparisons and all(rating is None for rating in one.ratings):

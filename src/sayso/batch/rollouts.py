@@ -18,7 +18,7 @@ NUMBERS = ("old", "reference", "advantages", "values", "returns")
 
 
 @dataclass(frozen=True)
-class Said:
+class RolloutRow:
     """One reply, and of each of its ids what is known; a list that is empty is all zeros."""
 
     prompt: Sequence[int]
@@ -38,7 +38,7 @@ class Said:
 
 @dataclass(frozen=True)
 class RolloutBatch(Batch):
-    """ids, targets, documents [B,T] of a batch, and float32 [B,T] of what `Said` tells of each target."""
+    """ids, targets, documents [B,T] of a batch, and float32 [B,T] of what `RolloutRow` tells of each target."""
 
     old: Tensor = field(default_factory=lambda: torch.empty(0))
     reference: Tensor = field(default_factory=lambda: torch.empty(0))
@@ -58,7 +58,7 @@ class RolloutBatch(Batch):
         return RolloutBatch(*(getattr(self, one.name)[rows, :width] for one in fields(self)))
 
 
-def rollout_batch(rows: Sequence[Said]) -> RolloutBatch:
+def rollout_batch(rows: Sequence[RolloutRow]) -> RolloutBatch:
     """Return a batch of replies; each id of a reply is the target of the position before it."""
     longest = max(len(row.prompt) + len(row.ids) for row in rows)
     shape = (len(rows), -(-longest // WIDTH_STEP) * WIDTH_STEP)
@@ -77,7 +77,7 @@ def rollout_batch(rows: Sequence[Said]) -> RolloutBatch:
     return RolloutBatch(*map(torch.from_numpy, (ids, targets, documents, *numbers.values())))
 
 
-def of_replies(x: Tensor, rows: Sequence[Said]) -> list[list[float]]:
+def of_replies(x: Tensor, rows: Sequence[RolloutRow]) -> list[list[float]]:
     """Return of each reply the numbers [B, T] that stand where its targets stand: the way back."""
     places = ((len(row.prompt) - 1, len(row.prompt) + len(row.ids) - 1) for row in rows)
     return [x[number, start:end].tolist() for number, (start, end) in enumerate(places)]

@@ -47,7 +47,7 @@ class Command:
 COMMANDS = (
     Command("demo", "Live a whole small life, report it, and serve the page.", trains=True),
     Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
-    Command("import", "Bring a model of another maker into the life.", place="source", act="import_model.bring"),
+    Command("import", "Bring a model of another maker into the life.", place="source", act="import_model.import_model"),
     Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
     Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
     Command("pretrain", "Train a base model on the documents.", trains=True),

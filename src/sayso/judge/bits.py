@@ -51,17 +51,17 @@ def document_bits(
 ) -> Floats:
     """Bits the model needs for all ids of each document (ids without <|bos|>) -> [D]."""
     context = min(context or model.config.context, model.config.context)
-    windows = [piece for number, ids in enumerate(documents) for piece in cut(number, ids, bos, context)]
+    windows = [piece for number, ids in enumerate(documents) for piece in text_windows(number, ids, bos, context)]
     bits = np.zeros(len(documents))
     with torch.inference_mode():
         for batch in by_length([len(window.inputs) for window in windows], POSITIONS):
             rows = [windows[index] for index in batch]
-            for row, nats in zip(rows, charge(model, rows), strict=True):
+            for row, nats in zip(rows, window_nats(model, rows), strict=True):
                 bits[row.document] += nats / math.log(2)
     return bits
 
 
-def cut(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
+def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
     """One document -> windows that together charge each of its ids once."""
     sequence = [bos, *ids]
     stride = max(1, context // 2)
@@ -74,7 +74,7 @@ def cut(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Win
         end += charged
 
 
-def charge(model: Transformer, rows: Sequence[Window]) -> list[float]:
+def window_nats(model: Transformer, rows: Sequence[Window]) -> list[float]:
     """Nats of each row's charged targets. Rows are padded at the right, which no earlier position can see."""
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)

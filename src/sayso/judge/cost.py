@@ -27,7 +27,7 @@ CONTEXT = 1024  # most tokens that are read at once for perplexity
 Costs = dict[str, Any]
 
 
-def cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Costs:
+def measure_cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Costs:
     """Return size in MB, decoded tokens a second, nats by document, and scores of tasks, `n` of each family."""
     model, tokenizer = load_model(folder, device)
     replier = Replier(model, tokenizer)
@@ -45,7 +45,7 @@ def cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Costs:
     return found
 
 
-def show(costs: dict[str, Costs]) -> None:
+def show_costs(costs: dict[str, Costs]) -> None:
     """Draw the costs of two forms of a model, the plain one first, as a table."""
     before, after = costs.values()
     table = Table(title=" and ".join(costs))

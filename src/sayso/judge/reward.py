@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sayso.batch.judged import Judged
+from sayso.batch.judged import JudgedPrompt
 from sayso.judge.agreement import (
     Agreement,
     Bin,
@@ -29,7 +29,7 @@ Scores = Sequence[Floats]  # of each prompt, one score a reply
 
 
 @dataclass(frozen=True)
-class Known:
+class RewardKnowledge:
     """What scores tell of judged replies."""
 
     accuracy: Estimate
@@ -49,18 +49,18 @@ class Known:
         return said | {k: None if math.isnan(v) else v for k, v in rest.items()} | {"bins": [*map(asdict, self.bins)]}
 
 
-def lengths(judged: Sequence[Judged]) -> Scores:
+def lengths(judged: Sequence[JudgedPrompt]) -> Scores:
     """Return how many tokens each reply of each prompt has."""
     return [np.array([len(reply) for reply in one.replies], np.float64) for one in judged]
 
 
-def length_sign(judged: Sequence[Judged]) -> int:
+def length_sign(judged: Sequence[JudgedPrompt]) -> int:
     """Return 1 where longer replies are the better ones more often than not, else -1."""
     found = agreement(judged, lengths(judged), range(len(judged)))
     return 1 if found.value >= 0.5 else -1
 
 
-def agreement(judged: Sequence[Judged], scores: Scores, groups: Sequence[object]) -> Agreement:
+def agreement(judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object]) -> Agreement:
     """Return how far scores agree with comparisons, or, without any, with ratings; `groups` are the prompts'."""
     pairs = [
         (float(own[each.better] - own[each.worse]), group)
@@ -74,12 +74,14 @@ def agreement(judged: Sequence[Judged], scores: Scores, groups: Sequence[object]
     return of_ratings(*_apart(rows)) if rows else Agreement(math.nan, np.zeros(0), 0)
 
 
-def known(judged: Sequence[Judged], scores: Scores, groups: Sequence[object], sign: int) -> Known:
+def reward_knowledge(
+    judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object], sign: int
+) -> RewardKnowledge:
     """Return what scores tell of judged prompts; `sign` is the training prompts' `length_sign`."""
     told = agreement(judged, scores, groups)
     by_length = agreement(judged, [sign * own for own in lengths(judged)], groups)
     bins = reliability(*_probabilities(judged, scores))
-    return Known(
+    return RewardKnowledge(
         told.estimate(),
         by_length.estimate(),
         told.above(by_length),
@@ -89,7 +91,7 @@ def known(judged: Sequence[Judged], scores: Scores, groups: Sequence[object], si
     )
 
 
-def _probabilities(judged: Sequence[Judged], scores: Scores) -> tuple[Floats, Floats]:
+def _probabilities(judged: Sequence[JudgedPrompt], scores: Scores) -> tuple[Floats, Floats]:
     """Return the probability of what is likelier, and whether it was so; of good ratings, that of good."""
     differences = [
         own[each.better] - own[each.worse]
@@ -107,7 +109,9 @@ def _probabilities(judged: Sequence[Judged], scores: Scores) -> tuple[Floats, Fl
     return _sigmoid(score), rating
 
 
-def _rated(judged: Sequence[Judged], scores: Scores, groups: Sequence[object]) -> list[tuple[float, float, object]]:
+def _rated(
+    judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object]
+) -> list[tuple[float, float, object]]:
     return [
         (float(score), rating, group)
         for one, own, group in zip(judged, scores, groups, strict=True)

@@ -9,7 +9,7 @@ from sayso.judge.baselines.measure import NAMES, Scores
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOut
 from sayso.judge.stats import ratio
-from sayso.judge.world import Answer, Messages, WorldScores, judge_world
+from sayso.judge.world import Messages, TaskAnswer, WorldScores, judge_world
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
 
@@ -52,7 +52,7 @@ def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> S
 
 def judge_tasks(replier: Replier, n: int, seed: int = 0) -> WorldScores:
     """Ask `n` small-world tasks of each family, greedily."""
-    answers: list[Answer] = []
+    answers: list[TaskAnswer] = []
     short = tuple(family for family in world.FAMILIES if family not in world.INSTRUCTION_FAMILIES)
     for families, sampling in ((short, ANSWER), (world.INSTRUCTION_FAMILIES, WRITE)):
         reply = partial(replies, replier, sampling)

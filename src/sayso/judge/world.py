@@ -14,7 +14,7 @@ Messages = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """One task as it was asked, what came back, and what it was worth, 0 to 1, with the checker's reasons."""
 
     family: str
@@ -30,7 +30,7 @@ class Answer:
 class WorldScores:
     """Every answer, in the order asked."""
 
-    answers: tuple[Answer, ...]
+    answers: tuple[TaskAnswer, ...]
 
     def values(self, family: str) -> list[float]:
         """The scores of a family, by index."""
@@ -62,7 +62,7 @@ def judge_world(
     scored = [world.score(task.prompt, reply) for (_, _, task), reply in zip(tasks, said, strict=True)]
     return WorldScores(
         tuple(
-            Answer(family, index, messages, reply, task.reply, score.value, score.reasons)
+            TaskAnswer(family, index, messages, reply, task.reply, score.value, score.reasons)
             for (family, index, task), messages, reply, score in zip(tasks, asked, said, scored, strict=True)
         )
     )

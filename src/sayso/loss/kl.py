@@ -14,12 +14,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-Estimate = Literal["k1", "k2", "k3", "k3+"]
+KLEstimator = Literal["k1", "k2", "k3", "k3+"]
 FURTHEST = 20.0  # nats: what a token may be apart before e^-d overflows (as verl has it)
 STEP = 0.2  # of the target: how far off counts, in either direction (Ziegler et al. 2019)
 
 
-def kl_estimate(policy: Tensor, reference: Tensor, kind: Estimate) -> Tensor:
+def kl_estimate(policy: Tensor, reference: Tensor, kind: KLEstimator) -> Tensor:
     """Return an estimate of KL(policy, reference) for each token, of the shape of both log-probabilities."""
     apart = policy - reference
     if kind == "k1":
@@ -37,7 +37,7 @@ def exact_kl(policy: Tensor, reference: Tensor) -> Tensor:
     return (log_p.exp() * (log_p - log_r)).sum(-1)
 
 
-def adapted(beta: float, kl: float, target: float, replies: int, horizon: float) -> float:
+def adapt_beta(beta: float, kl: float, target: float, replies: int, horizon: float) -> float:
     """Return the weight of the divergence after `replies` replies of `kl` nats each on average.
 
         beta (1 + clip(kl / target - 1, -0.2, 0.2) replies / horizon)

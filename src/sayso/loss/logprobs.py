@@ -17,7 +17,7 @@ from sayso.model import Transformer
 from sayso.model.packed import hidden_states
 
 
-class Spoken(NamedTuple):
+class TokenLogprobs(NamedTuple):
     """Of each position [B, T], zero where nothing is trained."""
 
     logprobs: Tensor
@@ -28,7 +28,7 @@ class Spoken(NamedTuple):
     """log p of the target at temperature 1, without gradient: what a sampler reports."""
 
 
-def spoken(
+def target_logprobs(
     model: Transformer,
     ids: Tensor,
     targets: Tensor,
@@ -36,18 +36,20 @@ def spoken(
     temperature: float = 1.0,
     *,
     learn_entropy: bool = False,
-) -> Spoken:
+) -> TokenLogprobs:
     """Return log-probabilities of the targets and entropies, for ids, targets, documents [B, T].
 
     Gradients flow through the log-probabilities, and through entropies with `learn_entropy`. Padding and other rows
     change nothing but rounding.
     """
-    return spoken_at(model, hidden_states(model, ids, documents), targets, temperature, learn_entropy=learn_entropy)
+    return target_logprobs_at(
+        model, hidden_states(model, ids, documents), targets, temperature, learn_entropy=learn_entropy
+    )
 
 
-def spoken_at(
+def target_logprobs_at(
     model: Transformer, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, learn_entropy: bool = False
-) -> Spoken:
+) -> TokenLogprobs:
     """Return the same for hidden states [B, T, C] that are there already (a value head reads them, too)."""
     targets = moved(targets, hidden.device)
     trained = targets != IGNORE
@@ -62,7 +64,7 @@ def spoken_at(
     ]
     columns = (torch.cat(column) for column in zip(*parts, strict=True))
     blank = torch.zeros(targets.shape, dtype=torch.promote_types(hidden.dtype, torch.float32), device=hidden.device)
-    return Spoken(*(blank.masked_scatter(trained, column) for column in columns))
+    return TokenLogprobs(*(blank.masked_scatter(trained, column) for column in columns))
 
 
 def _chunk(

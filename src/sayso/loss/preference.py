@@ -17,7 +17,7 @@ SURE = -1e-6
 """The largest mean log-probability that odds are taken of: at 0 they, and their gradient, have no number."""
 
 
-class Judged(NamedTuple):
+class PreferenceLoss(NamedTuple):
     """What a loss says of a batch."""
 
     losses: Tensor
@@ -26,7 +26,9 @@ class Judged(NamedTuple):
     """[2B] or [N], without gradient: what the policy implicitly gives each reply; a margin is chosen - rejected."""
 
 
-def dpo_loss(policy: Tensor, reference: Tensor, beta: float, smoothing: float = 0.0, *, robust: bool = False) -> Judged:
+def dpo_loss(
+    policy: Tensor, reference: Tensor, beta: float, smoothing: float = 0.0, *, robust: bool = False
+) -> PreferenceLoss:
     """Direct preference optimisation (Rafailov et al. 2023), for reply log-probabilities [2B].
 
         m = beta (D_w - D_l)        loss = -(1 - e) log sigmoid(m) - e log sigmoid(-m)
@@ -44,10 +46,10 @@ def dpo_loss(policy: Tensor, reference: Tensor, beta: float, smoothing: float = 
     margin = _margin(rewards)
     right, wrong = -F.logsigmoid(margin), -F.logsigmoid(-margin)
     losses = (1 - smoothing) * right + (-smoothing if robust else smoothing) * wrong
-    return Judged(losses / (1 - 2 * smoothing) if robust else losses, rewards.detach())
+    return PreferenceLoss(losses / (1 - 2 * smoothing) if robust else losses, rewards.detach())
 
 
-def ipo_loss(policy: Tensor, reference: Tensor, beta: float, lengths: Tensor | None = None) -> Judged:
+def ipo_loss(policy: Tensor, reference: Tensor, beta: float, lengths: Tensor | None = None) -> PreferenceLoss:
     """Identity preference optimisation (Azar et al. 2023), for reply log-probabilities [2B].
 
         loss = (D_w - D_l - 1 / (2 beta))^2
@@ -57,12 +59,12 @@ def ipo_loss(policy: Tensor, reference: Tensor, beta: float, lengths: Tensor | N
     1 / (2 beta)^2.
     """
     gained = policy - reference if lengths is None else (policy - reference) / lengths
-    return Judged((_margin(gained) - 1 / (2 * beta)) ** 2, beta * gained.detach())
+    return PreferenceLoss((_margin(gained) - 1 / (2 * beta)) ** 2, beta * gained.detach())
 
 
 def kto_loss(
     policy: Tensor, reference: Tensor, good: Tensor, drift: Tensor, beta: float, *, desirable: float, undesirable: float
-) -> Judged:
+) -> PreferenceLoss:
     """Kahneman-Tversky optimisation (Ethayarajh et al. 2024), for single ratings: `good` [N] says which are liked.
 
         loss = desirable   (1 - sigmoid(beta (D - z)))      of a liked reply
@@ -73,7 +75,7 @@ def kto_loss(
     rewards = beta * (policy - reference)
     signs = torch.where(good, 1.0, -1.0)
     weights = torch.where(good, desirable, undesirable)
-    return Judged(weights * torch.sigmoid(signs * (beta * drift - rewards)), rewards.detach())
+    return PreferenceLoss(weights * torch.sigmoid(signs * (beta * drift - rewards)), rewards.detach())
 
 
 def kto_drift(policy: Tensor, reference: Tensor) -> Tensor:
@@ -84,7 +86,7 @@ def kto_drift(policy: Tensor, reference: Tensor) -> Tensor:
     return (policy - reference).detach().mean().clamp(min=0)
 
 
-def orpo_loss(policy: Tensor, lengths: Tensor, beta: float) -> Judged:
+def orpo_loss(policy: Tensor, lengths: Tensor, beta: float) -> PreferenceLoss:
     """Odds ratio preference optimisation (Hong et al. 2024), for log-probabilities and lengths [2B]; no reference.
 
         loss = -a_w - beta log sigmoid(log odds_w - log odds_l)      a = log p / l, odds = exp(a) / (1 - exp(a))
@@ -94,10 +96,10 @@ def orpo_loss(policy: Tensor, lengths: Tensor, beta: float) -> Judged:
     average = policy / lengths
     sure = average.clamp(max=SURE)
     odds = sure - torch.log(-torch.expm1(sure))
-    return Judged(-average.chunk(2)[0] - beta * F.logsigmoid(_margin(odds)), beta * odds.detach())
+    return PreferenceLoss(-average.chunk(2)[0] - beta * F.logsigmoid(_margin(odds)), beta * odds.detach())
 
 
-def simpo_loss(policy: Tensor, lengths: Tensor, beta: float, margin: float) -> Judged:
+def simpo_loss(policy: Tensor, lengths: Tensor, beta: float, margin: float) -> PreferenceLoss:
     """Simple preference optimisation (Meng et al. 2024), for log-probabilities and lengths [2B]; no reference.
 
         loss = -log sigmoid(beta (log p_w / l_w - log p_l / l_l) - margin)
@@ -105,7 +107,7 @@ def simpo_loss(policy: Tensor, lengths: Tensor, beta: float, margin: float) -> J
     `margin` is the paper's gamma, by which a chosen reply shall win.
     """
     rewards = beta * policy / lengths
-    return Judged(-F.logsigmoid(_margin(rewards) - margin), rewards.detach())
+    return PreferenceLoss(-F.logsigmoid(_margin(rewards) - margin), rewards.detach())
 
 
 def _margin(sides: Tensor) -> Tensor:

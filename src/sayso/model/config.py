@@ -16,7 +16,7 @@ NORMS = ("rms", "layer")
 NORM_PLACES = ("pre", "post", "both")
 QK_NORMS = ("head", "whole", "none")
 BIASES = ("qkv", "out", "mlp")
-STRETCHES = ("none", "linear", "llama3", "yarn")
+ROPE_SCALINGS = ("none", "linear", "llama3", "yarn")
 
 
 def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class Rope:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nope_layers", tuple(sorted(self.nope_layers)))
-        _check_choice("rope.stretch", self.stretch, STRETCHES)
+        _check_choice("rope.stretch", self.stretch, ROPE_SCALINGS)
         if self.stretch != "none" and self.factor < 1:
             raise UserError(f"A rope.factor is 1 or more; got {self.factor:g}.")
         if self.stretch in ("llama3", "yarn") and not (self.original > 0 and 0 < self.slow < self.fast):

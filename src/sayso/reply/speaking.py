@@ -15,7 +15,7 @@ from sayso.weights.models import newest_model
 
 
 @dataclass(frozen=True, kw_only=True)
-class Speaking(Options):
+class GenerationOptions(Options):
     """The flags of an act in which a model talks."""
 
     life: Path = Path("life")
@@ -77,7 +77,7 @@ def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
     return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
 
 
-def open_replier(options: Speaking) -> tuple[Replier, Path, str]:
+def open_replier(options: GenerationOptions) -> tuple[Replier, Path, str]:
     """Load the model that is to speak; return it, its folder, and "" or a sentence that it is not the one asked for."""
     folder = newest_model(Life(options.life), options.model)
     device = pick_device(options.device)

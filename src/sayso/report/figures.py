@@ -11,7 +11,7 @@ Data = dict[str, Any]
 BASELINES = ("uniform", "unigram", "kn5", "xz")
 
 
-def figures(facts: Facts) -> Data:
+def report_figures(facts: Facts) -> Data:
     """Return the content of `report.json`."""
     found: Data = {}
     for stage, act in TRAINED.items():
@@ -26,7 +26,7 @@ def figures(facts: Facts) -> Data:
     if "export" in facts.verify:
         found["export"] = {"max_logit_difference": facts.verify["export"]["max_logit_difference"]}
     found["acts"] = {act.name: {"seconds": act.seconds, "peak_memory_mb": act.peak_memory_mb} for act in facts.acts}
-    found["lineage"] = lineage(facts)
+    found["lineage"] = lineage_figures(facts)
     return found
 
 
@@ -50,7 +50,7 @@ def brief(part: Data) -> Data:
     return {key: part[key] for key in ("mean", "se", "n")}
 
 
-def lineage(facts: Facts) -> list[Data]:
+def lineage_figures(facts: Facts) -> list[Data]:
     """Where the newest model comes from, oldest first: data, tokenizer, then each stage with its parent and hash."""
     chain: list[Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
     for stage, made in facts.models.items():

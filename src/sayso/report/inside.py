@@ -35,7 +35,7 @@ def inside(facts: Facts) -> str:
     labels = [label(tokenizer, token) for token in ids]
     alt = f"Attention weights of layer {layer + 1}, head {head + 1}, on: {SENTENCE}"
     drawn = heat(weights[layer, head].tolist(), labels, alt)
-    words = says(told(weights[layer, head], layer, head, labels))
+    words = says(head_sentence(weights[layer, head], layer, head, labels))
     return section("inside", "Inside", intro, f"<figure>{drawn}{words}</figure>")
 
 
@@ -46,7 +46,7 @@ def label(tokenizer: Tokenizer, token: int) -> str:
     return tokenizer.decode([token]).replace(" ", "·").replace("\n", "↵")
 
 
-def told(weights: Tensor, layer: int, head: int, labels: list[str]) -> str:
+def head_sentence(weights: Tensor, layer: int, head: int, labels: list[str]) -> str:
     """What the head does, counted over the rows with a choice: one distance, or else the columns looked at most."""
     strongest: list[int] = weights.argmax(dim=-1).tolist()
     rows = range(2, len(labels))

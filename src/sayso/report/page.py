@@ -8,13 +8,13 @@ from sayso.report.facts import Facts
 from sayso.report.inside import inside
 from sayso.report.learning import learning
 from sayso.report.markup import count, listing, source_name
-from sayso.report.papers import data, lineage, proved, tokenizers, took
+from sayso.report.papers import data, lineage_table, proved, tokenizers, took
 from sayso.report.race import race
 from sayso.report.said import said
 from sayso.report.scores import scores
 from sayso.report.steering import steering
 
-PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage, took, proved)
+PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage_table, took, proved)
 
 
 def page(facts: Facts) -> str:

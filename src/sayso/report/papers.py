@@ -92,7 +92,7 @@ def _source(source: Data) -> list[str]:
     ]
 
 
-def lineage(facts: Facts) -> str:
+def lineage_table(facts: Facts) -> str:
     """Cards in a row: data, tokenizer, then each stage with its hash."""
     cards: list[tuple[str, str, list[str]]] = []
     if "data" in facts.hashes and facts.manifest:
@@ -139,7 +139,7 @@ def took(facts: Facts) -> str:
     return section("took", "What it took", f'<figure><div class="acts">{rows}</div>{says(told)}</figure>')
 
 
-def tiny(value: float) -> str:
+def tiny_report(value: float) -> str:
     """A very small number as people write it: 9.1 times ten to the minus six."""
     digits, power = f"{value:.1e}".split("e")
     return f"{digits} × 10<sup>{int(power)}</sup>".replace("-", "−") if value else "0"
@@ -160,7 +160,6 @@ def proved(facts: Facts) -> str:
             f"A run killed at step {resume['killed_after']} of {resume['steps']} and resumed ends with {word} weights."
         )
     if export := facts.verify.get("export"):
-        lines.append(
-            f"Opened by transformers, the model gives the same logits to within {tiny(export['max_logit_difference'])}."
-        )
+        difference = tiny_report(export["max_logit_difference"])
+        lines.append(f"Opened by transformers, the model gives the same logits to within {difference}.")
     return section("proved", "What was proved", f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")

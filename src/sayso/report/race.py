@@ -48,14 +48,16 @@ def _lane(facts: Facts, kind: str) -> str:
         for name, part, css in runners
     )
     stage = next(stage for stage in facts.scores if kind in facts.scores[stage]["bpb"])
-    return f'<figure><h3>{KINDS[kind]}</h3><div class="lane">{rows}</div>{says(verdict(facts, stage, kind))}</figure>'
+    return (
+        f'<figure><h3>{KINDS[kind]}</h3><div class="lane">{rows}</div>{says(race_verdict(facts, stage, kind))}</figure>'
+    )
 
 
 def _error(part: Data) -> str:
     return f"<small>± {part['se']:.3f}</small>" if part.get("se") is not None else "<small></small>"
 
 
-def verdict(facts: Facts, stage: str, kind: str) -> str:
+def race_verdict(facts: Facts, stage: str, kind: str) -> str:
     """Who the model beats, who beats it, and where the documents do not tell; by pairs wherever there are pairs."""
     assert facts.baselines
     own = facts.scores[stage]["bpb"][kind]

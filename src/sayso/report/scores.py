@@ -37,7 +37,7 @@ def scores(facts: Facts) -> str:
     ends = "<span>0</span><span>50</span><span>100&nbsp;%</span>"
     top = f'<div class="row top"><span></span><span class="ends">{ends}</span>{heads}</div>'
     chart = f'<div class="scores" style="--stages:{len(stages)}">{top}{rows}</div>'
-    return section("scores", "What it can do", intro, f"<figure>{chart}{says(verdict(facts, stages))}</figure>")
+    return section("scores", "What it can do", intro, f"<figure>{chart}{says(stage_verdict(facts, stages))}</figure>")
 
 
 def _group(facts: Facts, stages: list[str], title: str, families: tuple[str, ...]) -> str:
@@ -65,7 +65,7 @@ def group_mean(scored: Data, families: list[str]) -> Data:
     return estimate(values, low=0, high=1).as_dict()
 
 
-def verdict(facts: Facts, stages: list[str]) -> str:
+def stage_verdict(facts: Facts, stages: list[str]) -> str:
     """The newest stage's two means, and its difference from the stage before on the same questions."""
     last = facts.scores[stages[-1]]
     parts = [

@@ -38,13 +38,13 @@ def steered(life: Life) -> list[Steered]:
             model = path.parent.name.removeprefix(f"{act}-")
             if not NAME.fullmatch(model):
                 continue
-            run = read(path, act, model)
+            run = read_steered(path, act, model)
             if (run.figures or run.judged) and life.model(model).exists():
                 found.append(run)
     return found
 
 
-def read(path: Path, act: str, model: str) -> Steered:
+def read_steered(path: Path, act: str, model: str) -> Steered:
     """Return what a run's log tells; a step that was done again after a resume counts once, as it was done last."""
     events = read_log(path)
     return Steered(

@@ -10,20 +10,20 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.comparisons import ComparisonRow
 from sayso.align.pairs.preference import WITH_REFERENCE, LossName, Preference, term_of
-from sayso.align.pairs.preference_eval import Compared, samples_of
+from sayso.align.pairs.preference_eval import PreferenceEval, samples_of
 from sayso.align.pairs.references import make_references
 from sayso.align.pairs.sources import (
     PAIRS,
     RATINGS,
     Comparisons,
     Parts,
-    apart,
     comparisons,
+    hold_out_pairs,
     open_comparisons,
     read,
-    write,
+    write_comparisons,
 )
 from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.device import pick_device
@@ -43,7 +43,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state
 from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
-from sayso.train.session import Derived, make_stage
+from sayso.train.session import Derived, open_session
 from sayso.train.watch import Watch
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
@@ -114,7 +114,7 @@ def align(options: Align) -> None:
     inputs = {"feedback": feedback / PAIRS, options.parent: weights_file(parent)}
     inputs |= {"ratings": feedback / RATINGS} if options.loss == "kto" else {}
     inputs |= {"pairs": options.pairs} if options.pairs else {}
-    stage = make_stage(life, "align", options.name, options, inputs)
+    stage = open_session(life, "align", options.name, options, inputs)
     device = pick_device(options.device)
     model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
@@ -131,7 +131,7 @@ def align(options: Align) -> None:
         sizes = {"pairs": len(given[0]), "held_out": len(given[1]), "bad_rows": bad.facts()}
         return {**sizes, "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
-    derived = stage.plan(derive, options.restart, lambda: write(stage.folder, fresh[0].given))
+    derived = stage.plan(derive, options.restart, lambda: write_comparisons(stage.folder, fresh[0].given))
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
         return
@@ -145,7 +145,7 @@ def align(options: Align) -> None:
     term = term_of(preference, references[0])
     with act_log(life, "align", options.name, options) as log:
         samples = samples_of(tokenizer, data.rows, log, options.seed)
-        compared = Compared(preference, data.held, samples, references[1])
+        compared = PreferenceEval(preference, data.held, samples, references[1])
         compared.first(model)
         schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
         layout = layout_of_plan(derived["layout"], options, options.rows, device)
@@ -196,7 +196,7 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
     """Return the run's comparisons, those to train on and those held out, of which each is there once."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
-    def program() -> list[Row]:
+    def program() -> list[ComparisonRow]:
         return world_pairs(Replier(model, tokenizer), tasks, options.replies, options.seed) if tasks else []
 
     ratings = options.loss == "kto"
@@ -208,5 +208,5 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
         raise UserError(f"Aligning needs one pair or more; '{options.pairs}' has none.")
     if not rows:
         raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
-    train, held = apart(rows, options.held_out)
+    train, held = hold_out_pairs(rows, options.held_out)
     return train, list({json.dumps(row, sort_keys=True): row for row in held}.values())

@@ -12,7 +12,7 @@ from typing import TextIO
 from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import write_jsonl
 from sayso.reply.conversation import Replier
-from sayso.reply.speaking import Speaking, open_replier, with_breakers
+from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
 from sayso.reply.window import Message, fit
 from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
@@ -28,15 +28,15 @@ RESERVE = 4  # at least a quarter of the context, or max_tokens if that is less,
 
 
 @dataclass(frozen=True, kw_only=True)
-class Chat(Speaking):
-    """Talk to a model in the terminal."""
+class Chat(GenerationOptions):
+    """TerminalChat to a model in the terminal."""
 
     system: str | None = None
     """What the model is told before the conversation."""
 
 
 def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = None) -> None:
-    """Talk to a model in the terminal."""
+    """TerminalChat to a model in the terminal."""
     sampling = options.sampling()
     replier, folder, other = open_replier(options)
     terminal = Terminal(source, target)
@@ -45,10 +45,10 @@ def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = No
     if terminal.live:
         size = sum(weight.numel() for weight in replier.model.parameters())
         terminal.note(f"{folder}: {size:,} parameters, context {replier.context:,} tokens. /help lists the commands.")
-    Talk(replier, with_breakers(sampling, replier.tokenizer), terminal, options.system).run()
+    TerminalChat(replier, with_breakers(sampling, replier.tokenizer), terminal, options.system).run()
 
 
-class Talk:
+class TerminalChat:
     """One conversation: its messages, and the commands that change them."""
 
     def __init__(self, replier: Replier, sampling: Sampling, terminal: Terminal, system: str | None = None) -> None:

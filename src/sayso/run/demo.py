@@ -16,7 +16,7 @@ from sayso.base.ranges import Minutes, Options, Port
 from sayso.run.align import Align, align
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.finetune import Finetune, finetune
-from sayso.run.import_model import Import, bring
+from sayso.run.import_model import Import, import_model
 from sayso.run.prepare import Prepare, prepare
 from sayso.run.pretrain import Pretrain, pretrain
 from sayso.run.report import Report, report
@@ -145,7 +145,7 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     )
     return (
         ("Text and conversations to live with", ((prepare, text),)),
-        ("A base model, of another maker", ((bring, Import(parent, name=STAGES[0], life=life)),)),
+        ("A base model, of another maker", ((import_model, Import(parent, name=STAGES[0], life=life)),)),
         *_taught(tuning, aligning, Evaluate(life=life, n=1 if small else 3, text_bytes=8_000)),
         ("What is promised, put to the test", ((verify, Verify(life=life, resume=False)),)),
     )

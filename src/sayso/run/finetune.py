@@ -20,7 +20,7 @@ from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, Tokens, Weight
 from sayso.batch.chat import ChatBatches, Conversation
-from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_talks, share_of
+from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_conversations, share_of
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
 from sayso.sample.sampling import Sampling
@@ -33,8 +33,8 @@ from sayso.train.adapting import Adapting, save_tuned, tuning_state
 from sayso.train.layout import batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
 from sayso.train.loop import State
 from sayso.train.schedule import Schedule
-from sayso.train.session import Derived, Stage, make_stage
-from sayso.train.step_log import Judging
+from sayso.train.session import Derived, Session, open_session
+from sayso.train.step_log import Evaluation
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
@@ -169,14 +169,14 @@ class _Data:
     """Some that are replied to before and after."""
 
 
-def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Path) -> Stage:
+def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Path) -> Session:
     """Return the run, told apart by what its files hold, or for remote ones by what their store says of them."""
     inputs = {"feedback": life.data("feedback") / "chat.jsonl", options.parent: weights_file(parent)}
     files = [file for source in sources for file in source.files]
     inputs |= {file.where: Path(file.where) for file in files if "://" not in file.where}
     if not sources:
         inputs |= {"chat": life.data("chat") / "train.jsonl", "chat-val": life.data("chat") / "val.jsonl"}
-    stage = make_stage(life, "finetune", options.name, options, inputs)
+    stage = open_session(life, "finetune", options.name, options, inputs)
     return replace(stage, inputs=stage.inputs | {file.where: file.mark for file in files if "://" in file.where})
 
 
@@ -184,7 +184,7 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     """Read, hold out and lay out the conversations; say what became of those that are longer than `tokens`."""
     chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
     bad = BadRows(options.bad_rows)
-    read = list(read_talks(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
+    read = list(read_conversations(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
     apart = [] if sources else share_of(prepared(chat / "val.jsonl", bad), mix)
     liked = list(prepared(feedback, bad))
     bad.check()
@@ -228,7 +228,7 @@ def _judged(options: Finetune, held: Sequence[Conversation], trained: int) -> in
     return sum(sofar <= room or not number for number, sofar in enumerate(accumulate(len(ids) for ids, _ in held)))
 
 
-def _judging(held: Sequence[Conversation], row_tokens: int, steps: int, samples: Samples) -> Judging | None:
+def _judging(held: Sequence[Conversation], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
     """Return what judges a state on held-out conversations and now and then lets it reply; None without any."""
     every = max(1, steps // JUDGEMENTS)
 
@@ -238,4 +238,4 @@ def _judging(held: Sequence[Conversation], row_tokens: int, steps: int, samples:
         found = reply_loss(state.model, held, row_tokens)
         return {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}
 
-    return Judging(judge, every, "-held_out_loss") if held else None
+    return Evaluation(judge, every, "-held_out_loss") if held else None

@@ -9,7 +9,7 @@ from typing import TextIO
 from sayso.base.errors import UserError
 from sayso.base.ranges import Several
 from sayso.reply.conversation import Replier
-from sayso.reply.speaking import Speaking, open_replier, with_breakers
+from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
 from sayso.run.terminal import Terminal, checked
 from sayso.sample.sampling import Sampling
 
@@ -17,7 +17,7 @@ RULE = "\n---\n"  # between the texts when there are several
 
 
 @dataclass(frozen=True)
-class Generate(Speaking):
+class Generate(GenerationOptions):
     """Continue a prompt."""
 
     prompt: str | None = None

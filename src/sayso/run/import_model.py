@@ -38,7 +38,7 @@ class Import(Options):
     """Replace another model that has this name already."""
 
 
-def bring(options: Import) -> None:
+def import_model(options: Import) -> None:
     """Bring a model of another maker into the life."""
     path, name, licence = locate(options.source)
     name = name if options.name is None else options.name

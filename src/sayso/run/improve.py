@@ -12,7 +12,7 @@ from typing import Literal
 
 from sayso.align.improve.curriculum import read_curriculum
 from sayso.align.improve.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
-from sayso.align.improve.sampling import Practice, hinted, kept_until, sample_round
+from sayso.align.improve.sampling import PracticeSet, hinted, kept_until, sample_round
 from sayso.align.rl.options import askable, rewards_of
 from sayso.align.rl.prompts import ids_of, read_prompts
 from sayso.base.device import pick_device
@@ -24,7 +24,7 @@ from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows, report_rows
-from sayso.train.session import make_stage
+from sayso.train.session import open_session
 from sayso.weights.folder import save_model
 from sayso.weights.lineage import read_lineage
 from sayso.weights.models import resolve_model
@@ -74,7 +74,7 @@ def improve(options: Improve) -> None:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
-    stage = make_stage(life, "improve", options.name, options, inputs)
+    stage = open_session(life, "improve", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
     practice = _practice(options, stage.when(restart=options.restart))
     device = pick_device(options.device).kind
@@ -112,8 +112,8 @@ def improve(options: Improve) -> None:
     say(f"Saved {life.model(options.name)}, that of round {best}.")
 
 
-def _practice(options: Improve, when: datetime) -> Practice:
-    return Practice(
+def _practice(options: Improve, when: datetime) -> PracticeSet:
+    return PracticeSet(
         rewards=rewards_of(options, options.reward, when),
         curriculum=read_curriculum(options.curriculum),
         sampling=Sampling(temperature=options.temperature, max_tokens=options.max_tokens, seed=options.seed),

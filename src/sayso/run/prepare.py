@@ -24,11 +24,11 @@ from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
 from sayso.text.document import File, Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
 from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
-from sayso.text.merge import Out, fates, write_shards
+from sayso.text.merge import Out, fates, merge_shards
 from sayso.text.parallel import run_parts
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.sources import BUILT_IN, Amounts, resolve
-from sayso.text.work import Counts, Job, Rules
+from sayso.text.work import Counts, PrepareJob, PrepareRules
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,8 @@ def _evaluation(
     return dict(texts)
 
 
-def _rules(options: Prepare) -> Rules:
-    return Rules(
+def _rules(options: Prepare) -> PrepareRules:
+    return PrepareRules(
         quality=options.quality,
         near=bool(options.near_duplicates),
         limit=options.limit,
@@ -178,7 +178,7 @@ def _write(
     options: Prepare,
     life: Life,
     sources: Sequence[Source],
-    ran: list[tuple[Job, Counts]],
+    ran: list[tuple[PrepareJob, Counts]],
     work: Path,
     head: dict[str, Any],
 ) -> dict[str, Any]:
@@ -190,7 +190,7 @@ def _write(
         made_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
         made_folder(life.data("chat")) as chat,
     ):
-        outs, text_files, chat_files = write_shards(
+        outs, text_files, chat_files = merge_shards(
             jobs, fate, work, text, chat, (options.val, options.test), line.update
         )
         entries = [

@@ -30,8 +30,8 @@ from sayso.train.layout import Training, batch_loss, layout_of_plan, layout_that
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.session import Derived, make_stage
-from sayso.train.step_log import Judging
+from sayso.train.session import Derived, open_session
+from sayso.train.step_log import Evaluation
 from sayso.weights.folder import save_model
 
 JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # how often held-out text is read while training, and how much of each kind
@@ -76,7 +76,7 @@ def pretrain(options: Pretrain) -> None:
     """Train a base model on the life's prepared text."""
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
-    stage = make_stage(
+    stage = open_session(
         life,
         "pretrain",
         options.name,
@@ -106,7 +106,7 @@ def pretrain(options: Pretrain) -> None:
             layout_of_plan(derived["layout"], options, rows, device),
             options,
             log,
-            judging=Judging(judge, max(1, steps // JUDGEMENTS)) if judge else None,
+            judging=Evaluation(judge, max(1, steps // JUDGEMENTS)) if judge else None,
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")

@@ -20,7 +20,7 @@ from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, work_in
 from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.judge.calibration import Texts, rows_of, texts_of
-from sayso.judge.cost import cost, show
+from sayso.judge.cost import measure_cost, show_costs
 from sayso.text.rows import ReadsRows
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
@@ -97,7 +97,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
     there = is_made(folder, lineage, replace=options.replace)
     if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
-        show(read_object(scores))
+        show_costs(read_object(scores))
         return
     device = pick_device(options.device).kind
     texts = texts_of(life, options.text, JUDGED_BYTES, BadRows(options.bad_rows))
@@ -111,9 +111,9 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
             say(f"Saved {folder}.")
             del model
         judge = texts.judge if texts else ()
-        costs = {path.name: cost(path, device, judge, options.n) for path in (parent, folder)}
+        costs = {path.name: measure_cost(path, device, judge, options.n) for path in (parent, folder)}
         write_json(scores, costs, sealed=True)
-    show(costs)
+    show_costs(costs)
     if not judge:
         say("Perplexity needs held-out text; name some with --text, such as --text wiki.")
 

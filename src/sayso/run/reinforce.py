@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from sayso.align.pairs.reference import Frozen
-from sayso.align.rl.critic import take_critic
-from sayso.align.rl.figures import told
+from sayso.align.rl.critic import remove_critic
+from sayso.align.rl.figures import figures_line
 from sayso.align.rl.iterations import Iterations, Tell
-from sayso.align.rl.options import askable, drawing_of, judged_by, open_practised
+from sayso.align.rl.options import askable, group_sampler, held_out_judge, open_prompts
 from sayso.align.rl.prompts import ids_of
-from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, practising_state
+from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, policy_state
 from sayso.base.device import pick_device
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
@@ -27,8 +27,8 @@ from sayso.sample.sampling import Sampling
 from sayso.train.adapting import save_tuned
 from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
-from sayso.train.session import make_stage
-from sayso.train.step_log import Judging
+from sayso.train.session import open_session
+from sayso.train.step_log import Evaluation
 from sayso.train.watch import Watch
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
@@ -46,15 +46,15 @@ def reinforce(options: Reinforce) -> None:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     files = {"prompts": Path(options.prompts), options.parent: weights_file(parent)}
-    stage = make_stage(life, "reinforce", options.name, options, files)
+    stage = open_session(life, "reinforce", options.name, options, files)
     device, when = pick_device(options.device), stage.when(restart=options.restart)
     model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
-    practice, held, rewards, gold = open_practised(options, bad, askable(model, tokenizer), when)
+    practice, held, rewards, gold = open_prompts(options, bad, askable(model, tokenizer), when)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
-    drawing = drawing_of(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
+    drawing = group_sampler(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
     reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
     plan = plan_of(options, method, drawing, reference)
-    state = practising_state(options, method, model, lora)
+    state = policy_state(options, method, model, lora)
 
     def derive() -> dict[str, Any]:
         if options.prompts in MAKERS:
@@ -74,7 +74,7 @@ def reinforce(options: Reinforce) -> None:
         greedy = Sampling(temperature=0, max_tokens=options.max_tokens)
         samples = Samples(tokenizer, [one.messages for one in held[:SHOWN]], log, greedy)
         drawn = replace(greedy, temperature=options.temperature, seed=options.seed)
-        judge = judged_by(tokenizer, held, gold, drawn, samples)
+        judge = held_out_judge(tokenizer, held, gold, drawn, samples)
         steps = options.iterations * iterations.steps
         stage.train(
             state,
@@ -84,11 +84,11 @@ def reinforce(options: Reinforce) -> None:
             layout_of_plan(derived["layout"], options, rows, device),
             options,
             log,
-            judging=Judging(judge, options.judge_every * iterations.steps, best="held_out") if held else None,
+            judging=Evaluation(judge, options.judge_every * iterations.steps, best="held_out") if held else None,
             gather=iterations.gather,
             watch=watch,
         )
-        take_critic(model)
+        remove_critic(model)
         samples.show()
         lineage = stage.lineage("aligned", parent, derived, state)
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
@@ -105,7 +105,7 @@ def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
         watch.iteration = number
         log.write("iteration", step=step, iteration=number, **{name: float(f"{x:.5g}") for name, x in figures.items()})
         if number % every == 0:
-            say(f"Iteration {number + 1:,}: {told(figures)}.")
+            say(f"Iteration {number + 1:,}: {figures_line(figures)}.")
         for sentence in watch.see(figures):
             warn(f"Warning at iteration {number + 1:,}: {sentence}")
             log.write("warning", step=step, problem=sentence)

@@ -15,7 +15,7 @@ from sayso.base.log import say
 from sayso.base.made import own_files
 from sayso.base.ranges import Options
 from sayso.report.facts import read_facts
-from sayso.report.figures import figures
+from sayso.report.figures import report_figures
 from sayso.report.page import page
 
 
@@ -35,7 +35,7 @@ def report(options: Report) -> dict[str, Any]:
         raise UserError(f"There is no life in '{life.root}'; begin one with: sayso demo, or sayso prepare")
     own_files(life.report, life.report_json)
     facts = read_facts(life)
-    found = figures(facts)
+    found = report_figures(facts)
     write_json(life.report_json, found)
     write_atomic(life.report, page(facts))
     say(f"Wrote {life.report} and {life.report_json.name}.")

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
-from sayso.align.pairs.comparisons import Row, read_pairs, read_ratings
-from sayso.align.pairs.reward_data import Question, apart, questions, spoil, tokenized
-from sayso.align.pairs.reward_eval import HeldOut, as_json, held_out, loss_of, tell
+from sayso.align.pairs.comparisons import ComparisonRow, read_pairs, read_ratings
+from sayso.align.pairs.reward_data import Question, hold_out_questions, questions, spoil, tokenized
+from sayso.align.pairs.reward_eval import RewardEval, as_json, loss_of, report_reward, reward_eval
 from sayso.align.scorer import Scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
@@ -45,7 +45,7 @@ from sayso.train.layout import layout_of_plan, layout_that_fits
 from sayso.train.loop import State
 from sayso.train.optimizers import make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.session import Derived, Stage, make_stage
+from sayso.train.session import Derived, Session, open_session
 from sayso.train.watch import Watch
 from sayso.weights.folder import save_model
 from sayso.weights.models import resolve_model
@@ -96,7 +96,7 @@ def reward(options: Reward) -> None:
     gathered = life.data("feedback") / "pairs.jsonl"
     bad = BadRows(options.bad_rows)
     asked = questions(_rows(options, gathered, bad))
-    train, held = apart(asked, options.held_out)
+    train, held = hold_out_questions(asked, options.held_out)
     if len(held) < FEWEST:
         train, held = [*train, *held], []
     say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
@@ -109,19 +109,19 @@ def reward(options: Reward) -> None:
             _member(member, life, gathered, train, held, bad)
 
 
-def _stage(options: Reward, life: Life, gathered: Path) -> Stage:
+def _stage(options: Reward, life: Life, gathered: Path) -> Session:
     parent = resolve_model(life, options.parent)
     files = {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
-    return make_stage(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
+    return open_session(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
 
 
-def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[Row]:
+def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[ComparisonRow]:
     """Return all comparisons and ratings there are."""
     check_listed(gathered.parent, gathered.name)
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
     tokenizer = load_tokenizer(resolve_model(Life(options.life), options.parent))
 
-    def check(row: Row) -> None:
+    def check(row: ComparisonRow) -> None:
         prompt_ids(tokenizer, row["prompt"])
 
     rows = [row for path in files for row in read_pairs(path, bad, ties=True, check=check)]
@@ -147,7 +147,7 @@ def _member(
     how, turned = loss_of(options.tie_width, options.centre, train)
     context = model.config.context
     learned = tokenized(spoil(train, options.spoil, options.seed), tokenizer, context, **turned)
-    judge = held_out(learned, tokenized(held, tokenizer, context, **turned), how, options.rows)
+    judge = reward_eval(learned, tokenized(held, tokenizer, context, **turned), how, options.rows)
     if left := len(train) + len(held) - len(learned) - len(judge.asked):
         say(f"Left out {left:,} prompts that are longer than the context of {context} with a reply.")
     batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
@@ -195,13 +195,15 @@ def _member(
     say(f"Saved {life.model(options.name)}.")
 
 
-def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: Stage, log: RunLog) -> dict[str, Any]:
+def _account(
+    judge: RewardEval, model: Transformer, tokenizer: Tokenizer, stage: Session, log: RunLog
+) -> dict[str, Any]:
     """Say and write what a model knows of what was held out; return the figures of its card."""
     if not judge.asked:
         say("Nothing is held out, so what it knows is not told; bring more comparisons, or raise --held-out.")
         return {}
     found, adversarial = judge.known(model), judge.spoiled(model, tokenizer)
-    warnings = tell(stage.name, found, adversarial)
+    warnings = report_reward(stage.name, found, adversarial)
     log.write("reward", **as_json(found, adversarial), warnings=warnings)
     write_json(stage.folder / "reward.json", as_json(found, adversarial), sealed=True)
     if found.bins:
@@ -212,7 +214,7 @@ def _account(judge: HeldOut, model: Transformer, tokenizer: Tokenizer, stage: St
 def _normalised(
     model: Transformer,
     tokenizer: Tokenizer,
-    stage: Stage,
+    stage: Session,
     reference: Path,
     options: Reward,
     asked: Sequence[Question],

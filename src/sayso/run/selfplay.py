@@ -15,14 +15,14 @@ from sayso.align.improve.play import (
     Played,
     Player,
     better_moves,
-    figures,
+    game_figures,
     legal_moves,
     perfect_player,
     play,
     policy_player,
     random_player,
 )
-from sayso.align.improve.rounds import Tuning, check_rounds, check_tuning, tune_round, warned
+from sayso.align.improve.rounds import Tuning, check_rounds, check_tuning, tune_round, warn_round
 from sayso.base.device import pick_device
 from sayso.base.intact import check_recorded, recorded
 from sayso.base.jsonl import read_jsonl, write_jsonl
@@ -32,7 +32,7 @@ from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
-from sayso.train.session import Stage, make_stage
+from sayso.train.session import Session, open_session
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import tictactoe
@@ -68,7 +68,7 @@ def selfplay(options: Selfplay) -> None:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {options.parent: weights_file(parent)}
-    stage = make_stage(life, "selfplay", options.name, options, inputs)
+    stage = open_session(life, "selfplay", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
     check_tuning(options, stage.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)[0])
     if stage.plan(dict, options.restart) is None:
@@ -87,7 +87,7 @@ def selfplay(options: Selfplay) -> None:
     say(f"Saved {life.model(options.name)}, that of round {best}: {points[best]:.3f} points a game.")
 
 
-def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: int) -> list[dict[str, Any]]:
+def _rows_of_round(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[dict[str, Any]]:
     """Return the conversations to tune on; the games of a round that were played are not played again."""
     path = stage.folder / f"round-{number}.jsonl"
     if not path.exists():
@@ -101,7 +101,7 @@ def _rows_of_round(options: Selfplay, stage: Stage, models: list[Path], number: 
     return [_row(position, move) for position, move in moves.items()]
 
 
-def _games(options: Selfplay, stage: Stage, models: list[Path], number: int) -> list[Played]:
+def _games(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[Played]:
     """Play a round: at random in the first, else the newest model against the pool."""
     draw = Random(f"{options.seed}/{number}")
     if not models:
@@ -112,7 +112,7 @@ def _games(options: Selfplay, stage: Stage, models: list[Path], number: int) -> 
     return play(me, [random_player(draw), perfect_player(draw, ERRORS), *own], options.games)
 
 
-def _judged(options: Selfplay, stage: Stage, model: Path, number: int, log: RunLog, best: float) -> float:
+def _judged(options: Selfplay, stage: Session, model: Path, number: int, log: RunLog, best: float) -> float:
     """Play a round's model against the panel, log and tell it; return its points a game."""
     draw = Random(options.seed)
     panel: Mapping[str, Player] = {
@@ -123,7 +123,7 @@ def _judged(options: Selfplay, stage: Stage, model: Path, number: int, log: RunL
     me = policy_player(Replier(*stage.open(model, pick_device(options.device).kind)), options.seed, 0.0)
     played = {name: play(me, [opponent], options.panel_games) for name, opponent in panel.items()}
     whole = estimate([game.outcome for games in played.values() for game in games])
-    told = {name: figures(games) for name, games in played.items()}
+    told = {name: game_figures(games) for name, games in played.items()}
     illegal = sum(one["illegal"] for one in told.values()) / len(told)
     log.write("round", step=number, points=whole.mean, low=whole.low, high=whole.high, illegal=illegal, panel=told)
     shown = ", ".join(f"{name} {one['win']:.0%} / {one['draw']:.0%} / {one['loss']:.0%}" for name, one in told.items())
@@ -132,7 +132,7 @@ def _judged(options: Selfplay, stage: Stage, model: Path, number: int, log: RunL
         f"against {shown}; {illegal:.1%} of games lost by a move that is none."
     )
     if whole.high < best:
-        warned(log, number, best, "--epochs or --rate, or raise --games")
+        warn_round(log, number, best, "--epochs or --rate, or raise --games")
     return whole.mean
 
 

@@ -17,7 +17,7 @@ from sayso.model import Transformer
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
-from sayso.weights.adapter import adapted
+from sayso.weights.adapter import adapted_tensors
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model, resolve_model
 from sayso.weights.tensors import weights_file
@@ -94,7 +94,7 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
         called, _, folder = given.partition("=")
         if not (called and folder) or called in (name, *adapters):
             raise UserError(f"An adapter is given as NAME=FOLDER, with a name of its own; got '{given}'.")
-        adapters[called] = adapted(model, Path(folder))
+        adapters[called] = adapted_tensors(model, Path(folder))
     _check_cache(options, model, device)
     draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
     return Engine(

@@ -28,7 +28,7 @@ from sayso.base.ranges import Options, Range, Weight
 from sayso.batch.tokens import documents
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
 from sayso.text.sources import file_source, read
-from sayso.token.compare import Row, compare_tokenizers, frequent_word, measure
+from sayso.token.compare import ComparedTokenizer, compare_tokenizers, frequent_word, measure_tokenizer
 from sayso.token.load import MADE_OF, load
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
 from sayso.token.train import train
@@ -86,7 +86,9 @@ def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
         tokenizer = train(options.kind, _watched(_texts(life, options.megabytes)), options.vocab_size)
         seconds = time.perf_counter() - start
         held_out = list(_first(_split(life, "val"), MEASURED_MEGABYTES))
-        measured = _summary(measure(options.kind, tokenizer, held_out, frequent_word(held_out))) if held_out else {}
+        measured = (
+            _summary(measure_tokenizer(options.kind, tokenizer, held_out, frequent_word(held_out))) if held_out else {}
+        )
         with made_folder(life.tokenizer) as part:
             with recorded(part / "tokenizer.json"), recorded(part / "tokenizer_config.json"):
                 tokenizer.save(part)
@@ -103,7 +105,7 @@ def compare(options: Compare) -> list[dict[str, Any]]:
     train_texts, test_texts = _named(options) if options.text else _prepared(life, options)
     if options.tokenizers:
         word = frequent_word(test_texts)
-        rows = [measure(str(folder), load(folder), test_texts, word) for folder in options.tokenizers]
+        rows = [measure_tokenizer(str(folder), load(folder), test_texts, word) for folder in options.tokenizers]
     else:
         rows = compare_tokenizers(train_texts, test_texts, options.vocab_size)
     Console(highlight=False).print(tables(rows))
@@ -115,7 +117,7 @@ def compare(options: Compare) -> list[dict[str, Any]]:
     return data
 
 
-def tables(rows: list[Row]) -> Group:
+def tables(rows: list[ComparedTokenizer]) -> Group:
     """Return the rows as two tables for people: the numbers, and a word's pieces, with "·" for a space."""
     numbers = Table("tokenizer", title="On held-out text", title_justify="left")
     for name in ("vocabulary", "bytes a token", "tokens a word", "unknown", "encode MB/s"):
@@ -173,7 +175,7 @@ def _watched(texts: Iterable[str]) -> Iterator[str]:
             yield text
 
 
-def _summary(row: Row) -> dict[str, float]:
+def _summary(row: ComparedTokenizer) -> dict[str, float]:
     return {
         "bytes_per_token": round(row.bytes_per_token, 4),
         "tokens_per_word": round(row.tokens_per_word, 4),

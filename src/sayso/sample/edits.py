@@ -30,7 +30,7 @@ class NothingLeftError(UserError):
 
 
 @dataclass(frozen=True)
-class Row:
+class EditedRow:
     """One row of a batch that asks for edits."""
 
     index: int
@@ -46,7 +46,7 @@ def edit(logits: Tensor, requests: Sequence[Request]) -> Tensor:
     asking = [row for row, request in enumerate(requests) if request.constraint is not None or request.sampling.edits]
     if not asking:
         return logits
-    rows = [Row(row, requests[row], _rules(requests[row], logits.shape[-1])) for row in asking]
+    rows = [EditedRow(row, requests[row], _rules(requests[row], logits.shape[-1])) for row in asking]
     scores = logits.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     restrict(scores, rows)
     add_bias(scores, rows)
@@ -65,7 +65,7 @@ def _rules(request: Request, vocabulary: int) -> Rules:
     return request.rules
 
 
-def restrict(scores: Tensor, rows: Sequence[Row]) -> None:
+def restrict(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Leave out what a constraint or the allowed ids do not have.
 
     A constraint may know fewer ids than there are logits, where a head is padded: what it does not know stays out.
@@ -82,7 +82,7 @@ def restrict(scores: Tensor, rows: Sequence[Row]) -> None:
             scores[row.index, ids] = kept
 
 
-def add_bias(scores: Tensor, rows: Sequence[Row]) -> None:
+def add_bias(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Add each row's biases."""
     rows = [row for row in rows if len(row.rules.bias)]
     if rows:
@@ -90,7 +90,7 @@ def add_bias(scores: Tensor, rows: Sequence[Row]) -> None:
         scores.view(-1)[places(rows, [row.rules.bias_ids for row in rows], scores)] += bias
 
 
-def ban(scores: Tensor, rows: Sequence[Row]) -> None:
+def ban(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Leave out the ends of banned sequences, and the stop ids while a reply is shorter than its least length.
 
     Raises `NothingLeftError` where, with what was left out before, nothing is left.
@@ -123,7 +123,7 @@ def banned_ends(request: Request) -> set[int]:
     return {sequence[-1] for sequence in banned if text[len(text) - len(sequence) + 1 :] == tuple(sequence[:-1])}
 
 
-def penalise(scores: Tensor, rows: Sequence[Row]) -> None:
+def penalise(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Apply the repetition penalty over prompt and reply, then presence and frequency penalty over the reply."""
     rows = [row for row in rows if row.rules.history]
     if not rows:
@@ -141,7 +141,7 @@ def penalise(scores: Tensor, rows: Sequence[Row]) -> None:
     flat[spots] = torch.where(found > 0, found / repetition, found * repetition) - lost
 
 
-def penalise_repeats(scores: Tensor, rows: Sequence[Row]) -> None:
+def penalise_repeats(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Take from the tokens that would go on with a repeat what DRY takes."""
     ids, lost, mine = [], [], []
     for row in rows:
@@ -155,7 +155,7 @@ def penalise_repeats(scores: Tensor, rows: Sequence[Row]) -> None:
         scores.view(-1)[places(mine, ids, scores)] -= torch.cat(lost).to(scores.device, torch.float32)
 
 
-def places(rows: Sequence[Row], ids: Sequence[Tensor], scores: Tensor) -> Tensor:
+def places(rows: Sequence[EditedRow], ids: Sequence[Tensor], scores: Tensor) -> Tensor:
     """Return where in the flattened scores [B * V] each row's ids are, row after row, int64 on their device."""
     starts = torch.tensor([row.index for row in rows]) * scores.shape[-1]
     starts = starts.repeat_interleave(torch.tensor([len(some) for some in ids]))

@@ -26,7 +26,7 @@ from sayso.sample.rules import make_rules
 from sayso.sample.runner import Chunk, Runner
 from sayso.sample.sampling import Sampling
 from sayso.sample.speculate import Draft, Lookup, Proposer, check_draft
-from sayso.sample.take import Speaking, take
+from sayso.sample.take import ActiveRow, take
 
 ROWS = 64  # rows decoded side by side
 PASS_TOKENS = 512  # tokens in one pass: rows that decode wait for no more of a prompt than that
@@ -149,7 +149,7 @@ class Engine:
             proposed: Sequence[int] = chunk.ids[row.length - row.done :]
             self._keep_names(row, min(row.done + len(chunk.ids), row.length))
             if row.done == row.length:
-                speaking.append(Speaking(row, proposed, first))
+                speaking.append(ActiveRow(row, proposed, first))
                 heard.append(states[-1 - len(proposed) :])
                 first += 1 + len(proposed)
         if speaking:
@@ -298,7 +298,7 @@ class Engine:
             best = tops(logprobs, [request.prompt_tops or 0] * len(targets))
             request.prompt_scores += map(Score, own[:, 0].tolist(), ranks.tolist(), best)
 
-    def _speak(self, speaking: list[Speaking], logits: Tensor) -> None:
+    def _speak(self, speaking: list[ActiveRow], logits: Tensor) -> None:
         """Pick a token for each row, and more while they are the proposed ones; the rows that ended leave."""
         going, ahead = speaking, 0
         while going:

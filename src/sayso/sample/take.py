@@ -12,7 +12,7 @@ from sayso.sample.request import Request
 from sayso.sample.row import Row
 
 
-class Speaking(NamedTuple):
+class ActiveRow(NamedTuple):
     """A row that gets a token in this pass: what was proposed for it, and where its first logits stand."""
 
     row: Row
@@ -25,7 +25,7 @@ class Speaking(NamedTuple):
         return not self.row.request.finish
 
 
-def take(speaking: list[Speaking], ahead: int, logits: Tensor) -> list[tuple[Speaking, int]]:
+def take(speaking: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[ActiveRow, int]]:
     """Pick and keep a token for each row, at the logits `ahead` of its first; return who got which.
 
     A row that no token is left for ends with an error, alone.

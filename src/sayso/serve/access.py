@@ -46,7 +46,7 @@ class Refusal:
     code: str
 
 
-class Door:
+class AccessMiddleware:
     """ASGI middleware: host, origin, key and size on the way in, security headers on the way out."""
 
     def __init__(self, app: ASGIApp, key: str | None, body_limit: int) -> None:

@@ -16,11 +16,11 @@ from sayso.serve.choice import Piece, joined
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
 from sayso.serve.fields import StreamOptions
-from sayso.serve.served_model import Voice
+from sayso.serve.served_model import ServedModel
 from sayso.serve.shapes import Shape, new_head, usage
 from sayso.serve.stream import EventStream, collect, event
-from sayso.serve.terms import Terms
-from sayso.serve.worker import ClosingError, Job
+from sayso.serve.terms import ReplyTerms
+from sayso.serve.worker import ClosingError, EngineJob
 
 More = Callable[[dict[str, Any], Sequence[Piece]], None]
 """Adds to an object before it is sent, given the choices."""
@@ -34,10 +34,10 @@ def no_more(_body: dict[str, Any], _said: Sequence[Piece]) -> None:
 class Answer:
     """What is to be answered, by whom and to whom."""
 
-    voice: Voice
+    voice: ServedModel
     request: Request
     prompts: Sequence[list[int]]
-    terms: Terms
+    terms: ReplyTerms
     shape: Shape
 
     async def stream(self, options: StreamOptions) -> Response:
@@ -64,7 +64,7 @@ class Answer:
         more(body, said)
         return Json(body)
 
-    def _usage(self, job: Job, tokens: int) -> dict[str, Any]:
+    def _usage(self, job: EngineJob, tokens: int) -> dict[str, Any]:
         """Return OpenAI's `usage`: each prompt counts once, however many replies it has."""
         firsts = job.choices[:: len(job.choices) // len(self.prompts)]
         return usage(sum(map(len, self.prompts)), tokens, sum(choice.request.reused for choice in firsts))
@@ -72,7 +72,7 @@ class Answer:
     def _head(self, kind: str) -> dict[str, Any]:
         return new_head(kind, self.shape.prefix, self.terms.adapter or self.voice.name, self.voice.fingerprint)
 
-    async def _events(self, job: Job, options: StreamOptions) -> AsyncIterator[str]:
+    async def _events(self, job: EngineJob, options: StreamOptions) -> AsyncIterator[str]:
         """Yield a stream's events; with usage, every chunk but the last says null, as OpenAI does."""
         head, told = self._head(self.shape.chunk), dict.fromkeys(range(len(job.choices)), 0)
         extra: dict[str, Any] = {"usage": None} if options.include_usage else {}

@@ -16,7 +16,7 @@ from sayso import __version__
 from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
-from sayso.serve.access import Door
+from sayso.serve.access import AccessMiddleware
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
@@ -25,7 +25,7 @@ from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.ratings import rating_routes
 from sayso.serve.replies import Replies, reply_routes
 from sayso.serve.responses import response_routes
-from sayso.serve.served_model import Voice
+from sayso.serve.served_model import ServedModel
 from sayso.serve.tokens import token_routes
 from sayso.serve.worker import Worker
 
@@ -58,7 +58,7 @@ def make_app(
     engine = engine or Engine(replier.model)
     metrics = Metrics(engine, name)
     worker = Worker(engine, queue, metrics)
-    voice = Voice(replier, name, fingerprint, worker)
+    voice = ServedModel(replier, name, fingerprint, worker)
     replies = Replies(voice, store)
 
     @asynccontextmanager
@@ -69,7 +69,7 @@ def make_app(
 
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.worker = worker
-    app.add_middleware(Door, key=key, body_limit=body_limit)
+    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit)
     add_handlers(app)
     for routes in (openai_routes(voice, int(time.time())), embedding_routes(voice), token_routes(voice)):
         app.include_router(routes)

@@ -12,16 +12,16 @@ from sayso.reply.tools import Toolbox
 from sayso.serve.answer import Answer
 from sayso.serve.choice import Piece
 from sayso.serve.errors import naming
-from sayso.serve.fields import Asked
+from sayso.serve.fields import GenerationFields
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
-from sayso.serve.served_model import Voice
-from sayso.serve.shapes import ChatShape, Telling, TextShape
-from sayso.serve.terms import Terms
+from sayso.serve.served_model import ServedModel
+from sayso.serve.shapes import ChatShape, ReportedLogprobs, TextShape
+from sayso.serve.terms import ReplyTerms
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 
 
-def openai_routes(voice: Voice, created: int) -> APIRouter:
+def openai_routes(voice: ServedModel, created: int) -> APIRouter:
     """Return the routes of the API over one voice; the model list says `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
 
@@ -48,7 +48,7 @@ def openai_routes(voice: Voice, created: int) -> APIRouter:
     return router
 
 
-async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms, Toolbox]:
+async def read_chat(voice: ServedModel, asked: ChatRequest) -> tuple[list[int], ReplyTerms, Toolbox]:
     """Return the ids that ask for the reply to a conversation, its terms, and what it may call."""
     adapter = voice.adapter(asked.model)
     with naming("tools"):
@@ -64,7 +64,7 @@ async def read_chat(voice: Voice, asked: ChatRequest) -> tuple[list[int], Terms,
     return prompt, replace(voice.reader.terms(asked, voice.context, tools), adapter=adapter), tools
 
 
-async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Response:
+async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) -> Response:
     """Reply to a conversation."""
     prompt, terms, tools = await read_chat(voice, asked)
     telling = telling_of(voice, asked)
@@ -81,7 +81,7 @@ async def answer_chat(voice: Voice, asked: ChatRequest, request: Request) -> Res
     return await answer.whole(more=more)
 
 
-async def answer_text(voice: Voice, asked: CompletionRequest, request: Request) -> Response:
+async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Request) -> Response:
     """Continue prompts, or score them."""
 
     def read() -> list[list[int]]:
@@ -112,7 +112,7 @@ async def answer_text(voice: Voice, asked: CompletionRequest, request: Request) 
     return await answer.whole(best=asked.best_of or 0, unsaid=asked.length == 0, more=more)
 
 
-def telling_of(voice: Voice, asked: Asked) -> Telling:
+def telling_of(voice: ServedModel, asked: GenerationFields) -> ReportedLogprobs:
     """Return what is told of the tokens."""
     named, ids = bool(asked.return_tokens_as_token_ids), bool(asked.return_token_ids)
-    return Telling(voice.replier.tokenizer, asked.tops, ids, named)
+    return ReportedLogprobs(voice.replier.tokenizer, asked.tops, ids, named)

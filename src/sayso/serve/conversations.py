@@ -9,7 +9,7 @@ from sayso.feedback.store import Conversation, Store
 from sayso.serve.turns import Body, Text, turns_of
 
 
-class Said(Body):
+class MessageBody(Body):
     """POST /api/messages: what a person says at the end of a conversation."""
 
     conversation_id: int
@@ -37,7 +37,7 @@ def conversation_routes(store: Store) -> APIRouter:
         store.delete(conversation_id)
 
     @router.post("/messages", status_code=201)
-    def message(said: Said) -> dict[str, Any]:
+    def message(said: MessageBody) -> dict[str, Any]:
         if not said.content.strip():
             raise UserError("A message must have some words; this one has none.")
         return turns_of(store, [store.say(said.conversation_id, said.content)])[0]

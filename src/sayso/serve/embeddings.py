@@ -18,7 +18,7 @@ from sayso.reply.embed import embed
 from sayso.serve.body import Strict
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
-from sayso.serve.served_model import Voice
+from sayso.serve.served_model import ServedModel
 from sayso.serve.stream import unless_left
 
 BATCH_TOKENS = 512  # padded: replies wait no longer for a batch than for a pass of the engine
@@ -34,7 +34,7 @@ class EmbeddingRequest(Strict):
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
 
 
-def embedding_routes(voice: Voice) -> APIRouter:
+def embedding_routes(voice: ServedModel) -> APIRouter:
     """Return the route over one voice."""
     router = APIRouter(prefix="/v1")
 

@@ -19,7 +19,7 @@ Penalty = Annotated[Number, Field(ge=-2, le=2)]
 Share = Annotated[Number, Field(ge=0, le=1)]
 
 
-class Picking(Strict):
+class SamplingFields(Strict):
     """How the next token is picked."""
 
     temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
@@ -40,7 +40,7 @@ class Picking(Strict):
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
 
-class Repeats(Strict):
+class PenaltyFields(Strict):
     """DRY: what a token loses that would go on with a repeat (llama.cpp's names; a range of -1 is all)."""
 
     dry_multiplier: Annotated[Number, Field(ge=0)] | None = None
@@ -50,7 +50,7 @@ class Repeats(Strict):
     dry_sequence_breakers: Annotated[list[Text], Field(max_length=64)] | None = None
 
 
-class Ending(Strict):
+class LengthFields(Strict):
     """When a reply ends."""
 
     max_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -146,7 +146,7 @@ class StreamOptions(Strict):
     include_obfuscation: bool = False  # padding against eavesdroppers on the length of chunks; we send none
 
 
-class Asked(Picking, Repeats, Ending):
+class GenerationFields(SamplingFields, PenaltyFields, LengthFields):
     """What chats and completions share."""
 
     model: str | None = None
@@ -163,7 +163,7 @@ class Asked(Picking, Repeats, Ending):
     cache_salt: Text | None = None
 
     @model_validator(mode="after")
-    def options_go_together(self) -> "Asked":
+    def options_go_together(self) -> "GenerationFields":
         """Refuse what belongs to a stream without one, what no stream can give, and two formats at once."""
         if self.stream_options is not None and not self.stream:
             raise ValueError("'stream_options' is only allowed with 'stream': true")

@@ -24,7 +24,7 @@ class Metrics:
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.registry = CollectorRegistry()
-        self.registry.register(Counts(engine, name))
+        self.registry.register(EngineCounts(engine, name))
 
         def histogram(kind: str, text: str, buckets: tuple[float, ...]) -> Histogram:
             whole = Histogram(f"vllm:{kind}_seconds", text, ["model_name"], registry=self.registry, buckets=buckets)
@@ -70,7 +70,7 @@ class Metrics:
         return generate_latest(self.registry)
 
 
-class Counts(Collector):
+class EngineCounts(Collector):
     """What the engine itself knows, read when asked."""
 
     def __init__(self, engine: Engine, name: str) -> None:

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from sayso.reply.tools import Toolbox, toolbox
 from sayso.serve.body import Strict, refusal, shown
-from sayso.serve.fields import MOST_TOPS, Asked
+from sayso.serve.fields import MOST_TOPS, GenerationFields
 
 MOST_PROMPTS, MOST_MESSAGES, MOST_BEST = 256, 1000, 20
 
@@ -68,7 +68,7 @@ class Turn(Strict):
         return plain | {"role": "system" if self.role == "developer" else self.role}
 
 
-class ChatRequest(Asked):
+class ChatRequest(GenerationFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_MESSAGES)]
@@ -109,7 +109,7 @@ class ChatRequest(Asked):
         return toolbox(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
 
 
-class CompletionRequest(Asked):
+class CompletionRequest(GenerationFields):
     """The body of POST /v1/completions. `echo`, `logprobs` and a length of 0 or 1 score a prompt (lm-eval)."""
 
     prompt: Annotated[Prompts, AfterValidator(some_prompts)]

@@ -11,7 +11,7 @@ from sayso.reply.calls import Delta, ToolCalls
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 from sayso.serve.choice import Piece
-from sayso.serve.shapes import Telling
+from sayso.serve.shapes import ReportedLogprobs
 
 Event = dict[str, Any]
 
@@ -40,7 +40,7 @@ def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict
 class Output:
     """The output of one response while it grows."""
 
-    def __init__(self, response: dict[str, Any], telling: Telling, request: Request, *, calls: bool) -> None:
+    def __init__(self, response: dict[str, Any], telling: ReportedLogprobs, request: Request, *, calls: bool) -> None:
         """Take the response to fill, what is told of tokens, the request, and whether its text may hold calls."""
         self.response = response
         self._telling, self._request, self._calls = telling, request, calls

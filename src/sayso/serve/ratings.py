@@ -11,7 +11,7 @@ from sayso.serve.turns import Body, Text, turns_of
 Comment = Annotated[str, Field(max_length=2000)]
 
 
-class Thumb(Body):
+class ThumbBody(Body):
     """A reply is good (1), bad (-1), or no longer either (0)."""
 
     kind: Literal["thumb"]
@@ -20,7 +20,7 @@ class Thumb(Body):
     comment: Comment | None = None
 
 
-class Edit(Body):
+class EditBody(Body):
     """What a reply should have said."""
 
     kind: Literal["edit"]
@@ -29,7 +29,7 @@ class Edit(Body):
     comment: Comment | None = None
 
 
-class Choice(Body):
+class ChoiceBody(Body):
     """Which of two replies is better; with `better` false neither is, and the chosen one is only kept."""
 
     kind: Literal["choice"]
@@ -40,7 +40,7 @@ class Choice(Body):
     comment: Comment | None = None
 
 
-AnyRating = Annotated[Thumb | Edit | Choice, Field(discriminator="kind")]
+AnyRating = Annotated[ThumbBody | EditBody | ChoiceBody, Field(discriminator="kind")]
 
 
 def rating_routes(store: Store) -> APIRouter:
@@ -56,10 +56,10 @@ def rating_routes(store: Store) -> APIRouter:
     return router
 
 
-def _keep(store: Store, rating: Thumb | Edit | Choice) -> Rating:
-    if isinstance(rating, Thumb):
+def _keep(store: Store, rating: ThumbBody | EditBody | ChoiceBody) -> Rating:
+    if isinstance(rating, ThumbBody):
         return store.thumb(rating.message_id, rating.value, rating.comment)
-    if isinstance(rating, Edit):
+    if isinstance(rating, EditBody):
         return store.edit(rating.message_id, rating.text, rating.comment)
     own = rating.model_dump(include={"better", "position", "comment"})
     return store.choose(rating.chosen_id, rating.rejected_id, **own)

@@ -24,17 +24,17 @@ from sayso.feedback.store import Generation, Message, Store
 from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import Piece
 from sayso.serve.errors import failure
-from sayso.serve.served_model import Voice
+from sayso.serve.served_model import ServedModel
 from sayso.serve.stream import EventStream, event
-from sayso.serve.terms import Terms
+from sayso.serve.terms import ReplyTerms
 from sayso.serve.turns import Body, turns_of
-from sayso.serve.worker import ClosingError, Job
+from sayso.serve.worker import ClosingError, EngineJob
 
 log = logging.getLogger(__name__)
 PATIENCE = 3.0  # seconds until the store is tried again
 
 
-class Wanted(Body):
+class ReplyBody(Body):
     """POST /api/replies: a reply to a message; asked for again, it is another one."""
 
     message_id: int
@@ -54,10 +54,10 @@ class Halt(Body):
 
 
 @dataclass(eq=False)
-class Spoken:
+class ReplyInProgress:
     """A reply on its way, under the name by which it can be stopped, and what its reader is to be told."""
 
-    job: Job
+    job: EngineJob
     message_id: int
     prompt: list[dict[str, str]]
     left_out: int
@@ -71,13 +71,13 @@ class Spoken:
 class Replies:
     """The replies that are being spoken. Each is heard by a task of its own, which keeps it also without a reader."""
 
-    def __init__(self, voice: Voice, store: Store) -> None:
+    def __init__(self, voice: ServedModel, store: Store) -> None:
         self.voice, self.store = voice, store
-        self.speaking: dict[str, Spoken] = {}
+        self.speaking: dict[str, ReplyInProgress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    def begin(self, spoken: Spoken) -> None:
+    def begin(self, spoken: ReplyInProgress) -> None:
         """Listen to a reply from now on."""
         self.speaking[spoken.name] = spoken
         task = asyncio.create_task(self._hear(spoken))
@@ -95,7 +95,7 @@ class Replies:
         self._closing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _hear(self, spoken: Spoken) -> None:
+    async def _hear(self, spoken: ReplyInProgress) -> None:
         """Pass on what is said, and keep it, also when it breaks off."""
         said: list[Piece] = []
         started, trouble = time.perf_counter(), None
@@ -114,7 +114,7 @@ class Replies:
         finally:
             del self.speaking[spoken.name]
 
-    async def _kept(self, spoken: Spoken, said: list[Piece], seconds: float) -> Message | None:
+    async def _kept(self, spoken: ReplyInProgress, said: list[Piece], seconds: float) -> Message | None:
         """Keep a reply. While the store fails, its reader is told so and it is tried again, until the server ends."""
         told = False
         while True:
@@ -132,7 +132,7 @@ class Replies:
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), PATIENCE)
 
-    def _keep(self, spoken: Spoken, said: list[Piece], seconds: float) -> Message | None:
+    def _keep(self, spoken: ReplyInProgress, said: list[Piece], seconds: float) -> Message | None:
         """Keep a reply, but one that ended before its first word because it was stopped, left or cut."""
         text = "".join(piece.text for piece in said)
         end = said[-1] if said else None
@@ -162,13 +162,13 @@ def reply_routes(replies: Replies) -> APIRouter:
         return facts | {"sampling": asdict(Sampling()), "ratings": store.count_ratings()}
 
     @router.post("/replies")
-    async def reply(wanted: Wanted) -> Response:
+    async def reply(wanted: ReplyBody) -> Response:
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
         sampling = wanted.sampling()
         prompt, left_out = await run_in_threadpool(voice.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(voice.chat_ids, prompt)
-        job = await voice.speak([ids], Terms(sampling, voice.replier.stop_ids))
-        spoken = Spoken(job, wanted.message_id, turns, left_out, sampling)
+        job = await voice.speak([ids], ReplyTerms(sampling, voice.replier.stop_ids))
+        spoken = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling)
         replies.begin(spoken)
         return EventStream(_events(store, spoken), voice.worker, job)
 
@@ -179,7 +179,7 @@ def reply_routes(replies: Replies) -> APIRouter:
     return router
 
 
-async def _events(store: Store, spoken: Spoken) -> AsyncIterator[str]:
+async def _events(store: Store, spoken: ReplyInProgress) -> AsyncIterator[str]:
     """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null: nothing was said) or `error`."""
     yield event({"generation": spoken.name, "left_out": spoken.left_out}, "start")
     while isinstance(piece := await spoken.news.get(), Piece):

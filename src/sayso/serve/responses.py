@@ -16,12 +16,12 @@ from sayso.serve.body import NEUTRAL, Strict, refusal
 from sayso.serve.completions import read_chat, telling_of
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
-from sayso.serve.fields import MOST_TOPS, Picking
+from sayso.serve.fields import MOST_TOPS, SamplingFields
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
-from sayso.serve.served_model import Voice
+from sayso.serve.served_model import ServedModel
 from sayso.serve.stream import EventStream, collect, event
-from sayso.serve.worker import ClosingError, Job
+from sayso.serve.worker import ClosingError, EngineJob
 
 LOGPROBS = "message.output_text.logprobs"
 ITEMS = {
@@ -54,7 +54,7 @@ class TextOptions(Strict):
     format: Format | None = None
 
 
-class ResponsesRequest(Picking):
+class ResponsesRequest(SamplingFields):
     """The body of POST /v1/responses."""
 
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
@@ -96,7 +96,7 @@ class ResponsesRequest(Picking):
 
     def chat(self) -> ChatRequest:
         """Return it as a chat. Raises `RequestValidationError` for what a chat would refuse."""
-        same = self.model_dump(exclude_none=True, include=set(Picking.model_fields))
+        same = self.model_dump(exclude_none=True, include=set(SamplingFields.model_fields))
         messages = [{"role": "system", "content": self.instructions}] if self.instructions else []
         told = LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None
@@ -123,7 +123,7 @@ def _of_input(problem: Mapping[str, Any]) -> dict[str, Any]:
     return {**problem, "loc": ("input",) if loc[:1] == ("messages",) else loc}
 
 
-def response_routes(voice: Voice) -> APIRouter:
+def response_routes(voice: ServedModel) -> APIRouter:
     """Return the route over one voice."""
     router = APIRouter(prefix="/v1")
 
@@ -144,7 +144,7 @@ def response_routes(voice: Voice) -> APIRouter:
     return router
 
 
-async def _events(job: Job, output: Output) -> AsyncIterator[str]:
+async def _events(job: EngineJob, output: Output) -> AsyncIterator[str]:
     for one in output.begin():
         yield event(one, one["type"])
     try:

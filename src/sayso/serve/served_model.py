@@ -23,15 +23,15 @@ from sayso.sample.request import Request
 from sayso.sample.sampling import seeded
 from sayso.serve.choice import Choice
 from sayso.serve.errors import ApiError, naming
-from sayso.serve.terms import Reader, Terms
-from sayso.serve.worker import ClosingError, Job, QueueFullError, Worker
+from sayso.serve.terms import Reader, ReplyTerms
+from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
 from sayso.token.chat import prompt_ids
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
-class Voice:
+class ServedModel:
     """A replier with the name it is served under, the fingerprint of its weights, and the thread it speaks in."""
 
     replier: Replier
@@ -110,7 +110,7 @@ class Voice:
         reserve = min(tokens, self.context // 2)
         return fit(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
 
-    async def speak(self, prompts: Sequence[Sequence[int]], terms: Terms) -> Job:
+    async def speak(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> EngineJob:
         """Queue `terms.n` replies to each prompt, numbered prompt by prompt; the seed gives each of one another text.
 
         Raises `ApiError` 429 when too many requests wait, 503 when the server is about to end, and `UserError` for a
@@ -120,7 +120,7 @@ class Voice:
         with self._door():
             return self.worker.submit(choices)
 
-    def _choices(self, prompts: Sequence[Sequence[int]], terms: Terms) -> list[Choice]:
+    def _choices(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> list[Choice]:
         tokenizer, choices = self.replier.tokenizer, list[Choice]()
         spelled = tokenizer.control if terms.spells_control else None
         for prompt in prompts:
@@ -136,7 +136,7 @@ class Voice:
                 choices.append(Choice(len(choices), request, text))
         return choices
 
-    def _constraint(self, terms: Terms) -> GrammarConstraint | None:
+    def _constraint(self, terms: ReplyTerms) -> GrammarConstraint | None:
         """Return what holds a reply to its forms; `ApiError` names the field whose grammar cannot be followed."""
         guided = None
         for name, grammar in terms.forms.items():

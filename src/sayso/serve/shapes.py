@@ -32,7 +32,7 @@ class Shape(Protocol):
 
 
 @dataclass(frozen=True)
-class Telling:
+class ReportedLogprobs:
     """What is told of the tokens beside the text."""
 
     tokenizer: Tokenizer
@@ -118,7 +118,7 @@ class ChatShape:
 
     kind, chunk, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
-    def __init__(self, telling: Telling, *, calls: bool = False) -> None:
+    def __init__(self, telling: ReportedLogprobs, *, calls: bool = False) -> None:
         """Take what is told, and whether the text may hold calls of tools."""
         self.telling, self.calls = telling, calls
         self._reading: dict[int, ToolCalls] = {}
@@ -165,7 +165,7 @@ class ChatShape:
 class TextShape:
     """Choices with bare text, each after its prompt where that is asked for."""
 
-    telling: Telling
+    telling: ReportedLogprobs
     n: int = 1
     """How many choices a prompt has."""
     echo: Sequence[list[int]] | None = None
@@ -200,7 +200,7 @@ class TextShape:
         return choice | {"finish_reason": finish} | _ids(self.telling, piece)
 
 
-def _ids(telling: Telling, piece: Piece) -> dict[str, Any]:
+def _ids(telling: ReportedLogprobs, piece: Piece) -> dict[str, Any]:
     return {"token_ids": piece.ids} if telling.ids else {}
 
 

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from sayso.serve.choice import Piece
 from sayso.serve.encode import to_json
 from sayso.serve.errors import LeftError
-from sayso.serve.worker import Job, Worker
+from sayso.serve.worker import EngineJob, Worker
 
 Value = TypeVar("Value")
 
@@ -37,7 +37,7 @@ async def unless_left(work: Coroutine[Any, Any, Value], request: Request) -> Val
         working.cancel()
 
 
-async def collect(worker: Worker, job: Job, request: Request) -> list[Piece]:
+async def collect(worker: Worker, job: EngineJob, request: Request) -> list[Piece]:
     """Wait for all pieces of a job, which is stopped when the asker leaves first."""
 
     async def listen() -> list[Piece]:
@@ -58,7 +58,7 @@ def event(data: Any, name: str | None = None) -> str:
 class EventStream(StreamingResponse):
     """Server-sent events that come from a job; the job is stopped when the stream ends for whatever reason."""
 
-    def __init__(self, events: AsyncIterator[str], worker: Worker, job: Job) -> None:
+    def __init__(self, events: AsyncIterator[str], worker: Worker, job: EngineJob) -> None:
         super().__init__(self._all(events), media_type="text/event-stream", headers={"x-accel-buffering": "no"})
         self.worker, self.job = worker, job
 

@@ -13,7 +13,7 @@ from sayso.sample.dry import BREAKERS, breaker_ids
 from sayso.sample.grammar import Grammar
 from sayso.sample.sampling import Dry, Sampling
 from sayso.serve.errors import ApiError, naming
-from sayso.serve.fields import Asked
+from sayso.serve.fields import GenerationFields
 from sayso.token.tokenizer import Tokenizer
 
 # Fields that are Sampling's by the same name.
@@ -24,7 +24,7 @@ SAME = (
 
 
 @dataclass(frozen=True)
-class Terms:
+class ReplyTerms:
     """What is asked of the replies to each prompt."""
 
     sampling: Sampling
@@ -52,10 +52,10 @@ class Reader:
             lambda texts: breaker_ids(tokenizer, texts)
         )
 
-    def terms(self, asked: Asked, default_tokens: int, tools: Toolbox | None = None) -> Terms:
+    def terms(self, asked: GenerationFields, default_tokens: int, tools: Toolbox | None = None) -> ReplyTerms:
         """Return the terms, of a reply that may call some tools. Raises `ApiError` or `UserError`."""
         stops = self._known(asked.stop_token_ids or [], "stop_token_ids")
-        return Terms(
+        return ReplyTerms(
             self.sampling(asked, default_tokens),
             frozenset(stops) if asked.ignore_eos else self.tokenizer.stop_ids | frozenset(stops),
             asked.choices,
@@ -66,7 +66,7 @@ class Reader:
             spells_control=asked.skip_special_tokens is False,
         )
 
-    def sampling(self, asked: Asked, default_tokens: int) -> Sampling:
+    def sampling(self, asked: GenerationFields, default_tokens: int) -> Sampling:
         """Return what was asked for over our defaults; `default_tokens` where the length was left open."""
         given: dict[str, Any] = {name: getattr(asked, name) for name in SAME if getattr(asked, name) is not None}
         length = asked.length if asked.length is not None else default_tokens
@@ -82,7 +82,7 @@ class Reader:
             logprobs=asked.tops,
         )
 
-    def _bias(self, asked: Asked) -> tuple[tuple[int, float], ...]:
+    def _bias(self, asked: GenerationFields) -> tuple[tuple[int, float], ...]:
         bias = asked.logit_bias or {}
         for name in bias:
             if not (name.isascii() and name.isdigit() and len(name) < 20):
@@ -103,7 +103,7 @@ class Reader:
         spelled = [self.tokenizer.encode(text) for word in words for text in (word, f" {word.lstrip()}")]
         return tuple(dict.fromkeys(tuple(ids) for ids in spelled if ids))
 
-    def _dry(self, asked: Asked) -> Dry | None:
+    def _dry(self, asked: GenerationFields) -> Dry | None:
         names = {"dry_base": "base", "dry_allowed_length": "allowed_length"}
         if not asked.dry_multiplier:
             return None
@@ -115,7 +115,7 @@ class Reader:
         return Dry(asked.dry_multiplier, range=reach, breakers=self._breakers(tuple(breakers)), **given)
 
 
-def _forms(asked: Asked, tools: Toolbox) -> dict[str, Grammar]:
+def _forms(asked: GenerationFields, tools: Toolbox) -> dict[str, Grammar]:
     """Return what the reply may look like by the field that asks for it: a text of some form, or calls of tools."""
     forms: dict[str, Grammar] = {}
     form = "structured_outputs" if asked.structured_outputs else "response_format"

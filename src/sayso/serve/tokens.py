@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from sayso.serve.body import Strict
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, Turn
-from sayso.serve.served_model import Voice
+from sayso.serve.served_model import ServedModel
 from sayso.token.chat import prompt_ids
 
 MOST_TOKENS = 2**17  # of a text to be put together
@@ -39,7 +39,7 @@ class DetokenizeRequest(Strict):
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST_TOKENS)]
 
 
-def token_routes(voice: Voice) -> APIRouter:
+def token_routes(voice: ServedModel) -> APIRouter:
     """Return the routes over one voice's tokenizer."""
     router = APIRouter()
     tokenizer = voice.replier.tokenizer

@@ -35,7 +35,7 @@ class ClosingError(Exception):
 
 
 @dataclass(eq=False)
-class Job:
+class EngineJob:
     """Choices of one answer on their way to whoever listens in the event loop."""
 
     choices: list[Choice]
@@ -57,7 +57,7 @@ class Job:
             yield piece
 
 
-News = list[tuple[Job, Piece | Exception]]
+News = list[tuple[EngineJob, Piece | Exception]]
 
 
 class Worker:
@@ -75,13 +75,13 @@ class Worker:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._open: set[Job] = set()  # the event loop's own: those that have not ended
-        self._jobs: dict[Request, tuple[Job, Choice]] = {}  # the thread's own: what the engine has
+        self._open: set[EngineJob] = set()  # the event loop's own: those that have not ended
+        self._jobs: dict[Request, tuple[EngineJob, Choice]] = {}  # the thread's own: what the engine has
 
-    def submit(self, choices: Sequence[Choice]) -> Job:
+    def submit(self, choices: Sequence[Choice]) -> EngineJob:
         """Queue choices. Raises `QueueFullError` when `limit` requests wait already, `ClosingError` near the end."""
         self._check()
-        job = Job(list(choices), self.load >= self.engine.rows, left=len(choices))
+        job = EngineJob(list(choices), self.load >= self.engine.rows, left=len(choices))
         self.load += len(job.choices)
         self._open.add(job)
         self._order(partial(self._add, job))
@@ -100,7 +100,7 @@ class Worker:
         finally:
             self.load -= 1
 
-    def stop(self, job: Job) -> None:
+    def stop(self, job: EngineJob) -> None:
         """End a job, whatever of it has not ended: its rows are free at the next step."""
         if job.left and not job.stopped:
             job.stopped = True
@@ -166,7 +166,7 @@ class Worker:
             if future.set_running_or_notify_cancel():
                 future.set_exception(ClosingError())
 
-    def _add(self, job: Job) -> None:
+    def _add(self, job: EngineJob) -> None:
         try:
             for choice in job.choices:
                 self.engine.add(choice.request)
@@ -174,7 +174,7 @@ class Worker:
         except Exception as error:
             self._fail([job], error)
 
-    def _cancel(self, job: Job) -> None:
+    def _cancel(self, job: EngineJob) -> None:
         requests = [choice.request for choice in job.choices if choice.request in self._jobs]
         for request in requests:
             self.engine.cancel(request)
@@ -214,7 +214,7 @@ class Worker:
                 news.append((job, piece))
         self._send(news)
 
-    def _fail(self, jobs: Collection[Job], error: Exception) -> None:
+    def _fail(self, jobs: Collection[EngineJob], error: Exception) -> None:
         for job in jobs:
             for choice in job.choices:
                 self.engine.cancel(choice.request)

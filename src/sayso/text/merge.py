@@ -18,7 +18,7 @@ from sayso.text.dedup import BANDS, NearDuplicates, SignatureLookup, first_of_ea
 from sayso.text.document import SPLITS
 from sayso.text.ngrams import Hashes
 from sayso.text.split import TRAIN, keep_training, split_of
-from sayso.text.work import Job, Paths, load_bands, load_rows, load_signatures
+from sayso.text.work import Paths, PrepareJob, load_bands, load_rows, load_signatures
 
 SHARD_BYTES = 64 << 20
 STAYS, EXACT, NEAR = 0, 1, 2
@@ -35,7 +35,7 @@ class Out:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-def fates(jobs: Sequence[Job], folder: Path, threshold: float) -> Fates:
+def fates(jobs: Sequence[PrepareJob], folder: Path, threshold: float) -> Fates:
     """Return for each document, in order, whether it stays or is which duplicate; `threshold` 0 = exact ones only."""
     hashes = np.concatenate([load_rows(folder, job)["hash"] for job in jobs] or [np.empty(0, np.uint64)])
     fate = np.where(first_of_each(hashes), STAYS, EXACT).astype(np.int8)
@@ -54,8 +54,8 @@ def fates(jobs: Sequence[Job], folder: Path, threshold: float) -> Fates:
     return fate
 
 
-def write_shards(
-    jobs: Sequence[Job],
+def merge_shards(
+    jobs: Sequence[PrepareJob],
     fate: Fates,
     folder: Path,
     text: Path,
@@ -70,8 +70,8 @@ def write_shards(
     """
     split = _splits(jobs, fate, folder, shares)
     outs: dict[str, Out] = defaultdict(Out)
-    texts = {name: Shards(text, name, SHARD_BYTES) for name in SPLITS}
-    chats = {name: Shards(chat, name, 0) for name in SPLITS}
+    texts = {name: ShardWriter(text, name, SHARD_BYTES) for name in SPLITS}
+    chats = {name: ShardWriter(chat, name, 0) for name in SPLITS}
     place = 0
     for job in jobs:
         rows = load_rows(folder, job)
@@ -101,8 +101,8 @@ def _copy(
     line: bytes,
     talks: bytes,
     out: Out,
-    texts: dict[str, "Shards"],
-    chats: dict[str, "Shards"],
+    texts: dict[str, "ShardWriter"],
+    chats: dict[str, "ShardWriter"],
 ) -> None:
     if fate != STAYS:
         out.dropped["exact_duplicate" if fate == EXACT else "near_duplicate"] += 1
@@ -116,7 +116,7 @@ def _copy(
         out.conversations[split] += row[5]
 
 
-def _splits(jobs: Sequence[Job], fate: Fates, folder: Path, shares: tuple[float, float]) -> NDArray[np.int8]:
+def _splits(jobs: Sequence[PrepareJob], fate: Fates, folder: Path, shares: tuple[float, float]) -> NDArray[np.int8]:
     """Return the split of every document: the source's own where it says one, else by content hash.
 
     Text and conversations are each trained on: neither is all held out, however few they are.
@@ -133,16 +133,16 @@ def _splits(jobs: Sequence[Job], fate: Fates, folder: Path, shares: tuple[float,
     return split
 
 
-def _band(jobs: Sequence[Job], folder: Path, band: int) -> Hashes:
+def _band(jobs: Sequence[PrepareJob], folder: Path, band: int) -> Hashes:
     keys = [load_bands(folder, job)[band] for job in jobs]
     return np.concatenate(keys) if keys else np.empty(0, np.uint64)
 
 
-def _closed(shards: dict[str, "Shards"]) -> dict[str, Any]:
+def _closed(shards: dict[str, "ShardWriter"]) -> dict[str, Any]:
     return {name: facts for shard in shards.values() for name, facts in shard.close().items()}
 
 
-class Shards:
+class ShardWriter:
     """Writes lines to NAME-00000.jsonl, NAME-00001.jsonl, ... of `limit` bytes at most; `limit` 0 = one NAME.jsonl."""
 
     def __init__(self, folder: Path, name: str, limit: int) -> None:

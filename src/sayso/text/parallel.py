@@ -23,26 +23,26 @@ from sayso.base.ended import ended
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 from sayso.text.document import Source
-from sayso.text.work import Counts, Job, Rules, process
+from sayso.text.work import Counts, PrepareJob, PrepareRules, process
 
 Told = Callable[..., None]  # told(documents so far, source=name)
 
 
 def run_parts(
-    sources: Sequence[Source], rules: Rules, folder: Path, workers: int | None, told: Told, bad: BadRows
-) -> list[tuple[Job, Counts]]:
+    sources: Sequence[Source], rules: PrepareRules, folder: Path, workers: int | None, told: Told, bad: BadRows
+) -> list[tuple[PrepareJob, Counts]]:
     """Put all parts through the rules; return them in order with their counts, each source cut at the limit.
 
     `workers` None = one process a core, 1 = in this process. Rows that cannot be used are added to `bad`, whose
     `UserError` ends the work as soon as no more of them would be named.
     """
     parts = [(source, part) for source in sources for part in source.parts]
-    jobs = [Job(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
+    jobs = [PrepareJob(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
     workers = min(workers or cores(), len(jobs))
     ahead = 2 * workers if rules.limit else len(jobs)  # with a limit, few parts are read in vain
     kept: Counter[str] = Counter()
-    ran: list[tuple[Job, Counts]] = []
-    flying: deque[tuple[Job, Future[Counts]]] = deque()
+    ran: list[tuple[PrepareJob, Counts]] = []
+    flying: deque[tuple[PrepareJob, Future[Counts]]] = deque()
     waiting = iter(jobs)
     came = 0
     with _pool(workers) as submit:
@@ -65,7 +65,7 @@ def run_parts(
                 kept[job.source] += counts["kept"]
 
 
-def _left(job: Job, kept: Counter[str], limit: int) -> int:
+def _left(job: PrepareJob, kept: Counter[str], limit: int) -> int:
     """Return how many documents a job's source may still give; generated ones have their own amounts."""
     return max(0, limit - kept[job.source]) if limit and not job.generated else 1 << 62
 

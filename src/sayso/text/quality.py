@@ -32,7 +32,7 @@ BULLETS = ("-", "*", "•", "‣", "◦", "–")
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TextMeasures:
     """A cleaned text with what the rules look at: its characters' kinds, word hashes and lines that are not blank."""
 
     text: str
@@ -43,46 +43,46 @@ class Measured:
     """Word hashes a word: more than one in scripts where each character has its own."""
 
 
-def _too_short(it: Measured) -> bool:
+def _too_short(it: TextMeasures) -> bool:
     return len(it.text) < MIN_CHARACTERS
 
 
-def _unbroken_run(it: Measured) -> bool:
+def _unbroken_run(it: TextMeasures) -> bool:
     starts, ends = runs((it.kinds & SPACE) == 0)
     long = ends - starts > MAX_RUN
     return any(it.text[start:end].isascii() for start, end in zip(starts[long], ends[long], strict=True))
 
 
-def _broken_characters(it: Measured) -> bool:
+def _broken_characters(it: TextMeasures) -> bool:
     return not it.text.isascii() and len(BROKEN.findall(it.text)) > MAX_BROKEN * len(it.text)
 
 
-def _too_few_letters(it: Measured) -> bool:
+def _too_few_letters(it: TextMeasures) -> bool:
     solid = len(it.kinds) - np.count_nonzero(it.kinds & SPACE)
     return bool(np.count_nonzero(it.kinds & LETTER) < MIN_LETTER_SHARE * solid)
 
 
-def _too_many_symbols(it: Measured) -> bool:
+def _too_many_symbols(it: TextMeasures) -> bool:
     symbols = len(HASH.findall(it.text)) + it.text.count("...") + it.text.count("…")
     return symbols > MAX_SYMBOL_RATIO * max(len(it.words) / it.pieces, 10)
 
 
-def _bullets(it: Measured) -> bool:
+def _bullets(it: TextMeasures) -> bool:
     bullets = sum(line.startswith(BULLETS) for line in it.lines)
     return len(it.lines) >= MIN_LINES and bullets > MAX_BULLET_SHARE * len(it.lines)
 
 
-def _ellipses(it: Measured) -> bool:
+def _ellipses(it: TextMeasures) -> bool:
     cut_off = sum(line.endswith(("...", "…")) for line in it.lines)
     return len(it.lines) >= MIN_LINES and cut_off > MAX_ELLIPSIS_SHARE * len(it.lines)
 
 
-def _repeated_lines(it: Measured) -> bool:
+def _repeated_lines(it: TextMeasures) -> bool:
     lines = [line for line in it.lines if line.count(" ") >= 3]
     return len(lines) >= MIN_LINES and len(lines) - len(set(lines)) > MAX_REPEATED_LINES * len(lines)
 
 
-def _top_pair(it: Measured) -> bool:
+def _top_pair(it: TextMeasures) -> bool:
     if len(it.words) < MIN_WORDS * it.pieces:
         return False
     pairs = np.sort(ngram_hashes(it.words, 2))
@@ -90,7 +90,7 @@ def _top_pair(it: Measured) -> bool:
     return bool(2 * np.diff(bounds).max() > MAX_TOP_PAIR * len(it.words))
 
 
-def _repeated_phrases(it: Measured) -> bool:
+def _repeated_phrases(it: TextMeasures) -> bool:
     if len(it.words) < MIN_WORDS * it.pieces:
         return False
     phrases = np.sort(ngram_hashes(it.words, round(5 * it.pieces)))
@@ -103,7 +103,7 @@ def _is_first(ordered: Hashes) -> NDArray[np.bool_]:
 
 
 # In this order; a document is counted under the first rule that it breaks.
-RULES: dict[str, Callable[[Measured], bool]] = {
+RULES: dict[str, Callable[[TextMeasures], bool]] = {
     "too_short": _too_short,
     "unbroken_run": _unbroken_run,
     "broken_characters": _broken_characters,
@@ -124,6 +124,6 @@ def broken_rule(text: str, words: Hashes, *, conversation: bool = False) -> str 
     """
     lines = tuple(line.strip() for line in text.split("\n") if line.strip())
     pieces = len(words) / max(1.0, words_of(text, words))
-    measured = Measured(text, kinds(code_points(text)), words, lines, pieces)
+    measured = TextMeasures(text, kinds(code_points(text)), words, lines, pieces)
     rules = (name for name in RULES if not (conversation and name == "too_short"))
     return next((name for name in rules if RULES[name](measured)), None)

@@ -41,7 +41,7 @@ Counts = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Rules:
+class PrepareRules:
     """What every part is put through. 0 = off."""
 
     quality: bool
@@ -54,7 +54,7 @@ class Rules:
 
 
 @dataclass(frozen=True)
-class Job:
+class PrepareJob:
     """One part with its number in the whole order, and what holds for its source."""
 
     number: int
@@ -84,7 +84,7 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class KeptRows:
     """A document that passed all rules of its part, as it will be written."""
 
     row: tuple[int, int, int, int, int, int]
@@ -103,7 +103,7 @@ class Unfit:
     """Parts of the others."""
 
 
-def process(job: Job, rules: Rules, folder: Path) -> Counts:
+def process(job: PrepareJob, rules: PrepareRules, folder: Path) -> Counts:
     """Put one part through the rules, write its files, and return its counts."""
     paths = Paths.of(folder, job.number)
     if paths.counts.exists():
@@ -142,26 +142,26 @@ def process(job: Job, rules: Rules, folder: Path) -> Counts:
     return counts
 
 
-def load_rows(folder: Path, job: Job) -> NDArray[np.void]:
+def load_rows(folder: Path, job: PrepareJob) -> NDArray[np.void]:
     """Return the rows [D] of a part that is done."""
     return np.fromfile(Paths.of(folder, job.number).rows, ROW, count=-1 if job.take is None else job.take)
 
 
-def load_signatures(folder: Path, job: Job) -> Signatures:
+def load_signatures(folder: Path, job: PrepareJob) -> Signatures:
     """Return the signatures [D, K] of a part that is done, mapped from its file."""
     path = Paths.of(folder, job.number).signatures
     flat = np.memmap(path, np.uint32, "r") if path.stat().st_size else np.empty(0, np.uint32)
     return flat.reshape(-1, PERMUTATIONS)[: job.take]
 
 
-def load_bands(folder: Path, job: Job) -> NDArray[np.uint64]:
+def load_bands(folder: Path, job: PrepareJob) -> NDArray[np.uint64]:
     """Return the band keys [BANDS, D] of a part that is done, mapped from its file."""
     path = Paths.of(folder, job.number).bands
     flat = np.memmap(path, np.uint64, "r") if path.stat().st_size else np.empty(0, np.uint64)
     return flat.reshape(BANDS, -1)[:, : job.take]
 
 
-def _real(job: Job, rules: Rules, folder: Path, document: Document, out: Unfit) -> Kept | str:
+def _real(job: PrepareJob, rules: PrepareRules, folder: Path, document: Document, out: Unfit) -> KeptRows | str:
     """Return a person's document as it is kept, or the name of the rule that drops it."""
     document = _cleaned(document)
     if not document.text:
@@ -178,7 +178,7 @@ def _real(job: Job, rules: Rules, folder: Path, document: Document, out: Unfit) 
     return _kept(job, document, as_document, chats, signature(words).tobytes() if rules.near else b"")
 
 
-def _generated(job: Job, document: Document) -> Kept:
+def _generated(job: PrepareJob, document: Document) -> KeptRows:
     """Return a generated document as it is: its generator answers for its quality and its splits."""
     chats = [list(document.messages)] if document.messages else []
     return _kept(job, document, not document.messages, chats, b"")
@@ -191,7 +191,7 @@ def _cleaned(document: Document) -> Document:
     return replace(document, text=as_text(messages), messages=messages)
 
 
-def _conversations(job: Job, document: Document, rules: Rules, out: Unfit) -> list[list[Message]]:
+def _conversations(job: PrepareJob, document: Document, rules: PrepareRules, out: Unfit) -> list[list[Message]]:
     """Return the conversations that a document gives, counting what is left out under the rule that it breaks."""
     if not document.messages:
         return []
@@ -208,7 +208,9 @@ def _conversations(job: Job, document: Document, rules: Rules, out: Unfit) -> li
     return found
 
 
-def _kept(job: Job, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes) -> Kept:
+def _kept(
+    job: PrepareJob, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes
+) -> KeptRows:
     size = len(document.text.encode())
     title = {"title": document.title} if document.title else {}
     text = line_of({"text": document.text, "source": job.source, **title}) if as_document else b""
@@ -216,7 +218,7 @@ def _kept(job: Job, document: Document, as_document: bool, chats: list[list[Mess
     chat = b"".join(line_of({"messages": messages, **tools, "source": job.source}) for messages in chats)
     split = SPLITS.index(document.split) if document.split else -1
     row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
-    return Kept(row, text, chat, signature)
+    return KeptRows(row, text, chat, signature)
 
 
 def _open(stack: ExitStack, path: Path) -> IO[bytes]:

@@ -20,7 +20,7 @@ RUNS = 3  # the fastest counts: a slower one was disturbed
 
 
 @dataclass(frozen=True)
-class Row:
+class ComparedTokenizer:
     """One tokenizer on held-out text."""
 
     name: str
@@ -35,13 +35,15 @@ class Row:
     misspelt_pieces: tuple[str, ...]
 
 
-def compare_tokenizers(train_texts: Sequence[str], test_texts: Sequence[str], vocab_size: int) -> list[Row]:
+def compare_tokenizers(
+    train_texts: Sequence[str], test_texts: Sequence[str], vocab_size: int
+) -> list[ComparedTokenizer]:
     """Train one tokenizer of each kind and measure all on the held-out texts."""
     word = frequent_word(test_texts)
-    return [measure(kind, train(kind, train_texts, vocab_size), test_texts, word) for kind in KINDS]
+    return [measure_tokenizer(kind, train(kind, train_texts, vocab_size), test_texts, word) for kind in KINDS]
 
 
-def measure(name: str, tokenizer: Tokenizer, texts: Sequence[str], word: str) -> Row:
+def measure_tokenizer(name: str, tokenizer: Tokenizer, texts: Sequence[str], word: str) -> ComparedTokenizer:
     """Return the numbers of one tokenizer; no text at all is a `UserError`."""
     words, size = sum(len(text.split()) for text in texts), sum(len(text.encode()) for text in texts)
     if not words:
@@ -53,7 +55,7 @@ def measure(name: str, tokenizer: Tokenizer, texts: Sequence[str], word: str) ->
         seconds.append(time.perf_counter() - start)
     tokens = sum(map(len, encoded))
     wrong = misspell(word)
-    return Row(
+    return ComparedTokenizer(
         name=name,
         vocab_size=tokenizer.vocab_size,
         bytes_per_token=size / tokens,

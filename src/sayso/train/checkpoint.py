@@ -22,7 +22,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, read_json, sha256, write_json
 from sayso.base.replace import put_all_back
 from sayso.train.loop import State
-from sayso.train.loss_stats import Lately
+from sayso.train.loss_stats import LossStats
 from sayso.train.rng import random_state, set_random_state
 from sayso.weights.tensors import read_tensors
 
@@ -87,7 +87,7 @@ def _read(state: State, path: Path) -> Read:
     if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in PLAIN.items()):
         raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(PLAIN)}.")
     try:
-        numbers["lately"] = Lately(**numbers["lately"])
+        numbers["lately"] = LossStats(**numbers["lately"])
     except (KeyError, TypeError) as error:
         raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
     if not isinstance(numbers.setdefault("notes", {}), dict):

@@ -16,7 +16,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA
 from sayso.train.loop import Interrupted
 from sayso.train.measure import seconds_per_step
-from sayso.train.oom import Step, check_memory, memory_told
+from sayso.train.oom import Step, check_memory, explain_out_of_memory
 from sayso.train.workers import can_fork
 
 TRANSIENT = (
@@ -164,7 +164,7 @@ def steps_in_minutes(
     """Return how many steps on these batches this machine does in so many minutes, measured."""
     given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
-        with memory_told(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
+        with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
             seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
     except Interrupted:
         raise KeyboardInterrupt from None

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from sayso.loss.term import Term
 from sayso.model import Transformer
-from sayso.train.loss_stats import Lately
+from sayso.train.loss_stats import LossStats
 from sayso.train.schedule import Schedule
-from sayso.train.workers import Summed, crew
+from sayso.train.workers import PartialSum, worker_pool
 
 BatchT = TypeVar("BatchT")
 Loss = Callable[[Transformer, BatchT], Term | tuple[Tensor, int, int]]
@@ -53,14 +53,14 @@ class State:
     """Tokens trained on so far."""
     skipped: int = 0
     """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
-    lately: Lately = field(default_factory=Lately)
+    lately: LossStats = field(default_factory=LossStats)
     """The losses of late, which a jump is measured against."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What else of a run has to be known to go on, JSON-ready: kept with the state by whoever saves it."""
 
 
 @dataclass(frozen=True)
-class Shown:
+class StepRecord:
     """What one update tells."""
 
     step: int
@@ -111,7 +111,7 @@ def train(
     judge_every: int = 0,
     save: Callable[[State], None] | None = None,
     save_seconds: float = 60.0,
-    show: Callable[[Shown], None] = lambda _: None,
+    show: Callable[[StepRecord], None] = lambda _: None,
     diverged: Callable[[Diverged], bool] = lambda _: False,
     processes: int = 1,
     precision: str = "fp32",
@@ -127,10 +127,10 @@ def train(
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
 
-    def gradient(step: int, which: slice) -> Summed:
+    def gradient(step: int, which: slice) -> PartialSum:
         return _backward(state.model, parts(step)[which], loss, autocast(device, precision))
 
-    with stop_requests() as stop, crew(state.model, gradient, processes) as whole:
+    with stop_requests() as stop, worker_pool(state.model, gradient, processes) as whole:
         while state.step < (schedule.steps if until is None else until):
             _heed(stop, state, save)
             started, factor = time.perf_counter(), schedule.factor(state.step)
@@ -154,7 +154,7 @@ def train(
             state.tokens += summed.tokens
             now = time.perf_counter()
             show(
-                Shown(
+                StepRecord(
                     step=state.step,
                     loss=total,
                     factor=factor,
@@ -185,7 +185,7 @@ def _backward(
     parts: Sequence[BatchT],
     loss: Loss[BatchT],
     cast: AbstractContextManager[object],
-) -> Summed:
+) -> PartialSum:
     """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
     terms = []
     for part in parts:
@@ -194,11 +194,11 @@ def _backward(
         term.loss.backward()
         terms.append(term._replace(loss=term.loss.detach()))
     # asked for once a step: a GPU has to end its work before it can tell
-    whole = Summed(0.0, 0, 0)
+    whole = PartialSum(0.0, 0, 0)
     for loss_, term in zip(torch.stack([term.loss for term in terms]).tolist() if terms else (), terms, strict=True):
         told = {name: (float(x.double().sum()), x.numel()) for name, x in term.figures.items()}
         trained = term.items if term.trained is None else term.trained
-        whole = whole.plus(Summed(loss_, term.items, term.seen, told, trained))
+        whole = whole.plus(PartialSum(loss_, term.items, term.seen, told, trained))
     return whole
 
 
@@ -222,7 +222,7 @@ def _clip(state: State, limit: float) -> dict[str, float]:
     return {name: float(torch.nn.utils.clip_grad_norm_(weights, most, foreach=True)) for name, weights in apart.items()}
 
 
-def _fits(loss: float, gradient_norm: float, lately: Lately) -> bool:
+def _fits(loss: float, gradient_norm: float, lately: LossStats) -> bool:
     """Whether a step is one to learn from: finite, and no jump from the losses of late."""
     return math.isfinite(loss) and math.isfinite(gradient_norm) and loss <= lately.limit
 

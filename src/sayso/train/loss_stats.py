@@ -14,7 +14,7 @@ FIRST = 0.5  # nats added at the first loss, and falling with their number: a fe
 
 
 @dataclass(frozen=True)
-class Lately:
+class LossStats:
     """The losses of late, as much of them as the next limit needs; JSON-ready."""
 
     count: int = 0
@@ -29,14 +29,14 @@ class Lately:
             return math.inf
         return self.mean + SPREADS * (math.sqrt(self.variance) + FLOOR + FIRST / self.count)
 
-    def after(self, loss: float) -> "Lately":
+    def after(self, loss: float) -> "LossStats":
         """Return what is known after one more loss."""
         if not self.count:
-            return Lately(1, loss, 0.0, loss)
+            return LossStats(1, loss, 0.0, loss)
         level = min(LEVEL, self.count / (self.count + 1))  # a plain mean at first
         spread = min(SPREAD, (self.count - 1) / self.count)
         square = (loss - self.last) ** 2 / 2
-        return Lately(
+        return LossStats(
             self.count + 1,
             level * self.mean + (1 - level) * loss,
             spread * self.variance + (1 - spread) * square,

@@ -16,7 +16,7 @@ from sayso.base.device import cores
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora
 from sayso.model.linear import linear
-from sayso.train.loop import Loss, Shown, State, train
+from sayso.train.loop import Loss, State, StepRecord, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
@@ -101,7 +101,7 @@ def seconds_per_step(
     model.recompute = recompute
     times: list[float] = []
 
-    def show(shown: Shown) -> None:
+    def show(shown: StepRecord) -> None:
         times.append(shown.took)
         if len(times) >= STEPS and shown.seconds >= SECONDS:
             raise _Enough

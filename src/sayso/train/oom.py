@@ -20,7 +20,7 @@ BATCH_BYTES = 20  # of a position: ids and targets of 8, a document of 4
 
 
 @contextmanager
-def memory_told(
+def explain_out_of_memory(
     config: ModelConfig, batch: Callable[[], Batch], layout: "Layout", kind: str, *, recompute: bool
 ) -> Iterator[None]:
     """Turn running out of memory into a `UserError` that says what to lower; `batch` gives one of the run's."""

@@ -36,10 +36,10 @@ from sayso.train.divergence import Divergence, stopped
 from sayso.train.layout import TRANSIENT, HasBatches, Layout, Training
 from sayso.train.loop import Diverged, Interrupted, Loss, State, train
 from sayso.train.mirrors import check_mirrors, mirrored
-from sayso.train.oom import memory_told
+from sayso.train.oom import explain_out_of_memory
 from sayso.train.rng import seed_all
 from sayso.train.schedule import Schedule
-from sayso.train.step_log import Judging, StepLog
+from sayso.train.step_log import Evaluation, StepLog
 from sayso.train.watch import Watch
 from sayso.weights.folder import load_model
 from sayso.weights.lineage import check_saved, read_lineage
@@ -49,7 +49,7 @@ Derived = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Stage:
+class Session:
     """One training run of a life: which act makes which model, and from what."""
 
     life: Life
@@ -87,7 +87,7 @@ class Stage:
             shutil.copytree(source, part, dirs_exist_ok=True)
             write_json(part / "sayso.json", {**read_lineage(source), "run": self.mark}, sealed=True)
 
-    def part(self, number: int, inputs: dict[str, str] | None = None) -> "Stage":
+    def part(self, number: int, inputs: dict[str, str] | None = None) -> "Session":
         """Return the run of one round, whose model has a number behind the name."""
         began = self.when().isoformat()
         return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})}, began=began)
@@ -194,7 +194,7 @@ class Stage:
         options: Training,
         log: RunLog,
         *,
-        judging: Judging | None = None,
+        judging: Evaluation | None = None,
         gather: Callable[[State], int] | None = None,
         watch: Watch | None = None,
     ) -> None:
@@ -211,7 +211,9 @@ class Stage:
         kind = next(state.model.parameters()).device.type
         if kind == "cpu":
             _prepare_cpu(layout)
-        memory = memory_told(state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute)
+        memory = explain_out_of_memory(
+            state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute
+        )
         seed_all(options.seed)
         watch = watch or Watch(())
         divergence = Divergence(options.on_divergence, parts, checkpoints, log)
@@ -267,7 +269,7 @@ class Stage:
                 say(_kept(best.restore(state)))
 
 
-def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Stage:
+def open_session(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Session:
     """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
     check_mirrors(options.mirror)
     if options.deterministic:
@@ -275,7 +277,7 @@ def make_stage(life: Life, act: str, name: str, options: Training, inputs: dict[
     given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     check_apart([life.model(name), life.run(f"{act}-{name}")], inputs.values())
     marks = {key: sha256(path) for key, path in inputs.items() if path.exists()}
-    return Stage(life, act, name, given, marks, options.replace)
+    return Session(life, act, name, given, marks, options.replace)
 
 
 def _prepare_cpu(layout: Layout) -> None:

@@ -8,14 +8,14 @@ from sayso.base.log import Progress, RunLog, warn
 from sayso.model.adapters import adapters
 from sayso.train.best import Best
 from sayso.train.layout import Layout
-from sayso.train.loop import Shown, State
+from sayso.train.loop import State, StepRecord
 from sayso.train.measure import matmul_peak, step_flops
 from sayso.train.mirrors import Mirrors
 from sayso.train.watch import Watch
 
 
 @dataclass(frozen=True)
-class Judging:
+class Evaluation:
     """How a run is judged while it goes on, by what it is not trained on."""
 
     judge: Callable[[State], dict[str, Any]]
@@ -53,7 +53,7 @@ class StepLog:
         """Be told that `train` is called, for the first time or again after going back."""
         self.earlier = self.seconds
 
-    def show(self, shown: Shown) -> None:
+    def show(self, shown: StepRecord) -> None:
         """Tell one step."""
         self.tokens, self.busy = self.tokens + shown.seen, self.busy + shown.took
         self.seconds = self.earlier + shown.seconds
@@ -76,7 +76,7 @@ class StepLog:
         self.warn(shown.step, shown.figures)
         self.line.update(shown.step, loss=shown.loss, tokens=f"{self.tokens / self.busy:,.0f}/s")
 
-    def judged(self, judging: Judging, best: Best | None) -> Callable[[State], None]:
+    def judged(self, judging: Evaluation, best: Best | None) -> Callable[[State], None]:
         """Return what asks about a state, tells the answer, and keeps the weights if they are the best."""
 
         def judge(state: State) -> None:

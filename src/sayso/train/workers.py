@@ -28,7 +28,7 @@ GONE = 5.0  # seconds until a process of which the pipe broke has ended
 
 
 @dataclass(frozen=True)
-class Summed:
+class PartialSum:
     """What parts of a step come to: their losses, what to divide by, and the tokens seen."""
 
     loss: float
@@ -39,13 +39,13 @@ class Summed:
     trained: int = 0
     """Tokens that have a target."""
 
-    def plus(self, other: "Summed") -> "Summed":
+    def plus(self, other: "PartialSum") -> "PartialSum":
         """Both together."""
         both = dict(self.figures)
         for name, (total, items) in other.figures.items():
             before = both.get(name, (0.0, 0))
             both[name] = before[0] + total, before[1] + items
-        return Summed(
+        return PartialSum(
             self.loss + other.loss,
             self.count + other.count,
             self.tokens + other.tokens,
@@ -54,7 +54,7 @@ class Summed:
         )
 
 
-Gradient = Callable[[int, slice], Summed]
+Gradient = Callable[[int, slice], PartialSum]
 
 
 def can_fork(device: str) -> bool:
@@ -63,7 +63,7 @@ def can_fork(device: str) -> bool:
 
 
 @contextmanager
-def crew(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Callable[[int], Summed]]:
+def worker_pool(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Callable[[int], PartialSum]]:
     """Yield a function that leaves the summed gradient of a whole step in the weights and returns what it comes to.
 
     `gradient(step, which)` does so for some of the step's parts: the n-th process takes every `processes`-th from n.
@@ -80,7 +80,7 @@ def crew(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Calla
     helpers: list[_Helper] = []
     threads = torch.get_num_threads()
 
-    def whole(step: int) -> Summed:
+    def whole(step: int) -> PartialSum:
         torch.set_num_threads(1)
         for helper in helpers:
             helper.ask(step, int(torch.randint(2**62, ())))
@@ -122,13 +122,13 @@ class _Helper:
         with self._followed():
             self.pipe.send((step, seed))
 
-    def answer(self) -> Summed:
+    def answer(self) -> PartialSum:
         """Wait for its share; its gradients are in `gradients` then. What went wrong there is raised here."""
         with self._followed():
             answer = self.pipe.recv()
         if isinstance(answer, Exception):
             raise answer
-        return cast(Summed, answer)
+        return cast(PartialSum, answer)
 
     @contextmanager
     def _followed(self) -> Iterator[None]:
@@ -161,7 +161,7 @@ def _help(
             step, seed = pipe.recv()
             torch.manual_seed(seed)  # drawn by the parent, whose random state is what a checkpoint keeps
             try:
-                answer: Summed | Exception = gradient(step, share)
+                answer: PartialSum | Exception = gradient(step, share)
                 for weight, shared in zip(weights, gradients, strict=True):
                     shared.zero_() if weight.grad is None else shared.copy_(weight.grad)
                     weight.grad = None

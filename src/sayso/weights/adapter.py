@@ -95,7 +95,7 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
     }
 
 
-def adapted(model: Transformer, folder: Path) -> Transformer:
+def adapted_tensors(model: Transformer, folder: Path) -> Transformer:
     """Return another model with the adapter of a folder beside the same weights, which are shared; errors as above."""
     with torch.device("meta"):
         twin = Transformer(model.config)

@@ -28,9 +28,9 @@ from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantize.ends import rounds_ends
-from sayso.weights.quantize.model import Quantised, bits_of, give, install, take
+from sayso.weights.quantize.model import Quantised, bits_of, install, quantized_from_hub, quantized_to_hub
 from sayso.weights.quantize.scheme import read_scheme
-from sayso.weights.score import WORDS, give_score, put_score, take_score
+from sayso.weights.score import WORDS, put_score, score_from_hub, score_to_hub
 from sayso.weights.tensors import read_weights, weights_file
 
 STORED = (torch.float32, torch.bfloat16, torch.float16)
@@ -53,11 +53,11 @@ def save_model(
     ends = sorted(tokenizer.stop_ids - {bos, end})
     with made_folder(folder) as part:
         if quantised:
-            tensors, facts = give(model, quantised)
+            tensors, facts = quantized_to_hub(model, quantised)
         else:
             state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
             if score_head(model) is not None:
-                tensors, facts = give_score(state, model.config)
+                tensors, facts = score_to_hub(state, model.config)
             else:
                 tensors, facts = to_hub(state, model.config), to_hub_config(model.config)
         save_file(tensors, part / SINGLE, metadata={"format": "pt"})
@@ -121,7 +121,7 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
         return model_of(facts, found, source, said=path).to(device)
     try:
         scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=rounds_ends(facts))
-        found, quantised = take(found, scheme)
+        found, quantised = quantized_from_hub(found, scheme)
         model = model_of(facts, found, source, said=path)
         install(model, quantised, device)
     except UserError as error:
@@ -140,7 +140,7 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
         config = family.read(facts)
     except UserError as error:
         raise UserError(f"'{path}' does not fit: {error}") from error
-    found, score = take_score(found)
+    found, score = score_from_hub(found)
     found = family.known(found, config)
     if config.layers > len(found):
         raise UserError(f"'{path}' says that there are {config.layers} layers, '{source}' has {len(found)} tensors.")

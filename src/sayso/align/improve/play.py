@@ -91,7 +91,7 @@ def legal_moves(game: Played) -> list[tuple[str, str]]:
     return [(tictactoe.board(position), move) for position, move in moves]
 
 
-def figures(games: Sequence[Played]) -> Mapping[str, float]:
+def game_figures(games: Sequence[Played]) -> Mapping[str, float]:
     """Return the shares of wins, draws, losses and illegal moves, and points a game."""
     count = len(games)
     return {

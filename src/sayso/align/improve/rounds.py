@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from sayso.align.improve.sampling import Practice
+from sayso.align.improve.sampling import PracticeSet
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import reward
 from sayso.base.device import pick_device
@@ -31,7 +31,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.train.adapting import Adapting, save_tuned, tuning_state
 from sayso.train.layout import batch_loss, layout_for, layout_of_plan, layout_that_fits
 from sayso.train.schedule import Schedule
-from sayso.train.session import Stage
+from sayso.train.session import Session
 
 SHOWN = 6  # held-out prompts whose replies are shown before and after
 ROW = 64  # a row's tokens are a multiple of it
@@ -51,7 +51,7 @@ class Tuning(Adapting):
     """A factor on the learning rates of pre-training."""
 
 
-def check_rounds(stage: Stage, rounds: int, inputs: Iterable[Path]) -> None:
+def check_rounds(stage: Session, rounds: int, inputs: Iterable[Path]) -> None:
     """Raise `UserError` where the places of a round are taken, or what the run reads lies in one of its models."""
     parts = [stage.part(number) for number in range(1, rounds + 1)]
     check_apart([stage.life.model(part.name) for part in parts], list(inputs))
@@ -65,7 +65,7 @@ def check_tuning(options: Tuning, model: Transformer) -> None:
     layout_for(options, options.rows, pick_device(options.device))
 
 
-def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
+def tune_round(options: Tuning, stage: Session, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
     """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
     inner = stage.part(number, {"kept": _mark(rows)})
     folder = stage.life.model(inner.name)
@@ -74,7 +74,7 @@ def tune_round(options: Tuning, stage: Stage, rows: Sequence[Mapping[str, Any]],
     return folder
 
 
-def _tune_round(options: Tuning, inner: Stage, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> None:
+def _tune_round(options: Tuning, inner: Session, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> None:
     name = inner.name
     device = pick_device(options.device)
     model, tokenizer = inner.open(parent, device.kind, plain=True)
@@ -113,7 +113,7 @@ def _tune_round(options: Tuning, inner: Stage, rows: Sequence[Mapping[str, Any]]
 class Judge:
     """The held-out prompts, and what each round's model scores on them."""
 
-    practice: Practice
+    practice: PracticeSet
     prompts: Sequence[Prompt]
     tokenizer: Tokenizer
     log: RunLog
@@ -138,7 +138,7 @@ class Judge:
         self.log.write("round", step=number, **told)
         say(_sentence(number, told))
         if self.scores and told["score_high"] < (best := max(self.scores.values())):
-            warned(self.log, number, best, "--epochs or --rate, or raise --replies")
+            warn_round(self.log, number, best, "--epochs or --rate, or raise --replies")
         self.scores[number] = told["score"]
 
     def show(self) -> None:
@@ -175,7 +175,7 @@ class Judge:
         )
 
 
-def warned(log: RunLog, number: int, best: float, less: str) -> None:
+def warn_round(log: RunLog, number: int, best: float, less: str) -> None:
     """Tell and log that a round is worse than the best before it, by more than chance."""
     problem = f"It has fallen from {best:.3f}: it was tuned too long on few replies, or on wrong ones; lower {less}."
     log.write("warning", step=number, problem=problem)

@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from sayso.align.improve.curriculum import Curriculum
-from sayso.align.improve.select import Group, Kept, Sampled, at_random, verified, voted
+from sayso.align.improve.select import KeptReplies, Sampled, SampledGroup, at_random, verified, voted
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import Reward, rewarded
 from sayso.base.errors import UserError
@@ -29,7 +29,7 @@ AT_ONCE = 64  # prompts replied to between two progress lines
 
 
 @dataclass(frozen=True)
-class Practice:
+class PracticeSet:
     """How replies are asked for and which are kept."""
 
     rewards: Sequence[Reward]
@@ -49,7 +49,7 @@ class Practice:
 
 
 def sample_round(
-    practice: Practice, replier: Replier, prompts: Sequence[Prompt], number: int, folder: Path
+    practice: PracticeSet, replier: Replier, prompts: Sequence[Prompt], number: int, folder: Path
 ) -> dict[str, Any]:
     """Sample and select a round's replies, write what is kept, and return its figures; from disk where it was done."""
     path, figures_path = folder / f"round-{number}.jsonl", folder / f"round-{number}.json"
@@ -79,9 +79,11 @@ def kept_until(folder: Path, number: int) -> list[dict[str, Any]]:
     return [row for path in paths for row in read_jsonl(path)]
 
 
-def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], seed: int, hint: str = "") -> list[Group]:
+def _sampled(
+    practice: PracticeSet, replier: Replier, prompts: Sequence[Prompt], seed: int, hint: str = ""
+) -> list[SampledGroup]:
     """Return a group of replies for each prompt, in order."""
-    groups: list[Group] = []
+    groups: list[SampledGroup] = []
     with Progress(len(prompts), "prompt") as line:
         for first in range(0, len(prompts), AT_ONCE):
             some = prompts[first : first + AT_ONCE]
@@ -89,12 +91,14 @@ def _sampled(practice: Practice, replier: Replier, prompts: Sequence[Prompt], se
             said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
             for place, prompt in enumerate(some):
                 own = said[place * practice.replies : (place + 1) * practice.replies]
-                groups.append(Group(prompt, practice.curriculum.level(prompt), _scored(practice, prompt, own, hint)))
+                groups.append(
+                    SampledGroup(prompt, practice.curriculum.level(prompt), _scored(practice, prompt, own, hint))
+                )
             line.update(first + len(some))
     return groups
 
 
-def _scored(practice: Practice, prompt: Prompt, replies: Sequence[Reply], hint: str) -> list[Sampled]:
+def _scored(practice: PracticeSet, prompt: Prompt, replies: Sequence[Reply], hint: str) -> list[Sampled]:
     earned = rewarded(practice.rewards, [prompt] * len(replies), [one.text for one in replies])
     return [
         Sampled(one.text, each.total, one.finish == "stop", bool(hint))
@@ -102,7 +106,7 @@ def _scored(practice: Practice, prompt: Prompt, replies: Sequence[Reply], hint: 
     ]
 
 
-def _with_hints(practice: Practice, replier: Replier, groups: list[Group], seed: int) -> list[Group]:
+def _with_hints(practice: PracticeSet, replier: Replier, groups: list[SampledGroup], seed: int) -> list[SampledGroup]:
     """Return the groups, those without a right reply asked once more with the hint (STaR's rationalisation)."""
     missed = [group for group in groups if not verified([group], practice.least, 1)]
     again = {
@@ -129,14 +133,14 @@ def hinted(prompt: Prompt, hint: str) -> Messages:
     return [*earlier, {**last, "content": last["content"] + added}]
 
 
-def _selected(practice: Practice, groups: list[Group], draw: Random) -> list[Kept]:
+def _selected(practice: PracticeSet, groups: list[SampledGroup], draw: Random) -> list[KeptReplies]:
     if practice.select == "voted":
         return voted(groups, practice.keep)
     right = verified(groups, practice.least, practice.keep)
     return right if practice.select == "verified" else at_random(groups, len(right), practice.keep, draw)
 
 
-def _figures(practice: Practice, groups: list[Group], kept: list[Kept]) -> dict[str, Any]:
+def _figures(practice: PracticeSet, groups: list[SampledGroup], kept: list[KeptReplies]) -> dict[str, Any]:
     own = [one for group in groups for one in group.replies if not one.hinted]
     solved = [any(one.reward >= practice.least and not one.hinted for one in group.replies) for group in groups]
     return {
@@ -153,7 +157,7 @@ def _figures(practice: Practice, groups: list[Group], kept: list[Kept]) -> dict[
     }
 
 
-def _row(one: Kept) -> dict[str, Any]:
+def _row(one: KeptReplies) -> dict[str, Any]:
     """Return a kept reply as a conversation; a hint is not in it."""
     messages = [*one.prompt.messages, {"role": "assistant", "content": one.reply.text}]
     return {"messages": messages, "line": one.prompt.number, "reward": one.reply.reward, "source": "own"}

@@ -30,7 +30,7 @@ class Sampled:
 
 
 @dataclass(frozen=True)
-class Group:
+class SampledGroup:
     """All replies to one prompt."""
 
     prompt: Prompt
@@ -40,26 +40,31 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptReplies:
     """One reply to tune on."""
 
     prompt: Prompt
     reply: Sampled
 
 
-def verified(groups: Sequence[Group], least: float, most: int) -> list[Kept]:
+def verified(groups: Sequence[SampledGroup], least: float, most: int) -> list[KeptReplies]:
     """Return the different replies that earned `least` or more, at most `most` a prompt, the first sampled first."""
     return _different(
-        [Kept(group.prompt, one) for group in groups for one in group.replies if one.ended and one.reward >= least],
+        [
+            KeptReplies(group.prompt, one)
+            for group in groups
+            for one in group.replies
+            if one.ended and one.reward >= least
+        ],
         most,
     )
 
 
-def voted(groups: Sequence[Group], most: int) -> list[Kept]:
+def voted(groups: Sequence[SampledGroup], most: int) -> list[KeptReplies]:
     """Return replies with the answer that most of their group gave, where half agree and the length fits."""
     winners = []
     for group in groups:
-        votes = Counter(answer(one.text) for one in group.replies if one.ended)
+        votes = Counter(final_answer(one.text) for one in group.replies if one.ended)
         if votes and (top := votes.most_common(1)[0])[1] >= AGREE * len(group.replies) and top[0]:
             winners.append((group, top[0]))
     lengths: dict[object, Counter[int]] = {}
@@ -68,28 +73,30 @@ def voted(groups: Sequence[Group], most: int) -> list[Kept]:
     usual = {level: counts.most_common(1)[0][0] for level, counts in lengths.items()}
     return _different(
         [
-            Kept(group.prompt, one)
+            KeptReplies(group.prompt, one)
             for group, said in winners
             if abs(len(said) - usual[group.level]) <= SLACK
             for one in group.replies
-            if one.ended and answer(one.text) == said
+            if one.ended and final_answer(one.text) == said
         ],
         most,
     )
 
 
-def at_random(groups: Sequence[Group], count: int, most: int, draw: Random) -> list[Kept]:
+def at_random(groups: Sequence[SampledGroup], count: int, most: int, draw: Random) -> list[KeptReplies]:
     """Return `count` different replies, right or wrong, fewer where there are not so many: the control."""
-    every = _different([Kept(group.prompt, one) for group in groups for one in group.replies if one.ended], most, draw)
+    every = _different(
+        [KeptReplies(group.prompt, one) for group in groups for one in group.replies if one.ended], most, draw
+    )
     return draw.sample(every, min(count, len(every)))
 
 
-def answer(reply: str) -> str:
+def final_answer(reply: str) -> str:
     """Return what is voted on: the last line of a reply, for what comes before it may be worded in many ways."""
     return reply.strip().rpartition("\n")[2].strip()
 
 
-def _different(found: list[Kept], most: int, draw: Random | None = None) -> list[Kept]:
+def _different(found: list[KeptReplies], most: int, draw: Random | None = None) -> list[KeptReplies]:
     """Return each text of a prompt once, at most `most` of them, in order or, with `draw`, any of them."""
     if draw:
         draw.shuffle(found)

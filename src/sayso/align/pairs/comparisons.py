@@ -17,12 +17,12 @@ from sayso.text.calls import as_data, resolved, with_calls
 ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
 """What else of a row is kept: whose it is, the conversation it is part of, and by how much the chosen is better."""
-Row = dict[str, Any]
-Check = Callable[[Row], object]
+ComparisonRow = dict[str, Any]
+Check = Callable[[ComparisonRow], object]
 """Raises `UserError` for a row that a model cannot learn from, such as one that its chat template refuses."""
 
 
-def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | None = None) -> list[Row]:
+def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | None = None) -> list[ComparisonRow]:
     """Return the pairs of a file; with `ties`, a row may say that its replies are equally good ("tie": true).
 
     A row that lacks a part or a role, has an empty side, or equal sides, is counted in `bad`, and so is one for which
@@ -31,7 +31,7 @@ def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | N
     return _read(path, bad, _tie if ties else _pair, check)
 
 
-def read_ratings(path: Path, bad: BadRows, *, numbers: bool = False, check: Check | None = None) -> list[Row]:
+def read_ratings(path: Path, bad: BadRows, *, numbers: bool = False, check: Check | None = None) -> list[ComparisonRow]:
     """Return the ratings of a file; with `numbers`, a row may have a number as its "rating" in place of "good".
 
     A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`, and so is one for which
@@ -46,7 +46,7 @@ def holds_ratings(path: Path) -> bool:
     return "good" in first or "label" in first
 
 
-def ratings_of(pairs: Iterable[Row]) -> list[Row]:
+def ratings_of(pairs: Iterable[ComparisonRow]) -> list[ComparisonRow]:
     """Return what pairs say of each reply alone: the chosen one is good, the rejected one is not."""
     sides = (("chosen", True), ("rejected", False))
     return [
@@ -56,8 +56,10 @@ def ratings_of(pairs: Iterable[Row]) -> list[Row]:
     ]
 
 
-def _read(path: Path, bad: BadRows, form: Callable[[Row], Row], check: Check | None) -> list[Row]:
-    def made(row: Row) -> Row:
+def _read(
+    path: Path, bad: BadRows, form: Callable[[ComparisonRow], ComparisonRow], check: Check | None
+) -> list[ComparisonRow]:
+    def made(row: ComparisonRow) -> ComparisonRow:
         checked = form(row)
         if check:
             check(checked)
@@ -67,15 +69,15 @@ def _read(path: Path, bad: BadRows, form: Callable[[Row], Row], check: Check | N
     return [row for row in tried if row is not None]
 
 
-def _rest(row: Row) -> Row:
+def _rest(row: ComparisonRow) -> ComparisonRow:
     return {key: row[key] for key in KEPT if key in row}
 
 
-def _tie(row: Row) -> Row:
+def _tie(row: ComparisonRow) -> ComparisonRow:
     return _pair({key: value for key, value in row.items() if key != "tie"})
 
 
-def _pair(row: Row) -> Row:
+def _pair(row: ComparisonRow) -> ComparisonRow:
     if row.get("tie"):
         raise UserError("The replies are called equally good, which only a reward model learns from.")
     margin = row.get("margin", 0.0)
@@ -96,14 +98,14 @@ def _pair(row: Row) -> Row:
     return {"prompt": prompt, "chosen": chosen, "rejected": rejected}
 
 
-def _rating(row: Row) -> Row:
+def _rating(row: ComparisonRow) -> ComparisonRow:
     good = row.get("good", row.get("label"))
     if not isinstance(good, bool):
         raise UserError('"good" is true or false; this row has no such rating.')
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "good": good}
 
 
-def _number(row: Row) -> Row:
+def _number(row: ComparisonRow) -> ComparisonRow:
     rating = row.get("rating")
     if rating is None:
         return _rating(row)
@@ -112,7 +114,7 @@ def _number(row: Row) -> Row:
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "rating": rating}
 
 
-def _prompt(row: Row) -> list[Row]:
+def _prompt(row: ComparisonRow) -> list[ComparisonRow]:
     prompt = row.get("prompt")
     if isinstance(prompt, str) and prompt.strip():
         return [{"role": "user", "content": prompt}]
@@ -125,7 +127,7 @@ def _prompt(row: Row) -> list[Row]:
     return as_data(resolved(prompt)) if with_calls(prompt) else prompt
 
 
-def _reply(row: Row, key: str) -> str:
+def _reply(row: ComparisonRow, key: str) -> str:
     said = row.get(key)
     if isinstance(said, list):
         for message in said:

@@ -10,12 +10,12 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sayso.align.pairs.reference import Reference, reply_logprobs
+from sayso.align.pairs.reference import PreferenceReference, reply_logprobs
 from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatch
 from sayso.batch.ratings import RatingBatch
 from sayso.loss.next_token import IGNORE
-from sayso.loss.preference import Judged, dpo_loss, ipo_loss, kto_drift, kto_loss, orpo_loss, simpo_loss
+from sayso.loss.preference import PreferenceLoss, dpo_loss, ipo_loss, kto_drift, kto_loss, orpo_loss, simpo_loss
 from sayso.loss.term import Term
 from sayso.model import Transformer
 
@@ -47,7 +47,7 @@ class PairTerm:
     """The loss of pairs: call it with a model and a batch."""
 
     preference: Preference
-    reference: Reference | None
+    reference: PreferenceReference | None
     """None for a loss that needs none."""
 
     def __call__(self, model: Transformer, batch: Batch) -> Term:
@@ -70,7 +70,7 @@ class PairTerm:
         }
         return Term(losses.sum(), len(losses), batch.ids.numel(), figures, batch.trained)
 
-    def _judged(self, model: Transformer, batch: Batch, policy: Tensor, lengths: Tensor) -> Judged:
+    def _judged(self, model: Transformer, batch: Batch, policy: Tensor, lengths: Tensor) -> PreferenceLoss:
         asked = self.preference
         if asked.loss == "orpo":
             return orpo_loss(policy, lengths, asked.beta)
@@ -88,7 +88,7 @@ class RatingTerm:
     """The loss of single ratings, KTO's: call it with a model and a batch."""
 
     preference: Preference
-    reference: Reference
+    reference: PreferenceReference
 
     def __call__(self, model: Transformer, batch: Batch) -> Term:
         """Return the summed loss of a batch of ratings, how many there are, the tokens seen, and the figures."""
@@ -119,7 +119,7 @@ class RatingTerm:
         return kto_drift(reply_logprobs(model, others), before)
 
 
-def term_of(preference: Preference, reference: Reference | None) -> PairTerm | RatingTerm:
+def term_of(preference: Preference, reference: PreferenceReference | None) -> PairTerm | RatingTerm:
     """Return the loss that is asked for; one that needs a reference has one."""
     assert reference is not None or preference.loss not in WITH_REFERENCE
     if preference.loss == "kto" and reference is not None:

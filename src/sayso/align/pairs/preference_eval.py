@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.comparisons import ComparisonRow
 from sayso.align.pairs.preference import Preference, term_of
-from sayso.align.pairs.reference import Frozen, Reference, reply_kl
+from sayso.align.pairs.reference import Frozen, PreferenceReference, reply_kl
 from sayso.align.pairs.sources import Batches
 from sayso.base.log import RunLog
 from sayso.batch.batch import Batch
@@ -25,8 +25,8 @@ from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.best import Best
 from sayso.train.loop import State
-from sayso.train.session import Stage
-from sayso.train.step_log import Judging
+from sayso.train.session import Session
+from sayso.train.step_log import Evaluation
 
 JUDGEMENTS = 4  # of one run, beside the first
 PROMPTS = 8  # that are replied to each time
@@ -35,18 +35,18 @@ BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins wh
 
 
 @dataclass(frozen=True)
-class Compared:
+class PreferenceEval:
     """What one run is judged by."""
 
     preference: Preference
     held: Batches | None
     """What is held out, where anything is."""
     samples: Samples
-    reference: Reference | None
+    reference: PreferenceReference | None
 
-    def judging(self, steps: int) -> Judging:
+    def judging(self, steps: int) -> Evaluation:
         """Return how a run of so many steps is judged; the best weights are taken where comparisons are held out."""
-        return Judging(self.judge, max(1, steps // JUDGEMENTS), BEST if self.held else "")
+        return Evaluation(self.judge, max(1, steps // JUDGEMENTS), BEST if self.held else "")
 
     def judge(self, state: State) -> dict[str, Any]:
         """Return the figures of a state."""
@@ -60,7 +60,7 @@ class Compared:
         if not self.held and 0 not in self.samples.taken:
             self.samples.take(model, 0)
 
-    def last(self, stage: Stage, state: State) -> None:
+    def last(self, stage: Session, state: State) -> None:
         """Show what it said first beside what it says with the weights that were kept."""
         best = Best(stage.folder, BEST).told() if self.held else None
         if state.step not in self.samples.taken or (best and best["step"] != state.step):
@@ -103,7 +103,7 @@ def held_out_figures(model: Transformer, term: Callable[[Transformer, Batch], Te
     return figures
 
 
-def samples_of(tokenizer: Tokenizer, rows: Sequence[Row], log: RunLog, seed: int) -> Samples:
+def samples_of(tokenizer: Tokenizer, rows: Sequence[ComparisonRow], log: RunLog, seed: int) -> Samples:
     """Return the samples of a run: replies to the first few prompts of some rows, drawn as the model has them."""
     prompts = {json.dumps(row["prompt"]): row["prompt"] for row in rows}
     return Samples(

@@ -28,7 +28,7 @@ from sayso.weights.tensors import read_tensors
 CONTENT = "content"  # the key of the hash of the tables themselves
 
 
-class Reference(Protocol):
+class PreferenceReference(Protocol):
     """The reference, in whatever way it is kept."""
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from copy import deepcopy
 from pathlib import Path
 
 from sayso.align.pairs.preference import both_sides
-from sayso.align.pairs.reference import Cached, Frozen, Reference, load_tables, save_tables, table_of
+from sayso.align.pairs.reference import Cached, Frozen, PreferenceReference, load_tables, save_tables, table_of
 from sayso.align.pairs.sources import Comparisons, mark_of
 from sayso.base.files import sha256
 from sayso.base.log import say
@@ -19,7 +19,7 @@ FILE = "reference.safetensors"
 
 def make_references(
     wanted: str | None, folder: Path, model: Transformer, weights: Path, data: Comparisons, *, adapted: bool
-) -> tuple[Reference | None, Reference | None]:
+) -> tuple[PreferenceReference | None, PreferenceReference | None]:
     """Return what a policy is measured against as it begins, on what it is trained on and on what is held out.
 
     With adapters it is the model with these switched off, else a copy or a table; None where none is `wanted`. Raises
@@ -33,7 +33,9 @@ def make_references(
     return None, None
 
 
-def _cached(path: Path, model: Transformer, weights: Path, data: Comparisons) -> tuple[Reference, Reference | None]:
+def _cached(
+    path: Path, model: Transformer, weights: Path, data: Comparisons
+) -> tuple[PreferenceReference, PreferenceReference | None]:
     marks = {"weights": sha256(weights), "comparisons": mark_of(path.parent)}
     if not path.exists():
         say("Computing the reference's log-probabilities, once.")

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from random import Random
 
-from sayso.align.pairs.comparisons import Row
+from sayso.align.pairs.comparisons import ComparisonRow
 from sayso.base.errors import UserError
-from sayso.batch.judged import Comparison, Judged
+from sayso.batch.judged import Comparison, JudgedPrompt
 from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
@@ -22,7 +22,7 @@ from sayso.token.tokenizer import Tokenizer
 class Question:
     """A prompt with its replies as texts, and what was said of them."""
 
-    prompt: list[Row]
+    prompt: list[ComparisonRow]
     group: str
     replies: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Question:
         return sum(given) / len(given) if given else None
 
 
-def questions(rows: Sequence[Row]) -> list[Question]:
+def questions(rows: Sequence[ComparisonRow]) -> list[Question]:
     """Return pairs and ratings by prompt, in the order in which the prompts come."""
     found: dict[str, Question] = {}
     for row in rows:
@@ -56,7 +56,7 @@ def questions(rows: Sequence[Row]) -> list[Question]:
     return list(found.values())
 
 
-def apart(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
+def hold_out_questions(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
     """Return the questions to train on, and the `share` held out, which is nothing where that would be all of them.
 
     Raises `UserError` for a share that cannot be.
@@ -71,7 +71,7 @@ def apart(asked: Sequence[Question], share: float) -> tuple[list[Question], list
 
 def tokenized(
     asked: Sequence[Question], tokenizer: Tokenizer, context: int, *, mean: float = 0.0, std: float = 1.0
-) -> list[tuple[Question, Judged]]:
+) -> list[tuple[Question, JudgedPrompt]]:
     """Return the questions whose every reply fits the context, each with its ids; ratings less `mean`, over `std`."""
     found = []
     for one in asked:
@@ -79,7 +79,7 @@ def tokenized(
         replies = [reply_ids(tokenizer, reply) for reply in one.replies]
         ratings = [one.rating(number) for number in range(len(replies))] if one.ratings else []
         turned = [None if rating is None else (rating - mean) / std for rating in ratings]
-        judged = Judged(prompt, replies, one.comparisons, turned)
+        judged = JudgedPrompt(prompt, replies, one.comparisons, turned)
         if judged.longest <= context:
             found.append((one, judged))
     return found

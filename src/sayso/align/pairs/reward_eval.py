@@ -15,35 +15,35 @@ import torch
 from sayso.align.pairs.reward_data import Question, best_reply, spoiled
 from sayso.align.scorer import scores_of
 from sayso.base.log import say
-from sayso.batch.judged import Judged, collate
+from sayso.batch.judged import JudgedPrompt, collate
 from sayso.judge.agreement import Floats, of_comparisons
-from sayso.judge.reward import Known, agreement, known, length_sign, lengths
+from sayso.judge.reward import RewardKnowledge, agreement, length_sign, lengths, reward_knowledge
 from sayso.judge.stats import Estimate
 from sayso.loss.reward import RewardLoss, batch_losses
 from sayso.model import Transformer
 from sayso.token.chat import reply_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
-from sayso.train.step_log import Judging
+from sayso.train.step_log import Evaluation
 
 JUDGEMENTS = 5  # of one run, beside the first
 BEST = "-held_out_loss"
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class RewardEval:
     """What one reward model is judged by."""
 
-    asked: Sequence[tuple[Question, Judged]]
+    asked: Sequence[tuple[Question, JudgedPrompt]]
     how: RewardLoss
     sign: int
     """Whether longer (1) or shorter (-1) replies were the better ones of those trained on."""
     rows: int
     """Prompts scored at once."""
 
-    def judging(self, steps: int) -> Judging | None:
+    def judging(self, steps: int) -> Evaluation | None:
         """Return how a run of so many steps is judged; not at all where nothing is held out."""
-        return Judging(self.judge, max(1, steps // JUDGEMENTS), BEST) if self.asked else None
+        return Evaluation(self.judge, max(1, steps // JUDGEMENTS), BEST) if self.asked else None
 
     def judge(self, state: State) -> dict[str, Any]:
         """Return the figures of a state."""
@@ -61,7 +61,7 @@ class HeldOut:
         }
 
     @property
-    def judged(self) -> list[Judged]:
+    def judged(self) -> list[JudgedPrompt]:
         """The ids of each question."""
         return [judged for _, judged in self.asked]
 
@@ -74,17 +74,17 @@ class HeldOut:
         """Return what a model gives each reply of each question."""
         return scores_of_all(model, self.judged)
 
-    def known(self, model: Transformer) -> Known:
+    def known(self, model: Transformer) -> RewardKnowledge:
         """Return what a model knows; its scores are still those of its loss."""
-        return known(self.judged, self.scores(model), self.groups, self.sign)
+        return reward_knowledge(self.judged, self.scores(model), self.groups, self.sign)
 
     def spoiled(self, model: Transformer, tokenizer: Tokenizer) -> dict[str, Estimate]:
         """Return how often the best reply scores above itself truncated, repeated, and above an empty one."""
-        kinds: dict[str, list[tuple[str, Judged]]] = {}
+        kinds: dict[str, list[tuple[str, JudgedPrompt]]] = {}
         for one, judged in self.asked:
             best = best_reply(one)
             for kind, text in spoiled(one.replies[best]).items():
-                pair = Judged(judged.prompt, [judged.replies[best], reply_ids(tokenizer, text)])
+                pair = JudgedPrompt(judged.prompt, [judged.replies[best], reply_ids(tokenizer, text)])
                 if pair.longest <= model.config.context:
                     kinds.setdefault(kind, []).append((one.group, pair))
         found = {}
@@ -94,20 +94,23 @@ class HeldOut:
         return found
 
 
-def held_out(
-    train: Sequence[tuple[Question, Judged]], held: Sequence[tuple[Question, Judged]], how: RewardLoss, rows: int
-) -> HeldOut:
+def reward_eval(
+    train: Sequence[tuple[Question, JudgedPrompt]],
+    held: Sequence[tuple[Question, JudgedPrompt]],
+    how: RewardLoss,
+    rows: int,
+) -> RewardEval:
     """Return what a model is judged by: the questions held out, beside what length tells of those trained on."""
-    return HeldOut(held, how, length_sign([judged for _, judged in train]), rows)
+    return RewardEval(held, how, length_sign([judged for _, judged in train]), rows)
 
 
-def scores_of_all(model: Transformer, judged: Sequence[Judged]) -> list[Floats]:
+def scores_of_all(model: Transformer, judged: Sequence[JudgedPrompt]) -> list[Floats]:
     """Return what a model gives each reply of each prompt."""
     flat = scores_of(model, [(one.prompt, reply) for one in judged for reply in one.replies])
     return np.split(flat, np.cumsum([len(one.replies) for one in judged])[:-1])
 
 
-def tell(name: str, found: Known, adversarial: dict[str, Estimate]) -> list[str]:
+def report_reward(name: str, found: RewardKnowledge, adversarial: dict[str, Estimate]) -> list[str]:
     """Say what a reward model knows; return the warnings among it."""
     say(f"On {found.accuracy.n:,} held-out judgements '{name}' is right on {_share(found.accuracy)}.")
     say(
@@ -124,7 +127,7 @@ def tell(name: str, found: Known, adversarial: dict[str, Estimate]) -> list[str]
     return warnings
 
 
-def as_json(found: Known, adversarial: dict[str, Estimate]) -> dict[str, Any]:
+def as_json(found: RewardKnowledge, adversarial: dict[str, Estimate]) -> dict[str, Any]:
     """Return the whole account, ready for JSON."""
     return found.as_dict() | {"spoiled": {kind: one.as_dict() for kind, one in adversarial.items()}}
 
@@ -143,7 +146,7 @@ def loss_of(options_ties: float, centre: float, asked: Sequence[Question]) -> tu
     return RewardLoss(options_ties if ties else 0.0, centre, "binary" if binary else "squared"), turned
 
 
-def _weak(found: Known) -> list[str]:
+def _weak(found: RewardKnowledge) -> list[str]:
     if not found.accuracy.low > 0.5:
         return ["it is not surely better than chance: bring more comparisons, more --epochs, or a higher --rate."]
     if not found.above_length.low > 0:

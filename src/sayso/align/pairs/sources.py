@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.pairs.comparisons import Check, Row, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.pairs.comparisons import Check, ComparisonRow, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import sha256
 from sayso.base.intact import check_listed, check_recorded, recorded
@@ -24,7 +24,7 @@ from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
 
 Batches = PairBatches | RatingBatches
-Parts = tuple[list[Row], list[Row]]  # to train on, and held out
+Parts = tuple[list[ComparisonRow], list[ComparisonRow]]  # to train on, and held out
 PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
 SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, from 8, which tell something, up to 64
 
@@ -33,12 +33,12 @@ def comparisons(
     given: Path | None,
     feedback: Path,
     weight: int,
-    program: Callable[[], list[Row]],
+    program: Callable[[], list[ComparisonRow]],
     bad: BadRows,
     *,
     ratings: bool,
     check: Check | None = None,
-) -> list[Row]:
+) -> list[ComparisonRow]:
     """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
 
     A row that cannot teach, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of ratings where
@@ -62,7 +62,7 @@ def comparisons(
     return [*own_rated, *(mine if single else []), *ratings_of(others)]
 
 
-def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]:
+def hold_out_pairs(rows: Sequence[ComparisonRow], asked: int | None) -> tuple[list[ComparisonRow], list[ComparisonRow]]:
     """Return the rows to train on and those held out: all that have one of `asked` prompts, drawn by their content.
 
     When not given, a sixteenth of the prompts, at most 64, and none where that is less than 8. Ratings are held out of
@@ -80,7 +80,7 @@ def apart(rows: Sequence[Row], asked: int | None) -> tuple[list[Row], list[Row]]
     return [row for row in rows if _key(row) not in chosen], held
 
 
-def write(folder: Path, parts: Parts) -> None:
+def write_comparisons(folder: Path, parts: Parts) -> None:
     """Write both parts into the run's folder."""
     train, held = parts
     name, other = (RATINGS, PAIRS) if "good" in train[0] else (PAIRS, RATINGS)
@@ -91,7 +91,7 @@ def write(folder: Path, parts: Parts) -> None:
 
 
 def read(folder: Path) -> Parts:
-    """Return both parts as `write` left them in a run's folder; `UserError` where they were changed since."""
+    """Return both parts that `write_comparisons` left in a run's folder; `UserError` if they were changed since."""
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
     for file in (name, HELD):
         check_recorded(folder / file, "begin again with --restart")
@@ -109,7 +109,7 @@ class Comparisons:
 
     train: Batches
     held: Batches | None
-    rows: list[Row]
+    rows: list[ComparisonRow]
     """Those whose prompts are sampled: what is held out, else what is trained on."""
     told: str
     """Both sizes, in words."""
@@ -139,9 +139,11 @@ def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int
     return Comparisons(train, held, parts[1][1] or parts[0][1], told, given)
 
 
-def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[list[Any], list[Row]]:
+def _rendered(
+    tokenizer: Tokenizer, rows: Sequence[ComparisonRow], context: int
+) -> tuple[list[Any], list[ComparisonRow]]:
     """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
-    kept: list[tuple[Any, Row]] = []
+    kept: list[tuple[Any, ComparisonRow]] = []
     for row in rows:
         prompt = prompt_ids(tokenizer, row["prompt"])
         replies = [reply_ids(tokenizer, row[key]) for key in ("chosen", "rejected", "reply") if key in row]
@@ -152,5 +154,5 @@ def _rendered(tokenizer: Tokenizer, rows: Sequence[Row], context: int) -> tuple[
     return [ids for ids, _ in kept], [row for _, row in kept]
 
 
-def _key(row: Row) -> str:
+def _key(row: ComparisonRow) -> str:
     return json.dumps(row["prompt"], sort_keys=True)

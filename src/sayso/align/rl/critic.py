@@ -45,7 +45,7 @@ def critic_of(policy: Transformer) -> nn.Module | None:
     return cast(nn.Module | None, getattr(policy, OWN, None) or getattr(policy, SHARED, None))
 
 
-def take_critic(policy: Transformer) -> None:
+def remove_critic(policy: Transformer) -> None:
     """Leave the policy alone again."""
     for name in (OWN, SHARED):
         if hasattr(policy, name):

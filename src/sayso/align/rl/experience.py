@@ -15,16 +15,16 @@ from torch import Tensor
 from sayso.align.rl.critic import critic_of, values_of
 from sayso.align.rl.rollout import Rollout
 from sayso.batch.by_length import by_length
-from sayso.batch.rollouts import RolloutBatch, Said, of_replies, rollout_batch
+from sayso.batch.rollouts import RolloutBatch, RolloutRow, of_replies, rollout_batch
 from sayso.loss.advantage import gae, group_advantages, whiten
-from sayso.loss.logprobs import spoken, spoken_at
+from sayso.loss.logprobs import target_logprobs, target_logprobs_at
 from sayso.loss.policy import Method
 from sayso.loss.value import explained_variance
 from sayso.model import Transformer
 from sayso.model.packed import hidden_states
 
 TOKENS = 2**14  # of a pass that measures
-Reference = Callable[[Transformer], AbstractContextManager[Transformer]]
+ReferenceModel = Callable[[Transformer], AbstractContextManager[Transformer]]
 """Called with the policy; lets the model that it is held against compute for a while, as `Frozen.model` does."""
 
 
@@ -42,10 +42,10 @@ class Credit:
 
 
 @dataclass(frozen=True)
-class Measured:
+class ScoredRollouts:
     """Replies with what the models say of them."""
 
-    rows: list[Said]
+    rows: list[RolloutRow]
     drift: float
     """Mean of |sampler's log p - log p computed anew| over sampled tokens, in nats."""
     entropy: float
@@ -56,25 +56,27 @@ class Measured:
 
 
 @torch.no_grad()
-def measure(
-    policy: Transformer, rollouts: Sequence[Rollout], temperature: float, reference: Reference | None = None
-) -> Measured:
+def score_rollouts(
+    policy: Transformer, rollouts: Sequence[Rollout], temperature: float, reference: ReferenceModel | None = None
+) -> ScoredRollouts:
     """Return rollouts with log-probabilities under the policy and the reference, and values where there is a critic.
 
     Rows of like length go through the models together, so that little is padding.
     """
-    rows = [Said(one.prompt, one.ids, one.sampled) for one in rollouts]
+    rows = [RolloutRow(one.prompt, one.ids, one.sampled) for one in rollouts]
     drift, entropy = [], []
     for some in by_length([len(row.prompt) + len(row.ids) for row in rows], TOKENS):
         batch = rollout_batch([rows[n] for n in some])
         hidden = hidden_states(policy, batch.ids, batch.documents)
-        told = spoken_at(policy, hidden, batch.targets, temperature)
+        told = target_logprobs_at(policy, hidden, batch.targets, temperature)
         columns = {"old": told.logprobs}
         if critic_of(policy) is not None:
             columns["values"] = values_of(policy, hidden, batch.ids, batch.documents)
         if reference is not None:
             with reference(policy) as model:
-                columns["reference"] = spoken(model, batch.ids, batch.targets, batch.documents, temperature).logprobs
+                columns["reference"] = target_logprobs(
+                    model, batch.ids, batch.targets, batch.documents, temperature
+                ).logprobs
         drift.append(_drift(batch, told.plain, [rollouts[n] for n in some]))
         entropy.append(told.entropy[batch.targets >= 0].cpu())
         found: dict[str, Any] = {name: of_replies(x.cpu(), [rows[n] for n in some]) for name, x in columns.items()}
@@ -82,7 +84,7 @@ def measure(
             rows[n] = replace(rows[n], **{name: column[place] for name, column in found.items()})
     apart = [_apart(row) for row in rows] if reference is not None else []
     tokens = max(1, sum(map(len, apart)))
-    return Measured(
+    return ScoredRollouts(
         rows,
         drift=float(torch.cat(drift).mean()),
         entropy=float(torch.cat(entropy).mean()),
@@ -91,7 +93,7 @@ def measure(
     )
 
 
-def credited(credit: Credit, rows: Sequence[Said], scores: Tensor) -> tuple[list[Said], float]:
+def assign_credit(credit: Credit, rows: Sequence[RolloutRow], scores: Tensor) -> tuple[list[RolloutRow], float]:
     """Return the rows of all groups with their advantages, and the explained variance of a value model, else NaN.
 
     `scores` [P, G] are what the P * G replies earned, group after group. With a value model the score is the reward of
@@ -106,7 +108,7 @@ def credited(credit: Credit, rows: Sequence[Said], scores: Tensor) -> tuple[list
     return [replace(row, advantages=[advantage] * len(row.ids)) for row, advantage in pairs], float("nan")
 
 
-def _by_token(credit: Credit, rows: Sequence[Said], scores: Tensor) -> tuple[list[Said], float]:
+def _by_token(credit: Credit, rows: Sequence[RolloutRow], scores: Tensor) -> tuple[list[RolloutRow], float]:
     batch = rollout_batch(rows)
     mask = batch.targets >= 0
     rewards = -credit.beta * (batch.old - batch.reference) * mask if credit.beta else torch.zeros_like(batch.old)
@@ -119,7 +121,7 @@ def _by_token(credit: Credit, rows: Sequence[Said], scores: Tensor) -> tuple[lis
     return [replace(row, advantages=white, returns=gained) for row, white, gained in found], told
 
 
-def _apart(row: Said) -> list[float]:
+def _apart(row: RolloutRow) -> list[float]:
     """Return k1 of each trained id."""
     triples = zip(row.old, row.reference, row.trained, strict=True)
     return [old - reference for old, reference, trained in triples if trained]

@@ -2,11 +2,11 @@
 
 from statistics import fmean
 
-from sayso.align.rl.experience import Measured
-from sayso.align.rl.sampling import Drawn
+from sayso.align.rl.experience import ScoredRollouts
+from sayso.align.rl.sampling import SampledGroups
 
 
-def figures_of(drawn: Drawn, measured: Measured) -> dict[str, float]:
+def figures_of(drawn: SampledGroups, measured: ScoredRollouts) -> dict[str, float]:
     """Return the figures of one iteration.
 
     reward (mean after shaping, of all groups that were asked), its parts before their weights, spread (standard
@@ -32,7 +32,7 @@ def figures_of(drawn: Drawn, measured: Measured) -> dict[str, float]:
     }
 
 
-def told(figures: dict[str, float]) -> str:
+def figures_line(figures: dict[str, float]) -> str:
     """Return the figures in one line for people."""
     parts = [
         f"{name.removeprefix('reward_')} {value:.3g}" for name, value in figures.items() if name.startswith("reward_")

@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-from sayso.align.rl.experience import Credit, Reference, credited, measure
+from sayso.align.rl.experience import Credit, ReferenceModel, assign_credit, score_rollouts
 from sayso.align.rl.figures import figures_of
-from sayso.align.rl.sampling import Drawing, Drawn, drawn_seed
+from sayso.align.rl.sampling import GroupSampler, SampledGroups, derive_seed
 from sayso.base.errors import UserError
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.seal import seal, unseal
-from sayso.batch.rollouts import RolloutBatch, Said, rollout_batch
-from sayso.loss.kl import adapted
+from sayso.batch.rollouts import RolloutBatch, RolloutRow, rollout_batch
+from sayso.loss.kl import adapt_beta
 from sayso.train.checkpoint import checkpoints_in
 from sayso.train.loop import State
 
@@ -33,9 +33,9 @@ Tell = Callable[[int, int, dict[str, float]], None]
 class Plan:
     """How iterations go."""
 
-    drawing: Drawing
+    drawing: GroupSampler
     credit: Credit
-    reference: Reference | None
+    reference: ReferenceModel | None
     updates: int = 1
     """Into how many updates an iteration's replies are cut."""
     passes: int = 1
@@ -61,7 +61,7 @@ class Iterations:
     tell: Tell
     """Called with the step before an iteration's updates, its number and its figures; again after a resume."""
     _number: int | None = field(default=None, init=False)
-    _rows: list[Said] = field(default_factory=list, init=False)
+    _rows: list[RolloutRow] = field(default_factory=list, init=False)
 
     @property
     def steps(self) -> int:
@@ -85,7 +85,7 @@ class Iterations:
         number, place = divmod(step, self.steps)
         assert number == self._number, "an iteration is gathered before it is trained on"
         turn, piece = divmod(place, self.plan.updates)
-        generator = torch.Generator().manual_seed(drawn_seed(self.plan.seed, number, turn))
+        generator = torch.Generator().manual_seed(derive_seed(self.plan.seed, number, turn))
         order = torch.randperm(len(self._rows), generator=generator)
         return rollout_batch([self._rows[row] for row in order.tensor_split(self.plan.updates)[piece].tolist()])
 
@@ -116,14 +116,18 @@ class Iterations:
         }
         write_jsonl(self._path(number), [seal(row) for row in ({**head, "rows": len(rows)}, *rows)])
 
-    def _learned(self, drawn: Drawn, credit: Credit, state: State) -> tuple[list[dict[str, Any]], dict[str, float]]:
+    def _learned(
+        self, drawn: SampledGroups, credit: Credit, state: State
+    ) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """Return the rows of an iteration's file and its figures."""
         plan, rollouts = self.plan, drawn.rollouts
         temperature = plan.drawing.temperature
         some = rollouts[:MEASURED] if plan.on_policy else rollouts
-        measured = measure(state.model, some, temperature, plan.reference)
-        said = measured.rows if not plan.on_policy else [Said(one.prompt, one.ids, one.sampled) for one in rollouts]
-        said, explained = credited(credit, said, drawn.scores)
+        measured = score_rollouts(state.model, some, temperature, plan.reference)
+        said = (
+            measured.rows if not plan.on_policy else [RolloutRow(one.prompt, one.ids, one.sampled) for one in rollouts]
+        )
+        said, explained = assign_credit(credit, said, drawn.scores)
         rows = [
             {"reply": one.text, "reward": score, "parts": earned.parts, "ended": one.ended, "said": asdict(row)}
             for one, score, earned, row in zip(
@@ -142,7 +146,7 @@ class Iterations:
         return rows, figures_of(drawn, measured) | {"explained_variance": explained}
 
     def _next_beta(self, beta: float, kl: float, replies: int) -> float:
-        return adapted(beta, kl, self.plan.target_kl, replies, HORIZON) if self.plan.target_kl else beta
+        return adapt_beta(beta, kl, self.plan.target_kl, replies, HORIZON) if self.plan.target_kl else beta
 
     def _path(self, number: int) -> Path:
         return self.folder / "rollouts" / f"{number:06d}.jsonl"
@@ -167,6 +171,6 @@ def _rows(path: Path) -> list[dict[str, Any]]:
     return [head, *rows]
 
 
-def _read(path: Path) -> list[Said]:
+def _read(path: Path) -> list[RolloutRow]:
     _, *rows = _rows(path)
-    return [Said(**row["said"]) for row in rows]
+    return [RolloutRow(**row["said"]) for row in rows]

@@ -11,7 +11,7 @@ from sayso.align.rl.critic import critic_of, values_of
 from sayso.batch.batch import IGNORED, Batch
 from sayso.batch.rollouts import RolloutBatch
 from sayso.loss.kl import kl_estimate
-from sayso.loss.logprobs import spoken_at
+from sayso.loss.logprobs import target_logprobs_at
 from sayso.loss.policy import Method, averaged, token_losses
 from sayso.loss.term import Term
 from sayso.loss.value import value_losses
@@ -44,7 +44,7 @@ class Objective:
         assert isinstance(batch, RolloutBatch)
         device, mask = model.device, batch.targets != IGNORED
         hidden = hidden_states(model, batch.ids, batch.documents)
-        told = spoken_at(model, hidden, batch.targets, self.temperature, learn_entropy=bool(self.entropy))
+        told = target_logprobs_at(model, hidden, batch.targets, self.temperature, learn_entropy=bool(self.entropy))
         mask, old, reference, advantages, values, returns = (
             x.to(device) for x in (mask, batch.old, batch.reference, batch.advantages, batch.values, batch.returns)
         )

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from sayso.align.rl.prompt_order import Practice, open_practice
+from sayso.align.rl.prompt_order import PromptOrder, open_prompt_order
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import Reward, load_rewards, of_many, rewarded, unlike
-from sayso.align.rl.sampling import Drawing
+from sayso.align.rl.sampling import GroupSampler
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
@@ -32,7 +32,7 @@ from sayso.world.puzzles import MAKERS
 
 
 @dataclass(frozen=True)
-class Practising(Adapting, ReadsRows):
+class RLOptions(Adapting, ReadsRows):
     """Options of the acts that learn from rewards."""
 
     prompts: str
@@ -68,16 +68,16 @@ class Practising(Adapting, ReadsRows):
     """Whether replies that were cut are learned from."""
 
 
-def open_practised(
-    options: Practising, bad: BadRows, check: Callable[[Prompt], object], when: datetime
-) -> tuple[Practice, list[Prompt], list[Reward], list[Reward]]:
+def open_prompts(
+    options: RLOptions, bad: BadRows, check: Callable[[Prompt], object], when: datetime
+) -> tuple[PromptOrder, list[Prompt], list[Reward], list[Reward]]:
     """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
 
     Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time that chat templates of reward
     models are told.
     """
     given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
-    practice, held = open_practice(*given, bad, check)
+    practice, held = open_prompt_order(*given, bad, check)
     report_rows(bad)
     checker = ("sayso.world.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker, when)
@@ -123,19 +123,19 @@ def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = 
     return unlike(found)
 
 
-def drawing_of(
-    options: Practising, tokenizer: Tokenizer, practice: Practice, rewards: list[Reward], *, dapo: bool
-) -> Drawing:
+def group_sampler(
+    options: RLOptions, tokenizer: Tokenizer, practice: PromptOrder, rewards: list[Reward], *, dapo: bool
+) -> GroupSampler:
     """Return how an iteration's groups are drawn."""
     again = options.again if options.again is not None else 3 if dapo else 0
     buffer = options.buffer if options.buffer is not None else options.max_tokens // 5 if dapo else 0
-    return Drawing(
+    return GroupSampler(
         tokenizer, practice, rewards, options.groups, options.replies, options.max_tokens, options.temperature,
         again, buffer, options.unfinished, seed=options.seed,
     )  # fmt: skip
 
 
-def judged_by(
+def held_out_judge(
     tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], drawn: Sampling, samples: Samples
 ) -> Callable[[State], dict[str, Any]]:
     """Return what tells how good replies to held-out prompts are, and takes the run's samples.

@@ -12,11 +12,11 @@ from sayso.base.jsonl import BadRows
 from sayso.batch.order import Order
 from sayso.world.puzzles import MAKERS
 
-Practice = Callable[[int, int], list[Prompt]]
+PromptOrder = Callable[[int, int], list[Prompt]]
 """Called with the first place and a count."""
 
 
-def open_practice(
+def open_prompt_order(
     name: str,
     sizes: tuple[int, ...],
     seed: int,
@@ -24,7 +24,7 @@ def open_practice(
     held_out: Path | None,
     bad: BadRows,
     check: Callable[[Prompt], object] | None = None,
-) -> tuple[Practice, list[Prompt]]:
+) -> tuple[PromptOrder, list[Prompt]]:
     """Return prompts to practise on, and at most `held` others to be judged by.
 
     `name` is a puzzle's, whose `sizes` take turns and whose val split is held out, or a JSONL file's path, of which a
@@ -44,7 +44,7 @@ def open_practice(
     if held_out is not None:
         judged = read_prompts(held_out, bad, check)[:held]
     else:
-        prompts, judged = set_aside(prompts, seed, held)
+        prompts, judged = hold_out_prompts(prompts, seed, held)
     order = Order(seed, len(prompts))
     return lambda first, count: [prompts[index] for _, index in order.items(first, count)], judged
 
@@ -56,7 +56,7 @@ def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str)
     return Prompt(index + 1, problem.messages, problem.info)
 
 
-def set_aside(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Prompt], list[Prompt]]:
+def hold_out_prompts(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Prompt], list[Prompt]]:
     """Return prompts to practise on and, drawn by the seed, a tenth of them, at most `most`, to be judged by alone.
 
     Of different ones: a prompt that stands there several times is on one side, and judged by once.

@@ -12,7 +12,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from sayso.align.rl.prompt_order import Practice
+from sayso.align.rl.prompt_order import PromptOrder
 from sayso.align.rl.prompts import Prompt, ids_of
 from sayso.align.rl.rewards import Reward, Rewarded, rewarded
 from sayso.align.rl.rollout import Rollout, sample_groups
@@ -24,7 +24,7 @@ EQUAL = 1e-6  # scores of a group that differ by less are the same
 
 
 @dataclass(frozen=True)
-class Group:
+class RewardedGroup:
     """One prompt, its replies, what each earned, and the same after shaping."""
 
     prompt: Prompt
@@ -39,10 +39,10 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SampledGroups:
     """What one iteration learns from."""
 
-    groups: list[Group]
+    groups: list[RewardedGroup]
     asked: int
     """Prompts that were asked, those of groups left out counted."""
     silent: int
@@ -67,11 +67,11 @@ class Drawn:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class GroupSampler:
     """How an iteration's groups are drawn."""
 
     tokenizer: Tokenizer
-    practice: Practice
+    practice: PromptOrder
     rewards: Sequence[Reward]
     groups: int
     replies: int
@@ -85,14 +85,14 @@ class Drawing:
     """What a reply loses that does not end by itself."""
     seed: int = field(default=0, kw_only=True)
 
-    def draw(self, model: Transformer, number: int, first: int) -> Drawn:
+    def draw(self, model: Transformer, number: int, first: int) -> SampledGroups:
         """Return the groups of iteration `number`, whose first prompt is that of place `first`."""
-        kept: list[Group] = []
-        others: list[Group] = []
+        kept: list[RewardedGroup] = []
+        others: list[RewardedGroup] = []
         asked = 0
         for turn in range(self.again + 1):
             prompts = self.practice(first + asked, self.groups - len(kept))
-            found = self.grouped(model, prompts, drawn_seed(self.seed, number, turn))
+            found = self.grouped(model, prompts, derive_seed(self.seed, number, turn))
             asked += len(prompts)
             for group in found:
                 (kept if group.teaches else others).append(group)
@@ -100,9 +100,9 @@ class Drawing:
                 break
         mean = fmean(score for group in (*kept, *others) for score in group.scores)
         learned = (kept or others[: self.groups]) if self.again else [*kept, *others]
-        return Drawn(learned, asked, len(others), mean)
+        return SampledGroups(learned, asked, len(others), mean)
 
-    def grouped(self, model: Transformer, prompts: Sequence[Prompt], seed: int) -> list[Group]:
+    def grouped(self, model: Transformer, prompts: Sequence[Prompt], seed: int) -> list[RewardedGroup]:
         """Return a group of replies to each prompt. Raises `UserError` as `ids_of` does."""
         ids = ids_of(prompts, self.tokenizer, model.config.context)
         drawn = sample_groups(
@@ -121,11 +121,11 @@ class Drawing:
         ]  # fmt: skip
         size = self.replies
         return [
-            Group(prompt, drawn[n], earned[n * size : (n + 1) * size], scores[n * size : (n + 1) * size])
+            RewardedGroup(prompt, drawn[n], earned[n * size : (n + 1) * size], scores[n * size : (n + 1) * size])
             for n, prompt in enumerate(prompts)
         ]
 
 
-def drawn_seed(*parts: int) -> int:
+def derive_seed(*parts: int) -> int:
     """Return a seed that follows from several numbers."""
     return Random("/".join(map(str, parts))).getrandbits(62)

@@ -7,11 +7,11 @@ from typing import Literal
 import torch
 
 from sayso.align.rl.critic import Kind, add_critic
-from sayso.align.rl.experience import Credit, Reference
+from sayso.align.rl.experience import Credit, ReferenceModel
 from sayso.align.rl.iterations import Plan
 from sayso.align.rl.objective import Objective
-from sayso.align.rl.options import Practising
-from sayso.align.rl.sampling import Drawing
+from sayso.align.rl.options import RLOptions
+from sayso.align.rl.sampling import GroupSampler
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.ranges import Positive, Scale, Share, Weight
@@ -30,7 +30,7 @@ IN_REWARD = ("rloo", "reinforce", "ppo")  # where the KL belongs to the reward u
 
 
 @dataclass(frozen=True)
-class Reinforce(Practising):
+class Reinforce(RLOptions):
     """Options of `sayso reinforce`."""
 
     _: KW_ONLY
@@ -93,7 +93,7 @@ def method_of(options: Reinforce) -> Method:
     return replace(method, low=low, high=high)
 
 
-def plan_of(options: Reinforce, method: Method, drawing: Drawing, reference: Reference) -> Plan:
+def plan_of(options: Reinforce, method: Method, drawing: GroupSampler, reference: ReferenceModel) -> Plan:
     """Return how the iterations go."""
     return Plan(
         drawing,
@@ -121,7 +121,7 @@ def objective_of(options: Reinforce, method: Method, plan: Plan) -> Objective:
     )
 
 
-def practising_state(options: Reinforce, method: Method, model: Transformer, lora: LoRA | None) -> State:
+def policy_state(options: Reinforce, method: Method, model: Transformer, lora: LoRA | None) -> State:
     """Return a state that trains the model, or its adapters, and a value model where the method has one."""
     begin = deepcopy(model) if method.baseline == "value" and options.critic == "own" else None
     if begin is not None and options.critic_from:

@@ -38,7 +38,7 @@ class KneserNey:
 
     def bits(self, documents: Sequence[Sequence[int] | Ints]) -> Floats:
         """Bits for all ids of each document (ids without <|bos|>) -> [D]."""
-        stream, place, owner = lay_out(documents, self.bos)
+        stream, place, owner = concatenate(documents, self.bos)
         bits = -np.log2(self.probabilities(stream, place))
         return np.bincount(owner[place > 0], weights=bits[place > 0], minlength=len(documents)).astype(np.float64)
 
@@ -61,7 +61,7 @@ class KneserNey:
 
 def train_kneser_ney(documents: Sequence[Sequence[int] | Ints], vocab_size: int, bos: int, order: int = 5) -> KneserNey:
     """Count the n-grams of `documents` (ids without <|bos|>; none may hold `bos`) up to length `order`."""
-    stream, place, _ = lay_out(documents, bos)
+    stream, place, _ = concatenate(documents, bos)
     counted: list[tuple[Ints, Ints, Ints]] = []  # per order: sorted keys, raw counts, whether it starts at <|bos|>
     adjusted: list[Ints] = []
     positions = np.arange(len(stream))
@@ -84,7 +84,7 @@ def train_kneser_ney(documents: Sequence[Sequence[int] | Ints], vocab_size: int,
     return KneserNey(orders, vocab_size, bos)
 
 
-def lay_out(documents: Sequence[Sequence[int] | Ints], bos: int) -> tuple[Ints, Ints, Ints]:
+def concatenate(documents: Sequence[Sequence[int] | Ints], bos: int) -> tuple[Ints, Ints, Ints]:
     """Documents -> one stream with <|bos|> before each, every id's place in its document, and its document's number."""
     lengths = np.array([len(document) + 1 for document in documents], dtype=np.int64)
     owner = np.repeat(np.arange(len(documents)), lengths)

@@ -48,7 +48,7 @@ def compressor(reach: int) -> lzma.LZMACompressor:
     return lzma.LZMACompressor(lzma.FORMAT_RAW, filters=[{"id": lzma.FILTER_LZMA2, "preset": 9, "dict_size": size}])
 
 
-def serve(source: BinaryIO, target: int) -> None:
+def serve_sizes(source: BinaryIO, target: int) -> None:
     """Read frames (length, bytes) to the end: the training text, then samples; write the bits of each on a line."""
     parts = []
     while head := source.read(8):
@@ -69,4 +69,4 @@ def serve(source: BinaryIO, target: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.fileno())
+    serve_sizes(sys.stdin.buffer, sys.stdout.fileno())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sayso.model.transformer import Transformer
 from sayso.sample.native.build import library
-from sayso.sample.native.tables import PAGES, Pass, tables_of
+from sayso.sample.native.tables import PAGES, PassStruct, tables_of
 from sayso.sample.pages import Pages, Window
 from sayso.sample.runner import Chunk
 
@@ -52,7 +52,7 @@ class NativeRunner:
         self._reach(max(chunk.start + count for chunk, count in zip(chunks, counts, strict=True)))
         x = self._embedded(chunks, positions)
         out = torch.empty_like(x)
-        asked = Pass(len(x), width, torch.get_num_threads(), *(_at(part) for part in (positions, rows, tables)))
+        asked = PassStruct(len(x), width, torch.get_num_threads(), *(_at(part) for part in (positions, rows, tables)))
         self._library.sayso_hidden(byref(self._tables.model), byref(asked), _at(x), _at(out))
         return out
 

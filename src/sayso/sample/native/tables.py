@@ -62,7 +62,7 @@ class Layer(Structure):
 SIZES = ("layers", "width", "heads", "kv_heads", "size", "mlp_width", "mlp", "norm_whole")
 
 
-class Model(Structure):
+class ModelStruct(Structure):
     """A whole model."""
 
     _fields_ = (
@@ -72,7 +72,7 @@ class Model(Structure):
     )
 
 
-class Pass(Structure):
+class PassStruct(Structure):
     """The new tokens of a pass: positions [N], whose row each is [N], and the rows' tables."""
 
     _fields_ = (
@@ -85,7 +85,7 @@ class Pass(Structure):
 class Tables:
     """The structures of one model, and what they point to."""
 
-    model: Model
+    model: ModelStruct
     layers: Any
     kept: list[Any] = field(default_factory=list)
 
@@ -94,13 +94,13 @@ def tables_of(model: Transformer) -> Tables:
     """Return what the C++ is told of a model, but for angles and cache, which a pass gives."""
     config = model.config
     layers = (Layer * config.layers)()
-    tables = Tables(Model(), layers)
+    tables = Tables(ModelStruct(), layers)
     for layer, block, window in zip(layers, model.blocks, config.layer_windows, strict=True):
         assert isinstance(block, Block)
         _fill(layer, block, tables.kept)
         layer.window = window
     sizes = (config.layers, config.width, config.heads, config.kv_heads, config.head_size, config.mlp_width)
-    tables.model = Model(
+    tables.model = ModelStruct(
         *(*sizes, ACTIVATIONS[config.mlp], config.qk_norm == "whole", config.attention_cap, config.logit_cap),
         *(layers, _norm(model.norm, tables.kept), _matrix(model.unembed, tables.kept)),
     )

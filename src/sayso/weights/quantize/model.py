@@ -35,7 +35,7 @@ class Quantised:
         return sum(x.numel() for x in matrices)
 
 
-def give(model: Transformer, quantised: Quantised) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def quantized_to_hub(model: Transformer, quantised: Quantised) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return the tensors of a model's file and its config.json; `quantised` are layers by our names."""
     theirs = hub_layers(quantised.layers, model.config)
     inside = tuple(f"{name}." for name in (*quantised.layers, *(("embed", "unembed") if quantised.ends else ())))
@@ -54,7 +54,7 @@ def give(model: Transformer, quantised: Quantised) -> tuple[dict[str, Tensor], d
     return {name: x.cpu() for name, x in (plain | whole).items()}, facts | ({BITS: 8} if quantised.ends else {})
 
 
-def take(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Quantised]:
+def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Quantised]:
     """Return a file's tensors with a stand-in of the right shape for each quantised matrix, and what it stands for.
 
     A stand-in takes no memory. Raises `UserError` for numbers that do not add up.
