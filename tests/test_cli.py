@@ -12,10 +12,11 @@ import cyclopts
 import pytest
 
 from sayso.base.errors import UserError
-from sayso.cli.commands import COMMANDS, FLAGS, Command, as_command
+from sayso.cli.commands import FLAGS, as_command
 from sayso.cli.failures import sentence
 from sayso.cli.main import run, trains
 from sayso.cli.settings import sources, split_config
+from sayso.run.acts import COMMANDS, Command
 from sayso.train.layout import Training
 
 

@@ -9,7 +9,7 @@ from typing import get_type_hints
 
 import pytest
 
-from sayso.cli.commands import COMMANDS
+from sayso.run.acts import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 

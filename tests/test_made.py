@@ -17,12 +17,12 @@ from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import LONGEST, Life, name_from
 from sayso.base.made import check_replaceable, made_folder
-from sayso.cli.commands import COMMANDS
 from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, adapters, add_lora
 from sayso.run import serve
+from sayso.run.acts import COMMANDS
 from sayso.token.load import fingerprint
 from sayso.token.train import train
 from sayso.weights.adapter import save_adapter

@@ -11,8 +11,8 @@ import pytest
 from sayso.base.config import from_toml
 from sayso.base.errors import UserError
 from sayso.base.ranges import LARGEST, Count, Options, Positive, Range, Share, numbers_of
-from sayso.cli.commands import COMMANDS, Command
 from sayso.cli.main import run
+from sayso.run.acts import COMMANDS, Command
 from sayso.sample.dry import losses
 from sayso.sample.history import History
 from sayso.sample.sampling import Dry

@@ -1,4 +1,4 @@
-"""Generate docs/commands.md, docs/tree.md and the drawing of the layers from the code; `make docs` runs it.
+"""Generate docs/commands.md, docs/tree.md, the drawing of the layers and the stub of the acts; `make docs` runs it.
 
 Commands come from the command line itself, the tree from each file's docstring, the layers from the import contract in
 pyproject.toml. A test compares the files with what would be generated.
@@ -6,11 +6,15 @@ pyproject.toml. A test compares the files with what would be generated.
 
 import ast
 import re
+import sys
 import tomllib
 from html import escape
 from pathlib import Path
 
 from sayso.cli.commands import build_app
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stub import STUB, stub  # beside this file, wherever that is run from
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "src" / "sayso"
@@ -107,3 +111,4 @@ if __name__ == "__main__":
     COMMANDS.write_text(commands(), encoding="utf-8")
     TREE.write_text(tree(), encoding="utf-8")
     LAYERS.write_text(layers(), encoding="utf-8")
+    STUB.write_text(stub(), encoding="utf-8")

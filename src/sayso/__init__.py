@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from sayso.api.life import Life
     from sayso.api.model import Model, load
     from sayso.base.errors import UserError
     from sayso.model.autograd import plain_autograd
     from sayso.sample.sampling import Sampling
 
 _WHERE = {
+    "Life": "sayso.api.life",
     "Model": "sayso.api.model",
     "Sampling": "sayso.sample.sampling",
     "UserError": "sayso.base.errors",
@@ -28,7 +30,7 @@ _WHERE = {
     "plain_autograd": "sayso.model.autograd",
 }
 
-__all__ = ["Model", "Sampling", "UserError", "load", "plain_autograd"]
+__all__ = ["Life", "Model", "Sampling", "UserError", "load", "plain_autograd"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,10 +13,11 @@ from rich.console import Console
 from sayso import __version__
 from sayso.base.errors import ListError, UserError, nearest
 from sayso.cli.allocator import keep_memory
-from sayso.cli.commands import COMMANDS, build_app
+from sayso.cli.commands import build_app
 from sayso.cli.failures import sentence
 from sayso.cli.settings import sources, split_config, valid
 from sayso.cli.streams import close_output, fit_width, open_streams
+from sayso.run.acts import COMMANDS
 
 HELP = "The whole life of a language model, from raw text to an assistant that learns from its ratings."
 EPILOGUE = (

@@ -13,7 +13,7 @@ from typing import Any
 import cyclopts
 
 from sayso.base.errors import UserError
-from sayso.cli.commands import COMMANDS
+from sayso.run.acts import COMMANDS
 
 FLAG, PREFIX = "--config", "SAYSO_"
 

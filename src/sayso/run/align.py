@@ -37,6 +37,7 @@ from sayso.batch.pairs import WIDTH_STEP, PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
+from sayso.run.results import Trained, trained
 from sayso.text.rows import ReadsRows
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
@@ -105,7 +106,7 @@ class Align(Adapting, ReadsRows):
 
 
 @alone(model_of)
-def align(options: Align) -> None:
+def align(options: Align) -> Trained:
     """Train a model on comparisons of replies."""
     _check(options)
     life = Life(options.life)
@@ -134,7 +135,7 @@ def align(options: Align) -> None:
     derived = stage.plan(derive, options.restart, lambda: write_comparisons(stage.folder, fresh[0].given))
     if derived is None:
         say(f"The model '{options.name}' is aligned already with these options and ratings.")
-        return
+        return trained(life, "align", options.name, finished_before=True)
     data = fresh[0] if fresh else opened(read(stage.folder))
     preference = _preference(options, data.train)
     steps = max(1, round(options.epochs * data.train.steps_per_epoch))
@@ -155,6 +156,7 @@ def align(options: Align) -> None:
         lineage = stage.lineage("aligned", parent, derived | {"preference": asdict(preference)}, state)
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
     say(f"Saved {life.model(options.name)}.")
+    return trained(life, "align", options.name)
 
 
 def _check(options: Align) -> None:

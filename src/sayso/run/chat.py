@@ -35,7 +35,7 @@ class Chat(GenerationOptions):
     """What the model is told before the conversation."""
 
 
-def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = None) -> None:
+def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = None) -> list[Message]:
     """TerminalChat to a model in the terminal."""
     sampling = options.sampling()
     replier, folder, other = open_replier(options)
@@ -45,7 +45,9 @@ def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = No
     if terminal.live:
         size = sum(weight.numel() for weight in replier.model.parameters())
         terminal.note(f"{folder}: {size:,} parameters, context {replier.context:,} tokens. /help lists the commands.")
-    TerminalChat(replier, with_breakers(sampling, replier.tokenizer), terminal, options.system).run()
+    talk = TerminalChat(replier, with_breakers(sampling, replier.tokenizer), terminal, options.system)
+    talk.run()
+    return talk.messages
 
 
 class TerminalChat:

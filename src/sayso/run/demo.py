@@ -64,16 +64,17 @@ class Demo(Options):
     """The smallest life that goes through every act: the small world alone, no network, under a minute."""
 
 
-def demo(options: Demo) -> None:
+def demo(options: Demo) -> dict[str, Any]:
     """Live a whole small life: prepare, pretrain, finetune, align, evaluate, report, serve."""
     for title, acts in chapters(options):
         _chapter(title)
         for act, chosen in acts:
             act(replace(chosen, replace=True) if options.replace and hasattr(chosen, "replace") else chosen)
-    report(Report(life=options.life))
+    told = report(Report(life=options.life))
     if options.serve:
         _chapter("Talk to it")
         serve(Serve(life=options.life, port=options.port))
+    return told
 
 
 def chapters(options: Demo) -> tuple[Chapter, ...]:

@@ -15,6 +15,7 @@ from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.ranges import Options
+from sayso.run.results import Written
 from sayso.weights.folder import load_model
 from sayso.weights.gguf.write import write_gguf
 from sayso.weights.models import called, newest_model
@@ -37,7 +38,7 @@ class Export(Options):
     """The folder of the life."""
 
 
-def export(options: Export) -> None:
+def export(options: Export) -> Written:
     """Write a model as one GGUF file, which llama.cpp runs."""
     folder = newest_model(Life(options.life), options.model)
     path = options.to or Path(f"{called(folder)}-{options.format}.gguf")
@@ -50,3 +51,4 @@ def export(options: Export) -> None:
         model, tokenizer = load_model(folder, plain=True)
         write_gguf(model, tokenizer, path, options.format, folder.name)
     say(f"Saved {path}: {path.stat().st_size / 1e6:,.1f} MB.")
+    return Written(path)

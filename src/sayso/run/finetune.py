@@ -23,6 +23,7 @@ from sayso.batch.chat import ChatBatches, Conversation
 from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_conversations, share_of
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
+from sayso.run.results import Trained, trained
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message, Source
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
@@ -78,7 +79,7 @@ class Finetune(Adapting, ReadsRows):
 
 
 @alone(model_of)
-def finetune(options: Finetune) -> None:
+def finetune(options: Finetune) -> Trained:
     """Train a model on conversations, on the assistant's words alone."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
@@ -112,7 +113,7 @@ def finetune(options: Finetune) -> None:
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' is fine-tuned already with these options.")
-        return
+        return trained(life, "finetune", options.name, finished_before=True)
     steps = derived["steps"]
     say(
         f"{derived['conversations']:,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} "
@@ -144,6 +145,7 @@ def finetune(options: Finetune) -> None:
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
     samples.show()
     say(f"Saved {life.model(options.name)}.")
+    return trained(life, "finetune", options.name)
 
 
 def shares(mix: tuple[str, ...]) -> dict[str, float]:

@@ -31,7 +31,7 @@ class Generate(GenerationOptions):
     """Texts that end a reply; they are not written."""
 
 
-def generate(options: Generate, target: TextIO | None = None) -> None:
+def generate(options: Generate, target: TextIO | None = None) -> list[str]:
     """Continue a prompt."""
     sampling = options.sampling(options.stop)
     replier, folder, other = open_replier(options)
@@ -41,11 +41,15 @@ def generate(options: Generate, target: TextIO | None = None) -> None:
     if other:
         terminal.note(other)
     raw = options.raw or folder.name == "base" or not replier.converses
+    written = []
     for number, text in enumerate(_texts(replier, prompt, sampling, options.count, raw)):
         terminal.write(RULE if number else "")
+        written.append("")
         for piece in text:
+            written[-1] += piece
             terminal.write(piece)
     terminal.write("\n")
+    return written
 
 
 def _read() -> str:

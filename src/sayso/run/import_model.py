@@ -16,6 +16,7 @@ from sayso.base.lock import locked
 from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Options
+from sayso.run.results import Written
 from sayso.token.foreign import ForeignTokenizer
 from sayso.weights.folder import save_model
 from sayso.weights.models import is_made
@@ -38,15 +39,15 @@ class Import(Options):
     """Replace another model that has this name already."""
 
 
-def import_model(options: Import) -> None:
+def import_model(options: Import) -> Written:
     """Bring a model of another maker into the life."""
     path, name, licence = locate(options.source)
     name = name if options.name is None else options.name
     with locked(Life(options.life).model(name)):
-        _bring(options, path, name, licence)
+        return _bring(options, path, name, licence)
 
 
-def _bring(options: Import, path: Path, name: str, licence: str) -> None:
+def _bring(options: Import, path: Path, name: str, licence: str) -> Written:
     life = Life(options.life)
     folder = life.model(name)
     check_apart([folder], [path])
@@ -56,7 +57,7 @@ def _bring(options: Import, path: Path, name: str, licence: str) -> None:
         lineage["licence"] = licence
     if is_made(folder, lineage, replace=options.replace):
         say(f"The model '{name}' is here already.")
-        return
+        return Written(folder, finished_before=True)
     if name in STAGES[1:]:
         raise UserError(f"{' and '.join(STAGES[1:])} are made by a life itself; choose another --name.")
     pick_device("cpu")
@@ -71,6 +72,7 @@ def _bring(options: Import, path: Path, name: str, licence: str) -> None:
     if isinstance(tokenizer, ForeignTokenizer):
         _tell(tokenizer)
     say(f"Try: sayso {'chat' if tokenizer.chat_template else 'generate TEXT'} --model {name} --life {life.root}")
+    return Written(folder)
 
 
 def _tell(tokenizer: ForeignTokenizer) -> None:

@@ -22,6 +22,7 @@ from sayso.base.lock import alone, model_of
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
+from sayso.run.results import Trained, trained
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows, report_rows
 from sayso.train.session import open_session
@@ -69,7 +70,7 @@ class Improve(Tuning, ReadsRows):
 
 
 @alone(model_of)
-def improve(options: Improve) -> None:
+def improve(options: Improve) -> Trained:
     """Sample, select and tune, round after round, and keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
@@ -87,7 +88,7 @@ def improve(options: Improve) -> None:
     ids_of(longest, tokenizer, model.config.context)
     if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:
         say(f"The model '{options.name}' is improved already with these options.")
-        return
+        return trained(life, "improve", options.name, finished_before=True)
     with act_log(life, "improve", options.name, options) as log:
         judge, last = Judge(practice, judged, tokenizer, log), parent
         judge.score(model, 0)
@@ -110,6 +111,7 @@ def improve(options: Improve) -> None:
     if best == 0:
         say("No round was better on the held-out prompts than the model that it began with, which is kept.")
     say(f"Saved {life.model(options.name)}, that of round {best}.")
+    return trained(life, "improve", options.name)
 
 
 def _practice(options: Improve, when: datetime) -> PracticeSet:

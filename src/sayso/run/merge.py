@@ -15,6 +15,7 @@ from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Options
 from sayso.model.adapters import merge as fold
+from sayso.run.results import Written
 from sayso.weights.adapter import WEIGHTS, load_adapter
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.models import is_made, resolve_model
@@ -39,7 +40,7 @@ class Merge(Options):
 
 
 @alone(model_of)
-def merge(options: Merge) -> None:
+def merge(options: Merge) -> Written:
     """Fold an adapter in PEFT's format into the model it was trained on."""
     life = Life(options.life)
     parent, folder = resolve_model(life, options.parent), life.model(options.name)
@@ -57,8 +58,9 @@ def merge(options: Merge) -> None:
     }
     if is_made(folder, lineage, replace=options.replace):
         say(f"The model '{options.name}' is merged already.")
-        return
+        return Written(folder, finished_before=True)
     with act_log(life, "merge", options.name, options):
         fold(model)
         save_model(model, tokenizer, folder, lineage)
     say(f"Saved {folder}.")
+    return Written(folder)

@@ -21,6 +21,7 @@ from sayso.batch.tokens import open_tokens
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import held_out
 from sayso.model import ModelConfig, Transformer
+from sayso.run.results import Trained, trained
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
@@ -72,7 +73,7 @@ class Pretrain(Training):
 
 
 @alone(model_of)
-def pretrain(options: Pretrain) -> None:
+def pretrain(options: Pretrain) -> Trained:
     """Train a base model on the life's prepared text."""
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
@@ -88,7 +89,7 @@ def pretrain(options: Pretrain) -> None:
     derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
     if derived is None:
         say(f"The model '{options.name}' is pre-trained already with these options.")
-        return
+        return trained(life, "pretrain", options.name, finished_before=True)
     config = ModelConfig(**derived["model"])
     rows, row_tokens, steps = derived["rows"], derived["row_tokens"], derived["steps"]
     _tell(config, rows, row_tokens, steps, shards)
@@ -110,6 +111,7 @@ def pretrain(options: Pretrain) -> None:
         )
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
+    return trained(life, "pretrain", options.name)
 
 
 def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:

@@ -11,6 +11,7 @@ from sayso.base.life import Life
 from sayso.base.log import say
 from sayso.base.made import new_file
 from sayso.base.ranges import Options, Positive, Range, Seed
+from sayso.run.results import Written
 from sayso.world import puzzles as known
 
 
@@ -41,7 +42,7 @@ class Puzzles(Options):
     """Another seed gives other problems."""
 
 
-def puzzles(options: Puzzles) -> None:
+def puzzles(options: Puzzles) -> Written:
     """Write problems, one a line."""
     if options.puzzle not in known.MAKERS:
         names = ", ".join(known.MAKERS)
@@ -58,3 +59,4 @@ def puzzles(options: Puzzles) -> None:
     out = options.out or Life(options.life).data("puzzles") / f"{options.puzzle}-{options.split}.jsonl"
     new_file(out, "--out", options.replace)
     say(f"Wrote {write_jsonl(out, rows):,} problems of {options.puzzle} to {out}.")
+    return Written(out)

@@ -21,6 +21,7 @@ from sayso.base.made import check_apart, work_in
 from sayso.base.ranges import Positive, Questions, Range, Share
 from sayso.judge.calibration import Texts, rows_of, texts_of
 from sayso.judge.cost import measure_cost, show_costs
+from sayso.run.results import Written
 from sayso.text.rows import ReadsRows
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
@@ -70,16 +71,16 @@ class Quantize(ReadsRows):
     """cpu, cuda or mps; the best one here when not given."""
 
 
-def quantize(options: Quantize) -> None:
+def quantize(options: Quantize) -> Written:
     """Quantise a model to 8 or 4 bits, and measure what that costs."""
     parent = newest_model(Life(options.life), options.model)
     usual = f"{called(parent)}-{options.bits}bit{'-inputs' if options.inputs else ''}"
     name = usual if options.name is None else options.name
     with locked(Life(options.life).model(name)):
-        _quantize(options, parent, name)
+        return _quantize(options, parent, name)
 
 
-def _quantize(options: Quantize, parent: Path, name: str) -> None:
+def _quantize(options: Quantize, parent: Path, name: str) -> Written:
     life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
     folder = life.model(name)
     check_apart([folder], [parent])
@@ -97,8 +98,9 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
     there = is_made(folder, lineage, replace=options.replace)
     if there and scores.exists():
         say(f"The model '{name}' is quantised already with these options.")
-        show_costs(read_object(scores))
-        return
+        costs = read_object(scores)
+        show_costs(costs)
+        return Written(folder, costs, finished_before=True)
     device = pick_device(options.device).kind
     texts = texts_of(life, options.text, JUDGED_BYTES, BadRows(options.bad_rows))
     with act_log(life, "quantize", name, options):
@@ -116,6 +118,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> None:
     show_costs(costs)
     if not judge:
         say("Perplexity needs held-out text; name some with --text, such as --text wiki.")
+    return Written(folder, costs)
 
 
 def scheme_of(options: Quantize) -> Scheme:

@@ -23,6 +23,7 @@ from sayso.base.lock import alone, model_of
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.batch.pairs import WIDTH_STEP
 from sayso.judge.samples import Samples
+from sayso.run.results import Trained, trained
 from sayso.sample.sampling import Sampling
 from sayso.train.adapting import save_tuned
 from sayso.train.layout import layout_of_plan, layout_that_fits
@@ -39,7 +40,7 @@ LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has a
 
 
 @alone(model_of)
-def reinforce(options: Reinforce) -> None:
+def reinforce(options: Reinforce) -> Trained:
     """Let a model practise on prompts whose replies a program can score."""
     method = method_of(options)
     bad = BadRows(options.bad_rows)
@@ -65,7 +66,7 @@ def reinforce(options: Reinforce) -> None:
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The model '{options.name}' has practised already with these options.")
-        return
+        return trained(life, "reinforce", options.name, finished_before=True)
     if not held:
         say("Nothing is held out to judge by, so the last weights are kept.")
     with act_log(life, "reinforce", options.name, options) as log:
@@ -93,6 +94,7 @@ def reinforce(options: Reinforce) -> None:
         lineage = stage.lineage("aligned", parent, derived, state)
         save_tuned(model, lora, tokenizer, life.model(options.name), lineage, parent)
     say(f"Saved {life.model(options.name)}.")
+    return trained(life, "reinforce", options.name)
 
 
 def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:

@@ -35,6 +35,7 @@ from sayso.model.adapters import add_lora, merge
 from sayso.model.score import add_score, normalise
 from sayso.reply.conversation import Replier
 from sayso.report.reliability import reliability_picture
+from sayso.run.results import Trained, trained
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows, report_rows
 from sayso.token.chat import prompt_ids
@@ -90,7 +91,7 @@ class Reward(Adapting, ReadsRows):
     """Replies of the reference model that are scored for this; 0 = scores stay as they were learned."""
 
 
-def reward(options: Reward) -> None:
+def reward(options: Reward) -> Trained:
     """Train a model that scores replies."""
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
@@ -104,9 +105,12 @@ def reward(options: Reward) -> None:
     members = [replace(options, name=name, seed=options.seed + number) for number, name in enumerate(names)]
     for member in members:
         _stage(member, life, gathered).check_places()
+    made = []
     for member in members:
         with locked(life.model(member.name)):
-            _member(member, life, gathered, train, held, bad)
+            done = _member(member, life, gathered, train, held, bad)
+            made.append(trained(life, "reward", member.name, finished_before=done))
+    return replace(made[0], others=tuple(made[1:]))
 
 
 def _stage(options: Reward, life: Life, gathered: Path) -> Session:
@@ -137,8 +141,8 @@ def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[ComparisonRow]:
 
 def _member(
     options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question], bad: BadRows
-) -> None:
-    """Train one model of the ensemble."""
+) -> bool:
+    """Train one model of the ensemble; return whether it was trained before."""
     parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
     reference = resolve_model(life, options.reference or options.parent)
     device = pick_device(options.device)
@@ -162,7 +166,7 @@ def _member(
     derived = stage.plan(derive, options.restart)
     if derived is None:
         say(f"The reward model '{options.name}' is trained already with these options and ratings.")
-        return
+        return True
     say(f"'{options.name}': {len(learned):,} prompts; {steps:,} steps of {options.rows}.")
     generator = torch.Generator().manual_seed(options.seed)
     if lora:
@@ -193,6 +197,7 @@ def _member(
         lineage["metrics"] |= figures | scale
         save_model(model, tokenizer, life.model(options.name), lineage)
     say(f"Saved {life.model(options.name)}.")
+    return False
 
 
 def _account(

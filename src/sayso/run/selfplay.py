@@ -32,6 +32,7 @@ from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
 from sayso.reply.conversation import Replier
+from sayso.run.results import Trained, trained
 from sayso.train.session import Session, open_session
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
@@ -63,7 +64,7 @@ class Selfplay(Tuning):
 
 
 @alone(model_of)
-def selfplay(options: Selfplay) -> None:
+def selfplay(options: Selfplay) -> Trained:
     """Play, select and tune, round after round, and keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
@@ -73,7 +74,7 @@ def selfplay(options: Selfplay) -> None:
     check_tuning(options, stage.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)[0])
     if stage.plan(dict, options.restart) is None:
         say(f"The model '{options.name}' has played already with these options.")
-        return
+        return trained(life, "selfplay", options.name, finished_before=True)
     with act_log(life, "selfplay", options.name, options) as log:
         points = {event["step"]: event["points"] for event in read_log(log.path) if event["event"] == "round"}
         models: list[Path] = []
@@ -85,6 +86,7 @@ def selfplay(options: Selfplay) -> None:
         best = max(points, key=lambda number: (points[number], -number))
         stage.take_model(best)
     say(f"Saved {life.model(options.name)}, that of round {best}: {points[best]:.3f} points a game.")
+    return trained(life, "selfplay", options.name)
 
 
 def _rows_of_round(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[dict[str, Any]]:

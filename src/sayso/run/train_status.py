@@ -39,20 +39,22 @@ class TrainStatus(Options):
     """Whether to go on showing it until it ends; Ctrl-C stops the showing, not the run."""
 
 
-def train_status(options: TrainStatus) -> None:
+def train_status(options: TrainStatus) -> str:
     """Show how a training run stands."""
     life = Life(options.life)
     folder = _find(life, options.run)
     console = Console(highlight=False)
     if not options.follow:
-        console.print(status(folder.name, events_of(folder / "run.jsonl")))
-        return
+        shown = status(folder.name, events_of(folder / "run.jsonl"))
+        console.print(shown)
+        return shown.plain
     with Live(console=console, auto_refresh=False) as live:
         while True:
             events = events_of(folder / "run.jsonl")
-            live.update(status(folder.name, events), refresh=True)
+            shown = status(folder.name, events)
+            live.update(shown, refresh=True)
             if events[-1]["event"] == "end":
-                return
+                return shown.plain
             time.sleep(REFRESH)
 
 

@@ -1,0 +1,109 @@
+"""The acts as methods with keyword arguments: the base class of `sayso.Life`.
+
+A method takes the fields of its act's options, in which Python's lists and strings stand for tuples and paths, and
+returns the act's result. No act is imported before its method is used. `acts.pyi`, generated from the same options,
+tells editors and type checkers the arguments.
+"""
+
+import inspect
+from dataclasses import MISSING, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from sayso.api.values import value_of
+from sayso.base.errors import UserError, nearest
+from sayso.run.acts import COMMANDS, Act, Command, option_helps
+
+METHODS = {command.method: command for command in COMMANDS}
+
+
+class Acts:
+    """Has every act as a method; `root` is the folder of the life."""
+
+    root: Path
+
+    def __getattr__(self, name: str) -> "Method":
+        if name not in METHODS:
+            raise AttributeError(f"A life has no act '{name}'.{nearest(name, METHODS)}")
+        return Method(METHODS[name], self.root)
+
+    def __dir__(self) -> list[str]:
+        return sorted([*super().__dir__(), *METHODS])
+
+
+class Method:
+    """One act of one life, to be called."""
+
+    def __init__(self, command: Command, root: Path) -> None:
+        self.command, self.root = command, root
+        self.__name__ = command.method
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        """What the act does and what each of its arguments means, as `help` and editors show it."""
+        kind = self._act[1]
+        helps = option_helps(kind)
+        lines = [f"    {field.name}: {helps.get(field.name, '')}" for field in fields(kind) if field.name != "life"]
+        return "\n".join([self.command.help, "", "Args:", *lines]) if lines else self.command.help
+
+    def __repr__(self) -> str:
+        return f"<act '{self.__name__}' of life '{self.root}': {self.command.help}>"
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        """Run the act. Raises `UserError` for an unknown keyword, a value that cannot work, and what the act finds."""
+        act, kind = self._act
+        hints = get_type_hints(kind, include_extras=True)
+        known = {field.name: field for field in fields(kind) if field.name != "life"}
+        named = self._by_name(given, named)
+        for name in named:
+            if name not in known:
+                raise UserError(
+                    f"{self.__name__}() has no argument '{name}'.{nearest(name, known)} "
+                    f"The arguments are {', '.join(sorted(known))}."
+                )
+        missing = [field.name for field in known.values() if _is_required(field) and field.name not in named]
+        if missing:
+            raise UserError(f"{self.__name__}() needs the argument '{missing[0]}'.")
+        values = {name: value_of(name, hints[name], value) for name, value in named.items()}
+        return act(kind(**values, life=self.root))
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """The arguments, for `help` and editors."""
+        act, kind = self._act
+        hints = get_type_hints(kind)
+        parameters = [
+            inspect.Parameter(
+                field.name,
+                inspect.Parameter.POSITIONAL_OR_KEYWORD
+                if field.name == self.command.place
+                else inspect.Parameter.KEYWORD_ONLY,
+                default=inspect.Parameter.empty if _is_required(field) else field.default,
+                annotation=hints[field.name],
+            )
+            for field in sorted(fields(kind), key=lambda field: field.name != self.command.place)
+            if field.name != "life"
+        ]
+        return inspect.Signature(parameters, return_annotation=get_type_hints(act).get("return", Any))
+
+    @cached_property
+    def _act(self) -> tuple[Act, Any]:
+        act = self.command.load()
+        return act, get_type_hints(act)["options"]
+
+    def _by_name(self, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """Return all arguments by name; one may be given by its place."""
+        place = self.command.place
+        if not given:
+            return named
+        if place is None or len(given) > 1:
+            rule = f"at most one, '{place}'" if place else "none"
+            raise UserError(f"{self.__name__}() takes keyword arguments; by position it takes {rule}.")
+        if place in named:
+            raise UserError(f"{self.__name__}() got '{place}' twice, by position and by name.")
+        return {place: given[0], **named}
+
+
+def _is_required(field: Any) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING

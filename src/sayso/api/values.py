@@ -1,0 +1,72 @@
+"""One keyword argument as the value of an option: a string becomes a path, a list a tuple, anything else is refused.
+
+Numbers keep their checks in `base/ranges.py`.
+"""
+
+import os
+from pathlib import Path
+from types import NoneType
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from sayso.base.errors import UserError, nearest
+
+
+def value_of(name: str, hint: Any, value: Any) -> Any:
+    """Return a value as the option's type. Raises `UserError` where it is of another one."""
+    hint = _bare(hint)
+    choices = get_args(hint) if _is_union(hint) else (hint,)
+    if value is None and NoneType in choices:
+        return None
+    for choice in map(_bare, choices):
+        found = _as(name, choice, value)
+        if found is not None:
+            return found
+    raise UserError(f"{name} must be {_rule(choices)}; got {_shown(value)}.{_near(choices, value)}")
+
+
+def _as(name: str, kind: Any, value: Any) -> Any:
+    """Return the value as one of the types, or None where it does not fit."""
+    if get_origin(kind) is tuple:
+        if isinstance(value, str | os.PathLike) or callable(value) or not hasattr(value, "__iter__"):
+            value = (value,)
+        element = get_args(kind)[0]
+        return tuple(value_of(name, element, part) for part in value)
+    if get_origin(kind) is Literal:
+        same = (option for option in get_args(kind) if option == value and type(option) is type(value))
+        return next(same, None)
+    if kind is Path:
+        return Path(value) if isinstance(value, str | os.PathLike) else None
+    if kind is str:
+        return os.fspath(value) if isinstance(value, str | Path) else None
+    if kind is bool:
+        return value if isinstance(value, bool) else None
+    return value if kind in (int, float) else None  # what is no number is refused with its range
+
+
+def _bare(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _is_union(hint: Any) -> bool:
+    return NoneType in get_args(hint)
+
+
+def _rule(choices: tuple[Any, ...]) -> str:
+    words = {str: "text", bool: "True or False", Path: "a path", NoneType: "None"}
+    told = []
+    for choice in map(_bare, choices):
+        if get_origin(choice) is Literal:
+            told += [repr(option) for option in get_args(choice)]
+        else:
+            told.append(words.get(choice, "a list" if get_origin(choice) is tuple else "a number"))
+    return " or ".join([", ".join(told[:-1]), told[-1]] if told[:-1] else told)
+
+
+def _near(choices: tuple[Any, ...], value: Any) -> str:
+    options = [option for choice in choices if get_origin(_bare(choice)) is Literal for option in get_args(choice)]
+    return nearest(value, map(str, options)) if isinstance(value, str) else ""
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]} ... {text[-15:]}"

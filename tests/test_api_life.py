@@ -1,0 +1,125 @@
+"""`sayso.Life`: every act as a method with keyword arguments, which returns what it made."""
+
+import importlib.util
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sayso
+from sayso.run.acts import COMMANDS
+from sayso.run.results import Trained, Written
+
+ROOT = Path(__file__).parent.parent
+PRETRAIN = {"depth": 1, "steps": 2, "rows": 2, "context": 64, "device": "cpu", "processes": 1}
+
+
+@pytest.fixture(scope="module")
+def life(tmp_path_factory: pytest.TempPathFactory) -> sayso.Life:
+    """A life with text and a tokenizer."""
+    root = tmp_path_factory.mktemp("life")
+    text = root / "text"
+    text.mkdir()
+    for number in range(40):
+        words = f"Tom and cat {number} sat on mat {number % 7}. They ran {number * 3} steps and came back to eat. "
+        (text / f"{number}.txt").write_text(words * 4)
+    life = sayso.Life(root / "life")
+    manifest = life.prepare([str(text)], val=0.2, quality=False, near_duplicates=0, workers=1)
+    assert manifest["totals"]["in"]["documents"] == 40
+    assert life.tokenizer_train(vocab_size=300).vocab_size <= 300
+    return life
+
+
+@pytest.fixture(scope="module")
+def base(life: sayso.Life) -> Trained:
+    """What pre-training returns."""
+    return life.pretrain(**PRETRAIN)
+
+
+def test_an_act_returns_what_it_made(life: sayso.Life, base: Trained) -> None:
+    """The paths exist, the figures are those of the run, and a second call says that there was nothing to do."""
+    assert (base.model / "config.json").exists()
+    assert (base.run / "run.jsonl").exists()
+    assert base.figures["steps"] == 2
+    assert 0 < base.figures["val_bpb"] < 20
+    assert not base.finished_before
+    again = life.pretrain(**PRETRAIN)
+    assert again.finished_before
+    assert (again.model, again.figures) == (base.model, base.figures)
+    assert life.models() == ["base"]
+    assert "base" in repr(life)
+    assert len(life.load("base").generate("Tom", max_tokens=3, seed=0)) > 0
+
+
+def test_acts_that_write_files_return_their_paths(life: sayso.Life, base: Trained, tmp_path: Path) -> None:
+    """A path may be a string; an act's first option may be given by position."""
+    puzzles = life.puzzles("addition", count=3, out=str(tmp_path / "p.jsonl"))
+    assert puzzles == Written(tmp_path / "p.jsonl")
+    assert len(puzzles.path.read_text().splitlines()) == 3
+    imported = life.import_model(base.model, name="copy")
+    assert imported.path == life.root / "models" / "copy"
+    assert life.import_model(base.model, name="copy").finished_before
+    assert life.export("base", to=tmp_path / "m.gguf").path.exists()
+    assert life.generate("Tom", model="base", max_tokens=3, seed=0, count=2)[0]
+    assert "step 2 of 2" in life.train_status()
+    assert life.report()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda life: life.pretrain(step=3), r"no argument 'step'. Did you mean 'steps'"),
+        (lambda life: life.pretrain(life="x"), "no argument 'life'"),
+        (lambda life: life.pretrain(steps=0), "must be at least 1; got 0"),
+        (lambda life: life.pretrain(steps="many"), "whole number"),
+        (lambda life: life.pretrain(3), "takes keyword arguments"),
+        (lambda life: life.pretrain(mlp="swiglo"), "Did you mean 'swiglu'"),
+        (lambda life: life.pretrain(name=3), "name must be text; got 3"),
+        (lambda life: life.pretrain(restart=1), "restart must be True or False; got 1"),
+        (lambda life: life.quantize(bits=5), "bits must be 8 or 4; got 5"),
+        (lambda life: life.merge(name="x"), "needs the argument 'adapter'"),
+        (lambda life: life.export("a", model="b"), "got 'model' twice"),
+        (lambda life: life.puzzles("addition", sizes=[3, "x"]), "whole number"),
+        (lambda life: life.prepare(sources=3), "must be text; got 3"),
+        (lambda life: sayso.Life(__file__), "is a file"),
+        (lambda life: life.load("basee"), "Did you mean 'base'"),
+    ],
+)
+def test_mistakes_are_user_errors(life: sayso.Life, base: Trained, call, message: str) -> None:
+    """One sentence, before anything is done."""
+    with pytest.raises(sayso.UserError, match=message):
+        call(life)
+
+
+def test_an_unknown_act_suggests_the_nearest(life: sayso.Life) -> None:
+    """As an attribute that is missing, so that `hasattr` and copying work."""
+    with pytest.raises(AttributeError, match="Did you mean 'pretrain'"):
+        _ = life.pretrane
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
+def test_every_command_is_a_method_with_the_flags_names(life: sayso.Life, command) -> None:
+    """`help` and editors see each argument with its meaning and default."""
+    method = getattr(life, command.method)
+    assert command.method in dir(life)
+    names = list(inspect.signature(method).parameters)
+    assert "life" not in names
+    if command.place:
+        assert names[0] == command.place
+    assert all(f"\n    {name}: " in method.__doc__ for name in names)
+
+
+def test_the_stub_is_up_to_date() -> None:
+    """`acts.pyi` is what `make docs` would write now."""
+    spec = importlib.util.spec_from_file_location("stub", ROOT / "tools" / "stub.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.STUB.read_text() == module.stub(), "run `make docs`"
+
+
+def test_a_life_loads_no_torch_until_an_act_is_called() -> None:
+    """Making a life and listing its acts is instant."""
+    code = "import sayso, sys; life = sayso.Life('x'); dir(life); life.pretrain; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
