@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sayso.api.life import Life
     from sayso.api.model import Model, load
     from sayso.base.errors import UserError
+    from sayso.base.output import output
     from sayso.model.autograd import plain_autograd
     from sayso.sample.sampling import Sampling
 
@@ -27,10 +28,11 @@ _WHERE = {
     "Sampling": "sayso.sample.sampling",
     "UserError": "sayso.base.errors",
     "load": "sayso.api.model",
+    "output": "sayso.base.output",
     "plain_autograd": "sayso.model.autograd",
 }
 
-__all__ = ["Life", "Model", "Sampling", "UserError", "load", "plain_autograd"]
+__all__ = ["Life", "Model", "Sampling", "UserError", "load", "output", "plain_autograd"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,6 @@ On a terminal long work shows one moving line with rate and time left; piped, it
 
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +14,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
-
 from sayso.base.config import plain, save_config
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from sayso.base.errors import UserError
@@ -24,6 +21,7 @@ from sayso.base.jsonl import line_of, parse
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.made import work_in
+from sayso.base.output import console, stream
 from sayso.base.replace import sweep
 from sayso.base.seal import seal, unseal
 
@@ -41,12 +39,12 @@ OF_EVERY_STEP = frozenset(
 
 def say(text: str, *, style: str | None = None) -> None:
     """Print one line for people on standard output (no colour when piped or with NO_COLOR)."""
-    Console(highlight=False, soft_wrap=True).print(text, style=style, markup=False)
+    console(soft_wrap=True).print(text, style=style, markup=False)
 
 
 def warn(text: str) -> None:
     """Print one line for people on standard error, where it mixes with no result."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    console(stderr=True, soft_wrap=True).print(text, markup=False)
 
 
 class RunLog:
@@ -124,7 +122,9 @@ class Progress:
 
     def __init__(self, total: int | None, label: str) -> None:
         self.total, self.label = total, label
-        self.live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"  # which knows no codes to redraw a line
+        self.live = (
+            stream(stderr=True).isatty() and os.environ.get("TERM") != "dumb"
+        )  # which knows no codes to redraw a line
         self.start = time.perf_counter()
         self.first: int | None = None
         self.drawn = 0.0 if self.live else self.start  # piped, the first line comes after PIPED_SECONDS
@@ -136,8 +136,7 @@ class Progress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.live:
-            sys.stderr.write("\r\x1b[2K")
-            sys.stderr.flush()
+            self._write("\r\x1b[2K")
 
     def update(self, done: int, **fields: Any) -> None:
         """Tell how much is done; `fields` are shown after it. Draws at most ten times a second."""
@@ -149,8 +148,12 @@ class Progress:
         self.drawn = now
         line = self._line(done, now - self.start, fields)
         width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be redrawn
-        sys.stderr.write(f"\r\x1b[2K{line[:width]}" if self.live else f"{line}\n")
-        sys.stderr.flush()
+        self._write(f"\r\x1b[2K{line[:width]}" if self.live else f"{line}\n")
+
+    def _write(self, text: str) -> None:
+        file = stream(stderr=True)
+        file.write(text)
+        file.flush()
 
     def _line(self, done: int, seconds: float, fields: dict[str, Any]) -> str:
         rate = (done - (self.first or 0)) / seconds if seconds > 0 else 0.0

@@ -8,10 +8,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 from rich.table import Table
 
 from sayso import world
+from sayso.base.output import console
 from sayso.judge.bits import document_bits
 from sayso.judge.scorecard import judge_tasks
 from sayso.judge.stats import Estimate, ratio
@@ -65,7 +65,7 @@ def show_costs(costs: dict[str, Costs]) -> None:
         values = [Estimate.from_dict(part) for part in (first, after["tasks"][name])]
         cells = [f"{value.mean:.2f} ({value.low:.2f} to {value.high:.2f})" for value in values]
         table.add_row(name, *cells, f"{values[1].mean - values[0].mean:+.2f}")
-    Console(highlight=False).print(table)
+    console().print(table)
 
 
 def ratio_of(before: Costs, after: Costs) -> Estimate:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
 from sayso.base.log import RunLog, read_log
+from sayso.base.output import console
 from sayso.model import Transformer
 from sayso.reply.conversation import Messages, Replier
 from sayso.sample.sampling import Sampling
@@ -78,7 +78,7 @@ class Samples:
         table = Table("prompt", f"step {first}", f"step {last}", show_lines=True)
         for before, after in zip(self.taken[first], self.taken[last], strict=True):
             table.add_row(_cut(before.prompt), _told(before), _told(after))
-        Console(highlight=False).print(table, markup=False)
+        console().print(table, markup=False)
 
 
 def _text(message: Mapping[str, Any]) -> str:

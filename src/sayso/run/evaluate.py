@@ -8,7 +8,6 @@ prompts. A base model, which knows no turns, is asked in the chat layout too: wh
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from sayso.base.device import pick_device
@@ -18,6 +17,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import STAGES, Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
+from sayso.base.output import console
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.baselines.measure import NAMES, Scores, baselines
 from sayso.judge.held_out import held_out
@@ -112,18 +112,18 @@ def check(options: Evaluate) -> None:
 
 def show(scores: Scores, against: Scores) -> None:
     """Print the scores as two tables."""
-    console = Console(highlight=False)
+    screen = console()
     kinds = list(scores["bpb"])
     text = Table("bits per byte", *kinds, title=f"{scores['model']}: held-out text")
     text.add_row(scores["model"], *(written(Estimate.from_dict(scores["bpb"][kind])) for kind in kinds))
     for name in NAMES:
         text.add_row(name, *(f"{against[name][kind]['bpb']['mean']:.3f}" for kind in kinds))
-    console.print(text)
+    screen.print(text)
     if scores["families"]:
         tasks = Table("family", "right", "95 % interval", title=f"{scores['model']}: small world, not seen in training")
         for family, found in [*scores["families"].items(), *((key, scores[key]) for key in MEANS)]:
             tasks.add_row(family, f"{found['mean']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
-        console.print(tasks)
+        screen.print(tasks)
 
 
 def written(found: Estimate) -> str:

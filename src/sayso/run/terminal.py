@@ -11,6 +11,7 @@ from typing import TextIO
 from rich.console import Console
 
 from sayso.base.errors import UserError
+from sayso.base.output import stream
 
 PROMPT = "> "
 # A reply is a model's, so that it is not trusted with a terminal's escape codes: only line breaks and tabs pass.
@@ -33,9 +34,9 @@ class Terminal:
 
     def __init__(self, source: TextIO | None = None, target: TextIO | None = None) -> None:
         self.source = sys.stdin if source is None else source
-        self.target = sys.stdout if target is None else target
+        self.target = stream() if target is None else target
         self.live = self.source.isatty()
-        self._notes = Console(file=self.target if self.live else sys.stderr, highlight=False, soft_wrap=True)
+        self._notes = Console(file=self.target if self.live else stream(stderr=True), highlight=False, soft_wrap=True)
 
     def read(self) -> str | None:
         """Return the next line without its end, or None after the last (Ctrl-D)."""

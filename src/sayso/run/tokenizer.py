@@ -13,7 +13,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.table import Table
 
 from sayso.base.errors import UserError
@@ -24,6 +24,7 @@ from sayso.base.life import Life
 from sayso.base.lock import alone
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_replaceable, made_folder
+from sayso.base.output import console
 from sayso.base.ranges import Options, Range, Weight
 from sayso.batch.tokens import documents
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
@@ -108,7 +109,7 @@ def compare(options: Compare) -> list[dict[str, Any]]:
         rows = [measure_tokenizer(str(folder), load(folder), test_texts, word) for folder in options.tokenizers]
     else:
         rows = compare_tokenizers(train_texts, test_texts, options.vocab_size)
-    Console(highlight=False).print(tables(rows))
+    console().print(tables(rows))
     data = [asdict(row) for row in rows]
     if not options.text:
         path = life.run("tokenizer-compare") / "scores.json"

@@ -10,13 +10,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.log import OF_EVERY_STEP, duration, events_of
+from sayso.base.output import console
 from sayso.base.ranges import Options
 
 Event = dict[str, Any]
@@ -43,12 +43,12 @@ def train_status(options: TrainStatus) -> str:
     """Show how a training run stands."""
     life = Life(options.life)
     folder = _find(life, options.run)
-    console = Console(highlight=False)
+    screen = console()
     if not options.follow:
         shown = status(folder.name, events_of(folder / "run.jsonl"))
-        console.print(shown)
+        screen.print(shown)
         return shown.plain
-    with Live(console=console, auto_refresh=False) as live:
+    with Live(console=screen, auto_refresh=False) as live:
         while True:
             events = events_of(folder / "run.jsonl")
             shown = status(folder.name, events)
