@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 import sayso
+from sayso.base.functions import name_of, passed
+from sayso.base.log import read_log
 from sayso.run.acts import COMMANDS
 from sayso.run.results import Trained, Written
 
@@ -123,3 +125,101 @@ def test_a_life_loads_no_torch_until_an_act_is_called() -> None:
     """Making a life and listing its acts is instant."""
     code = "import sayso, sys; life = sayso.Life('x'); dir(life); life.pretrain; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def rows():
+    """Yield a text, a row of text and a conversation."""
+    for number in range(30):
+        yield f"Tom and cat {number} sat on a mat and ate {number} small fish in the old town."
+    yield {"text": "A row of text about a dog that ran to the river."}
+    yield {"messages": [{"role": "user", "content": "Who sat?"}, {"role": "assistant", "content": "Tom sat on it."}]}
+
+
+def broken():
+    """Yield one text and fail."""
+    yield "A text."
+    raise ValueError("no more")
+
+
+def score(prompt, reply, info) -> float:
+    """Reward long replies."""
+    return float(len(reply))
+
+
+def test_a_function_is_a_source(tmp_path: Path) -> None:
+    """Its texts and rows are documents; the same code is known again, and is not read again."""
+    life = sayso.Life(tmp_path / "life")
+    manifest = life.prepare([rows], quality=False, near_duplicates=0)
+    (entry,) = manifest["sources"]
+    assert entry["in"]["documents"] == 32
+    assert sum(entry["conversations"].values()) == 1
+    assert f"{__name__}.rows#" in entry["name"]
+    before = (life.root / "data/text/manifest.json").stat().st_mtime_ns
+    assert life.prepare(rows, quality=False, near_duplicates=0) == manifest
+    assert (life.root / "data/text/manifest.json").stat().st_mtime_ns == before
+    with pytest.raises(sayso.UserError, match=r"broken#.*raised ValueError: no more"):
+        life.prepare([broken], quality=False)
+
+
+def test_a_function_is_a_reward(life: sayso.Life, base: Trained, tmp_path: Path) -> None:
+    """It practises on what a function rewards, and the same function finishes at once."""
+    prompts = tmp_path / "prompts.jsonl"
+    prompts.write_text("".join(f'{{"prompt": "Tom and cat {number}"}}\n' for number in range(8)))
+    options = {"prompts": prompts, "parent": "base", "name": "longer", "reward": [score], "judged": 2}
+    options |= {"iterations": 1, "groups": 2, "replies": 2, "max_tokens": 4, "device": "cpu", "processes": 1}
+    made = life.reinforce(**options)
+    assert (made.model / "model.safetensors").exists()
+    assert "python:" in (made.run / "config.toml").read_text()
+    assert life.reinforce(**options).finished_before
+
+
+def close_over(value):
+    """Return a function that holds a value."""
+
+    def inner(prompt, reply, info) -> float:
+        return float(value)
+
+    return inner
+
+
+def test_a_function_is_known_by_its_code_and_what_it_holds() -> None:
+    """Another value or another body is another function."""
+    names = [name_of(close_over(value)) for value in (1, 2, 1)]
+    assert names[0] == names[2] != names[1]
+    assert name_of(score) != name_of(rows)
+    assert passed(name_of(score)) is score
+
+
+@pytest.mark.parametrize("given", [lambda p, r, i: 1.0, len, "x".join, close_over(object()), type("C", (), {})])
+def test_a_function_without_identity_is_refused(life: sayso.Life, given) -> None:
+    """A lambda or an object could change without a trace in the run."""
+    with pytest.raises(sayso.UserError, match="defined with 'def'"):
+        life.reinforce(prompts="x.jsonl", reward=given)
+    with pytest.raises(sayso.UserError, match="name must be text"):
+        life.pretrain(name=score)
+    with pytest.raises(sayso.UserError, match="pass the function itself"):
+        passed("python:x.y#123")
+
+
+def count(life: sayso.Life, word: str, of=None) -> dict[str, int]:
+    """An act of one's own."""
+    return {"letters": len(word), "models": len(life.models())}
+
+
+def test_a_function_is_an_act(life: sayso.Life, base: Trained) -> None:
+    """Its run has a config and a log, and names of acts are not taken."""
+    assert life.run(count, name="first", word="cat", of=object())["letters"] == 3
+    folder = life.root / "runs" / "count-first"
+    assert 'word = "cat"' in (folder / "config.toml").read_text()
+    events = read_log(folder / "run.jsonl")
+    assert [event["event"] for event in events] == ["start", "result", "end"]
+    assert events[1]["value"]["letters"] == 3
+    assert life.report()
+
+    def pretrain(life: sayso.Life) -> None:
+        """Do nothing."""
+
+    with pytest.raises(sayso.UserError, match="needs a name that no act"):
+        life.run(pretrain)
+    with pytest.raises(sayso.UserError, match="A name consists of"):
+        life.run(lambda life: None)

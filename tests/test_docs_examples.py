@@ -55,4 +55,6 @@ def test_examples_run(page: str, models: Path, served: None, tmp_path: Path, mon
     (tmp_path / "life" / "models").symlink_to(models)
     code = "\n".join(PAGES[page])
     assert "assert" in code
-    exec(compile(code, page, "exec"), {})
+    script = tmp_path / f"{page}.py"  # functions that are passed in are known by their source
+    script.write_text(code)
+    exec(compile(code, script, "exec"), {"__name__": "__main__"})

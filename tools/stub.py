@@ -10,6 +10,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
+from sayso.api.values import FUNCTIONS
 from sayso.run.acts import COMMANDS, Command
 
 STUB = Path(__file__).parent.parent / "src" / "sayso" / "api" / "acts.pyi"
@@ -26,7 +27,6 @@ METHODS: dict[str, Command]
 class Acts:
     root: Path
 '''
-TAKES_FUNCTIONS = {"reward", "gold", "sources"}
 
 
 def stub() -> str:
@@ -60,7 +60,7 @@ def _typed(hint: Any, name: str) -> str:
     if get_origin(hint) is Annotated:
         return _typed(get_args(hint)[0], name)
     if get_origin(hint) is tuple:
-        one = _typed(get_args(hint)[0], name) + (" | Callable[..., Any]" if name in TAKES_FUNCTIONS else "")
+        one = _typed(get_args(hint)[0], name) + (" | Callable[..., Any]" if name in FUNCTIONS else "")
         return f"{one} | Sequence[{one}]"
     if get_origin(hint) is Literal:
         return f"Literal[{', '.join(map(json.dumps, get_args(hint)))}]"

@@ -7,15 +7,23 @@
 Every act is a method, and its models open by name.
 """
 
+from collections.abc import Callable
+from dataclasses import make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sayso.api.acts import Acts
 from sayso.base.errors import UserError
 from sayso.base.life import Life as Folders
+from sayso.base.log import act_log
+from sayso.run.acts import COMMANDS
 
 if TYPE_CHECKING:
     from sayso.api.model import Model
+
+Result = TypeVar("Result")
+PLAIN = (str, int, float, bool, Path, type(None))
+OURS = {command.words[0] for command in COMMANDS}
 
 
 class Life(Acts):
@@ -40,3 +48,33 @@ class Life(Acts):
         from sayso.api.model import load
 
         return load(name, life=self.root, adapter=adapter, device=device)
+
+    def run(self, act: Callable[..., Result], *, name: str = "", **options: Any) -> Result:
+        """Call `act(life, **options)` and log it as the run `ACT-NAME` of this life; return its result.
+
+        The run records the options, the time, the memory, and a result that is a number, a text, or a dictionary or
+        list of them. Raises `UserError` for a function that is called like an act of Sayso, or cannot name a run.
+        """
+        called = getattr(act, "__name__", type(act).__name__)
+        if called in OURS:
+            raise UserError(f"A function of yours needs a name that no act of Sayso has; got '{called}'.")
+        given = {key: _recorded(value) for key, value in options.items()}
+        config = make_dataclass(called if called.isidentifier() else "Options", list(given), frozen=True)(**given)
+        with act_log(Folders(self.root), called, name, config) as log:
+            result = act(self, **options)
+            if _is_plain(result) and result is not None:
+                log.write("result", value=result)
+        return result
+
+
+def _recorded(value: Any) -> Any:
+    """Return an option as a run's config can hold it; of other objects, what they print."""
+    if isinstance(value, tuple | list):
+        return [_recorded(part) for part in value]
+    return value if isinstance(value, PLAIN) else repr(value)
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(part) for key, part in value.items())
+    return all(map(_is_plain, value)) if isinstance(value, list) else isinstance(value, str | int | float | None)

@@ -1,6 +1,7 @@
-"""One keyword argument as the value of an option: a string becomes a path, a list a tuple, anything else is refused.
+"""One keyword argument as the value of an option.
 
-Numbers keep their checks in `base/ranges.py`.
+A string becomes a path, a list a tuple, a function its name; any other type is refused. Numbers keep their checks in
+`base/ranges.py`.
 """
 
 import os
@@ -9,6 +10,10 @@ from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from sayso.base.errors import UserError, nearest
+from sayso.base.functions import name_of
+
+FUNCTIONS = ("gold", "reward", "sources")
+"""Options that take a function where the command line takes a name."""
 
 
 def value_of(name: str, hint: Any, value: Any) -> Any:
@@ -36,6 +41,8 @@ def _as(name: str, kind: Any, value: Any) -> Any:
         return next(same, None)
     if kind is Path:
         return Path(value) if isinstance(value, str | os.PathLike) else None
+    if kind is str and name in FUNCTIONS and callable(value):
+        return name_of(value)
     if kind is str:
         return os.fspath(value) if isinstance(value, str | Path) else None
     if kind is bool:

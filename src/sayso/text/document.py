@@ -10,6 +10,8 @@ from typing import Any
 from sayso.text.packed import BLOCK, open_bytes
 
 SPLITS = ("train", "val", "test")
+FUNCTION = "function"
+"""The reader of a function passed in, which exists in this process alone."""
 Message = dict[str, Any]
 """OpenAI's: role (system, user, assistant, tool) and content, both texts; tool_calls, tool_call_id, name, weight 0."""
 

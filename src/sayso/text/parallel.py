@@ -22,7 +22,7 @@ from sayso.base.device import cores
 from sayso.base.ended import ended
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
-from sayso.text.document import Source
+from sayso.text.document import FUNCTION, Source
 from sayso.text.work import Counts, PrepareJob, PrepareRules, process
 
 Told = Callable[..., None]  # told(documents so far, source=name)
@@ -39,6 +39,8 @@ def run_parts(
     parts = [(source, part) for source in sources for part in source.parts]
     jobs = [PrepareJob(n, source.name, part, source.generated, source.people) for n, (source, part) in enumerate(parts)]
     workers = min(workers or cores(), len(jobs))
+    if any(part.reader == FUNCTION for _, part in parts):
+        workers = 1
     ahead = 2 * workers if rules.limit else len(jobs)  # with a limit, few parts are read in vain
     kept: Counter[str] = Counter()
     ran: list[tuple[PrepareJob, Counts]] = []

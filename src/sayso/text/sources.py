@@ -14,12 +14,14 @@ from urllib.parse import parse_qsl
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.files import read_json
+from sayso.base.functions import is_passed, passed
 from sayso.base.jsonl import BadRows
 from sayso.text import packages
 from sayso.text.clean import one_line
 from sayso.text.conversations import as_messages, as_text, join_texts
-from sayso.text.document import Document, Part, Source
+from sayso.text.document import FUNCTION, Document, Part, Place, Source
 from sayso.text.files import IN_FOLDER, KINDS, parts_of, read_array, read_lines, read_parquet, read_text, suffix_of
+from sayso.text.formats import document_of
 from sayso.text.hub import hub_files
 from sayso.text.local import Found, file_of, found_below, is_about
 from sayso.text.remote import list_remote
@@ -52,6 +54,8 @@ def resolve(name: str, amounts: Amounts) -> Source:
         return _packaged(name, packages.CHITCHAT, people=True)
     if name == "smallworld":
         return _small_world(amounts)
+    if is_passed(name):
+        return Source(name, "not stated", "a function", (Part(FUNCTION, (name,)),))
     return file_source(name, amounts.piece)
 
 
@@ -188,11 +192,33 @@ def _read_world_conversation(part: Part) -> Iterator[Document]:
         yield Document(json.dumps(messages), messages=messages, split=part.where[0])
 
 
+def _read_function(part: Part, bad: BadRows) -> Iterator[Document]:
+    """Yield the documents of a function that yields texts, or rows as a JSON Lines file has them."""
+    name = part.where[0]
+    for number, row in enumerate(_rows_of(name), 1):
+        bad.rows += 1
+        at = Place(name, number, kind="row")
+        document = bad.tried(at, document_of, {"text": row} if isinstance(row, str) else row, part.column, at)
+        if document is not None:
+            yield document
+
+
+def _rows_of(name: str) -> Iterator[Any]:
+    """Yield what a function yields; what it raises is a `UserError`."""
+    try:
+        yield from passed(name)()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"The source '{name}' raised {type(error).__name__}: {error}.") from error
+
+
 READERS: dict[str, Callable[[Part, BadRows], Iterator[Document]]] = {
     "text": read_text,
     "lines": read_lines,
     "array": read_array,
     "parquet": read_parquet,
+    FUNCTION: _read_function,
 }
 OWN: dict[str, Callable[[Part], Iterator[Document]]] = {
     "wiki": _read_wiki,

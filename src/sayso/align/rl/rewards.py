@@ -19,6 +19,7 @@ from typing import Any
 
 from sayso.align.rl.prompts import Prompt
 from sayso.base.errors import UserError, nearest
+from sayso.base.functions import is_passed, passed
 
 Function = Callable[[list[dict[str, Any]], str, Mapping[str, Any]], float]
 Many = Callable[[Sequence[tuple[list[dict[str, Any]], str, Mapping[str, Any]]]], Sequence[float]]
@@ -124,6 +125,9 @@ def _where(prompt: Prompt, reply: str) -> str:
 
 
 def _load(given: str) -> Reward:
+    if is_passed(given):
+        function = passed(given)
+        return Reward(function.__name__, function)
     place, _, factor = given.partition("=")
     source, _, name = place.rpartition(":")
     try:

@@ -1,0 +1,72 @@
+"""A plain Python function as the value of an option: the function in, a name out that changes with its code.
+
+An option is recorded with its run, so a function is recorded by its module, its qualified name and a hash of its source
+text. The same code has the same name in another session, and a run that is resumed knows whether it is the same one.
+"""
+
+import hashlib
+import inspect
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from types import FunctionType
+from typing import Any
+
+from sayso.base.errors import UserError
+
+PREFIX = "python:"
+PLAIN = (str, bytes, int, float, complex, bool, type(None), Path)
+_PASSED: dict[str, Callable[..., Any]] = {}  # by name: options hold only the names
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return the name of a function passed in, by which `passed` finds it in this process.
+
+    Raises `UserError` for what cannot be identified by its source: a lambda, a method, an object that is callable, a
+    built-in, or a function that has closed over such a thing or over other objects.
+    """
+    name = f"{PREFIX}{_title(function)}#{hashlib.sha256(_mark(function).encode()).hexdigest()[:12]}"
+    _PASSED[name] = function
+    return name
+
+
+def is_passed(name: str) -> bool:
+    """Whether an option's value is the name of a function."""
+    return name.startswith(PREFIX)
+
+
+def passed(name: str) -> Callable[..., Any]:
+    """Return the function of a name. Raises `UserError` where it was not passed in by this process."""
+    if name not in _PASSED:
+        raise UserError(f"The function '{name}' is not known here; pass the function itself, from Python.")
+    return _PASSED[name]
+
+
+def _mark(value: Any) -> str:
+    """Return text that is equal for equal functions and plain values."""
+    if isinstance(value, PLAIN):
+        return repr(value)
+    if isinstance(value, tuple | list):
+        return f"{type(value).__name__}({', '.join(map(_mark, value))})"
+    if not isinstance(value, FunctionType) or value.__name__ == "<lambda>":
+        raise UserError(
+            f"A function that is passed in must be defined with 'def', and hold only such functions, numbers and text; "
+            f"got {_title(value)}."
+        )
+    try:
+        source = textwrap.dedent(inspect.getsource(value))
+    except (OSError, TypeError) as error:
+        raise UserError(
+            f"The source of the function {_title(value)} cannot be found, so it cannot be identified; define it in a "
+            "file or a notebook cell."
+        ) from error
+    held = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
+    parts = [_title(value), source, *map(_mark, held), _mark(value.__defaults__ or ())]
+    return "\n".join([*parts, *(f"{key}={_mark(part)}" for key, part in sorted((value.__kwdefaults__ or {}).items()))])
+
+
+def _title(value: Any) -> str:
+    if isinstance(value, FunctionType):
+        return f"{value.__module__}.{value.__qualname__}"
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:60]} ... {text[-15:]}"
