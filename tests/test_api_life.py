@@ -1,7 +1,10 @@
 """`sayso.Life`: every act as a method with keyword arguments, which returns what it made."""
 
+import asyncio
 import importlib.util
 import inspect
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -223,3 +226,21 @@ def test_a_function_is_an_act(life: sayso.Life, base: Trained) -> None:
         life.run(pretrain)
     with pytest.raises(sayso.UserError, match="A name consists of"):
         life.run(lambda life: None)
+
+
+def test_a_notebook_serves_until_it_is_interrupted(life: sayso.Life, base: Trained) -> None:
+    """Inside of a running event loop the server has one of its own, and Ctrl-C returns to the cell."""
+    lines = []
+
+    def interrupt(line: str) -> None:
+        lines.append(line)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    async def cell() -> None:
+        life.serve(model="base", port=0, device="cpu")
+
+    loop = asyncio.new_event_loop()
+    with sayso.output(interrupt):
+        loop.run_until_complete(cell())
+    loop.close()
+    assert [line.partition(" (")[0] for line in lines] == ["Serving base"]

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -24,6 +25,8 @@ from sayso.weights.tensors import weights_file
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from sayso.serve.server import Server
 
 HIGHEST_PORT = 65_535
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -177,10 +180,29 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
     server = Server(loading, loading.drain, options.grace)
     loading.failed = server.end
     try:
-        asyncio.run(server.serve(sockets=[listening]))
+        _run_server(server, listening)
     except KeyboardInterrupt:
         pass
     finally:
         store.close()
     if loading.error is not None:
         raise loading.error
+
+
+def _run_server(server: "Server", listening: socket.socket) -> None:
+    """Run the server until it is interrupted; a notebook, whose thread has an event loop already, gives it another."""
+
+    def serve_all() -> None:
+        asyncio.run(server.serve(sockets=[listening]))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        serve_all()
+        return
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve_all)
+        try:
+            serving.result()
+        except KeyboardInterrupt:
+            server.end()

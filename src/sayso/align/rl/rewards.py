@@ -126,8 +126,8 @@ def _where(prompt: Prompt, reply: str) -> str:
 
 def _load(given: str) -> Reward:
     if is_passed(given):
-        function = passed(given)
-        return Reward(function.__name__, function)
+        own = passed(given)
+        return Reward(own.__name__, own)
     place, _, factor = given.partition("=")
     source, _, name = place.rpartition(":")
     try:
