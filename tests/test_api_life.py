@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import sayso
 from sayso.base.functions import name_of, passed
 from sayso.base.log import read_log
+from sayso.cli.main import run
 from sayso.run.acts import COMMANDS
 from sayso.run.results import Trained, Written
 
@@ -70,6 +72,14 @@ def test_acts_that_write_files_return_their_paths(life: sayso.Life, base: Traine
     assert life.generate("Tom", model="base", max_tokens=3, seed=0, count=2)[0]
     assert "step 2 of 2" in life.train_status()
     assert life.report()
+
+
+def test_the_command_line_knows_what_python_made(life: sayso.Life, base: Trained, capsys) -> None:
+    """The same options are the same run, whether numbers are NumPy's, whole or from a command line."""
+    flags = [part for name, value in PRETRAIN.items() for part in (f"--{name}", str(value))]
+    assert run(["pretrain", "--life", str(life.root), "--rate", "1", *flags]) == 0
+    assert "already" in capsys.readouterr().out
+    assert life.pretrain(**PRETRAIN | {"rate": 1, "depth": np.int64(1)}).finished_before
 
 
 @pytest.mark.parametrize(

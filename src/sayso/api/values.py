@@ -5,6 +5,7 @@ A string becomes a path, a list a tuple, a function its name; any other type is 
 """
 
 import os
+from numbers import Integral, Real
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -47,7 +48,17 @@ def _as(name: str, kind: Any, value: Any) -> Any:
         return os.fspath(value) if isinstance(value, str | Path) else None
     if kind is bool:
         return value if isinstance(value, bool) else None
-    return value if kind in (int, float) else None  # what is no number is refused with its range
+    return _number(kind, value) if kind in (int, float) else None
+
+
+def _number(kind: type, value: Any) -> Any:
+    """Return a number as the command line would read it, so that a run is the same from there; others are kept.
+
+    What is no number, or not in its range, is refused when the options are made.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
+        return value
+    return kind(value)
 
 
 def _bare(hint: Any) -> Any:
