@@ -1,8 +1,10 @@
 """`sayso.Life`: every act as a method with keyword arguments, which returns what it made."""
 
 import asyncio
+import functools
 import importlib.util
 import inspect
+import linecache
 import os
 import signal
 import subprocess
@@ -195,8 +197,46 @@ def close_over(value):
     return inner
 
 
+def doubled(function):
+    """Return a function that looks like another one."""
+
+    @functools.wraps(function)
+    def wrapper(*given):
+        return 2 * function(*given)
+
+    return wrapper
+
+
+def calling(first: int):
+    """Return a function that calls itself through another one."""
+
+    def down(n: int = first) -> int:
+        return up(n - 1)
+
+    def up(n: int) -> int:
+        return n if n < 0 else down(n)
+
+    return down
+
+
+def in_cell(code: str, number: int):
+    """Return the function `f` of a notebook's cell, whose source is known to `linecache` alone."""
+    place, names = f"/nowhere/ipykernel_1/{number}.py", {"__name__": "__main__"}
+    linecache.cache[place] = (len(code), None, code.splitlines(True), place)
+    exec(compile(code, place, "exec"), names)
+    return names["f"]
+
+
 def test_a_function_is_known_by_its_code_and_what_it_holds() -> None:
     """Another value or another body is another function."""
+    assert name_of(doubled(score)) not in (name_of(score), name_of(doubled(rows)))
+    assert name_of(calling(1)) == name_of(calling(1)) != name_of(calling(2))
+    cells = [in_cell(f"def f():\n    return {value}\n", number) for number, value in enumerate((1, 2, 1))]
+    assert name_of(cells[0]) == name_of(cells[2]) != name_of(cells[1])
+    names: dict = {}
+    exec("def f():\n    return 1", names)
+    with pytest.raises(sayso.UserError, match="cannot be found"):
+        name_of(names["f"])
     names = [name_of(close_over(value)) for value in (1, 2, 1)]
     assert names[0] == names[2] != names[1]
     assert name_of(score) != name_of(rows)

@@ -17,8 +17,8 @@ class Acts:
         self,
         *,
         minutes: float = ...,
-        parent: str | None = ...,
-        data: str | Sequence[str] = ...,
+        parent: str | PathLike[str] | None = ...,
+        data: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         serve: bool = ...,
         port: int = ...,
         replace: bool = ...,
@@ -27,7 +27,7 @@ class Acts:
         """Live a whole small life, report it, and serve the page."""
     def prepare(
         self,
-        sources: str | Callable[..., Any] | Sequence[str | Callable[..., Any]] = ...,
+        sources: str | PathLike[str] | Callable[..., Any] | Sequence[str | PathLike[str] | Callable[..., Any]] = ...,
         *,
         bad_rows: Literal["stop", "skip"] = ...,
         world_documents: int = ...,
@@ -49,7 +49,7 @@ class Acts:
         """Clean, deduplicate and split text into documents."""
     def import_model(
         self,
-        source: str,
+        source: str | PathLike[str],
         *,
         name: str | None = ...,
         replace: bool = ...,
@@ -65,7 +65,7 @@ class Acts:
         """Train a tokenizer on the documents."""
     def tokenizer_compare(
         self,
-        text: str | Sequence[str] = ...,
+        text: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         *,
         bad_rows: Literal["stop", "skip"] = ...,
         tokenizers: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
@@ -123,7 +123,7 @@ class Acts:
         lora_rank: int | None = ...,
         lora_alpha: float | None = ...,
         lora_targets: str | Sequence[str] = ...,
-        parent: str = ...,
+        parent: str | PathLike[str] = ...,
         name: str = ...,
         minutes: float | None = ...,
         epochs: float = ...,
@@ -131,7 +131,7 @@ class Acts:
         rows: int = ...,
         row_tokens: int = ...,
         long: Literal["split", "drop"] = ...,
-        data: str | Sequence[str] = ...,
+        data: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         held_out: float = ...,
         mix: str | Sequence[str] = ...,
         rate: float = ...,
@@ -158,7 +158,7 @@ class Acts:
         lora_rank: int | None = ...,
         lora_alpha: float | None = ...,
         lora_targets: str | Sequence[str] = ...,
-        parent: str = ...,
+        parent: str | PathLike[str] = ...,
         name: str = ...,
         pairs: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         ratings: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
@@ -170,7 +170,7 @@ class Acts:
         spoil: float = ...,
         held_out: float = ...,
         members: int = ...,
-        reference: str | None = ...,
+        reference: str | PathLike[str] | None = ...,
         samples: int = ...,
     ) -> Trained:
         """Train a model that scores replies, from comparisons and ratings."""
@@ -194,7 +194,7 @@ class Acts:
         lora_rank: int | None = ...,
         lora_alpha: float | None = ...,
         lora_targets: str | Sequence[str] = ...,
-        parent: str = ...,
+        parent: str | PathLike[str] = ...,
         name: str = ...,
         loss: Literal["dpo", "ipo", "kto", "orpo", "simpo"] = ...,
         reference: Literal["copy", "cache"] | None = ...,
@@ -238,7 +238,7 @@ class Acts:
         epochs: float = ...,
         rows: int = ...,
         rate: float = ...,
-        parent: str = ...,
+        parent: str | PathLike[str] = ...,
         name: str = ...,
         prompts: str | PathLike[str],
         held_out: str | PathLike[str],
@@ -277,7 +277,7 @@ class Acts:
         epochs: float = ...,
         rows: int = ...,
         rate: float = ...,
-        parent: str = ...,
+        parent: str | PathLike[str] = ...,
         name: str = ...,
         rounds: int = ...,
         games: int = ...,
@@ -302,7 +302,7 @@ class Acts:
         """Write puzzles that a program can check, to practise on."""
     def reinforce(
         self,
-        prompts: str,
+        prompts: str | PathLike[str],
         *,
         bad_rows: Literal["stop", "skip"] = ...,
         save_seconds: float = ...,
@@ -336,7 +336,7 @@ class Acts:
         unfinished: float = ...,
         keep_cut: bool = ...,
         method: str = ...,
-        parent: str = ...,
+        parent: str | PathLike[str] = ...,
         name: str = ...,
         iterations: int = ...,
         updates: int = ...,
@@ -358,14 +358,14 @@ class Acts:
         self,
         *,
         adapter: str | PathLike[str],
-        parent: str,
+        parent: str | PathLike[str],
         name: str,
         replace: bool = ...,
     ) -> Written:
         """Fold an adapter into the model it was trained on."""
     def quantize(
         self,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         *,
         bad_rows: Literal["stop", "skip"] = ...,
         bits: Literal[8, 4] = ...,
@@ -374,7 +374,7 @@ class Acts:
         outliers: float = ...,
         method: Literal["gptq", "nearest"] | None = ...,
         group: int | None = ...,
-        text: str | None = ...,
+        text: str | PathLike[str] | None = ...,
         tokens: int = ...,
         n: int = ...,
         name: str | None = ...,
@@ -384,7 +384,7 @@ class Acts:
         """Quantise a model to 8 or 4 bits, and measure what that costs."""
     def export(
         self,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         *,
         format: Literal["f16", "q8_0", "q4_0"] = ...,
         to: str | PathLike[str] | None = ...,
@@ -401,7 +401,7 @@ class Acts:
     def evaluate(
         self,
         *,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         n: int = ...,
         text_bytes: int = ...,
         baseline_bytes: int = ...,
@@ -413,7 +413,7 @@ class Acts:
     def chat(
         self,
         *,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         temperature: float = ...,
         top_k: int = ...,
         top_p: float = ...,
@@ -435,7 +435,7 @@ class Acts:
         self,
         prompt: str | None = ...,
         *,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         temperature: float = ...,
         top_k: int = ...,
         top_p: float = ...,
@@ -458,7 +458,7 @@ class Acts:
     def serve(
         self,
         *,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         host: str = ...,
         port: int = ...,
         api_key: str | None = ...,
@@ -466,8 +466,8 @@ class Acts:
         cache_tokens: int | None = ...,
         cache_bits: Literal[8, 0] = ...,
         speculate: int = ...,
-        draft: str | None = ...,
-        adapter: str | Sequence[str] = ...,
+        draft: str | PathLike[str] | None = ...,
+        adapter: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         deterministic: bool = ...,
         queue: int = ...,
         grace: int = ...,
@@ -484,7 +484,7 @@ class Acts:
     def verify(
         self,
         *,
-        model: str = ...,
+        model: str | PathLike[str] = ...,
         resume: bool = ...,
         export: bool = ...,
     ) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def _as(name: str, kind: Any, value: Any) -> Any:
     if kind is str and name in FUNCTIONS and callable(value):
         return name_of(value)
     if kind is str:
-        return os.fspath(value) if isinstance(value, str | Path) else None
+        return os.fspath(value) if isinstance(value, str | os.PathLike) else None
     if kind is bool:
         return value if isinstance(value, bool) else None
     return _number(kind, value) if kind in (int, float) else None

@@ -42,27 +42,33 @@ def passed(name: str) -> Callable[..., Any]:
     return _PASSED[name]
 
 
-def _mark(value: Any) -> str:
-    """Return text that is equal for equal functions and plain values."""
+def _mark(value: Any, within: tuple[Any, ...] = ()) -> str:
+    """Return text that is equal for equal functions and plain values; `within` are the functions that hold this one."""
     if isinstance(value, PLAIN):
         return repr(value)
     if isinstance(value, tuple | list):
-        return f"{type(value).__name__}({', '.join(map(_mark, value))})"
+        return f"{type(value).__name__}({', '.join(_mark(part, within) for part in value)})"
     if not isinstance(value, FunctionType) or value.__name__ == "<lambda>":
         raise UserError(
-            f"A function that is passed in must be defined with 'def', and hold only such functions, numbers and text; "
+            "A function that is passed in must be defined with 'def', and hold only such functions, numbers and text; "
             f"got {_title(value)}."
         )
+    if value in within:
+        return _title(value)
+    held = [value.__defaults__ or (), *(part for pair in sorted((value.__kwdefaults__ or {}).items()) for part in pair)]
+    held += [cell.cell_contents for cell in value.__closure__ or ()]
+    return "\n".join([_title(value), _source(value), *(_mark(part, (*within, value)) for part in held)])
+
+
+def _source(function: FunctionType) -> str:
+    """Return the source text of a function itself, also where a decorator made it look like another one."""
     try:
-        source = textwrap.dedent(inspect.getsource(value))
+        return textwrap.dedent(inspect.getsource(function.__code__))
     except (OSError, TypeError) as error:
         raise UserError(
-            f"The source of the function {_title(value)} cannot be found, so it cannot be identified; define it in a "
-            "file or a notebook cell."
+            f"The source of the function {_title(function)} cannot be found, so it cannot be identified; define it in "
+            "a file or a notebook cell."
         ) from error
-    held = [cell.cell_contents for cell in value.__closure__ or () if cell.cell_contents is not value]
-    parts = [_title(value), source, *map(_mark, held), _mark(value.__defaults__ or ())]
-    return "\n".join([*parts, *(f"{key}={_mark(part)}" for key, part in sorted((value.__kwdefaults__ or {}).items()))])
 
 
 def _title(value: Any) -> str:
