@@ -63,6 +63,19 @@ def test_links_between_the_docs_lead_somewhere() -> None:
     assert broken == []
 
 
+def test_files_named_by_the_architecture_exist() -> None:
+    """Every file on the page, and every name that stands next to one, is in the package."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "src" / "sayso"
+    named = re.findall(r"`(\w+/[\w/]+\.\w+)`", page)
+    assert len(named) > 50
+    assert [name for name in named if not (package / name).exists()] == []
+    source = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    classes = re.findall(r"`([A-Z]\w+)(?:\.(\w+))?(?:\([\w, ]*\))?`", page)
+    assert [name for name, _ in classes if f"class {name}" not in source] == []
+    assert [method for _, method in classes if method and f"def {method}(" not in source] == []
+
+
 def test_version_is_in_the_changelog() -> None:
     """The changelog has a place for what is being made."""
     assert re.search(r"^## \[(Unreleased|\d)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)

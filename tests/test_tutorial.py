@@ -48,9 +48,7 @@ def shrunk(line: str) -> list[str]:
 def serving(words: list[str]) -> Iterator[str]:
     """Serve in a process of its own until the block ends; yield the address."""
     command = [sys.executable, "-m", "sayso", *words]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-    ) as server:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as server:
         assert server.stdout is not None
         try:
             lines: list[str] = []
