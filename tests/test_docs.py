@@ -63,6 +63,23 @@ def test_links_between_the_docs_lead_somewhere() -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", sorted((*ROOT.glob("docs/*.md"), ROOT / "README.md")), ids=lambda page: page.name)
+def test_flags_on_the_pages_exist(page: Path) -> None:
+    """Every command that a page shows has each flag that stands in the same piece of code."""
+    flags = {}
+    for command in COMMANDS:
+        names = [field.name.replace("_", "-") for field in fields(get_type_hints(command.load())["options"])]
+        flags[command.name] = {f"--{name}" for name in names} | {f"--no-{name}" for name in names}
+    shown = re.findall(r"(?:^|`)sayso ((?:tokenizer )?[a-z-]+)\b([^`\n#]*)", page.read_text(), re.MULTILINE)
+    wrong = [
+        f"sayso {name} {flag}"
+        for name, rest in shown
+        for flag in re.findall(r"--[a-z][a-z-]*", rest)
+        if flag not in flags.get(name, ()) and flag not in ("--help", "--config")
+    ]
+    assert wrong == []
+
+
 def test_files_named_by_the_architecture_exist() -> None:
     """Every file on the page, and every name that stands next to one, is in the package."""
     page = (ROOT / "docs" / "architecture.md").read_text()
