@@ -63,6 +63,36 @@ def test_links_between_the_docs_lead_somewhere() -> None:
     assert broken == []
 
 
+@pytest.mark.parametrize("page", sorted((*ROOT.glob("docs/*.md"), ROOT / "README.md")), ids=lambda page: page.name)
+def test_flags_on_the_pages_exist(page: Path) -> None:
+    """Every command that a page shows has each flag that stands in the same piece of code."""
+    flags = {}
+    for command in COMMANDS:
+        names = [field.name.replace("_", "-") for field in fields(get_type_hints(command.load())["options"])]
+        flags[command.name] = {f"--{name}" for name in names} | {f"--no-{name}" for name in names}
+    shown = re.findall(r"(?:^|`)sayso ((?:tokenizer )?[a-z-]+)\b([^`\n#]*)", page.read_text(), re.MULTILINE)
+    wrong = [
+        f"sayso {name} {flag}"
+        for name, rest in shown
+        for flag in re.findall(r"--[a-z][a-z-]*", rest)
+        if flag not in flags.get(name, ()) and flag not in ("--help", "--config")
+    ]
+    assert wrong == []
+
+
+def test_files_named_by_the_architecture_exist() -> None:
+    """Every file on the page, and every name that stands next to one, is in the package."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    package = ROOT / "src" / "sayso"
+    named = re.findall(r"`(\w+/[\w/]+\.\w+)`", page)
+    assert len(named) > 50
+    assert [name for name in named if not (package / name).exists()] == []
+    source = "\n".join(path.read_text() for path in package.rglob("*.py"))
+    classes = re.findall(r"`([A-Z]\w+)(?:\.(\w+))?(?:\([\w, ]*\))?`", page)
+    assert [name for name, _ in classes if f"class {name}" not in source] == []
+    assert [method for _, method in classes if method and f"def {method}(" not in source] == []
+
+
 def test_version_is_in_the_changelog() -> None:
     """The changelog has a place for what is being made."""
     assert re.search(r"^## \[(Unreleased|\d)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
