@@ -128,7 +128,7 @@ def test_logits_are_those_of_the_model_that_was_written(family: str, tmp_path: P
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
 def test_what_is_stored_in_fewer_bits_is_what_transformers_reads(family: str, kind: str, tmp_path: Path) -> None:
-    """Of the same quantised file, ours and `transformers` make the same model."""
+    """Of the same quantized file, ours and `transformers` make the same model."""
     written(tmp_path / "model.gguf", family, kind)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype=torch.float32)
     config, state, _ = read_gguf(tmp_path / "model.gguf")

@@ -31,7 +31,7 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
         f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
         *_adapted(lineage.get("config", {}).get("lora")),
-        *_quantised(lineage.get("config", {}).get("quantised")),
+        *_quantized(lineage.get("config", {}).get("quantised")),
         "",
         "## What it can and cannot do",
         "",
@@ -60,7 +60,7 @@ def _adapted(lora: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _quantised(how: dict[str, Any] | None) -> list[str]:
+def _quantized(how: dict[str, Any] | None) -> list[str]:
     if not how:
         return []
     grid = how["grid"]

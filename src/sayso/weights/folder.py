@@ -28,7 +28,7 @@ from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantize.ends import rounds_ends
-from sayso.weights.quantize.model import Quantised, bits_of, install, quantized_from_hub, quantized_to_hub
+from sayso.weights.quantize.model import Quantized, bits_of, install, quantized_from_hub, quantized_to_hub
 from sayso.weights.quantize.scheme import read_scheme
 from sayso.weights.score import WORDS, put_score, score_from_hub, score_to_hub
 from sayso.weights.tensors import read_weights, weights_file
@@ -41,19 +41,19 @@ def save_model(
     tokenizer: Tokenizer,
     folder: Path,
     lineage: dict[str, Any],
-    quantised: Quantised | None = None,
+    quantized: Quantized | None = None,
     beside: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantised` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
+    `quantized` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
     folder that it is called with, before that gets its name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
     with made_folder(folder) as part:
-        if quantised:
-            tensors, facts = quantized_to_hub(model, quantised)
+        if quantized:
+            tensors, facts = quantized_to_hub(model, quantized)
         else:
             state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
             if score_head(model) is not None:
@@ -71,7 +71,7 @@ def save_model(
         whole = {
             **lineage,
             **digests_in(part),
-            "parameters": sum(weight.numel() for weight in model.parameters()) + (quantised.count if quantised else 0),
+            "parameters": sum(weight.numel() for weight in model.parameters()) + (quantized.count if quantized else 0),
             "torch": str(torch.__version__),
         }
         write_json(part / LINEAGE, whole, sealed=True)
@@ -85,7 +85,7 @@ def load_model(
     """Open a model folder: the model in evaluation mode on `device`, and its tokenizer.
 
     Raises `UserError` for a missing, truncated or mismatching file, for a tokenizer of another model, where the weights
-    have to be `plain` floating-point numbers, for a quantised model, and for a reward model where none is meant, or the
+    have to be `plain` floating-point numbers, for a quantized model, and for a reward model where none is meant, or the
     other way round (`scores`).
     """
     return read_together(folder, lambda: _load(folder, device, plain, scores))
@@ -98,7 +98,7 @@ def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transfo
         raise UserError(f"'{folder}' is a model that {found}; choose one that {wanted}.")
     if plain and (bits := bits_of(model)):
         raise UserError(
-            f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
+            f"'{folder}' is quantized to {bits} bits, which this cannot start from; take what it came from."
         )
     tokenizer = load_tokenizer(folder)
     check_vocabulary(folder, tokenizer, model.config.vocab_size)
@@ -121,9 +121,9 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
         return model_of(facts, found, source, said=path).to(device)
     try:
         scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=rounds_ends(facts))
-        found, quantised = quantized_from_hub(found, scheme)
+        found, quantized = quantized_from_hub(found, scheme)
         model = model_of(facts, found, source, said=path)
-        install(model, quantised, device)
+        install(model, quantized, device)
     except UserError as error:
         raise UserError(f"'{folder}' cannot be opened. {error}") from error
     return model.to(device)
@@ -152,8 +152,8 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
     expected = dict(model.state_dict())
     if score is not None:
         del expected[WORDS]
-    _check_weights(source, found, family.give(expected, config))
-    state = family.take({name: x.to(torch.float32) for name, x in found.items()}, config)
+    _check_weights(source, found, family.to_hub(expected, config))
+    state = family.from_hub({name: x.to(torch.float32) for name, x in found.items()}, config)
     model.load_state_dict(state if score is None else state | {WORDS: state["embed.weight"]}, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight

@@ -52,12 +52,12 @@ def family_in(facts: Any) -> Family:
 
 def to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return the weights under the names of their family; a tied head is left out, as the hub does."""
-    return family_of(config).give(state, config)
+    return family_of(config).to_hub(state, config)
 
 
 def from_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return the weights under our names; the inverse of `to_hub`."""
-    return family_of(config).take(state, config)
+    return family_of(config).from_hub(state, config)
 
 
 def hub_layers(names: Iterable[str], config: ModelConfig) -> dict[str, str]:

@@ -66,13 +66,13 @@ class Family:
             name: x for name, x in named.items() if not self.buffers.fullmatch(name) and not (tied and name == head)
         }
 
-    def give(self, state: State, config: ModelConfig) -> State:
+    def to_hub(self, state: State, config: ModelConfig) -> State:
         """Return our weights as the family's; a tied head is left out, as the hub does."""
         packed = self.pack({name: x for name, x in state.items() if not (_head(name) and config.tie_embeddings)})
         return {self.name(name): x.contiguous() for name, x in packed.items()}
 
-    def take(self, state: State, config: ModelConfig) -> State:
-        """Return the family's weights as ours; the inverse of `give`."""
+    def from_hub(self, state: State, config: ModelConfig) -> State:
+        """Return the family's weights as ours; the inverse of `to_hub`."""
         table = {theirs: ours for ours, theirs in self.names.items()}
         ours = self.unpack({_rename(name, table): x for name, x in state.items()})
         return ours | ({"unembed.weight": ours["embed.weight"]} if config.tie_embeddings else {})

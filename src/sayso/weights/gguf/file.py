@@ -1,7 +1,7 @@
 """A GGUF file opened: its facts, and its tensors as float32 when they are asked for.
 
 The header is read here, each length checked against the bytes that are left before it is believed; the formats of
-quantised blocks are those of the package `gguf` (github.com/ggml-org/ggml, docs/gguf.md).
+quantized blocks are those of the package `gguf` (github.com/ggml-org/ggml, docs/gguf.md).
 """
 
 import struct

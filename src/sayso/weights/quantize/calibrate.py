@@ -1,4 +1,4 @@
-"""What the linear layers of a model see of some text, block after block, each behind blocks that are quantised already.
+"""What the linear layers of a model see of some text, block after block, each behind blocks that are quantized already.
 
 A layer's inputs over calibration text become their gram matrix and the peak of each column, which is all that GPTQ and
 the search for outliers ask. B rows, T time, C inputs of a layer.

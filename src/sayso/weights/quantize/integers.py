@@ -28,7 +28,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 4):
-            raise UserError(f"Weights are quantised to 8 or 4 bits; got {self.bits}.")
+            raise UserError(f"Weights are quantized to 8 or 4 bits; got {self.bits}.")
         if not isinstance(self.group, int) or self.group < 0:
             raise UserError(f"A group is a number of weights, or 0 for a whole row; got {self.group!r}.")
 
@@ -66,7 +66,7 @@ class Integers:
         values = self.values.to(torch.float32).unflatten(1, (self.scales.shape[1], -1))
         return values if self.zeros is None else values - self.zeros[..., None]
 
-    def dequantised(self) -> Tensor:
+    def dequantized(self) -> Tensor:
         """Return the matrix that this stands for, float32 [R, C]."""
         return (self.steps() * self.scales[..., None]).flatten(1)
 
@@ -95,7 +95,7 @@ def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Te
     for share in SHARES:
         scales, zeros = fit(weight, grid, share)
         held = Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
-        lost = ((held.dequantised().view_as(parts) - parts).square() * weights).sum(-1)
+        lost = ((held.dequantized().view_as(parts) - parts).square() * weights).sum(-1)
         if best is None:
             best = lost, scales, zeros
             continue

@@ -116,7 +116,7 @@ def _test_weights8(x: Tensor, weight: Tensor) -> float:
 
 def _test_weights4(x: Tensor, weight: Tensor) -> float:
     integers = nearest(weight, Grid(4, 64, symmetric=False))
-    return _off(weights4(x, *_pack4(integers), 64), F.linear(x, integers.dequantised()))
+    return _off(weights4(x, *_pack4(integers), 64), F.linear(x, integers.dequantized()))
 
 
 TESTS: dict[str, Callable[[Tensor, Tensor], float]] = {

@@ -16,7 +16,7 @@ from sayso.weights.quantize.integers import LEAST, Integers
 from sayso.weights.quantize.kernels import pack4, product8, weights4, weights8
 
 
-class QuantisedLinear(nn.Module):
+class QuantizedLinear(nn.Module):
     """What the layers below share: their shape and bias. They are not trained."""
 
     def __init__(self, integers: Integers, bias: Tensor | None) -> None:
@@ -36,7 +36,7 @@ class QuantisedLinear(nn.Module):
         raise NotImplementedError
 
 
-class Weights8(QuantisedLinear):
+class Weights8(QuantizedLinear):
     """Weights in 8 bits, a scale for each row; inputs as they are."""
 
     def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
@@ -51,7 +51,7 @@ class Weights8(QuantisedLinear):
         return weights8(x, self.values) * self.scales
 
 
-class Weights4(QuantisedLinear):
+class Weights4(QuantizedLinear):
     """Weights in 4 bits, a scale and a zero for each group of a row; inputs as they are."""
 
     def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
@@ -67,11 +67,11 @@ class Weights4(QuantisedLinear):
     def product(self, x: Tensor) -> Tensor:
         """Return x W^T, float32 [N, R]."""
         if self.integers is not None:
-            return F.linear(x, self.integers.dequantised())
+            return F.linear(x, self.integers.dequantized())
         return weights4(x, self.packed, self.scales, self.group)
 
 
-class WeightsAndInputs8(QuantisedLinear):
+class WeightsAndInputs8(QuantizedLinear):
     """Weights in 8 bits by row, inputs in 8 bits by token; the columns of outliers in float32."""
 
     def __init__(

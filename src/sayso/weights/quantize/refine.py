@@ -55,7 +55,7 @@ def descended(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
     """Return other whole numbers with the same scales: each column in turn the best there is beside all others."""
     size = weight.shape[1] // held.scales.shape[1]
     hessian, values = hessian.to(torch.float32), held.values.clone()
-    lost = weight - held.dequantised()
+    lost = weight - held.dequantized()
     for _ in range(SWEEPS):
         for start in range(0, weight.shape[1], BLOCK):
             stop = min(start + BLOCK, weight.shape[1])

@@ -1,4 +1,4 @@
-"""How a model is quantised, and the same as `quantization_config`, as compressed-tensors writes it for vLLM and others.
+"""How a model is quantized, and the same as `quantization_config`, as compressed-tensors writes it for vLLM and others.
 
 pack-quantized   weights alone: `weight_packed` int32 [R, C bits/32], `weight_scale` [R, G], `weight_shape`, and
                  `weight_zero_point` int32 [R bits/32, G] where zeros are not in the middle
@@ -61,10 +61,10 @@ def read_scheme(facts: Any) -> Scheme:
     """Return the scheme that a `quantization_config` means; another one than ours can be is a `UserError`."""
     if not isinstance(facts, dict) or facts.get("quant_method") != METHOD:
         kind = facts.get("quant_method") if isinstance(facts, dict) else facts
-        raise UserError(f"Sayso opens models quantised as {METHOD} writes them; this one is by {kind!r}.")
+        raise UserError(f"Sayso opens models quantized as {METHOD} writes them; this one is by {kind!r}.")
     groups = facts.get("config_groups")
     if not isinstance(groups, dict) or len(groups) != 1:
-        raise UserError("Sayso opens quantised models whose layers are all of one kind; this one has several.")
+        raise UserError("Sayso opens quantized models whose layers are all of one kind; this one has several.")
     (group,) = groups.values()
     weights, inputs = _part(group, "weights"), _part(group, "input_activations")
     grid = Grid(
@@ -79,7 +79,7 @@ def read_scheme(facts: Any) -> Scheme:
             if there and there.get(key, here[key]) != here[key]:
                 raise UserError(f"Sayso opens {name} with {key} {here[key]!r}; this model has {there[key]!r}.")
     if facts.get("format") != scheme.form:
-        raise UserError(f"Sayso opens weights quantised so in the format {scheme.form}; got {facts.get('format')!r}.")
+        raise UserError(f"Sayso opens weights quantized so in the format {scheme.form}; got {facts.get('format')!r}.")
     return scheme
 
 

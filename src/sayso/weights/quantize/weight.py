@@ -1,4 +1,4 @@
-"""One quantised layer's numbers: on the disk, and as the layer that computes with them.
+"""One quantized layer's numbers: on the disk, and as the layer that computes with them.
 
 Packed whole numbers are offset to begin at zero and lie in an int32 from its lowest bits up, columns of a row for
 weights, rows of a column for zeros (compressed-tensors). Outliers, which that format does not know, are two tensors
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.weights.quantize.integers import Grid, Integers
-from sayso.weights.quantize.layers import QuantisedLinear, Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantize.scheme import WHOLE, Scheme
 
 WORD = 32
@@ -21,14 +21,14 @@ PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight
 
 
 @dataclass(frozen=True)
-class QuantisedWeight:
+class QuantizedWeight:
     """The whole numbers of a layer, and its columns that are kept apart."""
 
     integers: Integers
     outliers: Tensor | None = None
     outlier_weights: Tensor | None = None
 
-    def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantisedLinear:
+    def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantizedLinear:
         """Return the layer, made for a kind of device."""
         on = [x if x is None else x.to(device) for x in (self.integers.values, self.integers.scales)]
         zeros = None if self.integers.zeros is None else self.integers.zeros.to(device)
@@ -57,13 +57,13 @@ class QuantisedWeight:
         return {name: x.cpu().contiguous() for name, x in found.items()}
 
 
-def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantisedWeight:
+def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantizedWeight:
     """Return a layer of the name `layer` from what lies on the disk; what does not add up is a `UserError`."""
     grid, form = scheme.grid, scheme.form
     wanted = {"weight_scale", *(("weight",) if form == WHOLE else ("weight_packed", "weight_shape"))}
     wanted |= set() if grid.symmetric else {"weight_zero_point"}
     if missing := sorted(wanted - found.keys()):
-        raise UserError(f"The quantised layer '{layer}' has no {', '.join(missing)}; copy the model again.")
+        raise UserError(f"The quantized layer '{layer}' has no {', '.join(missing)}; copy the model again.")
     if form == WHOLE:
         rows, columns = found["weight"].shape if found["weight"].ndim == 2 else (0, 0)
         values = _checked(found, "weight", torch.int8, (rows, columns), layer)
@@ -79,11 +79,11 @@ def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Quantis
         zeros = unpack(words.T, grid, rows).T.contiguous()
     integers = Integers(values, scales, zeros, grid)
     if "outliers" not in found:
-        return QuantisedWeight(integers)
+        return QuantizedWeight(integers)
     outliers = found["outliers"]
     if outliers.ndim != 1 or outliers.dtype != torch.int64 or not ((outliers >= 0) & (outliers < columns)).all():
         raise UserError(f"The outliers of '{layer}' are numbers of its {columns} columns; copy the model again.")
-    return QuantisedWeight(
+    return QuantizedWeight(
         integers, outliers, _checked(found, "outlier_weights", torch.float32, (rows, len(outliers)), layer)
     )
 
@@ -124,6 +124,6 @@ def _checked(
         got = "none" if x is None else f"{x.dtype} {list(x.shape)}"
         kind = str(dtype or "a float").removeprefix("torch.")
         raise UserError(
-            f"'{name}' of the quantised layer '{layer}' is {kind} {list(shape)}; got {got}: copy the model again."
+            f"'{name}' of the quantized layer '{layer}' is {kind} {list(shape)}; got {got}: copy the model again."
         )
     return x
