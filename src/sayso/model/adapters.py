@@ -32,9 +32,9 @@ class LoRA:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise UserError(f"The rank of an adapter is at least 1; got {self.rank}.")
+            raise UserError(f"The rank of an adapter must be at least 1; got {self.rank}.")
         if not self.alpha > 0:
-            raise UserError(f"The alpha of an adapter is more than 0; got {self.alpha:g}.")
+            raise UserError(f"The alpha of an adapter must be greater than 0; got {self.alpha:g}.")
 
 
 class LoRALinear(Linear):
@@ -69,7 +69,9 @@ def chosen_targets(model: Transformer, asked: tuple[str, ...] = ()) -> tuple[str
     known = tuple(dict.fromkeys(name.rpartition(".")[2] for name in linear_layers(model)))
     for name in asked:
         if name not in known:
-            raise UserError(f"The targets of LoRA are among {', '.join(known)}; got '{name}'.{nearest(name, known)}")
+            raise UserError(
+                f"The targets of LoRA must be among {', '.join(known)}; got '{name}'.{nearest(name, known)}"
+            )
     return asked or known
 
 

@@ -1,7 +1,7 @@
-"""Messages between two sides -> conversations of a size that a small model can learn from.
+"""Convert messages between two sides to conversations of a size that a small model can learn from.
 
-A long conversation is cut into windows that start with the user and end with the assistant. Chat between strangers must
-also pass two rules of decency: no profanity, no personal details.
+A long conversation is split into windows that start with the user and end with the assistant. Chat between strangers
+must also pass two decency rules: no profanity, no personal details.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""A folder -> the files of some kinds below it, and what was ignored: files about the data, and what a life made.
+"""List the files of some kinds in a folder, and what is ignored: files about the data, and files that a life wrote.
 
-A cloned data set has a card and a licence beside its data, and a corpus folder may hold a life: neither is text to
-learn.
+A cloned data set has a card and a license next to its data, and a corpus folder may contain a life: neither is
+training text.
 """
 
 import os

@@ -1,6 +1,6 @@
-"""What was prepared, from what, by which rules: `manifest.json`, and the fingerprint that knows the same wish again.
+"""`manifest.json`: what was prepared, from what, by which rules; and the fingerprint that recognizes the same request.
 
-The manifest holds no times and no paths of this machine but those the user named: the same input gives the same bytes.
+The manifest holds no times, and no local paths except those the user named: the same input gives the same bytes.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
-"""One part of a source -> its surviving documents in a work folder, with what is needed to compare them to all others.
+"""Process one part of a source: write its surviving documents to a work folder, with data to compare them.
 
-This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Nothing here looks at
-another part, so parts may run anywhere in any order; a part whose counts lie in the folder is not run again.
+This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Parts are independent,
+so they may run anywhere in any order; a part whose counts are in the folder is not run again.
 """
 
 import hashlib

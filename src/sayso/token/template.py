@@ -1,8 +1,8 @@
-"""A chat template as model folders bring one: messages become the very text that the model was tuned on.
+"""Render messages by a model folder's own chat template to the exact text that the model was tuned on.
 
 The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
-What comes out is the text and what the template itself marks as the assistant's by {% generation %}. Where the content
-of each message stands is found by asking the template again, for training and to notice what it drops.
+Returns the text and the spans that the template marks as the assistant's by {% generation %}. The position of each
+message's content is found by rendering again, for training and to detect what the template drops.
 """
 
 import datetime
@@ -107,7 +107,7 @@ class Template:
         except Exception as error:  # a template is a program of somebody else's: it may fail in any way
             said = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
             said = " ".join(said.split())
-            raise UserError(f"The model's chat template does not take this conversation: {said}") from error
+            raise UserError(f"The model's chat template rejects this conversation: {said}") from error
 
     def contents(
         self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()

@@ -1,7 +1,7 @@
-"""How tools reach a prompt: what may be called, what was called, and what came back.
+"""Put tools into a prompt: the available functions, the calls, and their results.
 
-Messages and tools are OpenAI's. A model whose template knows the format of Hermes and Qwen is given them as data; for
-every other layout, our own among them, they become text of the roles that it knows: system, user and assistant.
+Messages and tools are OpenAI's. A model whose template supports the format of Hermes and Qwen gets them as data; for
+every other layout, including our own, they become text in the roles that it has: system, user and assistant.
 """
 
 import json

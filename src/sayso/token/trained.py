@@ -1,9 +1,9 @@
-"""Which characters of a conversation are trained, where a template of another maker laid it out.
+"""Find the characters of a conversation that are trained, if a third-party template rendered it.
 
-What the template marks by {% generation %}, else each reply as a model has to say it: its content and calls, from where
-an open reply begins. Either way the token that ends the reply is among them, for a model that is not taught it never
-stops. Where a template changes what it is given, a reply is what stands between its header and its end; what cannot be
-told apart even so is counted, and not trained.
+These are the spans that the template marks by {% generation %}, else each reply as the model must write it: its content
+and calls, from the start of an open reply. Either way they include the token that ends the reply, or the model would
+not learn to stop. If a template changes its input, a reply is the text between its header and its end; replies that
+cannot be located even then are counted, and not trained.
 """
 
 import re
@@ -62,9 +62,7 @@ def trained_spans(
     learned = {number for number in replies if messages[number].get("weight", 1) != 0}
     if laid.marked:
         if len(laid.marked) != len(replies) and len(learned) < len(replies):
-            raise UserError(
-                "This chat template marks other stretches than the replies, so that none can have weight 0."
-            )
+            raise UserError("This chat template marks other spans than the replies, so weight 0 is not supported.")
         same = len(laid.marked) == len(replies)
         spans = [span for number, span in enumerate(laid.marked) if not same or replies[number] in learned]
         return [_ended(span, _words_end(span, contents or ()), laid.text, ending) for span in spans], 0
@@ -83,7 +81,7 @@ def check_ends(spans: Sequence[Span], text: str, ending: re.Pattern[str]) -> Non
     for start, end in spans:
         if not ending.search(text, start, end):
             raise UserError(
-                "A chat template ends each reply with a control token, else a model never learns to stop; this one "
+                "A chat template must end each reply with a control token, or the model never learns to stop; this one "
                 f"writes {text[end : end + 20]!r} after a reply."
             )
 

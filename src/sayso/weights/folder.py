@@ -94,11 +94,11 @@ def load_model(
 def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
     model = load_weights(folder, device)
     if scores != (score_head(model) is not None):
-        found, wanted = ("says words", "scores replies") if scores else ("scores replies", "says words")
+        found, wanted = ("generates text", "scores replies") if scores else ("scores replies", "generates text")
         raise UserError(f"'{folder}' is a model that {found}; choose one that {wanted}.")
     if plain and (bits := bits_of(model)):
         raise UserError(
-            f"'{folder}' is quantized to {bits} bits, which this cannot start from; take what it came from."
+            f"'{folder}' is quantized to {bits} bits and cannot be used here; use the model it was quantized from."
         )
     tokenizer = load_tokenizer(folder)
     check_vocabulary(folder, tokenizer, model.config.vocab_size)
@@ -139,16 +139,16 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
         family = family_in(facts)
         config = family.read(facts)
     except UserError as error:
-        raise UserError(f"'{path}' does not fit: {error}") from error
+        raise UserError(f"'{path}' is not supported: {error}") from error
     found, score = score_from_hub(found)
     found = family.known(found, config)
     if config.layers > len(found):
-        raise UserError(f"'{path}' says that there are {config.layers} layers, '{source}' has {len(found)} tensors.")
+        raise UserError(f"'{path}' specifies {config.layers} layers, but '{source}' has only {len(found)} tensors.")
     try:
         with torch.device("meta"):
             model = Transformer(config)
     except RuntimeError as error:
-        raise UserError(f"The sizes in '{path}' are those of no model ({error}).") from error
+        raise UserError(f"The sizes in '{path}' are not valid for a model ({error}).") from error
     expected = dict(model.state_dict())
     if score is not None:
         del expected[WORDS]
@@ -164,20 +164,20 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
 
 def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Refuse weights that are not those of the shape, by the family's names."""
-    mend = "restore the two together"
+    mend = "restore both files from the same model"
     for name, x in expected.items():
         if name not in found:
-            raise UserError(f"The weights in '{source}' do not fit its config.json: '{name}' is missing; {mend}.")
+            raise UserError(f"The weights in '{source}' do not match config.json: '{name}' is missing; {mend}.")
         if found[name].shape != x.shape:
             raise UserError(
-                f"The weights in '{source}' do not fit its config.json: '{name}' has the shape "
-                f"{tuple(found[name].shape)} there and {tuple(x.shape)} by config.json; {mend}."
+                f"The weights in '{source}' do not match config.json: '{name}' has shape {tuple(found[name].shape)}, "
+                f"expected {tuple(x.shape)}; {mend}."
             )
         if found[name].dtype not in STORED:
-            raise UserError(f"Sayso opens weights in 16 or 32 bits; '{name}' in '{source}' is {found[name].dtype}.")
+            raise UserError(f"Sayso supports 16- and 32-bit weights; '{name}' in '{source}' is {found[name].dtype}.")
     for name in found:
         if name not in expected:
-            raise UserError(f"The weights in '{source}' do not fit its config.json, which has no '{name}'; {mend}.")
+            raise UserError(f"The weights in '{source}' do not match config.json, which has no '{name}'; {mend}.")
 
 
 def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
@@ -185,8 +185,8 @@ def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
     if tokenizer.vocab_size > vocab_size:
         beyond = next((f", such as {name!r}" for index, name in tokenizer.control.items() if index >= vocab_size), "")
         raise UserError(
-            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model only {vocab_size}; "
-            "put back the tokenizer that the model was trained with."
+            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model has only {vocab_size}; "
+            "restore the tokenizer that the model was trained with."
         )
 
 
@@ -196,5 +196,5 @@ def _check_fingerprint(folder: Path) -> None:
     if expected and expected != found:
         raise UserError(
             f"The tokenizer in '{folder}' is not the one the model was trained with "
-            f"(fingerprint {found[:12]}, expected {expected[:12]}); put that one back."
+            f"(fingerprint {found[:12]}, expected {expected[:12]}); restore that one."
         )

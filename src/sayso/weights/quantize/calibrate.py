@@ -1,7 +1,7 @@
-"""What the linear layers of a model see of some text, block after block, each behind blocks that are quantized already.
+"""Record the inputs of a model's linear layers on some text, block by block, each behind already quantized blocks.
 
-A layer's inputs over calibration text become their gram matrix and the peak of each column, which is all that GPTQ and
-the search for outliers ask. B rows, T time, C inputs of a layer.
+A layer's inputs over the calibration text are reduced to their Gram matrix and the peak of each column, which is all
+that GPTQ and the outlier search need. B rows, T time, C inputs of a layer.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,7 +1,7 @@
-"""A matrix as whole numbers: w ~ scale (q - zero), with a scale, and maybe a zero, for each group of a row.
+"""A matrix as integers: w ~ scale (q - zero), with a scale, and optionally a zero, for each group of a row.
 
-8 bits have one symmetric scale a row, 4 bits a scale and a zero for every group of columns, since so few steps have to
-lie where a group's weights are. R outputs, C inputs, G groups of a row, of C/G columns each.
+8 bits have one symmetric scale per row; 4 bits have a scale and a zero for every group of columns, since the few steps
+must cover just the range of a group. R outputs, C inputs, G groups of a row, of C/G columns each.
 """
 
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ class Grid:
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 4):
-            raise UserError(f"Weights are quantized to 8 or 4 bits; got {self.bits}.")
+            raise UserError(f"Weights can be quantized to 8 or 4 bits; got {self.bits}.")
         if not isinstance(self.group, int) or self.group < 0:
-            raise UserError(f"A group is a number of weights, or 0 for a whole row; got {self.group!r}.")
+            raise UserError(f"The group size must be a number of weights, or 0 for a whole row; got {self.group!r}.")
 
     @property
     def least(self) -> int:

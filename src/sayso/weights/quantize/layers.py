@@ -1,11 +1,11 @@
-"""Layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
+"""Layers with integer weights; the residual stream, norms and sums stay in float32.
 
     weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
-    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits want more than bfloat16's 8
+    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits need more than bfloat16's 8
     inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
 
-Where a kernel is missing, or gives other numbers than the definition does, the definition itself is used. R outputs, C
-inputs, G groups of a row, K outliers; of an embedding V rows, one a token.
+If a kernel is missing, or its results differ from the definition, the definition itself is used. R outputs, C inputs,
+G groups of a row, K outliers; for an embedding V rows, one per token.
 """
 
 import torch

@@ -1,6 +1,6 @@
-"""A whole quantized model: the tensors of its file, and its layers put where plain ones stood.
+"""A quantized model: the tensors of its file, and its layers in place of the plain ones.
 
-What is neither a linear layer of a block nor, by the scheme, embedding or head is as in a plain model.
+All weights outside the linear layers of the blocks and, if the scheme includes them, embedding and head, are plain.
 """
 
 from dataclasses import dataclass, field
@@ -67,7 +67,7 @@ def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[s
         layers[name] = held = read_weight(parts, scheme, name)
         rest[f"{name}.weight"] = torch.zeros(()).expand(held.integers.values.shape)
     if not layers:
-        raise UserError("A quantized model has layers with a weight_scale; this one has none; copy it again.")
+        raise UserError("A quantized model needs layers with a weight_scale; this one has none: copy it again.")
     return rest, Quantized(scheme, layers)
 
 
@@ -82,7 +82,7 @@ def install(model: Transformer, quantized: Quantized, device: str) -> None:
             held = left.pop(theirs)
             model.set_submodule(ours, held.layer(device, plain[ours].bias, inputs8=quantized.scheme.inputs8))
     if left:
-        raise UserError(f"Sayso opens models whose blocks are quantized, and nothing else; this one has {min(left)}.")
+        raise UserError(f"Sayso supports quantized layers inside the blocks only; this model also has {min(left)}.")
     if quantized.scheme.ends8:
         round_ends(model, device)
 

@@ -1,4 +1,4 @@
-"""A plain model becomes a quantized one: every linear layer inside its blocks, and maybe embedding and head."""
+"""Quantize a plain model: every linear layer inside its blocks, and optionally embedding and head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Method:
 
     def __post_init__(self) -> None:
         if not 0 <= self.outliers <= 1:
-            raise UserError(f"Outliers are a share of the columns, 0 to 1; got {self.outliers:g}.")
+            raise UserError(f"Outliers must be a fraction of the columns, 0 to 1; got {self.outliers:g}.")
 
     def calibrates(self, scheme: Scheme) -> bool:
         """Whether text is needed."""

@@ -1,10 +1,10 @@
-"""What GPTQ found, made better in turns: scales for given whole numbers, and whole numbers for given scales.
+"""Refine the result of GPTQ by turns: the best scales for given integers, then the best integers for given scales.
 
-    minimise  tr (W - Q) H (W - Q)^T ,    Q = s (q - z),    H the damped gram matrix of a layer's inputs
+    minimise  tr (W - Q) H (W - Q)^T ,    Q = s (q - z),    H the damped Gram matrix of a layer's inputs
 
-GPTQ goes over the columns once, with scales that were chosen before it began. For what it gives, the best scales of a
-row solve a linear system; for these, every column is rounded again, given what all others lost (coordinate descent:
-Behdin et al. 2023, QuantEase). Neither step can lose more than was lost before. R outputs, C inputs, G groups of a row.
+GPTQ visits the columns once, with scales chosen before it starts. Given its integers, the best scales of a row solve a
+linear system; given these, every column is rounded again, with the errors of all others known (coordinate descent:
+Behdin et al. 2023, QuantEase). Neither step can increase the error. R outputs, C inputs, G groups of a row.
 """
 
 from dataclasses import replace

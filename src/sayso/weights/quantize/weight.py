@@ -1,8 +1,8 @@
-"""One quantized layer's numbers: on the disk, and as the layer that computes with them.
+"""The numbers of one quantized layer: on disk, and as the layer that computes with them.
 
-Packed whole numbers are offset to begin at zero and lie in an int32 from its lowest bits up, columns of a row for
-weights, rows of a column for zeros (compressed-tensors). Outliers, which that format does not know, are two tensors
-more, `outliers` and `outlier_weights`; without them a reader multiplies all columns as whole numbers.
+Packed integers are offset to start at zero and fill an int32 from its lowest bits up, columns of a row for weights,
+rows of a column for zeros (compressed-tensors). Outliers, which that format does not have, are two additional tensors,
+`outliers` and `outlier_weights`; a reader that ignores them multiplies all columns as integers.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Quantiz
         return QuantizedWeight(integers)
     outliers = found["outliers"]
     if outliers.ndim != 1 or outliers.dtype != torch.int64 or not ((outliers >= 0) & (outliers < columns)).all():
-        raise UserError(f"The outliers of '{layer}' are numbers of its {columns} columns; copy the model again.")
+        raise UserError(f"The outliers of '{layer}' must be indices of its {columns} columns; copy the model again.")
     return QuantizedWeight(
         integers, outliers, _checked(found, "outlier_weights", torch.float32, (rows, len(outliers)), layer)
     )
@@ -110,7 +110,7 @@ def _words(count: int, grid: Grid) -> int:
 
 def _shape(said: Tensor, layer: str) -> tuple[int, int]:
     if said.numel() != 2 or said.dtype.is_floating_point or min(said.tolist()) < 1:
-        raise UserError(f"The weight_shape of '{layer}' is two whole numbers; got {said.tolist()}; copy it again.")
+        raise UserError(f"The weight_shape of '{layer}' must be two integers; got {said.tolist()}: copy it again.")
     rows, columns = said.tolist()
     return rows, columns
 
@@ -124,6 +124,6 @@ def _checked(
         got = "none" if x is None else f"{x.dtype} {list(x.shape)}"
         kind = str(dtype or "a float").removeprefix("torch.")
         raise UserError(
-            f"'{name}' of the quantized layer '{layer}' is {kind} {list(shape)}; got {got}: copy the model again."
+            f"'{name}' of the quantized layer '{layer}' must be {kind} {list(shape)}; got {got}: copy the model again."
         )
     return x
