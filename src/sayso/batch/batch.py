@@ -26,7 +26,7 @@ class Batch:
         return int((self.targets != IGNORED).sum())
 
     def split(self, parts: int) -> list["Batch"]:
-        """Return the rows in at most so many parts of nearly equal size."""
+        """Split the rows into at most `parts` parts of nearly equal size."""
         parts = min(parts, len(self.ids))
         pieces = (x.tensor_split(parts) for x in (self.ids, self.targets, self.documents))
         return [Batch(*piece) for piece in zip(*pieces, strict=True)]

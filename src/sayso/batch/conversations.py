@@ -36,11 +36,11 @@ class TrainingConversation:
     tools: Sequence[dict[str, Any]]
     source: str
     at: Place | str
-    """Where it stands, for messages."""
+    """Its position in a file, for error messages."""
 
     @cached_property
     def key(self) -> str:
-        """A hash of what is said: the same conversation, wherever it stands and however weighted, has the same."""
+        """A hash of the content: the same conversation has the same hash at any position and with any weights."""
         said = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
         return sha256(json.dumps([said, self.tools]).encode()).hexdigest()
 
@@ -68,10 +68,10 @@ class LaidOut:
     replies_left_out: int = 0
     """Their replies that are in no window."""
     unclear: int = 0
-    """Replies that are not trained: the chat template changes them, so nobody can tell which tokens they became."""
+    """Replies that are not trained: the chat template changes them, so their tokens cannot be determined."""
 
     def add(self, conversation: Conversation, unclear: int) -> None:
-        """Take a conversation of which so many replies are not trained; leave it out where none is."""
+        """Add a conversation with the number of its replies that are not trained; skip it if none is trained."""
         self.unclear += unclear
         if any(conversation[1][1:]):
             self.conversations.append(conversation)
@@ -86,7 +86,7 @@ class LaidOut:
 
 
 def prepared(path: Path, bad: BadRows) -> Iterator[TrainingConversation]:
-    """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
+    """Yield the conversations of a prepared file or of collected feedback; nothing if there is no such file."""
     if not path.exists():
         return
     check_listed(path.parent, path.name)

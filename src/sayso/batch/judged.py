@@ -33,7 +33,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class JudgedPrompt:
-    """One prompt, its replies, and what people said of them; replies and prompt are ids."""
+    """One prompt, its replies, and their ratings and comparisons; replies and prompt are ids."""
 
     prompt: Sequence[int]
     replies: Sequence[Sequence[int]]
@@ -52,7 +52,7 @@ class JudgedBatch(Batch):
     """ids, targets (none), documents [B,T] of all R replies, counted through, and what was said of them."""
 
     places: torch.Tensor
-    """[R] int64: where among the documents, row by row, each reply stands."""
+    """[R] int64: index of each reply among the documents, row by row."""
     pairs: torch.Tensor
     """[N,2] int64: the better and the worse reply."""
     margins: torch.Tensor
@@ -68,7 +68,7 @@ class JudgedBatch(Batch):
     judged: Sequence[JudgedPrompt]
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the prompts in at most so many parts of nearly equal number, each with all its replies."""
+        """Split the prompts into at most `parts` parts of nearly equal size, each with all its replies."""
         parts = min(parts, len(self.judged))
         cuts = np.array_split(np.arange(len(self.judged)), parts)
         return [collate([self.judged[i] for i in cut]) for cut in cuts]

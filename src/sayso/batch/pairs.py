@@ -21,7 +21,7 @@ class PairBatch(Batch):
     """ids, targets, documents [2B,T]: row i is the chosen reply of pair i, row B + i its rejected one."""
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the pairs in at most so many parts of nearly equal size, each with its chosen rows first."""
+        """Split the pairs into at most `parts` parts of nearly equal size, each with its chosen rows first."""
         tensors = (self.ids, self.targets, self.documents)
         chosen, rejected = (Batch(*side).split(parts) for side in zip(*(x.chunk(2) for x in tensors), strict=True))
         return [

@@ -28,7 +28,7 @@ class RatingBatch(Batch):
     """[M,T]: prompts of the whole batch, each with the reply to another one."""
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the rated rows in at most so many parts of nearly equal size, each with all `others`."""
+        """Split the rated rows into at most `parts` parts of nearly equal size, each with all `others`."""
         rows = super().split(parts)
         goods = self.good.tensor_split(len(rows))
         return [

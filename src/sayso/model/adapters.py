@@ -1,4 +1,4 @@
-"""LoRA from outside (Hu et al. 2021): a frozen matrix learns by a product of two narrow ones beside it.
+"""LoRA, applied from outside (Hu et al. 2021): a frozen matrix plus a trained product of two low-rank matrices.
 
     y = W x + (alpha / rank) B A x        A [rank, in] random, B [out, rank] zero, so that nothing changes at first
 
@@ -38,7 +38,7 @@ class LoRA:
 
 
 class LoRALinear(Linear):
-    """A linear layer with a product of two narrow matrices beside its own, which is shared with the layer it wraps."""
+    """A linear layer plus a product of two low-rank matrices; its weight is shared with the layer that it wraps."""
 
     def __init__(self, linear: Linear, a: Tensor, b: Tensor, scale: float) -> None:
         super().__init__(linear.in_features, linear.out_features, device="meta")
@@ -89,7 +89,7 @@ def add_lora(model: Transformer, lora: LoRA, generator: torch.Generator) -> Tran
 
 
 def wrap(model: Transformer, products: Iterable[tuple[str, Tensor, Tensor, float]]) -> Transformer:
-    """Put a, b and scale beside the layers they are named with, freeze everything else, and return the model."""
+    """Wrap the named layers with a, b and scale, freeze everything else, and return the model."""
     model.requires_grad_(False)
     for name, a, b, scale in products:
         linear = model.get_submodule(name)

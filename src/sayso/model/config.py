@@ -36,9 +36,9 @@ class Rope:
     original: int = 0
     """Context before RoPE scaling, in tokens; for llama3 and yarn."""
     slow: float = 1.0
-    """Frequencies of at most so many turns in the original context are divided by the whole factor."""
+    """Frequencies with at most this many rotations in the original context are divided by the whole factor."""
     fast: float = 32.0
-    """Frequencies of at least so many turns stay as they are; those in between are divided by a part of the factor."""
+    """Frequencies with at least this many rotations are unchanged; those in between are interpolated."""
     attention_factor: float = 1.0
     """What sines and cosines are multiplied by (YaRN)."""
     local_theta: float = 0.0
@@ -106,7 +106,7 @@ class ModelConfig:
     logit_cap: float = 0.0
     """The same for logits."""
     embed_scale: float = 1.0
-    """What embeddings are multiplied by where they enter the stream."""
+    """Factor applied to the embeddings at the input of the residual stream."""
     tie_embeddings: bool = False
     """Whether the output head is the embedding matrix."""
     ngrams: tuple[int, ...] = ()
@@ -189,7 +189,7 @@ class ModelConfig:
 
 
 def _shortest(pattern: Sequence[int], layers: int) -> tuple[int, ...]:
-    """Return the shortest pattern that is the same over so many layers."""
+    """Return the shortest pattern that repeats over that many layers."""
     whole = [pattern[layer % len(pattern)] for layer in range(layers)]
     period = next(size for size in range(1, layers + 1) if whole == [whole[layer % size] for layer in range(layers)])
     return tuple(whole[:period])

@@ -132,7 +132,7 @@ def exchanges(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def within(turns: int, characters: int) -> Callable[[list[Message]], bool]:
-    """Return whether messages are at most so many, with so many characters; 0 = no such limit."""
+    """Return a check that messages are within a number of turns and characters; 0 = no limit."""
 
     def fits(messages: list[Message]) -> bool:
         length = sum(len(text) for message in messages for text in _said(message))

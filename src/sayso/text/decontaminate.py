@@ -70,7 +70,7 @@ def overlaps(words: Hashes, sets: dict[int, Hashes]) -> bool:
 
 
 def _length(pieces: int, words: float, n: int) -> int:
-    """Return of how many pieces the n-grams of a text are that has so many and comes to `words`; 0 = too short."""
+    """Return the n-gram length in pieces for a text of that many pieces that is worth `words` words; 0 = too short."""
     if not pieces or words < min(n, SHORTEST):
         return 0
     length = min(pieces, round(n * pieces / words))

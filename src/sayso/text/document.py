@@ -16,7 +16,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands, as "file:line"; lines before a part in a file's middle are counted when that is asked."""
+    """Position of a row, as "file:line"; lines before a part in the middle of a file are counted on demand."""
 
     where: str
     number: int

@@ -126,7 +126,7 @@ def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
 def rows_of_lines(
     where: str, bad: BadRows, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[dict[str, Any], Place]]:
-    """Yield the object of each line that begins between two bytes, and where it stands; bad lines are counted."""
+    """Yield the object of each line that begins between two byte offsets, and its position; bad lines are counted."""
     with open_unpacked(where) as file:
         place = first = start
         number = 0

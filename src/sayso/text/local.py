@@ -22,7 +22,7 @@ ABOUT = re.compile(
 )
 """Names of files that tell of data and are none."""
 MADE = ("models", "runs", "tokenizer", "data/text", "data/chat", "data/pairs", "data/feedback", "data/puzzles")
-"""What acts write into a life; whatever else lies there is the user's."""
+"""What acts write into a life; everything else there is the user's."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def found_below(path: Path, kinds: Sequence[str]) -> Found:
 
 
 def is_about(name: str) -> bool:
-    """Whether a file of this name tells of data, such as a data set's card or licence."""
+    """Whether a file of this name is about data, such as a data set's card or license."""
     return ABOUT.fullmatch(name) is not None
 
 

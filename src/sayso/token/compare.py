@@ -26,7 +26,7 @@ class ComparedTokenizer:
     name: str
     vocab_size: int
     bytes_per_token: float
-    tokens_per_word: float  # words are what stands between white space
+    tokens_per_word: float  # words are separated by white space
     unknown_rate: float  # share of pieces (words, characters) that are not in the vocabulary and had to be spelled
     encode_mb_s: float  # UTF-8 megabytes a second, all texts in one call
     word: str
@@ -87,7 +87,7 @@ def misspell(word: str) -> str:
 
 
 def _pieces(tokenizer: Tokenizer, word: str) -> tuple[str, ...]:
-    """Return the tokens of a word as it stands in a text, after a space."""
+    """Return the tokens of a word as in running text, after a space."""
     return tuple(tokenizer.decode([token]) for token in tokenizer.encode(f" {word}"))
 
 

@@ -27,7 +27,7 @@ SHAPE = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version",
 
 
 def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
-    """Return a tokenizer of another maker with what the files beside it say.
+    """Return a third-party tokenizer with the settings of the files next to it.
 
     Raises `UserError` for files that are none, and for ids that no token of the model has.
     """

@@ -21,7 +21,7 @@ from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_b
 from sayso.token.tools import CALL, CALL_END
 from sayso.token.trained import Around, around_reply, check_ends, trained_spans
 
-BETWEEN = "<|endoftext|>"  # stands between documents where no token of its own begins one (GPT-2, Qwen, SmolLM)
+BETWEEN = "<|endoftext|>"  # separates documents if no other token begins one (GPT-2, Qwen, SmolLM)
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 SPACE = "\u2581"  # SentencePiece's spelling of a space
@@ -47,7 +47,7 @@ class ForeignTokenizer:
         self.core, self._config, self.generation = core, dict(config), dict(generation or {})
         core.no_truncation()  # what was left over from training cuts and pads no text
         core.no_padding()
-        core.encode_special_tokens = True  # what a person types is text
+        core.encode_special_tokens = True  # what the user types is text
         names = _names(config)
         _make_special(core, names.values())
         vocabulary = core.get_vocab(with_added_tokens=True)
@@ -116,7 +116,7 @@ class ForeignTokenizer:
 
     @property
     def tools_are_text(self) -> bool:
-        """Whether its template has a format of tools that is not the one here, so that tools are told in words."""
+        """Whether the template has another tool format than ours, so that tools are described as text."""
         return not self.takes_tools and any(template.names_tools for template in self._templates.values())
 
     @property
@@ -148,7 +148,7 @@ class ForeignTokenizer:
     def render(
         self, messages: Messages, *, reply: bool = False, tools: Messages = ()
     ) -> tuple[list[int], list[bool], int]:
-        """Return the ids of a conversation, which are trained, and how many replies could not be told apart.
+        """Return the ids of a conversation, the trained mask, and the number of replies that could not be located.
 
         See `trained.py`; errors as in `ids`, and where nothing ends a reply.
         """
@@ -218,7 +218,7 @@ class ForeignTokenizer:
         return bool(self.core.encode("a").ids[:1] != self.core.encode("a", add_special_tokens=False).ids[:1])
 
     def _begin(self, vocabulary: Mapping[str, int], name: str, end: int) -> int:
-        """Return what a document begins with: the token put before texts, what stands between them, or their end."""
+        """Return the token that begins a document: the one before texts, the separator, or the end token."""
         if self.begins and name not in vocabulary:
             first, plain = self.core.encode("a").ids[:1], self.core.encode("a", add_special_tokens=False).ids[:1]
             return first[0] if first != plain else end

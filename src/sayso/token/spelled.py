@@ -31,7 +31,7 @@ class Shown:
 
     text: str
     typed: Sequence[Span] = ()
-    """Where people spelled control tokens."""
+    """Where the text spells control tokens."""
     gaps: Sequence[Span] = ()
     """Where letters stood that are out of it."""
 

@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 
     @property
     def chat_template(self) -> str | None:
-        """How a conversation is laid out, as Jinja; None for one of another maker that brought none."""
+        """The chat template, as Jinja; None for a third-party tokenizer without one."""
 
     @property
     def stop_ids(self) -> frozenset[int]:

@@ -53,10 +53,10 @@ def trained_spans(
     around: Around,
     ending: re.Pattern[str],
 ) -> tuple[list[Span], int]:
-    """Return the stretches to train, in order, and how many replies are left out, being nowhere to be found.
+    """Return the spans to train, in order, and the number of replies left out because they were not found.
 
     A reply of weight 0 has none, nor has what a tool gave. `ending` matches, with blanks before it, what ends a reply.
-    Raises `UserError` where the template marks other stretches than the replies, of which some have weight 0.
+    Raises `UserError` if the template marks other spans than the replies, and some replies have weight 0.
     """
     replies = [number for number, message in enumerate(messages) if message.get("role") == "assistant"]
     learned = {number for number in replies if messages[number].get("weight", 1) != 0}
@@ -77,7 +77,7 @@ def trained_spans(
 
 
 def check_ends(spans: Sequence[Span], text: str, ending: re.Pattern[str]) -> None:
-    """Raise `UserError` where a stretch has no token that ends the reply."""
+    """Raise `UserError` if a span has no token that ends the reply."""
     for start, end in spans:
         if not ending.search(text, start, end):
             raise UserError(
@@ -87,9 +87,9 @@ def check_ends(spans: Sequence[Span], text: str, ending: re.Pattern[str]) -> Non
 
 
 def _between(text: str, header: str, ending: re.Pattern[str]) -> list[Span]:
-    """Return what stands between each header of a reply and its end, the end included.
+    """Return the text between the header of each reply and its end, the end included.
 
-    Nobody can type a header: it has a control token, which in a person's words is hidden before this is asked.
+    The user cannot type a header: it has a control token, and those typed by the user are hidden before this runs.
     """
     header = header.split(THOUGHT)[0]
     found = []
@@ -101,7 +101,7 @@ def _between(text: str, header: str, ending: re.Pattern[str]) -> list[Span]:
 
 
 def _written(number: int, messages: Messages, text: str, contents: Sequence[Content]) -> Span | None:
-    """Return where a reply's content and its calls stand; None where the template changes its calls."""
+    """Return the spans of a reply's content and its calls; None if the template changes its calls."""
     place = bisect_left(contents, number, key=lambda part: part.message)
     own = contents[place] if place < len(contents) and contents[place].message == number else None
     if not messages[number].get("tool_calls"):
@@ -129,13 +129,13 @@ def _blanks(text: str) -> str:
 
 
 def _words_end(span: Span, contents: Sequence[Content]) -> int:
-    """Return where the last content within a stretch ends."""
+    """Return the end of the last content within a span."""
     place = bisect_right(contents, span[1], key=lambda part: part.end)
     return contents[place - 1].end if place and contents[place - 1].start >= span[0] else span[0]
 
 
 def _ended(span: Span, words: int, text: str, ending: re.Pattern[str]) -> Span:
-    """Return a stretch, whose last words end at `words`, with the token that ends the reply."""
+    """Extend a span, whose last words end at `words`, by the token that ends the reply."""
     start, end = span
     if ending.search(text, words, end):
         return span

@@ -46,7 +46,7 @@ def save_model(
 ) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantized` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
+    `quantized` are the quantized layers of the model, by our names. `beside` writes more files into the
     folder that it is called with, before that gets its name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]

@@ -46,7 +46,7 @@ def newest_model(life: Life, name: str) -> Path:
 
 
 def called(folder: Path) -> str:
-    """Return what a model folder, wherever it lies, is called: a name."""
+    """Return the name of a model folder at any path."""
     return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
 
 

@@ -80,7 +80,7 @@ def write_shared(config: ModelConfig) -> Facts:
 
 
 def read_biases(facts: Facts, *, attention: bool = True, mlp: bool = False) -> tuple[str, ...]:
-    """Return which layers have a bias; a family refuses what it does not have at all."""
+    """Return which layers have a bias; biases that the family does not have are rejected."""
     for name, known in (("attention_bias", attention), ("mlp_bias", mlp)):
         if not known:
             require(facts, name, [False])

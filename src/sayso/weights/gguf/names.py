@@ -102,7 +102,7 @@ ROPE = {
 def hub_config(file: GGUF) -> dict[str, Any]:
     """Return the config.json that the hub would have for the model in a file.
 
-    Raises `UserError` for a family that is not known here, or a fact that cannot be honoured.
+    Raises `UserError` for an unknown family, or a setting that is not supported.
     """
     family = str(file.fact("general.architecture"))
     if family not in FAMILIES:

@@ -1,6 +1,6 @@
 """Export a model to a GGUF file, which llama.cpp runs: float16, or blocks of 32 weights in 8 or 4 bits.
 
-One-dimensional weights stay in float32 (norms, biases); the embedding and the head of a 4-bit file have 8 bits, since
+Norms, biases and positions stay in float32; the embedding and the head of a 4-bit file have 8 bits, since
 llama.cpp also keeps them more precise than the rest.
 """
 

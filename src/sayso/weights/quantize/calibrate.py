@@ -57,7 +57,7 @@ def through_blocks(model: Transformer, rows: Tensor, replace: Replace, tell: Cal
 
 
 def _entering(model: Transformer, rows: Tensor) -> tuple[Tensor, list[tuple[Any, ...]]]:
-    """Return what enters the first block, and what each block is given beside it."""
+    """Return the input of the first block, and the other arguments of each block."""
     entered: list[tuple[Any, ...]] = []
     hooks = [block.register_forward_pre_hook(lambda _, given: entered.append(given)) for block in model.blocks]
     try:

@@ -23,7 +23,7 @@ BITS = "head_bits"
 def round_ends(model: Transformer, device: str) -> dict[str, Tensor]:
     """Round embedding and head, for a kind of device; return what they were rounded from, in 16 bits, by our names.
 
-    What is returned gives the same whole numbers again. Raises `UserError` for weights that 16 bits cannot hold.
+    Quantizing the result gives the same integers. Raises `UserError` for weights that 16 bits cannot hold.
     """
     held = {}
     for name in (EMBED,) if model.config.tie_embeddings else (EMBED, HEAD):

@@ -18,13 +18,13 @@ SHARES = [1 - step / 80 for step in range(40)]
 
 @dataclass(frozen=True)
 class Grid:
-    """The numbers that a matrix may take. Raises `UserError` for bits other than 8 and 4."""
+    """The integer grid of a matrix. Raises `UserError` for bits other than 8 and 4."""
 
     bits: int
     group: int = 0
     """Columns that share a scale; 0 for a whole row."""
     symmetric: bool = True
-    """Whether zero lies in the middle of the steps, or wherever a group's weights want it."""
+    """Whether zero is in the middle of the steps, or fitted to each group's weights."""
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 4):
@@ -34,16 +34,16 @@ class Grid:
 
     @property
     def least(self) -> int:
-        """The smallest whole number."""
+        """The smallest integer."""
         return -(1 << (self.bits - 1))
 
     @property
     def most(self) -> int:
-        """The largest whole number."""
+        """The largest integer."""
         return (1 << (self.bits - 1)) - 1
 
     def groups(self, columns: int) -> int:
-        """Return how many groups a row of so many columns has. Raises `UserError` where they do not come out even."""
+        """Return the number of groups in a row of `columns`. Raises `UserError` if it does not divide evenly."""
         if self.group and columns % self.group:
             raise UserError(f"Groups of {self.group} do not divide a row of {columns} weights; choose another --group.")
         return columns // self.group if self.group else 1
@@ -67,7 +67,7 @@ class Integers:
         return values if self.zeros is None else values - self.zeros[..., None]
 
     def dequantized(self) -> Tensor:
-        """Return the matrix that this stands for, float32 [R, C]."""
+        """Return the matrix that this represents, float32 [R, C]."""
         return (self.steps() * self.scales[..., None]).flatten(1)
 
 
@@ -107,7 +107,7 @@ def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Te
 
 
 def rounded(weight: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
-    """Return the nearest whole numbers, int8; scale and zero are of shapes that stretch to the weights'."""
+    """Return the nearest integers, int8; scale and zero broadcast to the weights."""
     steps = (weight / scale).round()
     return (steps if zero is None else steps + zero).clamp(grid.least, grid.most).to(torch.int8)
 

@@ -16,7 +16,7 @@ from sayso.base.log import warn
 from sayso.weights.quantize.integers import Grid, Integers, nearest
 
 ROWS = 32
-"""A GPU's product of whole numbers wants more rows than 16."""
+"""An integer matrix product on a GPU requires more than 16 rows."""
 NEAR = 0.02
 """How far, of the largest result, a kernel may be from the definition: bfloat16 keeps 8 bits of each input."""
 

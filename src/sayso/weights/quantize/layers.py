@@ -104,7 +104,7 @@ class WeightsAndInputs8(QuantizedLinear):
 
 
 class Head8(Weights8):
-    """Weights in 8 bits, a scale for each row; inputs as two whole numbers each, of which the second is what was lost.
+    """Weights in 8 bits, a scale per row; inputs as two integers each, the second for the rounding error of the first.
 
     Sums are exact, so logits are those of the inputs up to 1/64,516 of a token's largest one.
     """
@@ -134,6 +134,6 @@ class Embedding8(nn.Module):
 
 
 def outlying(peaks: Tensor, share: float) -> Tensor | None:
-    """Return which columns, int64 [K], have the largest peaks [C], as many as the share says; None for none."""
+    """Return the columns, int64 [K], with the largest peaks [C], by the given fraction; None for none."""
     count = round(share * len(peaks))
     return peaks.topk(count).indices.sort().values if count else None

@@ -30,7 +30,7 @@ class Quantized:
 
     @property
     def count(self) -> int:
-        """How many weights are whole numbers."""
+        """Number of weights that are integers."""
         matrices = [*(held.integers.values for held in self.layers.values()), *self.ends.values()]
         return sum(x.numel() for x in matrices)
 
@@ -55,9 +55,9 @@ def quantized_to_hub(model: Transformer, quantized: Quantized) -> tuple[dict[str
 
 
 def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Quantized]:
-    """Return a file's tensors with a stand-in of the right shape for each quantized matrix, and what it stands for.
+    """Return a file's tensors with a placeholder of the right shape for each quantized matrix, and the matrices.
 
-    A stand-in takes no memory. Raises `UserError` for numbers that do not add up.
+    A placeholder takes no memory. Raises `UserError` for inconsistent tensors.
     """
     mark = ".weight_scale"
     names = [name.removesuffix(mark) for name in found if name.endswith(mark)]
@@ -72,7 +72,7 @@ def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[s
 
 
 def install(model: Transformer, quantized: Quantized, device: str) -> None:
-    """Put the layers of `quantized`, by the names of a file, where their stand-ins are, made for a kind of device.
+    """Replace the placeholders by the layers of `quantized`, keyed by names in a file, built for a kind of device.
 
     Raises `UserError` for a layer outside the blocks.
     """

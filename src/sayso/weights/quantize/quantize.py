@@ -22,7 +22,7 @@ from sayso.weights.quantize.weight import QuantizedWeight
 
 @dataclass(frozen=True)
 class Method:
-    """How whole numbers are found."""
+    """How weights are rounded to integers."""
 
     gptq: bool = False
     """Whether later weights of a row make up for the rounding of earlier ones, by what a block's layer is given."""
@@ -48,7 +48,7 @@ def quantize_model(
     rows: Tensor | None = None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> Quantized:
-    """Quantize a plain model where it stands, and return its numbers by the names of its layers.
+    """Quantize a plain model in place, and return its integers by the names of its layers.
 
     `rows` [B, T] are ids to calibrate on, which some methods need; `tell` hears how many blocks are done. Raises
     `UserError` for groups that do not divide a row.

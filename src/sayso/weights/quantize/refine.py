@@ -28,7 +28,7 @@ def refined(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
 
 
 def rescaled(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
-    """Return the same whole numbers with the scales that are best for each row; one that is not above 0 stays."""
+    """Return the same integers with the best scales for each row; scales that would not be positive are kept."""
     parts = [
         _scales(rows, steps, hessian) for rows, steps in zip(weight.split(ROWS), held.steps().split(ROWS), strict=True)
     ]
@@ -52,7 +52,7 @@ def _scales(weight: Tensor, steps: Tensor, hessian: Tensor) -> Tensor:
 
 
 def descended(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
-    """Return other whole numbers with the same scales: each column in turn the best there is beside all others."""
+    """Return new integers with the same scales: each column in turn, optimal given all others."""
     size = weight.shape[1] // held.scales.shape[1]
     hessian, values = hessian.to(torch.float32), held.values.clone()
     lost = weight - held.dequantized()

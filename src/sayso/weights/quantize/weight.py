@@ -22,7 +22,7 @@ PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight
 
 @dataclass(frozen=True)
 class QuantizedWeight:
-    """The whole numbers of a layer, and its columns that are kept apart."""
+    """The integers of a layer, and its outlier columns."""
 
     integers: Integers
     outliers: Tensor | None = None
@@ -42,7 +42,7 @@ class QuantizedWeight:
         return WeightsAndInputs8(integers, bias, *apart)
 
     def tensors(self, form: str) -> dict[str, Tensor]:
-        """Return what lies on the disk in a format, by the last part of its name."""
+        """Return the tensors to save in a format, by the last part of their names."""
         integers, bits = self.integers, self.integers.grid.bits
         found = {"weight_scale": integers.scales}
         if form == WHOLE:
@@ -58,7 +58,7 @@ class QuantizedWeight:
 
 
 def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantizedWeight:
-    """Return a layer of the name `layer` from what lies on the disk; what does not add up is a `UserError`."""
+    """Return a layer of the name `layer` from its saved tensors; raises `UserError` if they are inconsistent."""
     grid, form = scheme.grid, scheme.form
     wanted = {"weight_scale", *(("weight",) if form == WHOLE else ("weight_packed", "weight_shape"))}
     wanted |= set() if grid.symmetric else {"weight_zero_point"}
@@ -98,7 +98,7 @@ def pack(values: Tensor, bits: int) -> Tensor:
 
 
 def unpack(words: Tensor, grid: Grid, columns: int) -> Tensor:
-    """Return int32 [R, W] as int8 [R, C] of so many columns: the inverse of `pack`."""
+    """Return int32 [R, W] as int8 [R, C] with C = `columns`: the inverse of `pack`."""
     shifts = torch.arange(0, WORD, grid.bits, dtype=torch.int32, device=words.device)
     parts = (words[..., None] >> shifts) & ((1 << grid.bits) - 1)
     return (parts + grid.least).flatten(1)[:, :columns].to(torch.int8)
