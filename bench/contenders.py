@@ -57,13 +57,13 @@ def entered() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
         for bits, kind in BITS.items():
             file = Path(folder) / f"{kind}.gguf"
             write_gguf(model, tokenizer, file, kind, "smollm2")
-            mine = model if bits == 32 else quantised(model, bits)
+            mine = model if bits == 32 else quantized(model, bits)
             pages = Pages(mine.config, blocks_for(CONTEXT), torch.device("cpu"), torch.float32)
             found[bits] = Contenders(timed(NativeRunner(mine, pages)), timed(TorchRunner(mine, pages)), llama_cpp(file))
         yield model, tokenizer, found
 
 
-def quantised(model: Transformer, bits: int) -> Transformer:
+def quantized(model: Transformer, bits: int) -> Transformer:
     """Return a copy whose layers have so many bits, and whose head has 8."""
     copied = copy.deepcopy(model)
     for name, linear in {**linear_layers(copied), "unembed": copied.unembed}.items():

@@ -22,7 +22,7 @@ from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.quantize.integers import Grid
-from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.quantize import Method, quantize_model
 from sayso.weights.quantize.scheme import Scheme
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = sized((32_768, 16_384, 512), (500, 256, 64))
@@ -53,7 +53,7 @@ def main() -> None:
     for name, way in WAYS.items():
         model, _ = smollm2()
         if way:
-            quantise(model, *way, rows)
+            quantize_model(model, *way, rows)
         bits = document_bits(model, documents, bos, CONTEXT).sum()
         models[name], perplexity[name] = model, math.exp(bits * math.log(2) / tokens)
         say(f"{name}: {perplexity[name]:.3f}")

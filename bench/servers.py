@@ -1,6 +1,6 @@
 """The servers that `bench.serve_load` races, each in a process of its own: ours, llama.cpp's and `transformers serve`.
 
-All speak OpenAI's /v1/completions. Ours and llama.cpp open one GGUF file; at fewer bits ours quantises what it reads.
+All speak OpenAI's /v1/completions. Ours and llama.cpp open one GGUF file; at fewer bits ours quantizes what it reads.
 """
 
 import multiprocessing
@@ -75,13 +75,13 @@ def _answers(address: str) -> bool:
 
 def our_server(setting: Setting, port: int) -> None:
     """Serve by ours, until the process is ended."""
-    from bench.contenders import quantised
+    from bench.contenders import quantized
 
     torch.set_num_threads(setting.threads)
     config, state, tokenizer = read_gguf(setting.file)
     model = model_of(config, state, setting.file).eval()
     if setting.bits != 32:
-        model = quantised(model, setting.bits)
+        model = quantized(model, setting.bits)
     replier, store = Replier(model, tokenizer), Store(setting.folder.with_name("store.sqlite"))
     app = make_app(replier, store, NAME, engine=Engine(model, rows=setting.rows))
     Server(app, app.state.worker.drain, grace=1).run(sockets=[listen("127.0.0.1", port)])

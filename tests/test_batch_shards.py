@@ -121,7 +121,7 @@ def test_any_other_file_is_refused(tmp_path_factory, head: bytes) -> None:
 def test_a_missing_shard_is_found(folder: Path, lost: str) -> None:
     """First, middle or last: documents never go missing in silence."""
     (folder / lost).unlink()
-    with pytest.raises(UserError, match="not complete"):
+    with pytest.raises(UserError, match="incomplete"):
         Shards.open(folder)
 
 

@@ -153,7 +153,7 @@ def test_what_cannot_be_batched_is_said(tmp_path: Path) -> None:
     for rows, context in ((0, 6), (1, 1)):
         with pytest.raises(UserError, match=f"got {rows} rows of {context}"):
             TextBatches(shards, rows, context, 0)
-    with pytest.raises(UserError, match="two tokens or more"):
+    with pytest.raises(UserError, match="at least two tokens"):
         TextBatches(make_shards(tmp_path / "one", [1, 1]), 1, 6, 0)
-    with pytest.raises(UserError, match="seed is 0 or more"):
+    with pytest.raises(UserError, match="seed must be 0 or more"):
         TextBatches(shards, 1, 6, -1)

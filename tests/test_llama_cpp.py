@@ -55,7 +55,7 @@ def some_model(size: int = VOCABULARY, mlp: str = "swiglu") -> Transformer:
 @pytest.mark.parametrize("mlp", ["swiglu", "relu2"])
 @pytest.mark.parametrize(("kind", "near"), [("f16", 0.005), ("q8_0", 0.04), ("q4_0", 0.04)])
 def test_llama_cpp_gives_the_same_next_tokens(kind: str, near: float, mlp: str, tmp_path: Path) -> None:
-    """Up to its own rounding: of what it multiplies to 16 bits, and to 8 where weights are quantised."""
+    """Up to its own rounding: of what it multiplies to 16 bits, and to 8 where weights are quantized."""
     tokenizer = train("bpe", TEXTS, VOCABULARY)
     model = some_model(mlp=mlp)
     path = tmp_path / "model.gguf"

@@ -128,7 +128,7 @@ def test_merging_leaves_a_plain_model_with_the_same_logits(config: ModelConfig) 
     [
         ({"targets": ("querry",)}, "Did you mean 'query'"),
         ({"rank": 0}, "at least 1"),
-        ({"alpha": 0.0}, "more than 0"),
+        ({"alpha": 0.0}, "greater than 0"),
         ({"targets": ("unembed",)}, "among query, key, value, out, gate, up, down"),
     ],
 )
@@ -226,9 +226,9 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=SETTINGS):
         load_adapter(random_model(), tmp_path)
     save_adapter(adapters(adapted(random_model())), CONFIG, LORA, "base", tmp_path)
-    with pytest.raises(UserError, match=r"layers\.1\..*choose its parent"):
+    with pytest.raises(UserError, match=r"layers\.1\..*choose its base model"):
         load_adapter(random_model(replace(CONFIG, layers=1)), tmp_path)
-    with pytest.raises(UserError, match="takes 64 and gives"):
+    with pytest.raises(UserError, match="has 64 inputs and"):
         load_adapter(random_model(replace(CONFIG, width=64)), tmp_path)
     (tmp_path / f"{WEIGHTS}.sha256").unlink()  # as an adapter of another maker
     whole = load_file(tmp_path / WEIGHTS)

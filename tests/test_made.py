@@ -431,7 +431,7 @@ def test_only_the_run_that_made_a_model_replaces_it(place: Path, capsys) -> None
 
 
 def test_imports_and_rounds_do_not_replace_each_other(place: Path, capsys) -> None:
-    """What is imported, merged, quantised or a round's model has its place alone; a round's model is nobody's name."""
+    """What is imported, merged, quantized or a round's model has its place alone; a round's model is nobody's name."""
     shutil.copytree(place / "life/models/base", place / "life/models/player-1")
     words = "selfplay --parent base --rounds 1 --games 2 --panel-games 1 --epochs 0.1 --rows 2 --device cpu"
     assert call(words) == 2

@@ -16,7 +16,7 @@ from sayso.sample.blocks import BLOCK, blocks_for
 from sayso.sample.native import build, check, choose
 from sayso.sample.native.both import BothRunner
 from sayso.sample.native.build import library
-from sayso.sample.native.check import drawn, quantise_both, why_not
+from sayso.sample.native.check import drawn, quantize_both, why_not
 from sayso.sample.native.choose import runner_for
 from sayso.sample.native.nibbles import packed, unpacked
 from sayso.sample.native.runner import NativeRunner
@@ -118,7 +118,7 @@ def test_logits_are_torchs_for_each_family(family: str) -> None:
 def test_logits_are_those_of_the_weights_that_whole_numbers_stand_for(family: str, grid: Grid) -> None:
     config = replace(FAMILIES[family], mlp_width=96, width=64)
     plain, other = drawn(config), drawn(config)
-    quantise_both(plain, other, grid)
+    quantize_both(plain, other, grid)
     rows = rows_of(config)
     assert why_not(other) == ""
     found = read(NativeRunner(other, pages_of(other)), rows, [20, 1, 7, 2])
@@ -131,7 +131,7 @@ def test_an_embedding_in_8_bits_may_be_the_head_too() -> None:
     integers = nearest(plain.embed.weight.detach(), Grid(8))
     other.embed = Embedding8(integers.values, integers.scales[:, 0])  # type: ignore[assignment]
     other.unembed = Weights8(integers)  # type: ignore[assignment]
-    plain.embed.weight.data.copy_(integers.dequantised())
+    plain.embed.weight.data.copy_(integers.dequantized())
     rows = rows_of(plain.config)
     assert why_not(other) == ""
     assert off(read(NativeRunner(other, pages_of(other)), rows, [20, 1, 7, 2]), torch_logits(plain, rows)) < 1e-4
@@ -177,7 +177,7 @@ def test_bits_depend_on_the_row_alone(family: str, grid: Grid | None) -> None:
     if grid is not None:
         config = replace(config, width=64, mlp_width=96)
         model = drawn(config)
-        quantise_both(drawn(config), model, grid)
+        quantize_both(drawn(config), model, grid)
     rows, threads = rows_of(config), torch.get_num_threads()
     first = read(NativeRunner(model, pages_of(model)), rows, [100])
     ways = [([1], 0, True, 1), ([2], 1, False, 2), ([3, 1, 5], 2, False, 3), ([31], 3, True, 2), ([100], 4, True, 5)]

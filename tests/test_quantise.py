@@ -29,7 +29,7 @@ from sayso.weights.quantize.gptq import DAMPING, damped, gptq
 from sayso.weights.quantize.integers import SHARES, Grid, Integers, fit, fit_best, nearest, rounded
 from sayso.weights.quantize.layers import Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantize.model import bits_of
-from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.quantize import Method, quantize_model
 from sayso.weights.quantize.refine import descended, refined, rescaled
 from sayso.weights.quantize.scheme import Scheme, read_scheme
 from sayso.weights.quantize.weight import pack, unpack
@@ -80,18 +80,18 @@ def test_nearest_is_half_a_step_away_at_most_and_keeps_zero(grid: Grid) -> None:
     assert found.values.min() >= grid.least
     assert found.values.max() <= grid.most
     room = 1.0 if not grid.symmetric else 0.5  # an end may be half a step outside, where the zero was rounded
-    assert ((found.dequantised() - weight).abs() <= steps * room * 1.0001).all()
-    assert (found.dequantised()[:, ::7] == 0).all()
+    assert ((found.dequantized() - weight).abs() <= steps * room * 1.0001).all()
+    assert (found.dequantized()[:, ::7] == 0).all()
 
 
 def test_a_matrix_on_the_grid_comes_back_as_it_was() -> None:
-    weight = nearest(drawn(8, 64), FOUR).dequantised()
-    torch.testing.assert_close(nearest(weight, FOUR).dequantised(), weight)
+    weight = nearest(drawn(8, 64), FOUR).dequantized()
+    torch.testing.assert_close(nearest(weight, FOUR).dequantized(), weight)
 
 
 def test_a_group_of_zeros_is_zeros() -> None:
     for grid in (EIGHT, FOUR):
-        assert not nearest(torch.zeros(4, 64), grid).dequantised().any()
+        assert not nearest(torch.zeros(4, 64), grid).dequantized().any()
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -128,7 +128,7 @@ def test_products_are_those_of_the_definition(rows: int, kernel: bool, monkeypat
     weight, bias, x = drawn(64, 128), drawn(64, seed=1), drawn(2, rows, 128, seed=2)
     for grid, kind in ((EIGHT, Weights8), (FOUR, Weights4), (FOUR_SYMMETRIC, Weights4)):
         integers = nearest(weight, grid)
-        found, wanted = kind(integers, bias)(x), F.linear(x, integers.dequantised(), bias)
+        found, wanted = kind(integers, bias)(x), F.linear(x, integers.dequantized(), bias)
         assert found.dtype == torch.float32
         assert (found - wanted).abs().max() < (0.02 if kernel else 1e-5) * wanted.abs().max()
 
@@ -144,7 +144,7 @@ def test_inputs_in_8_bits_are_rounded_by_token_but_for_outliers(kernel: bool, mo
     rest = x.clone()
     rest[:, apart] = 0
     scale = rest.abs().amax(1, keepdim=True) / 127
-    wanted = (rest / scale).round() * scale @ integers.dequantised().T + x[:, apart] @ weight[:, apart].T
+    wanted = (rest / scale).round() * scale @ integers.dequantized().T + x[:, apart] @ weight[:, apart].T
     torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)
     plain = WeightsAndInputs8(integers)(x)
     exact = F.linear(x, weight)
@@ -167,7 +167,7 @@ def test_a_kernel_that_gives_other_numbers_is_not_used(
 def test_a_shape_that_a_kernel_does_not_take_is_unpacked() -> None:
     integers = nearest(drawn(7, 10), Grid(4, 5))
     x = drawn(3, 10, seed=1)
-    torch.testing.assert_close(Weights4(integers)(x), F.linear(x, integers.dequantised()))
+    torch.testing.assert_close(Weights4(integers)(x), F.linear(x, integers.dequantized()))
 
 
 # -- calibration
@@ -195,10 +195,10 @@ def brute_gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
 def test_gptq_is_what_its_definition_gives_and_loses_less_than_nearest(grid: Grid) -> None:
     x = drawn(400, 160) @ drawn(160, 160, seed=4) * torch.logspace(-1, 1, 160)
     weight, gram = drawn(12, 160, seed=5), x.T @ x
-    found = gptq(weight, gram, grid).dequantised()
+    found = gptq(weight, gram, grid).dequantized()
     wanted = brute_gptq(weight, gram, grid)
     lost = {name: float(((q - weight) @ x.T).square().sum()) for name, q in (
-        ("found", found), ("wanted", wanted), ("nearest", nearest(weight, grid).dequantised()),
+        ("found", found), ("wanted", wanted), ("nearest", nearest(weight, grid).dequantized()),
     )}  # fmt: skip
     assert (found - wanted).abs().gt(1e-5).float().mean() < 0.02, "but for ties that rounding breaks"
     assert lost["found"] == pytest.approx(lost["wanted"], rel=0.05)
@@ -207,7 +207,7 @@ def test_gptq_is_what_its_definition_gives_and_loses_less_than_nearest(grid: Gri
 
 def lost_by(weight: Tensor, held: Integers, hessian: Tensor) -> Tensor:
     """The squared error of each row, [R]."""
-    error = (weight - held.dequantised()).double()
+    error = (weight - held.dequantized()).double()
     return ((error @ hessian) * error).sum(1)
 
 
@@ -219,7 +219,7 @@ def test_each_group_holds_the_share_of_its_range_that_loses_least(grid: Grid) ->
     def lost(scales: Tensor, zeros: Tensor | None) -> Tensor:
         wide = None if zeros is None else zeros[..., None]
         values = rounded(weight.unflatten(1, (scales.shape[1], -1)), scales[..., None], wide, grid).flatten(1)
-        error = (Integers(values, scales, zeros, grid).dequantised() - weight).square() * importance
+        error = (Integers(values, scales, zeros, grid).dequantized() - weight).square() * importance
         return error.unflatten(1, (scales.shape[1], -1)).sum(-1)
 
     least = torch.stack([lost(*fit(weight, grid, share)) for share in SHARES]).amin(0)
@@ -234,7 +234,7 @@ def test_refining_solves_for_scales_and_rounds_each_column_best_beside_the_other
     first = gptq(weight, x.T @ x, grid)
 
     scaled = rescaled(weight, first, hessian)
-    pull = (weight - scaled.dequantised()).double() @ hessian  # half the slope of what is lost
+    pull = (weight - scaled.dequantized()).double() @ hessian  # half the slope of what is lost
     along = (pull.unflatten(1, (scaled.scales.shape[1], -1)) * scaled.steps()).sum(-1)
     before = ((weight.double() @ hessian).unflatten(1, (scaled.scales.shape[1], -1)) * scaled.steps()).sum(-1)
     assert along.abs().max() < 1e-4 * before.abs().max(), "no scale is better beside the others"
@@ -255,7 +255,7 @@ def test_refining_solves_for_scales_and_rounds_each_column_best_beside_the_other
         assert (lost_by(weight, replace(other, values=values), hessian) >= least * 0.9999).all()
 
 
-def test_layers_are_shown_what_quantised_blocks_before_them_give() -> None:
+def test_layers_are_shown_what_quantized_blocks_before_them_give() -> None:
     model, seen = made(), {}
 
     def replace(name: str, layer: torch.nn.Module, inputs: Inputs) -> torch.nn.Module:
@@ -282,7 +282,7 @@ def test_outliers_are_found_where_they_are() -> None:
     model = made()
     with torch.no_grad():
         model.blocks[1].mlp_norm.weight[17] = 300
-    numbers = quantise(model, Scheme(EIGHT, inputs8=True), Method(outliers=1 / 64), ROWS)
+    numbers = quantize_model(model, Scheme(EIGHT, inputs8=True), Method(outliers=1 / 64), ROWS)
     found = {name: held.outliers for name, held in numbers.layers.items() if held.outliers is not None}
     assert [found[f"blocks.1.mlp.{part}"].tolist() for part in ("gate", "up")] == [[17], [17]]
     assert len(found) == len(numbers.layers)
@@ -311,7 +311,7 @@ def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[st
     scheme, method = SCHEMES[kind]
     model, tokenizer = made(**shape), train("bpe", TEXTS, 320)
     plain = model(ROWS)
-    numbers = quantise(model, scheme, method, ROWS)
+    numbers = quantize_model(model, scheme, method, ROWS)
     with torch.inference_mode():
         before = model(ROWS)
     save_model(model, tokenizer, tmp_path / "q", {"stage": "quantised"}, numbers)
@@ -325,7 +325,7 @@ def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[st
 
     exact = made(**shape)
     for name, held in numbers.layers.items():
-        exact.get_submodule(name).weight.data = held.integers.dequantised()
+        exact.get_submodule(name).weight.data = held.integers.dequantized()
     for name, held in numbers.ends.items():
         exact.get_parameter(name).data = held.float()
     unpacked = CompressedTensorsConfig(run_compressed=False)
@@ -340,11 +340,11 @@ def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[st
             assert (theirs(ROWS).logits - exact(ROWS)).abs().max() < 1e-4 * max(1.0, float(plain.abs().max()))
 
 
-def test_a_quantised_file_is_smaller(tmp_path: Path) -> None:
+def test_a_quantized_file_is_smaller(tmp_path: Path) -> None:
     sizes = {}
     for bits, scheme in ((8, Scheme(EIGHT)), (4, Scheme(FOUR))):
         model = made(vocab_size=320, width=128, head_size=32, mlp_width=256)
-        numbers = quantise(model, scheme, Method())
+        numbers = quantize_model(model, scheme, Method())
         save_model(model, train("bpe", TEXTS, 320), tmp_path / str(bits), {}, numbers)
         layers = load_file(tmp_path / str(bits) / "model.safetensors")
         sizes[bits] = sum(x.nbytes for name, x in layers.items() if "_proj." in name) / numbers.count
@@ -353,16 +353,16 @@ def test_a_quantised_file_is_smaller(tmp_path: Path) -> None:
 
 
 def test_other_makers_scales_may_be_in_16_bits(tmp_path: Path) -> None:
-    folder = quantised_folder(tmp_path)
+    folder = quantized_folder(tmp_path)
     before = load_weights(folder)(ROWS)
     change(folder, lambda found: {name: x.half() if name.endswith("scale") else x for name, x in found.items()})
     assert (load_weights(folder)(ROWS) - before).abs().mean() < 0.02 * before.abs().mean()
 
 
-def quantised_folder(tmp_path: Path, kind: str = "4") -> Path:
+def quantized_folder(tmp_path: Path, kind: str = "4") -> Path:
     scheme, method = SCHEMES[kind]
     model = made()
-    numbers = quantise(model, scheme, method, ROWS)
+    numbers = quantize_model(model, scheme, method, ROWS)
     save_model(model, train("bpe", TEXTS, 320), tmp_path / "q", {}, numbers)
     (tmp_path / "q" / "sayso.json").unlink()  # as another maker's folder, whose files have no digests
     return tmp_path / "q"
@@ -381,24 +381,24 @@ LAYER = "model.layers.0.self_attn.q_proj"
     ("kind", "part", "put", "words"),
     [
         ("4", "weight_packed", None, "has no weight_packed"),
-        ("4", "weight_packed", torch.zeros(64, 9, dtype=torch.int32), r"is int32 \[64, 8\]; got torch.int32 \[64, 9\]"),
-        ("4", "weight_packed", torch.zeros(64, 8), "is int32"),
-        ("4", "weight_shape", torch.tensor([64, -64]), "two whole numbers"),
-        ("4", "weight_shape", torch.tensor([64, 2**40]), "is int32"),
+        ("4", "weight_packed", torch.zeros(64, 9, dtype=torch.int32), r"int32 \[64, 8\]; got torch.int32 \[64, 9\]"),
+        ("4", "weight_packed", torch.zeros(64, 8), "must be int32"),
+        ("4", "weight_shape", torch.tensor([64, -64]), "two integers"),
+        ("4", "weight_shape", torch.tensor([64, 2**40]), "must be int32"),
         ("4", "weight_scale", torch.zeros(64, 3), r"\[64, 2\]"),
         ("4", "weight_zero_point", None, "has no weight_zero_point"),
         ("4", "weight_scale", None, "has no 'model.layers.0.self_attn.q_proj.weight'|is missing|which has no"),
-        ("8", "weight_packed", torch.zeros(64, 64), r"is int32 \[64, 16\]"),
-        ("8 with inputs", "weight", torch.zeros(64, 64), "is int8"),
+        ("8", "weight_packed", torch.zeros(64, 64), r"must be int32 \[64, 16\]"),
+        ("8 with inputs", "weight", torch.zeros(64, 64), "must be int8"),
         ("8 with inputs", "weight", torch.zeros(32, 64, dtype=torch.int8), r"\[32, 1\]"),
-        ("8 with inputs", "outliers", torch.tensor([64]), "numbers of its 64 columns"),
+        ("8 with inputs", "outliers", torch.tensor([64]), "indices of its 64 columns"),
         ("8 with inputs", "outlier_weights", torch.zeros(3, 3), "outlier_weights"),
     ],
 )
 def test_numbers_that_do_not_add_up_are_one_sentence(
     kind: str, part: str, put: Tensor | None, words: str, tmp_path: Path
 ) -> None:
-    folder = quantised_folder(tmp_path, kind)
+    folder = quantized_folder(tmp_path, kind)
     if part == "outlier_weights":
         change(folder, lambda found: found | {f"{LAYER}.outliers": torch.tensor([1])})
 
@@ -415,21 +415,21 @@ def test_numbers_that_do_not_add_up_are_one_sentence(
 @pytest.mark.parametrize(
     ("edit", "words"),
     [
-        (lambda c: c.update(quant_method="gptq"), "this one is by 'gptq'"),
+        (lambda c: c.update(quant_method="gptq"), "this one has quant_method 'gptq'"),
         (lambda c: c["config_groups"].update(more=c["config_groups"]["group_0"]), "several"),
         (lambda c: c["config_groups"]["group_0"]["weights"].update(num_bits=3), "8 or 4 bits; got 3"),
         (lambda c: c["config_groups"]["group_0"]["weights"].update(type="float"), "type 'int'"),
         (lambda c: c.update(format="nvfp4-pack-quantized"), "in the format pack-quantized"),
         (
             lambda c: c["config_groups"]["group_0"].update(input_activations={"num_bits": 8}),
-            "multiplied with weights in 8",
+            "require 8-bit weights",
         ),
-        (lambda c: c["config_groups"]["group_0"].update(weights=7), "are a table"),
+        (lambda c: c["config_groups"]["group_0"].update(weights=7), "must be a table"),
         (lambda c: c["config_groups"]["group_0"]["weights"].update(group_size="32"), "or 0 for a whole row; got '32'"),
     ],
 )
-def test_another_quantisation_is_one_sentence(edit: Any, words: str, tmp_path: Path) -> None:
-    folder = quantised_folder(tmp_path)
+def test_another_quantization_is_one_sentence(edit: Any, words: str, tmp_path: Path) -> None:
+    folder = quantized_folder(tmp_path)
     facts = read_json(folder / "config.json")
     edit(facts["quantization_config"])
     (folder / "config.json").write_text(json.dumps(facts))
@@ -446,13 +446,13 @@ def test_a_scheme_is_read_as_it_was_written(kind: str) -> None:
 def test_embedding_and_head_are_rounded_by_row_and_tied_are_one_tensor(tied: bool, tmp_path: Path) -> None:
     model, plain = made(tie_embeddings=tied), made(tie_embeddings=tied)
     save_model(
-        model, train("bpe", TEXTS, 320), tmp_path / "q", {}, quantise(model, Scheme(EIGHT, ends8=True), Method())
+        model, train("bpe", TEXTS, 320), tmp_path / "q", {}, quantize_model(model, Scheme(EIGHT, ends8=True), Method())
     )
     for one in (model, load_weights(tmp_path / "q")):
         assert (one.embed.values.data_ptr() == one.unembed.values.data_ptr()) == tied
-        rows = nearest(plain.embed.weight.detach().half(), EIGHT).dequantised()
+        rows = nearest(plain.embed.weight.detach().half(), EIGHT).dequantized()
         assert torch.equal(one.embed(ROWS), rows[ROWS])
-        head, x = nearest(plain.unembed.weight.detach().half(), EIGHT).dequantised(), drawn(3, 64)
+        head, x = nearest(plain.unembed.weight.detach().half(), EIGHT).dequantized(), drawn(3, 64)
         torch.testing.assert_close(one.head(x), F.linear(x, head), rtol=1e-4, atol=1e-4)
         assert one.dtype == torch.float32
         assert bits_of(one) == 8
@@ -465,26 +465,26 @@ def test_an_embedding_that_16_bits_cannot_hold_is_refused() -> None:
     model = made()
     model.embed.weight.data[3, 4] = 1e5
     with pytest.raises(UserError, match="beyond 65,504"):
-        quantise(model, Scheme(EIGHT, ends8=True), Method())
+        quantize_model(model, Scheme(EIGHT, ends8=True), Method())
 
 
 def test_other_bits_of_the_head_are_refused(tmp_path: Path) -> None:
-    folder = quantised_folder(tmp_path, "8 and head")
+    folder = quantized_folder(tmp_path, "8 and head")
     (folder / "config.json").write_text(json.dumps(read_json(folder / "config.json") | {"head_bits": 4}))
-    with pytest.raises(UserError, match="head_bits is 4 here"):
+    with pytest.raises(UserError, match=r"head_bits in config\.json must be 8; got 4"):
         load_weights(folder)
 
 
 @pytest.mark.parametrize("kind", ["8 and head", "4"])
-def test_a_gpt2_is_quantised_layer_by_layer(kind: str, tmp_path: Path) -> None:
-    """Its own files hold queries, keys and values as one matrix, turned; a quantised one is of the family `sayso`."""
+def test_a_gpt2_is_quantized_layer_by_layer(kind: str, tmp_path: Path) -> None:
+    """Its own files hold queries, keys and values as one matrix, turned; a quantized one is of the family `sayso`."""
     facts = {"model_type": "gpt2", "vocab_size": 320, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64}
     shape = from_hub_config(facts)
     model = made(**{name: getattr(shape, name) for name in shape.__dataclass_fields__})
     exact, (scheme, method) = deepcopy(model), SCHEMES[kind]
-    numbers = quantise(model, scheme, method, ROWS)
+    numbers = quantize_model(model, scheme, method, ROWS)
     for name, held in numbers.layers.items():
-        exact.get_submodule(name).weight.data = held.integers.dequantised()
+        exact.get_submodule(name).weight.data = held.integers.dequantized()
     save_model(model, train("bpe", TEXTS, 320), tmp_path / "q", {}, numbers)
     opened, _ = load_model(tmp_path / "q")
     assert opened.config == shape
@@ -515,7 +515,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["--head", "0", "--n", "0"], "base-8bit", ["perplexity"]),
     ],
 )
-def test_a_model_of_a_life_is_quantised_once(
+def test_a_model_of_a_life_is_quantized_once(
     flags: list[str], name: str, columns: list[str], life: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     words = ["quantize", "base", "--text", "text.jsonl", "--tokens", "500", "--n", "0", *flags]
@@ -538,8 +538,8 @@ def test_a_model_of_a_life_is_quantised_once(
     [
         (["--bits", "3"], "bits"),
         (["--bits", "4"], "has none: name some with --text"),
-        (["--bits", "4", "--inputs", "8", "--method", "nearest"], "multiplied with weights in 8 bits"),
-        (["--bits", "8", "--group", "32"], "leave --group away"),
+        (["--bits", "4", "--inputs", "8", "--method", "nearest"], "require 8-bit weights"),
+        (["--bits", "8", "--group", "32"], "omit --group"),
         (["--bits", "4", "--group", "48", "--method", "nearest"], "Groups of 48 do not divide"),
         (["--bits", "4", "--text", "nowhere.txt"], "nowhere.txt"),
         (["--name", "tuned"], "choose another --name"),
@@ -548,7 +548,7 @@ def test_a_model_of_a_life_is_quantised_once(
         (["--inputs", "8", "--outliers", "-1", "--text", "text.jsonl"], "0 to 1; got -1"),
     ],
 )
-def test_what_cannot_be_quantised_so_is_one_sentence(
+def test_what_cannot_be_quantized_so_is_one_sentence(
     words: list[str], told: str, life: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["quantize", "base", *words, *(["--n", "0"] if "--n" not in words else [])]) == 2
@@ -565,4 +565,4 @@ def test_what_needs_plain_weights_says_so(words: list[str], life: Path, capsys: 
     assert run(["quantize", "base", "--n", "0", "--name", "q8"]) == 0
     capsys.readouterr()
     assert run(words) == 2
-    assert "is quantised to 8 bits, which this cannot start from" in capsys.readouterr().err
+    assert "is quantized to 8 bits and cannot be used here" in capsys.readouterr().err

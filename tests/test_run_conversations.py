@@ -98,9 +98,9 @@ def test_held_out_conversations_are_not_trained_on() -> None:
         assert [one.key for one in again] == [one.key for one in held]
     apart = [talk(*chat(1, "f"))]
     assert hold_out([*talks, *apart], apart, 1) == (talks, apart)
-    with pytest.raises(UserError, match="leaves some conversations to train on; got 5 of 5 different ones"):
+    with pytest.raises(UserError, match="must leave some conversations for training; got 5 of 5 unique ones"):
         hold_out(talks, [], 5)
-    with pytest.raises(UserError, match="is a share below 1"):
+    with pytest.raises(UserError, match="must be a fraction below 1"):
         hold_out(talks, [], -1)
 
 
@@ -132,9 +132,9 @@ def test_weights_do_not_make_another_conversation() -> None:
 @pytest.mark.parametrize(
     ("messages", "rule"),
     [
-        ([turn("user", "Hello?")], "there is no turn of the assistant"),
+        ([turn("user", "Hello?")], "there is no assistant turn"),
         ([turn("user", "Hello?"), turn("assistant", "Hi!", weight=0)], "every reply has weight 0"),
-        ([turn("user", "Hello?"), turn("assistant", " ")], "is not empty; this one is"),
+        ([turn("user", "Hello?"), turn("assistant", " ")], "must not be empty; this one is"),
         ([turn("user", "Hello?"), turn("usher", "Hi!"), turn("assistant", "Hi!")], "Did you mean 'user'"),
     ],
 )
@@ -224,7 +224,7 @@ def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_p
         ([{"messages": [turn("user", "Hi")]}], ["--held-out", "0"], "mine.jsonl:1: "),
         ([{"messages": chat(1, "thank you " * 40)}], ["--held-out", "0"], "raise --row-tokens"),
         ([{"messages": chat(1)}], ["--mix", "min=0.5"], "--mix names 'min'"),
-        ([{"messages": chat(1)}], ["--held-out", "1"], "leaves some conversations"),
+        ([{"messages": chat(1)}], ["--held-out", "1"], "must leave some conversations"),
     ],
 )
 def test_data_that_cannot_be_tuned_on_is_one_sentence(

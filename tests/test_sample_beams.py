@@ -87,7 +87,7 @@ def test_equal_to_transformers(seed: int) -> None:
             tie_word_embeddings=False,
         )
     ).eval()
-    theirs.load_state_dict(family_of(config).give(ours.state_dict(), config))
+    theirs.load_state_dict(family_of(config).to_hub(ours.state_dict(), config))
     prompt = [1, 2, 3, 4, 5, 6, 7]
     found = beam_search(ours, prompt, 4, 30, STOP)
     said = theirs.generate(

@@ -156,9 +156,9 @@ def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tm
     """Opening it to talk, a talker to score, or a head of several labels, is a sentence that names the folder."""
     save_model(scorer(), tokenizer, tmp_path / "reward", {"stage": "reward"})
     save_model(Transformer(CONFIG).initialise(), tokenizer, tmp_path / "tuned", {"stage": "tuned"})
-    with pytest.raises(UserError, match="reward' is a model that scores replies; choose one that says words"):
+    with pytest.raises(UserError, match="reward' is a model that scores replies; choose one that generates text"):
         load_model(tmp_path / "reward")
-    with pytest.raises(UserError, match="tuned' is a model that says words; choose one that scores replies"):
+    with pytest.raises(UserError, match="tuned' is a model that generates text; choose one that scores replies"):
         load_model(tmp_path / "tuned", scores=True)
     weights = load_file(tmp_path / "reward" / "model.safetensors")
     weights["score.weight"] = weights["score.weight"].repeat(2, 1)

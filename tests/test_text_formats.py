@@ -133,16 +133,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "role": ({"messages": [{"role": "asistant", "content": "a"}]}, "Did you mean 'assistant'?"),
     "sharegpt role": ({"conversations": said("humann: Hello?")}, "Did you mean 'human'?"),
     "turn": ({"messages": ["Hello"]}, "with role and content, or with from and value; got 'Hello'"),
-    "content": ({"messages": [{"role": "user", "content": {"image": "x"}}]}, "content is text; got"),
-    "picture": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "content is text; got"),
-    "weight": ({"messages": [PLAIN[0], {**PLAIN[1], "weight": 0.5}]}, "weight is 0, which is read but not trained"),
-    "call": ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "A call has an id and a function"),
-    "result": ({"messages": [{"role": "tool", "content": "2", "tool_call_id": "9"}]}, "answers a call"),
+    "content": ({"messages": [{"role": "user", "content": {"image": "x"}}]}, "content must be text; got"),
+    "picture": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "content must be text; got"),
+    "weight": ({"messages": [PLAIN[0], {**PLAIN[1], "weight": 0.5}]}, "weight must be 0"),
+    "call": ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "A call needs an id and a function"),
+    "result": ({"messages": [{"role": "tool", "content": "2", "tool_call_id": "9"}]}, "must answer a call"),
     "spelled call": (
         {"conversations": said("human: Add!", "function_call: add(1)")},
-        "is JSON with name and arguments",
+        "must be JSON with name and arguments",
     ),
-    "tools": ({"messages": PLAIN, "tools": "add"}, "Tools are a list of functions"),
+    "tools": ({"messages": PLAIN, "tools": "add"}, "Tools must be a list of functions"),
     "answer": ({"instruction": "Say", "reply": "it"}, "There is no column 'text', 'messages'"),
 }
 
@@ -171,7 +171,7 @@ def test_a_row_is_counted_from_the_files_beginning(tmp_path: Path, monkeypatch: 
     ("content", "rule"),
     [
         ('{"text": "a"}\n{"text": "b"}\n', "Name it .jsonl"),
-        ('{"text": "a"}', "is an object"),
+        ('{"text": "a"}', "must be an object"),
         ('["a"]', "rows.json, row 1: A row is one JSON object; this is a string"),
     ],
 )
@@ -251,7 +251,7 @@ UNCLEAR: dict[str, tuple[list[Any], str]] = {
     ),
     "one id": (
         [ASK, {"role": "assistant", "tool_calls": [TWO[0], TWO[0]]}, result("1"), result("2"), DONE],
-        "ids of their own",
+        "must be unique",
     ),
     "not right before": ([ASK, calls_of("first"), DONE, ASK, result("1"), DONE], "for 0 calls"),
 }

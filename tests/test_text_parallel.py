@@ -21,7 +21,10 @@ from sayso.text.parallel import _pool
 )
 def test_a_worker_that_ended_is_told_by_its_signal_or_code(end: Callable[[int], None], code: int, told: str) -> None:
     """Only SIGKILL may be for memory."""
-    with pytest.raises(UserError, match=f"A worker process .*{told} the same command goes on"), _pool(2) as submit:
+    with (
+        pytest.raises(UserError, match=f"A worker process .*{told} run the same command to resume"),
+        _pool(2) as submit,
+    ):
         submit(end, code).result()
 
 

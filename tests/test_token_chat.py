@@ -88,9 +88,9 @@ def test_an_open_reply_comes_after_the_conversation() -> None:
 @pytest.mark.parametrize(
     ("talk", "rule"),
     [
-        ([], "one message or more"),
+        ([], "at least one message"),
         ([{"role": "assistent", "content": "so"}], "Did you mean 'assistant'"),
-        ([{"content": "so"}], "role is one of"),
+        ([{"content": "so"}], "role must be one of"),
         ([{"role": "user"}], "content is text; the user's is NoneType"),
         ([{"role": "user", "content": [{"type": "text"}]}], "is list"),
     ],

@@ -203,9 +203,9 @@ def test_a_template_that_refuses_is_told(both) -> None:
     ("source", "told"),
     [
         ("{% for %}", "not valid Jinja"),
-        ("{{ messages[0].nothing.more }}", "does not take"),
-        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "does not take"),
-        ("{% for i in range(10**9) %}x{% endfor %}", "does not take"),
+        ("{{ messages[0].nothing.more }}", "rejects"),
+        ("{{ ''.__class__.__mro__[1].__subclasses__() }}", "rejects"),
+        ("{% for i in range(10**9) %}x{% endfor %}", "rejects"),
     ],
 )
 def test_a_template_that_cannot_be_is_one_sentence(source: str, told: str) -> None:
@@ -220,7 +220,7 @@ def test_a_template_that_rewrites_contents_trains_nothing() -> None:
     core = byte_level(CONTROL["chatml"], None)
     source = "{% for message in messages %}{{ message['content'] | upper }}<|im_end|>{% endfor %}"
     tokenizer = ForeignTokenizer(core, {**FACTS["chatml"], "chat_template": source})
-    with pytest.raises(UserError, match="changes what it is given"):
+    with pytest.raises(UserError, match="changes the text of replies"):
         render(tokenizer, TALK)
     ids, trained = render(tokenizer, TALK[:2], reply=True)
     assert tokenizer.decode(ids) == "BE KIND.  HELLO THERE?\n"

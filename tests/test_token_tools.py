@@ -194,15 +194,18 @@ def test_without_tools_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("message", "rule"),
     [
-        ({"role": "tool", "content": "4"}, "answers a call"),
+        ({"role": "tool", "content": "4"}, "must answer a call"),
         ({"role": "tool", "content": "4", "tool_call_id": "7"}, "got '7'"),
         ({"role": "tool", "content": None, "name": "add"}, "gave is text; got NoneType"),
-        ({"role": "user", "content": "x", "tool_calls": [{}]}, "Only an assistant calls"),
+        ({"role": "user", "content": "x", "tool_calls": [{}]}, "Only assistant messages may call"),
         ({"role": "assistant", "content": None, "tool_calls": [{}]}, "a function with a name"),
         ({"role": "assistant", "content": None, "tool_calls": [3]}, "a function with a name"),
         ({"role": "assistant", "content": None, "tool_calls": 3}, "a function with a name"),
-        ({"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]}, "are a JSON object"),
-        ({"role": "assistant", "tool_calls": [{"id": 3, "function": {"name": "f"}}]}, "has an id"),
+        (
+            {"role": "assistant", "tool_calls": [{"function": {"name": "f", "arguments": "[1]"}}]},
+            "must be a JSON object",
+        ),
+        ({"role": "assistant", "tool_calls": [{"id": 3, "function": {"name": "f"}}]}, "needs an id"),
     ],
 )
 def test_calls_and_results_that_are_not_openais_are_refused(message: dict, rule: str) -> None:

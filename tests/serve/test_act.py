@@ -31,7 +31,7 @@ def test_a_port_in_use_is_named_with_its_mend(tmp_path: Path, capsys: pytest.Cap
         ({"host": "0.0.0.0"}, "needs an API key"),
         ({"rows": 0}, "--rows must be from 1 to"),
         ({"cache_tokens": 0}, "--cache-tokens must be at least 1"),
-        ({}, "has none yet"),
+        ({}, "has no models yet"),
         ({"model": "tunde"}, "There is no model 'tunde'"),
     ],
 )

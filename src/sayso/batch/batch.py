@@ -1,7 +1,7 @@
-"""One batch: what the model reads, what it is to say next, and which positions belong together.
+"""One batch: input ids, targets, and which positions belong to the same document.
 
-`B` rows, `T` positions. A target of -100 is not trained (the value that torch's cross entropy leaves out). Positions
-of a row with the same document number may look at each other; padding has the number -1 and is never trained.
+`B` rows, `T` positions. A target of -100 is not trained (the value that torch's cross entropy ignores). Positions
+of a row attend to each other only if they have the same document number; padding is -1 and is never trained.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Batch:
         return int((self.targets != IGNORED).sum())
 
     def split(self, parts: int) -> list["Batch"]:
-        """Return the rows in at most so many parts of nearly equal size."""
+        """Split the rows into at most `parts` parts of nearly equal size."""
         parts = min(parts, len(self.ids))
         pieces = (x.tensor_split(parts) for x in (self.ids, self.targets, self.documents))
         return [Batch(*piece) for piece in zip(*pieces, strict=True)]

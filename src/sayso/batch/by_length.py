@@ -1,4 +1,4 @@
-"""Rows of similar length together, so that little is padded: lengths in, batches of indices out."""
+"""Group rows of similar length into batches, to reduce padding: takes lengths, returns batches of indices."""
 
 from collections.abc import Iterator, Sequence
 

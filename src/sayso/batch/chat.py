@@ -1,8 +1,8 @@
-"""Rows of whole conversations for fine-tuning: several to a row, none cut, none looking at another.
+"""Rows of whole conversations for fine-tuning: several per row, none split, no attention between them.
 
-Takes each conversation's ids and mask of trained ids; packs them once, in a random order so that a row holds long and
+Takes each conversation's ids and mask of trained ids; packs them once, in a random order so that a row mixes long and
 short ones of all kinds, each into the fullest row that still has room (best fit); an epoch is an order of those rows.
-What is not trained has the target -100.
+Tokens that are not trained have the target -100.
 """
 
 from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ class ChatBatches:
         """
         check_sizes(rows, context, seed)
         if not conversations:
-            raise UserError("Fine-tuning needs one conversation or more; got none. Prepare some with: sayso prepare")
+            raise UserError("Fine-tuning needs at least one conversation; got none. Prepare some with: sayso prepare")
         for index, conversation in enumerate(conversations):
             _check(index, conversation, context)
         self.rows, self.context = rows, context
@@ -102,13 +102,12 @@ def _check(index: int, conversation: Conversation, context: int) -> None:
     assert len(ids) == len(mask), "one mask value an id"
     if len(ids) > context:
         raise UserError(
-            f"A conversation fits into the context of {context} tokens whole; conversation {index} has {len(ids)}. "
+            f"A conversation must fit in the context of {context} tokens; conversation {index} has {len(ids)}. "
             "Train with a longer context, or drop it."
         )
     if not any(mask[1:]):
         raise UserError(
-            f"A conversation trains one token or more; conversation {index} has none, for it lacks an assistant's "
-            "reply. Drop it."
+            f"A conversation needs at least one trained token; conversation {index} has no assistant reply. Drop it."
         )
 
 

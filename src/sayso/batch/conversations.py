@@ -1,7 +1,7 @@
-"""Conversations to fine-tune on: read from files or from what was prepared, some held out, all laid out as ids.
+"""Conversations for fine-tuning: read from files or from prepared data, some held out, encoded as ids.
 
-A row that cannot be trained on is one sentence with its place. What is longer than a row of a batch is split or
-dropped, as asked, and whatever is left out is counted.
+A row that cannot be trained on raises a one-sentence error with its place. A conversation longer than a row is split or
+dropped, as configured, and everything left out is counted.
 """
 
 import json
@@ -36,11 +36,11 @@ class TrainingConversation:
     tools: Sequence[dict[str, Any]]
     source: str
     at: Place | str
-    """Where it stands, for messages."""
+    """Its position in a file, for error messages."""
 
     @cached_property
     def key(self) -> str:
-        """A hash of what is said: the same conversation, wherever it stands and however weighted, has the same."""
+        """A hash of the content: the same conversation has the same hash at any position and with any weights."""
         said = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
         return sha256(json.dumps([said, self.tools]).encode()).hexdigest()
 
@@ -68,10 +68,10 @@ class LaidOut:
     replies_left_out: int = 0
     """Their replies that are in no window."""
     unclear: int = 0
-    """Replies that are not trained: the chat template changes them, so nobody can tell which tokens they became."""
+    """Replies that are not trained: the chat template changes them, so their tokens cannot be determined."""
 
     def add(self, conversation: Conversation, unclear: int) -> None:
-        """Take a conversation of which so many replies are not trained; leave it out where none is."""
+        """Add a conversation with the number of its replies that are not trained; skip it if none is trained."""
         self.unclear += unclear
         if any(conversation[1][1:]):
             self.conversations.append(conversation)
@@ -86,7 +86,7 @@ class LaidOut:
 
 
 def prepared(path: Path, bad: BadRows) -> Iterator[TrainingConversation]:
-    """Yield the conversations of a prepared file, or of what people left; none where there is no such file."""
+    """Yield the conversations of a prepared file or of collected feedback; nothing if there is no such file."""
     if not path.exists():
         return
     check_listed(path.parent, path.name)
@@ -109,38 +109,38 @@ def read_conversations(sources: Iterable[Source], bad: BadRows) -> Iterator[Trai
 
 
 def share_of(talks: Iterable[TrainingConversation], shares: dict[str, float]) -> list[TrainingConversation]:
-    """Return the conversations, of a source with a share the same pseudo-random part each time."""
+    """Return the conversations, keeping the same pseudo-random fraction of each source that has a share."""
     return [talk for talk in talks if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0)]
 
 
 def check_shares(shares: dict[str, float], talks: Sequence[TrainingConversation]) -> None:
-    """Raise `UserError` for a share of a source that no conversation has."""
+    """Raise `UserError` for a share of an unknown source."""
     known = sorted({talk.source for talk in talks})
     for name in shares:
         if name not in known:
-            raise UserError(f"--mix names '{name}'; there are {', '.join(known)}.{nearest(name, known)}")
+            raise UserError(f"--mix has no source '{name}'; the sources are {', '.join(known)}.{nearest(name, known)}")
 
 
 def hold_out(
     talks: list[TrainingConversation], apart: list[TrainingConversation], wanted: float
 ) -> tuple[list[TrainingConversation], list[TrainingConversation]]:
-    """Return what is trained on and what is held out: a share below 1, or a number, of different conversations.
+    """Split into training and held-out conversations: a fraction below 1, or a number, of the unique conversations.
 
-    They are taken of what was set `apart` before, else of `talks`, by a hash of what is said: a conversation that
-    stands there several times is on one side. Something is always left to train on.
+    They are taken from what was set `apart` before, else from `talks`, by a hash of the content: all copies of a
+    conversation are on one side. Something always remains for training.
     """
     if wanted < 0:
-        raise UserError(f"--held-out is a share below 1, or a number of conversations; got {wanted:g}.")
+        raise UserError(f"--held-out must be a fraction below 1, or a number of conversations; got {wanted:g}.")
     different = {talk.key: talk for talk in talks}
     pool = {talk.key: talk for talk in apart} or different
     most = len(pool) if apart else max(0, len(pool) - 1)
     count = int(wanted) if wanted >= 1 else min(MOST, most, round(wanted * len(different)))
     if count > most and not apart and talks:
         raise UserError(
-            f"--held-out leaves some conversations to train on; got {count:,} of {len(pool):,} different ones."
+            f"--held-out must leave some conversations for training; got {count:,} of {len(pool):,} unique ones."
         )
     held = {key: pool[key] for key in sorted(pool)[:count]}
-    if talks and different.keys() <= held.keys():  # all that was set apart is what there is to train on
+    if talks and different.keys() <= held.keys():  # only what was set apart is left for training
         return talks, []
     return [talk for talk in talks if talk.key not in held], list(held.values())
 
@@ -181,21 +181,21 @@ def lay_out(
 
 
 def _talk(document: Document, at: Place | str, source: str) -> TrainingConversation:
-    """Return a document as a conversation; `UserError` where nothing, or an empty reply, would be trained."""
+    """Return a document as a conversation; raises `UserError` if nothing, or an empty reply, would be trained."""
     talk = TrainingConversation(document.messages, document.tools, source, at)
     if not talk.messages:
         raise UserError(
-            "Fine-tuning reads conversations, as messages, ShareGPT's or Alpaca's, and this row has no turns; a base "
-            "model learns from plain text: sayso prepare."
+            "Fine-tuning needs conversations (messages, ShareGPT or Alpaca); this row has no turns. To train a base "
+            "model on plain text, use: sayso prepare."
         )
     if not talk.replies:
         said = any(turn["role"] == "assistant" for turn in talk.messages)
-        why = "every reply has weight 0" if said else "there is no turn of the assistant"
-        raise UserError(f"A conversation trains one reply or more; {why}.")
+        why = "every reply has weight 0" if said else "there is no assistant turn"
+        raise UserError(f"A conversation needs at least one trained reply; {why}.")
     for turn in talk.messages:
         empty = not str(turn["content"]).strip() and not turn.get("tool_calls") and turn.get("weight", 1) != 0
         if turn["role"] == "assistant" and empty:
-            raise UserError("A reply that is trained is not empty; this one is.")
+            raise UserError("A trained reply must not be empty; this one is.")
     return talk
 
 

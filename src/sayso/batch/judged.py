@@ -1,9 +1,9 @@
-"""Batches for a reward model: prompts, each with all its replies and what people said of them.
+"""Batches for a reward model: prompts, each with all its replies and their ratings and comparisons.
 
-All comparisons of one prompt stay in one batch element, each reply read once (Ouyang et al. 2022: spread over an epoch
-the same replies are learned by heart). A reply is a document, its prompt before it; documents are packed into rows as
-wide as the longest of the batch, in steps of 64, so that little is padding. Nothing is a target: what is trained is
-the score at a document's end.
+All comparisons of one prompt stay in one batch element, and each reply is read once (Ouyang et al. 2022: if spread over
+an epoch, the same replies overfit). A reply is a document that starts with its prompt; documents are packed into rows
+as wide as the longest in the batch, in steps of 64, to limit padding. There are no targets: the trained output is the
+score at a document's end.
 """
 
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class JudgedPrompt:
-    """One prompt, its replies, and what people said of them; replies and prompt are ids."""
+    """One prompt, its replies, and their ratings and comparisons; replies and prompt are ids."""
 
     prompt: Sequence[int]
     replies: Sequence[Sequence[int]]
@@ -52,7 +52,7 @@ class JudgedBatch(Batch):
     """ids, targets (none), documents [B,T] of all R replies, counted through, and what was said of them."""
 
     places: torch.Tensor
-    """[R] int64: where among the documents, row by row, each reply stands."""
+    """[R] int64: index of each reply among the documents, row by row."""
     pairs: torch.Tensor
     """[N,2] int64: the better and the worse reply."""
     margins: torch.Tensor
@@ -68,7 +68,7 @@ class JudgedBatch(Batch):
     judged: Sequence[JudgedPrompt]
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the prompts in at most so many parts of nearly equal number, each with all its replies."""
+        """Split the prompts into at most `parts` parts of nearly equal size, each with all its replies."""
         parts = min(parts, len(self.judged))
         cuts = np.array_split(np.arange(len(self.judged)), parts)
         return [collate([self.judged[i] for i in cut]) for cut in cuts]
@@ -85,7 +85,7 @@ class JudgedBatches:
         """
         check_sizes(rows, context, seed)
         if not judged:
-            raise UserError("A reward model learns from one comparison or rating or more; got none.")
+            raise UserError("Training a reward model needs at least one comparison or rating; got none.")
         for number, one in enumerate(judged):
             _check(number, one, context)
         self.judged, self.rows, self.context = judged, rows, context
@@ -150,11 +150,11 @@ def _ratings(one: JudgedPrompt) -> list[tuple[float, float]]:
 
 def _check(number: int, one: JudgedPrompt, context: int) -> None:
     if not one.prompt or not one.replies or not all(map(len, one.replies)):
-        raise UserError(f"A prompt and its replies have one token or more; prompt {number} lacks one. Drop it.")
+        raise UserError(f"A prompt and its replies must not be empty; prompt {number} has an empty one. Drop it.")
     if not one.comparisons and all(rating is None for rating in one.ratings):
-        raise UserError(f"A prompt has a comparison or a rating; prompt {number} has neither. Drop it.")
+        raise UserError(f"A prompt needs a comparison or a rating; prompt {number} has neither. Drop it.")
     if one.longest > context:
         raise UserError(
-            f"A prompt and its reply fit into the context of {context} tokens; prompt {number} has {one.longest}. "
+            f"A prompt and its reply must fit in the context of {context} tokens; prompt {number} has {one.longest}. "
             "Train with a longer context, or drop it."
         )

@@ -1,7 +1,7 @@
-"""Which item comes when: every item once an epoch, each epoch in its own order.
+"""The order of items: every item once per epoch, each epoch in its own order.
 
 Sample number g is item `permutation(seed, g // count, count)[g % count]`: a pure function, so a run that resumes, or
-goes on with another number of processes, needs to know nothing but how far it was.
+continues with another number of processes, only needs its position.
 """
 
 import numpy as np
@@ -42,6 +42,6 @@ def permutation(seed: int, epoch: int, count: int, draw: int = 0) -> Numbers:
 def check_sizes(rows: int, context: int, seed: int) -> None:
     """Raise `UserError` for a batch without rows, rows too short to hold a token and its target, or a negative seed."""
     if seed < 0:
-        raise UserError(f"A seed is 0 or more; got {seed}.")
+        raise UserError(f"A seed must be 0 or more; got {seed}.")
     if rows < 1 or context < 2:
-        raise UserError(f"A batch has one row and two positions or more; got {rows} rows of {context}.")
+        raise UserError(f"A batch needs at least one row of two positions; got {rows} rows of {context}.")

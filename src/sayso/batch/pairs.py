@@ -21,7 +21,7 @@ class PairBatch(Batch):
     """ids, targets, documents [2B,T]: row i is the chosen reply of pair i, row B + i its rejected one."""
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the pairs in at most so many parts of nearly equal size, each with its chosen rows first."""
+        """Split the pairs into at most `parts` parts of nearly equal size, each with its chosen rows first."""
         tensors = (self.ids, self.targets, self.documents)
         chosen, rejected = (Batch(*side).split(parts) for side in zip(*(x.chunk(2) for x in tensors), strict=True))
         return [
@@ -41,7 +41,7 @@ class PairBatches:
         """
         check_sizes(rows, context, seed)
         if not pairs:
-            raise UserError("Aligning needs one pair or more; got none. Gather people's ratings with: sayso gather")
+            raise UserError("Alignment needs at least one pair; got none. Gather ratings with: sayso gather")
         for index, pair in enumerate(pairs):
             _check(index, pair, context)
         self.pairs, self.rows, self.context = pairs, rows, context
@@ -83,10 +83,10 @@ def _check(index: int, pair: Pair, context: int) -> None:
     longest = len(prompt) + max(len(chosen), len(rejected))
     if longest > context:
         raise UserError(
-            f"A prompt and its reply fit into the context of {context} tokens; pair {index} has {longest}. "
+            f"A prompt and its reply must fit in the context of {context} tokens; pair {index} has {longest}. "
             "Train with a longer context, or drop it."
         )
     if not (prompt and chosen and rejected):
-        raise UserError(f"A pair has a prompt and two replies, none of them empty; pair {index} lacks one. Drop it.")
+        raise UserError(f"A pair needs a prompt and two replies, none empty; pair {index} has an empty one. Drop it.")
     if chosen == rejected:
-        raise UserError(f"A pair's two replies differ; those of pair {index} are the same. Drop it.")
+        raise UserError(f"The two replies of a pair must differ; those of pair {index} are the same. Drop it.")

@@ -28,7 +28,7 @@ class RatingBatch(Batch):
     """[M,T]: prompts of the whole batch, each with the reply to another one."""
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the rated rows in at most so many parts of nearly equal size, each with all `others`."""
+        """Split the rated rows into at most `parts` parts of nearly equal size, each with all `others`."""
         rows = super().split(parts)
         goods = self.good.tensor_split(len(rows))
         return [
@@ -50,9 +50,7 @@ class RatingBatches:
         self.good = sum(good for _, _, good in ratings)
         self.bad = len(ratings) - self.good
         if not self.good or not self.bad:
-            raise UserError(
-                f"KTO learns from good and from bad ratings; got {self.good:,} good and {self.bad:,} bad ones."
-            )
+            raise UserError(f"KTO needs both good and bad ratings; got {self.good:,} good and {self.bad:,} bad ones.")
         for index, rating in enumerate(ratings):
             _check(index, rating, context)
         self.ratings, self.rows, self.context = ratings, rows, context
@@ -81,10 +79,12 @@ class RatingBatches:
 def _check(index: int, rating: Rating, context: int) -> None:
     prompt, reply, _ = rating
     if not (len(prompt) and len(reply)):
-        raise UserError(f"A rating has a prompt and a reply, neither empty; rating {index} lacks one. Drop it.")
+        raise UserError(
+            f"A rating needs a prompt and a reply, neither empty; rating {index} has an empty one. Drop it."
+        )
     if len(prompt) + len(reply) > context:
         raise UserError(
-            f"A prompt and its reply fit into the context of {context} tokens; rating {index} has "
+            f"A prompt and its reply must fit in the context of {context} tokens; rating {index} has "
             f"{len(prompt) + len(reply)}. Train with a longer context, or drop it."
         )
 
@@ -97,5 +97,5 @@ def _stranger(index: int, ratings: Sequence[Rating], context: int) -> int:
             return other
     raise UserError(
         f"KTO measures drift on replies to other prompts, but no such reply fits after the prompt of rating {index}; "
-        "rate replies to two prompts or more, or drop it."
+        "rate replies to at least two prompts, or drop it."
     )

@@ -47,7 +47,7 @@ class RolloutBatch(Batch):
     returns: Tensor = field(default_factory=lambda: torch.empty(0))
 
     def split(self, parts: int) -> list[Batch]:
-        """Return the rows in at most so many parts, long and short ones spread evenly, each as wide as it needs."""
+        """Split the rows into at most `parts` parts, long and short rows spread evenly, each as wide as necessary."""
         parts = min(parts, len(self.ids))
         lengths = (self.documents != PADDING).sum(1)
         order = lengths.argsort(descending=True, stable=True)
@@ -78,6 +78,6 @@ def rollout_batch(rows: Sequence[RolloutRow]) -> RolloutBatch:
 
 
 def of_replies(x: Tensor, rows: Sequence[RolloutRow]) -> list[list[float]]:
-    """Return of each reply the numbers [B, T] that stand where its targets stand: the way back."""
+    """Return, for each reply, the numbers in [B, T] at the positions of its targets: the inverse of packing."""
     places = ((len(row.prompt) - 1, len(row.prompt) + len(row.ids) - 1) for row in rows)
     return [x[number, start:end].tolist() for number, (start, end) in enumerate(places)]

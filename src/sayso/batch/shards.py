@@ -1,8 +1,8 @@
-"""Documents of ids on disk, in a few large files that are mapped into memory and never read whole.
+"""Documents of ids on disk, in a few large files that are memory-mapped and never read as a whole.
 
 A shard is 8 bytes of magic, the header's size (uint32), a JSON header, and the body: each document's length (uint32),
-then all ids in a row, little-endian, two bytes an id where the vocabulary allows. The header says whose ids they are
-and the body's CRC-32, so that a damaged file, or one of another tokenizer, is told from a good one before training.
+then all ids in a row, little-endian, two bytes an id where the vocabulary allows. The header records the tokenizer
+and the body's CRC-32, so that damaged files and those of another tokenizer are detected before training.
 """
 
 import json
@@ -20,7 +20,7 @@ from sayso.base.made import made_folder
 
 MAGIC = b"saysotok"
 VERSION = 1
-HEAD = "head_crc32"  # the checksum of what a shard says of itself
+HEAD = "head_crc32"  # the checksum of the header
 DOCUMENTS_PER_SHARD = 65_536
 TOKENS_PER_SHARD = 2**25  # long documents fill a shard by this: 64 MiB at two bytes an id
 MEND = "remove its folder and prepare the tokens again"
@@ -30,7 +30,7 @@ Ids = npt.NDArray[np.integer]
 
 @dataclass(frozen=True)
 class Header:
-    """What a shard says of itself; `last` tells that no shard is missing at the end."""
+    """The header of a shard; `last` marks the last one, so that a missing tail is detected."""
 
     version: int
     shard: int
@@ -52,7 +52,7 @@ def write_shards(
     documents_per_shard: int = DOCUMENTS_PER_SHARD,
     tokens_per_shard: int = TOKENS_PER_SHARD,
 ) -> None:
-    """Write documents of ids as shards into `folder`, wholly or not at all; streams, one shard in memory at a time.
+    """Write documents of ids as shards into `folder`, atomically; streams, with one shard in memory at a time.
 
     `tokenizer` is the fingerprint of the tokenizer that made the ids.
     Raises `UserError` for no documents, an empty document, or an id outside the vocabulary.
@@ -75,12 +75,12 @@ def write_shards(
             group.append(_checked(document, index, vocab_size, kind))
             tokens += len(document)
         if not group:
-            raise UserError("Token shards are made of one document or more; got none. Prepare text with: sayso prepare")
+            raise UserError("Token shards need at least one document; got none. Prepare text with: sayso prepare")
         write(number, last=True)
 
 
 class Shards:
-    """All documents of a folder of shards, by number; only the parts that are looked at are read."""
+    """All documents in a folder of shards, by index; only the parts in use are read."""
 
     def __init__(self, parts: list[Ids], lengths: npt.NDArray[np.int64], header: Header) -> None:
         self.parts = parts  # the ids of each shard, one after another
@@ -93,26 +93,26 @@ class Shards:
     def open(cls, folder: Path, *, tokenizer: str | None = None, verify: bool = True) -> Self:
         """Map a folder of shards into memory.
 
-        With `verify` each body's checksum is read too (about 1 GB/s). With `tokenizer`, a fingerprint, shards that
-        another tokenizer made are refused. Raises `UserError` that names the file and how to mend it.
+        With `verify` each body's checksum is checked (about 1 GB/s). With `tokenizer`, a fingerprint, shards made by
+        another tokenizer are rejected. Raises `UserError` that names the file and how to fix it.
         """
         paths = sorted(folder.glob("*.tokens"))
         if not paths:
-            raise UserError(f"A folder of token shards holds '*.tokens' files; '{folder}' has none: {MEND}.")
+            raise UserError(f"A folder of token shards must have '*.tokens' files; '{folder}' has none: {MEND}.")
         read = [_read_shard(path, verify) for path in paths]
         for number, (path, (header, _, _)) in enumerate(zip(paths, read, strict=True)):
             if header.shard != number or header.last != (number == len(paths) - 1):
-                raise UserError(f"The shards in '{folder}' are not complete ('{path.name}' does not follow): {MEND}.")
+                raise UserError(f"The shards in '{folder}' are incomplete ('{path.name}' is out of sequence): {MEND}.")
             if tokenizer is not None and header.tokenizer != tokenizer:
                 raise UserError(
-                    f"Shards are read with the tokenizer that made them; '{path}' was made by {header.tokenizer[:12]}, "
+                    f"Shards need the tokenizer that made them; '{path}' was made by {header.tokenizer[:12]}, "
                     f"this one is {tokenizer[:12]}: {MEND}."
                 )
         return cls([ids for _, _, ids in read], np.concatenate([lengths for _, lengths, _ in read]), read[0][0])
 
     @property
     def tokens(self) -> int:
-        """How many tokens all documents have."""
+        """Number of tokens in all documents."""
         return int(self.lengths.sum())
 
     def __len__(self) -> int:
@@ -137,10 +137,10 @@ class Shards:
 def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtype[np.unsignedinteger]) -> Ids:
     ids = np.fromiter(document, np.int64, len(document))  # from a list twice as fast as asarray
     if not len(ids):
-        raise UserError(f"A document has one token or more; document {index} is empty. Drop it.")
+        raise UserError(f"A document needs at least one token; document {index} is empty. Drop it.")
     if ids.min() < 0 or ids.max() >= vocab_size:
         raise UserError(
-            f"Ids run from 0 to {vocab_size - 1}; document {index} has {ids.min()} to {ids.max()}. "
+            f"Ids must be 0 to {vocab_size - 1}; document {index} has {ids.min()} to {ids.max()}. "
             "Encode it with this vocabulary's tokenizer."
         )
     return ids.astype(kind)
@@ -178,11 +178,13 @@ def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64]
         if header.version != VERSION or told not in (None, _crc_of(head)):
             raise ValueError(header.version)
     except (ValueError, TypeError, AttributeError, SyntaxError) as error:  # numpy parses the name of a type as Python
-        raise UserError(f"'{path}' is not a token shard, or its head is damaged: {MEND}.") from error
+        raise UserError(f"'{path}' is not a token shard, or its header is damaged: {MEND}.") from error
     offset = len(start) + size
     expected = offset + 4 * header.documents + kind.itemsize * header.tokens
     if path.stat().st_size != expected:
-        raise UserError(f"The shard '{path}' has {path.stat().st_size:,} bytes, its head says {expected:,}: {MEND}.")
+        raise UserError(
+            f"The shard '{path}' has {path.stat().st_size:,} bytes, but its header says {expected:,}: {MEND}."
+        )
     body = np.asarray(np.memmap(path, np.uint8, "r", offset))
     if verify and zlib.crc32(body.data) != header.crc32:
         raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {MEND}.")

@@ -1,8 +1,8 @@
-"""Rows of running text for pre-training, without a token lost to padding.
+"""Rows of continuous text for pre-training, without padding.
 
-The documents of an epoch are laid end to end in that epoch's order and cut every `T` positions; the rows are then
-shuffled, so that the pieces of a book do not fill one batch. A document's last token has no target: the next
-document's start cannot be known from it, and `documents` keeps attention inside a document as well.
+The documents of an epoch are concatenated in that epoch's order and split every `T` positions; the rows are then
+shuffled, so that the pieces of a book do not fill one batch. A document's last token has no target, since it cannot
+predict the start of the next document; `documents` keeps attention inside a document as well.
 """
 
 from functools import lru_cache
@@ -27,7 +27,7 @@ class TextBatches:
     def __init__(self, shards: Shards, rows: int, context: int, seed: int) -> None:
         check_sizes(rows, context, seed)
         if shards.lengths.max() < 2:
-            raise UserError("Text to train on has documents of two tokens or more; all of these have one.")
+            raise UserError("Training text needs documents of at least two tokens; all of these have one.")
         self.shards, self.rows, self.context, self.seed = shards, rows, context, seed
         # The epoch's very last token is only ever a target, hence one less.
         self.rows_per_epoch = max(1, -(-(shards.tokens - 1) // context))

@@ -1,4 +1,4 @@
-"""LoRA from outside (Hu et al. 2021): a frozen matrix learns by a product of two narrow ones beside it.
+"""LoRA, applied from outside (Hu et al. 2021): a frozen matrix plus a trained product of two low-rank matrices.
 
     y = W x + (alpha / rank) B A x        A [rank, in] random, B [out, rank] zero, so that nothing changes at first
 
@@ -32,13 +32,13 @@ class LoRA:
 
     def __post_init__(self) -> None:
         if self.rank < 1:
-            raise UserError(f"The rank of an adapter is at least 1; got {self.rank}.")
+            raise UserError(f"The rank of an adapter must be at least 1; got {self.rank}.")
         if not self.alpha > 0:
-            raise UserError(f"The alpha of an adapter is more than 0; got {self.alpha:g}.")
+            raise UserError(f"The alpha of an adapter must be greater than 0; got {self.alpha:g}.")
 
 
 class LoRALinear(Linear):
-    """A linear layer with a product of two narrow matrices beside its own, which is shared with the layer it wraps."""
+    """A linear layer plus a product of two low-rank matrices; its weight is shared with the layer that it wraps."""
 
     def __init__(self, linear: Linear, a: Tensor, b: Tensor, scale: float) -> None:
         super().__init__(linear.in_features, linear.out_features, device="meta")
@@ -69,7 +69,9 @@ def chosen_targets(model: Transformer, asked: tuple[str, ...] = ()) -> tuple[str
     known = tuple(dict.fromkeys(name.rpartition(".")[2] for name in linear_layers(model)))
     for name in asked:
         if name not in known:
-            raise UserError(f"The targets of LoRA are among {', '.join(known)}; got '{name}'.{nearest(name, known)}")
+            raise UserError(
+                f"The targets of LoRA must be among {', '.join(known)}; got '{name}'.{nearest(name, known)}"
+            )
     return asked or known
 
 
@@ -87,7 +89,7 @@ def add_lora(model: Transformer, lora: LoRA, generator: torch.Generator) -> Tran
 
 
 def wrap(model: Transformer, products: Iterable[tuple[str, Tensor, Tensor, float]]) -> Transformer:
-    """Put a, b and scale beside the layers they are named with, freeze everything else, and return the model."""
+    """Wrap the named layers with a, b and scale, freeze everything else, and return the model."""
     model.requires_grad_(False)
     for name, a, b, scale in products:
         linear = model.get_submodule(name)

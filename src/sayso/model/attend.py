@@ -1,4 +1,4 @@
-"""Softmax attention over what may be seen: queries, keys and values enter, with a mask; the mix of values leaves.
+"""Masked softmax attention: takes queries, keys, values and a mask, returns the weighted values.
 
     out = softmax(q k^T / sqrt(D)) v        (Vaswani et al. 2017)
 
@@ -38,7 +38,7 @@ def causal(time: int, device: torch.device, window: int = 0) -> Tensor:
 
 
 def windowed(mask: Tensor | None, window: int, positions: Tensor) -> Tensor | None:
-    """Return a mask without what lies beyond a window, for tokens at columns `positions` [B or 1, T] of the keys.
+    """Return a mask without positions beyond a window, for tokens at columns `positions` [B or 1, T] of the keys.
 
     A mask of None stays None where it hides all of that already.
     """

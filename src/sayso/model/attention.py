@@ -21,9 +21,9 @@ Mask = Tensor | Segments | None
 
 
 class KeyValueCache(Protocol):
-    """What attention asks of a cache: to keep a layer's new keys and values and give all that are to be seen.
+    """Interface of a KV cache: store a layer's new keys and values, and return all that are visible.
 
-    What it gives lies by position: column s of a row is the token at position s of that row.
+    The result is indexed by position: column s of a row is the token at position s of that row.
     """
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:

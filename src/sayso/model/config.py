@@ -21,7 +21,7 @@ ROPE_SCALINGS = ("none", "linear", "llama3", "yarn")
 
 def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
-        raise UserError(f"A model's {name} is one of {', '.join(known)}; got '{value}'.{nearest(value, known)}")
+        raise UserError(f"A model's {name} must be one of {', '.join(known)}; got '{value}'.{nearest(value, known)}")
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,15 @@ class Rope:
     factor: float = 1.0
     """By how much; 1 or more."""
     original: int = 0
-    """Context before it was stretched, in tokens; for llama3 and yarn."""
+    """Context before RoPE scaling, in tokens; for llama3 and yarn."""
     slow: float = 1.0
-    """Frequencies of at most so many turns in the original context are divided by the whole factor."""
+    """Frequencies with at most this many rotations in the original context are divided by the whole factor."""
     fast: float = 32.0
-    """Frequencies of at least so many turns stay as they are; those in between are divided by a part of the factor."""
+    """Frequencies with at least this many rotations are unchanged; those in between are interpolated."""
     attention_factor: float = 1.0
     """What sines and cosines are multiplied by (YaRN)."""
     local_theta: float = 0.0
-    """Base of the frequencies, then unstretched, of layers with a window; 0 = the same as in the others."""
+    """Base of the frequencies of layers with a window, without scaling; 0 = the same as in the other layers."""
     nope_layers: tuple[int, ...] = ()
     """Layers, counted from 0, without positions (NoPE, Kazemnejad et al. 2023)."""
 
@@ -50,10 +50,10 @@ class Rope:
         object.__setattr__(self, "nope_layers", tuple(sorted(self.nope_layers)))
         _check_choice("rope.stretch", self.stretch, ROPE_SCALINGS)
         if self.stretch != "none" and self.factor < 1:
-            raise UserError(f"A rope.factor is 1 or more; got {self.factor:g}.")
+            raise UserError(f"rope.factor must be 1 or more; got {self.factor:g}.")
         if self.stretch in ("llama3", "yarn") and not (self.original > 0 and 0 < self.slow < self.fast):
             raise UserError(
-                f"A rope stretched by {self.stretch} has an original context and 0 < slow < fast; "
+                f"RoPE scaling {self.stretch} needs an original context and 0 < slow < fast; "
                 f"got {self.original}, {self.slow:g} and {self.fast:g}."
             )
 
@@ -94,7 +94,7 @@ class ModelConfig:
     norm: str = "rms"
     """rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016)."""
     norm_place: str = "pre"
-    """pre (before attention and MLP), post (on what these give, before it is added) or both."""
+    """pre (before attention and MLP), post (on their outputs, before the residual addition) or both."""
     norm_eps: float = 1e-6
     """Added to the mean square, or the variance, under the root of every norm."""
     qk_norm: str = "head"
@@ -106,7 +106,7 @@ class ModelConfig:
     logit_cap: float = 0.0
     """The same for logits."""
     embed_scale: float = 1.0
-    """What embeddings are multiplied by where they enter the stream."""
+    """Factor applied to the embeddings at the input of the residual stream."""
     tie_embeddings: bool = False
     """Whether the output head is the embedding matrix."""
     ngrams: tuple[int, ...] = ()
@@ -118,7 +118,7 @@ class ModelConfig:
         self._from_json()
         for name in ("vocab_size", "layers", "width", "heads", "kv_heads", "head_size", "mlp_width", "context"):
             if getattr(self, name) < 1:
-                raise UserError(f"A model's {name} is at least 1; got {getattr(self, name)}.")
+                raise UserError(f"A model's {name} must be at least 1; got {getattr(self, name)}.")
         for name, known in (
             *(("mlp", MLPS), ("positions", POSITIONS), ("norm", NORMS)),
             *(("norm_place", NORM_PLACES), ("qk_norm", QK_NORMS)),
@@ -128,12 +128,12 @@ class ModelConfig:
             _check_choice("biases", name, BIASES)
         for name in ("attention_cap", "logit_cap"):
             if getattr(self, name) < 0:
-                raise UserError(f"A model's {name} is more than 0, or 0 for none; got {getattr(self, name):g}.")
+                raise UserError(f"A model's {name} must be greater than 0, or 0 for none; got {getattr(self, name):g}.")
         if self.heads % self.kv_heads:
             raise UserError(f"heads must be a multiple of kv_heads; got {self.heads} and {self.kv_heads}.")
         if self.ngrams and (min(self.ngrams) < 2 or len(set(self.ngrams)) < len(self.ngrams) or self.ngram_rows < 1):
             raise UserError(
-                f"ngrams are different orders of 2 or more, with ngram_rows of 1 or more; "
+                f"ngrams must be unique orders of 2 or more, with ngram_rows of 1 or more; "
                 f"got {self.ngrams} and {self.ngram_rows}."
             )
         self._check_positions()
@@ -144,22 +144,22 @@ class ModelConfig:
         object.__setattr__(self, "biases", tuple(sorted(set(self.biases))))
         object.__setattr__(self, "rope", Rope(**self.rope) if isinstance(self.rope, dict) else self.rope)
         if any(window < 0 for window in self.windows) or len(self.windows) > max(self.layers, 0):
-            raise UserError(f"windows are 0 or more, at most one a layer; got {tuple(self.windows)}.")
+            raise UserError(f"windows must be 0 or more, at most one per layer; got {tuple(self.windows)}.")
         object.__setattr__(self, "windows", _shortest(self.windows, self.layers) if any(self.windows) else ())
 
     def _check_positions(self) -> None:
         if self.positions != "rotary":
             if self.rope != PLAIN:
-                raise UserError(f"A rope needs rotary positions; got {self.positions} ones.")
+                raise UserError(f"rope settings need rotary positions; got {self.positions} positions.")
             return
         if self.head_size % 2:
             raise UserError(f"head_size must be even for rotary positions; got {self.head_size}.")
         if min(self.rope_theta, self.rope.local_theta or self.rope_theta) <= 1:
-            raise UserError(f"A model's rope_theta is more than 1; got {self.rope_theta:g}.")
+            raise UserError(f"A model's rope_theta must be greater than 1; got {self.rope_theta:g}.")
         if any(not 0 <= layer < self.layers for layer in self.rope.nope_layers):
-            raise UserError(f"rope.nope_layers are among 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
+            raise UserError(f"rope.nope_layers must be among 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
         if self.rope.local_theta and not self.windows:
-            raise UserError("rope.local_theta is that of layers with a window; this model has no windows.")
+            raise UserError("rope.local_theta applies to layers with a window; this model has no windows.")
 
     @property
     def layer_windows(self) -> tuple[int, ...]:
@@ -189,7 +189,7 @@ class ModelConfig:
 
 
 def _shortest(pattern: Sequence[int], layers: int) -> tuple[int, ...]:
-    """Return the shortest pattern that is the same over so many layers."""
+    """Return the shortest pattern that repeats over that many layers."""
     whole = [pattern[layer % len(pattern)] for layer in range(layers)]
     period = next(size for size in range(1, layers + 1) if whole == [whole[layer % size] for layer in range(layers)])
     return tuple(whole[:period])

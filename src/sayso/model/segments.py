@@ -1,4 +1,4 @@
-"""Attention inside packed documents, without computing what lies between them.
+"""Attention inside packed documents, without computing scores between documents.
 
 A mask over rows of packed documents computes all pairs of positions and throws most away. Here the documents of a batch
 are sorted by length into a few blocks, each block goes through causal attention as rows of its own, and the results
@@ -18,7 +18,7 @@ STEP = 32  # a block's length is a multiple of it: few blocks, little padding
 
 
 class Segments:
-    """Which positions belong together, and where each stands in the blocks."""
+    """Which positions belong together, and the position of each in the blocks."""
 
     def __init__(self, documents: Tensor) -> None:
         """Take `documents` [B, T], the number of each position's document; equal neighbours in a row are one."""

@@ -84,7 +84,7 @@ class Transformer(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where it lies."""
+        """Device of the parameters."""
         return self._floats().device
 
     @property
@@ -145,7 +145,7 @@ class Transformer(nn.Module):
         return self.norm(x)
 
     def embedded(self, ids: Tensor, positions: Tensor, cache: KeyValueCache | None = None) -> Tensor:
-        """Return what enters the stream, [B, T, C], for ids [B, T] at positions [B or 1, T]."""
+        """Return the input of the residual stream, [B, T, C], for ids [B, T] at positions [B or 1, T]."""
         x = self.embed(ids)
         if self.config.embed_scale != 1:
             x = x * self.config.embed_scale

@@ -27,7 +27,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.models import called, is_made, newest_model
 from sayso.weights.quantize.integers import Grid
-from sayso.weights.quantize.quantize import Method, quantise
+from sayso.weights.quantize.quantize import Method, quantize_model
 from sayso.weights.quantize.scheme import Scheme
 from sayso.weights.tensors import weights_file
 
@@ -108,7 +108,7 @@ def _quantize(options: Quantize, parent: Path, name: str) -> Written:
             model, tokenizer = load_model(parent, device, plain=True)
             rows = _rows(options, texts, tokenizer, model.config.context) if method.calibrates(scheme) else None
             with Progress(model.config.layers, "block") as line:
-                numbers = quantise(model, scheme, method, rows, line.update)
+                numbers = quantize_model(model, scheme, method, rows, line.update)
             save_model(model, tokenizer, folder, lineage, numbers)
             say(f"Saved {folder}.")
             del model

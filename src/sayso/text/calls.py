@@ -1,6 +1,6 @@
-"""Turns that call tools and turns that tell what came back, as OpenAI has them: checked, and each with its name.
+"""Check turns with tool calls and tool results, in OpenAI's format, and name each result.
 
-Messages enter and leave; arguments become an object, what is absent becomes empty. Doing it twice changes nothing.
+Takes and returns messages; arguments become an object, missing fields become empty. The function is idempotent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,7 @@ def resolved(messages: Sequence[Message]) -> list[Message]:
             waiting |= {call["id"]: call["function"]["name"] for call in message["tool_calls"]}
             latest = [*latest, *(call["id"] for call in message["tool_calls"])]
             if len(set(latest)) < len(latest):
-                raise UserError(f"Calls before one result have ids of their own; got {', '.join(latest)}.")
+                raise UserError(f"The ids of calls before one result must be unique; got {', '.join(latest)}.")
         done.append(message)
     return done
 
@@ -73,8 +73,8 @@ def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequen
         given = result.get("tool_call_id")
         if given and given not in waiting:
             raise UserError(
-                "A tool's message answers a call: its tool_call_id is the id of an earlier call without a result; got "
-                f"{given!r:.100}."
+                "A tool message must answer a call: its tool_call_id must be that of an earlier call without a result; "
+                f"got {given!r:.100}."
             )
         ids.append(str(given) if given else None)
         if given:
@@ -85,14 +85,14 @@ def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequen
         if ids[place] is None and name:
             call = next((call for call in left if waiting[call] == name), None)
             if call is None:
-                raise UserError(f"A tool's message answers a call; no call right before it is of {name!r:.100}.")
+                raise UserError(f"A tool message must answer a call; no call right before it is of {name!r:.100}.")
             ids[place] = call
             left.remove(call)
     unnamed = [place for place, known in enumerate(ids) if known is None]
     if unnamed and len(unnamed) != len(left):  # by order
         raise UserError(
-            f"Which call a result answers is unclear: without tool_call_id or name there are {len(unnamed)} of them, "
-            f"for {len(left)} calls. Give each result one of these, or give each call its result, in the same order."
+            f"It is ambiguous which call a result answers: {len(unnamed)} results without tool_call_id or name for "
+            f"{len(left)} calls. Give each result one of these, or add one result for each call, in the same order."
         )
     for place, call in zip(unnamed, left, strict=False):
         ids[place] = call
@@ -112,7 +112,9 @@ def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
         turn = dict(message)
         if calls := turn.get("tool_calls"):
             if turn.get("role") != "assistant":
-                raise UserError(f"Only an assistant calls tools; a message of role {turn.get('role')!r} does.")
+                raise UserError(
+                    f"Only assistant messages may call tools; got a call in a message with role {turn.get('role')!r}."
+                )
             turn["tool_calls"] = [_call(call) for call in (calls if isinstance(calls, list | tuple) else [calls])]
             names |= {call["id"]: call["function"]["name"] for call in turn["tool_calls"]}
             turn["content"] = "" if turn.get("content") is None else turn["content"]
@@ -120,7 +122,7 @@ def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
             turn["name"] = names.get(str(turn.get("tool_call_id"))) or turn.get("name")
             if not isinstance(turn["name"], str):
                 raise UserError(
-                    "A tool's message answers a call: its tool_call_id is the id of an earlier call; "
+                    "A tool message must answer a call: its tool_call_id is the id of an earlier call; "
                     f"got {turn.get('tool_call_id')!r:.100}."
                 )
         done.append(turn)
@@ -130,7 +132,7 @@ def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def value_of(text: Any) -> Any:
     """Return what a text says as JSON where that is an object or a list, else the text."""
     if not isinstance(text, str):
-        raise UserError(f"What a tool gave is text; got {type(text).__name__}.")
+        raise UserError(f"A tool's result must be text; got {type(text).__name__}.")
     try:
         value = parse(whole(text).encode())
     except ValueError:
@@ -144,11 +146,11 @@ def _call(call: Any) -> dict[str, Any]:
     function = outside.get("function", outside)  # ShareGPT's calls have no id, and no object around the function
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not isinstance(outside.get("id") or "", str):
-        raise UserError(f"A call has an id and a function with a name and arguments; got {call!r:.100}.")
+        raise UserError(f"A call needs an id and a function with a name and arguments; got {call!r:.100}.")
     arguments = function.get("arguments")
     if arguments is None or arguments == "":
         arguments = {}
     value = value_of(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(value, str | dict):
-        raise UserError(f"The arguments of a call are a JSON object; those of '{name}' are {value!r:.100}.")
+        raise UserError(f"The arguments of a call must be a JSON object; those of '{name}' are {value!r:.100}.")
     return {"id": outside.get("id") or "", "type": "function", "function": {"name": name, "arguments": value}}

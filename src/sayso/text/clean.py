@@ -1,6 +1,6 @@
-"""Text as it comes -> text in one normal form: NFC, line feeds, no control characters, one kind of space.
+"""Normalize text: NFC, line feeds, no control characters, one kind of space.
 
-`clean` is idempotent and keeps every visible character: tabs, indentation and the joiners that scripts and emoji need.
+`clean` is idempotent and keeps every visible character, tabs, indentation, and the joiners that scripts and emoji need.
 """
 
 import re

@@ -1,7 +1,7 @@
-"""Messages between two sides -> conversations of a size that a small model can learn from.
+"""Convert messages between two sides to conversations of a size that a small model can learn from.
 
-A long conversation is cut into windows that start with the user and end with the assistant. Chat between strangers must
-also pass two rules of decency: no profanity, no personal details.
+A long conversation is split into windows that start with the user and end with the assistant. Chat between strangers
+must also pass two decency rules: no profanity, no personal details.
 """
 
 import json
@@ -132,7 +132,7 @@ def exchanges(messages: Sequence[Message]) -> list[list[Message]]:
 
 
 def within(turns: int, characters: int) -> Callable[[list[Message]], bool]:
-    """Return whether messages are at most so many, with so many characters; 0 = no such limit."""
+    """Return a check that messages are within a number of turns and characters; 0 = no limit."""
 
     def fits(messages: list[Message]) -> bool:
         length = sum(len(text) for message in messages for text in _said(message))

@@ -1,8 +1,8 @@
-"""Evaluation texts -> a set of word n-gram hashes; a document that holds one of them must not be trained on.
+"""Build a set of word n-gram hashes from evaluation texts; a document that contains one of them must not be trained on.
 
 As in GPT-3 (Brown et al. 2020, appendix C) an n-gram is 13 words, lower-cased and without punctuation. A text of 8 to
-12 words is taken whole; a shorter one is too common to be evidence. In scripts without spaces between words, n-grams
-are of characters, as many as come to as many words: 26 in Chinese, 52 in Thai.
+12 words is one n-gram; a shorter one is too common to be evidence. In scripts without spaces between words, n-grams
+are of characters, with the length of about as many words: 26 in Chinese, 52 in Thai.
 """
 
 from collections import Counter, defaultdict
@@ -70,7 +70,7 @@ def overlaps(words: Hashes, sets: dict[int, Hashes]) -> bool:
 
 
 def _length(pieces: int, words: float, n: int) -> int:
-    """Return of how many pieces the n-grams of a text are that has so many and comes to `words`; 0 = too short."""
+    """Return the n-gram length in pieces for a text of that many pieces that is worth `words` words; 0 = too short."""
     if not pieces or words < min(n, SHORTEST):
         return 0
     length = min(pieces, round(n * pieces / words))

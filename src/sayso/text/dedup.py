@@ -1,8 +1,9 @@
-"""Documents' word n-grams -> which documents stay: exact duplicates and near-duplicates of an earlier one go.
+"""Select the documents to keep by word n-grams: drop exact duplicates, and near-duplicates of earlier documents.
 
 MinHash (Broder 1997) estimates the Jaccard similarity of two documents' sets of 5-word shingles; locality-sensitive
-hashing (Leskovec et al., Mining of Massive Datasets, 3.4) finds the pairs worth estimating. A document goes only when
-its own estimate against a document that *stayed* reaches the threshold: no chain of look-alikes drags a cluster out.
+hashing (Leskovec et al., Mining of Massive Datasets, 3.4) finds the pairs worth estimating. A document is dropped only
+if its own estimate against a document that was *kept* reaches the threshold: no chain of similar documents drags a
+whole cluster out.
 
 K = 120 permutations, in 20 bands of 6 rows: a pair of Jaccard s shares a band with probability 1 - (1 - s^6)^20, which
 is 0.998 at s = 0.8; the estimate's standard error there is sqrt(s(1-s)/K) = 0.037.

@@ -1,7 +1,7 @@
-"""What flows through this stage: a document, and the part of a source that one worker reads at a time.
+"""The data types of this stage: a document, and the part of a source that one worker reads at a time.
 
-Both are plain data. A source is cut into parts by what it is (files, byte ranges, slices), never by how many workers
-there are, so that the result is the same on any machine.
+Both are plain data. A source is split into parts by its nature (files, byte ranges, slices), never by the number of
+workers, so that the result is the same on any machine.
 """
 
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row stands, as "file:line"; lines before a part in a file's middle are counted when that is asked."""
+    """Position of a row, as "file:line"; lines before a part in the middle of a file are counted on demand."""
 
     where: str
     number: int

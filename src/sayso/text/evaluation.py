@@ -1,6 +1,6 @@
-"""Files of evaluation texts -> every string in them: what no training document may hold.
+"""Read every string from files of evaluation texts: what no training document may contain.
 
-A row of JSON Lines or Parquet gives each of its strings, however deep: questions, contexts, choices and answers alike.
+A row of JSON Lines or Parquet yields each of its strings at any depth: questions, contexts, choices and answers alike.
 """
 
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,7 @@
-"""Text, JSON Lines and Parquet files, plain or compressed, here or at a URL -> documents, as a stream.
+"""Stream documents from text, JSON Lines and Parquet files, plain or compressed, local or at a URL.
 
-`parts_of` cuts files into parts of about `PART_BYTES` by what they are: plain JSON Lines by byte range, local Parquet
-by row group, small text files by the dozen; a compressed file is one part. `read_...` read a part.
+`parts_of` splits files into parts of about `PART_BYTES` by their kind: plain JSON Lines by byte range, local Parquet
+by row group, small text files in batches; a compressed file is one part. `read_...` read a part.
 """
 
 import codecs
@@ -19,11 +19,11 @@ PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
 FILES_A_PART = 256
 ROWS = 256  # rows of a Parquet file read at a time
 IN_FOLDER = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
-KINDS = {**IN_FOLDER, ".json": "array"}  # in a folder of data a .json is more often a note about it: it has to be named
+KINDS = {**IN_FOLDER, ".json": "array"}  # a .json in a data folder is often metadata: it must be named
 
 
 def suffix_of(where: str, kinds: Iterable[str] = tuple(KINDS)) -> str:
-    """Return the kind of a file by its name (".txt", ".jsonl", ...), "" when it is none of `kinds`."""
+    """Return the kind of a file by its name (".txt", ".jsonl", ...), or "" if it is none of `kinds`."""
     name = where.lower()
     for ending in PACKED:
         name = name.removesuffix(ending)
@@ -55,10 +55,12 @@ def parts_of(files: Sequence[File], column: str | None, piece: int) -> Iterator[
 
 
 def read_text(part: Part, bad: BadRows) -> Iterator[Document]:
-    """Yield the documents of text files: each file one, a long one cut at paragraph ends into pieces."""
+    """Yield the documents of text files: one per file, long files split at paragraph ends."""
     for where in part.where:
         bad.rows += 1
-        if bad.policy == "skip" and bad.tried(where, _is_text, where) is None:  # read twice, so that no half is kept
+        if (
+            bad.policy == "skip" and bad.tried(where, _is_text, where) is None
+        ):  # read twice, so that a bad file is dropped entirely
             continue
         try:
             for text in _pieces(where, part.extra[0]):
@@ -80,7 +82,7 @@ def read_array(part: Part, bad: BadRows) -> Iterator[Document]:
     where = part.where[0]
     rows = read_whole(where)
     if not isinstance(rows, list):
-        raise UserError(f"A .json file is one list of rows; '{where}' is {kind_of(rows)}.")
+        raise UserError(f"A .json file must hold one list of rows; '{where}' holds {kind_of(rows)}.")
     for number, row in enumerate(rows, 1):
         bad.rows += 1
         at = Place(where, number, kind="row")
@@ -90,7 +92,7 @@ def read_array(part: Part, bad: BadRows) -> Iterator[Document]:
 
 
 def read_whole(where: str) -> Any:
-    """Return the value of a file of JSON, which may be packed; what is none is a `UserError`."""
+    """Return the value in a JSON file, which may be compressed; raises `UserError` if it is not valid JSON."""
     with open_unpacked(where) as file:
         content = file.read()
     try:
@@ -124,7 +126,7 @@ def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
 def rows_of_lines(
     where: str, bad: BadRows, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[dict[str, Any], Place]]:
-    """Yield the object of each line that begins between two bytes, and where it stands; bad lines are counted."""
+    """Yield the object of each line that begins between two byte offsets, and its position; bad lines are counted."""
     with open_unpacked(where) as file:
         place = first = start
         number = 0
@@ -202,7 +204,7 @@ def _pieces(where: str, piece: int) -> Iterator[str]:
             block = file.read(BLOCK)
             done = not block
             if b"\0" in block:
-                raise UserError(f"A text file holds UTF-8 text; '{where}' is binary: leave it out or convert it.")
+                raise UserError(f"A text file must be UTF-8; '{where}' is binary: remove or convert it.")
             rest += _decoded(decoder, block, where, final=done)
             while piece and len(rest) > 1.5 * piece:
                 cut = _cut(rest, piece)
@@ -226,5 +228,5 @@ def _decoded(decoder: codecs.IncrementalDecoder, block: bytes, where: str, final
         return decoder.decode(block, final)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"A text file holds UTF-8 text; '{where}' does not ({error.reason}): convert it, e.g. with iconv -t UTF-8."
+            f"A text file must be UTF-8; '{where}' is not ({error.reason}): convert it, e.g. with iconv -t UTF-8."
         ) from error

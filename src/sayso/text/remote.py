@@ -1,6 +1,6 @@
-"""A URL -> the files below it, through fsspec: object stores, the hub, memory in the tests.
+"""List the files below a URL through fsspec: object stores, the hub, memory in the tests.
 
-A listing is all that is read here; the files themselves are streamed part by part by whoever reads them.
+Only listings are read here; the readers stream the files part by part.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Listing:
 
 
 def list_remote(url: str) -> Listing:
-    """Return all files below a URL, sorted; `UserError` when it cannot be reached or holds none."""
+    """Return all files below a URL, sorted; raises `UserError` if it cannot be reached or has none."""
     core = require("fsspec.core", "data")
     try:
         file_system, base = core.url_to_fs(url)

@@ -1,4 +1,4 @@
-"""What every command that reads a person's rows takes as an option: what becomes of rows that cannot be used."""
+"""The option of every command that reads the user's rows: what to do about rows that cannot be used."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,20 +16,20 @@ class ReadsRows(Options):
     """Options of the commands that read rows of files."""
 
     bad_rows: Policy = "stop"
-    """What to do about rows that cannot be used: name the first five and stop, or skip them and report how many."""
+    """What to do with invalid rows: `stop` after listing the first five, or `skip` them and report the count."""
 
 
 def report_ignored(sources: Iterable[Source]) -> None:
-    """Print what in the folders of sources is not read."""
+    """Report the files in the sources' folders that are not read."""
     for source in sources:
         if source.ignored:
             shown = ", ".join(source.ignored[:SHOWN])
             more = f" and {len(source.ignored) - SHOWN:,} more" if len(source.ignored) > SHOWN else ""
-            say(f"Ignored in '{source.name}', as no text to learn: {shown}{more}.")
+            say(f"Ignored in '{source.name}', not training text: {shown}{more}.")
 
 
 def report_rows(bad: BadRows) -> None:
-    """End the command for bad rows where it has to; else print what was skipped or replaced."""
+    """Raise for bad rows if the policy says so; else report what was skipped or replaced."""
     bad.check()
     for sentence in bad.sentences():
         say(sentence)

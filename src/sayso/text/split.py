@@ -1,4 +1,4 @@
-"""A content hash -> train, val or test: a text always lands in the same split, whatever else is prepared with it."""
+"""Assign train, val or test by content hash: a text is always in the same split, whatever else is prepared with it."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,7 +1,7 @@
-"""One part of a source -> its surviving documents in a work folder, with what is needed to compare them to all others.
+"""Process one part of a source: write its surviving documents to a work folder, with data to compare them.
 
-This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Nothing here looks at
-another part, so parts may run anywhere in any order; a part whose counts lie in the folder is not run again.
+This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Parts are independent,
+so they may run anywhere in any order; a part whose counts are in the folder is not run again.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ class PrepareJob:
     part: Part
     generated: bool
     people: bool
-    take: int | None = None  # only so many of its documents are wanted (a limit was reached); None = all
+    take: int | None = None  # number of its documents to keep (a limit was reached); None = all
 
 
 @dataclass(frozen=True)
@@ -95,10 +95,10 @@ class KeptRows:
 
 @dataclass
 class Unfit:
-    """What of the conversations is in no window, by rule."""
+    """Counts of what is left out of conversations, by rule."""
 
     whole: Counter[str] = field(default_factory=Counter)
-    """Conversations that give none."""
+    """Conversations dropped entirely."""
     parts: Counter[str] = field(default_factory=Counter)
     """Parts of the others."""
 
@@ -162,7 +162,7 @@ def load_bands(folder: Path, job: PrepareJob) -> NDArray[np.uint64]:
 
 
 def _real(job: PrepareJob, rules: PrepareRules, folder: Path, document: Document, out: Unfit) -> KeptRows | str:
-    """Return a person's document as it is kept, or the name of the rule that drops it."""
+    """Return a real document as it is kept, or the name of the rule that drops it."""
     document = _cleaned(document)
     if not document.text:
         return "empty"

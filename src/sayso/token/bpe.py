@@ -1,8 +1,8 @@
 """Byte-pair encoding over bytes: the tokenizer that models are trained with.
 
-Text is cut into pieces (a word with the sign before it, one digit, a run of signs, white space), each piece is
-spelled in bytes, and the most frequent pairs were merged in training. Sennrich et al. 2016, arXiv:1508.07909. The
-training and the files are those of `tokenizers`; `tiktoken` encodes, with the same ids, where the file is one of ours.
+Text is split into pieces (a word with the character before it, one digit, a run of punctuation, white space); each
+piece is spelled in bytes, and the pairs that training found most frequent are merged (Sennrich et al. 2016,
+arXiv:1508.07909). `tokenizers` trains and reads the files; `tiktoken` encodes with the same ids if the file is ours.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ from sayso.token.cut import pre_tokenizer
 from sayso.token.engine import has_long_space, make_engine
 from sayso.token.tokenizer import BOS, END, SPECIALS, byte_spelling, check_size, is_text, pieces, to_bytes
 
-SLICE = 16  # texts that a thread takes at once: one each would cost as much as encoding a short one
+SLICE = 16  # texts per task of a thread: with one each, the overhead would equal encoding a short one
 
 
 class BytePairTokenizer:
@@ -60,7 +60,7 @@ class BytePairTokenizer:
         slices = [texts[start : start + SLICE] for start in range(0, len(texts), SLICE)]
         if len(slices) < 2:
             return [self.encode(text) for text in texts]
-        with ThreadPoolExecutor(min(cores(), len(slices))) as pool:  # both libraries let go of the interpreter's lock
+        with ThreadPoolExecutor(min(cores(), len(slices))) as pool:  # both libraries release the GIL
             return list(chain.from_iterable(pool.map(lambda part: [self.encode(text) for text in part], slices)))
 
     def decode(self, ids: Sequence[int]) -> str:
@@ -84,7 +84,7 @@ class BytePairTokenizer:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
-    """Learn the merges of a stream of texts; a small text may give fewer tokens than asked for."""
+    """Learn the merges from a stream of texts; a small text may yield fewer tokens than requested."""
     check_size(vocab_size)
     core = tokenizers.Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizer()
@@ -106,8 +106,10 @@ def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
     table = byte_spelling()
     names = sorted(core.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
     if [index for _, index in names] != list(range(len(names))):
-        raise UserError("The ids of a vocabulary run from 0 without a gap; this tokenizer.json leaves some out.")
+        raise UserError("The ids of a vocabulary must run from 0 without gaps; this tokenizer.json skips some.")
     try:
         return [b"" if index in control else bytes(map(table.__getitem__, name)) for name, index in names]
     except KeyError as error:
-        raise UserError(f"A byte-level tokenizer.json is needed; in this one {error} spells no byte.") from error
+        raise UserError(
+            f"The tokenizer.json must be byte-level; in this one, {error} does not stand for a byte."
+        ) from error

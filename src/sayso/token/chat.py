@@ -1,9 +1,9 @@
-"""How a conversation becomes one row of ids: `<|bos|>`, then each turn as `<|role|> content <|end|>`.
+"""Encode a conversation as one row of ids: `<|bos|>`, then each turn as `<|role|> content <|end|>`.
 
-A model of another maker has a layout of its own, see `template.py`.
+Third-party models have their own layout, see `template.py`.
 
-Takes messages (role and content); gives the ids and which of them are trained: an assistant's words and the
-`<|end|>` after them, so that a model learns to stop. The same layout as Jinja goes into `tokenizer_config.json`.
+Takes messages (role and content); returns the ids and the mask of those that are trained: an assistant's words and the
+`<|end|>` after them, so that a model learns to stop. The same layout as Jinja is saved in `tokenizer_config.json`.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,10 +45,10 @@ def render(
     """Return the ids of a conversation and the mask of those that are trained; both have the same length.
 
     A reply with `"weight": 0` (as in OpenAI's format) is read but not trained.
-    With `reply` the row ends with an open `<|assistant|>`, for the model to go on. OpenAI's `tools`, calls and results
-    go to a template that knows them, else they become text, see `tools.py`.
-    Raises `UserError` for no messages, an unknown role, content that is not text, or where nobody can tell what is
-    trained.
+    With `reply` the row ends with an open `<|assistant|>` to be continued. OpenAI's `tools`, calls and results are
+    passed to a template that supports them, else they become text, see `tools.py`.
+    Raises `UserError` for no messages, an unknown role, content that is not text, or a template for which the trained
+    tokens cannot be determined.
     """
     ids, trained, lost = row_to_train(tokenizer, messages, reply=reply, tools=tools)
     if lost and not reply and not any(trained):
@@ -63,7 +63,7 @@ def row_to_train(
     reply: bool = False,
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[int], list[bool], int]:
-    """Return ids and mask as `render` does, and how many replies the layout changes, so that they are not trained."""
+    """Return ids and mask as `render`, and the number of replies that the layout changes (these are not trained)."""
     messages, tools = _checked(tokenizer, messages, tools)
     if isinstance(tokenizer, ForeignTokenizer):
         return tokenizer.render(messages, reply=reply, tools=tools)
@@ -90,8 +90,8 @@ def prompt_ids(
 ) -> list[int]:
     """Return the ids of a conversation alone, with an open reply or without; errors as in `render`.
 
-    `continued`: the last message goes on where it ends, without an end. Any template will do, one that changes what it
-    is given as well: what would be trained does not matter.
+    `continued`: leave the last message open, so that the model continues it. Any template works, even one that changes
+    its input, since nothing is trained here.
     """
     messages, tools = _checked(tokenizer, messages, tools)
     if isinstance(tokenizer, ForeignTokenizer):
@@ -138,9 +138,9 @@ def config(kind: str) -> dict[str, object]:
 def _checked(
     tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
 ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """Return messages and tools as the tokenizer's layout takes them; `UserError` for none, or content not of text."""
+    """Return messages and tools in the form that the tokenizer's layout takes. Raises `UserError` if invalid."""
     if not messages:
-        raise UserError("A conversation has one message or more; got none.")
+        raise UserError("A conversation must have at least one message; got none.")
     if with_tools(messages, tools):
         if isinstance(tokenizer, ForeignTokenizer) and tokenizer.lays_out(tools):
             messages = as_data(messages)
@@ -154,12 +154,12 @@ def _checked(
 def _turn(message: Mapping[str, Any]) -> tuple[str, str]:
     role = message.get("role")
     if role not in ROLES:
-        raise UserError(f"A message's role is one of {', '.join(ROLES)}; got {role!r}.{nearest(str(role), ROLES)}")
+        raise UserError(f"A message's role must be one of {', '.join(ROLES)}; got {role!r}.{nearest(str(role), ROLES)}")
     return role, _content(message)
 
 
 def _content(message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if not isinstance(content, str):
-        raise UserError(f"A message's content is text; the {message.get('role')}'s is {type(content).__name__}.")
+        raise UserError(f"A message's content must be text; the {message.get('role')}'s is {type(content).__name__}.")
     return content

@@ -1,7 +1,7 @@
-"""The three ways of cutting text, measured side by side on text that none of them was trained on.
+"""Compare the three kinds of tokenizers on text that none of them was trained on.
 
-Takes training and held-out texts, or tokenizers; gives one row of numbers each, and what each makes of a word with
-two letters swapped: byte pairs fall into smaller pieces, a word is lost as unknown, characters hardly notice.
+Takes training and held-out texts, or tokenizers; returns one row of numbers each, and how each encodes a word with two
+letters swapped: byte pairs break into smaller pieces, a word becomes unknown, characters hardly change.
 """
 
 import re
@@ -26,7 +26,7 @@ class ComparedTokenizer:
     name: str
     vocab_size: int
     bytes_per_token: float
-    tokens_per_word: float  # words are what stands between white space
+    tokens_per_word: float  # words are separated by white space
     unknown_rate: float  # share of pieces (words, characters) that are not in the vocabulary and had to be spelled
     encode_mb_s: float  # UTF-8 megabytes a second, all texts in one call
     word: str
@@ -47,7 +47,7 @@ def measure_tokenizer(name: str, tokenizer: Tokenizer, texts: Sequence[str], wor
     """Return the numbers of one tokenizer; no text at all is a `UserError`."""
     words, size = sum(len(text.split()) for text in texts), sum(len(text.encode()) for text in texts)
     if not words:
-        raise UserError("Tokenizers are compared on held-out text with words in it; got none. Name more text.")
+        raise UserError("Comparing tokenizers needs held-out text with words in it; got none. Add more text.")
     seconds = []
     for _ in range(RUNS):
         start = time.perf_counter()
@@ -87,7 +87,7 @@ def misspell(word: str) -> str:
 
 
 def _pieces(tokenizer: Tokenizer, word: str) -> tuple[str, ...]:
-    """Return the tokens of a word as it stands in a text, after a space."""
+    """Return the tokens of a word as in running text, after a space."""
     return tuple(tokenizer.decode([token]) for token in tokenizer.encode(f" {word}"))
 
 

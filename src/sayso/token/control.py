@@ -1,7 +1,7 @@
-"""What the files beside a `tokenizer.json` say of its control tokens, put together as `transformers` does.
+"""Read the control tokens from the files next to a `tokenizer.json`, combined as `transformers` does.
 
-tokenizer_config.json, special_tokens_map.json, added_tokens.json, config.json, generation_config.json and the files of
-chat templates enter; one config, the ids that end a reply, and the defaults of sampling leave.
+Takes tokenizer_config.json, special_tokens_map.json, added_tokens.json, config.json, generation_config.json and the
+chat template files; returns one config, the ids that end a reply, and the sampling defaults.
 """
 
 from collections.abc import Mapping
@@ -27,7 +27,7 @@ SHAPE = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version",
 
 
 def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
-    """Return a tokenizer of another maker with what the files beside it say.
+    """Return a third-party tokenizer with the settings of the files next to it.
 
     Raises `UserError` for files that are none, and for ids that no token of the model has.
     """
@@ -54,7 +54,7 @@ def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping
     tokens = {}
     for index, said in decoder.items():
         if not str(index).isdigit():
-            raise UserError(f"'{folder}' has an added token whose id is no number: {index!r:.40}.")
+            raise UserError(f"'{folder}' has an added token whose id is not a number: {index!r:.40}.")
         tokens[int(index)] = _token(said, special=False)
     there = core.get_added_tokens_decoder()
     missing = [token for index, token in sorted(tokens.items()) if repr(there.get(index)) != repr(token)]
@@ -70,7 +70,7 @@ def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping
     for index, token in tokens.items():
         if core.token_to_id(token.content) != index:
             raise UserError(
-                f"The files of '{folder}' contradict each other: '{token.content}' is number {index} in one and "
+                f"The files of '{folder}' contradict each other: '{token.content}' has id {index} in one and "
                 f"{core.token_to_id(token.content)} in tokenizer.json; restore them."
             )
 
@@ -80,7 +80,7 @@ def _token(said: Any, *, special: bool) -> AddedToken:
     if isinstance(said, str):
         return AddedToken(said, special=special, normalized=not special)
     if not isinstance(said, Mapping) or not isinstance(said.get("content"), str):
-        raise UserError(f"A control token is a text, or a table with its 'content'; got {said!r:.100}.")
+        raise UserError(f"A control token must be a string, or an object with 'content'; got {said!r:.100}.")
     flags = {name: bool(said[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in said}
     return AddedToken(said["content"], special=bool(said.get("special", special)), **flags)
 
@@ -106,8 +106,7 @@ def _ends(core: tokenizers.Tokenizer, folder: Path, model: Mapping[str, Any], sa
         for index in [*ends, *([] if source.get("bos_token_id") is None else [source["bos_token_id"]])]:
             if type(index) is not int or not 0 <= index < size:
                 raise UserError(
-                    f"A control token is one of the model's {size} ids, counted from 0; '{folder / name}' says "
-                    f"{index!r:.40}."
+                    f"The id of a control token must be 0 to {size - 1}; '{folder / name}' has {index!r:.40}."
                 )
         found = found or ends
     return found
@@ -117,5 +116,5 @@ def _table(path: Path) -> dict[str, Any]:
     """Return what a file of JSON says; nothing where there is none."""
     found = read_json(path) if path.is_file() else {}
     if not isinstance(found, dict):
-        raise UserError(f"'{path}' is a table of names and values; this one is not.")
+        raise UserError(f"'{path}' must be a JSON object, but is not.")
     return found

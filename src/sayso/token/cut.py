@@ -1,7 +1,7 @@
-"""Where byte pairs may join: text is cut into pieces first, and a pair never crosses a cut.
+"""Pre-tokenization: split text into pieces first; a byte pair never crosses a boundary.
 
-`PATTERN` is the law; `tokenizers` (Oniguruma) and `tiktoken` (Rust's fancy-regex) read it alike. So does llama.cpp,
-which knows patterns by name only: this one is its "qwen35", so a model trained here reads the same ids there.
+`PATTERN` is the definition; `tokenizers` (Oniguruma) and `tiktoken` (Rust's fancy-regex) read it alike. So does
+llama.cpp, which knows patterns by name only: this one is its "qwen35", so a model trained here gets the same ids there.
 """
 
 from tokenizers import Regex, pre_tokenizers

@@ -1,6 +1,6 @@
-"""The encoder: `tiktoken`, built from the merges of a `tokenizers` file, wherever both must give the same ids.
+"""The fast encoder: `tiktoken`, built from the merges of a `tokenizers` file where both give the same ids.
 
-Each is measured in bench/RESULTS.md; the file, its training and whatever is out of the ordinary stay with `tokenizers`.
+Speeds are in bench/RESULTS.md; the file format, training and unusual tokenizers stay with `tokenizers`.
 """
 
 import json

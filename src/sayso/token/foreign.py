@@ -1,8 +1,7 @@
-"""The tokenizer that a model of another maker brings, behind the interface of ours.
+"""The tokenizer of a third-party model, behind the same interface as ours.
 
-Any `tokenizer.json` over bytes or with byte fallback: byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM), and the pieces of
-SentencePiece (Llama 2, Mistral, Gemma). Control tokens are those of its own config, and a conversation is laid out by
-its own chat template.
+Any `tokenizer.json` over bytes or with byte fallback: byte-level BPE (GPT-2, Llama 3, Qwen, SmolLM), and SentencePiece
+(Llama 2, Mistral, Gemma). Control tokens are those of its own config, and its own chat template renders conversations.
 """
 
 import re
@@ -22,15 +21,15 @@ from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_b
 from sayso.token.tools import CALL, CALL_END
 from sayso.token.trained import Around, around_reply, check_ends, trained_spans
 
-BETWEEN = "<|endoftext|>"  # stands between documents where no token of its own begins one (GPT-2, Qwen, SmolLM)
+BETWEEN = "<|endoftext|>"  # separates documents if no other token begins one (GPT-2, Qwen, SmolLM)
 NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 SPACE = "\u2581"  # SentencePiece's spelling of a space
-CHANGES = "This chat template changes what it is given, so that nobody can tell what is trained."
+CHANGES = "This chat template changes the text of replies, so the trained tokens cannot be determined."
 
 
 class ForeignTokenizer:
-    """A tokenizer of another maker. Raises `UserError` where it has no token that ends a text."""
+    """A third-party tokenizer. Raises `UserError` if it has no token that ends a text."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class ForeignTokenizer:
         self.core, self._config, self.generation = core, dict(config), dict(generation or {})
         core.no_truncation()  # what was left over from training cuts and pads no text
         core.no_padding()
-        core.encode_special_tokens = True  # what a person types is text
+        core.encode_special_tokens = True  # what the user types is text
         names = _names(config)
         _make_special(core, names.values())
         vocabulary = core.get_vocab(with_added_tokens=True)
@@ -60,7 +59,7 @@ class ForeignTokenizer:
         end = vocabulary.get(names.get("eos_token", ""))
         self.stop_ids = frozenset({*ends, *([] if end is None else [end])})
         if not self.stop_ids:
-            raise UserError("A tokenizer names the token that ends a text; this one has no eos_token in its config.")
+            raise UserError("A tokenizer needs a token that ends a text; this one has no eos_token in its config.")
         end = ends[0] if end is None else end
         self.begins = self._begins()
         """Whether it puts a token of its own before a text."""
@@ -117,7 +116,7 @@ class ForeignTokenizer:
 
     @property
     def tools_are_text(self) -> bool:
-        """Whether its template has a format of tools that is not the one here, so that tools are told in words."""
+        """Whether the template has another tool format than ours, so that tools are described as text."""
         return not self.takes_tools and any(template.names_tools for template in self._templates.values())
 
     @property
@@ -149,7 +148,7 @@ class ForeignTokenizer:
     def render(
         self, messages: Messages, *, reply: bool = False, tools: Messages = ()
     ) -> tuple[list[int], list[bool], int]:
-        """Return the ids of a conversation, which are trained, and how many replies could not be told apart.
+        """Return the ids of a conversation, the trained mask, and the number of replies that could not be located.
 
         See `trained.py`; errors as in `ids`, and where nothing ends a reply.
         """
@@ -167,14 +166,14 @@ class ForeignTokenizer:
         return ids, _mask(offsets, [(shown.place(start), shown.place(end)) for start, end in spans]), lost
 
     def _template(self, tools: Messages) -> Template:
-        """Return the template that lays a conversation out; `UserError` where there is none."""
+        """Return the template that renders a conversation; raises `UserError` if there is none."""
         if tools and self._takes_tools(found := self._templates.get("tool_use")):
             assert found
             return found
         if self.template is None:
             named = f" named 'default', only {', '.join(self._templates)}" if self._templates else ""
             raise UserError(
-                f"This model has no chat template{named}: it continues text (sayso generate), it does not converse."
+                f"This model has no chat template{named}: it can continue text (sayso generate), but not chat."
             )
         return self.template
 
@@ -183,20 +182,19 @@ class ForeignTokenizer:
         return template is not None and template.takes_tools and not marks
 
     def _check_kept(self, template: Template, messages: Messages, text: str, reply: bool, tools: Messages) -> None:
-        """Raise `UserError` where the template drops a message that the model has to read."""
+        """Raise `UserError` if the template drops a message that the model has to read."""
         number = template.dropped(messages, text, reply=reply, tools=tools)
         if number is None:
             return
         if messages[number].get("role") == "system":
             raise UserError(
-                "This model's chat template has no place for a system message, and would drop it; say the same in the "
-                "first message of the user."
+                "This model's chat template does not support system messages; put the text into the first user message."
             )
         raise UserError(f"This model's chat template drops message {number + 1} of the {messages[number]['role']}.")
 
     @cached_property
     def _spellings(self) -> Spellings:
-        """What keeps typed control tokens text."""
+        """Keeps control tokens that the user typed as plain text."""
         return Spellings(self.core, "\0".join(template.literals for template in self._templates.values()))
 
     @cached_property
@@ -208,19 +206,19 @@ class ForeignTokenizer:
 
     @cached_property
     def _ending(self) -> re.Pattern[str]:
-        """What ends a reply, with blanks that a template writes before it."""
+        """The tokens that end a reply, with the blanks that a template writes before them."""
         names = [self._control[index].content for index in self.stop_ids if index in self._control]
         return re.compile(rf"\s*(?:{any_of(names) or '(?!)'})")
 
     def _begins(self) -> bool:
-        """Whether the config says that a token comes before a text, or the library puts one there."""
+        """Whether a token precedes each text, by the config or by the library's post-processor."""
         said = self._config.get("add_bos_token")
         if isinstance(said, bool):
             return said
         return bool(self.core.encode("a").ids[:1] != self.core.encode("a", add_special_tokens=False).ids[:1])
 
     def _begin(self, vocabulary: Mapping[str, int], name: str, end: int) -> int:
-        """Return what a document begins with: the token put before texts, what stands between them, or their end."""
+        """Return the token that begins a document: the one before texts, the separator, or the end token."""
         if self.begins and name not in vocabulary:
             first, plain = self.core.encode("a").ids[:1], self.core.encode("a", add_special_tokens=False).ids[:1]
             return first[0] if first != plain else end
@@ -233,7 +231,7 @@ class ForeignTokenizer:
 
     def _byte(self, byte: int) -> int:
         if bytes([byte]) not in self._single:
-            raise UserError("This tokenizer has no tokens for single bytes, so that only UTF-8 text can be encoded.")
+            raise UserError("This tokenizer has no tokens for single bytes; it can only encode UTF-8 text.")
         return self._single[bytes([byte])]
 
     @cached_property
@@ -301,7 +299,7 @@ def _continued(template: Template, messages: Messages, tools: Messages) -> str:
     text = template.text([*messages[:-1], {**last, "content": f"{last['content']}{mark} "}], tools=tools)
     said, found, after = text.rpartition(mark)
     if not found:
-        raise UserError("This model's chat template does not let a message go on; let the model begin a new one.")
+        raise UserError("This model's chat template does not allow a message to be continued; start a new one.")
     return said if after.startswith(" ") else said.rstrip()
 
 

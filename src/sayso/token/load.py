@@ -1,4 +1,4 @@
-"""A tokenizer's folder back to a tokenizer, and the fingerprint that ties data and models to it."""
+"""Load a tokenizer from its folder, and compute the fingerprint that ties data and models to it."""
 
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ def load(folder: Path) -> Tokenizer:
         check_recorded(file, f"restore it or train again: {TRAIN}")
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"'{path}' is not a tokenizer; restore it or train again: {TRAIN}")
+        raise UserError(f"'{path}' is not a tokenizer; restore it or train one: {TRAIN}")
     if "model" not in content:
         return from_json(content, path)
     core = _core(path)
@@ -39,7 +39,9 @@ def load(folder: Path) -> Tokenizer:
         return foreign_tokenizer(core, folder)
     missing = [name for name in SPECIALS if core.token_to_id(name) is None]
     if missing:
-        raise UserError(f"A tokenizer has the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}.")
+        raise UserError(
+            f"A tokenizer needs the control tokens {' '.join(SPECIALS)}; '{path}' lacks {' '.join(missing)}."
+        )
     return BytePairTokenizer(core)
 
 
@@ -58,7 +60,9 @@ def fingerprint(folder: Path) -> str:
 def _file(folder: Path) -> Path:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise UserError(f"A tokenizer's folder holds 'tokenizer.json'; '{folder}' does not. Train one with: {TRAIN}")
+        raise UserError(
+            f"A tokenizer folder must contain 'tokenizer.json'; '{folder}' does not. Train one with: {TRAIN}"
+        )
     return path
 
 

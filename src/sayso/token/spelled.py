@@ -1,8 +1,8 @@
-"""Keeps what people write from becoming control tokens: messages enter, ids leave in which only the template's count.
+"""Keep text that spells a control token from becoming one: takes messages; returns ids where only the template's count.
 
-A letter of no other use goes into each spelling of a control token before the template lays the messages out, and comes
-out afterwards: so it is known which spellings are text, whatever the template did to them. Text without any is encoded
-just as `transformers` does it; with some, by the same tokenizer to which the template's tokens have private names.
+A private-use character is inserted into each spelling of a control token before the template renders the messages, and
+removed afterwards, so that spellings in the text can be told from the template's. Text without any is encoded exactly
+as `transformers` does; text with some, by the same tokenizer with private names for the template's tokens.
 """
 
 import json
@@ -31,7 +31,7 @@ class Shown:
 
     text: str
     typed: Sequence[Span] = ()
-    """Where people spelled control tokens."""
+    """Where the text spells control tokens."""
     gaps: Sequence[Span] = ()
     """Where letters stood that are out of it."""
 
@@ -91,8 +91,8 @@ class Spellings:
         deaf, names, ids = self._deaf
         if any(name[0] in text for name in names.values()):
             raise UserError(
-                "A conversation that spells control tokens cannot have characters of Unicode's planes for private use "
-                "as well; remove one of them."
+                "A conversation that spells out control tokens cannot also contain characters of Unicode's private use "
+                "planes; remove one of the two."
             )
         edges, hidden = [0, *(edge for span in typed for edge in span), len(text)], []
         for number, (start, end) in enumerate(pairwise(edges)):

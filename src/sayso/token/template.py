@@ -1,8 +1,8 @@
-"""A chat template as model folders bring one: messages become the very text that the model was tuned on.
+"""Render messages by a model folder's own chat template to the exact text that the model was tuned on.
 
 The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
-What comes out is the text and what the template itself marks as the assistant's by {% generation %}. Where the content
-of each message stands is found by asking the template again, for training and to notice what it drops.
+Returns the text and the spans that the template marks as the assistant's by {% generation %}. The position of each
+message's content is found by rendering again, for training and to detect what the template drops.
 """
 
 import datetime
@@ -26,13 +26,13 @@ from sayso.token.tools import CALL
 Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]  # characters of a text, from the first to one past the last
 _OPEN, _CLOSE = "generation_opens", "generation_closes"
-_THOUGHTS = ("reasoning_content", "thinking", "reasoning")  # names that thoughts have beside a message's content
+_THOUGHTS = ("reasoning_content", "thinking", "reasoning")  # fields for reasoning next to a message's content
 _MARK = re.compile(r"(?:\ue000|\\ue000)(\d+)(?:\ue001|\\ue001)")  # the latter where a template asks JSON for ASCII
 
 
 @dataclass(frozen=True)
 class Laid:
-    """A conversation's text, and the stretches that the template marks as the assistant's; none where it marks none."""
+    """A conversation's text, and the spans that the template marks as the assistant's, if any."""
 
     text: str
     marked: list[Span]
@@ -40,7 +40,7 @@ class Laid:
 
 @dataclass(frozen=True)
 class Content:
-    """Where one message's content stands in the text, as characters from `start` to `end`."""
+    """Position of one message's content in the text, as characters from `start` to `end`."""
 
     message: int
     start: int
@@ -54,7 +54,7 @@ class Template:
         """Take the template and what it knows by name, such as `bos_token`."""
         self.source, self.tokens = source, dict(tokens)
         self.when: datetime.datetime | None = None
-        """The time that it is told by `strftime_now`, such as that of a run's beginning; the present when None."""
+        """The time that `strftime_now` returns, such as that of a run's start; None = the current time."""
         self._settings = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
         )
@@ -107,12 +107,12 @@ class Template:
         except Exception as error:  # a template is a program of somebody else's: it may fail in any way
             said = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
             said = " ".join(said.split())
-            raise UserError(f"The model's chat template does not take this conversation: {said}") from error
+            raise UserError(f"The model's chat template rejects this conversation: {said}") from error
 
     def contents(
         self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()
     ) -> list[Content] | None:
-        """Return where each message's content stands in `text`, the same conversation's; None where that is unclear.
+        """Return the position of each message's content in `text`, the rendered conversation; None where ambiguous.
 
         The template is asked again with marks for contents. It may trim a content, and change nothing else in it.
         A turn that only calls tools has none.
@@ -193,7 +193,7 @@ def _must_stay(turn: Mapping[str, Any]) -> bool:
 
 
 def _unmarked(text: str, opens: str, closes: str) -> Laid:
-    """Return a text without the letters that mark stretches, and the stretches."""
+    """Return a text without the characters that mark spans, and the spans."""
     marked: list[Span] = []
     begun = length = 0
     plain = []

@@ -1,7 +1,7 @@
-"""What every tokenizer gives: text or bytes to ids and back, exactly.
+"""The interface of all tokenizers: text or bytes to ids and back, without loss.
 
-Ids 0 to 4 are the control tokens of a document and a conversation. They are never the result of encoding: what a
-person types is text, also when it reads "<|end|>". Bytes that are not UTF-8 become byte tokens, so nothing is lost.
+Ids 0 to 4 are the control tokens of a document and a conversation. They are never the result of encoding: what the
+user types is text, even if it reads "<|end|>". Bytes that are not UTF-8 become byte tokens, so nothing is lost.
 """
 
 import re
@@ -38,7 +38,7 @@ class Tokenizer(Protocol):
 
     @property
     def chat_template(self) -> str | None:
-        """How a conversation is laid out, as Jinja; None for one of another maker that brought none."""
+        """The chat template, as Jinja; None for a third-party tokenizer without one."""
 
     @property
     def stop_ids(self) -> frozenset[int]:
@@ -84,8 +84,8 @@ def check_size(vocab_size: int) -> None:
     """Raise `UserError` for a vocabulary that cannot hold the control tokens and the bytes."""
     if vocab_size < SMALLEST_VOCABULARY:
         raise UserError(
-            f"A vocabulary holds {len(SPECIALS)} control tokens and 256 bytes, {SMALLEST_VOCABULARY} at least; got "
-            f"{vocab_size}. Ask for {SMALLEST_VOCABULARY} or more."
+            f"A vocabulary needs {len(SPECIALS)} control tokens and 256 bytes, at least {SMALLEST_VOCABULARY}; got "
+            f"{vocab_size}. Choose {SMALLEST_VOCABULARY} or more."
         )
 
 

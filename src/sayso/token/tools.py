@@ -1,7 +1,7 @@
-"""How tools reach a prompt: what may be called, what was called, and what came back.
+"""Put tools into a prompt: the available functions, the calls, and their results.
 
-Messages and tools are OpenAI's. A model whose template knows the format of Hermes and Qwen is given them as data; for
-every other layout, our own among them, they become text of the roles that it knows: system, user and assistant.
+Messages and tools are OpenAI's. A model whose template supports the format of Hermes and Qwen gets them as data; for
+every other layout, including our own, they become text in the roles that it has: system, user and assistant.
 """
 
 import json
@@ -32,7 +32,7 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] =
 
 
 def as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
-    """Return the same conversation in three roles, with the tools told in the first, a system message.
+    """Return the same conversation in three roles, with the tools described in the first, a system message.
 
     What a tool gave is JSON in a user's turn, in which no mark can stand; a mark that a user typed loses its "<" to
     "&lt;", so that neither can pass for the other. Raises `UserError` as `as_data`.
@@ -64,11 +64,11 @@ def as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()
 
 
 def opening(name: str) -> str:
-    """Return what stands between the mark of a call and its arguments."""
+    """Return the text between the marker of a call and its arguments."""
     return f'\n{{"name": {json.dumps(name)}, "arguments": '
 
 
-CLOSING = "}\n" + CALL_END  # what stands after the arguments
+CLOSING = "}\n" + CALL_END  # the text after the arguments
 
 
 def _call_text(call: Mapping[str, Any]) -> str:
@@ -77,5 +77,5 @@ def _call_text(call: Mapping[str, Any]) -> str:
 
 
 def _json(value: Any) -> str:
-    """Return JSON in which no mark stands: the same value, spelled so that it cannot end its block."""
+    """Return JSON without markers: the same value, escaped so that it cannot end its block."""
     return _MARK.sub(r"\\u003c", json.dumps(value, ensure_ascii=False))

@@ -22,11 +22,11 @@ def train(kind: str, texts: Iterable[str], vocab_size: int) -> Tokenizer:
     Raises `UserError` for an unknown kind, no text at all, or a vocabulary too small for its fixed tokens.
     """
     if kind not in TRAINERS:
-        raise UserError(f"A tokenizer is one of {', '.join(KINDS)}; got '{kind}'.{nearest(kind, KINDS)}")
+        raise UserError(f"The tokenizer kind must be one of {', '.join(KINDS)}; got '{kind}'.{nearest(kind, KINDS)}")
     stream = _Stream(texts)
     tokenizer = TRAINERS[kind](stream, vocab_size)
     if not stream.found:
-        raise UserError("A tokenizer is learned from text; the texts given are empty.")
+        raise UserError("Training a tokenizer needs text; the given texts are empty.")
     return tokenizer
 
 

@@ -1,9 +1,9 @@
-"""Which characters of a conversation are trained, where a template of another maker laid it out.
+"""Find the characters of a conversation that are trained, if a third-party template rendered it.
 
-What the template marks by {% generation %}, else each reply as a model has to say it: its content and calls, from where
-an open reply begins. Either way the token that ends the reply is among them, for a model that is not taught it never
-stops. Where a template changes what it is given, a reply is what stands between its header and its end; what cannot be
-told apart even so is counted, and not trained.
+These are the spans that the template marks by {% generation %}, else each reply as the model must write it: its content
+and calls, from the start of an open reply. Either way they include the token that ends the reply, or the model would
+not learn to stop. If a template changes its input, a reply is the text between its header and its end; replies that
+cannot be located even then are counted, and not trained.
 """
 
 import re
@@ -53,18 +53,16 @@ def trained_spans(
     around: Around,
     ending: re.Pattern[str],
 ) -> tuple[list[Span], int]:
-    """Return the stretches to train, in order, and how many replies are left out, being nowhere to be found.
+    """Return the spans to train, in order, and the number of replies left out because they were not found.
 
     A reply of weight 0 has none, nor has what a tool gave. `ending` matches, with blanks before it, what ends a reply.
-    Raises `UserError` where the template marks other stretches than the replies, of which some have weight 0.
+    Raises `UserError` if the template marks other spans than the replies, and some replies have weight 0.
     """
     replies = [number for number, message in enumerate(messages) if message.get("role") == "assistant"]
     learned = {number for number in replies if messages[number].get("weight", 1) != 0}
     if laid.marked:
         if len(laid.marked) != len(replies) and len(learned) < len(replies):
-            raise UserError(
-                "This chat template marks other stretches than the replies, so that none can have weight 0."
-            )
+            raise UserError("This chat template marks other spans than the replies, so weight 0 is not supported.")
         same = len(laid.marked) == len(replies)
         spans = [span for number, span in enumerate(laid.marked) if not same or replies[number] in learned]
         return [_ended(span, _words_end(span, contents or ()), laid.text, ending) for span in spans], 0
@@ -79,19 +77,19 @@ def trained_spans(
 
 
 def check_ends(spans: Sequence[Span], text: str, ending: re.Pattern[str]) -> None:
-    """Raise `UserError` where a stretch has no token that ends the reply."""
+    """Raise `UserError` if a span has no token that ends the reply."""
     for start, end in spans:
         if not ending.search(text, start, end):
             raise UserError(
-                "A chat template ends each reply with a control token, else a model never learns to stop; this one "
+                "A chat template must end each reply with a control token, or the model never learns to stop; this one "
                 f"writes {text[end : end + 20]!r} after a reply."
             )
 
 
 def _between(text: str, header: str, ending: re.Pattern[str]) -> list[Span]:
-    """Return what stands between each header of a reply and its end, the end included.
+    """Return the text between the header of each reply and its end, the end included.
 
-    Nobody can type a header: it has a control token, which in a person's words is hidden before this is asked.
+    The user cannot type a header: it has a control token, and those typed by the user are hidden before this runs.
     """
     header = header.split(THOUGHT)[0]
     found = []
@@ -103,7 +101,7 @@ def _between(text: str, header: str, ending: re.Pattern[str]) -> list[Span]:
 
 
 def _written(number: int, messages: Messages, text: str, contents: Sequence[Content]) -> Span | None:
-    """Return where a reply's content and its calls stand; None where the template changes its calls."""
+    """Return the spans of a reply's content and its calls; None if the template changes its calls."""
     place = bisect_left(contents, number, key=lambda part: part.message)
     own = contents[place] if place < len(contents) and contents[place].message == number else None
     if not messages[number].get("tool_calls"):
@@ -131,13 +129,13 @@ def _blanks(text: str) -> str:
 
 
 def _words_end(span: Span, contents: Sequence[Content]) -> int:
-    """Return where the last content within a stretch ends."""
+    """Return the end of the last content within a span."""
     place = bisect_right(contents, span[1], key=lambda part: part.end)
     return contents[place - 1].end if place and contents[place - 1].start >= span[0] else span[0]
 
 
 def _ended(span: Span, words: int, text: str, ending: re.Pattern[str]) -> Span:
-    """Return a stretch, whose last words end at `words`, with the token that ends the reply."""
+    """Extend a span, whose last words end at `words`, by the token that ends the reply."""
     start, end = span
     if ending.search(text, words, end):
         return span

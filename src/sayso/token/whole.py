@@ -1,7 +1,7 @@
-"""Whole words, or whole characters, as tokens: the two older ways of cutting text, behind the same interface.
+"""Whole words, or whole characters, as tokens: the two classic kinds of tokenizers, behind the same interface.
 
-The vocabulary holds the most frequent pieces of the training text; a word keeps the space before it and its
-capitals, so joining the pieces is the exact way back. What is unknown is spelled in byte tokens, and counted.
+The vocabulary holds the most frequent pieces of the training text; a word keeps the space before it and its case, so
+joining the pieces restores the text exactly. Unknown pieces are spelled in byte tokens, and counted.
 """
 
 import json
@@ -93,7 +93,7 @@ def from_json(content: dict[str, object], path: Path) -> WholeTokenizer:
     """Return the tokenizer of a read `tokenizer.json` of our own form; a damaged one is a `UserError`."""
     kind, vocabulary = content.get("kind"), content.get("vocabulary")
     if not (isinstance(kind, str) and kind in CUTS and isinstance(vocabulary, list) and _all_different(vocabulary)):
-        raise UserError(f"'{path}' is damaged: a kind and a list of different pieces are needed. Train it again.")
+        raise UserError(f"'{path}' is damaged: it needs a kind and a list of unique pieces. Train it again.")
     return WholeTokenizer(kind, vocabulary)
 
 

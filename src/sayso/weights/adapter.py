@@ -1,9 +1,8 @@
 """LoRA in PEFT's format, in and out: a folder with adapter_config.json and adapter_model.safetensors.
 
-An adapter of ours opens in `peft` on the model folder it was trained from; one of PEFT's is put beside a model's layers
-here, whatever its scaling and patterns of ranks. What PEFT can do beyond plain LoRA on the blocks is refused.
-Layers of ours that are one in the family's files (GPT-2's queries, keys and values) are one product there, their A
-below one another and their B along a diagonal.
+Our adapters open in `peft` on the model folder they were trained from. PEFT adapters load with any scaling and rank
+pattern; PEFT features beyond plain LoRA on the blocks are rejected. Layers that the family's files fuse (GPT-2's
+queries, keys and values) become one product there: their A matrices stacked, their B matrices block-diagonal.
 """
 
 import math
@@ -36,12 +35,12 @@ UNDERSTOOD = {
     *("target_modules", "exclude_modules", "layers_pattern", "layers_to_transform", "init_lora_weights", "bias"),
     *("eva_config", "fan_in_fan_out", "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying"),
 }
-"""Settings of adapter_config.json that are heeded here, or do not change what trained weights mean."""
-PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others change the matrices under the adapter
+"""Settings of adapter_config.json that are supported, or that do not change what trained weights mean."""
+PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others change the base weights
 
 
 def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA, parent: str, folder: Path) -> None:
-    """Write adapted layers, by their names in a model of shape `config`; `parent` is where that model lies."""
+    """Write adapted layers, keyed by their names in a model of shape `config`; `parent` is the path of that model."""
     family = family_of(config)
     pairs = {theirs: _fused([layers.get(name) for name in ours]) for theirs, ours in _names(layers, family).items()}
     tensors = {
@@ -63,7 +62,7 @@ def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA,
         "use_rslora": False,
         "use_dora": False,
         "bias": "none",
-        "fan_in_fan_out": bool(family.fused),  # such matrices lie the other way round (Conv1D)
+        "fan_in_fan_out": bool(family.fused),  # such matrices are transposed (Conv1D)
         "init_lora_weights": True,
         "modules_to_save": None,
         "inference_mode": True,
@@ -76,9 +75,9 @@ def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA,
 
 
 def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
-    """Put the adapter of a folder beside the model's layers; return its rank, alpha and targets as JSON-ready data.
+    """Attach the adapter in a folder to the model's layers; return its rank, alpha and targets as JSON-ready data.
 
-    Raises `UserError` for what is no whole adapter, is none of plain LoRA, or belongs to a model of another shape.
+    Raises `UserError` if the adapter is incomplete, is not plain LoRA, or belongs to a model of another shape.
     """
     if not (folder / CONFIG).exists():
         raise UserError(f"'{folder}' is not an adapter folder: it has no {CONFIG}.")
@@ -96,7 +95,7 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
 
 
 def adapted_tensors(model: Transformer, folder: Path) -> Transformer:
-    """Return another model with the adapter of a folder beside the same weights, which are shared; errors as above."""
+    """Return a second model that shares the weights and adds the adapter in a folder; raises as `load_adapter`."""
     with torch.device("meta"):
         twin = Transformer(model.config)
     twin.load_state_dict(model.state_dict(), assign=True)
@@ -105,7 +104,7 @@ def adapted_tensors(model: Transformer, folder: Path) -> Transformer:
 
 
 def _check(folder: Path, settings: dict[str, Any]) -> None:
-    """Refuse what is more than plain LoRA."""
+    """Reject anything beyond plain LoRA."""
     beyond = [f"{key} ({value})" for key, value in settings.items() if value and key not in UNDERSTOOD]
     if settings.get("peft_type") != "LORA":
         beyond.insert(0, f"peft_type ({settings.get('peft_type')})")
@@ -115,13 +114,13 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
         beyond.append(f"init_lora_weights ({start})")
     if beyond:
         raise UserError(
-            f"Sayso opens plain LoRA on linear layers; the adapter in '{folder}' sets {', '.join(beyond)}: merge it "
-            "with peft and take the whole model."
+            f"Sayso supports plain LoRA on linear layers; the adapter in '{folder}' sets {', '.join(beyond)}: merge it "
+            "with peft and use the merged model."
         )
 
 
 def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dict[str, tuple[str, int, Tensor, Tensor]]:
-    """Return PEFT's name and rank, and A and B, of each adapted layer by our name for it."""
+    """Return, by our layer names, PEFT's name, the rank, A and B of each adapted layer."""
     layers = linear_layers(model)
     ours = _names(layers, family_of(model.config))
     parts: dict[str, dict[str, Tensor]] = {}
@@ -129,8 +128,8 @@ def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dic
         theirs, _, kind = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
         if theirs not in ours or kind not in ("lora_A", "lora_B"):
             raise UserError(
-                f"Sayso opens adapters of the linear layers of the {model.config.layers} blocks of this model; "
-                f"'{folder}' has '{key}': choose its parent, or merge it with peft."
+                f"An adapter must target the linear layers of this model's {model.config.layers} blocks; "
+                f"'{folder}' has '{key}': choose its base model, or merge it with peft."
             )
         parts.setdefault(theirs, {})[kind] = tensor
     for theirs, pair in parts.items():
@@ -139,8 +138,8 @@ def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dic
         rank = len(pair["lora_A"]) if "lora_A" in pair else 0
         if not rank or shapes != {"lora_A": [rank, inputs], "lora_B": [outputs, rank]}:
             raise UserError(
-                f"The adapter in '{folder}' does not fit this model, where '{theirs}' takes {inputs} and "
-                f"gives {outputs} numbers; got {shapes}: choose its parent, or copy it again."
+                f"The adapter in '{folder}' does not match this model, where '{theirs}' has {inputs} inputs and "
+                f"{outputs} outputs; got {shapes}: choose its base model, or copy it again."
             )
     return {
         name: (theirs, len(parts[theirs]["lora_A"]), a, b)
@@ -151,7 +150,7 @@ def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dic
 
 
 def _names(layers: Iterable[str], family: Family) -> dict[str, list[str]]:
-    """Return, by the family's names, which of our layers each of its layers is, in order."""
+    """Map each of the family's layer names to the layers of ours that it holds, in order."""
     whole = {part: name for name, parts in family.fused.items() for part in parts}
     found = {}
     for name in layers:
@@ -165,14 +164,14 @@ def _names(layers: Iterable[str], family: Family) -> dict[str, list[str]]:
 
 
 def _target(name: str, family: Family) -> str:
-    """Return by what PEFT finds a layer in every block: the last part of its name, or two where others end alike."""
+    """Return the suffix that PEFT matches in every block: one part of its name, or two if that is ambiguous."""
     ends = Counter(one.rpartition(".")[2] for one in family.names.values())
     *_, before, last = name.split(".")
     return last if ends[last] == 1 else f"{before}.{last}"
 
 
 def _fused(parts: list[LoRALinear | None]) -> tuple[Tensor, Tensor]:
-    """Return A and B of one layer that is several of ours, of equal sizes; None is one that is not adapted."""
+    """Return A and B of a fused layer made of ours, of equal sizes; None marks a layer without an adapter."""
     there = [part for part in parts if part is not None]
     nothing = there[0].b.new_zeros(there[0].out_features, 0)
     b = torch.block_diag(*(nothing if part is None else part.b for part in parts))
@@ -180,7 +179,7 @@ def _fused(parts: list[LoRALinear | None]) -> tuple[Tensor, Tensor]:
 
 
 def _split(names: list[str], a: Tensor, b: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Return A and B of each of our layers that are one there, without what is nothing in one of several."""
+    """Split A and B of a fused layer into those of our layers, dropping the ranks that are zero in a layer."""
     if len(names) == 1:
         return {names[0]: (a, b)}
     found = {}
@@ -192,7 +191,7 @@ def _split(names: list[str], a: Tensor, b: Tensor) -> dict[str, tuple[Tensor, Te
 
 
 def _scale(settings: dict[str, Any], layer: str, rank: int) -> float:
-    """Return alpha / rank, or alpha / sqrt(rank) if rank-stabilised (Kalajdzievski 2023), by the layer's own alpha."""
+    """Return alpha / rank, or alpha / sqrt(rank) if rank-stabilized (Kalajdzievski 2023), by the layer's own alpha."""
     patterns = settings.get("alpha_pattern") or {}
     matching = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", layer))
     alpha: float = next(matching, settings.get("lora_alpha", PEFT_DEFAULT))

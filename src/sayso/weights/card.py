@@ -1,4 +1,4 @@
-"""The model card: what a stranger should know before using a model, made from what the life recorded."""
+"""The model card: what to know before using a model, generated from what the life recorded."""
 
 from typing import Any
 
@@ -24,19 +24,19 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         "",
         f"A language model of {shape}. {_made(lineage)}",
         "",
-        "## Where it comes from",
+        "## Origin",
         "",
         f"- parent: {lineage.get('parent') or 'none, trained from random weights'}",
         *(f"- data: {item}" for item in lineage.get("data", [])),
         f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
         f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
         *_adapted(lineage.get("config", {}).get("lora")),
-        *_quantised(lineage.get("config", {}).get("quantised")),
+        *_quantized(lineage.get("config", {}).get("quantised")),
         "",
         "## What it can and cannot do",
         "",
-        "A model of this size knows little of the world and states falsehoods fluently. Use it to learn and to try",
-        "things out, not for facts or advice. Its training run and scores are in the life's `report.html`.",
+        "A model of this size knows little of the world and states falsehoods fluently. Use it to learn and to",
+        "experiment, not for facts or advice. Its training run and scores are in the life's `report.html`.",
         "",
     ]
     metrics = lineage.get("metrics", {})
@@ -48,7 +48,7 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
 def _made(lineage: dict[str, Any]) -> str:
     if lineage.get("stage") != "imported":
         return f"Made with Sayso, stage `{lineage.get('stage', 'unknown')}`."
-    return f"Brought from elsewhere as it is; its licence: {lineage.get('licence', 'see where it comes from')}."
+    return f"Imported unchanged; license: {lineage.get('licence', 'see its source')}."
 
 
 def _adapted(lora: dict[str, Any] | None) -> list[str]:
@@ -60,11 +60,11 @@ def _adapted(lora: dict[str, Any] | None) -> list[str]:
     ]
 
 
-def _quantised(how: dict[str, Any] | None) -> list[str]:
+def _quantized(how: dict[str, Any] | None) -> list[str]:
     if not how:
         return []
     grid = how["grid"]
-    inputs = ", what they are multiplied with too" if how["inputs8"] else ""
-    ends = ", embedding and head in 8" if how.get("ends8") else ""
+    inputs = ", activations too" if how["inputs8"] else ""
+    ends = ", embedding and head in 8 bits" if how.get("ends8") else ""
     group = f" in groups of {grid['group']}" if grid["group"] else ""
-    return [f"- weights in {grid['bits']} bits{group}{inputs}{ends}, {'by GPTQ' if how['gptq'] else 'to the nearest'}"]
+    return [f"- weights in {grid['bits']} bits{group}{inputs}{ends}, {'GPTQ' if how['gptq'] else 'round to nearest'}"]

@@ -28,7 +28,7 @@ from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantize.ends import rounds_ends
-from sayso.weights.quantize.model import Quantised, bits_of, install, quantized_from_hub, quantized_to_hub
+from sayso.weights.quantize.model import Quantized, bits_of, install, quantized_from_hub, quantized_to_hub
 from sayso.weights.quantize.scheme import read_scheme
 from sayso.weights.score import WORDS, put_score, score_from_hub, score_to_hub
 from sayso.weights.tensors import read_weights, weights_file
@@ -41,19 +41,19 @@ def save_model(
     tokenizer: Tokenizer,
     folder: Path,
     lineage: dict[str, Any],
-    quantised: Quantised | None = None,
+    quantized: Quantized | None = None,
     beside: Callable[[Path], object] = lambda _: None,
 ) -> None:
     """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantised` are the layers of the model, by our names, that are whole numbers. `beside` writes more files into the
+    `quantized` are the quantized layers of the model, by our names. `beside` writes more files into the
     folder that it is called with, before that gets its name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
     with made_folder(folder) as part:
-        if quantised:
-            tensors, facts = quantized_to_hub(model, quantised)
+        if quantized:
+            tensors, facts = quantized_to_hub(model, quantized)
         else:
             state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
             if score_head(model) is not None:
@@ -71,7 +71,7 @@ def save_model(
         whole = {
             **lineage,
             **digests_in(part),
-            "parameters": sum(weight.numel() for weight in model.parameters()) + (quantised.count if quantised else 0),
+            "parameters": sum(weight.numel() for weight in model.parameters()) + (quantized.count if quantized else 0),
             "torch": str(torch.__version__),
         }
         write_json(part / LINEAGE, whole, sealed=True)
@@ -85,7 +85,7 @@ def load_model(
     """Open a model folder: the model in evaluation mode on `device`, and its tokenizer.
 
     Raises `UserError` for a missing, truncated or mismatching file, for a tokenizer of another model, where the weights
-    have to be `plain` floating-point numbers, for a quantised model, and for a reward model where none is meant, or the
+    have to be `plain` floating-point numbers, for a quantized model, and for a reward model where none is meant, or the
     other way round (`scores`).
     """
     return read_together(folder, lambda: _load(folder, device, plain, scores))
@@ -94,11 +94,11 @@ def load_model(
 def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transformer, Tokenizer]:
     model = load_weights(folder, device)
     if scores != (score_head(model) is not None):
-        found, wanted = ("says words", "scores replies") if scores else ("scores replies", "says words")
+        found, wanted = ("generates text", "scores replies") if scores else ("scores replies", "generates text")
         raise UserError(f"'{folder}' is a model that {found}; choose one that {wanted}.")
     if plain and (bits := bits_of(model)):
         raise UserError(
-            f"'{folder}' is quantised to {bits} bits, which this cannot start from; take what it came from."
+            f"'{folder}' is quantized to {bits} bits and cannot be used here; use the model it was quantized from."
         )
     tokenizer = load_tokenizer(folder)
     check_vocabulary(folder, tokenizer, model.config.vocab_size)
@@ -121,9 +121,9 @@ def load_weights(folder: Path, device: str = "cpu") -> Transformer:
         return model_of(facts, found, source, said=path).to(device)
     try:
         scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=rounds_ends(facts))
-        found, quantised = quantized_from_hub(found, scheme)
+        found, quantized = quantized_from_hub(found, scheme)
         model = model_of(facts, found, source, said=path)
-        install(model, quantised, device)
+        install(model, quantized, device)
     except UserError as error:
         raise UserError(f"'{folder}' cannot be opened. {error}") from error
     return model.to(device)
@@ -139,21 +139,21 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
         family = family_in(facts)
         config = family.read(facts)
     except UserError as error:
-        raise UserError(f"'{path}' does not fit: {error}") from error
+        raise UserError(f"'{path}' is not supported: {error}") from error
     found, score = score_from_hub(found)
     found = family.known(found, config)
     if config.layers > len(found):
-        raise UserError(f"'{path}' says that there are {config.layers} layers, '{source}' has {len(found)} tensors.")
+        raise UserError(f"'{path}' specifies {config.layers} layers, but '{source}' has only {len(found)} tensors.")
     try:
         with torch.device("meta"):
             model = Transformer(config)
     except RuntimeError as error:
-        raise UserError(f"The sizes in '{path}' are those of no model ({error}).") from error
+        raise UserError(f"The sizes in '{path}' are not valid for a model ({error}).") from error
     expected = dict(model.state_dict())
     if score is not None:
         del expected[WORDS]
-    _check_weights(source, found, family.give(expected, config))
-    state = family.take({name: x.to(torch.float32) for name, x in found.items()}, config)
+    _check_weights(source, found, family.to_hub(expected, config))
+    state = family.from_hub({name: x.to(torch.float32) for name, x in found.items()}, config)
     model.load_state_dict(state if score is None else state | {WORDS: state["embed.weight"]}, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
@@ -164,20 +164,20 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
 
 def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Refuse weights that are not those of the shape, by the family's names."""
-    mend = "restore the two together"
+    mend = "restore both files from the same model"
     for name, x in expected.items():
         if name not in found:
-            raise UserError(f"The weights in '{source}' do not fit its config.json: '{name}' is missing; {mend}.")
+            raise UserError(f"The weights in '{source}' do not match config.json: '{name}' is missing; {mend}.")
         if found[name].shape != x.shape:
             raise UserError(
-                f"The weights in '{source}' do not fit its config.json: '{name}' has the shape "
-                f"{tuple(found[name].shape)} there and {tuple(x.shape)} by config.json; {mend}."
+                f"The weights in '{source}' do not match config.json: '{name}' has shape {tuple(found[name].shape)}, "
+                f"expected {tuple(x.shape)}; {mend}."
             )
         if found[name].dtype not in STORED:
-            raise UserError(f"Sayso opens weights in 16 or 32 bits; '{name}' in '{source}' is {found[name].dtype}.")
+            raise UserError(f"Sayso supports 16- and 32-bit weights; '{name}' in '{source}' is {found[name].dtype}.")
     for name in found:
         if name not in expected:
-            raise UserError(f"The weights in '{source}' do not fit its config.json, which has no '{name}'; {mend}.")
+            raise UserError(f"The weights in '{source}' do not match config.json, which has no '{name}'; {mend}.")
 
 
 def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
@@ -185,8 +185,8 @@ def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
     if tokenizer.vocab_size > vocab_size:
         beyond = next((f", such as {name!r}" for index, name in tokenizer.control.items() if index >= vocab_size), "")
         raise UserError(
-            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model only {vocab_size}; "
-            "put back the tokenizer that the model was trained with."
+            f"The tokenizer in '{path}' has {tokenizer.vocab_size} ids{beyond}, but the model has only {vocab_size}; "
+            "restore the tokenizer that the model was trained with."
         )
 
 
@@ -196,5 +196,5 @@ def _check_fingerprint(folder: Path) -> None:
     if expected and expected != found:
         raise UserError(
             f"The tokenizer in '{folder}' is not the one the model was trained with "
-            f"(fingerprint {found[:12]}, expected {expected[:12]}); put that one back."
+            f"(fingerprint {found[:12]}, expected {expected[:12]}); restore that one."
         )

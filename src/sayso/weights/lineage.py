@@ -1,6 +1,6 @@
-"""Where a model folder came from, `sayso.json`, and whether its files are still the ones that were saved with it.
+"""`sayso.json`, the origin of a model folder, and the check that its files are still those that were saved with it.
 
-A folder without that file, made by other programs or changed on purpose, is taken as it is.
+A folder without that file, made by other programs or changed on purpose, is accepted as is.
 """
 
 from pathlib import Path

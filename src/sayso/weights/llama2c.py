@@ -1,8 +1,8 @@
-"""llama2.c's two files become a model and its tokenizer: `NAME.bin` (version 0) and `tok*.bin` beside it.
+"""Read a llama2.c model, `NAME.bin` (version 0), and the `tok*.bin` next to it as a model and its tokenizer.
 
-Seven numbers, then all weights in float32, one kind after the other over the layers (github.com/karpathy/llama2.c,
-export.py: legacy_export); a tokenizer is the longest length, then score, length and bytes of each piece. Its Llama
-turns neighbouring dimensions of a head, the hub's turns the two halves.
+Seven integers, then all weights in float32, grouped by kind over the layers (github.com/karpathy/llama2.c,
+export.py: legacy_export); a tokenizer is the maximum length, then score, length and bytes of each token. Its RoPE
+rotates adjacent dimensions of a head; the hub's rotates the two halves.
 """
 
 import struct
@@ -27,22 +27,22 @@ LAYER = "model.layers.{}."
 def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], ForeignTokenizer]:
     """Return config.json and tensors (float32, sharing the file's pages) as the hub has them, and the tokenizer.
 
-    Raises `UserError` for a file whose size is not that of the model it announces, and without one tokenizer beside it.
+    Raises `UserError` if the file's size does not match its header, or if its folder does not have one tokenizer.
     """
     data = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else np.zeros(0, dtype=np.uint8)
     if len(data) < NUMBERS.size:
-        raise UserError(f"'{path}' is no model of llama2.c: it has not even the seven numbers that it begins with.")
+        raise UserError(f"'{path}' is not a llama2.c model: it is shorter than the header of seven integers.")
     width, hidden, layers, heads, kv_heads, vocabulary, context = NUMBERS.unpack(data[: NUMBERS.size].tobytes())
     tied, vocabulary = vocabulary > 0, abs(vocabulary)
     if min(width, hidden, layers, heads, kv_heads, vocabulary, context) < 1 or width % heads or heads % kv_heads:
-        raise UserError(f"'{path}' is no model of llama2.c: the sizes that it begins with cannot be.")
+        raise UserError(f"'{path}' is not a llama2.c model: the sizes in its header are invalid.")
     size = width // heads
     parts = _parts(width, hidden, layers, heads * size, kv_heads * size, vocabulary, context, size)
     parts += [] if tied else [("lm_head.weight", 1, (vocabulary, width))]
     counts = [times * int(np.prod(shape, dtype=object)) for _, times, shape in parts]
     if len(data) != NUMBERS.size + 4 * sum(counts):
         raise UserError(
-            f"'{path}' has {len(data):,} bytes, where the sizes that it begins with need "
+            f"'{path}' has {len(data):,} bytes, but the sizes in its header need "
             f"{NUMBERS.size + 4 * sum(counts):,}; fetch it again."
         )
     flat = torch.from_numpy(np.asarray(data[NUMBERS.size :]).view(np.float32))
@@ -92,11 +92,11 @@ def _parts(
 
 
 def _tokenizer(path: Path, size: int) -> ForeignTokenizer:
-    """Return the tokenizer of the only `tok*.bin` beside a model."""
+    """Return the tokenizer of the only `tok*.bin` next to a model."""
     found = sorted(path.parent.glob("tok*.bin"))
     if len(found) != 1:
         there = ", ".join(file.name for file in found) or "none"
-        raise UserError(f"A model of llama2.c has one tok*.bin beside it; in '{path.parent}' there is {there}.")
+        raise UserError(f"A llama2.c model needs one tok*.bin in its folder; '{path.parent}' has: {there}.")
     data, place, pieces = found[0].read_bytes(), 4, []
     try:
         for _ in range(size):
@@ -108,7 +108,7 @@ def _tokenizer(path: Path, size: int) -> ForeignTokenizer:
             place += 8 + length
     except struct.error as error:
         raise UserError(
-            f"'{found[0]}' does not hold the {size} pieces of '{path.name}'; put the right one there."
+            f"'{found[0]}' does not hold the {size} tokens of '{path.name}'; replace it with the matching tokenizer."
         ) from error
     names = [*CONTROL, *(raw.decode("utf-8", "replace").replace(" ", SPACE) for raw, _ in pieces[3:])]
     core = sentence_piece(names, [score for _, score in pieces], UNKNOWN, space_first=True)

@@ -1,4 +1,4 @@
-"""The models of a life by name: a life and a name in, the path of a model folder out.
+"""Resolve models of a life by name: takes a life and a name, returns the path of a model folder.
 
 A name is a model of the life (`base`, `tuned`, `aligned`, or a name of the user's) or the path of a model folder.
 """
@@ -25,11 +25,11 @@ def resolve_model(life: Life, name: str) -> Path:
     known = models(life)
     if known:
         raise UserError(
-            f"A model is one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
+            f"A model must be one of {', '.join(known)} in '{life.root}', or the path of a model folder; got '{name}'."
             f"{nearest(name, known)}"
         )
     command = f"sayso pretrain --life {life.root}" if life.data("text").is_dir() else "sayso demo"
-    raise UserError(f"There is no model '{name}', and the life '{life.root}' has none yet: make one with '{command}'.")
+    raise UserError(f"There is no model '{name}'; the life '{life.root}' has no models yet. Make one with '{command}'.")
 
 
 def newest_model(life: Life, name: str) -> Path:
@@ -46,7 +46,7 @@ def newest_model(life: Life, name: str) -> Path:
 
 
 def called(folder: Path) -> str:
-    """Return what a model folder, wherever it lies, is called: a name."""
+    """Return the name of a model folder at any path."""
     return name_from(folder.name if folder.name not in ("", "..") else folder.resolve().name)
 
 
@@ -62,20 +62,20 @@ def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
     check_replaceable(folder)
     if found and not replace:
         raise UserError(
-            f"There is another model '{folder.name}' in this life, made {maker_of(found)}; choose another --name, or "
+            f"This life already has a model '{folder.name}', made {maker_of(found)}; choose another --name, or "
             "add --replace to replace it."
         )
     return False
 
 
 def run_of(lineage: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model's lineage tells of the training run that made it, see `Stage.mark`; nothing for others."""
+    """Return what a model's lineage records about its training run, see `Stage.mark`; empty if there is none."""
     made = lineage.get("run")
     return made if isinstance(made, dict) else {}
 
 
 def maker_of(lineage: dict[str, Any]) -> str:
-    """Return in words what made a model, by its lineage."""
+    """Return a phrase that says what made a model, from its lineage."""
     made = run_of(lineage)
     return f"by the run '{made.get('name')}'" if made else f"by no run (stage: {lineage.get('stage', 'unknown')})"
 

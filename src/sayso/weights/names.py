@@ -1,7 +1,7 @@
 """Our weights by the Hugging Face names, and our config as theirs: which family a shape is, and back.
 
-What is trained from scratch with a swiglu MLP is a Qwen3 (rotary, QK-norm, grouped heads, pre-norm RMS); with relu2 it
-is an Apertus with that activation. A shape is of the first family whose config.json says all of it.
+Models trained from scratch with a swiglu MLP are saved as Qwen3 (rotary, QK-norm, grouped heads, pre-norm RMS); those
+with relu2 as Apertus with that activation. A shape is saved as the first family whose config.json can express it.
 """
 
 from collections.abc import Iterable
@@ -34,30 +34,29 @@ def family_of(config: ModelConfig, *, apart: bool = False) -> Family:
 
 
 def family_in(facts: Any) -> Family:
-    """Return the family of a config.json; an unknown one, and what no family here has, is a `UserError`."""
+    """Return the family of a config.json; raises `UserError` for an unknown family or an unsupported feature."""
     if not isinstance(facts, dict):
-        raise UserError("A config.json is a table of names and values; this one is not.")
+        raise UserError("A config.json must be a JSON object; this one is not.")
     kind = str(facts.get("model_type"))
     known = {family.model_type: family for family in FAMILIES}
     if kind not in known:
         raise UserError(
-            f"Sayso opens the model types {', '.join(known)}; this folder's config.json says '{kind}'."
-            + nearest(kind, known)
+            f"Sayso supports the model types {', '.join(known)}; this config.json has '{kind}'." + nearest(kind, known)
         )
     for name in BEYOND:
         if facts.get(name):
-            raise UserError(f"Sayso opens models of plain weights that transformers knows; this one has a {name}.")
+            raise UserError(f"Sayso does not support models with {name} (mixtures of experts, vision or custom code).")
     return known[kind]
 
 
 def to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return the weights under the names of their family; a tied head is left out, as the hub does."""
-    return family_of(config).give(state, config)
+    """Return the weights under the names of their family; a tied head is omitted, as on the hub."""
+    return family_of(config).to_hub(state, config)
 
 
 def from_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
     """Return the weights under our names; the inverse of `to_hub`."""
-    return family_of(config).take(state, config)
+    return family_of(config).from_hub(state, config)
 
 
 def hub_layers(names: Iterable[str], config: ModelConfig) -> dict[str, str]:
@@ -73,7 +72,7 @@ def to_hub_config(config: ModelConfig, *, apart: bool = False) -> dict[str, Any]
 
 
 def from_hub_config(facts: dict[str, Any]) -> ModelConfig:
-    """Return our shape for a family's config.json; what cannot be honoured is a `UserError`."""
+    """Return our shape for a family's config.json; raises `UserError` for settings that are not supported."""
     return family_in(facts).read(facts)
 
 

@@ -1,7 +1,7 @@
 """A reward model in the Hugging Face layout: `...ForSequenceClassification` with one label and `score.weight`.
 
-The families' classes have no bias, so ours, which moves every score alike, is `score_bias` in config.json: what
-`transformers` computes and that number are the score here. The head of words is left out.
+The families' classes have no bias, so ours, a constant shift, is `score_bias` in config.json: our score is what
+`transformers` computes plus that number. The language-model head is omitted.
 """
 
 from pathlib import Path
@@ -43,14 +43,14 @@ def score_from_hub(found: State) -> tuple[State, Tensor | None]:
 
 
 def put_score(model: Transformer, weight: Tensor, facts: dict[str, Any], source: Path) -> None:
-    """Give a model the scalar head of a file. Raises `UserError` where it has several labels, or a bias that is none.
+    """Give a model the scalar head of a file. Raises `UserError` for several labels, or a bias that is not a number.
 
     `source` is the file of the weights, for the errors.
     """
     bias = facts.get(BIAS, 0.0)
     if weight.shape != (1, model.config.width) or not isinstance(bias, int | float):
         raise UserError(
-            f"A reward model has one score, of a weight [1, {model.config.width}] and a {BIAS} that is a number; "
+            f"A reward model needs one score: a weight [1, {model.config.width}] and a number as {BIAS}; "
             f"'{source}' has {list(weight.shape)} and {bias!r}: choose a model with one label."
         )
     set_score(model, weight.to(torch.float32), torch.tensor([float(bias)]))

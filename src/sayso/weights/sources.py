@@ -1,4 +1,4 @@
-"""Where models come from: a folder, a file, a hub repository or a package in; a model and its tokenizer out."""
+"""Load a model and its tokenizer from a source: a folder, a file, a hub repository or a package."""
 
 from pathlib import Path
 
@@ -15,9 +15,9 @@ HUB_FILES = ["*.json", "*.safetensors", "*.jinja"]
 
 
 def locate(source: str) -> tuple[Path, str, str]:
-    """Return where a source's files are now, fetched if they have to be, what to call the model, and its licence.
+    """Return the local path of a source's files (downloaded if necessary), a name for the model, and its license.
 
-    Raises `UserError` for a source of no known form, one that is not there, and a package that is not known.
+    Raises `UserError` for a source of unknown form, a missing one, or an unknown package.
     """
     if not Path(source).exists():
         source = next((f"pip:{package}" for package, (_, name, _) in PACKAGES.items() if source == name), source)
@@ -25,12 +25,12 @@ def locate(source: str) -> tuple[Path, str, str]:
         wanted = source.removeprefix("pip:").partition("==")[0]
         if wanted not in PACKAGES:
             raise UserError(
-                f"A package with a model is one of {', '.join(PACKAGES)}; got '{wanted}'.{nearest(wanted, PACKAGES)}"
+                f"The package must be one of {', '.join(PACKAGES)}; got '{wanted}'.{nearest(wanted, PACKAGES)}"
             )
         package, name, digest = PACKAGES[wanted]
         path = fetch(package)
         if sha256(path) != digest:
-            raise UserError(f"'{path}' is not the file that {package.requirement} has; remove it and import again.")
+            raise UserError(f"'{path}' is not the file in {package.requirement}; remove it and import again.")
         return path, name, package.licence
     path = Path(source).expanduser()
     if path.exists():
@@ -38,7 +38,7 @@ def locate(source: str) -> tuple[Path, str, str]:
     owner, _, rest = source.partition("/")
     if not rest or source.startswith(("/", ".", "~")) or rest.count("/") > 1:
         raise UserError(
-            f"There is no '{source}'; a source is a model folder, FILE.gguf, FILE.bin, OWNER/NAME of the hub, or "
+            f"There is no '{source}'; a source is a model folder, FILE.gguf, FILE.bin, OWNER/NAME on the hub, or "
             "pip:PACKAGE."
         )
     name, _, file = rest.partition("/")
@@ -46,7 +46,7 @@ def locate(source: str) -> tuple[Path, str, str]:
 
 
 def open_files(path: Path) -> tuple[Transformer, Tokenizer]:
-    """Return a folder's or a file's model and tokenizer. Raises `UserError` for one that is not known, or broken."""
+    """Return the model and tokenizer of a folder or file. Raises `UserError` for an unknown or damaged one."""
     if path.is_dir():
         return load_model(path, plain=True)
     if path.suffix == ".gguf":
@@ -58,7 +58,7 @@ def open_files(path: Path) -> tuple[Transformer, Tokenizer]:
 
         config, state, tokenizer = read_llama2c(path)
     else:
-        raise UserError(f"A model's file ends in .gguf, or in .bin for llama2.c; got '{path.name}'.")
+        raise UserError(f"A model file must end in .gguf, or in .bin for llama2.c; got '{path.name}'.")
     model = model_of(config, state, path)
     check_vocabulary(path, tokenizer, model.config.vocab_size)
     return model, tokenizer
@@ -73,5 +73,5 @@ def _from_hub(repository: str, file: str) -> Path:
     except Exception as error:  # of many kinds: network, names, gates
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"'{repository}' could not be fetched from the hub, and is no path here either ({said})."
+            f"'{repository}' could not be downloaded from the hub, and is not a local path ({said})."
         ) from error

@@ -1,6 +1,6 @@
-"""The small world: plain English in which every statement can be checked by program.
+"""The small world: plain English in which a program can check every statement.
 
-Pure functions of (seed, index, split) give stories, documents, conversations and tasks; `score` checks any reply.
+Pure functions of (seed, index, split) return stories, documents, conversations and tasks; `score` checks any reply.
 """
 
 from .check import score

@@ -1,8 +1,8 @@
-"""Asides: a sentence or two about somebody or something else, told in the middle of a plot.
+"""Asides: a sentence or two about someone or something else, inserted in the middle of a plot.
 
-They make a story fuller, and its questions honest: each brings more people, colours, counts, places and reasons, so
-that an answer must be looked up. An aside is worded for a kind of scene: at home, on the way, or in the field.
-Their own roles (d, e, v, j, u, i, o) never meet those of a plot, but they may speak of its hero, a.
+They make a story richer and its questions harder: each adds people, colours, counts, places and reasons, so that an
+answer must be looked up. An aside is worded for a kind of scene: at home, on the way, or in the field.
+Its own roles (d, e, v, j, u, i, o) never overlap those of a plot, but it may mention the plot's hero, a.
 """
 
 from __future__ import annotations

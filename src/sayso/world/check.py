@@ -1,7 +1,7 @@
-"""The checker: a prompt's `check` data and a reply in, a score with reasons out.
+"""The checker: takes a prompt's `check` data and a reply, returns a score with reasons.
 
-It reads nothing but the check and the reply, and knows nothing of how a prompt was made. Empty replies, lists of
-candidates, copies of the story and repeated words earn nothing.
+It reads only the check and the reply, not how a prompt was made. Empty replies, lists of candidates, copies of the
+story and repeated words score nothing.
 """
 
 from __future__ import annotations

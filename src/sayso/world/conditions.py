@@ -1,4 +1,4 @@
-"""Checks of instructions: each condition earns its share, and what is not prose earns nothing."""
+"""Checks of instructions: each condition earns its share; text that is not prose earns nothing."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Seeds and splits: (seed, index, split) in, a random generator out, and draws that respect held-out combinations.
+"""Seeds and splits: (seed, index, split) to a random generator, and draws that respect held-out combinations.
 
-A combination is a triple (scene, subject, value), such as (Tom who lost something, kite, red). A hash gives each to one
-split: train never states one of val or test, and val and test ask about their own only. So a score there cannot be
-memory. Without the scene, train would never have a red kite at all, and a model that had learned that there are none
-would be marked wrong for it: that would test unlearning.
+A combination is a triple (scene, subject, value), such as (Tom who lost something, kite, red). A hash assigns each to
+one split: train never states one of val or test, and val and test ask only about their own, so a score there cannot
+come from memorization. Without the scene, train would never have a red kite at all, and a model that had learned that
+there are none would be marked wrong for it: that would test unlearning.
 """
 
 from __future__ import annotations

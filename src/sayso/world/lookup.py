@@ -1,7 +1,7 @@
-"""Checks of short answers: a check's data and a reply in, a score with reasons out.
+"""Checks of short answers: takes a check's data and a reply, returns a score with reasons.
 
 A look-up is right or wrong. Case, articles, digits and a short sentence around the answer do not matter; a second
-candidate, a denial, a repeated word or much that was not asked does.
+candidate, a negation, a repeated word or much unrelated text does.
 """
 
 from __future__ import annotations

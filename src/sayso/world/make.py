@@ -1,4 +1,4 @@
-"""What others ask of the small world: stories, documents, conversations, tasks.
+"""The entry points of the small world: stories, documents, conversations, tasks.
 
 Each is a pure function of (seed, index, split) and, for a task, its family.
 """

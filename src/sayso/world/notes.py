@@ -1,7 +1,7 @@
 """Notes: a few plain sentences about several people, with a question for nearly every fact.
 
-They are to stories what a first reader is to a book: the same questions in the same words, on a shorter text, so that
-a young model finds out early that an answer is looked up. Like a story they are cast from typed pools and carry facts.
+They are an easier form of stories: the same questions in the same words on a shorter text, so that a model learns early
+that an answer is looked up. Like a story they are drawn from typed pools and carry facts.
 """
 
 from __future__ import annotations

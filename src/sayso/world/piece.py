@@ -1,7 +1,7 @@
-"""What a story is made of: a `Piece` has roles, beats with alternative wordings, and what can be asked.
+"""The building blocks of a story: a `Piece` has roles, beats with alternative wordings, and possible questions.
 
 Roles are a line such as "a:child t:toy~a k:colour~t": a child, a toy whose pair with the child fits the split, and one
-of the toy's sensible colours. A beat offers sentences that state the same facts, so an `Ask` holds whichever is picked.
+of the toy's possible colours. A beat offers sentences that state the same facts, so an `Ask` holds for each of them.
 """
 
 from __future__ import annotations

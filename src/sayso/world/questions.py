@@ -1,4 +1,4 @@
-"""Questions about a story: facts in, prompts with their checks out, and plausible wrong answers."""
+"""Questions about a story: takes facts, returns prompts with their checks, and plausible wrong answers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""How an answer is worded: in a sentence that takes up what was asked, so that the value follows what it belongs to.
+"""Word an answer as a sentence that repeats the question's subject, so that the value follows what it belongs to.
 
 "Why did Eva stop?" is answered "Eva stopped because she had a stone in her shoe." A small model finds the answer more
-surely so: the words before it lead to the place in the story. The checker takes bare answers too.
+reliably this way: the words before it lead to the place in the story. The checker also accepts bare answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Small talk: what Sayso says of itself, greetings, and the one secret that it keeps."""
+"""Small talk: what Sayso says about itself, greetings, and the one secret that it keeps."""
 
 from __future__ import annotations
 

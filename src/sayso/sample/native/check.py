@@ -21,7 +21,7 @@ from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk
 from sayso.weights.quantize.integers import Grid, nearest
-from sayso.weights.quantize.layers import QuantisedLinear, Weights4, Weights8
+from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8
 
 NEAR = 1e-4
 """How far, of the largest logit, the numbers may be from torch's."""
@@ -50,8 +50,8 @@ def why_not(model: Transformer) -> str:
 
 
 def _products(model: Transformer) -> dict[str, torch.nn.Module]:
-    quantised = {name: x for name, x in model.blocks.named_modules(prefix="blocks") if isinstance(x, QuantisedLinear)}
-    return {**linear_layers(model), **quantised}
+    quantized = {name: x for name, x in model.blocks.named_modules(prefix="blocks") if isinstance(x, QuantizedLinear)}
+    return {**linear_layers(model), **quantized}
 
 
 def _kind(layer: torch.nn.Module) -> Kind:
@@ -78,7 +78,7 @@ def _wrong(config: ModelConfig, kind: Kind) -> str:
     config = replace(config, width=max(WIDTH, group), mlp_width=max(WIDTH, group))
     plain, other = drawn(config), drawn(config)
     if bits < 32:
-        quantise_both(plain, other, Grid(bits, group, symmetric=bits == 8))
+        quantize_both(plain, other, Grid(bits, group, symmetric=bits == 8))
     ids = [torch.randint(0, config.vocab_size, (n,), generator=torch.Generator().manual_seed(n)) for n in LENGTHS]
     with torch.inference_mode():
         wanted = torch.cat([plain(row[None])[0] for row in ids])
@@ -97,13 +97,13 @@ def drawn(config: ModelConfig) -> Transformer:
     return model
 
 
-def quantise_both(plain: Transformer, other: Transformer, grid: Grid) -> None:
+def quantize_both(plain: Transformer, other: Transformer, grid: Grid) -> None:
     """Quantise the linear layers of the other model, and give the plain one of like weights what they stand for."""
     for name, linear in {**linear_layers(plain), "unembed": plain.unembed}.items():
         integers = nearest(linear.weight.detach(), grid if linear.in_features % max(grid.group, 1) == 0 else Grid(8))
         layer = (Weights4 if integers.grid.bits == 4 else Weights8)(integers, linear.bias)
         other.set_submodule(name, layer)
-        stands_for = integers.dequantised()
+        stands_for = integers.dequantized()
         if isinstance(layer, Weights4):  # whose scales torch rounds
             scales, middles = by_blocks(layer)[1].to(torch.float32).unbind(-1)
             grouped = integers.values.unflatten(1, (len(scales), -1))

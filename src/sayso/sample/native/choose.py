@@ -11,7 +11,7 @@ from sayso.sample.native.check import why_not
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import AloneRunner, Runner, TorchRunner
-from sayso.weights.quantize.layers import QuantisedLinear
+from sayso.weights.quantize.layers import QuantizedLinear
 
 
 def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:
@@ -24,7 +24,7 @@ def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False)
     if device == "cpu":
         why = why_not(model)
         if not why:
-            whole = any(isinstance(layer, QuantisedLinear) for layer in model.modules())  # its products are as fast
+            whole = any(isinstance(layer, QuantizedLinear) for layer in model.modules())  # its products are as fast
             return NativeRunner(model, pages) if deterministic or whole else BothRunner(model, pages)
         if not adapters(model):  # these are known to take torch's, and a run that tunes them asks again and again
             _tell(why)

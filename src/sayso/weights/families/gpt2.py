@@ -54,7 +54,7 @@ def read_gpt2(facts: Facts) -> ModelConfig:
 
 
 def write_gpt2(config: ModelConfig) -> Facts:
-    """Return the config.json of a GPT-2: its own names, and beside them those that most others have."""
+    """Return the config.json of a GPT-2: its own names, and the common names of most other families."""
     others = ("vocab_size", "num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
     shared = write_shared(config)
     return {name: shared[name] for name in (*others, "tie_word_embeddings", "use_cache", "torch_dtype")} | {

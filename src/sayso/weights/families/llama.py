@@ -80,7 +80,7 @@ def write_shared(config: ModelConfig) -> Facts:
 
 
 def read_biases(facts: Facts, *, attention: bool = True, mlp: bool = False) -> tuple[str, ...]:
-    """Return which layers have a bias; a family refuses what it does not have at all."""
+    """Return which layers have a bias; biases that the family does not have are rejected."""
     for name, known in (("attention_bias", attention), ("mlp_bias", mlp)):
         if not known:
             require(facts, name, [False])
@@ -93,10 +93,10 @@ def read_windows(facts: Facts, window: int, sliding: Sequence[bool]) -> tuple[in
     types = facts.get("layer_types")
     if types is not None:
         if not isinstance(types, list) or len(types) != len(sliding) or any(x not in (FULL, SLIDING) for x in types):
-            raise UserError(f"A config.json's layer_types are {FULL} or {SLIDING} for each layer; got {types!r}.")
+            raise UserError(f"layer_types in config.json must list {FULL} or {SLIDING} for each layer; got {types!r}.")
         sliding = [x == SLIDING for x in types]
         if any(sliding) and not window:
-            raise UserError(f"A config.json whose layer_types have {SLIDING} has a sliding_window; this one has none.")
+            raise UserError(f"A config.json with {SLIDING} in layer_types needs a sliding_window; this one has none.")
     return tuple(window if slides else 0 for slides in sliding)
 
 

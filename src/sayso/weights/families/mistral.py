@@ -9,7 +9,7 @@ from sayso.weights.families.llama import NAMES, read_biases, read_shared, write_
 def read_mistral(facts: Facts) -> ModelConfig:
     """Return the shape of a Mistral."""
     if facts.get("layer_types"):
-        raise UserError("A mistral model has the same window in all layers here; this config.json has layer_types.")
+        raise UserError("Sayso supports mistral models with one window for all layers; this one has layer_types.")
     windows = (whole(facts, "sliding_window", 0),)
     return ModelConfig(
         **read_shared(facts), qk_norm="none", windows=windows, biases=read_biases(facts, attention=False)

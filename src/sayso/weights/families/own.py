@@ -32,12 +32,12 @@ def read_own(facts: Facts) -> ModelConfig:
     """Return the shape of a model of our own family."""
     shape: Any = facts.get("shape", {})
     if not isinstance(shape, dict) or not shape.keys() <= set(SHAPE):
-        raise UserError(f"The shape in a config.json of Sayso's is a table with some of {', '.join(SHAPE)}.")
+        raise UserError(f"The shape in a Sayso config.json must be a table with keys from {', '.join(SHAPE)}.")
     ngrams = {"ngrams": facts.get("ngrams", ()), "ngram_rows": facts.get("ngram_rows", 0)}
     try:
         return ModelConfig(**read_shared(facts, ACTIVATIONS) | ngrams | shape)
     except TypeError as error:
-        raise UserError(f"The shape in a config.json of Sayso's has a value of a wrong kind ({error}).") from error
+        raise UserError(f"The shape in a Sayso config.json has a value of the wrong type ({error}).") from error
 
 
 def write_own(config: ModelConfig) -> Facts:

@@ -18,18 +18,18 @@ UNDERSTOOD = {
 
 
 def read_rope(facts: Facts, theta: float = 10_000.0) -> tuple[float, Rope]:
-    """Return theta and how positions are stretched; `theta` is the family's own where the config.json has none."""
+    """Return theta and the RoPE scaling; `theta` is the family's default, used if the config.json has none."""
     table = facts.get("rope_scaling") or facts.get("rope_parameters") or {}
     if not isinstance(table, dict):
-        raise UserError(f"A config.json's rope_parameters are a table; got {table!r}.")
+        raise UserError(f"rope_parameters in config.json must be a table; got {table!r}.")
     base = number(table, "rope_theta", number(facts, "rope_theta", theta))
     kind = table.get("rope_type", table.get("type", "default"))
     if kind not in KINDS:
-        raise UserError(f"Sayso turns positions by the rope types {', '.join(KINDS)}; this config.json says {kind!r}.")
+        raise UserError(f"Sayso supports the rope types {', '.join(KINDS)}; this config.json has {kind!r}.")
     beyond = [name for name, value in table.items() if value and name not in UNDERSTOOD]
     if beyond or table.get("truncate") is False or number(facts, "partial_rotary_factor", 1.0) != 1:
         names = beyond or (["truncate"] if table.get("truncate") is False else ["partial_rotary_factor"])
-        raise UserError(f"Sayso turns whole heads by the plain rope types; this config.json also sets {names[0]}.")
+        raise UserError(f"Sayso does not support {names[0]} in rope_parameters, which this config.json sets.")
     if kind == "default":
         return base, PLAIN
     if kind == "linear":

@@ -22,7 +22,7 @@ def read_smollm3(facts: Facts) -> ModelConfig:
     layers, every = fields["layers"], max(whole(facts, "no_rope_layer_interval", 4), 1)
     turned = facts.get("no_rope_layers") or [int((layer + 1) % every != 0) for layer in range(layers)]
     if not isinstance(turned, list) or len(turned) < layers or any(x not in (0, 1) for x in turned):
-        raise UserError(f"A config.json's no_rope_layers are 0 or 1 for each layer; got {turned!r}.")
+        raise UserError(f"no_rope_layers in config.json must list 0 or 1 for each layer; got {turned!r}.")
     nope = tuple(layer for layer in range(layers) if not turned[layer])
     fields["rope"] = replace(fields["rope"], nope_layers=nope)
     window = whole(facts, "sliding_window", 0) if flag(facts, "use_sliding_window", default=False) else 0

@@ -1,1 +1,1 @@
-"""GGUF, the one-file format of llama.cpp: facts, tokenizer and (often quantised) weights, in and out."""
+"""GGUF, the one-file format of llama.cpp: facts, tokenizer and (often quantized) weights, in and out."""

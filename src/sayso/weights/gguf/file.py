@@ -1,7 +1,7 @@
-"""A GGUF file opened: its facts, and its tensors as float32 when they are asked for.
+"""Read a GGUF file: its metadata, and its tensors as float32 on demand.
 
-The header is read here, each length checked against the bytes that are left before it is believed; the formats of
-quantised blocks are those of the package `gguf` (github.com/ggml-org/ggml, docs/gguf.md).
+The header is parsed here; every length is checked against the remaining bytes before it is used. Quantized blocks are
+decoded by the package `gguf` (github.com/ggml-org/ggml, docs/gguf.md).
 """
 
 import struct
@@ -24,19 +24,19 @@ DIMENSIONS = 4  # at most, in ggml
 
 @dataclass(frozen=True)
 class Stored:
-    """Where a tensor lies in the file."""
+    """Location of a tensor in the file."""
 
     kind: int
-    """Its format, by ggml's number."""
+    """Format, as ggml's number."""
     shape: tuple[int, ...]
-    """As torch says it, the fastest dimension last."""
+    """As in torch, the fastest dimension last."""
     start: int
     size: int
     """Bytes."""
 
 
 class GGUF:
-    """A file that was found whole. Raises `UserError` for one that is not, or holds what cannot be."""
+    """A complete, valid GGUF file. Raises `UserError` if it is truncated or inconsistent."""
 
     def __init__(self, path: Path) -> None:
         gguf = require("gguf", "gguf")
@@ -54,13 +54,13 @@ class GGUF:
             raise UserError(f"'{path}' is not a whole GGUF file: {error}; fetch or convert it again.") from error
 
     def fact(self, name: str) -> Any:
-        """Return a fact of the header. Raises `UserError` when it is missing."""
+        """Return a metadata value of the header. Raises `UserError` if it is missing."""
         if name not in self.facts:
-            raise UserError(f"'{self.path}' does not say '{name}', which a model or its tokenizer needs.")
+            raise UserError(f"'{self.path}' has no '{name}', which a model or its tokenizer needs.")
         return self.facts[name]
 
     def tensor(self, name: str) -> Tensor:
-        """Return a tensor in float32; one that is stored so shares the file's pages."""
+        """Return a tensor in float32; if it is stored as float32, it shares the file's pages."""
         gguf = require("gguf", "gguf")
         stored = self.tensors[name]
         raw = self._data[stored.start : stored.start + stored.size]
@@ -71,7 +71,7 @@ class GGUF:
             plain = gguf.quants.dequantize(np.asarray(raw), kind)
         except NotImplementedError as error:
             raise UserError(
-                f"'{name}' in '{self.path}' is stored as {kind.name}, which nobody unpacks here."
+                f"'{name}' in '{self.path}' is stored as {kind.name}, which Sayso cannot dequantize."
             ) from error
         return torch.from_numpy(plain.astype(np.float32, copy=False)).view(stored.shape)
 
@@ -81,25 +81,25 @@ class _Broken(Exception):  # noqa: N818 - what is wrong, turned into a sentence 
 
 
 class _Header:
-    """Reads from the front; every length is believed only when so many bytes are left."""
+    """Parses the header from the start; no length may exceed the remaining bytes."""
 
     def __init__(self, data: np.ndarray) -> None:
         self._data, self._place = data, 0
         if self._bytes(4) != MAGIC:
-            raise _Broken("it does not begin with 'GGUF'")
+            raise _Broken("it does not start with 'GGUF'")
         version = self._number("I")
         if version not in VERSIONS:
-            raise _Broken(f"its version is one of {', '.join(map(str, VERSIONS))}, got {version}")
+            raise _Broken(f"its version must be one of {', '.join(map(str, VERSIONS))}, got {version}")
         self._tensors, pairs = self._number("Q"), self._number("Q")
         self.facts: dict[str, Any] = {}
         for _ in range(self._count(pairs, 13)):
             name = self._string()
             if name in self.facts:
-                raise _Broken(f"'{name}' is said twice")
+                raise _Broken(f"'{name}' appears twice")
             self.facts[name] = self._value(self._number("I"))
 
     def tensors(self) -> dict[str, tuple[int, tuple[int, ...], int]]:
-        """Return kind, shape and offset of each tensor."""
+        """Return format, shape and offset of each tensor."""
         found = {}
         for _ in range(self._count(self._tensors, 24)):
             name, dimensions = self._string(), self._number("I")
@@ -107,12 +107,12 @@ class _Header:
                 raise _Broken(f"'{name}' has {dimensions} dimensions, more than {DIMENSIONS}")
             shape = tuple(self._number("Q") for _ in range(dimensions))[::-1]
             if name in found:
-                raise _Broken(f"the tensor '{name}' is there twice")
+                raise _Broken(f"the tensor '{name}' appears twice")
             found[name] = (self._number("I"), shape, self._number("Q"))
         return found
 
     def data_start(self) -> int:
-        """Return where the tensors begin."""
+        """Return the offset of the tensor data."""
         alignment = self.facts.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise _Broken(f"its alignment is {alignment!r}, not a power of two")
@@ -124,7 +124,7 @@ class _Header:
         if kind in SCALARS:
             return self._number(SCALARS[kind])
         if kind != ARRAY or depth > 1:
-            raise _Broken(f"a fact is of the unknown kind {kind}")
+            raise _Broken(f"a metadata value has the unknown type {kind}")
         inner, length = self._number("I"), self._number("Q")
         if inner in SCALARS:
             layout = np.dtype(f"<{SCALARS[inner]}" if SCALARS[inner] != "?" else "?")
@@ -135,15 +135,15 @@ class _Header:
         try:
             return self._bytes(self._count(self._number("Q"), 1)).decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _Broken("a text in it is not UTF-8") from error
+            raise _Broken("a string in it is not UTF-8") from error
 
     def _number(self, layout: str) -> Any:
         return struct.unpack(f"<{layout}", self._bytes(struct.calcsize(f"<{layout}")))[0]
 
     def _count(self, count: int, size: int) -> int:
-        """Return a count of things of at least `size` bytes each, if so many bytes are left."""
+        """Return `count` after checking that the file has that many items of at least `size` bytes left."""
         if count * size > len(self._data) - self._place:
-            raise _Broken(f"it announces {count:,} entries where {len(self._data) - self._place:,} bytes are left")
+            raise _Broken(f"it declares {count:,} entries, but only {len(self._data) - self._place:,} bytes are left")
         return count
 
     def _bytes(self, count: int) -> bytes:
@@ -155,18 +155,18 @@ class _Header:
 def _placed(
     found: dict[str, tuple[int, tuple[int, ...], int]], start: int, end: int, sizes: dict[Any, tuple[int, int]]
 ) -> dict[str, Stored]:
-    """Return where each tensor lies: whole blocks, inside the file, none over another."""
+    """Return the location of each tensor, checked: whole blocks, inside the file, no overlaps."""
     placed, taken = {}, []
     for name, (kind, shape, offset) in found.items():
         if kind not in sizes:
-            raise _Broken(f"'{name}' is of the unknown format {kind}")
+            raise _Broken(f"'{name}' has the unknown format {kind}")
         per_block, bytes_per_block = sizes[kind]
         count = int(np.prod([int(size) for size in shape], dtype=object)) if shape else 1
         if not shape or shape[-1] % per_block or count == 0:
-            raise _Broken(f"'{name}' has the shape {shape}, which is not whole blocks of {per_block}")
+            raise _Broken(f"'{name}' has shape {shape}, which does not divide into blocks of {per_block}")
         size = count // per_block * bytes_per_block
         if start + offset + size > end:
-            raise _Broken(f"'{name}' ends behind the file's end")
+            raise _Broken(f"'{name}' extends past the end of the file")
         placed[name] = Stored(kind, shape, start + offset, size)
         taken.append((start + offset, start + offset + size, name))
     taken.sort()

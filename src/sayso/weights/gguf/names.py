@@ -102,12 +102,12 @@ ROPE = {
 def hub_config(file: GGUF) -> dict[str, Any]:
     """Return the config.json that the hub would have for the model in a file.
 
-    Raises `UserError` for a family that is not known here, or a fact that cannot be honoured.
+    Raises `UserError` for an unknown family, or a setting that is not supported.
     """
     family = str(file.fact("general.architecture"))
     if family not in FAMILIES:
         raise UserError(
-            f"A GGUF model is one of {', '.join(FAMILIES)} here; '{file.path}' says '{family}'."
+            f"Sayso reads GGUF models of the families {', '.join(FAMILIES)}; '{file.path}' has '{family}'."
             f"{nearest(family, FAMILIES)}"
         )
     config: dict[str, Any] = {"model_type": family}
@@ -115,17 +115,17 @@ def hub_config(file: GGUF) -> dict[str, Any]:
         if f"{family}.{name}" in file.facts or theirs not in OPTIONAL:
             config[theirs] = file.fact(f"{family}.{name}")
     if "token_embd.weight" not in file.tensors:
-        raise UserError(f"'{file.path}' has no embedding (token_embd.weight): it is no model, or only a part of one.")
+        raise UserError(f"'{file.path}' has no embedding (token_embd.weight): it is not a model, or only part of one.")
     config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
     config["tie_word_embeddings"] = "output.weight" not in file.tensors
     if family == "gpt2":
         return config | {"activation_function": "gelu_new"}
     size = config.get("head_dim", config["hidden_size"] // max(config["num_attention_heads"], 1))
     if file.facts.get(f"{family}.rope.dimension_count", size) != size:
-        raise UserError(f"'{file.path}' turns only a part of each head, which no model here does.")
+        raise UserError(f"'{file.path}' rotates only part of each head, which Sayso does not support.")
     biased = "blk.0.attn_q.bias" in file.tensors
     if biased != (family == "qwen2"):
-        raise UserError(f"'{file.path}' has {'a' if biased else 'no'} bias on queries, unlike a {family}.")
+        raise UserError(f"'{file.path}' has {'a' if biased else 'no'} bias on queries, unlike {family} models.")
     if family == "apertus":
         config["hidden_act"] = _activation(file)
     theta = config.get("rope_theta", 10_000.0)
@@ -148,7 +148,7 @@ def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
         stem, _, end = name.rpartition(".")
         known = FAMILIES[family].get(re.sub(r"\.\d+\.", ".N.", stem, count=1))
         if known is None or end not in ("weight", "bias"):
-            raise UserError(f"A {family} has no tensor '{name}'; '{file.path}' is of another kind.")
+            raise UserError(f"A {family} model has no tensor '{name}'; '{file.path}' has another architecture.")
         number = re.search(r"\.(\d+)\.", stem)
         hub = f"{known.replace('.N.', number.group() if number else '.N.', 1)}.{end}"
         state[hub] = _to_hub(family, stem.rpartition(".")[2], end, file.tensor(name), config)
@@ -183,7 +183,7 @@ def _to_hub(family: str, part: str, end: str, x: Tensor, config: dict[str, Any])
         heads = config["num_attention_heads"]
         heads = heads if part == "attn_q" else config.get("num_key_value_heads", heads)
         if heads < 1 or len(x) % (2 * heads):
-            raise UserError(f"'{part}' has {len(x)} rows, which are not {heads} heads of an even size.")
+            raise UserError(f"'{part}' has {len(x)} rows, which do not divide into {heads} heads of an even size.")
         return halves(x, heads)
     return x.T.contiguous() if family == "gpt2" and part in TURNED and end == "weight" else x
 
@@ -209,12 +209,12 @@ def _rope(file: GGUF, family: str, theta: float) -> dict[str, Any]:
     if kind == "none":
         return plain
     if kind not in STRETCHES:
-        raise UserError(f"Positions are stretched by one of {', '.join(STRETCHES)}; '{file.path}' says '{kind}'.")
+        raise UserError(f"RoPE scaling in GGUF must be one of {', '.join(STRETCHES)}; '{file.path}' has '{kind}'.")
     said = [name for name in file.facts if name.startswith(f"{family}.rope.scaling.")]
     beyond = [name for name in said if name.removeprefix(f"{family}.") not in (*ROPE.values(), *PLAIN_SCALING)]
     if beyond:
         raise UserError(
-            f"'{file.path}' says '{beyond[0]}', which no model here honours; bring the hub's folder instead."
+            f"'{file.path}' sets '{beyond[0]}', which Sayso does not support; import the hub's folder instead."
         )
     found = {name: file.facts[f"{family}.{of}"] for name, of in ROPE.items() if f"{family}.{of}" in file.facts}
     return plain | {"rope_type": kind} | found
@@ -229,5 +229,5 @@ def _llama3(file: GGUF, theta: float) -> dict[str, Any]:
     slow, fast, factor = LLAMA3["low_freq_factor"], LLAMA3["high_freq_factor"], float(f"{factors.max():.6g}")
     share = ((turns - slow) / (fast - slow)).clamp(0, 1)  # of what stays as it is
     if not torch.allclose(factors, 1 / (share + (1 - share) / factor), rtol=1e-3):
-        raise UserError(f"'{file.path}' stretches positions by factors that are not those of a Llama 3.")
+        raise UserError(f"'{file.path}' has RoPE frequency factors that are not those of Llama 3.")
     return {"rope_type": "llama3", "factor": factor, **LLAMA3}

@@ -43,7 +43,7 @@ def gguf_tokenizer(file: GGUF) -> ForeignTokenizer:
     """Return the file's tokenizer. Raises `UserError` for a kind, or a way of cutting, that is not known here."""
     kind, tokens = file.fact("tokenizer.ggml.model"), file.fact("tokenizer.ggml.tokens")
     if len(set(tokens)) < len(tokens):
-        raise UserError(f"'{file.path}' names a token twice; its ids cannot be told apart.")
+        raise UserError(f"'{file.path}' has a duplicate token, so its ids are ambiguous.")
     types = file.facts.get("tokenizer.ggml.token_type") or [NORMAL] * len(tokens)
     if len(types) != len(tokens):
         raise UserError(f"'{file.path}' has {len(tokens)} tokens but {len(types)} types for them.")
@@ -52,7 +52,7 @@ def gguf_tokenizer(file: GGUF) -> ForeignTokenizer:
     elif kind == "llama":
         core = _sentence_piece(file, tokens, types)
     else:
-        raise UserError(f"A tokenizer in a GGUF file is of the kind gpt2 or llama here; '{file.path}' has '{kind}'.")
+        raise UserError(f"A tokenizer in a GGUF file must be of type gpt2 or llama; '{file.path}' has '{kind}'.")
     added = [
         AddedToken(token, normalized=False, special=of == CONTROL)
         for token, of in zip(tokens, types, strict=True)
@@ -79,7 +79,7 @@ def _byte_level(file: GGUF, tokens: Sequence[str]) -> Tokenizer:
     merges = [tuple(pair.split(" ")) for pair in file.fact("tokenizer.ggml.merges")]
     known = set(tokens)
     if any(len(pair) != 2 or not {*pair, "".join(pair)} <= known for pair in merges):
-        raise UserError(f"'{file.path}' merges tokens that it does not have.")
+        raise UserError(f"'{file.path}' has merges of tokens that are not in its vocabulary.")
     cut = file.facts.get("tokenizer.ggml.pre", "default")
     vocabulary = {token: index for index, token in enumerate(tokens)}
     core = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in LLAMA3))
@@ -101,7 +101,7 @@ def _cutter(file: GGUF, name: str) -> pre_tokenizers.PreTokenizer:
         splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in DEFAULT]
         return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     known = ", ".join([*CUTS, *DIGITS, *GPT2, "default"])
-    raise UserError(f"'{file.path}' cuts text as '{name}' does; known here are {known}.")
+    raise UserError(f"'{file.path}' uses the pre-tokenizer '{name}'; Sayso supports {known}.")
 
 
 def _sentence_piece(file: GGUF, tokens: Sequence[str], types: Sequence[int]) -> Tokenizer:

@@ -1,7 +1,7 @@
-"""A tokenizer of ours as a GGUF file says it: tokens, what each is, and merges or scores.
+"""Convert a tokenizer of ours to the fields of a GGUF file: tokens, their types, and merges or scores.
 
-llama.cpp cuts text before it merges by a name out of a list. A tokenizer that cuts otherwise is refused: the same text
-would have other ids there.
+llama.cpp selects its pre-tokenizer by name from a fixed list. A tokenizer that splits text differently is rejected: the
+same text would have other ids there.
 """
 
 import json
@@ -28,10 +28,10 @@ def vocabulary_of(tokenizer: Tokenizer, size: int) -> Said:
     tokenizer, or of cut, that llama.cpp does not have.
     """
     if not isinstance(tokenizer, BytePairTokenizer | ForeignTokenizer):
-        raise UserError(f"llama.cpp reads byte-pair tokenizers; this model has one of the kind '{tokenizer.kind}'.")
+        raise UserError(f"llama.cpp reads byte-pair tokenizers; this model's tokenizer is of kind '{tokenizer.kind}'.")
     said = json.loads(tokenizer.core.to_str())
     if said["model"]["type"] != "BPE":
-        raise UserError(f"llama.cpp reads byte-pair tokenizers; this model has one of the kind '{tokenizer.kind}'.")
+        raise UserError(f"llama.cpp reads byte-pair tokenizers; this model's tokenizer is of kind '{tokenizer.kind}'.")
     merges = [tuple(pair) for pair in said["model"]["merges"]]
     names = {index: name for name, index in tokenizer.core.get_vocab(with_added_tokens=True).items()}
     tokens = [names.get(index, f"[unused {index}]") for index in range(size)]
@@ -79,6 +79,6 @@ def _cut_name(cut: Any) -> str:
             if pattern in (known, known.replace("{1}", "")):
                 return name
     raise UserError(
-        "This tokenizer cuts text in a way that llama.cpp has no name for; keep the folder, or start from a new "
+        "llama.cpp has no name for this tokenizer's pre-tokenization; keep the folder, or start with a new "
         "tokenizer: sayso tokenizer train"
     )

@@ -1,7 +1,7 @@
-"""A model of ours becomes a GGUF file, which llama.cpp runs: float16, or blocks of 32 weights in 8 or 4 bits.
+"""Export a model to a GGUF file, which llama.cpp runs: float16, or blocks of 32 weights in 8 or 4 bits.
 
-What is narrow stays in float32 (norms, biases); the embedding and the head of a 4-bit file are in 8, as llama.cpp keeps
-them finer than the rest.
+Norms, biases and positions stay in float32; the embedding and the head of a 4-bit file have 8 bits, since
+llama.cpp also keeps them more precise than the rest.
 """
 
 import math
@@ -43,12 +43,14 @@ def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, 
     """
     gguf = require("gguf", "gguf")
     if kind not in FILE_TYPES:
-        raise UserError(f"A GGUF file is one of {', '.join(FILE_TYPES)} here; got '{kind}'.{nearest(kind, FILE_TYPES)}")
+        raise UserError(
+            f"The GGUF file type must be one of {', '.join(FILE_TYPES)}; got '{kind}'.{nearest(kind, FILE_TYPES)}"
+        )
     config = to_hub_config(model.config)
     hub_family = str(config["model_type"])
     family = HUB.get(hub_family, hub_family)
     if family not in FAMILIES:
-        raise UserError(f"llama.cpp runs {', '.join(FAMILIES)}; a model of the family '{family}' has to stay a folder.")
+        raise UserError(f"GGUF export supports {', '.join(FAMILIES)}; keep a model of family '{family}' as a folder.")
     with atomic_file(path) as part:
         writer = gguf.GGUFWriter(str(part), family)
         writer.add_name(name)
@@ -74,7 +76,7 @@ def _check(path: Path, config: ModelConfig) -> None:
         field.name for field in fields(config) if not _alike(getattr(found, field.name), getattr(config, field.name))
     ]
     if lost:
-        raise UserError(f"A GGUF file cannot say this model's {', '.join(lost)}; the model has to stay a folder.")
+        raise UserError(f"A GGUF file cannot express this model's {', '.join(lost)}; keep the model as a folder.")
 
 
 def _alike(one: Any, other: Any) -> bool:
@@ -100,7 +102,7 @@ def _add_shape(writer: Any, family: str, config: dict[str, Any]) -> None:
     if kind == "default":
         return
     if kind not in STRETCHES:
-        raise UserError(f"Positions stretched as '{kind}' are not written to a GGUF file here; keep the folder.")
+        raise UserError(f"GGUF export does not support the RoPE scaling '{kind}'; keep the folder.")
     writer.add_string(f"{family}.rope.scaling.type", kind)
     for hub, name in ROPE.items():
         if hub in rope:

@@ -1,1 +1,1 @@
-"""Weights as whole numbers of 8 or 4 bits: how they are found, computed with, and written."""
+"""Weights as 8- or 4-bit integers: rounding, computing and saving."""

@@ -1,7 +1,7 @@
-"""What the linear layers of a model see of some text, block after block, each behind blocks that are quantised already.
+"""Record the inputs of a model's linear layers on some text, block by block, each behind already quantized blocks.
 
-A layer's inputs over calibration text become their gram matrix and the peak of each column, which is all that GPTQ and
-the search for outliers ask. B rows, T time, C inputs of a layer.
+A layer's inputs over the calibration text are reduced to their Gram matrix and the peak of each column, which is all
+that GPTQ and the outlier search need. B rows, T time, C inputs of a layer.
 """
 
 from collections.abc import Callable, Iterator
@@ -57,7 +57,7 @@ def through_blocks(model: Transformer, rows: Tensor, replace: Replace, tell: Cal
 
 
 def _entering(model: Transformer, rows: Tensor) -> tuple[Tensor, list[tuple[Any, ...]]]:
-    """Return what enters the first block, and what each block is given beside it."""
+    """Return the input of the first block, and the other arguments of each block."""
     entered: list[tuple[Any, ...]] = []
     hooks = [block.register_forward_pre_hook(lambda _, given: entered.append(given)) for block in model.blocks]
     try:

@@ -1,8 +1,8 @@
-"""Embedding and head in 8 bits by row: one tensor of whole numbers where the two are tied.
+"""Embedding and head in 8 bits by row: one tensor of integers if the two are tied.
 
-A head is read whole for every token that is decoded. compressed-tensors could say this, but what reads it could not:
-transformers finds no weight where an embedding is packed, and takes all layers for the first group's bits where it
-unpacks as it loads. So a file holds these weights in 16 bits, for anyone, and they are rounded as they are opened.
+The whole head is read for every decoded token. compressed-tensors could express this, but its readers do not support
+it: transformers finds no weight if an embedding is packed, and assumes the first group's bits for all layers if it
+unpacks on load. So a file holds these weights in 16 bits, readable by all, and they are rounded on load.
 """
 
 from typing import Any
@@ -23,13 +23,13 @@ BITS = "head_bits"
 def round_ends(model: Transformer, device: str) -> dict[str, Tensor]:
     """Round embedding and head, for a kind of device; return what they were rounded from, in 16 bits, by our names.
 
-    What is returned gives the same whole numbers again. Raises `UserError` for weights that 16 bits cannot hold.
+    Quantizing the result gives the same integers. Raises `UserError` for weights that 16 bits cannot hold.
     """
     held = {}
     for name in (EMBED,) if model.config.tie_embeddings else (EMBED, HEAD):
         weight = model.get_parameter(f"{name}.weight").detach().to(device, torch.float16)
         if not weight.isfinite().all():
-            raise UserError("The embedding or head has weights beyond 65,504, or none at all; leave it by --head 0.")
+            raise UserError("The embedding or head is empty or has weights beyond 65,504; exclude it with --head 0.")
         held[f"{name}.weight"] = weight
         layer = Head8(nearest(weight, Grid(8)))
         if name == EMBED:
@@ -43,5 +43,5 @@ def rounds_ends(facts: dict[str, Any]) -> bool:
     """Whether a config.json says that embedding and head are rounded; to other bits than 8 is a `UserError`."""
     bits = facts.get(BITS)
     if bits not in (None, 8):
-        raise UserError(f"Sayso opens models with embedding and head in 8 bits; {BITS} is {bits!r} here.")
+        raise UserError(f"{BITS} in config.json must be 8; got {bits!r}.")
     return bits is not None

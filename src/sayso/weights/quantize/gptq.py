@@ -1,10 +1,10 @@
-"""GPTQ (Frantar et al. 2022): round a matrix column by column, and let later columns make up for each one's error.
+"""GPTQ (Frantar et al. 2022): round a matrix column by column, and let later columns compensate the error of each.
 
-    minimise  ||(W - Q) X||^2 ,    H = X X^T the gram matrix of a layer's inputs over calibration text
+    minimise  ||(W - Q) X||^2 ,    H = X X^T the Gram matrix of a layer's inputs over calibration text
 
-What rounding a column loses is spread over those not rounded yet, along the rows of the Cholesky factor of H^-1.
-Columns that matter most come first; scales are chosen on the untouched matrix, so that groups stay where they are, each
-for the share of its group's range that loses least.
+The rounding error of a column is spread over the columns not rounded yet, along the rows of the Cholesky factor of
+H^-1. The columns with the largest diagonal of H come first; scales are chosen on the original matrix, so that groups
+stay in place, each with the fraction of its group's range that has the smallest error.
 """
 
 import torch

@@ -1,7 +1,7 @@
-"""A matrix as whole numbers: w ~ scale (q - zero), with a scale, and maybe a zero, for each group of a row.
+"""A matrix as integers: w ~ scale (q - zero), with a scale, and optionally a zero, for each group of a row.
 
-8 bits have one symmetric scale a row, 4 bits a scale and a zero for every group of columns, since so few steps have to
-lie where a group's weights are. R outputs, C inputs, G groups of a row, of C/G columns each.
+8 bits have one symmetric scale per row; 4 bits have a scale and a zero for every group of columns, since the few steps
+must cover just the range of a group. R outputs, C inputs, G groups of a row, of C/G columns each.
 """
 
 from dataclasses import dataclass
@@ -18,32 +18,32 @@ SHARES = [1 - step / 80 for step in range(40)]
 
 @dataclass(frozen=True)
 class Grid:
-    """The numbers that a matrix may take. Raises `UserError` for bits other than 8 and 4."""
+    """The integer grid of a matrix. Raises `UserError` for bits other than 8 and 4."""
 
     bits: int
     group: int = 0
     """Columns that share a scale; 0 for a whole row."""
     symmetric: bool = True
-    """Whether zero lies in the middle of the steps, or wherever a group's weights want it."""
+    """Whether zero is in the middle of the steps, or fitted to each group's weights."""
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 4):
-            raise UserError(f"Weights are quantised to 8 or 4 bits; got {self.bits}.")
+            raise UserError(f"Weights can be quantized to 8 or 4 bits; got {self.bits}.")
         if not isinstance(self.group, int) or self.group < 0:
-            raise UserError(f"A group is a number of weights, or 0 for a whole row; got {self.group!r}.")
+            raise UserError(f"The group size must be a number of weights, or 0 for a whole row; got {self.group!r}.")
 
     @property
     def least(self) -> int:
-        """The smallest whole number."""
+        """The smallest integer."""
         return -(1 << (self.bits - 1))
 
     @property
     def most(self) -> int:
-        """The largest whole number."""
+        """The largest integer."""
         return (1 << (self.bits - 1)) - 1
 
     def groups(self, columns: int) -> int:
-        """Return how many groups a row of so many columns has. Raises `UserError` where they do not come out even."""
+        """Return the number of groups in a row of `columns`. Raises `UserError` if it does not divide evenly."""
         if self.group and columns % self.group:
             raise UserError(f"Groups of {self.group} do not divide a row of {columns} weights; choose another --group.")
         return columns // self.group if self.group else 1
@@ -66,8 +66,8 @@ class Integers:
         values = self.values.to(torch.float32).unflatten(1, (self.scales.shape[1], -1))
         return values if self.zeros is None else values - self.zeros[..., None]
 
-    def dequantised(self) -> Tensor:
-        """Return the matrix that this stands for, float32 [R, C]."""
+    def dequantized(self) -> Tensor:
+        """Return the matrix that this represents, float32 [R, C]."""
         return (self.steps() * self.scales[..., None]).flatten(1)
 
 
@@ -95,7 +95,7 @@ def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Te
     for share in SHARES:
         scales, zeros = fit(weight, grid, share)
         held = Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
-        lost = ((held.dequantised().view_as(parts) - parts).square() * weights).sum(-1)
+        lost = ((held.dequantized().view_as(parts) - parts).square() * weights).sum(-1)
         if best is None:
             best = lost, scales, zeros
             continue
@@ -107,7 +107,7 @@ def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Te
 
 
 def rounded(weight: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
-    """Return the nearest whole numbers, int8; scale and zero are of shapes that stretch to the weights'."""
+    """Return the nearest integers, int8; scale and zero broadcast to the weights."""
     steps = (weight / scale).round()
     return (steps if zero is None else steps + zero).clamp(grid.least, grid.most).to(torch.int8)
 

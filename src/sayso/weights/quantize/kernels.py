@@ -1,8 +1,8 @@
-"""Products with whole numbers: torch's own kernels where they work, and what they must agree with.
+"""Matrix products with integer weights: torch's own kernels where they work, and the reference that they must match.
 
-torch does not promise these operations (their names begin with an underscore; torchao calls the same), nor are they
-there for every processor: each is put to the test once on a device before it is used, and one sentence says so where it
-fails. N rows, C inputs, R outputs, G groups of a row.
+torch does not guarantee these operations (their names begin with an underscore; torchao calls the same), nor does every
+processor have them: each is tested once per device before it is used, with one warning if it fails.
+N rows, C inputs, R outputs, G groups of a row.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from sayso.base.log import warn
 from sayso.weights.quantize.integers import Grid, Integers, nearest
 
 ROWS = 32
-"""A GPU's product of whole numbers wants more rows than 16."""
+"""An integer matrix product on a GPU requires more than 16 rows."""
 NEAR = 0.02
 """How far, of the largest result, a kernel may be from the definition: bfloat16 keeps 8 bits of each input."""
 
@@ -68,7 +68,7 @@ def works(kernel: str, device: str) -> bool:
 
 
 def _told(kernel: str, device: str, why: str) -> bool:
-    warn(f"No kernel for {kernel} on this {device} ({why}): weights are unpacked for every product, which is slow.")
+    warn(f"No kernel for {kernel} on this {device} ({why}): weights are unpacked for each product, which is slow.")
     return False
 
 
@@ -116,7 +116,7 @@ def _test_weights8(x: Tensor, weight: Tensor) -> float:
 
 def _test_weights4(x: Tensor, weight: Tensor) -> float:
     integers = nearest(weight, Grid(4, 64, symmetric=False))
-    return _off(weights4(x, *_pack4(integers), 64), F.linear(x, integers.dequantised()))
+    return _off(weights4(x, *_pack4(integers), 64), F.linear(x, integers.dequantized()))
 
 
 TESTS: dict[str, Callable[[Tensor, Tensor], float]] = {

@@ -1,11 +1,11 @@
-"""Layers whose weights are whole numbers; the stream between them, norms and sums stay in float32.
+"""Layers with integer weights; the residual stream, norms and sums stay in float32.
 
     weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
-    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits want more than bfloat16's 8
+    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits need more than bfloat16's 8
     inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
 
-Where a kernel is missing, or gives other numbers than the definition does, the definition itself is used. R outputs, C
-inputs, G groups of a row, K outliers; of an embedding V rows, one a token.
+If a kernel is missing, or its results differ from the definition, the definition itself is used. R outputs, C inputs,
+G groups of a row, K outliers; for an embedding V rows, one per token.
 """
 
 import torch
@@ -16,7 +16,7 @@ from sayso.weights.quantize.integers import LEAST, Integers
 from sayso.weights.quantize.kernels import pack4, product8, weights4, weights8
 
 
-class QuantisedLinear(nn.Module):
+class QuantizedLinear(nn.Module):
     """What the layers below share: their shape and bias. They are not trained."""
 
     def __init__(self, integers: Integers, bias: Tensor | None) -> None:
@@ -36,7 +36,7 @@ class QuantisedLinear(nn.Module):
         raise NotImplementedError
 
 
-class Weights8(QuantisedLinear):
+class Weights8(QuantizedLinear):
     """Weights in 8 bits, a scale for each row; inputs as they are."""
 
     def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
@@ -51,7 +51,7 @@ class Weights8(QuantisedLinear):
         return weights8(x, self.values) * self.scales
 
 
-class Weights4(QuantisedLinear):
+class Weights4(QuantizedLinear):
     """Weights in 4 bits, a scale and a zero for each group of a row; inputs as they are."""
 
     def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
@@ -67,11 +67,11 @@ class Weights4(QuantisedLinear):
     def product(self, x: Tensor) -> Tensor:
         """Return x W^T, float32 [N, R]."""
         if self.integers is not None:
-            return F.linear(x, self.integers.dequantised())
+            return F.linear(x, self.integers.dequantized())
         return weights4(x, self.packed, self.scales, self.group)
 
 
-class WeightsAndInputs8(QuantisedLinear):
+class WeightsAndInputs8(QuantizedLinear):
     """Weights in 8 bits by row, inputs in 8 bits by token; the columns of outliers in float32."""
 
     def __init__(
@@ -104,7 +104,7 @@ class WeightsAndInputs8(QuantisedLinear):
 
 
 class Head8(Weights8):
-    """Weights in 8 bits, a scale for each row; inputs as two whole numbers each, of which the second is what was lost.
+    """Weights in 8 bits, a scale per row; inputs as two integers each, the second for the rounding error of the first.
 
     Sums are exact, so logits are those of the inputs up to 1/64,516 of a token's largest one.
     """
@@ -134,6 +134,6 @@ class Embedding8(nn.Module):
 
 
 def outlying(peaks: Tensor, share: float) -> Tensor | None:
-    """Return which columns, int64 [K], have the largest peaks [C], as many as the share says; None for none."""
+    """Return the columns, int64 [K], with the largest peaks [C], by the given fraction; None for none."""
     count = round(share * len(peaks))
     return peaks.topk(count).indices.sort().values if count else None

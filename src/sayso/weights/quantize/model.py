@@ -1,6 +1,6 @@
-"""A whole quantised model: the tensors of its file, and its layers put where plain ones stood.
+"""A quantized model: the tensors of its file, and its layers in place of the plain ones.
 
-What is neither a linear layer of a block nor, by the scheme, embedding or head is as in a plain model.
+All weights outside the linear layers of the blocks and, if the scheme includes them, embedding and head, are plain.
 """
 
 from dataclasses import dataclass, field
@@ -14,50 +14,50 @@ from sayso.model import Transformer
 from sayso.model.adapters import linear_layers
 from sayso.weights.names import family_of, hub_layers, to_hub_config
 from sayso.weights.quantize.ends import BITS, round_ends
-from sayso.weights.quantize.layers import QuantisedLinear
+from sayso.weights.quantize.layers import QuantizedLinear
 from sayso.weights.quantize.scheme import Scheme
-from sayso.weights.quantize.weight import PARTS, QuantisedWeight, read_weight
+from sayso.weights.quantize.weight import PARTS, QuantizedWeight, read_weight
 
 
 @dataclass(frozen=True)
-class Quantised:
-    """How a model is quantised, and the numbers of each layer that is, by its name in a file or in a model."""
+class Quantized:
+    """How a model is quantized, and the numbers of each layer that is, by its name in a file or in a model."""
 
     scheme: Scheme
-    layers: dict[str, QuantisedWeight]
+    layers: dict[str, QuantizedWeight]
     ends: dict[str, Tensor] = field(default_factory=dict)
     """What embedding and head are rounded from, float16 [V, C], by our names."""
 
     @property
     def count(self) -> int:
-        """How many weights are whole numbers."""
+        """Number of weights that are integers."""
         matrices = [*(held.integers.values for held in self.layers.values()), *self.ends.values()]
         return sum(x.numel() for x in matrices)
 
 
-def quantized_to_hub(model: Transformer, quantised: Quantised) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Return the tensors of a model's file and its config.json; `quantised` are layers by our names."""
-    theirs = hub_layers(quantised.layers, model.config)
-    inside = tuple(f"{name}." for name in (*quantised.layers, *(("embed", "unembed") if quantised.ends else ())))
+def quantized_to_hub(model: Transformer, quantized: Quantized) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return the tensors of a model's file and its config.json; `quantized` are layers by our names."""
+    theirs = hub_layers(quantized.layers, model.config)
+    inside = tuple(f"{name}." for name in (*quantized.layers, *(("embed", "unembed") if quantized.ends else ())))
     rest = {
         name: x.detach()
         for name, x in model.state_dict().items()
         if not name.startswith(inside) or name.endswith(".bias")
     }
-    plain = family_of(model.config, apart=True).give(rest | quantised.ends, model.config)
+    plain = family_of(model.config, apart=True).to_hub(rest | quantized.ends, model.config)
     whole = {
         f"{theirs[name]}.{part}": x
-        for name, held in quantised.layers.items()
-        for part, x in held.tensors(quantised.scheme.form).items()
+        for name, held in quantized.layers.items()
+        for part, x in held.tensors(quantized.scheme.form).items()
     }
-    facts = to_hub_config(model.config, apart=True) | {"quantization_config": quantised.scheme.write()}
-    return {name: x.cpu() for name, x in (plain | whole).items()}, facts | ({BITS: 8} if quantised.ends else {})
+    facts = to_hub_config(model.config, apart=True) | {"quantization_config": quantized.scheme.write()}
+    return {name: x.cpu() for name, x in (plain | whole).items()}, facts | ({BITS: 8} if quantized.ends else {})
 
 
-def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Quantised]:
-    """Return a file's tensors with a stand-in of the right shape for each quantised matrix, and what it stands for.
+def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[str, Tensor], Quantized]:
+    """Return a file's tensors with a placeholder of the right shape for each quantized matrix, and the matrices.
 
-    A stand-in takes no memory. Raises `UserError` for numbers that do not add up.
+    A placeholder takes no memory. Raises `UserError` for inconsistent tensors.
     """
     mark = ".weight_scale"
     names = [name.removesuffix(mark) for name in found if name.endswith(mark)]
@@ -67,29 +67,29 @@ def quantized_from_hub(found: dict[str, Tensor], scheme: Scheme) -> tuple[dict[s
         layers[name] = held = read_weight(parts, scheme, name)
         rest[f"{name}.weight"] = torch.zeros(()).expand(held.integers.values.shape)
     if not layers:
-        raise UserError("A quantised model has layers with a weight_scale; this one has none; copy it again.")
-    return rest, Quantised(scheme, layers)
+        raise UserError("A quantized model needs layers with a weight_scale; this one has none: copy it again.")
+    return rest, Quantized(scheme, layers)
 
 
-def install(model: Transformer, quantised: Quantised, device: str) -> None:
-    """Put the layers of `quantised`, by the names of a file, where their stand-ins are, made for a kind of device.
+def install(model: Transformer, quantized: Quantized, device: str) -> None:
+    """Replace the placeholders by the layers of `quantized`, keyed by names in a file, built for a kind of device.
 
     Raises `UserError` for a layer outside the blocks.
     """
-    left, plain = dict(quantised.layers), linear_layers(model)
+    left, plain = dict(quantized.layers), linear_layers(model)
     for ours, theirs in hub_layers(plain, model.config).items():
         if theirs in left:
             held = left.pop(theirs)
-            model.set_submodule(ours, held.layer(device, plain[ours].bias, inputs8=quantised.scheme.inputs8))
+            model.set_submodule(ours, held.layer(device, plain[ours].bias, inputs8=quantized.scheme.inputs8))
     if left:
-        raise UserError(f"Sayso opens models whose blocks are quantised, and nothing else; this one has {min(left)}.")
-    if quantised.scheme.ends8:
+        raise UserError(f"Sayso supports quantized layers inside the blocks only; this model also has {min(left)}.")
+    if quantized.scheme.ends8:
         round_ends(model, device)
 
 
 def bits_of(model: Transformer) -> int | None:
-    """Return the bits of a quantised model's weights; None for a plain model."""
+    """Return the bits of a quantized model's weights; None for a plain model."""
     for layer in model.modules():
-        if isinstance(layer, QuantisedLinear):
+        if isinstance(layer, QuantizedLinear):
             return layer.bits
     return None

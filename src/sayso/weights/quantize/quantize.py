@@ -1,4 +1,4 @@
-"""A plain model becomes a quantised one: every linear layer inside its blocks, and maybe embedding and head."""
+"""Quantize a plain model: every linear layer inside its blocks, and optionally embedding and head."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from sayso.weights.quantize.calibrate import Inputs, through_blocks
 from sayso.weights.quantize.ends import round_ends
 from sayso.weights.quantize.gptq import damped, gptq
 from sayso.weights.quantize.integers import nearest
-from sayso.weights.quantize.layers import QuantisedLinear, outlying
-from sayso.weights.quantize.model import Quantised
+from sayso.weights.quantize.layers import QuantizedLinear, outlying
+from sayso.weights.quantize.model import Quantized
 from sayso.weights.quantize.refine import refined
 from sayso.weights.quantize.scheme import Scheme
-from sayso.weights.quantize.weight import QuantisedWeight
+from sayso.weights.quantize.weight import QuantizedWeight
 
 
 @dataclass(frozen=True)
 class Method:
-    """How whole numbers are found."""
+    """How weights are rounded to integers."""
 
     gptq: bool = False
     """Whether later weights of a row make up for the rounding of earlier ones, by what a block's layer is given."""
@@ -34,32 +34,32 @@ class Method:
 
     def __post_init__(self) -> None:
         if not 0 <= self.outliers <= 1:
-            raise UserError(f"Outliers are a share of the columns, 0 to 1; got {self.outliers:g}.")
+            raise UserError(f"Outliers must be a fraction of the columns, 0 to 1; got {self.outliers:g}.")
 
     def calibrates(self, scheme: Scheme) -> bool:
         """Whether text is needed."""
         return self.gptq or (scheme.inputs8 and bool(self.outliers))
 
 
-def quantise(
+def quantize_model(
     model: Transformer,
     scheme: Scheme,
     method: Method,
     rows: Tensor | None = None,
     tell: Callable[[int], None] = lambda _: None,
-) -> Quantised:
-    """Quantise a plain model where it stands, and return its numbers by the names of its layers.
+) -> Quantized:
+    """Quantize a plain model in place, and return its integers by the names of its layers.
 
     `rows` [B, T] are ids to calibrate on, which some methods need; `tell` hears how many blocks are done. Raises
     `UserError` for groups that do not divide a row.
     """
     for layer in linear_layers(model).values():
         scheme.grid.groups(layer.in_features)
-    held: dict[str, QuantisedWeight] = {}
+    held: dict[str, QuantizedWeight] = {}
     # First, so that blocks are calibrated on what the embedding has become.
     ends = round_ends(model, model.device.type) if scheme.ends8 else {}
 
-    def replaced(name: str, layer: Linear, inputs: Inputs | None) -> QuantisedLinear:
+    def replaced(name: str, layer: Linear, inputs: Inputs | None) -> QuantizedLinear:
         weight = layer.weight.detach()
         held[name] = found = _rounded(weight, scheme, method, inputs)
         return found.layer(weight.device.type, layer.bias, inputs8=scheme.inputs8)
@@ -70,19 +70,19 @@ def quantise(
     else:
         for name, layer in linear_layers(model).items():
             model.set_submodule(name, replaced(name, layer, None))
-    return Quantised(scheme, held, ends)
+    return Quantized(scheme, held, ends)
 
 
-def _rounded(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> QuantisedWeight:
+def _rounded(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> QuantizedWeight:
     if method.gptq and inputs is not None:
         integers = refined(weight, gptq(weight, inputs.gram, scheme.grid), damped(inputs.gram))
     else:
         integers = nearest(weight, scheme.grid)
     if not (scheme.inputs8 and method.outliers and inputs is not None):
-        return QuantisedWeight(integers)
+        return QuantizedWeight(integers)
     outliers = outlying(inputs.peaks, method.outliers)
     return (
-        QuantisedWeight(integers)
+        QuantizedWeight(integers)
         if outliers is None
-        else QuantisedWeight(integers, outliers, weight[:, outliers].clone())
+        else QuantizedWeight(integers, outliers, weight[:, outliers].clone())
     )

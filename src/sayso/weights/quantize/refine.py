@@ -1,10 +1,10 @@
-"""What GPTQ found, made better in turns: scales for given whole numbers, and whole numbers for given scales.
+"""Refine the result of GPTQ by turns: the best scales for given integers, then the best integers for given scales.
 
-    minimise  tr (W - Q) H (W - Q)^T ,    Q = s (q - z),    H the damped gram matrix of a layer's inputs
+    minimise  tr (W - Q) H (W - Q)^T ,    Q = s (q - z),    H the damped Gram matrix of a layer's inputs
 
-GPTQ goes over the columns once, with scales that were chosen before it began. For what it gives, the best scales of a
-row solve a linear system; for these, every column is rounded again, given what all others lost (coordinate descent:
-Behdin et al. 2023, QuantEase). Neither step can lose more than was lost before. R outputs, C inputs, G groups of a row.
+GPTQ visits the columns once, with scales chosen before it starts. Given its integers, the best scales of a row solve a
+linear system; given these, every column is rounded again, with the errors of all others known (coordinate descent:
+Behdin et al. 2023, QuantEase). Neither step can increase the error. R outputs, C inputs, G groups of a row.
 """
 
 from dataclasses import replace
@@ -28,7 +28,7 @@ def refined(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
 
 
 def rescaled(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
-    """Return the same whole numbers with the scales that are best for each row; one that is not above 0 stays."""
+    """Return the same integers with the best scales for each row; scales that would not be positive are kept."""
     parts = [
         _scales(rows, steps, hessian) for rows, steps in zip(weight.split(ROWS), held.steps().split(ROWS), strict=True)
     ]
@@ -52,10 +52,10 @@ def _scales(weight: Tensor, steps: Tensor, hessian: Tensor) -> Tensor:
 
 
 def descended(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
-    """Return other whole numbers with the same scales: each column in turn the best there is beside all others."""
+    """Return new integers with the same scales: each column in turn, optimal given all others."""
     size = weight.shape[1] // held.scales.shape[1]
     hessian, values = hessian.to(torch.float32), held.values.clone()
-    lost = weight - held.dequantised()
+    lost = weight - held.dequantized()
     for _ in range(SWEEPS):
         for start in range(0, weight.shape[1], BLOCK):
             stop = min(start + BLOCK, weight.shape[1])

@@ -1,10 +1,10 @@
-"""How a model is quantised, and the same as `quantization_config`, as compressed-tensors writes it for vLLM and others.
+"""The quantization scheme of a model, and its `quantization_config` in compressed-tensors format (vLLM and others).
 
 pack-quantized   weights alone: `weight_packed` int32 [R, C bits/32], `weight_scale` [R, G], `weight_shape`, and
-                 `weight_zero_point` int32 [R bits/32, G] where zeros are not in the middle
+                 `weight_zero_point` int32 [R bits/32, G] if zeros are not in the middle
 int-quantized    inputs by token too: `weight` int8 [R, C], `weight_scale` [R, 1]
 
-Embedding and head are none of its business: they lie there in 16 bits, and become whole numbers as they are opened.
+Embedding and head are not part of it: the file has them in 16 bits, and they become integers on load.
 """
 
 from dataclasses import dataclass
@@ -27,9 +27,9 @@ class Scheme:
 
     def __post_init__(self) -> None:
         if self.inputs8 and self.grid.bits != 8:
-            raise UserError("Inputs in 8 bits are multiplied with weights in 8 bits; leave --inputs away, or --bits 8.")
+            raise UserError("8-bit inputs require 8-bit weights; omit --inputs, or use --bits 8.")
         if self.grid.bits == 8 and (self.grid.group or not self.grid.symmetric):
-            raise UserError("Weights in 8 bits have one symmetric scale for each row; leave --group away.")
+            raise UserError("8-bit weights have one symmetric scale per row; omit --group.")
 
     @property
     def form(self) -> str:
@@ -61,10 +61,10 @@ def read_scheme(facts: Any) -> Scheme:
     """Return the scheme that a `quantization_config` means; another one than ours can be is a `UserError`."""
     if not isinstance(facts, dict) or facts.get("quant_method") != METHOD:
         kind = facts.get("quant_method") if isinstance(facts, dict) else facts
-        raise UserError(f"Sayso opens models quantised as {METHOD} writes them; this one is by {kind!r}.")
+        raise UserError(f"Sayso supports models quantized with {METHOD}; this one has quant_method {kind!r}.")
     groups = facts.get("config_groups")
     if not isinstance(groups, dict) or len(groups) != 1:
-        raise UserError("Sayso opens quantised models whose layers are all of one kind; this one has several.")
+        raise UserError("Sayso supports quantized models with one config group; this one has several.")
     (group,) = groups.values()
     weights, inputs = _part(group, "weights"), _part(group, "input_activations")
     grid = Grid(
@@ -77,14 +77,14 @@ def read_scheme(facts: Any) -> Scheme:
     for name, there, here in (("weights", weights, kind["weights"]), ("inputs", inputs, kind["input_activations"])):
         for key in ("type", "strategy", "dynamic"):
             if there and there.get(key, here[key]) != here[key]:
-                raise UserError(f"Sayso opens {name} with {key} {here[key]!r}; this model has {there[key]!r}.")
+                raise UserError(f"Sayso supports {name} with {key} {here[key]!r}; this model has {there[key]!r}.")
     if facts.get("format") != scheme.form:
-        raise UserError(f"Sayso opens weights quantised so in the format {scheme.form}; got {facts.get('format')!r}.")
+        raise UserError(f"Sayso supports this quantization in the format {scheme.form}; got {facts.get('format')!r}.")
     return scheme
 
 
 def _part(group: Any, name: str) -> Facts:
     part = group.get(name) if isinstance(group, dict) else None
     if part is not None and not isinstance(part, dict):
-        raise UserError(f"The {name} of a quantization_config are a table; got {part!r}.")
+        raise UserError(f"{name} in quantization_config must be a table; got {part!r}.")
     return part or {}

@@ -1,8 +1,8 @@
-"""One quantised layer's numbers: on the disk, and as the layer that computes with them.
+"""The numbers of one quantized layer: on disk, and as the layer that computes with them.
 
-Packed whole numbers are offset to begin at zero and lie in an int32 from its lowest bits up, columns of a row for
-weights, rows of a column for zeros (compressed-tensors). Outliers, which that format does not know, are two tensors
-more, `outliers` and `outlier_weights`; without them a reader multiplies all columns as whole numbers.
+Packed integers are offset to start at zero and fill an int32 from its lowest bits up, columns of a row for weights,
+rows of a column for zeros (compressed-tensors). Outliers, which that format does not have, are two additional tensors,
+`outliers` and `outlier_weights`; a reader that ignores them multiplies all columns as integers.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.weights.quantize.integers import Grid, Integers
-from sayso.weights.quantize.layers import QuantisedLinear, Weights4, Weights8, WeightsAndInputs8
+from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantize.scheme import WHOLE, Scheme
 
 WORD = 32
@@ -21,14 +21,14 @@ PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight
 
 
 @dataclass(frozen=True)
-class QuantisedWeight:
-    """The whole numbers of a layer, and its columns that are kept apart."""
+class QuantizedWeight:
+    """The integers of a layer, and its outlier columns."""
 
     integers: Integers
     outliers: Tensor | None = None
     outlier_weights: Tensor | None = None
 
-    def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantisedLinear:
+    def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantizedLinear:
         """Return the layer, made for a kind of device."""
         on = [x if x is None else x.to(device) for x in (self.integers.values, self.integers.scales)]
         zeros = None if self.integers.zeros is None else self.integers.zeros.to(device)
@@ -42,7 +42,7 @@ class QuantisedWeight:
         return WeightsAndInputs8(integers, bias, *apart)
 
     def tensors(self, form: str) -> dict[str, Tensor]:
-        """Return what lies on the disk in a format, by the last part of its name."""
+        """Return the tensors to save in a format, by the last part of their names."""
         integers, bits = self.integers, self.integers.grid.bits
         found = {"weight_scale": integers.scales}
         if form == WHOLE:
@@ -57,13 +57,13 @@ class QuantisedWeight:
         return {name: x.cpu().contiguous() for name, x in found.items()}
 
 
-def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantisedWeight:
-    """Return a layer of the name `layer` from what lies on the disk; what does not add up is a `UserError`."""
+def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantizedWeight:
+    """Return a layer of the name `layer` from its saved tensors; raises `UserError` if they are inconsistent."""
     grid, form = scheme.grid, scheme.form
     wanted = {"weight_scale", *(("weight",) if form == WHOLE else ("weight_packed", "weight_shape"))}
     wanted |= set() if grid.symmetric else {"weight_zero_point"}
     if missing := sorted(wanted - found.keys()):
-        raise UserError(f"The quantised layer '{layer}' has no {', '.join(missing)}; copy the model again.")
+        raise UserError(f"The quantized layer '{layer}' has no {', '.join(missing)}; copy the model again.")
     if form == WHOLE:
         rows, columns = found["weight"].shape if found["weight"].ndim == 2 else (0, 0)
         values = _checked(found, "weight", torch.int8, (rows, columns), layer)
@@ -79,11 +79,11 @@ def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Quantis
         zeros = unpack(words.T, grid, rows).T.contiguous()
     integers = Integers(values, scales, zeros, grid)
     if "outliers" not in found:
-        return QuantisedWeight(integers)
+        return QuantizedWeight(integers)
     outliers = found["outliers"]
     if outliers.ndim != 1 or outliers.dtype != torch.int64 or not ((outliers >= 0) & (outliers < columns)).all():
-        raise UserError(f"The outliers of '{layer}' are numbers of its {columns} columns; copy the model again.")
-    return QuantisedWeight(
+        raise UserError(f"The outliers of '{layer}' must be indices of its {columns} columns; copy the model again.")
+    return QuantizedWeight(
         integers, outliers, _checked(found, "outlier_weights", torch.float32, (rows, len(outliers)), layer)
     )
 
@@ -98,7 +98,7 @@ def pack(values: Tensor, bits: int) -> Tensor:
 
 
 def unpack(words: Tensor, grid: Grid, columns: int) -> Tensor:
-    """Return int32 [R, W] as int8 [R, C] of so many columns: the inverse of `pack`."""
+    """Return int32 [R, W] as int8 [R, C] with C = `columns`: the inverse of `pack`."""
     shifts = torch.arange(0, WORD, grid.bits, dtype=torch.int32, device=words.device)
     parts = (words[..., None] >> shifts) & ((1 << grid.bits) - 1)
     return (parts + grid.least).flatten(1)[:, :columns].to(torch.int8)
@@ -110,7 +110,7 @@ def _words(count: int, grid: Grid) -> int:
 
 def _shape(said: Tensor, layer: str) -> tuple[int, int]:
     if said.numel() != 2 or said.dtype.is_floating_point or min(said.tolist()) < 1:
-        raise UserError(f"The weight_shape of '{layer}' is two whole numbers; got {said.tolist()}; copy it again.")
+        raise UserError(f"The weight_shape of '{layer}' must be two integers; got {said.tolist()}: copy it again.")
     rows, columns = said.tolist()
     return rows, columns
 
@@ -124,6 +124,6 @@ def _checked(
         got = "none" if x is None else f"{x.dtype} {list(x.shape)}"
         kind = str(dtype or "a float").removeprefix("torch.")
         raise UserError(
-            f"'{name}' of the quantised layer '{layer}' is {kind} {list(shape)}; got {got}: copy the model again."
+            f"'{name}' of the quantized layer '{layer}' must be {kind} {list(shape)}; got {got}: copy the model again."
         )
     return x

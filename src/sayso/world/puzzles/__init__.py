@@ -1,7 +1,7 @@
-"""Puzzles whose answers a program can check, of any difficulty and without end.
+"""Puzzles whose answers a program can check, of any difficulty and in any number.
 
-Pure functions of (seed, index, split) give problems with a worked solution; `score(prompt, reply, info)` checks any
-reply. What is asked of val and test is never asked of train.
+Pure functions of (seed, index, split) return problems with a worked solution; `score(prompt, reply, info)` checks any
+reply. Problems of val and test never occur in train.
 """
 
 from collections.abc import Mapping

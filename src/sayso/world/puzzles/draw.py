@@ -1,4 +1,4 @@
-"""Which split a problem belongs to: a hash of what is asked, so that one of val or test is never one of train."""
+"""Assign a problem to a split by a hash of its question, so that a problem of val or test is never in train."""
 
 from hashlib import blake2b
 

@@ -1,4 +1,4 @@
-"""What every puzzle gives: a problem with its worked solution, and the shape of its maker and its checker."""
+"""The types of all puzzles: a problem with its worked solution, and the signatures of its generator and its checker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
