@@ -127,7 +127,7 @@ def _is_in(value: Any, kind: type, limits: Range) -> bool:
 
 def _sentence(options: Any, name: str, kind: type, limits: Range, value: Any) -> str:
     flag = f"--{name.replace('_', '-')}"
-    whole = " an integer" if kind is int and not isinstance(value, Integral) else ""
+    whole = " an integer," if kind is int and not isinstance(value, Integral) else ""
     rule = limits.whole if isinstance(value, Real) and not value <= limits.most else str(limits)
     default = next(field.default for field in fields(options) if field.name == name)
     if default is None:
