@@ -209,7 +209,7 @@ def drawn(found: dict[str, dict[str, Any]], path: Path) -> None:
             reach = [(each["was"] - end, each["was"] + end) for each, end in zip(bins, ends, strict=True)]
             dots = Series(name, [(each["said"], each["was"]) for each in bins], COLORS[n], "both", reach)
             straight = Series("as said", [(0.5, 0.5), (1, 1)], COLORS[3], "dashed")
-            panels.append(Panel("How far its probabilities hold", "probability said", "share", [straight, dots]))
+            panels.append(Panel("How far its probabilities hold", "predicted probability", "share", [straight, dots]))
     keep_picture(path, picture("Reward models on people's judgements", panels))
 
 

@@ -60,7 +60,7 @@ def test_figures_may_come_apart() -> None:
     for _ in range(LATELY):
         said += watch.see({"held_out_accuracy": 0.5})
         said += watch.see({"accuracy": 0.99})
-    assert [sentence.split(":")[0] for sentence in said] == ["The pairs are learned by heart"]
+    assert [sentence.split(":")[0] for sentence in said] == ["The model is overfitting the pairs"]
 
 
 def test_a_judgement_before_the_first_step_is_no_failure() -> None:

@@ -161,7 +161,7 @@ def test_odd_characters_are_data(name: str, life: Life, tmp_path: Path, capsys: 
     path = tmp_path / "rows.jsonl"
     path.write_bytes(text.replace("\\u2028", "\u2028").replace("\\u0085", "\x85").encode())
     assert command(life, name, path) == 0
-    assert f"{COUNT} rows held half a character" in capsys.readouterr().out
+    assert f"{COUNT} rows contained a lone surrogate" in capsys.readouterr().out
     for log in life.root.glob("runs/*/run.jsonl"):
         assert read_log(log)[-1]["event"] == "end"
     assert command(life, name, path) == 0

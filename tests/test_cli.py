@@ -134,9 +134,9 @@ def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         (UserError("A depth is at least 1; got 0."), 2, "A depth is at least 1; got 0."),
         (KeyboardInterrupt(), 130, "Stopped."),
         (OSError(errno.ENOSPC, "No space left on device", "life/x"), 2, "disk is full while 'life/x'"),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, "not enough memory"),
-        (MemoryError(), 2, "not enough memory"),
-        (PermissionError(errno.EACCES, "Permission denied", "life"), 2, "may not be written"),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, "Out of memory"),
+        (MemoryError(), 2, "Out of memory"),
+        (PermissionError(errno.EACCES, "Permission denied", "life"), 2, "no permission to"),
     ],
 )
 def test_a_failure_is_told_in_one_line(error, code: int, told: str, monkeypatch, capsys) -> None:

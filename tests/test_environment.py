@@ -77,7 +77,7 @@ def test_a_file_replaces_nothing_but_a_file(name: str, tmp_path: Path) -> None:
 )
 def test_a_store_of_an_unknown_kind(address: str) -> None:
     """An address that is none, or of another database, is one sentence without its password."""
-    with pytest.raises(UserError, match="such as sqlite:///") as error:
+    with pytest.raises(UserError, match="like sqlite:///") as error:
         open_engine(address)
     assert "secret" not in str(error.value)
 

@@ -272,11 +272,11 @@ def test_a_name_is_one_part_of_a_path(name: str, place: Path, capsys, monkeypatc
     before = files(place)
     flags = ["finetune", "--steps", "1", "--rows", "1"]
     assert run([*flags, f"--name={name}"]) == 2
-    assert "A name consists of" in capsys.readouterr().err
+    assert "A name must consist of" in capsys.readouterr().err
     write_json(place / "config.toml", name)
     (place / "config.toml").write_text(f"name = {(place / 'config.toml').read_text()}")
     assert run([*flags, "--config", "config.toml"]) == 2
-    assert "A name consists of" in capsys.readouterr().err
+    assert "A name must consist of" in capsys.readouterr().err
     (place / "config.toml").unlink()
     monkeypatch.setenv("SAYSO_FINETUNE_NAME", name)
     assert run(flags) == 2
@@ -292,7 +292,7 @@ def test_every_command_checks_its_name(command: str, name: str, place: Path, cap
     flags = [word for word in row.flags.split() if word not in ("--name", "new", "merged", "practised")]
     before = files(place)
     assert run([command, *flags, f"--name={name}"]) == 2
-    assert "A name consists of" in capsys.readouterr().err
+    assert "A name must consist of" in capsys.readouterr().err
     assert files(place) == before
 
 

@@ -179,7 +179,7 @@ def test_a_talk_is_rated_corrected_and_compared(visit: Open, store: Store) -> No
     assert (thumb.kind, thumb.value, thumb.message_id, thumb.snapshot["reply"]) == ("thumb", 1, reply.id, reply.content)
 
     page.get_by_role("button", name="Correct").click()
-    page.get_by_label("What it should have said").fill("Good **morning**.")
+    page.get_by_label("Corrected reply").fill("Good **morning**.")
     page.get_by_role("button", name="Save").click()
     page.locator(".reply > .words strong", has_text="morning").wait_for()
     edit = store.ratings()[-1]

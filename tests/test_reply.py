@@ -163,7 +163,7 @@ def test_prompts_are_the_chat_layout_or_a_document(replier: Replier, tokenizer) 
 def test_an_over_long_prompt_is_refused(replier: Replier) -> None:
     """The error has the context's size, the prompt's, and the mend, at the call also when streamed."""
     long = [{"role": "user", "content": "xyz " * CONTEXT}]
-    message = rf"context of {CONTEXT} tokens; this one has {len(replier.prompt_ids(long))}: shorten it"
+    message = rf"context of {CONTEXT} tokens; it has {len(replier.prompt_ids(long))}: shorten it"
     for call in (replier.stream, lambda messages, sampling: replier.replies([ASK, messages], sampling)):
         with pytest.raises(UserError, match=message):
             call(long, SAMPLINGS[0])

@@ -308,8 +308,8 @@ def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> No
     page = (copy.root / "report.html").read_text()
     part = page.split('id="steering"')[1].split("</section>")[0]
     titles = re.findall(r"<h4>(.*?)</h4>", part)
-    kl, silent = "KL to the reference, nats a reply", "groups without signal"
-    assert titles == ["score, judged apart", "reward", kl, silent, "reward right"]
+    kl, silent = "KL to the reference, nats per reply", "groups without signal"
+    assert titles == ["score on held-out prompts", "reward", kl, silent, "reward right"]
     assert "Reinforcement: aligned" in part
     assert "The KL runs &lt;away&gt;." in part
     assert "&lt;b&gt;2+2=&lt;/b&gt;" in part

@@ -132,7 +132,7 @@ def test_a_reply_ends_where_the_context_is_full(model: Transformer) -> None:
 @pytest.mark.parametrize("length", [CONTEXT, CONTEXT + 5])
 def test_a_prompt_without_room_is_refused(model: Transformer, length: int) -> None:
     """The error has both numbers and the mend, and comes before anything is decoded, streamed or not."""
-    message = rf"context of {CONTEXT} tokens; this one has {length}: shorten it"
+    message = rf"context of {CONTEXT} tokens; it has {length}: shorten it"
     with pytest.raises(UserError, match=message):
         generate(model, [[1], [1] * length], GREEDY)
     with pytest.raises(UserError, match=message):
@@ -165,7 +165,7 @@ def test_a_damaged_model_is_told(model: Transformer) -> None:
     with torch.no_grad():
         broken.norm.weight.fill_(float("nan"))
     for sampling in (GREEDY, *SAMPLED):
-        with pytest.raises(UserError, match="gave NaN"):
+        with pytest.raises(UserError, match="produced NaN"):
             generate(broken, [[1, 2]], sampling)
 
 
@@ -359,7 +359,7 @@ def test_a_cache_of_whole_numbers_changes_little(model: Transformer) -> None:
     assert bytes_per_token(model.config, torch.float32, 8) == 2 * 3 * 2 * (8 + 4)
     again = Engine(model, cache_bits=8, rows=3)
     assert replied(again, requests_of(prompts)) == replied(Engine(model, cache_bits=8), requests_of(prompts))
-    with pytest.raises(UserError, match=r"in 8 bits, or as they are \(0\); got 4"):
+    with pytest.raises(UserError, match=r"in 8 bits, or unquantized \(0\); got 4"):
         Engine(model, cache_bits=4)
 
 
@@ -404,8 +404,8 @@ def test_a_reply_that_cannot_go_on_ends_alone(model: Transformer) -> None:
     engine.add(stuck)
     assert replied(engine, requests) == whole
     assert (stuck.ids, stuck.finish) == ([5], "error")
-    assert "leave none after 1 tokens" in stuck.error
-    with pytest.raises(UserError, match="leave none after 1 tokens"):
+    assert "exclude all after 1 tokens" in stuck.error
+    with pytest.raises(UserError, match="exclude all after 1 tokens"):
         generate(model, [stuck.prompt], stuck.sampling)
     with pytest.raises(UserError, match="97"):
         engine.add(Request([1], replace(GREEDY, allowed_ids=(97,))))

@@ -227,5 +227,5 @@ def test_ids_and_texts_that_cannot_work_are_refused(settings: dict[str, object],
 )
 def test_an_id_beyond_the_vocabulary_is_refused(name: str, value: object) -> None:
     """It would stand for a token of the next row."""
-    with pytest.raises(UserError, match=rf"{name} must have ids below the vocabulary's size of 700; got 700"):
+    with pytest.raises(UserError, match=rf"{name} must have ids below the vocabulary size of 700; got 700"):
         pick(random_logits(), ask(random_prompts(), **{name: value}))

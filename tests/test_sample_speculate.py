@@ -124,5 +124,5 @@ def test_a_draft_proposes_as_long_as_its_context_has_room(model: Transformer) ->
 def test_a_draft_of_another_vocabulary_is_refused(model: Transformer) -> None:
     """Its ids would mean other texts."""
     other = Transformer(replace(SHAPE, vocab_size=50))
-    with pytest.raises(UserError, match="vocabulary of the model it speaks for, 61 ids; got one with 50"):
+    with pytest.raises(UserError, match="vocabulary of the main model, 61 ids; got one with 50"):
         Engine(model, draft=other)

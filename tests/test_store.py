@@ -131,7 +131,7 @@ def test_deleting_a_conversation_takes_its_messages_and_ratings(store: Store) ->
         (lambda store, user, reply, other: store.choose(reply, reply), "two different replies"),
         (lambda store, user, reply, other: store.choose(reply, other), "same message"),
         (lambda store, user, reply, other: store.thumb(999, 1), "no message 999"),
-        (lambda store, user, reply, other: store.prompt(reply), "a reply itself"),
+        (lambda store, user, reply, other: store.prompt(reply), "itself a reply"),
         (lambda store, user, reply, other: store.say(999, "Hello"), "no conversation 999"),
         (lambda store, user, reply, other: store.delete(999), "no conversation 999"),
     ],

@@ -30,7 +30,7 @@ def test_a_worker_that_ended_is_told_by_its_signal_or_code(end: Callable[[int], 
 
 def test_exit_codes_become_words() -> None:
     """Signals by number and name, unknown ones by number."""
-    assert ended(-signal.SIGSEGV) == "was ended by signal 11 (SIGSEGV)"
-    assert ended(-99) == "was ended by signal 99 (unknown)"
+    assert ended(-signal.SIGSEGV) == "was terminated by signal 11 (SIGSEGV)"
+    assert ended(-99) == "was terminated by signal 99 (unknown)"
     assert ended(1) == "ended with exit code 1"
-    assert ended(None) == "no longer answers"
+    assert ended(None) == "is not responding"

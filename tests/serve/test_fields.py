@@ -359,7 +359,7 @@ def test_a_reply_that_can_go_on_with_nothing_holds_up_nobody(client: TestClient)
     body = GREEDY | {"structured_outputs": {"choice": ["a"]}, "min_tokens": 5}
     stuck = client.post("/v1/chat/completions", json=body)
     assert stuck.status_code == 400
-    assert "leave none after 1 tokens" in stuck.json()["error"]["message"]
+    assert "exclude all after 1 tokens" in stuck.json()["error"]["message"]
     streamed = client.post("/v1/chat/completions", json=body | {"stream": True}).text
-    assert "leave none after 1 tokens" in json.loads(streamed.strip().split("data: ")[-1])["error"]["message"]
+    assert "exclude all after 1 tokens" in json.loads(streamed.strip().split("data: ")[-1])["error"]["message"]
     assert chat(client)["finish_reason"] == "length"

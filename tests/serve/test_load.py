@@ -163,7 +163,7 @@ def test_a_server_that_ends_lets_replies_end_within_the_grace(
         assert store.branch(said.conversation_id)[-1].generation is not None
 
 
-CUT = "The server is shutting down; this reply was cut."
+CUT = "The server is shutting down; this reply was cut off."
 
 
 def test_replies_that_are_cut_say_so(

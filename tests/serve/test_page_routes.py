@@ -173,4 +173,4 @@ def test_a_reply_that_never_gets_room_is_in_the_log(
         told = client.post("/api/replies", json={"message_id": said.id, "temperature": 0, "max_tokens": 4000}).text
     text = "".join(data["text"] for name, data in lines(told) if name == "piece")
     assert [record.levelname for record in caplog.records] == ["WARNING", "ERROR"]
-    assert f"The reply to message {said.id} was not kept. It said: {text}" in caplog.text
+    assert f"The reply to message {said.id} was not stored. Its text: {text}" in caplog.text

@@ -1,1 +1,1 @@
-"""What every stage needs and no stage owns: errors, files, the life's folders, configs, logs, the device."""
+"""Shared by all stages: errors, files, the layout of a life, configs, logs, the device."""

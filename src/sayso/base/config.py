@@ -1,7 +1,7 @@
 """Configs between a frozen dataclass, a TOML file and plain data.
 
-A config is a flat frozen dataclass; what was resolved is written beside the run that used it, so that the run can be
-told and repeated. `None` means "derive it" and is left out of the file; `0` means "off".
+A config is a flat frozen dataclass; the resolved config is written next to its run, so that the run can be
+described and repeated. `None` means "derive it" and is omitted from the file; `0` means "off".
 """
 
 import json
@@ -17,12 +17,12 @@ Config = TypeVar("Config")
 
 
 def plain(config: Any) -> dict[str, Any]:
-    """Return a config dataclass as JSON-ready data: paths become strings, tuples lists."""
+    """Return a config dataclass as JSON-ready data: paths become strings, tuples become lists."""
     return {name: _plain_value(value) for name, value in asdict(config).items()}
 
 
 def to_toml(config: Any) -> str:
-    """Return a flat config dataclass as TOML text, one line a field that is set."""
+    """Return a flat config dataclass as TOML text, one line per field that is set."""
     return "".join(f"{name} = {_toml_value(value)}\n" for name, value in plain(config).items() if value is not None)
 
 
@@ -32,7 +32,7 @@ def save_config(config: Any, path: Path) -> None:
 
 
 def from_toml(kind: type[Config], path: Path) -> Config:
-    """Read a config dataclass from a TOML file; an unknown name is a `UserError` that offers the nearest."""
+    """Read a config dataclass from a TOML file; an unknown name is a `UserError` that suggests the nearest."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""Where the numbers are crunched: the device, its threads, and how much memory was used.
+"""The compute device: its selection, its threads, and memory use.
 
 torch is imported inside the functions, so that the command line starts without it.
 """
@@ -27,14 +27,14 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
 
 @dataclass(frozen=True)
 class Device:
-    """One place to compute: its kind as torch names it, and how many CPU threads it may use."""
+    """A compute device: its kind as torch names it, and its number of CPU threads."""
 
     kind: str
     threads: int
 
 
 def pick_device(name: str | None = None) -> Device:
-    """Return the named device, or the best one here (CUDA, then Apple's MPS, then the CPU), with its threads set.
+    """Return the named device, or the best available one (CUDA, then Apple's MPS, then the CPU), with its threads set.
 
     Raises `UserError` for a name that is unknown or not available here.
     """
@@ -44,9 +44,9 @@ def pick_device(name: str | None = None) -> Device:
     if name is None:
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
     if name not in KINDS:
-        raise UserError(f"A device is one of {', '.join(KINDS)}; got '{name}'.{nearest(name, KINDS)}")
+        raise UserError(f"The device must be one of {', '.join(KINDS)}; got '{name}'.{nearest(name, KINDS)}")
     if not available[name]:
-        raise UserError(f"This machine has no '{name}' device that torch can use; leave --device away to use the best.")
+        raise UserError(f"This machine has no '{name}' device that torch can use; omit --device to use the best one.")
     threads = _threads_asked() or cores()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals in a near-converged optimizer state slow a CPU several times
@@ -54,29 +54,29 @@ def pick_device(name: str | None = None) -> Device:
 
 
 def _threads_asked() -> int:
-    """Return what OMP_NUM_THREADS asks for, the first of a list such as "4,2"; 0 where it asks for no number."""
+    """Return the thread count from OMP_NUM_THREADS, the first of a list such as "4,2"; 0 if it sets none."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return min(int(first), MOST_THREADS) if first.isascii() and first.isdigit() and len(first) < 10 else 0
 
 
 def has_bf16(kind: str) -> bool:
-    """Whether training may multiply in bfloat16 on this kind of device: a GPU by its own units, a CPU always."""
+    """Whether training may multiply in bfloat16 on this kind of device: a GPU with native support, a CPU always."""
     import torch
 
     return kind == "cpu" or (kind == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def fast_bf16_cpu() -> bool:
-    """Whether this CPU says that it has instructions for bfloat16 products (AMX or AVX512-BF16); Linux alone tells."""
+    """Whether this CPU reports bfloat16 product instructions (AMX or AVX512-BF16); known only on Linux."""
     text = CPUINFO.read_text() if CPUINFO.exists() else ""
     return any(flag in text for flag in ("amx_bf16", "avx512_bf16"))
 
 
 @contextmanager
 def deterministic(on: bool) -> Iterator[None]:
-    """Allow only algorithms of torch that give the same bits again (pytorch.org/docs, "Reproducibility").
+    """Allow only deterministic algorithms of torch (pytorch.org/docs, "Reproducibility").
 
-    An operation that has none is a `UserError`. For a GPU, `CUBLAS_WORKSPACE_CONFIG` is set sooner, by `make_stage`.
+    An operation without one is a `UserError`. For a GPU, `make_stage` sets `CUBLAS_WORKSPACE_CONFIG` earlier.
     """
     if not on:
         yield
@@ -94,8 +94,8 @@ def deterministic(on: bool) -> Iterator[None]:
             raise
         name = str(error).split()[0]
         raise UserError(
-            f"With --deterministic each operation has to give the same bits again, and '{name}' cannot on this device; "
-            "leave --deterministic away and repeat the command, which goes on."
+            f"--deterministic requires operations with reproducible results, and '{name}' has none on this device; "
+            "omit --deterministic and repeat the command to resume."
         ) from error
     finally:
         torch.use_deterministic_algorithms(before[0])
@@ -103,19 +103,19 @@ def deterministic(on: bool) -> Iterator[None]:
 
 
 def cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def moved(x: "torch.Tensor", device: "torch.device") -> "torch.Tensor":
-    """Return a tensor on a device; what goes from the CPU to a GPU does not wait for what the GPU is at."""
+    """Return a tensor on a device; a copy from the CPU to a GPU does not wait for the GPU's queued work."""
     if device.type == "cuda" and x.device.type == "cpu":
         return x.pin_memory().to(device, non_blocking=True)
     return x.to(device)
 
 
 def peak_memory_mb() -> float:
-    """Return this process's peak resident memory in MB since it began, or since `reset_peak_memory` on Linux."""
+    """Return the peak resident memory of this process in MB since its start, or since `reset_peak_memory` on Linux."""
     if STATUS.exists():
         return _kilobytes(STATUS, "VmHWM:") / 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -123,7 +123,7 @@ def peak_memory_mb() -> float:
 
 
 def free_memory(kind: str) -> int | None:
-    """Return the bytes that this process may still take on a device of this kind; None where the system tells none."""
+    """Return the bytes that this process can still allocate on a device of this kind; None if unknown."""
     import torch
 
     if kind == "cuda":
@@ -134,32 +134,32 @@ def free_memory(kind: str) -> int | None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         free.append(limit - _kilobytes(STATUS, "VmSize:"))
-    with suppress(OSError, ValueError):  # a container's own limit; "max" is none
+    with suppress(OSError, ValueError):  # the container's limit; "max" is none
         free.append(int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
     return max(0, min(free))
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether an error means that memory ran out: Python's, or that of torch on a CPU or a GPU."""
+    """Whether an error means that memory ran out: Python's own, or torch's on a CPU or a GPU."""
     told = isinstance(error, RuntimeError) and any(mark in str(error) for mark in NO_MEMORY)
     return told or isinstance(error, MemoryError)
 
 
 def bytes_wanted(text: str) -> int | None:
-    """Return how many bytes torch says that it tried to allocate, or None."""
+    """Return how many bytes torch reports that it tried to allocate, or None."""
     found = re.search(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMG]iB)", text)
     units = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
     return round(float(found[1].rstrip(".")) * units[found[2]]) if found else None
 
 
 def _kilobytes(path: Path, name: str) -> int:
-    """Return a figure of one of the kernel's tables, in bytes."""
+    """Return a value of one of the kernel's tables, in bytes."""
     line = next(line for line in path.read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 2**10
 
 
 def reset_peak_memory() -> None:
-    """Let `peak_memory_mb` count from now, where the kernel can (Linux)."""
+    """Restart the count of `peak_memory_mb`, if the kernel can (Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: resets the resident high-water mark
     except OSError:

@@ -1,20 +1,20 @@
-"""How another process ended: its exit code, as Python has it, becomes words for a message."""
+"""How another process ended: its exit code, as Python reports it, in words for a message."""
 
 import signal
 
 
 def ended(code: int | None) -> str:
-    """Return what is known of the end of a process; below 0 is a signal, None is a process that still runs.
+    """Describe the end of a process: a negative code is a signal, None a process that is still running.
 
-    Only SIGKILL, which the kernel sends when memory runs out, is called a sign of that, and only a possible one.
+    Only SIGKILL, which the kernel sends when memory runs out, is reported as a possible sign of that.
     """
     if code is None:
-        return "no longer answers"
+        return "is not responding"
     if code >= 0:
         return f"ended with exit code {code}"
     try:
         name = signal.Signals(-code).name
     except ValueError:
         name = "unknown"
-    told = f"was ended by signal {-code} ({name})"
+    told = f"was terminated by signal {-code} ({name})"
     return f"{told}, perhaps because the machine ran out of memory" if name == "SIGKILL" else told

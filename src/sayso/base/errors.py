@@ -1,7 +1,7 @@
-"""What a person is told when something they gave cannot work.
+"""Errors for the user.
 
-A `UserError` is one sentence: the rule, what was got, how to mend it. The command line prints it alone and exits
-with 2. Our own broken invariants are asserts, never a `UserError`.
+A `UserError` is one sentence: the rule, the value given, how to fix it. The command line prints it alone and exits
+with code 2. Our own broken invariants are asserts, never a `UserError`.
 """
 
 from collections.abc import Iterable
@@ -11,15 +11,15 @@ from types import ModuleType
 
 
 class UserError(Exception):
-    """A mistake in what a person gave, said in one sentence: the rule, what was got, how to mend it."""
+    """A user's mistake, in one sentence: the rule, the value given, how to fix it."""
 
 
 class ListError(UserError):
-    """One whose message is a list, and is printed line by line; line ends in any other come from values given."""
+    """An error whose message is a list, printed line by line; line ends in any other error come from given values."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the closest of the `known` names, or "" when none is close."""
+    """Return " Did you mean 'x'?" for the closest of the `known` names, or "" if none is close."""
     close = get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f" Did you mean '{close[0]}'?" if close else ""
 

@@ -1,6 +1,6 @@
-r"""Reading and writing files so that nothing is ever half there.
+r"""Atomic reading and writing of files and folders.
 
-A write goes to a temporary name beside its target and is renamed when it is complete: whoever looks sees the old
+A write goes to a temporary name next to its target and is renamed when complete: readers see the old
 content or the new, and a process killed in between loses nothing. JSON is UTF-8 with "\\n"; rows are in `jsonl.py`.
 """
 
@@ -25,12 +25,12 @@ FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 @contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it replaces `path`, on any error it is removed.
+    """Yield a temporary path next to `path`; on success it replaces `path`, on any error it is removed.
 
     Raises `UserError` for a folder, a device or a pipe, which a file must not replace.
     """
     if path.exists() and not path.is_file():
-        raise UserError(f"'{path}' is not a regular file, so it is not replaced by one; choose another path.")
+        raise UserError(f"'{path}' is not a regular file and cannot be replaced; choose another path.")
     with temporary(path, folder=False) as part:
         yield part
         part.replace(path)
@@ -38,10 +38,10 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it replaces `path`, on any error it is removed.
+    """Yield a temporary folder next to `path`; on success it replaces `path`, on any error it is removed.
 
-    Its files are on the disk before it gets its name. Whoever opens `path` meanwhile, or after a kill at any moment,
-    finds the old folder or the new one, whole; on a file system that cannot exchange two names, after `put_back`.
+    Its files are on disk before it gets its name. A reader that opens `path` meanwhile, or after a kill at any moment,
+    finds the complete old or new folder; on a file system that cannot exchange two names, after `put_back`.
     """
     refuse_file(path)
     sweep(path.parent)
@@ -52,10 +52,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def read_together(folder: Path, read: Callable[[], T]) -> T:
-    """Return what `read` makes of several files of a folder; it reads again if the folder is replaced meanwhile."""
+    """Return the result of `read` on several files of a folder; reads again if the folder is replaced meanwhile."""
     while True:
         try:
-            handle = os.open(put_back(folder), os.O_RDONLY)  # as long as it is open no other folder gets its number
+            handle = os.open(put_back(folder), os.O_RDONLY)  # while it is open no other folder gets its inode number
         except OSError:
             return read()
         try:
@@ -79,19 +79,19 @@ def _is_at(handle: int, folder: Path) -> bool:
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write text (UTF-8) or bytes to `path`, wholly or not at all; parents are made."""
+    """Write text (UTF-8) or bytes to `path`, atomically; creates parent folders."""
     with atomic_file(path) as part:
         part.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether an error, also one of a library's own kind (safetensors, SQLite), means that no more can be written."""
+    """Whether an error, including those of libraries (safetensors, SQLite), means that the disk is full."""
     known = isinstance(error, OSError) and error.errno in FULL_CODES
     return known or any(mark in str(error) for mark in FULL)
 
 
 def sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file's bytes, read in pieces."""
+    """Return the hex SHA-256 of a file, read in chunks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -103,19 +103,19 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"There is no file '{path}'.") from error
     except (ValueError, RecursionError) as error:
-        raise UserError(f"'{path}' is damaged or not valid JSON ({error}); restore it, or make it again.") from error
+        raise UserError(f"'{path}' is damaged or not valid JSON ({error}); restore it, or create it again.") from error
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a JSON file that holds an object with these keys; `UserError` as in `read_json`, or when it does not."""
+    """Read a JSON file that must hold an object with these keys; `UserError` otherwise, and as in `read_json`."""
     value = read_json(path)
     if not isinstance(value, dict):
-        raise UserError(f"'{path}' is damaged: it must hold a JSON object; restore it, or make it again.")
+        raise UserError(f"'{path}' is damaged: it must hold a JSON object; restore it, or create it again.")
     if missing := [key for key in keys if key not in value]:
-        raise UserError(f"'{path}' is damaged: it lacks '{missing[0]}'; restore it, or make it again.")
+        raise UserError(f"'{path}' is damaged: it lacks '{missing[0]}'; restore it, or create it again.")
     return value
 
 
 def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
-    """Write a value as indented JSON, atomically; `sealed`, an object gets a checksum that `read_json` checks."""
+    """Write a value as indented JSON, atomically; `sealed`: an object gets a checksum for `read_json`."""
     write_atomic(path, json.dumps(seal(value) if sealed else value, indent=2, ensure_ascii=False) + "\n")

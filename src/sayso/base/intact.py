@@ -1,7 +1,7 @@
-"""Telling a file that was damaged from one that is as it was written, by its SHA-256.
+"""Detecting damaged files by their SHA-256.
 
-Whoever writes a file records its digest, in a manifest or next to it (`recorded`). Digests that were computed are kept
-in the user's cache with the file's size, times and inode: a large file is read once and not at every start.
+The writer of a file records its digest, in a manifest or next to it (`recorded`). Computed digests are cached
+in the user's cache with the file's size, times and inode, so a large file is read once and not at every start.
 """
 
 import json
@@ -15,22 +15,22 @@ from typing import Any
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_atomic
 
-BESIDE = ".sha256"  # what is added to a file's name for the file that holds its digest
+BESIDE = ".sha256"  # suffix of the file that holds a file's digest
 CACHE = "digests.json"
-REMEMBERED = 512  # files; the ones that were checked last stay
+REMEMBERED = 512  # files; the most recently checked ones stay
 SETTLED = 2.0  # seconds: a younger file may change again within the resolution of its times
 
 
 def cache_folder() -> Path:
-    """Where files that can be made again are kept: $SAYSO_CACHE, else $XDG_CACHE_HOME/sayso, else ~/.cache/sayso."""
+    """Folder of the cache: $SAYSO_CACHE, else $XDG_CACHE_HOME/sayso, else ~/.cache/sayso."""
     own, shared = os.environ.get("SAYSO_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "sayso"
 
 
 def digest_of(path: Path) -> str:
-    """Return a file's SHA-256 in hex, from the cache where the file has not changed since it was computed.
+    """Return a file's SHA-256 in hex, from the cache if the file has not changed since it was computed.
 
-    The cache is a convenience: without a writable one the file is read each time.
+    The cache is optional: if it is not writable, the file is read each time.
     """
     found, state = path.stat(), _state(path)
     known = _cached()
@@ -46,16 +46,16 @@ def digest_of(path: Path) -> str:
 
 
 def check_digest(path: Path, expected: object, mend: str) -> None:
-    """Raise `UserError` when a file is missing or its SHA-256 is not `expected`; `mend` says what to do about it."""
+    """Raise `UserError` if a file is missing or its SHA-256 is not `expected`; `mend` says how to fix it."""
     if not path.is_file():
         raise UserError(f"'{path}' is missing; {mend}.")
     if digest_of(path) != expected and sha256(path) != expected:  # the cache itself may be damaged
-        raise UserError(f"'{path}' is damaged: its SHA-256 is not the one recorded when it was written; {mend}.")
+        raise UserError(f"'{path}' is damaged: its SHA-256 differs from the one recorded when it was written; {mend}.")
 
 
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
-    """Let a file be written, and then write its SHA-256 next to it, in the format of `sha256sum`."""
+    """Yield to write a file, and then write its SHA-256 next to it, in the format of `sha256sum`."""
     beside = path.with_name(path.name + BESIDE)
     beside.unlink(missing_ok=True)  # first: a kill in between must not leave the digest of another file
     yield
@@ -63,27 +63,27 @@ def recorded(path: Path) -> Iterator[None]:
 
 
 def check_recorded(path: Path, mend: str) -> None:
-    """Raise `UserError` when a file does not match the digest next to it. A file without one is accepted."""
+    """Raise `UserError` if a file does not match the digest next to it. A file without a digest is accepted."""
     beside = path.with_name(path.name + BESIDE)
     if beside.exists():
         check_digest(path, beside.read_bytes().split(b" ")[0].decode("ascii", "replace"), mend)
 
 
 def check_listed(folder: Path, prefix: str) -> None:
-    """Raise `UserError` for a data file, of those whose names begin with `prefix`, that its folder's manifest disowns.
+    """Raise `UserError` if a data file whose name begins with `prefix` does not match its folder's manifest.
 
-    A folder without a manifest, and files that it does not list, are taken as they are.
+    A folder without a manifest, and files that it does not list, are accepted.
     """
     manifest = folder / "manifest.json"
     listed = read_object(manifest).get("files", {}) if manifest.exists() else {}
     for name, facts in listed.items():
         if name.startswith(prefix):
             digest = facts.get("sha256") if isinstance(facts, dict) else facts
-            check_digest(folder / name, digest, f"make it again; if you changed it on purpose, remove '{manifest}'")
+            check_digest(folder / name, digest, f"create it again; if you changed it on purpose, remove '{manifest}'")
 
 
 def _state(path: Path) -> list[Any]:
-    """Return what tells whether a file has changed: its path first, then size, times and inode."""
+    """Return a key that changes when a file changes: its path first, then size, times and inode."""
     found = path.stat()
     return [str(path.resolve()), found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino]
 

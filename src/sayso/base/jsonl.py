@@ -1,8 +1,8 @@
-r"""JSON Lines, read and written in one place: bytes enter, one object a row leaves, and back.
+r"""Reading and writing JSON Lines: one object per row.
 
-A line ends at "\n" and nowhere else, so U+2028, U+2029 and U+0085 are ordinary characters. A byte order mark is
-ignored. Half a character (a lone surrogate such as "\ud83d"), which UTF-8 cannot hold, becomes U+FFFD, here and in what
-is written. Refused: bytes that are not UTF-8, NaN and Infinity, a key that occurs twice, and nesting beyond `DEEPEST`.
+A line ends only at "\n", so U+2028, U+2029 and U+0085 are ordinary characters. A byte order mark is
+ignored. A lone surrogate such as "\ud83d", which UTF-8 cannot encode, becomes U+FFFD, both when reading and when
+writing. Rejected: bytes that are not UTF-8, NaN and Infinity, duplicate keys, and nesting deeper than `DEEPEST`.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 from sayso.base.errors import ListError, UserError
 from sayso.base.files import atomic_file
 
-FIRST = 5  # bad rows that are named; the others are counted
-DEEPEST = 100  # lists and objects inside each other: more is no data of ours, and would exhaust the stack
+FIRST = 5  # bad rows that are listed; the others are counted
+DEEPEST = 100  # nested lists and objects: real data is flatter, and deeper nesting would exhaust the stack
 MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 POINTER = b"version https://git-lfs.github.com/spec/"
 REPLACEMENT = "\ufffd"
@@ -26,27 +26,27 @@ Row = dict[str, Any]
 T = TypeVar("T")
 
 _HALF = re.compile("[\ud800-\udfff]")
-# A whole pair of surrogate escapes, half of one, or any other escape, so that "\\\\ud83d" is not taken for one.
+# A whole surrogate pair of escapes, half of one, or any other escape, so that "\\\\ud83d" is not taken for one.
 _ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD](?P<half>[89a-fA-F])..|\\.", re.DOTALL)
 _MAYBE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 @dataclass
 class BadRows:
-    """The rows of one command that cannot be used: the first few by name, all of them by number.
+    """The unusable rows of one command: the first few are listed, all are counted.
 
-    With the policy "stop" they end the command once all were seen; with "skip" the command goes on without them.
+    With the policy "stop" they stop the command after all rows were read; with "skip" it continues without them.
     """
 
     policy: Policy = "stop"
     rows: int = 0
-    """Rows looked at."""
+    """Rows read."""
     count: int = 0
-    """Bad ones among them."""
+    """Bad rows among them."""
     first: list[str] = field(default_factory=list)
     """The first of these, as "file:line: reason"."""
     replaced: int = 0
-    """Rows in which half a character became U+FFFD."""
+    """Rows in which a lone surrogate became U+FFFD."""
 
     def add(self, at: object, reason: str) -> None:
         """Count one bad row."""
@@ -55,7 +55,7 @@ class BadRows:
             self.first.append(" ".join(whole(f"{at}: {reason}").splitlines()))
 
     def tried(self, at: object, make: Callable[..., T], *given: Any) -> T | None:
-        """Return what `make` makes of a row; None, and the row is counted, where that is a `UserError`."""
+        """Return the result of `make` for a row; if it raises `UserError`, count the row and return None."""
         try:
             return make(*given)
         except UserError as error:
@@ -63,7 +63,7 @@ class BadRows:
             return None
 
     def row(self, line: bytes, at: object) -> Row | None:
-        """Return the object of a line; None where it is blank or bad, which is counted."""
+        """Return the object of a line; None if it is blank, or bad and counted."""
         if not line.removeprefix(MARK).strip():
             return None
         self.rows += 1
@@ -83,25 +83,25 @@ class BadRows:
         self.first = [*self.first, *other.first][:FIRST]
 
     def check(self, *, end: bool = True) -> None:
-        """Raise `UserError`, with the first bad rows and their number, where these end the command.
+        """Raise `UserError`, with the first bad rows and their number, if the policy is to stop.
 
-        Before the `end` of all rows they do so only when no more would be named.
+        Before the `end` of all rows, only if no further rows would be listed.
         """
         if self.policy == "stop" and self.count >= (1 if end else FIRST):
             told = self.told("cannot be used", "rows" if end else "rows read so far")
             if self.count == 1:
-                raise UserError(f"{told} Fix this row, or add --bad-rows skip to leave it out.")
-            raise ListError(f"{told}\nFix these rows, or add --bad-rows skip to leave them out.")
+                raise UserError(f"{told} Fix this row, or add --bad-rows skip to skip it.")
+            raise ListError(f"{told}\nFix these rows, or add --bad-rows skip to skip them.")
 
     def told(self, what: str = "skipped", rows: str = "rows") -> str:
-        """Return how many rows were bad, and the first of them, one a line; a single one stands in the same line."""
+        """Return the number of bad rows, and the first of them, one per line; a single one is on the same line."""
         more = [f"and {self.count - len(self.first):,} more"] if self.count > len(self.first) else []
         between = "\n  " if self.count > 1 else " "
         return between.join([f"{self.count:,} of {self.rows:,} {rows} {what}:", *self.first, *more])
 
     def sentences(self) -> list[str]:
-        """Return what a person should know of the rows that were read; nothing where nothing was wrong with them."""
-        halves = f"{self.replaced:,} rows held half a character (a lone surrogate such as \\ud83d), read as U+FFFD."
+        """Return notes for the user about the rows that were read; empty if there were no problems."""
+        halves = f"{self.replaced:,} rows contained a lone surrogate (such as \\ud83d), read as U+FFFD."
         return [*([self.told()] if self.count else []), *([halves] if self.replaced else [])]
 
     def facts(self) -> Row:
@@ -110,7 +110,7 @@ class BadRows:
 
 
 def parse(data: bytes) -> Any:
-    """Return the value of one piece of JSON; `ValueError` with the reason where it is none."""
+    """Return the value of one piece of JSON; `ValueError` with the reason if it is invalid."""
     try:
         return _value(_decoded(data)[0])
     except ValueError as error:
@@ -118,19 +118,19 @@ def parse(data: bytes) -> Any:
 
 
 def kind_of(value: Any) -> str:
-    """Return what a value is called in JSON."""
+    """Return the JSON name of a value's type."""
     return {dict: "an object", list: "a list", str: "a string", bool: "true or false", type(None): "null"}.get(
         type(value), "a number"
     )
 
 
 def whole(text: str) -> str:
-    """Return a text with each half character (a lone surrogate) as U+FFFD; halves that meet become one character."""
+    """Return a text with each lone surrogate replaced by U+FFFD; adjacent halves of a pair become one character."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") if _HALF.search(text) else text
 
 
 def line_of(row: Any) -> bytes:
-    """Return a row as one line of JSON; numbers that are not finite, for which JSON has no word, become null."""
+    """Return a row as one line of JSON; numbers that are not finite become null."""
     try:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     except ValueError:
@@ -139,18 +139,18 @@ def line_of(row: Any) -> bytes:
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of a file with their numbers from 1. Raises `UserError` for a file that cannot be read."""
+    """Yield the lines of a file with their numbers from 1. Raises `UserError` if the file cannot be read."""
     try:
         with path.open("rb") as file:
             yield from enumerate(iter(file.readline, b""), 1)
     except FileNotFoundError as error:
         raise UserError(f"There is no file '{path}'.") from error
     except IsADirectoryError as error:
-        raise UserError(f"Rows are read from a JSON Lines file; '{path}' is a folder.") from error
+        raise UserError(f"The input must be a JSON Lines file; '{path}' is a folder.") from error
 
 
 def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, Row]]:
-    """Yield the rows of a person's JSON Lines file with their line numbers; bad ones are counted."""
+    """Yield the rows of a user's JSON Lines file with their line numbers; bad rows are counted."""
     for number, line in lines_of(path):
         row = bad.row(line, f"{path}:{number}")
         if row is not None:
@@ -158,7 +158,7 @@ def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, Row]]:
 
 
 def read_jsonl(path: Path) -> Iterator[Row]:
-    """Yield the rows of a JSON Lines file that an act wrote; a bad line is a `UserError` with file and number."""
+    """Yield the rows of a JSON Lines file written by Sayso; a bad line is a `UserError` with file and line number."""
     for number, line in lines_of(path):
         bad = BadRows()
         row = bad.row(line, f"{path}:{number}")
@@ -169,7 +169,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
 
 
 def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
-    """Write objects as JSON Lines, atomically and streaming; return how many."""
+    """Write objects as JSON Lines, atomically and streaming; return their number."""
     count = 0
     with atomic_file(path) as part, part.open("wb") as file:
         for row in rows:
@@ -179,11 +179,11 @@ def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
 
 
 def _decoded(data: bytes) -> tuple[str, int]:
-    """Return the text of bytes, without a byte order mark, and how many half characters were replaced in it."""
+    """Return bytes as text, without a byte order mark, and the number of lone surrogates replaced in it."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise ValueError("This is UTF-16; convert the file to UTF-8, for example with iconv -f UTF-16 -t UTF-8.")
+        raise ValueError("The file is UTF-16; convert the file to UTF-8, for example with iconv -f UTF-16 -t UTF-8.")
     if data.startswith(POINTER):
-        raise ValueError("This is a pointer of Git LFS and not the file; fetch the file with git lfs pull.")
+        raise ValueError("The file is a Git LFS pointer, not the data; run git lfs pull.")
     text = data.removeprefix(MARK).decode()
     if not _MAYBE_HALF.search(text):
         return text, 0
@@ -202,12 +202,12 @@ def _decoded(data: bytes) -> tuple[str, int]:
 def _object(text: str) -> Row:
     value = _value(text)
     if not isinstance(value, dict):
-        raise ValueError(f"A row is one JSON object; this is {kind_of(value)}.")
+        raise ValueError(f"A row must be one JSON object; this is {kind_of(value)}.")
     return value
 
 
 def _value(text: str) -> Any:
-    """Return the value of JSON text. Raises `ValueError` for what the head of this file says is refused."""
+    """Return the value of JSON text. Raises `ValueError` for what the docstring of this file lists as rejected."""
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -227,13 +227,13 @@ def _check_depth(value: Any) -> None:
 
 
 def _items(value: Any) -> Iterable[Any]:
-    """Return the lists and objects right inside a value."""
+    """Yield the lists and objects directly inside a value."""
     inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     return (item for item in inside if isinstance(item, dict | list))
 
 
 def _too_deep() -> ValueError:
-    return ValueError(f"Lists and objects may be nested {DEEPEST} deep; these are deeper.")
+    return ValueError(f"Lists and objects may be nested at most {DEEPEST} levels deep; these are deeper.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> Row:
@@ -245,7 +245,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> Row:
 
 
 def _refuse(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not valid JSON; write null where there is no number.")
+    raise ValueError(f"{name} is not valid JSON; use null for a missing number.")
 
 
 def _reason(error: ValueError) -> str:

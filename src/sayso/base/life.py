@@ -1,8 +1,8 @@
-"""Where things lie in a life, the one folder that holds everything of a model.
+"""The layout of a life, the folder that holds everything about a model.
 
-Takes the life's root and names; gives the path of each part. Nothing here reads or writes, except that a folder is put
-back whose replacement was killed half-way. A name becomes one part of a path, so it is checked here, wherever it came
-from: a flag, the environment, a TOML file or Python.
+Takes the life's root and names; returns the path of each part. Nothing here reads or writes, except that a folder is
+restored if its replacement was killed halfway. A name becomes one component of a path, so it is checked here,
+wherever it came from: a flag, the environment, a TOML file or Python.
 """
 
 import re
@@ -14,16 +14,16 @@ from sayso.base.replace import put_back
 
 STAGES = ("base", "tuned", "aligned")
 NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-LONGEST = 100  # of a name a person gives; a run's is longer by its act and number, a temporary one by some letters more
+LONGEST = 100  # of a name given by the user; names of runs and temporary files are a little longer
 SIGNS = (
     *("runs/*/config.toml", "runs/*/plan.json", "models/*/sayso.json"),
     *("data/*/manifest.json", "tokenizer/trained.json"),
 )
-"""Files that acts leave in a life, and by which it is known."""
+"""Files that commands leave in a life, and which identify it."""
 
 
 def is_life(folder: Path) -> bool:
-    """Whether an act has left something in a folder as its life."""
+    """Whether a folder is a life, that is, a command has written something into it."""
     return any(next(folder.glob(sign), None) for sign in SIGNS)
 
 
@@ -34,11 +34,11 @@ class Life:
     root: Path
 
     def data(self, name: str) -> Path:
-        """The folder of one prepared data set: `text`, `chat`, `pairs`, `feedback`."""
+        """The folder of one prepared dataset: `text`, `chat`, `pairs`, `feedback`."""
         return put_back(self.root / "data" / checked(name))
 
     def model(self, name: str) -> Path:
-        """The folder of one model: `base`, `tuned`, `aligned`, or a name of the user's.
+        """The folder of one model: `base`, `tuned`, `aligned`, or a name chosen by the user.
 
         Raises `UserError` for an invalid name.
         """
@@ -61,25 +61,25 @@ class Life:
 
     @property
     def report(self) -> Path:
-        """The life's story as one standalone page."""
+        """The life's report as one standalone page."""
         return self.root / "report.html"
 
     @property
     def report_json(self) -> Path:
-        """The same story's numbers, for programs."""
+        """The numbers of the report, for programs."""
         return self.root / "report.json"
 
 
 def checked(name: str) -> str:
-    """Return a name that can be one part of a path, or raise `UserError`."""
+    """Return a name that is valid as a path component, or raise `UserError`."""
     if not NAME.fullmatch(name) or len(name) > LONGEST:
         raise UserError(
-            f"A name consists of letters, digits, '.', '_' and '-', begins with a letter, a digit or '_', and has at "
-            f"most {LONGEST} characters; got '{name[: LONGEST + 1]}'."
+            f"A name must consist of letters, digits, '.', '_' and '-', begin with a letter, a digit or '_', and have "
+            f"at most {LONGEST} characters; got '{name[: LONGEST + 1]}'."
         )
     return name
 
 
 def name_from(text: str) -> str:
-    """Return a name made of any text, such as a file's name: what a name cannot hold becomes a dash."""
+    """Return a valid name for any text, such as a file's name: invalid characters become dashes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[: LONGEST - 20] or "model"

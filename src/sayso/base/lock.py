@@ -1,7 +1,7 @@
-"""One output, one process: what a command makes is locked while it works, and a second command says who holds it.
+"""One output, one process: an output is locked while a command writes it, and a second command reports the holder.
 
-The lock of `models/tuned` is the file `models/.tuned.lock`, locked with flock(2), so that it ends with its process
-however that ends. It holds the process, its host, its command and when it began. Commands that only read take none.
+The lock of `models/tuned` is the file `models/.tuned.lock`, locked with flock(2), so that it is released when its
+process ends, however it ends. It records the process, its host, its command and its start. Reading takes no lock.
 """
 
 import fcntl
@@ -22,13 +22,13 @@ from typing import Any, TypeVar
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 
-ATTEMPTS = 100  # at a lock file that others remove as they end
+ATTEMPTS = 100  # on a lock file that other processes remove as they exit
 Act = TypeVar("Act", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock."""
+    """The process that holds a lock."""
 
     pid: int
     host: str
@@ -37,7 +37,7 @@ class Holder:
 
     @classmethod
     def this(cls) -> "Holder":
-        """Return this process; of its command the words before the first option, since options may be secret."""
+        """Return this process; its command is cut at the first option, since options may be secret."""
         program, *words = sys.argv
         name = {"__main__.py": "sayso", "": "python", "-c": "python"}.get(Path(program).name, Path(program).name)
         command = " ".join([name, *takewhile(lambda word: not word.startswith("-"), words)])
@@ -45,7 +45,7 @@ class Holder:
 
     @classmethod
     def read(cls, file: Path) -> "Holder | None":
-        """Return what a lock file says; None where it says nothing yet."""
+        """Return the content of a lock file; None if it is still empty."""
         try:
             return cls(**json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -53,7 +53,7 @@ class Holder:
 
     @property
     def is_dead(self) -> bool:
-        """Whether it is known to have ended; a process of another host never is."""
+        """Whether the process is known to have ended; never true for a process of another host."""
         if self.host != socket.gethostname():
             return False
         try:
@@ -67,16 +67,16 @@ class Holder:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold the lock of what is made at `path`, a file or folder that need not exist yet.
+    """Hold the lock of the output at `path`, a file or folder that need not exist yet.
 
-    Raises `UserError` that says who holds it. Where no lock file can be written (a read-only file system), there is no
-    lock: nothing can be made there either, and the command says so itself.
+    Raises `UserError` that names the holder. If no lock file can be written (a read-only file system), there is no
+    lock: nothing can be written there either, and the command reports that itself.
     """
     file, owner = path.with_name(f".{path.name}.lock"), os.getpid()
     made = [parent for parent in file.parents if not parent.exists()]
     held = _claimed(file, path)
     if held:
-        os.register_at_fork(after_in_child=held.close)  # else a child that outlives this process would keep the lock
+        os.register_at_fork(after_in_child=held.close)  # or a child that outlives this process would keep the lock
     try:
         yield
     finally:
@@ -90,7 +90,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def alone(place: Callable[[Any], Path]) -> Callable[[Act], Act]:
-    """Let an act run only while no other process makes what lies at the `place` that its options name."""
+    """Decorate an act to run only while no other process writes the output at the `place` of its options."""
 
     def wrap(act: Act) -> Act:
         @functools.wraps(act)
@@ -104,12 +104,12 @@ def alone(place: Callable[[Any], Path]) -> Callable[[Act], Act]:
 
 
 def model_of(options: Any) -> Path:
-    """Return the folder of the model that the options `life` and `name` of an act make."""
+    """Return the folder of the model that a command with the options `life` and `name` writes."""
     return Life(options.life).model(options.name)
 
 
 def _claimed(file: Path, path: Path) -> FileIO | None:
-    """Return the open lock file, locked; None where no such file can be written."""
+    """Return the open, locked lock file; None if it cannot be written."""
     for _ in range(ATTEMPTS):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def _claimed(file: Path, path: Path) -> FileIO | None:
             return _claimed_by_name(_named(file), path)
         if _is_at(held, file):
             return _signed(held)
-        held.close()  # it was released and removed in between
+        held.close()  # it was released and removed in the meantime
     return None
 
 
@@ -136,11 +136,11 @@ def _opened(file: Path) -> FileIO:
     try:
         return FileIO(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644), "r+")
     except PermissionError:
-        return FileIO(file, "r")  # of another user: it can be locked though not written
+        return FileIO(file, "r")  # another user's file: it can be locked but not written
 
 
 def _claimed_by_name(file: Path, path: Path) -> FileIO:
-    """Return a lock file that was made by this process; one of a process that is gone is removed."""
+    """Return a lock file for this process; that of a dead process is removed."""
     while True:
         try:
             return _signed(FileIO(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "r+"))
@@ -156,7 +156,7 @@ def _named(file: Path) -> Path:
 
 
 def _signed(held: FileIO) -> FileIO:
-    with suppress(OSError):  # what it says is for people alone
+    with suppress(OSError):  # its content is only informative
         held.truncate(0)
         held.write(json.dumps(asdict(Holder.this())).encode())
     return held

@@ -1,7 +1,7 @@
-"""What a run tells: to a file for programs, to the terminal for people.
+"""Logging of a run: to a file for programs, to the terminal for the user.
 
-`run.jsonl` holds one JSON object a line, appended and flushed at once, so that a killed run keeps what it said.
-On a terminal long work shows one moving line with rate and time left; piped, it prints a plain line now and then.
+`run.jsonl` holds one JSON object per line, appended and flushed at once, so that a killed run keeps its log.
+On a terminal, long work shows one progress line with rate and time left; piped, it prints a plain line periodically.
 """
 
 import os
@@ -34,7 +34,7 @@ OF_EVERY_STEP = frozenset(
         *("parameter_norm", "update_ratio", "mfu", "iteration", "sampling_seconds", "measuring_seconds"),
     )
 )
-"""What the lines of steps and iterations have in every run; anything else is a figure that a run's own loss tells."""
+"""Fields of step and iteration lines in every run; all others are metrics of the run's own loss."""
 
 
 def say(text: str, *, style: str | None = None) -> None:
@@ -66,9 +66,9 @@ class RunLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return a run's events; a last line that was cut off by a kill is left out. Missing file: no events.
+    """Return a run's events; a last line cut off by a kill is skipped. Missing file: no events.
 
-    Raises `UserError` for a line that is not an event or was changed since it was written.
+    Raises `UserError` for a line that is not an event or was changed after it was written.
     """
     if not path.exists():
         return []
@@ -169,7 +169,7 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds as people say them: "8 s", "3 min 20 s", "2 h 05 min"."""
+    """Format seconds for the user: "8 s", "3 min 20 s", "2 h 05 min"."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,8 +1,8 @@
-"""What Sayso made and may therefore replace; everything else is a person's and is never overwritten or removed.
+"""What Sayso created and may therefore replace; all other files are the user's and are never overwritten or removed.
 
-Every folder that Sayso makes holds a marker, `.sayso`. In a folder that is written whole it lists all files, so that a
-file that somebody added later is noticed; in a run's folder, which grows, it lists nothing; beside single files that
-are written again, such as a life's report, it lists these.
+Every folder that Sayso creates holds a marker, `.sayso`. In a folder that is written at once it lists all files, so
+that files added later are noticed; in a run's folder, which grows, it lists nothing; next to single files that
+are written repeatedly, such as a life's report, it lists these.
 """
 
 import json
@@ -17,16 +17,16 @@ from sayso.base.files import atomic_folder, write_json
 
 MARKER = ".sayso"
 IGNORED = re.compile(r"\..+\.sayso-(new-\w+|old)|\.DS_Store")
-"""What a kill left half written in a folder, see `base/replace.py`, and what a file browser adds by itself."""
+"""Leftovers of killed writers in a folder, see `base/replace.py`, and files that file browsers add."""
 LOCK = re.compile(r"\..*|.*\block")
-"""Names in a new run's folder that are no content: a lock, or what is hidden."""
+"""Names in a new run's folder that do not count as content: a lock, or hidden files."""
 
 
 @contextmanager
 def made_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder that replaces `path` on success and gets a marker.
 
-    Raises `UserError`, before and after, where `path` holds anything that Sayso did not put there.
+    Raises `UserError`, before and after, if `path` holds anything that Sayso did not create.
     """
     check_replaceable(path)
     with atomic_folder(path) as part:
@@ -38,21 +38,21 @@ def made_folder(path: Path) -> Iterator[Path]:
 
 
 def check_replaceable(path: Path) -> None:
-    """Raise `UserError` unless there is nothing at `path`, an empty folder, or one that holds only what Sayso made."""
+    """Raise `UserError` unless `path` does not exist, is an empty folder, or holds only what Sayso created."""
     _check_above(path)
     if not os.path.lexists(path):
         return
     if path.is_symlink() or not path.is_dir():
-        raise UserError(f"Sayso writes a folder to '{path}', where {_kind(path)} is; move it away.")
+        raise UserError(f"Sayso must write a folder to '{path}', but {_kind(path)} is there; move it away.")
     if (found := _foreign(path, path, _listed(path))) is not None:
         raise UserError(
-            f"Sayso replaces only what it made; '{path}' holds '{found.relative_to(path)}', which it did not put "
-            "there: move it away, or choose another --name or --life."
+            f"Sayso replaces only what it created; '{path}' holds '{found.relative_to(path)}', which it did not "
+            "create: move it away, or choose another --name or --life."
         )
 
 
 def work_in(folder: Path) -> None:
-    """Make a folder to work in, or go on in one that is marked; `UserError` where the folder is somebody else's."""
+    """Create a folder to work in, or continue in a marked one; `UserError` if the folder is not Sayso's."""
     check_work(folder)
     if not (folder / MARKER).is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -65,46 +65,46 @@ def check_work(folder: Path) -> None:
     if (folder / MARKER).is_file():
         return
     if os.path.lexists(folder) and not folder.is_dir():
-        raise UserError(f"Sayso writes a folder to '{folder}', where {_kind(folder)} is; move it away.")
+        raise UserError(f"Sayso must write a folder to '{folder}', but {_kind(folder)} is there; move it away.")
     if folder.is_dir() and (found := [path.name for path in folder.iterdir() if not LOCK.fullmatch(path.name)]):
         raise UserError(
-            f"Sayso writes only into folders that it made; '{folder}' holds '{min(found)}', which it did not put "
-            "there: move it away, or choose another --name or --life."
+            f"Sayso writes only into folders that it created; '{folder}' holds '{min(found)}', which it did not "
+            "create: move it away, or choose another --name or --life."
         )
 
 
 def is_work(folder: Path) -> bool:
-    """Whether a folder was made by `work_in`."""
+    """Whether a folder was created by `work_in`."""
     return not folder.is_symlink() and (folder / MARKER).is_file() and _listed(folder) == set()
 
 
 def own_files(*paths: Path) -> None:
-    """Claim files of one folder that are written again and again, such as reports; `UserError` for somebody else's."""
+    """Claim files of one folder that are written repeatedly, such as reports; `UserError` if they are not Sayso's."""
     folder = paths[0].parent
     listed = _listed(folder)
     for path in paths:
         if os.path.lexists(path) and (path.name not in listed or path.is_symlink()):
-            raise UserError(f"Sayso replaces only what it made; '{path}' is {_kind(path)} of yours: move it away.")
+            raise UserError(f"Sayso replaces only what it created; '{path}' is {_kind(path)} of yours: move it away.")
     if not listed.issuperset(names := {path.name for path in paths}):
         _write(folder, sorted(listed | names))
 
 
 def new_file(path: Path, option: str, replace: bool) -> None:
-    """Check a file that a person named in `option`: one that exists is overwritten with `--replace` alone.
+    """Check an output file named in `option`: an existing one is overwritten only with `--replace`.
 
-    Even then it must be a plain file, and none that belongs to a life: `UserError`.
+    Even then it must be a regular file that does not belong to a life: `UserError`.
     """
     _check_above(path)
     if path.is_dir():
-        raise UserError(f"{option} is the name of a file; '{path}' is a folder.")
+        raise UserError(f"{option} must name a file; '{path}' is a folder.")
     if os.path.lexists(path) and not replace:
-        raise UserError(f"'{path}' exists already; choose another {option}, or add --replace to overwrite it.")
+        raise UserError(f"'{path}' already exists; choose another {option}, or add --replace to overwrite it.")
     if os.path.lexists(path) and _belongs(path.absolute()):
         raise UserError(f"'{path}' belongs to a life and is not overwritten; choose another {option}.")
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise `UserError` where one of `inputs` is, or lies in, a folder that is going to be replaced."""
+    """Raise `UserError` if one of `inputs` is, or lies in, a folder that is about to be replaced."""
     for output in outputs:
         folder = output.resolve()
         for path in inputs:
@@ -115,22 +115,22 @@ def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
 
 
 def _check_above(path: Path) -> None:
-    """Raise `UserError` where a file, or a link to nowhere, is among the folders above a path."""
+    """Raise `UserError` if one of the parents of a path is a file or a broken link."""
     for folder in path.parents:
         if os.path.lexists(folder) and not folder.is_dir():
             raise UserError(f"'{path}' cannot be written: '{folder}' is {_kind(folder)}, not a folder; move it away.")
 
 
 def _belongs(path: Path) -> bool:
-    """Whether a file is one that a marker above it lists, or lies in a folder that Sayso works in."""
+    """Whether a file is listed by a marker above it, or lies in a folder that Sayso works in."""
     above = (folder for folder in path.parents if (folder / MARKER).is_file())
     return any(is_work(folder) or path.relative_to(folder).as_posix() in _listed(folder) for folder in above)
 
 
 def _foreign(folder: Path, top: Path, listed: set[str]) -> Path | None:
-    """Return something in a folder that its marker does not list; a folder with a marker of its own is asked by that.
+    """Return something in a folder that its marker does not list; a nested folder may have its own marker.
 
-    Folders that hold nothing count for nothing.
+    Empty folders are ignored.
     """
     for path in sorted(folder.iterdir()):
         if path.relative_to(top).as_posix() in listed or path.name == MARKER or IGNORED.fullmatch(path.name):
@@ -145,7 +145,7 @@ def _foreign(folder: Path, top: Path, listed: set[str]) -> Path | None:
 
 
 def _listed(folder: Path) -> set[str]:
-    """Return the names that a folder's marker lists; none where there is no marker, or a damaged one."""
+    """Return the names that a folder's marker lists; none if the marker is missing or damaged."""
     try:
         files = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):

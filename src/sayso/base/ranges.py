@@ -1,7 +1,7 @@
 """The range of every numeric option: declared once, in the type of its field, and checked by one function.
 
-A dataclass of options derives from `Options` and annotates its numbers, `rows: Positive = 16`; making one with a value
-outside of its range is a `UserError`, whether it comes from a flag, the environment, a TOML file or Python.
+A dataclass of options derives from `Options` and annotates its numbers, `rows: Positive = 16`; a value outside
+its range is a `UserError`, whether it comes from a flag, the environment, a TOML file or Python.
 """
 
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 from sayso.base.errors import UserError
 
-LARGEST = 2**63 - 1  # what torch, NumPy and SQL databases take as a whole number
-HUGE = 1e12  # far beyond any sensible figure, and still finite after a multiplication
+LARGEST = 2**63 - 1  # the largest integer of torch, NumPy and SQL databases
+HUGE = 1e12  # far beyond any sensible value, and still finite after a multiplication
 
 
 @dataclass(frozen=True)
 class Range:
-    """The numbers that an option takes; `above` and `below` exclude the least and the most."""
+    """The range of an option; `above` and `below` exclude the ends."""
 
     least: float
     most: float
@@ -27,7 +27,7 @@ class Range:
     below: bool = False
 
     def __contains__(self, value: float) -> bool:
-        """Whether a number is in the range; nan never is."""
+        """Whether a number is in the range; NaN never is."""
         low = value > self.least if self.above else value >= self.least
         return low and (value < self.most if self.below else value <= self.most)
 
@@ -41,30 +41,30 @@ class Range:
 
     @property
     def whole(self) -> str:
-        """The rule with both of its ends."""
+        """The rule with both ends."""
         low, high = _shown(self.least), _shown(self.most)
         if self.above:
             return f"above {low} and {'below' if self.below else 'at most'} {high}"
         return f"from {low} to {'below ' if self.below else ''}{high}"
 
 
-# whole numbers
+# integers
 Positive = Annotated[int, Range(1, LARGEST)]
 Count = Annotated[int, Range(0, LARGEST)]
 Seed = Annotated[int, Range(0, LARGEST)]
 Port = Annotated[int, Range(0, 65_535)]
 Amount = Annotated[int, Range(0, 10**5)]
-"""How many things that are held in memory; 0 for none."""
+"""Number of things held in memory; 0 for none."""
 Several = Annotated[int, Range(1, 10**5)]
-"""How many things that are done or held together."""
+"""Number of things done or held together."""
 Repeats = Annotated[int, Range(0, 1000)]
 Questions = Annotated[int, Range(0, 10_000)]
 Replies = Annotated[int, Range(1, 4096)]
-"""To one prompt."""
+"""Per prompt."""
 Processes = Annotated[int, Range(1, 1024)]
 Rows = Annotated[int, Range(1, 2**20)]
 Tokens = Annotated[int, Range(2, 2**24)]
-"""The length of a text: one token to read, one to predict."""
+"""The length of a text: at least one token to read and one to predict."""
 Width = Annotated[int, Range(1, 2**20)]
 Depth = Annotated[int, Range(1, 1024)]
 # real numbers
@@ -75,16 +75,16 @@ Epochs = Annotated[float, Range(0, 10**6, above=True)]
 Minutes = Annotated[float, Range(0, 10**7, above=True)]
 Share = Annotated[float, Range(0, 1)]
 PartOf = Annotated[float, Range(0, 1, below=True)]
-"""A share that leaves something."""
+"""A share below 1."""
 Mass = Annotated[float, Range(0, 1, above=True)]
-"""A share that takes something."""
+"""A share above 0."""
 
 
 class Options:
-    """The base of all dataclasses of options: what is made can work."""
+    """Base class of all option dataclasses: every instance is valid."""
 
     def __post_init__(self) -> None:
-        """Check every number, and that the life is a folder; `UserError` for the first that is wrong."""
+        """Check every number, and that the life is a folder; `UserError` for the first invalid value."""
         check_ranges(self)
         life = getattr(self, "life", None)
         if isinstance(life, Path) and life.exists() and not life.is_dir():
@@ -92,7 +92,7 @@ class Options:
 
 
 def check_ranges(options: Any) -> None:
-    """Raise `UserError` for a number of a dataclass that is none, or is outside of the range of its field's type."""
+    """Raise `UserError` for a numeric field of a dataclass that is not a number or is outside the range of its type."""
     own: Any = type(options)
     for name, kind, limits in numbers_of(own):
         given = getattr(options, name)
@@ -103,13 +103,13 @@ def check_ranges(options: Any) -> None:
 
 @cache
 def numbers_of(kind: type) -> tuple[tuple[str, type, Range | None], ...]:
-    """Return the numeric fields of a dataclass: name, int or float, and range; that one is missing is for a test."""
+    """Return the numeric fields of a dataclass: name, int or float, and range (None if missing, for a test)."""
     hints = get_type_hints(kind, include_extras=True)
     return tuple((field.name, *number) for field in fields(kind) for number in _numbers(hints[field.name]))
 
 
 def _numbers(hint: Any, limits: Range | None = None) -> Iterator[tuple[type, Range | None]]:
-    """Yield the numbers that a type takes, with their ranges; one of fixed choices is no number here."""
+    """Yield the number types in a type, with their ranges; fixed choices do not count as numbers."""
     if get_origin(hint) is Annotated:
         hint, *extras = get_args(hint)
         limits = next((extra for extra in extras if isinstance(extra, Range)), limits)
@@ -122,23 +122,23 @@ def _numbers(hint: Any, limits: Range | None = None) -> Iterator[tuple[type, Ran
 
 def _is_in(value: Any, kind: type, limits: Range) -> bool:
     number = isinstance(value, Integral if kind is int else Real) and not isinstance(value, bool)
-    return number and value in limits  # inf is in none, nor is nan
+    return number and value in limits  # inf and nan are in no range
 
 
 def _sentence(options: Any, name: str, kind: type, limits: Range, value: Any) -> str:
     flag = f"--{name.replace('_', '-')}"
-    whole = " a whole number" if kind is int and not isinstance(value, Integral) else ""
+    whole = " an integer," if kind is int and not isinstance(value, Integral) else ""
     rule = limits.whole if isinstance(value, Real) and not value <= limits.most else str(limits)
     default = next(field.default for field in fields(options) if field.name == name)
     if default is None:
-        mend = f" Omit {flag} to have it chosen for you."
+        mend = f" Omit {flag} to have it chosen automatically."
     else:
         mend = "" if default in (MISSING, ()) else f" The default is {_given(default)}."
     return f"{flag} must be{whole} {rule}; got {_given(value)}.{mend}"
 
 
 def _given(value: Any) -> str:
-    """Return a value as a person would type it; one of thousands of digits is shortened."""
+    """Return a value as the user would type it; very long numbers are shortened."""
     if isinstance(value, tuple):
         return " ".join(map(_given, value))
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:

@@ -1,7 +1,7 @@
-"""A finished folder takes the place of another in one step, and what a killed process left behind is cleared away.
+"""Replacing a folder by another in one step, and cleaning up after killed processes.
 
 Linux exchanges two names in one system call. Elsewhere the old folder is renamed to `.NAME.sayso-old` first: if the
-process is killed before the new one is in place, whoever opens the folder next renames the old one back. Temporary
+process is killed before the new one is in place, the next reader renames the old one back. Temporary
 names end in `.sayso-new-...` and are locked while they are written, so that only those of dead processes are removed.
 """
 
@@ -19,14 +19,14 @@ from pathlib import Path
 from sayso.base.errors import UserError
 
 NEW, OLD = ".sayso-new-", ".sayso-old"
-EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD of Linux
-ATTEMPTS = 100  # at putting a folder in place while others do so, too
-UNKNOWN_SECONDS = 86_400.0  # where nothing can be locked, what is older than a day is taken for left behind
+EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD on Linux
+ATTEMPTS = 100  # at replacing a folder while other processes do so too
+UNKNOWN_SECONDS = 86_400.0  # without locks, temporary names older than a day are stale
 
 
 @contextmanager
 def temporary(path: Path, *, folder: bool) -> Iterator[Path]:
-    """Yield an empty file or folder beside `path` that counts as alive until the block ends; it is removed then."""
+    """Yield an empty file or folder next to `path` that counts as alive until the block ends; it is then removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part, handle = _made(path, folder)
     try:
@@ -37,18 +37,18 @@ def temporary(path: Path, *, folder: bool) -> Iterator[Path]:
 
 
 def put(part: Path, path: Path) -> None:
-    """Give a finished folder its name; whoever looks for `path` meanwhile finds the old folder or the new one."""
+    """Give a finished folder its name; readers of `path` find the old folder or the new one at any time."""
     for attempt in range(ATTEMPTS):
         put_back(path)
         try:
             if not os.path.lexists(path):
                 part.rename(path)
             elif not exchange(part, path):
-                _discard(_old(path), part.with_name(f"{part.name}-old"))  # of a replacement that could not itself
+                _discard(_old(path), part.with_name(f"{part.name}-old"))  # left by a failed removal
                 path.rename(_old(path))
                 part.rename(path)
             break
-        except OSError as error:  # since we looked another process has made the folder, or put the old one back
+        except OSError as error:  # another process has meanwhile created the folder, or restored the old one
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or attempt == ATTEMPTS - 1:
                 put_back(path)
                 raise
@@ -58,7 +58,7 @@ def put(part: Path, path: Path) -> None:
 
 
 def exchange(one: Path, other: Path) -> bool:
-    """Swap what two names stand for, in one system call; return False where kernel or file system cannot."""
+    """Swap two names in one system call; return False if the kernel or file system cannot."""
     try:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
     except (AttributeError, OSError, TypeError):
@@ -67,21 +67,21 @@ def exchange(one: Path, other: Path) -> bool:
 
 
 def put_back(path: Path) -> Path:
-    """Return `path`, its old content put back first if a replacement was killed between its two renames."""
+    """Return `path`, after restoring its old content if a replacement was killed between its two renames."""
     if not path.exists() and path.name and (old := _old(path)).exists():
-        with suppress(OSError):  # another process did it already, or the file system is read-only
+        with suppress(OSError):  # another process was first, or the file system is read-only
             old.rename(path)
     return path
 
 
 def put_all_back(folder: Path) -> None:
-    """Put back each folder in `folder` whose replacement was killed."""
+    """Restore each folder in `folder` whose replacement was killed."""
     for old in folder.glob(f".*{OLD}"):
         put_back(folder / old.name[1 : -len(OLD)])
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed writers left half done in `folder`."""
+    """Remove what killed writers left in `folder`."""
     for left in folder.glob(f".*{NEW}*"):
         with suppress(OSError):
             handle = os.open(left, os.O_RDONLY)
@@ -93,7 +93,7 @@ def sweep(folder: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on the disk, where a loss of power leaves it."""
+    """Sync a file, or a folder's entries, to disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -102,7 +102,7 @@ def sync(path: Path) -> None:
 
 
 def sync_all(folder: Path) -> None:
-    """Wait until everything in a folder is on the disk."""
+    """Sync everything in a folder to disk."""
     for root, _, names in os.walk(folder):
         for name in names:
             sync(Path(root) / name)
@@ -110,20 +110,20 @@ def sync_all(folder: Path) -> None:
 
 
 def refuse_file(path: Path) -> None:
-    """Raise `UserError` where a file has the name that a folder is to get."""
+    """Raise `UserError` if a file has the name that a folder is to get."""
     if path.is_file():
-        raise UserError(f"'{path}' is a file, and a folder is to be written there; move it or choose another name.")
+        raise UserError(f"'{path}' is a file, but a folder must be written there; move it or choose another name.")
 
 
 def _discard(old: Path, name: Path) -> None:
-    """Remove a folder that was moved aside, under a name by which nobody puts half of it back."""
+    """Remove a folder that was moved aside, under a name that nobody restores halfway."""
     if os.path.lexists(old):
         old.rename(name)
         _remove(name)
 
 
 def _made(path: Path, folder: bool) -> tuple[Path, int]:
-    """Return a new temporary name beside `path` and the open handle that holds its lock."""
+    """Return a new temporary name next to `path` and the open handle that holds its lock."""
     prefix = f".{path.name}{NEW}"
     while True:
         if folder:
@@ -132,7 +132,7 @@ def _made(path: Path, folder: bool) -> tuple[Path, int]:
             handle, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
             os.close(handle)
             part = Path(name)
-        with suppress(FileNotFoundError):  # swept away before it was locked
+        with suppress(FileNotFoundError):  # removed before it was locked
             part.chmod(0o755 if folder else 0o644)
             handle = os.open(part, os.O_RDONLY)
             _locked(handle, wait=True)
@@ -142,7 +142,7 @@ def _made(path: Path, folder: bool) -> tuple[Path, int]:
 
 
 def _locked(handle: int, *, wait: bool) -> bool:
-    """Lock an open file or folder for as long as the handle is open; return whether that worked."""
+    """Lock an open file or folder while the handle is open; return whether that worked."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except OSError:
@@ -155,7 +155,7 @@ def _old(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder as far as possible; what stays is swept away later."""
+    """Remove a file, a link or a whole folder as far as possible; the rest is removed later."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,6 +1,6 @@
-"""JSON objects that carry a checksum, so that a change of any byte is noticed.
+"""JSON objects with a checksum, so that a change of any byte is detected.
 
-An object enters, the same with a `crc32` leaves; reading takes that off again. Objects without one, written by others
+Sealing adds a `crc32` to an object; opening verifies and removes it. Objects without one, written by other programs
 or by earlier versions, are accepted.
 """
 
@@ -18,7 +18,7 @@ def seal(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unseal(value: Any) -> Any:
-    """Return what was sealed, and anything else as it is; `ValueError` when content and checksum do not match."""
+    """Return the content of a sealed object, and anything else unchanged; `ValueError` if the checksum differs."""
     if not isinstance(value, dict) or CHECKSUM not in value:
         return value
     content = {key: part for key, part in value.items() if key != CHECKSUM}

@@ -1,1 +1,1 @@
-"""The command line: words from a person in, an act run, an exit code out."""
+"""The command line: takes words, runs a command, returns an exit code."""

@@ -1,7 +1,7 @@
-"""A process that trains keeps its memory instead of giving it back to the kernel after every step.
+"""Makes a training process keep its memory instead of returning it to the kernel after every step.
 
-A step frees and asks again for hundreds of megabytes; by default glibc unmaps them, and the next step pays for a page
-fault on each page. glibc reads its settings only when a process starts, so the command starts itself once more.
+A step frees and allocates hundreds of megabytes again; by default glibc unmaps them, and the next step pays for a page
+fault on each page. glibc reads its settings only when a process starts, so the command re-executes itself once.
 """
 
 import os
@@ -17,7 +17,7 @@ TUNABLES = {
 
 
 def keep_memory() -> None:
-    """Start this process again with `TUNABLES`, unless the user has settings of their own."""
+    """Restart this process with `TUNABLES`, unless the user has set their own."""
     if sys.platform != "linux" or VARIABLE in os.environ:
         return
     os.environ[VARIABLE] = ":".join(f"{name}={value}" for name, value in TUNABLES.items())

@@ -1,7 +1,7 @@
-"""`sayso`: the words a person typed go in, an exit code comes out.
+"""`sayso`: takes the words typed by the user, returns an exit code.
 
-0 done, 2 something the person gave cannot work (one sentence on standard error, no traceback), 130 stopped by Ctrl-C.
-Anything else is a bug of ours and keeps its traceback.
+0 done, 2 invalid input from the user (one sentence on standard error, no traceback), 130 stopped by Ctrl-C.
+Anything else is a bug and keeps its traceback.
 """
 
 import sys
@@ -21,11 +21,11 @@ from sayso.run.acts import COMMANDS
 
 HELP = "The whole life of a language model, from raw text to an assistant that learns from its ratings."
 EPILOGUE = (
-    "A setting comes from its flag, else from the environment (SAYSO_PRETRAIN_DEPTH, SAYSO_LIFE), else from "
-    "--config FILE.toml, else it is derived and printed. `sayso demo` lives a whole small life."
+    "A setting is taken from its flag, else from the environment (SAYSO_PRETRAIN_DEPTH, SAYSO_LIFE), else from "
+    "--config FILE.toml, else it is derived and printed. `sayso demo` runs a complete small life."
 )
 
-LONGEST = 2000  # characters of a sentence; more are values that nobody reads
+LONGEST = 2000  # characters of a message; longer ones are due to values that nobody reads
 
 
 def main() -> None:
@@ -36,20 +36,20 @@ def main() -> None:
     try:
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except BrokenPipeError:  # `sayso ... | head`: whoever read has enough
+    except BrokenPipeError:  # `sayso ... | head`: the reader closed the pipe
         close_output()
         code = 0
-    except OSError as error:  # of the flush alone: `run` tells those of the act
+    except OSError as error:  # only from the flush: `run` reports those of the act
         close_output()
         code = _tell(f"Standard output could not be written ({error.strerror}).")
     sys.exit(code)
 
 
 def trains(arguments: Sequence[str]) -> bool:
-    """Whether the command that is named by the words on the command line trains; imports no act."""
+    """Whether the command on the command line trains; imports no act."""
     try:
         words, _ = split_config(arguments)
-    except UserError:  # told when the command runs
+    except UserError:  # reported when the command runs
         return False
     return any(command.trains and words[: len(command.words)] == command.words for command in COMMANDS)
 
@@ -57,7 +57,7 @@ def trains(arguments: Sequence[str]) -> bool:
 def run(tokens: Sequence[str]) -> int:
     """Run one command from its words; return the exit code.
 
-    A person's mistake is told on standard error in one sentence; a bug of ours raises.
+    A user's mistake is reported on standard error in one sentence; a bug raises.
     """
     try:
         fit_width()
@@ -95,6 +95,6 @@ def _tell(*lines: str, code: int = 2) -> int:
 
 def _line(text: str) -> str:
     line = " ".join(text.splitlines())
-    if len(line) > LONGEST:  # a value given may be of any length
+    if len(line) > LONGEST:  # values from the user may have any length
         line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
     return line

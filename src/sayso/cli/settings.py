@@ -1,7 +1,7 @@
-"""Where a command's settings come from: flags, over the environment, over a TOML file, over the defaults.
+"""Sources of a command's settings: flags, then the environment, then a TOML file, then the defaults.
 
 `SAYSO_PRETRAIN_DEPTH=4` sets `--depth` of `pretrain`, `SAYSO_LIFE=tom` sets `--life` of every command. A TOML file is
-either the flat `config.toml` that a run left, or one table a command (`[pretrain]`, `[tokenizer.train]`).
+either the flat `config.toml` of a run, or has one table per command (`[pretrain]`, `[tokenizer.train]`).
 """
 
 import os
@@ -19,7 +19,7 @@ FLAG, PREFIX = "--config", "SAYSO_"
 
 
 def valid(tokens: Sequence[str]) -> Sequence[str]:
-    """Return the words; what is no text, such as a name in Latin-1, is a `UserError`, in the environment too."""
+    """Return the words; words or settings that are not valid UTF-8 are a `UserError`."""
     for word in tokens:
         if not _is_text(word):
             shown = word.encode("utf-8", "backslashreplace").decode()
@@ -31,12 +31,12 @@ def valid(tokens: Sequence[str]) -> Sequence[str]:
 
 
 def _is_text(word: str) -> bool:
-    """Whether a word has no half of a surrogate pair, which is how Python passes on bytes that are not UTF-8."""
+    """Whether a word has no lone surrogate, which is how Python represents bytes that are not UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
-    """Take `--config FILE` out of the words on the command line; return the other words and the file."""
+    """Remove `--config FILE` from the command line; return the other words and the file."""
     rest, path = [], None
     words = iter(tokens)
     for word in words:
@@ -53,7 +53,7 @@ def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
 
 
 def sources(path: Path | None) -> list[Any]:
-    """Return the sources below the flags, the strongest first."""
+    """Return the sources below the flags, highest precedence first."""
     environment = [
         cyclopts.config.Env(PREFIX),
         cyclopts.config.Env(PREFIX, command=False, show=False),
@@ -69,12 +69,12 @@ class File:
         try:
             self.values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise UserError(f"{FLAG} takes a TOML file; there is no file '{path}'.") from error
+            raise UserError(f"{FLAG} needs a TOML file; there is no file '{path}'.") from error
         except ValueError as error:
-            raise UserError(f"'{path}' is not valid TOML ({error}); mend that line.") from error
+            raise UserError(f"'{path}' is not valid TOML ({error}); fix that line.") from error
 
     def __call__(self, app: cyclopts.App, commands: tuple[str, ...], arguments: cyclopts.ArgumentCollection) -> None:
-        """Set the arguments that the flags and the environment left open."""
+        """Set the arguments that the flags and the environment did not set."""
         values = self.values
         known = {command.words[0] for command in COMMANDS} | {*commands[:1]}
         if not known & {name for name, value in values.items() if isinstance(value, dict)}:  # flat: for this command
@@ -82,7 +82,7 @@ class File:
                 values = {word: values}
         elif unknown := sorted(values.keys() - known):
             raise UserError(
-                f"'{self.path}' has one table a command; '{unknown[0]}' is none. "
-                "Put settings into the table of their command."
+                f"'{self.path}' must have one table per command; there is no command '{unknown[0]}'. "
+                "Put each setting in the table of its command."
             )
         cyclopts.config.Dict(values, source=str(self.path))(app, commands, arguments)

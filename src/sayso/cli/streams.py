@@ -1,7 +1,7 @@
-"""What surrounds a process made safe to use: standard streams that are closed or not UTF-8, and the terminal's width.
+"""Safe standard streams, even if they are closed or not UTF-8, and the terminal's width.
 
-A closed stream becomes the null device, so that no file of ours gets its number; a character that the output's encoding
-lacks becomes "?", and bytes of the input that are no text are marked for `Terminal` and `generate` to refuse.
+A closed stream becomes the null device, so that no other file gets its number; a character that the output's encoding
+lacks becomes "?", and input bytes that are not text are marked for `Terminal` and `generate` to reject.
 """
 
 import io
@@ -9,11 +9,11 @@ import os
 import shutil
 import sys
 
-NARROWEST, WIDEST = 24, 1000  # columns between which tables and help are laid out; rich never ends at 1
+NARROWEST, WIDEST = 24, 1000  # limits of the columns for tables and help; rich never finishes at 1
 
 
 def open_streams() -> None:
-    """Open the standard streams that are closed, and let no character end the program."""
+    """Open closed standard streams, and make characters that cannot be encoded harmless."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -27,12 +27,12 @@ def open_streams() -> None:
 
 
 def close_output() -> None:
-    """Send what standard output still holds nowhere, since nobody takes it."""
+    """Discard the buffered output, since nobody reads it."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fit_width() -> None:
-    """Lay everything out between `NARROWEST` and `WIDEST` columns, whatever terminal or COLUMNS say."""
+    """Limit the width of all output to `NARROWEST` to `WIDEST` columns, whatever the terminal or COLUMNS say."""
     columns = shutil.get_terminal_size().columns
     fitting = min(max(columns, NARROWEST), WIDEST)
     if columns != fitting or "COLUMNS" in os.environ:

@@ -1,1 +1,1 @@
-"""People and production -> data: what was said, what people thought of it, and the training files made of that."""
+"""Feedback to data: conversations, their ratings, and the training files made from them."""

@@ -1,7 +1,7 @@
-"""Ratings become training data: conversations to finetune on, and pairs and single ratings to align with.
+"""Converts ratings to training data: conversations to finetune on, and pairs and single ratings to align with.
 
-The store's ratings enter in the order given; what they still say leaves, each thing once. Of ratings that contradict
-each other the latest wins, told by what was judged (the prompt and the reply's words), not by which button was used.
+Takes the store's ratings in the order given; returns what still holds, each item once. Of contradictory ratings
+the latest wins; ratings are matched by what was judged (prompt and reply text), not by the button used.
 """
 
 import json
@@ -17,12 +17,12 @@ from sayso.base.made import made_folder
 from sayso.feedback.store import Rating
 
 SOURCE = "feedback"
-Key = tuple[str, str]  # a prompt as JSON, and a reply
+Key = tuple[str, str]  # prompt as JSON, and reply
 
 
 @dataclass(frozen=True)
 class Gathered:
-    """What the ratings come to: rows ready to be written; counts of what made them and of what was left out."""
+    """The result: rows ready to be written; counts of their sources and of what was left out."""
 
     conversations: list[dict[str, Any]]
     pairs: list[dict[str, Any]]
@@ -32,7 +32,7 @@ class Gathered:
 
 
 def gather(ratings: Sequence[Rating]) -> Gathered:
-    """Turn ratings into conversations, pairs and single ratings.
+    """Convert ratings to conversations, pairs and single ratings.
 
     An edited reply, and one with a thumb up, ends a conversation to finetune on. An edit beats its original, a chosen
     reply the rejected one, a thumb up a thumb down on another reply to the same prompt. A thumb alone rates its reply.
@@ -51,7 +51,7 @@ def gather(ratings: Sequence[Rating]) -> Gathered:
 def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[str, Any]:
     """Write chat, pairs and ratings.jsonl and manifest.json into a folder; return the manifest.
 
-    Same ratings, same bytes.
+    The same ratings give the same bytes.
     """
     files = {"chat.jsonl": gathered.conversations, "pairs.jsonl": gathered.pairs, "ratings.jsonl": gathered.ratings}
     with made_folder(folder) as part:
@@ -75,13 +75,13 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
 
 
 def _edits(ratings: Sequence[Rating]) -> dict[Key, Rating]:
-    """The latest edit of each reply, where it was not taken back."""
+    """The latest edit of each reply, unless it was taken back."""
     found = {_key(rating): rating for rating in ratings if rating.kind == "edit"}
     return {key: rating for key, rating in found.items() if rating.value}
 
 
 def _thumbs(ratings: Sequence[Rating]) -> dict[Key, Rating]:
-    """The latest thumb on each reply, where it was not taken back."""
+    """The latest thumb on each reply, unless it was taken back."""
     found = {_key(rating): rating for rating in ratings if rating.kind == "thumb"}
     return {key: rating for key, rating in found.items() if rating.value}
 
@@ -92,11 +92,11 @@ def _conversations(
     good: dict[Key, tuple[int, str]] = {}
     left_out: Counter[str] = Counter()
     for key, rating in thumbs.items():
-        if rating.value < 0 or key in edits:  # the edit says what is right about an edited reply
+        if rating.value < 0 or key in edits:  # the edit takes precedence on an edited reply
             continue
         if not key[1].strip():
             left_out["empty reply"] += 1
-        elif rating.snapshot["finish"] != "stop":  # would teach to end in the middle of a sentence
+        elif rating.snapshot["finish"] != "stop":  # would teach the model to stop in mid-sentence
             left_out["thumb up on a reply that was cut short"] += 1
         else:
             good[key] = (rating.id, "thumbs up")
@@ -146,7 +146,7 @@ def _pairs(
 
 
 def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:
-    """The rating that a thumb makes; none of an empty reply, nor praise of one that was cut short."""
+    """The rating of a thumb; None for an empty reply, and for a thumb up on one that was cut short."""
     prompt, reply = key
     good = thumb.value > 0
     if not reply.strip() or (good and thumb.snapshot["finish"] != "stop"):
@@ -155,7 +155,7 @@ def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:
 
 
 def _context(turn: dict[str, str]) -> dict[str, Any]:
-    """An earlier reply is context, not praised itself: weight 0 keeps the loss off it (OpenAI's finetuning format)."""
+    """Give earlier replies weight 0: they are context, and the loss skips them (OpenAI's finetuning format)."""
     return {**turn, "weight": 0} if turn["role"] == "assistant" else turn
 
 

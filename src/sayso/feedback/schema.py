@@ -1,8 +1,9 @@
-"""The tables of a life's store, and how an older store becomes a newer one.
+"""The tables of a life's store, and the migrations of older stores.
 
-A database address enters, an engine over an up-to-date schema leaves. A new store is made whole or not at all; an
-older one gets the named migrations that it lacks, in order, under a lock, so that two processes may open it at once.
-SQLite runs in WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of failing.
+Takes a database address, returns an engine with an up-to-date schema. A new store is created completely or not at
+all; an older one gets the named migrations that it lacks, in order, under a lock, so that two processes may open it at
+once. SQLite runs in WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of
+failing.
 """
 
 import hashlib
@@ -36,20 +37,20 @@ conversations = sql.Table(
     metadata,
     sql.Column("id", sql.Integer, primary_key=True),
     sql.Column("title", sql.Text, nullable=False),
-    sql.Column("head_id", sql.Integer),  # last message of the branch in view; no foreign key: that would be a circle
+    sql.Column("head_id", sql.Integer),  # last message of the current branch; no foreign key: that would be a cycle
     sql.Column("created_at", sql.String(32), nullable=False),
     sql.Column("updated_at", sql.String(32), nullable=False, index=True),
-    sqlite_autoincrement=True,  # the id of a deleted conversation is never given to another
+    sqlite_autoincrement=True,  # the id of a deleted conversation is never reused
 )
-# What replies were asked with: an earlier edit may stand in it that was taken back later. Each prompt is a chain of
-# turns, from its last to its first, and shares those that it has in common with the other prompts of its conversation.
+# The prompts of replies: they may contain an earlier edit that was taken back later. Each prompt is a chain of
+# turns, from its last to its first, and shares its common beginning with the other prompts of its conversation.
 turns = sql.Table(
     "turns",
     metadata,
     sql.Column("id", sql.Integer, primary_key=True),
     sql.Column("conversation_id", sql.ForeignKey("conversations.id", ondelete="CASCADE"), nullable=False),
     sql.Column("parent_id", sql.ForeignKey("turns.id", ondelete="CASCADE"), index=True),
-    sql.Column("digest", sql.String(64), nullable=False),  # of this turn and all before it
+    sql.Column("digest", sql.String(64), nullable=False),  # of this turn and all previous ones
     sql.Column("role", sql.String(16), nullable=False),
     sql.Column("content", sql.Text, nullable=False),
     sql.Index("turns_by_digest", "conversation_id", "digest"),
@@ -65,9 +66,9 @@ messages = sql.Table(
     sql.Column("role", sql.String(16), nullable=False),
     sql.Column("content", sql.Text, nullable=False),
     sql.Column("created_at", sql.String(32), nullable=False),
-    # Of a reply only: what it was asked with, and how it was made.
-    sql.Column("prompt_id", sql.ForeignKey("turns.id")),  # the last of the turns that it was asked with
-    sql.Column("left_out", sql.Integer),  # how many of the first of them had no room
+    # Only for replies: their prompt, and how they were made.
+    sql.Column("prompt_id", sql.ForeignKey("turns.id")),  # the last turn of its prompt
+    sql.Column("left_out", sql.Integer),  # how many of the first turns did not fit
     sql.Column("model", sql.Text),
     sql.Column("fingerprint", sql.String(64)),
     sql.Column("sampling", sql.JSON),
@@ -77,7 +78,7 @@ messages = sql.Table(
     sql.Column("seconds", sql.Float),
     sqlite_autoincrement=True,
 )
-# Append-only: a change of mind is another row, and the latest one counts. A thumb's value is 1, -1, or 0 (taken back),
+# Append-only: a changed rating is another row, and the latest one counts. A thumb's value is 1, -1, or 0 (taken back),
 # an edit's 1 or 0 (taken back), a choice's 1 or 0 (no preference). Messages never change.
 ratings = sql.Table(
     "ratings",
@@ -86,7 +87,7 @@ ratings = sql.Table(
     sql.Column("message_id", sql.ForeignKey("messages.id", ondelete="CASCADE"), nullable=False, index=True),
     sql.Column("kind", sql.String(16), nullable=False),  # thumb, edit, choice
     sql.Column("value", sql.Integer, nullable=False),
-    sql.Column("text", sql.Text),  # edit: what it should have said
+    sql.Column("text", sql.Text),  # edit: the corrected reply
     sql.Column("rejected_id", sql.ForeignKey("messages.id", ondelete="CASCADE")),  # choice: the other reply
     sql.Column("comment", sql.Text),
     sql.Column("position", sql.String(8)),  # choice: where the chosen reply stood, left or right
@@ -96,7 +97,7 @@ ratings = sql.Table(
 
 
 class StoreError(UserError):
-    """The database failed at what it was asked, which has not happened. `full`: it has no room left."""
+    """The database failed to execute a request, which had no effect. `full`: it is out of space."""
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)
@@ -104,7 +105,7 @@ class StoreError(UserError):
 
 
 def _keep_prompts_once(connection: sql.Connection) -> None:
-    """Make chains of turns of the prompts that stood whole in every reply, and again in every rating of it."""
+    """Replace the full prompts stored in every reply, and again in every rating of it, by chains of turns."""
     turns.create(connection)
     for column in ("prompt_id INTEGER REFERENCES turns (id)", "left_out INTEGER"):
         connection.exec_driver_sql(f"ALTER TABLE messages ADD COLUMN {column}")
@@ -125,12 +126,12 @@ def _keep_prompts_once(connection: sql.Connection) -> None:
 
 
 Migration = tuple[str, Callable[[sql.Connection], None]]
-# Later changes are added below the first, which a new store has by being made from the tables above.
+# Later changes are appended; a new store has them all because it is created from the tables above.
 MIGRATIONS: tuple[Migration, ...] = (
     ("conversations, messages, ratings", metadata.create_all),
     ("prompts are kept once", _keep_prompts_once),
 )
-DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # what SQLite says of a file that was changed
+DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # SQLite's messages about a corrupted file
 LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 
 
@@ -140,9 +141,9 @@ def now() -> str:
 
 
 def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) -> sql.Engine:
-    """Open a store by SQLite path or database address, and bring its schema up to date.
+    """Open a store by SQLite path or database address, and migrate its schema.
 
-    Raises `UserError` when it cannot be opened, is damaged, is no store, or was written by a newer version.
+    Raises `UserError` if it cannot be opened, is damaged, is not a store, or was written by a newer version.
     """
     path = store_file(where)
     if path is not None:
@@ -162,7 +163,7 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
 
 
 def store_file(where: str | Path) -> Path | None:
-    """Return the SQLite file that a store's path or address names; None for another database."""
+    """Return the SQLite file of a store's path or address; None for another database."""
     if "://" not in str(where):
         return Path(where)
     address = _address(str(where))
@@ -170,7 +171,7 @@ def store_file(where: str | Path) -> Path | None:
 
 
 def _create(path: Path, steps: tuple[Migration, ...]) -> None:
-    """Make an empty store under another name first: a file that is there but empty is a damaged store."""
+    """Create an empty store under a temporary name first: an existing but empty file is a damaged store."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         part = Path(folder) / path.name
@@ -179,7 +180,7 @@ def _create(path: Path, steps: tuple[Migration, ...]) -> None:
         engine.dispose()
         try:
             os.link(part, path)
-        except FileExistsError:  # another process was first: its store counts
+        except FileExistsError:  # another process was first: use its store
             return
         except OSError:  # a file system without hard links
             part.replace(path)
@@ -196,13 +197,13 @@ def _bring_up(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
         engine.dispose()
         shown = engine.url.render_as_string(hide_password=True)
         raise UserError(
-            f"The store must be a database that can be opened and written; '{shown}' says "
-            f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or name another with --store."
+            f"The store must be a database that can be opened and written; opening '{shown}' failed with "
+            f"'{str(error.orig).strip().splitlines()[0]}'. Restore it, or choose another with --store."
         ) from error
 
 
 def _check_file(path: Path, engine: sql.Engine) -> None:
-    """Raise `UserError` for a file that was cut to nothing, is damaged, or is a database of another program."""
+    """Raise `UserError` for a file that is empty, damaged, or a database of another program."""
     if path.is_file() and not path.stat().st_size:
         raise _damaged(str(path), "it is empty")
     try:
@@ -210,39 +211,39 @@ def _check_file(path: Path, engine: sql.Engine) -> None:
             found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
             known = sql.inspect(connection).has_table(migrations_table.name)
     except DBAPIError as error:
-        if isinstance(error, OperationalError):  # it cannot be opened, or is locked: said when it is brought up
+        if isinstance(error, OperationalError):  # it cannot be opened, or is locked: reported when it is opened
             return
         raise _damaged(str(path), str(error.orig)) from error
     if found != "ok":
         raise _damaged(str(path), str(found).splitlines()[-1])
     if not known:
-        raise UserError(f"'{path}' is a database, but not a store of Sayso; name another with --store.")
+        raise UserError(f"'{path}' is a database, but not a Sayso store; choose another with --store.")
 
 
 def _damaged(shown: str, why: str) -> UserError:
     return UserError(
-        f"The store '{shown}' is damaged ({why.strip()}); restore it from a backup, or move it away to begin a new one."
+        f"The store '{shown}' is damaged ({why.strip()}); restore it from a backup, or move it away to start a new one."
     )
 
 
 def _check_owner(path: Path) -> None:
-    """Raise `UserError` for an SQLite file of another program, without changing a byte of it."""
+    """Raise `UserError` for an SQLite file of another program, without modifying it."""
     if not path.is_file():
         return
     try:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as file:
             tables = {name for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error:
-        return  # opening it as a store says what is wrong
+        return  # opening it as a store reports the problem
     if tables and not tables >= {"migrations", "conversations"}:
         raise UserError(
-            f"'{path}' is a database of another program (it has the table '{min(tables)}') and is left alone; "
-            "name another with --store, or another --life."
+            f"'{path}' is a database of another program (it has the table '{min(tables)}') and was not changed; "
+            "choose another with --store, or another --life."
         )
 
 
 def _plain_error(context: sql.ExceptionContext) -> BaseException | None:
-    """Say in one sentence what the database, not the statement, fails at."""
+    """Describe in one sentence what the database, not the statement, failed at."""
     error, original = context.sqlalchemy_exception, context.original_exception
     ours = IntegrityError | ProgrammingError | DataError
     if context.is_pre_ping or not isinstance(error, DBAPIError) or isinstance(error, ours):
@@ -251,11 +252,11 @@ def _plain_error(context: sql.ExceptionContext) -> BaseException | None:
     codes = (getattr(original, "sqlite_errorcode", None), getattr(original, "sqlstate", None))
     if codes[0] == sqlite3.SQLITE_FULL or codes[1] == "53100":
         return StoreError(f"The disk under the store is full ({reason}). Free some space, then try again.", full=True)
-    return StoreError(f"The store cannot be used now ({reason}). See to the database, then try again.")
+    return StoreError(f"The store cannot be used now ({reason}). Fix the database, then try again.")
 
 
 def keep_prompt(connection: sql.Connection, conversation_id: int, prompt: Sequence[Mapping[str, str]]) -> int:
-    """Keep the turns of a prompt that its conversation does not have yet; return the id of the last of them."""
+    """Store the turns of a prompt that its conversation does not have yet; return the id of the last one."""
     assert prompt
     digests = [""]
     for turn in prompt:
@@ -277,7 +278,7 @@ def keep_prompt(connection: sql.Connection, conversation_id: int, prompt: Sequen
 
 
 def _connect(where: str | Path) -> sql.Engine:
-    """Make an engine; a path means SQLite, an address is any that SQLAlchemy knows."""
+    """Create an engine; a path means SQLite, an address is any that SQLAlchemy knows."""
     address = sql.URL.create("sqlite", database=str(where)) if "://" not in str(where) else _address(str(where))
     shown = address.render_as_string(hide_password=True)
 
@@ -300,7 +301,7 @@ def _connect(where: str | Path) -> sql.Engine:
 
 
 def _address(where: str) -> sql.URL:
-    """Read an address of SQLite or PostgreSQL; `UserError` for any other, which the store was never tried on."""
+    """Parse an address of SQLite or PostgreSQL; `UserError` for any other database, which is untested."""
     try:
         address = sql.make_url(where)
         kind = DRIVERS.get(address.drivername)
@@ -308,7 +309,7 @@ def _address(where: str) -> sql.URL:
         kind = None
     if kind is None:
         raise UserError(
-            "A store is a file, or an address such as sqlite:///ratings.sqlite or postgresql://user@host/name; got "
+            "The store must be a file or an address like sqlite:///ratings.sqlite or postgresql://user@host/name; got "
             f"'{_hidden(where)}'."
         )
     if kind != "sqlite":
@@ -317,13 +318,13 @@ def _address(where: str) -> sql.URL:
 
 
 def _hidden(where: str) -> str:
-    """Return an address without its user and password."""
+    """Return an address without user and password."""
     scheme, _, rest = where.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
 
 def _prepare_sqlite(connection, _record) -> None:  # type: ignore[no-untyped-def]
-    connection.isolation_level = None  # we say BEGIN ourselves, below
+    connection.isolation_level = None  # BEGIN is issued explicitly below
     for pragma in ("busy_timeout=10000", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -341,7 +342,7 @@ def _migrate(connection: sql.Connection, steps: tuple[Migration, ...]) -> None:
     if not inspector.has_table(migrations_table.name):
         if taken := sorted({*inspector.get_table_names()} & {*metadata.tables}):
             raise UserError(
-                f"This database is another program's (it has the table '{taken[0]}') and is left alone; name another "
+                f"This database belongs to another program (it has the table '{taken[0]}'); choose another "
                 "with --store."
             )
         metadata.create_all(connection)

@@ -1,8 +1,8 @@
-"""What was said and what people thought of it, kept.
+"""The store of conversations and their ratings.
 
-Messages and ratings enter, conversations and ratings leave. A conversation is a tree of messages with one branch in
-view; a rating is never changed, only followed by a later one, and is read with a snapshot of all that it judged, which
-no later message or rating changes, so that it still means the same when the conversation has moved on.
+A conversation is a tree of messages with one current branch. A rating is never changed, only superseded by a later
+one, and is read with a snapshot of everything it judged, which no later message or rating changes, so that it keeps
+its meaning when the conversation continues.
 """
 
 import re
@@ -29,8 +29,8 @@ from sayso.feedback.schema import (
 TITLE_LENGTH = 60
 Turns = Mapping[int, tuple[int | None, dict[str, str]]]
 JUDGED = {"reply": "content"} | {name: name for name in ("model", "fingerprint", "sampling", "finish")}
-"""What a rating's snapshot tells of a reply, and the columns that have it."""
-UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes no NUL, UTF-8 no half of a surrogate pair
+"""Fields of a reply in a rating's snapshot, and their columns."""
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL accepts no NUL, UTF-8 no lone surrogate
 
 
 class MissingError(UserError):
@@ -39,7 +39,7 @@ class MissingError(UserError):
 
 @dataclass(frozen=True)
 class Generation:
-    """How a reply was made: by which weights, with which sampling, why it ended, and what it took."""
+    """How a reply was generated: weights, sampling, reason of the end, tokens and time."""
 
     model: str
     fingerprint: str
@@ -52,9 +52,9 @@ class Generation:
 
 @dataclass(frozen=True)
 class Message:
-    """One turn in the tree; `generation` and `prompt` (the turns it replied to) are a reply's only.
+    """One turn in the tree; only a reply has `generation` and `prompt` (the turns it replied to).
 
-    A whole branch has no prompts: they would be as many as the square of its messages.
+    A whole branch is read without prompts: their size would be quadratic in the number of messages.
     """
 
     id: int
@@ -79,7 +79,7 @@ class Conversation:
 
 @dataclass(frozen=True)
 class Rating:
-    """One act of judgement. `snapshot` has prompt, reply, model, fingerprint, sampling, and for a choice rejected."""
+    """One rating. `snapshot` has prompt, reply, model, fingerprint, sampling, and for a choice rejected."""
 
     id: int
     message_id: int
@@ -94,27 +94,27 @@ class Rating:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What now holds of a reply: the latest thumb (1, -1, 0) and the latest edit (None when there is none)."""
+    """Current state of a reply: the latest thumb (1, -1, 0) and the latest edit (None if there is none)."""
 
     thumb: int = 0
     edit: str | None = None
 
 
 class Store:
-    """A life's conversations and ratings, in SQLite (a path) or PostgreSQL (an address); safe for threads."""
+    """A life's conversations and ratings, in SQLite (a path) or PostgreSQL (an address); thread-safe."""
 
     def __init__(self, where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) -> None:
         self.engine = open_engine(where, steps)
         self._writes = self.engine.execution_options(writes=True)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.engine.dispose()
 
     # -- conversations -------------------------------------------------------------------------------------------
 
     def new_conversation(self) -> Conversation:
-        """Begin an empty conversation; its title comes with its first message."""
+        """Create an empty conversation; its first message becomes its title."""
         at = now()
         row = {"title": "", "created_at": at, "updated_at": at}
         with self._writes.begin() as connection:
@@ -130,7 +130,7 @@ class Store:
             return [Conversation(*row) for row in connection.execute(query)]
 
     def delete(self, conversation_id: int) -> None:
-        """Remove a conversation with its messages and ratings, for good."""
+        """Delete a conversation with its messages and ratings permanently."""
         with self._writes.begin() as connection:
             same = conversations.c.id == _known(conversation_id, "conversation")
             gone = connection.execute(conversations.delete().where(same))
@@ -138,14 +138,14 @@ class Store:
             raise MissingError(f"There is no conversation {conversation_id}.")
 
     def branch(self, conversation_id: int) -> list[Message]:
-        """Return the messages of the branch in view, first to last."""
+        """Return the messages of the current branch, first to last."""
         with self.engine.begin() as connection:
             return _branch(connection, _head(connection, conversation_id))
 
     # -- messages ------------------------------------------------------------------------------------------------
 
     def say(self, conversation_id: int, content: str) -> Message:
-        """Add what a person says to the end of the branch in view; the first message gives the title."""
+        """Add a user's message to the end of the current branch; the first message becomes the title."""
         with self._writes.begin() as connection:
             head = _head(connection, conversation_id)
             content = UNSTORABLE.sub("\ufffd", content)
@@ -160,9 +160,9 @@ class Store:
     def reply(
         self, parent_id: int, content: str, prompt: list[dict[str, str]], generation: Generation, left_out: int = 0
     ) -> Message:
-        """Add a reply to a person's message; a second reply to the same one is its sibling. It comes into view.
+        """Add a reply to a user's message and make it current; a second reply to the same message is its sibling.
 
-        `prompt` are the turns as they stood when it was asked for, of which the first `left_out` had no room.
+        `prompt` is the list of turns at the time of the request, of which the first `left_out` did not fit.
         """
         with self._writes.begin() as connection:
             parent = _message(connection, parent_id)
@@ -183,26 +183,26 @@ class Store:
             return _message(connection, message_id)
 
     def prompt(self, message_id: int) -> list[dict[str, str]]:
-        """Return the turns that a reply to a person's message answers; an edited reply stands as it was edited."""
+        """Return the turns that a reply to a user's message answers; edited replies are in their edited form."""
         with self.engine.begin() as connection:
             turns = _branch(connection, message_id)
             if turns[-1].role != "user":
-                raise UserError(f"A reply answers a person's message; message {message_id} is a reply itself.")
+                raise UserError(f"A reply must answer a user's message; message {message_id} is itself a reply.")
             held = _opinions(connection, [turn.id for turn in turns])
         return [{"role": turn.role, "content": held.get(turn.id, Opinion()).edit or turn.content} for turn in turns]
 
     # -- ratings -------------------------------------------------------------------------------------------------
 
     def thumb(self, message_id: int, value: int, comment: str | None = None) -> Rating:
-        """Say that a reply is good (1) or bad (-1), or take that back (0)."""
+        """Rate a reply as good (1) or bad (-1), or remove its rating (0)."""
         if value not in (1, -1, 0):
-            raise UserError(f"A thumb is 1 (up), -1 (down) or 0 (taken back); got {value}.")
+            raise UserError(f"A thumb must be 1 (up), -1 (down) or 0 (removed); got {value}.")
         return self._rate(message_id, {"kind": "thumb", "value": value, "comment": comment})
 
     def edit(self, message_id: int, text: str, comment: str | None = None) -> Rating:
-        """Say what a reply should have said; the reply's own text takes an earlier edit back."""
+        """Correct a reply; the reply's own text removes an earlier correction."""
         if not text.strip():
-            raise UserError("What it should have said must not be empty.")
+            raise UserError("The corrected reply must not be empty.")
         text = UNSTORABLE.sub("\ufffd", text)
         same = text == self.message(message_id).content
         return self._rate(message_id, {"kind": "edit", "value": int(not same), "text": text, "comment": comment})
@@ -216,10 +216,10 @@ class Store:
         position: str | None = None,
         comment: str | None = None,
     ) -> Rating:
-        """Say which of two replies to the same message is better; it comes into view.
+        """Store which of two replies to the same message is better; it becomes current.
 
-        With `better=False` there is no preference and `chosen_id` is only the one kept. `position` ("left", "right")
-        is where the chosen one stood, so that a habit of the hand can be told from an opinion.
+        With `better=False` there is no preference and `chosen_id` is only the one to keep. `position` ("left", "right")
+        is the side of the chosen one, so that a side bias can be told from a preference.
         """
         row: dict[str, Any] = {"kind": "choice", "value": int(better), "rejected_id": rejected_id, "comment": comment}
         return self._rate(chosen_id, row, position)
@@ -235,7 +235,7 @@ class Store:
             return connection.scalar(sql.select(sql.func.count()).select_from(ratings)) or 0
 
     def opinions(self, message_ids: Sequence[int]) -> dict[int, Opinion]:
-        """Return what now holds of each of these replies that was ever rated."""
+        """Return the current state of each of these replies that was ever rated."""
         with self.engine.begin() as connection:
             return _opinions(connection, message_ids)
 
@@ -243,11 +243,11 @@ class Store:
         with self._writes.begin() as connection:
             reply = _message(connection, message_id)
             if reply.role != "assistant" or reply.generation is None:
-                raise UserError(f"Only replies can be rated; message {message_id} is from a person.")
+                raise UserError(f"Only replies can be rated; message {message_id} is the user's.")
             if row["kind"] == "choice":
                 other = _message(connection, row["rejected_id"])
                 if other.parent_id != reply.parent_id or other.id == reply.id or other.generation is None:
-                    raise UserError("A choice is between two different replies to the same message.")
+                    raise UserError("A choice must be between two different replies to the same message.")
                 update = conversations.update().where(conversations.c.id == reply.conversation_id)
                 connection.execute(update.values(head_id=reply.id))
             last = connection.scalar(sql.select(messages.c.prompt_id).where(messages.c.id == reply.id))
@@ -257,7 +257,7 @@ class Store:
 
 
 def _whole(rating: Rating) -> Rating:
-    """Return a rating as it came from the database; one that no `Store` can have written is a `UserError`."""
+    """Return a rating as read from the database; one that `Store` cannot have written is a `UserError`."""
     shot = rating.snapshot if isinstance(rating.snapshot, dict) else {}
     texts = [shot.get(name) for name in ("reply", "model", "fingerprint", "finish")]
     turns = shot.get("prompt")
@@ -270,14 +270,12 @@ def _whole(rating: Rating) -> Rating:
     elif rating.kind != "thumb":
         whole = False
     if not whole or not all(isinstance(text, str) for text in texts) or not isinstance(rating.value, int):
-        raise UserError(
-            f"The store is damaged: rating {rating.id} is not one that was given; restore it from a backup."
-        )
+        raise UserError(f"The store is damaged: rating {rating.id} is invalid; restore it from a backup.")
     return rating
 
 
 def _add(connection: sql.Connection, row: dict[str, Any]) -> Message:
-    """Insert a message and bring it into view."""
+    """Insert a message and make it current."""
     at = now()
     made = connection.execute(messages.insert().values(row | {"created_at": at}).returning(messages.c.id)).scalar_one()
     update = conversations.update().where(conversations.c.id == row["conversation_id"])
@@ -304,14 +302,14 @@ def _message(connection: sql.Connection, message_id: int) -> Message:
 
 
 def _known(number: int, what: str) -> int:
-    """Return the number of a row, which has 32 bits; a database fails at a larger one."""
+    """Return a valid row number, which has 32 bits; a database fails on a larger one."""
     if not 0 < number < 2**31:
         raise MissingError(f"There is no {what} {str(number)[:20]}.")
     return number
 
 
 def _turns(connection: sql.Connection, query: sql.Select[Any]) -> Turns:
-    """Return turns of prompts by their ids, each with the id of the one before it."""
+    """Return turns of prompts by their ids, each with the id of the previous one."""
     found = connection.execute(
         query.with_only_columns(*(turns.c[name] for name in ("id", "parent_id", "role", "content")))
     )
@@ -326,7 +324,7 @@ def _chain(connection: sql.Connection, last: int | None) -> Turns:
 
 
 def _prompt(known: Turns, reply: sql.RowMapping) -> list[dict[str, str]]:
-    """Return what a reply was asked with."""
+    """Return the prompt of a reply."""
     found, last = list[dict[str, str]](), reply["prompt_id"]
     while last is not None:
         last, turn = known[last]
@@ -335,7 +333,7 @@ def _prompt(known: Turns, reply: sql.RowMapping) -> list[dict[str, str]]:
 
 
 def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], known: Turns) -> list[Rating]:
-    """Return ratings in the order given, with what they judged; `known` has the turns of its prompts."""
+    """Return ratings in the order given, with their snapshots; `known` has the turns of their prompts."""
     reply, other = messages.alias("reply"), messages.alias("other")
     joined = ratings.join(reply, reply.c.id == ratings.c.message_id)
     joined = joined.outerjoin(other, other.c.id == ratings.c.rejected_id)

@@ -1,1 +1,1 @@
-"""Replies and predictions to scores: estimates with their uncertainty."""
+"""Evaluation: replies and predictions to scores with their uncertainty."""

@@ -1,8 +1,8 @@
-"""How well scores agree with what people said: of two replies, which is better; of one, how good.
+"""Agreement of scores with human labels: which of two replies is better, or how good a single reply is.
 
-Scores enter, and what was said; shares with intervals leave. Items of one prompt or conversation are no independent
-witnesses, so every interval is a jackknife that leaves out one group after the other (Efron 1982); what leaves each
-group out is kept, so that two judges of the same items are compared group by group. N comparisons, R ratings, G groups.
+Takes scores and labels; returns shares with intervals. Items of one prompt or conversation are not independent,
+so every interval is a jackknife that leaves out one group at a time (Efron 1982); the leave-one-out
+values are kept, so that two judges of the same items are compared group by group. N comparisons, R ratings, G groups.
 """
 
 import math
@@ -19,16 +19,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Agreement:
-    """A share of right answers, and what it is without each group."""
+    """A share of correct answers, and its leave-one-group-out values."""
 
     value: float
     without: Floats
     """[G]"""
     n: int
-    """Items."""
+    """Number of items."""
 
     def estimate(self) -> Estimate:
-        """Return the share with its jackknife error; without any spread, the interval is Wilson's of so many groups."""
+        """Return the share with its jackknife error; without variation, the interval is Wilson's over the groups."""
         groups = len(self.without)
         if groups < 2 or math.isnan(self.value):
             return without_error(self.value, self.n)
@@ -39,7 +39,7 @@ class Agreement:
         return Estimate(self.value, se, self.n, max(0.0, self.value - reach), min(1.0, self.value + reach))
 
     def above(self, other: "Agreement") -> Estimate:
-        """Return by how much this is above another of the same items and groups."""
+        """Return the difference of this share and another one of the same items and groups."""
         assert len(self.without) == len(other.without), "the same groups"
         groups, difference = len(self.without), self.without - other.without
         mean = self.value - other.value
@@ -51,7 +51,7 @@ class Agreement:
 
 
 def of_comparisons(differences: Sequence[float] | Floats, groups: Sequence[object]) -> Agreement:
-    """Return the share of comparisons that come out right: better's score less worse's, above 0; 0 counts half [N]."""
+    """Return the share of correct comparisons, given score differences [N], better minus worse; 0 counts half."""
     right = np.sign(np.asarray(differences, np.float64)) / 2 + 0.5
     place, count = _places(groups)
     total, of_group = np.bincount(place, minlength=count), np.bincount(place, right, minlength=count)
@@ -63,14 +63,14 @@ def of_comparisons(differences: Sequence[float] | Floats, groups: Sequence[objec
 def of_ratings(
     scores: Sequence[float] | Floats, ratings: Sequence[float] | Floats, groups: Sequence[object]
 ) -> Agreement:
-    """Return how often, of two replies that were rated apart, the better rated has the higher score [R].
+    """Return how often, of two replies with different ratings, the better rated one has the higher score [R].
 
     For ratings of good and bad that is the area under the ROC curve. Of two in one group each counts there once.
     """
     score, rating = np.asarray(scores, np.float64), np.asarray(ratings, np.float64)
     place, count = _places(groups)
     right = apart = 0.0
-    right_of, apart_of = np.zeros(count), np.zeros(count)  # pairs that a group has a part in
+    right_of, apart_of = np.zeros(count), np.zeros(count)  # pairs that involve a group
     for own in range(count):  # a group's rows against all: memory for R at a time
         mine = place == own
         judged = np.sign(rating[mine, None] - rating[None])
@@ -87,10 +87,10 @@ def of_ratings(
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions of about one probability, and how often they came true."""
+    """Predictions of similar probability, and how often they came true."""
 
     said: float
-    """Their mean."""
+    """Mean predicted probability."""
     was: float
     n: int
 
@@ -98,7 +98,7 @@ class Bin:
 def reliability(
     probabilities: Sequence[float] | Floats, outcomes: Sequence[float] | Floats, bins: int = 10
 ) -> list[Bin]:
-    """Return the predictions in bins of equal width over [0, 1], those that hold any; outcomes are 0, 1, or 0.5."""
+    """Return the nonempty bins of equal width over [0, 1]; outcomes are 0, 1, or 0.5."""
     said, was = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.float64)
     place = np.minimum((said * bins).astype(int), bins - 1)
     chosen = [(said[place == i], was[place == i]) for i in range(bins)]
@@ -106,13 +106,13 @@ def reliability(
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """Return the expected calibration error: the mean of |said - was| over all predictions (Guo et al. 2017)."""
+    """Return the expected calibration error: the mean of |predicted - observed| (Guo et al. 2017)."""
     total = sum(one.n for one in bins)
     return sum(one.n * abs(one.said - one.was) for one in bins) / total if total else math.nan
 
 
 def correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> float:
-    """Return Pearson's correlation; NaN where one does not vary."""
+    """Return Pearson's correlation; NaN if one is constant."""
     x, y = np.asarray(a, np.float64), np.asarray(b, np.float64)
     if len(x) < 2 or x.std() == 0 or y.std() == 0:
         return math.nan
@@ -120,6 +120,6 @@ def correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> flo
 
 
 def _places(groups: Sequence[object]) -> tuple[NDArray[np.int64], int]:
-    """Return the number of each item's group, and how many groups there are."""
+    """Return the group number of each item, and the number of groups."""
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     return np.array([numbers[group] for group in groups], np.int64), len(numbers)

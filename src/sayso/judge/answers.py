@@ -1,7 +1,7 @@
-"""A short answer against what people answered: exact match and F1 over words, as SQuAD has them.
+"""Scoring short answers against references: exact match and F1 over words, as in SQuAD.
 
-Case, punctuation, articles and blanks do not count (Rajpurkar et al. 2016, arXiv 1606.05250); of several right answers
-the nearest counts.
+Case, punctuation, articles and extra whitespace do not count (Rajpurkar et al. 2016, arXiv 1606.05250); of several
+correct answers the closest counts.
 """
 
 import re
@@ -14,17 +14,17 @@ PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 def normalised(text: str) -> str:
-    """Return a text in lower case without punctuation, articles and blanks that are too many."""
+    """Return a text in lower case without punctuation, articles and extra whitespace."""
     return " ".join(ARTICLE.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
 def exact_match(given: str, right: Iterable[str]) -> float:
-    """Return 1 where the answer is one of the right ones, else 0."""
+    """Return 1 if the answer matches one of the references, else 0."""
     return _nearest(given, right, lambda one, other: float(one == other))
 
 
 def f1(given: str, right: Iterable[str]) -> float:
-    """Return the harmonic mean of precision and recall of the answer's words, each counted as often as it stands."""
+    """Return the harmonic mean of precision and recall of the answer's words, counted with multiplicity."""
     return _nearest(given, right, _overlap)
 
 

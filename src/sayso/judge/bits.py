@@ -1,9 +1,9 @@
-"""How well a model predicts text it has not seen: held-out documents -> bits per byte.
+"""Compression of unseen text: held-out documents -> bits per byte.
 
-Each document is predicted whole, from its first byte to its last, after <|bos|>; the end is not charged. Bits are
-divided by the text's bytes and not by its tokens, so models with different tokenizers compare. A document longer
-than the context is read in windows that overlap by half: a later window is charged only for its second half, so that
-every token has at least half a context before it (or the document's true beginning).
+Each document is predicted completely, from its first byte to its last, after <|bos|>; its end is not counted. Bits are
+divided by the text's bytes and not by its tokens, so models with different tokenizers are comparable. A document longer
+than the context is read in windows that overlap by half: a later window counts only its second half, so that
+every token has at least half a context before it (or the beginning of the document).
 
 B rows, T time, V vocabulary size, D documents.
 """
@@ -23,13 +23,13 @@ from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 
 Floats = NDArray[np.float64]
-LOGITS = 1 << 24  # most logits held at once: 64 MB of float32
-POSITIONS = 1 << 13  # most positions in one batch
+LOGITS = 1 << 24  # maximum of logits held at once: 64 MB of float32
+POSITIONS = 1 << 13  # maximum of positions in one batch
 
 
 @dataclass(frozen=True)
 class Window:
-    """A piece of one document that fits the context; of its targets, the ids one place on, the last `charged` count."""
+    """A piece of one document that fits the context; of its targets (the next ids) the last `charged` count."""
 
     document: int
     inputs: Sequence[int]
@@ -40,7 +40,7 @@ class Window:
 def bits_per_byte(
     model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], context: int | None = None
 ) -> Estimate:
-    """Total bits / total bytes over `texts`; the standard error takes documents as the sampled unit."""
+    """Total bits / total bytes over `texts`; the standard error treats documents as the sampled unit."""
     ids = tokenizer.encode_batch(texts)
     sizes = [len(text.encode()) for text in texts]
     return ratio(document_bits(model, ids, tokenizer.specials["<|bos|>"], context), sizes)
@@ -62,7 +62,7 @@ def document_bits(
 
 
 def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
-    """One document -> windows that together charge each of its ids once."""
+    """One document -> windows that together count each of its ids once."""
     sequence = [bos, *ids]
     stride = max(1, context // 2)
     end = min(len(ids), context)
@@ -75,7 +75,7 @@ def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Ite
 
 
 def window_nats(model: Transformer, rows: Sequence[Window]) -> list[float]:
-    """Nats of each row's charged targets. Rows are padded at the right, which no earlier position can see."""
+    """Nats of each row's counted targets. Rows are padded on the right, which no earlier position can see."""
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)
     ids = torch.zeros(len(rows), time, dtype=torch.long)

@@ -1,7 +1,7 @@
-"""The text that a model is quantised on and the text that it is judged on, which are never the same.
+"""Calibration and evaluation text for quantization, always disjoint.
 
-The life's prepared text and conversations, or a source of any kind that `sayso prepare` reads, enter; rows of ids for
-calibration and held-out documents leave.
+Takes the life's prepared text and conversations, or any source that `sayso prepare` reads; returns rows of ids for
+calibration and held-out documents.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,23 +23,23 @@ from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 
 ROW = 512
-"""Tokens of a row of calibration text, where the model's context allows it."""
+"""Tokens per row of calibration text, if the model's context allows it."""
 AMOUNTS = Amounts(world_documents=2000, world_conversations=0, seed=0, val=0.0, test=0.0, piece=LONGEST)
-JUDGED = 10  # one document in so many of a source is judged on, the others are for calibration
+JUDGED = 10  # every tenth document of a source is for evaluation, the others are for calibration
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Documents to calibrate on, one after another, and documents to judge on."""
+    """Documents to calibrate on, one after another, and documents to evaluate on."""
 
     learn: Iterable[str]
     judge: tuple[str, ...]
 
 
 def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) -> Texts | None:
-    """Return the texts of a source, or of the life; None where no source is named and the life has no text.
+    """Return the texts of a source, or of the life; None if no source is given and the life has no text.
 
-    Raises `UserError` for a source that cannot be read, or that is too short to be parted in two.
+    Raises `UserError` for a source that cannot be read, or that is too short to be split in two.
     """
     if source is not None:
         return _of_source(source, judged_bytes, bad)
@@ -51,9 +51,9 @@ def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) ->
 
 
 def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, context: int, tokens: int) -> Tensor:
-    """Return about so many tokens of calibration text, ids [B, T]; half are conversations, where there are some.
+    """Return about this many tokens of calibration text, ids [B, T]; half are conversations, if there are any.
 
-    Raises `UserError` where the texts do not fill one row.
+    Raises `UserError` if the texts do not fill one row.
     """
     wide = min(ROW, context)
     wanted = max(1, round(tokens / wide))
@@ -66,7 +66,7 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     else:
         rows = list(_rows(written, wide, wanted))
     if not rows:
-        raise UserError(f"Calibration needs {wide} tokens of text at least; name a longer --text.")
+        raise UserError(f"Calibration needs at least {wide} tokens of text; use a longer --text.")
     return torch.tensor(rows)
 
 
@@ -85,7 +85,7 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
             break
     report_rows(bad)
     if len(learn) + len(judge) < 2:
-        raise UserError(f"Calibrating and judging need two documents; '{name}' has {len(learn) + len(judge)}.")
+        raise UserError(f"Calibration and evaluation need two documents; '{name}' has {len(learn) + len(judge)}.")
     if not judge:
         judge.append(learn.pop())
     if not learn:
@@ -94,7 +94,7 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
 
 
 def _different(texts: Iterable[str]) -> Iterator[str]:
-    """Yield each text once, so that none is both learned from and judged on."""
+    """Yield each text once, so that none is used for both calibration and evaluation."""
     seen: set[int] = set()
     for text in texts:
         if (place := rank(text)) not in seen:

@@ -1,4 +1,4 @@
-"""What a form of a model costs and is worth: bytes on the disk, tokens a second, perplexity, tasks; side by side."""
+"""Cost and quality of a model's form: bytes on disk, tokens per second, perplexity, tasks; compared side by side."""
 
 import math
 import time
@@ -21,14 +21,14 @@ from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
-ROUNDS, NEW, PROMPT = 3, 48, 32  # how often speed is timed, tokens written at most each time, tokens read before
-CONTEXT = 1024  # most tokens that are read at once for perplexity
+ROUNDS, NEW, PROMPT = 3, 48, 32  # timing rounds, maximum new tokens per round, prompt tokens
+CONTEXT = 1024  # maximum window of tokens for perplexity
 
 Costs = dict[str, Any]
 
 
 def measure_cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Costs:
-    """Return size in MB, decoded tokens a second, nats by document, and scores of tasks, `n` of each family."""
+    """Return size in MB, decoded tokens per second, nats by document, and scores of tasks, `n` of each family."""
     model, tokenizer = load_model(folder, device)
     replier = Replier(model, tokenizer)
     ids = tokenizer.encode_batch(list(texts))
@@ -46,7 +46,7 @@ def measure_cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Cos
 
 
 def show_costs(costs: dict[str, Costs]) -> None:
-    """Draw the costs of two forms of a model, the plain one first, as a table."""
+    """Draw the costs of two forms of a model, the original first, as a table."""
     before, after = costs.values()
     table = Table(title=" and ".join(costs))
     for column in ("", *costs, "change"):
@@ -69,7 +69,7 @@ def show_costs(costs: dict[str, Costs]) -> None:
 
 
 def ratio_of(before: Costs, after: Costs) -> Estimate:
-    """Return by what share perplexity grows, with its 95 % interval over documents."""
+    """Return the relative increase of perplexity, with its 95 % interval over documents."""
     found = ratio(np.array(after["nats"]) - np.array(before["nats"]), before["tokens"])
     return Estimate(math.expm1(found.mean), found.se, found.n, math.expm1(found.low), math.expm1(found.high))
 

@@ -1,7 +1,7 @@
-"""Which documents every model and baseline is judged on, and which text the baselines learn from.
+"""The documents that every model and baseline is evaluated on, and the training text of the baselines.
 
-Prepared documents enter; a sample by content hash leaves, the same on every machine and for every stage. "smallworld"
-is judged apart from "real", which is every other source, because a program's text is far easier to foretell.
+Takes prepared documents; returns a sample by content hash, the same on every machine and for every stage. "smallworld"
+is evaluated separately from "real", which is every other source, because generated text is far easier to predict.
 """
 
 import hashlib
@@ -13,7 +13,7 @@ from pathlib import Path
 from sayso.batch.tokens import documents
 
 KINDS = ("real", "smallworld")
-LONGEST = 16_384  # characters of a document that count, so that one book does not decide
+LONGEST = 16_384  # characters of a document that are used, so that one book does not decide
 
 
 @dataclass(frozen=True)
@@ -34,14 +34,14 @@ class HeldOut:
 
 
 def kind_of(source: str) -> str:
-    """The kind, of `KINDS`, that a document's source belongs to."""
+    """The kind, one of `KINDS`, of a document's source."""
     return "smallworld" if source == "smallworld" else "real"
 
 
 def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
-    """A sample of about `limit` bytes of each kind that the split has; streams, holding no more than the sample.
+    """A sample of about `limit` bytes of each kind in the split; streaming, holds no more than the sample in memory.
 
-    Empty when the split has no text at all.
+    Empty if the split has no text at all.
     """
     chosen: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in KINDS}
     held = dict.fromkeys(KINDS, 0)
@@ -58,7 +58,7 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
 
 
 def training_texts(folder: Path, limit: int) -> Iterator[str]:
-    """The training documents; where they are more than `limit` bytes, an even sample of about that size, not none."""
+    """The training documents; if they exceed `limit` bytes, an even sample of about that size, never empty."""
     share = limit / sum(path.stat().st_size for path in folder.glob("train-*.jsonl")) if limit else 1.0
     least, found = "", False
     for document in documents(folder, "train"):
@@ -73,5 +73,5 @@ def training_texts(folder: Path, limit: int) -> Iterator[str]:
 
 
 def rank(text: str) -> int:
-    """A text's place, 0 to 2^64, in an order that has nothing to do with what it says."""
+    """A text's rank, 0 to 2^64, in an order unrelated to its content."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8])

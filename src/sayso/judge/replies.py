@@ -1,6 +1,6 @@
-"""How well a model predicts replies that it has not seen: conversations -> nats per trained token.
+"""Prediction of unseen replies: conversations -> nats per trained token.
 
-Each conversation is predicted whole and charged for what would be trained in it, the end of each reply among it. The
+Each conversation is predicted completely and charged for its trained tokens, including the end of each reply. The
 sampled unit is the conversation, so the standard error is that of a ratio.
 """
 
@@ -21,7 +21,7 @@ def reply_loss(model: Transformer, conversations: Sequence[Conversation], row_to
 
 
 def reply_nats(model: Transformer, conversations: Sequence[Conversation], row_tokens: int) -> tuple[Floats, Floats]:
-    """Return the nats [N] of each conversation's trained tokens, and how many these are [N]."""
+    """Return the nats [N] of each conversation's trained tokens, and their numbers [N]."""
     rows = ChatBatches(conversations, 1, row_tokens, 0)
     nats, counts = np.zeros(len(conversations)), np.zeros(len(conversations))
     with torch.inference_mode():

@@ -1,8 +1,8 @@
-"""What a reward model knows of replies that it was not trained on, beside what their length alone would tell.
+"""Evaluation of a reward model on held-out replies, compared with what their length alone would predict.
 
-Judged prompts enter, with a score for every reply; figures leave: the share of comparisons and of ratings that come out
-right, the same for length, how well its probabilities hold, and how far its scores go with length. "Length alone" says
-that the longer reply is better, or the shorter one, whichever held of the prompts that were trained on.
+Takes evaluated prompts, with a score for every reply; returns metrics: the share of correct comparisons and ratings,
+the same for length, the calibration of its probabilities, and the correlation of scores and length. "Length alone"
+predicts that the longer reply is better, or the shorter one, whichever was more frequent in the training prompts.
 """
 
 import math
@@ -25,21 +25,21 @@ from sayso.judge.agreement import (
 )
 from sayso.judge.stats import Estimate
 
-Scores = Sequence[Floats]  # of each prompt, one score a reply
+Scores = Sequence[Floats]  # per prompt, one score per reply
 
 
 @dataclass(frozen=True)
 class RewardKnowledge:
-    """What scores tell of judged replies."""
+    """Metrics of the scores of evaluated replies."""
 
     accuracy: Estimate
-    """Share of comparisons that come out right; of ratings, of two that were rated apart. Ties do not count."""
+    """Share of correct comparisons; for ratings, of pairs with different ratings. Ties do not count."""
     length_accuracy: Estimate
     above_length: Estimate
     length_correlation: float
-    """Of scores with the number of tokens."""
+    """Correlation of scores with the number of tokens."""
     bins: list[Bin]
-    """Said and true probabilities, of comparisons or of good ratings; empty for ratings of other kinds."""
+    """Predicted and true probabilities of comparisons or of good ratings; empty for ratings of other kinds."""
     calibration_error: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -50,18 +50,18 @@ class RewardKnowledge:
 
 
 def lengths(judged: Sequence[JudgedPrompt]) -> Scores:
-    """Return how many tokens each reply of each prompt has."""
+    """Return the number of tokens of each reply of each prompt."""
     return [np.array([len(reply) for reply in one.replies], np.float64) for one in judged]
 
 
 def length_sign(judged: Sequence[JudgedPrompt]) -> int:
-    """Return 1 where longer replies are the better ones more often than not, else -1."""
+    """Return 1 if longer replies are better more often than not, else -1."""
     found = agreement(judged, lengths(judged), range(len(judged)))
     return 1 if found.value >= 0.5 else -1
 
 
 def agreement(judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object]) -> Agreement:
-    """Return how far scores agree with comparisons, or, without any, with ratings; `groups` are the prompts'."""
+    """Return the agreement of scores with comparisons, or, without any, with ratings; `groups` are the prompts'."""
     pairs = [
         (float(own[each.better] - own[each.worse]), group)
         for one, own, group in zip(judged, scores, groups, strict=True)
@@ -77,7 +77,7 @@ def agreement(judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[o
 def reward_knowledge(
     judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object], sign: int
 ) -> RewardKnowledge:
-    """Return what scores tell of judged prompts; `sign` is the training prompts' `length_sign`."""
+    """Return the metrics of evaluated prompts; `sign` is the training prompts' `length_sign`."""
     told = agreement(judged, scores, groups)
     by_length = agreement(judged, [sign * own for own in lengths(judged)], groups)
     bins = reliability(*_probabilities(judged, scores))
@@ -92,7 +92,7 @@ def reward_knowledge(
 
 
 def _probabilities(judged: Sequence[JudgedPrompt], scores: Scores) -> tuple[Floats, Floats]:
-    """Return the probability of what is likelier, and whether it was so; of good ratings, that of good."""
+    """Return the probability of the likelier outcome, and whether it occurred; for good ratings, that of good."""
     differences = [
         own[each.better] - own[each.worse]
         for one, own in zip(judged, scores, strict=True)
@@ -104,7 +104,7 @@ def _probabilities(judged: Sequence[JudgedPrompt], scores: Scores) -> tuple[Floa
         return _sigmoid(np.abs(data)), np.sign(data) / 2 + 0.5
     rows = _rated(judged, scores, range(len(judged)))
     score, rating = (np.array([row[i] for row in rows], np.float64) for i in (0, 1))
-    if not ((rating >= 0) & (rating <= 1)).all():  # no shares of people who called it good
+    if not ((rating >= 0) & (rating <= 1)).all():  # not shares of raters who called it good
         return np.zeros(0), np.zeros(0)
     return _sigmoid(score), rating
 

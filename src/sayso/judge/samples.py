@@ -1,6 +1,6 @@
-"""Replies to the same few prompts while a run goes on, so that people see what training does, not only its figures.
+"""Replies to a few fixed prompts during a run, so that the user sees the effect of training, not only metrics.
 
-A model and its tokenizer enter; the replies go to the run's log, and a table shows the first beside the last.
+Takes a model and its tokenizer; the replies go to the run's log, and a table shows the first next to the last.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,7 +16,7 @@ from sayso.reply.conversation import Messages, Replier
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 
-SHOWN = 300  # characters of a prompt or a reply in the table; the log has them whole
+SHOWN = 300  # characters of a prompt or a reply in the table; the log has the full text
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Sample:
     reply: str
     tokens: int
     ended: bool
-    """By itself, rather than cut."""
+    """Whether it ended on its own, rather than being cut off."""
     score: float | None
-    """What the checker or the reward gives it, where there is one."""
+    """Score by the checker or the reward, if there is one."""
 
 
 @dataclass
 class Samples:
-    """The prompts of one run and what was replied to them."""
+    """The prompts of one run and their replies."""
 
     tokenizer: Tokenizer
     prompts: Sequence[Messages]
@@ -44,7 +44,7 @@ class Samples:
     score: Callable[[int, str], float] | None = None
     """Called with a prompt's number and the reply."""
     taken: dict[int, list[Sample]] = field(default_factory=dict)
-    """By step; those of a run that is gone on with are read from its log."""
+    """Replies by step; those of a resumed run are read from its log."""
 
     def __post_init__(self) -> None:
         for event in read_log(self.log.path):
@@ -52,7 +52,7 @@ class Samples:
                 self.taken[event["step"]] = [Sample(**row) for row in event["rows"]]
 
     def take(self, model: Transformer, step: int) -> list[Sample]:
-        """Reply to every prompt and log what is said; no prompts, no replies."""
+        """Reply to every prompt and log the replies; does nothing without prompts."""
         if not self.prompts:
             return []
         replies = Replier(model, self.tokenizer).replies(list(self.prompts), self.sampling)
@@ -71,7 +71,7 @@ class Samples:
         return rows
 
     def show(self) -> None:
-        """Print the first replies beside the last."""
+        """Print the first replies next to the last."""
         if not self.taken:
             return
         first, last = min(self.taken), max(self.taken)
@@ -92,5 +92,5 @@ def _told(sample: Sample) -> str:
 
 
 def _cut(text: str) -> str:
-    """Leave out the middle of a long text: a prompt often asks at its end what it tells of before."""
+    """Cut out the middle of a long text: the end of a prompt often refers to its beginning."""
     return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 2 :]}"

@@ -1,4 +1,4 @@
-"""The scores of one model: bits per byte beside the baselines', small-world tasks, and replies to fixed prompts."""
+"""The scores of one model: bits per byte with baselines, small-world tasks, and replies to fixed prompts."""
 
 from functools import partial
 
@@ -21,14 +21,14 @@ ASK = (
     "Mira put the red cup in the kitchen. Then she took it to the garden. Where is the cup?",
     "Write two sentences with the words boat and lamp.",
 )
-SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not picked
-ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks whose right replies are one short sentence at most
+SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not selected
+ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks whose correct replies are at most one short sentence
 WRITE = Sampling(temperature=0, max_tokens=120)  # for instructions, which ask for more
 ROOM = 20  # tokens that a task must leave for its reply
 
 
 def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> Scores:
-    """Bits per byte of each kind and source, and how far from each baseline on the same documents."""
+    """Bits per byte of each kind and source, and the difference from each baseline on the same documents."""
     tokenizer = replier.tokenizer
     scores: Scores = {}
     for kind, sample in held.items():
@@ -41,7 +41,7 @@ def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> S
             **ratio(bits, sizes).as_dict(),
             "bytes": int(sizes.sum()),
             "sources": {name: ratio(bits[own], sizes[own]).as_dict() for name, own in of_source.items()},
-            "above": {  # paired by document; below zero the model needs fewer bits
+            "above": {  # paired by document; negative: the model needs fewer bits
                 name: ratio(bits - np.array(against[name][kind]["bits"]), sizes).as_dict()
                 for name in NAMES
                 if "bits" in against[name][kind]
@@ -61,7 +61,7 @@ def judge_tasks(replier: Replier, n: int, seed: int = 0) -> WorldScores:
 
 
 def replies(replier: Replier, sampling: Sampling, conversations: list[Messages]) -> list[str]:
-    """Reply to each; a conversation that leaves no room in the context is answered with nothing."""
+    """Reply to each; a conversation that leaves no room in the context gets an empty reply."""
     fits = [len(replier.prompt_ids(messages)) <= replier.context - ROOM for messages in conversations]
     said = (
         replier.replies([m for m, fit in zip(conversations, fits, strict=True) if fit], sampling) if any(fits) else []
@@ -71,7 +71,7 @@ def replies(replier: Replier, sampling: Sampling, conversations: list[Messages])
 
 
 def tasks_json(asked: WorldScores) -> Scores:
-    """The tasks' part of scores.json: families with every value (for pairs), and the means that are promised."""
+    """The tasks' part of scores.json: families with every value (for pairing), and the means with fixed keys."""
     return {
         "families": {
             family: {**found.as_dict(), "values": asked.values(family)} for family, found in asked.families().items()
@@ -82,7 +82,7 @@ def tasks_json(asked: WorldScores) -> Scores:
 
 
 def samples(replier: Replier) -> list[dict[str, str]]:
-    """What the model says to a fixed handful of prompts, as {"kind": "continue" or "ask", "prompt", "reply"}."""
+    """Replies to a fixed set of prompts, as {"kind": "continue" or "ask", "prompt", "reply"}."""
     written = replier.complete(CONTINUE, SPEAK)
     said = replier.replies([[{"role": "user", "content": prompt}] for prompt in ASK], SPEAK)
     rows = [("continue", *pair) for pair in zip(CONTINUE, written, strict=True)]

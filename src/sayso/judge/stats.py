@@ -1,7 +1,7 @@
 """Scores of single items -> an estimate with its standard error and 95 % interval.
 
-Enters a list of numbers (one per question or document), leaves an `Estimate`. Zero-or-one data gets Wilson's
-interval (it stays inside [0, 1] and is honest at 0 of n), everything else Student's t. Two models that answered
+Takes a list of numbers (one per question or document), returns an `Estimate`. Zero-or-one data gets Wilson's
+interval (it stays inside [0, 1] and is valid at 0 of n), everything else Student's t. Two models that answered
 the same questions are compared question by question: `paired`.
 """
 
@@ -29,18 +29,18 @@ class Estimate:
     high: float
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """JSON has no NaN: an unknown becomes null."""
+        """Return it ready for JSON: NaN becomes null."""
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Estimate":
-        """The inverse of `as_dict`; other keys do not matter."""
+        """The inverse of `as_dict`; other keys are ignored."""
         known = {key: math.nan if data[key] is None else float(data[key]) for key in cls.__dataclass_fields__}
         return cls(known["mean"], known["se"], int(known["n"]), known["low"], known["high"])
 
 
 def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """The mean of `values`; `low` and `high` are the ends of the scale, where the score has them."""
+    """The mean of `values`; `low` and `high` are the ends of the scale, if the score has them."""
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
     if n == 0:
@@ -49,14 +49,14 @@ def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: flo
     if np.isin(data, (0.0, 1.0)).all():
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
     if data.min() == data.max() and (low, high) == (0.0, 1.0):
-        # Partial scores that are all alike have no spread to estimate from, yet are not certain; on [0, 1] no spread is
-        # wider than that of right-or-wrong answers with the same mean.
+        # Equal partial scores have no variance to estimate from, yet are not certain; on [0, 1] no variance is
+        # larger than that of zero-or-one answers with the same mean.
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
     return student(data, low, high)
 
 
 def student(data: Floats, low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """The mean with Student's t interval, cut at the ends of the scale."""
+    """The mean with Student's t interval, clipped to the ends of the scale."""
     n = len(data)
     if n < 2:
         return without_error(float(data[0]) if n else math.nan, n)
@@ -75,7 +75,7 @@ def paired(a: Floats | Sequence[float], b: Floats | Sequence[float]) -> Estimate
 def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) -> Estimate:
     """sum(amounts) / sum(sizes), e.g. bits per byte, with documents as the sampled unit.
 
-    Standard error of the ratio estimator by linearisation (Cochran, Sampling Techniques, 3rd ed., eq. 6.13).
+    Standard error of the ratio estimator by linearization (Cochran, Sampling Techniques, 3rd ed., eq. 6.13).
     """
     top, bottom = np.asarray(amounts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     n = len(top)
@@ -91,12 +91,12 @@ def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) ->
 
 
 def without_error(mean: float, n: int) -> Estimate:
-    """A figure for all `n` items at once, which says nothing of how it would vary."""
+    """An estimate for all `n` items at once, without information on its variation."""
     return Estimate(mean, math.nan, n, math.nan, math.nan)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """The plain mean of independent estimates (a mean over families); each counts the same, whatever its n."""
+    """The unweighted mean of independent estimates (a mean over families), whatever their n."""
     if not estimates:
         return without_error(math.nan, 0)
     mean = sum(e.mean for e in estimates) / len(estimates)
@@ -116,7 +116,7 @@ def wilson(rate: float, n: int, level: float = LEVEL) -> tuple[float, float]:
 
 
 def t_quantile(df: int, level: float = LEVEL) -> float:
-    """The t with P(|T| < t) = level; exact for whole degrees of freedom (the normal's from 10,000 on), by bisection."""
+    """The t with P(|T| < t) = level; exact for integer degrees of freedom (normal from 10,000 on), by bisection."""
     if df >= 10_000:
         return NormalDist().inv_cdf(0.5 + level / 2)
     low, high = 0.0, 1.0

@@ -1,7 +1,7 @@
-"""Small-world tasks for anything that replies: families of tasks -> a score with its standard error for each.
+"""Small-world tasks for any model: families of tasks -> a score with its standard error for each.
 
-Enters any callable from conversations to replies (a model here, a client of a server elsewhere). The tasks are drawn by
-seed and index, so two models that are judged alike answer the very same questions and can be compared in pairs.
+Takes any callable from conversations to replies (a model here, a client of a server elsewhere). The tasks are drawn by
+seed and index, so two models that are evaluated alike answer exactly the same questions and can be compared in pairs.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Messages = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class TaskAnswer:
-    """One task as it was asked, what came back, and what it was worth, 0 to 1, with the checker's reasons."""
+    """One task as asked, its reply, and its score, 0 to 1, with the checker's reasons."""
 
     family: str
     index: int
@@ -37,11 +37,11 @@ class WorldScores:
         return [answer.score for answer in self.answers if answer.family == family]
 
     def families(self) -> dict[str, Estimate]:
-        """An estimate for each family asked."""
+        """An estimate for each family that was asked."""
         return {f: estimate(self.values(f), low=0, high=1) for f in dict.fromkeys(a.family for a in self.answers)}
 
     def mean(self, families: Sequence[str]) -> Estimate:
-        """The mean over those of `families` that were asked, each counting the same."""
+        """The mean over the asked ones of `families`, with equal weights."""
         found = self.families()
         return mean_of([found[family] for family in families if family in found])
 

@@ -1,1 +1,1 @@
-"""Looking inside a prediction, from outside: the model's code knows nothing of it."""
+"""Interpretability of predictions, from outside: the model's code does not depend on it."""

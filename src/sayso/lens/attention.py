@@ -1,6 +1,6 @@
-"""Where each head looks: token ids -> the attention weights that the model really used.
+"""Attention weights of every head: token ids -> the weights that the model really used.
 
-The model computes them fused and never holds them; here each layer's input is caught by a hook and the weights are
+The model computes them fused and never stores them; here each layer's input is caught by a hook and the weights are
 recomputed from the layer's own queries and keys, mask and scale.
 
 T time, L layers, H heads, D head size.
@@ -19,7 +19,7 @@ from sayso.model.attention import Attention
 
 
 def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
-    """Weights [L, H, T, T] of one sequence: row t is what position t takes from 0..t, and sums to 1."""
+    """Weights [L, H, T, T] of one sequence: row t is the distribution of position t over 0..t, and sums to 1."""
     found: list[Tensor] = []
 
     def catch(attention: Attention, inputs: tuple[Any, ...]) -> None:
@@ -34,7 +34,7 @@ def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
 
 @contextmanager
 def hooked(model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None]) -> Iterator[None]:
-    """Within, `call(attention, its inputs)` runs before each layer's attention; afterwards the model is as it was."""
+    """Run `call(attention, its inputs)` before each layer's attention while the context is active."""
     layers = [layer for layer in model.modules() if isinstance(layer, Attention)]
     handles = [layer.register_forward_pre_hook(call) for layer in layers]
     try:
@@ -45,10 +45,10 @@ def hooked(model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None
 
 
 def pattern(weights: Tensor) -> Tensor:
-    """How clear a pattern each head draws, [L, H] in [0, 1] for weights [L, H, T, T].
+    """How clear each head's pattern is, [L, H] in [0, 1], for weights [L, H, T, T].
 
-    The mean over positions of the largest weight, where looking at the first position (the resting place of heads that
-    have nothing to do: an attention sink, Xiao et al. 2023) and at oneself do not count.
+    The mean over positions of the largest weight, not counting the first position (an attention sink, the target of
+    heads with nothing to do, Xiao et al. 2023) and the position itself.
     """
     time = weights.shape[-1]
     rows = torch.arange(time)

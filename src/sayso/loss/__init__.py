@@ -1,1 +1,1 @@
-"""Logits to one number: what training makes small."""
+"""Loss functions: logits to one number."""

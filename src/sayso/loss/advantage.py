@@ -1,6 +1,6 @@
-"""How much better than expected a reply, or a token of it, turned out: what a policy gradient is weighed with.
+"""Advantages for policy gradients: how much better than expected a reply, or a token of it, is.
 
-Scores of replies enter, by groups of one prompt, or rewards and values of tokens; advantages of the same shape leave.
+Takes scores of replies, grouped by prompt, or rewards and values of tokens; returns advantages of the same shape.
 P prompts, G replies of each, B rows, T time.
 """
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 Baseline = Literal["group", "others", "batch", "value"]
-"""What is expected of a reply: its group's mean, that of the group's others, the batch's, or a value model's guess."""
+"""Baseline of a reply: its group's mean, that of the others in the group, the batch's, or a value model's estimate."""
 Scale = Literal["group", "batch", "none"]
-"""By whose standard deviation advantages are divided."""
-LEAST = 1e-4  # added to a standard deviation (Shao et al. 2024): a group of equal scores has none
+"""Standard deviation by which advantages are divided."""
+LEAST = 1e-4  # added to a standard deviation (Shao et al. 2024): a group of equal scores has zero
 
 
 def group_advantages(scores: Tensor, baseline: Baseline, scale: Scale) -> Tensor:
-    """Return advantages [P, G] of scores [P, G]; those of a group whose scores are all equal are zero, but for "batch".
+    """Return advantages [P, G] of scores [P, G]; zero for a group whose scores are all equal, except with "batch".
 
     - group: A = (R - mean of the group) / (its standard deviation), GRPO (Shao et al. 2024); without the division
-      easy and hard prompts weigh the same, Dr. GRPO (Liu et al. 2025)
+      easy and hard prompts have equal weight, Dr. GRPO (Liu et al. 2025)
     - others: A_i = R_i - mean of R_j, j != i, RLOO (Kool et al. 2019; Ahmadian et al. 2024): unbiased
     - batch: A = R - mean of all, REINFORCE (Williams 1992)
     """
@@ -31,7 +31,7 @@ def group_advantages(scores: Tensor, baseline: Baseline, scale: Scale) -> Tensor
         centred = scores - scores.mean(1, keepdim=True)
         if baseline == "others":
             size = scores.shape[1]
-            assert size > 1, "a reply has others in its group"
+            assert size > 1, "leave-one-out needs at least two replies per group"
             centred = centred * (size / (size - 1))
     if scale == "group":
         return centred / (scores.std(1, keepdim=True) + LEAST)
@@ -43,11 +43,11 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
 
         delta_t = R_t + gamma V_t+1 - V_t        A_t = delta_t + gamma lam A_t+1        return_t = A_t + V_t
 
-    over the positions where `mask` is true, in their order: others (a tool's words, padding) are stepped over, and
-    zero. After a row's last one nothing is expected.
+    over the positions where `mask` is true, in their order: others (tool output, padding) are skipped, and
+    zero. After the last position of a row the expected value is zero.
     """
     advantages = torch.zeros_like(rewards)
-    after = torch.zeros_like(rewards[:, 0])  # the advantage and the value of the next position that counts
+    after = torch.zeros_like(rewards[:, 0])  # the advantage and the value of the next unmasked position
     value = torch.zeros_like(after)
     for t in range(rewards.shape[1] - 1, -1, -1):
         here = mask[:, t]
@@ -60,7 +60,7 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
 def whiten(x: Tensor, mask: Tensor, *, shift: bool = True) -> Tensor:
     """Return x with a variance of 1, and with `shift` a mean of 0, where `mask` is true; 0 elsewhere.
 
-    Without `shift` the mean stays (rewards of one sign keep it).
+    Without `shift` the mean is kept (rewards of one sign keep it).
     """
     chosen = x[mask]
     mean, deviation = chosen.mean(), chosen.std(correction=0)

@@ -1,8 +1,8 @@
-"""Cross-entropy of a linear head, a chunk of positions at a time: logits of a whole batch never exist.
+"""Cross-entropy of a linear head, one chunk of positions at a time: the logits of a whole batch never exist.
 
-Hidden states, the head's weight and targets enter, the summed loss in nats leaves. A chunk's gradients are computed
-right after its logits, while these are at hand (Wijmans et al. 2024, "Cut Your Losses"; Hsu et al. 2024, Liger), so the
-memory is that of one chunk and of the gradients that are wanted, whatever the batch. N positions, C width, V vocabulary
+Takes hidden states, the head's weight and targets; returns the summed loss in nats. A chunk's gradients are computed
+right after its logits, while these are in memory (Wijmans et al. 2024, "Cut Your Losses"; Hsu et al. 2024, Liger), so
+the memory is that of one chunk and of the requested gradients, whatever the batch. N positions, C width, V vocabulary
 size.
 """
 
@@ -15,13 +15,13 @@ from sayso.model.autograd import is_plain
 from sayso.model.linear import linear
 
 CHUNK = {"cpu": 2**22, "cuda": 2**28}
-"""Logits of a chunk: 16 MiB in float32, about a core's cache; 1 GiB on a GPU, whose products want thousands of rows."""
+"""Logits per chunk: 16 MiB in float32, about a core's cache; 1 GiB on a GPU, whose products need thousands of rows."""
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, cap: float = 0.0) -> Tensor:
     """Return -sum over N of log softmax(hidden weight^T)[target], for hidden [N, C], weight [V, C], targets [N].
 
-    With a soft cap, logits l are cap * tanh(l / cap). They are normalised in float32 whatever the dtype of `hidden`;
+    With a soft cap, logits l are cap * tanh(l / cap). They are normalized in float32 whatever the dtype of `hidden`;
     under autocast the products are in its dtype.
     """
     if is_plain():
@@ -30,7 +30,7 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, cap: f
         return F.cross_entropy(cap * torch.tanh(logits / cap) if cap else logits, targets, reduction="sum")
     kind = hidden.device.type
     product = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden.dtype
-    with torch.autocast(kind, enabled=False):  # it would turn the whole weight anew for every chunk
+    with torch.autocast(kind, enabled=False):  # it would cast the whole weight again for every chunk
         total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets, product, cap)  # type: ignore[no-untyped-call]
     return total
 
@@ -57,9 +57,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total += (likeliest - of_logits.amax(dim=-1).log() - chosen).sum()
             if not learn_hidden and of_weight is None:
                 continue
-            of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))  # softmax, less one
+            of_logits.scatter_add_(1, wanted, torch.full_like(wanted, -1, dtype=of_logits.dtype))  # softmax minus one
             if bent is not None:
-                of_logits.mul_(1 - bent.square_())  # the slope of tanh
+                of_logits.mul_(1 - bent.square_())  # the derivative of tanh
             of_logits = of_logits.to(part.dtype)
             if learn_hidden:
                 of_hidden.append(linear(of_logits, factors.T))

@@ -1,7 +1,7 @@
-"""Log-probabilities of chosen tokens at a temperature, and the entropy of what might have been said instead.
+"""Log-probabilities of given tokens at a temperature, and the entropy of the distributions.
 
-Hidden states at trained positions enter, a chunk of logits exists at a time: forward it is dropped once looked up, and
-made again for its gradient (Chen et al. 2016). N positions, C width, V vocabulary.
+Takes hidden states at trained positions. One chunk of logits exists at a time: the forward pass discards it, and the
+backward pass recomputes it (Chen et al. 2016). N positions, C width, V vocabulary.
 """
 
 from typing import NamedTuple
@@ -18,12 +18,12 @@ from sayso.model.packed import hidden_states
 
 
 class TokenLogprobs(NamedTuple):
-    """Of each position [B, T], zero where nothing is trained."""
+    """Per position [B, T], zero where nothing is trained."""
 
     logprobs: Tensor
-    """log p of the target at the temperature asked for."""
+    """log p of the target at the requested temperature."""
     entropy: Tensor
-    """Of the distribution that it was drawn from, in nats."""
+    """Entropy of that distribution, in nats."""
     plain: Tensor
     """log p of the target at temperature 1, without gradient: what a sampler reports."""
 
@@ -50,12 +50,12 @@ def target_logprobs(
 def target_logprobs_at(
     model: Transformer, hidden: Tensor, targets: Tensor, temperature: float = 1.0, *, learn_entropy: bool = False
 ) -> TokenLogprobs:
-    """Return the same for hidden states [B, T, C] that are there already (a value head reads them, too)."""
+    """Return the same for existing hidden states [B, T, C] (a value head reads them too)."""
     targets = moved(targets, hidden.device)
     trained = targets != IGNORE
     states, wanted = hidden[trained], targets[trained]
     rows = max(1, CHUNK.get(hidden.device.type, CHUNK["cpu"]) // model.config.vocab_size)
-    again = torch.is_grad_enabled() and len(states) > rows  # one chunk is as well kept
+    again = torch.is_grad_enabled() and len(states) > rows  # a single chunk can be kept
     parts = [
         checkpoint(_chunk, model, part, ids, temperature, learn_entropy, use_reentrant=False)
         if again

@@ -1,9 +1,9 @@
-"""The next-token loss: how surprised the model is by each token that it is trained on.
+"""The next-token loss: the negative log-likelihood of each trained token.
 
-    loss = - sum over trained tokens of log p(token | what came before)
+        loss = - sum over trained tokens of log p(token | previous tokens)
 
-Sum and count are returned apart, so that a step divides once by the count of the whole batch, however the batch was
-cut into parts or spread over devices (a mean of means weighs short rows too much).
+Sum and count are returned separately, so that a step divides once by the count of the whole batch, however the batch
+was split or distributed over devices (a mean of means overweights short rows).
 """
 
 import torch
@@ -15,15 +15,15 @@ from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import Transformer
 from sayso.model.packed import hidden_states
 
-IGNORE = -100  # the target of a position that is not trained
+IGNORE = -100  # target of an untrained position
 
 
 def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> tuple[Tensor, int]:
-    """Return the summed loss in nats and how many tokens were trained, for ids, targets, documents [B, T].
+    """Return the summed loss in nats and the number of trained tokens, for ids, targets, documents [B, T].
 
-    The head is computed only where a target is trained, so a batch of conversations pays for its answers alone, and
-    only a chunk of its logits exists at a time. A batch may lie on the CPU wherever the model is: what is counted and
-    looked up in it then waits for no other device.
+    The head is computed only where a target is trained, so a batch of conversations pays only for its answers, and
+    only one chunk of its logits exists at a time. A batch may be on the CPU wherever the model is: counting and
+    looking up in it then needs no device synchronization.
     """
     hidden, targets = hidden_states(model, ids, documents).flatten(0, 1), targets.flatten()
     trained = (targets != IGNORE).nonzero()[:, 0]

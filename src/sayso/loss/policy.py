@@ -1,7 +1,7 @@
-"""The policy gradient in its variants, which differ in one line each: see `METHODS`.
+"""Policy gradient variants, which differ in one line each: see `METHODS`.
 
-Log-probabilities of sampled tokens enter, now and as they were when sampled, with advantages; a sum and a count leave.
-With r = exp(log p - log p_old), a ratio of each token or of a whole reply, and A its advantage, a token costs
+Takes log-probabilities of sampled tokens, current and at sampling time, with advantages; returns a sum and a count.
+With r = exp(log p - log p_old), a ratio per token or per reply, and A its advantage, the loss of a token is
 
     max(-A r, -A clip(r, 1 - low, 1 + high))                    PPO (Schulman et al. 2017) and its kin
     -A min(r, high) log p, the first two without gradient       CISPO (MiniMax 2025): no token loses its gradient
@@ -26,22 +26,22 @@ Average = Literal["tokens", "replies", "constant"]
 
 @dataclass(frozen=True)
 class Method:
-    """What tells one policy gradient from another."""
+    """The properties of a policy gradient variant."""
 
     baseline: Baseline
     scale: Scale = "none"
     ratio: Literal["none", "token", "mean", "product"] = "token"
-    """Of each token, or of a reply: the geometric mean of its tokens' (GSPO), or their product (RLOO)."""
+    """Per token, or per reply: the geometric mean of its tokens' ratios (GSPO), or their product (RLOO)."""
     low: float = 0.2
     high: float = 0.2
-    """How far below and above 1 a ratio still earns; for a clipped weight, `high` is the largest one."""
+    """Clip range of the ratio below and above 1; for a clipped weight, `high` is its maximum."""
     weight: bool = False
-    """Whether the clipped ratio is a weight without gradient (CISPO) rather than what is learned through."""
+    """Whether the clipped ratio is a weight without gradient (CISPO) rather than differentiated."""
     dual: float = 0.0
-    """Where A < 0, a token costs at most this times |A| (dual clip, Ye et al. 2020), such as 3; 0 = off."""
+    """Where A < 0, a token's loss is at most this times |A| (dual clip, Ye et al. 2020), such as 3; 0 = off."""
     average: Average = "tokens"
-    """Over all tokens; over each reply's tokens and then over replies (long ones weigh less a token); or over replies,
-    each one's sum divided by a constant."""
+    """Over all tokens; over each reply's tokens and then over replies (tokens of long replies weigh less); or over
+    replies, each one's sum divided by a constant."""
 
 
 METHODS: Mapping[str, Method] = MappingProxyType(
@@ -62,7 +62,7 @@ METHODS: Mapping[str, Method] = MappingProxyType(
 def token_losses(
     method: Method, logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return what each token costs, [B, T], and figures of each trained token: ratio, clipped (0 or 1), KL from before.
+    """Return the loss of each token, [B, T], and per trained token the metrics ratio, clipped (0 or 1), KL from before.
 
     All arguments are [B, T]; `mask` is true where a token was sampled by the policy and is trained.
     """
@@ -84,9 +84,9 @@ def token_losses(
 
 
 def averaged(losses: Tensor, mask: Tensor, average: Average, constant: float = 1.0) -> tuple[Tensor, int]:
-    """Return the sum of losses [B, T] and what to divide it by over a whole step, as the method has it.
+    """Return the sum of losses [B, T] and its divisor over a whole step, according to the method.
 
-    Rows without a trained token count for nothing.
+    Rows without a trained token are ignored.
     """
     losses, lengths = losses.where(mask, 0.0), mask.sum(1)
     if average == "tokens":
@@ -96,7 +96,7 @@ def averaged(losses: Tensor, mask: Tensor, average: Average, constant: float = 1
 
 
 def _ratio(method: Method, logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
-    """Return exp(log p - log p_old), [B, T], the same for a reply's tokens where it is the reply's."""
+    """Return exp(log p - log p_old), [B, T]; equal for all tokens of a reply if the ratio is per reply."""
     apart = (logprobs - old).where(mask, 0.0)
     if method.ratio in ("mean", "product"):
         whole = apart.sum(1, keepdim=True)

@@ -1,10 +1,10 @@
-"""What a reward model learns from: comparisons of replies, and ratings of single ones.
+"""Losses of reward models: comparisons of replies, and ratings of single replies.
 
     P(w beats l) = sigmoid(r_w - r_l - m - t)      Bradley and Terry 1952; m the margin (Touvron et al. 2023, Llama 2)
     P(tie)       = (e^2t - 1) P(w beats l) P(l beats w)                                     Rao and Kupper 1967
 
-`t` is the width of a tie, 0 where no one said that replies were equal: the three then add up to 1, which a soft label
-of 0.5 does not give. Only differences are learned, so a small `c (r_w + r_l)^2` keeps scores around 0 (Eisenstein et
+`t` is the width of a tie, 0 without ties: the three probabilities then add up to 1, unlike with a soft label
+of 0.5. Only differences are learned, so a small `c (r_w + r_l)^2` keeps scores around 0 (Eisenstein et
 al. 2023). Ratings: squared error, or, of good (1) and bad (0), cross-entropy of sigmoid(r).
 """
 
@@ -23,18 +23,18 @@ from sayso.model.score import last_scores
 
 @dataclass(frozen=True)
 class RewardLoss:
-    """What is counted, and by how much."""
+    """The terms of the loss and their weights."""
 
     tie_width: float = 0.0
-    """t; more than 0 where there are ties."""
+    """t; more than 0 if there are ties."""
     centre: float = 0.01
     """c; 0 = off."""
     ratings: Literal["squared", "binary"] = "squared"
-    """How a rating is met."""
+    """Loss of a rating."""
 
 
 def comparison_losses(better: Tensor, worse: Tensor, margins: Tensor, ties: Tensor, tie_width: float = 0.0) -> Tensor:
-    """Return -log P of what was said of each pair [N], for scores [N]; margins count where it is no tie."""
+    """Return -log P of the label of each pair [N], for scores [N]; margins apply unless it is a tie."""
     difference = better - worse
     won = -F.logsigmoid(difference - tie_width - margins.masked_fill(ties, 0.0))
     if not bool(ties.any()):
@@ -54,7 +54,7 @@ def rating_losses(scores: Tensor, ratings: Tensor, kind: Literal["squared", "bin
 def batch_losses(scores: Tensor, batch: JudgedBatch, how: RewardLoss) -> Tensor:
     """Return the summed loss of a batch, a scalar, for the scores of its replies [R].
 
-    A prompt counts as one whatever the number of its comparisons: the mean of theirs, and of its ratings'.
+    Each prompt has the same weight, whatever the number of its comparisons: the mean of theirs, and of its ratings'.
     """
     total = scores.new_zeros(())
     if len(batch.pairs):
@@ -76,7 +76,7 @@ def batch_scores(model: Transformer, batch: JudgedBatch) -> Tensor:
 
 
 def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term:
-    """Return the loss of a batch, how many prompts it has, the tokens read, and its figures."""
+    """Return the loss of a batch, its number of prompts, the tokens read, and its metrics."""
     scores = batch_scores(model, batch)
     total, figures = batch_losses(scores, batch, how), _figures(scores, batch)
     return Term(total, len(batch.judged), batch.ids.numel(), figures, batch.trained)
@@ -84,7 +84,7 @@ def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term
 
 @torch.no_grad()
 def _figures(scores: Tensor, batch: JudgedBatch) -> dict[str, Tensor]:
-    """Return scores, and of comparisons that are no ties the better, the worse, their margin and what was right."""
+    """Return scores, and for comparisons without ties the better, the worse, their margin and correctness."""
     figures = {"score": scores.detach()}
     pairs = batch.pairs[~batch.ties].to(scores.device)
     if len(pairs):

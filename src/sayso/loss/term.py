@@ -1,7 +1,7 @@
-"""What every loss returns of one part of a batch: a sum, what to divide it by, and the figures that people look at.
+"""The return value of every loss for one part of a batch: a sum, its divisor, and metrics.
 
-A step divides its sum once by its count, however it was cut into parts or shared out; figures are averaged alike, each
-over its own items (a mean of means would weigh short rows too much).
+A step divides its sum once by its count, however it was split or distributed; metrics are averaged alike, each
+over its own items (a mean of means would overweight short rows).
 """
 
 from collections.abc import Mapping
@@ -17,12 +17,12 @@ class Term(NamedTuple):
     """The loss of one part of a batch."""
 
     loss: Tensor
-    """Summed, a scalar that gradients flow from."""
+    """Summed loss, a scalar with gradient."""
     items: int
-    """What the sum of all parts is divided by: tokens, pairs or replies."""
+    """Divisor of the sum over all parts: tokens, pairs or replies."""
     seen: int
     """Tokens read."""
     figures: Mapping[str, Tensor] = NONE
-    """By name, one value an item, of any shape: their mean over the whole step is told. Without gradients."""
+    """By name, one value per item, in any shape: logged as the mean over the whole step. Without gradients."""
     trained: int | None = None
-    """Tokens that have a target, by which operations are counted; None where they are the items."""
+    """Target tokens, for counting operations; None if they are the items."""

@@ -1,6 +1,6 @@
-"""What a value model is trained with: its guess of the return at each token shall come true.
+"""The loss of a value model, which predicts the return at each token.
 
-    loss = 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2)        (Schulman et al. 2017, as OpenAI has it)
+    loss = 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2)        (Schulman et al. 2017, as in OpenAI's code)
 
 The clip keeps a value near the one that the advantages were computed with. B rows, T time.
 """
@@ -18,7 +18,7 @@ def value_losses(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> T
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """Return 1 - var(returns - values) / var(returns) over the masked positions: 1 perfect, 0 as good as a constant.
+    """Return 1 - var(returns - values) / var(returns) over the masked positions: 1 is perfect, 0 as good as a constant.
 
     NaN where all returns are equal.
     """

@@ -1,7 +1,7 @@
-"""Calls in a reply: its text enters piece by piece, what is said and what is called leaves piece by piece.
+"""Tool calls in a reply: takes its text piece by piece, returns text and calls piece by piece.
 
-What may begin a mark is held back, as is white space before one; arguments stream as they are written. How the text was
-cut into pieces changes nothing about what all pieces together are. A block that is no call stays text.
+A possible beginning of a marker is held back, and so is whitespace before one; arguments stream as they are written.
+How the text was split into pieces does not affect the combined result. A block that is not a call stays text.
 """
 
 import json
@@ -19,19 +19,19 @@ _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\
 
 @dataclass(frozen=True)
 class Delta:
-    """Some more of a reply: of its text, or of one of its calls."""
+    """A further piece of a reply: of its text, or of one of its calls."""
 
     content: str = ""
     call: int | None = None
-    """Which call, from 0; None for text."""
+    """Index of the call, from 0; None for text."""
     id: str = ""
-    """With `name`, in the first piece of a call only."""
+    """With `name`, only in the first piece of a call."""
     name: str = ""
     arguments: str = ""
-    """Some more of the call's arguments, which all together are JSON."""
+    """A further piece of the call's arguments, which together are JSON."""
 
     def openai(self) -> dict[str, Any]:
-        """Return it as the `delta` of a chunk of OpenAI's stream."""
+        """Return it as the `delta` of a chunk in OpenAI's stream format."""
         if self.call is None:
             return {"content": self.content}
         function = {"name": self.name, "arguments": self.arguments} if self.id else {"arguments": self.arguments}
@@ -41,16 +41,16 @@ class Delta:
 
 @dataclass
 class Call:
-    """One call as it stands."""
+    """One call so far."""
 
     id: str
     name: str
     arguments: str = ""
-    """JSON as the model wrote it; unfinished where the reply was cut."""
+    """JSON as the model wrote it; incomplete if the reply was cut off."""
 
 
 def new_id() -> str:
-    """Return a name for a call that no other has."""
+    """Return a unique name for a call."""
     return f"call_{uuid.uuid4().hex[:24]}"
 
 
@@ -58,10 +58,10 @@ class ToolCalls:
     """Collects the text and the calls of one reply."""
 
     def __init__(self, name: Callable[[], str] = new_id) -> None:
-        """Take what names the calls."""
+        """Take the function that names the calls."""
         self.content, self.calls = "", list[Call]()
         self._name = name
-        self._held = ""  # text that waits for what comes next
+        self._held = ""  # text that depends on what comes next
         self._block: _Block | None = None
         self._after = False  # only white space since the last call
 
@@ -74,7 +74,7 @@ class ToolCalls:
         return found
 
     def close(self) -> list[Delta]:
-        """Return what was held back, now that no more will come; what is left of a block that is no call is text."""
+        """Return what was held back, at the end of the reply; the rest of a block that is not a call is text."""
         found: list[Delta] = []
         if self._block is not None:
             if not self._block.started:
@@ -101,7 +101,7 @@ class ToolCalls:
             found.append(Delta(text))
 
     def _text_step(self, found: list[Delta]) -> bool:
-        """Give the text up to a mark, or up to what may become one; return whether a block begins."""
+        """Emit the text up to a marker, or up to a possible one; return whether a block begins."""
         before, mark, after = self._held.partition(CALL)
         if mark:
             said = before.rstrip()
@@ -109,13 +109,13 @@ class ToolCalls:
             self._held, self._block = after, _Block(before[len(said) :])
             return True
         sure = len(self._held) - beginning(self._held, (CALL,))
-        sure = len(self._held[:sure].rstrip())  # white space before a mark belongs to the mark
+        sure = len(self._held[:sure].rstrip())  # whitespace before a marker belongs to it
         self._say(self._held[:sure], found)
         self._held = self._held[sure:]
         return False
 
     def _block_step(self, found: list[Delta]) -> bool:
-        """Read on in a block; return whether it ended."""
+        """Continue to read a block; return whether it ended."""
         block = self._block
         assert block is not None
         if not block.done:
@@ -129,13 +129,13 @@ class ToolCalls:
             return False
         rest = self._held.lstrip()
         if CALL_END.startswith(rest) and rest != CALL_END:
-            return False  # the mark of the end may still come
+            return False  # the end marker may still come
         self._held = rest.removeprefix(CALL_END)
         self._block, self._after = None, True
         return True
 
     def _give(self, block: "_Block", found: list[Delta]) -> None:
-        """Give the name as soon as it is there, then the arguments as they come."""
+        """Emit the name as soon as it is complete, then the arguments as they come."""
         if not block.started and block.name is not None:
             block.started = True
             call = Call(self._name(), block.name)
@@ -150,23 +150,23 @@ class _Block:
     """The JSON object of one call while it grows."""
 
     def __init__(self, space: str) -> None:
-        """Take the white space before its mark, which is text only where this is no call."""
+        """Take the whitespace before its marker, which is text only if this is not a call."""
         self._space = space
         self.seen, self.done, self.started = "", "", False
         self.name: str | None = None
         self._depth, self._quoted, self._escaped = 0, False, False
         self._nested = False
-        self._from: int | None = None  # where the arguments begin in `seen`, and end
+        self._from: int | None = None  # start of the arguments in `seen`, and end
         self._to: int | None = None
         self._given = 0
 
     @property
     def text(self) -> str:
-        """The block as it was written so far."""
+        """The block as written so far."""
         return self._space + CALL + self.seen
 
     def read(self, text: str) -> str:
-        """Read up to the end of the object; return what is behind it."""
+        """Read up to the end of the object; return the text after it."""
         start, self.seen = len(self.seen), self.seen + text
         for place in range(start, len(self.seen)):
             letter = self.seen[place]
@@ -182,7 +182,7 @@ class _Block:
         return ""
 
     def arguments(self) -> str:
-        """Return what came of the arguments since the last time."""
+        """Return the new arguments since the last time."""
         if self._from is None:
             return ""
         start, end = max(self._from, self._given), len(self.seen) if self._to is None else self._to
@@ -202,7 +202,7 @@ class _Block:
             self._depth -= 1
 
     def _open(self, place: int, letter: str) -> None:
-        """Take what begins to nest for the arguments, where the name stands before them and nothing else."""
+        """Treat the first nested value as the arguments, if only the name stands before it."""
         self._nested = True
         head = _HEAD.fullmatch(self.seen, 0, place)
         if head and letter == "{":
@@ -212,7 +212,7 @@ class _Block:
                 return
 
     def _finish(self) -> None:
-        """End the object: a call that was given already, one that is read as a whole, or none."""
+        """End the object: a call that was already emitted, one that is read as a whole, or none."""
         self.done = "whole"
         if self._from is not None:
             return
@@ -225,6 +225,6 @@ class _Block:
             return
         arguments = value.get("arguments") or {}
         text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        # Arguments in another place of the object, or as text: put behind it, to be given from there.
+        # Arguments elsewhere in the object, or as text: move them to the end, to be emitted from there.
         self.name, self._from = value["name"], len(self.seen)
         self.seen += text

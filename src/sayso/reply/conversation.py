@@ -1,4 +1,4 @@
-"""A model that replies: conversations or raw prompts enter, text leaves, streamed or many at once.
+"""A model that replies: takes conversations or raw prompts, returns text, streamed or batched.
 
 Wraps a model and its tokenizer. A reply ends at <|end|> or <|bos|>, at a stop text, at `max_tokens`, or when the
 context is full, whichever is first. Streamed or batched, the same seed and row give the same text.
@@ -21,22 +21,22 @@ Messages = Sequence[Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Reply:
-    """One reply and what it took."""
+    """One reply and its statistics."""
 
     text: str
     prompt_tokens: int
     completion_tokens: int
     finish: str
-    """"stop" (it ended by itself or at a stop text) or "length" (max_tokens, or the context was full)."""
+    """"stop" (it ended on its own or at a stop text) or "length" (max_tokens, or the context was full)."""
 
 
 class Stream(Iterator[str]):
-    """The pieces of one reply as they come; `reply()` tells the reply so far, and the whole when it has ended."""
+    """The pieces of one reply as they come; `reply()` returns the reply so far, and the whole one at the end."""
 
     def __init__(self, ids: Iterator[int], text: Text, prompt_tokens: int, limit: int) -> None:
         self.prompt_tokens, self.completion_tokens = prompt_tokens, 0
         self.finish: str | None = None
-        """None while it goes on, then as in `Reply`."""
+        """None while in progress, then as in `Reply`."""
         self._limit, self._given = limit, ""
         self._pieces = self._run(ids, text)
 
@@ -46,7 +46,7 @@ class Stream(Iterator[str]):
         return piece
 
     def reply(self) -> Reply:
-        """Return the reply so far; one that was left before its end counts as cut ("length")."""
+        """Return the reply so far; an abandoned one counts as cut off ("length")."""
         return Reply(self._given, self.prompt_tokens, self.completion_tokens, self.finish or "length")
 
     def _run(self, ids: Iterator[int], text: Text) -> Iterator[str]:
@@ -65,7 +65,7 @@ class Stream(Iterator[str]):
 
 
 class Replier:
-    """A model with its tokenizer, as a partner in conversation."""
+    """A model with its tokenizer, for conversations."""
 
     def __init__(self, model: Transformer, tokenizer: Tokenizer) -> None:
         self.model, self.tokenizer = model, tokenizer
@@ -73,39 +73,39 @@ class Replier:
 
     @property
     def context(self) -> int:
-        """How many tokens prompt and reply may have together."""
+        """Maximum number of tokens of prompt and reply together."""
         return self.model.config.context
 
     @property
     def converses(self) -> bool:
-        """Whether the model has a layout for conversations; one of another maker may only continue text."""
+        """Whether the model has a chat template; a third-party model may only continue text."""
         return self.tokenizer.chat_template is not None
 
     def prompt_ids(self, messages: Messages) -> list[int]:
-        """Return the ids that a conversation's next reply is asked with."""
+        """Return the prompt ids of a conversation's next reply."""
         return prompt_ids(self.tokenizer, messages)
 
     def text_ids(self, prompt: str) -> list[int]:
-        """Return the ids of a raw prompt: a document that begins so."""
+        """Return the ids of a raw prompt: the beginning of a document."""
         return [self.tokenizer.specials[BOS], *self.tokenizer.encode(prompt)]
 
     def stream(self, messages: Messages, sampling: Sampling, *, row: int = 0) -> Stream:
-        """Return the reply to a conversation as a stream of pieces; another `row` gives another sample.
+        """Stream the reply to a conversation; another `row` gives another sample.
 
-        Raises `UserError` at the call when the prompt leaves no room in the context.
+        Raises `UserError` at the call if the prompt leaves no room in the context.
         """
         return self._stream(self.prompt_ids(messages), sampling, row)
 
     def stream_text(self, prompt: str, sampling: Sampling, *, row: int = 0) -> Stream:
-        """Return what follows a raw prompt, without the chat layout, as a stream of pieces; errors as in `stream`."""
+        """Stream the continuation of a raw prompt, without the chat template; errors as in `stream`."""
         return self._stream(self.text_ids(prompt), sampling, row)
 
     def replies(self, conversations: Sequence[Messages], sampling: Sampling, *, rows: int = ROWS) -> list[Reply]:
-        """Return the reply to each conversation, decoded `rows` side by side; errors as in `stream`."""
+        """Return the reply to each conversation, decoded `rows` at a time; errors as in `stream`."""
         return self._replies([self.prompt_ids(messages) for messages in conversations], sampling, rows)
 
     def complete(self, prompts: Sequence[str], sampling: Sampling, *, rows: int = ROWS) -> list[Reply]:
-        """Return what follows each raw prompt, without the chat layout; errors as in `stream`."""
+        """Return the continuation of each raw prompt, without the chat template; errors as in `stream`."""
         return self._replies([self.text_ids(prompt) for prompt in prompts], sampling, rows)
 
     def _stream(self, prompt: list[int], sampling: Sampling, row: int) -> Stream:

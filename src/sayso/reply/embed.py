@@ -15,9 +15,9 @@ from sayso.model import Transformer
 
 @torch.inference_mode()
 def embed(model: Transformer, texts: Sequence[Sequence[int]], size: int | None = None) -> Tensor:
-    """Return [N, size]: of each text the first `size` (all, if None) mean hidden states, scaled to length 1."""
+    """Return [N, size]: the first `size` (all, if None) mean hidden states of each text, scaled to length 1."""
     rows = [torch.tensor(ids, device=model.device) for ids in texts]
-    padded = pad_sequence(rows, batch_first=True)  # on the right, where causal attention never looks
+    padded = pad_sequence(rows, batch_first=True)  # on the right, invisible to causal attention
     real = pad_sequence([torch.ones_like(row, dtype=torch.float32) for row in rows], batch_first=True)
     means = (model.hidden(padded).float() * real[..., None]).sum(1) / real.sum(1, keepdim=True)
     return F.normalize(means[:, :size], dim=-1)

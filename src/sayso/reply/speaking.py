@@ -1,4 +1,4 @@
-"""The options of acts in which a model generates text, turned into a loaded model and its `Sampling`."""
+"""Options of commands that generate text, resolved to a loaded model and its `Sampling`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,40 +16,40 @@ from sayso.weights.models import newest_model
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(Options):
-    """The flags of an act in which a model talks."""
+    """Options of a command that generates text."""
 
     life: Path = Path("life")
-    """The life's folder."""
+    """Folder of the life."""
     model: str = "aligned"
-    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage speaks."""
+    """Model name or path of a model folder; if a named model does not exist yet, the newest earlier stage is used."""
     temperature: Weight = 0.8
-    """Below 1 safer, above 1 bolder, 0 always the likeliest token."""
+    """Sampling temperature: lower is more predictable, higher more varied, 0 greedy."""
     top_k: Count = 0
-    """Pick among the k likeliest tokens; 0 = off."""
+    """Sample from the k likeliest tokens; 0 = off."""
     top_p: Mass = 1.0
-    """Pick among the likeliest tokens that together have this probability; 1 = off."""
+    """Sample from the likeliest tokens that together reach this probability (nucleus); 1 = off."""
     min_p: Share = 0.0
-    """Pick among tokens at least this fraction as likely as the likeliest; 0 = off."""
+    """Sample from tokens at least this fraction as likely as the likeliest; 0 = off."""
     typical_p: Mass = 1.0
-    """Pick among the tokens nearest the expected surprise that together have this probability; 1 = off."""
+    """Sample from the locally typical tokens that together reach this probability; 1 = off."""
     xtc_probability: Share = 0.0
-    """How often the likeliest tokens but the last with 10 % or more are left out (XTC); 0 = off."""
+    """Probability of excluding all top choices but the least likely one with 10 % or more (XTC); 0 = off."""
     repetition_penalty: Scale = 1.0
-    """Above 1 makes what was said already less likely; 1 = off."""
+    """Repetition penalty: values above 1 make tokens already used less likely; 1 = off."""
     presence_penalty: Finite = 0.0
-    """Taken from the logit of every token that the reply has already; 0 = off."""
+    """Presence penalty: subtracted from the logit of every token already in the reply; 0 = off."""
     frequency_penalty: Finite = 0.0
-    """Taken from a token's logit as often as the reply has it already; 0 = off."""
+    """Frequency penalty: subtracted from a token's logit for each of its occurrences in the reply; 0 = off."""
     dry_multiplier: Weight = 0.0
-    """Above 0 makes tokens that would go on with a repeat less likely, the more the longer it is (DRY); 0 = off."""
+    """DRY multiplier: makes tokens that would continue a repetition less likely, more so the longer it is; 0 = off."""
     min_tokens: Count = 0
-    """A reply does not end of itself before so many tokens; 0 = off."""
+    """Minimum number of tokens before a reply may end; 0 = off."""
     max_tokens: Positive = 200
-    """Most tokens of a reply."""
+    """Maximum number of tokens of a reply."""
     seed: Seed | None = None
-    """Same seed, same text; another text each time when not given."""
+    """Random seed: the same seed gives the same text; default: random."""
     device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
+    """cpu, cuda or mps; default: the best available."""
 
     def sampling(self, stop: tuple[str, ...] = ()) -> Sampling:
         """Return the flags as `Sampling`, checked."""
@@ -72,15 +72,15 @@ class GenerationOptions(Options):
 
 
 def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
-    """Return the sampling with DRY, where it is on, stopping at the usual breakers, in the ids of this tokenizer."""
+    """Return the sampling with DRY, if enabled, with the usual sequence breakers as ids of this tokenizer."""
     dry = sampling.repeats
     return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
 
 
 def open_replier(options: GenerationOptions) -> tuple[Replier, Path, str]:
-    """Load the model that is to speak; return it, its folder, and "" or a sentence that it is not the one asked for."""
+    """Load the requested model; return it, its folder, and "" or a sentence saying that another model is used."""
     folder = newest_model(Life(options.life), options.model)
     device = pick_device(options.device)
     replier = Replier(*load_model(folder, device.kind))
     same = folder in (options.life / "models" / options.model, Path(options.model))
-    return replier, folder, "" if same else f"There is no '{options.model}' model yet; '{folder.name}' speaks."
+    return replier, folder, "" if same else f"There is no '{options.model}' model yet; using '{folder.name}'."

@@ -1,7 +1,7 @@
-"""The text of one reply while it grows: ids enter one by one, pieces of text that may be shown leave.
+"""The growing text of one reply: takes ids one by one, returns pieces of text that are safe to show.
 
-A piece never holds part of a character, whose bytes may lie in several tokens, and never any part of a stop text: what
-might be the beginning of one is held back until the next token tells. How the text is cut into tokens does not matter.
+A piece never contains part of a character, whose bytes may span several tokens, nor any part of a stop text: a
+possible beginning of one is held back until the next token decides. How the text is split into tokens does not matter.
 """
 
 import codecs
@@ -11,7 +11,7 @@ from sayso.token.tokenizer import Tokenizer
 
 
 class Text:
-    """Collects the text of one reply; `stopped` turns true when a stop text came."""
+    """Collects the text of one reply; `stopped` becomes true at a stop text."""
 
     def __init__(
         self,
@@ -21,7 +21,7 @@ class Text:
         keep_stop: bool = False,
         spelled: Mapping[int, str] | None = None,
     ) -> None:
-        """Take the stop texts, whether one stays in the text, and control tokens that are to be spelled out."""
+        """Take the stop texts, whether to keep one in the text, and control tokens to spell out."""
         self.stopped = False
         self._keep_stop, self._spelled = keep_stop, spelled or {}
         self._tokenizer, self._stop = tokenizer, stop
@@ -31,7 +31,7 @@ class Text:
     def push(self, token: int, *, stops: bool = True) -> str:
         """Take the next id; return the text that is certain now, which may be empty.
 
-        Without `stops` no stop text ends here: too little was said.
+        Without `stops` no stop text ends the reply yet: it is below its minimum length.
         """
         if self.stopped:
             return ""
@@ -42,7 +42,7 @@ class Text:
         found = [(text.find(stop) + len(stop), text.find(stop)) for stop in self._stop if stop in text]
         if found:
             self.stopped, self._held = True, ""
-            end, start = min(found)  # the one that was complete first
+            end, start = min(found)  # the first complete one
             return text[: end if self._keep_stop else start]
         kept = len(text) - beginning(text, self._stop)
         self._held = text[kept:]
@@ -51,12 +51,12 @@ class Text:
     def _text_of(self, token: int) -> str:
         if token in self._spelled:
             return self._spelled[token]
-        if token >= self._tokenizer.vocab_size:  # a head may be wider than the vocabulary: no text there
+        if token >= self._tokenizer.vocab_size:  # a head may be wider than the vocabulary: such ids have no text
             return ""
         return self._decoder.decode(self._tokenizer.decode_bytes([token]))
 
     def close(self) -> str:
-        """Return what was held back, now that no more will come; an unfinished character is left out."""
+        """Return what was held back, at the end of the reply; an incomplete character is dropped."""
         text, self._held = self._held, ""
         return text
 

@@ -1,7 +1,7 @@
-"""Tools that a model may call: OpenAI's `tools` and `tool_choice` enter, checked, and leave as prompt and grammar.
+"""Tools that a model may call: validates OpenAI's `tools` and `tool_choice`, returns prompt and grammar.
 
-A call is `<tool_call>`, a line of JSON with name and arguments, `</tool_call>`, as Hermes and Qwen have it. The grammar
-holds a reply to it: always where a call is required, from `<tool_call>` on where the model may choose.
+A call is `<tool_call>`, a line of JSON with name and arguments, `</tool_call>`, as in Hermes and Qwen. The grammar
+constrains the reply: always if a call is required, from `<tool_call>` on if the model may choose.
 """
 
 import re
@@ -21,14 +21,14 @@ FIELDS = {"tool": {"type", "function"}, "function": {"name", "description", "par
 
 @dataclass(frozen=True)
 class Tool:
-    """One function that may be called."""
+    """One callable function."""
 
     name: str
     description: str
     parameters: Mapping[str, Any]
-    """A JSON schema of its arguments, an object's."""
+    """JSON schema of its arguments, an object."""
     strict: bool
-    """Whether a schema that cannot be followed in full is an error; otherwise what cannot be followed is left out."""
+    """Whether unsupported schema keywords are an error; otherwise they are ignored."""
 
 
 @dataclass(frozen=True)
@@ -39,30 +39,30 @@ class Toolbox:
     choice: str = "none"
     """"none", "auto" (text or calls), "required", or the name of the one tool that must be called."""
     parallel: bool = True
-    """Whether a reply may have more than one call."""
+    """Whether a reply may contain more than one call."""
 
     @property
     def calls(self) -> bool:
-        """Whether the reply may have calls: then `grammar` holds it to them and `Calls` reads them."""
+        """Whether the reply may contain calls: `grammar` then constrains them and `Calls` parses them."""
         return self.choice != "none"
 
     @property
     def shown(self) -> list[dict[str, Any]]:
-        """What the prompt tells of the tools, for `render`; nothing where none may be called."""
+        """The tools to include in the prompt, for `render`; empty if none may be called."""
         return [_shown(tool) for tool in self.tools] if self.calls else []
 
     def grammar(self, *, words: bool = True) -> Grammar | None:
-        """Return the grammar of the reply; None where there is nothing to hold it to.
+        """Return the grammar of the reply; None if it is unconstrained.
 
-        Without `words` it is calls, also where the model may choose: what else it may be has a grammar of its own.
-        Raises `UserError` where the schemas are too large together.
+        Without `words` the reply consists of calls, even if the model may choose: text has a grammar of its own.
+        Raises `UserError` if the schemas are too large together.
         """
         if not self.calls:
             return None
         allowed = [tool for tool in self.tools if self.choice in (*CHOICES, tool.name)]
         more = f'("\\n{CALL}" body)*' if self.parallel else ""
         if self.choice == "auto" and words:
-            # Lazy: it ends at the first mark, so that no text goes on behind one. TEXT is for replies without.
+            # Lazy: it ends at the first marker, so that no text follows one. TEXT is for replies without calls.
             lines = [f"start: TEXT | call body {more}", f"call[lazy]: TEXT {quoted(CALL)}", r"TEXT: /(?s:.*)/"]
         else:
             lines = [f"start: {quoted(CALL)} body {more}"]
@@ -75,18 +75,18 @@ class Toolbox:
 
 
 def toolbox(tools: Sequence[Any] | None, choice: Any = None, *, parallel: bool | None = None) -> Toolbox:
-    """Return OpenAI's `tools`, `tool_choice` and `parallel_tool_calls` as data; None is what OpenAI takes by default.
+    """Parse OpenAI's `tools`, `tool_choice` and `parallel_tool_calls`; None means OpenAI's default.
 
-    Raises `UserError` for what is not theirs: the tool by its place or name, the rule, what was got.
+    Raises `UserError` for invalid values: the tool by its position or name, the rule, the value given.
     """
     if tools is not None and not isinstance(tools, list | tuple):
-        raise UserError(f"'tools' is a list of functions; got {type(tools).__name__}.")
+        raise UserError(f"'tools' must be a list of functions; got {type(tools).__name__}.")
     read = tuple(_tool(place, tool) for place, tool in enumerate(tools or ()))
     names = [tool.name for tool in read]
     if len(read) > MOST_TOOLS:
-        raise UserError(f"A request has at most {MOST_TOOLS} tools; got {len(read)}: leave some out.")
+        raise UserError(f"A request may have at most {MOST_TOOLS} tools; got {len(read)}.")
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"Each tool has a name of its own; '{twice}' is there twice.")
+        raise UserError(f"Tool names must be unique; '{twice}' occurs twice.")
     return Toolbox(read, _choice(choice, names), parallel is not False)
 
 
@@ -94,33 +94,33 @@ def _tool(place: int, given: Any) -> Tool:
     where = f"tools[{place}]"
     tool = _fields(given, where, "tool")
     if tool.get("type") != "function":
-        raise UserError(f"A tool's type is 'function'; that of {where} is {tool.get('type')!r:.100}.")
+        raise UserError(f"A tool's type must be 'function'; that of {where} is {tool.get('type')!r:.100}.")
     function = _fields(tool.get("function"), f"{where}.function", "function")
     name, description = function.get("name"), function.get("description")
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise UserError(
-            f"A tool's name has 1 to 64 letters, digits, _ or -, as in 'get_weather'; that of {where} is {name!r:.100}."
+            f"A tool's name must have 1 to 64 letters, digits, _ or -, such as get_time; {where} has {name!r:.100}."
         )
     if not isinstance(description, str | None):
-        raise UserError(f"A tool's description is text; that of '{name}' is {type(description).__name__}.")
+        raise UserError(f"A tool's description must be text; that of '{name}' is {type(description).__name__}.")
     if not isinstance(function.get("strict"), bool | None):
-        raise UserError(f"'strict' of a tool is true or false; that of '{name}' is {function['strict']!r:.100}.")
+        raise UserError(f"'strict' of a tool must be true or false; that of '{name}' is {function['strict']!r:.100}.")
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
     schema_text(parameters, f"A schema as the parameters of '{name}'")
     if parameters.get("type", "object") != "object":
         raise UserError(
-            f"The parameters of a tool are the schema of an object; those of '{name}' have the type "
-            f"{parameters['type']!r:.100}: put them into an object."
+            f"The parameters of a tool must be the schema of an object; those of '{name}' have the type "
+            f"{parameters['type']!r:.100}: wrap them in an object."
         )
     return Tool(name, description or "", {"type": "object", **parameters}, bool(function.get("strict")))
 
 
 def _fields(given: Any, where: str, kind: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise UserError(f"{where} is a JSON object; got {type(given).__name__}.")
+        raise UserError(f"{where} must be a JSON object; got {type(given).__name__}.")
     if unknown := [str(key) for key in given if key not in FIELDS[kind]]:
         hint = nearest(unknown[0], FIELDS[kind])
-        raise UserError(f"{where} has {', '.join(sorted(FIELDS[kind]))}; not '{unknown[0]:.100}'.{hint}")
+        raise UserError(f"{where} may only have {', '.join(sorted(FIELDS[kind]))}; got '{unknown[0]:.100}'.{hint}")
     return given
 
 
@@ -132,12 +132,12 @@ def _choice(choice: Any, names: Sequence[str]) -> str:
         name = function.get("name") if isinstance(function, Mapping) else None
         if choice.get("type") != "function" or name not in names:
             hint, known = nearest(str(name), names), ", ".join(names) or "none"
-            raise UserError(f"'tool_choice' names one of the tools ({known}); got {name!r:.100}.{hint}")
+            raise UserError(f"'tool_choice' must name one of the tools ({known}); got {name!r:.100}.{hint}")
         return str(name)
     if choice not in CHOICES:
-        raise UserError(f"'tool_choice' is {', '.join(CHOICES)} or names a function; got {choice!r:.100}.")
+        raise UserError(f"'tool_choice' must be {', '.join(CHOICES)} or name a function; got {choice!r:.100}.")
     if choice == "required" and not names:
-        raise UserError("'tool_choice' is 'required', which needs 'tools' to choose from; got none.")
+        raise UserError("'tool_choice' 'required' needs 'tools'; got none.")
     return str(choice) if names else "none"
 
 

@@ -1,6 +1,6 @@
-"""The conversation window: when a conversation outgrows the context, its oldest turns are left out.
+"""The conversation window: when a conversation exceeds the context, its oldest turns are omitted.
 
-Takes all messages; gives those that fit with room for a reply. System messages at the beginning always stay.
+Takes all messages; returns those that fit with room for a reply. System messages at the beginning always stay.
 """
 
 from bisect import bisect_left
@@ -13,10 +13,10 @@ Message = dict[str, Any]
 def fit(
     messages: Sequence[Message], count: Callable[[Sequence[Message]], int], context: int, reserve: int
 ) -> tuple[list[Message], int]:
-    """Return the messages that leave `reserve` of `context` tokens free, and how many were left out.
+    """Return the messages that leave `reserve` of `context` tokens free, and how many were omitted.
 
-    `count` gives the tokens of a conversation, which are fewer the later it begins. Turns go whole: a question with its
-    reply. The last question stays even when it alone is too long, so that whoever asks is told so.
+    `count` returns the tokens of a conversation, which must decrease with a later start. Turns are dropped whole: a
+    question with its reply. The last question stays even if it alone is too long, so that the caller gets an error.
     """
     head = next((place for place, message in enumerate(messages) if message["role"] != "system"), len(messages))
     starts = [place for place in range(head, len(messages)) if messages[place]["role"] == "user"]

@@ -1,1 +1,1 @@
-"""A life's files turned into its story: facts, figures, drawings, a page."""
+"""Turns a life's files into its report: facts, figures, drawings, a page."""

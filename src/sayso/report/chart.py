@@ -1,7 +1,7 @@
-"""Charts as one standalone SVG file, for documents and runs: series of points enter, markup leaves.
+"""Charts as one standalone SVG file, for documents and runs: takes series of points, returns markup.
 
-Panels stand side by side with a title, axes with round marks, a legend, and intervals where points have them. Nothing
-outside the file is needed to show it, and the text in it is text.
+Panels are placed side by side with a title, axes with round ticks, a legend, and intervals for points that have them.
+The file has no external dependencies, and its text is selectable.
 """
 
 import math
@@ -14,19 +14,19 @@ from sayso.report.draw import Scale, scale, short
 
 INK, SOFT, LINE, PAPER = "#1f2324", "#5d6467", "#e2e0d9", "#fcfbf8"
 COLORS = ("#0d6e6e", "#c2842a", "#9b2c2c", "#7d879a", "#5b4a9c", "#4a7d3a")
-WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # of a panel's area, and what is around it
-ROW = 17  # of a legend
-HEAD = 34  # of the whole
+WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # a panel's area, and its margins
+ROW = 17  # height of a legend entry
+HEAD = 34  # height of the title
 FONT = "Inter, 'Helvetica Neue', 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one kind."""
+    """One series of points."""
 
     name: str
-    """In the legend; none when empty."""
+    """Name in the legend; none if empty."""
     points: Sequence[Point]
     color: str = COLORS[0]
     style: Literal["line", "dashed", "dots", "both"] = "line"
@@ -43,12 +43,12 @@ class Panel:
     y_name: str
     series: Sequence[Series]
     x_range: Point | None = None
-    """Of what is there, when not given."""
+    """Range of the axis; default: from the data."""
     y_range: Point | None = None
 
 
 def picture(title: str, panels: Sequence[Panel], note: str = "", *, columns: int = 3) -> str:
-    """Return panels as an SVG file, so many beside each other; the `note` stands below them."""
+    """Return panels as an SVG file, `columns` side by side; the `note` is placed below them."""
     legend = max(sum(bool(one.name) for one in panel.series) for panel in panels)
     across, down = LEFT + WIDTH + GAP, 40 + HEIGHT + 52 + ROW * legend
     columns = min(columns, len(panels))

@@ -1,7 +1,7 @@
-"""Small drawings as HTML with inline SVG: numbers enter, markup leaves.
+"""Small drawings as HTML with inline SVG: takes numbers, returns markup.
 
-What stretches (lines, bars, cells) is SVG or a box sized in per cent; what is read (labels) is text beside it, so that
-it keeps its size on a telephone and can be selected. Colours are the page's classes.
+Scalable parts (lines, bars, cells) are SVG or boxes sized in percent; labels are text next to them, so that
+they keep their size on a phone and can be selected. Colors are the page's classes.
 """
 
 import math
@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-LINE_POINTS = 500  # more than a screen can show apart
+LINE_POINTS = 500  # more than a screen can resolve
 
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) of one line, and the class that colours it."""
+    """Points (x, y) of one line, and the class that colors it."""
 
     points: Sequence[tuple[float, float]]
     kind: str
@@ -22,20 +22,20 @@ class Line:
 
 @dataclass(frozen=True)
 class Scale:
-    """The range of an axis, with round numbers to mark on it."""
+    """The range of an axis, with round numbers as ticks."""
 
     low: float
     high: float
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Where a value stands, in per cent, never outside."""
+        """Position of a value, in percent, clamped to the range."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
 def scale(low: float, high: float, marks: int = 5) -> Scale:
-    """An axis over [low, high], widened to its outer round numbers."""
+    """An axis over [low, high], widened to its outer ticks."""
     span = (high - low) or abs(high) or 1.0
     raw = span / marks
     power = 10 ** math.floor(math.log10(raw))
@@ -52,7 +52,7 @@ def plot(lines: Sequence[Line], dots: Line | None, x_name: str, y_name: str, alt
     x, y = scale(0, max(xs)), scale(min(ys), max(ys))
     grid = "".join(f'<path class="grid" d="M0 {100 - y.at(tick)}H100"/>' for tick in y.ticks)
     drawn = "".join(f'<path class="{line.kind}" d="{_path(thin(line.points), x, y)}"/>' for line in lines)
-    if dots:  # a round cap on no length is a dot that a stretched drawing does not squash
+    if dots:  # a round cap on a zero-length line is a dot that stretching does not distort
         spots = "".join(f"M{x.at(a)} {round(100 - y.at(b), 2)}h0" for a, b in dots.points)
         drawn += f'<path class="{dots.kind}" d="{spots}"/>'
     y_marks = "".join(f'<i class="yt" style="top:{100 - y.at(t)}%">{short(t)}</i>' for t in y.ticks)
@@ -66,7 +66,7 @@ def plot(lines: Sequence[Line], dots: Line | None, x_name: str, y_name: str, alt
 
 
 def bar(value: float, most: float, kind: str) -> str:
-    """A bar as long as its share of `most`."""
+    """A bar proportional to `value / most`."""
     return f'<div class="track"><div class="bar {kind}" style="width:{100 * value / most:.2f}%"></div></div>'
 
 
@@ -82,7 +82,7 @@ def whiskers(marks: Sequence[tuple[float, float, float, str]]) -> str:
 
 
 def heat(weights: Sequence[Sequence[float]], labels: Sequence[str], alt: str) -> str:
-    """A square of cells, row t against column s <= t, the labels beside and below."""
+    """A square of cells, row t against column s <= t, with labels on the left and below."""
     size = len(labels)
     cells = "".join(
         f'<rect x="{s}" y="{t}" width="1" height="1" fill-opacity="{weights[t][s]:.2f}">'
@@ -100,7 +100,7 @@ def heat(weights: Sequence[Sequence[float]], labels: Sequence[str], alt: str) ->
 
 
 def smooth(values: Sequence[float], span: int) -> list[float]:
-    """The exponential moving average over about `span` values, without the pull towards zero at the start."""
+    """The exponential moving average over about `span` values, without the bias towards zero at the start."""
     keep = 1 - 1 / max(1, span)
     total, weight, out = 0.0, 0.0, []
     for value in values:
@@ -110,7 +110,7 @@ def smooth(values: Sequence[float], span: int) -> list[float]:
 
 
 def thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most about LINE_POINTS of the points, the last among them."""
+    """At most about LINE_POINTS of the points, including the last."""
     stride = max(1, len(points) // LINE_POINTS)
     return [*points[:-1:stride], points[-1]]
 

@@ -1,6 +1,6 @@
-"""All that a life has written down about itself, read once; whatever is not there yet is None or empty.
+"""All records of a life, read once; what does not exist yet is None or empty.
 
-A life's folder enters, `Facts` leave: plain data that figures, drawings and the page are made of.
+Takes a life's folder, returns `Facts`: plain data for figures, drawings and the page.
 """
 
 import re
@@ -26,7 +26,7 @@ TRAINED = {"base": "pretrain", "tuned": "finetune", "aligned": "align"}  # which
 
 @dataclass(frozen=True)
 class Curve:
-    """What a training run logged: one value a step, and what was measured on held-out text on the way."""
+    """The log of a training run: one value per step, and periodic evaluations on held-out text."""
 
     steps: tuple[int, ...]
     losses: tuple[float, ...]
@@ -39,7 +39,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Act:
-    """What one act took, all its runs together."""
+    """Total cost of one act over all its runs."""
 
     name: str
     seconds: float
@@ -48,37 +48,37 @@ class Act:
 
 @dataclass(frozen=True)
 class Facts:
-    """One life, as far as it has come."""
+    """The records of one life so far."""
 
     life: Life
     manifest: Data | None
     tokenizers: list[Data]
     made_tokenizer: Data | None
-    """What the life's tokenizer was trained from, and how it measures."""
+    """The training data of the life's tokenizer, and its measurements."""
     hashes: dict[str, str]
-    """SHA-256 of the data's manifest ("data") and of the tokenizer ("tokenizer"), of those that are there."""
+    """SHA-256 of the data's manifest ("data") and of the tokenizer ("tokenizer"), if they exist."""
     models: dict[str, Data]
-    """sayso.json of each stage that is there, in order."""
+    """sayso.json of each existing stage, in order."""
     shapes: dict[str, Data]
-    """config.json of each."""
+    """config.json of each stage."""
     curves: dict[str, Curve]
     """By act."""
     acts: list[Act]
     baselines: Data | None
     scores: dict[str, Data]
-    """What evaluate wrote, by stage."""
+    """Results of evaluate, by stage."""
     verify: Data
     steered: list[Steered]
     """The runs that learned from preferences or rewards."""
 
     @property
     def newest(self) -> str | None:
-        """The last stage that is there."""
+        """The latest existing stage."""
         return list(self.models)[-1] if self.models else None
 
 
 def read_facts(life: Life) -> Facts:
-    """Read a life; a file that is there but damaged is a `UserError` that names it."""
+    """Read a life; a damaged file is a `UserError` that names it."""
     models = {stage: life.model(stage) for stage in STAGES if (life.model(stage) / "sayso.json").exists()}
     curves = {act: curve(life.run(f"{act}-{stage}") / "run.jsonl") for stage, act in TRAINED.items()}
     return Facts(
@@ -99,20 +99,20 @@ def read_facts(life: Life) -> Facts:
 
 
 def origins(life: Life) -> dict[str, Path]:
-    """The two files that everything else in a life comes from."""
+    """The two files from which everything else in a life derives."""
     return {"data": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"}
 
 
 def maybe(path: Path) -> Any:
-    """The file's JSON, or None when there is no file."""
+    """The file's JSON, or None if there is no file."""
     if not path.exists():
         return None
-    check_recorded(path, "make it again")
+    check_recorded(path, "create it again")
     return read_json(path)
 
 
 def curve(path: Path) -> Curve | None:
-    """The losses of a run; a step that was done again after a resume counts once, as it was done last."""
+    """The losses of a run; a step repeated after a resume counts once, with its latest value."""
     events = events_of(path) if path.exists() else []
     told = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
     losses = {event["step"]: event["loss"] for event in told}
@@ -141,12 +141,12 @@ def acts(life: Life) -> list[Act]:
 
 
 def spent(events: list[Data]) -> float:
-    """Seconds of the last whole run with all its interruptions: of each piece its end's, or its last step's."""
+    """Seconds of the latest run with all its parts: from each part's end event, or its last step."""
     pieces: list[float] = []
     before = None
     for event in events:
         if event["event"] == "start":
-            pieces = [0.0] if before == "end" else [*pieces, 0.0]  # after an end the act was done anew
+            pieces = [0.0] if before == "end" else [*pieces, 0.0]  # after an end the act was run again
         elif "seconds" in event and pieces:
             pieces[-1] = max(pieces[-1], event["seconds"])
         before = event["event"]

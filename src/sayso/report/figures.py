@@ -1,6 +1,6 @@
-"""The story's numbers for programs: facts -> what `report.json` says, under fixed keys.
+"""The report's numbers for programs: takes facts, returns the content of `report.json`, with fixed keys.
 
-A key whose act was not done yet is absent, never null or zero.
+The key of an act that was not run yet is absent, never null or zero.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ def brief(part: Data) -> Data:
 
 
 def lineage_figures(facts: Facts) -> list[Data]:
-    """Where the newest model comes from, oldest first: data, tokenizer, then each stage with its parent and hash."""
+    """The lineage of the newest model, oldest first: data, tokenizer, then each stage with its parent and hash."""
     chain: list[Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
     for stage, made in facts.models.items():
         known: Data = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}

@@ -1,4 +1,4 @@
-"""One head of the newest model on one sentence: the head is chosen by rule, what it does is counted."""
+"""One attention head of the newest model on one sentence: chosen by rule, its behavior counted."""
 
 from html import escape
 
@@ -18,9 +18,7 @@ MOST = 28  # tokens, so that labels can be read
 def inside(facts: Facts) -> str:
     """The section, from the weights of the newest stage."""
     if facts.newest is None:
-        return section(
-            "inside", "Inside", missing("There is no model to look into yet; make one with", "sayso pretrain")
-        )
+        return section("inside", "Inside", missing("There is no model yet; train one with", "sayso pretrain"))
     model, tokenizer = load_model(facts.life.model(facts.newest))
     ids = [tokenizer.specials[BOS], *tokenizer.encode(SENTENCE)][: min(MOST, model.config.context)]
     weights = attention_weights(model, ids)
@@ -28,7 +26,7 @@ def inside(facts: Facts) -> str:
     layer, head = divmod(int(clear.argmax()), weights.shape[1])
     intro = (
         f"<p>Where one of the {weights.shape[0] * weights.shape[1]} attention heads of the {facts.newest} model looks. "
-        "Each row is a token; the stronger a cell's colour, the more the row's token takes from the column's. Of all "
+        "Each row is a token; the stronger a cell's color, the more the row's token attends to the column's. Of all "
         "heads this one has the clearest pattern: the largest mean weight on a single earlier token, not counting the "
         "first token and the row's own.</p>"
     )
@@ -40,14 +38,14 @@ def inside(facts: Facts) -> str:
 
 
 def label(tokenizer: Tokenizer, token: int) -> str:
-    """A token as a reader can see it: its space as a dot, <|bos|> as the start."""
+    """A token in readable form: its space as a dot, <|bos|> as the start."""
     if token == tokenizer.specials[BOS]:
         return "start"
     return tokenizer.decode([token]).replace(" ", "·").replace("\n", "↵")
 
 
 def head_sentence(weights: Tensor, layer: int, head: int, labels: list[str]) -> str:
-    """What the head does, counted over the rows with a choice: one distance, or else the columns looked at most."""
+    """Describe the head's behavior over rows with a choice: one distance, or else the most attended columns."""
     strongest: list[int] = weights.argmax(dim=-1).tolist()
     rows = range(2, len(labels))
     back = [row - strongest[row] for row in rows]
@@ -59,4 +57,4 @@ def head_sentence(weights: Tensor, layer: int, head: int, labels: list[str]) -> 
     looks = [strongest[row] for row in rows]
     most = sorted(set(looks), key=lambda column: (-looks.count(column), column))[:2]
     seen = [f"“{escape(labels[column].strip('·'))}” in {looks.count(column)}" for column in most]
-    return f"{name} keeps to certain tokens: of {len(looks)} rows, it looks most at {listing(seen)}."
+    return f"{name} attends to certain tokens: of {len(looks)} rows, it looks most at {listing(seen)}."

@@ -1,4 +1,4 @@
-"""How each training act went: raw and smoothed loss by step, and what was measured on held-out text on the way."""
+"""The progress of each training act: raw and smoothed loss by step, and evaluations on held-out text."""
 
 import math
 
@@ -6,16 +6,16 @@ from sayso.report.draw import Line, plot, smooth
 from sayso.report.facts import TRAINED, Curve, Facts
 from sayso.report.markup import count, missing, says, section
 
-TITLES = {"pretrain": "Pre-training", "finetune": "Tuning on conversations", "align": "Aligning with comparisons"}
+TITLES = {"pretrain": "Pre-training", "finetune": "Finetuning on conversations", "align": "Alignment with comparisons"}
 UNITS = {"pretrain": "nats per token", "finetune": "nats per trained token", "align": "loss per pair, nats"}
 SHORTEST = 5
-SMOOTH = 50  # the smoothed line looks back over about a fiftieth of the run
+SMOOTH = 50  # the smoothed line averages over about a fiftieth of the run
 
 
 def learning(facts: Facts) -> str:
-    """The section: one chart for each act that has trained something."""
+    """The section: one chart for each act that has trained a model."""
     if not facts.curves:
-        return section("learning", "Learning", missing("Nothing has been trained yet; begin with", "sayso pretrain"))
+        return section("learning", "Learning", missing("Nothing has been trained yet; start with", "sayso pretrain"))
     charts = [chart(act, facts.curves[act], facts) for act in TRAINED.values() if act in facts.curves]
     key = '<p class="key"><b class="smooth"></b>smoothed <b class="raw"></b>each step'
     held = any(c.held_out or c.replies for c in facts.curves.values())
@@ -34,15 +34,13 @@ def chart(act: str, curve: Curve, facts: Facts) -> str:
     held += [(float(step), loss) for step, loss in curve.replies]
     drawn = plot(lines, Line(held, "held") if held else None, "step", UNITS[act], f"Loss of {act} by step")
     start, end = even[0], even[-1]
-    told = (
-        f"{TITLES[act].split()[0]} took the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps and "
-    )
-    told += f"{count(curve.tokens)} tokens; half of the way was done by step {halfway(curve, even):,}."
+    told = f"{TITLES[act].split()[0]} reduced the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps "
+    told += f"and {count(curve.tokens)} tokens; half of the decrease was reached by step {halfway(curve, even):,}."
     return f"<figure><h3>{TITLES[act]}</h3>{drawn}{says(told)}</figure>"
 
 
 def halfway(curve: Curve, even: list[float]) -> int:
-    """The first step at which the smoothed loss had done half of its way."""
+    """The first step at which the smoothed loss had covered half of its decrease."""
     middle = (even[0] + even[-1]) / 2
     falls = even[-1] <= even[0]
     return next(
@@ -51,6 +49,6 @@ def halfway(curve: Curve, even: list[float]) -> int:
 
 
 def nats(bpb: float, facts: Facts) -> float:
-    """Bits per byte as nats per token, by the tokenizer's bytes per token on held-out text; 0 where that is unknown."""
+    """Bits per byte as nats per token, using the tokenizer's bytes per token on held-out text; 0 if unknown."""
     measured = (facts.made_tokenizer or {}).get("measured", {})
     return bpb * math.log(2) * float(measured.get("bytes_per_token", 0.0))

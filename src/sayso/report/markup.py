@@ -1,4 +1,4 @@
-"""The page's few building blocks (section, table, what is not there yet), and numbers as people say them."""
+"""The page's building blocks (section, table, missing parts), and number formatting."""
 
 from collections.abc import Sequence
 from html import escape
@@ -10,17 +10,17 @@ def section(name: str, title: str, *parts: str) -> str:
 
 
 def says(text: str) -> str:
-    """The one sentence that says what a chart shows; `text` is markup already."""
+    """The one sentence that states what a chart shows; `text` is already markup."""
     return f'<p class="says">{text}</p>'
 
 
 def missing(what: str, command: str) -> str:
-    """What stands where something was not done yet, and the command that does it."""
+    """The placeholder for something that was not run yet, with the command that runs it."""
     return f'<p class="missing">{escape(what)} <code>{escape(command)}</code></p>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table whose cells are markup; a head that starts with ">" makes a column of numbers."""
+    """A table whose cells are markup; a heading that starts with ">" makes a column of numbers."""
     right = [head.startswith(">") for head in heads]
     top = "".join(_cell("th", escape(head.lstrip(">")), number) for head, number in zip(heads, right, strict=True))
     body = "".join(
@@ -28,16 +28,16 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -
         for row in rows
     )
     whole = f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="wide" tabindex="0">{whole}</div>'  # so that the keyboard can scroll it
+    return f'<div class="wide" tabindex="0">{whole}</div>'  # makes it scrollable by keyboard
 
 
 def source_name(source: dict[str, object]) -> str:
-    """A source's name; of a path or an address only the end."""
+    """A source's name; for a path or an address only its last part."""
     return escape(str(source["name"]).rstrip("/").split("/")[-1])
 
 
 def listing(names: Sequence[str]) -> str:
-    """Names as a sentence has them: "a", "a and b", "a, b and c"."""
+    """Join names for a sentence: "a", "a and b", "a, b and c"."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
@@ -57,7 +57,7 @@ def size(value: float) -> str:
 
 
 def mark(digest: str) -> str:
-    """The head of a hash."""
+    """The beginning of a hash."""
     return f'<code class="hash">{escape(digest[:12])}</code>'
 
 

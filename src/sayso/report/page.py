@@ -1,4 +1,4 @@
-"""Facts -> one HTML page that stands alone: its style is inside it, and it loads nothing and runs no script."""
+"""Facts -> one standalone HTML page: its style is inline, and it loads nothing and runs no scripts."""
 
 from html import escape
 from importlib.resources import files
@@ -18,7 +18,7 @@ PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, linea
 
 
 def page(facts: Facts) -> str:
-    """The whole story."""
+    """The whole report."""
     style = files("sayso.report").joinpath("page.css").read_text(encoding="utf-8")
     body = "".join(part(facts) for part in PARTS)
     return (
@@ -27,43 +27,43 @@ def page(facts: Facts) -> str:
         f'<meta name="color-scheme" content="light dark"><style>{style}</style></head><body>'
         f'<header><p class="over">Sayso · {escape(facts.life.root.resolve().name)}</p>'
         f'<h1>The life of a language model</h1><p class="lead">{lead(facts)}</p>{keys(facts)}</header>'
-        f"<main>{body}</main><footer><p>Every figure here was measured in this life; <code>report.json</code> beside "
-        "this page holds them for programs.</p></footer></body></html>\n"
+        f"<main>{body}</main><footer><p>All figures were measured in this life; <code>report.json</code> next to "
+        "this page contains them for programs.</p></footer></body></html>\n"
     )
 
 
 def lead(facts: Facts) -> str:
-    """What was made, from what, in how long."""
+    """What was trained, from what, in how long."""
     if facts.newest is None:
-        return "Nothing has been trained yet. What is there is told below, and so is the command for what is not."
+        return "Nothing has been trained yet. Below is what exists, and the commands for what is missing."
     base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
     imported = base.get("stage") == "imported"
     text = f"A Transformer of {count(base['parameters'])} parameters, "
-    text += f"brought from {escape(str(base['parent']).split()[0])}" if imported else "made from nothing"
+    text += f"imported from {escape(str(base['parent']).split()[0])}" if imported else "trained from scratch"
     if facts.manifest and not imported:
         names = [source_name(source) for source in facts.manifest["sources"]]
-        text += f" out of {listing(names)}"
+        text += f" on {listing(names)}"
     text += f" in {duration(total)}" if total and not imported else ""
     shape = facts.shapes[facts.newest]
     text += (
         f": {shape['num_hidden_layers']} layers, {shape['hidden_size']} wide, a vocabulary of {shape['vocab_size']:,}."
     )
-    later = {"tuned": "tuned on conversations", "aligned": "aligned with comparisons of its replies"}
+    later = {"tuned": "finetuned on conversations", "aligned": "aligned with comparisons of its replies"}
     done = [words for stage, words in later.items() if stage in facts.models]
     return text + (f" Then {listing(done)}." if done else "")
 
 
 def keys(facts: Facts) -> str:
-    """The few figures that sum a life up, of those that are there."""
+    """The key figures of a life, if they exist."""
     shown: list[tuple[str, str]] = []
     if "metrics" in (base := next(iter(facts.models.values()), {})):
-        shown.append((count(base["metrics"]["tokens"]), "tokens read in pre-training"))
+        shown.append((count(base["metrics"]["tokens"]), "tokens of pretraining"))
     first = next(iter(facts.scores.values()), None)
     if first and "real" in first["bpb"]:
         shown.append((f"{first['bpb']['real']['mean']:.2f}", "bits per byte of real text"))
     last = facts.scores[list(facts.scores)[-1]] if facts.scores else None
     if last and last["families"]:
-        shown.append((f"{100 * last['smallworld_accuracy']['mean']:.0f}&nbsp;%", "of questions about stories right"))
-        shown.append((f"{100 * last['instructions']['mean']:.0f}&nbsp;%", "of what instructions ask met"))
+        shown.append((f"{100 * last['smallworld_accuracy']['mean']:.0f}&nbsp;%", "of story questions correct"))
+        shown.append((f"{100 * last['instructions']['mean']:.0f}&nbsp;%", "of instruction constraints met"))
     boxes = "".join(f"<div><b>{value}</b><span>{name}</span></div>" for value, name in shown)
     return f'<div class="keys">{boxes}</div>' if shown else ""

@@ -1,4 +1,4 @@
-"""The life's papers: what it read, how text is cut, where the model comes from, what it took, what was proved."""
+"""Provenance: the data, the tokenizer, the lineage, the cost, and the verification."""
 
 from html import escape
 from typing import Any
@@ -12,19 +12,19 @@ Data = dict[str, Any]
 
 
 def tokenizers(facts: Facts) -> str:
-    """The tokenizer table, and what a misspelling does."""
+    """The tokenizer table, and the effect of a misspelling."""
     rows = facts.tokenizers
     if not rows:
         return section(
             "tokenizers",
-            "How text is cut",
-            missing("The kinds of tokenizer have not been compared yet; do it with", "sayso tokenizer compare"),
+            "Tokenization",
+            missing("No tokenizers have been compared yet; compare them with", "sayso tokenizer compare"),
         )
     heads = (
         "tokenizer",
         ">vocabulary",
-        ">bytes a token",
-        ">tokens a word",
+        ">bytes per token",
+        ">tokens per word",
         ">unknown",
         rows[0]["word"],
         rows[0]["misspelt"],
@@ -49,32 +49,32 @@ def tokenizers(facts: Facts) -> str:
             if longest["unknown_rate"]
             else ""
         )
-        + f"; two letters swapped in “{escape(rows[0]['word'])}” show what each does with a word it has not met."
+        + f"; two letters swapped in “{escape(rows[0]['word'])}” show how each handles an unknown word."
     )
-    return section("tokenizers", "How text is cut", f"<figure>{table(heads, cells)}{says(told)}</figure>")
+    return section("tokenizers", "Tokenization", f"<figure>{table(heads, cells)}{says(told)}</figure>")
 
 
 def pieces(tokens: list[str]) -> str:
-    """Tokens as chips; the space before a word is left out."""
+    """Tokens as chips; the space before a word is omitted."""
     shown = [token.strip() or "·" for token in tokens if token != " "]
     return " ".join(f'<span class="chip">{escape(token)}</span>' for token in shown)
 
 
 def data(facts: Facts) -> str:
-    """The data table: papers of each source, what was dropped, what was kept."""
+    """The data table: license of each source, what was dropped, what was kept."""
     if not facts.manifest:
-        return section("data", "What it read", missing("No text has been prepared yet; do it with", "sayso prepare"))
+        return section("data", "Training data", missing("No text is prepared yet; prepare it with", "sayso prepare"))
     sources, out = facts.manifest["sources"], facts.manifest["totals"]["out"]
-    heads = ("source", "licence", ">came in", ">dropped", "most often for", ">kept to train", ">held out")
+    heads = ("source", "license", ">read", ">dropped", "main reason", ">kept for training", ">held out")
     cells = [_source(source) for source in sources]
     whole = sum(source["out"]["train"]["bytes"] for source in sources)
     largest = max(sources, key=lambda source: source["out"]["train"]["bytes"])
     share = largest["out"]["train"]["bytes"] / whole if whole else 0.0
     told = (
-        f"{size(whole)} of text in {out['train']['documents']:,} documents is trained on; "
+        f"{size(whole)} of training text in {out['train']['documents']:,} documents; "
         f"{100 * share:.0f}&nbsp;% of it is {source_name(largest)}."
     )
-    return section("data", "What it read", f"<figure>{table(heads, cells)}{says(told)}</figure>")
+    return section("data", "Training data", f"<figure>{table(heads, cells)}{says(told)}</figure>")
 
 
 def _source(source: Data) -> list[str]:
@@ -82,7 +82,7 @@ def _source(source: Data) -> list[str]:
     most = max(source["dropped"], key=lambda rule: source["dropped"][rule], default="")
     held = source["out"]["val"]["bytes"] + source["out"]["test"]["bytes"]
     return [
-        source_name(source) + (" <small>by program</small>" if source.get("generated") else ""),
+        source_name(source) + (" <small>generated</small>" if source.get("generated") else ""),
         escape(source["licence"]),
         f"{source['in']['documents']:,}",
         f"{100 * dropped / max(1, source['in']['documents']):.1f}&nbsp;%",
@@ -102,28 +102,26 @@ def lineage_table(facts: Facts) -> str:
         told = (facts.made_tokenizer or {}).get("made_of", {})
         cards.append(("tokenizer", facts.hashes["tokenizer"], [escape(str(told.get("kind", "")))]))
     for stage, made in facts.models.items():
-        lines = [f"brought from {escape(made['parent'].split()[0])}"] if made.get("stage") == "imported" else []
+        lines = [f"imported from {escape(made['parent'].split()[0])}"] if made.get("stage") == "imported" else []
         if metrics := made.get("metrics"):
             lines = [f"{metrics['steps']:,} steps", f"{count(metrics['tokens'])} tokens", f"seed {made.get('seed', 0)}"]
         apart = ("text", "tokenizer", str(made.get("parent")).split()[0])
         if own := [part.split()[0] for part in made.get("data", []) if part.split()[0] not in apart]:
-            lines.append("learnt from " + listing([escape(name) for name in own]))
+            lines.append("trained on " + listing([escape(name) for name in own]))
         cards.append((stage, made["weights_sha256"], lines))
     if not cards:
-        return section(
-            "lineage", "Where it comes from", missing("Nothing has been made yet; begin with", "sayso prepare")
-        )
+        return section("lineage", "Lineage", missing("Nothing has been created yet; start with", "sayso prepare"))
     row = "".join(
         f'<li class="{name}"><b>{name}</b>{mark(digest)}' + "".join(f"<span>{line}</span>" for line in lines) + "</li>"
         for name, digest, lines in cards
     )
-    return section("lineage", "Where it comes from", f'<ol class="lineage">{row}</ol>')
+    return section("lineage", "Lineage", f'<ol class="lineage">{row}</ol>')
 
 
 def took(facts: Facts) -> str:
     """Time and memory of each act."""
     if not facts.acts:
-        return section("took", "What it took", missing("No act has run yet; all run with", "sayso demo"))
+        return section("took", "Cost", missing("No command has run yet; run all with", "sayso demo"))
     longest, total = max(act.seconds for act in facts.acts), sum(act.seconds for act in facts.acts)
     rows = "".join(
         f'<div class="act"><span class="who">{escape(act.name)}</span>{bar(act.seconds, longest or 1, "plain")}'
@@ -133,33 +131,33 @@ def took(facts: Facts) -> str:
     most = max(facts.acts, key=lambda act: act.seconds)
     peak = max(act.peak_memory_mb for act in facts.acts)
     told = (
-        f"{duration(total)} in all, {100 * most.seconds / (total or 1):.0f}&nbsp;% of it in {escape(most.name)}; "
+        f"{duration(total)} in total, {100 * most.seconds / (total or 1):.0f}&nbsp;% of it in {escape(most.name)}; "
         f"never more than {peak:,.0f} MB of memory in the main process (acts of one process share its peak)."
     )
-    return section("took", "What it took", f'<figure><div class="acts">{rows}</div>{says(told)}</figure>')
+    return section("took", "Cost", f'<figure><div class="acts">{rows}</div>{says(told)}</figure>')
 
 
 def tiny_report(value: float) -> str:
-    """A very small number as people write it: 9.1 times ten to the minus six."""
+    """Format a very small number in scientific notation, such as 9.1 × 10⁻⁶."""
     digits, power = f"{value:.1e}".split("e")
     return f"{digits} × 10<sup>{int(power)}</sup>".replace("-", "−") if value else "0"
 
 
 def proved(facts: Facts) -> str:
-    """The two promises that are checked by running them."""
+    """The two guarantees that are verified by running them."""
     if not facts.verify:
         return section(
             "proved",
-            "What was proved",
-            missing("Resuming and exporting were not checked yet; do it with", "sayso verify"),
+            "Verification",
+            missing("Resuming and exporting have not been verified yet; verify them with", "sayso verify"),
         )
     lines = []
     if resume := facts.verify.get("resume"):
-        word = "bitwise the same" if resume["identical"] else "<strong>different</strong>"
+        word = "bitwise identical" if resume["identical"] else "<strong>different</strong>"
         lines.append(
             f"A run killed at step {resume['killed_after']} of {resume['steps']} and resumed ends with {word} weights."
         )
     if export := facts.verify.get("export"):
         difference = tiny_report(export["max_logit_difference"])
         lines.append(f"Opened by transformers, the model gives the same logits to within {difference}.")
-    return section("proved", "What was proved", f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")
+    return section("proved", "Verification", f"<ul>{''.join(f'<li>{line}</li>' for line in lines)}</ul>")

@@ -1,4 +1,4 @@
-"""The race: bits per byte of each stage beside what it must beat, and in words who won and who lost."""
+"""Bits per byte of each stage against the baselines, with a verdict in words."""
 
 from html import escape
 from typing import Any
@@ -9,7 +9,7 @@ from sayso.report.figures import BASELINES
 from sayso.report.markup import listing, missing, says, section
 
 Data = dict[str, Any]
-KINDS = {"real": "Real text", "smallworld": "The small world"}
+KINDS = {"real": "Real text", "smallworld": "Small world"}
 NAMED = {"uniform": "uniform", "unigram": "unigram", "kn5": "Kneser-Ney 5-gram", "xz": "xz -9"}
 TOLD = {
     "uniform": "guessing evenly",
@@ -20,19 +20,19 @@ TOLD = {
 
 
 def race(facts: Facts) -> str:
-    """The section, or the command that is still to run."""
+    """The section, or the command that is still to be run."""
     if not facts.scores or not facts.baselines:
-        return section("race", "The race", missing("No model has been measured yet; do it with", "sayso evaluate"))
+        return section("race", "Baselines", missing("No model has been evaluated yet; run", "sayso evaluate"))
     kinds = [kind for kind in KINDS if any(kind in scores["bpb"] for scores in facts.scores.values())]
     megabytes = facts.baselines["train_bytes"] / 1e6
     intro = (
-        "<p>How many bits a byte of held-out text costs; fewer is better. Grey is what no network is needed for: "
-        "guessing every token evenly, counting single tokens, counting runs of up to five (interpolated, modified "
-        "Kneser-Ney, over the same tokens), and the compressor <code>xz -9</code>. They learn from "
+        "<p>Bits per byte of held-out text; lower is better. Gray bars are baselines without a network: "
+        "uniform guessing, counts of single tokens, counts of up to five tokens (interpolated, modified "
+        "Kneser-Ney, over the same tokens), and the compressor <code>xz -9</code>. They are trained on "
         f"{megabytes:,.1f} MB of the training text.</p>"
     )
     return section(
-        "race", "The race", intro, f'<div class="pair">{"".join(_lane(facts, kind) for kind in kinds)}</div>'
+        "race", "Baselines", intro, f'<div class="pair">{"".join(_lane(facts, kind) for kind in kinds)}</div>'
     )
 
 
@@ -58,7 +58,7 @@ def _error(part: Data) -> str:
 
 
 def race_verdict(facts: Facts, stage: str, kind: str) -> str:
-    """Who the model beats, who beats it, and where the documents do not tell; by pairs wherever there are pairs."""
+    """Which baselines the model beats, loses to, or cannot be told from; by paired differences if available."""
     assert facts.baselines
     own = facts.scores[stage]["bpb"][kind]
     outcome: dict[str, list[str]] = {"beats": [], "loses to": [], "cannot be told from": []}
@@ -72,5 +72,5 @@ def race_verdict(facts: Facts, stage: str, kind: str) -> str:
     told = "; it ".join(f"{word} {listing(names)}" for word, names in outcome.items() if names)
     later = list(facts.scores)[-1]
     change = facts.scores[later]["bpb"][kind]["mean"]
-    talk = f" Trained to talk, the {later} model needs {change:.2f}." if later != stage else ""
-    return f"The {stage} model needs {own['mean']:.2f} bits for a byte of {KINDS[kind].lower()}: it {told}.{talk}"
+    talk = f" Trained for conversation, the {later} model needs {change:.2f}." if later != stage else ""
+    return f"The {stage} model needs {own['mean']:.2f} bits per byte of {KINDS[kind].lower()}: it {told}.{talk}"

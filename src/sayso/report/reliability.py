@@ -1,4 +1,4 @@
-"""The reliability of a reward model as one SVG: stated probabilities against the shares that came true."""
+"""The reliability of a reward model as one SVG: predicted probabilities against observed shares."""
 
 import math
 from collections.abc import Sequence
@@ -10,12 +10,12 @@ from sayso.report.chart import Panel, Series, picture
 
 
 def reliability_picture(name: str, bins: Sequence[Bin], path: Path) -> None:
-    """Draw said against true probabilities into an SVG file."""
+    """Draw predicted against observed probabilities to an SVG file."""
     reach = [(max(0.0, one.was - 2 * _se(one)), min(1.0, one.was + 2 * _se(one))) for one in bins]
     dots = Series("held out", [(one.said, one.was) for one in bins], style="both", reach=reach)
     straight = Series("as said", [(0, 0), (1, 1)], "#7d879a", "dashed")
-    panel = Panel("Reliability", "probability said", "share that was so", [straight, dots], (0, 1), (0, 1))
-    write_atomic(path, picture(f"How far the probabilities of '{name}' hold", [panel]))
+    panel = Panel("Reliability", "predicted probability", "observed share", [straight, dots], (0, 1), (0, 1))
+    write_atomic(path, picture(f"Calibration of '{name}'", [panel]))
 
 
 def _se(one: Bin) -> float:

@@ -1,4 +1,4 @@
-"""What each stage says to the same prompts, side by side."""
+"""Samples of each stage for the same prompts, side by side."""
 
 from html import escape
 
@@ -7,18 +7,16 @@ from sayso.report.markup import missing, section
 
 
 def said(facts: Facts) -> str:
-    """The section: a block for each prompt, in it a column for each stage."""
+    """The section: a block for each prompt, with a column for each stage."""
     if not facts.scores:
-        return section(
-            "said", "What it says", missing("No stage has been asked to speak yet; ask with", "sayso evaluate")
-        )
+        return section("said", "Samples", missing("There are no samples yet; generate them with", "sayso evaluate"))
     stages = list(facts.scores)
     prompts = [(row["kind"], row["prompt"]) for row in facts.scores[stages[-1]]["samples"]]
     intro = (
-        "<p>The same prompts at every stage, drawn once with a fixed seed, none picked. The first are continued as "
-        "plain text, the others asked in the chat layout.</p>"
+        "<p>The same prompts at every stage, sampled once with a fixed seed, not selected. The first are continued as "
+        "plain text, the others are asked in the chat template.</p>"
     )
-    return section("said", "What it says", intro, *(_block(facts, stages, kind, prompt) for kind, prompt in prompts))
+    return section("said", "Samples", intro, *(_block(facts, stages, kind, prompt) for kind, prompt in prompts))
 
 
 def _block(facts: Facts, stages: list[str], kind: str, prompt: str) -> str:

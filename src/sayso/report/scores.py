@@ -1,4 +1,4 @@
-"""What each stage can do: small-world families as numbers, dots and whiskers, and what the last stage changed."""
+"""Scores of each stage: small-world families as numbers, dots and whiskers, and the change by the last stage."""
 
 from html import escape
 from typing import Any
@@ -22,22 +22,20 @@ def scores(facts: Facts) -> str:
     """The section: a row for each family, grouped, and a mean for each group."""
     stages = [stage for stage in facts.scores if facts.scores[stage]["families"]]
     if not stages:
-        return section(
-            "scores", "What it can do", missing("No stage has been asked anything yet; ask with", "sayso evaluate")
-        )
+        return section("scores", "Evaluation", missing("No stage has been evaluated yet; run", "sayso evaluate"))
     rows = "".join(_group(facts, stages, title, families) for title, families in GROUPS)
     heads = "".join(f'<span class="n {stage}">{stage}</span>' for stage in stages)
     n = min(part["n"] for stage in stages for part in facts.scores[stage]["families"].values())
     imported = facts.models.get("base", {}).get("stage") == "imported"
     intro = (
-        f"<p>Answered rightly, in per cent, of {n} tasks a family that no stage has trained on, checked by program; "
-        "whiskers and small numbers are 95&nbsp;% intervals. Every stage is asked the same tasks in the chat layout"
+        f"<p>Percentage of correct answers over {n} tasks per family, not in the training data, checked by a program; "
+        "whiskers and small numbers are 95&nbsp;% intervals. Every stage is asked the same tasks in the chat template"
         + (".</p>" if imported else ", which the base model has never seen.</p>")
     )
     ends = "<span>0</span><span>50</span><span>100&nbsp;%</span>"
     top = f'<div class="row top"><span></span><span class="ends">{ends}</span>{heads}</div>'
     chart = f'<div class="scores" style="--stages:{len(stages)}">{top}{rows}</div>'
-    return section("scores", "What it can do", intro, f"<figure>{chart}{says(stage_verdict(facts, stages))}</figure>")
+    return section("scores", "Evaluation", intro, f"<figure>{chart}{says(stage_verdict(facts, stages))}</figure>")
 
 
 def _group(facts: Facts, stages: list[str], title: str, families: tuple[str, ...]) -> str:
@@ -60,13 +58,13 @@ def _row(name: str, found: list[tuple[str, Data]], css: str = "") -> str:
 
 
 def group_mean(scored: Data, families: list[str]) -> Data:
-    """All answers of a group; families have equally many, so this is also the mean over families."""
+    """All answers of a group; families have equal sizes, so this is also the mean over families."""
     values = [value for family in families for value in scored["families"][family]["values"]]
     return estimate(values, low=0, high=1).as_dict()
 
 
 def stage_verdict(facts: Facts, stages: list[str]) -> str:
-    """The newest stage's two means, and its difference from the stage before on the same questions."""
+    """The newest stage's two means, and its difference from the previous stage on the same questions."""
     last = facts.scores[stages[-1]]
     parts = [
         f"The {stages[-1]} model answers {100 * last['smallworld_accuracy']['mean']:.0f}&nbsp;% of the questions about "
@@ -85,7 +83,7 @@ def stage_verdict(facts: Facts, stages: list[str]) -> str:
 
 
 def change(before: Data, after: Data, families: tuple[str, ...], name: str) -> str:
-    """The paired difference in points, and whether its interval leaves zero out."""
+    """The paired difference in points, and whether its interval excludes zero."""
     old, new = ([v for f in families for v in part["families"][f]["values"]] for part in (before, after))
     if len(old) != len(new):
         return f"not comparable {name} (asked {len(old)} and {len(new)} tasks)"

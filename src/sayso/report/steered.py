@@ -1,4 +1,4 @@
-"""What a run that learned from preferences or rewards wrote down: its figures, judgements, samples and warnings."""
+"""The log of a run that learned from preferences or rewards: metrics, evaluations, samples and warnings."""
 
 import math
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sayso.base.log import OF_EVERY_STEP, read_log
 
 Points = list[tuple[float, float]]
 NO_FIGURES = frozenset(("held_out_interval", "low", "high", "score_low", "score_high"))
-"""What the lines of such a run have beside the figures that a chart shows."""
+"""Fields of such a run's log lines other than the metrics in charts."""
 STEERING = ("align", "reward", "reinforce", "improve", "selfplay")
 
 
@@ -20,18 +20,18 @@ class Steered:
 
     act: str
     model: str
-    """What it made."""
+    """Name of the model it makes."""
     figures: dict[str, Points]
-    """By name, (step, value) of each step, or iteration of reinforcement, that tells it."""
+    """By name, (step, value) of each step, or iteration of reinforcement, that logs it."""
     judged: dict[str, Points]
-    """The same of what it was not trained on."""
+    """The same for held-out evaluations."""
     samples: dict[int, list[dict[str, Any]]]
     """Replies by step."""
     warnings: list[tuple[int, str]]
 
 
 def steered(life: Life) -> list[Steered]:
-    """Return the runs of a life that told figures, in the order of the acts; those set aside do not count."""
+    """Return the runs of a life that logged metrics, in the order of the acts; ignores runs set aside."""
     found = []
     for act in STEERING:
         for path in sorted((life.root / "runs").glob(f"{act}-*/run.jsonl")):
@@ -45,7 +45,7 @@ def steered(life: Life) -> list[Steered]:
 
 
 def read_steered(path: Path, act: str, model: str) -> Steered:
-    """Return what a run's log tells; a step that was done again after a resume counts once, as it was done last."""
+    """Read a run's log; a step repeated after a resume counts once, with its latest value."""
     events = read_log(path)
     return Steered(
         act,
@@ -68,7 +68,7 @@ def _points(events: list[dict[str, Any]]) -> dict[str, Points]:
 
 
 def _is_figure(name: str, value: object) -> bool:
-    """Whether a chart can show it: a run that diverged has told numbers that are not finite."""
+    """Whether a value can be charted: the log of a diverged run has numbers that are not finite."""
     if name in OF_EVERY_STEP or name in NO_FIGURES or isinstance(value, bool):
         return False
     return isinstance(value, int | float) and math.isfinite(value)

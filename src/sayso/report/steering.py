@@ -1,4 +1,4 @@
-"""What a model learned to prefer: the figures of each aligning run as small charts, its warnings, its replies."""
+"""Preferences and rewards: the metrics of each aligning run as small charts, its warnings, its replies."""
 
 from html import escape
 
@@ -8,56 +8,56 @@ from sayso.report.markup import says, section, table
 from sayso.report.steered import Points, Steered
 
 TITLES = {
-    "align": "Aligning with comparisons",
-    "reward": "A model of rewards",
+    "align": "Alignment with comparisons",
+    "reward": "Reward model",
     "reinforce": "Reinforcement",
-    "improve": "Improving on its own replies",
-    "selfplay": "Playing against itself and others",
+    "improve": "Improvement on its own replies",
+    "selfplay": "Self-play",
 }
 NAMES = {
-    "score": "score, judged apart",
-    "points": "points a game against the panel",
+    "score": "score on held-out prompts",
+    "points": "points per game against the panel",
     "held_out": "reward on held-out prompts",
     "reward": "reward",
-    "spread": "spread of rewards",
-    "accuracy": "pairs ranked rightly",
-    "held_out_accuracy": "held-out pairs ranked rightly",
-    "length_accuracy": "ranked rightly by length alone",
+    "spread": "standard deviation of rewards",
+    "accuracy": "pairs ranked correctly",
+    "held_out_accuracy": "held-out pairs ranked correctly",
+    "length_accuracy": "ranked correctly by length alone",
     "margin": "margin of chosen over rejected",
-    "chosen_reward": "reward of the chosen",
-    "rejected_reward": "reward of the rejected",
-    "kl": "KL to the reference, nats a reply",
-    "entropy": "entropy, nats a token",
+    "chosen_reward": "reward of chosen replies",
+    "rejected_reward": "reward of rejected replies",
+    "kl": "KL to the reference, nats per reply",
+    "entropy": "entropy, nats per token",
     "length": "length of a reply, tokens",
-    "ended": "replies that end by themselves",
+    "ended": "replies that end on their own",
     "no_signal": "groups without signal",
     "clip_fraction": "tokens whose ratio is clipped",
-    "explained_variance": "variance that the values explain",
+    "explained_variance": "explained variance of the values",
 }
-"""What people read, the most telling first; another has its own name and comes after, parts of the reward first."""
+"""Titles of metrics, most important first; others are shown under their own names after these, reward parts first."""
 PANELS = 12
 SMOOTH, SHORTEST = 20, 3
 
 
 def steering(facts: Facts) -> str:
-    """The section: a block for each run; nothing in a life without one."""
+    """The section: a block for each run; empty in a life without one."""
     blocks = [block(run) for run in facts.steered]
-    return section("steering", "What it learned to prefer", *blocks) if blocks else ""
+    return section("steering", "Preferences and rewards", *blocks) if blocks else ""
 
 
 def block(run: Steered) -> str:
-    """One run: small charts, what was warned of, and replies before and after."""
+    """One run: small charts, its warnings, and replies before and after."""
     names = {**dict.fromkeys(run.judged), **dict.fromkeys(run.figures)}
     others = sorted((name for name in names if name not in NAMES), key=lambda name: not name.startswith("reward_"))
     order = [*(name for name in NAMES if name in names), *others]
     panels = "".join(panel(name, run.figures.get(name, []), run.judged.get(name, [])) for name in order[:PANELS])
-    warned = "".join(says(f"Warned at step {step:,}: {escape(told)}") for step, told in run.warnings)
+    warned = "".join(says(f"Warning at step {step:,}: {escape(told)}") for step, told in run.warnings)
     title = f"<h3>{TITLES[run.act]}: {escape(run.model)}</h3>"
     return f'<figure>{title}<div class="panels">{panels}</div>{warned}{replies(run)}</figure>'
 
 
 def panel(name: str, points: Points, judged: Points) -> str:
-    """One figure over the steps: each step's and smoothed, and what was judged apart as dots."""
+    """One metric over the steps: raw and smoothed, with evaluations as dots."""
     title = NAMES.get(name, name.replace("_", " "))
     lines = []
     if len(points) > 1:
@@ -68,7 +68,7 @@ def panel(name: str, points: Points, judged: Points) -> str:
 
 
 def replies(run: Steered) -> str:
-    """The first replies beside the last."""
+    """The first replies next to the last."""
     if len(run.samples) < 2:
         return ""
     first, last = min(run.samples), max(run.samples)

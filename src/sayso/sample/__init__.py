@@ -1,4 +1,4 @@
-"""Weights to next tokens: the paged cache, the picking of a token, and the engine that decodes many rows at once."""
+"""Weights to next tokens: the paged cache, sampling, and the engine that decodes many rows at once."""
 
 from sayso.sample.beams import Beam, beam_search
 from sayso.sample.engine import Engine

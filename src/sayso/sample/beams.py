@@ -1,7 +1,7 @@
-"""Beam search: the likeliest whole replies that a search with so many hypotheses finds, instead of a drawn one.
+"""Beam search: the likeliest complete replies found with a fixed number of hypotheses, instead of a sampled one.
 
-A prompt enters, its best replies leave. Hypotheses share the blocks of what they have in common (Kwon et al. 2023); one
-that splits copies its last, half-filled block. W hypotheses side by side, V vocabulary.
+Takes a prompt, returns its best replies. Hypotheses share the blocks of their common prefix (Kwon et al. 2023); one
+that splits copies its last, partly filled block. W hypotheses in parallel, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ MOST_BEAMS = 64
 
 @dataclass(frozen=True)
 class Beam:
-    """One reply that was found."""
+    """One reply of the search."""
 
     ids: list[int]
     """The new tokens, without the stop id."""
     logprob: float
-    """Of the whole reply with its stop id, natural."""
+    """Natural log-probability of the whole reply with its stop id."""
     score: float
     """The log-probability divided by length ** length_penalty, the stop id counted (Wu et al. 2016)."""
     finish: str
@@ -37,7 +37,7 @@ class Beam:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """A reply that is not ended: its tokens, the blocks of what the model has read of it, and its log-probability."""
+    """An unfinished reply: its tokens, the cache blocks of its processed tokens, and its log-probability."""
 
     ids: tuple[int, ...]
     blocks: list[int]
@@ -56,12 +56,12 @@ def beam_search(
 ) -> list[Beam]:
     """Return up to `width` replies, best first.
 
-    In each step the 2 W likeliest ways to go on are looked at: those with a stop id among the first W have ended, the
-    first W others go on. The search ends when W replies have ended and no hypothesis can still become better, or at
+    Each step considers the 2 W likeliest continuations: those with a stop id among the first W are finished, the
+    first W others continue. The search ends when W replies are finished and no hypothesis can still improve, or at
     `max_tokens`. Raises `UserError` for a width out of range, or a prompt that is empty or leaves no room.
     """
     if not 1 <= width <= MOST_BEAMS:
-        raise UserError(f"A beam search has from 1 to {MOST_BEAMS} beams; got {width}.")
+        raise UserError(f"A beam search must have from 1 to {MOST_BEAMS} beams; got {width}.")
     most = room(model, prompt, Sampling(max_tokens=max_tokens))
     search = Search(model, len(prompt) + most, width)
     going = [search.begin(prompt)]
@@ -96,17 +96,17 @@ class Search:
     """The cache of one search."""
 
     def __init__(self, model: Transformer, tokens: int, width: int) -> None:
-        # While hypotheses split, the old ones' last blocks and the new ones' are there at once.
+        # While hypotheses split, the last blocks of both old and new ones exist.
         self.blocks = Blocks((width + 1) * (blocks_for(tokens) + 1))
         self.pages = Pages(model.config, self.blocks.count, model.device, model.dtype)
         self.runner = runner_for(model, self.pages)
 
     def begin(self, prompt: Sequence[int]) -> Hypothesis:
-        """Return the hypothesis that says nothing yet."""
+        """Return the empty hypothesis."""
         return Hypothesis((), self._taken(blocks_for(len(prompt))), 0.0)
 
     def read(self, going: Sequence[Hypothesis], prompt: Sequence[int]) -> torch.Tensor:
-        """Read the hypotheses' last tokens, or the prompt; return logits [W, V]."""
+        """Process the hypotheses' last tokens, or the prompt; return logits [W, V]."""
         chunks = [
             Chunk(one.ids[-1:], len(prompt) + len(one.ids) - 1, one.blocks) if one.ids else Chunk(prompt, 0, one.blocks)
             for one in going

@@ -1,9 +1,9 @@
-"""Which blocks of the cache belong to whom, and which hold a prefix that another request can use.
+"""Ownership of cache blocks, and the lookup of shared prefixes.
 
 A block holds the keys and values of `BLOCK` positions. What it holds is a function of all tokens up to its end, so a
-full block is named by a chained hash of them: digest = H(digest before, its ids) (vLLM's automatic prefix caching; Kwon
-et al. 2023). A request whose prompt begins with named blocks takes them instead of computing them. A block that nobody
-holds keeps its name until its memory is wanted, least recently used first.
+full block is named by a chained hash of them: digest = H(previous digest, its ids) (vLLM's automatic prefix caching;
+Kwon et al. 2023). A request whose prompt begins with named blocks reuses them instead of computing them. A block
+without a holder keeps its name until its memory is needed, least recently used first.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ BLOCK = 16  # positions
 
 
 def names_after(name: bytes, ids: Sequence[int]) -> list[bytes]:
-    """Return the names of the full blocks of ids that follow a block of this name; a row's first follow its salt."""
+    """Return the names of the full blocks of ids after a block of this name; a row's first follows its salt."""
     names = []
     for start in range(0, len(ids) - BLOCK + 1, BLOCK):
         part = np.asarray(ids[start : start + BLOCK], dtype="<i8")
@@ -26,17 +26,17 @@ def names_after(name: bytes, ids: Sequence[int]) -> list[bytes]:
 
 
 def salt_name(salt: str) -> bytes:
-    """Return the name that the first block of a row follows: rows of another salt never share one."""
+    """Return the name before the first block of a row: rows with different salts never share a block."""
     return blake2b(salt.encode(), digest_size=16).digest()
 
 
 def blocks_for(tokens: int) -> int:
-    """Return how many blocks hold so many tokens."""
+    """Return the number of blocks for this many tokens."""
     return -(-tokens // BLOCK)
 
 
 class Blocks:
-    """The blocks by number, 0 .. count - 1: free ones, those that rows hold, and named ones that nobody holds now."""
+    """The blocks by number, 0 .. count - 1: free ones, held ones, and named ones without a holder."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -48,11 +48,11 @@ class Blocks:
 
     @property
     def free(self) -> int:
-        """How many blocks can be taken."""
+        """Number of available blocks."""
         return len(self._empty) + len(self._idle)
 
     def take(self) -> int:
-        """Return a block that nobody holds, which loses its name; there must be a free one."""
+        """Return a block without a holder, which loses its name; there must be one."""
         if self._empty:
             block = self._empty.pop()
         else:
@@ -62,13 +62,13 @@ class Blocks:
         return block
 
     def hold(self, blocks: Iterable[int]) -> None:
-        """Count one more holder of each block."""
+        """Add a holder to each block."""
         for block in blocks:
             self.holders[block] += 1
             self._idle.pop(block, None)
 
     def release(self, blocks: Iterable[int]) -> None:
-        """Count one holder less of each; a row's last blocks are given up for new memory before its first."""
+        """Remove a holder from each block; a row's last blocks are reused before its first."""
         for block in reversed(list(blocks)):
             self.holders[block] -= 1
             if self.holders[block] == 0:
@@ -78,13 +78,13 @@ class Blocks:
                     self._empty.append(block)
 
     def name(self, block: int, name: bytes) -> None:
-        """Say what a full block holds; where another block has that name already, it keeps it."""
+        """Name a full block; if another block already has that name, it keeps it."""
         if name not in self._named and block not in self._names:
             self._named[name] = block
             self._names[block] = name
 
     def find(self, names: Sequence[bytes]) -> list[int]:
-        """Return the blocks of the longest run of names from the first on that are held somewhere."""
+        """Return the blocks of the longest known prefix of names."""
         found = []
         for name in names:
             if name not in self._named:

@@ -1,6 +1,6 @@
-"""How far a grammar leads: a JSON schema or rules enter, the length of the longest chain of references leaves.
+"""Length of the longest chain of references in a JSON schema or grammar.
 
-A compiler of grammars follows references by recursion, one level for each, and may run out of stack or time on a long
+A grammar compiler follows references by recursion, one level each, and may run out of stack or time on a long
 chain. A reference back to something that is being followed (recursion in the grammar) ends a chain.
 """
 
@@ -17,7 +17,7 @@ NAME = re.compile(r"[\w-]+")
 
 
 def longest_chain(edges: Mapping[Any, Sequence[Any]]) -> int:
-    """Return the number of nodes on the longest path of a graph, which is followed in the order of its nodes."""
+    """Return the number of nodes on the longest path of a graph, visited in the order of its nodes."""
     lengths: dict[Any, int] = {}
     for root in edges:
         if root in lengths:
@@ -37,7 +37,7 @@ def longest_chain(edges: Mapping[Any, Sequence[Any]]) -> int:
 
 
 def schema_chain(schema: Mapping[str, Any]) -> int:
-    """Return how many `$ref` of a schema follow one another at most; those to other documents count as none."""
+    """Return the maximum number of successive `$ref` in a schema; those to other documents are ignored."""
     targets: dict[str, Any] = {}
     edges: dict[int, list[int]] = {}
     left: list[Any] = [schema]
@@ -53,7 +53,7 @@ def schema_chain(schema: Mapping[str, Any]) -> int:
 
 
 def rule_chain(source: str) -> int:
-    """Return how many rules of a grammar in Lark or GBNF follow one another at most."""
+    """Return the maximum number of successive rules in a grammar in Lark or GBNF."""
     heads = list(RULE.finditer(source))
     names = {head[1] for head in heads}
     edges: dict[str, dict[str, None]] = {}
@@ -65,7 +65,7 @@ def rule_chain(source: str) -> int:
 
 
 def _references(place: Any) -> Iterable[str]:
-    """Return the `$ref` inside a value, its own and those of all that is nested in it."""
+    """Return the `$ref` inside a value, including those in nested values."""
     found: dict[str, None] = {}
     left = [place]
     while left:
@@ -80,7 +80,7 @@ def _references(place: Any) -> Iterable[str]:
 
 
 def _resolved(schema: Mapping[str, Any], reference: str) -> Any:
-    """Return what a JSON pointer in a fragment leads to, None for anything else."""
+    """Return the target of a JSON pointer in a fragment, None for anything else."""
     if not reference.startswith("#"):
         return None
     place: Any = schema

@@ -1,6 +1,6 @@
-"""Calling native code that recurses as deep as its input says: a function enters, what it returns leaves.
+"""Calling deeply recursive native code in a thread with a large stack.
 
-A native stack that overflows ends the process, and no handler can prevent that; so it must be large enough.
+A native stack overflow kills the process, and no handler can prevent that; so the stack must be large enough.
 """
 
 import threading
@@ -11,14 +11,14 @@ from typing import TypeVar
 from sayso.base.errors import UserError
 
 Value = TypeVar("Value")
-STACK = 2**28  # bytes, of which only those that are used take memory. The worst grammars of 64 kB use about 64 MiB.
+STACK = 2**28  # bytes, of which only used pages take memory. The worst grammars of 64 kB use about 64 MiB.
 _starting = threading.Lock()  # the size of new stacks is a setting of the process
 
 
 def on_deep_stack(function: Callable[[], Value]) -> Value:
-    """Call a function in a thread with a stack of 256 MiB; return or raise what it does.
+    """Call a function in a thread with a stack of 256 MiB; return its result or raise its exception.
 
-    Raises `UserError` when the system does not give such a thread.
+    Raises `UserError` if the system cannot create such a thread.
     """
     future: Future[Value] = Future()
 

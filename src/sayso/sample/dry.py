@@ -1,7 +1,7 @@
-"""DRY, "don't repeat yourself" (p-e-w 2024): which ids would go on with a repeat, and what each loses.
+"""DRY, "don't repeat yourself" (p-e-w 2024): which ids would continue a repetition, and their penalties.
 
-As in text-generation-webui and llama.cpp: where the end of the text stands earlier too, the id that followed there
-would make the repeat longer. One pass over the text for each token of the longest repeat, all places at once.
+As in text-generation-webui and llama.cpp: if the end of the text also occurs earlier, the id that followed there
+would extend the repetition. One pass over the text per token of the longest repetition, all places at once.
 """
 
 import math
@@ -14,22 +14,22 @@ from sayso.sample.history import History
 from sayso.sample.sampling import Dry
 from sayso.token.tokenizer import Tokenizer
 
-MOST = 1e30  # a logit cannot lose more: beyond it float32 knows no numbers, and no token comes back from there
+MOST = 1e30  # limit of a penalty: float32 overflows beyond it, and no token is picked at this point
 BREAKERS = (b"\n", b":", b'"', b"*")  # of llama.cpp and text-generation-webui
 
 
 def breaker_ids(tokenizer: Tokenizer, texts: Sequence[bytes] = BREAKERS) -> frozenset[int]:
-    """Return the ids whose text has one of the `texts` in it, and the control tokens: the usual `Dry.breakers`."""
+    """Return the ids whose text contains one of the `texts`, and the control tokens: the usual `Dry.breakers`."""
     pieces = ((token, tokenizer.decode_bytes([token])) for token in range(tokenizer.vocab_size))
     return frozenset(token for token, piece in pieces if not piece or any(text in piece for text in texts))
 
 
 def losses(history: History, dry: Dry, stop_ids: frozenset[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the ids that would go on with a repeat, int64 [n], and what is to be taken from the logit of each [n]."""
+    """Return the ids that would continue a repetition, int64 [n], and the penalty of each logit [n]."""
     first = max(0, len(history.ids) - dry.range) if dry.range else 0
-    ids = np.array(history.ids, dtype=np.int64)[first:]  # a copy: the array cannot grow while something looks into it
+    ids = np.array(history.ids, dtype=np.int64)[first:]  # a copy: the array cannot grow while a view exists
     breakers = dry.breakers | stop_ids
-    dry = replace(dry, allowed_length=min(dry.allowed_length, len(ids) + 1))  # longer is as good, and fits an array
+    dry = replace(dry, allowed_length=min(dry.allowed_length, len(ids) + 1))  # clamped to fit an array
     lengths = matches(ids, breakers, _longest(dry))
     repeats = lengths >= dry.allowed_length
     following, place = np.unique(ids[1:][repeats], return_inverse=True)
@@ -41,9 +41,9 @@ def losses(history: History, dry: Dry, stop_ids: frozenset[int]) -> tuple[np.nda
 
 
 def matches(ids: np.ndarray, breakers: frozenset[int], most: int) -> np.ndarray:
-    """Return [T - 1]: of how many tokens, up to `most`, the text that ends there agrees with the end of all T ids.
+    """Return [T - 1]: for each position, up to `most`, how many tokens before it equal the end of all T ids.
 
-    A breaker agrees with nothing.
+    A breaker equals nothing.
     """
     lengths = np.zeros(max(len(ids) - 1, 0), dtype=np.int64)
     ends = np.arange(len(lengths))
@@ -60,7 +60,7 @@ def matches(ids: np.ndarray, breakers: frozenset[int], most: int) -> np.ndarray:
 
 
 def _longest(dry: Dry) -> int:
-    """Return the length from which a repeat loses no more than a shorter one."""
+    """Return the length from which on the penalty of a repetition no longer grows."""
     if dry.base == 1:
         return dry.allowed_length
     further = (math.log(MOST) - math.log(dry.multiplier)) / math.log(dry.base)

@@ -1,7 +1,7 @@
-"""What works on the logits themselves, before the temperature: logits [B, V] enter, edited logits [B, V] leave.
+"""Edits of the logits themselves, before the temperature: logits [B, V] -> edited logits [B, V].
 
-Constraint, allowed ids, bias, bans and penalties, in this order. Each touches only the places it means, in all rows
-that ask for it at once; rows have different settings and none feels another. B rows, V vocabulary.
+Constraint, allowed ids, bias, bans and penalties, in this order. Each touches only the entries concerned, in all rows
+that request it at once; rows have different settings and do not affect each other. B rows, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from sayso.sample.rules import Rules, make_rules
 
 
 class NothingLeftError(UserError):
-    """No token may follow, because the bans and the constraint of `request` leave none."""
+    """No token can follow, because the bans and the constraint of `request` exclude all."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(
-            "A reply needs at least one token that may come next; constraint, allowed_ids, banned and min_tokens "
-            f"together leave none after {len(request.ids)} tokens: loosen one of them."
+            "A reply needs at least one possible next token; constraint, allowed_ids, banned and min_tokens "
+            f"together exclude all after {len(request.ids)} tokens: relax one of them."
         )
         self.request = request
 
 
 @dataclass(frozen=True)
 class EditedRow:
-    """One row of a batch that asks for edits."""
+    """One row of a batch that requests edits."""
 
     index: int
     request: Request
@@ -39,9 +39,9 @@ class EditedRow:
 
 
 def edit(logits: Tensor, requests: Sequence[Request]) -> Tensor:
-    """Return float32 logits [B, V] as each request's settings change them; `logits` as they are where none does.
+    """Return float32 logits [B, V] as edited by each request's settings; `logits` unchanged if there are no edits.
 
-    Raises `UserError` for an id beyond the vocabulary, `NothingLeftError` where a row has nothing left.
+    Raises `UserError` for an id beyond the vocabulary, `NothingLeftError` if all tokens of a row are excluded.
     """
     asking = [row for row, request in enumerate(requests) if request.constraint is not None or request.sampling.edits]
     if not asking:
@@ -57,7 +57,7 @@ def edit(logits: Tensor, requests: Sequence[Request]) -> Tensor:
 
 
 def _rules(request: Request, vocabulary: int) -> Rules:
-    """Return the request's rules, made at its first token, with its history brought up to date."""
+    """Return the request's rules, created at its first token, with its history brought up to date."""
     if request.rules is None:
         request.rules = make_rules(request.sampling, request.prompt, request.stop_ids, vocabulary)
     if request.rules.history:
@@ -66,9 +66,9 @@ def _rules(request: Request, vocabulary: int) -> Rules:
 
 
 def restrict(scores: Tensor, rows: Sequence[EditedRow]) -> None:
-    """Leave out what a constraint or the allowed ids do not have.
+    """Exclude ids outside the constraint or the allowed ids.
 
-    A constraint may know fewer ids than there are logits, where a head is padded: what it does not know stays out.
+    A constraint may cover fewer ids than there are logits, if a head is padded: other ids are excluded.
     """
     for row in rows:
         if row.request.constraint is not None:
@@ -91,9 +91,9 @@ def add_bias(scores: Tensor, rows: Sequence[EditedRow]) -> None:
 
 
 def ban(scores: Tensor, rows: Sequence[EditedRow]) -> None:
-    """Leave out the ends of banned sequences, and the stop ids while a reply is shorter than its least length.
+    """Exclude the last ids of banned sequences, and the stop ids while a reply is below its minimum length.
 
-    Raises `NothingLeftError` where, with what was left out before, nothing is left.
+    Raises `NothingLeftError` if nothing remains.
     """
     ends = [torch.tensor(list(banned_ends(row.request)), dtype=torch.long) for row in rows]
     for place, row in enumerate(rows):
@@ -108,7 +108,7 @@ def ban(scores: Tensor, rows: Sequence[EditedRow]) -> None:
 
 
 def forbids(request: Request) -> bool:
-    """Whether a request can leave tokens out before the temperature."""
+    """Whether a request can exclude tokens before the temperature."""
     sampling = request.sampling
     return request.constraint is not None or any((sampling.allowed_ids, sampling.banned, sampling.min_tokens))
 
@@ -124,7 +124,7 @@ def banned_ends(request: Request) -> set[int]:
 
 
 def penalise(scores: Tensor, rows: Sequence[EditedRow]) -> None:
-    """Apply the repetition penalty over prompt and reply, then presence and frequency penalty over the reply."""
+    """Apply the repetition penalty over prompt and reply, then presence and frequency penalties over the reply."""
     rows = [row for row in rows if row.rules.history]
     if not rows:
         return
@@ -142,7 +142,7 @@ def penalise(scores: Tensor, rows: Sequence[EditedRow]) -> None:
 
 
 def penalise_repeats(scores: Tensor, rows: Sequence[EditedRow]) -> None:
-    """Take from the tokens that would go on with a repeat what DRY takes."""
+    """Subtract the DRY penalty from tokens that would continue a repetition."""
     ids, lost, mine = [], [], []
     for row in rows:
         dry, history = row.request.sampling.repeats, row.rules.history
@@ -156,7 +156,7 @@ def penalise_repeats(scores: Tensor, rows: Sequence[EditedRow]) -> None:
 
 
 def places(rows: Sequence[EditedRow], ids: Sequence[Tensor], scores: Tensor) -> Tensor:
-    """Return where in the flattened scores [B * V] each row's ids are, row after row, int64 on their device."""
+    """Return the positions in the flattened scores [B * V] of each row's ids, row after row, int64 on their device."""
     starts = torch.tensor([row.index for row in rows]) * scores.shape[-1]
     starts = starts.repeat_interleave(torch.tensor([len(some) for some in ids]))
     return (torch.cat(list(ids)) + starts).to(scores.device, non_blocking=True)

@@ -1,9 +1,9 @@
-"""The engine: requests enter, tokens leave, decoded side by side.
+"""The engine: takes requests, returns tokens, decoded in parallel.
 
-Continuous batching over a paged cache (Kwon et al. 2023; after vLLM and nano-vllm). In one step every row that decodes
-gets a token, and prompts are read a piece at a time beside them, so that a long prompt does not hold up the others
-(chunked prefill; Agrawal et al. 2023). What was computed for a prefix is used again. When the cache is full the
-youngest row gives up its blocks and comes back later. What a request says does not depend on the others.
+Continuous batching over a paged cache (Kwon et al. 2023; after vLLM and nano-vllm). In one step every decoding row
+gets a token, and prompts are processed in chunks alongside, so that a long prompt does not block other rows
+(chunked prefill; Agrawal et al. 2023). Computed prefixes are reused. When the cache is full, the youngest row gives
+up its blocks and is resumed later. The output of a request does not depend on the others.
 """
 
 from collections import deque
@@ -28,23 +28,23 @@ from sayso.sample.sampling import Sampling
 from sayso.sample.speculate import Draft, Lookup, Proposer, check_draft
 from sayso.sample.take import ActiveRow, take
 
-ROWS = 64  # rows decoded side by side
-PASS_TOKENS = 512  # tokens in one pass: rows that decode wait for no more of a prompt than that
-SPECULATED = 4  # tokens that a draft model proposes at once, unless it is set
-SPECULATED_ROWS = 8  # more rows that decode fill a pass without proposals
-MEMORY = 2**32  # bytes of cache at most, unless it is set; on a CPU only what is used is taken
+ROWS = 64  # rows decoded in parallel
+PASS_TOKENS = 512  # tokens in one pass: limits how long a prompt chunk delays decoding rows
+SPECULATED = 4  # tokens that a draft model proposes at once, by default
+SPECULATED_ROWS = 8  # with more decoding rows, passes are full without proposals
+MEMORY = 2**32  # default maximum of the cache in bytes; on a CPU only used pages take memory
 
 
 @dataclass
 class Counts:
-    """What the engine has done since it began."""
+    """Counters of the engine since its start."""
 
     prompt_tokens: int = 0
     reused_tokens: int = 0
-    """Of them, those whose keys and values were there already."""
+    """Prompt tokens whose keys and values were already cached."""
     reply_tokens: int = 0
     proposed_tokens: int = 0
-    """By speculation; and how many of them were picked."""
+    """Tokens proposed by speculation, and how many of them were accepted."""
     accepted_tokens: int = 0
     preemptions: int = 0
     steps: int = 0
@@ -68,14 +68,14 @@ class Engine:
         cache_bits: int = 0,
         deterministic: bool = False,
     ) -> None:
-        """Make room for `rows` requests side by side and `tokens` tokens of cache.
+        """Allocate room for `rows` parallel requests and `tokens` tokens of cache.
 
-        `tokens` not given: every row can fill the context, within `MEMORY`. Waiting requests enter when `refill` rows
-        are free, or all of them fit: prompts that are read together cost less than one by one. `reuse`: whether
-        prefixes are used again. `speculate`: how many tokens are proposed at once to each of a few rows, by the
-        `draft` model or, without one, by what followed before. `adapters`: the same model with adapters beside it,
-        by the names that requests ask for. `cache_bits`: 8 keeps keys and values as whole numbers (see `Pages`).
-        `deterministic`: a reply's bits do not depend on other requests nor on what is in the cache.
+        `tokens` default: every row can fill the context, within `MEMORY`. Waiting requests start when `refill` rows
+        are free, or all of them fit: prompts processed together cost less than one by one. `reuse`: whether to
+        reuse prefixes. `speculate`: how many tokens are proposed at once to each of a few rows, by the
+        `draft` model or, without one, by prompt lookup. `adapters`: the same model with adapters added,
+        by the names that requests use. `cache_bits`: 8 stores keys and values as integers (see `Pages`).
+        `deterministic`: a reply's bits depend neither on other requests nor on the cache contents.
         """
         config = model.config
         if tokens is None:
@@ -106,12 +106,12 @@ class Engine:
     def add(self, request: Request) -> None:
         """Queue a request.
 
-        Raises `UserError` for a prompt that is empty or leaves no room in the context or the cache, for an adapter that
-        the engine does not have, and for settings with ids that the model does not have.
+        Raises `UserError` for a prompt that is empty or leaves no room in the context or the cache, for an unknown
+        adapter, and for settings with ids beyond the vocabulary.
         """
         if request.adapter not in self.runners:
             known = [name for name in self.runners if name]
-            text = f"An adapter is one of {', '.join(known)}" if known else "This model was opened without adapters"
+            text = f"Adapters are {', '.join(known)}" if known else "This model was opened without adapters"
             raise UserError(f"{text}; got '{request.adapter[:100]}'.{nearest(request.adapter, known)}")
         if request.sampling.edits:
             request.rules = make_rules(request.sampling, request.prompt, request.stop_ids, self.model.config.vocab_size)
@@ -125,7 +125,7 @@ class Engine:
         self.waiting.append(request)
 
     def cancel(self, request: Request) -> None:
-        """End a request wherever it is; its blocks are free at once."""
+        """Stop a request in any state; its blocks are free at once."""
         if request in self.waiting:
             self.waiting.remove(request)
         for row in self.running:
@@ -135,7 +135,7 @@ class Engine:
         request.finish = request.finish or "cancelled"
 
     def step(self) -> list[Request]:
-        """Run one pass and return the requests that got a token or ended."""
+        """Run one pass and return the requests that got a token or finished."""
         self._admit()
         plan = self._plan()
         if not plan:
@@ -157,7 +157,7 @@ class Engine:
         return [one.row.request for one in speaking]
 
     def _hidden(self, plan: list[tuple[Row, Chunk]]) -> Tensor:
-        """Return the states [N, C] of all new tokens, by the runner of each row's adapter."""
+        """Return the states [N, C] of all new tokens, computed by the runner of each row's adapter."""
         places: dict[str, list[int]] = {}
         for place, (row, _) in enumerate(plan):
             places.setdefault(row.request.adapter, []).append(place)
@@ -171,7 +171,7 @@ class Engine:
         return torch.cat([parts[place] for place in range(len(plan))])
 
     def _admit(self) -> None:
-        """Let waiting requests in while rows and blocks are free."""
+        """Start waiting requests while rows and blocks are free."""
         free = self.rows - len(self.running)
         if self.running and free < min(self.refill, len(self.waiting)):
             return
@@ -182,12 +182,12 @@ class Engine:
             row = Row(request)
             if self.reuse:
                 row.names = names_after(row.origin, row.tokens(0, row.length))
-            # The last token is computed in any case: its logits are wanted.
+            # The last token is always computed, because its logits are needed.
             known = self.blocks.find(row.names[: (row.length - 1) // BLOCK])
             if request.prompt_tops is not None and not request.ids:
-                known = []  # the logits of every token are wanted
+                known = []  # the logits of every token are needed
             elif len(known) < len(row.names) and row.names[len(known)] in coming:
-                later.append(request)  # another row is computing what this one can use
+                later.append(request)  # another row is computing a prefix that this one can reuse
                 continue
             self.blocks.hold(known)
             if blocks_for(row.length) - len(known) > self.blocks.free:
@@ -208,7 +208,7 @@ class Engine:
         self.waiting.extendleft(reversed(later))
 
     def _copy_begun(self, row: Row) -> None:
-        """Take over what another row has in a block that only begins alike, or is not full yet."""
+        """Copy the common beginning of a partly filled or partly matching block from another row."""
         whole = row.done // BLOCK
         before = row.names[whole - 1] if whole else row.origin
         mine, best, source = row.tokens(row.done, row.length - 1)[:BLOCK], 0, None
@@ -224,7 +224,7 @@ class Engine:
             row.done += best
 
     def _plan(self) -> list[tuple[Row, Chunk]]:
-        """Return what is computed in this pass: a token of each row that decodes, then as much of prompts as fits."""
+        """Return the chunks of this pass: one token per decoding row, then as much of the prompts as fits."""
         for row in list(self.running):
             if row in self.running and row.decodes:
                 self._make_room(row)
@@ -243,7 +243,7 @@ class Engine:
         return plan
 
     def _propose(self, rows: list[Row]) -> list[list[int]]:
-        """Return what may follow each row; nothing when they are many, since then passes are full without it."""
+        """Return proposals for each row; none with many rows, since passes are then full without them."""
         if self.proposer is None or len(rows) > SPECULATED_ROWS or not rows:
             return [[] for _ in rows]
         able = []
@@ -258,7 +258,7 @@ class Engine:
         return cut
 
     def _make_room(self, row: Row) -> None:
-        """Give a row the block that its next token needs, taking it from the youngest row when there is none."""
+        """Allocate the block for a row's next token, preempting the youngest row if none is free."""
         while blocks_for(row.length) > len(row.blocks) + self.blocks.free:
             youngest = self.running[-1]
             self._leave(youngest)
@@ -277,7 +277,7 @@ class Engine:
             row.blocks = [*row.blocks, *new]
 
     def _keep_names(self, row: Row, done: int) -> None:
-        """Say that a row's first `done` tokens are in the cache; name the blocks that are full by it."""
+        """Record that a row's first `done` tokens are in the cache; name the blocks that became full."""
         full = done // BLOCK
         if self.reuse and full > row.done // BLOCK:
             known = len(row.names)
@@ -288,10 +288,10 @@ class Engine:
         row.done = done
 
     def _score(self, row: Row, states: Tensor) -> None:
-        """Note how likely the prompt's tokens are that follow those of these states [T, C]."""
+        """Record the log-probabilities of the prompt tokens that follow those of these states [T, C]."""
         request, first = row.request, row.done + 1
         targets = request.prompt[first : first + len(states)]
-        if targets and first == len(request.prompt_scores) + 1:  # a row that comes back has been here already
+        if targets and first == len(request.prompt_scores) + 1:  # a resumed row already has its scores
             logprobs = self.runners[""].head(states[: len(targets)]).log_softmax(-1, dtype=torch.float32)
             own = logprobs.gather(-1, torch.tensor(targets, device=logprobs.device)[:, None])
             ranks = (logprobs > own).sum(-1) + 1
@@ -299,7 +299,7 @@ class Engine:
             request.prompt_scores += map(Score, own[:, 0].tolist(), ranks.tolist(), best)
 
     def _speak(self, speaking: list[ActiveRow], logits: Tensor) -> None:
-        """Pick a token for each row, and more while they are the proposed ones; the rows that ended leave."""
+        """Pick a token for each row, and more while they match the proposals; remove finished rows."""
         going, ahead = speaking, 0
         while going:
             said = take(going, ahead, logits)
@@ -308,7 +308,7 @@ class Engine:
             self.counts.accepted_tokens += len(going)
             ahead += 1
         for one in speaking:
-            self._keep_names(one.row, max(one.row.done, one.row.length - 1))  # what was proposed and picked, too
+            self._keep_names(one.row, max(one.row.done, one.row.length - 1))  # including accepted proposals
             if one.row.request.finish:
                 self._leave(one.row)
 
@@ -319,16 +319,16 @@ class Engine:
 
 
 def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
-    """Return how many tokens may follow a prompt: `max_tokens`, or fewer when the context is full before.
+    """Return how many tokens may follow a prompt: `max_tokens`, or fewer if the context is full before.
 
     Raises `UserError` for a prompt that is empty or leaves no room in the context.
     """
     context = model.config.context
     if not prompt:
-        raise UserError("A prompt needs at least one token; got an empty one: give it some text.")
+        raise UserError("A prompt needs at least one token; got an empty one: add some text.")
     if len(prompt) >= context:
         raise UserError(
-            f"A prompt must leave room for a reply in the model's context of {context} tokens; "
-            f"this one has {len(prompt)}: shorten it or leave out earlier turns."
+            f"The prompt must leave room for a reply in the model's context of {context} tokens; "
+            f"it has {len(prompt)}: shorten it or omit earlier turns."
         )
     return min(sampling.max_tokens, context - len(prompt))

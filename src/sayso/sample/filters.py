@@ -1,8 +1,8 @@
-"""From edited logits to the weights drawn from: temperature, top-k, typical, top-p, min-p, XTC, in this order.
+"""From edited logits to sampling weights: temperature, top-k, typical, top-p, min-p, XTC, in this order.
 
-Logits [B, V] enter, weights [B, V] leave: a row's probabilities up to a factor, 0 for what is left out. A filter sees
-only the rows that ask for it, and computes each row by itself. Sums are running sums: those add each row up in the
-same order whatever stands beside it, which plain ones do not. B rows, V vocabulary.
+Takes logits [B, V], returns weights [B, V]: a row's probabilities up to a factor, 0 for excluded tokens. A filter sees
+only the rows that request it, and computes each row independently. Sums are cumulative sums: those add up each row in
+the same order whatever the batch, unlike plain sums. B rows, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sayso.sample.sampling import Sampling
 
-LIKELIEST = (128, 4096)  # how many of the likeliest tokens top-p sorts, one try after the other, before all
+LIKELIEST = (128, 4096)  # numbers of likeliest tokens that top-p tries to sort before sorting all
 COLDEST = torch.finfo(torch.float32).tiny  # a smaller temperature would be 0 in float32; it is greedy as well
 LEFT_OUT = float("-inf")
 
@@ -21,7 +21,7 @@ Filter = Callable[[Tensor, Sequence[Sampling]], None]
 
 
 def weigh(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """Return weights [B, V], float32, given the sampling of each row, or one that all rows share; none is greedy."""
+    """Return weights [B, V], float32, given the sampling of each row, or one shared by all rows; none is greedy."""
     coldness = column([max(sampling.temperature, COLDEST) for sampling in samplings], logits.device)
     scores = (logits - logits.amax(-1, keepdim=True).float()).div_(coldness)  # the likeliest is 0: nothing overflows
     apply(keep_top_k, scores, samplings, [0 < sampling.top_k < scores.shape[-1] for sampling in samplings])
@@ -34,7 +34,7 @@ def weigh(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
 
 
 def apply(change: Filter, values: Tensor, samplings: Sequence[Sampling], asks: Sequence[bool]) -> None:
-    """Let a filter change the rows that ask for it."""
+    """Apply a filter to the rows that request it."""
     if all(asks):
         change(values, samplings)
     elif any(asks):
@@ -45,16 +45,16 @@ def apply(change: Filter, values: Tensor, samplings: Sequence[Sampling], asks: S
 
 
 def column(settings: Sequence[float], device: torch.device) -> Tensor:
-    """Return one setting a row, float32 [B, 1].
+    """Return one setting per row, float32 [B, 1].
 
-    A tensor even if all rows share it: some devices divide by a plain number by another rule, and the last digit must
-    not depend on the neighbours.
+    A tensor even if all rows share it: some devices divide by a scalar with different rounding, and the last digit must
+    not depend on other rows.
     """
     return torch.tensor(settings, dtype=torch.float32).unsqueeze(-1).to(device, non_blocking=True)
 
 
 def keep_top_k(scores: Tensor, samplings: Sequence[Sampling]) -> None:
-    """Keep the k likeliest tokens of each row, and what is as likely as the last of them."""
+    """Keep the k likeliest tokens of each row, and ties with the last of them."""
     counts = [sampling.top_k for sampling in samplings]
     ranked = scores.topk(max(counts)).values
     last = column(counts, scores.device).long().expand(len(scores), 1) - 1
@@ -62,7 +62,7 @@ def keep_top_k(scores: Tensor, samplings: Sequence[Sampling]) -> None:
 
 
 def keep_typical(scores: Tensor, samplings: Sequence[Sampling]) -> None:
-    """Keep the tokens whose surprise is nearest the entropy, the fewest that have mass `typical_p`."""
+    """Keep the fewest tokens with surprisal nearest the entropy that have mass `typical_p`."""
     logprobs = scores.log_softmax(-1)
     entropy = -(logprobs.exp() * logprobs).nan_to_num_(nan=0.0).cumsum(-1)[:, -1:]  # 0 * -inf counts as 0
     distance = (-logprobs - entropy).abs_()
@@ -76,7 +76,7 @@ def keep_typical(scores: Tensor, samplings: Sequence[Sampling]) -> None:
 def keep_nucleus(weights: Tensor, samplings: Sequence[Sampling]) -> None:
     """Keep the nucleus, the fewest likeliest tokens with mass `top_p`, of weights that sum to 1.
 
-    Sorting a whole vocabulary is slow and seldom needed, so that the likeliest are tried first.
+    Sorting a whole vocabulary is slow and seldom needed, so the likeliest tokens are tried first.
     """
     most = weights.shape[-1]
     top_p = column([sampling.top_p for sampling in samplings], weights.device).expand(len(weights), 1)
@@ -90,9 +90,9 @@ def keep_nucleus(weights: Tensor, samplings: Sequence[Sampling]) -> None:
 
 
 def nucleus_edge(weights: Tensor, top_p: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the least weight [B, 1] in the nucleus, of the `count` likeliest tokens, and whether it may go beyond [B].
+    """Return the least weight [B, 1] in the nucleus among the `count` likeliest tokens, and if it may extend [B].
 
-    A token belongs to the nucleus while the likelier ones have less than `top_p`.
+    A token belongs to the nucleus while the likelier ones have a mass below `top_p`.
     """
     ranked = weights.topk(count).values
     inside = ranked.cumsum(-1) - ranked < top_p
@@ -109,13 +109,13 @@ def keep_min_p(weights: Tensor, samplings: Sequence[Sampling]) -> None:
 def leave_out_top(weights: Tensor, samplings: Sequence[Sampling]) -> None:
     """Exclude the top choices (XTC): of the tokens that reach the threshold, all but the least likely, if 2 or more.
 
-    That happens with `xtc_probability`, so that the weights are those of both cases, mixed by it: one draw from the
-    mixture is a coin and a draw from its side.
+    This happens with `xtc_probability`, so the weights are the mixture of both cases: one draw from the
+    mixture is equivalent to a coin flip and a draw from its side.
     """
     weights.div_(total(weights))
     above = weights >= column([sampling.xtc_threshold for sampling in samplings], weights.device)
     least = weights.masked_fill(~above, 2.0).argmin(-1, keepdim=True)
-    out = above.scatter(-1, least, False)  # nothing, where only one reaches the threshold
+    out = above.scatter(-1, least, False)  # nothing, if only one reaches the threshold
     without = weights.masked_fill(out, 0)
     without.div_(total(without))
     chance = column([sampling.xtc_probability for sampling in samplings], weights.device)

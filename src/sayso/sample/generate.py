@@ -1,4 +1,4 @@
-"""Many prompts to completions, or one prompt to a stream of tokens: the engine for whoever knows all they ask."""
+"""Many prompts to completions, or one prompt to a stream of tokens: the engine for callers with all prompts at hand."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from sayso.sample.engine import ROWS, Engine
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling, seeded
 
-PASS_TOKENS = 2048  # prompt tokens in one pass, where nobody waits for the next token
-REFILL = 4  # waiting prompts enter when a quarter of the rows is free: reading one at a time wastes the machine
+PASS_TOKENS = 2048  # prompt tokens in one pass, when nobody waits for the next token
+REFILL = 4  # waiting prompts start when a quarter of the rows is free: one at a time is inefficient
 
 Watch = Callable[[int, int], bool]
 """Called with (row, id) for every new token that is not a stop id; True ends the row there."""
@@ -20,18 +20,18 @@ Watch = Callable[[int, int], bool]
 
 @dataclass(frozen=True)
 class Completion:
-    """What the model said after one prompt."""
+    """The completion of one prompt."""
 
     ids: list[int]
     """The new tokens, without the stop id."""
     finish: str
     """"stop" (a stop id, or the watcher ended it) or "length" (max_tokens, or the context was full)."""
     logprobs: list[float]
-    """Of each id, its natural-log probability under the model itself, before penalty, temperature and filters."""
+    """Natural log-probability of each id under the model itself, before penalties, temperature and filters."""
     ended_by: int | None = None
-    """The stop id that ended it, if one did."""
+    """The stop id that ended it, if any."""
     ended_logprob: float = 0.0
-    """Of that id, as in `logprobs`."""
+    """Log-probability of that id, as in `logprobs`."""
 
 
 def generate(
@@ -43,17 +43,17 @@ def generate(
     rows: int = ROWS,
     watch: Watch | None = None,
 ) -> list[Completion]:
-    """Return one completion a prompt, in the prompts' order; at most `rows` are in memory at once.
+    """Return one completion per prompt, in the prompts' order; at most `rows` are in memory at once.
 
     Raises `UserError` for a prompt that is empty or leaves no room in the model's context, before anything is decoded,
-    and for a model that is damaged or settings that leave no token to say.
+    and for a damaged model or settings that exclude every token.
     """
     if not prompts:
         return []
     sampling, rows = seeded(sampling), min(rows, len(prompts))
     requests = [Request(prompt, sampling, index, stop_ids) for index, prompt in enumerate(prompts)]
     engine = new_engine(model, max(map(len, prompts)), sampling, rows)
-    for request in sorted(requests, key=lambda request: -len(request.prompt)):  # neighbours of like length
+    for request in sorted(requests, key=lambda request: -len(request.prompt)):  # similar lengths together
         if watch is not None:
             request.watch = partial(watch, request.index)
         engine.add(request)
@@ -75,7 +75,7 @@ def stream(
     *,
     row: int = 0,
 ) -> Iterator[int]:
-    """Yield the ids that `generate` gives for a prompt at index `row`, each as soon as it is there.
+    """Yield the ids that `generate` gives for a prompt at index `row`, each as soon as it is available.
 
     Raises `UserError` at the call, not at the first token, for a prompt that is empty or leaves no room.
     """
@@ -96,6 +96,6 @@ def _stream(engine: Engine, request: Request) -> Iterator[int]:
 
 
 def new_engine(model: Transformer, longest: int, sampling: Sampling, rows: int) -> Engine:
-    """Return an engine with as much cache as `rows` rows of such prompts can fill."""
+    """Return an engine with enough cache for `rows` rows of such prompts."""
     each = min(longest + sampling.max_tokens, model.config.context) + BLOCK
     return Engine(model, rows=rows, tokens=rows * each, pass_tokens=PASS_TOKENS, refill=-(-rows // REFILL))

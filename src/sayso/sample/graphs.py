@@ -1,8 +1,8 @@
-"""Decoding on a GPU at the speed of its memory: a pass of one token a row is recorded once and played again.
+"""Decoding with CUDA graphs: a pass of one token per row is recorded once and replayed.
 
-A small pass is bound by the time that it takes to launch its kernels one by one; a recording (CUDA graph) launches them
-at once. It holds for one number of rows and one length of their tables, so both are rounded up to powers of two: rows
-that are not there write to the block that nobody reads. B rows, S columns, C width.
+A small pass is bound by the launch time of its kernels; a recording (CUDA graph) launches them all
+at once. It is valid for one number of rows and one table length, so both are rounded up to powers of two: unused
+rows write to the unused block. B rows, S columns, C width.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,17 +15,17 @@ from sayso.sample.blocks import BLOCK, blocks_for
 from sayso.sample.pages import Pages, Window
 from sayso.sample.runner import Chunk, TorchRunner
 
-WARM = 2  # passes before one is recorded, in which libraries choose their kernels and take their memory
+WARM = 2  # warm-up passes before recording, in which libraries choose kernels and allocate memory
 
 
 class GraphRunner(TorchRunner):
-    """TorchRunner, whose passes of one token a row are recorded; on a CPU they run as they are."""
+    """TorchRunner with recorded passes of one token per row; on a CPU they run without recording."""
 
     def __init__(self, model: Transformer, pages: Pages) -> None:
         super().__init__(model, pages)
         pages.clear([len(pages)])
         self.passes: dict[tuple[int, int], Pass] = {}
-        """By rows and blocks of a row's table."""
+        """By number of rows and of blocks per table."""
 
     @torch.inference_mode()
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
@@ -39,7 +39,7 @@ class GraphRunner(TorchRunner):
 
 
 class Pass:
-    """One token for each of so many rows, with tables of so many blocks."""
+    """One token for each of a fixed number of rows, with tables of a fixed number of blocks."""
 
     def __init__(self, model: Transformer, pages: Pages, rows: int, blocks: int) -> None:
         self._model, self._pages = model, pages
@@ -53,10 +53,10 @@ class Pass:
         """Return [N, C] for N chunks of one token."""
         self._fill(chunks)
         self._play()
-        return self._out[: len(chunks)].clone()  # the next pass writes there again
+        return self._out[: len(chunks)].clone()  # the next pass overwrites it
 
     def _fill(self, chunks: Sequence[Chunk]) -> None:
-        """Put each row's id, position and table where the recording reads them, all in one copy."""
+        """Copy each row's id, position and table to the recording's inputs, all in one copy."""
         width = len(self._spare)
         rows = [[*chunk.ids, chunk.start, *[*chunk.blocks, *self._spare][:width]] for chunk in chunks]
         rows += [[0, 0, *self._spare] for _ in range(len(self._given) - len(rows))]
@@ -69,7 +69,7 @@ class Pass:
 
 
 class StepWindow(Window):
-    """The cache in a pass of one token a row, of tensors that lie on the device already."""
+    """The cache in a pass of one token per row, from tensors already on the device."""
 
     def __init__(self, pages: Pages, table: Tensor, positions: Tensor) -> None:
         self._pages, self._fresh, self._all_real = pages, False, True
@@ -83,7 +83,7 @@ class StepWindow(Window):
 
 
 def recorded(run: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return what does the same again: on a GPU a recording of it, which reads and writes the same memory."""
+    """Return a function that repeats this one: on a GPU a recording of it, which reads and writes the same memory."""
     if device.type != "cuda":
         return run
     beside = torch.cuda.Stream()

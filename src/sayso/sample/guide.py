@@ -1,7 +1,7 @@
-"""Constrained decoding: a tokenizer and a grammar enter, a mask of the ids that may come next leaves, token by token.
+"""Constrained decoding: takes a tokenizer and a grammar, returns a mask of the allowed next ids, token by token.
 
-The work is llguidance's (an Earley parser over lexers made of regular expressions' derivatives, walked down the trie of
-all tokens). Control tokens are in no mask; a stop id is in it exactly where the grammar may end.
+Uses llguidance (an Earley parser over lexers made of regular expression derivatives, applied to a trie of
+all tokens). Control tokens are in no mask; a stop id is allowed exactly where the grammar may end.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from sayso.token.tokenizer import END, Tokenizer
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
-COMPILED = 32  # grammars kept ready: a copy shares what was found out about its grammar, and takes a microsecond
+COMPILED = 32  # compiled grammars kept: a copy shares its grammar's caches, and takes a microsecond
 LEXER_STATES = 50_000  # of 1 to 2 kB each
 LEXER_FUEL = 50_000  # of one step, and five times as much to begin: a quarter of llguidance's, with which
 # /(a{1000}){1000}/ takes seconds
 
 
 class Guide:
-    """A tokenizer, ready for grammars. Built once; `constraint` is cheap and may be called from any thread."""
+    """A tokenizer, prepared for grammars. Built once; `constraint` is cheap and thread-safe."""
 
     def __init__(self, tokenizer: Tokenizer, width: int | None = None) -> None:
-        """Take the tokenizer and the width of the model's head, where it is wider than the vocabulary.
+        """Take the tokenizer and the width of the model's head, if it is wider than the vocabulary.
 
         Raises `UserError` with the install command when llguidance is missing.
         """
@@ -51,12 +51,12 @@ class Guide:
         self._compiled: OrderedDict[Grammar, LLMatcher] = OrderedDict()
 
     def constraint(self, grammar: Grammar, stop_ids: frozenset[int]) -> GrammarConstraint:
-        """Return the constraint of one reply, at its beginning.
+        """Return the constraint of one reply, at its start.
 
-        Raises `UserError` for a grammar that cannot be followed, and for no stop ids, without which nothing can end.
+        Raises `UserError` for an unsupported grammar, and without stop ids, because nothing could end the reply.
         """
         if not stop_ids:
-            raise UserError("A constrained reply ends with a stop id; got none: allow the end of the text.")
+            raise UserError("A constrained reply ends with a stop id; got none: enable one.")
         matcher = self._compiled.pop(grammar, None) or on_deep_stack(lambda: self._compile(grammar))
         self._compiled[grammar] = matcher
         while len(self._compiled) > COMPILED:
@@ -64,15 +64,15 @@ class Guide:
         return GrammarConstraint(self, grammar, matcher.deep_copy(), stop_ids)
 
     def forget(self, grammar: Grammar) -> None:
-        """Compile a grammar anew when it is next asked for: what its copies share may be used up."""
+        """Recompile a grammar when it is next requested: the limits that its copies share may be exhausted."""
         self._compiled.pop(grammar, None)
 
     def has_bytes(self, token: int) -> bool:
-        """Whether an id is of the vocabulary and no control token."""
+        """Whether an id is in the vocabulary and not a control token."""
         return 0 <= token < self.width and bool(self._text[token])
 
     def _compile(self, grammar: Grammar) -> LLMatcher:
-        """Compile a grammar and try its first mask. Raises `UserError` where one of them fails."""
+        """Compile a grammar and compute its first mask. Raises `UserError` if either fails."""
         try:
             source = self._source(grammar)
         except ValueError as error:
@@ -82,13 +82,13 @@ class Guide:
         if not compiled.is_error():
             mask = self.mask(compiled)  # the first mask also shows what was too large to compile ahead
             if not (compiled.is_error() or compiled.is_accepting() or mask.any()):
-                raise _refusal(grammar, "no text of this vocabulary can begin it")
+                raise _refusal(grammar, "no token of this vocabulary can begin it")
         if compiled.is_error():
             raise _refusal(grammar, compiled.get_error())
         return compiled
 
     def _source(self, grammar: Grammar) -> str:
-        """Return a grammar in the compiler's own words. Raises `ValueError` for what it cannot read."""
+        """Return a grammar in the compiler's format. Raises `ValueError` if it cannot be parsed."""
         source: str
         if grammar.kind == "either":
             parts = [
@@ -106,7 +106,7 @@ class Guide:
         return source
 
     def mask(self, matcher: LLMatcher) -> Tensor:
-        """Return bool [V], True for the ids with bytes that may come next."""
+        """Return bool [V], True for the allowed next ids that have bytes."""
         bits = np.frombuffer(matcher.compute_bitmask(), np.uint8)
         mask = torch.zeros(self.width, dtype=torch.bool)
         known = np.unpackbits(bits, count=min(self.width, 8 * len(bits)), bitorder="little")
@@ -115,7 +115,7 @@ class Guide:
 
 
 class GrammarConstraint:
-    """How far one reply is in its grammar: the `Constraint` of a request."""
+    """The state of one reply in its grammar: the `Constraint` of a request."""
 
     def __init__(self, guide: Guide, grammar: Grammar, matcher: LLMatcher, stop_ids: frozenset[int]) -> None:
         self._guide, self._grammar, self._matcher, self._stop_ids = guide, grammar, matcher, stop_ids
@@ -125,27 +125,27 @@ class GrammarConstraint:
 
     @property
     def failed(self) -> str:
-        """Why the grammar was left before its end; only stop ids are allowed from there. Empty when all is well.
+        """Why the reply left the grammar before its end; then only stop ids are allowed. Empty if there is no problem.
 
-        It was left when it needed more than its limits in mid-reply, when no token of the vocabulary could go on, or
-        when an id was accepted that is not allowed.
+        Reasons: it exceeded its limits in mid-reply, no token of the vocabulary could continue, or a
+        disallowed id was accepted.
         """
         return self._beyond[-1] if self._beyond else self._stuck
 
     @property
     def complete(self) -> bool:
-        """Whether the reply so far is a whole text of the grammar."""
+        """Whether the reply so far is a complete text of the grammar."""
         return not self.failed and self._matcher.is_accepting()
 
     def allowed(self) -> Tensor:
-        """Return bool [V] on the CPU, True for each id that may come next; the stop ids where the reply may end."""
+        """Return bool [V] on the CPU, True for each allowed next id; the stop ids if the reply may end."""
         if self._beyond or self._matcher.is_error():
             mask = torch.zeros(self._guide.width, dtype=torch.bool)
         else:
             mask = self._guide.mask(self._matcher)
         mask[self._stops] = bool(self._beyond) or self._matcher.is_accepting()
         if not mask.any():
-            self._stuck = self._reason("no token of this vocabulary goes on from here")
+            self._stuck = self._reason("no token of this vocabulary can continue")
             mask[self._stops] = True
         return mask
 
@@ -156,14 +156,14 @@ class GrammarConstraint:
         elif token in self._stop_ids and not self.failed and self._matcher.is_accepting():
             self._beyond.append("")
         else:
-            self._beyond.append(self.failed or self._reason(f"the id {token} came, which was not allowed"))
+            self._beyond.append(self.failed or self._reason(f"the id {token} is not allowed"))
 
     def _may_come(self, token: int) -> bool:
         known = self._guide.has_bytes(token) and not self._matcher.is_error()
         return known and bool(self._matcher.validate_tokens([token]))
 
     def _reason(self, otherwise: str) -> str:
-        """Return why the matcher gave up, whose copies shall not be used again, or another reason."""
+        """Return why the matcher failed, whose copies must not be reused, or another reason."""
         if not self._matcher.is_error():
             return otherwise
         self._guide.forget(self._grammar)
@@ -171,7 +171,7 @@ class GrammarConstraint:
 
 
 class Words:
-    """A tokenizer as llguidance takes it: the bytes of each id, and text to ids for what a grammar forces."""
+    """A tokenizer in llguidance's form: the bytes of each id, and text to ids for forced text."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokens = [tokenizer.decode_bytes([index]) for index in range(tokenizer.vocab_size)]
@@ -185,7 +185,7 @@ class Words:
     def __call__(self, data: bytes) -> list[int]:
         """Return ids whose bytes are exactly `data`.
 
-        Some tokenizers (SentencePiece) put a space before a text: it stays with a line break that is put there first.
+        Some tokenizers (SentencePiece) put a space before a text: the workaround is a line break before it.
         """
         for anchor in (b"", b"\n"):
             try:
@@ -211,7 +211,7 @@ class Words:
 
 
 def _grammar_of(source: str) -> dict[str, Any]:
-    """Return the compiler's JSON of one grammar, which is Lark where it is no JSON yet."""
+    """Return the compiler's JSON of one grammar, which is Lark unless it is already JSON."""
     if not source.startswith("{"):
         return {"lark_grammar": source}
     grammar: dict[str, Any] = json.loads(source)["grammars"][0]
@@ -219,11 +219,11 @@ def _grammar_of(source: str) -> dict[str, Any]:
 
 
 def _refusal(grammar: Grammar, reason: str) -> UserError:
-    return UserError(f"This {grammar.name} cannot be followed: {_plain(reason)}. Mend it, or ask for less.")
+    return UserError(f"This {grammar.name} cannot be followed: {_plain(reason)}. Fix or simplify it.")
 
 
 def _plain(reason: str) -> str:
-    """Return the compiler's reason as one line, without its pictures of the source."""
+    """Return the compiler's reason as one line, without source excerpts."""
     if "panic" in reason:
         return "it names something that cannot be compiled"
     lines = [line.strip() for line in reason.replace("<non-verbose/>", "").splitlines()]

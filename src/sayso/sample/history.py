@@ -1,19 +1,19 @@
-"""What a request has said, counted as it grows: each new token enters once, however long the reply becomes.
+"""Token counts of a request, updated incrementally: each new token is counted once, however long the reply.
 
-Kept as arrays of machine numbers, so that the rows of a batch are joined by copying memory.
+Stored as arrays of machine numbers, so that the rows of a batch are joined by copying memory.
 """
 
 from array import array
 from collections.abc import Sequence
 from itertools import islice
 
-TAKEN_BACK = 64  # how far back a change of the reply is looked for: speculation takes back no more than it guessed
+TAKEN_BACK = 64  # maximum number of removed tokens: speculation never removes more than it proposed
 
 
 class History:
-    """The ids of prompt and reply, and how often the reply has each.
+    """The ids of prompt and reply, and the count of each in the reply.
 
-    `said` has each distinct id once, in the order of first appearance; `counts`, beside it, how often it stands in the
+    `said` has each distinct id once, in the order of first appearance; `counts` has its number of occurrences in the
     reply: 0 for an id of the prompt alone. The prompt's ids are left out of both unless `prompt_counts`.
     """
 
@@ -26,7 +26,7 @@ class History:
         self.fixed = len(self.said)
 
     def follow(self, reply: Sequence[int]) -> None:
-        """Come to where the reply is: take back what it no longer has at its end, and count what is new."""
+        """Synchronize with the reply: remove ids that are no longer at its end, and count new ones."""
         kept = min(len(self.ids) - self.prompt, len(reply))
         first = max(0, kept - TAKEN_BACK)
         mine, theirs = self.ids[self.prompt + first : self.prompt + kept].tolist(), list(reply[first:kept])

@@ -1,6 +1,6 @@
-"""The paged key-value cache: what attention has computed for the tokens of each row, in blocks of positions.
+"""The paged key-value cache: the keys and values of each row's tokens, in blocks of positions.
 
-A row has a block table: its token at position p lies in block `table[p // BLOCK]` at place p % BLOCK (Kwon et al.
+A row has a block table: its token at position p is in block `table[p // BLOCK]` at offset p % BLOCK (Kwon et al.
 2023). Rows can share blocks, and grow without moving. B rows in a pass, T new tokens, S columns seen, K key-value
 heads, D head size, N blocks.
 """
@@ -16,40 +16,40 @@ from sayso.sample.blocks import BLOCK, blocks_for
 
 
 class Pages:
-    """The memory of N blocks for every layer of one model, and one more, number N, for what nobody wants to keep.
+    """The memory of N blocks for every layer of one model, plus one, number N, for discarded values.
 
-    In 8 bits a token's keys and values are whole numbers, with a scale for each head: max |x| / 127.
+    With 8 bits, a token's keys and values are integers, with a scale per head: max |x| / 127.
     """
 
     def __init__(
         self, config: ModelConfig, count: int, device: torch.device, dtype: torch.dtype, bits: int = 0
     ) -> None:
         if bits not in (0, 8):
-            raise UserError(f"Keys and values are kept in 8 bits, or as they are (0); got {bits}.")
+            raise UserError(f"Keys and values are stored with 8 bits, or unquantized (0); got {bits}.")
         self.config, self.count, self.dtype, self.bits = config, count, dtype, bits
         # Not filled: what is never used takes no memory on a CPU. `clear` makes the numbers of a taken block finite.
         shape = (config.layers, 2, count + 1, BLOCK, config.kv_heads, config.head_size)
         self._memory = torch.empty(shape, device=device, dtype=torch.int8 if bits else dtype)
         self._scales = torch.empty(shape[:-1] if bits else (config.layers, 2, 0), device=device, dtype=dtype)
         self.keys: list[Tensor] = [layer[0] for layer in self._memory]
-        """Of each layer, [N + 1, BLOCK, K, D], contiguous."""
+        """Per layer, [N + 1, BLOCK, K, D], contiguous."""
         self.values: list[Tensor] = [layer[1] for layer in self._memory]
         self.key_scales: list[Tensor] = [layer[0] for layer in self._scales]
-        """Of each layer, [N + 1, BLOCK, K], contiguous; nothing unless in 8 bits."""
+        """Per layer, [N + 1, BLOCK, K], contiguous; empty unless 8 bits."""
         self.value_scales: list[Tensor] = [layer[1] for layer in self._scales]
         self.gathered = [self._memory.new_empty(0), self._memory.new_empty(0)]
-        """Where a pass puts the keys and the values of its rows side by side; kept, since fresh memory costs more."""
+        """Buffers for the gathered keys and values of a pass; reused, since new memory costs more."""
         self.ids = torch.zeros((count + 1 if config.ngrams else 0, BLOCK), dtype=torch.long, device=device)
-        """The tokens themselves [N + 1, BLOCK], for models whose embedding looks back at them."""
+        """The token ids [N + 1, BLOCK], for models whose embedding depends on previous tokens."""
 
     def clear(self, blocks: Sequence[int]) -> None:
-        """Fill blocks with zeros: a place that is masked still meets a weight of 0, and 0 times NaN is NaN."""
+        """Fill blocks with zeros: a masked position still gets a weight of 0, and 0 times NaN is NaN."""
         self._memory[:, :, blocks] = 0
         if self.bits:
             self._scales[:, :, blocks] = 0
 
     def copy(self, source: int, target: int) -> None:
-        """Copy what a block holds to another."""
+        """Copy a block to another."""
         self._memory[:, :, target] = self._memory[:, :, source]
         if self.bits:
             self._scales[:, :, target] = self._scales[:, :, source]
@@ -61,16 +61,16 @@ class Pages:
 
 
 def bytes_per_token(config: ModelConfig, dtype: torch.dtype, bits: int = 0) -> int:
-    """Return the memory that the keys and values of one token take."""
+    """Return the bytes of the keys and values of one token."""
     each = config.head_size + dtype.itemsize if bits else config.head_size * dtype.itemsize
     return 2 * config.layers * config.kv_heads * each
 
 
 class Window:
-    """The cache as a model's layers see it in one pass: B rows with so many new tokens each, right-padded to T.
+    """The cache as a model's layers see it in one pass: B rows with new tokens, right-padded to T.
 
-    `positions` [B, T] and `mask` [B, 1, T, S] go to the model with it. When all rows begin, the mask is None: plain
-    causal hides the padding, and nothing has to be read back.
+    `positions` [B, T] and `mask` [B, 1, T, S] are passed to the model with it. If all rows are new, the mask is None:
+    causal masking hides the padding, and nothing has to be read back.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Window:
         self.mask = None if self._fresh else (torch.arange(width) <= columns[..., None])[:, None].to(device)
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Keep k, v [B, K, T, D] of the new tokens; return k, v [B, K, S, D] of all tokens of these rows."""
+        """Store k, v [B, K, T, D] of the new tokens; return k, v [B, K, S, D] of all tokens of these rows."""
         pages = self._pages
         self._keep(pages.keys[layer], pages.key_scales[layer], k)
         self._keep(pages.values[layer], pages.value_scales[layer], v)
@@ -105,9 +105,9 @@ class Window:
         )
 
     def recall(self, ids: Tensor, reach: int) -> Tensor:
-        """Keep the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T].
+        """Store the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T].
 
-        Before a row's start anything may stand.
+        Ids before a row's start are undefined.
         """
         kept = self._pages.ids.view(-1)
         kept[self._slots] = ids.flatten() if self._all_real else ids[self._real]

@@ -22,20 +22,20 @@ from sayso.sample.sampling import Sampling
 
 @dataclass(frozen=True)
 class Picked:
-    """What was picked for each of B rows."""
+    """The picked tokens of B rows."""
 
     ids: list[int]
     logprobs: list[float]
-    """The natural-log probability of each id under the model itself, before any edit, temperature and filters."""
+    """Natural log-probability of each id under the model itself, before edits, temperature and filters."""
     tops: list[dict[int, float]]
-    """The `sampling.logprobs` likeliest ids under the model itself, likeliest first; empty where not asked for."""
+    """The `sampling.logprobs` likeliest ids under the model itself, likeliest first; empty unless requested."""
 
 
 def pick(logits: Tensor, requests: Sequence[Request]) -> Picked:
     """Return the next token of each request, given logits [B, V]; draws once from each generator, unless greedy.
 
     Of a constraint only `allowed()` is called. Raises `UserError` for a setting with an id beyond the vocabulary, and
-    `NothingLeftError` for a request that may go on with no token; no generator has been drawn from then.
+    `NothingLeftError` for a request without a possible next token; no generator has been used then.
     """
     ids = by_kind(edit(logits, requests), requests, greedy=_likeliest, drawn=_drawn)
     logprobs = logits.log_softmax(-1, dtype=torch.float32)  # one fused pass, faster than log-sum-exp and a gather

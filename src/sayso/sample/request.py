@@ -1,7 +1,7 @@
-"""One request on its way: a prompt and how to go on from it, and what has been said so far.
+"""One request: a prompt, how to continue it, and its output so far.
 
-What a request says is a function of its prompt, its sampling's seed and its index: what decodes beside it does not
-change it.
+The output of a request is a function of its prompt, its sampling's seed and its index: other requests in the batch do
+not change it.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,22 +19,22 @@ class Constraint(Protocol):
     """What the next token may be, as a grammar has it."""
 
     def allowed(self) -> Tensor:
-        """Return bool [V], True for each id that may come next."""
+        """Return bool [V], True for each allowed next id."""
         ...
 
     def accept(self, token: int) -> None:
-        """Take the token that came."""
+        """Advance by a token."""
         ...
 
 
 class Score(NamedTuple):
-    """What the model thinks of a token of a prompt in its place."""
+    """The model's score of one prompt token."""
 
     logprob: float
     rank: int
-    """1 where no other token is likelier."""
+    """1 if no other token is likelier."""
     tops: dict[int, float]
-    """The log-probabilities of the likeliest ids."""
+    """Log-probabilities of the likeliest ids."""
 
 
 @dataclass(eq=False)
@@ -47,34 +47,34 @@ class Request:
     """Which sample of one seed: another index gives another text."""
     stop_ids: frozenset[int] = frozenset()
     salt: str = ""
-    """Only requests of one salt share what was computed for a prefix."""
+    """Only requests with the same salt share cached prefixes."""
     adapter: str = ""
-    """Which of the engine's adapters speaks; none when empty."""
+    """Name of the engine's adapter; none if empty."""
     constraint: Constraint | None = None
     watch: Callable[[int], bool] | None = None
     """Called with every new id that is not a stop id; True ends the reply there."""
     room: int = 0
-    """The most tokens that may follow; the engine sets it."""
+    """Maximum number of tokens that may follow; set by the engine."""
     ids: list[int] = field(default_factory=list)
     """The new tokens, without the stop id."""
     logprobs: list[float] = field(default_factory=list)
-    """Of each new id, its natural-log probability under the model itself, before edits, temperature and filters."""
+    """Natural log-probability of each new id under the model itself, before edits, temperature and filters."""
     ended_by: int | None = None
-    """The stop id that ended it, which is none of `ids`."""
+    """The stop id that ended it; not part of `ids`."""
     ended_logprob: float = 0.0
-    """Of that id, as in `logprobs`."""
+    """Log-probability of that id, as in `logprobs`."""
     tops: list[dict[int, float]] = field(default_factory=list)
     """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
     prompt_tops: int | None = None
-    """Ask for the log-probabilities of the prompt's own tokens, and of so many of the likeliest in each place."""
+    """Request log-probabilities of the prompt's own tokens, and of this many likeliest ones per position."""
     prompt_scores: list[Score] = field(default_factory=list)
-    """Of the prompt's second token and those after it, when `prompt_tops` asks."""
+    """Scores of the prompt's second and later tokens, if requested by `prompt_tops`."""
     reused: int = 0
-    """How many of the prompt's tokens did not have to be computed; the engine sets it."""
+    """Number of prompt tokens found in the cache; set by the engine."""
     finish: str = ""
-    """Empty while it goes on; then "stop" (a stop id, or the watcher ended it), "length", "cancelled" or "error"."""
+    """Empty while in progress; then "stop" (a stop id, or the watcher ended it), "length", "cancelled" or "error"."""
     error: str = ""
-    """Why it ended so."""
+    """The reason of an error."""
     rules: Rules | None = field(default=None, init=False, repr=False)
     """What the settings mean for the vocabulary, and the counts of what was said; `pick` makes and keeps them."""
 

@@ -1,4 +1,4 @@
-"""A row: a request that has blocks in the cache, and how many of its tokens are there."""
+"""A row: a request with blocks in the cache, and the number of its cached tokens."""
 
 from dataclasses import dataclass, field
 
@@ -8,14 +8,14 @@ from sayso.sample.request import Request
 
 @dataclass(eq=False)
 class Row:
-    """A request that is being read or continued."""
+    """A request that is being prefilled or decoded."""
 
     request: Request
     names: list[bytes] = field(default_factory=list)
     """Of its full blocks; the reply's are named as they fill."""
     blocks: list[int] = field(default_factory=list)
     done: int = 0
-    """How many tokens are in the cache."""
+    """Number of tokens in the cache."""
 
     @property
     def origin(self) -> bytes:
@@ -24,7 +24,7 @@ class Row:
 
     @property
     def length(self) -> int:
-        """How many tokens prompt and reply have."""
+        """Number of tokens of prompt and reply."""
         return len(self.request.prompt) + len(self.request.ids)
 
     @property

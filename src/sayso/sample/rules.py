@@ -1,6 +1,6 @@
-"""What one request's settings mean for logits over a vocabulary: worked out at its first token, kept beside it.
+"""One request's settings resolved for a vocabulary: computed at its first token and stored with it.
 
-Ids are checked against the vocabulary here, once, so that the edits of each token need not look.
+Ids are checked against the vocabulary here, once, so that the edits of each token need not check them.
 """
 
 from collections.abc import Iterable, Sequence
@@ -54,4 +54,4 @@ def _ids(ids: Iterable[int]) -> Tensor:
 def _check_known(name: str, ids: Iterable[int], vocabulary: int) -> None:
     for token in ids:
         if token >= vocabulary:
-            raise UserError(f"{name} must have ids below the vocabulary's size of {vocabulary}; got {token}.")
+            raise UserError(f"{name} must have ids below the vocabulary size of {vocabulary}; got {token}.")

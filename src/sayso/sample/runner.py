@@ -1,6 +1,6 @@
-"""A pass of a model over new tokens of many rows, whose keys and values are kept in pages.
+"""A pass of a model over new tokens of many rows, whose keys and values are stored in pages.
 
-Chunks enter, each the next tokens of one row; the last hidden state of every token leaves. N tokens in all, C width.
+Takes chunks, each the next tokens of one row; returns the last hidden state of every token. N tokens in total, C width.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,7 +26,7 @@ class Chunk:
 
 
 class Runner(Protocol):
-    """What the engine asks of a model."""
+    """The interface between engine and model."""
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """Return the normed last hidden state [N, C] of all new tokens, chunk after chunk."""
@@ -38,7 +38,7 @@ class Runner(Protocol):
 
 
 class TorchRunner:
-    """Any model on any device, by torch: chunks of like length are padded and go side by side."""
+    """Any model on any device, by torch: chunks of similar length are padded and processed together."""
 
     def __init__(self, model: Transformer, pages: Pages) -> None:
         self.model, self.pages = model, pages
@@ -70,10 +70,10 @@ class TorchRunner:
 
 
 class AloneRunner(TorchRunner):
-    """Any model, each token in a pass of its own: its bits then depend on its own row alone.
+    """Any model, each token in a separate pass: its bits then depend only on its own row.
 
-    Not on what else decodes, nor on how a prompt is cut or what of it was computed before, since a product of matrices
-    rounds by its size. Reading a prompt costs as much a token as decoding does.
+    They do not depend on other rows, nor on how a prompt is chunked or cached, since a matrix product
+    rounds depending on its size. A prompt token costs as much as a decoded one.
     """
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
@@ -91,7 +91,7 @@ class AloneRunner(TorchRunner):
 
 
 def groups(chunks: Sequence[Chunk]) -> Iterator[list[int]]:
-    """Yield places of chunks to go side by side: none less than half as long as another, fresh ones by themselves."""
+    """Yield groups of chunk positions: similar lengths (within a factor of two), new rows separately."""
     keys = [(chunk.start > 0, len(chunk.ids)) for chunk in chunks]
     order = sorted(range(len(chunks)), key=keys.__getitem__, reverse=True)
     group: list[int] = []

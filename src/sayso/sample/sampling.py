@@ -1,6 +1,6 @@
-"""How tokens are picked and when a reply ends: the settings of one request, checked.
+"""Sampling settings and stop conditions of one request, validated.
 
-Every setting has a value at which it is off and changes nothing; the order in which they work is in `pick.py`.
+Every setting has a value at which it is off and has no effect; the order in which they apply is in `pick.py`.
 """
 
 import math
@@ -14,21 +14,21 @@ from sayso.base.errors import UserError
 
 @dataclass(frozen=True)
 class Dry:
-    """Do not repeat yourself (p-e-w 2024): a token that would go on with a repeat loses logit, more the longer it is.
+    """Don't repeat yourself (p-e-w 2024): penalizes tokens that would continue a repetition, more the longer it is.
 
-    The loss is `multiplier * base ** (length - allowed_length)`. Raises `UserError` for a value that cannot work.
+    The penalty is `multiplier * base ** (length - allowed_length)`. Raises `UserError` for an invalid value.
     """
 
     multiplier: float
-    """What a repeat of the allowed length costs; 0 = off."""
+    """Penalty of a repetition of the allowed length; 0 = off."""
     base: float = 1.75
-    """How many times dearer each further token of the repeat is."""
+    """Factor of the penalty for each further token of the repetition."""
     allowed_length: int = 2
-    """Shortest repeat, in tokens, whose next token loses."""
+    """Shortest repetition, in tokens, whose continuation is penalized."""
     range: int = 0
-    """How many of the last tokens of prompt and reply are searched for repeats; 0 = all."""
+    """How many of the last tokens of prompt and reply are searched for repetitions; 0 = all."""
     breakers: frozenset[int] = frozenset()
-    """Ids that no repeat reaches across and that never lose, such as line breaks; stop ids are always among them."""
+    """Ids that interrupt repetitions and are never penalized, such as line breaks; stop ids are always included."""
 
     def __post_init__(self) -> None:
         _check("dry.multiplier", self.multiplier, 0 <= self.multiplier < math.inf, "0 (off) or above, such as 0.8")
@@ -40,10 +40,10 @@ class Dry:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How tokens are picked and when a reply ends. Raises `UserError` for a value that cannot work."""
+    """How tokens are picked and when a reply ends. Raises `UserError` for an invalid value."""
 
     temperature: float = 0.8
-    """Divides the logits: below 1 safer, above 1 bolder, 0 always the likeliest token (greedy)."""
+    """Divides the logits: lower is more predictable, higher more varied, 0 greedy."""
     top_k: int = 0
     """Keep the k likeliest tokens (Fan et al. 2018); 0 = off."""
     top_p: float = 1.0
@@ -53,33 +53,33 @@ class Sampling:
     typical_p: float = 1.0
     """Keep the tokens nearest the expected surprise that together have this mass (Meister et al. 2022); 1 = off."""
     repetition_penalty: float = 1.0
-    """Makes tokens of the prompt and the reply less likely when above 1 (Keskar et al. 2019); 1 = off."""
+    """Makes tokens of the prompt and the reply less likely if above 1 (Keskar et al. 2019); 1 = off."""
     presence_penalty: float = 0.0
-    """Taken from the logit of every token that the reply has already (OpenAI's definition); 0 = off."""
+    """Subtracted from the logit of every token already in the reply (OpenAI's definition); 0 = off."""
     frequency_penalty: float = 0.0
-    """Taken from a token's logit as often as the reply has it already (OpenAI's definition); 0 = off."""
+    """Subtracted from a token's logit for each of its occurrences in the reply (OpenAI's definition); 0 = off."""
     dry: Dry | None = None
-    """Makes the next token of a repeat less likely (p-e-w 2024); None = off."""
+    """Makes the continuation of a repetition less likely (p-e-w 2024); None = off."""
     xtc_probability: float = 0.0
-    """How often all tokens above the threshold but the least likely are left out (XTC, p-e-w 2024); 0 = off."""
+    """Probability of excluding all tokens above the threshold but the least likely one (XTC, p-e-w 2024); 0 = off."""
     xtc_threshold: float = 0.1
-    """What probability a token needs to be left out by XTC; above 0.5 = off, since no two tokens have it."""
+    """Minimum probability of a token excluded by XTC; above 0.5 = off, since no two tokens have it."""
     logit_bias: tuple[tuple[int, float], ...] = ()
-    """Pairs of an id and what is added to its logit (OpenAI's definition); empty = off."""
+    """Pairs of an id and the value added to its logit (OpenAI's definition); empty = off."""
     allowed_ids: tuple[int, ...] = ()
-    """The only ids that may come, a stop id among them where the reply shall be able to end; empty = all."""
+    """The only allowed ids, including a stop id if the reply should be able to end; empty = all."""
     banned: tuple[tuple[int, ...], ...] = ()
-    """Sequences of ids that must not come about, counted over prompt and reply; empty = off."""
+    """Sequences of ids that must not occur, across prompt and reply; empty = off."""
     min_tokens: int = 0
-    """Stop ids are banned before the reply has so many tokens; 0 = off."""
+    """Minimum number of tokens before stop ids are allowed; 0 = off."""
     max_tokens: int = 200
-    """Most tokens of one reply."""
+    """Maximum number of tokens of one reply."""
     seed: int | None = None
-    """Same seed, same text; None = another text each time."""
+    """Random seed: the same seed gives the same text; None = random."""
     stop: tuple[str, ...] = ()
     """Texts that end a reply; they are not part of it."""
     logprobs: int | None = None
-    """How many likeliest ids to report in each place, before any setting works; 0 or None = none but the own."""
+    """Number of likeliest ids to report per position, before any setting applies; 0 or None = only the picked id."""
 
     def __post_init__(self) -> None:
         self._check_filters()
@@ -88,7 +88,7 @@ class Sampling:
         lengths = f"from 0 (off) to max_tokens, which is {self.max_tokens}"
         _check("min_tokens", self.min_tokens, 0 <= self.min_tokens <= self.max_tokens, lengths)
         if "" in self.stop:
-            raise UserError("A stop text must not be empty, because every reply contains it; leave it away.")
+            raise UserError("A stop text must not be empty, because every reply contains it; omit it.")
         tops = self.logprobs
         _check("logprobs", tops, tops is None or tops >= 0, "None or a number of tokens from 0, such as 5")
 
@@ -112,39 +112,39 @@ class Sampling:
         _check_ids("logit_bias", ids)
         _check("logit_bias", self.logit_bias, len(set(ids)) == len(ids), "at most one number for each id")
         finite = all(math.isfinite(bias) for _, bias in self.logit_bias)
-        _check("logit_bias", self.logit_bias, finite, "finite numbers (an id that must never come belongs in banned)")
+        _check("logit_bias", self.logit_bias, finite, "finite numbers (use banned for an id that must never occur)")
         _check_ids("allowed_ids", self.allowed_ids)
         _check("banned", self.banned, all(self.banned), "sequences of at least one id each")
         _check_ids("banned", [token for sequence in self.banned for token in sequence])
 
     @cached_property
     def edits(self) -> bool:
-        """Whether a setting works on the logits themselves, before the temperature."""
+        """Whether a setting changes the logits themselves, before the temperature."""
         penalties = (self.repetition_penalty - 1, self.presence_penalty, self.frequency_penalty, self.repeats)
         return any(penalties) or any((self.logit_bias, self.allowed_ids, self.banned, self.min_tokens))
 
     @property
     def repeats(self) -> Dry | None:
-        """The settings of DRY where they are on."""
+        """The settings of DRY if enabled."""
         return self.dry if self.dry and self.dry.multiplier else None
 
     def generator(self, row: int) -> random.Random:
-        """Return the random generator of one row, a function of (seed, row) alone; it needs a seed."""
+        """Return the random generator of one row, a function of (seed, row) alone; requires a seed."""
         assert self.seed is not None
         return random.Random(f"{self.seed}/{row}")
 
 
 def _check(name: str, got: object, good: bool, rule: str) -> None:
-    if not good:  # written so that NaN, which compares false, is refused too
+    if not good:  # written so that NaN, which compares false, is rejected too
         raise UserError(f"{name} must be {rule}; got {got}.")
 
 
 def seeded(sampling: Sampling) -> Sampling:
-    """Return the sampling with a seed: its own, or a fresh one."""
+    """Return the sampling with a seed: its own, or a new random one."""
     return sampling if sampling.seed is not None else replace(sampling, seed=random.SystemRandom().getrandbits(63))
 
 
 def _check_ids(name: str, ids: Iterable[int]) -> None:
     for token in ids:
         if token < 0:
-            raise UserError(f"{name} must have token ids from 0 on; got {token}.")
+            raise UserError(f"{name} must have token ids of at least 0; got {token}.")

@@ -1,7 +1,7 @@
-"""Speculation: several next tokens are proposed cheaply and checked in one pass of the model.
+"""Speculative decoding: several next tokens are proposed cheaply and verified in one pass of the model.
 
-A proposal is kept as long as the model picks the same tokens, each with its request's own settings and generator. So
-the text is the one that the model alone would say, whatever is proposed; only how fast it comes depends on that
+A proposal is accepted as long as the model picks the same tokens, each with its request's own settings and generator.
+So the text is exactly that of the model alone, whatever is proposed; only the speed depends on the proposals
 (Leviathan et al. 2023, with proposals that are certain: a token is kept with the probability the model gives it).
 """
 
@@ -22,29 +22,29 @@ NGRAMS = (4, 3, 2)  # how many last tokens are looked up, longest first
 
 
 class Proposer(Protocol):
-    """What the engine asks of a speculation."""
+    """The interface between engine and speculation."""
 
     count: int
-    """The most tokens of one proposal."""
+    """Maximum number of tokens of one proposal."""
 
     def propose(self, rows: Sequence[Row]) -> list[list[int]]:
-        """Return what may follow each row, at most `count` tokens; the rows' blocks have room for them."""
+        """Return proposals for each row, at most `count` tokens; the rows' blocks have room for them."""
         ...
 
     def clear(self, blocks: Sequence[int]) -> None:
-        """Forget what was in blocks, which others get."""
+        """Forget the content of blocks, which are about to be reused."""
         ...
 
 
 class Lookup:
-    """Proposes what followed the last time that the row's last tokens occurred in it (prompt lookup, Saxena 2023)."""
+    """Proposes what followed the last occurrence of the row's last tokens in it (prompt lookup, Saxena 2023)."""
 
     def __init__(self, count: int) -> None:
         self.count = count
         self._seen: WeakKeyDictionary[Row, tuple[int, dict[tuple[int, ...], int]]] = WeakKeyDictionary()
 
     def propose(self, rows: Sequence[Row]) -> list[list[int]]:
-        """Return for each row the tokens that followed, none where nothing was found."""
+        """Return for each row the tokens that followed, empty if nothing was found."""
         return [self._propose(row) for row in rows]
 
     def _propose(self, row: Row) -> list[int]:
@@ -63,11 +63,11 @@ class Lookup:
         return []
 
     def clear(self, blocks: Sequence[int]) -> None:
-        """Nothing is kept in blocks."""
+        """Do nothing: blocks hold no state."""
 
 
 class Draft:
-    """Proposes what a smaller model of the same vocabulary finds likeliest; its cache has blocks like the model's."""
+    """Proposes the likeliest tokens of a smaller model with the same vocabulary; with a cache of its own."""
 
     def __init__(self, model: Transformer, count: int, blocks: int) -> None:
         self.count, self.model = count, model
@@ -76,7 +76,7 @@ class Draft:
         self._done: WeakKeyDictionary[Row, int] = WeakKeyDictionary()
 
     def propose(self, rows: Sequence[Row]) -> list[list[int]]:
-        """Return `count` tokens for each row that the draft's context has room for, none for the others."""
+        """Return `count` tokens for each row that fits in the draft's context, none for the others."""
         places = [place for place, row in enumerate(rows) if row.length + self.count <= self.model.config.context]
         if not places:
             return [[] for _ in rows]
@@ -104,10 +104,10 @@ class Draft:
 
 
 def check_draft(model: Transformer, draft: Transformer) -> None:
-    """Raise `UserError` unless both models read the same ids."""
+    """Raise `UserError` unless both models have the same ids."""
     theirs, ours = draft.config.vocab_size, model.config.vocab_size
     if theirs != ours:
         raise UserError(
-            f"A draft model has the vocabulary of the model it speaks for, {ours} ids; got one with {theirs}: "
-            "take a smaller model with the same tokenizer."
+            f"A draft model must have the vocabulary of the main model, {ours} ids; got one with {theirs}: "
+            "use a smaller model with the same tokenizer."
         )

@@ -1,4 +1,4 @@
-"""Logits to tokens that are said: for each row one is picked, and kept, or the reply ends."""
+"""Logits to output tokens: for each row one is picked and appended, or the reply ends."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from sayso.sample.row import Row
 
 
 class ActiveRow(NamedTuple):
-    """A row that gets a token in this pass: what was proposed for it, and where its first logits stand."""
+    """A row that gets a token in this pass: its proposals, and the position of its first logits."""
 
     row: Row
     proposed: Sequence[int]
@@ -26,9 +26,9 @@ class ActiveRow(NamedTuple):
 
 
 def take(speaking: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[ActiveRow, int]]:
-    """Pick and keep a token for each row, at the logits `ahead` of its first; return who got which.
+    """Pick and append a token for each row, at the logits `ahead` of its first; return the picks.
 
-    A row that no token is left for ends with an error, alone.
+    If no token is possible for a row, only this row ends with an error.
     """
     while speaking:
         mine = logits if len(speaking) == len(logits) else logits[[one.first + ahead for one in speaking]]
@@ -46,9 +46,9 @@ def take(speaking: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[Ac
 
 
 def keep(request: Request, token: int, logprob: float, likeliest: dict[int, float]) -> None:
-    """Add a token to a reply, or end it."""
+    """Append a token to a reply, or end it."""
     if math.isnan(logprob):
-        fail(request, "A model's logits must be numbers; this model gave NaN: train or load its weights again.")
+        fail(request, "A model's logits must be numbers; this model produced NaN: retrain it or reload its weights.")
         return
     if token in request.stop_ids:
         request.finish, request.ended_by, request.ended_logprob = "stop", token, logprob
@@ -65,5 +65,5 @@ def keep(request: Request, token: int, logprob: float, likeliest: dict[int, floa
 
 
 def fail(request: Request, why: str) -> None:
-    """End a reply that cannot go on."""
+    """End a reply with an error."""
     request.finish, request.error = "error", why

@@ -1,1 +1,1 @@
-"""All of it over HTTP: the OpenAI-compatible API, and a page to talk, rate, correct and compare."""
+"""HTTP: the OpenAI-compatible API, and a page to chat, rate, correct and compare."""

@@ -1,9 +1,9 @@
-"""What may come in and what goes out with every answer, in one place.
+"""Access control and security headers, in one place.
 
-Every path but the page's own files, /health and /ready needs the key, when there is one. Without a key only this
-machine's own names are served, so that no page on the web can reach in by a name of its own (DNS rebinding). Bodies
-have a limit. Pure ASGI: it never holds back a stream. It is the outermost layer of all that answers, so that a failure
-of any other has the same shape and headers.
+Every path but the page's own files, /health and /ready requires the key, if one is set. Without a key only this
+machine's own host names are served, so that no web page can reach the server through a name of its own (DNS
+rebinding). Bodies have a size limit. Pure ASGI: it never buffers a stream. It is the outermost layer of everything
+that answers, so that a failure of any inner layer has the same shape and headers.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why a request may not come in."""
+    """Why a request is refused."""
 
     status: int
     message: str
@@ -47,7 +47,7 @@ class Refusal:
 
 
 class AccessMiddleware:
-    """ASGI middleware: host, origin, key and size on the way in, security headers on the way out."""
+    """ASGI middleware: checks host, origin, key and size of requests; adds security headers to responses."""
 
     def __init__(self, app: ASGIApp, key: str | None, body_limit: int) -> None:
         self.app = app
@@ -55,7 +55,7 @@ class AccessMiddleware:
         self.body_limit = body_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let a request in, or refuse it."""
+        """Admit a request, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -79,7 +79,7 @@ class AccessMiddleware:
         except BaseException as error:  # the server that runs this logs it
             if not began and isinstance(error, Exception):
                 await send_json(send_on, 500, failure(error))
-            elif not began and isinstance(error, asyncio.CancelledError):  # the server ends and waits no longer
+            elif not began and isinstance(error, asyncio.CancelledError):  # the server is shutting down
                 await send_json(send_on, 503, failure(ClosingError()))
             raise
 
@@ -87,14 +87,16 @@ class AccessMiddleware:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, origin = headers.get("host", ""), headers.get("origin")
         if self.key is None and _split(f"//{host}").hostname not in LOCAL:
-            text = f"This server answers only to this machine's own names; got the host '{host[:100]}'."
-            return Refusal(403, f"{text} Start it with --api-key to serve other names.", "host_not_allowed")
+            text = f"This server accepts only this machine's own host names; got the host '{host[:100]}'."
+            return Refusal(403, f"{text} Start it with --api-key to accept other names.", "host_not_allowed")
         if origin is not None and (not host or _split(origin).netloc != host):
-            return Refusal(403, "Pages of other sites may not use this server from a browser.", "origin_not_allowed")
+            return Refusal(403, "Pages of other origins may not use this server.", "origin_not_allowed")
         if self.key is not None and scope["path"] not in PUBLIC:
             given = headers.get("authorization", "").removeprefix("Bearer ").strip()
             if not hmac.compare_digest(given.encode("latin-1"), self.key.encode()):
-                return Refusal(401, "This server needs its API key as 'Authorization: Bearer KEY'.", "invalid_api_key")
+                return Refusal(
+                    401, "This server requires the API key as 'Authorization: Bearer KEY'.", "invalid_api_key"
+                )
         length = headers.get("content-length", "0")
         if not (length.isascii() and length.isdigit() and len(length) < 20) or int(length) > self.body_limit:
             return Refusal(413, self._too_large, "request_too_large")
@@ -102,7 +104,7 @@ class AccessMiddleware:
 
     @property
     def _too_large(self) -> str:
-        return f"A request's body may have at most {self.body_limit} bytes."
+        return f"A request body may have at most {self.body_limit} bytes."
 
     def _limited(self, receive: Receive) -> Receive:
         seen = 0
@@ -119,7 +121,7 @@ class AccessMiddleware:
 
 
 def _split(address: str) -> SplitResult:
-    """Return the parts of an address; what is none has no parts."""
+    """Return the parts of an address; an invalid address has no parts."""
     try:
         return urlsplit(address)
     except ValueError:
@@ -127,7 +129,7 @@ def _split(address: str) -> SplitResult:
 
 
 async def send_json(send: Send, status: int, data: Mapping[str, Any]) -> None:
-    """Send a whole answer without the application."""
+    """Send a complete response without calling the application."""
     body = to_json(data).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     if status == 401:
@@ -139,5 +141,5 @@ async def send_json(send: Send, status: int, data: Mapping[str, Any]) -> None:
 
 
 def raw(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return headers as ASGI has them."""
+    """Return headers in ASGI's form."""
     return [(name.encode(), value.encode()) for name, value in headers.items()]

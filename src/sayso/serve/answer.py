@@ -1,6 +1,6 @@
-"""One answer of OpenAI's kind: prompts and terms enter, a JSON object or a stream of server-sent events leaves.
+"""Responses in OpenAI's format: takes prompts and terms, returns a JSON object or a stream of server-sent events.
 
-Whoever goes away ends the speaking.
+A client that disconnects stops the generation.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -32,7 +32,7 @@ def no_more(_body: dict[str, Any], _said: Sequence[Piece]) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What is to be answered, by whom and to whom."""
+    """What to generate, with which model, and for which request."""
 
     voice: ServedModel
     request: Request
@@ -41,14 +41,14 @@ class Answer:
     shape: Shape
 
     async def stream(self, options: StreamOptions) -> Response:
-        """Answer with server-sent events."""
+        """Respond with server-sent events."""
         job = await self.voice.speak(self.prompts, self.terms)
         return EventStream(self._events(job, options), self.voice.worker, job)
 
     async def whole(self, *, best: int = 0, unsaid: bool = False, more: More = no_more) -> Response:
-        """Answer with one object, to which `more` adds. Of `best` replies to each prompt the best n are told.
+        """Respond with one object, to which `more` adds. Of `best` replies to each prompt the best n are returned.
 
-        `unsaid`: only what is known of the prompts is told.
+        `unsaid`: return only the scores of the prompts.
         """
         n = self.terms.n
         job = await self.voice.speak(self.prompts, replace(self.terms, n=max(best, n)))
@@ -65,7 +65,7 @@ class Answer:
         return Json(body)
 
     def _usage(self, job: EngineJob, tokens: int) -> dict[str, Any]:
-        """Return OpenAI's `usage`: each prompt counts once, however many replies it has."""
+        """Return OpenAI's `usage`: each prompt counts once, whatever its number of replies."""
         firsts = job.choices[:: len(job.choices) // len(self.prompts)]
         return usage(sum(map(len, self.prompts)), tokens, sum(choice.request.reused for choice in firsts))
 
@@ -73,7 +73,7 @@ class Answer:
         return new_head(kind, self.shape.prefix, self.terms.adapter or self.voice.name, self.voice.fingerprint)
 
     async def _events(self, job: EngineJob, options: StreamOptions) -> AsyncIterator[str]:
-        """Yield a stream's events; with usage, every chunk but the last says null, as OpenAI does."""
+        """Yield the events of a stream; with usage, every chunk but the last has null, as with OpenAI."""
         head, told = self._head(self.shape.chunk), dict.fromkeys(range(len(job.choices)), 0)
         extra: dict[str, Any] = {"usage": None} if options.include_usage else {}
         try:
@@ -83,7 +83,7 @@ class Answer:
                     extra = {"usage": self._usage(job, sum(told.values()))}
                 for choice in self.shape.parts(piece):
                     yield event(head | {"choices": [choice]} | extra)
-        except Exception as error:  # the status is sent already: the stream itself must say it
+        except Exception as error:  # the status is sent already: the stream itself must report it
             yield event(failure(error))
             if isinstance(error, UserError | ClosingError):
                 return
@@ -94,7 +94,7 @@ class Answer:
 
 
 def likeliest(said: Sequence[Piece], n: int) -> list[Piece]:
-    """Return the n replies with the highest mean log-probability a token, best first (OpenAI's `best_of`)."""
+    """Return the n replies with the highest mean log-probability per token, best first (OpenAI's `best_of`)."""
 
     def mean(piece: Piece) -> float:
         return sum(piece.logprobs) / max(len(piece.logprobs), 1)

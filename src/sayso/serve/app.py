@@ -1,6 +1,6 @@
 """The server's application: one model, its store and the page, put together.
 
-A replier and a store enter, an ASGI application leaves. Nothing here listens on a port.
+Takes a replier and a store, returns an ASGI application. Nothing here listens on a port.
 """
 
 import time
@@ -29,7 +29,7 @@ from sayso.serve.served_model import ServedModel
 from sayso.serve.tokens import token_routes
 from sayso.serve.worker import Worker
 
-BODY_LIMIT = 2**20  # bytes: more than any context that is served from one machine
+BODY_LIMIT = 2**20  # bytes: more than any context served from one machine
 QUEUE = 16
 PAGE = {
     "/": ("index.html", "text/html"),
@@ -51,9 +51,9 @@ def make_app(
 ) -> FastAPI:
     """Return the application that serves a model under `name`.
 
-    `fingerprint` of the weights goes into every stored reply. With a `key` every route but the page's files, /health
-    and /ready needs it. `engine` is one of the replier's model, made when not given; its adapters are served as models.
-    At most `queue` requests wait for a row of it; a further one is answered 429.
+    `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
+    and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
+    At most `queue` requests wait for a row; any further one is answered with 429.
     """
     engine = engine or Engine(replier.model)
     metrics = Metrics(engine, name)

@@ -1,6 +1,6 @@
-"""What every body of OpenAI's API has in common: nothing that a client sets is silently ignored.
+"""Common to all request bodies of OpenAI's API: nothing that a client sets is silently ignored.
 
-A field is taken, or is a label that changes no word, or asks for nothing (null, its default), or is refused by name.
+A field is used, or is a label without effect, or has a value without effect (null, its default), or is rejected.
 """
 
 from collections.abc import Mapping
@@ -12,13 +12,13 @@ from pydantic_core import PydanticCustomError
 from sayso.base.errors import nearest
 from sayso.feedback.store import UNSTORABLE
 
-MOST_IDS = 1024  # of one list of ids or texts in a request
-# Labels of the caller's own.
+MOST_IDS = 1024  # per list of ids or texts in a request
+# The caller's own labels.
 HARMLESS = frozenset(
     {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
      "request_id", "session_id"}
 )  # fmt: skip
-# Fields that no route takes, with the values that ask for nothing; null asks for nothing everywhere.
+# Fields that no route supports, with the values that have no effect; null never has one.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "store": (False,), "service_tier": ("auto", "default"), "audio": (), "modalities": (["text"],), "prediction": (),
     "functions": ([],), "function_call": ("none", "auto"), "reasoning_effort": ("none",), "verbosity": ("medium",),
@@ -35,9 +35,9 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "tool_calls": ([],),
 }  # fmt: skip
 REASONS = {
-    "use_beam_search": "one search would hold up every other reply; in Python it is sayso.sample.beams.beam_search",
-    "store": "nothing of the API's requests is kept here",
-    "chat_template": "the layout is the model's own",
+    "use_beam_search": "a search would block all other replies; in Python, use sayso.sample.beams.beam_search",
+    "store": "requests to the API are not stored",
+    "chat_template": "the model's own template is used",
     "functions": "use 'tools'",
     "function_call": "use 'tool_choice'",
     "guided_json": "use 'structured_outputs'",
@@ -51,7 +51,7 @@ Ids = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length
 
 
 class Strict(BaseModel):
-    """A body whose every field is known."""
+    """A body that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
@@ -59,7 +59,7 @@ class Strict(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def screen(cls, body: Any) -> Any:
-        """Drop what asks for nothing; refuse what is unknown or not taken, by name."""
+        """Drop fields without effect; reject unknown and unsupported ones by name."""
         if not isinstance(body, dict):
             raise ValueError("The body must be a JSON object")
         known = [info.alias or name for name, info in cls.model_fields.items()]
@@ -70,7 +70,7 @@ class Strict(BaseModel):
             elif value is None or name in HARMLESS or _asks_nothing(value, cls.neutral.get(name, ())):
                 continue
             elif name in cls.neutral:
-                reason = f": {REASONS[name]}" if name in REASONS else "; leave it away"
+                reason = f": {REASONS[name]}" if name in REASONS else "; omit it"
                 raise refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
             else:
                 text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
@@ -79,15 +79,15 @@ class Strict(BaseModel):
 
 
 def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
-    """Whether a value is one of those that change nothing; 0 and False are not the same."""
+    """Whether a value is one of those without effect; 0 and False are distinct."""
     return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
 
 
 def refusal(param: str, code: str, text: str) -> PydanticCustomError:
-    """Return the error of one field: its name, OpenAI's code for what is wrong, and a sentence."""
+    """Return the error of one field: its name, OpenAI's error code, and a sentence."""
     return PydanticCustomError("refused", "{text}", {"text": shown(text), "param": shown(param), "code": code})
 
 
 def shown(text: str) -> str:
-    """Return a text of a client's as an error can hold it: half of a surrogate pair becomes U+FFFD."""
+    """Return a client's text in a form that an error can hold: lone surrogates become U+FFFD."""
     return UNSTORABLE.sub("\ufffd", text)

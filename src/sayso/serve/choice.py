@@ -1,6 +1,6 @@
-"""One choice of an answer on its way: the engine's tokens enter, pieces of text with their tokens leave.
+"""One choice of a response in progress: takes the engine's tokens, returns pieces of text with their tokens.
 
-The text is made in the engine's thread, so that a stop text ends the request with the very token that completes it.
+The text is made in the engine's thread, so that a stop text ends the request at exactly the token that completes it.
 """
 
 import time
@@ -13,36 +13,36 @@ from sayso.sample.request import Request, Score
 
 @dataclass(frozen=True)
 class Piece:
-    """What choice `index` said since its piece before; a token whose text is held back comes with a later piece."""
+    """New output of choice `index` since its last piece; a token whose text is held back comes with a later piece."""
 
     index: int
     text: str
     ids: list[int]
     logprobs: list[float]
-    """Of each id, its natural-log probability under the model itself."""
+    """Natural log-probability of each id under the model itself."""
     tops: list[dict[int, float]]
-    """Of each id, the likeliest ids in its place, when they were asked for."""
+    """The likeliest ids in place of each id, if requested."""
     tokens: int
-    """How many tokens the choice has now."""
+    """Number of tokens of the choice so far."""
     finish: str
-    """Empty while it goes on, then "stop", "length" or "cancelled"."""
+    """Empty while in progress, then "stop", "length" or "cancelled"."""
     prompt: Sequence[Score] = ()
-    """In the first piece, when they were asked for: the scores of each id of the prompt but the first."""
+    """In the first piece, if requested: the scores of each id of the prompt except the first."""
 
 
 class Choice:
-    """A request of the engine, and its text."""
+    """A request to the engine, and its text."""
 
     def __init__(self, index: int, request: Request, text: Text) -> None:
         self.index, self.request, self.text = index, request, text
         request.watch = self._hear
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
-        self.counted = 0  # tokens that the metrics know of
+        self.counted = 0  # tokens already counted by the metrics
         self._heard, self._given, self._begun = "", 0, False
 
     def take(self) -> Piece | None:
-        """Return what is new, or None while nothing can be shown."""
+        """Return what is new, or None if nothing can be shown yet."""
         request, start = self.request, self._given
         if request.finish:
             self._heard += self.text.close()
@@ -69,7 +69,7 @@ class Choice:
 
 
 def joined(pieces: Sequence[Piece]) -> Piece:
-    """Return all pieces of one choice as one."""
+    """Join all pieces of one choice."""
     return replace(
         pieces[-1],
         text="".join(piece.text for piece in pieces),

@@ -1,4 +1,4 @@
-"""OpenAI's first routes: /v1/models, /v1/chat/completions, /v1/completions. Checked bodies enter, answers leave."""
+"""OpenAI's first routes: /v1/models, /v1/chat/completions, /v1/completions."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -22,7 +22,7 @@ COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 
 
 def openai_routes(voice: ServedModel, created: int) -> APIRouter:
-    """Return the routes of the API over one voice; the model list says `created` (Unix seconds)."""
+    """Return the API's routes for one served model; the model list reports `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
 
     def entry(name: str) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def openai_routes(voice: ServedModel, created: int) -> APIRouter:
 
 
 async def read_chat(voice: ServedModel, asked: ChatRequest) -> tuple[list[int], ReplyTerms, Toolbox]:
-    """Return the ids that ask for the reply to a conversation, its terms, and what it may call."""
+    """Return the prompt ids of a conversation, the terms of its reply, and the tools that it may call."""
     adapter = voice.adapter(asked.model)
     with naming("tools"):
         tools = asked.toolbox()
@@ -82,7 +82,7 @@ async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) 
 
 
 async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Request) -> Response:
-    """Continue prompts, or score them."""
+    """Continue or score prompts."""
 
     def read() -> list[list[int]]:
         begun = asked.add_special_tokens is not False
@@ -113,6 +113,6 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
 
 
 def telling_of(voice: ServedModel, asked: GenerationFields) -> ReportedLogprobs:
-    """Return what is told of the tokens."""
+    """Return the token details to include."""
     named, ids = bool(asked.return_tokens_as_token_ids), bool(asked.return_token_ids)
     return ReportedLogprobs(voice.replier.tokenizer, asked.tops, ids, named)

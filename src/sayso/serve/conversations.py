@@ -1,4 +1,4 @@
-"""The page's routes for conversations: list, begin, read, delete, and say something."""
+"""The page's routes for conversations: list, create, read, delete, and add a message."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from sayso.serve.turns import Body, Text, turns_of
 
 
 class MessageBody(Body):
-    """POST /api/messages: what a person says at the end of a conversation."""
+    """POST /api/messages: the user's message at the end of a conversation."""
 
     conversation_id: int
     content: Text
@@ -39,7 +39,7 @@ def conversation_routes(store: Store) -> APIRouter:
     @router.post("/messages", status_code=201)
     def message(said: MessageBody) -> dict[str, Any]:
         if not said.content.strip():
-            raise UserError("A message must have some words; this one has none.")
+            raise UserError("A message must not be empty.")
         return turns_of(store, [store.say(said.conversation_id, said.content)])[0]
 
     return router

@@ -1,6 +1,6 @@
 """POST /v1/embeddings: a text becomes a vector, the mean of the model's last hidden states over its tokens.
 
-A language model is no trained embedder: near vectors mean texts that it would continue alike.
+A language model is not trained to embed: vectors are close if the model would continue the texts alike.
 """
 
 import base64
@@ -21,7 +21,7 @@ from sayso.serve.openai import Prompts, prompts_of, some_prompts
 from sayso.serve.served_model import ServedModel
 from sayso.serve.stream import unless_left
 
-BATCH_TOKENS = 512  # padded: replies wait no longer for a batch than for a pass of the engine
+BATCH_TOKENS = 512  # padded: a batch delays replies no longer than a pass of the engine
 
 
 class EmbeddingRequest(Strict):
@@ -35,18 +35,18 @@ class EmbeddingRequest(Strict):
 
 
 def embedding_routes(voice: ServedModel) -> APIRouter:
-    """Return the route over one voice."""
+    """Return the route for one served model."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/embeddings")
     async def embeddings(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
         if voice.adapter(asked.model):
-            text = f"Vectors are the model's without an adapter; ask '{voice.name}' for them."
+            text = f"Embeddings come from the base model without an adapter; use the model '{voice.name}'."
             raise ApiError(400, text, "invalid_value", "model")
         width = voice.replier.model.config.width
         size = asked.dimensions or width
         if size > width:
-            text = f"This model's vectors have {width} numbers; 'dimensions' asks for {size}."
+            text = f"This model's embeddings have {width} dimensions; got 'dimensions': {size}."
             raise ApiError(400, text, "invalid_value", "dimensions")
 
         def read() -> list[list[int]]:
@@ -59,7 +59,7 @@ def embedding_routes(voice: ServedModel) -> APIRouter:
             several: list[list[float]] = embed(voice.replier.model, texts, size).tolist()
             return several
 
-        async def work() -> dict[int, list[float]]:  # a batch at a time, so that others speak in between
+        async def work() -> dict[int, list[float]]:  # one batch at a time, so that other replies continue in between
             found: dict[int, list[float]] = {}
             for batch in by_length(list(map(len, prompts)), BATCH_TOKENS):
                 several = await voice.call(partial(vectors, [prompts[i] for i in batch], size))
@@ -78,5 +78,5 @@ def embedding_routes(voice: ServedModel) -> APIRouter:
 
 
 def _base64(vector: Sequence[float]) -> str:
-    """Return the numbers as OpenAI's clients ask for them: float32, little-endian."""
+    """Return the numbers in OpenAI's base64 format: float32, little-endian."""
     return base64.b64encode(torch.tensor(vector, dtype=torch.float32).numpy().astype("<f4").tobytes()).decode()

@@ -1,4 +1,4 @@
-"""Data as JSON on the wire: values enter, text that UTF-8 can hold leaves, whatever strings a client had sent."""
+"""JSON encoding for responses: valid UTF-8, whatever strings a client sent."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from sayso.token.tokenizer import is_text
 
 
 def to_json(data: Any) -> str:
-    """Return data as JSON. Half of a surrogate pair, which UTF-8 cannot hold, is written as it was sent: escaped."""
+    """Return data as JSON. A lone surrogate, which UTF-8 cannot encode, is written as an escape."""
     text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text if is_text(text) else json.dumps(data, separators=(",", ":"))
 
@@ -18,5 +18,5 @@ class Json(JSONResponse):
     """A response with JSON of any data."""
 
     def render(self, content: Any) -> bytes:
-        """Return the body."""
+        """Return the encoded body."""
         return to_json(content).encode()

@@ -1,6 +1,6 @@
-"""Errors in the shape that OpenAI's clients understand: `{"error": {message, type, param, code}}`.
+"""Errors in OpenAI's format: `{"error": {message, type, param, code}}`.
 
-A wrong request, a `UserError` and a bug enter; one JSON body leaves, and never a traceback or a path.
+Takes an invalid request, a `UserError` or a bug; returns one JSON body, never a traceback or a path.
 """
 
 import logging
@@ -33,12 +33,12 @@ class ApiError(Exception):
 
 
 class LeftError(Exception):
-    """The asker has gone; nobody reads what is answered."""
+    """The client has disconnected; nobody reads the response."""
 
 
 @contextmanager
 def naming(param: str) -> Iterator[None]:
-    """Say of a `UserError` which field of the request it is about."""
+    """Attach to a `UserError` the request field that it is about."""
     try:
         yield
     except UserError as error:
@@ -46,31 +46,31 @@ def naming(param: str) -> Iterator[None]:
 
 
 def error_body(status: int, message: str, code: str | None = None, param: str | None = None) -> dict[str, Any]:
-    """Return an error as OpenAI says it."""
+    """Return an error in OpenAI's format."""
     kind = TYPES.get(status, "invalid_request_error" if status < 500 else "server_error")
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def failure(error: Exception) -> dict[str, Any]:
-    """Return what is told of an error that came while a request was answered."""
+    """Return the error body for an exception raised while a request was processed."""
     return error_body(*_told(error))
 
 
 def _told(error: Exception) -> tuple[int, str, str | None, str | None]:
-    """Return an error's status, message, code and field; a bug tells nothing of itself."""
+    """Return an error's status, message, code and field; a bug reveals nothing about itself."""
     if isinstance(error, ApiError):
         return error.status, error.message, error.code, error.param
     if isinstance(error, ClosingError):
-        return 503, "The server is shutting down; this reply was cut.", "closing", None
+        return 503, "The server is shutting down; this reply was cut off.", "closing", None
     if isinstance(error, StoreError):
         return (507, str(error), "store_full", None) if error.full else (503, str(error), "store_unavailable", None)
     if isinstance(error, UserError):
         return 404 if isinstance(error, MissingError) else 400, str(error), None, None
-    return 500, "The server failed at this request; its log says why.", None, None
+    return 500, "The server failed on this request; see its log.", None, None
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Answer every kind of error that is expected in the one shape; the door answers the others."""
+    """Install handlers that answer every expected error in this format; `access` answers all others."""
 
     @app.exception_handler(ApiError)
     @app.exception_handler(ClosingError)
@@ -84,7 +84,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(LeftError)
     async def left(_request: Request, _error: LeftError) -> Response:
-        return Response(status_code=499)  # nginx's number; for a log, because nobody is there
+        return Response(status_code=499)  # nginx's code; only for the log, because the client has gone
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_request: Request, error: RequestValidationError) -> Json:
@@ -97,7 +97,7 @@ def add_handlers(app: FastAPI) -> None:
 
 
 def first_problem(error: RequestValidationError) -> tuple[str, str, str | None]:
-    """Return the first mistake in a body: a sentence, OpenAI's code, and the name of the field that has it."""
+    """Return the first error in a body: a sentence, OpenAI's code, and the name of the field."""
     problem = error.errors()[0]
     if problem["type"] == "json_invalid":
         return "The body must be JSON.", "invalid_json", None

@@ -1,6 +1,6 @@
-"""The fields that chats and completions share: how tokens are picked, when a reply ends, and what is told of it.
+"""Fields common to chats and completions: sampling, end of the reply, and what to return about it.
 
-OpenAI's, and those of vLLM and llama.cpp by their names there. A null stands for the default.
+OpenAI's, and those of vLLM and llama.cpp under their names there. null stands for the default.
 """
 
 import json
@@ -20,7 +20,7 @@ Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 class SamplingFields(Strict):
-    """How the next token is picked."""
+    """Sampling of the next token."""
 
     temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
     top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
@@ -41,7 +41,7 @@ class SamplingFields(Strict):
 
 
 class PenaltyFields(Strict):
-    """DRY: what a token loses that would go on with a repeat (llama.cpp's names; a range of -1 is all)."""
+    """DRY: penalizes tokens that would continue a repetition (llama.cpp's names; a range of -1 means all)."""
 
     dry_multiplier: Annotated[Number, Field(ge=0)] | None = None
     dry_base: Annotated[Number, Field(ge=1)] | None = None
@@ -63,17 +63,17 @@ class LengthFields(Strict):
     @field_validator("stop", mode="before")
     @classmethod
     def as_list(cls, stop: Any) -> Any:
-        """A single stop text may stand without a list."""
+        """Accept a single stop text without a list."""
         return [stop] if isinstance(stop, str) else stop
 
     @property
     def length(self) -> int | None:
-        """The most tokens of a reply, when it was set."""
+        """The maximum number of tokens of a reply, if set."""
         return self.max_tokens
 
 
 class SchemaFormat(Strict):
-    """What `json_schema` says of itself."""
+    """OpenAI's `json_schema`."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     schema_: Annotated[dict[str, Any], Field(alias="schema")]
@@ -82,7 +82,7 @@ class SchemaFormat(Strict):
 
     @property
     def grammar(self) -> Grammar:
-        """The grammar of it; what cannot be followed is an error only where it is strict, as OpenAI has it."""
+        """Return its grammar; what cannot be enforced is an error only if it is strict, as with OpenAI."""
         return language.json_schema(self.schema_, lenient=not self.strict)
 
 
@@ -94,14 +94,14 @@ class ResponseFormat(Strict):
 
     @model_validator(mode="after")
     def schema_needs_its_type(self) -> "ResponseFormat":
-        """Refuse a schema that is missing, and one that would not be used."""
+        """Reject a missing schema, and one that would not be used."""
         if (self.json_schema is not None) != (self.type == "json_schema"):
-            raise ValueError("'json_schema' belongs to the type 'json_schema', and is needed there")
+            raise ValueError("'json_schema' is required with the type 'json_schema', and allowed only there")
         return self
 
     @property
     def grammar(self) -> Grammar | None:
-        """The grammar of it, None for text."""
+        """Return its grammar, None for text."""
         if self.json_schema is not None:
             return self.json_schema.grammar
         return language.json_object() if self.type == "json_object" else None
@@ -119,16 +119,16 @@ class StructuredOutputs(Strict):
     @model_validator(mode="before")
     @classmethod
     def screen(cls, body: Any) -> Any:
-        """Refuse other kinds, none, and several."""
+        """Reject unknown kinds, none, and several."""
         known = {"json", "regex", "choice", "grammar", "json_object"}
         asked = {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else {}
         if len(asked) != 1 or not set(asked) <= known or asked == {"json_object": False}:
-            raise ValueError("'structured_outputs' has one of json, regex, choice, grammar, json_object (true)")
+            raise ValueError("'structured_outputs' must have one of json, regex, choice, grammar, json_object (true)")
         return asked
 
     @property
     def language(self) -> Grammar:
-        """The grammar of it."""
+        """Return its grammar."""
         if self.regex is not None:
             return language.regex(self.regex)
         if self.choice is not None:
@@ -139,7 +139,7 @@ class StructuredOutputs(Strict):
 
 
 class StreamOptions(Strict):
-    """What else a stream shall tell."""
+    """What else a stream includes."""
 
     include_usage: bool = False
     continuous_usage_stats: bool = False
@@ -147,7 +147,7 @@ class StreamOptions(Strict):
 
 
 class GenerationFields(SamplingFields, PenaltyFields, LengthFields):
-    """What chats and completions share."""
+    """Fields common to chats and completions."""
 
     model: str | None = None
     n: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
@@ -164,40 +164,40 @@ class GenerationFields(SamplingFields, PenaltyFields, LengthFields):
 
     @model_validator(mode="after")
     def options_go_together(self) -> "GenerationFields":
-        """Refuse what belongs to a stream without one, what no stream can give, and two formats at once."""
+        """Reject stream options without a stream, what no stream supports, and two formats at once."""
         if self.stream_options is not None and not self.stream:
             raise ValueError("'stream_options' is only allowed with 'stream': true")
         if self.prompt_logprobs is not None and self.stream:
-            raise ValueError("'prompt_logprobs' is not given in a stream; leave 'stream' away")
+            raise ValueError("'prompt_logprobs' is not supported in a stream; omit 'stream'")
         if self.structured_outputs is not None and _has_form(self.response_format):
-            raise ValueError("'response_format' and 'structured_outputs' both say how the reply looks; leave one away")
+            raise ValueError("'response_format' and 'structured_outputs' both set the reply's format; omit one")
         if self.truncate_prompt_tokens == 0:
-            raise ValueError("'truncate_prompt_tokens' is at least 1, or -1 for as many as leave room")
+            raise ValueError("'truncate_prompt_tokens' must be at least 1, or -1 to keep as many as fit")
         return self
 
     @property
     def choices(self) -> int:
-        """How many replies are asked for."""
+        """Number of replies."""
         return self.n or 1
 
     @property
     def options(self) -> StreamOptions:
-        """What else the stream shall tell."""
+        """What else the stream includes."""
         return self.stream_options or StreamOptions()
 
     @property
     def tops(self) -> int | None:
-        """How many likeliest tokens are told of each place; None where no log-probabilities are."""
+        """Number of likeliest tokens to return per position; None without log-probabilities."""
         return None
 
     @property
     def prompt_tops(self) -> int | None:
-        """How many likeliest tokens are told of each place of the prompt; None where nothing is."""
+        """Number of likeliest tokens to return per position of the prompt; None without prompt log-probabilities."""
         return self.prompt_logprobs
 
     @property
     def grammar(self) -> Grammar | None:
-        """What the reply must look like. Raises `UserError` for what is too large or no schema."""
+        """Return the grammar of the reply. Raises `UserError` if it is too large or no schema."""
         if self.structured_outputs is not None:
             return self.structured_outputs.language
         return self.response_format.grammar if self.response_format is not None else None
@@ -208,10 +208,12 @@ def _has_form(asked: ResponseFormat | None) -> bool:
 
 
 def _loaded(schema: dict[str, Any] | str | None) -> Any:
-    """Return a JSON schema that may come as text."""
+    """Return a JSON schema, which may be given as text."""
     if not isinstance(schema, str):
         return schema
     try:
         return json.loads(schema)
     except (ValueError, RecursionError) as error:
-        raise UserError("'structured_outputs.json' is a JSON schema, or its text; this text is no JSON.") from error
+        raise UserError(
+            "'structured_outputs.json' must be a JSON schema, or one as JSON text; got invalid JSON."
+        ) from error

@@ -1,7 +1,7 @@
-"""A reply's Markdown becomes safe HTML.
+"""Converts a reply's Markdown to safe HTML.
 
-A model may say anything, so its words are treated as a stranger's: raw HTML stays text, and what the renderer makes
-is cleaned again against a list of allowed tags. No images, because showing one would tell its server who reads.
+A model may write anything, so its output is untrusted: raw HTML stays text, and the renderer's output
+is sanitized against a list of allowed tags. No images, because loading one would tell its server who reads.
 """
 
 import nh3
@@ -15,7 +15,7 @@ _parser = MarkdownIt("commonmark", {"html": False, "breaks": True}).enable(["tab
 
 
 def to_html(text: str) -> str:
-    """Return Markdown as HTML that may be put into a page."""
+    """Return Markdown as HTML that is safe to insert into a page."""
     return nh3.clean(
         _parser.render(text),
         tags=TAGS,

@@ -1,6 +1,6 @@
-"""What a monitor reads at /metrics: Prometheus' format under vLLM's names, so that its dashboards serve here too.
+"""Metrics for monitoring at /metrics: Prometheus' format under vLLM's names, so that its dashboards work here too.
 
-The engine's own counts are read when they are asked for; times are noted as requests go by.
+The engine's own counters are read on request; times are recorded as requests progress.
 """
 
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from sayso.sample.engine import Engine
 from sayso.serve.choice import Choice
 
 TYPE = CONTENT_TYPE_LATEST
-REASONS = {"cancelled": "abort"}  # vLLM's word
+REASONS = {"cancelled": "abort"}  # vLLM's name
 SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5)  # seconds
 LONG = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 
 
 class Metrics:
-    """The numbers of one engine that serves a model under a name."""
+    """Metrics of one engine that serves a model under a name."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.registry = CollectorRegistry()
@@ -33,30 +33,30 @@ class Metrics:
         def counter(kind: str, text: str) -> Counter:
             return Counter(f"vllm:{kind}", text, ["model_name"], registry=self.registry).labels(name)
 
-        self.waited = histogram("request_queue_time", "From asking to being read.", LONG)
-        self.first = histogram("time_to_first_token", "From asking to the first token.", LONG)
-        self.between = histogram("inter_token_latency", "From a token to the next.", SHORT)
-        self.whole = histogram("e2e_request_latency", "From asking to the end.", LONG)
-        self.prompt = counter("prompt_tokens", "Tokens of prompts that were begun.")
-        self.said = counter("generation_tokens", "Tokens of replies.")
+        self.waited = histogram("request_queue_time", "Time from arrival to the start of prefill.", LONG)
+        self.first = histogram("time_to_first_token", "Time from arrival to the first token.", LONG)
+        self.between = histogram("inter_token_latency", "Time between successive tokens.", SHORT)
+        self.whole = histogram("e2e_request_latency", "Time from arrival to the end of the reply.", LONG)
+        self.prompt = counter("prompt_tokens", "Tokens of started prompts.")
+        self.said = counter("generation_tokens", "Generated tokens.")
         labels = ["model_name", "finished_reason"]
-        self.ended = Counter("vllm:request_success", "Replies that ended.", labels, registry=self.registry)
+        self.ended = Counter("vllm:request_success", "Finished requests.", labels, registry=self.registry)
         self.name = name
 
     def began(self, choice: Choice, now: float) -> None:
-        """Note that a request has a row; `now` in seconds of the clock that choices have."""
+        """Record that a request has a row; `now` in seconds of the choices' clock."""
         choice.began = now
         self.waited.observe(now - choice.asked)
         self.prompt.inc(len(choice.request.prompt))
 
     def heard(self, choice: Choice, now: float) -> None:
-        """Note the tokens that a request got, and its end."""
+        """Record the new tokens of a request, and its end."""
         tokens = len(choice.request.ids)
         fresh, choice.counted = tokens - choice.counted, tokens
         if fresh and tokens == fresh:
             self.first.observe(now - choice.asked)
         elif fresh:
-            for _ in range(fresh):  # tokens of one step share its time
+            for _ in range(fresh):  # tokens of one step share its duration
                 self.between.observe((now - choice.last) / fresh)
         if fresh:
             choice.last = now
@@ -66,32 +66,32 @@ class Metrics:
             self.ended.labels(self.name, REASONS.get(finish, finish)).inc()
 
     def text(self) -> bytes:
-        """Return all of it as Prometheus reads it."""
+        """Return all metrics in Prometheus' format."""
         return generate_latest(self.registry)
 
 
 class EngineCounts(Collector):
-    """What the engine itself knows, read when asked."""
+    """The engine's own counters, read on request."""
 
     def __init__(self, engine: Engine, name: str) -> None:
         self.engine, self.name = engine, name
 
     def collect(self) -> Iterator[Metric]:
-        """Yield a metric each."""
+        """Yield the metrics."""
         engine, counts = self.engine, self.engine.counts
         gauges = {
-            "num_requests_running": ("Replies that are being spoken.", len(engine.running)),
-            "num_requests_waiting": ("Requests that wait for a row.", len(engine.waiting)),
-            "kv_cache_usage_perc": ("Share of the cache that rows hold, 1 = full.", self._usage()),
+            "num_requests_running": ("Requests being decoded.", len(engine.running)),
+            "num_requests_waiting": ("Requests waiting for a row.", len(engine.waiting)),
+            "kv_cache_usage_perc": ("Share of the cache in use, 1 = full.", self._usage()),
         }
         for kind, (text, value) in gauges.items():
             gauge = GaugeMetricFamily(f"vllm:{kind}", text, labels=["model_name"])
             gauge.add_metric([self.name], value)
             yield gauge
         counters = {
-            "num_preemptions": ("Rows that gave up their place in a full cache.", counts.preemptions),
-            "prefix_cache_queries": ("Tokens that were looked up among those computed before.", counts.prompt_tokens),
-            "prefix_cache_hits": ("Of them, those found.", counts.reused_tokens),
+            "num_preemptions": ("Rows preempted because the cache was full.", counts.preemptions),
+            "prefix_cache_queries": ("Prompt tokens looked up in the prefix cache.", counts.prompt_tokens),
+            "prefix_cache_hits": ("Prompt tokens found in the prefix cache.", counts.reused_tokens),
         }
         for kind, (text, number) in counters.items():
             counter = CounterMetricFamily(f"vllm:{kind}", text, labels=["model_name"])

@@ -1,4 +1,4 @@
-"""The bodies of OpenAI's chats and completions: JSON enters as a checked request, or is refused by its field's name."""
+"""Request bodies of OpenAI's chats and completions: checked, or rejected with the field's name."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -16,14 +16,14 @@ Prompts = str | list[str] | list[int] | list[list[int]]
 
 
 def some_prompts(prompts: Prompts) -> Prompts:
-    """Refuse no prompt and too many."""
+    """Reject no prompt and too many."""
     if len(prompts) == 0 or (isinstance(prompts, list) and len(prompts_of(prompts)) > MOST_PROMPTS):
-        raise ValueError(f"There must be from 1 to {MOST_PROMPTS} prompts")
+        raise ValueError(f"The number of prompts must be from 1 to {MOST_PROMPTS}")
     return prompts
 
 
 def prompts_of(prompts: Prompts) -> Sequence[str | list[int]]:
-    """Return prompts one by one, each a text or ids."""
+    """Return prompts as a list, each a text or ids."""
     if isinstance(prompts, str):
         return [prompts]
     return [prompts] if isinstance(prompts[0], int) else prompts
@@ -41,29 +41,29 @@ class Turn(Strict):
     @field_validator("content", mode="before")
     @classmethod
     def join_parts(cls, content: Any) -> Any:
-        """Join the text parts that newer clients send; other parts cannot be read."""
+        """Join the text parts that newer clients send; reject other parts."""
         if not isinstance(content, list):
             return content
         for part in content:
             if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
                 kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-                raise ValueError(f"This model reads text only; got a part of type '{shown(str(kind)[:100])}'")
+                raise ValueError(f"This model accepts only text; got a part of type '{shown(str(kind)[:100])}'")
         return "".join(part["text"] for part in content)
 
     @model_validator(mode="after")
     def fields_of_its_role(self) -> "Turn":
-        """Refuse fields that belong to another role, and a message that says nothing at all."""
+        """Reject fields that belong to another role, and an empty message."""
         owners = {"tool_calls": ("assistant",), "tool_call_id": ("tool",), "name": ("tool",)}
         for field, roles in owners.items():
             if getattr(self, field) and self.role not in roles:
-                text = f"'{field}' is not a parameter of a message of the role '{self.role}'."
+                text = f"'{field}' is not allowed in a message with the role '{self.role}'."
                 raise refusal(field, "unknown_parameter", text)
         if self.content is None and not self.tool_calls:
-            raise refusal("content", "invalid_value", f"A message of the role '{self.role}' needs 'content'.")
+            raise refusal("content", "invalid_value", f"A message with the role '{self.role}' needs 'content'.")
         return self
 
     def plain(self) -> dict[str, Any]:
-        """Return the message as the tokenizer's chat layout takes it."""
+        """Return the message in the form that the tokenizer's chat template takes."""
         plain = self.model_dump(exclude_none=True)
         return plain | {"role": "system" if self.role == "developer" else self.role}
 
@@ -84,33 +84,33 @@ class ChatRequest(GenerationFields):
 
     @model_validator(mode="after")
     def chat_options_go_together(self) -> "ChatRequest":
-        """Refuse likeliest tokens without log-probabilities, and two ways to begin the reply."""
+        """Reject `top_logprobs` without log-probabilities, and contradictory ways to begin the reply."""
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("'top_logprobs' needs 'logprobs': true")
         if self.continue_final_message:
             if self.add_generation_prompt:
                 raise ValueError("'continue_final_message' needs 'add_generation_prompt': false, or neither")
             if self.messages[-1].role != "assistant" or not self.messages[-1].content:
-                raise ValueError("'continue_final_message' needs a last message of the assistant that has some words")
+                raise ValueError("'continue_final_message' needs a last message by the assistant that is not empty")
         return self
 
     @property
     def length(self) -> int | None:
-        """OpenAI's newer name for the length comes first."""
+        """Prefer OpenAI's newer name for the length."""
         return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
 
     @property
     def tops(self) -> int | None:
-        """How many likeliest tokens are told of each place; None where no log-probabilities are."""
+        """Number of likeliest tokens to return per position; None without log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
     def toolbox(self) -> Toolbox:
-        """Return the tools, checked. Raises `UserError` for what is not OpenAI's."""
+        """Return the checked tools. Raises `UserError` if they do not follow OpenAI's format."""
         return toolbox(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
 
 
 class CompletionRequest(GenerationFields):
-    """The body of POST /v1/completions. `echo`, `logprobs` and a length of 0 or 1 score a prompt (lm-eval)."""
+    """The body of POST /v1/completions. With `echo`, `logprobs` and a length of 0 or 1 it scores a prompt (lm-eval)."""
 
     prompt: Annotated[Prompts, AfterValidator(some_prompts)]
     echo: bool | None = None
@@ -120,27 +120,27 @@ class CompletionRequest(GenerationFields):
 
     @model_validator(mode="after")
     def completion_options_go_together(self) -> "CompletionRequest":
-        """Refuse a length of 0 that tells nothing, and choosing the best of fewer than are asked for."""
+        """Reject a length of 0 without a result, and a `best_of` below `n`."""
         if self.length == 0 and (not self.echo or self.stream):
             raise ValueError("'max_tokens' must be at least 1, or 0 with 'echo' and no stream")
         if self.best_of is not None and self.best_of < self.choices:
-            raise ValueError(f"'best_of' is at least 'n', {self.choices}; got {self.best_of}")
+            raise ValueError(f"'best_of' must be at least 'n', {self.choices}; got {self.best_of}")
         if self.best_of is not None and self.best_of > self.choices and self.stream:
-            raise ValueError("'best_of' cannot be streamed: which reply is best is known at the end")
+            raise ValueError("'best_of' cannot be streamed: the best reply is known only at the end")
         return self
 
     @property
     def tops(self) -> int | None:
-        """How many likeliest tokens are told of each place; None where no log-probabilities are."""
+        """Number of likeliest tokens to return per position; None without log-probabilities."""
         return self.logprobs
 
     @property
     def prompt_tops(self) -> int | None:
-        """With `echo` the prompt's tokens are told as the reply's."""
+        """With `echo`, the prompt's tokens are returned as part of the reply."""
         wanted = [top for top in (self.logprobs if self.echo else None, self.prompt_logprobs) if top is not None]
         return max(wanted, default=None)
 
     @property
     def scores(self) -> bool:
-        """Whether the prompt is asked about: then the next token comes whatever it is, as lm-eval expects."""
+        """Whether the prompt is to be scored: the next token is then unrestricted, as lm-eval expects."""
         return bool(self.echo) and self.logprobs is not None and self.length in (0, 1)

@@ -1,6 +1,6 @@
-"""What a reply is at /v1/responses: pieces enter, output items grow, and each change leaves as one of OpenAI's events.
+"""The output of /v1/responses: takes pieces, builds output items, and returns each change as one of OpenAI's events.
 
-A reply's text is a `message`, each call of a tool a `function_call`; one is closed before the next begins.
+Text becomes a `message`, each tool call a `function_call`; one is closed before the next begins.
 """
 
 import time
@@ -17,7 +17,7 @@ Event = dict[str, Any]
 
 
 def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict[str, Any]:
-    """Return a response that has said nothing yet; `echoed` is what it repeats of its request."""
+    """Return an empty response; `echoed` is what it repeats of its request."""
     return {
         "id": f"resp_{uuid.uuid4().hex}",
         "object": "response",
@@ -38,10 +38,10 @@ def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict
 
 
 class Output:
-    """The output of one response while it grows."""
+    """The growing output of one response."""
 
     def __init__(self, response: dict[str, Any], telling: ReportedLogprobs, request: Request, *, calls: bool) -> None:
-        """Take the response to fill, what is told of tokens, the request, and whether its text may hold calls."""
+        """Take the response to fill, the token details, the request, and whether the text may contain calls."""
         self.response = response
         self._telling, self._request, self._calls = telling, request, calls
         self._reading = ToolCalls()
@@ -49,11 +49,11 @@ class Output:
         self._number = 0
 
     def begin(self) -> list[Event]:
-        """Return the events that open a stream."""
+        """Return the initial events of a stream."""
         return [self._whole("response.created"), self._whole("response.in_progress")]
 
     def push(self, piece: Piece) -> list[Event]:
-        """Take a piece; return its events, those of the end too when it is the last."""
+        """Take a piece; return its events, including the final ones if it is the last."""
         if self._calls:
             deltas = self._reading.push(piece.text) + (self._reading.close() if piece.finish else [])
         else:
@@ -67,13 +67,13 @@ class Output:
         return events + (self._end(piece) if piece.finish else [])
 
     def fail(self, why: str) -> list[Event]:
-        """Return the events of a reply that broke."""
+        """Return the events of a failed reply."""
         self.response |= {"status": "failed", "error": {"code": "server_error", "message": why}}
         return [self._whole("response.failed")]
 
     def _end(self, piece: Piece) -> list[Event]:
         cut = piece.finish != "stop"
-        events = [] if self.response["output"] else self._begin(self._message())  # also one without words is told
+        events = [] if self.response["output"] else self._begin(self._message())  # an empty reply is also reported
         events += self._close("incomplete" if cut else "completed")
         prompt_tokens = len(self._request.prompt)
         self.response["usage"] = {
@@ -126,7 +126,7 @@ class Output:
         return events
 
     def _close(self, status: str = "completed") -> list[Event]:
-        """Close the open item, if there is one."""
+        """Close the open item, if any."""
         item = self._open
         if item is None:
             return []

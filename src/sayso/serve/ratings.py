@@ -1,4 +1,4 @@
-"""The route that takes ratings: thumbs, edits and choices go into the store, the rated turn comes back."""
+"""The route for ratings: stores thumbs, edits and choices, and returns the rated turn."""
 
 from typing import Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ Comment = Annotated[str, Field(max_length=2000)]
 
 
 class ThumbBody(Body):
-    """A reply is good (1), bad (-1), or no longer either (0)."""
+    """A reply is good (1), bad (-1), or unrated (0)."""
 
     kind: Literal["thumb"]
     message_id: int
@@ -21,7 +21,7 @@ class ThumbBody(Body):
 
 
 class EditBody(Body):
-    """What a reply should have said."""
+    """A correction of a reply."""
 
     kind: Literal["edit"]
     message_id: int
@@ -44,7 +44,7 @@ AnyRating = Annotated[ThumbBody | EditBody | ChoiceBody, Field(discriminator="ki
 
 
 def rating_routes(store: Store) -> APIRouter:
-    """Return the route over a store."""
+    """Return the route for a store."""
     router = APIRouter(prefix="/api")
 
     @router.post("/ratings", status_code=201)

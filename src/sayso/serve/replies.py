@@ -1,7 +1,7 @@
-"""The page's routes for replies: which model speaks, a reply as it is spoken, and stopping it.
+"""The page's routes for replies: the model, streaming a reply, and stopping it.
 
-A message's number enters; pieces of text, then the turn as it was kept, leave as server-sent events. A reply is kept
-when it ends, is stopped or cut, or its reader has gone, and as soon as the store can take it, so that what was said is
+Takes a message's number; streams pieces of text, then the stored turn, as server-sent events. A reply is stored
+when it ends, is stopped or cut off, or its reader has gone, and as soon as the store can take it, so that it is
 never lost.
 """
 
@@ -31,11 +31,11 @@ from sayso.serve.turns import Body, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
 
 log = logging.getLogger(__name__)
-PATIENCE = 3.0  # seconds until the store is tried again
+PATIENCE = 3.0  # seconds between attempts to write to the store
 
 
 class ReplyBody(Body):
-    """POST /api/replies: a reply to a message; asked for again, it is another one."""
+    """POST /api/replies: a reply to a message; a repeated request gives another one."""
 
     message_id: int
     temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
@@ -43,33 +43,33 @@ class ReplyBody(Body):
     max_tokens: Annotated[int, Field(ge=1)] | None = None
 
     def sampling(self) -> Sampling:
-        """Return what was set over the defaults, with a seed, so that the reply can be made again."""
+        """Return the settings over the defaults, with a seed, so that the reply can be reproduced."""
         return seeded(Sampling(**self.model_dump(exclude={"message_id"}, exclude_none=True)))
 
 
 class Halt(Body):
-    """POST /api/stop: end a reply that is being spoken."""
+    """POST /api/stop: stop a running reply."""
 
     generation: str
 
 
 @dataclass(eq=False)
 class ReplyInProgress:
-    """A reply on its way, under the name by which it can be stopped, and what its reader is to be told."""
+    """A running reply, under the name by which it can be stopped, and the events for its reader."""
 
     job: EngineJob
     message_id: int
     prompt: list[dict[str, str]]
     left_out: int
-    """How many of the prompt's first turns had no room in the context."""
+    """How many of the prompt's first turns did not fit in the context."""
     sampling: Sampling
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     news: asyncio.Queue[Piece | Message | Exception | None] = field(default_factory=asyncio.Queue)
-    """Pieces, then the message as it was kept, None where nothing was said, or what went wrong."""
+    """Pieces, then the stored message (None if empty) or the error."""
 
 
 class Replies:
-    """The replies that are being spoken. Each is heard by a task of its own, which keeps it also without a reader."""
+    """The running replies. Each is consumed by a task of its own, which stores it even without a reader."""
 
     def __init__(self, voice: ServedModel, store: Store) -> None:
         self.voice, self.store = voice, store
@@ -78,25 +78,25 @@ class Replies:
         self._closing = asyncio.Event()
 
     def begin(self, spoken: ReplyInProgress) -> None:
-        """Listen to a reply from now on."""
+        """Start to consume a reply."""
         self.speaking[spoken.name] = spoken
         task = asyncio.create_task(self._hear(spoken))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def halt(self, name: str) -> None:
-        """End a reply as its reader wishes: what was said is kept and shown."""
+        """Stop a reply at its reader's request: its text so far is stored and shown."""
         spoken = self.speaking.get(name)
         if spoken is not None:
             self.voice.worker.stop(spoken.job)
 
     async def close(self) -> None:
-        """Wait until all that was said is kept; nothing may be speaking any more."""
+        """Wait until all text is stored; no reply may be running any more."""
         self._closing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _hear(self, spoken: ReplyInProgress) -> None:
-        """Pass on what is said, and keep it, also when it breaks off."""
+        """Forward the text, and store it, even if the reply breaks off."""
         said: list[Piece] = []
         started, trouble = time.perf_counter(), None
         try:
@@ -105,7 +105,7 @@ class Replies:
                     said.append(piece)
                     if piece.text:
                         spoken.news.put_nowait(piece)
-            except Exception as error:  # whatever it was, the reader is told
+            except Exception as error:  # whatever it was, it is reported to the reader
                 trouble = error
             kept = await self._kept(spoken, said, time.perf_counter() - started)
             spoken.news.put_nowait(trouble or kept)
@@ -115,25 +115,25 @@ class Replies:
             del self.speaking[spoken.name]
 
     async def _kept(self, spoken: ReplyInProgress, said: list[Piece], seconds: float) -> Message | None:
-        """Keep a reply. While the store fails, its reader is told so and it is tried again, until the server ends."""
+        """Store a reply. While the store fails, report it to the reader and retry until the server shuts down."""
         told = False
         while True:
             try:
                 return await run_in_threadpool(self._keep, spoken, said, seconds)
             except StoreError as error:
                 if not told:
-                    log.warning("A reply is held in memory until it can be kept. %s", error)
+                    log.warning("A reply is held in memory until it can be stored. %s", error)
                     spoken.news.put_nowait(error)
                     told = True
                 if self._closing.is_set():
                     text = "".join(piece.text for piece in said)
-                    log.error("The reply to message %d was not kept. It said: %s", spoken.message_id, text)
+                    log.error("The reply to message %d was not stored. Its text: %s", spoken.message_id, text)
                     raise
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), PATIENCE)
 
     def _keep(self, spoken: ReplyInProgress, said: list[Piece], seconds: float) -> Message | None:
-        """Keep a reply, but one that ended before its first word because it was stopped, left or cut."""
+        """Store a reply, unless it was stopped, abandoned or cut off before its first word."""
         text = "".join(piece.text for piece in said)
         end = said[-1] if said else None
         finish = end.finish if end and end.finish in ("stop", "length") else "stopped"
@@ -152,7 +152,7 @@ class Replies:
 
 
 def reply_routes(replies: Replies) -> APIRouter:
-    """Return the routes over the replies of one voice."""
+    """Return the routes for the replies of one served model."""
     router = APIRouter(prefix="/api")
     voice, store = replies.voice, replies.store
 
@@ -180,7 +180,7 @@ def reply_routes(replies: Replies) -> APIRouter:
 
 
 async def _events(store: Store, spoken: ReplyInProgress) -> AsyncIterator[str]:
-    """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null: nothing was said) or `error`."""
+    """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null if empty) or `error`."""
     yield event({"generation": spoken.name, "left_out": spoken.left_out}, "start")
     while isinstance(piece := await spoken.news.get(), Piece):
         yield event({"text": piece.text}, "piece")
@@ -189,7 +189,7 @@ async def _events(store: Store, spoken: ReplyInProgress) -> AsyncIterator[str]:
             raise piece
         turns = await run_in_threadpool(turns_of, store, [piece] if piece else [])
         yield event({"turn": turns[0] if turns else None}, "done")
-    except Exception as error:  # the status is sent already: the stream itself must say it
+    except Exception as error:  # the status is sent already: the stream itself must report it
         yield event(failure(error), "error")
         if not isinstance(error, UserError | ClosingError):
             raise

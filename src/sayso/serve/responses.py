@@ -1,6 +1,6 @@
-"""POST /v1/responses, OpenAI's newer route, without a memory: the conversation comes whole with every request.
+"""POST /v1/responses, OpenAI's newer route, stateless: each request contains the whole conversation.
 
-Its body becomes that of a chat, so that both mean the same; what is said leaves as output items, whole or as events.
+Its body is converted to that of a chat, so that both behave alike; the reply is returned as output items or events.
 """
 
 from collections.abc import AsyncIterator, Mapping
@@ -32,7 +32,7 @@ ITEMS = {
 
 
 class Format(Strict):
-    """How the text must look: OpenAI's `text.format`, flatter than a chat's `response_format`."""
+    """Format of the text: OpenAI's `text.format`, flatter than a chat's `response_format`."""
 
     type: Literal["text", "json_object", "json_schema"] = "text"
     name: str | None = None
@@ -80,13 +80,13 @@ class ResponsesRequest(SamplingFields):
     @field_validator("input")
     @classmethod
     def known_items(cls, given: Any) -> Any:
-        """Refuse no items, too many, and those that a model of text cannot read."""
+        """Reject no items, too many, and those that a text model cannot read."""
         if not given or (isinstance(given, list) and len(given) > MOST_MESSAGES):
-            raise ValueError(f"There must be from 1 to {MOST_MESSAGES} input items, or a text with some words")
+            raise ValueError(f"'input' must have from 1 to {MOST_MESSAGES} items, or be a text that is not empty")
         for place, item in enumerate(given if isinstance(given, list) else []):
             kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
             if kind not in ITEMS:
-                text = f"An input item is a {', a '.join(ITEMS)}; got '{str(kind)[:100]}'."
+                text = f"An input item must be one of: {', '.join(ITEMS)}; got '{str(kind)[:100]}'."
                 raise refusal(str(place), "invalid_value", text)
             if unknown := [name for name in item if name not in ITEMS[kind]]:
                 raise refusal(
@@ -95,7 +95,7 @@ class ResponsesRequest(SamplingFields):
         return given
 
     def chat(self) -> ChatRequest:
-        """Return it as a chat. Raises `RequestValidationError` for what a chat would refuse."""
+        """Return it as a chat. Raises `RequestValidationError` for anything that a chat would reject."""
         same = self.model_dump(exclude_none=True, include=set(SamplingFields.model_fields))
         messages = [{"role": "system", "content": self.instructions}] if self.instructions else []
         told = LOGPROBS in (self.include or [])
@@ -114,7 +114,7 @@ class ResponsesRequest(SamplingFields):
         try:
             return ChatRequest.model_validate(body)
         except ValidationError as error:
-            # Items have other places among a chat's messages: the field's name must do.
+            # Items have other positions than a chat's messages: report only the field's name.
             raise RequestValidationError([_of_input(problem) for problem in error.errors()]) from error
 
 
@@ -124,12 +124,12 @@ def _of_input(problem: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def response_routes(voice: ServedModel) -> APIRouter:
-    """Return the route over one voice."""
+    """Return the route for one served model."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/responses")
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
-        voice.adapter(asked.model)  # before what the rest of the body may have wrong
+        voice.adapter(asked.model)  # before any other error in the body
         chat = asked.chat()
         prompt, terms, tools = await read_chat(voice, chat)
         job = await voice.speak([prompt], terms)
@@ -151,7 +151,7 @@ async def _events(job: EngineJob, output: Output) -> AsyncIterator[str]:
         async for piece in job:
             for one in output.push(piece):
                 yield event(one, one["type"])
-    except Exception as error:  # the status is sent already: the stream itself must say it
+    except Exception as error:  # the status is sent already: the stream itself must report it
         for one in output.fail(failure(error)["error"]["message"]):
             yield event(one, one["type"])
         if not isinstance(error, UserError | ClosingError):
@@ -159,7 +159,7 @@ async def _events(job: EngineJob, output: Output) -> AsyncIterator[str]:
 
 
 def _echoed(asked: ResponsesRequest) -> dict[str, Any]:
-    """Return what a response repeats of its request."""
+    """Return the part of the request that a response repeats."""
     form = asked.text.format if asked.text else None
     return {
         "instructions": asked.instructions,
@@ -194,7 +194,7 @@ def _messages(given: str | list[Any]) -> list[dict[str, Any]]:
 
 
 def _text(content: Any) -> Any:
-    """Return text parts under the name that chats have for them."""
+    """Return text parts with the type that chats use."""
     if not isinstance(content, list):
         return content
     kinds = ("input_text", "output_text")
@@ -205,7 +205,7 @@ def _text(content: Any) -> Any:
 
 
 def _tool_of_chat(tool: Any) -> Any:
-    """Return a flat function as a chat has it; what else it is, the chat refuses."""
+    """Return a flat function in a chat's form; a chat validates it."""
     if not isinstance(tool, Mapping) or tool.get("type") != "function":
         return tool
     return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}

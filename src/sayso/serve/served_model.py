@@ -1,7 +1,7 @@
-"""The served model as the routes see it: ids enter, a job whose pieces can be listened to leaves.
+"""The served model as the routes see it: takes ids, returns a job whose pieces can be awaited.
 
-Counting and checking happen before a request is queued, so that a prompt without room is refused at once and with
-numbers; the speaking happens in the engine's thread.
+Counting and checking happen before a request is queued, so that a prompt without room is rejected at once and with
+numbers; generation happens in the engine's thread.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +32,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class ServedModel:
-    """A replier with the name it is served under, the fingerprint of its weights, and the thread it speaks in."""
+    """A replier with the name it is served under, the fingerprint of its weights, and its engine's thread."""
 
     replier: Replier
     name: str
@@ -41,16 +41,16 @@ class ServedModel:
 
     @property
     def context(self) -> int:
-        """How many tokens prompt and reply may have together."""
+        """Maximum number of tokens of prompt and reply together."""
         return min(self.replier.context, self.worker.engine.blocks.count * BLOCK)
 
     @property
     def adapters(self) -> list[str]:
-        """The names of the engine's adapters, which are models to whoever asks."""
+        """The names of the engine's adapters, which clients see as models."""
         return [name for name in self.worker.engine.runners if name]
 
     def adapter(self, model: str | None) -> str:
-        """Return the adapter that a model's name means, "" for the model itself; `ApiError` 404 for no name of ours."""
+        """Return the adapter of a model's name, "" for the model itself; `ApiError` 404 for an unknown name."""
         names = [self.name, *self.adapters]
         if model is not None and model not in names:
             there = " or ".join(f"'{name}'" for name in names)
@@ -60,12 +60,12 @@ class ServedModel:
 
     @cached_property
     def reader(self) -> Reader:
-        """What reads bodies for this model."""
+        """The parser of request bodies for this model."""
         return Reader(self.replier.tokenizer, self.replier.model.config.vocab_size)
 
     @cached_property
     def guide(self) -> Guide:
-        """What holds replies to grammars; it takes a moment to make."""
+        """Constrains replies to grammars; construction takes a moment."""
         return Guide(self.replier.tokenizer, self.replier.model.config.vocab_size)
 
     def chat_ids(
@@ -77,10 +77,10 @@ class ServedModel:
         continued: bool = False,
         keep: int | None = None,
     ) -> list[int]:
-        """Return the ids that ask for the next reply; `ApiError` when they leave no room.
+        """Return the ids that ask for the next reply; `ApiError` if they leave no room.
 
-        Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, goes on.
-        `keep`: only so many of the last ids stay, -1 as many as leave room.
+        Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, is continued.
+        `keep`: keep only this many of the last ids, -1 as many as leave room.
         """
         ids = prompt_ids(self.replier.tokenizer, messages, reply=opened, tools=tools, continued=continued)
         return self._checked(ids, "messages", keep)
@@ -88,7 +88,7 @@ class ServedModel:
     def text_ids(
         self, prompt: str | Sequence[int], *, begun: bool = True, keep: int | None = None, param: str = "prompt"
     ) -> list[int]:
-        """Return the ids of a raw prompt, `begun` as a document is; ids are taken as they are.
+        """Return the ids of a raw prompt, `begun` as a document is; ids are used unchanged.
 
         `keep` and errors as in `chat_ids`; `param` is the field that they name.
         """
@@ -97,24 +97,24 @@ class ServedModel:
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
             if any(not 0 <= token < size for token in ids):
-                raise ApiError(400, f"A prompt's ids are from 0 to {size - 1}.", "invalid_value", param)
+                raise ApiError(400, f"A prompt's ids must be from 0 to {size - 1}.", "invalid_value", param)
         if not ids:
             raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)
 
     def fit(self, messages: list[dict[str, Any]], tokens: int) -> tuple[list[dict[str, Any]], int]:
-        """Leave out the oldest turns when there is no room for `tokens` more; return the rest, and how many went.
+        """Drop the oldest turns if there is no room for `tokens` more; return the rest, and how many were dropped.
 
-        At most half of the context is kept free, so that what was just said is not given up for a long reply.
+        At most half of the context is reserved, so that recent turns are not dropped for a long reply.
         """
         reserve = min(tokens, self.context // 2)
         return fit(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
 
     async def speak(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> EngineJob:
-        """Queue `terms.n` replies to each prompt, numbered prompt by prompt; the seed gives each of one another text.
+        """Queue `terms.n` replies to each prompt, numbered prompt by prompt; with a seed each of them is different.
 
-        Raises `ApiError` 429 when too many requests wait, 503 when the server is about to end, and `UserError` for a
-        grammar that cannot be followed.
+        Raises `ApiError` 429 if too many requests wait, 503 if the server is shutting down, and `UserError` for an
+        unsupported grammar.
         """
         choices = await run_in_threadpool(self._choices, prompts, terms)
         with self._door():
@@ -137,7 +137,7 @@ class ServedModel:
         return choices
 
     def _constraint(self, terms: ReplyTerms) -> GrammarConstraint | None:
-        """Return what holds a reply to its forms; `ApiError` names the field whose grammar cannot be followed."""
+        """Return the constraint of a reply; `ApiError` names the field whose grammar is not supported."""
         guided = None
         for name, grammar in terms.forms.items():
             with naming(name):
@@ -147,20 +147,20 @@ class ServedModel:
         return guided
 
     async def call(self, function: Callable[[], Value]) -> Value:
-        """Run something else with the model in its thread; errors as in `speak`."""
+        """Run a function with the model in its thread; errors as in `speak`."""
         with self._door():
             return await self.worker.call(function)
 
     @contextmanager
     def _door(self) -> Iterator[None]:
-        """Say as HTTP has it that nothing more can be taken."""
+        """Convert the worker's refusals to HTTP errors."""
         try:
             yield
         except QueueFullError as full:
-            text = f"The model is busy and {self.worker.limit} requests wait already; try again in a few seconds."
+            text = f"The model is busy and {self.worker.limit} requests are already waiting; try again in seconds."
             raise ApiError(429, text, "queue_full") from full
         except ClosingError as closing:
-            raise ApiError(503, "This server is shutting down and takes nothing new.", "closing") from closing
+            raise ApiError(503, "This server is shutting down and accepts no new requests.", "closing") from closing
 
     def _checked(self, ids: list[int], param: str, keep: int | None = None) -> list[int]:
         if keep is not None:
@@ -168,8 +168,8 @@ class ServedModel:
         if len(ids) >= self.context:
             raise ApiError(
                 400,
-                f"This model's context is {self.context} tokens and must have room for a reply; "
-                f"the prompt has {len(ids)} tokens. Shorten it.",
+                f"The prompt must leave room for a reply in this model's context of {self.context} tokens; "
+                f"it has {len(ids)} tokens. Shorten it.",
                 "context_length_exceeded",
                 param,
             )

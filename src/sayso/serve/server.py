@@ -1,8 +1,8 @@
-"""The server that listens: it answers before its model is loaded, and lets what is on its way end when it is to end.
+"""The listening server: responds before its model is loaded, and lets running requests finish on shutdown.
 
-While the model loads, /health is alive and all else is told 503. Told to end, it answers /ready and new requests 503,
-closes the port, gives replies a grace, and cuts those that have not ended, which their streams say as an error; what
-was said on the page is kept.
+While the model loads, /health is alive and all other paths answer 503. On shutdown it answers /ready and new requests
+with 503, closes the port, gives replies a grace period, and cuts off the rest, which their streams report as an error;
+replies on the page are stored.
 """
 
 import asyncio
@@ -17,27 +17,27 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from sayso.serve.access import HEADERS, raw, send_json
 from sayso.serve.errors import error_body
 
-LINGER = 3  # seconds after replies were cut in which their readers are told so
+LINGER = 3  # seconds to inform readers after replies were cut off
 
 
 class Loading:
-    """An ASGI application that becomes another one when that is loaded."""
+    """An ASGI application that is replaced by another one when that is loaded."""
 
     def __init__(self, load: Callable[[], FastAPI]) -> None:
-        """Take what makes an application of `make_app`; it is called in a thread when the server has started."""
+        """Take the function that makes the application; it is called in a thread once the server has started."""
         self.load = load
         self.app: FastAPI | None = None
         self.error: Exception | None = None
-        """What went wrong with loading: then the server ends."""
+        """The error of a failed load, which ends the server."""
         self.failed: Callable[[], None] = lambda: None
 
     def drain(self, grace: float | None = None) -> None:
-        """Take nothing new from now on, and cut what has not ended after `grace` seconds."""
+        """Accept nothing new from now on, and cut off requests that have not finished after `grace` seconds."""
         if self.app is not None:
             self.app.state.worker.drain(grace)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer by the loaded application, or that it is not there yet."""
+        """Respond with the loaded application, or report that it is not loaded yet."""
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif self.app is not None:
@@ -63,7 +63,7 @@ class Loading:
 
 async def _not_yet(scope: Scope, send: Send) -> None:
     alive = scope["path"] == "/health"
-    told = {"status": "loading"} if alive else error_body(503, "The model is being loaded; try again soon.", "loading")
+    told = {"status": "loading"} if alive else error_body(503, "The model is still loading; try again soon.", "loading")
 
     async def send_on(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -74,7 +74,7 @@ async def _not_yet(scope: Scope, send: Send) -> None:
 
 
 class Server(uvicorn.Server):
-    """An application on a port; `drain` is told how many seconds replies get to end."""
+    """An application on a port; `drain` receives the seconds that replies get to finish."""
 
     def __init__(self, app: ASGIApp, drain: Callable[[float], None], grace: int, log_level: str = "warning") -> None:
         patience = grace + LINGER
@@ -83,10 +83,10 @@ class Server(uvicorn.Server):
         self.drain, self.grace = drain, grace
 
     def end(self) -> None:
-        """Ask it to end."""
+        """Ask it to shut down."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing new, and wait."""
+        """Accept nothing new, and wait."""
         self.drain(self.grace)
         await super().shutdown(sockets)

@@ -1,7 +1,7 @@
 """Pieces of replies as OpenAI's objects: whole choices, and the chunks of a stream.
 
-A shape holds what one answer needs to know from piece to piece: which choices have begun, how long their text is, and
-what of it is a tool's call.
+A shape keeps the state of one response between pieces: which choices have begun, the length of their text, and
+which part of it is a tool call.
 """
 
 import time
@@ -18,39 +18,39 @@ LEAST = -9999.0  # JSON has no infinity; vLLM and OpenAI write this
 
 
 class Shape(Protocol):
-    """How the choices of one kind of answer look, whole and in a stream."""
+    """The format of the choices of one kind of response, whole and streamed."""
 
     kind: str
     chunk: str
     prefix: str
 
     def whole(self, piece: Piece) -> dict[str, Any]:
-        """A choice that has ended, all of it in one piece."""
+        """Return a finished choice, as one piece."""
 
     def parts(self, piece: Piece) -> list[dict[str, Any]]:
-        """What a stream says of one more piece."""
+        """Return the chunks for one more piece."""
 
 
 @dataclass(frozen=True)
 class ReportedLogprobs:
-    """What is told of the tokens beside the text."""
+    """Which token details to return with the text."""
 
     tokenizer: Tokenizer
     tops: int | None = None
-    """How many likeliest ids of each place; None: no log-probabilities."""
+    """Number of likeliest ids per position; None: no log-probabilities."""
     ids: bool = False
-    """Whether the ids themselves are."""
+    """Whether to return the ids themselves."""
     named_by_id: bool = False
-    """Whether a token is called `token_id:N` instead of its text."""
+    """Whether a token is named `token_id:N` instead of by its text."""
 
     def name(self, token: int) -> str:
-        """Return what a token is called."""
+        """Return the name of a token."""
         if self.named_by_id:
             return f"token_id:{token}"
         return self.tokenizer.control.get(token) or self.text(token)
 
     def text(self, token: int) -> str:
-        """Return the text of a token alone."""
+        """Return the text of a single token."""
         return self.tokenizer.decode([token]) if token < self.tokenizer.vocab_size else ""
 
     def chat(self, piece: Piece) -> dict[str, Any] | None:
@@ -70,7 +70,7 @@ class ReportedLogprobs:
         tops: Sequence[dict[int, float] | None],
         offset: int = 0,
     ) -> dict[str, Any] | None:
-        """Return the `logprobs` of a completion; `offset` characters were told before."""
+        """Return the `logprobs` of a completion that starts at character `offset`."""
         if self.tops is None:
             return None
         offsets = []
@@ -85,7 +85,7 @@ class ReportedLogprobs:
         }
 
     def prompt(self, ids: Sequence[int], piece: Piece, top: int) -> list[dict[str, Any] | None]:
-        """Return vLLM's `prompt_logprobs`: of each place its own id and the likeliest, each with its rank."""
+        """Return vLLM's `prompt_logprobs`: for each position its own id and the likeliest, each with its rank."""
         told: list[dict[str, Any] | None] = [None]
         for token, score in zip(ids[1:], piece.prompt, strict=True):
             likeliest = enumerate(list(score.tops.items())[:top], 1)
@@ -107,7 +107,7 @@ class ReportedLogprobs:
         if top is None:
             return None
         found: dict[str, float] = {}
-        # Of two ids with the same text the likelier, earlier one keeps its place.
+        # Of two ids with the same text the likelier, earlier one is kept.
         for token, logprob in list(top.items())[: self.tops]:
             found.setdefault(self.name(token), max(logprob, LEAST))
         return found
@@ -119,12 +119,12 @@ class ChatShape:
     kind, chunk, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
     def __init__(self, telling: ReportedLogprobs, *, calls: bool = False) -> None:
-        """Take what is told, and whether the text may hold calls of tools."""
+        """Take the token details, and whether the text may contain tool calls."""
         self.telling, self.calls = telling, calls
         self._reading: dict[int, ToolCalls] = {}
 
     def whole(self, piece: Piece) -> dict[str, Any]:
-        """A choice with its message."""
+        """Return a choice with its message."""
         finish, message = piece.finish, {"role": "assistant", "content": piece.text, "refusal": None}
         if self.calls:
             reading = ToolCalls()
@@ -136,7 +136,7 @@ class ChatShape:
         return choice | {"finish_reason": finish} | _ids(self.telling, piece)
 
     def parts(self, piece: Piece) -> list[dict[str, Any]]:
-        """A first delta names the role; those with text or calls follow; an empty one has the reason of the end."""
+        """The first delta names the role; those with text or calls follow; an empty one has the finish reason."""
         deltas: list[dict[str, Any]] = []
         if piece.index not in self._reading:
             self._reading[piece.index] = ToolCalls()
@@ -151,7 +151,7 @@ class ChatShape:
         elif piece.text:
             deltas.append({"content": piece.text})
         if piece.ids and len(deltas) == before and (self.telling.ids or self.telling.tops is not None):
-            deltas.append({})  # what is told of tokens without a text
+            deltas.append({})  # details of tokens without text
         choices = [self._choice(piece.index, delta, None, None) for delta in deltas]
         if len(deltas) > before:
             choices[before] |= {"logprobs": self.telling.chat(piece)} | _ids(self.telling, piece)
@@ -163,25 +163,25 @@ class ChatShape:
 
 @dataclass
 class TextShape:
-    """Choices with bare text, each after its prompt where that is asked for."""
+    """Choices with plain text, each after its prompt if requested."""
 
     telling: ReportedLogprobs
     n: int = 1
-    """How many choices a prompt has."""
+    """Number of choices per prompt."""
     echo: Sequence[list[int]] | None = None
-    """The prompts, when they are to be said too."""
+    """The prompts, if they are to be echoed."""
     kind: str = "text_completion"
     chunk: str = "text_completion"
     prefix: str = "cmpl"
     _said: dict[int, int] = field(default_factory=dict)
-    """How many characters of each choice were told."""
+    """Number of characters already sent, per choice."""
 
     def whole(self, piece: Piece) -> dict[str, Any]:
-        """A choice with its text."""
+        """Return a choice with its text."""
         return self._choice(piece, piece.finish)
 
     def parts(self, piece: Piece) -> list[dict[str, Any]]:
-        """A choice with some more text; the last has the reason."""
+        """Return a choice with more text; the last has the finish reason."""
         if not piece.text and not piece.finish and piece.index in self._said:
             return []
         return [self._choice(piece, piece.finish or None)]
@@ -205,7 +205,7 @@ def _ids(telling: ReportedLogprobs, piece: Piece) -> dict[str, Any]:
 
 
 def new_head(kind: str, prefix: str, model: str, fingerprint: str) -> dict[str, Any]:
-    """Return what all objects of one answer share."""
+    """Return the fields that all objects of one response share."""
     made = int(time.time())
     return {
         "id": f"{prefix}-{uuid.uuid4().hex}",
@@ -217,7 +217,7 @@ def new_head(kind: str, prefix: str, model: str, fingerprint: str) -> dict[str, 
 
 
 def usage(prompt_tokens: int, completion_tokens: int, reused: int) -> dict[str, Any]:
-    """Return the number of tokens as OpenAI says it."""
+    """Return the number of tokens in OpenAI's format."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,

@@ -1,6 +1,6 @@
-"""Answers that take time: waiting for a job while its asker may leave, and server-sent events.
+"""Responses that take time: waiting for a job while its client may disconnect, and server-sent events.
 
-Whether the answer is one object or a stream, an asker that goes away stops the job.
+Whether the response is one object or a stream, a client that disconnects stops the job.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ Value = TypeVar("Value")
 
 
 async def unless_left(work: Coroutine[Any, Any, Value], request: Request) -> Value:
-    """Wait for some work; it is cancelled when the asker leaves first, and `LeftError` raised."""
+    """Wait for some work; if the client disconnects first, cancel it and raise `LeftError`."""
 
     async def watch() -> None:
         while (await request.receive())["type"] != "http.disconnect":
@@ -38,7 +38,7 @@ async def unless_left(work: Coroutine[Any, Any, Value], request: Request) -> Val
 
 
 async def collect(worker: Worker, job: EngineJob, request: Request) -> list[Piece]:
-    """Wait for all pieces of a job, which is stopped when the asker leaves first."""
+    """Wait for all pieces of a job, which is stopped if the client disconnects first."""
 
     async def listen() -> list[Piece]:
         return [piece async for piece in job]
@@ -56,7 +56,7 @@ def event(data: Any, name: str | None = None) -> str:
 
 
 class EventStream(StreamingResponse):
-    """Server-sent events that come from a job; the job is stopped when the stream ends for whatever reason."""
+    """Server-sent events of a job; the job is stopped when the stream ends for any reason."""
 
     def __init__(self, events: AsyncIterator[str], worker: Worker, job: EngineJob) -> None:
         super().__init__(self._all(events), media_type="text/event-stream", headers={"x-accel-buffering": "no"})

@@ -1,4 +1,4 @@
-"""The terms of an answer: what a checked body asks of its replies, in the engine's own words.
+"""The terms of a response: what a checked body requests of its replies, in the engine's form.
 
 Texts become ids here, and ids are checked against the vocabulary before anything is queued.
 """
@@ -16,7 +16,7 @@ from sayso.serve.errors import ApiError, naming
 from sayso.serve.fields import GenerationFields
 from sayso.token.tokenizer import Tokenizer
 
-# Fields that are Sampling's by the same name.
+# Fields with the same name in Sampling.
 SAME = (
     "temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
     "xtc_probability", "xtc_threshold", "min_tokens", "seed",
@@ -25,26 +25,26 @@ SAME = (
 
 @dataclass(frozen=True)
 class ReplyTerms:
-    """What is asked of the replies to each prompt."""
+    """What is requested of the replies to each prompt."""
 
     sampling: Sampling
     stop_ids: frozenset[int]
     n: int = 1
     salt: str = ""
     adapter: str = ""
-    """Which of the engine's adapters speaks; none when empty."""
+    """Name of the engine's adapter; none if empty."""
     forms: Mapping[str, Grammar] = field(default_factory=dict)
-    """What the reply must look like, one of these, by the field that asks for it; empty: any text."""
+    """Allowed forms of the reply, by the field that requests them; empty: any text."""
     keep_stop: bool = False
     """Whether a stop text stays in the reply."""
     prompt_tops: int | None = None
-    """How many likeliest ids are told of each place of the prompt; None: nothing is."""
+    """Number of likeliest ids to return per position of the prompt; None: none."""
     spells_control: bool = False
     """Whether control tokens are spelled out in the text."""
 
 
 class Reader:
-    """Reads bodies for one model: its tokenizer, and how many ids its head has."""
+    """Parses bodies for one model, given its tokenizer and the number of ids of its head."""
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
         self.tokenizer, self.vocab_size = tokenizer, vocab_size
@@ -53,7 +53,7 @@ class Reader:
         )
 
     def terms(self, asked: GenerationFields, default_tokens: int, tools: Toolbox | None = None) -> ReplyTerms:
-        """Return the terms, of a reply that may call some tools. Raises `ApiError` or `UserError`."""
+        """Return the terms of a reply that may call some tools. Raises `ApiError` or `UserError`."""
         stops = self._known(asked.stop_token_ids or [], "stop_token_ids")
         return ReplyTerms(
             self.sampling(asked, default_tokens),
@@ -67,12 +67,12 @@ class Reader:
         )
 
     def sampling(self, asked: GenerationFields, default_tokens: int) -> Sampling:
-        """Return what was asked for over our defaults; `default_tokens` where the length was left open."""
+        """Return the requested settings over the defaults; `default_tokens` if no length is set."""
         given: dict[str, Any] = {name: getattr(asked, name) for name in SAME if getattr(asked, name) is not None}
         length = asked.length if asked.length is not None else default_tokens
         return Sampling(
             **given,
-            top_k=max(asked.top_k or 0, 0),  # vLLM says -1 for off
+            top_k=max(asked.top_k or 0, 0),  # vLLM uses -1 for off
             logit_bias=self._bias(asked),
             allowed_ids=tuple(self._known(asked.allowed_token_ids or [], "allowed_token_ids")),
             banned=self._banned(asked.bad_words or []),
@@ -86,7 +86,7 @@ class Reader:
         bias = asked.logit_bias or {}
         for name in bias:
             if not (name.isascii() and name.isdigit() and len(name) < 20):
-                text = f"'logit_bias' has ids for keys; got {name[:100]!r}."
+                text = f"The keys of 'logit_bias' must be ids; got {name[:100]!r}."
                 raise ApiError(400, text, "invalid_value", "logit_bias")
         ids = self._known(map(int, bias), "logit_bias")
         return tuple(zip(ids, bias.values(), strict=True))
@@ -94,12 +94,12 @@ class Reader:
     def _known(self, ids: Any, param: str) -> list[int]:
         known = list(ids)
         if any(token >= self.vocab_size for token in known):
-            text = f"'{param}' has ids from 0 to {self.vocab_size - 1}; got {max(known)}."
+            text = f"The ids of '{param}' must be from 0 to {self.vocab_size - 1}; got {max(known)}."
             raise ApiError(400, text, "invalid_value", param)
         return known
 
     def _banned(self, words: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-        """Return the ids of each word, at the beginning of a text and inside it, as vLLM has it."""
+        """Return the ids of each word, at the beginning of a text and inside it, as in vLLM."""
         spelled = [self.tokenizer.encode(text) for word in words for text in (word, f" {word.lstrip()}")]
         return tuple(dict.fromkeys(tuple(ids) for ids in spelled if ids))
 
@@ -116,7 +116,7 @@ class Reader:
 
 
 def _forms(asked: GenerationFields, tools: Toolbox) -> dict[str, Grammar]:
-    """Return what the reply may look like by the field that asks for it: a text of some form, or calls of tools."""
+    """Return the allowed forms of the reply by the requesting field: a text format, or tool calls."""
     forms: dict[str, Grammar] = {}
     form = "structured_outputs" if asked.structured_outputs else "response_format"
     with naming(form):

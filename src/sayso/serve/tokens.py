@@ -1,4 +1,4 @@
-"""The routes that tell of tokens, as vLLM has them: /tokenize, /detokenize, /tokenizer_info."""
+"""Tokenizer routes compatible with vLLM: /tokenize, /detokenize, /tokenizer_info."""
 
 from typing import Annotated, Any
 
@@ -11,7 +11,7 @@ from sayso.serve.openai import MOST_MESSAGES, Turn
 from sayso.serve.served_model import ServedModel
 from sayso.token.chat import prompt_ids
 
-MOST_TOKENS = 2**17  # of a text to be put together
+MOST_TOKENS = 2**17  # of a text to be decoded
 
 
 class TokenizeRequest(Strict):
@@ -26,9 +26,9 @@ class TokenizeRequest(Strict):
 
     @model_validator(mode="after")
     def one_of_two(self) -> "TokenizeRequest":
-        """Refuse neither and both."""
+        """Reject neither and both."""
         if (self.prompt is None) == (self.messages is None):
-            raise ValueError("The body has either 'prompt' or 'messages'")
+            raise ValueError("The body must have either 'prompt' or 'messages'")
         return self
 
 
@@ -40,7 +40,7 @@ class DetokenizeRequest(Strict):
 
 
 def token_routes(voice: ServedModel) -> APIRouter:
-    """Return the routes over one voice's tokenizer."""
+    """Return the routes for one served model's tokenizer."""
     router = APIRouter()
     tokenizer = voice.replier.tokenizer
 

@@ -1,4 +1,4 @@
-"""What the page sends and what it shows: checked bodies in, turns with safe HTML out."""
+"""What the page sends and shows: checked bodies, and turns with safe HTML."""
 
 from typing import Annotated, Any
 
@@ -12,13 +12,13 @@ Text = Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
 
 
 class Body(BaseModel):
-    """A body whose every field is known."""
+    """A body that rejects unknown fields."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 def turns_of(store: Store, branch: list[Message]) -> list[dict[str, Any]]:
-    """Return messages as the page shows them: with safe HTML, and what was thought of them."""
+    """Return messages in the form that the page shows: with safe HTML and their ratings."""
     held = store.opinions([message.id for message in branch])
     return [_turn(message, held.get(message.id, Opinion())) for message in branch]
 

@@ -1,8 +1,8 @@
-"""One thread that steps the engine, and the way to it and back.
+"""The thread that runs the engine, and the communication with it.
 
-Jobs, which are requests that belong together, enter from the event loop; what they say comes back to it piece by piece,
+Jobs, which are requests that belong together, come from the event loop; their output returns to it piece by piece,
 all of a step in one call. Only this thread touches the engine, and the event loop never waits for it. An error in a
-step ends the requests it met, not the thread.
+step ends the affected requests, not the thread.
 """
 
 import asyncio
@@ -31,23 +31,23 @@ class QueueFullError(Exception):
 
 
 class ClosingError(Exception):
-    """The server is about to end and takes nothing new."""
+    """The server is shutting down and accepts nothing new."""
 
 
 @dataclass(eq=False)
 class EngineJob:
-    """Choices of one answer on their way to whoever listens in the event loop."""
+    """Choices of one response, on their way to the consumer in the event loop."""
 
     choices: list[Choice]
     waits: bool
-    """Whether all rows were taken when it came."""
+    """Whether all rows were taken when it arrived."""
     pieces: asyncio.Queue[Piece | Exception] = field(default_factory=asyncio.Queue)
     left: int = 0
-    """How many choices have not ended."""
+    """How many choices have not finished."""
     stopped: bool = False
 
     async def __aiter__(self) -> AsyncIterator[Piece]:
-        """Yield the pieces as they come, until every choice has ended; an error in a step is raised here."""
+        """Yield the pieces as they come, until every choice has finished; an error in a step is raised here."""
         ended = 0
         while ended < len(self.choices):
             piece = await self.pieces.get()
@@ -61,13 +61,13 @@ News = list[tuple[EngineJob, Piece | Exception]]
 
 
 class Worker:
-    """The engine's thread. At most `limit` requests wait for a row; all methods are the event loop's."""
+    """The engine's thread. At most `limit` requests wait for a row; all methods are for the event loop."""
 
     def __init__(self, engine: Engine, limit: int, metrics: Metrics | None = None) -> None:
         self.engine, self.limit = engine, limit
         self.metrics = metrics or Metrics(engine, "")
         self.load = 0
-        """How many requests and calls have not ended."""
+        """How many requests and calls have not finished."""
         self.closing = False
         self._orders: deque[Callable[[], None]] = deque()
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
@@ -75,11 +75,11 @@ class Worker:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._open: set[EngineJob] = set()  # the event loop's own: those that have not ended
-        self._jobs: dict[Request, tuple[EngineJob, Choice]] = {}  # the thread's own: what the engine has
+        self._open: set[EngineJob] = set()  # used only by the event loop: jobs that have not finished
+        self._jobs: dict[Request, tuple[EngineJob, Choice]] = {}  # used only by the thread: requests in the engine
 
     def submit(self, choices: Sequence[Choice]) -> EngineJob:
-        """Queue choices. Raises `QueueFullError` when `limit` requests wait already, `ClosingError` near the end."""
+        """Queue choices. Raises `QueueFullError` if `limit` requests already wait, `ClosingError` during shutdown."""
         self._check()
         job = EngineJob(list(choices), self.load >= self.engine.rows, left=len(choices))
         self.load += len(job.choices)
@@ -88,7 +88,7 @@ class Worker:
         return job
 
     async def call(self, function: Callable[[], Value]) -> Value:
-        """Run something else with the model between two steps; errors as in `submit`, and the function's own."""
+        """Run a function with the model between two steps; errors as in `submit`, and the function's own."""
         self._check()
         self.load += 1
         future: Future[Value] = Future()
@@ -101,25 +101,25 @@ class Worker:
             self.load -= 1
 
     def stop(self, job: EngineJob) -> None:
-        """End a job, whatever of it has not ended: its rows are free at the next step."""
+        """Stop the unfinished part of a job: its rows are free at the next step."""
         if job.left and not job.stopped:
             job.stopped = True
             self._order(partial(self._cancel, job))
 
     def drain(self, grace: float | None = None) -> None:
-        """Take nothing new; what is on its way goes on, and is cut after `grace` seconds where that is given."""
+        """Accept nothing new; running jobs continue, and are cut off after `grace` seconds if given."""
         self.closing = True
         if grace is not None:
             asyncio.get_running_loop().call_later(grace, self.cut)
 
     def cut(self) -> None:
-        """End every job with `ClosingError`, also while a step takes long."""
+        """Stop every job with `ClosingError`, even during a long step."""
         for job in list(self._open):
             job.pieces.put_nowait(ClosingError())
             self.stop(job)
 
     def close(self) -> None:
-        """End every job, and wait for the thread to end."""
+        """Stop every job, and wait for the thread to end."""
         atexit.unregister(self.close)
         self.closing = True
         with self._changed:
@@ -140,8 +140,8 @@ class Worker:
             self._orders.extend(orders)
             self._changed.notify()
         if self._thread is None:
-            # A daemon, so that a program without `close` can end; at its end, because an interpreter that goes away
-            # under a step brings the process down.
+            # A daemon, so that a program without `close` can exit; joined at exit, because an interpreter that exits
+            # during a step crashes the process.
             atexit.register(self.close)
             self._thread = threading.Thread(target=self._work, name="sayso-engine", daemon=True)
             self._thread.start()
@@ -185,7 +185,7 @@ class Worker:
         try:
             told = self.engine.step()
         except Exception as error:
-            # What has a row met it; where nothing has, what waits must go, or it would meet it for ever.
+            # Rows are affected; without any, the waiting requests must go, or the error would repeat forever.
             waiting = set(self.engine.waiting)
             met = {job for request, (job, _) in self._jobs.items() if request not in waiting}
             self._fail(met or {job for job, _ in self._jobs.values()}, error)
@@ -197,10 +197,10 @@ class Worker:
             self._tell(told)
 
     def _tell(self, requests: Sequence[Request]) -> None:
-        """Hand what requests said to the event loop."""
+        """Pass output to the event loop."""
         news, now = News(), time.perf_counter()
         for request in requests:
-            if request not in self._jobs:  # its job failed with another of these
+            if request not in self._jobs:  # its job failed with another request
                 continue
             job, choice = self._jobs[request]
             self.metrics.heard(choice, now)
@@ -223,11 +223,11 @@ class Worker:
 
     def _send(self, news: News) -> None:
         if news and self._loop is not None:
-            with suppress(RuntimeError):  # the loop is closed: nobody listens
+            with suppress(RuntimeError):  # the loop is closed: nobody is waiting
                 self._loop.call_soon_threadsafe(self._deliver, news)
 
     def _deliver(self, told: News) -> None:
-        """In the event loop: put what was said where it is waited for."""
+        """In the event loop: deliver output to its consumers."""
         for job, piece in told:
             ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
             job.left -= ended

@@ -1,7 +1,7 @@
-"""The weights that were judged best while a run went on: kept on disk, and taken at its end.
+"""The best weights of a run by its evaluations: kept on disk and loaded at its end.
 
-What a model is trained on says little of whether it got better: a reward can be fooled, a loss learned by heart. So a
-run that is judged on something else leaves the weights of its best judgement, those it began with among them.
+Training metrics say little about real improvement: a reward can be hacked, a loss memorized. A run with a separate
+evaluation therefore keeps the weights of its best evaluation; the initial weights are among the candidates.
 """
 
 from collections.abc import Mapping
@@ -27,21 +27,21 @@ class Best:
     """The best weights of one run, in its folder."""
 
     folder: Path
-    """The run's."""
+    """The run's folder."""
     figure: str
-    """Of a judgement, the one that decides: its largest is best; its smallest with a minus sign before the name."""
+    """Metric that decides: the largest value is best; a leading minus sign means the smallest."""
 
     @property
     def path(self) -> Path:
-        """Where they lie."""
+        """Path of the weights."""
         return put_back(self.folder / "best")
 
     def told(self) -> dict[str, Any] | None:
-        """Return the `step` and `value` of the best judgement so far; None before the first."""
+        """Return the `step` and `value` of the best evaluation so far; None before the first."""
         return read_object(self.path / "best.json", "step", "figure", "value") if self.path.exists() else None
 
     def offer(self, state: State, judgement: Mapping[str, Any]) -> None:
-        """Keep the weights if they were judged better than those before."""
+        """Save the weights if their evaluation is better than all earlier ones."""
         value, before = float(judgement[self.figure.lstrip("-")]), self.told()
         sign = -1 if self.figure.startswith("-") else 1
         if before is not None and not sign * value > sign * before["value"]:
@@ -53,11 +53,11 @@ class Best:
             write_json(part / "best.json", told, sealed=True)
 
     def restore(self, state: State) -> dict[str, Any]:
-        """Fill the model with the best weights and return what they were judged."""
+        """Load the best weights into the model and return their evaluation."""
         told = self.told()
         assert told is not None
         if "sha256" in told:
-            check_digest(self.path / FILE, told["sha256"], "begin again with --restart")
+            check_digest(self.path / FILE, told["sha256"], "start from scratch with --restart")
         kept = read_tensors(self.path / FILE)
         with torch.no_grad():
             for name, weight in trained(state).items():

@@ -1,11 +1,11 @@
-"""A training state as a folder, so that an interrupted run ends with the very same weights as one that was not.
+"""A training state as a folder, so that an interrupted run ends with exactly the same weights as an uninterrupted one.
 
     checkpoints/step-000120/   model.safetensors  optimizer.safetensors  random.safetensors  state.json
 
 Batches are a pure function of the step, so trained weights (frozen ones are the parent's), optimizer state, random
-state and a few numbers are all there is. A folder appears whole or not at all, and only once its bytes are on
-the disk; the newest are kept. One that is not whole, was changed, or is of another model, is told and passed over in
-favour of the one before.
+state and a few numbers are the whole state. A folder appears whole or not at all, and only once its bytes are on
+disk; the newest are kept. A checkpoint that is incomplete, was changed, or belongs to another model, is reported and
+skipped in favor of the one before.
 """
 
 import shutil
@@ -29,11 +29,11 @@ from sayso.weights.tensors import read_tensors
 Tensors = dict[str, Tensor]
 Read = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state
 TENSORS = ("model", "optimizer", "random")
-PLAIN = {"step": int, "tokens": int, "skipped": int}  # of a state, what is one number
+PLAIN = {"step": int, "tokens": int, "skipped": int}  # fields of a state that are single numbers
 
 
 def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
-    """Write the state under `folder` and remove all but the newest `keep`; return the checkpoint's path."""
+    """Write the state under `folder` and remove all but the newest `keep` checkpoints; return the new one's path."""
     path = folder / f"step-{state.step:06d}"
     with atomic_folder(path) as part:
         save_file(_weights(state), part / "model.safetensors")
@@ -52,10 +52,10 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
 
 
 def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = lambda _: None) -> bool:
-    """Fill `state` from the newest whole checkpoint under `folder`; return whether there was one.
+    """Load the newest complete checkpoint under `folder` into `state`; return whether there was one.
 
-    Each that had to be passed over is told in a sentence and set aside as `broken-...`. Raises `UserError` when there
-    are checkpoints but none is whole. Tensors go to the device of their weight.
+    Each skipped checkpoint is reported and renamed to `broken-...`. Raises `UserError` if there
+    are checkpoints but none is complete. Tensors go to the device of their weight.
     """
     broken: list[tuple[Path, UserError]] = []
     for path in reversed(checkpoints_in(folder)):
@@ -67,46 +67,48 @@ def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = la
         _fill(state, read)
         for bad, why in broken:
             aside = _set_aside(bad)
-            tell(f"Passed over the checkpoint {bad.name}, now {aside.name}, and took {path.name}: {why}")
+            tell(f"Skipped the checkpoint {bad.name}, now {aside.name}, and used {path.name}: {why}")
         return True
     if broken:
-        raise UserError(f"No checkpoint of this run is whole; begin anew with --restart. The newest: {broken[0][1]}")
+        raise UserError(
+            f"No checkpoint of this run is complete; start from scratch with --restart. The newest: {broken[0][1]}"
+        )
     return False
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """Return the checkpoints under a folder, the newest last."""
+    """Return the checkpoints under a folder, oldest first."""
     put_all_back(folder)
     found = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
     return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
 
 
 def _read(state: State, path: Path) -> Read:
-    """Return what a checkpoint holds; a `UserError` says why it does not belong to `state`, which is left alone."""
+    """Read a checkpoint; `UserError` if it does not belong to `state`, which is not changed."""
     numbers = read_json(path / "state.json")
     if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in PLAIN.items()):
         raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(PLAIN)}.")
     try:
         numbers["lately"] = LossStats(**numbers["lately"])
     except (KeyError, TypeError) as error:
-        raise UserError(f"'{path / 'state.json'}' does not tell the loss of late.") from error
+        raise UserError(f"'{path / 'state.json'}' lacks the recent loss statistics.") from error
     if not isinstance(numbers.setdefault("notes", {}), dict):
-        raise UserError(f"'{path / 'state.json'}' is damaged: its notes are no object.")
+        raise UserError(f"'{path / 'state.json'}' is damaged: its notes are not an object.")
     weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in TENSORS)
     expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
     _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)
-    of_weights = {key: x.shape for key, x in moments.items() if x.ndim}  # AdamW's count of steps has none
+    of_weights = {key: x.shape for key, x in moments.items() if x.ndim}  # AdamW's step count is a scalar
     wanted = {key: expected.get(key.rsplit("/", 1)[0]) for key in of_weights}
     _check(path / "optimizer.safetensors", of_weights, wanted)
     if numbers["lately"].count and not {key.rsplit("/", 1)[0] for key in moments} >= expected.keys():
         raise UserError(f"'{path / 'optimizer.safetensors'}' lacks the state of some weights.")
     if not chance.keys() >= {"python", "numpy", "torch"}:
-        raise UserError(f"'{path / 'random.safetensors'}' lacks a kind of random state.")
+        raise UserError(f"'{path / 'random.safetensors'}' lacks a random state.")
     digests = numbers.pop("sha256", None)
     for name in TENSORS:
         file = path / f"{name}.safetensors"
         if not isinstance(digests, dict) or sha256(file) != digests.get(name):
-            raise UserError(f"'{file}' is not as it was saved: its SHA-256 is not the one in state.json.")
+            raise UserError(f"'{file}' was changed after it was saved: its SHA-256 is not the one in state.json.")
     return numbers, weights, moments, chance
 
 
@@ -115,7 +117,9 @@ def _check(path: Path, found: dict[str, torch.Size], expected: Mapping[str, torc
     if wrong:
         name = wrong[0]
         shapes = [tuple(shapes[name] or ()) if name in shapes else None for shapes in (found, expected)]
-        raise UserError(f"'{path}' is of another model: '{name}' has the shape {shapes[0]} there, {shapes[1]} here.")
+        raise UserError(
+            f"'{path}' belongs to another model: '{name}' has the shape {shapes[0]} there, {shapes[1]} here."
+        )
 
 
 def _fill(state: State, read: Read) -> None:
@@ -130,7 +134,7 @@ def _fill(state: State, read: Read) -> None:
 
 
 def trained(state: State) -> Tensors:
-    """Return the weights that a run changes, by name: frozen ones are the parent's."""
+    """Return the weights that a run changes, by name; frozen ones stay the parent's."""
     return {name: weight for name, weight in state.model.named_parameters() if weight.requires_grad}
 
 
@@ -139,7 +143,7 @@ def _weights(state: State) -> Tensors:
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a checkpoint, so that it does not count as one of those that are kept."""
+    """Rename a checkpoint so that it no longer counts toward those that are kept."""
     aside = path.with_name(f"broken-{path.name}")
     if aside.exists():
         shutil.rmtree(aside)

@@ -1,4 +1,4 @@
-"""What a run does with a step that diverges: stop, leave the batch out, or go back to a checkpoint; told in its log."""
+"""Response to a step that diverges: stop, skip the batch, or rewind to a checkpoint; logged."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,12 +10,12 @@ from sayso.batch.batch import PADDING, Batch
 from sayso.train.checkpoint import load_checkpoint
 from sayso.train.loop import Diverged, State
 
-REWINDS = 10  # times that a run may go back before it is stopped: data that is bad throughout would never end
-SKIPS = 10  # batches in a row that may be left out: after more, not the batches but the model is what diverged
+REWINDS = 10  # rewinds before a run is stopped: with bad data throughout it would never end
+SKIPS = 10  # consecutive batches that may be skipped: beyond that, the model has diverged rather than the batch
 
 
 class Divergence:
-    """The answers of one run; `then` is stop, skip or rewind, `parts` gives the batch of a number."""
+    """The responses of one run; `then` is stop, skip or rewind, `parts` gives the batch of a number."""
 
     def __init__(self, then: str, parts: Callable[[int], Sequence[Batch]], checkpoints: Path, log: RunLog) -> None:
         self.then, self.parts, self.checkpoints, self.log = then, parts, checkpoints, log
@@ -26,11 +26,11 @@ class Divergence:
         return {"last": self.last, "in_a_row": self.in_a_row, "rewinds": self.rewinds}
 
     def recall(self, memory: Mapping[str, int]) -> None:
-        """Go on from what `memory` returned; from nothing where a checkpoint has none."""
+        """Restore what `memory` returned; nothing if a checkpoint has none."""
         self.last, self.in_a_row, self.rewinds = (memory.get(name, 0) for name in ("last", "in_a_row", "rewinds"))
 
     def leave_out(self, problem: Diverged) -> bool:
-        """Log what diverged and on which documents; return whether to go on without the batch."""
+        """Log the divergence with its documents; return whether to continue without the batch."""
         documents = {int(number) for part in self.parts(problem.batch) for number in part.documents.unique()}
         self.log.write(
             "diverged",
@@ -47,7 +47,7 @@ class Divergence:
         return self.then == "skip" and self.in_a_row <= SKIPS
 
     def go_back(self, problem: Diverged, state: State) -> bool:
-        """Fill `state` from the newest checkpoint, past the batches since, if that is to be; return whether it was."""
+        """Rewind `state` to the newest checkpoint, skipping the batches since, if configured; return whether it did."""
         self.rewinds += 1
         if self.then != "rewind" or self.rewinds > REWINDS or not load_checkpoint(state, self.checkpoints):
             return False
@@ -57,14 +57,14 @@ class Divergence:
 
 
 def stopped(problem: Diverged, state: State) -> UserError:
-    """Return what a person is told of a run that stopped at a step that diverged."""
+    """Return the message for a run that stopped because a step diverged."""
     return UserError(
-        f"Training stopped before an update that would have spoiled the model, at {problem}; the weights of step "
-        f"{state.step:,} are saved and the batch is in run.jsonl. Add --on-divergence skip to go on without it, or "
-        "begin anew with a lower --rate and --restart."
+        f"Training stopped before an update that would have damaged the model, at {problem}; the weights of step "
+        f"{state.step:,} are saved and the batch is in run.jsonl. Add --on-divergence skip to continue without it, or "
+        "start from scratch with a lower --rate and --restart."
     )
 
 
 def _json(value: float) -> float | str:
-    """Return a number as JSON has it; it has no word for what is not finite."""
+    """Return a number in a form that JSON can represent: a string if it is not finite."""
     return value if math.isfinite(value) else str(value)

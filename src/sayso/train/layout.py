@@ -1,4 +1,4 @@
-"""What every act that trains takes as options, and how its steps are cut up and counted."""
+"""Options common to all training commands, and how steps are split and counted."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -21,44 +21,44 @@ from sayso.train.workers import can_fork
 
 TRANSIENT = (
     *("life", "restart", "replace", "on_divergence", "save_seconds", "keep", "recompute"),
-    *("processes", "micro_rows", "device", "deterministic"),  # they change a run by rounding alone
+    *("processes", "micro_rows", "device", "deterministic"),  # these change a run only by rounding
     "mirror",
 )
-"""Options that may change when a command is repeated to go on."""
+"""Options that may change when a command is repeated to resume."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class Training(Options):
-    """Options that the acts which train have in common."""
+    """Options shared by all training commands."""
 
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     save_seconds: Weight = 60.0
     """Seconds between checkpoints."""
     keep: Positive = 2
-    """Checkpoints that stay, the newest."""
+    """Number of most recent checkpoints to keep."""
     on_divergence: Literal["stop", "skip", "rewind"] = "stop"
-    """After a loss that jumps or is not finite: save and stop, leave the batch out, or go back to a checkpoint."""
+    """Action when the loss spikes or is not finite: save and stop, skip the batch, or rewind to a checkpoint."""
     processes: Processes | None = None
-    """Processes of one thread that share a batch's rows on a CPU; when not given, one a core if each gets a row."""
+    """Single-threaded processes that share a batch on the CPU; default: one per core if each gets a row."""
     micro_rows: Rows | None = None
-    """Rows that a process computes at once, its others after them, to spare memory; all when not given."""
+    """Rows that a process computes at once (gradient accumulation), to save memory; default: all."""
     recompute: bool = False
-    """Whether to spare memory by computing each block's activations again in the backward pass."""
+    """Recompute each block's activations in the backward pass, to save memory."""
     precision: str = "auto"
-    """Of products: fp32, bf16 (weights and sums stay fp32), or auto, which is bf16 on a GPU that has it."""
+    """Precision of matrix products: fp32, bf16 (weights and sums stay fp32), or auto: bf16 on GPUs that support it."""
     deterministic: bool = False
-    """Whether to allow only algorithms that give the same bits again, on a GPU as well."""
+    """Allow only deterministic algorithms, on a GPU as well."""
     device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
+    """cpu, cuda or mps; default: the best available."""
     mirror: tuple[str, ...] = ()
-    """Where the figures of each step go as well: tensorboard, trackio or wandb; repeat it for several."""
+    """Tracker that also receives the metrics of each step: tensorboard, trackio or wandb; repeatable."""
     seed: Seed = 0
-    """Fixes whatever is drawn: first weights, order, samples."""
+    """Seed of all random draws: initial weights, order, samples."""
     restart: bool = False
-    """Begin anew where an unfinished run with other options stands."""
+    """Start from scratch if an unfinished run with other options exists."""
     replace: bool = False
     """Replace a model of this name that another run made."""
 
@@ -73,27 +73,27 @@ class HasBatches(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How a step's rows are shared out, which changes sums by rounding alone, and the precision; kept in a run's plan.
+    """How the rows of a step are shared out, which affects sums only by rounding, and the precision; kept in the plan.
 
-    Going on, the plan's layout counts again, unless another is asked for or the machine is another.
+    A resumed run uses the plan's layout again, unless another is requested or the machine differs.
     """
 
     processes: int
     parts: int
     precision: str = "fp32"
     threads: int = 0
-    """Of a process that is alone on a CPU: their number decides in which order sums are added up; 0 = as it is."""
+    """Threads of a process that is alone on a CPU: their number determines the order of summation; 0 = unchanged."""
 
     def of(self, batches: HasBatches) -> Callable[[int], Sequence[Batch]]:
-        """Return what gives the parts of each step."""
+        """Return a function that gives the parts of each step."""
         return lambda step: batches.batch(step).split(self.parts)
 
 
 def layout_for(options: Training, rows: int, device: Device) -> Layout:
-    """Return the layout of a step of `rows` rows, as asked; else a process a core, if each core gets a row."""
+    """Return the layout of a step of `rows` rows, as requested; default: one process per core, if each gets a row."""
     can, asked = can_fork(device.kind), options.processes
     if asked not in (None, 1) and not can:
-        raise UserError("--processes above 1 needs a CPU alone, on Linux; leave it away on this machine.")
+        raise UserError("--processes above 1 needs a CPU alone, on Linux; omit it on this machine.")
     usual = device.threads if can and device.threads <= rows else 1
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
@@ -105,31 +105,31 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
 def layout_that_fits(
     options: Training, config: ModelConfig, rows: int, tokens: int, device: Device, *, lora: bool = False
 ) -> Layout:
-    """Return the layout of a step of `rows` rows of at least `tokens`; `UserError` where memory cannot hold it."""
+    """Return the layout of a step of `rows` rows of at least `tokens`; `UserError` if it cannot fit in memory."""
     layout = layout_for(options, rows, device)
     check_memory(Step(config, rows, tokens, layout, device.kind, options.recompute, all_weights=not lora))
     return layout
 
 
 def precision_on(device: Device, asked: str) -> str:
-    """Return fp32 or bf16 for `asked`, one of these or auto, on a device; what cannot be is a `UserError`."""
+    """Return fp32 or bf16 for `asked` (one of these or auto) on a device; `UserError` if it is not supported there."""
     if asked == "fp16":
         raise UserError(
-            "--precision is auto, fp32 or bf16; fp16 is not offered, for its small range loses small gradients unless "
-            "the loss is scaled, and bf16, with the range of fp32, needs no such thing."
+            "--precision is auto, fp32 or bf16; fp16 is not supported, because small gradients underflow in it unless "
+            "the loss is scaled; bf16 has the range of fp32 and needs no loss scaling."
         )
     if asked not in PRECISIONS:
         raise UserError(f"--precision is one of {', '.join(PRECISIONS)}; got '{asked}'.{nearest(asked, PRECISIONS)}")
     has = has_bf16(device.kind)
     if asked == "bf16" and not has:
-        raise UserError(f"--precision bf16 needs a device that has it; '{device.kind}' has not here: take fp32.")
+        raise UserError(f"--precision bf16 needs a device that supports it; '{device.kind}' here does not: use fp32.")
     return ("bf16" if has and device.kind == "cuda" else "fp32") if asked == "auto" else asked
 
 
 def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device: Device) -> Layout:
-    """Return the layout of a run's plan, or the one to go on with where the options or the device differ by now."""
+    """Return the layout in a run's plan, or the one to resume with if the options or the device have changed."""
     planned = Layout(**stored)
-    precision_on(device, planned.precision)  # what a run began with stays, or cannot be here
+    precision_on(device, planned.precision)  # a run keeps its precision, or cannot run here
     can = can_fork(device.kind)
     if options.processes is None and options.micro_rows is None and (planned.processes == 1 or can):
         return planned
@@ -138,16 +138,16 @@ def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device:
     given = replace(options, processes=processes, micro_rows=at_once, precision=planned.precision)
     layout = replace(layout_for(given, rows, device), threads=planned.threads)
     if layout != planned:
-        say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums round differently.")
+        say(f"{_words(planned).capitalize()} in the plan, {_words(layout)} now: sums are rounded differently.")
     return layout
 
 
 def _words(layout: Layout) -> str:
-    return f"{layout.processes} process{'es' * (layout.processes > 1)} and {layout.parts} parts of a batch"
+    return f"{layout.processes} process{'es' * (layout.processes > 1)} and {layout.parts} parts per batch"
 
 
 def batch_loss(model: Transformer, batch: Batch) -> Term:
-    """Return the next-token loss of a batch as the loop wants it."""
+    """Return the next-token loss of a batch in the form that the loop expects."""
     return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())
 
 
@@ -161,7 +161,7 @@ def steps_in_minutes(
     recompute: bool,
     lora: LoRA | None = None,
 ) -> int:
-    """Return how many steps on these batches this machine does in so many minutes, measured."""
+    """Measure how many steps on these batches this machine does in the given minutes."""
     given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
         with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):

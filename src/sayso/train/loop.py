@@ -1,8 +1,8 @@
-"""The loop: the one way in which every stage of a life is trained.
+"""The training loop of every stage.
 
-It takes batches as a pure function of the step, a loss that gives a sum and a count, and three functions of the caller:
-`show` is told each step, `judge` is asked now and then, `save` keeps the state. Nothing here knows which stage it is. A
-step is the same whether the run was interrupted before it or not: everything it depends on is in `State`.
+It takes batches as a pure function of the step, a loss that returns a sum and a count, and three callbacks:
+`show` receives each step, `judge` is called periodically, `save` stores the state. The loop does not depend on the
+stage. A step is the same whether the run was interrupted before or not: everything it depends on is in `State`.
 """
 
 import math
@@ -25,7 +25,7 @@ from sayso.train.workers import PartialSum, worker_pool
 
 BatchT = TypeVar("BatchT")
 Loss = Callable[[Transformer, BatchT], Term | tuple[Tensor, int, int]]
-"""What a part of a batch costs; a plain tuple is a `Term` without figures."""
+"""Loss of one part of a batch; a plain tuple is a `Term` without metrics."""
 NORMS_EVERY = 10  # steps: measuring an update takes a copy of the weights
 
 
@@ -34,16 +34,16 @@ class Interrupted(Exception):  # noqa: N818 - a request, not an error
 
 
 class Diverged(Exception):  # noqa: N818 - an outcome, not a mistake
-    """The loss of a step jumped, or it or its gradient is not finite; the weights are those before the step."""
+    """The loss of a step spiked, or it or its gradient is not finite; the weights are those before the step."""
 
     def __init__(self, step: int, batch: int, loss: float, gradient_norm: float, limit: float) -> None:
-        super().__init__(f"step {step}: loss {loss:g} (a jump above {limit:.3g}), gradient norm {gradient_norm:g}")
+        super().__init__(f"step {step}: loss {loss:g} (limit {limit:.3g}), gradient norm {gradient_norm:g}")
         self.step, self.batch, self.loss, self.gradient_norm = step, batch, loss, gradient_norm
 
 
 @dataclass
 class State:
-    """All that the next step depends on."""
+    """Everything that the next step depends on."""
 
     model: Transformer
     optimizers: list[torch.optim.Optimizer]
@@ -52,51 +52,51 @@ class State:
     tokens: int = 0
     """Tokens trained on so far."""
     skipped: int = 0
-    """Batches passed over after going back to a checkpoint: the next one has the number `step + skipped`."""
+    """Batches skipped after rewinds: the next batch has the number `step + skipped`."""
     lately: LossStats = field(default_factory=LossStats)
-    """The losses of late, which a jump is measured against."""
+    """Recent losses, against which a spike is measured."""
     notes: dict[str, Any] = field(default_factory=dict)
-    """What else of a run has to be known to go on, JSON-ready: kept with the state by whoever saves it."""
+    """Other JSON-ready state needed to resume a run: saved with the state by the caller."""
 
 
 @dataclass(frozen=True)
 class StepRecord:
-    """What one update tells."""
+    """Report of one update."""
 
     step: int
     loss: float
     factor: float
-    """The schedule's factor on every peak rate."""
+    """Schedule factor on all peak rates."""
     gradient_norm: float
-    """Before it was clipped."""
+    """Gradient norm before clipping."""
     other_norms: dict[str, float]
-    """The same of weights that are clipped apart, by the name of their clip group."""
+    """Norms of separately clipped weights, by the name of their clip group."""
     tokens: int
-    """Seen so far, in all."""
+    """Tokens seen so far in total."""
     seen: int
     """Tokens of this step."""
     count: int
-    """What its loss was divided by: the tokens with a target, or pairs."""
+    """Divisor of the loss: target tokens, or pairs."""
     trained: int
-    """Its tokens with a target."""
+    """Target tokens of this step."""
     took: float
-    """Seconds of this step alone, without judging and saving."""
+    """Seconds of this step alone, without evaluation and checkpoints."""
     seconds: float
-    """Since this call of `train` began."""
+    """Seconds since this call of `train` began."""
     norms: "Norms | None"
-    """Every `NORMS_EVERY` steps; None in between, and where nothing was updated."""
+    """Every `NORMS_EVERY` steps; None in between, and if nothing was updated."""
     figures: dict[str, float]
-    """What else the loss tells, each a mean over the step's items."""
+    """Other metrics of the loss, each a mean over the step's items."""
 
 
 @dataclass(frozen=True)
 class Norms:
-    """How large the weights that are trained are, and how far one update moved them."""
+    """Size of the trained weights, and of one update."""
 
     parameter_norm: float
-    """Euclidean norm of all of them after the update."""
+    """Euclidean norm of all trained weights after the update."""
     update_ratio: float
-    """Norm of the update over that."""
+    """Norm of the update divided by `weights`."""
 
 
 def train(
@@ -116,13 +116,13 @@ def train(
     processes: int = 1,
     precision: str = "fp32",
 ) -> State:
-    """Update `state` until the step `until`, or the schedule's end, and return it.
+    """Update `state` until the step `until`, or the end of the schedule, and return it.
 
     `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
-    `loss(model, part)` gives a `Term`. The parts of a step are shared out among `processes` (more than one on a CPU
-    only); `precision` is that of its products, fp32 or bf16. The gradients of each clip group are scaled to a norm of
-    at most `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose loss jumps, or is not
-    finite like its gradient, updates nothing: it is left out where `diverged` says so, and raised otherwise.
+    `loss(model, part)` returns a `Term`. The parts of a step are distributed over `processes` (more than one only on a
+    CPU); `precision` is that of matrix products, fp32 or bf16. The gradients of each clip group are scaled to a norm of
+    at most `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose loss spikes, or whose
+    loss or gradient is not finite, updates nothing: it is skipped if `diverged` returns true, and raised otherwise.
     """
     began = saved = time.perf_counter()
     device = next(state.model.parameters()).device
@@ -175,7 +175,7 @@ def train(
             if save and time.perf_counter() - saved > save_seconds:
                 save(state)
                 saved = time.perf_counter()
-        if state.step < schedule.steps:  # asked in the last step of a piece, after which batches are gathered
+        if state.step < schedule.steps:  # signaled in the last step of a segment, after which batches are gathered
             _heed(stop, state, save)
     return state
 
@@ -186,14 +186,14 @@ def _backward(
     loss: Loss[BatchT],
     cast: AbstractContextManager[object],
 ) -> PartialSum:
-    """Add the gradient of the summed loss of some parts to the weights'; return what they come to."""
+    """Add the gradients of the summed loss of some parts to the weights' gradients; return their totals."""
     terms = []
     for part in parts:
         with cast:
             term = Term(*loss(model, part))
         term.loss.backward()
         terms.append(term._replace(loss=term.loss.detach()))
-    # asked for once a step: a GPU has to end its work before it can tell
+    # read once per step: reading makes a GPU finish its queued work
     whole = PartialSum(0.0, 0, 0)
     for loss_, term in zip(torch.stack([term.loss for term in terms]).tolist() if terms else (), terms, strict=True):
         told = {name: (float(x.double().sum()), x.numel()) for name, x in term.figures.items()}
@@ -203,15 +203,16 @@ def _backward(
 
 
 def _divide(model: Transformer, count: int) -> None:
-    """Turn gradients of a sum into those of a mean: once, by the count of the whole step."""
+    """Turn gradients of a sum into those of a mean, once, with the count of the whole step."""
     torch._foreach_div_([weight.grad for weight in model.parameters() if weight.grad is not None], count)
 
 
 def _clip(state: State, limit: float) -> dict[str, float]:
-    """Scale the gradients of each clip group to a norm of at most `limit` (0 = off) and return what the norms were.
+    """Scale the gradients of each clip group to a norm of at most `limit` (0 = off) and return the unclipped norms.
 
-    Parameter groups of the optimizers may name theirs as `clip`, such as those of a value model, whose large gradients
-    must not shrink the policy's; all other weights are the group "".
+    Parameter groups of the optimizers may name their clip group in `clip`, such as a value model's, whose large
+    gradients must not shrink the policy's; all other weights are in the group "".
+    must not shrink the policy's; all other weights are in the group "".
     """
     groups = (group for optimizer in state.optimizers for group in optimizer.param_groups)
     names = {weight: group["clip"] for group in groups if "clip" in group for weight in group["params"]}
@@ -223,12 +224,12 @@ def _clip(state: State, limit: float) -> dict[str, float]:
 
 
 def _fits(loss: float, gradient_norm: float, lately: LossStats) -> bool:
-    """Whether a step is one to learn from: finite, and no jump from the losses of late."""
+    """Whether a step is usable: finite, and no spike relative to recent losses."""
     return math.isfinite(loss) and math.isfinite(gradient_norm) and loss <= lately.limit
 
 
 def _update(state: State, factor: float, *, measure: bool) -> Norms | None:
-    """Move the weights by one step of each optimizer; return how far, if that is to be measured."""
+    """Update the weights by one step of each optimizer; return the update's norms if they are to be measured."""
     weights = [weight.detach() for weight in state.model.parameters() if weight.requires_grad]
     before = [weight.clone() for weight in weights] if measure else []
     for optimizer in state.optimizers:
@@ -251,7 +252,7 @@ def _clear(state: State) -> None:
 
 
 def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
-    """Return what lets products run in bfloat16 while weights, gradients and sums stay float32; nothing for fp32."""
+    """Return a context for products in bfloat16 while weights, gradients and sums stay float32; no-op for fp32."""
     return torch.autocast(device.type, torch.bfloat16) if precision == "bf16" else nullcontext()
 
 
@@ -264,10 +265,10 @@ def _heed(stop: threading.Event, state: State, save: Callable[[State], None] | N
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """Yield an event that Ctrl-C or SIGTERM sets, so that a step ends whole; a second Ctrl-C stops at once."""
+    """Yield an event that Ctrl-C or SIGTERM sets, so that the step completes; a second Ctrl-C stops at once."""
     event = threading.Event()
     if threading.current_thread() is not threading.main_thread():
-        yield event  # signals reach the main thread alone
+        yield event  # signals reach only the main thread
         return
 
     def ask(_number: int, _frame: object) -> None:

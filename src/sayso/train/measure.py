@@ -1,6 +1,6 @@
-"""How fast this machine is: its fastest product of matrices, and some real steps of a shape on throwaway weights.
+"""Measuring this machine's speed: its fastest matrix product, and some real steps of a shape on throwaway weights.
 
-`mfu` is a share of the first; a budget in minutes is turned into steps by the second, once, before a run begins.
+`mfu` is relative to the first; the second converts a budget in minutes to steps, once, before a run begins.
 """
 
 import statistics
@@ -21,21 +21,21 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
 BatchT = TypeVar("BatchT")
-STEPS, SECONDS = 4, 4.0  # at least so many, for at least so long; the first is warm-up, the median of the rest counts
+STEPS, SECONDS = 4, 4.0  # at least this many, for at least this long; the first is warm-up, the rest's median counts
 SHAPES = {
     "cpu": ((1024, 1024, 1024), (512, 512, 512), (256, 4096, 256)),
     "cuda": ((8192, 8192, 8192), (4096, 4096, 4096), (16384, 4096, 4096)),
     "mps": ((4096, 4096, 4096), (2048, 2048, 2048)),
 }
-"""Rows, inputs and outputs of the products that measure what a device can do; the fastest differs by machine."""
+"""Rows, inputs and outputs of the products that measure a device's peak; the fastest differs by machine."""
 REPEATS = 6
 
 
 def matmul_peak(device: str, precision: str = "fp32", processes: int = 1) -> float:
-    """Return the operations a second of the fastest product of matrices here, in the precision of training.
+    """Return the operations per second of the fastest matrix product here, in the precision of training.
 
-    It is the best of several shapes and of both ways in which layers compute a product: torch's own, and oneDNN's
-    where `sayso.model.linear` takes it. On a CPU all threads that training uses take part, be they of this process or
+    The best of several shapes and of both implementations that layers use: torch's own, and oneDNN's where
+    `sayso.model.linear` selects it. On a CPU all threads that training uses take part, whether of this process or
     of several `processes`.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -65,9 +65,9 @@ def _seconds(work: Callable[[], object], device: str) -> float:
 def step_flops(config: ModelConfig, seen: int, trained: int, narrow: int = 0) -> int:
     """Return the operations that a step over `seen` tokens needs for its products with weights.
 
-    6 a weight and token, forward and backward; the head's for the `trained` tokens alone. With `narrow` weights of
-    adapters, 6 for those and 4 for the others, which get no gradient. Attention scores are not counted: they depend on
-    the lengths of documents.
+    6 per weight and token, forward and backward; the head's only for the `trained` tokens. With `narrow` adapter
+    weights, 6 for those and 4 for the others, which get no gradient. Attention scores are not counted: they depend on
+    document lengths.
     """
     blocks, each = config.matmul_parameters - config.head_parameters, 4 if narrow else 6
     return (each * blocks + 6 * narrow) * seen + each * config.head_parameters * trained
@@ -93,7 +93,7 @@ def seconds_per_step(
     recompute: bool = False,
     lora: LoRA | None = None,
 ) -> float:
-    """Return the seconds of one update of a model of this shape, on the first batches of the run to come."""
+    """Return the seconds of one update of a model of this shape, on the first batches of the upcoming run."""
     generator = torch.Generator().manual_seed(0)
     model = Transformer(config).initialise(generator).to(device)
     if lora:

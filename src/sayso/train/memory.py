@@ -1,6 +1,6 @@
-"""How much memory a training step takes, estimated from shapes: what a row leaves behind for the backward pass.
+"""Estimating the memory of a training step from shapes: what a row keeps for the backward pass.
 
-A model's shape and a row's length enter, bytes leave. Counted are the tensors that autograd keeps, block by block; how
+Takes a model's shape and a row's length, returns bytes. Counts the tensors that autograd keeps, block by block; how
 many rows fit follows from that.
 """
 
@@ -9,33 +9,33 @@ from sayso.model import ModelConfig
 from sayso.model.config import GATED
 
 FLOAT = 4  # bytes; weights, gradients and moments are float32 whatever the precision
-BYTES = {"fp32": 4.0, "bf16": 2.7}  # of a kept value: in bf16 the stream and its norms stay float32
-LOGITS = 3  # tensors of a chunk's size that exist at once: logits, their softmax, and a copy for one of both products
-SPARE = 0.9  # of the free memory is counted on
-GAPS, GAPS_RECOMPUTING = 1.4, 2.7  # what glibc's heap takes for what is asked of it, see LOG.md
+BYTES = {"fp32": 4.0, "bf16": 2.7}  # per kept value: in bf16 the residual stream and its norms stay float32
+LOGITS = 3  # tensors of a chunk's size alive at once: logits, their softmax, and a copy for one of both products
+SPARE = 0.9  # usable share of the free memory
+GAPS, GAPS_RECOMPUTING = 1.4, 2.7  # heap overhead of glibc, see LOG.md
 
 
 def activation_bytes(config: ModelConfig, tokens: int, precision: str = "fp32", *, recompute: bool = False) -> int:
     """Return the bytes that a row of `tokens` keeps from the forward pass until its backward pass.
 
-    With `recompute` each block keeps what enters it, and one block at a time keeps the rest.
+    With `recompute` each block keeps its input, and one block at a time keeps the rest.
     """
     queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
     feed_forward = (4 if config.mlp in GATED else 2) * config.mlp_width
-    # two norms with what a product takes (4 C), two more (2 C); normed queries and keys; what attention takes, gives,
-    # and gives in order
+    # two norms with a product's input (4 C), two more (2 C); normed queries and keys; attention's inputs, outputs,
+    # and reordered outputs
     norms = (6 if config.norm_place == "both" else 4) * config.width
     normed = 0 if config.qk_norm == "none" else queries + keys
     block = norms + normed + (queries + 2 * keys) + 2 * queries + feed_forward
-    ends = 4 * config.width + 2 * config.head_size  # the last norm, the gradient that the loss keeps, sines and cosines
+    ends = 4 * config.width + 2 * config.head_size  # the last norm, the gradient kept by the loss, sines and cosines
     values = config.layers * config.width + block if recompute else config.layers * block
     return round(tokens * (values + ends) * BYTES[precision])
 
 
 def fixed_bytes(config: ModelConfig, processes: int = 1, device: str = "cpu") -> int:
-    """Return the bytes of a step whatever its rows: gradients, moments, one copy of the weights, chunks of logits.
+    """Return the bytes of a step for any number of rows: gradients, moments, one copy of the weights, logit chunks.
 
-    The weights themselves are there before.
+    The weights themselves are already allocated.
     """
     rows = len(config.ngrams) * config.ngram_rows + (config.context if config.positions == "learned" else 0)
     tables = rows * config.width
@@ -55,7 +55,7 @@ def rows_that_fit(
     *,
     recompute: bool = False,
 ) -> int:
-    """Return how many rows each process may compute at once in so many free bytes; 0 when none fits."""
+    """Return how many rows each process may compute at once in the given free bytes; 0 if none fits."""
     left = SPARE * free - fixed_bytes(config, processes, device)
     row = activation_bytes(config, tokens, precision, recompute=recompute)
     return max(0, int(left / (processes * row * (GAPS_RECOMPUTING if recompute else GAPS))))

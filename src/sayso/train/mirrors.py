@@ -1,6 +1,6 @@
-"""Mirrors: a run's figures, sent on to a tracker as well: TensorBoard, Trackio, Weights & Biases.
+"""Mirrors: a run's metrics, also sent to a tracker: TensorBoard, Trackio, Weights & Biases.
 
-`run.jsonl` stays what counts. A mirror that fails later is told once and left out: it never stops a run.
+`run.jsonl` remains the authoritative log. A mirror that fails later is reported once and disabled; the run continues.
 """
 
 import os
@@ -15,11 +15,11 @@ from sayso.base.log import say
 PROJECT = "sayso"
 Figures = dict[str, float]
 Write = Callable[[int, Figures], object]
-Open = tuple[Write, Callable[[], object]]  # what takes a step's figures, and what closes
+Open = tuple[Write, Callable[[], object]]  # writer of a step's metrics, and closer
 
 
 def _tensorboard(folder: Path, _config: dict[str, Any]) -> Open:
-    """Event files in the run's folder: tensorboard --logdir life/runs."""
+    """Event files in the run's folder: view with: tensorboard --logdir life/runs."""
     require("tensorboard", "tensorboard")
     writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(folder / "tensorboard")
 
@@ -31,7 +31,7 @@ def _tensorboard(folder: Path, _config: dict[str, Any]) -> Open:
 
 
 def _trackio(folder: Path, config: dict[str, Any]) -> Open:
-    """A local database, TRACKIO_DIR or in the run's folder: TRACKIO_DIR=... trackio show."""
+    """A local database, in TRACKIO_DIR or in the run's folder; view with: TRACKIO_DIR=... trackio show."""
     os.environ.setdefault("TRACKIO_DIR", str((folder / "trackio").absolute()))  # read when it is imported
     trackio = require("trackio", "trackio")
     run = trackio.init(
@@ -59,7 +59,7 @@ MIRRORS = {"tensorboard": _tensorboard, "trackio": _trackio, "wandb": _wandb}
 
 
 def check_mirrors(names: Sequence[str]) -> None:
-    """Raise `UserError` for a name that is no mirror's."""
+    """Raise `UserError` for an unknown mirror."""
     for name in names:
         if name not in MIRRORS:
             raise UserError(f"--mirror takes {', '.join(MIRRORS)}; got '{name}'.{nearest(name, MIRRORS)}")
@@ -69,7 +69,7 @@ class Mirrors:
     """The mirrors of one run that still work."""
 
     def __init__(self, names: Sequence[str], folder: Path, config: dict[str, Any]) -> None:
-        """Open them in the run's `folder`; a missing package is a `UserError` with the install command."""
+        """Open the mirrors in the run's `folder`; a missing package is a `UserError` with the install command."""
         check_mirrors(names)
         self.open: dict[str, Open] = {}
         for name in dict.fromkeys(names):
@@ -82,7 +82,7 @@ class Mirrors:
                 self._lose(name, error)
 
     def write(self, step: int, fields: dict[str, Any]) -> None:
-        """Send on what is a number of an event's fields."""
+        """Forward the numeric fields of an event."""
         figures = {name: value for name, value in fields.items() if isinstance(value, int | float)}
         for name, (write, _) in list(self.open.items()):
             try:
@@ -91,7 +91,7 @@ class Mirrors:
                 self._lose(name, error)
 
     def close(self) -> None:
-        """Close those that are open."""
+        """Close the open mirrors."""
         for name, (_, close) in list(self.open.items()):
             try:
                 close()
@@ -101,12 +101,12 @@ class Mirrors:
 
     def _lose(self, name: str, error: Exception) -> None:
         self.open.pop(name, None)
-        say(f"The mirror '{name}' failed and is left out from here on; run.jsonl has everything ({error}).")
+        say(f"The mirror '{name}' failed and is disabled from here on; run.jsonl is complete ({error}).")
 
 
 @contextmanager
 def mirrored(names: Sequence[str], folder: Path, config: dict[str, Any]) -> Iterator[Mirrors]:
-    """Open a run's mirrors and close them at the end, whatever the end is."""
+    """Open a run's mirrors and close them at the end, even after an error."""
     mirrors = Mirrors(names, folder, config)
     try:
         yield mirrors

@@ -1,8 +1,8 @@
 """Muon (Jordan et al. 2024): momentum, then the nearest orthogonal matrix to it, as the update of every weight matrix.
 
-A gradient matrix is nearly of low rank; made orthogonal, it moves every direction by the same amount. The polar
+A gradient matrix has nearly low rank; orthogonalized, it moves every direction by the same amount. The polar
 factor U V^T of the momentum is found by Newton-Schulz iterations, five odd polynomials that push all singular values
-towards 1, with the coefficients of Polar Express (Amsel et al. 2025). Matrices of one shape go through it together.
+towards 1, with the coefficients of Polar Express (Amsel et al. 2025). Matrices of the same shape go together.
 On a CPU it runs in float32, because bfloat16 products are several times slower there.
 """
 
@@ -67,7 +67,7 @@ class Muon(torch.optim.Optimizer):
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         torch._foreach_lerp_(averages, gradients, 1 - momentum)
         updates = orthogonalise(torch.stack(torch._foreach_lerp(gradients, averages, momentum)))
-        scale = max(1.0, shape[0] / shape[1]) ** 0.5  # a tall matrix may move its output further (Jordan et al. 2024)
+        scale = max(1.0, shape[0] / shape[1]) ** 0.5  # a tall matrix may change its output more (Jordan et al. 2024)
         if decay:
             torch._foreach_mul_(weights, 1 - lr * decay)
         torch._foreach_add_(weights, updates.unbind(), alpha=-lr * scale)

@@ -1,4 +1,4 @@
-"""What a person is told when a training step does not fit into memory: the settings in force, and what to lower."""
+"""Messages for a training step that does not fit in memory: the settings in effect, and what to lower."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,14 +16,14 @@ from sayso.train.memory import activation_bytes, fixed_bytes, rows_that_fit
 if TYPE_CHECKING:
     from sayso.train.layout import Layout
 
-BATCH_BYTES = 20  # of a position: ids and targets of 8, a document of 4
+BATCH_BYTES = 20  # per position: ids and targets of 8 bytes, a document of 4
 
 
 @contextmanager
 def explain_out_of_memory(
     config: ModelConfig, batch: Callable[[], Batch], layout: "Layout", kind: str, *, recompute: bool
 ) -> Iterator[None]:
-    """Turn running out of memory into a `UserError` that says what to lower; `batch` gives one of the run's."""
+    """Turn an out-of-memory error into a `UserError` that says what to lower; `batch` returns a batch of the run."""
     free = free_memory(kind)
     try:
         yield
@@ -33,41 +33,41 @@ def explain_out_of_memory(
         whole = batch()
         rows = _rows(whole)
         step = Step(config, rows, whole.ids.shape[1] * len(whole.ids) // rows, layout, kind, recompute)
-        raise UserError(f"There was not enough memory for {_figures(step, free, bytes_wanted(str(error)))}") from error
+        raise UserError(f"Out of memory with {_figures(step, free, bytes_wanted(str(error)))}") from error
 
 
 @dataclass(frozen=True)
 class Step:
-    """What decides how much memory a step takes."""
+    """What determines the memory of a step."""
 
     config: ModelConfig
     rows: int
     tokens: int
-    """Of a row."""
+    """Tokens per row."""
     layout: "Layout"
     kind: str
-    """The device's."""
+    """Kind of the device."""
     recompute: bool
     all_weights: bool = True
-    """Whether all weights are trained, and not adapters alone."""
+    """Whether all weights are trained, rather than only adapters."""
 
     @property
     def at_once(self) -> int:
-        """The rows that a process computes at once."""
+        """Rows that a process computes at once."""
         return -(-self.rows // self.layout.parts)
 
     @property
     def least(self) -> int:
-        """Bytes that the step takes at least: the batch itself, what is kept for the backward pass, and the rest."""
+        """Minimum bytes of the step: the batch itself, tensors kept for the backward pass, and the rest."""
         row = activation_bytes(self.config, self.tokens, self.layout.precision, recompute=self.recompute)
         fixed = fixed_bytes(self.config, self.layout.processes, self.kind) if self.all_weights else 0
         return fixed + self.layout.processes * self.at_once * row + BATCH_BYTES * self.rows * self.tokens
 
 
 def check_memory(step: Step) -> None:
-    """Raise `UserError` for a step that takes more memory than is free, before any of it is taken.
+    """Raise `UserError` for a step that needs more memory than is free, before allocating any of it.
 
-    On a CPU only: Linux would grant what is not there and then kill the process. A GPU refuses by itself.
+    On a CPU only: Linux would grant the memory and then kill the process. A GPU fails by itself.
     """
     free = free_memory(step.kind) if step.kind == "cpu" else None
     if free is None or step.least <= free:
@@ -76,7 +76,7 @@ def check_memory(step: Step) -> None:
     if step.all_weights and not rows_that_fit(*given, recompute=True):
         raise UserError(
             f"There is not enough memory to train this model on rows of {step.tokens:,} tokens: a step of one row "
-            f"takes about {_size(replace(step, rows=1).least)}, {_size(free)} are free; take a smaller model, or "
+            f"takes about {_size(replace(step, rows=1).least)}, and {_size(free)} are free; use a smaller model, or "
             "shorter rows (--context, --row-tokens)."
         )
     if BATCH_BYTES * step.rows * step.tokens > free / 2:
@@ -91,9 +91,9 @@ def _figures(step: Step, free: int | None, wanted: int | None) -> str:
     fits = None
     if free is not None:
         fits = rows_that_fit(free, config, tokens, layout.processes, layout.precision, step.kind, recompute=recompute)
-    figures = [f"a row keeps about {_size(row)}"]
+    figures = [f"each row keeps about {_size(row)}"]
     figures += [f"{_size(free)} were free"] if free is not None else []
-    figures += [f"{_size(wanted)} more were asked for"] if wanted else []
+    figures += [f"{_size(wanted)} more were requested"] if wanted else []
     return (
         f"{rows} rows x {tokens} tokens, {at_once} at once in each of "
         f"{layout.processes} processes {'with' if recompute else 'without'} --recompute ({', '.join(figures)}); "
@@ -102,21 +102,21 @@ def _figures(step: Step, free: int | None, wanted: int | None) -> str:
 
 
 def _rows(batch: Batch) -> int:
-    """Return how many rows a person asked for: of pairs and of judged prompts, each takes several."""
+    """Return how many rows the user requested: a pair or a reward prompt takes several rows."""
     if isinstance(batch, JudgedBatch):
         return len(batch.judged)
     return len(batch.ids) // (2 if isinstance(batch, PairBatch) else 1)
 
 
 def _advice(at_once: int, fits: int | None, processes: int, recompute: bool) -> str:
-    """Return what to add: as many rows as the estimate says, or half of those that failed, then slower means."""
+    """Return what to add: as many rows as the estimate allows, or half of those that failed, then slower means."""
     lower = at_once // 2 if fits is None else min(fits, at_once // 2)
     asked = [f"--micro-rows {max(1, lower)}"] if at_once > 1 else []
     if not lower or at_once == 1:
         asked += ["--recompute"] if not recompute else ["--processes 1"] if processes > 1 else []
     if not asked:
-        return "take a smaller model, shorter rows (--row-tokens), or a machine with more"
-    return f"add {' and '.join(asked)} and repeat the command, which goes on"
+        return "use a smaller model, shorter rows (--row-tokens), or a machine with more"
+    return f"add {' and '.join(asked)} and repeat the command to resume"
 
 
 def _size(count: int) -> str:

@@ -1,6 +1,6 @@
-"""Which optimizer moves which weight: Muon the matrices inside the blocks, AdamW everything else and adapters.
+"""Which optimizer updates which weights: Muon the matrices inside the blocks, AdamW all others, including adapters.
 
-Rates are those of a width of 768, as tuned for nanochat (2025), and scaled by (width / 768)^-1/2, Muon's too (measured,
+Rates are for a width of 768, as tuned for nanochat (2025), and scaled by (width / 768)^-1/2, also for Muon (measured,
 see LOG.md); those of adapters by (width / 768)^-1, because each row of A takes up as many inputs with one step (Hayou
 et al. 2024, LoRA+).
 """
@@ -24,26 +24,26 @@ class Rates:
     matrix: float = 0.02
     """Muon, every matrix inside a block."""
     embedding: float = 0.2
-    """AdamW, the embedding, and that of learned positions."""
+    """AdamW, the embedding, including learned positions."""
     ngram: float = 0.05
-    """AdamW, the embeddings of n-grams: most rows are met now and then, and each time moved by the whole rate."""
+    """AdamW, the n-gram embeddings: most rows are seen rarely, and then updated by the full rate."""
     head: float = 0.004
-    """AdamW, the output head, of words or of a score."""
+    """AdamW, the output head, of tokens or of a score."""
     norm: float = 0.01
     """AdamW, the gains of the norms, and all biases."""
     adapter: float = 0.0033
     """AdamW, both matrices of every adapter."""
     weight_decay: float = 0.0
-    """Decoupled decay of the matrices inside a block."""
+    """Decoupled weight decay of the matrices inside a block."""
 
     def times(self, factor: float) -> "Rates":
-        """All learning rates multiplied by one factor; the decay stays."""
+        """Multiply all learning rates by one factor; the decay stays."""
         rates = {name: rate * factor for name, rate in asdict(self).items() if name != "weight_decay"}
         return Rates(**rates, weight_decay=self.weight_decay)
 
 
 def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
-    """Return the optimizers that together move every weight once; in an adapted model, every adapter and a score head.
+    """Return optimizers that together update each weight once; in an adapted model, every adapter and a score head.
 
     Each parameter group keeps its peak rate as `peak`; a schedule multiplies it.
     """
@@ -66,7 +66,7 @@ def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     scale = _scale(model)
     tables = [model.embed.weight, *(model.positions.parameters() if model.positions is not None else ())]
     groups = [{"name": "norm", "params": norms, "lr": rates.norm}]
-    if model.config.tie_embeddings:  # one matrix in both roles: the head's smaller rate is the safe one
+    if model.config.tie_embeddings:  # one matrix with both roles: the head's smaller rate is the safe one
         groups.append({"name": "embedding", "params": tables, "lr": rates.head * scale})
     else:
         groups.append({"name": "embedding", "params": tables, "lr": rates.embedding * scale})
@@ -80,7 +80,7 @@ def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
 
 
 def _score(model: Transformer, rates: Rates) -> list[dict[str, Any]]:
-    """Return the group of a scalar head, its bias among it; none for a model that says words."""
+    """Return the group of a scalar head, including its bias; none for a language model head."""
     head = score_head(model)
     return [{"name": "score", "params": list(head.parameters()), "lr": rates.head * _scale(model)}] if head else []
 

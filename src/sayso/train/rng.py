@@ -1,6 +1,6 @@
-"""The random state of a process, of every kind, as tensors: what a checkpoint keeps of it, without pickle.
+"""The random state of a process, of every generator, as tensors: what a checkpoint stores of it, without pickle.
 
-Batches and samples draw from generators of their own; what is drawn inside a step (dropout) comes from here.
+Batches and samples draw from generators of their own; draws inside a step (dropout) come from here.
 """
 
 import random
@@ -9,18 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GAUSS = "gauss"  # the half of a pair of normal draws that is still to be given, where there is one
+GAUSS = "gauss"  # the pending half of a pair of normal draws, if there is one
 
 
 def seed_all(seed: int) -> None:
-    """Begin every kind of randomness anew: Python's, NumPy's, torch's, and that of each GPU."""
+    """Seed every random generator: Python's, NumPy's, torch's, and that of each GPU."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
     torch.manual_seed(seed)
 
 
 def random_state() -> dict[str, Tensor]:
-    """Return the state of every kind of randomness here, by name."""
+    """Return the state of every random generator, by name."""
     _, words, gauss = random.getstate()
     drawn = np.random.get_state(legacy=False)
     assert isinstance(drawn, dict)
@@ -39,7 +39,7 @@ def random_state() -> dict[str, Tensor]:
 
 
 def set_random_state(found: dict[str, Tensor]) -> None:
-    """Set the state that `random_state` returned; that of a GPU which this machine lacks is left out."""
+    """Restore the state that `random_state` returned; skips the state of a GPU that this machine lacks."""
     gauss = found.get(f"python.{GAUSS}")
     random.setstate((3, tuple(found["python"].tolist()), None if gauss is None else gauss.item()))
     *key, pos, has_gauss = found["numpy"].tolist()

@@ -1,4 +1,4 @@
-"""How the learning rate moves: a short linear rise, a plateau, a linear fall to zero.
+"""The learning rate schedule: short linear warmup, plateau, linear decay to zero.
 
 Linear decay to zero beats a floor of a tenth (Bergsma et al. 2025, "Straight to Zero").
 """
@@ -11,14 +11,14 @@ class Schedule:
     """A factor in [0, 1] on the peak rate for each of `steps` steps."""
 
     steps: int
-    """Optimizer updates in all."""
+    """Total optimizer updates."""
     warmup: int = 10
-    """Steps of linear rise at the start."""
+    """Steps of linear warmup."""
     decay: float = 0.8
-    """Share of the steps, at the end, in which the rate falls linearly to zero."""
+    """Share of the steps, at the end, in which the rate decays linearly to zero."""
 
     def factor(self, step: int) -> float:
-        """Return the factor of the update number `step`, counted from 0."""
+        """Return the factor of update number `step`, counted from 0."""
         rise = (step + 1) / self.warmup if step < self.warmup else 1.0
         falling = max(1.0, self.decay * self.steps)
         return min(rise, 1.0, (self.steps - step) / falling)

@@ -1,9 +1,9 @@
-"""What pretrain, finetune and align share: a run that can be interrupted, gone on with, and told from another.
+"""The resumable run shared by pretrain, finetune and align: it can be interrupted, resumed, and identified.
 
-`plan.json` in the run's folder holds the options as given, the fingerprints of what went in, and what was derived.
-The same command on the same inputs goes on with the stored plan, so that even a budget measured in minutes resumes to
-the very same weights; a finished run is left alone; a finished run whose options or inputs changed is kept beside the
-new one under a number. The model says which run made it: no other one replaces it without `--replace`.
+`plan.json` in the run's folder holds the options as given, the fingerprints of the inputs, and the derived values.
+The same command on the same inputs resumes with the stored plan, so that even a budget in minutes resumes to
+exactly the same weights; a finished run is left alone; a finished run whose options or inputs changed is kept next to
+the new one under a number. The model records which run made it; no other run replaces it without `--replace`.
 """
 
 import json
@@ -50,20 +50,20 @@ Derived = dict[str, Any]
 
 @dataclass(frozen=True)
 class Session:
-    """One training run of a life: which act makes which model, and from what."""
+    """One training run of a life: which command makes which model, and from what."""
 
     life: Life
     act: str
     name: str
-    """The model it makes."""
+    """Name of the model it makes."""
     options: Derived
     """The options as given, JSON-ready."""
     inputs: dict[str, str]
-    """Fingerprints of what goes in: data, tokenizer, parent."""
+    """Fingerprints of the inputs: data, tokenizer, parent."""
     replace: bool = False
-    """Whether it may replace a model that another run made."""
+    """Whether it may replace a model made by another run."""
     began: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
-    """The time of this command, which becomes that of the run if it is a new one."""
+    """Time of this command, which becomes that of the run if it is a new one."""
 
     @property
     def folder(self) -> Path:
@@ -72,28 +72,28 @@ class Session:
 
     @property
     def mark(self) -> dict[str, str]:
-        """What a model's sayso.json tells of the run that made it.
+        """The record in a model's sayso.json of the run that made it.
 
-        `command` is the name that was asked for: that of a round of `improve` differs from the name of its model.
+        `command` is the requested name: that of a round of `improve` differs from the name of its model.
         """
         asked = json.dumps({"options": self.options, "inputs": self.inputs}, sort_keys=True)
         plan = digest_of(asked.encode()).hexdigest()[:12]
         return {"name": self.folder.name, "command": str(self.options.get("name", self.name)), "plan": plan}
 
     def take_model(self, number: int) -> None:
-        """Make the model of a round this run's own, by a copy."""
+        """Copy the model of a round as this run's own model."""
         source = self.life.model(self.part(number).name)
         with made_folder(self.life.model(self.name)) as part:
             shutil.copytree(source, part, dirs_exist_ok=True)
             write_json(part / "sayso.json", {**read_lineage(source), "run": self.mark}, sealed=True)
 
     def part(self, number: int, inputs: dict[str, str] | None = None) -> "Session":
-        """Return the run of one round, whose model has a number behind the name."""
+        """Return the run of one round, whose model has a number appended to the name."""
         began = self.when().isoformat()
         return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})}, began=began)
 
     def check_places(self) -> None:
-        """Raise `UserError` where another run's model, or somebody else's files, are where this run is to write."""
+        """Raise `UserError` if another run's model, or files not made by Sayso, are where this run would write."""
         folder = self.life.model(self.name)
         check_work(self.folder)
         check_replaceable(folder)
@@ -101,18 +101,18 @@ class Session:
         made = run_of(found)
         if found and not self.replace and any(made.get(key) != self.mark[key] for key in ("name", "command")):
             raise UserError(
-                f"There is another model '{self.name}' in this life, made {maker_of(found)}, and this is the run "
+                f"This life already has another model '{self.name}', made {maker_of(found)}; this is the run "
                 f"'{self.folder.name}'; choose another --name, or add --replace to replace it."
             )
 
     def plan(
         self, derive: Callable[[], Derived], restart: bool, keep: Callable[[], object] = lambda: None
     ) -> Derived | None:
-        """Return what was derived for this run, from its folder or anew; None when the run is finished already.
+        """Return the values derived for this run, stored or new; None if the run is already finished.
 
-        An earlier run with other options or inputs is set aside once `derive`, which checks what goes in, has returned;
-        `keep` then writes into the run's folder what goes with the plan. Raises `UserError` when an unfinished run has
-        other options or inputs and `restart` is false, and when another process works on this run.
+        An earlier run with other options or inputs is set aside once `derive`, which checks the inputs, has returned;
+        `keep` then writes into the run's folder what belongs to the plan. Raises `UserError` if an unfinished run has
+        other options or inputs and `restart` is false, or if another process works on this run.
         """
         self.check_places()
         path = self.folder / "plan.json"
@@ -125,7 +125,7 @@ class Session:
             if not restart and not self._ended() and (self.folder / "checkpoints").exists():
                 raise UserError(
                     f"'{self.folder}' holds an unfinished run with other {_difference(stored, asked)}; "
-                    "repeat its options to go on with it, or add --restart to begin anew."
+                    "repeat its options to resume it, or add --restart to start from scratch."
                 )
         derived = derive()
         with locked(self.folder):
@@ -137,7 +137,7 @@ class Session:
         return derived
 
     def when(self, *, restart: bool = False) -> datetime:
-        """Return when this run began, also where an earlier command began it: chat templates may render the date."""
+        """Return when this run began, possibly with an earlier command: chat templates may render the date."""
         path = self.folder / "plan.json"
         stored = read_object(path) if path.exists() and not restart else {}
         same = all(stored.get(key) == value for key, value in (("options", self.options), ("inputs", self.inputs)))
@@ -146,12 +146,12 @@ class Session:
     def open(
         self, folder: Path, device: str, *, plain: bool = False, restart: bool = False
     ) -> tuple[Transformer, Tokenizer]:
-        """Open a model as `load_model` does, with a tokenizer to which it is the time when this run began."""
+        """Open a model as `load_model` does, with a tokenizer whose current time is the time when this run began."""
         model, tokenizer = load_model(folder, device, plain=plain)
         return model, dated(tokenizer, self.when(restart=restart))
 
     def finished(self) -> bool:
-        """Whether the model of this very run is there."""
+        """Whether the model of exactly this run exists."""
         folder = self.life.model(self.name)
         if not self._ended() or run_of(read_lineage(folder)) != self.mark:
             return False
@@ -159,7 +159,7 @@ class Session:
         return True
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
-        """Return what the model's sayso.json tells: stage, parent, data, config, seed and figures."""
+        """Return the contents of the model's sayso.json: stage, parent, data, config, seed and metrics."""
         parent_lineage = read_lineage(parent) if parent else {}
         return {
             "stage": stage,
@@ -198,13 +198,13 @@ class Session:
         gather: Callable[[State], int] | None = None,
         watch: Watch | None = None,
     ) -> None:
-        """Train `state` to the schedule's end, from the newest checkpoint if there is one, telling every step.
+        """Train `state` to the end of the schedule, from the newest checkpoint if there is one, logging every step.
 
-        `gather`, where batches are made of what the model itself says, is called with the state before the first step
+        `gather`, for batches made from the model's own samples, is called with the state before the first step
         and whenever the step that it returned is reached: it makes the batches until the next such step.
 
-        Ctrl-C and SIGTERM save, say how to go on, and raise `KeyboardInterrupt`. What happens after a step that
-        diverges is up to `options`; it is logged with its documents.
+        Ctrl-C and SIGTERM save, explain how to resume, and raise `KeyboardInterrupt`. `options` decide what follows a
+        step that diverges; it is logged with its documents.
         """
         checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
         state.model.recompute = options.recompute
@@ -220,7 +220,7 @@ class Session:
         if went_on := load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
             divergence.recall(state.notes.get("divergence", {}))
             watch.recall(state.notes.get("watch", {}))
-            say(f"Going on from step {state.step:,} of {schedule.steps:,}.")
+            say(f"Resuming from step {state.step:,} of {schedule.steps:,}.")
             log.write("resume", step=state.step)
 
         def save(state: State) -> None:
@@ -261,7 +261,7 @@ class Session:
                     save(state)
                     raise stopped(problem, state) from problem
                 except Interrupted:
-                    say(f"Stopped and saved at step {state.step:,} of {schedule.steps:,}; the same command goes on.")
+                    say(f"Stopped at step {state.step:,} of {schedule.steps:,}; repeat the command to resume.")
                     raise KeyboardInterrupt from None
             if best and judging and judge:
                 if state.step % judging.every:
@@ -270,7 +270,7 @@ class Session:
 
 
 def open_session(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Session:
-    """Return the stage of an act's options; `inputs` are files, told apart by their hash."""
+    """Return the stage of a command's options; `inputs` are files, identified by their hash."""
     check_mirrors(options.mirror)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
@@ -298,7 +298,7 @@ def _gathered(gather: Callable[[State], int] | None, state: State, save: Callabl
 
 
 def _kept(judged: dict[str, Any]) -> str:
-    told = "" if judged["step"] else ", with which it began: nothing later was judged better"
+    told = "" if judged["step"] else ", the initial ones: no later evaluation was better"
     return f"Kept the weights of step {judged['step']:,}{told} ({judged['figure'].lstrip('-')} {judged['value']:.4g})."
 
 
@@ -310,10 +310,10 @@ def _passed_over(told: str, log: RunLog) -> None:
 def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
     whole = checkpoints_in(folder)
     size = sum(file.stat().st_size for file in whole[-1].iterdir()) / 1e6 if whole else 0
-    left = f"that of step {int(whole[-1].name[5:]):,} is whole ({size:,.1f} MB)" if whole else "there is none yet"
+    left = f"that of step {int(whole[-1].name[5:]):,} is complete ({size:,.1f} MB)" if whole else "there is none"
     return UserError(
-        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}), {left}; free some "
-        "space, or add --keep 1 to keep fewer, and repeat the command, which goes on from there."
+        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}); {left}. Free some "
+        "space, or add --keep 1 to keep fewer, and repeat the command to resume."
     )
 
 
@@ -321,7 +321,7 @@ def _difference(stored: Derived, asked: Derived) -> str:
     changed = [
         f"{key} ({stored[part].get(key)} then, {asked[part].get(key)} now)"
         if part == "options"
-        else f"'{key}' going in"
+        else f"'{key}' as input"
         for part in ("options", "inputs")
         for key in sorted({*stored[part], *asked[part]})
         if stored[part].get(key) != asked[part].get(key)

@@ -1,4 +1,4 @@
-"""What a run tells of its steps: each one to `run.jsonl`, the last one on the moving line."""
+"""Logging of training steps: each one to `run.jsonl`, the latest on the progress line."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,17 +16,17 @@ from sayso.train.watch import Watch
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a run is judged while it goes on, by what it is not trained on."""
+    """How a run is evaluated during training, on data that it is not trained on."""
 
     judge: Callable[[State], dict[str, Any]]
     every: int
-    """Steps between two judgements."""
+    """Steps between two evaluations."""
     best: str = ""
-    """The figure whose best weights are taken at the end, see `Best`; the last weights when empty."""
+    """Metric whose best weights are used at the end, see `Best`; the last weights if empty."""
 
 
 class StepLog:
-    """Tells the steps of one run; begins with a line of what its speeds are measured against."""
+    """Logs the steps of one run; begins with the device's peak, against which speeds are measured."""
 
     def __init__(
         self,
@@ -38,23 +38,23 @@ class StepLog:
         mirrors: Mirrors,
         watch: Watch | None = None,
     ) -> None:
-        """Measure the device's peak and say it."""
+        """Measure the device's peak and print it."""
         self.mirrors, self.watch = mirrors, watch
         device = next(state.model.parameters()).device.type
         self.log, self.line, self.config, self.steps = log, line, state.model.config, steps
         self.peak = matmul_peak(device, layout.precision, layout.processes)
         self.narrow = sum(layer.a.numel() + layer.b.numel() for layer in adapters(state.model).values())
-        self.tokens, self.busy = 0, 0.0  # seen by the steps, and the seconds that these took
-        self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the last one began, and so far
+        self.tokens, self.busy = 0, 0.0  # tokens seen by the steps, and the seconds of these steps
+        self.earlier, self.seconds = 0.0, 0.0  # of all calls of `train`: before the latest one, and in total
         rates = {group["name"]: group["peak"] for optimizer in state.optimizers for group in optimizer.param_groups}
         log.write("speed", device=device, **asdict(layout), peak_flops=round(self.peak), peak_rates=rates)
 
     def begin(self) -> None:
-        """Be told that `train` is called, for the first time or again after going back."""
+        """Note a call of `train`, the first or one after a rewind."""
         self.earlier = self.seconds
 
     def show(self, shown: StepRecord) -> None:
-        """Tell one step."""
+        """Log one step."""
         self.tokens, self.busy = self.tokens + shown.seen, self.busy + shown.took
         self.seconds = self.earlier + shown.seconds
         figures: dict[str, float] = dict(vars(shown.norms)) if shown.norms else {}
@@ -77,7 +77,7 @@ class StepLog:
         self.line.update(shown.step, loss=shown.loss, tokens=f"{self.tokens / self.busy:,.0f}/s")
 
     def judged(self, judging: Evaluation, best: Best | None) -> Callable[[State], None]:
-        """Return what asks about a state, tells the answer, and keeps the weights if they are the best."""
+        """Return a function that evaluates a state, logs the result, and saves the weights if they are the best."""
 
         def judge(state: State) -> None:
             found = judging.judge(state)
@@ -89,7 +89,7 @@ class StepLog:
         return judge
 
     def warn(self, step: int, figures: dict[str, float]) -> None:
-        """Say in words what the figures warn of."""
+        """Print warnings about the metrics."""
         for sentence in self.watch.see(figures) if self.watch else ():
             warn(f"Warning at step {step:,}: {sentence}")
             self.log.write("warning", step=step, problem=sentence)

@@ -1,7 +1,7 @@
-"""Warnings in words when a known failure of alignment starts, each with what to do about it.
+"""Warnings when a known failure of alignment starts, each with advice.
 
-The figures of each step enter; sentences leave, each once a run. What is abnormal is measured against the run's own
-beginning, the mean of its first steps.
+Takes the metrics of each step; returns sentences, each once per run. Abnormal is measured relative to the run's own
+start, the mean of its first steps.
 """
 
 from collections import Counter
@@ -11,21 +11,21 @@ from statistics import fmean
 from typing import Any
 
 Figures = Mapping[str, float]
-BEGINNING = 3  # steps whose mean is the beginning
-LATELY = 3  # steps in a row that must look bad: one odd batch is no failure
+BEGINNING = 3  # steps whose mean is the baseline
+LATELY = 3  # steps in a row that must look bad: a single odd batch is no failure
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A way in which runs are known to fail."""
+    """A known failure mode of runs."""
 
     name: str
     needs: tuple[str, ...]
-    """The figures that tell. Weighed when the last comes: what is judged at intervals is stale between."""
+    """The metrics used. Checked when the last one arrives: periodic evaluations are stale in between."""
     bad: Callable[[Figures, Figures], bool]
-    """Called with the figures of the beginning and those of now."""
+    """Called with the metrics of the baseline and the current ones."""
     told: str
-    """What is said and what to do; `{...}` are figures of now."""
+    """Warning and advice; `{...}` are current metrics."""
 
 
 FAILURES = (
@@ -33,56 +33,56 @@ FAILURES = (
         "kl",
         ("kl",),
         lambda first, now: now["kl"] > max(20.0, 10 * first["kl"]),
-        "The KL to the reference runs away ({kl:.1f} nats a reply): the reward is likely being fooled; raise the KL "
+        "KL to the reference grows fast ({kl:.1f} nats per reply): the reward is probably being hacked; raise the KL "
         "coefficient or lower --rate.",
     ),
     Failure(
         "entropy",
         ("entropy",),
         lambda first, now: now["entropy"] < 0.1 * first["entropy"],
-        "The entropy has collapsed ({entropy:.3f} nats a token): all replies are alike and nothing more is learned; "
+        "The entropy has collapsed ({entropy:.3f} nats per token): all replies are alike and learning stops; "
         "lower --rate, raise --clip-high, or raise the KL coefficient.",
     ),
     Failure(
         "length",
         ("length",),
         lambda first, now: now["length"] > max(2.5 * first["length"], first["length"] + 16),
-        "Replies grow long ({length:.0f} tokens): the reward may pay for length; shape it for overlong replies, or "
-        "look at the table of samples.",
+        "Replies grow long ({length:.0f} tokens): the reward may favor length; penalize overlong replies, or "
+        "inspect the table of samples.",
     ),
     Failure(
         "ended",
         ("ended",),
         lambda first, now: now["ended"] < 0.5 * first["ended"],
-        "Fewer replies end by themselves ({ended:.0%}): give those that are cut a penalty, or raise --max-tokens.",
+        "Fewer replies end on their own ({ended:.0%}): penalize truncated replies, or raise --max-tokens.",
     ),
     Failure(
         "signal",
         ("no_signal",),
         lambda _, now: now["no_signal"] > 0.95,
         "Every reply of nearly every group has the same reward ({no_signal:.0%}), so there is nothing to learn from: "
-        "take prompts that are neither too hard nor too easy, more replies a group, or a reward with more steps.",
+        "use prompts that are neither too hard nor too easy, more replies per group, or a more fine-grained reward.",
     ),
     Failure(
         "chosen",
         ("chosen_reward", "margin"),
         lambda _, now: now["chosen_reward"] < -3.0 and now["margin"] > 0,
-        "The chosen replies grow less likely too (reward {chosen_reward:.2f}), only less so than the rejected: raise "
+        "The chosen replies grow less likely too (reward {chosen_reward:.2f}), only less than the rejected ones: raise "
         "--nll or --beta, or lower --rate.",
     ),
     Failure(
         "fit",
         ("accuracy", "held_out_accuracy"),
         lambda _, now: now["accuracy"] > 0.95 and now["held_out_accuracy"] < 0.6,
-        "The pairs are learned by heart: right on {accuracy:.0%} of those trained on and on {held_out_accuracy:.0%} of "
-        "those held out; take more pairs, fewer passes, or a lower --rate.",
+        "The model is overfitting the pairs: it is right on {accuracy:.0%} of training pairs and on "
+        "{held_out_accuracy:.0%} of held-out pairs; use more pairs, fewer epochs, or a lower --rate.",
     ),
     Failure(
         "length_alone",
         ("held_out_accuracy", "length_accuracy"),
         lambda _, now: now["held_out_accuracy"] <= now["length_accuracy"],
-        "The reward model is right on {held_out_accuracy:.0%} of held-out pairs and length alone on "
-        "{length_accuracy:.0%}: it may know only length; balance the lengths of chosen and rejected replies.",
+        "The reward model is right on {held_out_accuracy:.0%} of held-out pairs, and length alone on "
+        "{length_accuracy:.0%}: it may only measure length; balance the lengths of chosen and rejected replies.",
     ),
 )
 
@@ -98,10 +98,10 @@ class Watch:
     _told: set[str] = field(default_factory=set)
 
     iteration: int = -1
-    """The last iteration whose figures were seen; those of one that is read again after a resume do not count twice."""
+    """The last iteration whose metrics were seen; repeated ones after a resume do not count twice."""
 
     def memory(self) -> dict[str, Any]:
-        """Return all that was seen so far, JSON-ready, for a checkpoint."""
+        """Return the state of the warnings, JSON-ready, for a checkpoint."""
         return {
             "first": self._first,
             "latest": self._latest,
@@ -111,14 +111,14 @@ class Watch:
         }
 
     def recall(self, memory: Mapping[str, Any]) -> None:
-        """Go on from what `memory` returned; from nothing where a checkpoint has none."""
+        """Restore what `memory` returned; nothing if a checkpoint has none."""
         self._first = {name: list(values) for name, values in memory.get("first", {}).items()}
         self._latest = dict(memory.get("latest", {}))
         self._in_a_row, self._told = Counter(memory.get("in_a_row", {})), set(memory.get("told", ()))
         self.iteration = memory.get("iteration", -1)
 
     def see(self, figures: Figures) -> list[str]:
-        """Take the figures of one step or judgement; return what is to be said now."""
+        """Take the metrics of one step or evaluation; return new warnings."""
         self._latest |= figures
         for name, value in figures.items():
             beginning = self._first.setdefault(name, [])

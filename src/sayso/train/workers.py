@@ -1,8 +1,8 @@
-"""Processes that share the work of a step on a CPU: each takes some of its parts, and their gradients are added up.
+"""Processes that share the work of a step on a CPU: each takes some of its parts, and their gradients are summed.
 
-The matrices of a small model keep several processes of one thread busier than one process of several. The processes
-are forks, so model, data and loss are there already; weights and gradients lie in memory that they share, and a pipe to
-each says which step is next. One that loses its parent ends by itself.
+With the matrices of a small model, several single-threaded processes are faster than one process of several threads.
+The processes are forks, so model, data and loss exist in each; weights and gradients are in shared memory, and a pipe
+to each process announces the next step. A process that loses its parent exits.
 """
 
 import mmap
@@ -24,23 +24,23 @@ from sayso.base.ended import ended
 from sayso.base.errors import UserError
 
 FLOAT = 4  # bytes
-GONE = 5.0  # seconds until a process of which the pipe broke has ended
+GONE = 5.0  # seconds until a process with a broken pipe has exited
 
 
 @dataclass(frozen=True)
 class PartialSum:
-    """What parts of a step come to: their losses, what to divide by, and the tokens seen."""
+    """Totals of the parts of a step: their losses, divisor, and the tokens seen."""
 
     loss: float
     count: int
     tokens: int
     figures: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """By name, the sum of an item's values and how many there were."""
+    """By name, the sum of the values and their number."""
     trained: int = 0
     """Tokens that have a target."""
 
     def plus(self, other: "PartialSum") -> "PartialSum":
-        """Both together."""
+        """Return the sum of both."""
         both = dict(self.figures)
         for name, (total, items) in other.figures.items():
             before = both.get(name, (0.0, 0))
@@ -64,11 +64,11 @@ def can_fork(device: str) -> bool:
 
 @contextmanager
 def worker_pool(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Callable[[int], PartialSum]]:
-    """Yield a function that leaves the summed gradient of a whole step in the weights and returns what it comes to.
+    """Yield a function that leaves the summed gradient of a whole step in the weights and returns the step's totals.
 
-    `gradient(step, which)` does so for some of the step's parts: the n-th process takes every `processes`-th from n.
-    The order of adding up is fixed, so that equal runs with as many processes are equal to the bit. Each process has
-    one thread: OpenMP's others do not outlive a fork.
+    `gradient(step, which)` does so for some of the step's parts: process n takes every `processes`-th part from n.
+    The order of summation is fixed, so equal runs with the same number of processes are bitwise equal. Each process has
+    one thread: OpenMP's other threads do not survive a fork.
     """
     if processes == 1:
         yield lambda step: gradient(step, slice(None))
@@ -106,24 +106,24 @@ def worker_pool(model: nn.Module, gradient: Gradient, processes: int) -> Iterato
 
 
 class _Helper:
-    """Another process that takes its share of each step."""
+    """Another process that computes its share of each step."""
 
     def __init__(self, gradient: Gradient, share: slice, weights: list[nn.Parameter], earlier: list["_Helper"]) -> None:
         self.gradients = _shared_like(weights)
         self.pipe, theirs = multiprocessing.Pipe()
-        parents = [self.pipe, *(helper.pipe for helper in earlier)]  # a copy left open would hide the parent's end
+        parents = [self.pipe, *(helper.pipe for helper in earlier)]  # an open copy would hide the parent's exit
         given = (gradient, share, weights, self.gradients, theirs, parents)
         self.process = multiprocessing.get_context("fork").Process(target=_help, args=given, daemon=True)
         self.process.start()
         theirs.close()
 
     def ask(self, step: int, seed: int) -> None:
-        """Let it begin its share of a step; what it draws at random there follows from `seed`."""
+        """Start its share of a step; its random draws follow from `seed`."""
         with self._followed():
             self.pipe.send((step, seed))
 
     def answer(self) -> PartialSum:
-        """Wait for its share; its gradients are in `gradients` then. What went wrong there is raised here."""
+        """Wait for its share; its gradients are then in `gradients`. Its errors are raised here."""
         with self._followed():
             answer = self.pipe.recv()
         if isinstance(answer, Exception):
@@ -132,14 +132,14 @@ class _Helper:
 
     @contextmanager
     def _followed(self) -> Iterator[None]:
-        """Turn a pipe that broke into how the process at its other end ended."""
+        """Turn a broken pipe into an error that says how the process ended."""
         try:
             yield
         except (EOFError, OSError) as error:
             self.process.join(GONE)
             raise UserError(
-                f"A process that shared the training step {ended(self.process.exitcode)}; the same command goes on "
-                "from the newest checkpoint. --processes 1 needs no other process, and --micro-rows less memory."
+                f"A process that shared the training step {ended(self.process.exitcode)}; repeat the command to resume "
+                "from the newest checkpoint. --processes 1 needs no other process, and --micro-rows needs less memory."
             ) from error
 
 
@@ -151,8 +151,8 @@ def _help(
     pipe: Connection,
     parents: list[Connection],
 ) -> None:
-    """Answer each step that the pipe asks for, until its other end is closed."""
-    for asked in (signal.SIGINT, signal.SIGTERM):  # a group gets them all: the parent decides when a run ends
+    """Answer each step requested through the pipe, until its other end is closed."""
+    for asked in (signal.SIGINT, signal.SIGTERM):  # a process group receives them: the parent decides when to end
         signal.signal(asked, signal.SIG_IGN)
     for end in parents:
         end.close()
@@ -171,7 +171,7 @@ def _help(
 
 
 def _sendable(error: Exception) -> Exception:
-    """Return the error with its traceback as a note, or its text where it does not survive being sent."""
+    """Return the error with its traceback as a note, or as text if it cannot be pickled."""
     told = traceback.format_exc()
     try:
         same: Exception = pickle.loads(pickle.dumps(error))
@@ -182,7 +182,7 @@ def _sendable(error: Exception) -> Exception:
 
 
 def _shared_like(weights: list[nn.Parameter]) -> list[Tensor]:
-    """Return tensors of the weights' shapes in memory that forks share (not in /dev/shm, which is often small)."""
+    """Return tensors of the weights' shapes in memory shared between forks (not in /dev/shm, which is often small)."""
     assert all(weight.dtype == torch.float32 for weight in weights), "weights are trained in float32"
     sizes = [weight.numel() for weight in weights]
     flat = torch.frombuffer(mmap.mmap(-1, FLOAT * sum(sizes)), dtype=torch.float32)

@@ -1,16 +1,16 @@
-// The page: talk, rate, correct, compare. What a person does enters; what the server's /api says is shown.
-// A reply streams as plain text and is replaced by the server's safe HTML when it is whole.
+// The page: chat, rate, correct, compare. Sends the user's actions to the server's /api and shows its responses.
+// A reply streams as plain text and is replaced by the server's safe HTML when it is complete.
 
 const find = (selector, root = document) => root.querySelector(selector);
 const copyOf = (id) => find(`#t-${id}`).content.firstElementChild.cloneNode(true);
 
 const state = {
-  model: null, // what GET /api/model says
-  conversation: null, // the id of the one in view, or null before its first message
-  view: 0, // counts what was opened: an answer that comes late must not change a later view
-  lists: 0, // counts the requests for the list, for the same reason
-  sending: false, // while a message is on its way
-  speaking: null, // {generation, controller} while a reply is on its way
+  model: null, // the response of GET /api/model
+  conversation: null, // the id of the open one, or null before its first message
+  view: 0, // counts opened views: a late response must not change a later view
+  lists: 0, // counts list requests, for the same reason
+  sending: false, // while a message is being sent
+  speaking: null, // {generation, controller} while a reply is being generated
   retry: null, // what "Try again" does
 };
 
@@ -26,7 +26,7 @@ class Refused extends Error {
 async function ask(method, path, body, signal) {
   const headers = { "Content-Type": "application/json" };
   const key = sessionStorage.getItem("sayso-key");
-  // A header holds bytes: those of UTF-8, as other clients send them.
+  // A header holds bytes: encode as UTF-8, as other clients do.
   if (key) headers.Authorization = `Bearer ${String.fromCharCode(...new TextEncoder().encode(key))}`;
   let response;
   try {
@@ -52,7 +52,7 @@ async function call(method, path, body) {
 }
 
 // Show a dialog and return it when it has closed; its `returnValue` is the button's value, "" when it was dismissed.
-// It is made for this one question: the `close` event of an earlier one may still be on its way.
+// It is made for this one question: the `close` event of an earlier one may still be pending.
 function question(id) {
   const dialog = copyOf(id);
   document.body.append(dialog);
@@ -74,7 +74,7 @@ function askForKey() {
   return keyAsked;
 }
 
-// The events of a stream as [name, data], whatever pieces the bytes come in.
+// The events of a stream as [name, data], however the bytes are split.
 async function* events(response) {
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
   let held = "";
@@ -114,7 +114,7 @@ function keepSettings() {
   find("#temperature-value").value = kept.temperature;
 }
 
-/* What is shown */
+/* Display */
 
 function tell(text) {
   find("#status").textContent = "";
@@ -134,7 +134,7 @@ function hideProblem() {
   find("#problem").hidden = true;
 }
 
-// Do something that may be refused; say so in the page when it is.
+// Do something that may fail; show the error in the page.
 async function attempt(act, retry = null) {
   const { view } = state;
   hideProblem();
@@ -152,7 +152,7 @@ async function attempt(act, retry = null) {
   }
 }
 
-// The conversation in view is no longer there: begin a new one.
+// The open conversation no longer exists: begin a new one.
 function lose() {
   state.view += 1;
   state.conversation = null;
@@ -219,7 +219,7 @@ function replyTurn(turn) {
     const rated = await rate({ kind: "thumb", message_id: turn.id, value: given });
     if (!rated) return;
     update(rated);
-    tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Taken back.");
+    tell(given ? `Noted: a ${given > 0 ? "good" : "bad"} reply.` : "Rating removed.");
   };
   find(".up", article).addEventListener("click", () => thumb(1));
   find(".down", article).addEventListener("click", () => thumb(-1));
@@ -233,7 +233,7 @@ function replyTurn(turn) {
 function note({ finish, tokens, seconds }) {
   const took = `${tokens} ${tokens === 1 ? "token" : "tokens"} in ${seconds.toFixed(1)} s`;
   if (finish === "stopped") return `stopped, ${took}`;
-  return finish === "length" ? `cut at its longest, ${took}` : took;
+  return finish === "length" ? `cut off at the maximum length, ${took}` : took;
 }
 
 async function copy(text, article) {
@@ -286,7 +286,7 @@ async function forget(id) {
   });
 }
 
-/* Talking */
+/* Chat */
 
 async function send() {
   await begun;
@@ -302,9 +302,9 @@ async function send() {
   }, send);
   state.sending = false;
   if (!said) return;
-  if (box.value === content) box.value = ""; // what was typed meanwhile stays
+  if (box.value === content) box.value = ""; // keep what was typed in the meantime
   attempt(showList);
-  if (view !== state.view) return; // it is asked for a reply when its conversation is opened again
+  if (view !== state.view) return; // the reply is requested when its conversation is opened again
   settle();
   history.replaceState(null, "", `#${state.conversation}`);
   find("#empty").hidden = true;
@@ -313,7 +313,7 @@ async function send() {
   await speakTo(said.id);
 }
 
-// A comparison that is left open when the talk goes on ends with the newer reply, which the server has in view.
+// A comparison left open when the chat continues ends with the newer reply, which is the server's current one.
 function settle() {
   for (const compare of document.querySelectorAll(".compare")) compare.settle?.();
 }
@@ -329,7 +329,7 @@ async function speakTo(messageId) {
     },
   );
   if (turn) article.replaceWith(replyTurn(turn));
-  else if (!find(".words", article).textContent) article.remove(); // what was said before it broke off stays
+  else if (!find(".words", article).textContent) article.remove(); // text received before the failure stays
   toEnd();
 }
 
@@ -341,7 +341,7 @@ function replyTurnOnItsWay() {
   return article;
 }
 
-// Stream a reply into an element; return the turn as the server kept it, or null when nothing was said.
+// Stream a reply into an element; return the turn as the server stored it, or null if it is empty.
 async function speak(messageId, words) {
   const speaking = { generation: null, controller: new AbortController() };
   state.speaking = speaking;
@@ -356,7 +356,7 @@ async function speak(messageId, words) {
       else if (name === "error") throw new Refused(data.error.message, 500);
       else if (name === "done") return data.turn;
     }
-    throw new Refused("The reply broke off; the server may have ended.", 0);
+    throw new Refused("The reply was interrupted; the server may have stopped.", 0);
   } catch (error) {
     if (error.name === "AbortError") return null;
     throw error;
@@ -369,7 +369,7 @@ async function speak(messageId, words) {
 
 function started(speaking, { generation, left_out }) {
   speaking.generation = generation;
-  if (left_out) tell(`The conversation is longer than the model's memory: its first ${left_out} messages are left out.`);
+  if (left_out) tell(`The conversation exceeds the model's context: its first ${left_out} messages are omitted.`);
 }
 
 function append(words, text) {
@@ -378,7 +378,7 @@ function append(words, text) {
   if (follow) toEnd();
 }
 
-// Stop the reply that is on its way, and wait until it has ended.
+// Stop the running reply, and wait until it has ended.
 async function halt() {
   const { speaking } = state;
   if (!speaking) return;
@@ -392,10 +392,10 @@ function busy(yes) {
   find("#send").hidden = yes;
   find("#thread").setAttribute("aria-busy", yes);
   for (const again of document.querySelectorAll(".again")) again.disabled = yes;
-  if (yes) tell("A reply is on its way.");
+  if (yes) tell("Generating a reply.");
 }
 
-/* Opinions */
+/* Ratings */
 
 async function rate(rating) {
   const rated = await attempt(() => call("POST", "/api/ratings", rating));
@@ -418,7 +418,7 @@ function correct(article, turn, update) {
     const rated = await rate({ kind: "edit", message_id: turn.id, text: box.value });
     if (!rated) return;
     update(rated);
-    tell(rated.edit === null ? "Correction taken back." : "Correction kept.");
+    tell(rated.edit === null ? "Correction removed." : "Correction saved.");
     close();
   });
   form.addEventListener("keydown", (event) => {
@@ -433,7 +433,7 @@ function correct(article, turn, update) {
   form.scrollIntoView({ block: "nearest" });
 }
 
-// Ask for another reply beside the one that is there. Which side it stands on is drawn, so that a habit is no opinion.
+// Request another reply next to the existing one. Its side is random, so that a habit does not look like a preference.
 async function another(article, old) {
   if (state.speaking) return;
   const compare = copyOf("compare");
@@ -453,7 +453,7 @@ async function another(article, old) {
   };
   if (!made || made.content === old.content) {
     const reply = end(made ?? old);
-    if (made) find(".note", reply).textContent = "It said the same again; a higher temperature brings others.";
+    if (made) find(".note", reply).textContent = "The reply is the same; a higher temperature gives more variety.";
     return find(".again", reply).focus();
   }
   find(".words", second).innerHTML = made.html;
@@ -482,7 +482,7 @@ function replySide(title, html) {
   return side;
 }
 
-/* The frame */
+/* Layout */
 
 function drawer(open) {
   document.body.classList.toggle("drawer", open);
@@ -509,7 +509,7 @@ function listen() {
   on("#problem button", "click", () => state.retry?.());
   on("#tune", "click", async () => {
     await begun;
-    if (!state.model) return; // the page says already that the server cannot be reached
+    if (!state.model) return; // the page already says that the server cannot be reached
     showSettings();
     find("#settings").showModal();
   });
@@ -539,7 +539,7 @@ async function begin() {
     state.model = await call("GET", "/api/model");
     const { name, context, fingerprint, ratings } = state.model;
     for (const place of document.querySelectorAll(".name")) place.textContent = name;
-    find("#model .quiet").textContent = `${context} tokens of memory`;
+    find("#model .quiet").textContent = `${context} tokens of context`;
     find("#model").title = fingerprint ? `weights ${fingerprint}` : "";
     document.title = `sayso: ${name}`;
     showCount(ratings);
