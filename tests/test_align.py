@@ -274,7 +274,7 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
         (["--margin", "1"], "--margin is for --loss simpo; got --loss dpo"),
         (["--loss", "simpo", "--reference", "cache"], "simpo does not need"),
         (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),
-        (["--robust"], "--robust needs --smoothing"),
+        (["--robust"], "--robust requires --smoothing"),
         (["--smoothing", "0.5"], "below 0.5; got 0.5"),
         (["--held-out", "99"], "below 20; got 99"),
     ],

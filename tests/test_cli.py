@@ -26,7 +26,7 @@ class Options:
     sources: tuple[str, ...] = ("wiki",)
     """What to read."""
     life: Path = Path("life")
-    """The folder of the life."""
+    """Project folder."""
     depth: int | None = None
     """How many blocks."""
     held_out: float = 0.1

@@ -208,7 +208,7 @@ def test_an_empty_life_says_what_to_run(tmp_path: Path) -> None:
 
 def test_no_life_is_a_sentence(tmp_path: Path) -> None:
     """A folder that is not there is the person's to mend."""
-    with pytest.raises(UserError, match="no life"):
+    with pytest.raises(UserError, match="no project folder"):
         report(Report(life=tmp_path / "nowhere"))
 
 

@@ -1,7 +1,8 @@
-"""The table of commands, and an act turned into a command when it is called.
+"""The table of commands; builds the command line and turns an act into a command when it is invoked.
 
-Only the act that runs is imported, so that `sayso --help` loads no torch. An act is `act(options: Options) -> result`,
-`Options` a frozen dataclass: its fields become the flags, the strings under them the help. Acts know nothing of it.
+Only the invoked act is imported, so `sayso --help` does not load torch. An act is `act(options: Options) -> result`,
+where `Options` is a frozen dataclass: its fields become flags, the strings below them their help. Acts do not depend
+on the command line.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,20 +22,20 @@ Act = Callable[[Any], object]
 
 @dataclass(frozen=True)
 class Command:
-    """One command as it is typed; `sayso x` runs the act `x` of `sayso.run.x`, and `sayso x y` the act `y` there."""
+    """One command: `sayso x` runs the act `x` of `sayso.run.x`, and `sayso x y` runs the act `y` of the same module."""
 
     name: str
     help: str
     place: str | None = None
-    """The option that may also be given by its place, without its flag."""
+    """The option that may also be given as a positional argument."""
     act: str | None = None
-    """The act's function where it is not called like the command; "module.function" where the module is not either."""
+    """Name of the act's function if it differs from the command's; "module.function" if the module differs too."""
     trains: bool = False
-    """Whether its process updates weights step after step."""
+    """Whether the command trains a model."""
 
     @property
     def words(self) -> list[str]:
-        """The words on the command line."""
+        """Words of the command on the command line."""
         return self.name.split()
 
     def load(self) -> Act:
@@ -45,38 +46,40 @@ class Command:
 
 
 COMMANDS = (
-    Command("demo", "Live a whole small life, report it, and serve the page.", trains=True),
-    Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
-    Command("import", "Bring a model of another maker into the life.", place="source", act="import_model.import_model"),
-    Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
-    Command("tokenizer compare", "Compare the kinds of tokenizer on a text.", place="text"),
-    Command("pretrain", "Train a base model on the documents.", trains=True),
-    Command("finetune", "Tune the base model on conversations.", trains=True),
-    Command("reward", "Train a model that scores replies, from comparisons and ratings.", trains=True),
-    Command("align", "Align the tuned model with comparisons and ratings.", trains=True),
-    Command("improve", "Let a model get better by those of its own replies that are right.", trains=True),
-    Command("selfplay", "Let a model get better at tic-tac-toe by playing it.", trains=True),
-    Command("puzzles", "Write puzzles that a program can check, to practise on.", place="puzzle"),
-    Command("reinforce", "Let a model practise on prompts whose replies are rewarded.", place="prompts", trains=True),
-    Command("merge", "Fold an adapter into the model it was trained on."),
-    Command("quantize", "Quantise a model to 8 or 4 bits, and measure what that costs.", place="model"),
-    Command("export", "Write a model as one GGUF file, which llama.cpp runs.", place="model"),
-    Command("train-status", "Show how a training run stands, once or live.", place="run"),
-    Command("evaluate", "Score a model on held-out text and tasks."),
-    Command("chat", "Talk to a model in the terminal."),
-    Command("generate", "Continue a prompt.", place="prompt"),
-    Command("serve", "Serve the page and the OpenAI-compatible API."),
-    Command("gather", "Turn people's ratings into training data."),
-    Command("verify", "Prove that resuming and exporting change no number."),
-    Command("report", "Write the life's story as one HTML file."),
+    Command("demo", "Run every stage on a small model, write the report, and serve the web page.", trains=True),
+    Command("prepare", "Clean, deduplicate, and split text into documents and conversations.", place="sources"),
+    Command("import", "Import a third-party model.", place="source", act="import_model.import_model"),
+    Command("tokenizer train", "Train a tokenizer on the prepared text.", act="train_tokenizer"),
+    Command("tokenizer compare", "Compare kinds of tokenizers on held-out text.", place="text"),
+    Command("pretrain", "Train a base model on the prepared text.", trains=True),
+    Command("finetune", "Fine-tune a model on conversations.", trains=True),
+    Command("reward", "Train a reward model on comparisons and ratings.", trains=True),
+    Command("align", "Train a model on preferences (DPO, IPO, KTO, ORPO, SimPO).", trains=True),
+    Command("improve", "Train a model on its own verified replies, in rounds.", trains=True),
+    Command("selfplay", "Train a model to play tic-tac-toe by self-play.", trains=True),
+    Command("puzzles", "Generate puzzles with verifiable answers.", place="puzzle"),
+    Command(
+        "reinforce", "Train a model with reinforcement learning (GRPO, PPO, and others).", place="prompts", trains=True
+    ),
+    Command("merge", "Merge a LoRA adapter into its base model."),
+    Command("quantize", "Quantize a model to 8 or 4 bits and measure the loss in quality.", place="model"),
+    Command("export", "Export a model as a GGUF file for llama.cpp.", place="model"),
+    Command("train-status", "Show the progress of a training run, once or live.", place="run"),
+    Command("evaluate", "Evaluate a model on held-out text and tasks."),
+    Command("chat", "Chat with a model in the terminal."),
+    Command("generate", "Generate text from a prompt.", place="prompt"),
+    Command("serve", "Serve the web page and the OpenAI-compatible API."),
+    Command("gather", "Turn collected ratings into training data."),
+    Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
+    Command("report", "Write a report on all stages as one HTML file."),
 )
-# `--empty-sources` would be a second way to say nothing
+# `--empty-sources` would be a second way to pass nothing
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
+GROUPS = {"tokenizer": "Train or compare tokenizers."}
 
 
 def build_app(**settings: Any) -> cyclopts.App:
-    """Return the command line with every command registered and none imported."""
+    """Return the command line with all commands registered and no act imported."""
     app = cyclopts.App(name="sayso", default_parameter=FLAGS, suppress_keyboard_interrupt=False, **settings)
     parents: dict[tuple[str, ...], cyclopts.App] = {(): app}
     for order, command in enumerate(COMMANDS):
@@ -89,9 +92,9 @@ def build_app(**settings: Any) -> cyclopts.App:
 
 
 def as_command(act: Act, place: str | None = None) -> Act:
-    """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
+    """Wrap an act in a function with one parameter per option, which cyclopts turns into flags.
 
-    The field `place` comes first and may be given by place too, all others only by name, those of parent classes last.
+    The field `place` comes first and may be positional; all others are keyword-only, inherited fields last.
     """
     kind: Any = get_type_hints(act)["options"]
     types, told, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
@@ -117,7 +120,7 @@ def as_command(act: Act, place: str | None = None) -> Act:
 
 @cache
 def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
-    """Return what cyclopts is told of each field: its help, with its range, and how a whole number is read."""
+    """Return the cyclopts parameter of each field: its help, including its range, and its integer converter."""
     helps, numbers = _helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
     found = {}
     for field in fields(kind):
@@ -128,7 +131,7 @@ def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
 
 
 def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Convert words to whole numbers; cyclopts alone would round 1.5 to 2."""
+    """Convert words to integers; cyclopts alone would round 1.5 to 2."""
     for token in tokens:
         if "." in token.value and not float(token.value).is_integer():
             raise ValueError(f'"{token.value}" is not a whole number.')
@@ -136,7 +139,7 @@ def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
 
 
 def _helps(kind: type) -> dict[str, str]:
-    """Return the line of help under each field, those of parent classes too."""
+    """Return the help of each field, including inherited ones."""
     said = [parse_from_object(part).params for part in reversed(kind.__mro__) if is_dataclass(part)]
     return {line.arg_name: line.description or "" for lines in said for line in lines}
 
@@ -148,7 +151,7 @@ def _default(field: Field[Any]) -> object:
 
 
 def __getattr__(key: str) -> Act:
-    """Resolve `tokenizer_train` and the like: import the act's module now, and give the act as a command."""
+    """Resolve names such as `tokenizer_train`: import the act's module and return the act as a command."""
     for command in COMMANDS:
         if _key(command) == key:
             return as_command(command.load(), command.place)

@@ -1,4 +1,4 @@
-"""The options of acts in which a model generates text, turned into a loaded model and its `Sampling`."""
+"""Options of the acts that generate text, turned into a loaded model and its `Sampling`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,43 +16,43 @@ from sayso.weights.models import newest_model
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(Options):
-    """The flags of an act in which a model talks."""
+    """Options of an act that generates text."""
 
     life: Path = Path("life")
-    """The life's folder."""
+    """Project folder."""
     model: str = "aligned"
-    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage speaks."""
+    """Model name in the project, or path of a model folder. The default falls back to the latest stage that exists."""
     temperature: Weight = 0.8
-    """Below 1 safer, above 1 bolder, 0 always the likeliest token."""
+    """Sampling temperature; 0 = greedy decoding."""
     top_k: Count = 0
-    """Pick among the k likeliest tokens; 0 = off."""
+    """Sample only from the k most likely tokens; 0 = off."""
     top_p: Mass = 1.0
-    """Pick among the likeliest tokens that together have this probability; 1 = off."""
+    """Sample only from the most likely tokens with this total probability (nucleus sampling); 1 = off."""
     min_p: Share = 0.0
-    """Pick among tokens at least this fraction as likely as the likeliest; 0 = off."""
+    """Sample only from tokens at least this fraction as likely as the most likely token; 0 = off."""
     typical_p: Mass = 1.0
-    """Pick among the tokens nearest the expected surprise that together have this probability; 1 = off."""
+    """Sample only from the most typical tokens with this total probability (typical sampling); 1 = off."""
     xtc_probability: Share = 0.0
-    """How often the likeliest tokens but the last with 10 % or more are left out (XTC); 0 = off."""
+    """Probability of excluding all tokens above 10 % except the least likely of them (XTC); 0 = off."""
     repetition_penalty: Scale = 1.0
-    """Above 1 makes what was said already less likely; 1 = off."""
+    """Repetition penalty; values above 1 make tokens that already occurred less likely; 1 = off."""
     presence_penalty: Finite = 0.0
-    """Taken from the logit of every token that the reply has already; 0 = off."""
+    """Subtracted from the logit of each token that already occurs in the reply; 0 = off."""
     frequency_penalty: Finite = 0.0
-    """Taken from a token's logit as often as the reply has it already; 0 = off."""
+    """Subtracted from a token's logit for each of its occurrences in the reply; 0 = off."""
     dry_multiplier: Weight = 0.0
-    """Above 0 makes tokens that would go on with a repeat less likely, the more the longer it is (DRY); 0 = off."""
+    """Penalty on tokens that would extend a repeated sequence, growing with its length (DRY); 0 = off."""
     min_tokens: Count = 0
-    """A reply does not end of itself before so many tokens; 0 = off."""
+    """Minimum number of tokens before a reply may end; 0 = off."""
     max_tokens: Positive = 200
-    """Most tokens of a reply."""
+    """Maximum number of tokens per reply."""
     seed: Seed | None = None
-    """Same seed, same text; another text each time when not given."""
+    """Random seed; the same seed gives the same text. Default: random."""
     device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
+    """Device: cpu, cuda or mps. Default: the best one available."""
 
     def sampling(self, stop: tuple[str, ...] = ()) -> Sampling:
-        """Return the flags as `Sampling`, checked."""
+        """Return the options as a validated `Sampling`."""
         return Sampling(
             temperature=self.temperature,
             top_k=self.top_k,
@@ -72,15 +72,15 @@ class GenerationOptions(Options):
 
 
 def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
-    """Return the sampling with DRY, where it is on, stopping at the usual breakers, in the ids of this tokenizer."""
+    """Return the sampling with DRY's default sequence breakers as token ids of this tokenizer, if DRY is on."""
     dry = sampling.repeats
     return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
 
 
 def open_replier(options: GenerationOptions) -> tuple[Replier, Path, str]:
-    """Load the model that is to speak; return it, its folder, and "" or a sentence that it is not the one asked for."""
+    """Load the model; return it, its folder, and a note if it is not the requested one, else ""."""
     folder = newest_model(Life(options.life), options.model)
     device = pick_device(options.device)
     replier = Replier(*load_model(folder, device.kind))
     same = folder in (options.life / "models" / options.model, Path(options.model))
-    return replier, folder, "" if same else f"There is no '{options.model}' model yet; '{folder.name}' speaks."
+    return replier, folder, "" if same else f"There is no '{options.model}' model yet; using '{folder.name}'."

@@ -1,4 +1,4 @@
-"""What every command that reads a person's rows takes as an option: what becomes of rows that cannot be used."""
+"""Option shared by all commands that read rows: how to handle invalid rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ SHOWN = 5  # ignored files of a source that are named
 
 @dataclass(frozen=True, kw_only=True)
 class ReadsRows(Options):
-    """Options of the commands that read rows of files."""
+    """Options of the commands that read rows from files."""
 
     bad_rows: Policy = "stop"
-    """What to do about rows that cannot be used: name the first five and stop, or skip them and report how many."""
+    """How to handle invalid rows: stop and list the first five, or skip them and report their number."""
 
 
 def report_ignored(sources: Iterable[Source]) -> None:
-    """Print what in the folders of sources is not read."""
+    """Print which files in the sources' folders are ignored."""
     for source in sources:
         if source.ignored:
             shown = ", ".join(source.ignored[:SHOWN])
             more = f" and {len(source.ignored) - SHOWN:,} more" if len(source.ignored) > SHOWN else ""
-            say(f"Ignored in '{source.name}', as no text to learn: {shown}{more}.")
+            say(f"Ignored in '{source.name}' (no training text): {shown}{more}.")
 
 
 def report_rows(bad: BadRows) -> None:
-    """End the command for bad rows where it has to; else print what was skipped or replaced."""
+    """Stop the command if the policy requires it; otherwise print what was skipped or replaced."""
     bad.check()
     for sentence in bad.sentences():
         say(sentence)

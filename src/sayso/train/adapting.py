@@ -1,6 +1,6 @@
-"""What finetune and align share where LoRA is asked for: its options, the adapted state, and what leaves.
+"""LoRA for the acts that fine-tune: the options, the adapted training state, and saving.
 
-The model that leaves is a plain one, with what was learned folded in; the adapter lies beside it, as PEFT reads it.
+The saved model is a plain one with the adapter merged; the adapter itself is saved next to it in PEFT's format.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -21,36 +21,36 @@ from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import save_model
 
 ALPHA = 32.0
-"""Whatever the rank: scaled by alpha / rank, the best learning rate is then the same (Schulman et al. 2025)."""
+"""For every rank: with the scale alpha / rank, the best learning rate is the same (Schulman et al. 2025)."""
 TUNING = Rates(matrix=0.008)
-"""What is there already is moved less far by a step of Muon than what is learned from nothing: 0.02 at 128 wide."""
+"""Lower Muon rate than for training from scratch, which uses 0.02 at width 128."""
 
 
 @dataclass(frozen=True)
 class Adapting(Training):
-    """Options of the acts that can train an adapter in place of all weights."""
+    """Options of the acts that can train a LoRA adapter instead of all weights."""
 
     _: KW_ONLY
     lora_rank: Annotated[int, Range(1, 65_536)] | None = None
-    """Train narrow matrices of this rank beside the frozen ones (LoRA); all weights when not given."""
+    """Train a LoRA adapter of this rank. Default: train all weights."""
     lora_alpha: Scale | None = None
-    """What they add is scaled by this over the rank; 32 when not given."""
+    """LoRA alpha: the adapter's output is scaled by alpha / rank. Default: 32."""
     lora_targets: tuple[str, ...] = ()
-    """Layers to adapt in each block, such as query value; all linear ones when not given."""
+    """Layers to adapt in each block, such as query value. Default: all linear layers."""
 
     def lora(self, model: Transformer) -> LoRA | None:
-        """Return how `model` is to be adapted; None where all weights are trained."""
+        """Return the LoRA configuration for `model`; None if all weights are trained."""
         if self.lora_rank is None:
             for name in ("lora_alpha", "lora_targets"):
                 if getattr(self, name):
-                    raise UserError(f"--{name.replace('_', '-')} needs --lora-rank beside it, such as --lora-rank 16.")
+                    raise UserError(f"--{name.replace('_', '-')} requires --lora-rank, such as --lora-rank 16.")
             return None
         alpha = ALPHA if self.lora_alpha is None else self.lora_alpha
         return LoRA(self.lora_rank, alpha, chosen_targets(model, self.lora_targets))
 
 
 def tuning_state(model: Transformer, lora: LoRA | None, rate: float, seed: int) -> State:
-    """Return a state that trains all weights of `model`, or the adapters that `lora` puts beside them."""
+    """Return a state that trains all weights of `model`, or the adapters that `lora` adds."""
     if lora:
         add_lora(model, lora, torch.Generator().manual_seed(seed))
     model.train()
@@ -60,7 +60,7 @@ def tuning_state(model: Transformer, lora: LoRA | None, rate: float, seed: int) 
 def save_tuned(
     model: Transformer, lora: LoRA | None, tokenizer: Tokenizer, folder: Path, lineage: dict[str, Any], parent: Path
 ) -> None:
-    """Write the model folder, adapters folded in; these also to `adapter/` in it."""
+    """Write the model folder with the adapters merged; also write the adapters to its subfolder `adapter/`."""
     layers = merge(model)
 
     def beside(part: Path) -> None:
