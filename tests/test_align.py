@@ -241,7 +241,7 @@ def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path:
     rows = [{"prompt": f"What is {word}?", "reply": "Yes.", "good": n % 3 == 0} for n, word in enumerate(WORDS)]
     write_jsonl(life.root / "pairs.jsonl", rows)
     assert aligned(life.root) == 2
-    assert "only KTO learns from; add --loss kto" in capsys.readouterr().err
+    assert "which require --loss kto" in capsys.readouterr().err
     assert aligned(life.root, "--loss", "kto") == 0
     train = list(read_jsonl(life.run("align-aligned") / "ratings.jsonl"))
     held = list(read_jsonl(life.run("align-aligned") / "held_out.jsonl"))

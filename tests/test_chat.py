@@ -86,7 +86,7 @@ def test_piped_output_is_the_replies_alone(life: Path, capsys: pytest.CaptureFix
 def test_a_person_sees_prompts_and_notes(life: Path) -> None:
     """At a terminal the model is introduced and each question has a prompt before it."""
     shown = talk(life, "Hello", "/help")
-    assert "'tuned' speaks" in shown
+    assert "using 'tuned'" in shown
     assert "context 64 tokens" in shown
     assert f"> {SHOWN}\n> " in shown
     for command in ("/undo", "/retry", "/save FILE", "/help", "/exit", "Ctrl-D", "Ctrl-C"):

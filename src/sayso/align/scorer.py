@@ -57,7 +57,7 @@ class Scorer:
         for number, (prompt, reply) in enumerate(rows):
             if len(prompt) + len(reply) > context:
                 raise UserError(
-                    f"A prompt and its reply must fit a reward model's context of {context} tokens; number {number} has "
+                    f"A prompt and its reply must fit the reward model's context of {context}; number {number} has "
                     f"{len(prompt) + len(reply)}. Shorten the reply, or drop it."
                 )
         return np.stack([scores_of(model, rows) for model in self.models])

@@ -71,7 +71,7 @@ class Cached:
     """Log-probabilities computed before training."""
 
     table: Tensor
-    """[N, 2]: for each pair the chosen reply's and the rejected one's; for each rating its own and that of the mismatched reply."""
+    """[N, 2]: of a pair's chosen and rejected reply; or of a rating's own and mismatched reply."""
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
         """Return log r of each row's reply, looked up by the row's number."""

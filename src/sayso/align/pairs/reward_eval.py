@@ -113,9 +113,7 @@ def scores_of_all(model: Transformer, judged: Sequence[JudgedPrompt]) -> list[Fl
 def report_reward(name: str, found: RewardKnowledge, adversarial: dict[str, Estimate]) -> list[str]:
     """Print the evaluation of a reward model; return its warnings."""
     say(f"Accuracy of '{name}' on {found.accuracy.n:,} held-out judgments: {_share(found.accuracy)}.")
-    say(
-        f"Accuracy of length alone: {_share(found.length_accuracy)}; correlation with it {found.length_correlation:.2f}."
-    )
+    say(f"Accuracy of length alone: {_share(found.length_accuracy)}; correlation {found.length_correlation:.2f}.")
     if found.bins:
         say(f"Calibration error: {found.calibration_error:.1%}.")
     if adversarial:
