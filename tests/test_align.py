@@ -241,7 +241,7 @@ def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path:
     rows = [{"prompt": f"What is {word}?", "reply": "Yes.", "good": n % 3 == 0} for n, word in enumerate(WORDS)]
     write_jsonl(life.root / "pairs.jsonl", rows)
     assert aligned(life.root) == 2
-    assert "only KTO learns from; add --loss kto" in capsys.readouterr().err
+    assert "which require --loss kto" in capsys.readouterr().err
     assert aligned(life.root, "--loss", "kto") == 0
     train = list(read_jsonl(life.run("align-aligned") / "ratings.jsonl"))
     held = list(read_jsonl(life.run("align-aligned") / "held_out.jsonl"))
@@ -274,7 +274,7 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
         (["--margin", "1"], "--margin is for --loss simpo; got --loss dpo"),
         (["--loss", "simpo", "--reference", "cache"], "simpo does not need"),
         (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),
-        (["--robust"], "--robust needs --smoothing"),
+        (["--robust"], "--robust requires --smoothing"),
         (["--smoothing", "0.5"], "below 0.5; got 0.5"),
         (["--held-out", "99"], "below 20; got 99"),
     ],

@@ -180,7 +180,7 @@ def test_a_demo_lives_the_life_of_another_makers_model(life: Path, capsys: pytes
     assert rank == {16}
     capsys.readouterr()
     assert run(words) == 0
-    assert "is here already" in capsys.readouterr().out, "a second demo goes on from what exists"
+    assert "has already been imported" in capsys.readouterr().out, "a second demo goes on from what exists"
 
 
 def test_logits_may_differ_by_more_where_they_are_larger() -> None:
@@ -188,7 +188,7 @@ def test_logits_may_differ_by_more_where_they_are_larger() -> None:
 
 
 def test_data_without_a_parent_is_refused(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "name one with --parent" in refused(["demo", "--data", "mine.jsonl", "--tiny"], capsys)
+    assert "requires --parent" in refused(["demo", "--data", "mine.jsonl", "--tiny"], capsys)
 
 
 def test_a_run_resumed_on_another_day_trains_on_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

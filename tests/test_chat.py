@@ -80,13 +80,13 @@ def saved(path: Path) -> list[tuple[str, str]]:
 def test_piped_output_is_the_replies_alone(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Without a terminal there is one line a reply, no prompt, no colour; what else is to be said is an error line."""
     assert talk(life, "Hello", "", "Again", typed=False) == f"{SHOWN}\n{SHOWN}\n"
-    assert capsys.readouterr().err == "There is no 'aligned' model yet; 'tuned' speaks.\n"
+    assert capsys.readouterr().err == "There is no 'aligned' model yet; using 'tuned'.\n"
 
 
 def test_a_person_sees_prompts_and_notes(life: Path) -> None:
     """At a terminal the model is introduced and each question has a prompt before it."""
     shown = talk(life, "Hello", "/help")
-    assert "'tuned' speaks" in shown
+    assert "using 'tuned'" in shown
     assert "context 64 tokens" in shown
     assert f"> {SHOWN}\n> " in shown
     for command in ("/undo", "/retry", "/save FILE", "/help", "/exit", "Ctrl-D", "Ctrl-C"):
@@ -107,8 +107,8 @@ def test_undo_takes_back_question_and_reply(life: Path, tmp_path: Path) -> None:
     """After /undo the last turn is gone, also from what the model sees; with no turn left it says so."""
     shown = talk(life, "One", "Two", "/undo", f"/save {tmp_path}/a", "/undo", "/undo", system="Be kind.")
     assert saved(tmp_path / "a") == [("system", "Be kind."), ("user", "One"), ("assistant", SAYS)]
-    assert "Taken back: Two" in shown
-    assert "nothing to take back" in shown
+    assert "Removed: Two" in shown
+    assert "nothing to undo" in shown
 
 
 def test_retry_replies_anew(life: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_save_never_overwrites_another_file(life: Path, tmp_path: Path) -> None:
     assert other.read_text() == "mine"
     assert "exists already" in shown
     assert [content for _, content in saved(own)] == ["One", SAYS, "Two", SAYS]
-    assert "needs the name of a file" in shown
+    assert "needs a file name" in shown
 
 
 def test_an_unknown_command_offers_the_nearest(life: Path) -> None:
@@ -225,7 +225,7 @@ def test_generate_writes_the_reply(life: Path, capsys: pytest.CaptureFixture[str
     flags = {"life": life, "temperature": 0, "device": "cpu"}
     generate(Generate("Hello", **flags))
     done = capsys.readouterr()
-    assert (done.out, done.err) == (f"{SHOWN}\n", "There is no 'aligned' model yet; 'tuned' speaks.\n")
+    assert (done.out, done.err) == (f"{SHOWN}\n", "There is no 'aligned' model yet; using 'tuned'.\n")
     target = io.StringIO()
     generate(Generate("Hello", count=2, stop=("at",), **flags), target)
     assert target.getvalue() == "Hi, c\n---\nHi, c\n"
@@ -247,7 +247,7 @@ def test_generate_reads_standard_input(life: Path, monkeypatch: pytest.MonkeyPat
     generate(options, target)
     assert target.getvalue() == "789\n"
     monkeypatch.setattr("sys.stdin", Typed("56"))
-    with pytest.raises(UserError, match="needs a prompt and got none"):
+    with pytest.raises(UserError, match="A prompt is required"):
         generate(options, target)
 
 

@@ -27,7 +27,7 @@ class Options:
     sources: tuple[str, ...] = ("wiki",)
     """What to read."""
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     depth: int | None = None
     """How many blocks."""
     held_out: float = 0.1

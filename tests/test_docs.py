@@ -99,7 +99,7 @@ def test_version_is_in_the_changelog() -> None:
 
 
 def test_no_lock_file_or_machine_path_is_tracked() -> None:
-    """Nothing that only holds on one machine is part of the project."""
+    """Nothing that only holds on one machine is part of the life."""
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("not a git checkout")

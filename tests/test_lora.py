@@ -359,7 +359,7 @@ def test_merging_makes_the_model_that_training_left(lived: tuple, capsys: pytest
     [
         (["--lora-rank", "0"], "from 1 to"),
         (["--lora-rank", "2", "--lora-targets", "qery"], "Did you mean 'query'"),
-        (["--lora-alpha", "4"], "needs --lora-rank"),
+        (["--lora-alpha", "4"], "requires --lora-rank"),
     ],
 )
 def test_flags_that_cannot_be_are_refused(

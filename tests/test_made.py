@@ -425,7 +425,7 @@ def test_only_the_run_that_made_a_model_replaces_it(place: Path, capsys) -> None
     assert call(f"{align} --replace") == 0
     assert weights.read_bytes() == first
     assert call(align) == 0
-    assert "aligned already" in capsys.readouterr().out
+    assert "already been trained" in capsys.readouterr().out
     assert call(f"{align} --seed 1") == 0, "the same run with other options"
     assert "align-aligned.1" in capsys.readouterr().out
 

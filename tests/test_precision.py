@@ -67,11 +67,11 @@ def test_auto_is_fp32_on_a_cpu_and_bf16_only_when_asked() -> None:
     assert layout_for(Training(precision="bf16"), 4, CPU).precision == "bf16"
     plan = {"processes": 1, "parts": 1, "precision": "bf16"}
     assert layout_of_plan(plan, Training(micro_rows=2), 4, CPU) == Layout(1, 2, "bf16")
-    with pytest.raises(UserError, match="'mps' here does not"):
+    with pytest.raises(UserError, match="not supported by this 'mps'"):
         precision_on(Device("mps", 1), "bf16")
 
 
-@pytest.mark.parametrize(("asked", "told"), [("fp16", "needs no loss scaling"), ("bf1", "'bf16'"), ("int8", "one of")])
+@pytest.mark.parametrize(("asked", "told"), [("fp16", "without loss scaling"), ("bf1", "'bf16'"), ("int8", "one of")])
 def test_a_precision_that_is_not_offered_is_refused_with_the_reason(asked: str, told: str) -> None:
     """fp16 says why; a slip of the pen is offered the nearest."""
     with pytest.raises(UserError, match=told):

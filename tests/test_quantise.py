@@ -537,7 +537,7 @@ def test_a_model_of_a_life_is_quantized_once(
     ("words", "told"),
     [
         (["--bits", "3"], "bits"),
-        (["--bits", "4"], "has none: name some with --text"),
+        (["--bits", "4"], "has none: pass some with --text"),
         (["--bits", "4", "--inputs", "8", "--method", "nearest"], "require 8-bit weights"),
         (["--bits", "8", "--group", "32"], "omit --group"),
         (["--bits", "4", "--group", "48", "--method", "nearest"], "Groups of 48 do not divide"),

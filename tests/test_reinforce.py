@@ -419,9 +419,9 @@ def test_an_adapter_practises_against_its_own_parent(options: Reinforce) -> None
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"method": "gpro"}, "--method is one of .*grpo"),
-        ({"updates": 17}, "--updates is at most"),
-        ({"method": "reinforce"}, "no ratio"),
+        ({"method": "gpro"}, "--method must be one of .*grpo"),
+        ({"updates": 17}, "--updates must be at most"),
+        ({"method": "reinforce"}, "no importance ratio"),
         ({"target_kl": 1.0}, "--target-kl"),
         ({"critic_from": "reward"}, "--critic-from"),
         ({"replies": 1}, "--replies"),

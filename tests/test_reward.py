@@ -65,7 +65,7 @@ def test_it_learns_which_replies_are_better(life: Life, tmp_path: Path, capsys: 
     assert found["above_length"]["low"] > 0
     assert {"truncated", "repeated", "empty"} == found["spoiled"].keys()
     assert (life.run("reward-reward") / "reliability.svg").read_text().startswith("<svg")
-    assert "Length alone is right on" in told
+    assert "Accuracy of length alone" in told
     steps = [line for line in log if line["event"] == "step"]
     assert steps[-1]["accuracy"] > steps[0]["accuracy"]
     assert all(0 < line["mfu"] < 1 for line in steps)
@@ -84,7 +84,7 @@ def test_a_model_that_knows_only_length_is_told_of(
     rows = [{"prompt": a, "chosen": f"{b} {c}", "rejected": b} for a, b, c in texts(80)]
     write_jsonl(tmp_path / "pairs.jsonl", rows)
     reward(Reward(life=life.root, pairs=(tmp_path / "pairs.jsonl",), epochs=2, held_out=0.3, **SMALL))
-    assert "not surely better than length alone" in capsys.readouterr().out
+    assert "not significantly better than length alone" in capsys.readouterr().out
     found = read_json(life.run("reward-reward") / "reward.json")
     assert found["length_accuracy"]["mean"] == 1.0
 
@@ -219,10 +219,10 @@ def test_ties_and_numbers_are_for_reward_models_alone(tmp_path: Path) -> None:
     assert read_pairs(tmp_path / "pairs.jsonl", BadRows(), ties=True)[0]["tie"]
     bad = BadRows()
     assert read_pairs(tmp_path / "pairs.jsonl", bad) == []
-    assert "which only a reward model learns from" in bad.first[0]
+    assert "which only reward models can be trained on" in bad.first[0]
     (tmp_path / "ratings.jsonl").write_text(json.dumps({"prompt": "p", "reply": "a", "rating": "good"}) + "\n")
     assert read_ratings(tmp_path / "ratings.jsonl", bad, numbers=True) == []
-    assert "\"rating\" is a number; got 'good'" in bad.first[1]
+    assert "\"rating\" must be a number; got 'good'" in bad.first[1]
 
 
 def test_nothing_to_learn_from_is_a_sentence(life: Life, capsys: pytest.CaptureFixture[str]) -> None:

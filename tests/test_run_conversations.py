@@ -194,7 +194,7 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
     assert [line["step"] for line in log if line["event"] == "samples"] == [0, 6, 12]
     assert {mark.split()[0] for mark in read_json(life.model("tuned") / "sayso.json")["data"]} == {"base", *data[1::2]}
     assert run(words) == 0
-    assert "fine-tuned already" in capsys.readouterr().out
+    assert "already been fine-tuned" in capsys.readouterr().out
 
 
 def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_path: Path) -> None:

@@ -75,7 +75,7 @@ def test_a_reward_model_is_named_like_any_reward(tokenizer: Tokenizer, tmp_path:
     asked = [(prompt.messages, reply, {}) for prompt, reply in zip(prompts, replies, strict=True)]
     each = [open_scorer([life.model(f"proxy-{n}")])(asked) for n in range(2)]
     assert [got.total for got in found] == pytest.approx([0.5 * b + min(a, b) for a, b in zip(*each, strict=True)])
-    with pytest.raises(UserError, match="The weight of a reward is a number"):
+    with pytest.raises(UserError, match="The weight of a reward must be a number"):
         rewards_of(options, ("model:proxy-0=much",))
     with pytest.raises(UserError, match="Did you mean 'proxy-0'"):
         rewards_of(options, ("model:proxi-0",))

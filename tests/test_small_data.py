@@ -48,11 +48,11 @@ def test_a_life_without_held_out_text_is_lived(rows: int, flags: list[str], tmp_
     at = ["--life", str(life.root)]
     assert run(["tokenizer", "train", *at, "--vocab-size", "300"]) == 0
     assert run(["pretrain", *at, *SMALL]) == 0
-    assert "no held-out text to judge by" in capsys.readouterr().out
+    assert "no held-out text" in capsys.readouterr().out
     assert not [event for event in read_log(life.run("pretrain-base") / "run.jsonl") if event["event"] == "val"]
     (tmp_path / "talk.jsonl").write_text(json.dumps(TALK) + "\n")
     assert run(["finetune", *at, *TUNE, "--data", str(tmp_path / "talk.jsonl")]) == 0
-    assert "nothing is held out to judge by" in capsys.readouterr().out
+    assert "no held-out conversations" in capsys.readouterr().out
     assert run(["evaluate", *at, "--model", "base"]) == 2
     assert "--val above 0" in capsys.readouterr().err
 

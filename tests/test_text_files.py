@@ -211,7 +211,7 @@ def test_files_about_the_data_are_ignored_and_named(tmp_path: Path, capsys: pyte
     assert texts(folder) == ["Hello?\nHere.", "A document. " * 20]
     assert run(["prepare", "--sources", str(folder), "--life", str(life), "--workers", "1", "--no-quality"]) == 0
     told = capsys.readouterr().out
-    assert f"Ignored in '{folder}', as no text to learn: CITATION.md, LICENCE-MIT.md, LICENSE.txt, README.md" in told
+    assert f"Ignored in '{folder}' (no training text): CITATION.md, LICENCE-MIT.md, LICENSE.txt, README.md" in told
     assert read_json(life / "data/text/manifest.json")["totals"]["in"]["documents"] == 2
     assert len(read_json(life / "data/text/manifest.json")["sources"][0]["ignored"]) == 6
     assert len(evaluation_files(folder)) == 2
@@ -253,7 +253,7 @@ def test_a_parquet_file_without_rows_is_told(tmp_path: Path, capsys: pytest.Capt
         pass
     words = ["prepare", "--sources", str(tmp_path / "empty.parquet"), "--life", str(tmp_path / "life")]
     assert run(words) == 2
-    assert "has no document in it" in capsys.readouterr().err
+    assert "has no documents" in capsys.readouterr().err
 
 
 def test_text_of_a_parquet_file_that_is_not_utf_8_is_a_bad_row(tmp_path: Path) -> None:

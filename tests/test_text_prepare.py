@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_in_one_sentence(corpus: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("others", "says"),
     [
-        ({"val": 0.6, "test": 0.5}, "a sum below 1"),
+        ({"val": 0.6, "test": 0.5}, "less than 1"),
         ({"near_duplicates": 1.5}, "--near-duplicates must be from 0 to 1"),
         ({"piece": -1}, "--piece must be at least 0; got -1"),
     ],
@@ -240,12 +240,12 @@ def test_sources_that_give_nothing_are_told(tmp_path: Path) -> None:
     short = lines(tmp_path / "short.jsonl", ["One.", "Two."])
     blank = lines(tmp_path / "blank.jsonl", [])
     blank.write_text("\n\n")
-    with pytest.raises(UserError, match=r"No document of '.*short.jsonl' passed the rules \(2 too_short\)"):
+    with pytest.raises(UserError, match=r"No documents of '.*short.jsonl' passed the rules \(2 too_short\)"):
         prepare(options(tmp_path / "life", short))
-    with pytest.raises(UserError, match=r"blank.jsonl' has no document in it"):
+    with pytest.raises(UserError, match=r"blank.jsonl' has no documents"):
         prepare(options(tmp_path / "life", blank))
     assert not (tmp_path / "life/data/text").exists()
-    with pytest.raises(UserError, match="at least one source"):
+    with pytest.raises(UserError, match="At least one source"):
         prepare(options(tmp_path / "life"))
 
 
@@ -277,7 +277,7 @@ def test_what_is_left_out_of_conversations_is_counted_and_told(
     assert sum(manifest["totals"]["conversations"].values()) == 4
     told = capsys.readouterr().out
     assert "conversations left out: 1 too_few_turns, 3 too_long; " in told
-    assert "parts of others left out: 2 exchange_too_long, 2 unpaired_turn; raise --chat-characters" in told
+    assert "parts of conversations left out: 2 exchange_too_long, 2 unpaired_turn; raise --chat-characters" in told
 
 
 def test_evaluation_texts_of_any_script_are_kept_out_and_counted(

@@ -56,10 +56,10 @@ def test_every_act_can_be_looked_at_from_its_first_event_to_its_last(
         text = str(status(name, events[:count]))
         first = text.splitlines()[0]
         drawn = any(event["event"] in ("step", "round") for event in events[:count])
-        assert first.endswith("ended" if count == len(events) else "under way or stopped")
+        assert first.endswith("ended" if count == len(events) else "running or interrupted")
         assert ("│" in text) == drawn
         assert ("before its first step" in first) == (not drawn and count < len(events))
-    assert f"{name}: {TRAINED.get(name, 'no step of its own, ended')}" in told(lived, capsys, name)
+    assert f"{name}: {TRAINED.get(name, 'no steps, ended')}" in told(lived, capsys, name)
 
 
 def test_the_status_tells_the_latest_figures(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
@@ -72,7 +72,7 @@ def test_the_status_tells_the_latest_figures(lived: Life, capsys: pytest.Capture
         "at step 3",
         "of the machine's peak",
         "gradient norm",
-        "it says:",
+        "sample:",
     ):
         assert part in text
     assert "left" not in text

@@ -28,7 +28,7 @@ def test_a_port_in_use_is_named_with_its_mend(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"host": "0.0.0.0"}, "needs an API key"),
+        ({"host": "0.0.0.0"}, "API key is required"),
         ({"rows": 0}, "--rows must be from 1 to"),
         ({"cache_tokens": 0}, "--cache-tokens must be at least 1"),
         ({}, "has no models yet"),
@@ -43,7 +43,7 @@ def test_what_cannot_be_served_is_said(tmp_path: Path, options: dict[str, Any], 
 
 def test_an_address_that_is_not_ours_is_said() -> None:
     """Listening on a name that does not exist is a person's mistake, not a traceback."""
-    with pytest.raises(UserError, match="no address"):
+    with pytest.raises(UserError, match="Cannot resolve"):
         listen("no.such.host.invalid", 8000)
     with pytest.raises(UserError, match="Cannot listen on"):
         listen("192.0.2.1", 8000)

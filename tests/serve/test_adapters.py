@@ -76,5 +76,5 @@ def test_what_an_adapter_cannot_do_is_told(client: TestClient) -> None:
 @pytest.mark.parametrize("given", ["poet", "=x", "tuned=x", "poet="])
 def test_an_adapter_without_a_name_of_its_own_is_refused(replier: Replier, given: str) -> None:
     """The error says how it is given."""
-    with pytest.raises(UserError, match=f"as NAME=FOLDER, with a name of its own; got '{given}'"):
+    with pytest.raises(UserError, match=f"takes NAME=FOLDER with a unique name; got '{given}'"):
         engine_of(Serve(adapter=(given,)), Life(Path("life")), "tuned", replier.model, "cpu")

@@ -1,1 +1,1 @@
-"""What runs that learn from preferences and rewards share: rollouts, rewards, references, warnings."""
+"""Learning from preferences and rewards: preference optimization, reinforcement learning, self-improvement."""

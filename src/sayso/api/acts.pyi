@@ -24,7 +24,7 @@ class Acts:
         replace: bool = ...,
         tiny: bool = ...,
     ) -> dict[str, Any]:
-        """Live a whole small life, report it, and serve the page."""
+        """Run every stage on a small model, write the report, and serve the web page."""
     def prepare(
         self,
         sources: str | PathLike[str] | Callable[..., Any] | Sequence[str | PathLike[str] | Callable[..., Any]] = ...,
@@ -46,7 +46,7 @@ class Acts:
         chat_documents: bool = ...,
         workers: int | None = ...,
     ) -> dict[str, Any]:
-        """Clean, deduplicate and split text into documents."""
+        """Clean, deduplicate, and split text into documents and conversations."""
     def import_model(
         self,
         source: str | PathLike[str],
@@ -54,7 +54,7 @@ class Acts:
         name: str | None = ...,
         replace: bool = ...,
     ) -> Written:
-        """Bring a model of another maker into the life."""
+        """Import a third-party model."""
     def tokenizer_train(
         self,
         *,
@@ -62,7 +62,7 @@ class Acts:
         kind: Literal["bpe", "word", "character"] = ...,
         megabytes: float = ...,
     ) -> Tokenizer:
-        """Train a tokenizer on the documents."""
+        """Train a tokenizer on the prepared text."""
     def tokenizer_compare(
         self,
         text: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
@@ -72,7 +72,7 @@ class Acts:
         vocab_size: int = ...,
         megabytes: float = ...,
     ) -> list[dict[str, Any]]:
-        """Compare the kinds of tokenizer on a text."""
+        """Compare kinds of tokenizers on held-out text."""
     def pretrain(
         self,
         *,
@@ -102,7 +102,7 @@ class Acts:
         rate: float = ...,
         weight_decay: float = ...,
     ) -> Trained:
-        """Train a base model on the documents."""
+        """Train a base model on the prepared text."""
     def finetune(
         self,
         *,
@@ -137,7 +137,7 @@ class Acts:
         rate: float = ...,
         feedback_weight: int = ...,
     ) -> Trained:
-        """Tune the base model on conversations."""
+        """Fine-tune a model on conversations."""
     def reward(
         self,
         *,
@@ -173,7 +173,7 @@ class Acts:
         reference: str | PathLike[str] | None = ...,
         samples: int = ...,
     ) -> Trained:
-        """Train a model that scores replies, from comparisons and ratings."""
+        """Train a reward model on comparisons and ratings."""
     def align(
         self,
         *,
@@ -214,7 +214,7 @@ class Acts:
         feedback_weight: int = ...,
         held_out: int | None = ...,
     ) -> Trained:
-        """Align the tuned model with comparisons and ratings."""
+        """Train a model on preferences (DPO, IPO, KTO, ORPO, SimPO)."""
     def improve(
         self,
         *,
@@ -254,7 +254,7 @@ class Acts:
         hint: str | None = ...,
         go_on: bool = ...,
     ) -> Trained:
-        """Let a model get better by those of its own replies that are right."""
+        """Train a model on its own verified replies, in rounds."""
     def selfplay(
         self,
         *,
@@ -285,7 +285,7 @@ class Acts:
         temperature: float = ...,
         select: Literal["better", "random"] = ...,
     ) -> Trained:
-        """Let a model get better at tic-tac-toe by playing it."""
+        """Train a model to play tic-tac-toe by self-play."""
     def puzzles(
         self,
         puzzle: str,
@@ -299,7 +299,7 @@ class Acts:
         demonstrations: bool = ...,
         seed: int = ...,
     ) -> Written:
-        """Write puzzles that a program can check, to practise on."""
+        """Generate puzzles with verifiable answers."""
     def reinforce(
         self,
         prompts: str | PathLike[str],
@@ -353,7 +353,7 @@ class Acts:
         critic_rate: float = ...,
         lam: float = ...,
     ) -> Trained:
-        """Let a model practise on prompts whose replies are rewarded."""
+        """Train a model with reinforcement learning (GRPO, PPO, and others)."""
     def merge(
         self,
         *,
@@ -362,7 +362,7 @@ class Acts:
         name: str,
         replace: bool = ...,
     ) -> Written:
-        """Fold an adapter into the model it was trained on."""
+        """Merge a LoRA adapter into its base model."""
     def quantize(
         self,
         model: str | PathLike[str] = ...,
@@ -381,7 +381,7 @@ class Acts:
         replace: bool = ...,
         device: str | None = ...,
     ) -> Written:
-        """Quantise a model to 8 or 4 bits, and measure what that costs."""
+        """Quantize a model to 8 or 4 bits and measure the loss in quality."""
     def export(
         self,
         model: str | PathLike[str] = ...,
@@ -390,14 +390,14 @@ class Acts:
         to: str | PathLike[str] | None = ...,
         replace: bool = ...,
     ) -> Written:
-        """Write a model as one GGUF file, which llama.cpp runs."""
+        """Export a model as a GGUF file for llama.cpp."""
     def train_status(
         self,
         run: str | None = ...,
         *,
         follow: bool = ...,
     ) -> str:
-        """Show how a training run stands, once or live."""
+        """Show the progress of a training run, once or live."""
     def evaluate(
         self,
         *,
@@ -409,7 +409,7 @@ class Acts:
         device: str | None = ...,
         seed: int = ...,
     ) -> dict[str, Any]:
-        """Score a model on held-out text and tasks."""
+        """Evaluate a model on held-out text and tasks."""
     def chat(
         self,
         *,
@@ -430,7 +430,7 @@ class Acts:
         device: str | None = ...,
         system: str | None = ...,
     ) -> list[dict[str, Any]]:
-        """Talk to a model in the terminal."""
+        """Chat with a model in the terminal."""
     def generate(
         self,
         prompt: str | None = ...,
@@ -454,7 +454,7 @@ class Acts:
         raw: bool = ...,
         stop: str | Sequence[str] = ...,
     ) -> list[str]:
-        """Continue a prompt."""
+        """Generate text from a prompt."""
     def serve(
         self,
         *,
@@ -474,13 +474,13 @@ class Acts:
         store: str | None = ...,
         device: str | None = ...,
     ) -> None:
-        """Serve the page and the OpenAI-compatible API."""
+        """Serve the web page and the OpenAI-compatible API."""
     def gather(
         self,
         *,
         store: str | None = ...,
     ) -> dict[str, Any]:
-        """Turn people's ratings into training data."""
+        """Turn collected ratings into training data."""
     def verify(
         self,
         *,
@@ -488,8 +488,8 @@ class Acts:
         resume: bool = ...,
         export: bool = ...,
     ) -> dict[str, Any]:
-        """Prove that resuming and exporting change no number."""
+        """Verify that resuming and exporting reproduce the same numbers."""
     def report(
         self,
     ) -> dict[str, Any]:
-        """Write the life's story as one HTML file."""
+        """Write a report on all stages as one HTML file."""

@@ -1,13 +1,6 @@
-<<<<<<< HEAD
 """The table of acts as a command line: each act becomes a command when it is called.
 
 The fields of an act's options become the flags, and the strings under them the help. Acts know nothing of it.
-=======
-"""The table of commands, and the conversion of an act to a command when it is called.
-
-Only the requested act is imported, so that `sayso --help` does not load torch. An act is `act(options: Options) ->
-result`, `Options` a frozen dataclass: its fields become the flags, the strings under them the help.
->>>>>>> v-en2
 """
 
 from collections.abc import Sequence
@@ -21,67 +14,9 @@ import cyclopts
 from sayso.base.ranges import numbers_of
 from sayso.run.acts import COMMANDS, Act, Command, option_helps
 
-<<<<<<< HEAD
-# `--empty-sources` would be a second way to say nothing
-=======
-Act = Callable[[Any], object]
-
-
-@dataclass(frozen=True)
-class Command:
-    """One command as typed; `sayso x` runs the act `x` of `sayso.run.x`, and `sayso x y` the act `y` there."""
-
-    name: str
-    help: str
-    place: str | None = None
-    """The option that may also be given by position, without its flag."""
-    act: str | None = None
-    """The act's function if its name differs from the command; "module.function" if the module's name differs too."""
-    trains: bool = False
-    """Whether it trains, that is, updates weights step after step."""
-
-    @property
-    def words(self) -> list[str]:
-        """The words on the command line."""
-        return self.name.split()
-
-    def load(self) -> Act:
-        """Import the act."""
-        module, _, name = (self.act or self.words[-1]).replace("-", "_").rpartition(".")
-        act: Act = getattr(import_module(f"sayso.run.{module or self.words[0].replace('-', '_')}"), name)
-        return act
-
-
-COMMANDS = (
-    Command("demo", "Run a complete small life, write its report, and serve the page.", trains=True),
-    Command("prepare", "Clean, deduplicate and split text into documents.", place="sources"),
-    Command("import", "Import a third-party model into the life.", place="source", act="import_model.import_model"),
-    Command("tokenizer train", "Train a tokenizer on the documents.", act="train_tokenizer"),
-    Command("tokenizer compare", "Compare kinds of tokenizers on a text.", place="text"),
-    Command("pretrain", "Train a base model on the documents.", trains=True),
-    Command("finetune", "Finetune the base model on conversations.", trains=True),
-    Command("reward", "Train a reward model on comparisons and ratings.", trains=True),
-    Command("align", "Align the tuned model with comparisons and ratings.", trains=True),
-    Command("improve", "Improve a model by training it on its own correct replies.", trains=True),
-    Command("selfplay", "Improve a model at tic-tac-toe by self-play.", trains=True),
-    Command("puzzles", "Generate puzzles with checkable answers to train on.", place="puzzle"),
-    Command("reinforce", "Train a model by reinforcement learning.", place="prompts", trains=True),
-    Command("merge", "Merge an adapter into the model it was trained on."),
-    Command("quantize", "Quantize a model to 8 or 4 bits, and measure the effect.", place="model"),
-    Command("export", "Export a model to one GGUF file for llama.cpp.", place="model"),
-    Command("train-status", "Show the status of a training run, once or live.", place="run"),
-    Command("evaluate", "Score a model on held-out text and tasks."),
-    Command("chat", "Chat with a model in the terminal."),
-    Command("generate", "Continue a prompt.", place="prompt"),
-    Command("serve", "Serve the page and the OpenAI-compatible API."),
-    Command("gather", "Convert ratings to training data."),
-    Command("verify", "Verify that resuming and exporting change no numbers."),
-    Command("report", "Write the life's report as one HTML file."),
-)
 # `--empty-sources` would be redundant
->>>>>>> v-en2
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-GROUPS = {"tokenizer": "Train a tokenizer, or compare kinds of tokenizers."}
+GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
 
 
 def build_app(**settings: Any) -> cyclopts.App:
@@ -98,9 +33,9 @@ def build_app(**settings: Any) -> cyclopts.App:
 
 
 def as_command(act: Act, place: str | None = None) -> Act:
-    """Return an act as a function that takes its options' fields as parameters, which cyclopts turns into flags.
+    """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
-    The field `place` comes first and may be given by position; all others only by name, those of parent classes last.
+    The field `place` comes first and may be given by place too, all others only by name, those of parent classes last.
     """
     kind: Any = get_type_hints(act)["options"]
     types, told, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
@@ -126,13 +61,8 @@ def as_command(act: Act, place: str | None = None) -> Act:
 
 @cache
 def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
-<<<<<<< HEAD
-    """Return what cyclopts is told of each field: its help, with its range, and how a whole number is read."""
-    helps, numbers = option_helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
-=======
     """Return the cyclopts parameter of each field: its help, with its range, and how an integer is parsed."""
-    helps, numbers = _helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
->>>>>>> v-en2
+    helps, numbers = option_helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
     found = {}
     for field in fields(kind):
         number, limits = numbers.get(field.name, (None, None))
@@ -142,22 +72,13 @@ def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
 
 
 def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Convert words to integers; cyclopts alone would round 1.5 to 2."""
+    """Convert words to whole numbers; cyclopts alone would round 1.5 to 2."""
     for token in tokens:
         if "." in token.value and not float(token.value).is_integer():
-            raise ValueError(f'"{token.value}" is not an integer.')
+            raise ValueError(f'"{token.value}" is not a whole number.')
     return cyclopts.convert(kind, tokens)
 
 
-<<<<<<< HEAD
-=======
-def _helps(kind: type) -> dict[str, str]:
-    """Return the help of each field, including those of parent classes."""
-    said = [parse_from_object(part).params for part in reversed(kind.__mro__) if is_dataclass(part)]
-    return {line.arg_name: line.description or "" for lines in said for line in lines}
-
-
->>>>>>> v-en2
 def _default(field: Field[Any]) -> object:
     if field.default_factory is not MISSING:
         return field.default_factory()
@@ -165,7 +86,7 @@ def _default(field: Field[Any]) -> object:
 
 
 def __getattr__(key: str) -> Act:
-    """Resolve `tokenizer_train` and the like: import the act's module, and return the act as a command."""
+    """Resolve `tokenizer_train` and the like: import the act's module now, and give the act as a command."""
     for command in COMMANDS:
         if _key(command) == key:
             return as_command(command.load(), command.place)

@@ -1,4 +1,4 @@
-"""Options of commands that generate text, resolved to a loaded model and its `Sampling`."""
+"""Options of the acts that generate text, turned into a loaded model and its `Sampling`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,43 +16,43 @@ from sayso.weights.models import newest_model
 
 @dataclass(frozen=True, kw_only=True)
 class GenerationOptions(Options):
-    """Options of a command that generates text."""
+    """Options of an act that generates text."""
 
     life: Path = Path("life")
     """Folder of the life."""
     model: str = "aligned"
-    """Model name or path of a model folder; if a named model does not exist yet, the newest earlier stage is used."""
+    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     temperature: Weight = 0.8
-    """Sampling temperature: lower is more predictable, higher more varied, 0 greedy."""
+    """Sampling temperature; 0 = greedy decoding."""
     top_k: Count = 0
-    """Sample from the k likeliest tokens; 0 = off."""
+    """Sample only from the k most likely tokens; 0 = off."""
     top_p: Mass = 1.0
-    """Sample from the likeliest tokens that together reach this probability (nucleus); 1 = off."""
+    """Sample only from the most likely tokens with this total probability (nucleus sampling); 1 = off."""
     min_p: Share = 0.0
-    """Sample from tokens at least this fraction as likely as the likeliest; 0 = off."""
+    """Sample only from tokens at least this fraction as likely as the most likely token; 0 = off."""
     typical_p: Mass = 1.0
-    """Sample from the locally typical tokens that together reach this probability; 1 = off."""
+    """Sample only from the most typical tokens with this total probability (typical sampling); 1 = off."""
     xtc_probability: Share = 0.0
-    """Probability of excluding all top choices but the least likely one with 10 % or more (XTC); 0 = off."""
+    """Probability of excluding all tokens above 10 % except the least likely of them (XTC); 0 = off."""
     repetition_penalty: Scale = 1.0
-    """Repetition penalty: values above 1 make tokens already used less likely; 1 = off."""
+    """Repetition penalty; values above 1 make tokens that already occurred less likely; 1 = off."""
     presence_penalty: Finite = 0.0
-    """Presence penalty: subtracted from the logit of every token already in the reply; 0 = off."""
+    """Subtracted from the logit of each token that already occurs in the reply; 0 = off."""
     frequency_penalty: Finite = 0.0
-    """Frequency penalty: subtracted from a token's logit for each of its occurrences in the reply; 0 = off."""
+    """Subtracted from a token's logit for each of its occurrences in the reply; 0 = off."""
     dry_multiplier: Weight = 0.0
-    """DRY multiplier: makes tokens that would continue a repetition less likely, more so the longer it is; 0 = off."""
+    """Penalty on tokens that would extend a repeated sequence, growing with its length (DRY); 0 = off."""
     min_tokens: Count = 0
     """Minimum number of tokens before a reply may end; 0 = off."""
     max_tokens: Positive = 200
-    """Maximum number of tokens of a reply."""
+    """Maximum number of tokens per reply."""
     seed: Seed | None = None
-    """Random seed: the same seed gives the same text; default: random."""
+    """Random seed; the same seed gives the same text. Default: random."""
     device: str | None = None
-    """cpu, cuda or mps; default: the best available."""
+    """Device: cpu, cuda or mps. Default: the best one available."""
 
     def sampling(self, stop: tuple[str, ...] = ()) -> Sampling:
-        """Return the flags as `Sampling`, checked."""
+        """Return the options as a validated `Sampling`."""
         return Sampling(
             temperature=self.temperature,
             top_k=self.top_k,
@@ -72,13 +72,13 @@ class GenerationOptions(Options):
 
 
 def with_breakers(sampling: Sampling, tokenizer: Tokenizer) -> Sampling:
-    """Return the sampling with DRY, if enabled, with the usual sequence breakers as ids of this tokenizer."""
+    """Return the sampling with DRY's default sequence breakers as token ids of this tokenizer, if DRY is on."""
     dry = sampling.repeats
     return replace(sampling, dry=replace(dry, breakers=breaker_ids(tokenizer))) if dry else sampling
 
 
 def open_replier(options: GenerationOptions) -> tuple[Replier, Path, str]:
-    """Load the requested model; return it, its folder, and "" or a sentence saying that another model is used."""
+    """Load the model; return it, its folder, and a note if it is not the requested one, else ""."""
     folder = newest_model(Life(options.life), options.model)
     device = pick_device(options.device)
     replier = Replier(*load_model(folder, device.kind))

@@ -1,1 +1,1 @@
-"""The acts of a life, one file each: options in, files of the life out."""
+"""The acts, one file per command: each takes options and writes files into the life."""

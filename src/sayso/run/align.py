@@ -1,8 +1,8 @@
-"""Act: a tuned model becomes one that prefers better replies.
+"""Act: train a model on preferences with DPO, IPO, KTO, ORPO or SimPO.
 
-Comparisons enter (the program's, over replies of the model itself, people's from the page, a file of the user's);
-`models/aligned` leaves. One of five losses: DPO (with a share of the plain loss on the chosen replies, which keeps
-their likelihood from falling with that of the rejected ones, Pang et al. 2024), IPO, KTO, ORPO, SimPO.
+Input: comparisons, which come from a checker's scores of the model's own replies, from ratings collected on the web
+page, or from a file. Output: `models/aligned`. DPO adds the language-modeling loss on the chosen replies, so that
+their likelihood does not fall together with that of the rejected ones (Pang et al. 2024).
 """
 
 import json
@@ -56,7 +56,7 @@ USUAL: dict[str, dict[str, float]] = {
     "orpo": {"beta": 1.0, "nll": 0.0, "rate": 0.3},
     "simpo": {"beta": 2.0, "nll": 0.0, "rate": 0.3, "margin": 1.0},
 }
-"""What each loss takes where nothing else is asked for."""
+"""Default hyperparameters of each loss."""
 TASKS = 1600
 
 
@@ -66,48 +66,48 @@ class Align(Adapting, ReadsRows):
 
     _: KW_ONLY
     parent: str = "tuned"
-    """The model to start from, and the reference."""
+    """Model to start from; also the reference model."""
     name: str = "aligned"
-    """What the new model is called."""
+    """Name of the new model."""
     loss: LossName = "dpo"
-    """How comparisons teach: dpo, ipo, kto (single ratings), orpo or simpo (both without a reference)."""
+    """Loss function: dpo, ipo, kto (single ratings), orpo or simpo (the last two need no reference)."""
     reference: Literal["copy", "cache"] | None = None
-    """A frozen copy, or log-probabilities computed once; a copy where the loss needs one, with LoRA the bare model."""
+    """Reference model: a frozen copy, or cached log-probabilities. Default: a copy; with LoRA, the base weights."""
     pairs: Path | None = None
-    """A JSON Lines file of pairs or, for kto, of ratings, see docs/alignment.md."""
+    """JSON Lines file of pairs or, for kto, of ratings; see docs/alignment.md."""
     tasks: Amount | None = None
-    """Small-world tasks for which the model's own replies are scored and paired; 1600, or none beside --pairs."""
+    """Small-world tasks whose sampled replies are scored and paired. Default: 1600, or 0 with --pairs."""
     replies: Replies = 4
-    """Replies sampled for each task."""
+    """Replies sampled per task."""
     epochs: Epochs = 1.0
     """Passes over the comparisons."""
     rows: Rows = 16
-    """Pairs, or ratings, of a batch."""
+    """Pairs or ratings per batch."""
     beta: Scale | None = None
-    """How far the policy may go from the reference: small is far; 0.1, simpo 2. The weight of orpo's odds: 1."""
+    """Strength of the KL constraint; smaller values let the policy drift further. Default: 0.1; simpo 2; orpo 1."""
     nll: Weight | None = None
-    """Weight of the plain loss on the chosen replies; 1 for dpo, else 0."""
+    """Weight of the language-modeling loss on the chosen replies. Default: 1 for dpo, else 0."""
     margin: Weight | None = None
-    """simpo: by how much a chosen reply shall win; 1 when not given."""
+    """simpo: target reward margin (gamma). Default: 1."""
     smoothing: Annotated[float, Range(0, 0.5, below=True)] = 0.0
-    """dpo: the share of pairs believed to be the wrong way round."""
+    """dpo: label smoothing, the assumed share of pairs with swapped labels."""
     robust: bool = False
-    """dpo: take that share out of the expected loss, instead of smoothing by it."""
+    """dpo: use the unbiased robust loss for this share instead of label smoothing."""
     average: bool = False
-    """ipo: means over a reply's tokens in place of sums."""
+    """ipo: average log-probabilities over the reply's tokens instead of summing them."""
     good_weight: Scale | None = None
-    """kto: weight of a good rating, a bad one having 1; so that both kinds weigh the same when not given."""
+    """kto: weight of a good rating relative to a bad one. Default: balances both classes."""
     rate: Scale | None = None
-    """A factor on the learning rates of pre-training; 0.05 for dpo, else 0.3."""
+    """Multiplier on the pre-training learning rates. Default: 0.05 for dpo, else 0.3."""
     feedback_weight: Repeats = 4
-    """How often a pair of people's is seen for each time of a program's."""
+    """Number of times each user-rated pair is repeated."""
     held_out: Count | None = None
-    """Prompts held out to choose the kept weights by; a sixteenth, at most 64, when not given; 0 = the last weights."""
+    """Prompts held out to select the best weights. Default: 1/16 of them, at most 64. 0 = keep the last weights."""
 
 
 @alone(model_of)
 def align(options: Align) -> Trained:
-    """Train a model on comparisons of replies."""
+    """Train a model on preferences: comparisons or ratings of replies."""
     _check(options)
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
@@ -134,7 +134,7 @@ def align(options: Align) -> Trained:
 
     derived = stage.plan(derive, options.restart, lambda: write_comparisons(stage.folder, fresh[0].given))
     if derived is None:
-        say(f"The model '{options.name}' is aligned already with these options and ratings.")
+        say(f"The model '{options.name}' has already been trained with these options and ratings.")
         return trained(life, "align", options.name, finished_before=True)
     data = fresh[0] if fresh else opened(read(stage.folder))
     preference = _preference(options, data.train)
@@ -161,20 +161,22 @@ def align(options: Align) -> Trained:
 
 def _check(options: Align) -> None:
     if options.loss not in USUAL:
-        raise UserError(f"--loss is one of {', '.join(USUAL)}; got '{options.loss}'.{nearest(options.loss, USUAL)}")
+        raise UserError(
+            f"--loss must be one of {', '.join(USUAL)}; got '{options.loss}'.{nearest(options.loss, USUAL)}"
+        )
     only = {"margin": "simpo", "smoothing": "dpo", "robust": "dpo", "average": "ipo", "good_weight": "kto"}
     for name, loss in only.items():
         if getattr(options, name) not in (None, 0, False) and options.loss != loss:
-            raise UserError(f"--{name.replace('_', '-')} is for --loss {loss}; got --loss {options.loss}.")
+            raise UserError(f"--{name.replace('_', '-')} requires --loss {loss}; got --loss {options.loss}.")
     if options.reference == "cache" and (options.lora_rank or options.loss not in WITH_REFERENCE):
         what = "LoRA" if options.lora_rank else options.loss
-        raise UserError(f"--reference cache spares a copy of the model, which {what} does not need: leave it away.")
+        raise UserError(f"--reference cache replaces a copy of the model, which {what} does not need; omit it.")
     if options.robust and not options.smoothing:
-        raise UserError("--robust needs --smoothing, the share of pairs that are the wrong way round.")
+        raise UserError("--robust requires --smoothing, the share of pairs with swapped labels.")
 
 
 def _usual(options: Align, name: str) -> float:
-    """Return an option as given, or what its loss usually takes."""
+    """Return an option as given, or the default for the loss."""
     given = getattr(options, name)
     return float(USUAL[options.loss].get(name, 0.0) if given is None else given)
 
@@ -195,7 +197,7 @@ def _preference(options: Align, train: PairBatches | RatingBatches) -> Preferenc
 
 
 def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, feedback: Path, bad: BadRows) -> Parts:
-    """Return the run's comparisons, those to train on and those held out, of which each is there once."""
+    """Return the run's training comparisons and held-out comparisons; the latter are deduplicated."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
     def program() -> list[ComparisonRow]:
@@ -205,10 +207,10 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
     given = (options.pairs, feedback, options.feedback_weight, program, bad)
     rows = comparisons(*given, ratings=ratings, check=lambda row: prompt_ids(tokenizer, row["prompt"]))
     if not rows and tasks:
-        raise UserError(f"All replies to the {tasks:,} tasks were right, so there is nothing to prefer; raise --tasks.")
+        raise UserError(f"All replies to the {tasks:,} tasks were correct, so there are no pairs; raise --tasks.")
     if not rows and options.pairs:
-        raise UserError(f"Aligning needs one pair or more; '{options.pairs}' has none.")
+        raise UserError(f"--pairs needs at least one pair; '{options.pairs}' has none.")
     if not rows:
-        raise UserError("Aligning needs pairs: gather people's ratings first (sayso gather), or set --tasks above 0.")
+        raise UserError("Alignment needs pairs: collect ratings first (sayso gather), or set --tasks above 0.")
     train, held = hold_out_pairs(rows, options.held_out)
     return train, list({json.dumps(row, sort_keys=True): row for row in held}.values())

@@ -1,7 +1,7 @@
-"""Talk to a model in the terminal: a person's lines come in, streamed replies go out, until /exit or Ctrl-D.
+"""Act: chat with a model in the terminal; reads lines and streams replies until /exit or Ctrl-D.
 
-Ctrl-C stops a reply, not the program. When the conversation outgrows the model's context its oldest turns are left out,
-which is said once.
+Ctrl-C stops a reply, not the program. When the conversation exceeds the model's context, its oldest turns are dropped
+(reported once).
 """
 
 import os
@@ -18,25 +18,25 @@ from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
 
 COMMANDS = {
-    "/undo": "take back the last question and its reply",
-    "/retry": "let the model reply once more",
-    "/save FILE": "write the conversation as a line of JSON, as finetune reads it",
-    "/help": "say this",
-    "/exit": "leave (so does Ctrl-D); Ctrl-C stops a reply",
+    "/undo": "remove the last question and its reply",
+    "/retry": "generate another reply to the last question",
+    "/save FILE": "save the conversation as JSON Lines for sayso finetune",
+    "/help": "show this help",
+    "/exit": "quit (or press Ctrl-D); Ctrl-C stops a reply",
 }
 RESERVE = 4  # at least a quarter of the context, or max_tokens if that is less, stays free for the reply
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chat(GenerationOptions):
-    """TerminalChat to a model in the terminal."""
+    """Options of `sayso chat`."""
 
     system: str | None = None
-    """What the model is told before the conversation."""
+    """System prompt."""
 
 
 def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = None) -> list[Message]:
-    """TerminalChat to a model in the terminal."""
+    """Chat with a model in the terminal."""
     sampling = options.sampling()
     replier, folder, other = open_replier(options)
     terminal = Terminal(source, target)
@@ -51,13 +51,13 @@ def chat(options: Chat, source: TextIO | None = None, target: TextIO | None = No
 
 
 class TerminalChat:
-    """One conversation: its messages, and the commands that change them."""
+    """One conversation: its messages and the commands that change them."""
 
     def __init__(self, replier: Replier, sampling: Sampling, terminal: Terminal, system: str | None = None) -> None:
         self.replier, self.sampling, self.terminal = replier, sampling, terminal
         self.messages: list[Message] = [{"role": "system", "content": system}] if system else []
-        self.told = False  # that turns were left out
-        self.attempt = 0  # of the last reply: each /retry draws anew, also with a fixed seed
+        self.told = False  # that turns were dropped
+        self.attempt = 0  # of the last reply: each /retry samples a new one, even with a fixed seed
         self.saved: Path | None = None
 
     def run(self) -> None:
@@ -71,12 +71,12 @@ class TerminalChat:
             except UserError as error:
                 self.terminal.note(str(error))
             except KeyboardInterrupt:
-                self.terminal.note("\nCtrl-D or /exit leaves." if self.terminal.live else "Stopped.")
+                self.terminal.note("\nPress Ctrl-D or type /exit to quit." if self.terminal.live else "Stopped.")
         if self.terminal.live:
             self.terminal.write("\n" if line is None else "")
 
     def answer(self, line: str) -> None:
-        """Do what one line asks: a command, or a question to the model."""
+        """Process one line: a command or a question to the model."""
         word, _, rest = line.strip().partition(" ")
         if not word:
             return
@@ -94,10 +94,10 @@ class TerminalChat:
             self.terminal.note("\n".join(f"{name:<11} {text}" for name, text in COMMANDS.items()))
         else:
             known = [name.split()[0] for name in COMMANDS]
-            raise UserError(f"A command is one of {', '.join(known)}; got '{word}'.{nearest(word, known)}")
+            raise UserError(f"Commands are {', '.join(known)}; got '{word}'.{nearest(word, known)}")
 
     def reply(self) -> None:
-        """Stream the reply to the last question; without a single word of reply the question is taken back."""
+        """Stream the reply to the last question; if there is no reply at all, remove the question."""
         said = ""
         try:
             stream = self.replier.stream(self.window(), self.sampling, row=self.attempt)
@@ -115,45 +115,45 @@ class TerminalChat:
             else:
                 self.messages.pop()
         if not said:
-            self.terminal.note("There was no reply; the question is taken back.")
+            self.terminal.note("There was no reply; the question was removed.")
 
     def window(self) -> list[Message]:
-        """Return the messages that fit the model's context; says once that turns are left out."""
+        """Return the messages that fit the model's context; report once that turns are dropped."""
         context = self.replier.context
         reserve = min(self.sampling.max_tokens, context // RESERVE)
         kept, left_out = fit(self.messages, lambda some: len(self.replier.prompt_ids(some)), context, reserve)
         if left_out and not self.told:
             self.told = True
-            self.terminal.note(f"The model's context of {context:,} tokens is full; the oldest turns are left out now.")
+            self.terminal.note(f"The model's context of {context:,} tokens is full; the oldest turns are dropped.")
         return kept
 
     def undo(self) -> None:
-        """Take back the last question and its reply."""
+        """Remove the last question and its reply."""
         if self.messages and self.messages[-1]["role"] == "assistant":
             self.messages.pop()
             question = self.messages.pop()["content"]
-            self.terminal.note(f"Taken back: {question}")
+            self.terminal.note(f"Removed: {question}")
         else:
-            self.terminal.note("There is nothing to take back.")
+            self.terminal.note("There is nothing to undo.")
 
     def retry(self) -> None:
-        """Replace the last reply by another."""
+        """Replace the last reply with a new one."""
         if not (self.messages and self.messages[-1]["role"] == "assistant"):
             self.terminal.note("There is no reply yet.")
             return
         if self.sampling.temperature == 0:
-            self.terminal.note("At temperature 0 the reply is always the same.")
+            self.terminal.note("At temperature 0, the reply is always the same.")
         self.messages.pop()
         self.attempt += 1
         self.reply()
 
     def save(self, name: str) -> None:
-        """Write the conversation to a file of the person's; another file is never overwritten."""
+        """Write the conversation to a file; an unrelated file is never overwritten."""
         if not name:
-            raise UserError("/save needs the name of a file after it, such as /save talk.jsonl.")
+            raise UserError("/save needs a file name, such as /save talk.jsonl.")
         path = Path(name).expanduser()
         if os.path.lexists(path) and path != self.saved:
-            raise UserError(f"/save writes a new file; '{path}' exists already, so that another name is needed.")
+            raise UserError(f"/save does not overwrite files; '{path}' already exists. Choose another name.")
         write_jsonl(path, [{"messages": self.messages, "source": "chat"}])
         self.saved = path
         self.terminal.note(f"Saved to {path}.")

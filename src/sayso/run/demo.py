@@ -1,7 +1,7 @@
-"""Act: a whole small life, from nothing, or from a model of another maker, to an assistant to talk to.
+"""Act: run all stages on a small model, from scratch or from a third-party model, and serve the result.
 
-Every act is the one that its own command runs, and leaves alone what is finished, so a second demo goes on from what
-exists. The minutes are shared out between the acts that train; the others take what they need.
+Each stage runs the act of its own command and skips finished work, so a second demo resumes from what exists. The
+time budget is divided among the acts that train; the others take as long as they need.
 """
 
 from collections.abc import Callable
@@ -27,18 +27,18 @@ from sayso.run.verify import Verify, verify
 MINUTES = 11.7
 OTHER_MINUTES = 2.3  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
 TUNING = 0.60  # share of a short demo's training that goes to conversations, where looking up is learned ...
-ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of what is left after so many minutes of it
+ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
 SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
 NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
 VOCABULARY = 3072
-MIX = ("chitchat=0.01",)  # people's chatter is long and hard: with more of it, a short run learns little else
-SOURCES = ("smallworld",)  # what a tiny life, and one from another maker's model, reads and is judged on
-RANK = 16  # of its adapters
-OTHER_MINUTES_ADOPTED = 4.5  # what its other acts take together; 4.2 were measured with SmolLM2-135M
+MIX = ("chitchat=0.01",)  # human chatter is long and hard: with more of it, a short run learns little else
+SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party model, trains and is evaluated on
+RANK = 16  # of the adapters of a third-party model
+OTHER_MINUTES_ADOPTED = 4.5  # time of the other acts with a third-party model; measured: 4.2 with SmolLM2-135M
 
 Act = Callable[[Any], object]
 Chapter = tuple[str, tuple[tuple[Act, Any], ...]]
-"""What people are told, and the acts with their options."""
+"""A title, and the acts with their options."""
 
 
 @dataclass(frozen=True)
@@ -47,47 +47,47 @@ class Demo(Options):
 
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     minutes: Minutes = MINUTES
-    """How long the whole may take on this machine, downloads not counted."""
+    """Time budget of the whole demo in minutes, excluding downloads."""
     parent: str | None = None
-    """A model to start from, as `sayso import` takes it, such as smollm2; none when one is trained from nothing."""
+    """Model to start from, any source that `sayso import` accepts, such as smollm2. Default: train from scratch."""
     data: tuple[str, ...] = ()
-    """Conversations that a parent is tuned on, as `sayso prepare` takes them; the small world's when not given."""
+    """Conversations to fine-tune --parent on, any sources that `sayso prepare` accepts. Default: the small world."""
     serve: bool = True
-    """Whether to end by serving the page."""
+    """Serve the web page at the end."""
     port: Port = 8000
-    """The port of the page."""
+    """Port of the web page."""
     replace: bool = False
-    """Replace models of the same names that other runs made."""
+    """Replace models of the same names from other runs."""
     tiny: bool = False
-    """The smallest life that goes through every act: the small world alone, no network, under a minute."""
+    """Run every stage on the smallest model: small-world data only, no network, under a minute."""
 
 
 def demo(options: Demo) -> dict[str, Any]:
-    """Live a whole small life: prepare, pretrain, finetune, align, evaluate, report, serve."""
+    """Run all stages on a small model: prepare, pretrain, finetune, align, evaluate, report, serve."""
     for title, acts in chapters(options):
         _chapter(title)
         for act, chosen in acts:
             act(replace(chosen, replace=True) if options.replace and hasattr(chosen, "replace") else chosen)
     told = report(Report(life=options.life))
     if options.serve:
-        _chapter("Talk to it")
+        _chapter("Chat with it")
         serve(Serve(life=options.life, port=options.port))
     return told
 
 
 def chapters(options: Demo) -> tuple[Chapter, ...]:
-    """Return what a demo does; `UserError` when its minutes are too few for the acts that do not train."""
+    """Return the demo's stages; raise `UserError` if the time budget is too small for the acts that do not train."""
     if options.parent is not None:
         return adopted(options, options.parent)
     if options.data:
-        raise UserError("--data is what a model of another maker is tuned on; name one with --parent, such as smollm2.")
+        raise UserError("--data requires --parent, the third-party model to fine-tune, such as --parent smollm2.")
     return tiny(options.life) if options.tiny else whole(options.life, options.minutes)
 
 
 def whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
-    """Return a life from nothing."""
+    """Return the stages of a model trained from scratch."""
     training = _left(minutes, OTHER_MINUTES)
     tuning = TUNING * training
     if tuning > ENOUGH_TUNING:
@@ -117,7 +117,7 @@ def whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
 
 
 def tiny(life: Path) -> tuple[Chapter, ...]:
-    """Return the smallest life: every act for real, on a few hundred stories, for a few steps."""
+    """Return the stages of the smallest demo: every act, on a few hundred stories, for a few steps."""
     return _life(
         Prepare(life=life, sources=SOURCES, world_documents=400, world_conversations=200),
         600,
@@ -130,7 +130,7 @@ def tiny(life: Path) -> tuple[Chapter, ...]:
 
 
 def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
-    """Return the life of a model of another maker, which is tuned and aligned by adapters."""
+    """Return the stages of a third-party model, which is fine-tuned and aligned with LoRA."""
     life, small = options.life, options.tiny
     training = 0.1 if small else _left(options.minutes, OTHER_MINUTES_ADOPTED)
     tuning = Finetune(life=life, lora_rank=RANK, rows=2, minutes=training, steps=2 if small else None)
@@ -140,15 +140,15 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
         sources=(*options.data, *SOURCES),
         world_documents=400,
         world_conversations=0 if options.data else 2000,
-        quality=not options.data,  # one's own conversations are taken as they are
+        quality=not options.data,  # the user's own conversations are used unfiltered
         chat_turns=0,
         chat_characters=0,
     )
     return (
-        ("Text and conversations to live with", ((prepare, text),)),
-        ("A base model, of another maker", ((import_model, Import(parent, name=STAGES[0], life=life)),)),
+        ("Text and conversations", ((prepare, text),)),
+        ("A third-party base model", ((import_model, Import(parent, name=STAGES[0], life=life)),)),
         *_taught(tuning, aligning, Evaluate(life=life, n=1 if small else 3, text_bytes=8_000)),
-        ("What is promised, put to the test", ((verify, Verify(life=life, resume=False)),)),
+        ("Verification of resuming and exporting", ((verify, Verify(life=life, resume=False)),)),
     )
 
 
@@ -158,25 +158,27 @@ def _life(
     life = text.life
     tokenizers = (TrainTokenizer(life=life, vocab_size=vocabulary), Compare(life=life, vocab_size=vocabulary))
     return (
-        ("Text, from the world and from a small world of our own", ((prepare, text),)),
-        ("A tokenizer, learned from that text", tuple(zip((train_tokenizer, compare), tokenizers, strict=True))),
+        ("Text: real documents and a synthetic small world", ((prepare, text),)),
+        ("A tokenizer, trained on that text", tuple(zip((train_tokenizer, compare), tokenizers, strict=True))),
         ("A base model, trained to predict the next token", ((pretrain, base),)),
         *_taught(tuned, aligned, judged),
-        ("What is promised, put to the test", ((verify, promised),)),
+        ("Verification of resuming and exporting", ((verify, promised),)),
     )
 
 
 def _taught(tuned: Finetune, aligned: Align, judged: Evaluate) -> tuple[Chapter, ...]:
     return (
-        ("A tuned model, trained to reply", ((finetune, tuned),)),
+        ("A fine-tuned model, trained to reply", ((finetune, tuned),)),
         ("An aligned model, trained on comparisons of its replies", ((align, aligned),)),
-        ("What each of them can do", tuple((evaluate, replace(judged, model=stage)) for stage in STAGES)),
+        ("Evaluation of each model", tuple((evaluate, replace(judged, model=stage)) for stage in STAGES)),
     )
 
 
 def _left(minutes: float, other: float) -> float:
     if minutes <= other:
-        raise UserError(f"Such a demo takes more than {other:g} minutes; got --minutes {minutes:g}. Try --tiny.")
+        raise UserError(
+            f"This demo needs more than {other:g} minutes; got --minutes {minutes:g}. Raise it or use --tiny."
+        )
     return minutes - other
 
 

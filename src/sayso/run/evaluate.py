@@ -1,8 +1,8 @@
-"""Act: a model is scored on text and tasks that it has not seen.
+"""Act: evaluate a model on held-out text and tasks.
 
-A model of the life enters; `runs/evaluate-NAME/scores.json` leaves: bits per byte on real text and on the small world
-beside what must be beaten, each family of small-world tasks with its standard error, and replies to a fixed handful of
-prompts. A base model, which knows no turns, is asked in the chat layout too: what tuning adds is then plain to see.
+Writes `runs/evaluate-NAME/scores.json`: bits per byte on real text and on the small world, next to baselines; accuracy
+of each family of small-world tasks with its standard error; and replies to a few fixed prompts. A base model is
+prompted in the chat layout too, so that the effect of fine-tuning is visible.
 """
 
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -39,33 +39,33 @@ class Evaluate(Options):
 
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     model: str = "aligned"
-    """The model to score: one of the life's, or the path of a model folder."""
+    """Model to evaluate: the name of a model of the life, or the path of a model folder."""
     n: Questions = 60
-    """Questions of each small-world family; 0 = none."""
+    """Questions per small-world task family; 0 = none."""
     text_bytes: Positive = 100_000
-    """About how much held-out text of each kind is read."""
+    """Approximate amount of held-out text of each kind, in bytes."""
     baseline_bytes: Count = 64_000_000
-    """About how much training text the baselines learn from at most; 0 = all."""
+    """Approximate maximum of training text for the baselines, in bytes; 0 = all."""
     split: str = "val"
-    """Which held-out documents are read, val or test; the tasks are always the small world's test ones."""
+    """Split of the held-out documents, val or test; tasks always come from the test split."""
     device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
+    """Device: cpu, cuda or mps. Default: the best one available."""
     seed: Seed = 0
-    """Fixes the questions."""
+    """Random seed of the questions."""
 
 
 def evaluate(options: Evaluate) -> Scores:
-    """Score a model on held-out text and tasks."""
+    """Evaluate a model on held-out text and tasks."""
     check(options)
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
     if not held:
         raise UserError(
-            f"A model is scored on held-out text, and '{life.data('text')}' has no {options.split} documents; prepare "
-            f"text with --{options.split} above 0."
+            f"Evaluation needs held-out text, but '{life.data('text')}' has no {options.split} documents; run sayso "
+            f"prepare with --{options.split} above 0."
         )
     name = run_name(life, folder)
     path = life.run(f"evaluate-{name}") / "scores.json"
@@ -73,7 +73,7 @@ def evaluate(options: Evaluate) -> Scores:
     against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
     if path.exists() and (stored := read_object(path, "key"))["key"] == key:
-        say(f"The model '{folder.name}' is scored already with these options.")
+        say(f"The model '{folder.name}' has already been evaluated with these options.")
         return stored
     with act_log(life, "evaluate", name, options):
         replier = Replier(*load_model(folder, pick_device(options.device).kind))
@@ -88,9 +88,9 @@ def evaluate(options: Evaluate) -> Scores:
 
 
 def run_name(life: Life, folder: Path) -> str:
-    """Return what the scores of a model folder are filed under: its name, with a mark if that is a model of the life's.
+    """Return the run name for a model folder: its name, plus a hash if the life has another model of this name.
 
-    So the scores of a model elsewhere never take the place of those of the life's model of the same name.
+    The scores of an external model therefore never replace those of the life's model of the same name.
     """
     name = called(folder)
     own = life.model(name)
@@ -100,14 +100,14 @@ def run_name(life: Life, folder: Path) -> str:
 
 
 def asked_for(options: Evaluate) -> Scores:
-    """The options that decide the scores."""
+    """Return the options that determine the scores."""
     return {"n": options.n, "seed": options.seed, "split": options.split, "text_bytes": options.text_bytes}
 
 
 def check(options: Evaluate) -> None:
-    """Raise `UserError` for an option that cannot work."""
+    """Raise `UserError` for an invalid option."""
     if options.split not in ("val", "test"):
-        raise UserError(f"--split is val or test; got '{options.split}'.")
+        raise UserError(f"--split must be val or test; got '{options.split}'.")
 
 
 def show(scores: Scores, against: Scores) -> None:
@@ -120,12 +120,12 @@ def show(scores: Scores, against: Scores) -> None:
         text.add_row(name, *(f"{against[name][kind]['bpb']['mean']:.3f}" for kind in kinds))
     screen.print(text)
     if scores["families"]:
-        tasks = Table("family", "right", "95 % interval", title=f"{scores['model']}: small world, not seen in training")
+        tasks = Table("family", "right", "95 % interval", title=f"{scores['model']}: small-world tasks, held out")
         for family, found in [*scores["families"].items(), *((key, scores[key]) for key in MEANS)]:
             tasks.add_row(family, f"{found['mean']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
         screen.print(tasks)
 
 
 def written(found: Estimate) -> str:
-    """An estimate with its standard error, as text."""
+    """Format an estimate with its standard error."""
     return f"{found.mean:.3f} ± {found.se:.3f}"

@@ -1,7 +1,6 @@
-"""Act: a model of the life becomes one file that other programs run.
+"""Act: export a model as a GGUF file for llama.cpp and programs built on it.
 
-The model's folder is in the Hugging Face layout already, which `transformers` and vLLM open as it is; here it becomes a
-GGUF file, for llama.cpp and what builds on it.
+A model folder already has the Hugging Face layout, so `transformers` and vLLM open it without an export.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -26,25 +25,25 @@ class Export(Options):
     """Options of `sayso export`."""
 
     model: str = "aligned"
-    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage."""
+    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     _: KW_ONLY
     format: Literal["f16", "q8_0", "q4_0"] = "f16"
-    """How weights are stored: in 16 bits, or in blocks of 32 with a common scale in 8 or 4 bits."""
+    """Format of the weights: 16 bits, or 8 or 4 bits in blocks of 32 that share a scale."""
     to: Path | None = None
-    """The file to write; MODEL-FORMAT.gguf when not given."""
+    """Output file. Default: MODEL-FORMAT.gguf."""
     replace: bool = False
-    """Overwrite the file if it exists already."""
+    """Overwrite the file if it exists."""
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
 
 
 def export(options: Export) -> Written:
-    """Write a model as one GGUF file, which llama.cpp runs."""
+    """Export a model as a GGUF file for llama.cpp."""
     folder = newest_model(Life(options.life), options.model)
     path = options.to or Path(f"{called(folder)}-{options.format}.gguf")
     new_file(path, "--to", options.replace)
     if path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"A model is not exported into its own folder; '{path}' lies there: choose another --to.")
+        raise UserError(f"--to must be outside the model's own folder; got '{path}'. Choose another path.")
     with locked(path):
         new_file(path, "--to", options.replace)
         pick_device("cpu")

@@ -1,8 +1,8 @@
-"""Act: a base model becomes one that converses.
+"""Act: fine-tune a model on conversations.
 
-Conversations enter (files, or what was prepared, and what people left on the page once it was gathered); `models/tuned`
-leaves, with the weights that did best on conversations held out. The loss is on the assistant's words alone; whole
-conversations are packed into rows and see only themselves.
+Input: conversations from files or from `sayso prepare`, and gathered feedback. Output: `models/tuned`, with the weights
+that scored best on held-out conversations. Only the assistant's tokens are trained on. Conversations are packed into
+rows, with attention limited to each conversation.
 """
 
 from collections.abc import Sequence
@@ -39,9 +39,9 @@ from sayso.train.step_log import Evaluation
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
-JUDGEMENTS = 6  # while a run goes on, after one before it
-JUDGED = 0.15  # of the tokens that are trained on are read to judge, which takes a twentieth of the time
-SHOWN = 4  # prompts that are replied to before, halfway and after
+JUDGEMENTS = 6  # evaluations during a run, after an initial one
+JUDGED = 0.15  # evaluation tokens as a share of training tokens, which takes a twentieth of the time
+SHOWN = 4  # prompts sampled before, halfway through, and after training
 SAY = Sampling(temperature=0, max_tokens=64)
 
 
@@ -51,36 +51,36 @@ class Finetune(Adapting, ReadsRows):
 
     _: KW_ONLY
     parent: str = "base"
-    """The model to start from."""
+    """Model to start from."""
     name: str = "tuned"
-    """What the new model is called."""
+    """Name of the new model."""
     minutes: Minutes | None = None
-    """How long to train on this machine; its speed is measured first."""
+    """Time budget for training in minutes; the machine's speed is measured first."""
     epochs: Epochs = 1.0
-    """Passes over the conversations, when neither --minutes nor --steps is given."""
+    """Passes over the conversations. Ignored with --minutes or --steps."""
     steps: Positive | None = None
-    """Updates in all; derived when not given."""
+    """Number of training steps. Default: derived from --epochs or --minutes."""
     rows: Rows = 4
-    """Rows of a batch, each packed with whole conversations."""
+    """Rows per batch, each packed with whole conversations."""
     row_tokens: Tokens = 1024
-    """Tokens in a row; what becomes of a conversation longer than a row, or than the model's context, --long says."""
+    """Tokens per row; --long controls what happens to longer conversations."""
     long: Literal["split", "drop"] = "split"
-    """Cut a conversation that is too long into shorter ones, each with the system's turn, or leave it out."""
+    """Conversations longer than a row or the model's context: split (keeping the system prompt) or drop."""
     data: tuple[str, ...] = ()
-    """Conversations: files, folders, hf://OWNER/NAME or URLs; what was prepared when not given."""
+    """Conversations: files, folders, hf://OWNER/NAME or URLs. Default: the prepared conversations."""
     held_out: Weight = 0.02
-    """Share of the different conversations, at most 256, or their number, to choose the best weights by; 0 = none."""
+    """Share (at most 256) or number of distinct conversations to hold out for selecting the best weights; 0 = none."""
     mix: tuple[str, ...] = ()
-    """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1; all when not given."""
+    """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1. Default: all."""
     rate: Scale = 0.5
-    """A factor on the learning rates of pre-training."""
+    """Multiplier on the pre-training learning rates."""
     feedback_weight: Repeats = 4
-    """How often a conversation that people corrected or liked is seen for each time of a prepared one."""
+    """Number of times each conversation that users corrected or liked is repeated."""
 
 
 @alone(model_of)
 def finetune(options: Finetune) -> Trained:
-    """Train a model on conversations, on the assistant's words alone."""
+    """Fine-tune a model on conversations; only the assistant's tokens are trained on."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     sources = [file_source(name, 0) for name in dict.fromkeys(options.data)]
@@ -112,16 +112,16 @@ def finetune(options: Finetune) -> Trained:
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
-        say(f"The model '{options.name}' is fine-tuned already with these options.")
+        say(f"The model '{options.name}' has already been fine-tuned with these options.")
         return trained(life, "finetune", options.name, finished_before=True)
     steps = derived["steps"]
     say(
         f"{derived['conversations']:,} conversations; {steps:,} steps of {options.rows} rows x {batches.context} "
         f"tokens, {100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; "
         + (
-            f"judged on {derived['judged']:,} of {derived['held_out']:,} held out."
+            f"evaluated on {derived['judged']:,} of {derived['held_out']:,} held-out conversations."
             if derived["judged"]
-            else "nothing is held out to judge by, so the last weights are kept."
+            else "no held-out conversations, so the last weights are kept."
         )
     )
     state = tuning_state(model, lora, options.rate, options.seed)
@@ -149,7 +149,7 @@ def finetune(options: Finetune) -> Trained:
 
 
 def shares(mix: tuple[str, ...]) -> dict[str, float]:
-    """Return the share of each source named in `mix`; a part that is not SOURCE=SHARE, 0 to 1, is a `UserError`."""
+    """Parse `mix` into the share of each source; raise `UserError` unless each part is SOURCE=SHARE, 0 to 1."""
     found = {}
     for part in mix:
         name, _, share = part.partition("=")
@@ -168,11 +168,11 @@ class _Data:
     held: LaidOut
     bad: BadRows
     prompts: list[Sequence[Message]]
-    """Some that are replied to before and after."""
+    """Prompts sampled before and after training."""
 
 
 def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Path) -> Session:
-    """Return the run, told apart by what its files hold, or for remote ones by what their store says of them."""
+    """Return the run, identified by the contents of its files, or by the store's metadata for remote ones."""
     inputs = {"feedback": life.data("feedback") / "chat.jsonl", options.parent: weights_file(parent)}
     files = [file for source in sources for file in source.files]
     inputs |= {file.where: Path(file.where) for file in files if "://" not in file.where}
@@ -183,7 +183,7 @@ def _stage(options: Finetune, life: Life, sources: Sequence[Source], parent: Pat
 
 
 def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
-    """Read, hold out and lay out the conversations; say what became of those that are longer than `tokens`."""
+    """Read, hold out and lay out the conversations; report those longer than `tokens`."""
     chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
     bad = BadRows(options.bad_rows)
     read = list(read_conversations(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
@@ -195,35 +195,35 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     kept = {talk.key for talk in held}
     liked = [talk for talk in liked if talk.key not in kept for _ in range(options.feedback_weight)]
     if not talks and not liked:
-        raise UserError("There are no conversations to tune on; name a file with --data, or make some: sayso prepare")
+        raise UserError("There are no conversations to fine-tune on; pass a file with --data, or run: sayso prepare")
     split = options.long == "split"
     train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in ([*talks, *liked], held))
     report_rows(bad)
     if train.long:
         say(train.told(tokens))
     if train.unclear:
-        say(f"{train.unclear:,} replies are not trained: the chat template changes them, so they cannot be told apart.")
+        say(f"{train.unclear:,} replies are not trained on: the chat template alters them, so they cannot be located.")
     if train.unclear and not train.conversations and not train.long:
         raise UserError(
-            "The chat template of this model changes every reply, so that nobody can tell which tokens to train; mark "
-            "the replies in it with {% generation %}."
+            "The model's chat template alters every reply, so the tokens to train on cannot be located; mark replies "
+            "in the template with {% generation %}."
         )
     if not train.conversations and not train.long:
-        raise UserError("No conversation is left to train on: the chat template of this model refuses each of them.")
+        raise UserError("No conversations are left to train on: the model's chat template rejects all of them.")
     if not train.conversations:
         raise UserError(
-            f"All {train.long:,} conversations are longer than {tokens:,} tokens, as are their turns; raise "
-            "--row-tokens, as far as the model's context goes."
+            f"All {train.long:,} conversations, and their turns, are longer than {tokens:,} tokens; raise --row-tokens "
+            "(up to the model's context)."
         )
     different = {talk.key: talk for talk in held or talks}.values()
     prompts = [prompt for talk in different if (prompt := talk.prompt())]
-    room = tokens - min(SAY.max_tokens, tokens // 4)  # what is left is for the reply
+    room = tokens - min(SAY.max_tokens, tokens // 4)  # the rest is reserved for the reply
     fitting = (one for one in prompts if len(prompt_ids(tokenizer, one)) <= room)
     return _Data(train, judged, bad, list(islice(fitting, SHOWN)))
 
 
 def _judged(options: Finetune, held: Sequence[Conversation], trained: int) -> int:
-    """Return on how many held-out conversations a run of so many tokens is judged; all where a number was asked."""
+    """Return how many held-out conversations to evaluate on in a run of `trained` tokens; all if a number was given."""
     if options.held_out >= 1:
         return len(held)
     room = JUDGED * trained / (JUDGEMENTS + 1)
@@ -231,7 +231,7 @@ def _judged(options: Finetune, held: Sequence[Conversation], trained: int) -> in
 
 
 def _judging(held: Sequence[Conversation], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
-    """Return what judges a state on held-out conversations and now and then lets it reply; None without any."""
+    """Return the evaluation on held-out conversations, which also samples replies; None without any."""
     every = max(1, steps // JUDGEMENTS)
 
     def judge(state: State) -> dict[str, Any]:

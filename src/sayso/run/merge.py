@@ -1,7 +1,6 @@
-"""Act: a model and an adapter become one model.
+"""Act: merge a LoRA adapter into its base model.
 
-An adapter in PEFT's format enters, from here or elsewhere, and the model that it was trained on; `models/NAME` leaves,
-a plain model for everything downstream.
+Input: an adapter in PEFT's format and the model it was trained on. Output: `models/NAME`, a plain model.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -28,20 +27,20 @@ class Merge(Options):
 
     _: KW_ONLY
     adapter: Path
-    """The adapter's folder, with adapter_config.json and adapter_model.safetensors."""
+    """Adapter folder, with adapter_config.json and adapter_model.safetensors."""
     parent: str
-    """The model that it was trained on: one of the life, or the path of a model folder."""
+    """Base model of the adapter: the name of a model of the life, or the path of a model folder."""
     name: str
-    """What the new model is called."""
+    """Name of the new model."""
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     replace: bool = False
-    """Replace another model that has this name already."""
+    """Replace an existing model of this name."""
 
 
 @alone(model_of)
 def merge(options: Merge) -> Written:
-    """Fold an adapter in PEFT's format into the model it was trained on."""
+    """Merge a LoRA adapter in PEFT's format into its base model."""
     life = Life(options.life)
     parent, folder = resolve_model(life, options.parent), life.model(options.name)
     check_apart([folder], [parent, options.adapter])
@@ -57,7 +56,7 @@ def merge(options: Merge) -> Written:
         "seed": None,
     }
     if is_made(folder, lineage, replace=options.replace):
-        say(f"The model '{options.name}' is merged already.")
+        say(f"The model '{options.name}' has already been merged.")
         return Written(folder, finished_before=True)
     with act_log(life, "merge", options.name, options):
         fold(model)

@@ -1,7 +1,7 @@
-"""Sources -> data/text (documents) and data/chat (conversations) of a life, cleaned, deduplicated and split.
+"""Act: clean, deduplicate and split sources into data/text (documents) and data/chat (conversations).
 
-Parts of the sources are worked in parallel into a hidden work folder, then merged in order: an interrupted prepare goes
-on where it was, a finished one is left alone, and the number of workers changes nothing but the time.
+Parts of the sources are processed in parallel into a hidden work folder, then merged in order. An interrupted run
+resumes, a finished one is skipped, and the number of workers does not change the result.
 """
 
 import shutil
@@ -33,59 +33,57 @@ from sayso.text.work import Counts, PrepareJob, PrepareRules
 
 @dataclass(frozen=True)
 class Prepare(ReadsRows):
-    """What to prepare, and by which rules."""
+    """Options of `sayso prepare`."""
 
     life: Path = Path("life")
-    """The life's folder."""
+    """Folder of the life."""
     sources: tuple[str, ...] = ("wiki", "chitchat", "smallworld")
     """wiki, chitchat, smallworld, a file, a folder, hf://owner/name?column=text, or a URL such as s3://bucket/folder."""
     world_documents: Count = 24_000
-    """Documents of the small world, all splits together."""
+    """Number of small-world documents, across all splits."""
     world_conversations: Count = 24_000
-    """Conversations of the small world, all splits together."""
+    """Number of small-world conversations, across all splits."""
     seed: Seed = 0
-    """Seed of the small world."""
+    """Random seed of the small world."""
     limit: Count = 0
-    """Read each source until this many documents passed the rules; 0 = all."""
+    """Maximum number of accepted documents per source; 0 = all."""
     eval_texts: tuple[Path, ...] = ()
-    """Files or folders of evaluation texts: a document that shares an n-gram with them is dropped."""
+    """Files or folders of evaluation texts; documents that share an n-gram with them are dropped."""
     ngram: Repeats = 13
-    """Words that a document must share with an evaluation text to be dropped; 0 = no check."""
+    """Length in words of the n-grams for this decontamination; 0 = off."""
     quality: bool = True
-    """Drop documents that break the quality rules."""
+    """Drop documents that fail the quality rules."""
     near_duplicates: Share = 0.8
-    """Drop a document this similar (Jaccard of 5-word shingles) to an earlier one; 0 = exact duplicates only."""
+    """Drop documents at least this similar (Jaccard, 5-word shingles) to an earlier one; 0 = exact duplicates only."""
     val: PartOf = 0.02
     """Share of documents held out for validation, by content hash."""
     test: PartOf = 0.02
     """Share of documents held out for the final test, by content hash."""
     piece: Count = 20_000
-    """A text file longer than this many characters is cut at paragraph ends into documents; 0 = never."""
+    """Split text files longer than this many characters into documents at paragraph ends; 0 = never."""
     chat_turns: Count = 8
-    """Longest conversation in messages; a longer one is cut into several. 0 = no limit."""
+    """Maximum messages per conversation; longer ones are split. 0 = no limit."""
     chat_characters: Count = 1_200
-    """Longest conversation in characters; 0 = no limit."""
+    """Maximum characters per conversation; longer ones are split. 0 = no limit."""
     chat_documents: bool = True
-    """Also use real conversations as documents to pre-train on."""
+    """Also use real conversations as pre-training documents."""
     workers: Processes | None = None
-    """Processes at work; None = one per core."""
+    """Number of worker processes. Default: one per core."""
 
     def __post_init__(self) -> None:
-        """Check what no later code would name so clearly."""
+        """Check the combinations of options."""
         super().__post_init__()
         if not self.sources:
-            raise UserError("Prepare needs at least one source, such as --sources wiki.")
+            raise UserError("At least one source is required, such as --sources wiki.")
         if self.val + self.test >= 1:
-            raise UserError(
-                f"--val and --test must leave text to train on, a sum below 1; got {self.val:g} and {self.test:g}."
-            )
+            raise UserError(f"--val and --test must add up to less than 1; got {self.val:g} and {self.test:g}.")
 
 
 @alone(lambda options: Life(options.life).data("text"))
 def prepare(options: Prepare) -> dict[str, Any]:
-    """Prepare the sources' text; return the manifest of data/text.
+    """Clean, deduplicate and split the sources; return the manifest of data/text.
 
-    Raises `UserError` for a source that is unknown, missing, empty, binary or cannot be reached.
+    Raises `UserError` for a source that is unknown, missing, empty, binary or unreachable.
     """
     life = Life(options.life)
     amounts = Amounts(
@@ -97,7 +95,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     report_ignored(sources)
     for source in sources:
         if not source.parts:
-            raise UserError(f"A source holds text; '{source.name}' has no document in it.")
+            raise UserError(f"A source must contain text; '{source.name}' has no documents.")
     evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
     _check_places(life, [file.where for file in (*(file for source in sources for file in source.files), *evaluation)])
     asked = plain(replace(options, life=Path("life"), workers=None))
@@ -117,20 +115,20 @@ def prepare(options: Prepare) -> dict[str, Any]:
         report_rows(bad)
         head = {"fingerprint": mark, "options": asked, "evaluation_texts": checked, "bad_rows": bad.facts()}
         manifest = _write(options, life, sources, ran, work, head)
-        for left in filter(is_work, work.parent.glob(".prepare-*")):  # what other options left unfinished, too
+        for left in filter(is_work, work.parent.glob(".prepare-*")):  # including unfinished work of other options
             shutil.rmtree(left)
     say(f"Prepared {_summary(manifest)}")
     return manifest
 
 
 def _check_places(life: Life, names: Sequence[str]) -> None:
-    """Refuse files and folders to read that lie in what is going to be replaced."""
+    """Refuse inputs inside the folders that are about to be replaced."""
     here = [Path(name) for name in names if "://" not in name]
     check_apart([life.data("text"), life.data("chat")], here)
 
 
 def _already(life: Life, mark: str) -> dict[str, Any] | None:
-    """Return the manifest of an earlier prepare with the same fingerprint whose files are all there."""
+    """Return the manifest of an earlier run with the same fingerprint, if all its files exist."""
     if not all((life.data(name) / "manifest.json").exists() for name in ("text", "chat")):
         return None
     text, chat = (read_object(life.data(name) / "manifest.json") for name in ("text", "chat"))
@@ -139,7 +137,7 @@ def _already(life: Life, mark: str) -> dict[str, Any] | None:
 
 
 def _work_folder(life: Life, mark: str) -> Path:
-    """Return the folder of the parts that these options make, as an interrupted prepare left it or new."""
+    """Return the work folder of these options, new or as an interrupted run left it."""
     work = life.data("text").with_name(f".prepare-{mark[:12]}")
     work_in(work)
     return work
@@ -148,7 +146,7 @@ def _work_folder(life: Life, mark: str) -> Path:
 def _evaluation(
     options: Prepare, work: Path, sources: Sequence[Source], files: Sequence[File], bad: BadRows
 ) -> dict[str, int]:
-    """Leave what no document may share in the work folder, once; return how many evaluation texts there are for it."""
+    """Write the n-grams of the evaluation texts into the work folder, once; return the counts of these texts."""
     path = work / "evaluation.json"
     if path.exists():
         known = read_json(path)
@@ -187,7 +185,7 @@ def _write(
     fate = fates(jobs, work, options.near_duplicates)
     with (
         Progress(len(fate), "writing") as line,
-        made_folder(life.data("text")) as text,  # entered first, so it is put in place last: it says that all is done
+        made_folder(life.data("text")) as text,  # opened first, so it is committed last: it marks completion
         made_folder(life.data("chat")) as chat,
     ):
         outs, text_files, chat_files = merge_shards(
@@ -213,14 +211,14 @@ def _write(
 
 
 def _check(entries: Sequence[dict[str, Any]]) -> None:
-    """Refuse a source that gave nothing: a person should hear of it before anything is trained."""
+    """Refuse a source that yields nothing, before anything is trained."""
     for entry in entries:
         if not entry["in"]["documents"]:
-            raise UserError(f"A source holds text; '{entry['name']}' has no document in it.")
+            raise UserError(f"A source must contain text; '{entry['name']}' has no documents.")
         if not any(out["documents"] for out in entry["out"].values()) and not any(entry["conversations"].values()):
             told = ", ".join(f"{count} {rule}" for rule, count in entry["dropped"].items())
             raise UserError(
-                f"No document of '{entry['name']}' passed the rules ({told}); see docs/prepare.md, or --no-quality."
+                f"No documents of '{entry['name']}' passed the rules ({told}); see docs/prepare.md or use --no-quality."
             )
 
 
@@ -234,14 +232,14 @@ def _summary(manifest: dict[str, Any]) -> str:
     return (
         f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped or 'none'}"
         + (f"; conversations left out: {none}" if none else "")
-        + (f"; parts of others left out: {parts}" if parts else "")
+        + (f"; parts of conversations left out: {parts}" if parts else "")
         + ("; raise --chat-characters to keep longer ones" if "long" in none + parts else "")
         + _checked(manifest["evaluation_texts"], manifest["options"]["ngram"])
     )
 
 
 def _checked(texts: dict[str, int], ngram: int) -> str:
-    """Say how many evaluation texts documents were checked against; nothing where there were none."""
+    """Describe how many evaluation texts documents were checked against; empty if there were none."""
     usable, short = texts["usable"], texts["too_short"]
     if not usable + short:
         return ""

@@ -1,7 +1,7 @@
-"""Act: text becomes a base model.
+"""Act: train a base model on prepared text.
 
-Prepared documents and a tokenizer enter; `models/base` leaves. Shape, batch, rates and steps follow from --depth, or
-from --minutes on this machine, whose speed is measured first; whoever sets one of them wins.
+Input: prepared documents and a tokenizer. Output: `models/base`. Model shape, batch size, learning rates and steps are
+derived from --depth, or from --minutes and the measured speed of the machine; explicit options take precedence.
 """
 
 from collections.abc import Callable
@@ -35,10 +35,10 @@ from sayso.train.session import Derived, open_session
 from sayso.train.step_log import Evaluation
 from sayso.weights.folder import save_model
 
-JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # how often held-out text is read while training, and how much of each kind
-SAMPLE_TOKENS = 60  # of what the model says at each of these points
-PROBE_TOKENS = 4_096  # of a batch with which a machine's speed is measured before the rows are known
-PROBE_DEPTH = 4  # the shape on which a machine's speed is measured before the depth is known
+JUDGEMENTS, JUDGE_BYTES = 6, 20_000  # number of evaluations during training, and bytes of held-out text of each kind
+SAMPLE_TOKENS = 60  # length of the text sampled at each evaluation
+PROBE_TOKENS = 4_096  # batch size for measuring the machine's speed before the number of rows is known
+PROBE_DEPTH = 4  # depth for measuring the machine's speed before the depth is known
 
 
 @dataclass(frozen=True)
@@ -47,34 +47,34 @@ class Pretrain(Training):
 
     _: KW_ONLY
     name: str = "base"
-    """What the model is called."""
+    """Name of the new model."""
     depth: Depth | None = None
-    """The dial: layers, from which width, heads, batch and steps follow; derived from --minutes when not given."""
+    """Number of layers, which determines width, heads, batch size and steps. Default: derived from --minutes."""
     minutes: Minutes | None = None
-    """How long to train on this machine; its speed is measured first."""
+    """Time budget for training in minutes; the machine's speed is measured first."""
     steps: Positive | None = None
-    """Updates in all; derived when not given."""
+    """Number of training steps. Default: derived from the depth or --minutes."""
     rows: Rows | None = None
-    """Rows of a batch; derived when not given."""
+    """Rows per batch. Default: derived."""
     context: Tokens = 512
-    """The longest text the model takes, in tokens."""
+    """Context length of the model in tokens."""
     row_tokens: Tokens | None = None
-    """Tokens in a row of a batch, at most the context; the context when not given."""
+    """Tokens per row of a batch, at most the context. Default: the context."""
     recipe: Literal["standard", "fastest"] = "standard"
-    """What opens in other programs, or what learns fastest: ReLU squared and n-gram embeddings, for Sayso alone."""
+    """standard opens in other programs; fastest (ReLU squared, n-gram embeddings) learns faster but is Sayso-only."""
     mlp: Literal["swiglu", "relu2"] | None = None
-    """The feed-forward part; the recipe's when not given."""
+    """Type of the feed-forward layers. Default: set by --recipe."""
     mlp_width: Width | None = None
-    """Its hidden size; derived when not given."""
+    """Hidden size of the feed-forward layers. Default: derived."""
     rate: Scale = 1.0
-    """A factor on every learning rate."""
+    """Multiplier on all learning rates."""
     weight_decay: Weight = 0.0
-    """Decoupled decay of the block matrices."""
+    """Decoupled weight decay of the matrices in the blocks."""
 
 
 @alone(model_of)
 def pretrain(options: Pretrain) -> Trained:
-    """Train a base model on the life's prepared text."""
+    """Train a base model on the prepared text."""
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
     stage = open_session(
@@ -88,7 +88,7 @@ def pretrain(options: Pretrain) -> Trained:
     device, judge = pick_device(options.device), _judge(life, tokenizer)
     derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
     if derived is None:
-        say(f"The model '{options.name}' is pre-trained already with these options.")
+        say(f"The model '{options.name}' has already been pre-trained with these options.")
         return trained(life, "pretrain", options.name, finished_before=True)
     config = ModelConfig(**derived["model"])
     rows, row_tokens, steps = derived["rows"], derived["row_tokens"], derived["steps"]
@@ -115,13 +115,13 @@ def pretrain(options: Pretrain) -> Trained:
 
 
 def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:
-    """Return what scores a state in bits per byte on some held-out text and lets it say something.
+    """Return a function that evaluates a state in bits per byte on held-out text and samples from it.
 
-    None for a life without such text.
+    None if there is no held-out text.
     """
     held = held_out(life.data("text"), "val", JUDGE_BYTES)
     if not held:
-        say("There is no held-out text to judge by, so the run is trained without judgements.")
+        say("There is no held-out text, so the run is trained without evaluation.")
         return None
     ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
     sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
@@ -139,7 +139,7 @@ def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]
 
 
 def _sample(state: State, tokenizer: Tokenizer) -> str:
-    """Return how a document begins that the model makes up."""
+    """Return the beginning of a document sampled from the model."""
     room = min(SAMPLE_TOKENS, state.model.config.context - 1)
     sampling = Sampling(max_tokens=room, seed=state.step)
     (said,) = generate(state.model, [[tokenizer.specials[BOS]]], sampling, frozenset({tokenizer.specials[END]}))
@@ -147,7 +147,7 @@ def _sample(state: State, tokenizer: Tokenizer) -> str:
 
 
 def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
-    """Return shape, rows, processes and steps; a budget in minutes is measured on this machine first."""
+    """Return shape, rows, processes and steps; with a time budget, measure the machine's speed first."""
     width = min(options.row_tokens or options.context, options.context)
 
     def steps_of(config: ModelConfig, rows: int) -> int:
@@ -192,7 +192,7 @@ def _tell(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: S
     )
     if config.ngrams:
         orders = ", ".join(map(str, config.ngrams))
-        say(f"N-grams of {orders} tokens, {config.ngram_rows:,} rows each: a model for Sayso alone (--recipe fastest).")
+        say(f"N-grams of {orders} tokens, {config.ngram_rows:,} rows each: a Sayso-only model (--recipe fastest).")
     say(
         f"{steps:,} steps of {rows} rows x {row_tokens} tokens: {tokens / 1e6:.2f}M tokens, "
         f"{tokens / shards.tokens:.2f} passes over the text."

@@ -1,4 +1,4 @@
-"""Act: puzzles with a checker become a file of prompts to practise on, or of worked solutions to tune on."""
+"""Act: generate puzzles with a checker, as a file of training prompts or of worked solutions to fine-tune on."""
 
 from dataclasses import KW_ONLY, dataclass
 from functools import partial
@@ -20,43 +20,45 @@ class Puzzles(Options):
     """Options of `sayso puzzles`."""
 
     puzzle: str
-    """addition (reversed) or countdown."""
+    """Puzzle: addition (digits reversed) or countdown."""
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     out: Path | None = None
-    """The JSONL file to write; data/puzzles/NAME-SPLIT.jsonl of the life when not given."""
+    """JSON Lines file to write. Default: data/puzzles/NAME-SPLIT.jsonl in the life."""
     replace: bool = False
-    """Overwrite the file if it exists already."""
+    """Overwrite the file if it exists."""
     sizes: tuple[Annotated[int, Range(1, 1000)], ...] = (3,)
-    """How hard: digits of addition's numbers, or how many numbers countdown has; several take turns."""
+    """Difficulty: number of digits (addition) or of numbers (countdown); several sizes alternate."""
     field: Annotated[int, Range(0, 1000)] = 0
-    """Places in which addition writes each number, so that digits of one worth are always as far apart; 0 = off."""
+    """addition: pad each number to this many digits, so that corresponding digits have a fixed distance; 0 = off."""
     count: Positive = 1000
-    """How many problems."""
+    """Number of problems."""
     split: str = "train"
-    """train, val or test, which share no problem."""
+    """Split: train, val or test. The splits share no problems."""
     demonstrations: bool = False
-    """Whether to write conversations with the worked solution, and not prompts."""
+    """Write conversations with worked solutions instead of prompts."""
     seed: Seed = 0
-    """Another seed gives other problems."""
+    """Random seed of the problems."""
 
 
 def puzzles(options: Puzzles) -> Written:
-    """Write problems, one a line."""
+    """Generate puzzles with verifiable answers, one per line."""
     if options.puzzle not in known.MAKERS:
         names = ", ".join(known.MAKERS)
-        raise UserError(f"A puzzle is {names}; got '{options.puzzle}'.{nearest(options.puzzle, known.MAKERS)}")
+        raise UserError(
+            f"The puzzle must be one of {names}; got '{options.puzzle}'.{nearest(options.puzzle, known.MAKERS)}"
+        )
     if not options.sizes:
-        raise UserError("Puzzles need at least one size, such as --sizes 3.")
+        raise UserError("At least one size is required, such as --sizes 3.")
     if options.field and options.puzzle != "addition":
-        raise UserError(f"--field is for addition alone; leave it away for {options.puzzle}.")
+        raise UserError(f"--field applies to addition only; omit it for {options.puzzle}.")
     make = partial(known.addition.problem, field=options.field) if options.field else known.MAKERS[options.puzzle]
     sizes = options.sizes
     problems = (make(options.seed, index, options.split, sizes[index % len(sizes)]) for index in range(options.count))
     rows = (problem.demonstration() if options.demonstrations else problem.row() for problem in problems)
-    make(options.seed, 0, options.split, sizes[0])  # what cannot be is refused before a path is made of it
+    make(options.seed, 0, options.split, sizes[0])  # reject invalid values before they become part of a path
     out = options.out or Life(options.life).data("puzzles") / f"{options.puzzle}-{options.split}.jsonl"
     new_file(out, "--out", options.replace)
-    say(f"Wrote {write_jsonl(out, rows):,} problems of {options.puzzle} to {out}.")
+    say(f"Wrote {write_jsonl(out, rows):,} {options.puzzle} problems to {out}.")
     return Written(out)

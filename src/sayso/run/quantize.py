@@ -1,7 +1,7 @@
-"""Act: a model of the life in whole numbers of 8 or 4 bits.
+"""Act: quantize a model to 8- or 4-bit integers and measure the loss in quality.
 
-A plain model enters, and text to calibrate on where the method asks for it; `models/NAME` leaves, which every act that
-lets a model talk opens, and a table of what it costs: size, speed, perplexity, tasks.
+Input: a plain model and, if the method needs it, text to calibrate on. Output: `models/NAME`, which every act that
+generates text can open, and a comparison of size, speed, perplexity and task accuracy.
 """
 
 from dataclasses import KW_ONLY, asdict, dataclass
@@ -41,38 +41,38 @@ class Quantize(ReadsRows):
     """Options of `sayso quantize`."""
 
     model: str = "aligned"
-    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage."""
+    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     _: KW_ONLY
     bits: Literal[8, 4] = 8
-    """Bits of a weight of a block."""
+    """Bits per weight in the blocks."""
     inputs: Literal[8] | None = None
-    """Bits of what the weights are multiplied with, scaled anew for each token; left as they are when not given."""
+    """Bits of the activations, scaled dynamically per token. Default: not quantized."""
     head: Literal[8, 0] = 8
-    """Bits of embedding and head; 0 leaves them as they are."""
+    """Bits of the embedding and the output head; 0 = not quantized."""
     outliers: Share = OUTLIERS
-    """Share of the columns of 8-bit inputs that are kept apart: the largest in the calibration text; 0 for none."""
+    """Share of activation columns kept unquantized with --inputs: the largest in the calibration text; 0 = none."""
     method: Literal["gptq", "nearest"] | None = None
-    """How weights are rounded: so that later ones make up for it, or to the nearest; gptq for 4 bits if not given."""
+    """Rounding: gptq (error-compensating) or nearest. Default: gptq for 4 bits, nearest for 8 bits."""
     group: Annotated[int, Range(0, 65_536)] | None = None
-    """Weights of a row that share a scale in 4 bits; 64 when not given."""
+    """Group size: weights of a row that share a scale. Default: 64 for 4 bits, the whole row for 8 bits."""
     text: str | None = None
-    """What to calibrate and judge on, a source as `sayso prepare` takes it; the life's own text when not given."""
+    """Text for calibration and evaluation, any source `sayso prepare` accepts. Default: the prepared text."""
     tokens: Positive = 16_384
-    """How many tokens of it to calibrate on."""
+    """Number of calibration tokens."""
     n: Questions = 20
-    """Questions of each family of tasks that both models are asked; 0 for none."""
+    """Evaluation questions per small-world task family; 0 = none."""
     name: str | None = None
-    """What the new model is called; MODEL-8bit and the like when not given."""
+    """Name of the new model. Default: MODEL-8bit and so on."""
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     replace: bool = False
-    """Replace another model that has this name already."""
+    """Replace an existing model of this name."""
     device: str | None = None
-    """cpu, cuda or mps; the best one here when not given."""
+    """Device: cpu, cuda or mps. Default: the best one available."""
 
 
 def quantize(options: Quantize) -> Written:
-    """Quantise a model to 8 or 4 bits, and measure what that costs."""
+    """Quantize a model to 8 or 4 bits and measure the loss in quality."""
     parent = newest_model(Life(options.life), options.model)
     usual = f"{called(parent)}-{options.bits}bit{'-inputs' if options.inputs else ''}"
     name = usual if options.name is None else options.name
@@ -93,11 +93,11 @@ def _quantize(options: Quantize, parent: Path, name: str) -> Written:
     }
     scores = life.run(f"quantize-{name}") / "scores.json"
     if name in STAGES:
-        raise UserError(f"{', '.join(STAGES)} are the models that a life makes itself; choose another --name.")
+        raise UserError(f"{', '.join(STAGES)} are reserved for trained models; choose another --name.")
     work_in(scores.parent)
     there = is_made(folder, lineage, replace=options.replace)
     if there and scores.exists():
-        say(f"The model '{name}' is quantised already with these options.")
+        say(f"The model '{name}' has already been quantized with these options.")
         costs = read_object(scores)
         show_costs(costs)
         return Written(folder, costs, finished_before=True)
@@ -117,12 +117,12 @@ def _quantize(options: Quantize, parent: Path, name: str) -> Written:
         write_json(scores, costs, sealed=True)
     show_costs(costs)
     if not judge:
-        say("Perplexity needs held-out text; name some with --text, such as --text wiki.")
+        say("Perplexity needs held-out text; pass some with --text, such as --text wiki.")
     return Written(folder, costs)
 
 
 def scheme_of(options: Quantize) -> Scheme:
-    """Return how weights and inputs are kept. Raises `UserError` for options that do not go together."""
+    """Return the quantization scheme of weights and activations. Raises `UserError` for conflicting options."""
     if options.bits == 8:
         grid = Grid(8, options.group or 0)
     else:
@@ -131,7 +131,7 @@ def scheme_of(options: Quantize) -> Scheme:
 
 
 def method_of(options: Quantize) -> Method:
-    """Return how whole numbers are found."""
+    """Return the rounding method."""
     calibrated = options.bits == 4 if options.method is None else options.method == "gptq"
     return Method(calibrated, options.outliers if options.inputs else 0.0)
 
@@ -139,8 +139,8 @@ def method_of(options: Quantize) -> Method:
 def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:
     if texts is None:
         raise UserError(
-            f"This calibrates on text, and the life '{options.life}' has none: name some with --text, such as "
-            "--text wiki, or choose --method nearest."
+            f"Calibration needs text, but '{options.life}' has none: pass some with --text, such as --text wiki, or "
+            "use --method nearest."
         )
     chats = None if options.text else Life(options.life).data("chat") / "train.jsonl"
     return rows_of(tokenizer, texts.learn, chats, context, options.tokens)

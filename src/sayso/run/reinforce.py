@@ -1,7 +1,7 @@
-"""Act: a model practises, and what earns more than expected grows likelier.
+"""Act: train a model with reinforcement learning.
 
-Prompts and rewards enter, a model that earns more leaves. An iteration samples groups of replies with the engine that
-serves, rewards them, and learns from them in one update or several, by any policy gradient of `loss/policy.py`.
+Input: prompts and rewards. Output: a model that earns higher rewards. Each iteration samples groups of replies with the
+inference engine, scores them, and trains on them in one or more updates, with any policy gradient of `loss/policy.py`.
 """
 
 from copy import deepcopy
@@ -35,13 +35,13 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import MAKERS
 
-SHOWN = 8  # held-out prompts whose replies are kept at intervals, for people to read
-LINES = 20  # iterations of a run that are told on the terminal; run.jsonl has all
+SHOWN = 8  # held-out prompts whose replies are sampled at intervals, to be read
+LINES = 20  # iterations reported in the terminal; run.jsonl has all of them
 
 
 @alone(model_of)
 def reinforce(options: Reinforce) -> Trained:
-    """Let a model practise on prompts whose replies a program can score."""
+    """Train a model with reinforcement learning on prompts whose replies are scored."""
     method = method_of(options)
     bad = BadRows(options.bad_rows)
     life = Life(options.life)
@@ -65,10 +65,10 @@ def reinforce(options: Reinforce) -> Trained:
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
-        say(f"The model '{options.name}' has practised already with these options.")
+        say(f"The model '{options.name}' has already been trained with these options.")
         return trained(life, "reinforce", options.name, finished_before=True)
     if not held:
-        say("Nothing is held out to judge by, so the last weights are kept.")
+        say("No prompts are held out, so the last weights are kept.")
     with act_log(life, "reinforce", options.name, options) as log:
         watch = Watch()
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))
@@ -98,11 +98,11 @@ def reinforce(options: Reinforce) -> Trained:
 
 
 def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
-    """Return what tells an iteration's figures: all to the log, some to people, and what they warn of in words."""
+    """Return a function that logs an iteration's figures, prints some of them, and warns about problems."""
     every = max(1, iterations // LINES)
 
     def tell(step: int, number: int, figures: dict[str, float]) -> None:
-        if number <= watch.iteration:  # told before the run was interrupted
+        if number <= watch.iteration:  # reported before the run was interrupted
             return
         watch.iteration = number
         log.write("iteration", step=step, iteration=number, **{name: float(f"{x:.5g}") for name, x in figures.items()})

@@ -1,7 +1,7 @@
-"""Act: a life tells its story.
+"""Act: write a report on all stages.
 
-All that the other acts have written enters; `report.html`, one page that stands alone, and `report.json`, the same
-figures for programs, leave. What was not done yet is said so, with the command that does it.
+Reads what the other acts have written; writes `report.html`, a self-contained page, and `report.json`, the same figures
+for programs. Stages not run yet are listed with the command that runs them.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -25,14 +25,14 @@ class Report(Options):
 
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
 
 
 def report(options: Report) -> dict[str, Any]:
-    """Write the life's story as `report.html` and its figures as `report.json`; return the figures."""
+    """Write a report on all stages as `report.html` and its figures as `report.json`; return the figures."""
     life = Life(options.life)
     if not life.root.is_dir():
-        raise UserError(f"There is no life in '{life.root}'; begin one with: sayso demo, or sayso prepare")
+        raise UserError(f"There is no life '{life.root}'; create one with: sayso demo, or sayso prepare")
     own_files(life.report, life.report_json)
     facts = read_facts(life)
     found = report_figures(facts)

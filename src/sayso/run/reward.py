@@ -1,8 +1,8 @@
-"""Act: a model that talks becomes one that says how good a reply is.
+"""Act: train a reward model, or an ensemble of them, on comparisons and ratings.
 
-Comparisons and ratings enter, people's from the page and those of files; `models/reward` leaves, or several as an
-ensemble. Some prompts are held out: they choose the weights and tell what the model knows beside the length of replies.
-Scores are turned so that replies of the reference model have mean 0 and standard deviation 1 (Stiennon et al. 2020).
+Input: comparisons and ratings, gathered from the web page and from files. Output: `models/reward`. Held-out prompts
+select the weights and measure accuracy against a baseline that knows only the length of replies. Scores are normalized
+so that replies of the reference model have mean 0 and standard deviation 1 (Stiennon et al. 2020).
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ from sayso.weights.folder import save_model
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
-FEWEST = 8  # prompts that are held out, or none: fewer tell nothing
+FEWEST = 8  # minimum number of held-out prompts; with fewer, none are held out
 MAX_TOKENS = 120  # of a reply of the reference model
 
 
@@ -62,37 +62,37 @@ class Reward(Adapting, ReadsRows):
 
     _: KW_ONLY
     parent: str = "tuned"
-    """The model to start from."""
+    """Model to start from."""
     name: str = "reward"
-    """What the new model is called; further members of an ensemble are called NAME-2 and so on."""
+    """Name of the new model; further members of an ensemble are called NAME-2 and so on."""
     pairs: tuple[Path, ...] = ()
-    """Files of comparisons: prompt, chosen, rejected, and maybe margin, tie, and the group a prompt belongs to."""
+    """Files of comparisons: prompt, chosen, rejected; optionally margin, tie, and group (of related prompts)."""
     ratings: tuple[Path, ...] = ()
-    """Files of ratings: prompt, reply, and good (true or false) or a rating."""
+    """Files of ratings: prompt, reply, and either good (true or false) or rating (a number)."""
     epochs: Epochs = 1.0
     """Passes over the prompts."""
     rows: Rows = 16
-    """Prompts of a batch, each with all its replies."""
+    """Prompts per batch, each with all its replies."""
     rate: Scale = 0.05
-    """A factor on the learning rates of pre-training."""
+    """Multiplier on the pre-training learning rates."""
     centre: Weight = 0.01
-    """What keeps scores around 0: the weight of the squared sum of a pair's; 0 = off."""
+    """Weight of the centering loss, the squared sum of a pair's scores, which keeps scores around 0; 0 = off."""
     tie_width: Weight = 0.5
-    """How far scores may be apart where replies are called equal."""
+    """Score difference up to which replies marked as ties count as equal."""
     spoil: Share = 0.0
-    """Share of prompts that are also shown their best reply truncated, repeated or empty, as the worse one."""
+    """Share of prompts augmented with a degraded best reply (truncated, repeated or empty) as the worse one."""
     held_out: PartOf = 0.1
-    """Share of the prompts that is not trained on, but chooses the weights and tells what the model knows; 0 = none."""
+    """Share of the prompts held out to select the weights and to evaluate the model; 0 = none."""
     members: Several = 1
-    """Models to train, each from another seed: an ensemble."""
+    """Number of models in the ensemble, each trained with its own seed."""
     reference: str | None = None
-    """The model whose replies score 0 on average; the parent when not given."""
+    """Model whose replies define a mean score of 0. Default: the parent."""
     samples: Amount = 64
-    """Replies of the reference model that are scored for this; 0 = scores stay as they were learned."""
+    """Reference replies scored for this normalization; 0 = do not normalize scores."""
 
 
 def reward(options: Reward) -> Trained:
-    """Train a model that scores replies."""
+    """Train a reward model on comparisons and ratings."""
     life = Life(options.life)
     gathered = life.data("feedback") / "pairs.jsonl"
     bad = BadRows(options.bad_rows)
@@ -120,7 +120,7 @@ def _stage(options: Reward, life: Life, gathered: Path) -> Session:
 
 
 def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[ComparisonRow]:
-    """Return all comparisons and ratings there are."""
+    """Return all comparisons and ratings."""
     check_listed(gathered.parent, gathered.name)
     files = [*([gathered] if gathered.exists() else []), *options.pairs]
     tokenizer = load_tokenizer(resolve_model(Life(options.life), options.parent))
@@ -133,7 +133,7 @@ def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[ComparisonRow]:
     report_rows(bad)
     if not rows:
         raise UserError(
-            "A reward model learns from what people said: gather ratings from the page (sayso gather), or bring a file "
+            "A reward model needs comparisons or ratings: gather them from the web page (sayso gather), or pass a file "
             "with --pairs or --ratings."
         )
     return rows
@@ -142,7 +142,7 @@ def _rows(options: Reward, gathered: Path, bad: BadRows) -> list[ComparisonRow]:
 def _member(
     options: Reward, life: Life, gathered: Path, train: list[Question], held: list[Question], bad: BadRows
 ) -> bool:
-    """Train one model of the ensemble; return whether it was trained before."""
+    """Train one member of the ensemble."""
     parent, stage = resolve_model(life, options.parent), _stage(options, life, gathered)
     reference = resolve_model(life, options.reference or options.parent)
     device = pick_device(options.device)
@@ -153,7 +153,7 @@ def _member(
     learned = tokenized(spoil(train, options.spoil, options.seed), tokenizer, context, **turned)
     judge = reward_eval(learned, tokenized(held, tokenizer, context, **turned), how, options.rows)
     if left := len(train) + len(held) - len(learned) - len(judge.asked):
-        say(f"Left out {left:,} prompts that are longer than the context of {context} with a reply.")
+        say(f"Left out {left:,} prompts that, with a reply, exceed the context of {context} tokens.")
     batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
 
@@ -165,7 +165,7 @@ def _member(
 
     derived = stage.plan(derive, options.restart)
     if derived is None:
-        say(f"The reward model '{options.name}' is trained already with these options and ratings.")
+        say(f"The reward model '{options.name}' has already been trained with these options and ratings.")
         return True
     say(f"'{options.name}': {len(learned):,} prompts; {steps:,} steps of {options.rows}.")
     generator = torch.Generator().manual_seed(options.seed)
@@ -203,9 +203,9 @@ def _member(
 def _account(
     judge: RewardEval, model: Transformer, tokenizer: Tokenizer, stage: Session, log: RunLog
 ) -> dict[str, Any]:
-    """Say and write what a model knows of what was held out; return the figures of its card."""
+    """Report and write the evaluation on held-out prompts; return the metrics for the model card."""
     if not judge.asked:
-        say("Nothing is held out, so what it knows is not told; bring more comparisons, or raise --held-out.")
+        say("No prompts are held out, so the model is not evaluated; provide more comparisons, or raise --held-out.")
         return {}
     found, adversarial = judge.known(model), judge.spoiled(model, tokenizer)
     warnings = report_reward(stage.name, found, adversarial)
@@ -224,12 +224,12 @@ def _normalised(
     options: Reward,
     asked: Sequence[Question],
 ) -> Derived:
-    """Turn a model's scores by those of sampled replies of the reference; return their mean and deviation before."""
+    """Normalize a model's scores by sampled replies of the reference; return their mean and deviation before that."""
     if not options.samples:
         return {}
     replier = Replier(*stage.open(reference, str(model.device)))
     if not replier.converses:
-        say("The reference model has no layout for conversations, so scores stay as they were learned.")
+        say("The reference model has no chat template, so scores are not normalized.")
         return {}
     context = min(model.config.context, replier.context)
     scorer, longest = Scorer([model], tokenizer), min(MAX_TOKENS, context // 2)
@@ -237,16 +237,16 @@ def _normalised(
     prompts = [one.prompt for one in asked if len(replier.prompt_ids(one.prompt)) <= room][: options.samples]
     said = replier.replies(prompts, Sampling(temperature=1.0, max_tokens=longest, seed=options.seed))
     rows = [scorer.row(prompt, one.text) for prompt, one in zip(prompts, said, strict=True)]
-    rows = [row for row in rows if sum(map(len, row)) <= model.config.context]  # text may take more ids than it was
+    rows = [row for row in rows if sum(map(len, row)) <= model.config.context]  # re-encoded text may take more tokens
     if len(rows) < 2:
-        say("Fewer than two prompts leave room for a reply, so scores stay as they were learned.")
+        say("Fewer than two prompts leave room for a reply, so scores are not normalized.")
         return {}
     scores = scorer.combined(scorer.members(rows))
     mean, std = float(scores.mean()), float(scores.std())
     if not std > 0:
         raise UserError(
-            "The reference model's replies all have one score; raise --rate or --epochs, or add --samples 0."
+            "The reference model's replies all have the same score; raise --rate or --epochs, or pass --samples 0."
         )
     normalise(model, mean, std)
-    say(f"Replies of '{options.reference or options.parent}' scored {mean:.2f} +- {std:.2f}, and score 0 +- 1 now.")
+    say(f"Replies of '{options.reference or options.parent}' scored {mean:.2f} ± {std:.2f}; normalized to 0 ± 1.")
     return {"reference_mean": mean, "reference_std": std}

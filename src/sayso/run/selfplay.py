@@ -1,8 +1,8 @@
-"""Act: a model that gets better at a game by playing it, tic-tac-toe, each move a reply.
+"""Act: train a model to play tic-tac-toe by self-play; each move is a reply.
 
-Rounds of games against a pool of opponents, of which the moves that did best are kept and tuned on, leave
-`models/NAME-1` and so on, and the best of them against a fixed panel as `models/NAME`. The pool has a random player,
-one that errs, and what the model itself was in the last rounds, so that it does not learn to beat one opponent alone.
+Each round plays games against a pool of opponents, keeps the best moves, fine-tunes on them, and writes `models/NAME-1`
+and so on; the best one against a fixed panel becomes `models/NAME`. The pool contains a random player, a fallible one,
+and the models of recent rounds, so that the model does not overfit to a single opponent.
 """
 
 from collections.abc import Mapping
@@ -38,8 +38,8 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import tictactoe
 
-ERRORS = 0.25  # share of moves in which a player of pool and panel errs
-PAST = 2  # earlier rounds that stay in the pool beside the newest
+ERRORS = 0.25  # error rate of the fallible player in the pool and the panel
+PAST = 2  # earlier rounds kept in the pool in addition to the latest
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,24 @@ class Selfplay(Tuning):
 
     _: KW_ONLY
     parent: str = "tuned"
-    """The model to start from."""
+    """Model to start from."""
     name: str = "player"
-    """What the new model is called; those of the rounds have a number behind it."""
+    """Name of the new model; models of the rounds are called NAME-1, NAME-2 and so on."""
     rounds: Several = 6
-    """How often to play, select and tune."""
+    """Number of rounds of playing, selecting and fine-tuning."""
     games: Several = 1000
-    """Games of a round; those of the first are played at random, by which the model learns how a move is written."""
+    """Games per round; the first round plays random moves, which teaches the model the format of a move."""
     panel_games: Several = 300
-    """Games against each player of the panel after each round, played by the likeliest moves."""
+    """Evaluation games per round against each player of the panel, played greedily."""
     temperature: Scale = 1.0
-    """Of the moves in games to learn from."""
+    """Sampling temperature of the moves in training games."""
     select: Literal["better", "random"] = "better"
-    """Keep the moves that did best in their position or, as a control, any one that was played there."""
+    """Keep the best move per position or, as a control, any move that was played there."""
 
 
 @alone(model_of)
 def selfplay(options: Selfplay) -> Trained:
-    """Play, select and tune, round after round, and keep the best model."""
+    """Train a model to play tic-tac-toe by self-play, in rounds; keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {options.parent: weights_file(parent)}
@@ -73,7 +73,7 @@ def selfplay(options: Selfplay) -> Trained:
     check_rounds(stage, options.rounds, inputs.values())
     check_tuning(options, stage.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)[0])
     if stage.plan(dict, options.restart) is None:
-        say(f"The model '{options.name}' has played already with these options.")
+        say(f"The model '{options.name}' has already been trained with these options.")
         return trained(life, "selfplay", options.name, finished_before=True)
     with act_log(life, "selfplay", options.name, options) as log:
         points = {event["step"]: event["points"] for event in read_log(log.path) if event["event"] == "round"}
@@ -85,12 +85,12 @@ def selfplay(options: Selfplay) -> Trained:
                 points[number] = _judged(options, stage, models[-1], number, log, max(points.values(), default=0.0))
         best = max(points, key=lambda number: (points[number], -number))
         stage.take_model(best)
-    say(f"Saved {life.model(options.name)}, that of round {best}: {points[best]:.3f} points a game.")
+    say(f"Saved {life.model(options.name)} (round {best}): {points[best]:.3f} points per game.")
     return trained(life, "selfplay", options.name)
 
 
 def _rows_of_round(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[dict[str, Any]]:
-    """Return the conversations to tune on; the games of a round that were played are not played again."""
+    """Return the conversations to tune on; games already played are read from the round's file."""
     path = stage.folder / f"round-{number}.jsonl"
     if not path.exists():
         with recorded(path):
@@ -104,7 +104,7 @@ def _rows_of_round(options: Selfplay, stage: Session, models: list[Path], number
 
 
 def _games(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[Played]:
-    """Play a round: at random in the first, else the newest model against the pool."""
+    """Play a round: random moves in the first, later the latest model against the pool."""
     draw = Random(f"{options.seed}/{number}")
     if not models:
         return play(random_player(draw), [random_player(draw)], options.games)
@@ -115,7 +115,7 @@ def _games(options: Selfplay, stage: Session, models: list[Path], number: int) -
 
 
 def _judged(options: Selfplay, stage: Session, model: Path, number: int, log: RunLog, best: float) -> float:
-    """Play a round's model against the panel, log and tell it; return its points a game."""
+    """Play a round's model against the panel, log and report the result; return its points per game."""
     draw = Random(options.seed)
     panel: Mapping[str, Player] = {
         "random": random_player(draw),
@@ -130,8 +130,8 @@ def _judged(options: Selfplay, stage: Session, model: Path, number: int, log: Ru
     log.write("round", step=number, points=whole.mean, low=whole.low, high=whole.high, illegal=illegal, panel=told)
     shown = ", ".join(f"{name} {one['win']:.0%} / {one['draw']:.0%} / {one['loss']:.0%}" for name, one in told.items())
     say(
-        f"Round {number}: {whole.mean:.3f} points a game ({whole.low:.3f} to {whole.high:.3f}); win / draw / loss "
-        f"against {shown}; {illegal:.1%} of games lost by a move that is none."
+        f"Round {number}: {whole.mean:.3f} points per game ({whole.low:.3f} to {whole.high:.3f}); win / draw / loss "
+        f"against {shown}; {illegal:.1%} of games lost by an illegal move."
     )
     if whole.high < best:
         warn_round(log, number, best, "--epochs or --rate, or raise --games")

@@ -1,4 +1,4 @@
-"""The act that puts a model on a port: the page for people, and OpenAI's API for programs."""
+"""Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
 import asyncio
 import errno
@@ -34,55 +34,54 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 @dataclass(frozen=True, kw_only=True)
 class Serve(Options):
-    """Serve a model's page and its OpenAI-compatible API."""
+    """Options of `sayso serve`."""
 
     life: Path = Path("life")
-    """The life's folder."""
+    """Folder of the life."""
     model: str = "aligned"
-    """A model of the life or the path of a model folder; without an aligned one the newest earlier stage is served."""
+    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     host: str = "127.0.0.1"
-    """The address to listen on; one that others can reach needs an API key."""
+    """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
-    """The port to listen on; 0 = any free one."""
+    """Port to listen on; 0 = any free port."""
     api_key: str | None = None
-    """The key that every request must bring; better set as SAYSO_API_KEY, which no list of processes shows."""
+    """API key that requests must send. Prefer SAYSO_API_KEY, which does not appear in process lists."""
     rows: Several = 64
-    """How many replies are spoken side by side."""
+    """Maximum number of replies generated concurrently."""
     cache_tokens: Positive | None = None
-    """How many tokens of prompts and replies are kept in memory; as many as the rows can fill, within 4 GiB, when left
-    away."""
+    """Size of the key-value cache in tokens. Default: enough to fill all rows, up to 4 GiB."""
     cache_bits: Literal[8, 0] = 0
-    """8 keeps keys and values as whole numbers, in a quarter of the memory; 0 = as they are computed."""
+    """8 = store keys and values as 8-bit integers, in a quarter of the memory; 0 = not quantized."""
     speculate: Annotated[int, Range(0, 64)] = 0
-    """How many tokens are proposed at once to each of a few replies, by what followed before or by --draft; 0 = off."""
+    """Tokens proposed per step in speculative decoding, by prompt lookup or --draft; 0 = off."""
     draft: str | None = None
-    """A smaller model of the same vocabulary that proposes, a model of the life or the path of a model folder."""
+    """Draft model for speculative decoding, with the same vocabulary: a model name, or the path of a model folder."""
     adapter: tuple[str, ...] = ()
-    """An adapter of the model as NAME=FOLDER, in PEFT's format, served as the model NAME; may be given again."""
+    """LoRA adapter in PEFT's format as NAME=FOLDER, served as the model NAME; may be repeated."""
     deterministic: bool = False
-    """Give a reply the same bits whatever else is asked at the time."""
+    """Make replies bitwise independent of concurrent requests."""
     queue: Amount = 16
-    """How many requests may wait for a row before further ones are answered 429."""
+    """Maximum number of waiting requests; further ones receive status 429."""
     grace: Amount = 5
-    """Seconds that replies get to end when the server is told to end; then they are cut."""
+    """Seconds to finish running replies on shutdown before they are cut off."""
     store: str | None = None
-    """The address of the store, such as postgresql://host/name; the life's store.sqlite when left away."""
+    """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
     device: str | None = None
-    """cpu, cuda or mps; the best one here when left away."""
+    """Device: cpu, cuda or mps. Default: the best one available."""
 
 
 def serve(options: Serve) -> None:
-    """Listen until interrupted.
+    """Serve the web page and the OpenAI-compatible API until interrupted.
 
-    Raises `UserError` for a missing model, a port in use, or an address that others can reach without a key.
+    Raises `UserError` for a missing model, a port in use, or an address other than localhost without an API key.
     """
     for module in ("fastapi", "uvicorn", "sqlalchemy", "markdown_it", "nh3", "prometheus_client"):
         require(module, "serve")
     life = Life(options.life)
     if options.host not in LOOPBACK and not options.api_key:
         raise UserError(
-            f"A server that others can reach needs an API key; '{options.host}' is not this machine alone: "
-            "set SAYSO_API_KEY, or leave --host away."
+            f"An API key is required to listen on addresses other than localhost; got --host {options.host}. "
+            "Set SAYSO_API_KEY, or omit --host."
         )
     folder = newest_model(life, options.model)
     listening = listen(options.host, options.port)
@@ -91,12 +90,12 @@ def serve(options: Serve) -> None:
 
 
 def engine_of(options: Serve, life: Life, name: str, model: Transformer, device: str) -> Engine:
-    """Return the engine that a server's flags ask for; the model has a name. `UserError` for what does not fit."""
+    """Return the engine configured by the server's options. Raises `UserError` for invalid combinations."""
     adapters: dict[str, Transformer] = {}
     for given in options.adapter:
         called, _, folder = given.partition("=")
         if not (called and folder) or called in (name, *adapters):
-            raise UserError(f"An adapter is given as NAME=FOLDER, with a name of its own; got '{given}'.")
+            raise UserError(f"--adapter takes NAME=FOLDER with a unique name; got '{given}'.")
         adapters[called] = adapted_tensors(model, Path(folder))
     _check_cache(options, model, device)
     draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
@@ -113,25 +112,25 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
 
 
 def _check_cache(options: Serve, model: Transformer, device: str) -> None:
-    """Raise `UserError` for a cache of more tokens than fit into memory, before it is made."""
+    """Raise `UserError` if the cache would not fit into memory, before it is allocated."""
     free, of_one = free_memory(device), bytes_per_token(model.config, model.dtype, options.cache_bits)
     if options.cache_tokens and free is not None and options.cache_tokens * of_one > free:
         raise UserError(
-            f"--cache-tokens must fit into memory, {free // of_one:,} tokens of {of_one:,} bytes at most here; got "
+            f"--cache-tokens must fit into memory, at most {free // of_one:,} tokens of {of_one:,} bytes here; got "
             f"{options.cache_tokens:,}."
         )
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket; a port in use or an address that is not ours is a `UserError` with its mend."""
+    """Return a listening socket. Raises `UserError` for a port in use or an address of another machine."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, OverflowError) as error:
         raise UserError(
-            f"There is no address '{host}' port {port} to listen on; --host 127.0.0.1 is this machine."
+            f"Cannot resolve '{host}' port {port} to listen on; use --host 127.0.0.1 for this machine."
         ) from error
     listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a port of a server that just ended is free
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # reuse the port of a server that just stopped
     try:
         listening.bind(address)
         listening.listen(128)
@@ -139,11 +138,11 @@ def listen(host: str, port: int) -> socket.socket:
         listening.close()
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"Port {port} on {host} is in use by another program; end that one, or take another port "
+                f"Port {port} on {host} is in use by another program; stop it, or choose another port, "
                 f"such as --port {port - 1 if port == HIGHEST_PORT else port + 1}."
             ) from error
         raise UserError(
-            f"Cannot listen on {host} port {port}: {error.strerror}; take another --host or --port."
+            f"Cannot listen on {host} port {port}: {error.strerror}; choose another --host or --port."
         ) from error
     return listening
 
@@ -171,8 +170,8 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
             queue=options.queue,
         )
         say(
-            f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the page, and OpenAI's API under /v1. "
-            "Ctrl-C ends it."
+            f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the web page, and OpenAI's API under "
+            "/v1. Press Ctrl-C to stop."
         )
         return app
 

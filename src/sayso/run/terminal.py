@@ -1,7 +1,7 @@
-"""A person at a terminal, or a pipe: lines come in, text goes out.
+"""Line-based input and output for a terminal or a pipe.
 
-At a terminal there is a prompt, a line editor and dim notes between the replies. Piped, standard output holds the
-model's text alone and the notes go to standard error, so that programs can use it.
+A terminal gets a prompt, a line editor and dim notes between the replies. With a pipe, standard output contains only
+the model's text, and notes go to standard error.
 """
 
 import contextlib
@@ -14,23 +14,23 @@ from sayso.base.errors import UserError
 from sayso.base.output import stream
 
 PROMPT = "> "
-# A reply is a model's, so that it is not trusted with a terminal's escape codes: only line breaks and tabs pass.
+# Model output is untrusted and must not send escape codes to the terminal: only line breaks and tabs pass.
 CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def checked(text: str) -> str:
-    """Return what was typed or piped in; bytes that are no text, which Python passes on as surrogates, are refused."""
+    """Return the input text. Raises `UserError` for undecodable bytes, which Python represents as surrogates."""
     for place, character in enumerate(text):
         if "\ud800" <= character <= "\udfff":
             raise UserError(
-                f"Input must be valid {sys.stdin.encoding or 'utf-8'}; what follows '{text[:place][-20:]}' is not: "
-                "convert it first, such as with iconv."
+                f"Input must be valid {sys.stdin.encoding or 'utf-8'}; the bytes after '{text[:place][-20:]}' are not. "
+                "Convert the input first, for example with iconv."
             )
     return text
 
 
 class Terminal:
-    """Reads lines and writes text; `live` is whether a person types, and then notes go between the replies."""
+    """Reads lines and writes text; `live` is true if input is interactive, with notes between the replies."""
 
     def __init__(self, source: TextIO | None = None, target: TextIO | None = None) -> None:
         self.source = sys.stdin if source is None else source
@@ -52,10 +52,10 @@ class Terminal:
         return checked(line.rstrip("\r\n")) if line else None
 
     def write(self, text: str) -> None:
-        """Write a piece of text at once, without the codes that could command a terminal."""
+        """Write and flush a piece of text, without control characters."""
         self.target.write(text.translate(CONTROL))
         self.target.flush()
 
     def note(self, text: str) -> None:
-        """Tell the person something that is not the model's."""
+        """Print a message that is not part of the model's output."""
         self._notes.print(text, style="dim", markup=False)

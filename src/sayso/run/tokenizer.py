@@ -1,7 +1,7 @@
-"""Acts: prepared text becomes a tokenizer; the kinds of tokenizer are compared on a text.
+"""Acts: train a tokenizer on prepared text, and compare kinds of tokenizers.
 
-`train_tokenizer` reads the training documents and conversations of a life and leaves `tokenizer/`; what is trained
-already, with these options on this data, stays. `compare` shows the table and returns its rows as data.
+`train_tokenizer` reads the training documents and conversations and writes `tokenizer/`; it does nothing if the
+tokenizer is up to date. `compare` prints a table and returns its rows as data.
 """
 
 import hashlib
@@ -35,8 +35,8 @@ from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
 from sayso.token.train import train
 
 MEASURED_MEGABYTES = 1.0  # of held-out text, enough for three digits
-PIECE = 2_000  # characters: a text file is cut into documents of this size, so that a part of it can be held out
-HELD_OUT = 10  # every tenth document of a named text
+PIECE = 2_000  # characters: text files are split into documents of this size, so that part of a file can be held out
+HELD_OUT = 10  # every tenth document of a given text is held out
 Vocabulary = Annotated[int, Range(SMALLEST_VOCABULARY, 2**24)]
 
 
@@ -46,13 +46,13 @@ class TrainTokenizer(Options):
 
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     vocab_size: Vocabulary = 4096
-    """How many ids at most; a small text may give fewer."""
+    """Maximum vocabulary size; a small text may yield fewer tokens."""
     kind: Literal["bpe", "word", "character"] = "bpe"
-    """The way of cutting: byte pairs, whole words or characters."""
+    """Kind of tokenizer: byte-pair encoding, words, or characters."""
     megabytes: Weight = 200.0
-    """Learn from this much text, and from this much conversation, at most; 0 = all."""
+    """Maximum amount of documents, and of conversations, to train on in MB; 0 = all."""
 
 
 @dataclass(frozen=True)
@@ -60,26 +60,26 @@ class Compare(ReadsRows):
     """Options of `sayso tokenizer compare`."""
 
     text: tuple[str, ...] = ()
-    """Text files or folders of them; the life's own text when none is named."""
+    """Text files or folders. Default: the prepared text."""
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     tokenizers: tuple[Path, ...] = ()
-    """Folders of tokenizers to compare, instead of training one of each kind."""
+    """Folders of tokenizers to compare. Default: train one of each kind."""
     vocab_size: Vocabulary = 4096
-    """How many ids each may have."""
+    """Maximum vocabulary size of each tokenizer."""
     megabytes: Weight = 10.0
-    """Read this much text at most; 0 = all."""
+    """Maximum amount of text to read in MB; 0 = all."""
 
 
 @alone(lambda options: Life(options.life).tokenizer)
 def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
-    """Train a tokenizer on the documents and conversations of a life."""
+    """Train a tokenizer on the prepared documents and conversations."""
     life = Life(options.life)
     made_of = _made_of(life, options)
     record, trained = life.tokenizer / MADE_OF, life.tokenizer / "tokenizer.json"
     if trained.exists() and record.exists() and read_object(record).get("made_of") == made_of:
-        say("The tokenizer is trained already with these options on this text.")
+        say("The tokenizer has already been trained with these options on this text.")
         return load(life.tokenizer)
     check_replaceable(life.tokenizer)
     with act_log(life, "tokenizer", "train", options) as log:
@@ -95,13 +95,13 @@ def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
                 tokenizer.save(part)
             write_json(part / MADE_OF, {"made_of": made_of, "measured": measured}, sealed=True)
         log.write("tokenizer", vocab_size=tokenizer.vocab_size, train_seconds=round(seconds, 2), **measured)
-    told = f"; {measured['bytes_per_token']:.2f} bytes a token on held-out text" if measured else ""
-    say(f"Trained a {options.kind} tokenizer of {tokenizer.vocab_size:,} ids in {seconds:.1f} s{told}.")
+    told = f"; {measured['bytes_per_token']:.2f} bytes per token on held-out text" if measured else ""
+    say(f"Trained a {options.kind} tokenizer with {tokenizer.vocab_size:,} tokens in {seconds:.1f} s{told}.")
     return tokenizer
 
 
 def compare(options: Compare) -> list[dict[str, Any]]:
-    """Compare the kinds of tokenizer on held-out text."""
+    """Compare kinds of tokenizers on held-out text."""
     life = Life(options.life)
     train_texts, test_texts = _named(options) if options.text else _prepared(life, options)
     if options.tokenizers:
@@ -119,12 +119,12 @@ def compare(options: Compare) -> list[dict[str, Any]]:
 
 
 def tables(rows: list[ComparedTokenizer]) -> Group:
-    """Return the rows as two tables for people: the numbers, and a word's pieces, with "·" for a space."""
+    """Return the rows as two tables: metrics, and the tokens of a sample word, with "·" for a space."""
     numbers = Table("tokenizer", title="On held-out text", title_justify="left")
-    for name in ("vocabulary", "bytes a token", "tokens a word", "unknown", "encode MB/s"):
+    for name in ("vocabulary", "bytes per token", "tokens per word", "unknown", "encode MB/s"):
         numbers.add_column(name, justify="right")
     words = Table(
-        "tokenizer", rows[0].word, rows[0].misspelt, title="A word, and the same misspelt", title_justify="left"
+        "tokenizer", rows[0].word, rows[0].misspelt, title="A word, and the same word misspelled", title_justify="left"
     )
     for row in rows:
         numbers.add_row(
@@ -142,7 +142,7 @@ def tables(rows: list[ComparedTokenizer]) -> Group:
 
 
 def _texts(life: Life, megabytes: float) -> Iterator[str]:
-    """Yield the training text of a life: its documents, and what is said in its conversations."""
+    """Yield the training text: the documents and the messages of the conversations."""
     chat = life.data("chat") / "train.jsonl"
     said = (message["content"] for row in _rows(chat) for message in row["messages"])
     return chain(_first(_split(life, "train"), megabytes), _first(said, megabytes))
@@ -160,7 +160,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _first(texts: Iterable[str], megabytes: float) -> Iterator[str]:
-    """Yield texts until they are this much together; 0 = all."""
+    """Yield texts up to this total size; 0 = all."""
     left = megabytes * 1e6 or float("inf")
     for text in texts:
         yield text
@@ -185,7 +185,7 @@ def _summary(row: ComparedTokenizer) -> dict[str, float]:
 
 
 def _made_of(life: Life, options: TrainTokenizer) -> dict[str, Any]:
-    """Return the options and a mark of the data; a life without text is a `UserError`."""
+    """Return the options and a fingerprint of the data. Raises `UserError` if there is no text."""
     next(documents(life.data("text"), "train"), None)
     paths = sorted((*life.data("text").glob("train-*.jsonl"), *life.data("chat").glob("train.jsonl")))
     manifests = [life.data(name) / "manifest.json" for name in ("text", "chat")]
@@ -202,26 +202,25 @@ def _prepared(life: Life, options: Compare) -> tuple[list[str], list[str]]:
 
 
 def _named(options: Compare) -> tuple[list[str], list[str]]:
-    """Return the documents of the named text, every tenth of them held out."""
+    """Return the documents of the given text, with every tenth held out."""
     for name in options.text:
         if not Path(name).exists():
-            raise UserError(f"Text to compare on is a file or a folder; there is no '{name}'.")
+            raise UserError(f"Text to compare on must be a file or a folder; '{name}' does not exist.")
     sources = [file_source(name, PIECE) for name in options.text]
     report_ignored(sources)
     parts = [part for source in sources for part in source.parts]
     bad = BadRows(options.bad_rows)
     read_texts = (document.text for part in parts for document in read(part, bad))
-    texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # so that no text is on both sides
+    texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # deduplicated, so that no text is in both parts
     report_rows(bad)
     return _parted(texts, options.text[0])
 
 
 def _parted(texts: list[str], name: str) -> tuple[list[str], list[str]]:
-    """Return texts to train on, and every tenth of them to compare on."""
+    """Split texts into training texts and every tenth one for the comparison."""
     if len(texts) < 2:
         raise UserError(
-            f"Tokenizers are compared on a part of the text that they did not see; '{name}' is too short to be parted. "
-            "Name more text."
+            f"Tokenizers are compared on held-out text, but '{name}' is too short to split. Provide more text."
         )
     held_out = list(islice(texts, 0, None, HELD_OUT))
     return [text for number, text in enumerate(texts) if number % HELD_OUT], held_out

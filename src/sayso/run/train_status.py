@@ -1,6 +1,6 @@
-"""Act: how a training run stands: its loss drawn in the terminal and its latest figures, once or while it goes on.
+"""Act: show the progress of a training run: its loss curve and latest figures, once or live.
 
-Reads a run's `run.jsonl` and nothing else, so that it disturbs no run and tells of finished ones as well.
+Reads only the run's `run.jsonl`, so it does not disturb the run and works for finished runs too.
 """
 
 import time
@@ -21,7 +21,7 @@ from sayso.base.ranges import Options
 
 Event = dict[str, Any]
 WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
-LATELY = 20  # steps that the latest figures are a mean of
+LATELY = 20  # recent steps that the latest figures are averaged over
 REFRESH = 2.0  # seconds
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille character: its columns, from the top
 
@@ -31,16 +31,16 @@ class TrainStatus(Options):
     """Options of `sayso train-status`."""
 
     run: str | None = None
-    """The run, such as pretrain-base; the training run that was written to last when not given."""
+    """Name of the run, such as pretrain-base. Default: the most recently updated training run."""
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     follow: bool = False
-    """Whether to go on showing it until it ends; Ctrl-C stops the showing, not the run."""
+    """Keep updating until the run ends; Ctrl-C stops the display, not the run."""
 
 
 def train_status(options: TrainStatus) -> str:
-    """Show how a training run stands."""
+    """Show the progress of a training run, once or live."""
     life = Life(options.life)
     folder = _find(life, options.run)
     screen = console()
@@ -59,9 +59,9 @@ def train_status(options: TrainStatus) -> str:
 
 
 def status(name: str, events: list[Event]) -> Text:
-    """Return what the events of a run come to, one or more, as text with a curve where there is something to draw."""
+    """Return a summary of a run's events (one or more) as text, with a curve if there are points to draw."""
     rounds = [event for event in events if event["event"] == "round"]
-    lines = [f"{name}: {_where(events)}, " + ("ended" if events[-1]["event"] == "end" else "under way or stopped")]
+    lines = [f"{name}: {_where(events)}, " + ("ended" if events[-1]["event"] == "end" else "running or interrupted")]
     if steps := [event for event in events if event["event"] == "step" and event["loss"] is not None]:
         lines += _of_steps(steps, events)
     elif rounds:
@@ -69,14 +69,14 @@ def status(name: str, events: list[Event]) -> Text:
         lines += [*chart([(event["step"], event[score]) for event in rounds]), _words(rounds[-1])]
     else:
         lines += [f"{_words(event)} at step {event['step']:,}" for event in events if event["event"] == "val"][-1:]
-    lines += [f"it says: {event['sample']}" for event in events if "sample" in event][-1:]
+    lines += [f"sample: {event['sample']}" for event in events if "sample" in event][-1:]
     lines += [f"{event['problem']}: {event['then']}" for event in events if event["event"] == "diverged"][-3:]
     lines += [f"step {event['step']:,}: {event['problem']}" for event in events if event["event"] == "warning"][-3:]
     return Text("\n".join([*lines, *_time(events)]))
 
 
 def _where(events: list[Event]) -> str:
-    """How far a run is, in steps, or in rounds where it has none of its own."""
+    """Return a run's progress in steps, or in rounds if it has no steps of its own."""
     at = {event["event"]: event for event in events}
     if "step" in at:
         return f"step {at['step']['step']:,} of {at['step']['steps']:,}"
@@ -85,7 +85,7 @@ def _where(events: list[Event]) -> str:
         return f"round {at['round']['step']:,}" + (f" of {whole:,}" if whole else "")
     if "iteration" in at:
         return "iteration 1, before its first step"
-    return "no step of its own" if events[-1]["event"] == "end" else "before its first step"
+    return "no steps" if events[-1]["event"] == "end" else "before its first step"
 
 
 def _of_steps(steps: list[Event], events: list[Event]) -> list[str]:
@@ -95,15 +95,15 @@ def _of_steps(steps: list[Event], events: list[Event]) -> list[str]:
     lines += [_mean(lately, "loss", f"loss {{:.4f}} over the last {len(lately)} steps")]
     lines += [f"{_words(event)} at step {event['step']:,}" for event in events if event["event"] == "val"][-1:]
     lines += [_figures([*lately, *iterations[-1:]])]
-    speed = _mean(lately, "tokens_per_second", "{:,.0f} tokens a second")
+    speed = _mean(lately, "tokens_per_second", "{:,.0f} tokens per second")
     lines += [speed + _mean(lately, "mfu", ", {:.1%} of the machine's peak")]
-    moved = _mean(lately, "update_ratio", ", an update moves the weights by {:.2e} of their norm")
-    lines += [f"rates x {last['lr']:g}, gradient norm {last['gradient_norm']:g}{moved}"]
+    moved = _mean(lately, "update_ratio", ", update-to-weight ratio {:.2e}")
+    lines += [f"learning rate x {last['lr']:g}, gradient norm {last['gradient_norm']:g}{moved}"]
     return [line for line in lines if line]
 
 
 def _time(events: list[Event]) -> list[str]:
-    """How long the run has taken since it began or was resumed, and what is left of it; nothing where it is unknown."""
+    """Return the time since the run started or resumed, and the time left; empty if unknown."""
     began = max((number for number, event in enumerate(events) if event["event"] == "start"), default=0)
     own = [event for event in events[began:] if "seconds" in event]
     if not own:
@@ -118,7 +118,7 @@ def _time(events: list[Event]) -> list[str]:
 def chart(points: list[tuple[int, float]]) -> list[str]:
     """Draw (x, y) with y falling or rising over x, as lines of braille dots with the range of y at the left.
 
-    What is not finite, of a step that diverged, is left out; nothing is drawn where no point is left.
+    Non-finite values of diverged steps are left out; returns an empty list if no point is left.
     """
     points = [(x, y) for x, y in points if isfinite(y)]
     if not points:
@@ -136,30 +136,30 @@ def chart(points: list[tuple[int, float]]) -> list[str]:
 
 
 def _find(life: Life, name: str | None) -> Path:
-    """Return the folder of a run; none at all, or not this one, is a `UserError`.
+    """Return the folder of a run. Raises `UserError` if there are no runs, or none of this name.
 
-    Without a name it is the run of an act that trains, each of which has a plan, that was written to last.
+    Without a name, it is the most recently updated run of an act that trains, that is, one with a plan.
     """
     runs = {log.parent.name: log for log in life.root.glob("runs/*/run.jsonl")}
     trained = [log for log in runs.values() if (log.parent / "plan.json").exists()]
     if not runs or (name is None and not trained):
-        raise UserError(f"There is no training run in '{life.root}' yet; begin one with: sayso pretrain")
+        raise UserError(f"There are no training runs in '{life.root}' yet; start one with: sayso pretrain")
     if name is None:
         return max(trained, key=lambda log: log.stat().st_mtime).parent
     if name not in runs:
         told = ", ".join(sorted(runs))
-        raise UserError(f"A run of '{life.root}' is one of {told}; got '{name}'.{nearest(name, runs)}")
+        raise UserError(f"Runs in '{life.root}' are {told}; got '{name}'.{nearest(name, runs)}")
     return runs[name].parent
 
 
 def _words(event: Event) -> str:
-    """The held-out figures of an event, in its own names."""
+    """Return the held-out figures of an event, with the names used in the log."""
     figures = {key: value for key, value in event.items() if key not in ("event", "step")}
     return ", ".join(f"{key} {value:g}" for key, value in figures.items() if isinstance(value, float))
 
 
 def _figures(events: list[Event]) -> str:
-    """The means of what the run's own loss tells, in the log's names; nothing where it tells nothing."""
+    """Return the means of the figures specific to the run's loss, with the names used in the log; empty if none."""
     names = {
         name: None
         for event in events
@@ -170,6 +170,6 @@ def _figures(events: list[Event]) -> str:
 
 
 def _mean(events: list[Event], key: str, form: str) -> str:
-    """The mean of a figure over the events that have it, in this form; nothing where none has it."""
+    """Return the formatted mean of a figure over the events that have it; empty if none has it."""
     values = [event[key] for event in events if key in event and isfinite(event[key])]
     return form.format(fmean(values)) if values else ""

@@ -1,8 +1,7 @@
-"""Act: the promises of a life, put to the test on the life itself.
+"""Act: verify that resuming and exporting reproduce the same numbers.
 
-Two things are checked and written to runs/verify/scores.json: that a training run killed at a random step and started
-again ends with the very same weights, and that the model folder, opened by `transformers`, gives the same logits as
-ours.
+Checks that a training run killed at a random step and resumed ends with identical weights, and that the model folder
+gives the same logits in `transformers` as in Sayso. Writes runs/verify/scores.json.
 """
 
 import os
@@ -34,7 +33,7 @@ from sayso.weights.names import OWN
 
 STEPS = 12
 LOGIT_TOLERANCE = 1e-4
-OF_LARGEST = 1e-5  # the same, as a share of the largest logit: a large model's sums are longer, and so are its logits
+OF_LARGEST = 1e-5  # relative to the largest logit: a larger model has longer sums and larger logits
 
 
 @dataclass(frozen=True)
@@ -43,29 +42,29 @@ class Verify(Options):
 
     _: KW_ONLY
     life: Path = Path("life")
-    """The folder of the life."""
+    """Folder of the life."""
     model: str = "aligned"
-    """The model whose folder transformers opens."""
+    """Model to compare with transformers."""
     resume: bool = True
-    """Whether to kill and resume a short training run."""
+    """Kill and resume a short training run."""
     export: bool = True
-    """Whether to compare logits with transformers (needs the extra 'verify')."""
+    """Compare logits with transformers (requires the extra 'verify')."""
 
 
 def verify(options: Verify) -> dict[str, Any]:
-    """Check that a killed run resumes to the same weights, and that transformers gives the same logits."""
+    """Verify that a killed run resumes to the same weights, and that transformers computes the same logits."""
     life = Life(options.life)
     scores: dict[str, Any] = {}
     with act_log(life, "verify", "", options):
         if options.resume:
             scores["resume"] = check_resume(life)
-            say(f"A run killed after step {scores['resume']['killed_after']} and resumed: {_same(scores['resume'])}.")
+            say(f"Run killed after step {scores['resume']['killed_after']} and resumed: {_same(scores['resume'])}.")
         folder = resolve_model(life, options.model)
         if options.export and read_json(folder / "config.json")["model_type"] == OWN:
-            say(f"'{options.model}' has parts that transformers does not know (--recipe fastest): nothing to compare.")
+            say(f"'{options.model}' has layers that transformers lacks (--recipe fastest): nothing to compare.")
         elif options.export:
             scores["export"] = check_export(life, folder)
-            say(f"transformers' logits differ from ours by at most {scores['export']['max_logit_difference']:.2e}.")
+            say(f"Logits differ from transformers by at most {scores['export']['max_logit_difference']:.2e}.")
         write_json(life.run("verify") / "scores.json", scores, sealed=True)
     export = scores.get("export", {"max_logit_difference": 0.0, "largest_logit": 0.0})
     failed = [
@@ -73,14 +72,14 @@ def verify(options: Verify) -> dict[str, Any]:
         *(["export"] if export["max_logit_difference"] > allowed(export["largest_logit"]) else []),
     ]
     if failed:
-        raise UserError(f"This life does not keep its promise of {' and '.join(failed)}; see '{life.run('verify')}'.")
+        raise UserError(f"Verification failed for {' and '.join(failed)}; see '{life.run('verify')}'.")
     return scores
 
 
 def check_resume(life: Life) -> dict[str, Any]:
     """Train a small model twice on the life's text, once killed with SIGKILL at a random step and resumed.
 
-    Both go on side by side, each by two processes where there can be. Returns whether the weights are bitwise equal.
+    Both run concurrently, with two processes each where supported. Returns whether the weights are bitwise equal.
     """
     with tempfile.TemporaryDirectory(prefix="sayso-verify-") as folder:
         whole, killed = (_small_life(life, Path(folder) / name) for name in ("whole", "killed"))
@@ -97,7 +96,7 @@ def check_resume(life: Life) -> dict[str, Any]:
 def check_export(life: Life, folder: Path) -> dict[str, Any]:
     """Return the largest difference between our logits and those of transformers for the folder, over real text."""
     transformers = require("transformers", "verify")
-    transformers.utils.logging.disable_progress_bar()  # it would draw over our own lines
+    transformers.utils.logging.disable_progress_bar()  # it would overwrite our own output
     model, tokenizer = load_model(folder, plain=True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
     context, largest, apart, tokens = model.config.context, 0.0, 0.0, 0
@@ -118,7 +117,7 @@ def check_export(life: Life, folder: Path) -> dict[str, Any]:
 
 
 def allowed(largest: float) -> float:
-    """Return how far logits may be apart, where the largest is so large."""
+    """Return the tolerance of logits for a given largest logit."""
     return max(LOGIT_TOLERANCE, OF_LARGEST * largest)
 
 
@@ -127,7 +126,7 @@ def _same(scores: dict[str, Any]) -> str:
 
 
 def _small_life(life: Life, root: Path) -> Life:
-    """Return a life beside this one that trains on the same tokens."""
+    """Return a temporary life that trains on the same tokens."""
     small = Life(root)
     shutil.copytree(life.tokenizer, small.tokenizer)
     mark = f"tokens-{fingerprint(life.tokenizer)[:12]}"
@@ -147,7 +146,7 @@ def _start(life: Life) -> subprocess.Popen[bytes]:
 
 
 def _kill_after(process: subprocess.Popen[bytes], log: Path, step: int) -> int:
-    """Kill the process once its log tells of `step`; return the last step told."""
+    """Kill the process once its log contains `step`; return the last step logged."""
     while process.poll() is None:
         steps = [event["step"] for event in read_log(log) if event["event"] == "step"]
         if steps and steps[-1] >= step:
@@ -156,10 +155,10 @@ def _kill_after(process: subprocess.Popen[bytes], log: Path, step: int) -> int:
             return int(steps[-1])
         time.sleep(0.002)
     _finish(process)
-    raise UserError(f"The run to be killed was over after {STEPS} steps before it could be; check again.")
+    raise UserError(f"The run finished all {STEPS} steps before it could be killed; run verify again.")
 
 
 def _finish(process: subprocess.Popen[bytes]) -> None:
     _, errors = process.communicate()
     if process.returncode:
-        raise UserError(f"A training run of the check failed: {errors.decode(errors='replace').strip()}")
+        raise UserError(f"A training run of the verification failed: {errors.decode(errors='replace').strip()}")

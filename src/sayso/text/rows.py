@@ -1,4 +1,4 @@
-"""The option of every command that reads the user's rows: what to do about rows that cannot be used."""
+"""Option shared by all commands that read rows: how to handle invalid rows."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ SHOWN = 5  # ignored files of a source that are named
 
 @dataclass(frozen=True, kw_only=True)
 class ReadsRows(Options):
-    """Options of the commands that read rows of files."""
+    """Options of the commands that read rows from files."""
 
     bad_rows: Policy = "stop"
-    """What to do with invalid rows: `stop` after listing the first five, or `skip` them and report the count."""
+    """How to handle invalid rows: stop and list the first five, or skip them and report their number."""
 
 
 def report_ignored(sources: Iterable[Source]) -> None:
-    """Report the files in the sources' folders that are not read."""
+    """Print which files in the sources' folders are ignored."""
     for source in sources:
         if source.ignored:
             shown = ", ".join(source.ignored[:SHOWN])
             more = f" and {len(source.ignored) - SHOWN:,} more" if len(source.ignored) > SHOWN else ""
-            say(f"Ignored in '{source.name}', not training text: {shown}{more}.")
+            say(f"Ignored in '{source.name}' (no training text): {shown}{more}.")
 
 
 def report_rows(bad: BadRows) -> None:
-    """Raise for bad rows if the policy says so; else report what was skipped or replaced."""
+    """Stop the command if the policy requires it; otherwise print what was skipped or replaced."""
     bad.check()
     for sentence in bad.sentences():
         say(sentence)

@@ -1,6 +1,6 @@
-"""LoRA in finetune and align: its options, the adapted training state, and the written model.
+"""LoRA for the acts that fine-tune: the options, the adapted training state, and saving.
 
-The written model is a plain one, with the adapter merged; the adapter itself is stored next to it in PEFT's format.
+The saved model is a plain one with the adapter merged; the adapter itself is saved next to it in PEFT's format.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -21,36 +21,36 @@ from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import save_model
 
 ALPHA = 32.0
-"""Default alpha for any rank: scaled by alpha / rank, the best learning rate stays the same (Schulman et al. 2025)."""
+"""For every rank: with the scale alpha / rank, the best learning rate is the same (Schulman et al. 2025)."""
 TUNING = Rates(matrix=0.008)
-"""Peak rate of Muon for pretrained weights, which should move less per step than untrained ones: 0.02 at width 128."""
+"""Lower Muon rate than for training from scratch, which uses 0.02 at width 128."""
 
 
 @dataclass(frozen=True)
 class Adapting(Training):
-    """Options of the commands that can train an adapter instead of all weights."""
+    """Options of the acts that can train a LoRA adapter instead of all weights."""
 
     _: KW_ONLY
     lora_rank: Annotated[int, Range(1, 65_536)] | None = None
-    """Rank of LoRA adapters to train while the other weights stay frozen; default: train all weights."""
+    """Train a LoRA adapter of this rank. Default: train all weights."""
     lora_alpha: Scale | None = None
-    """LoRA scaling: adapters are multiplied by alpha / rank; default: 32."""
+    """LoRA alpha: the adapter's output is scaled by alpha / rank. Default: 32."""
     lora_targets: tuple[str, ...] = ()
-    """Layers to adapt in each block, such as query value; default: all linear layers."""
+    """Layers to adapt in each block, such as query value. Default: all linear layers."""
 
     def lora(self, model: Transformer) -> LoRA | None:
-        """Return how to adapt `model`; None if all weights are trained."""
+        """Return the LoRA configuration for `model`; None if all weights are trained."""
         if self.lora_rank is None:
             for name in ("lora_alpha", "lora_targets"):
                 if getattr(self, name):
-                    raise UserError(f"--{name.replace('_', '-')} needs --lora-rank too, such as --lora-rank 16.")
+                    raise UserError(f"--{name.replace('_', '-')} requires --lora-rank, such as --lora-rank 16.")
             return None
         alpha = ALPHA if self.lora_alpha is None else self.lora_alpha
         return LoRA(self.lora_rank, alpha, chosen_targets(model, self.lora_targets))
 
 
 def tuning_state(model: Transformer, lora: LoRA | None, rate: float, seed: int) -> State:
-    """Return a state that trains all weights of `model`, or the adapters that `lora` adds to them."""
+    """Return a state that trains all weights of `model`, or the adapters that `lora` adds."""
     if lora:
         add_lora(model, lora, torch.Generator().manual_seed(seed))
     model.train()
@@ -60,7 +60,7 @@ def tuning_state(model: Transformer, lora: LoRA | None, rate: float, seed: int) 
 def save_tuned(
     model: Transformer, lora: LoRA | None, tokenizer: Tokenizer, folder: Path, lineage: dict[str, Any], parent: Path
 ) -> None:
-    """Write the model folder with adapters merged, and the adapters themselves to `adapter/` in it."""
+    """Write the model folder with the adapters merged; also write the adapters to its subfolder `adapter/`."""
     layers = merge(model)
 
     def beside(part: Path) -> None:

@@ -1,4 +1,4 @@
-"""Options common to all training commands, and how steps are split and counted."""
+"""Options shared by all acts that train, and how a training step is divided among processes and micro-batches."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -24,13 +24,13 @@ TRANSIENT = (
     *("processes", "micro_rows", "device", "deterministic"),  # these change a run only by rounding
     "mirror",
 )
-"""Options that may change when a command is repeated to resume."""
+"""Options that may change when a run is resumed."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
 @dataclass(frozen=True)
 class Training(Options):
-    """Options shared by all training commands."""
+    """Options shared by the acts that train."""
 
     _: KW_ONLY
     life: Path = Path("life")
@@ -38,29 +38,29 @@ class Training(Options):
     save_seconds: Weight = 60.0
     """Seconds between checkpoints."""
     keep: Positive = 2
-    """Number of most recent checkpoints to keep."""
+    """Number of recent checkpoints to keep."""
     on_divergence: Literal["stop", "skip", "rewind"] = "stop"
-    """Action when the loss spikes or is not finite: save and stop, skip the batch, or rewind to a checkpoint."""
+    """If the loss spikes or is not finite: save and stop, skip the batch, or rewind to a checkpoint."""
     processes: Processes | None = None
-    """Single-threaded processes that share a batch on the CPU; default: one per core if each gets a row."""
+    """Single-threaded processes that share a batch on a CPU. Default: one per core if each gets a row."""
     micro_rows: Rows | None = None
-    """Rows that a process computes at once (gradient accumulation), to save memory; default: all."""
+    """Micro-batch size: rows that a process computes at once, to save memory. Default: all its rows."""
     recompute: bool = False
-    """Recompute each block's activations in the backward pass, to save memory."""
+    """Save memory with activation checkpointing: recompute activations in the backward pass."""
     precision: str = "auto"
-    """Precision of matrix products: fp32, bf16 (weights and sums stay fp32), or auto: bf16 on GPUs that support it."""
+    """Precision of matrix products: fp32, bf16 (weights and sums stay fp32), or auto (bf16 on GPUs that support it)."""
     deterministic: bool = False
-    """Allow only deterministic algorithms, on a GPU as well."""
+    """Use only deterministic algorithms, on GPUs too."""
     device: str | None = None
-    """cpu, cuda or mps; default: the best available."""
+    """Device: cpu, cuda or mps. Default: the best one available."""
     mirror: tuple[str, ...] = ()
-    """Tracker that also receives the metrics of each step: tensorboard, trackio or wandb; repeatable."""
+    """Also send the metrics of each step to tensorboard, trackio or wandb; may be repeated."""
     seed: Seed = 0
-    """Seed of all random draws: initial weights, order, samples."""
+    """Random seed of initial weights, data order and samples."""
     restart: bool = False
-    """Start from scratch if an unfinished run with other options exists."""
+    """Start over if there is an unfinished run with other options."""
     replace: bool = False
-    """Replace a model of this name that another run made."""
+    """Replace a model of this name from another run."""
 
 
 class HasBatches(Protocol):
@@ -73,27 +73,27 @@ class HasBatches(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """How the rows of a step are shared out, which affects sums only by rounding, and the precision; kept in the plan.
+    """How a step's rows are divided, which changes results only by rounding, and the precision; stored in the plan.
 
-    A resumed run uses the plan's layout again, unless another is requested or the machine differs.
+    A resumed run uses the plan's layout, unless the options or the machine differ.
     """
 
     processes: int
     parts: int
     precision: str = "fp32"
     threads: int = 0
-    """Threads of a process that is alone on a CPU: their number determines the order of summation; 0 = unchanged."""
+    """Threads of a single process on a CPU, which determine the order of summation; 0 = leave unchanged."""
 
     def of(self, batches: HasBatches) -> Callable[[int], Sequence[Batch]]:
-        """Return a function that gives the parts of each step."""
+        """Return a function from a step to the parts of its batch."""
         return lambda step: batches.batch(step).split(self.parts)
 
 
 def layout_for(options: Training, rows: int, device: Device) -> Layout:
-    """Return the layout of a step of `rows` rows, as requested; default: one process per core, if each gets a row."""
+    """Return the layout of a step of `rows` rows. Default: one process per core, if each core gets a row."""
     can, asked = can_fork(device.kind), options.processes
     if asked not in (None, 1) and not can:
-        raise UserError("--processes above 1 needs a CPU alone, on Linux; omit it on this machine.")
+        raise UserError("--processes above 1 requires training on a CPU on Linux; omit it on this machine.")
     usual = device.threads if can and device.threads <= rows else 1
     processes = min(asked or usual, rows)
     of_one = -(-rows // processes)
@@ -105,31 +105,33 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
 def layout_that_fits(
     options: Training, config: ModelConfig, rows: int, tokens: int, device: Device, *, lora: bool = False
 ) -> Layout:
-    """Return the layout of a step of `rows` rows of at least `tokens`; `UserError` if it cannot fit in memory."""
+    """Return the layout of a step of `rows` rows of at least `tokens`; raise `UserError` if it exceeds the memory."""
     layout = layout_for(options, rows, device)
     check_memory(Step(config, rows, tokens, layout, device.kind, options.recompute, all_weights=not lora))
     return layout
 
 
 def precision_on(device: Device, asked: str) -> str:
-    """Return fp32 or bf16 for `asked` (one of these or auto) on a device; `UserError` if it is not supported there."""
+    """Resolve `asked` (fp32, bf16 or auto) to fp32 or bf16 on a device; raise `UserError` if unsupported."""
     if asked == "fp16":
         raise UserError(
-            "--precision is auto, fp32 or bf16; fp16 is not supported, because small gradients underflow in it unless "
-            "the loss is scaled; bf16 has the range of fp32 and needs no loss scaling."
+            "--precision must be auto, fp32 or bf16; fp16 is not supported, because small gradients underflow in it "
+            "without loss scaling. Use bf16, which has the range of fp32."
         )
     if asked not in PRECISIONS:
-        raise UserError(f"--precision is one of {', '.join(PRECISIONS)}; got '{asked}'.{nearest(asked, PRECISIONS)}")
+        raise UserError(
+            f"--precision must be one of {', '.join(PRECISIONS)}; got '{asked}'.{nearest(asked, PRECISIONS)}"
+        )
     has = has_bf16(device.kind)
     if asked == "bf16" and not has:
-        raise UserError(f"--precision bf16 needs a device that supports it; '{device.kind}' here does not: use fp32.")
+        raise UserError(f"--precision bf16 is not supported by this '{device.kind}' device; use fp32.")
     return ("bf16" if has and device.kind == "cuda" else "fp32") if asked == "auto" else asked
 
 
 def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device: Device) -> Layout:
-    """Return the layout in a run's plan, or the one to resume with if the options or the device have changed."""
+    """Return the layout of a run's plan, or a new one if the options or the device have changed."""
     planned = Layout(**stored)
-    precision_on(device, planned.precision)  # a run keeps its precision, or cannot run here
+    precision_on(device, planned.precision)  # a run keeps its precision, which this device must support
     can = can_fork(device.kind)
     if options.processes is None and options.micro_rows is None and (planned.processes == 1 or can):
         return planned
@@ -147,7 +149,7 @@ def _words(layout: Layout) -> str:
 
 
 def batch_loss(model: Transformer, batch: Batch) -> Term:
-    """Return the next-token loss of a batch in the form that the loop expects."""
+    """Return the next-token loss of a batch as a `Term`."""
     return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())
 
 
@@ -161,7 +163,7 @@ def steps_in_minutes(
     recompute: bool,
     lora: LoRA | None = None,
 ) -> int:
-    """Measure how many steps on these batches this machine does in the given minutes."""
+    """Measure how many steps on these batches this machine does in `minutes`."""
     given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
         with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):

@@ -1,1 +1,1 @@
-"""Self-improvement: which of its own replies a model is tuned on, round by round."""
+"""Self-improvement: sampling, selecting and fine-tuning on a model's own replies, round by round."""

@@ -1,1 +1,1 @@
-"""Learning from comparisons and ratings: reading them, references, losses and how runs are evaluated."""
+"""Learning from comparisons and ratings: data, reference models, losses and evaluation."""

@@ -1,8 +1,8 @@
-"""Comparisons and ratings from files of several makers, each row checked: JSON Lines enter, rows of one form leave.
+"""Reads comparisons and ratings from JSON Lines in several formats; checks each row and converts it to one format.
 
 A pair is {"prompt": messages, "chosen": text, "rejected": text}, a rating {"prompt": messages, "reply": text, "good":
-true or false}. Prompts and replies may also be plain strings or lists of messages (TRL's two forms, its prompt left
-away where both sides begin with it, its "completion" and "label"), and pairs those that OpenAI's platform takes.
+true or false}. Prompts and replies may also be plain strings or lists of messages (TRL's two formats, with an implicit
+prompt, "completion" and "label"); pairs may also have the format of OpenAI's platform.
 """
 
 import math
@@ -16,10 +16,10 @@ from sayso.text.calls import as_data, resolved, with_calls
 
 ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
-"""What else of a row is kept: whose it is, the conversation it is part of, and by how much the chosen is better."""
+"""Other keys of a row that are kept: its source, the conversation it belongs to, the margin, and ties."""
 ComparisonRow = dict[str, Any]
 Check = Callable[[ComparisonRow], object]
-"""Raises `UserError` for a row that a model cannot learn from, such as one that its chat template refuses."""
+"""Raises `UserError` for a row that cannot be trained on, such as one that the chat template rejects."""
 
 
 def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | None = None) -> list[ComparisonRow]:
@@ -47,7 +47,7 @@ def holds_ratings(path: Path) -> bool:
 
 
 def ratings_of(pairs: Iterable[ComparisonRow]) -> list[ComparisonRow]:
-    """Return what pairs say of each reply alone: the chosen one is good, the rejected one is not."""
+    """Convert pairs to single ratings: the chosen reply is good, the rejected one is not."""
     sides = (("chosen", True), ("rejected", False))
     return [
         {**_rest(pair), "prompt": pair["prompt"], "reply": pair[side], "good": good}
@@ -79,10 +79,10 @@ def _tie(row: ComparisonRow) -> ComparisonRow:
 
 def _pair(row: ComparisonRow) -> ComparisonRow:
     if row.get("tie"):
-        raise UserError("The replies are called equally good, which only a reward model learns from.")
+        raise UserError("The replies are marked as a tie, which only reward models can be trained on.")
     margin = row.get("margin", 0.0)
     if not isinstance(margin, int | float) or isinstance(margin, bool) or not math.isfinite(margin):
-        raise UserError(f'"margin" is a number; got {margin!r:.100}.')
+        raise UserError(f'"margin" must be a number; got {margin!r:.100}.')
     if "preferred_output" in row:  # OpenAI's form
         given = row.get("input")
         prompt = given.get("messages") if isinstance(given, dict) else None
@@ -101,7 +101,7 @@ def _pair(row: ComparisonRow) -> ComparisonRow:
 def _rating(row: ComparisonRow) -> ComparisonRow:
     good = row.get("good", row.get("label"))
     if not isinstance(good, bool):
-        raise UserError('"good" is true or false; this row has no such rating.')
+        raise UserError('"good" must be true or false; this row has no such rating.')
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "good": good}
 
 
@@ -110,7 +110,7 @@ def _number(row: ComparisonRow) -> ComparisonRow:
     if rating is None:
         return _rating(row)
     if not isinstance(rating, int | float) or isinstance(rating, bool) or not math.isfinite(rating):
-        raise UserError(f'"rating" is a number; got {rating!r:.100}.')
+        raise UserError(f'"rating" must be a number; got {rating!r:.100}.')
     return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "rating": rating}
 
 
@@ -119,11 +119,11 @@ def _prompt(row: ComparisonRow) -> list[ComparisonRow]:
     if isinstance(prompt, str) and prompt.strip():
         return [{"role": "user", "content": prompt}]
     if not isinstance(prompt, list) or not prompt:
-        raise UserError('There is no prompt: "prompt" is a text, or a list of messages.')
+        raise UserError('There is no prompt: "prompt" must be a string or a list of messages.')
     for message in prompt:
         _check(message)
     if prompt[-1]["role"] == "assistant":
-        raise UserError("The prompt ends with the assistant; its last message is the one that is replied to.")
+        raise UserError("The prompt must not end with a message of the assistant.")
     return as_data(resolved(prompt)) if with_calls(prompt) else prompt
 
 
@@ -133,7 +133,7 @@ def _reply(row: ComparisonRow, key: str) -> str:
         for message in said:
             _check(message)
         if [message["role"] for message in said] != ["assistant"]:
-            raise UserError(f'"{key}" is one message of the assistant; there are others in it.')
+            raise UserError(f'"{key}" must be a single message of the assistant.')
         said = said[0].get("content")
     if not isinstance(said, str):
         raise UserError(f'The text of "{key}" is missing.')
@@ -146,6 +146,6 @@ def _check(message: Any) -> None:
     if not isinstance(message, dict) or "role" not in message:
         raise UserError("A message has no role.")
     if message["role"] not in ROLES:
-        raise UserError(f"A role is one of {', '.join(ROLES)}; got {message['role']!r:.100}.")
+        raise UserError(f"A role must be one of {', '.join(ROLES)}; got {message['role']!r:.100}.")
     if not isinstance(message.get("content"), str) and not message.get("tool_calls"):
         raise UserError(f"A message of the {message['role']} has no text.")

@@ -1,7 +1,7 @@
-"""Comparisons to a `Term`: the policy and its reference read a batch, one of the losses judges, figures are told.
+"""Preference losses as a `Term`: computes the loss and figures of a batch under the policy and its reference.
 
-Figures, one value a pair or rating: the rewards that the policy implicitly gives to chosen and rejected replies and
-their log-probabilities, the margin between both, and whether it is above zero.
+Figures, one value per pair or rating: the implicit rewards of chosen and rejected replies, their log-probabilities, the
+margin between the rewards, and whether it is positive.
 """
 
 from dataclasses import dataclass
@@ -25,30 +25,30 @@ WITH_REFERENCE = ("dpo", "ipo", "kto")
 
 @dataclass(frozen=True)
 class Preference:
-    """Which loss, and its numbers."""
+    """A loss and its hyperparameters."""
 
     loss: LossName
     beta: float
     nll: float = 0.0
-    """Weight of the plain loss a token of the chosen reply, which keeps its likelihood up (RPO, Pang et al. 2024)."""
+    """Weight of the chosen reply's loss per token, which keeps its likelihood from falling (RPO, Pang et al. 2024)."""
     margin: float = 0.0
     """SimPO's gamma."""
     smoothing: float = 0.0
-    """The share of pairs that DPO believes to be the wrong way round."""
+    """DPO's label smoothing: the assumed share of pairs with swapped labels."""
     robust: bool = False
     average: bool = False
-    """Whether IPO takes means over tokens in place of sums."""
+    """Whether IPO averages over tokens instead of summing."""
     good_weight: float = 1.0
     """KTO's weight of a good rating; a bad one has 1."""
 
 
 @dataclass(frozen=True)
 class PairTerm:
-    """The loss of pairs: call it with a model and a batch."""
+    """Loss of pairs; called with a model and a batch."""
 
     preference: Preference
     reference: PreferenceReference | None
-    """None for a loss that needs none."""
+    """None for a loss that does not need a reference."""
 
     def __call__(self, model: Transformer, batch: Batch) -> Term:
         """Return the summed loss of a batch of pairs, how many there are, the tokens seen, and the figures."""
@@ -85,7 +85,7 @@ class PairTerm:
 
 @dataclass(frozen=True)
 class RatingTerm:
-    """The loss of single ratings, KTO's: call it with a model and a batch."""
+    """Loss of single ratings (KTO); called with a model and a batch."""
 
     preference: Preference
     reference: PreferenceReference
@@ -120,7 +120,7 @@ class RatingTerm:
 
 
 def term_of(preference: Preference, reference: PreferenceReference | None) -> PairTerm | RatingTerm:
-    """Return the loss that is asked for; one that needs a reference has one."""
+    """Return the selected loss; asserts that it has a reference if it needs one."""
     assert reference is not None or preference.loss not in WITH_REFERENCE
     if preference.loss == "kto" and reference is not None:
         return RatingTerm(preference, reference)

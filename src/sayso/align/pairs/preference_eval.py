@@ -1,7 +1,7 @@
-"""How an aligning run is judged while it goes on: by held-out comparisons, and by what it says to a few prompts.
+"""Evaluates an alignment run during training, on held-out comparisons and by sampling replies.
 
-A state enters, figures leave: loss, accuracy and margin on what is held out; of sampled replies their length, how many
-ended by themselves, and how far the model has gone from the reference, in nats a reply.
+Takes a state; returns the loss, accuracy and margin on held-out comparisons, and of sampled replies the length, the
+share that was not truncated, and the KL divergence from the reference in nats per reply.
 """
 
 import json
@@ -28,24 +28,24 @@ from sayso.train.loop import State
 from sayso.train.session import Session
 from sayso.train.step_log import Evaluation
 
-JUDGEMENTS = 4  # of one run, beside the first
-PROMPTS = 8  # that are replied to each time
+JUDGEMENTS = 4  # evaluations per run, after the first
+PROMPTS = 8  # prompts sampled at each evaluation
 MAX_TOKENS = 120
 BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins while ever more pairs are right
 
 
 @dataclass(frozen=True)
 class PreferenceEval:
-    """What one run is judged by."""
+    """Evaluation of one run."""
 
     preference: Preference
     held: Batches | None
-    """What is held out, where anything is."""
+    """Held-out comparisons, if any."""
     samples: Samples
     reference: PreferenceReference | None
 
     def judging(self, steps: int) -> Evaluation:
-        """Return how a run of so many steps is judged; the best weights are taken where comparisons are held out."""
+        """Return the evaluation of a run of `steps` steps; the best weights are kept if comparisons are held out."""
         return Evaluation(self.judge, max(1, steps // JUDGEMENTS), BEST if self.held else "")
 
     def judge(self, state: State) -> dict[str, Any]:
@@ -56,12 +56,12 @@ class PreferenceEval:
         return figures | self._said(state)
 
     def first(self, model: Transformer) -> None:
-        """Sample what the model says before it learns, where the first judgement does not."""
+        """Sample replies before training, if the first evaluation does not."""
         if not self.held and 0 not in self.samples.taken:
             self.samples.take(model, 0)
 
     def last(self, stage: Session, state: State) -> None:
-        """Show what it said first beside what it says with the weights that were kept."""
+        """Show the first replies next to those of the final weights."""
         best = Best(stage.folder, BEST).told() if self.held else None
         if state.step not in self.samples.taken or (best and best["step"] != state.step):
             self.samples.take(state.model, state.step)
@@ -94,7 +94,7 @@ class PreferenceEval:
 
 @torch.no_grad()
 def held_out_figures(model: Transformer, term: Callable[[Transformer, Batch], Term], held: Batches) -> dict[str, float]:
-    """Return the mean loss, accuracy and (of pairs) margin on what is held out."""
+    """Return the mean loss, accuracy and (for pairs) margin on held-out data."""
     terms = [term(model, batch) for batch in held.in_order()]
     figures = {"held_out_loss": float(sum(t.loss for t in terms)) / sum(t.items for t in terms)}
     for name in ("accuracy", "margin"):
@@ -104,7 +104,7 @@ def held_out_figures(model: Transformer, term: Callable[[Transformer, Batch], Te
 
 
 def samples_of(tokenizer: Tokenizer, rows: Sequence[ComparisonRow], log: RunLog, seed: int) -> Samples:
-    """Return the samples of a run: replies to the first few prompts of some rows, drawn as the model has them."""
+    """Return the samples of a run: replies to the first few prompts of `rows`, sampled at temperature 1."""
     prompts = {json.dumps(row["prompt"]): row["prompt"] for row in rows}
     return Samples(
         tokenizer, list(prompts.values())[:PROMPTS], log, Sampling(temperature=1.0, max_tokens=MAX_TOKENS, seed=seed)

@@ -1,8 +1,7 @@
-"""What a policy is measured against: how likely the model that it started from holds a reply.
+"""Reference models: the summed log-probability of each row's reply under the model that training started from.
 
-Batches enter, the summed log-probability of each row's reply leaves, without gradient. The reference is a frozen copy,
-or the policy with its adapters switched off, or a table that was filled before training, which spares both memory and
-a forward pass.
+The reference is a frozen copy, or the policy with its adapters disabled, or a table computed before training, which
+saves both memory and a forward pass. No gradients are computed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ CONTENT = "content"  # the key of the hash of the tables themselves
 
 
 class PreferenceReference(Protocol):
-    """The reference, in whatever way it is kept."""
+    """Interface of a reference model."""
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
         """Return log r of each row's reply [B]; `sides` [B] says which of the two of its pair or rating it is."""
@@ -39,7 +38,7 @@ class PreferenceReference(Protocol):
 def reply_logprobs(model: Transformer, batch: Batch) -> Tensor:
     """Return the log-probability of each row's reply, summed over its tokens, [B].
 
-    The rows are read one behind the other as documents of a single row, so that no product is spent on padding.
+    The rows are packed as documents of a single row, so that no computation is spent on padding.
     """
     real = batch.documents != PADDING
     rows = torch.arange(len(batch.ids))[:, None].expand_as(real)[real]
@@ -50,14 +49,14 @@ def reply_logprobs(model: Transformer, batch: Batch) -> Tensor:
 
 @dataclass(frozen=True)
 class Frozen:
-    """A model that does not learn."""
+    """A frozen model as reference."""
 
     copy: Transformer | None = None
-    """A copy of the policy as it began; when None, the policy without its adapters."""
+    """A copy of the initial policy; if None, the policy without its adapters."""
 
     @contextmanager
     def model(self, policy: Transformer) -> Iterator[Transformer]:
-        """Let the reference compute for a while, without gradients."""
+        """Yield the reference model, without gradients."""
         with torch.no_grad(), nullcontext() if self.copy else without_adapters(policy):
             yield self.copy or policy
 
@@ -69,10 +68,10 @@ class Frozen:
 
 @dataclass(frozen=True)
 class Cached:
-    """Log-probabilities that were computed once."""
+    """Log-probabilities computed before training."""
 
     table: Tensor
-    """[N, 2]: for each pair the chosen reply's and the rejected one's; for each rating its own and the stranger's."""
+    """[N, 2]: of a pair's chosen and rejected reply; or of a rating's own and mismatched reply."""
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
         """Return log r of each row's reply, looked up by the row's number."""
@@ -83,7 +82,7 @@ class Cached:
 def reply_kl(policy: Transformer, reference: Frozen, said: Sequence[tuple[list[int], list[int]]]) -> float:
     """Return KL(policy || reference) in nats a reply, over replies that the policy sampled: prompt and reply ids.
 
-    At each position it is exact, a sum over the vocabulary; only where it is taken is drawn by chance.
+    It is exact at each position, a sum over the vocabulary; only the sampled positions are random.
     """
     total = 0.0
     for prompt, reply in said:
@@ -103,7 +102,7 @@ def table_of(model: Transformer, sides: Iterable[tuple[Batch, Batch]]) -> Tensor
 
 
 def save_tables(path: Path, tables: Mapping[str, Tensor], marks: Mapping[str, str]) -> None:
-    """Write tables with a hash of them and the marks of what they were made of: of the weights and the comparisons."""
+    """Write tables with a hash of their contents and the fingerprints of their inputs: weights and comparisons."""
     with atomic_file(path) as part:
         save_file(dict(tables), part, metadata={**marks, CONTENT: _content(tables)})
 
@@ -111,7 +110,7 @@ def save_tables(path: Path, tables: Mapping[str, Tensor], marks: Mapping[str, st
 def load_tables(path: Path, marks: Mapping[str, str]) -> dict[str, Tensor]:
     """Return the tables of a file.
 
-    Raises `UserError` when they are damaged, or were made with other weights or for other comparisons.
+    Raises `UserError` if they are damaged, or were computed from other weights or comparisons.
     """
     tables = read_tensors(path)
     with safe_open(path, framework="pt") as file:
@@ -120,10 +119,10 @@ def load_tables(path: Path, marks: Mapping[str, str]) -> dict[str, Tensor]:
         if found.get(name) != mark:
             raise UserError(
                 f"The log-probabilities in '{path}' were computed for other {name} ({found.get(name, 'none')[:12]} "
-                f"then, {mark[:12]} now), so they are no reference here; remove the file to have them computed again."
+                f"then, {mark[:12]} now); remove the file to recompute them."
             )
     if found.get(CONTENT, content := _content(tables)) != content:
-        raise UserError(f"The log-probabilities in '{path}' are damaged; remove the file to have them computed again.")
+        raise UserError(f"The log-probabilities in '{path}' are damaged; remove the file to recompute them.")
     return tables
 
 

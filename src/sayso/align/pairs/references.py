@@ -1,7 +1,7 @@
-"""The reference of an aligning run: a copy of its parent, its parent without adapters, or a table in its folder.
+"""Builds the reference of an alignment run: a copy of the parent, the policy without adapters, or a cached table.
 
-The table is computed before the first step, once for all passes and for a run that is gone on with; it carries the
-hashes of the weights and of the comparisons, and is refused where they are others.
+The table is computed before the first step and reused in all epochs and after a resume. It stores the hashes of the
+weights and the comparisons, and is rejected if they differ.
 """
 
 from copy import deepcopy
@@ -20,10 +20,10 @@ FILE = "reference.safetensors"
 def make_references(
     wanted: str | None, folder: Path, model: Transformer, weights: Path, data: Comparisons, *, adapted: bool
 ) -> tuple[PreferenceReference | None, PreferenceReference | None]:
-    """Return what a policy is measured against as it begins, on what it is trained on and on what is held out.
+    """Return the references for the training data and for the held-out data.
 
-    With adapters it is the model with these switched off, else a copy or a table; None where none is `wanted`. Raises
-    `UserError` for a table that was made of other weights or comparisons.
+    With adapters, it is the model with the adapters disabled, else a copy or a table; None if none is `wanted`. Raises
+    `UserError` for a table computed from other weights or comparisons.
     """
     if wanted == "cache" and not adapted:
         return _cached(folder / FILE, model, weights, data)
@@ -38,7 +38,7 @@ def _cached(
 ) -> tuple[PreferenceReference, PreferenceReference | None]:
     marks = {"weights": sha256(weights), "comparisons": mark_of(path.parent)}
     if not path.exists():
-        say("Computing the reference's log-probabilities, once.")
+        say("Computing the log-probabilities of the reference model (once).")
         sets = {"train": data.train, "held_out": data.held}
         tables = {name: table_of(model, map(both_sides, part.in_order())) for name, part in sets.items() if part}
         save_tables(path, tables, marks)

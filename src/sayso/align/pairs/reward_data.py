@@ -1,7 +1,7 @@
-"""Pairs and ratings as a reward model reads them: rows of files enter, prompts with all that was said of them leave.
+"""Training data of reward models: groups comparisons and ratings by prompt.
 
-Rows of one prompt become one element, its replies read once. A share of the prompts is held out, told by a hash of the
-prompt, or of the row's `group` where it is part of a longer conversation, so that no part of one is on both sides.
+All rows of a prompt become one element, so that each reply is processed once. A share of the prompts is held out,
+selected by a hash of the prompt or of the row's `group`, so that no conversation is in both parts.
 """
 
 import json
@@ -20,29 +20,29 @@ from sayso.token.tokenizer import Tokenizer
 
 @dataclass
 class Question:
-    """A prompt with its replies as texts, and what was said of them."""
+    """A prompt with its replies as text, their comparisons and ratings."""
 
     prompt: list[ComparisonRow]
     group: str
     replies: list[str] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     ratings: dict[int, list[float]] = field(default_factory=dict)
-    """By reply; several people may have rated one."""
+    """By reply; a reply may have several ratings."""
 
     def number(self, reply: str) -> int:
-        """Return the number of a reply, a new one if it was not met."""
+        """Return the index of a reply; add the reply if it is new."""
         if reply not in self.replies:
             self.replies.append(reply)
         return self.replies.index(reply)
 
     def rating(self, number: int) -> float | None:
-        """Return the mean rating of a reply; None where it has none."""
+        """Return the mean rating of a reply; None if it has none."""
         given = self.ratings.get(number)
         return sum(given) / len(given) if given else None
 
 
 def questions(rows: Sequence[ComparisonRow]) -> list[Question]:
-    """Return pairs and ratings by prompt, in the order in which the prompts come."""
+    """Group pairs and ratings by prompt, in order of first occurrence."""
     found: dict[str, Question] = {}
     for row in rows:
         key = json.dumps(row["prompt"], sort_keys=True)
@@ -57,12 +57,12 @@ def questions(rows: Sequence[ComparisonRow]) -> list[Question]:
 
 
 def hold_out_questions(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
-    """Return the questions to train on, and the `share` held out, which is nothing where that would be all of them.
+    """Return the questions to train on, and the `share` held out, which is empty if it would be all of them.
 
-    Raises `UserError` for a share that cannot be.
+    Raises `UserError` for an invalid share.
     """
     if not 0 <= share < 1:
-        raise UserError(f"--held-out is a share from 0 to below 1; got {share:g}.")
+        raise UserError(f"--held-out must be at least 0 and below 1; got {share:g}.")
     train = [one for one in asked if _place(one.group) >= share]
     if not train:
         return list(asked), []
@@ -86,14 +86,14 @@ def tokenized(
 
 
 def spoiled(reply: str) -> dict[str, str]:
-    """Return what no one prefers to a reply: its first half, itself twice, and nothing; those that differ from it."""
+    """Return degraded versions of a reply that differ from it: its first half, the reply repeated, and empty."""
     words = reply.split()
     found = {"truncated": " ".join(words[: len(words) // 2]), "repeated": f"{reply} {reply}", "empty": ""}
     return {name: text for name, text in found.items() if text.strip() or name == "empty"}
 
 
 def _place(group: str) -> float:
-    """Return where a group stands between 0 and 1, the same on every machine."""
+    """Map a group to a number from 0 to 1, the same on every machine."""
     return int.from_bytes(sha256(group.encode()).digest()[:8]) / 2**64
 
 
@@ -108,9 +108,9 @@ def best_reply(one: Question) -> int:
 
 
 def spoil(asked: Sequence[Question], share: float, seed: int) -> list[Question]:
-    """Return the questions, a `share` of them with a comparison more: their best reply beats itself spoiled."""
+    """Return the questions; a `share` of them with an additional comparison: the best reply beats a degraded one."""
     if not 0 <= share <= 1:
-        raise UserError(f"--spoil is a share from 0 to 1; got {share:g}.")
+        raise UserError(f"--spoil must be from 0 to 1; got {share:g}.")
     drawn, found = Random(seed), []
     for one in asked:
         if drawn.random() >= share:

@@ -1,7 +1,7 @@
-"""What a reward model knows, while it is trained and at the end: by the prompts that were held out.
+"""Evaluates a reward model on held-out prompts, during training and at the end.
 
-Its weights and the held-out questions enter; the figures of the run's judgements leave, and at the end the whole
-account: accuracy beside that of length alone, calibration, and whether it sees that a reply was spoiled.
+During training: loss and accuracy. At the end: accuracy compared with that of length alone, calibration, and whether
+the model detects degraded replies.
 """
 
 import math
@@ -26,23 +26,23 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.step_log import Evaluation
 
-JUDGEMENTS = 5  # of one run, beside the first
+JUDGEMENTS = 5  # evaluations per run, after the first
 BEST = "-held_out_loss"
 
 
 @dataclass(frozen=True)
 class RewardEval:
-    """What one reward model is judged by."""
+    """Evaluation of one reward model."""
 
     asked: Sequence[tuple[Question, JudgedPrompt]]
     how: RewardLoss
     sign: int
-    """Whether longer (1) or shorter (-1) replies were the better ones of those trained on."""
+    """Whether longer (1) or shorter (-1) replies were better in the training data."""
     rows: int
     """Prompts scored at once."""
 
     def judging(self, steps: int) -> Evaluation | None:
-        """Return how a run of so many steps is judged; not at all where nothing is held out."""
+        """Return the evaluation of a run of `steps` steps; None if nothing is held out."""
         return Evaluation(self.judge, max(1, steps // JUDGEMENTS), BEST) if self.asked else None
 
     def judge(self, state: State) -> dict[str, Any]:
@@ -67,15 +67,15 @@ class RewardEval:
 
     @property
     def groups(self) -> list[str]:
-        """Of each question, the conversation it is part of."""
+        """Conversation of each question."""
         return [one.group for one, _ in self.asked]
 
     def scores(self, model: Transformer) -> list[Floats]:
-        """Return what a model gives each reply of each question."""
+        """Return a model's score of each reply of each question."""
         return scores_of_all(model, self.judged)
 
     def known(self, model: Transformer) -> RewardKnowledge:
-        """Return what a model knows; its scores are still those of its loss."""
+        """Return the evaluation of a model whose scores are not yet normalized."""
         return reward_knowledge(self.judged, self.scores(model), self.groups, self.sign)
 
     def spoiled(self, model: Transformer, tokenizer: Tokenizer) -> dict[str, Estimate]:
@@ -100,27 +100,25 @@ def reward_eval(
     how: RewardLoss,
     rows: int,
 ) -> RewardEval:
-    """Return what a model is judged by: the questions held out, beside what length tells of those trained on."""
+    """Return the evaluation on the held-out questions, with the length baseline from the training data."""
     return RewardEval(held, how, length_sign([judged for _, judged in train]), rows)
 
 
 def scores_of_all(model: Transformer, judged: Sequence[JudgedPrompt]) -> list[Floats]:
-    """Return what a model gives each reply of each prompt."""
+    """Return a model's score of each reply of each prompt."""
     flat = scores_of(model, [(one.prompt, reply) for one in judged for reply in one.replies])
     return np.split(flat, np.cumsum([len(one.replies) for one in judged])[:-1])
 
 
 def report_reward(name: str, found: RewardKnowledge, adversarial: dict[str, Estimate]) -> list[str]:
-    """Say what a reward model knows; return the warnings among it."""
-    say(f"On {found.accuracy.n:,} held-out judgements '{name}' is right on {_share(found.accuracy)}.")
-    say(
-        f"Length alone is right on {_share(found.length_accuracy)}; correlation with it {found.length_correlation:.2f}."
-    )
+    """Print the evaluation of a reward model; return its warnings."""
+    say(f"Accuracy of '{name}' on {found.accuracy.n:,} held-out judgments: {_share(found.accuracy)}.")
+    say(f"Accuracy of length alone: {_share(found.length_accuracy)}; correlation {found.length_correlation:.2f}.")
     if found.bins:
-        say(f"Its probabilities are off by {found.calibration_error:.1%} on average.")
+        say(f"Calibration error: {found.calibration_error:.1%}.")
     if adversarial:
         parts = (f"{kind} {_share(one)}" for kind, one in adversarial.items())
-        say(f"Prefers a good reply to itself spoiled: {', '.join(parts)}.")
+        say(f"Prefers the original reply to a degraded one: {', '.join(parts)}.")
     warnings = [*_weak(found), *(_blind(kind, one) for kind, one in adversarial.items() if one.mean < 0.5)]
     for warning in warnings:
         say(f"Warning: {warning}")
@@ -128,14 +126,14 @@ def report_reward(name: str, found: RewardKnowledge, adversarial: dict[str, Esti
 
 
 def as_json(found: RewardKnowledge, adversarial: dict[str, Estimate]) -> dict[str, Any]:
-    """Return the whole account, ready for JSON."""
+    """Return the full evaluation, ready for JSON."""
     return found.as_dict() | {"spoiled": {kind: one.as_dict() for kind, one in adversarial.items()}}
 
 
 def loss_of(options_ties: float, centre: float, asked: Sequence[Question]) -> tuple[RewardLoss, dict[str, float]]:
-    """Return the loss for what was said of some questions, and how their ratings are turned: less a mean, over a std.
+    """Return the loss for the data, and the mean and standard deviation by which ratings are normalized.
 
-    Ties have a width only where there are any, and ratings of good and bad, 1 and 0, are left as they are.
+    The tie width is 0 if there are no ties; binary ratings, 1 and 0, are not normalized.
     """
     ties = any(each.tie for one in asked for each in one.comparisons)
     given = [rating for one in asked for several in one.ratings.values() for rating in several]
@@ -148,18 +146,18 @@ def loss_of(options_ties: float, centre: float, asked: Sequence[Question]) -> tu
 
 def _weak(found: RewardKnowledge) -> list[str]:
     if not found.accuracy.low > 0.5:
-        return ["it is not surely better than chance: bring more comparisons, more --epochs, or a higher --rate."]
+        return ["it is not significantly better than chance: provide more comparisons, or raise --epochs or --rate."]
     if not found.above_length.low > 0:
         return [
-            "it is not surely better than length alone, so a policy that it rewards will learn length: balance the "
-            "lengths of chosen and rejected replies, or bring more comparisons."
+            "it is not significantly better than length alone, so a policy trained on it will learn length: balance "
+            "the lengths of chosen and rejected replies, or provide more comparisons."
         ]
     return []
 
 
 def _blind(kind: str, one: Estimate) -> str:
     return (
-        f"it prefers a {kind} reply to the whole one in {1 - one.mean:.0%}: compare such replies in its training too."
+        f"it prefers the {kind} reply in {1 - one.mean:.0%} of cases: add such comparisons to its training (--spoil)."
     )
 
 

@@ -1,7 +1,7 @@
-"""Where an aligning run's comparisons come from, and which of them are held out to choose its weights by.
+"""Collects the comparisons of an alignment run and holds some out for selecting the best weights.
 
-People's pairs, a file of the user's and the program's pairs enter; two JSON Lines files in the run's folder leave, one
-to train on and one held out, and from these the ids of prompts and replies.
+Input: gathered feedback, the user's file, and pairs scored by a checker. Output: two JSON Lines files in the run's
+folder, one to train on and one held out, and batches of their token ids.
 """
 
 import json
@@ -26,7 +26,7 @@ from sayso.token.tokenizer import Tokenizer
 Batches = PairBatches | RatingBatches
 Parts = tuple[list[ComparisonRow], list[ComparisonRow]]  # to train on, and held out
 PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
-SHARE, FEWEST, MOST = 16, 8, 64  # of the prompts one in so many is held out, from 8, which tell something, up to 64
+SHARE, FEWEST, MOST = 16, 8, 64  # one in SHARE prompts is held out, at most MOST; none if fewer than FEWEST
 
 
 def comparisons(
@@ -39,40 +39,42 @@ def comparisons(
     ratings: bool,
     check: Check | None = None,
 ) -> list[ComparisonRow]:
-    """Return the pairs of a file, of people (a folder, `weight` times) and of the program; or all ratings there are.
+    """Return the pairs of a file, of gathered feedback (repeated `weight` times) and of the checker; or all ratings.
 
-    A row that cannot teach, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of ratings where
-    pairs are wanted.
+    A row that cannot be trained on, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of
+    ratings if pairs are needed.
     """
     single = given is not None and holds_ratings(given)
     if single and not ratings:
-        raise UserError(f"'{given}' holds single ratings, which only KTO learns from; add --loss kto.")
+        raise UserError(f"'{given}' contains single ratings, which require --loss kto.")
     check_listed(feedback, "")
     own = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
     liked = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
     mine = (read_ratings if single else read_pairs)(given, bad, check=check) if given else []
     report_rows(bad)
     if own:
-        say(f"{len(own):,} pairs are people's.")
+        say(f"{len(own):,} pairs come from gathered ratings.")
     others = [*([] if single else mine), *program()]
     if not ratings:
         return [*(row for row in own for _ in range(weight)), *others]
-    rated = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # a thumb may be in a pair too
+    rated = {
+        json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]
+    }  # a rating may be part of a pair too
     own_rated = [row for row in rated.values() for _ in range(weight)]
     return [*own_rated, *(mine if single else []), *ratings_of(others)]
 
 
 def hold_out_pairs(rows: Sequence[ComparisonRow], asked: int | None) -> tuple[list[ComparisonRow], list[ComparisonRow]]:
-    """Return the rows to train on and those held out: all that have one of `asked` prompts, drawn by their content.
+    """Return the rows to train on and those held out: all rows of `asked` prompts, selected by a hash.
 
-    When not given, a sixteenth of the prompts, at most 64, and none where that is less than 8. Ratings are held out of
-    both kinds, or not at all.
+    By default, 1/16 of the prompts, at most 64, and none if that is less than 8. Held-out ratings contain both kinds,
+    otherwise none are held out.
     """
     prompts = sorted({_key(row) for row in rows}, key=rank)
     usual = min(MOST, len(prompts) // SHARE)
     number = (usual if usual >= FEWEST else 0) if asked is None else asked
     if asked is not None and not 0 <= asked < len(prompts):
-        raise UserError(f"--held-out leaves prompts to train on: 0 or more, and below {len(prompts):,}; got {asked}.")
+        raise UserError(f"--held-out must be 0 or more, and below the {len(prompts):,} prompts; got {asked}.")
     chosen = set(prompts[:number])
     held = [row for row in rows if _key(row) in chosen]
     if any("good" in row for row in held) and len({row["good"] for row in held}) == 1:
@@ -84,14 +86,14 @@ def write_comparisons(folder: Path, parts: Parts) -> None:
     """Write both parts into the run's folder."""
     train, held = parts
     name, other = (RATINGS, PAIRS) if "good" in train[0] else (PAIRS, RATINGS)
-    (folder / other).unlink(missing_ok=True)  # of a run that was killed before it had a plan
+    (folder / other).unlink(missing_ok=True)  # left by a run killed before it had a plan
     with recorded(folder / name), recorded(folder / HELD):
         write_jsonl(folder / name, train)
         write_jsonl(folder / HELD, held)
 
 
 def read(folder: Path) -> Parts:
-    """Return both parts that `write_comparisons` left in a run's folder; `UserError` if they were changed since."""
+    """Return both parts written by `write_comparisons`. Raises `UserError` if the files were changed since."""
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
     for file in (name, HELD):
         check_recorded(folder / file, "begin again with --restart")
@@ -105,29 +107,29 @@ def mark_of(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What a run trains on and is judged by."""
+    """Training and held-out data of a run."""
 
     train: Batches
     held: Batches | None
     rows: list[ComparisonRow]
-    """Those whose prompts are sampled: what is held out, else what is trained on."""
+    """Rows whose prompts are sampled: held-out ones if any, else training ones."""
     told: str
-    """Both sizes, in words."""
+    """Description of both sizes."""
     given: Parts
-    """What they were made of."""
+    """The rows they were built from."""
 
 
 def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
-    """Return comparisons to train on and those held out as batches of so many rows.
+    """Return training and held-out comparisons as batches of `rows` rows.
 
-    Raises `UserError` for what cannot teach, and where nothing is left to train on.
+    Raises `UserError` for invalid rows, and if nothing is left to train on.
     """
     ratings = "good" in given[0][0]
     kind: type[Batches] = RatingBatches if ratings else PairBatches
     parts = [_rendered(tokenizer, part, context) for part in given]
     if not parts[0][0]:
         raise UserError(
-            f"All comparisons to train on exceed the model's context of {context:,} tokens: bring shorter ones."
+            f"All comparisons to train on exceed the model's context of {context:,} tokens; provide shorter ones."
         )
     train, held = (
         kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
@@ -142,7 +144,7 @@ def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int
 def _rendered(
     tokenizer: Tokenizer, rows: Sequence[ComparisonRow], context: int
 ) -> tuple[list[Any], list[ComparisonRow]]:
-    """Return prompt and reply ids of each pair or rating that fits the context, and these rows; say what does not."""
+    """Return prompt and reply ids of each row that fits the context, and these rows; report the others."""
     kept: list[tuple[Any, ComparisonRow]] = []
     for row in rows:
         prompt = prompt_ids(tokenizer, row["prompt"])
@@ -150,7 +152,7 @@ def _rendered(
         if len(prompt) + max(map(len, replies)) <= context:
             kept.append(((prompt, *replies, *([row["good"]] if "good" in row else [])), row))
     if left := len(rows) - len(kept):
-        say(f"Left out {left:,} of {len(rows):,} comparisons that are longer than the context of {context}.")
+        say(f"Left out {left:,} of {len(rows):,} comparisons that exceed the context of {context} tokens.")
     return [ids for ids, _ in kept], [row for _, row in kept]
 
 

@@ -1,8 +1,7 @@
-"""Pairs from a program: the model replies to small-world tasks several times, the checker scores, best meets worst.
+"""Pairs from a checker: samples several replies per small-world task, scores them, and pairs the best with the worst.
 
-Pairs of the model's own replies teach more than pairs of strangers' (Guo et al. 2024): what is rejected is what it
-would have said. Where none of its replies is right, the task's own is chosen; where all are right, there is nothing
-to prefer, and no pair.
+On-policy pairs train better than off-policy ones (Guo et al. 2024), because the rejected reply is one the model would
+give. If no reply is correct, the task's reference reply is chosen; if all are correct, there is no pair.
 """
 
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from sayso.sample.sampling import Sampling
 FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)
 AT_ONCE = 64  # prompts replied to between two progress lines
 MAX_TOKENS = 120
-TEMPERATURE = 0.7  # near what it says at its best: mistakes that only chance makes teach nothing
+TEMPERATURE = 0.7  # near greedy decoding: errors due to sampling noise alone are not informative
 
 
 def world_pairs(
@@ -39,7 +38,7 @@ def world_pairs(
 
 
 def _pair(task: world.Task, replies: list[str]) -> list[dict[str, Any]]:
-    """The pair that a task's replies make, if they make one."""
+    """Return the pair of a task's replies, if any."""
     scored = sorted((world.score(task.prompt, reply).value, reply) for reply in replies)
     (low, worst), (high, best) = scored[0], scored[-1]
     if low == 1.0:

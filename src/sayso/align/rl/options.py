@@ -1,4 +1,4 @@
-"""What acts that learn from rewards take as options: prompts, rewards, how replies are drawn and judged."""
+"""Options of the acts that learn from rewards: prompts, rewards, sampling and evaluation."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -36,45 +36,45 @@ class RLOptions(Adapting, ReadsRows):
     """Options of the acts that learn from rewards."""
 
     prompts: str
-    """A JSONL file of prompts, or a puzzle: addition or countdown."""
+    """JSON Lines file of prompts, or a puzzle: addition or countdown."""
     _: KW_ONLY
     sizes: tuple[Annotated[int, Range(1, 1000)], ...] = ()
-    """How hard a puzzle's problems are: digits, or how many numbers; several take turns."""
+    """Difficulty of a puzzle: number of digits (addition) or of numbers (countdown); several sizes alternate."""
     reward: tuple[str, ...] = ()
-    """Rewards: file.py:function, module:function or model:NAME, maybe with =WEIGHT; a puzzle's checker otherwise."""
+    """Rewards: file.py:function, module:function or model:NAME, optional =WEIGHT. Default: the puzzle's checker."""
     gold: tuple[str, ...] = ()
-    """Rewards that choose the weights that are kept, on held-out prompts; those of --reward when not given."""
+    """Rewards used on held-out prompts to select the best weights. Default: those of --reward."""
     held_out: Path | None = None
-    """A file of prompts to be judged by; when not given, a puzzle's val split, or a tenth of the prompts."""
+    """File of held-out prompts. Default: the puzzle's val split, or a tenth of the prompts."""
     judged: Amount = 200
-    """How many held-out prompts; 0 = keep the last weights, whatever they are worth."""
+    """Number of held-out prompts to evaluate on; 0 = no evaluation, keep the last weights."""
     judge_every: Positive = 10
-    """Iterations between two judgements."""
+    """Iterations between evaluations."""
     groups: Several = 32
-    """Prompts of an iteration."""
+    """Prompts per iteration."""
     replies: Annotated[int, Range(2, 4096)] = 8
-    """Replies to each prompt, which are compared with each other."""
+    """Group size: replies sampled per prompt."""
     max_tokens: Positive = 64
-    """Most tokens of a reply."""
+    """Maximum number of tokens per reply."""
     temperature: Scale = 1.0
-    """At which replies are drawn, and learned from."""
+    """Temperature for sampling replies and for training on them."""
     again: Repeats | None = None
-    """How often groups whose replies all earn the same are drawn anew at most; 3 for dapo, else 0, when not given."""
+    """Dynamic sampling: maximum resampling rounds for groups with equal rewards. Default: 3 for dapo, else 0."""
     buffer: Count | None = None
-    """Tokens before --max-tokens in which a reply begins to lose, up to 1; a fifth for dapo, else 0, when not given."""
+    """Soft length penalty, from 0 to 1, over the last tokens before --max-tokens. Default: a fifth for dapo, else 0."""
     unfinished: Weight = 0.0
-    """What a reply loses that does not end by itself."""
+    """Penalty on replies that are truncated."""
     keep_cut: bool = True
-    """Whether replies that were cut are learned from."""
+    """Train on truncated replies."""
 
 
 def open_prompts(
     options: RLOptions, bad: BadRows, check: Callable[[Prompt], object], when: datetime
 ) -> tuple[PromptOrder, list[Prompt], list[Reward], list[Reward]]:
-    """Return what is practised on, the prompts to be judged by, the rewards, and those to be judged by.
+    """Return the training prompts, the held-out prompts, the training rewards, and the evaluation rewards.
 
-    Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time that chat templates of reward
-    models are told.
+    Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time passed to the chat templates
+    of reward models.
     """
     given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
     practice, held = open_prompt_order(*given, bad, check)
@@ -85,23 +85,25 @@ def open_prompts(
 
 
 def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None]:
-    """Return what raises `UserError` for a prompt that a model's template refuses, or that leaves it no room."""
+    """Return a check that raises `UserError` for prompts that the chat template rejects or that leave no room."""
     context = model.config.context
 
     def check(prompt: Prompt) -> None:
         length = len(prompt_ids(tokenizer, prompt.messages))
         if length >= context:
-            raise UserError(f"A prompt leaves room for a reply in the context of {context:,} tokens; got {length:,}.")
+            raise UserError(
+                f"A prompt must leave room for a reply in the context of {context:,} tokens; got {length:,}."
+            )
 
     return check
 
 
 def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[Reward]:
-    """Return the rewards of their names, in order.
+    """Return the named rewards, in order.
 
-    `model:NAME` is a reward model of the life, and model:, min: or cautious:NAME,NAME,... an ensemble: their mean, the
-    least of them, or the mean less half their variance. Chat templates are told the
-    time `when`. Raises `UserError` as `load_rewards` does.
+    `model:NAME` is a reward model of the life; model:, min: or cautious:NAME,NAME,... is an ensemble that takes the
+    mean, the minimum, or the mean minus half the variance. Chat templates receive the time `when`. Raises `UserError`
+    as `load_rewards` does.
     """
     kinds: dict[str, Combine] = {"model": "mean", "min": "min", "cautious": "cautious"}
     found, life = [], Life(options.life)
@@ -114,7 +116,7 @@ def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = 
         try:
             factor = float(weight or 1)
         except ValueError:
-            raise UserError(f"The weight of a reward is a number; got '{one}'.") from None
+            raise UserError(f"The weight of a reward must be a number; got '{one}'.") from None
         folders = [resolve_model(life, name) for name in names.split(",")]
         scorer = open_scorer(folders, pick_device(options.device).kind, kinds[kind])
         if when:
@@ -126,7 +128,7 @@ def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = 
 def group_sampler(
     options: RLOptions, tokenizer: Tokenizer, practice: PromptOrder, rewards: list[Reward], *, dapo: bool
 ) -> GroupSampler:
-    """Return how an iteration's groups are drawn."""
+    """Return the sampler of an iteration's groups."""
     again = options.again if options.again is not None else 3 if dapo else 0
     buffer = options.buffer if options.buffer is not None else options.max_tokens // 5 if dapo else 0
     return GroupSampler(
@@ -138,9 +140,9 @@ def group_sampler(
 def held_out_judge(
     tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], drawn: Sampling, samples: Samples
 ) -> Callable[[State], dict[str, Any]]:
-    """Return what tells how good replies to held-out prompts are, and takes the run's samples.
+    """Return a function that evaluates replies to held-out prompts and takes the run's samples.
 
-    They are drawn as in practice, since that is what gets better; the likeliest ones are told beside them.
+    Replies are sampled as in training, which is what training improves; greedy replies are reported too.
     """
     greedy = replace(drawn, temperature=0)
 
@@ -155,9 +157,9 @@ def held_out_judge(
 def held_out_score(
     model: Transformer, tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], sampling: Sampling
 ) -> dict[str, Any]:
-    """Return the mean reward of replies to prompts, half its 95 % interval, and the share that ended by itself.
+    """Return the mean reward of replies to prompts, half its 95 % interval, and the share that was not truncated.
 
-    One reply alone has no interval.
+    A single reply has no interval.
     """
     training = model.training
     said = Replier(model.eval(), tokenizer).replies([prompt.messages for prompt in held], sampling)

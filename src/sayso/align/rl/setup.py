@@ -1,4 +1,4 @@
-"""From options to what reinforcement learning runs on: the method, the iterations' plan, the objective, the state."""
+"""Builds the parts of reinforcement learning from options: the method, the plan, the objective and the state."""
 
 from copy import deepcopy
 from dataclasses import KW_ONLY, dataclass, replace
@@ -25,8 +25,8 @@ from sayso.train.optimizers import make_optimizers
 from sayso.weights.folder import load_weights
 from sayso.weights.models import resolve_model
 
-MOST_REPLIES = 10**6  # of an iteration, which are held in memory
-IN_REWARD = ("rloo", "reinforce", "ppo")  # where the KL belongs to the reward unless it is said otherwise
+MOST_REPLIES = 10**6  # per iteration, all held in memory
+IN_REWARD = ("rloo", "reinforce", "ppo")  # methods with the KL in the reward by default
 
 
 @dataclass(frozen=True)
@@ -35,66 +35,70 @@ class Reinforce(RLOptions):
 
     _: KW_ONLY
     method: str = "grpo"
-    """grpo, dr-grpo, dapo, gspo, cispo, rloo, reinforce or ppo."""
+    """Algorithm: grpo, dr-grpo, dapo, gspo, cispo, rloo, reinforce or ppo."""
     parent: str = "tuned"
-    """The model to start from, and the reference."""
+    """Model to start from; also the reference model."""
     name: str = "aligned"
-    """What the new model is called."""
+    """Name of the new model."""
     iterations: Positive = 100
-    """How often replies are drawn and learned from."""
+    """Number of iterations of sampling and training."""
     updates: Positive = 1
-    """Updates that an iteration's replies are cut into."""
+    """Number of updates (mini-batches) per pass over an iteration's replies."""
     passes: Positive = 1
-    """How often an iteration's replies are learned from; several need a method with a ratio."""
+    """Passes over an iteration's replies; more than one requires a method with an importance ratio."""
     rate: Scale = 0.05
-    """A factor on the learning rates of pre-training."""
+    """Multiplier on the pre-training learning rates."""
     beta: Weight = 0.0
-    """Weight of the KL to the parent; 0 = off."""
+    """Weight of the KL penalty to the parent; 0 = off."""
     kl: Literal["reward", "loss"] | None = None
-    """Where the KL goes: into the reward for rloo, reinforce and ppo, into the loss for others, when not given."""
+    """Where to apply the KL penalty. Default: reward for rloo, reinforce and ppo, else loss."""
     target_kl: Weight = 0.0
-    """Nats a reply that --beta is adapted to while the run goes on; 0 = it stays."""
+    """Target KL in nats per reply, to which --beta is adapted; 0 = fixed beta."""
     clip_low: Share | None = None
-    """How far below 1 a ratio still earns; the method's when not given."""
+    """Lower clipping range: the ratio is clipped at 1 minus this. Default: set by the method."""
     clip_high: Weight | None = None
-    """How far above."""
+    """Upper clipping range: the ratio is clipped at 1 plus this. Default: set by the method."""
     entropy: Weight = 0.0
-    """Weight of an entropy bonus; 0 = off."""
+    """Weight of the entropy bonus; 0 = off."""
     critic: Kind = "own"
-    """The value model of ppo: a trunk of its own, or a layer shared with the policy."""
+    """ppo: value model, either a separate network (own) or a value head on the policy (shared)."""
     critic_from: str | None = None
-    """A reward model that an own value model begins as; a copy of the parent when not given."""
+    """ppo: reward model to initialize a separate value model from. Default: a copy of the parent."""
     critic_rate: Scale = 0.1
-    """A factor on the learning rates of pre-training, for the value model."""
+    """ppo: multiplier on the pre-training learning rates for the value model."""
     lam: Share = 0.95
-    """How far back ppo credits a surprise; 1 = to the first token."""
+    """ppo: lambda of generalized advantage estimation (GAE)."""
 
 
 def method_of(options: Reinforce) -> Method:
-    """Return the method of the options; what does not go together is a `UserError`."""
+    """Return the method selected by the options. Raises `UserError` for conflicting options."""
     if options.method not in METHODS:
         known = ", ".join(METHODS)
-        raise UserError(f"--method is one of {known}; got '{options.method}'.{nearest(options.method, METHODS)}")
+        raise UserError(f"--method must be one of {known}; got '{options.method}'.{nearest(options.method, METHODS)}")
     replies, method = options.groups * options.replies, METHODS[options.method]
     if replies > MOST_REPLIES:
         raise UserError(f"--groups times --replies must be at most {MOST_REPLIES:,}; got {replies:,}.")
     if options.updates > replies:
-        raise UserError(f"--updates is at most the replies of an iteration, {replies}; got {options.updates}.")
+        raise UserError(
+            f"--updates must be at most the number of replies per iteration, {replies}; got {options.updates}."
+        )
     if method.ratio == "none" and options.passes > 1:
-        raise UserError(f"--method {options.method} has no ratio, so it learns from replies once: leave away --passes.")
+        raise UserError(
+            f"--method {options.method} has no importance ratio, so it supports only one pass; omit --passes."
+        )
     if options.target_kl and not (options.beta and _in_reward(options)):
         raise UserError(
-            "--target-kl adapts the weight of the KL in the reward: add --kl reward and --beta, such as 0.05."
+            "--target-kl adapts the weight of the KL penalty in the reward; add --kl reward and --beta, such as 0.05."
         )
     if options.critic_from and (method.baseline != "value" or options.critic != "own"):
-        raise UserError("--critic-from is what the own value model of ppo begins as; leave it away here.")
+        raise UserError("--critic-from applies only to --method ppo with --critic own; omit it.")
     low = method.low if options.clip_low is None else options.clip_low
     high = method.high if options.clip_high is None else options.clip_high
     return replace(method, low=low, high=high)
 
 
 def plan_of(options: Reinforce, method: Method, drawing: GroupSampler, reference: ReferenceModel) -> Plan:
-    """Return how the iterations go."""
+    """Return the plan of the iterations."""
     return Plan(
         drawing,
         Credit(method, beta=options.beta if _in_reward(options) else 0.0, lam=options.lam),
@@ -110,7 +114,7 @@ def plan_of(options: Reinforce, method: Method, drawing: GroupSampler, reference
 
 
 def objective_of(options: Reinforce, method: Method, plan: Plan) -> Objective:
-    """Return what an update makes small."""
+    """Return the loss of an update."""
     return Objective(
         method,
         options.temperature,
@@ -149,7 +153,7 @@ def _reward_model(options: Reinforce, model: Transformer) -> Transformer:
     path = resolve_model(Life(options.life), options.critic_from)
     begin = load_weights(path, model.device.type)
     if score_head(begin) is None or begin.config.vocab_size != model.config.vocab_size:
-        raise UserError(f"--critic-from is a reward model over the parent's vocabulary; '{path}' is not.")
+        raise UserError(f"--critic-from must be a reward model with the parent's vocabulary; '{path}' is not.")
     return begin
 
 
