@@ -21,7 +21,7 @@ class GenerationOptions(Options):
     life: Path = Path("life")
     """Folder of the life."""
     model: str = "aligned"
-    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     temperature: Weight = 0.8
     """Sampling temperature; 0 = greedy decoding."""
     top_k: Count = 0

@@ -25,7 +25,7 @@ class Export(Options):
     """Options of `sayso export`."""
 
     model: str = "aligned"
-    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     _: KW_ONLY
     format: Literal["f16", "q8_0", "q4_0"] = "f16"
     """Format of the weights: 16 bits, or 8 or 4 bits in blocks of 32 that share a scale."""

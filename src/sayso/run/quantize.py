@@ -41,7 +41,7 @@ class Quantize(ReadsRows):
     """Options of `sayso quantize`."""
 
     model: str = "aligned"
-    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     _: KW_ONLY
     bits: Literal[8, 4] = 8
     """Bits per weight in the blocks."""

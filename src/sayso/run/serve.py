@@ -39,7 +39,7 @@ class Serve(Options):
     life: Path = Path("life")
     """Folder of the life."""
     model: str = "aligned"
-    """Name of a model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
+    """Model of the life, or path of a model folder. The default falls back to the latest stage that exists."""
     host: str = "127.0.0.1"
     """Address to listen on; an API key is required for addresses other than localhost."""
     port: Port = 8000
