@@ -291,7 +291,7 @@ def test_sharegpts_neighbouring_calls_are_one_turn(tmp_path: Path) -> None:
     assert [turn["role"] for turn in document.messages] == ["user", "assistant", "tool", "tool", "assistant"]
     assert [call["function"]["arguments"] for call in document.messages[1]["tool_calls"]] == [{"a": 1}, {"a": 2}]
     assert [turn["tool_call_id"] for turn in document.messages[2:4]] == ["call_0", "call_1"]
-    with pytest.raises(UserError, match="result: 2, .*name: 1"):
+    with pytest.raises(UserError, match=r"result: 2, .*name: 1"):
         documents(tmp_path / "rows.jsonl", [{"conversations": [*turns[:4], turns[5]]}])
 
 
