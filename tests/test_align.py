@@ -138,7 +138,7 @@ def test_strangers_are_replies_to_other_prompts_that_fit() -> None:
         ([], "got 0 good and 0 bad"),
         ([([1], [2], True), ([3], [4], True)], "got 2 good and 0 bad"),
         ([([1], [2], True), ([1], [4], False)], "no such reply fits after the prompt of rating 0"),
-        ([([1], [2], True), ([1], [], False)], "rating 1 lacks one"),
+        ([([1], [2], True), ([1], [], False)], "rating 1 has an empty one"),
         ([([1], [2] * 70, True), ([2], [3], False)], "rating 0 has 71"),
     ],
 )

@@ -110,10 +110,10 @@ def test_many_short_conversations_are_packed_almost_full() -> None:
 @pytest.mark.parametrize(
     ("mask", "rule"),
     [
-        ([False] * CONTEXT + [True], f"context of {CONTEXT} tokens whole; conversation 1 has 13.*longer context"),
-        ([False, False], "conversation 1 has none"),
-        ([True, False], "conversation 1 has none"),
-        ([], "conversation 1 has none"),
+        ([False] * CONTEXT + [True], f"context of {CONTEXT} tokens; conversation 1 has 13.*longer context"),
+        ([False, False], "conversation 1 has no assistant reply"),
+        ([True, False], "conversation 1 has no assistant reply"),
+        ([], "conversation 1 has no assistant reply"),
     ],
 )
 def test_a_conversation_that_cannot_be_trained_on_is_named(mask: list[bool], rule: str) -> None:

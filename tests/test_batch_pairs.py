@@ -66,9 +66,9 @@ def test_rows_are_as_wide_as_the_longest_needs() -> None:
     ("pair", "rule"),
     [
         (([1] * 10, [2], [3] * 3), "context of 12 tokens; pair 1 has 13.*longer context"),
-        (([], [2], [3]), "pair 1 lacks one"),
-        (([1], [], [3]), "pair 1 lacks one"),
-        (([1], [2], []), "pair 1 lacks one"),
+        (([], [2], [3]), "pair 1 has an empty one"),
+        (([1], [], [3]), "pair 1 has an empty one"),
+        (([1], [2], []), "pair 1 has an empty one"),
         (([1], [2, 3], (2, 3)), "pair 1 are the same"),
     ],
 )

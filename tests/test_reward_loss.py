@@ -136,8 +136,8 @@ def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (JudgedPrompt([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 lacks one"),
-        (JudgedPrompt([1], [[1], []], [Comparison(0, 1)]), "prompt 1 lacks one"),
+        (JudgedPrompt([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 has an empty one"),
+        (JudgedPrompt([1], [[1], []], [Comparison(0, 1)]), "prompt 1 has an empty one"),
         (JudgedPrompt([1], [[1], [2]]), "prompt 1 has neither"),
         (JudgedPrompt([1] * 200, [[1], [2]], [Comparison(0, 1)]), "prompt 1 has 201"),
     ],

@@ -152,7 +152,7 @@ def test_a_text_is_no_conversation(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"text": "Once there was a fox."}')
     bad = BadRows()
     assert list(read_conversations([file_source(str(tmp_path / "rows.jsonl"), 0)], bad)) == []
-    with pytest.raises(UserError, match=r"rows.jsonl:1: .* has no turns; a base model learns from plain text"):
+    with pytest.raises(UserError, match=r"rows.jsonl:1: .* has no turns. To train a base model on plain text"):
         bad.check()
 
 
@@ -223,7 +223,7 @@ def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_p
         ([], [], "is empty"),
         ([{"messages": [turn("user", "Hi")]}], ["--held-out", "0"], "mine.jsonl:1: "),
         ([{"messages": chat(1, "thank you " * 40)}], ["--held-out", "0"], "raise --row-tokens"),
-        ([{"messages": chat(1)}], ["--mix", "min=0.5"], "--mix names 'min'"),
+        ([{"messages": chat(1)}], ["--mix", "min=0.5"], "--mix has no source 'min'"),
         ([{"messages": chat(1)}], ["--held-out", "1"], "must leave some conversations"),
     ],
 )

@@ -143,11 +143,11 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
         ("empty.txt", b"", "is empty"),
         ("image.txt", b"\x89PNG\r\n\0\0\0", "is binary"),
         ("latin.txt", "caf\xe9 au lait".encode("latin-1"), "iconv"),
-        ("data.csv", b"a,b", "ends in .txt"),
+        ("data.csv", b"a,b", "must end in .txt"),
         ("bad.jsonl", b'{"text": "a"}\n{"text": \n', "bad.jsonl:2: This is not valid JSON"),
         ("list.jsonl", b"[1, 2]\n", "is a list"),
         ("other.jsonl", b'{"txt": "a"}\n', "Did you mean 'txt'?"),
-        ("number.jsonl", b'{"text": 7}\n', "a string or a list of role and content; 'text' is a number"),
+        ("number.jsonl", b'{"text": 7}\n', "a string or a list of messages; 'text' is a number"),
         ("role.jsonl", b'{"messages": [{"role": "asistant", "content": "a"}]}\n', "Did you mean 'assistant'?"),
         ("cut.jsonl.gz", gzip.compress(LINES)[:-9], "is damaged"),
         ("not.jsonl.gz", LINES, "is damaged"),
@@ -264,7 +264,7 @@ def test_text_of_a_parquet_file_that_is_not_utf_8_is_a_bad_row(tmp_path: Path) -
     bad = BadRows("skip")
     parts = resolve(str(tmp_path / "rows.parquet"), AMOUNTS).parts
     assert [document.text for part in parts for document in read(part, bad)] == ["one", "three"]
-    assert bad.first == [f"{tmp_path / 'rows.parquet'}, row 2: A row holds text in UTF-8; this one does not."]
+    assert bad.first == [f"{tmp_path / 'rows.parquet'}, row 2: A row must hold UTF-8 text; this one does not."]
 
 
 def test_a_text_file_that_is_no_text_is_left_out_whole(tmp_path: Path) -> None:
@@ -275,4 +275,4 @@ def test_a_text_file_that_is_no_text_is_left_out_whole(tmp_path: Path) -> None:
     bad = BadRows("skip")
     assert [document.text for part in parts for document in read(part, bad)] == ["A text."]
     assert (bad.rows, bad.count) == (2, 1)
-    assert bad.first[0].startswith(f"{tmp_path / 'a.txt'}: A text file holds UTF-8 text")
+    assert bad.first[0].startswith(f"{tmp_path / 'a.txt'}: A text file must be UTF-8")

@@ -132,7 +132,7 @@ def test_a_conversation_is_known_by_its_columns(name: str, suffix: str, tmp_path
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "role": ({"messages": [{"role": "asistant", "content": "a"}]}, "Did you mean 'assistant'?"),
     "sharegpt role": ({"conversations": said("humann: Hello?")}, "Did you mean 'human'?"),
-    "turn": ({"messages": ["Hello"]}, "with role and content, or with from and value; got 'Hello'"),
+    "turn": ({"messages": ["Hello"]}, "with role and content, or from and value; got 'Hello'"),
     "content": ({"messages": [{"role": "user", "content": {"image": "x"}}]}, "content must be text; got"),
     "picture": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "content must be text; got"),
     "weight": ({"messages": [PLAIN[0], {**PLAIN[1], "weight": 0.5}]}, "weight must be 0"),
@@ -171,8 +171,8 @@ def test_a_row_is_counted_from_the_files_beginning(tmp_path: Path, monkeypatch: 
     ("content", "rule"),
     [
         ('{"text": "a"}\n{"text": "b"}\n', "Name it .jsonl"),
-        ('{"text": "a"}', "must be an object"),
-        ('["a"]', "rows.json, row 1: A row is one JSON object; this is a string"),
+        ('{"text": "a"}', "holds an object"),
+        ('["a"]', "rows.json, row 1: A row must be a JSON object; this is a string"),
     ],
 )
 def test_a_json_file_is_one_list_of_rows(content: str, rule: str, tmp_path: Path) -> None:
@@ -235,12 +235,15 @@ MATCHED: dict[str, list[Any]] = {
     ],
 }
 UNCLEAR: dict[str, tuple[list[Any], str]] = {
-    "one result of two": ([ASK, calls_of("first", "second"), result("1"), DONE], "there are 1 of them, for 2 calls"),
+    "one result of two": (
+        [ASK, calls_of("first", "second"), result("1"), DONE],
+        "result: 2, .*name: 1",
+    ),
     "two results of one": (
         [ASK, calls_of("first"), result("1"), result("2"), DONE],
-        "there are 2 of them, for 1 calls",
+        "result: 1, .*name: 2",
     ),
-    "no call": ([ASK, result("1"), DONE], "there are 1 of them, for 0 calls"),
+    "no call": ([ASK, result("1"), DONE], "result: 0, .*name: 1"),
     "another name": (
         [ASK, calls_of("first"), result("1", name="third"), DONE],
         "no call right before it is of 'third'",
@@ -253,7 +256,7 @@ UNCLEAR: dict[str, tuple[list[Any], str]] = {
         [ASK, {"role": "assistant", "tool_calls": [TWO[0], TWO[0]]}, result("1"), result("2"), DONE],
         "must be unique",
     ),
-    "not right before": ([ASK, calls_of("first"), DONE, ASK, result("1"), DONE], "for 0 calls"),
+    "not right before": ([ASK, calls_of("first"), DONE, ASK, result("1"), DONE], "result: 0, results without"),
 }
 
 
@@ -288,7 +291,7 @@ def test_sharegpts_neighbouring_calls_are_one_turn(tmp_path: Path) -> None:
     assert [turn["role"] for turn in document.messages] == ["user", "assistant", "tool", "tool", "assistant"]
     assert [call["function"]["arguments"] for call in document.messages[1]["tool_calls"]] == [{"a": 1}, {"a": 2}]
     assert [turn["tool_call_id"] for turn in document.messages[2:4]] == ["call_0", "call_1"]
-    with pytest.raises(UserError, match="there are 1 of them, for 2 calls"):
+    with pytest.raises(UserError, match=r"result: 2, .*name: 1"):
         documents(tmp_path / "rows.jsonl", [{"conversations": [*turns[:4], turns[5]]}])
 
 

@@ -91,7 +91,7 @@ def test_an_open_reply_comes_after_the_conversation() -> None:
         ([], "at least one message"),
         ([{"role": "assistent", "content": "so"}], "Did you mean 'assistant'"),
         ([{"content": "so"}], "role must be one of"),
-        ([{"role": "user"}], "content is text; the user's is NoneType"),
+        ([{"role": "user"}], "content must be text; the user's is NoneType"),
         ([{"role": "user", "content": [{"type": "text"}]}], "is list"),
     ],
 )

@@ -91,8 +91,8 @@ def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequen
     unnamed = [place for place, known in enumerate(ids) if known is None]
     if unnamed and len(unnamed) != len(left):  # by order
         raise UserError(
-            f"It is ambiguous which call a result answers: {len(unnamed)} results without tool_call_id or name for "
-            f"{len(left)} calls. Give each result one of these, or add one result for each call, in the same order."
+            f"It is ambiguous which call a result answers; calls without a result: {len(left)}, results without "
+            f"tool_call_id or name: {len(unnamed)}. Name the call in each result, or give each call one, in order."
         )
     for place, call in zip(unnamed, left, strict=False):
         ids[place] = call
