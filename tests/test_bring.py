@@ -143,7 +143,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["import", "empty"], "model.safetensors"),
         (["import", "owner/name"], "could not be downloaded from the hub"),
         (["export", "basis"], "Did you mean 'base'"),
-        (["export", "base", "--to", "notes.txt"], "exists already"),
+        (["export", "base", "--to", "notes.txt"], "already exists"),
         (["export", "gelu"], "as a folder"),
         (["export", "windowed"], "cannot express this model's windows"),
     ],

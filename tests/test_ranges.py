@@ -102,7 +102,7 @@ class Example(Options):
         ({"count": -5}, "--count must be at least 0; got -5. The default is 3."),
         ({"count": LARGEST + 1}, f"--count must be from 0 to {LARGEST}; got {LARGEST + 1}. The default is 3."),
         ({"count": 1.5}, "--count must be an integer, at least 0; got 1.5. The default is 3."),
-        ({"rows": 0}, "--rows must be at least 1; got 0. Omit --rows to have it chosen for you."),
+        ({"rows": 0}, "--rows must be at least 1; got 0. Omit --rows to have it chosen automatically."),
         ({"share": math.nan}, "--share must be from 0 to 1; got nan. The default is 0.5."),
         ({"half": 0.5}, "--half must be above 0 and below 0.5; got 0.5. The default is 0.25."),
         ({"sizes": (3, 0)}, "--sizes must be at least 1; got 0. The default is 2."),

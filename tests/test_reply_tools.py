@@ -284,5 +284,5 @@ def test_too_much_schema_is_refused() -> None:
     """All schemas together have a limit too."""
     parameters = {"type": "object", "properties": {"a": {"enum": ["x" * 40_000]}}}
     box = toolbox([tool(name=name, parameters=parameters) for name in ("f", "g")])
-    with pytest.raises(UserError, match="A set of tools has at most"):
+    with pytest.raises(UserError, match="A set of tools may have at most"):
         box.grammar()

@@ -287,7 +287,7 @@ def test_a_full_disk_ends_a_run_with_its_last_whole_checkpoint(
         lived(life)
     folder = tmp_path / "runs" / "pretrain-base" / "checkpoints"
     size = max(file.stat().st_size for file in folder.rglob("*.safetensors"))
-    told = f"disk is full.* step {BAD + 1} .* step {BAD} is whole .*--keep 1"
+    told = f"disk is full.* step {BAD + 1} .* step {BAD} is complete .*--keep 1"
     with small_disk(size - 1), pytest.raises(UserError, match=told):
         lived(life, on_divergence="skip")
     assert lived(life, on_divergence="skip")[0].step == STEPS

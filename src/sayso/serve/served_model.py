@@ -168,8 +168,8 @@ class ServedModel:
         if len(ids) >= self.context:
             raise ApiError(
                 400,
-                f"The prompt must leave room for a reply in this model's context of {self.context} tokens; "
-                f"it has {len(ids)} tokens. Shorten it.",
+                f"This model's context is {self.context} tokens, including the reply; "
+                f"the prompt has {len(ids)} tokens. Shorten it.",
                 "context_length_exceeded",
                 param,
             )
