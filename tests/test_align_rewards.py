@@ -132,7 +132,7 @@ def test_a_reward_that_changes_what_it_is_given_changes_nothing():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "needs a --reward"),
+        ([], "--reward is required"),
         (["score"], "file.py:function"),
         (["sayso.world.puzzles:score=x"], "WEIGHT"),
         (["sayso.world.puzzles:scor"], "score"),

@@ -1,4 +1,4 @@
-"""Prompts in the order in which they are practised: the n-th one is a pure function of n and the seed.
+"""Order of the training prompts: the n-th one is a pure function of n and the seed.
 
 A file's rows come once an epoch, in an order of each epoch's own; a puzzle's problems have no end.
 """

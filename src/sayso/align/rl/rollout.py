@@ -1,6 +1,6 @@
-"""Rollouts: prompts become groups of replies, decoded side by side by the engine that serves.
+"""Rollouts: samples groups of replies to prompts in parallel with the inference engine.
 
-Ids are kept as they were sampled, never encoded anew from text; the stop token is one of them, since saying it is a
+Ids are kept as they were sampled, never re-encoded from text; the stop token is one of them, since saying it is a
 choice of the policy's too. Nothing but the temperature shapes what is drawn: with top-k or top-p the log-probabilities
 of training would be those of another distribution.
 """

@@ -1,4 +1,4 @@
-"""Drawing what an iteration learns from: prompts, groups of replies to each, and what every reply earned.
+"""Samples the data of an iteration: prompts, a group of replies to each, and their rewards.
 
 With `again` above 0, groups whose replies all earned the same teach nothing and are replaced by groups of further
 prompts, so often at most (dynamic sampling: Yu et al. 2025, DAPO).
