@@ -47,7 +47,7 @@ class ScoredRollouts:
 
     rows: list[RolloutRow]
     drift: float
-    """Mean of |sampler's log p - log p computed anew| over sampled tokens, in nats."""
+    """Mean of |sampler's log p - recomputed log p| over sampled tokens, in nats."""
     entropy: float
     """Of the policy, in nats a token."""
     kl_token: float

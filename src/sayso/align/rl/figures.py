@@ -13,7 +13,7 @@ def figures_of(drawn: SampledGroups, measured: ScoredRollouts) -> dict[str, floa
     deviation of the replies' rewards),
     no_signal (share of groups whose replies all earned the same), kl and kl_token (k1 to the reference, nats a reply
     and a token), entropy (nats a token), length (tokens sampled), ended (share that ended by itself), distinct (share
-    of a group's replies that differ), drift (nats between the sampler's log-probabilities and those computed anew).
+    of a group's replies that differ), drift (nats between the sampler's log-probabilities and the recomputed ones).
     """
     rollouts, scores = drawn.rollouts, drawn.scores
     names = drawn.rewarded[0].parts

@@ -81,7 +81,7 @@ def converse(
     """Let rollouts go on in up to `turns` more turns: what `answer` gives is read by the policy, which replies again.
 
     `encode` lays an answer out as ids that end where the policy is to speak. They are part of the rollout and were not
-    sampled, so they are never trained. A rollout that was cut, or has no room left, goes on no more.
+    sampled, so they are never trained. A rollout that was truncated, or has no room left, ends.
     """
     whole = list(rollouts)
     live = list(range(len(whole)))

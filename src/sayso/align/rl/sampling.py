@@ -78,7 +78,7 @@ class GroupSampler:
     max_tokens: int
     temperature: float = 1.0
     again: int = 0
-    """How often groups without signal are drawn anew at most."""
+    """Maximum number of resampling rounds for groups without signal."""
     buffer: int = 0
     """Tokens before `max_tokens` in which a reply begins to lose; 0 = off."""
     unfinished: float = 0.0
