@@ -48,8 +48,8 @@ def test_rewards_of_a_file_and_a_module_are_added_by_weight(file):
     ("name", "reply", "said"),
     [
         ("short", "", "'short' raised ZeroDivisionError.*line 7"),
-        ("broken", "64", "'broken' gave nan.*line 7"),
-        ("text", "64", "'text' gave '1'.*line 7"),
+        ("broken", "64", "'broken' returned nan.*line 7"),
+        ("text", "64", "'text' returned '1'.*line 7"),
     ],
 )
 def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
@@ -106,7 +106,7 @@ def test_a_scalar_of_any_library_is_a_number(value):
 )
 def test_what_is_no_finite_number_is_refused(value):
     """Text, several numbers, complex ones and those without an end are one sentence with the line."""
-    with pytest.raises(UserError, match=r"finite number; 'any' gave .* line 7"):
+    with pytest.raises(UserError, match=r"finite number; 'any' returned .* line 7"):
         reward([Reward("any", lambda *_: value)], PROMPT, "64")
 
 
@@ -132,7 +132,7 @@ def test_a_reward_that_changes_what_it_is_given_changes_nothing():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ([], "needs a --reward"),
+        ([], "--reward is required"),
         (["score"], "file.py:function"),
         (["sayso.world.puzzles:score=x"], "WEIGHT"),
         (["sayso.world.puzzles:scor"], "score"),

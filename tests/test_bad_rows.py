@@ -139,7 +139,7 @@ def test_a_prompt_that_leaves_no_room_is_a_bad_row(name: str, life: Life, tmp_pa
     path = tmp_path / "rows.jsonl"
     write(path, [{"prompt": question(0, " word" * 200)}, *rows("prompts")], [])
     assert command(life, name, path) == 2
-    assert f"{path}:1: A prompt leaves room for a reply in the context of 128 tokens" in capsys.readouterr().err
+    assert f"{path}:1: A prompt must leave room for a reply in the context of 128 tokens" in capsys.readouterr().err
     assert not any(life.root.glob("runs/*/plan.json"))
 
 

@@ -138,7 +138,7 @@ def test_save_never_overwrites_another_file(life: Path, tmp_path: Path) -> None:
     other.write_text("mine")
     shown = talk(life, "One", f"/save {other}", f"/save {own}", "Two", f"/save {own}", "/save")
     assert other.read_text() == "mine"
-    assert "exists already" in shown
+    assert "already exists" in shown
     assert [content for _, content in saved(own)] == ["One", SAYS, "Two", SAYS]
     assert "needs a file name" in shown
 
@@ -154,7 +154,7 @@ def test_old_turns_leave_a_full_context_which_is_said_once(life: Path, tmp_path:
     """A conversation goes on beyond the context, told once; what is saved is the whole conversation."""
     lines = [f"Question {number}" for number in range(8)]
     shown = talk(life, *lines, f"/save {tmp_path}/a", system="Hm")
-    assert shown.count("oldest turns are left out") == 1
+    assert shown.count("oldest turns are dropped") == 1
     assert shown.count(SHOWN) == 8
     assert len(saved(tmp_path / "a")) == 17
 

@@ -57,7 +57,7 @@ def test_an_ensemble_is_mean_least_or_cautious(tokenizer: Tokenizer, tmp_path: P
 
 def test_a_reply_that_does_not_fit_is_named(tokenizer: Tokenizer) -> None:
     """A reward model reads replies whole or not at all."""
-    with pytest.raises(UserError, match="up to 96 tokens; number 1 has"):
+    with pytest.raises(UserError, match="context of 96; number 1 has"):
         Scorer([model(0)], tokenizer)([*ASKED[:1], ("the fox", "x" * 200, {})])
 
 

@@ -123,4 +123,4 @@ def test_a_run_that_has_just_begun_is_shown(tmp_path: Path, capsys: pytest.Captu
     """Its log holds one line."""
     life = Life(tmp_path / "life")
     RunLog(life.run("finetune-tuned") / "run.jsonl").write("start", act="finetune", config={})
-    assert told(life, capsys, "finetune-tuned") == "finetune-tuned: before its first step, under way or stopped\n"
+    assert told(life, capsys, "finetune-tuned") == "finetune-tuned: before its first step, running or interrupted\n"

@@ -1,4 +1,4 @@
-"""A curriculum: prompts of each round, one step harder than those of the round before."""
+"""Curriculum: selects the prompts of each round, one difficulty level more than in the previous round."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from sayso.base.errors import UserError
 
 @dataclass(frozen=True)
 class Curriculum:
-    """By which number of a prompt's row difficulty is told, and the most that the first round asks."""
+    """The field of a prompt's row that gives its difficulty, and the highest difficulty of the first round."""
 
     field: str = ""
     """Empty: every round has all prompts."""
@@ -35,11 +35,11 @@ class Curriculum:
 
 
 def read_curriculum(given: str | None) -> Curriculum:
-    """Return the curriculum of FIELD=FIRST, such as digits=5; none at all where nothing is given."""
+    """Parse FIELD=FIRST, such as digits=5; an empty curriculum if nothing is given."""
     if given is None:
         return Curriculum()
     field, _, first = given.partition("=")
     try:
         return Curriculum(field, float(first))
     except ValueError as error:
-        raise UserError(f"--curriculum is FIELD=FIRST, such as digits=5; got '{given}'.") from error
+        raise UserError(f"--curriculum must be FIELD=FIRST, such as digits=5; got '{given}'.") from error

@@ -1,7 +1,7 @@
-"""Games of a policy against opponents: players enter, finished games leave, many played side by side.
+"""Plays games of a policy against opponents, many in parallel.
 
-A player takes positions and gives a move for each as text. Whoever says something that is no free cell has lost, so
-that a policy learns the rules too. All games make a move at a time, in one batch for each player.
+A player takes positions and returns a move for each as text. A move that is not a free cell loses the game, so that the
+policy learns the rules too. All games advance one move at a time, in one batch per player.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -26,23 +26,23 @@ class Played:
     outcome: float
     """1 for a win of the policy, 0.5 for a draw, 0 for a loss."""
     illegal: bool
-    """Whether the policy lost by a move that is none."""
+    """Whether the policy lost by an illegal move."""
 
 
 def random_player(draw: Random) -> Player:
-    """Return who takes any free cell."""
+    """Return a player that takes a random free cell."""
     return lambda games: [draw.choice(tictactoe.free(game)) for game in games]
 
 
 def perfect_player(draw: Random, errors: float = 0.0) -> Player:
-    """Return who plays one of the best moves, but in a share of `errors` of the moves takes any free cell."""
+    """Return a player that plays optimally, except for a share of `errors` random moves."""
     return lambda games: [
         draw.choice(tictactoe.free(game) if draw.random() < errors else tictactoe.best(game)) for game in games
     ]
 
 
 def policy_player(replier: Replier, seed: int, temperature: float = 1.0) -> Player:
-    """Return a model that plays; at temperature 0 its likeliest moves."""
+    """Return a player that samples moves from a model; temperature 0 is greedy."""
     draw = Random(seed)
 
     def move(games: Sequence[str]) -> list[str]:
@@ -86,7 +86,7 @@ def better_moves(games: Sequence[Played], least: float = 0.5) -> dict[str, str]:
 
 
 def legal_moves(game: Played) -> list[tuple[str, str]]:
-    """Return the boards in which the policy moved, and its moves, without one that is none."""
+    """Return the boards in which the policy moved, and its moves, without the illegal one."""
     moves = game.moves[:-1] if game.illegal else game.moves
     return [(tictactoe.board(position), move) for position, move in moves]
 

@@ -1,7 +1,7 @@
-"""What follows the sampling of a round of self-improvement: a model is tuned on what was kept, and judged.
+"""Fine-tunes and evaluates the model of a round of self-improvement.
 
-A round's training is a run of its own, `improve-NAME-1`, which can be interrupted like any other; its judgement is a
-line of the whole run's log.
+A round's training is a separate run, `improve-NAME-1`, which can be interrupted like any other; its evaluation is a
+line in the log of the whole run.
 """
 
 import json
@@ -44,11 +44,11 @@ class Tuning(Adapting):
 
     _: KW_ONLY
     epochs: Epochs = 2.0
-    """Passes of each round over all that was kept so far."""
+    """Passes per round over all replies kept so far."""
     rows: Rows = 16
-    """Rows of a batch, each packed with whole conversations."""
+    """Rows per batch, each packed with whole conversations."""
     rate: Scale = 0.5
-    """A factor on the learning rates of pre-training."""
+    """Multiplier on the pre-training learning rates."""
 
 
 def check_rounds(stage: Session, rounds: int, inputs: Iterable[Path]) -> None:
@@ -60,7 +60,7 @@ def check_rounds(stage: Session, rounds: int, inputs: Iterable[Path]) -> None:
 
 
 def check_tuning(options: Tuning, model: Transformer) -> None:
-    """Raise `UserError` for options by which no round could tune `model`."""
+    """Raise `UserError` for options with which `model` cannot be fine-tuned."""
     options.lora(model)
     layout_for(options, options.rows, pick_device(options.device))
 
@@ -86,7 +86,7 @@ def _tune_round(options: Tuning, inner: Session, rows: Sequence[Mapping[str, Any
             "replies in the run's log for what the reward misses."
         )
     if long:
-        say(f"Left out {len(long):,} replies that do not fit into the context of {model.config.context} tokens.")
+        say(f"Left out {len(long):,} replies that exceed the context of {model.config.context} tokens.")
     longest = max(len(ids) for ids, _ in kept)
     context = min(model.config.context, -(-LONGEST * longest // ROW) * ROW)
     batches = ChatBatches(kept, options.rows, context, options.seed + number)
@@ -111,14 +111,14 @@ def _tune_round(options: Tuning, inner: Session, rows: Sequence[Mapping[str, Any
 
 @dataclass
 class Judge:
-    """The held-out prompts, and what each round's model scores on them."""
+    """The held-out prompts and the score of each round's model on them."""
 
     practice: PracticeSet
     prompts: Sequence[Prompt]
     tokenizer: Tokenizer
     log: RunLog
     scores: dict[int, float] = field(default_factory=dict)
-    """By round; 0 is the model that was begun with. Those of a run that is gone on with are read from its log."""
+    """By round; 0 is the parent. The scores of a resumed run are read from its log."""
 
     def __post_init__(self) -> None:
         events = read_log(self.log.path)
@@ -130,7 +130,7 @@ class Judge:
         return max(self.scores, key=lambda number: (self.scores[number], -number))
 
     def score(self, model: Transformer, number: int, figures: Mapping[str, Any] | None = None) -> None:
-        """Judge a round's model by its likeliest replies, log and tell it; once."""
+        """Evaluate a round's model by greedy replies, log and print the result; once."""
         if number in self.scores:
             return
         told = {**(figures or {}), **self._judged(Replier(model, self.tokenizer))}
@@ -142,7 +142,7 @@ class Judge:
         self.scores[number] = told["score"]
 
     def show(self) -> None:
-        """Print replies of the first model beside those of the last."""
+        """Print replies of the first model next to those of the last."""
         self._samples().show()
 
     def _judged(self, replier: Replier) -> dict[str, Any]:
@@ -176,7 +176,7 @@ class Judge:
 
 
 def warn_round(log: RunLog, number: int, best: float, less: str) -> None:
-    """Tell and log that a round is worse than the best before it, by more than chance."""
+    """Report and log that a round is significantly worse than the best one before it."""
     problem = f"It has fallen from {best:.3f}: it was tuned too long on few replies, or on wrong ones; lower {less}."
     log.write("warning", step=number, problem=problem)
     say(problem)

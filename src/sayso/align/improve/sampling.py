@@ -1,7 +1,7 @@
-"""One round of self-improvement: a model's own replies are sampled and selected, and a model is tuned on what was kept.
+"""Samples and selects a model's own replies for one round of self-improvement.
 
-What was kept, and the round's figures, lie as `round-1.jsonl` and `round-1.json` in the run's folder: a round that was
-sampled is not sampled again. Its training is a stage of its own, and its model a folder of its own.
+The kept replies and the round's figures are stored as `round-1.jsonl` and `round-1.json` in the run's folder, so that
+a round is never sampled twice.
 """
 
 from collections import Counter

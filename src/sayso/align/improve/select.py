@@ -1,4 +1,4 @@
-"""Which of a model's own replies it is tuned on: sampled groups enter, replies to keep leave.
+"""Selects which of a model's own replies it is fine-tuned on.
 
 A verifier keeps what is right (expert iteration, Anthony et al. 2017; STaR, Zelikman et al. 2022); a vote keeps what a
 model says most often, without knowing the truth, if the length fits (Lee et al. 2025, "Self-improving transformers

@@ -1,4 +1,4 @@
-"""A value model beside a policy: what it expects of a reply, token by token, before it is finished.
+"""Value model of a policy: the expected reward of a reply after each token.
 
 It is either a trunk of its own (`own`), begun from the policy or from a reward model, or one linear layer on the
 policy's last states (`shared`), which costs next to nothing and pulls at the trunk that the policy speaks with. Put on

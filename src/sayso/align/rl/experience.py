@@ -1,7 +1,7 @@
-"""What there is to learn from rollouts: rewards and log-probabilities enter, an advantage for each token leaves.
+"""Computes the advantage of each token from the rewards and log-probabilities of rollouts.
 
-Log-probabilities are computed anew by the model that is trained, in the precision it is trained with; how far the
-sampler's are from these (the drift) is told, because a ratio would take it for a change of the policy.
+Log-probabilities are recomputed by the trained model in its training precision; their difference from the sampler's
+(the drift) is reported, because an importance ratio would mistake it for a change of the policy.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,7 +47,7 @@ class ScoredRollouts:
 
     rows: list[RolloutRow]
     drift: float
-    """Mean of |sampler's log p - log p computed anew| over sampled tokens, in nats."""
+    """Mean of |sampler's log p - recomputed log p| over sampled tokens, in nats."""
     entropy: float
     """Of the policy, in nats a token."""
     kl_token: float

@@ -1,4 +1,4 @@
-"""What people look at in an iteration of reinforcement learning: its replies enter, figures leave."""
+"""Metrics of an iteration of reinforcement learning, computed from its replies."""
 
 from statistics import fmean
 
@@ -13,7 +13,7 @@ def figures_of(drawn: SampledGroups, measured: ScoredRollouts) -> dict[str, floa
     deviation of the replies' rewards),
     no_signal (share of groups whose replies all earned the same), kl and kl_token (k1 to the reference, nats a reply
     and a token), entropy (nats a token), length (tokens sampled), ended (share that ended by itself), distinct (share
-    of a group's replies that differ), drift (nats between the sampler's log-probabilities and those computed anew).
+    of a group's replies that differ), drift (nats between the sampler's log-probabilities and the recomputed ones).
     """
     rollouts, scores = drawn.rollouts, drawn.scores
     names = drawn.rewarded[0].parts
@@ -33,7 +33,7 @@ def figures_of(drawn: SampledGroups, measured: ScoredRollouts) -> dict[str, floa
 
 
 def figures_line(figures: dict[str, float]) -> str:
-    """Return the figures in one line for people."""
+    """Return the figures as one readable line."""
     parts = [
         f"{name.removeprefix('reward_')} {value:.3g}" for name, value in figures.items() if name.startswith("reward_")
     ]
@@ -41,7 +41,7 @@ def figures_line(figures: dict[str, float]) -> str:
     line += f"; {', '.join(parts)})" if parts else ")"
     line += f", no signal in {figures['no_signal']:.0%} of groups, entropy {figures['entropy']:.3f}"
     if "kl" in figures:
-        line += f", KL {figures['kl']:.3g} a reply"
+        line += f", KL {figures['kl']:.3g} per reply"
     if "explained_variance" in figures:
         line += f", explained variance {figures['explained_variance']:.2f}"
     return f"{line}, length {figures['length']:.1f}, ended {figures['ended']:.0%}, drift {figures['drift']:.1e}"

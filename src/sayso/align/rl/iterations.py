@@ -1,4 +1,4 @@
-"""What each iteration of reinforcement learning does before it trains: sample, reward, measure, write down.
+"""Iterations of reinforcement learning before training: sample, reward, measure, store.
 
 `gather` is called by the stage before an iteration's updates, `batch` gives these their rows. Everything that an
 iteration trains on is written to `rollouts/` of the run's folder first, whole or not at all, and read again when the
@@ -141,7 +141,7 @@ class Iterations:
         if len(rows) < plan.updates:
             raise UserError(
                 f"An update needs a reply to learn from; of {len(rollouts)} replies {len(rows)} are left for "
-                f"{plan.updates} updates, the others were cut: raise --max-tokens, or leave away --no-keep-cut."
+                f"{plan.updates} updates, the others were cut: raise --max-tokens, or omit --no-keep-cut."
             )
         return rows, figures_of(drawn, measured) | {"explained_variance": explained}
 

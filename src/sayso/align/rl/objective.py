@@ -1,4 +1,4 @@
-"""What one part of a step of reinforcement learning costs: the policy's loss, and what keeps it near and lively.
+"""Loss of reinforcement learning: policy gradient, KL penalty, entropy bonus and value loss.
 
     loss = policy gradient + beta KL(policy, reference) - entropy bonus + weight * value loss
 
@@ -21,7 +21,7 @@ from sayso.model.packed import hidden_states
 
 @dataclass(frozen=True)
 class Objective:
-    """What is made small; called as a loss of the loop."""
+    """The loss function, called by the training loop."""
 
     method: Method
     temperature: float = 1.0

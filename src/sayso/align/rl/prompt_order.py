@@ -1,4 +1,4 @@
-"""Prompts in the order in which they are practised: the n-th one is a pure function of n and the seed.
+"""Order of the training prompts: the n-th one is a pure function of n and the seed.
 
 A file's rows come once an epoch, in an order of each epoch's own; a puzzle's problems have no end.
 """
@@ -25,11 +25,11 @@ def open_prompt_order(
     bad: BadRows,
     check: Callable[[Prompt], object] | None = None,
 ) -> tuple[PromptOrder, list[Prompt]]:
-    """Return prompts to practise on, and at most `held` others to be judged by.
+    """Return training prompts, and at most `held` held-out ones.
 
     `name` is a puzzle's, whose `sizes` take turns and whose val split is held out, or a JSONL file's path, of which a
     tenth is set aside; a file `held_out` takes the place of either. Rows without a prompt, or that fail `check`, are
-    counted in `bad`. Raises `UserError` as `read_prompts` does, and for sizes beside a file.
+    counted in `bad`. Raises `UserError` as `read_prompts` does, and for sizes given with a file.
     """
     if name in MAKERS:
         judged = (
@@ -57,7 +57,7 @@ def puzzle(name: str, sizes: tuple[int, ...], seed: int, index: int, split: str)
 
 
 def hold_out_prompts(prompts: Sequence[Prompt], seed: int, most: int) -> tuple[list[Prompt], list[Prompt]]:
-    """Return prompts to practise on and, drawn by the seed, a tenth of them, at most `most`, to be judged by alone.
+    """Split prompts into training ones and held-out ones: a tenth, at most `most`, selected by the seed.
 
     Of different ones: a prompt that stands there several times is on one side, and judged by once.
     """

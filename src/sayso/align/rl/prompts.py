@@ -1,4 +1,4 @@
-"""Prompts to practise on: a JSONL file enters, conversations that wait for a reply leave.
+"""Reads training prompts from a JSON Lines file, as conversations that end before a reply.
 
 A row is `{"prompt": ...}`, a text or a list of messages; whatever else it holds reaches the rewards as `info`.
 """
@@ -50,7 +50,7 @@ def read_prompts(path: Path, bad: BadRows, check: Callable[[Prompt], object] | N
     prompts = [prompt for prompt in tried if prompt is not None]
     if not prompts:
         bad.check()
-        raise UserError(f"Practice needs one prompt or more; '{path}' has none.")
+        raise UserError(f"At least one prompt is required; '{path}' has none.")
     return prompts
 
 
@@ -60,7 +60,7 @@ def ids_of(prompts: Sequence[Prompt], tokenizer: Tokenizer, context: int) -> lis
     for prompt, asked in zip(prompts, ids, strict=True):
         if len(asked) >= context:
             raise UserError(
-                f"A prompt leaves room for a reply in the context of {context:,} tokens; that of line "
+                f"A prompt must leave room for a reply in the context of {context:,} tokens; that of line "
                 f"{prompt.number} has {len(asked):,}: shorten it or take it out."
             )
     return ids

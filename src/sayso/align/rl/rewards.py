@@ -1,4 +1,4 @@
-"""Rewards as plain Python functions: prompts and replies enter, numbers leave.
+"""Rewards as plain Python functions of prompts and replies.
 
 A reward is `function(prompt, reply, info) -> float`, named on the command line as `file.py:function` or
 `module:function`, with a weight behind `=` where several are added up. `prompt` is the list of messages, `info` what
@@ -58,9 +58,9 @@ def unlike(rewards: list[Reward]) -> list[Reward]:
     """Return rewards, of which there is one or more, and no two have one name; else raises `UserError`."""
     names = [reward.name for reward in rewards]
     if not rewards:
-        raise UserError("Practising needs a --reward, such as rewards.py:score or sayso.world.puzzles:score.")
+        raise UserError("--reward is required, such as rewards.py:score or sayso.world.puzzles:score.")
     if len(set(names)) < len(names):
-        raise UserError(f"Two rewards have different function names, by which they are told; got {', '.join(names)}.")
+        raise UserError(f"Rewards must have different function names; got {', '.join(names)}.")
     return rewards
 
 
@@ -107,7 +107,7 @@ def _checked(one: Reward, value: object, prompt: Prompt, reply: str) -> float:
     number = _number(value)
     if math.isfinite(number):
         return number
-    raise UserError(f"A reward gives a finite number; '{one.name}' gave {value!r} {_where(prompt, reply)}.")
+    raise UserError(f"A reward must return a finite number; '{one.name}' returned {value!r} {_where(prompt, reply)}.")
 
 
 def _number(value: object) -> float:
@@ -135,7 +135,9 @@ def _load(given: str) -> Reward:
     except ValueError:
         weight = math.nan
     if not source or not name or not math.isfinite(weight):
-        raise UserError(f"A reward is file.py:function or module:function, with =WEIGHT if need be; got '{given}'.")
+        raise UserError(
+            f"A reward must be file.py:function or module:function, with an optional =WEIGHT; got '{given}'."
+        )
     module = _module(source, given)
     function = getattr(module, name, None)
     if not callable(function):

@@ -1,6 +1,6 @@
-"""Rollouts: prompts become groups of replies, decoded side by side by the engine that serves.
+"""Rollouts: samples groups of replies to prompts in parallel with the inference engine.
 
-Ids are kept as they were sampled, never encoded anew from text; the stop token is one of them, since saying it is a
+Ids are kept as they were sampled, never re-encoded from text; the stop token is one of them, since saying it is a
 choice of the policy's too. Nothing but the temperature shapes what is drawn: with top-k or top-p the log-probabilities
 of training would be those of another distribution.
 """
@@ -81,7 +81,7 @@ def converse(
     """Let rollouts go on in up to `turns` more turns: what `answer` gives is read by the policy, which replies again.
 
     `encode` lays an answer out as ids that end where the policy is to speak. They are part of the rollout and were not
-    sampled, so they are never trained. A rollout that was cut, or has no room left, goes on no more.
+    sampled, so they are never trained. A rollout that was truncated, or has no room left, ends.
     """
     whole = list(rollouts)
     live = list(range(len(whole)))

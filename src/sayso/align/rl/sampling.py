@@ -1,4 +1,4 @@
-"""Drawing what an iteration learns from: prompts, groups of replies to each, and what every reply earned.
+"""Samples the data of an iteration: prompts, a group of replies to each, and their rewards.
 
 With `again` above 0, groups whose replies all earned the same teach nothing and are replaced by groups of further
 prompts, so often at most (dynamic sampling: Yu et al. 2025, DAPO).
@@ -78,7 +78,7 @@ class GroupSampler:
     max_tokens: int
     temperature: float = 1.0
     again: int = 0
-    """How often groups without signal are drawn anew at most."""
+    """Maximum number of resampling rounds for groups without signal."""
     buffer: int = 0
     """Tokens before `max_tokens` in which a reply begins to lose; 0 = off."""
     unfinished: float = 0.0

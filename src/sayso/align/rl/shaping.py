@@ -1,4 +1,4 @@
-"""What is taken from a reward for how a reply ends: cut, or nearly too long.
+"""Reward shaping: penalties for truncated and overlong replies.
 
 0                                   up to limit - buffer tokens
 (limit - buffer - length) / buffer  in the buffer, falling to -1 (Yu et al. 2025, DAPO's soft punishment)
