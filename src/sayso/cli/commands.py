@@ -118,7 +118,7 @@ def as_command(act: Act, place: str | None = None) -> Act:
 
 @cache
 def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
-    """Return what cyclopts is told of each field: its help, with its range, and how whole numbers and paths are read."""
+    """Return what cyclopts is told of each field: its help, with its range, and how numbers and paths are read."""
     helps, numbers = _helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
     types = get_type_hints(kind)
     found = {}
