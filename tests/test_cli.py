@@ -182,3 +182,9 @@ def test_an_empty_path_is_refused_in_the_environment_and_a_file(tmp_path: Path, 
     monkeypatch.setenv("SAYSO_LIFE", "")
     assert run(["report"]) == 2
     assert "a path must not be empty" in capsys.readouterr().err
+
+
+def test_a_source_without_a_name_is_not_the_current_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for source in ("", "?column=text"):
+        assert run(["prepare", source, "--life", str(tmp_path / "life")]) == 2
+        assert "must not be empty" in capsys.readouterr().err
