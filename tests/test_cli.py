@@ -160,3 +160,32 @@ def test_a_closed_pipe_is_silent() -> None:
     command = f"{sys.executable} -m sayso --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""
+
+
+def test_an_argument_that_no_option_takes_is_named_with_its_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["finetune", "chat.jsonl"]) == 2
+    told = "sayso: 'sayso finetune' cannot use 'chat.jsonl', which follows no flag; 'sayso finetune --help' lists"
+    assert capsys.readouterr().err.startswith(told)
+
+
+@pytest.mark.parametrize(
+    "words", ["report --life=", "prepare a.txt --eval-texts=", "align --pairs=", "export base --to="]
+)
+def test_an_empty_path_is_not_the_current_folder(words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(words.split()) == 2
+    assert "a path must not be empty" in capsys.readouterr().err
+
+
+def test_an_empty_path_is_refused_in_the_environment_and_a_file(tmp_path: Path, monkeypatch, capsys) -> None:
+    (config := tmp_path / "c.toml").write_text('[report]\nlife = ""\n')
+    assert run(["report", "--config", str(config)]) == 2
+    assert "a path must not be empty" in capsys.readouterr().err
+    monkeypatch.setenv("SAYSO_LIFE", "")
+    assert run(["report"]) == 2
+    assert "a path must not be empty" in capsys.readouterr().err
+
+
+def test_a_source_without_a_name_is_not_the_current_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for source in ("", "?column=text"):
+        assert run(["prepare", source, "--life", str(tmp_path / "life")]) == 2
+        assert "must not be empty" in capsys.readouterr().err

@@ -136,6 +136,16 @@ def test_the_report_and_the_status_read_whole_logs_only(damaged: Callable[..., N
     damaged(f"runs/{name}/run.jsonl", "train-status", name, ways=lambda way: way != "cut in half")
 
 
+def test_a_run_whose_log_is_gone_is_not_run_again(damaged: Callable[..., None], life: Life) -> None:
+    """Its model is finished, and would be trained and replaced as if it were not."""
+    again = ["finetune", "--steps", "3", "--row-tokens", "64", "--rows", "2", "--processes", "1"]
+    before = sha256(life.model("tuned") / "model.safetensors")
+    damaged("runs/finetune-tuned/run.jsonl", *again, ways=lambda way: way in ("cut to nothing", "all zeros"))
+    assert sha256(life.model("tuned") / "model.safetensors") == before
+    assert run([*again, "--life", str(life.root)]) == 0, "what was put back is the finished run again"
+    assert not life.run("finetune-tuned").with_name("finetune-tuned.1").exists()
+
+
 def test_scores_are_those_that_were_measured(damaged: Callable[..., None]) -> None:
     damaged("runs/evaluate-tuned/scores.json", "report")
     damaged("runs/baselines/scores.json", "report")

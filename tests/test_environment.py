@@ -59,6 +59,7 @@ def test_a_life_that_is_a_file(words: str, tmp_path: Path, capsys) -> None:
     assert run([*words.split(), "--life", str(tmp_path / "life")]) == 2
     assert "--life must be a folder" in capsys.readouterr().err
     assert run([*words.split(), "--life", str(tmp_path / "life" / "below")]) == 2
+    assert "--life must be a folder" in capsys.readouterr().err
     assert (tmp_path / "life").read_text() == "not a folder"
 
 

@@ -534,3 +534,11 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
         with engine.begin() as connection:
             connection.exec_driver_sql("DROP TABLE messages")
         engine.dispose()
+
+
+@pytest.mark.parametrize("store", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"])
+def test_nothing_is_gathered_from_a_store_in_memory(store: str, tmp_path: Path) -> None:
+    """It is always empty, and would count as a life without ratings."""
+    with pytest.raises(UserError, match="is one in memory"):
+        gather_act(Gather(life=tmp_path / "life", store=store))
+    assert not (tmp_path / "life" / "data" / "feedback").exists()

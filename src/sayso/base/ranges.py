@@ -87,8 +87,9 @@ class Options:
         """Check every number, and that the life is a folder; `UserError` for the first invalid value."""
         check_ranges(self)
         life = getattr(self, "life", None)
-        if isinstance(life, Path) and life.exists() and not life.is_dir():
-            raise UserError(f"--life must be a folder; '{life}' is a file: choose another path.")
+        for folder in (life, *life.parents) if isinstance(life, Path) else ():
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"--life must be a folder; '{folder}' is a file: choose another path.")
 
 
 def check_ranges(options: Any) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import MISSING, Field, fields
 from functools import cache
 from inspect import Parameter, Signature
-from typing import Annotated, Any, get_type_hints
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
 
 import cyclopts
 
@@ -61,13 +62,16 @@ def as_command(act: Act, place: str | None = None) -> Act:
 
 @cache
 def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
-    """Return the cyclopts parameter of each field: its help, with its range, and how an integer is parsed."""
+    """Return the cyclopts parameter of each field: its help, with its range, and how numbers and paths are parsed."""
     helps, numbers = option_helps(kind), {name: (number, limits) for name, number, limits in numbers_of(kind)}
+    types = get_type_hints(kind)
     found = {}
     for field in fields(kind):
         number, limits = numbers.get(field.name, (None, None))
         text = helps.get(field.name, "") + (f" Range: {limits}." if limits else "")
-        found[field.name] = cyclopts.Parameter(help=text, converter=_whole if number is int else None)
+        hint = types[field.name]
+        converter = _whole if number is int else _path if Path in (hint, *get_args(hint)) else None
+        found[field.name] = cyclopts.Parameter(help=text, converter=converter)
     return found
 
 
@@ -76,6 +80,13 @@ def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
     for token in tokens:
         if "." in token.value and not float(token.value).is_integer():
             raise ValueError(f'"{token.value}" is not a whole number.')
+    return cyclopts.convert(kind, tokens)
+
+
+def _path(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Parse words as paths; cyclopts alone would take an empty one for the current folder."""
+    if not all(token.value for token in tokens):
+        raise ValueError('a path must not be empty; for the current folder, write ".".')
     return cyclopts.convert(kind, tokens)
 
 

@@ -71,6 +71,8 @@ def run(tokens: Sequence[str]) -> int:
         raise
     except cyclopts.UnknownCommandError as error:
         return _tell(_unknown(words, error.unused_tokens or []))
+    except cyclopts.UnusedCliTokensError as error:
+        return _tell(_unused(words, error.unused_tokens or []))
     except cyclopts.CycloptsError as error:
         return _tell(str(error))
     except Exception as error:
@@ -85,6 +87,12 @@ def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
     typed = " ".join(words[: len(words) - len(unused) + 1])
     kind = "flag" if typed.startswith("-") else "command"
     return f"There is no {kind} '{typed}'.{nearest(typed, known)} The commands are {', '.join(known)}."
+
+
+def _unused(words: Sequence[str], unused: Sequence[str]) -> str:
+    name = next((command.name for command in COMMANDS if list(words[: len(command.words)]) == command.words), "")
+    command = f"sayso {name}".strip()
+    return f"'{command}' cannot use '{unused[0]}', which follows no flag; '{command} --help' lists the flags."
 
 
 def _tell(*lines: str, code: int = 2) -> int:

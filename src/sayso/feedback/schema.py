@@ -167,7 +167,17 @@ def store_file(where: str | Path) -> Path | None:
     if "://" not in str(where):
         return Path(where)
     address = _address(str(where))
-    return Path(address.database) if address.get_backend_name() == "sqlite" and address.database else None
+    if address.get_backend_name() != "sqlite" or is_in_memory(str(where)):
+        return None
+    return Path(address.database or "")
+
+
+def is_in_memory(where: str) -> bool:
+    """Whether a store's address names a database that ends with its process."""
+    if "://" not in where:
+        return False
+    address = _address(where)
+    return address.get_backend_name() == "sqlite" and address.database in (None, "", ":memory:")
 
 
 def _create(path: Path, steps: tuple[Migration, ...]) -> None:

@@ -30,10 +30,15 @@ def gather(options: Gather) -> dict[str, Any]:
     """
     require("sqlalchemy", "serve")
     from sayso.feedback import gather as feedback
-    from sayso.feedback.schema import store_file
+    from sayso.feedback.schema import is_in_memory, store_file
     from sayso.feedback.store import Store
 
     life = Life(options.life)
+    if options.store is not None and is_in_memory(options.store):
+        raise UserError(
+            f"Ratings are gathered from a store that outlasts its process; '{options.store}' is one in memory. Name "
+            "a file or a database with --store, or omit it to take the life's own."
+        )
     file = store_file(options.store or life.store)
     if file is not None and not file.exists():
         raise UserError(

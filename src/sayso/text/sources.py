@@ -65,6 +65,8 @@ def file_source(name: str, piece: int) -> Source:
     Raises `UserError` as `resolve` does.
     """
     plain, query = (name, {}) if Path(name).exists() else _query(name)
+    if not plain:
+        raise UserError('The name of a source must not be empty; for the current folder, write ".".')
     licence = "not stated"
     ignored: tuple[str, ...] = ()
     if plain.startswith("hf://"):

@@ -24,7 +24,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import disk_full, read_object, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.lock import locked
-from sayso.base.log import Progress, RunLog, read_log, say
+from sayso.base.log import Progress, RunLog, events_of, read_log, say
 from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
 from sayso.batch.batch import Batch
 from sayso.model import Transformer
@@ -172,7 +172,9 @@ class Session:
         }
 
     def _ended(self) -> bool:
-        log = read_log(self.folder / "run.jsonl")
+        path = self.folder / "run.jsonl"
+        begun = path.exists() and (self.folder / "checkpoints").exists()  # its first event was written before these
+        log = events_of(path) if begun else read_log(path)
         return bool(log) and log[-1]["event"] == "end"
 
     def _set_aside(self) -> None:
