@@ -256,6 +256,30 @@ def test_named_templates_are_read_as_transformers_reads_them(tmp_path: Path) -> 
         prompt_ids(load(written(tmp_path / "rag", byte_level(), facts([{"name": "rag", "template": CHATML}]))), TALK)
 
 
+def test_templates_may_be_an_object_of_names(tmp_path: Path) -> None:
+    """As `transformers` has them in memory, and takes them from a file."""
+    folder = written(tmp_path / "named", byte_level(), facts({"default": CHATML}))
+    assert prompt_ids(load(folder), TALK, reply=False) == theirs(folder, TALK, reply=False)
+
+
+WRONG = [
+    *({"chat_template": wrong} for wrong in (5, True, [5], [{"name": "default"}], {"default": None}, ["x"])),
+    *({"added_tokens_decoder": wrong} for wrong in ([1], "x", {"x": "y"}, {"\u00b2": "y"}, {"9" * 30: "y"}, {"3": 7})),
+    *({name: 5} for name in ("additional_special_tokens", "extra_special_tokens", "pad_token")),
+    {"additional_special_tokens": [5]},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_a_config_of_wrong_types_is_one_sentence(wrong: dict[str, Any], tmp_path: Path) -> None:
+    """Never a traceback, and never a template that counts as none."""
+    folder = written(tmp_path / "wrong", byte_level(), facts())
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(UserError):
+        load(folder)
+
+
 @pytest.mark.parametrize(
     "how", ["", "indent=2", "ensure_ascii=True", "separators=(',', ':')", "sort_keys=True", "True, 1, ('+', '-'), True"]
 )

@@ -285,13 +285,22 @@ def _text(token: object) -> object:
 
 
 def _templates(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the chat templates of a config by their names: one is the default, of several each says its own."""
+    """Return the chat templates of a config by their names: one is the default, of several each says its own.
+
+    Raises `UserError` for anything else, which would count as no template.
+    """
     source = config.get("chat_template")
     if isinstance(source, str):
         return {"default": source}
-    named = source if isinstance(source, list) else []
-    found = {one.get("name"): one.get("template") for one in named if isinstance(one, Mapping)}
-    return {str(name): text for name, text in found.items() if isinstance(text, str)}
+    if isinstance(source, list) and all(isinstance(one, Mapping) for one in source):
+        source = {one.get("name"): one.get("template") for one in source}
+    found = {} if source is None else source
+    if not isinstance(found, Mapping) or not all(isinstance(part, str) for pair in found.items() for part in pair):
+        raise UserError(
+            "A chat_template is a text, or a list of objects with the texts 'name' and 'template'; got "
+            f"{config['chat_template']!r:.100}. Correct tokenizer_config.json."
+        )
+    return dict(found)
 
 
 def _continued(template: Template, messages: Messages, tools: Messages) -> str:
