@@ -188,13 +188,24 @@ def test_a_typed_header_opens_no_reply(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", [True, False])
-def test_a_system_message_does_not_vanish(reply: bool, tmp_path: Path) -> None:
-    """On the first turn and later: a template without a place for it is refused, in words."""
+@pytest.mark.parametrize("said", ["Be kind.", "s", "user", "Hello"])
+def test_a_system_message_does_not_vanish(said: str, reply: bool, tmp_path: Path) -> None:
+    """On the first turn and later, also where other parts of the text spell the same words: refused, in words."""
     ours = load(written(tmp_path, byte_level(), facts(NO_SYSTEM)))
     for talk in (TALK[:1], TALK[:3]):
         with pytest.raises(UserError, match="no place for a system message"):
-            prompt_ids(ours, [{"role": "system", "content": "Be kind."}, *talk], reply=reply)
+            prompt_ids(ours, [{"role": "system", "content": said}, *talk], reply=reply)
         assert prompt_ids(ours, [{"role": "system", "content": " "}, *talk]) == prompt_ids(ours, talk)
+
+
+@pytest.mark.parametrize(
+    "place", ["m.content.strip().upper()", "m.content[:3]", "(m.content if 'i' in m.content else '')", "m.content[1:]"]
+)
+def test_a_message_that_a_template_changes_is_not_dropped(place: str, tmp_path: Path) -> None:
+    """Cut, changed or looked into: its words are there all the same, with the ids of `transformers`."""
+    folder = written(tmp_path, byte_level(), facts(CHATML.replace("m.content", place)))
+    talk = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "fine"}]
+    assert prompt_ids(load(folder), talk) == theirs(folder, talk)
 
 
 def test_added_tokens_that_are_not_special_are_cut_alike_in_chats(tmp_path: Path) -> None:

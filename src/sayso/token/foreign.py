@@ -143,7 +143,7 @@ class ForeignTokenizer:
             text = _continued(template, messages, tools)
         else:
             text = template.text(messages, reply=reply, tools=tools)
-            self._check_kept(template, messages, text, reply, tools)
+            self._check_kept(template, messages, reply, tools)
         return self._spellings.encode(self._spellings.shown(text, gap))[0]
 
     def render(
@@ -156,7 +156,7 @@ class ForeignTokenizer:
         template = self._template(tools)
         messages, tools, gap = self._spellings.hidden(messages, tools)
         laid = template.lay(messages, reply=reply, tools=tools)
-        self._check_kept(template, messages, laid.text, reply, tools)
+        self._check_kept(template, messages, reply, tools)
         contents = template.contents(messages, laid.text, reply=reply, tools=tools)
         around = self._around if self._spelled.search(self._around.header) else Around(lead=self._around.lead)
         spans, lost = trained_spans(laid, messages, contents, around, self._ending)
@@ -182,9 +182,9 @@ class ForeignTokenizer:
         marks = [token for token in self._control.values() if token.special and token.content in (CALL, CALL_END)]
         return template is not None and template.takes_tools and not marks
 
-    def _check_kept(self, template: Template, messages: Messages, text: str, reply: bool, tools: Messages) -> None:
+    def _check_kept(self, template: Template, messages: Messages, reply: bool, tools: Messages) -> None:
         """Raise `UserError` where the template drops a message that the model has to read."""
-        number = template.dropped(messages, text, reply=reply, tools=tools)
+        number = template.dropped(messages, reply=reply, tools=tools)
         if number is None:
             return
         if messages[number].get("role") == "system":
