@@ -188,13 +188,24 @@ def test_a_typed_header_opens_no_reply(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reply", [True, False])
-def test_a_system_message_does_not_vanish(reply: bool, tmp_path: Path) -> None:
-    """On the first turn and later: a template without a place for it is refused, in words."""
+@pytest.mark.parametrize("said", ["Be kind.", "s", "user", "Hello"])
+def test_a_system_message_does_not_vanish(said: str, reply: bool, tmp_path: Path) -> None:
+    """On the first turn and later, also where other parts of the text spell the same words: refused, in words."""
     ours = load(written(tmp_path, byte_level(), facts(NO_SYSTEM)))
     for talk in (TALK[:1], TALK[:3]):
         with pytest.raises(UserError, match="does not support system messages"):
-            prompt_ids(ours, [{"role": "system", "content": "Be kind."}, *talk], reply=reply)
+            prompt_ids(ours, [{"role": "system", "content": said}, *talk], reply=reply)
         assert prompt_ids(ours, [{"role": "system", "content": " "}, *talk]) == prompt_ids(ours, talk)
+
+
+@pytest.mark.parametrize(
+    "place", ["m.content.strip().upper()", "m.content[:3]", "(m.content if 'i' in m.content else '')", "m.content[1:]"]
+)
+def test_a_message_that_a_template_changes_is_not_dropped(place: str, tmp_path: Path) -> None:
+    """Cut, changed or looked into: its words are there all the same, with the ids of `transformers`."""
+    folder = written(tmp_path, byte_level(), facts(CHATML.replace("m.content", place)))
+    talk = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "fine"}]
+    assert prompt_ids(load(folder), talk) == theirs(folder, talk)
 
 
 def test_added_tokens_that_are_not_special_are_cut_alike_in_chats(tmp_path: Path) -> None:
@@ -254,6 +265,30 @@ def test_named_templates_are_read_as_transformers_reads_them(tmp_path: Path) -> 
             assert prompt_ids(found, TALK, tools=tools) == theirs(path, TALK, tools=tools)
     with pytest.raises(UserError, match="named 'default', only rag"):
         prompt_ids(load(written(tmp_path / "rag", byte_level(), facts([{"name": "rag", "template": CHATML}]))), TALK)
+
+
+def test_templates_may_be_an_object_of_names(tmp_path: Path) -> None:
+    """As `transformers` has them in memory, and takes them from a file."""
+    folder = written(tmp_path / "named", byte_level(), facts({"default": CHATML}))
+    assert prompt_ids(load(folder), TALK, reply=False) == theirs(folder, TALK, reply=False)
+
+
+WRONG = [
+    *({"chat_template": wrong} for wrong in (5, True, [5], [{"name": "default"}], {"default": None}, ["x"])),
+    *({"added_tokens_decoder": wrong} for wrong in ([1], "x", {"x": "y"}, {"\u00b2": "y"}, {"9" * 30: "y"}, {"3": 7})),
+    *({name: 5} for name in ("additional_special_tokens", "extra_special_tokens", "pad_token")),
+    {"additional_special_tokens": [5]},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+def test_a_config_of_wrong_types_is_one_sentence(wrong: dict[str, Any], tmp_path: Path) -> None:
+    """Never a traceback, and never a template that counts as none."""
+    folder = written(tmp_path / "wrong", byte_level(), facts())
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(config | wrong))
+    with pytest.raises(UserError):
+        load(folder)
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.run.serve import listen
 from sayso.sample.sampling import Sampling
+from sayso.serve.access import HEADERS
 from sayso.serve.server import Loading, Server
 
 CONTEXT = 4096
@@ -243,3 +244,18 @@ def test_a_server_that_loads_is_alive_and_not_ready(app: FastAPI, broken: bool) 
                 server.end()
         thread.join()
     assert isinstance(loading.error, UserError) == broken
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"GARBAGE\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /v1/completions HTTP/1.1\r\nContent-Length: x\r\n\r\n"],
+)
+def test_what_is_no_http_is_answered_as_any_error(said: bytes, address: str) -> None:
+    """It never reaches the application, and has the security headers all the same."""
+    host, _, port = address.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=10) as line, line.makefile("rb") as answers:
+        line.sendall(said)
+        head, _, body = answers.read().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert all(f"\r\n{name}: {value}".encode() in head for name, value in HEADERS.items())
+    assert set(json.loads(body)["error"]) == {"message", "type", "param", "code"}

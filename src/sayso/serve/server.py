@@ -6,6 +6,7 @@ replies on the page are stored.
 """
 
 import asyncio
+import json
 import socket
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from sayso.serve.access import HEADERS, raw, send_json
 from sayso.serve.errors import error_body
@@ -73,12 +75,28 @@ async def _not_yet(scope: Scope, send: Send) -> None:
     await send_json(send_on, 200 if alive else 503, told)
 
 
+class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
+    """HTTP as uvicorn speaks it, whose answer to what is no HTTP looks like every other error."""
+
+    transport: asyncio.Transport
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that never become a request for the application, and close the connection."""
+        body = json.dumps(error_body(400, msg, "invalid_request")).encode()
+        headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | HEADERS).items())
+        self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{lines}\r\n".encode() + body)
+        self.transport.close()
+
+
 class Server(uvicorn.Server):
     """An application on a port; `drain` receives the seconds that replies get to finish."""
 
     def __init__(self, app: ASGIApp, drain: Callable[[float], None], grace: int, log_level: str = "warning") -> None:
         patience = grace + LINGER
-        config = uvicorn.Config(app, log_level=log_level, server_header=False, timeout_graceful_shutdown=patience)
+        config = uvicorn.Config(
+            app, http=Protocol, log_level=log_level, server_header=False, timeout_graceful_shutdown=patience
+        )
         super().__init__(config)
         self.drain, self.grace = drain, grace
 

@@ -4,6 +4,7 @@ Takes tokenizer_config.json, special_tokens_map.json, added_tokens.json, config.
 chat template files; returns one config, the ids that end a reply, and the sampling defaults.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,9 @@ def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokeni
     decoder = config.get("added_tokens_decoder")
     if not decoder:
         config |= _table(folder / "special_tokens_map.json")
-        decoder = {index: name for name, index in _table(folder / "added_tokens.json").items()}
+        decoder = {str(index): name for name, index in _table(folder / "added_tokens.json").items()}
+    if not isinstance(decoder, Mapping):
+        raise UserError(f"'added_tokens_decoder' maps ids to tokens; that of '{folder}' does not: correct it.")
     by_class = CLASSES.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {})
     known = core.get_vocab(with_added_tokens=True)
     config |= {name: text for name, text in by_class.items() if name not in config and text in known}
@@ -53,14 +56,17 @@ def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping
     """Add the tokens that the config has and `tokenizer.json` lacks, or has otherwise; each by the id that it says."""
     tokens = {}
     for index, said in decoder.items():
-        if not str(index).isdigit():
-            raise UserError(f"'{folder}' has an added token whose id is not a number: {index!r:.40}.")
+        if not re.fullmatch(r"[0-9]{1,18}", str(index)):
+            raise UserError(f"The id of an added token must be an integer; '{folder}' has {index!r:.40}: correct it.")
         tokens[int(index)] = _token(said, special=False)
     there = core.get_added_tokens_decoder()
     missing = [token for index, token in sorted(tokens.items()) if repr(there.get(index)) != repr(token)]
     named = [config.get(name) for name in NAMES]
     more = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
-    for said in [*named, *(more.values() if isinstance(more, Mapping) else more)]:
+    more = [*more.values()] if isinstance(more, Mapping) else more
+    if not isinstance(more, list):
+        raise UserError(f"Additional special tokens are a list or an object; '{folder}' has {more!r:.40}: correct it.")
+    for said in [*named, *more]:
         if not said:
             continue
         token = _token(said, special=True)

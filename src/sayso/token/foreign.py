@@ -142,7 +142,7 @@ class ForeignTokenizer:
             text = _continued(template, messages, tools)
         else:
             text = template.text(messages, reply=reply, tools=tools)
-            self._check_kept(template, messages, text, reply, tools)
+            self._check_kept(template, messages, reply, tools)
         return self._spellings.encode(self._spellings.shown(text, gap))[0]
 
     def render(
@@ -155,7 +155,7 @@ class ForeignTokenizer:
         template = self._template(tools)
         messages, tools, gap = self._spellings.hidden(messages, tools)
         laid = template.lay(messages, reply=reply, tools=tools)
-        self._check_kept(template, messages, laid.text, reply, tools)
+        self._check_kept(template, messages, reply, tools)
         contents = template.contents(messages, laid.text, reply=reply, tools=tools)
         around = self._around if self._spelled.search(self._around.header) else Around(lead=self._around.lead)
         spans, lost = trained_spans(laid, messages, contents, around, self._ending)
@@ -181,9 +181,9 @@ class ForeignTokenizer:
         marks = [token for token in self._control.values() if token.special and token.content in (CALL, CALL_END)]
         return template is not None and template.takes_tools and not marks
 
-    def _check_kept(self, template: Template, messages: Messages, text: str, reply: bool, tools: Messages) -> None:
+    def _check_kept(self, template: Template, messages: Messages, reply: bool, tools: Messages) -> None:
         """Raise `UserError` if the template drops a message that the model has to read."""
-        number = template.dropped(messages, text, reply=reply, tools=tools)
+        number = template.dropped(messages, reply=reply, tools=tools)
         if number is None:
             return
         if messages[number].get("role") == "system":
@@ -283,13 +283,22 @@ def _text(token: object) -> object:
 
 
 def _templates(config: Mapping[str, Any]) -> dict[str, str]:
-    """Return the chat templates of a config by their names: one is the default, of several each says its own."""
+    """Return the chat templates of a config by their names: one is the default, of several each says its own.
+
+    Raises `UserError` for anything else, which would count as no template.
+    """
     source = config.get("chat_template")
     if isinstance(source, str):
         return {"default": source}
-    named = source if isinstance(source, list) else []
-    found = {one.get("name"): one.get("template") for one in named if isinstance(one, Mapping)}
-    return {str(name): text for name, text in found.items() if isinstance(text, str)}
+    if isinstance(source, list) and all(isinstance(one, Mapping) for one in source):
+        source = {one.get("name"): one.get("template") for one in source}
+    found = {} if source is None else source
+    if not isinstance(found, Mapping) or not all(isinstance(part, str) for pair in found.items() for part in pair):
+        raise UserError(
+            "A chat_template is a text, or a list of objects with the texts 'name' and 'template'; got "
+            f"{config['chat_template']!r:.100}. Correct tokenizer_config.json."
+        )
+    return dict(found)
 
 
 def _continued(template: Template, messages: Messages, tools: Messages) -> str:

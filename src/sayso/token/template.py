@@ -134,27 +134,32 @@ class Template:
                 return None
         return found if place == len(text) else None
 
-    def dropped(self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()) -> int | None:
-        """Return the number of a message, none of the assistant's, that left nothing in `text`; None where all did."""
-        place, said = 0, {number for number, turn in enumerate(messages) if _must_stay(turn)}
-        for number in sorted(said):
-            content = messages[number]["content"].strip()
-            found = text.find(content, place if messages[number]["role"] != "system" else 0)
-            if found < 0:
-                break
-            place = place if messages[number]["role"] == "system" else found + len(content)
-        else:
-            return None
-        try:
-            kept = {int(number) for number in _MARK.findall(self._marked(messages, said, reply=reply, tools=tools))}
-        except UserError:  # it looks into contents, and does not take the marks for one
-            return None
-        return min(said - kept, default=None)
+    def dropped(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> int | None:
+        """Return the number of a message, none of the assistant's, that leaves nothing in the text; None where all do.
 
-    def _marked(self, messages: Messages, numbers: set[int], *, reply: bool, tools: Messages) -> str:
-        """Return the text of a conversation in which the contents of these messages are marks."""
+        The words alone would not tell: those of a short message may stand in the text for another reason.
+        """
+        lost = {number for number, turn in enumerate(messages) if _must_stay(turn)}
+        for behind in (True, False):  # a template may look into contents, or cut their ends off
+            if not lost:
+                break
+            try:
+                text = self._marked(messages, lost, reply=reply, tools=tools, behind=behind)
+            except UserError:  # it does not take the marks for a content
+                if not behind:
+                    return None
+                continue
+            lost -= {int(number) for number in _MARK.findall(text)}
+        return min(lost, default=None)
+
+    def _marked(
+        self, messages: Messages, numbers: set[int], *, reply: bool, tools: Messages, behind: bool = False
+    ) -> str:
+        """Return the text of a conversation with marks for the contents of these messages, or `behind` them."""
         turns = [
-            {**turn, "content": f"\ue000{number}\ue001"} if number in numbers else turn
+            {**turn, "content": f"{turn['content'] if behind else ''}\ue000{number}\ue001"}
+            if number in numbers
+            else turn
             for number, turn in enumerate(messages)
         ]
         return self.text(turns, reply=reply, tools=tools)
