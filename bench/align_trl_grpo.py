@@ -26,7 +26,7 @@ from sayso.align.rl.experience import Credit
 from sayso.align.rl.iterations import Iterations, Plan
 from sayso.align.rl.objective import Objective
 from sayso.align.rl.prompts import Prompt
-from sayso.align.rl.rewards import Reward
+from sayso.align.rl.rewards import RewardFunction
 from sayso.align.rl.sampling import GroupSampler
 from sayso.base.device import pick_device
 from sayso.loss.policy import METHODS
@@ -86,7 +86,7 @@ def ours(turn: Turn, root: Path) -> None:
     processes = sized(pick_device("cpu").threads, 1)
     model, tokenizer = load_model(root / "model", plain=True)
     asked = [Prompt(number, messages, {}) for number, messages in enumerate(prompts(), 1)]
-    reward = Reward("worth", lambda _prompt, reply, _info: worth(reply))
+    reward = RewardFunction("worth", lambda _prompt, reply, _info: worth(reply))
     drawing = GroupSampler(tokenizer, lambda _first, _count: asked, [reward], GROUPS, REPLIES, TOKENS)
     reference = Frozen(deepcopy(model).requires_grad_(False)).model
     plan = Plan(drawing, Credit(METHOD), reference, on_policy=True)

@@ -27,7 +27,7 @@ from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, Runner, TorchRunner
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.gguf.write import write_gguf
-from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.integers import Grid, round_nearest
 from sayso.weights.quantize.layers import Weights4, Weights8
 
 THREADS = len(os.sched_getaffinity(0))
@@ -69,7 +69,7 @@ def quantized(model: Transformer, bits: int) -> Transformer:
     for name, linear in {**linear_layers(copied), "unembed": copied.unembed}.items():
         four = bits == 4 and name != "unembed"
         grid = Grid(4, GROUP, symmetric=False) if four else Grid(8)
-        copied.set_submodule(name, (Weights4 if four else Weights8)(nearest(linear.weight.detach(), grid)))
+        copied.set_submodule(name, (Weights4 if four else Weights8)(round_nearest(linear.weight.detach(), grid)))
     return copied
 
 

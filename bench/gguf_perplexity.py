@@ -17,7 +17,7 @@ from bench.harness import TINY, parser, result, say, sized
 from bench.smollm2 import TEXT, smollm2
 from sayso.base.jsonl import BadRows
 from sayso.judge.calibration import AMOUNTS
-from sayso.text.sources import read, resolve
+from sayso.text.sources import read_part, resolve
 from sayso.weights.gguf.write import write_gguf
 from sayso.weights.sources import open_files
 
@@ -29,7 +29,7 @@ def main() -> None:
     """Export in each format, and read one text by both."""
     parser("gguf_perplexity").parse_args()
     model, tokenizer = smollm2()
-    documents = (document for part in resolve("wiki", AMOUNTS).parts for document in read(part, BadRows()))
+    documents = (document for part in resolve("wiki", AMOUNTS).parts for document in read_part(part, BadRows()))
     text = TEXT if TINY else next(documents).text
     ids = [tokenizer.specials["<|bos|>"], *tokenizer.encode(text)][: TOKENS + 1]
     found: dict[str, dict[str, float]] = {}

@@ -28,7 +28,7 @@ from sayso.base.life import Life
 from sayso.batch.tokens import documents, open_tokens
 from sayso.run.prepare import Prepare, prepare
 from sayso.text.files import parts_of
-from sayso.text.sources import local_files, read
+from sayso.text.sources import local_files, read_part
 from sayso.token.load import load
 from sayso.token.train import train
 from sayso.world import story
@@ -68,7 +68,7 @@ def main() -> None:
 def read_pieces(path: Path) -> Iterator[str]:
     """Yield the documents of a text, long ones in pieces."""
     for part in parts_of(local_files(path).files, None, PIECE):
-        for document in read(part, BadRows()):
+        for document in read_part(part, BadRows()):
             yield from (document.text[at : at + PIECE] for at in range(0, len(document.text), PIECE))
 
 

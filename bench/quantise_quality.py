@@ -22,7 +22,7 @@ from sayso.run.quantize import OUTLIERS
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.weights.quantize.integers import Grid
-from sayso.weights.quantize.quantize import Method, quantize_model
+from sayso.weights.quantize.quantize import QuantizeMethod, quantize_model
 from sayso.weights.quantize.scheme import Scheme
 
 JUDGED_BYTES, CALIBRATED, CONTEXT = sized((32_768, 16_384, 512), (500, 256, 64))
@@ -32,11 +32,11 @@ EIGHT = Scheme(Grid(8), ends8=True)
 BOTH8 = Scheme(Grid(8), inputs8=True, ends8=True)
 WAYS = {
     "float32": None,
-    "8 bits": (EIGHT, Method()),
-    "8 bits, inputs too": (BOTH8, Method()),
-    "8 bits, inputs too, outliers apart": (BOTH8, Method(outliers=OUTLIERS)),
-    "4 bits, nearest": (FOUR, Method()),
-    "4 bits, GPTQ": (FOUR, Method(gptq=True)),
+    "8 bits": (EIGHT, QuantizeMethod()),
+    "8 bits, inputs too": (BOTH8, QuantizeMethod()),
+    "8 bits, inputs too, outliers apart": (BOTH8, QuantizeMethod(outliers=OUTLIERS)),
+    "4 bits, nearest": (FOUR, QuantizeMethod()),
+    "4 bits, GPTQ": (FOUR, QuantizeMethod(gptq=True)),
 }
 
 

@@ -9,7 +9,7 @@ import torch
 
 from sayso.align.pairs.preference import Preference, both_sides, term_of
 from sayso.align.pairs.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
-from sayso.align.pairs.sources import comparisons, hold_out_pairs, read, write_comparisons
+from sayso.align.pairs.sources import comparisons, hold_out_pairs, read_comparisons, write_comparisons
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
 from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
@@ -171,7 +171,7 @@ def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
     ratings = [{"prompt": [], "reply": "a", "good": True}], [{"prompt": [], "reply": "b", "good": False}]
     for parts in (ratings, pairs, ratings):
         write_comparisons(tmp_path, parts)
-        assert read(tmp_path) == parts
+        assert read_comparisons(tmp_path) == parts
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from sayso.align.rl.prompts import Prompt, read_prompts
-from sayso.align.rl.rewards import Reward, load_rewards, reward, rewarded
+from sayso.align.rl.rewards import RewardFunction, load_rewards, reward, rewarded
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 
@@ -80,7 +80,7 @@ def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
 )
 def test_a_scalar_of_any_library_is_a_number(value):
     """What NumPy and torch compute is a reward as it is, and is told as a plain float."""
-    earned = reward([Reward("any", lambda *_: value)], PROMPT, "64")
+    earned = reward([RewardFunction("any", lambda *_: value)], PROMPT, "64")
     assert (type(earned.total), earned.total, type(earned.parts["any"])) == (float, 1.0, float)
 
 
@@ -107,7 +107,7 @@ def test_a_scalar_of_any_library_is_a_number(value):
 def test_what_is_no_finite_number_is_refused(value):
     """Text, several numbers, complex ones and those without an end are one sentence with the line."""
     with pytest.raises(UserError, match=r"finite number; 'any' returned .* line 7"):
-        reward([Reward("any", lambda *_: value)], PROMPT, "64")
+        reward([RewardFunction("any", lambda *_: value)], PROMPT, "64")
 
 
 def test_a_reward_that_changes_what_it_is_given_changes_nothing():
@@ -122,7 +122,7 @@ def test_a_reward_that_changes_what_it_is_given_changes_nothing():
         info["answers"].clear()
         return 1.0
 
-    rewards = [Reward("first", spoils), Reward("second", spoils)]
+    rewards = [RewardFunction("first", spoils), RewardFunction("second", spoils)]
     rewarded(rewards, [prompt, prompt], ["x", "y"])
     reward(rewards, prompt, "z")
     assert seen == [("hi", 1, ["a"])] * 6

@@ -11,7 +11,7 @@ from sayso.base.files import atomic_folder, read_json, sha256, write_atomic
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import Progress, RunLog, act_log, duration, read_log
-from sayso.cli.settings import File
+from sayso.cli.settings import ConfigFile
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
     (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfsteps = 3\n")
     (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert from_toml(Options, tmp_path / "c.toml").steps == 3
-    assert File(tmp_path / "c.toml").values == {"steps": 3}
+    assert ConfigFile(tmp_path / "c.toml").values == {"steps": 3}
     assert read_json(tmp_path / "x.json") == {"a": 1}
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
-from sayso.batch.chat import ChatBatches, fit, pack
+from sayso.batch.chat import ChatBatches, fit_rows, pack_rows
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 
@@ -86,7 +86,7 @@ def test_packing_is_best_fit(lengths, context) -> None:
             fullness[max(open_rows, key=fullness.__getitem__)] += length
         else:
             fullness.append(length)
-    rows = pack(np.array(lengths, np.int64), context)
+    rows = pack_rows(np.array(lengths, np.int64), context)
     assert sorted(item for row in rows for item in row) == list(range(len(lengths)))
     assert sorted(sum(lengths[item] for item in row) for row in rows) == sorted(fullness)
 
@@ -132,7 +132,10 @@ def test_none_at_all_is_a_mistake() -> None:
 def test_fit_parts_what_is_too_long() -> None:
     """A caller that drops can say what; the order stays."""
     conversations = conversations_of([[False] * size for size in (3, 20, 12, 13)])
-    assert fit(conversations, CONTEXT) == ([conversations[0], conversations[2]], [conversations[1], conversations[3]])
+    assert fit_rows(conversations, CONTEXT) == (
+        [conversations[0], conversations[2]],
+        [conversations[1], conversations[3]],
+    )
 
 
 def test_packed_conversations_have_the_loss_and_gradient_of_single_ones() -> None:

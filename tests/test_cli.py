@@ -13,7 +13,7 @@ import pytest
 
 from sayso.base.errors import UserError
 from sayso.cli.commands import FLAGS, as_command
-from sayso.cli.failures import sentence
+from sayso.cli.failures import failure_sentence
 from sayso.cli.main import run, trains
 from sayso.cli.settings import sources, split_config
 from sayso.run.acts import COMMANDS, Command
@@ -152,7 +152,7 @@ def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> N
     """An error that no person can mend is not dressed up as one."""
     with pytest.raises(ZeroDivisionError):
         ends(monkeypatch, ZeroDivisionError("ours"))
-    assert sentence(ValueError("ours")) is None
+    assert failure_sentence(ValueError("ours")) is None
 
 
 def test_a_closed_pipe_is_silent() -> None:

@@ -12,7 +12,7 @@ import pytest
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
-from sayso.cli.failures import ON_A_PATH, sentence
+from sayso.cli.failures import ON_A_PATH, failure_sentence
 from sayso.cli.main import run
 from sayso.cli.streams import NARROWEST, WIDEST
 from sayso.feedback.schema import open_engine
@@ -28,7 +28,7 @@ def sayso(words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
 @pytest.mark.parametrize("code", ON_A_PATH, ids=lambda code: errno.errorcode[code])
 def test_what_the_system_refuses_is_one_sentence_with_the_file(code: int) -> None:
     """The file is named as a person knows it, not by the temporary name that is written first."""
-    told = sentence(OSError(code, os.strerror(code), "life/.config.toml.ab12cd_9"))
+    told = failure_sentence(OSError(code, os.strerror(code), "life/.config.toml.ab12cd_9"))
     assert told is not None
     assert "life/config.toml" in told
     assert "ab12cd_9" not in told
@@ -36,8 +36,8 @@ def test_what_the_system_refuses_is_one_sentence_with_the_file(code: int) -> Non
 
 def test_an_error_without_a_file_stays_a_bug() -> None:
     """A lookup that fails in our own code keeps its traceback; words of a library that name no file are known."""
-    assert sentence(FileNotFoundError(errno.ENOENT, "No such file")) is None
-    assert "read-only" in str(sentence(RuntimeError("I/O error: Read-only file system (os error 30)")))
+    assert failure_sentence(FileNotFoundError(errno.ENOENT, "No such file")) is None
+    assert "read-only" in str(failure_sentence(RuntimeError("I/O error: Read-only file system (os error 30)")))
 
 
 def test_a_read_only_life(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:

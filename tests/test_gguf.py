@@ -14,7 +14,7 @@ import transformers
 from sayso.base.errors import UserError
 from sayso.weights.folder import model_of
 from sayso.weights.gguf.file import GGUF
-from sayso.weights.gguf.names import FAMILIES, gguf_name, gguf_tensor, hub_config
+from sayso.weights.gguf.names import GGUF_FAMILIES, gguf_name, gguf_tensor, hub_config
 from sayso.weights.gguf.read import read_gguf
 from sayso.weights.gguf.tokenizer import gguf_tokenizer
 from sayso.weights.llama2c import read_llama2c
@@ -211,7 +211,7 @@ def test_heads_that_turn_in_part_are_refused(tmp_path: Path) -> None:
 
 def test_every_family_has_names_for_what_the_converter_names() -> None:
     """The names of tensors are those of the reference package."""
-    for family, table in FAMILIES.items():
+    for family, table in GGUF_FAMILIES.items():
         arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
         known = {gguf.TENSOR_NAMES[kind].replace("{bid}", "N") for kind in gguf.MODEL_TENSORS[arch]}
         assert set(table) <= known | {"output"}, family

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
-from sayso.base.jsonl import BadRows, line_of, parse, read_jsonl, read_rows, whole, write_jsonl
+from sayso.base.jsonl import BadRows, line_of, parse, read_jsonl, read_rows, repair_surrogates, write_jsonl
 from sayso.base.log import RunLog, read_log
 
 SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r\n"
@@ -72,8 +72,8 @@ def test_half_a_character_is_read_as_the_replacement(tmp_path: Path, escaped: st
 
 def test_half_a_character_is_written_as_the_replacement() -> None:
     """Nothing that a text can hold makes a log unwritable; halves that meet become one character."""
-    assert whole("a\ud83db") == "a\ufffdb"
-    assert whole("\ud83d\ude00") == "\U0001f600"
+    assert repair_surrogates("a\ud83db") == "a\ufffdb"
+    assert repair_surrogates("\ud83d\ude00") == "\U0001f600"
     assert parse(line_of({"\udc80": ["\ud83d"]})) == {"\ufffd": ["\ufffd"]}
 
 

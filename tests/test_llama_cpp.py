@@ -16,7 +16,7 @@ from sayso.token.train import train
 from sayso.weights.folder import model_of, save_model
 from sayso.weights.gguf.file import GGUF
 from sayso.weights.gguf.read import read_gguf
-from sayso.weights.gguf.tokenizer import CUTS, DIGITS, GPT2, gguf_tokenizer
+from sayso.weights.gguf.tokenizer import CUTS, DIGITS, GPT2_SPLIT, gguf_tokenizer
 from sayso.weights.gguf.write import write_gguf
 
 TEXTS = ["Once upon a time there was an old fox, and it said: don't run! 42 times."] * 5
@@ -138,7 +138,7 @@ def with_pre(source: Path, path: Path, name: str | None) -> None:
     writer.close()
 
 
-@pytest.mark.parametrize("name", [*CUTS, *DIGITS, *GPT2, "default", None])
+@pytest.mark.parametrize("name", [*CUTS, *DIGITS, *GPT2_SPLIT, "default", None])
 def test_what_a_file_leaves_open_is_what_llama_cpp_takes(name: str | None, tmp_path: Path) -> None:
     """By each name of a cut, texts become the same ids, and begin with the same token or none."""
     tokenizer = train("bpe", [*TEXTS, "12 123 1234 42,000.5 x\n\ny ++ <<>> it's"] * 2, VOCABULARY)

@@ -10,7 +10,7 @@ from sayso.loss.advantage import gae, group_advantages, whiten
 from sayso.loss.kl import adapt_beta, exact_kl, kl_estimate
 from sayso.loss.logprobs import target_logprobs
 from sayso.loss.next_token import IGNORE, token_logprobs
-from sayso.loss.policy import METHODS, Method, averaged, token_losses
+from sayso.loss.policy import METHODS, PolicyMethod, averaged, token_losses
 from sayso.loss.value import explained_variance, value_losses
 from sayso.model import ModelConfig, Transformer
 
@@ -176,7 +176,7 @@ def test_whitening_counts_only_what_is_masked() -> None:
     assert not white[~mask].any()
 
 
-def brute(method: Method, new: list[float], old: list[float], advantage: list[float], constant: float) -> float:
+def brute(method: PolicyMethod, new: list[float], old: list[float], advantage: list[float], constant: float) -> float:
     """Return what one reply adds to the sum of the losses, by the formulas of the papers, token by token."""
     length, low, high = len(new), 1 - method.low, 1 + method.high
     ratios = [math.exp(a - b) for a, b in zip(new, old, strict=True)]
@@ -196,8 +196,8 @@ def brute(method: Method, new: list[float], old: list[float], advantage: list[fl
     return sum(losses) / {"tokens": 1, "replies": length, "constant": constant}[method.average]
 
 
-@pytest.mark.parametrize("method", [*METHODS.values(), Method("group", dual=1.3)])
-def test_every_variant_is_its_formula(method: Method) -> None:
+@pytest.mark.parametrize("method", [*METHODS.values(), PolicyMethod("group", dual=1.3)])
+def test_every_variant_is_its_formula(method: PolicyMethod) -> None:
     """The sum of a padded batch equals the formula reply by reply, the count is the one it is divided by."""
     lengths = (3, 6, 1)
     mask = torch.arange(8)[None] < torch.tensor(lengths)[:, None]
@@ -212,7 +212,7 @@ def test_every_variant_is_its_formula(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS.values())
-def test_at_ratio_one_every_variant_is_the_policy_gradient(method: Method) -> None:
+def test_at_ratio_one_every_variant_is_the_policy_gradient(method: PolicyMethod) -> None:
     """Before the first update nothing is clipped, and a token's gradient is -A, by how its reply is averaged."""
     mask = torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]], dtype=torch.bool)
     new = (-drawn(2, 4).abs()).requires_grad_()

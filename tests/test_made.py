@@ -15,7 +15,7 @@ import sayso
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import write_jsonl
-from sayso.base.life import LONGEST, Life, name_from
+from sayso.base.life import LONGEST_NAME, Life, name_from
 from sayso.base.made import check_replaceable, made_folder
 from sayso.cli.main import run
 from sayso.feedback.store import Store
@@ -23,7 +23,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, adapters, add_lora
 from sayso.run import serve
 from sayso.run.acts import COMMANDS
-from sayso.token.load import fingerprint
+from sayso.token.load import tokenizer_fingerprint
 from sayso.token.train import train
 from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import load_model, save_model
@@ -185,7 +185,9 @@ def clear(place: Path, names: tuple[str, ...]) -> None:
 
 def concrete(place: Path, output: str) -> str:
     """An output with the mark of the life's tokenizer in it."""
-    return output.replace("MARK", fingerprint(place / "life" / "tokenizer")[:12]) if "MARK" in output else output
+    return (
+        output.replace("MARK", tokenizer_fingerprint(place / "life" / "tokenizer")[:12]) if "MARK" in output else output
+    )
 
 
 def taken(path: Path) -> None:
@@ -263,7 +265,22 @@ def test_a_named_file_is_overwritten_with_the_flag_alone(row: Row, place: Path) 
     assert weights.read_bytes() == before
 
 
-NAMES = ("", ".", "..", "a/b", "../data", "/tmp", "a\\b", "-x", ".hidden", "a b", "a\n", "é", "x" * (LONGEST + 1), "~")
+NAMES = (
+    "",
+    ".",
+    "..",
+    "a/b",
+    "../data",
+    "/tmp",
+    "a\\b",
+    "-x",
+    ".hidden",
+    "a b",
+    "a\n",
+    "é",
+    "x" * (LONGEST_NAME + 1),
+    "~",
+)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,7 +15,7 @@ from sayso.base.files import write_atomic
 from sayso.model import ModelConfig, Transformer
 from sayso.model.activation import relu2
 from sayso.model.config import Rope
-from sayso.model.linear import ROWS, Linear, has_onednn, linear
+from sayso.model.linear import ROW_MULTIPLE, Linear, has_onednn, linear
 from sayso.model.ngrams import NGramEmbedding
 from sayso.model.norm import RMSNorm
 from sayso.model.positions import rotary_angles, rotate
@@ -140,7 +140,7 @@ def test_fused_pieces_have_the_gradients_of_their_formulas() -> None:
                 torch.testing.assert_close(mine, reference, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("rows", [1, ROWS - 1, ROWS, 3 * ROWS])
+@pytest.mark.parametrize("rows", [1, ROW_MULTIPLE - 1, ROW_MULTIPLE, 3 * ROW_MULTIPLE])
 def test_a_linear_layer_is_a_product_whoever_computes_it(rows: int) -> None:
     """Forward and backward agree with torch's own in float64, for shapes that go to oneDNN and those that do not."""
     generator = torch.Generator().manual_seed(8)
@@ -175,9 +175,9 @@ def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch
     has_onednn.cache_clear()
     try:
         assert not has_onednn()
-        test_a_linear_layer_is_a_product_whoever_computes_it(ROWS)
+        test_a_linear_layer_is_a_product_whoever_computes_it(ROW_MULTIPLE)
         with torch.inference_mode():
-            x, weight, bias = torch.randn(ROWS, 8), torch.randn(6, 8), torch.randn(6)
+            x, weight, bias = torch.randn(ROW_MULTIPLE, 8), torch.randn(6, 8), torch.randn(6)
             assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
     finally:
         has_onednn.cache_clear()
@@ -186,16 +186,16 @@ def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch
 def test_a_frozen_linear_layer_gets_no_gradient_and_passes_one_on() -> None:
     """What is not learned costs no product: only the inputs of a frozen layer have a gradient."""
     layer = Linear(48, 40).requires_grad_(False)
-    x = torch.randn(ROWS, 48, requires_grad=True)
+    x = torch.randn(ROW_MULTIPLE, 48, requires_grad=True)
     layer(x).sum().backward()
     assert layer.weight.grad is None
-    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(ROWS, -1))
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(ROW_MULTIPLE, -1))
 
 
 def test_a_linear_layer_under_autocast_is_in_bfloat16() -> None:
     """Mixed precision reaches the layer, as it does torch's."""
     with torch.autocast("cpu", torch.bfloat16):
-        assert Linear(48, 40)(torch.randn(ROWS, 48)).dtype == torch.bfloat16
+        assert Linear(48, 40)(torch.randn(ROW_MULTIPLE, 48)).dtype == torch.bfloat16
 
 
 def test_the_future_is_not_seen() -> None:

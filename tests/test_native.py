@@ -22,7 +22,7 @@ from sayso.sample.native.nibbles import packed, unpacked
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
-from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.integers import Grid, round_nearest
 from sayso.weights.quantize.kernels import pack4
 from sayso.weights.quantize.layers import Embedding8, Weights8, WeightsAndInputs8
 
@@ -128,7 +128,7 @@ def test_logits_are_those_of_the_weights_that_whole_numbers_stand_for(family: st
 @needs_compiler
 def test_an_embedding_in_8_bits_may_be_the_head_too() -> None:
     plain, other = drawn(FAMILIES["llama"]), drawn(FAMILIES["llama"])
-    integers = nearest(plain.embed.weight.detach(), Grid(8))
+    integers = round_nearest(plain.embed.weight.detach(), Grid(8))
     other.embed = Embedding8(integers.values, integers.scales[:, 0])  # type: ignore[assignment]
     other.unembed = Weights8(integers)  # type: ignore[assignment]
     plain.embed.weight.data.copy_(integers.dequantized())
@@ -199,7 +199,7 @@ def test_models_it_has_no_code_for_are_told_why_in_a_sentence() -> None:
     assert "float32" in why_not(drawn(CONFIG).to(torch.bfloat16))
     adapted = add_lora(drawn(CONFIG), LoRA(2, 4.0, ("query",)), torch.Generator())
     assert "LoRALinear" in why_not(adapted)
-    model.blocks[1].mlp.up = WeightsAndInputs8(nearest(model.blocks[1].mlp.up.weight.detach(), Grid(8)))
+    model.blocks[1].mlp.up = WeightsAndInputs8(round_nearest(model.blocks[1].mlp.up.weight.detach(), Grid(8)))
     assert why_not(model) == (
         "The native forward pass has no WeightsAndInputs8, which this model's blocks.1.mlp.up is."
     )
@@ -219,7 +219,7 @@ def test_what_the_native_pass_cannot_take_torch_runs_and_it_is_told_once(capsys:
     """A part that it lacks is told of; adapters, which every run that tunes them samples with, are not."""
     plain, adapted = drawn(CONFIG), add_lora(drawn(CONFIG), LoRA(2, 4.0, ("value",)), torch.Generator())
     lacking = drawn(CONFIG)
-    lacking.blocks[1].mlp.up = WeightsAndInputs8(nearest(lacking.blocks[1].mlp.up.weight.detach(), Grid(8)))
+    lacking.blocks[1].mlp.up = WeightsAndInputs8(round_nearest(lacking.blocks[1].mlp.up.weight.detach(), Grid(8)))
     choose._tell.cache_clear()  # other tests may have heard it
     assert isinstance(runner_for(plain, pages_of(plain)), BothRunner)
     assert isinstance(runner_for(plain, pages_of(plain), deterministic=True), NativeRunner)
@@ -235,7 +235,9 @@ def test_what_the_native_pass_cannot_take_torch_runs_and_it_is_told_once(capsys:
 
 
 def test_nibbles_come_back_from_the_way_torch_packs_them() -> None:
-    integers = nearest(torch.randn(80, 64, generator=torch.Generator().manual_seed(1)), Grid(4, 32, symmetric=False))
+    integers = round_nearest(
+        torch.randn(80, 64, generator=torch.Generator().manual_seed(1)), Grid(4, 32, symmetric=False)
+    )
     both = pack4(integers)
     if both is None:
         pytest.skip("torch has no 4-bit kernel here")

@@ -26,10 +26,10 @@ from sayso.weights.names import from_hub_config
 from sayso.weights.quantize import kernels
 from sayso.weights.quantize.calibrate import Inputs, through_blocks
 from sayso.weights.quantize.gptq import DAMPING, damped, gptq
-from sayso.weights.quantize.integers import SHARES, Grid, Integers, fit, fit_best, nearest, rounded
+from sayso.weights.quantize.integers import SHARES, Grid, Integers, fit_best, fit_grid, round_nearest, rounded
 from sayso.weights.quantize.layers import Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantize.model import bits_of
-from sayso.weights.quantize.quantize import Method, quantize_model
+from sayso.weights.quantize.quantize import QuantizeMethod, quantize_model
 from sayso.weights.quantize.refine import descended, refined, rescaled
 from sayso.weights.quantize.scheme import Scheme, read_scheme
 from sayso.weights.quantize.weight import pack, unpack
@@ -39,12 +39,12 @@ TEXTS = [
 ]
 EIGHT, FOUR, FOUR_SYMMETRIC = Grid(8), Grid(4, 32, symmetric=False), Grid(4, 32)
 SCHEMES = {
-    "8": (Scheme(EIGHT), Method()),
-    "8 with inputs": (Scheme(EIGHT, inputs8=True), Method(outliers=0.05)),
-    "4": (Scheme(FOUR), Method(gptq=True)),
-    "4 symmetric": (Scheme(FOUR_SYMMETRIC), Method()),
-    "8 and head": (Scheme(EIGHT, ends8=True), Method()),
-    "4 and head": (Scheme(FOUR, ends8=True), Method(gptq=True)),
+    "8": (Scheme(EIGHT), QuantizeMethod()),
+    "8 with inputs": (Scheme(EIGHT, inputs8=True), QuantizeMethod(outliers=0.05)),
+    "4": (Scheme(FOUR), QuantizeMethod(gptq=True)),
+    "4 symmetric": (Scheme(FOUR_SYMMETRIC), QuantizeMethod()),
+    "8 and head": (Scheme(EIGHT, ends8=True), QuantizeMethod()),
+    "4 and head": (Scheme(FOUR, ends8=True), QuantizeMethod(gptq=True)),
 }
 
 
@@ -75,7 +75,7 @@ ROWS = torch.randint(0, 320, (6, 48), generator=torch.Generator().manual_seed(1)
 def test_nearest_is_half_a_step_away_at_most_and_keeps_zero(grid: Grid) -> None:
     weight = drawn(16, 96) * torch.logspace(-3, 1, 16)[:, None]
     weight[:, ::7] = 0
-    found = nearest(weight, grid)
+    found = round_nearest(weight, grid)
     steps = found.scales.repeat_interleave(96 // found.scales.shape[1], 1)
     assert found.values.min() >= grid.least
     assert found.values.max() <= grid.most
@@ -85,13 +85,13 @@ def test_nearest_is_half_a_step_away_at_most_and_keeps_zero(grid: Grid) -> None:
 
 
 def test_a_matrix_on_the_grid_comes_back_as_it_was() -> None:
-    weight = nearest(drawn(8, 64), FOUR).dequantized()
-    torch.testing.assert_close(nearest(weight, FOUR).dequantized(), weight)
+    weight = round_nearest(drawn(8, 64), FOUR).dequantized()
+    torch.testing.assert_close(round_nearest(weight, FOUR).dequantized(), weight)
 
 
 def test_a_group_of_zeros_is_zeros() -> None:
     for grid in (EIGHT, FOUR):
-        assert not nearest(torch.zeros(4, 64), grid).dequantized().any()
+        assert not round_nearest(torch.zeros(4, 64), grid).dequantized().any()
 
 
 @pytest.mark.parametrize("bits", [4, 8])
@@ -127,7 +127,7 @@ def test_products_are_those_of_the_definition(rows: int, kernel: bool, monkeypat
         monkeypatch.setattr(kernels, "works", lambda *_: False)
     weight, bias, x = drawn(64, 128), drawn(64, seed=1), drawn(2, rows, 128, seed=2)
     for grid, kind in ((EIGHT, Weights8), (FOUR, Weights4), (FOUR_SYMMETRIC, Weights4)):
-        integers = nearest(weight, grid)
+        integers = round_nearest(weight, grid)
         found, wanted = kind(integers, bias)(x), F.linear(x, integers.dequantized(), bias)
         assert found.dtype == torch.float32
         assert (found - wanted).abs().max() < (0.02 if kernel else 1e-5) * wanted.abs().max()
@@ -139,7 +139,7 @@ def test_inputs_in_8_bits_are_rounded_by_token_but_for_outliers(kernel: bool, mo
         monkeypatch.setattr(kernels, "works", lambda *_: False)
     weight, x, apart = drawn(48, 64), drawn(5, 64, seed=2), torch.tensor([3, 40])
     x[:, apart] *= 500
-    integers = nearest(weight, EIGHT)
+    integers = round_nearest(weight, EIGHT)
     found = WeightsAndInputs8(integers, None, apart, weight[:, apart])(x)
     rest = x.clone()
     rest[:, apart] = 0
@@ -165,7 +165,7 @@ def test_a_kernel_that_gives_other_numbers_is_not_used(
 
 
 def test_a_shape_that_a_kernel_does_not_take_is_unpacked() -> None:
-    integers = nearest(drawn(7, 10), Grid(4, 5))
+    integers = round_nearest(drawn(7, 10), Grid(4, 5))
     x = drawn(3, 10, seed=1)
     torch.testing.assert_close(Weights4(integers)(x), F.linear(x, integers.dequantized()))
 
@@ -198,7 +198,7 @@ def test_gptq_is_what_its_definition_gives_and_loses_less_than_nearest(grid: Gri
     found = gptq(weight, gram, grid).dequantized()
     wanted = brute_gptq(weight, gram, grid)
     lost = {name: float(((q - weight) @ x.T).square().sum()) for name, q in (
-        ("found", found), ("wanted", wanted), ("nearest", nearest(weight, grid).dequantized()),
+        ("found", found), ("wanted", wanted), ("nearest", round_nearest(weight, grid).dequantized()),
     )}  # fmt: skip
     assert (found - wanted).abs().gt(1e-5).float().mean() < 0.02, "but for ties that rounding breaks"
     assert lost["found"] == pytest.approx(lost["wanted"], rel=0.05)
@@ -222,9 +222,9 @@ def test_each_group_holds_the_share_of_its_range_that_loses_least(grid: Grid) ->
         error = (Integers(values, scales, zeros, grid).dequantized() - weight).square() * importance
         return error.unflatten(1, (scales.shape[1], -1)).sum(-1)
 
-    least = torch.stack([lost(*fit(weight, grid, share)) for share in SHARES]).amin(0)
+    least = torch.stack([lost(*fit_grid(weight, grid, share)) for share in SHARES]).amin(0)
     torch.testing.assert_close(lost(scales, zeros), least)
-    assert (lost(scales, zeros) <= lost(*fit(weight, grid))).all()
+    assert (lost(scales, zeros) <= lost(*fit_grid(weight, grid))).all()
 
 
 @pytest.mark.parametrize("grid", [FOUR, FOUR_SYMMETRIC, EIGHT])
@@ -260,7 +260,7 @@ def test_layers_are_shown_what_quantized_blocks_before_them_give() -> None:
 
     def replace(name: str, layer: torch.nn.Module, inputs: Inputs) -> torch.nn.Module:
         seen[name] = inputs
-        return Weights8(nearest(layer.weight.detach() * 0.5, EIGHT))  # a change too large to miss
+        return Weights8(round_nearest(layer.weight.detach() * 0.5, EIGHT))  # a change too large to miss
 
     done: list[int] = []
     through_blocks(model, ROWS, replace, done.append)
@@ -282,7 +282,7 @@ def test_outliers_are_found_where_they_are() -> None:
     model = made()
     with torch.no_grad():
         model.blocks[1].mlp_norm.weight[17] = 300
-    numbers = quantize_model(model, Scheme(EIGHT, inputs8=True), Method(outliers=1 / 64), ROWS)
+    numbers = quantize_model(model, Scheme(EIGHT, inputs8=True), QuantizeMethod(outliers=1 / 64), ROWS)
     found = {name: held.outliers for name, held in numbers.layers.items() if held.outliers is not None}
     assert [found[f"blocks.1.mlp.{part}"].tolist() for part in ("gate", "up")] == [[17], [17]]
     assert len(found) == len(numbers.layers)
@@ -297,9 +297,9 @@ VARIANTS = [*product(SCHEMES, [{}]), ("4", {"mlp": "relu2"}), ("4 and head", {"t
 def test_text_is_needed_by_what_calibrates_alone() -> None:
     """GPTQ always reads some; inputs in 8 bits do where columns are kept apart, weights alone never."""
     plain, inputs = Scheme(EIGHT), Scheme(EIGHT, inputs8=True)
-    assert [Method().calibrates(scheme) for scheme in (plain, inputs)] == [False, False]
-    assert [Method(outliers=0.05).calibrates(scheme) for scheme in (plain, inputs)] == [False, True]
-    assert [Method(gptq=True).calibrates(scheme) for scheme in (plain, inputs)] == [True, True]
+    assert [QuantizeMethod().calibrates(scheme) for scheme in (plain, inputs)] == [False, False]
+    assert [QuantizeMethod(outliers=0.05).calibrates(scheme) for scheme in (plain, inputs)] == [False, True]
+    assert [QuantizeMethod(gptq=True).calibrates(scheme) for scheme in (plain, inputs)] == [True, True]
 
 
 @pytest.mark.parametrize(("kind", "shape"), VARIANTS)
@@ -344,7 +344,7 @@ def test_a_quantized_file_is_smaller(tmp_path: Path) -> None:
     sizes = {}
     for bits, scheme in ((8, Scheme(EIGHT)), (4, Scheme(FOUR))):
         model = made(vocab_size=320, width=128, head_size=32, mlp_width=256)
-        numbers = quantize_model(model, scheme, Method())
+        numbers = quantize_model(model, scheme, QuantizeMethod())
         save_model(model, train("bpe", TEXTS, 320), tmp_path / str(bits), {}, numbers)
         layers = load_file(tmp_path / str(bits) / "model.safetensors")
         sizes[bits] = sum(x.nbytes for name, x in layers.items() if "_proj." in name) / numbers.count
@@ -446,13 +446,17 @@ def test_a_scheme_is_read_as_it_was_written(kind: str) -> None:
 def test_embedding_and_head_are_rounded_by_row_and_tied_are_one_tensor(tied: bool, tmp_path: Path) -> None:
     model, plain = made(tie_embeddings=tied), made(tie_embeddings=tied)
     save_model(
-        model, train("bpe", TEXTS, 320), tmp_path / "q", {}, quantize_model(model, Scheme(EIGHT, ends8=True), Method())
+        model,
+        train("bpe", TEXTS, 320),
+        tmp_path / "q",
+        {},
+        quantize_model(model, Scheme(EIGHT, ends8=True), QuantizeMethod()),
     )
     for one in (model, load_weights(tmp_path / "q")):
         assert (one.embed.values.data_ptr() == one.unembed.values.data_ptr()) == tied
-        rows = nearest(plain.embed.weight.detach().half(), EIGHT).dequantized()
+        rows = round_nearest(plain.embed.weight.detach().half(), EIGHT).dequantized()
         assert torch.equal(one.embed(ROWS), rows[ROWS])
-        head, x = nearest(plain.unembed.weight.detach().half(), EIGHT).dequantized(), drawn(3, 64)
+        head, x = round_nearest(plain.unembed.weight.detach().half(), EIGHT).dequantized(), drawn(3, 64)
         torch.testing.assert_close(one.head(x), F.linear(x, head), rtol=1e-4, atol=1e-4)
         assert one.dtype == torch.float32
         assert bits_of(one) == 8
@@ -465,7 +469,7 @@ def test_an_embedding_that_16_bits_cannot_hold_is_refused() -> None:
     model = made()
     model.embed.weight.data[3, 4] = 1e5
     with pytest.raises(UserError, match="beyond 65,504"):
-        quantize_model(model, Scheme(EIGHT, ends8=True), Method())
+        quantize_model(model, Scheme(EIGHT, ends8=True), QuantizeMethod())
 
 
 def test_other_bits_of_the_head_are_refused(tmp_path: Path) -> None:

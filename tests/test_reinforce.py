@@ -17,7 +17,7 @@ from sayso.align.rl.experience import Credit, ScoredRollouts, assign_credit, sco
 from sayso.align.rl.objective import Objective
 from sayso.align.rl.prompt_order import hold_out_prompts, open_prompt_order
 from sayso.align.rl.prompts import Prompt
-from sayso.align.rl.rewards import Reward
+from sayso.align.rl.rewards import RewardFunction
 from sayso.align.rl.rollout import Rollout, converse, sample_groups
 from sayso.align.rl.sampling import GroupSampler
 from sayso.align.rl.setup import Reinforce, policy_state
@@ -211,9 +211,9 @@ def test_a_value_model_is_credited_token_by_token() -> None:
     assert critic_of(model) is None
 
 
-def rewards_of(*values: float) -> list[Reward]:
+def rewards_of(*values: float) -> list[RewardFunction]:
     """Return a reward that pays by the prompt's number, and for the reply's first letter where that is 0."""
-    return [Reward("pay", lambda prompt, reply, info: values[info["n"]] or float(reply < "M"))]
+    return [RewardFunction("pay", lambda prompt, reply, info: values[info["n"]] or float(reply < "M"))]
 
 
 def prompts(count: int) -> list[Prompt]:

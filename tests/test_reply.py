@@ -11,7 +11,7 @@ from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.reply.text import Text
-from sayso.reply.window import fit
+from sayso.reply.window import fit_window
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.train import train
@@ -202,8 +202,8 @@ def letters(messages) -> int:
 def test_window_keeps_what_fits() -> None:
     """The oldest turns go, whole, question with reply; the system message and the last question stay."""
     asked = [*TALK, turn("user", "last")]
-    assert fit(asked, letters, 200, 10) == (asked, 0)
-    assert fit(asked, letters, 60, 10) == ([asked[0], *asked[5:]], 4)
-    assert fit(asked, letters, 20, 10) == ([asked[0], asked[-1]], 8)
-    assert fit(asked, letters, 5, 2) == ([asked[0], asked[-1]], 8)
-    assert fit(TALK[:1], letters, 1, 0) == (TALK[:1], 0)
+    assert fit_window(asked, letters, 200, 10) == (asked, 0)
+    assert fit_window(asked, letters, 60, 10) == ([asked[0], *asked[5:]], 4)
+    assert fit_window(asked, letters, 20, 10) == ([asked[0], asked[-1]], 8)
+    assert fit_window(asked, letters, 5, 2) == ([asked[0], asked[-1]], 8)
+    assert fit_window(TALK[:1], letters, 1, 0) == (TALK[:1], 0)

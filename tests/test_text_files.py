@@ -18,7 +18,7 @@ from sayso.cli.main import run
 from sayso.text import files, sources
 from sayso.text.document import Document, Part
 from sayso.text.evaluation import evaluation_files, evaluation_texts
-from sayso.text.sources import Amounts, read, resolve
+from sayso.text.sources import Amounts, read_part, resolve
 
 AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 1000)
 ROWS = [{"text": f"Document {number} is about {'é' * (number % 7)} things.", "id": number} for number in range(100)]
@@ -28,7 +28,7 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).enco
 def texts(name: str | Path) -> list[str]:
     """All texts of a source, part after part."""
     bad = BadRows()
-    found = [document.text for part in resolve(str(name), AMOUNTS).parts for document in read(part, bad)]
+    found = [document.text for part in resolve(str(name), AMOUNTS).parts for document in read_part(part, bad)]
     bad.check()
     return found
 
@@ -113,7 +113,7 @@ def test_columns_are_chosen_and_conversations_known(tmp_path: Path) -> None:
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
     for name in ("rows.jsonl", "rows.parquet"):
         assert texts(f"{tmp_path / name}?column=body") == ["a text"]
-        [document] = read(resolve(str(tmp_path / name), AMOUNTS).parts[0], BadRows())
+        [document] = read_part(resolve(str(tmp_path / name), AMOUNTS).parts[0], BadRows())
         assert document == Document("Hello?\nHere.", messages=tuple(messages))
 
 
@@ -194,7 +194,7 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 def test_every_reader_is_known() -> None:
     """A part's reader is a key of the table that workers read with."""
     assert {"text", "lines", "parquet"} <= set(sources.READERS)
-    assert list(read(Part("text", extra=(0,)), BadRows())) == []
+    assert list(read_part(Part("text", extra=(0,)), BadRows())) == []
 
 
 def test_files_about_the_data_are_ignored_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,7 +263,7 @@ def test_text_of_a_parquet_file_that_is_not_utf_8_is_a_bad_row(tmp_path: Path) -
     pq.write_table(table, tmp_path / "rows.parquet")
     bad = BadRows("skip")
     parts = resolve(str(tmp_path / "rows.parquet"), AMOUNTS).parts
-    assert [document.text for part in parts for document in read(part, bad)] == ["one", "three"]
+    assert [document.text for part in parts for document in read_part(part, bad)] == ["one", "three"]
     assert bad.first == [f"{tmp_path / 'rows.parquet'}, row 2: A row must hold UTF-8 text; this one does not."]
 
 
@@ -273,6 +273,6 @@ def test_a_text_file_that_is_no_text_is_left_out_whole(tmp_path: Path) -> None:
     (tmp_path / "b.txt").write_text("A text.")
     parts = resolve(str(tmp_path), AMOUNTS).parts
     bad = BadRows("skip")
-    assert [document.text for part in parts for document in read(part, bad)] == ["A text."]
+    assert [document.text for part in parts for document in read_part(part, bad)] == ["A text."]
     assert (bad.rows, bad.count) == (2, 1)
     assert bad.first[0].startswith(f"{tmp_path / 'a.txt'}: A text file must be UTF-8")

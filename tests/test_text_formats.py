@@ -18,8 +18,8 @@ from sayso.run.prepare import Prepare, prepare
 from sayso.text import files
 from sayso.text.document import Document, Place
 from sayso.text.formats import document_of
-from sayso.text.sources import file_source, read
-from sayso.token.tools import as_text
+from sayso.text.sources import file_source, read_part
+from sayso.token.tools import tool_text
 
 PLAIN = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Here."}]
 SYSTEM = {"role": "system", "content": "Be kind."}
@@ -53,7 +53,7 @@ def documents(path: Path, rows: list[Any]) -> list[Document]:
 def read_all(path: Path) -> list[Document]:
     """The documents of a file, all of whose rows must be good."""
     bad = BadRows()
-    found = [document for part in file_source(str(path), 0).parts for document in read(part, bad)]
+    found = [document for part in file_source(str(path), 0).parts for document in read_part(part, bad)]
     bad.check()
     return found
 
@@ -272,7 +272,7 @@ def test_each_result_goes_to_its_call(name: str, tmp_path: Path) -> None:
     }
     [again] = documents(tmp_path / "again.jsonl", [{"messages": document.messages}])
     assert again.messages == document.messages
-    assert str(as_text(document.messages)).count('"name": "second"') == 2  # the call, and what it gave
+    assert str(tool_text(document.messages)).count('"name": "second"') == 2  # the call, and what it gave
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
@@ -316,4 +316,4 @@ def test_any_row_is_a_document_or_one_sentence(row: dict[str, Any]) -> None:
         document = document_of(row, None, Place("rows.jsonl", 1))
         assert isinstance(document.text, str)
         if document.messages:
-            as_text(document.messages, document.tools)
+            tool_text(document.messages, document.tools)

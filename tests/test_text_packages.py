@@ -12,7 +12,7 @@ from sayso.base.errors import UserError
 from sayso.base.intact import cache_folder
 from sayso.base.jsonl import BadRows
 from sayso.text.packages import CHITCHAT, WIKI, Package, fetch
-from sayso.text.sources import Amounts, read, resolve
+from sayso.text.sources import Amounts, read_part, resolve
 
 AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 0)
 
@@ -79,9 +79,9 @@ def test_wiki_gives_articles_and_chitchat_conversations(shop: Path, monkeypatch:
     monkeypatch.setattr("sayso.text.packages.WIKI", wheel(shop, WIKI, articles))
     monkeypatch.setattr("sayso.text.packages.CHITCHAT", wheel(shop, CHITCHAT, talks))
     wiki, chitchat = resolve("wiki", AMOUNTS), resolve("chitchat", AMOUNTS)
-    [lead] = [document for part in wiki.parts for document in read(part, BadRows())]
+    [lead] = [document for part in wiki.parts for document in read_part(part, BadRows())]
     assert (lead.title, lead.text) == ("Lena", "The Lena is a river.")
-    talk, empty = [document for part in chitchat.parts for document in read(part, BadRows())]
+    talk, empty = [document for part in chitchat.parts for document in read_part(part, BadRows())]
     assert talk.text == "Hi. How are you?\nfine. And you\ngood"
     assert [message["role"] for message in talk.messages] == ["user", "assistant", "user"]
     assert (empty.text, empty.messages) == ("", ())

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sayso.base.errors import UserError
 from sayso.token.chat import ROLES, encode_documents, render
 from sayso.token.tokenizer import SPECIALS
-from sayso.token.train import KINDS, train
+from sayso.token.train import TOKENIZER_KINDS, train
 
 TEXTS = ["Hello there, how are you today? I'm fine, thank you, and you?", "Once there was an old fox.\nIt ran."] * 5
 TOKENIZER = train("bpe", TEXTS, 330)
@@ -55,7 +55,7 @@ def test_transformers_knows_what_ends_a_turn(reference) -> None:
     assert (reference.bos_token_id, reference.eos_token_id, len(reference)) == (BOS, END, TOKENIZER.vocab_size)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TOKENIZER_KINDS)
 def test_a_conversation_is_laid_out_turn_by_turn(kind: str) -> None:
     """Start, then role, words and end of each turn; trained are the assistant's words and its end."""
     tokenizer = train(kind, TEXTS, 330)

@@ -9,7 +9,7 @@ from sayso.base.files import read_json
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
 from sayso.token.compare import compare_tokenizers, frequent_word, measure_tokenizer, misspell
-from sayso.token.load import fingerprint
+from sayso.token.load import tokenizer_fingerprint
 from sayso.token.train import train
 
 TRAIN = ["the farmer crossed the village and the farmer slept"] * 5
@@ -83,12 +83,12 @@ def test_what_is_trained_stays_until_options_or_text_change(life: Path) -> None:
     made = (life / "tokenizer/tokenizer.json").stat().st_mtime_ns
     train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
     assert (life / "tokenizer/tokenizer.json").stat().st_mtime_ns == made
-    marks = {fingerprint(life / "tokenizer")}
+    marks = {tokenizer_fingerprint(life / "tokenizer")}
     train_tokenizer(TrainTokenizer(life=life, vocab_size=280))
-    marks.add(fingerprint(life / "tokenizer"))
+    marks.add(tokenizer_fingerprint(life / "tokenizer"))
     write_jsonl(life / "data/text/train-00001.jsonl", ({"text": "another thing"} for _ in range(5)))
     train_tokenizer(TrainTokenizer(life=life, vocab_size=280))
-    marks.add(fingerprint(life / "tokenizer"))
+    marks.add(tokenizer_fingerprint(life / "tokenizer"))
     assert len(marks) == 3
 
 

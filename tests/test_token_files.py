@@ -18,7 +18,7 @@ from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
-from sayso.reply.window import fit
+from sayso.reply.window import fit_window
 from sayso.serve.app import make_app
 from sayso.token.chat import prompt_ids, render
 from sayso.token.foreign import ForeignTokenizer
@@ -392,7 +392,7 @@ def test_a_long_conversation_is_laid_out_once(tmp_path: Path) -> None:
         tried.append(len(some))
         return len(some)
 
-    kept, left_out = fit(talk, count, 100, 9)
+    kept, left_out = fit_window(talk, count, 100, 9)
     assert (len(kept), left_out, len(tried) < 12) == (91, 908, True)
-    assert fit(talk[:3], count, 1, 0) == (talk[2:3], 2)
-    assert fit(talk[:1], count, 0, 0) == (talk[:1], 0)
+    assert fit_window(talk[:3], count, 1, 0) == (talk[2:3], 2)
+    assert fit_window(talk[:1], count, 0, 0) == (talk[:1], 0)

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from sayso.base.errors import UserError
 from sayso.token.cut import PATTERN
 from sayso.token.engine import SPACES
-from sayso.token.load import fingerprint, load
+from sayso.token.load import load, tokenizer_fingerprint
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, SPECIALS, Tokenizer
-from sayso.token.train import KINDS, train
+from sayso.token.train import TOKENIZER_KINDS, train
 
 WORDING = "the old fox ran over a hill and didn't stop; 'stone' soup, 12 345 cafés, naïve e\u0301té — “so,” she said…"
 WORDS = WORDING.split()
@@ -29,8 +29,8 @@ def some_text(seed: int = 0, documents: int = 200) -> list[str]:
     ]
 
 
-TOKENIZERS: dict[str, Tokenizer] = {kind: train(kind, some_text(), 400) for kind in KINDS}
-each_kind = pytest.mark.parametrize("kind", KINDS)
+TOKENIZERS: dict[str, Tokenizer] = {kind: train(kind, some_text(), 400) for kind in TOKENIZER_KINDS}
+each_kind = pytest.mark.parametrize("kind", TOKENIZER_KINDS)
 anything = st.one_of(st.text(), st.binary(), st.lists(st.sampled_from([*SPECIALS, *WORDS, " ", "\n"])).map("".join))
 
 
@@ -95,7 +95,7 @@ def test_a_saved_tokenizer_loads_the_same(kind: str, tmp_path) -> None:
     assert (loaded.kind, loaded.vocab_size, loaded.specials) == (kind, tokenizer.vocab_size, tokenizer.specials)
     for text in (*some_text(seed=1), "<|end|> said <|user|>", b"\xff\x00\xc3"):
         assert loaded.encode(text) == tokenizer.encode(text)
-    assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
+    assert tokenizer_fingerprint(tmp_path / "one") == tokenizer_fingerprint(tmp_path / "two")
 
 
 @each_kind
@@ -103,7 +103,7 @@ def test_the_same_text_trains_the_same_tokenizer(kind: str, tmp_path) -> None:
     """Training has no chance in it, and needs the texts only once, as a stream."""
     for name in ("one", "two"):
         train(kind, iter(some_text()), 400).save(tmp_path / name)
-    assert fingerprint(tmp_path / "one") == fingerprint(tmp_path / "two")
+    assert tokenizer_fingerprint(tmp_path / "one") == tokenizer_fingerprint(tmp_path / "two")
 
 
 @each_kind
@@ -111,7 +111,7 @@ def test_another_text_trains_another_tokenizer(kind: str, tmp_path) -> None:
     """The fingerprint tells tokenizers apart."""
     for name, texts in (("one", some_text()), ("two", ["żółw żółw"] * 3)):
         train(kind, texts, 400).save(tmp_path / name)
-    assert fingerprint(tmp_path / "one") != fingerprint(tmp_path / "two")
+    assert tokenizer_fingerprint(tmp_path / "one") != tokenizer_fingerprint(tmp_path / "two")
 
 
 @each_kind
@@ -140,7 +140,7 @@ def test_an_unknown_kind_offers_the_nearest() -> None:
 
 def test_texts_with_half_a_surrogate_pair_can_be_trained_on() -> None:
     """What a JSON file may hold does not stop the training."""
-    for kind in KINDS:
+    for kind in TOKENIZER_KINDS:
         assert train(kind, ["so \ud800 it goes"] * 3, 400).encode("so")
 
 

@@ -15,7 +15,7 @@ from sayso.api.values import value_of
 from sayso.base.errors import UserError, nearest
 from sayso.run.acts import COMMANDS, Act, Command, option_helps
 
-METHODS = {command.method: command for command in COMMANDS}
+_METHODS = {command.method: command for command in COMMANDS}
 
 
 class Acts:
@@ -23,16 +23,16 @@ class Acts:
 
     root: Path
 
-    def __getattr__(self, name: str) -> "Method":
-        if name not in METHODS:
-            raise AttributeError(f"A life has no act '{name}'.{nearest(name, METHODS)}")
-        return Method(METHODS[name], self.root)
+    def __getattr__(self, name: str) -> "_Method":
+        if name not in _METHODS:
+            raise AttributeError(f"A life has no act '{name}'.{nearest(name, _METHODS)}")
+        return _Method(_METHODS[name], self.root)
 
     def __dir__(self) -> list[str]:
-        return sorted([*super().__dir__(), *METHODS])
+        return sorted([*super().__dir__(), *_METHODS])
 
 
-class Method:
+class _Method:
     """One act of one life, to be called."""
 
     def __init__(self, command: Command, root: Path) -> None:

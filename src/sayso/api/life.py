@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sayso.api.model import Model
 
 Result = TypeVar("Result")
-PLAIN = (str, int, float, bool, Path, type(None))
+_PLAIN = (str, int, float, bool, Path, type(None))
 OURS = {command.words[0] for command in COMMANDS}
 
 
@@ -71,7 +71,7 @@ def _recorded(value: Any) -> Any:
     """Return an option as a run's config can hold it; of other objects, what they print."""
     if isinstance(value, tuple | list):
         return [_recorded(part) for part in value]
-    return value if isinstance(value, PLAIN) else repr(value)
+    return value if isinstance(value, _PLAIN) else repr(value)
 
 
 def _is_plain(value: Any) -> bool:

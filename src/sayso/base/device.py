@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 MOST_THREADS = 1024
-KINDS = ("cpu", "cuda", "mps")
+_KINDS = ("cpu", "cuda", "mps")
 STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
@@ -43,8 +43,8 @@ def pick_device(name: str | None = None) -> Device:
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name is None:
         name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
-    if name not in KINDS:
-        raise UserError(f"The device must be one of {', '.join(KINDS)}; got '{name}'.{nearest(name, KINDS)}")
+    if name not in _KINDS:
+        raise UserError(f"The device must be one of {', '.join(_KINDS)}; got '{name}'.{nearest(name, _KINDS)}")
     if not available[name]:
         raise UserError(f"This machine has no '{name}' device that torch can use; omit --device to use the best one.")
     threads = _threads_asked() or cores()

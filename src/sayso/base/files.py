@@ -17,7 +17,7 @@ from sayso.base.errors import UserError
 from sayso.base.replace import put, put_back, refuse_file, sweep, sync_all, temporary
 from sayso.base.seal import seal, unseal
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 FULL = ("No space left on device", "database or disk is full", "Disk quota exceeded", "File too large")
 FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -51,7 +51,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         put(part, path)
 
 
-def read_together(folder: Path, read: Callable[[], T]) -> T:
+def read_together(folder: Path, read: Callable[[], _T]) -> _T:
     """Return the result of `read` on several files of a folder; reads again if the folder is replaced meanwhile."""
     while True:
         try:

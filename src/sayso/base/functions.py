@@ -14,8 +14,8 @@ from typing import Any
 
 from sayso.base.errors import UserError
 
-PREFIX = "python:"
-PLAIN = (str, bytes, int, float, complex, bool, type(None), Path)
+_PREFIX = "python:"
+_PLAIN = (str, bytes, int, float, complex, bool, type(None), Path)
 _PASSED: dict[str, Callable[..., Any]] = {}  # by name: options hold only the names
 
 
@@ -25,14 +25,14 @@ def name_of(function: Callable[..., Any]) -> str:
     Raises `UserError` for what cannot be identified by its source: a lambda, a method, an object that is callable, a
     built-in, or a function that has closed over such a thing or over other objects.
     """
-    name = f"{PREFIX}{_title(function)}#{hashlib.sha256(_mark(function).encode()).hexdigest()[:12]}"
+    name = f"{_PREFIX}{_title(function)}#{hashlib.sha256(_mark(function).encode()).hexdigest()[:12]}"
     _PASSED[name] = function
     return name
 
 
 def is_passed(name: str) -> bool:
     """Whether an option's value is the name of a function."""
-    return name.startswith(PREFIX)
+    return name.startswith(_PREFIX)
 
 
 def passed(name: str) -> Callable[..., Any]:
@@ -44,7 +44,7 @@ def passed(name: str) -> Callable[..., Any]:
 
 def _mark(value: Any, within: tuple[Any, ...] = ()) -> str:
     """Return text that is equal for equal functions and plain values; `within` are the functions that hold this one."""
-    if isinstance(value, PLAIN):
+    if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, tuple | list):
         return f"{type(value).__name__}({', '.join(_mark(part, within) for part in value)})"

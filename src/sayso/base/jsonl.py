@@ -16,14 +16,14 @@ from typing import Any, Literal, NoReturn, TypeVar
 from sayso.base.errors import ListError, UserError
 from sayso.base.files import atomic_file
 
-FIRST = 5  # bad rows that are listed; the others are counted
+_FIRST = 5  # bad rows that are listed; the others are counted
 DEEPEST = 100  # nested lists and objects: real data is flatter, and deeper nesting would exhaust the stack
 MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 POINTER = b"version https://git-lfs.github.com/spec/"
 REPLACEMENT = "\ufffd"
 Policy = Literal["stop", "skip"]
-Row = dict[str, Any]
-T = TypeVar("T")
+_Row = dict[str, Any]
+_T = TypeVar("_T")
 
 _HALF = re.compile("[\ud800-\udfff]")
 # A whole surrogate pair of escapes, half of one, or any other escape, so that "\\\\ud83d" is not taken for one.
@@ -51,10 +51,10 @@ class BadRows:
     def add(self, at: object, reason: str) -> None:
         """Count one bad row."""
         self.count += 1
-        if len(self.first) < FIRST:
-            self.first.append(" ".join(whole(f"{at}: {reason}").splitlines()))
+        if len(self.first) < _FIRST:
+            self.first.append(" ".join(repair_surrogates(f"{at}: {reason}").splitlines()))
 
-    def tried(self, at: object, make: Callable[..., T], *given: Any) -> T | None:
+    def tried(self, at: object, make: Callable[..., _T], *given: Any) -> _T | None:
         """Return the result of `make` for a row; if it raises `UserError`, count the row and return None."""
         try:
             return make(*given)
@@ -62,7 +62,7 @@ class BadRows:
             self.add(at, str(error))
             return None
 
-    def row(self, line: bytes, at: object) -> Row | None:
+    def row(self, line: bytes, at: object) -> _Row | None:
         """Return the object of a line; None if it is blank, or bad and counted."""
         if not line.removeprefix(MARK).strip():
             return None
@@ -80,14 +80,14 @@ class BadRows:
         self.rows += other.rows
         self.count += other.count
         self.replaced += other.replaced
-        self.first = [*self.first, *other.first][:FIRST]
+        self.first = [*self.first, *other.first][:_FIRST]
 
     def check(self, *, end: bool = True) -> None:
         """Raise `UserError`, with the first bad rows and their number, if the policy is to stop.
 
         Before the `end` of all rows, only if no further rows would be listed.
         """
-        if self.policy == "stop" and self.count >= (1 if end else FIRST):
+        if self.policy == "stop" and self.count >= (1 if end else _FIRST):
             told = self.told("cannot be used", "rows" if end else "rows read so far")
             if self.count == 1:
                 raise UserError(f"{told} Fix this row, or add --bad-rows skip to skip it.")
@@ -104,7 +104,7 @@ class BadRows:
         halves = f"{self.replaced:,} rows contained a lone surrogate (such as \\ud83d), read as U+FFFD."
         return [*([self.told()] if self.count else []), *([halves] if self.replaced else [])]
 
-    def facts(self) -> Row:
+    def facts(self) -> _Row:
         """Return the counts for a plan or a manifest."""
         return {"skipped": self.count, "first": self.first, "half_characters": self.replaced}
 
@@ -124,7 +124,7 @@ def kind_of(value: Any) -> str:
     )
 
 
-def whole(text: str) -> str:
+def repair_surrogates(text: str) -> str:
     """Return a text with each lone surrogate replaced by U+FFFD; adjacent halves of a pair become one character."""
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") if _HALF.search(text) else text
 
@@ -135,7 +135,7 @@ def line_of(row: Any) -> bytes:
         text = json.dumps(row, ensure_ascii=False, allow_nan=False)
     except ValueError:
         text = json.dumps(_finite(row), ensure_ascii=False)
-    return whole(text).encode() + b"\n"
+    return repair_surrogates(text).encode() + b"\n"
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -149,7 +149,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UserError(f"The input must be a JSON Lines file; '{path}' is a folder.") from error
 
 
-def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, Row]]:
+def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, _Row]]:
     """Yield the rows of a user's JSON Lines file with their line numbers; bad rows are counted."""
     for number, line in lines_of(path):
         row = bad.row(line, f"{path}:{number}")
@@ -157,7 +157,7 @@ def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, Row]]:
             yield number, row
 
 
-def read_jsonl(path: Path) -> Iterator[Row]:
+def read_jsonl(path: Path) -> Iterator[_Row]:
     """Yield the rows of a JSON Lines file written by Sayso; a bad line is a `UserError` with file and line number."""
     for number, line in lines_of(path):
         bad = BadRows()
@@ -168,7 +168,7 @@ def read_jsonl(path: Path) -> Iterator[Row]:
             yield row
 
 
-def write_jsonl(path: Path, rows: Iterable[Row]) -> int:
+def write_jsonl(path: Path, rows: Iterable[_Row]) -> int:
     """Write objects as JSON Lines, atomically and streaming; return their number."""
     count = 0
     with atomic_file(path) as part, part.open("wb") as file:
@@ -199,7 +199,7 @@ def _decoded(data: bytes) -> tuple[str, int]:
     return _ESCAPE.sub(mended, text), halves
 
 
-def _object(text: str) -> Row:
+def _object(text: str) -> _Row:
     value = _value(text)
     if not isinstance(value, dict):
         raise ValueError(f"A row must be one JSON object; this is {kind_of(value)}.")
@@ -236,7 +236,7 @@ def _too_deep() -> ValueError:
     return ValueError(f"Lists and objects may be nested at most {DEEPEST} levels deep; these are deeper.")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> Row:
+def _unique(pairs: list[tuple[str, Any]]) -> _Row:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]

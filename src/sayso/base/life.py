@@ -13,8 +13,8 @@ from sayso.base.errors import UserError
 from sayso.base.replace import put_back
 
 STAGES = ("base", "tuned", "aligned")
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-LONGEST = 100  # of a name given by the user; names of runs and temporary files are a little longer
+NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
+LONGEST_NAME = 100  # of a name given by the user; names of runs and temporary files are a little longer
 SIGNS = (
     *("runs/*/config.toml", "runs/*/plan.json", "models/*/sayso.json"),
     *("data/*/manifest.json", "tokenizer/trained.json"),
@@ -35,19 +35,19 @@ class Life:
 
     def data(self, name: str) -> Path:
         """The folder of one prepared dataset: `text`, `chat`, `pairs`, `feedback`."""
-        return put_back(self.root / "data" / checked(name))
+        return put_back(self.root / "data" / _checked(name))
 
     def model(self, name: str) -> Path:
         """The folder of one model: `base`, `tuned`, `aligned`, or a name chosen by the user.
 
         Raises `UserError` for an invalid name.
         """
-        return put_back(self.root / "models" / checked(name))
+        return put_back(self.root / "models" / _checked(name))
 
     def run(self, name: str) -> Path:
         """The folder of one run, ACT or ACT-NAME: its resolved config, its log and its checkpoints."""
         act, dash, rest = name.partition("-")
-        return self.root / "runs" / f"{checked(act)}{dash}{checked(rest) if dash else ''}"
+        return self.root / "runs" / f"{_checked(act)}{dash}{_checked(rest) if dash else ''}"
 
     @property
     def tokenizer(self) -> Path:
@@ -70,16 +70,16 @@ class Life:
         return self.root / "report.json"
 
 
-def checked(name: str) -> str:
+def _checked(name: str) -> str:
     """Return a name that is valid as a path component, or raise `UserError`."""
-    if not NAME.fullmatch(name) or len(name) > LONGEST:
+    if not NAME_PATTERN.fullmatch(name) or len(name) > LONGEST_NAME:
         raise UserError(
             f"A name must consist of letters, digits, '.', '_' and '-', begin with a letter, a digit or '_', and have "
-            f"at most {LONGEST} characters; got '{name[: LONGEST + 1]}'."
+            f"at most {LONGEST_NAME} characters; got '{name[: LONGEST_NAME + 1]}'."
         )
     return name
 
 
 def name_from(text: str) -> str:
     """Return a valid name for any text, such as a file's name: invalid characters become dashes."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[: LONGEST - 20] or "model"
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[: LONGEST_NAME - 20] or "model"

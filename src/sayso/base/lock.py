@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 
-ATTEMPTS = 100  # on a lock file that other processes remove as they exit
-Act = TypeVar("Act", bound=Callable[..., Any])
+_ATTEMPTS = 100  # on a lock file that other processes remove as they exit
+_Act = TypeVar("_Act", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,10 @@ def locked(path: Path) -> Iterator[None]:
                     parent.rmdir()
 
 
-def alone(place: Callable[[Any], Path]) -> Callable[[Act], Act]:
+def alone(place: Callable[[Any], Path]) -> Callable[[_Act], _Act]:
     """Decorate an act to run only while no other process writes the output at the `place` of its options."""
 
-    def wrap(act: Act) -> Act:
+    def wrap(act: _Act) -> _Act:
         @functools.wraps(act)
         def run(options: Any) -> Any:
             with locked(place(options)):
@@ -103,14 +103,14 @@ def alone(place: Callable[[Any], Path]) -> Callable[[Act], Act]:
     return wrap
 
 
-def model_of(options: Any) -> Path:
+def model_place(options: Any) -> Path:
     """Return the folder of the model that a command with the options `life` and `name` writes."""
     return Life(options.life).model(options.name)
 
 
 def _claimed(file: Path, path: Path) -> FileIO | None:
     """Return the open, locked lock file; None if it cannot be written."""
-    for _ in range(ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             held = _opened(file)

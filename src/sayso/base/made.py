@@ -16,9 +16,9 @@ from sayso.base.errors import UserError
 from sayso.base.files import atomic_folder, write_json
 
 MARKER = ".sayso"
-IGNORED = re.compile(r"\..+\.sayso-(new-\w+|old)|\.DS_Store")
+_IGNORED = re.compile(r"\..+\.sayso-(new-\w+|old)|\.DS_Store")
 """Leftovers of killed writers in a folder, see `base/replace.py`, and files that file browsers add."""
-LOCK = re.compile(r"\..*|.*\block")
+_LOCK = re.compile(r"\..*|.*\block")
 """Names in a new run's folder that do not count as content: a lock, or hidden files."""
 
 
@@ -66,7 +66,7 @@ def check_work(folder: Path) -> None:
         return
     if os.path.lexists(folder) and not folder.is_dir():
         raise UserError(f"Sayso must write a folder to '{folder}', but {_kind(folder)} is there; move it away.")
-    if folder.is_dir() and (found := [path.name for path in folder.iterdir() if not LOCK.fullmatch(path.name)]):
+    if folder.is_dir() and (found := [path.name for path in folder.iterdir() if not _LOCK.fullmatch(path.name)]):
         raise UserError(
             f"Sayso writes only into folders that it created; '{folder}' holds '{min(found)}', which it did not "
             "create: move it away, or choose another --name or --life."
@@ -133,7 +133,7 @@ def _foreign(folder: Path, top: Path, listed: set[str]) -> Path | None:
     Empty folders are ignored.
     """
     for path in sorted(folder.iterdir()):
-        if path.relative_to(top).as_posix() in listed or path.name == MARKER or IGNORED.fullmatch(path.name):
+        if path.relative_to(top).as_posix() in listed or path.name == MARKER or _IGNORED.fullmatch(path.name):
             continue
         if path.is_symlink() or not path.is_dir():
             return path

@@ -15,10 +15,10 @@ from rich.console import Console
 from sayso.base.errors import UserError, nearest
 
 Destination = Literal["auto", "quiet"] | Callable[[str], object]
-NAMES = ("auto", "quiet")
+_NAMES = ("auto", "quiet")
 
 
-class Output:
+class _Output:
     """The previous destination, which returns when a `with` block ends."""
 
     def __init__(self, before: "_Lines | None") -> None:
@@ -33,7 +33,7 @@ class Output:
         _CHOICE.lines = self._before
 
 
-def output(to: Destination) -> Output:
+def output(to: Destination) -> _Output:
     """Choose where the acts print: "auto" for the standard streams, "quiet" for nowhere, or a function.
 
     A function is called with each line of text, without its line end. The choice stays until the next call, or for the
@@ -44,10 +44,10 @@ def output(to: Destination) -> Output:
 
     Raises `UserError` for anything else.
     """
-    if not callable(to) and to not in NAMES:
-        close = nearest(to, NAMES) if isinstance(to, str) else ""
+    if not callable(to) and to not in _NAMES:
+        close = nearest(to, _NAMES) if isinstance(to, str) else ""
         raise UserError(f"Output goes to 'auto', 'quiet' or a function that takes a line of text; got {to!r}.{close}")
-    before = Output(_CHOICE.lines)
+    before = _Output(_CHOICE.lines)
     _CHOICE.lines = _Lines(to if callable(to) else None) if to != "auto" else None
     return before
 

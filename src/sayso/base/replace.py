@@ -20,7 +20,7 @@ from sayso.base.errors import UserError
 
 NEW, OLD = ".sayso-new-", ".sayso-old"
 EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD on Linux
-ATTEMPTS = 100  # at replacing a folder while other processes do so too
+_ATTEMPTS = 100  # at replacing a folder while other processes do so too
 UNKNOWN_SECONDS = 86_400.0  # without locks, temporary names older than a day are stale
 
 
@@ -38,7 +38,7 @@ def temporary(path: Path, *, folder: bool) -> Iterator[Path]:
 
 def put(part: Path, path: Path) -> None:
     """Give a finished folder its name; readers of `path` find the old folder or the new one at any time."""
-    for attempt in range(ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
         put_back(path)
         try:
             if not os.path.lexists(path):
@@ -49,7 +49,7 @@ def put(part: Path, path: Path) -> None:
                 part.rename(path)
             break
         except OSError as error:  # another process has meanwhile created the folder, or restored the old one
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or attempt == ATTEMPTS - 1:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOENT) or attempt == _ATTEMPTS - 1:
                 put_back(path)
                 raise
     sync(path.parent)

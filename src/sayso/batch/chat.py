@@ -14,14 +14,14 @@ from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
 from sayso.batch.order import Numbers, Order, check_sizes, permutation
 
-Conversation = tuple[Sequence[int], Sequence[bool]]
+MaskedIds = tuple[Sequence[int], Sequence[bool]]
 _PACKING = 2  # the draw of the order in which conversations are packed; the rows' is 0
 
 
 class ChatBatches:
     """Batches of conversations: `batch(step)` is a pure function of the conversations, sizes, seed and step."""
 
-    def __init__(self, conversations: Sequence[Conversation], rows: int, context: int, seed: int) -> None:
+    def __init__(self, conversations: Sequence[MaskedIds], rows: int, context: int, seed: int) -> None:
         """Check and pack the conversations.
 
         Raises `UserError` for none at all, for one that is longer than `context`, and for one that trains nothing.
@@ -34,7 +34,7 @@ class ChatBatches:
         self.rows, self.context = rows, context
         lengths = np.array([len(ids) for ids, _ in conversations], np.int64)
         shuffled = permutation(seed, 0, len(lengths), _PACKING)
-        packed = [[int(shuffled[item]) for item in row] for row in pack(lengths[shuffled], context)]
+        packed = [[int(shuffled[item]) for item in row] for row in pack_rows(lengths[shuffled], context)]
         self.rows_per_epoch = len(packed)
         self._order = Order(seed, len(packed))
         self.steps_per_epoch = -(-self.rows_per_epoch // rows)
@@ -63,16 +63,16 @@ class ChatBatches:
         return Batch(torch.from_numpy(ids), torch.from_numpy(targets), torch.from_numpy(documents))
 
 
-def fit(conversations: Iterable[Conversation], context: int) -> tuple[list[Conversation], list[Conversation]]:
+def fit_rows(conversations: Iterable[MaskedIds], context: int) -> tuple[list[MaskedIds], list[MaskedIds]]:
     """Return the conversations that fit into `context` and those that do not, for a caller that drops and says so."""
-    kept: list[Conversation] = []
-    dropped: list[Conversation] = []
+    kept: list[MaskedIds] = []
+    dropped: list[MaskedIds] = []
     for conversation in conversations:
         (kept if len(conversation[0]) <= context else dropped).append(conversation)
     return kept, dropped
 
 
-def pack(lengths: Numbers, context: int) -> list[list[int]]:
+def pack_rows(lengths: Numbers, context: int) -> list[list[int]]:
     """Return rows of item numbers, each row's lengths at most `context` together: best fit, in the order given.
 
     Each item goes into the fullest row that has room. Linear in the items for a fixed context.
@@ -97,7 +97,7 @@ def pack(lengths: Numbers, context: int) -> list[list[int]]:
     return rows
 
 
-def _check(index: int, conversation: Conversation, context: int) -> None:
+def _check(index: int, conversation: MaskedIds, context: int) -> None:
     ids, mask = conversation
     assert len(ids) == len(mask), "one mask value an id"
     if len(ids) > context:

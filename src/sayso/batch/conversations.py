@@ -16,16 +16,16 @@ from zlib import crc32
 from sayso.base.errors import UserError, nearest
 from sayso.base.intact import check_listed
 from sayso.base.jsonl import BadRows
-from sayso.batch.chat import Conversation
+from sayso.batch.chat import MaskedIds
 from sayso.text.conversations import windows
 from sayso.text.document import Document, Message, Place, Source
 from sayso.text.files import rows_of_lines
 from sayso.text.formats import document_of
-from sayso.text.sources import read
+from sayso.text.sources import read_part
 from sayso.token.chat import prompt_ids, row_to_train
 from sayso.token.tokenizer import Tokenizer
 
-MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
+_MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class TrainingConversation:
 class LaidOut:
     """Conversations as ids with their masks, and what became of those that are too long."""
 
-    conversations: list[Conversation] = field(default_factory=list)
+    conversations: list[MaskedIds] = field(default_factory=list)
     long: int = 0
     """Conversations longer than a row."""
     windows: int = 0
@@ -70,7 +70,7 @@ class LaidOut:
     unclear: int = 0
     """Replies that are not trained: the chat template changes them, so their tokens cannot be determined."""
 
-    def add(self, conversation: Conversation, unclear: int) -> None:
+    def add(self, conversation: MaskedIds, unclear: int) -> None:
         """Add a conversation with the number of its replies that are not trained; skip it if none is trained."""
         self.unclear += unclear
         if any(conversation[1][1:]):
@@ -101,7 +101,7 @@ def read_conversations(sources: Iterable[Source], bad: BadRows) -> Iterator[Trai
     """Yield the conversations of files; rows that are none, or that train nothing, are counted in `bad`."""
     for source in sources:
         for part in source.parts:
-            for document in read(part, bad):
+            for document in read_part(part, bad):
                 at = document.at or part.where[0]
                 talk = bad.tried(at, _talk, document, at, source.name)
                 if talk:
@@ -134,7 +134,7 @@ def hold_out(
     different = {talk.key: talk for talk in talks}
     pool = {talk.key: talk for talk in apart} or different
     most = len(pool) if apart else max(0, len(pool) - 1)
-    count = int(wanted) if wanted >= 1 else min(MOST, most, round(wanted * len(different)))
+    count = int(wanted) if wanted >= 1 else min(_MOST, most, round(wanted * len(different)))
     if count > most and not apart and talks:
         raise UserError(
             f"--held-out must leave some conversations for training; got {count:,} of {len(pool):,} unique ones."
@@ -199,7 +199,7 @@ def _talk(document: Document, at: Place | str, source: str) -> TrainingConversat
     return talk
 
 
-def _rendered(tokenizer: Tokenizer, talk: TrainingConversation) -> tuple[Conversation, int]:
+def _rendered(tokenizer: Tokenizer, talk: TrainingConversation) -> tuple[MaskedIds, int]:
     """Return one conversation's ids and mask, and how many of its replies the chat template changes."""
     ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
     assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"

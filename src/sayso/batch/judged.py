@@ -14,7 +14,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
-from sayso.batch.chat import pack
+from sayso.batch.chat import pack_rows
 from sayso.batch.order import Order, check_sizes
 from sayso.batch.pairs import WIDTH_STEP
 
@@ -124,7 +124,7 @@ def _packed(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor,
     """Return ids, targets, documents [B,T] and places [R] of documents."""
     lengths = np.array([len(text) for text in texts], np.int64)
     width = -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP
-    rows = pack(lengths, width)
+    rows = pack_rows(lengths, width)
     ids, documents = np.zeros((len(rows), width), np.int64), np.full((len(rows), width), PADDING, np.int32)
     for row, numbers in enumerate(rows):
         start = 0

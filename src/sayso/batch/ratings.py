@@ -15,7 +15,7 @@ from sayso.batch.batch import Batch
 from sayso.batch.order import Order, check_sizes
 from sayso.batch.pairs import padded
 
-Rating = tuple[Sequence[int], Sequence[int], bool]  # prompt, reply, good
+_Rating = tuple[Sequence[int], Sequence[int], bool]  # prompt, reply, good
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class RatingBatch(Batch):
 class RatingBatches:
     """Batches of ratings: `batch(step)` is a pure function of the ratings, the sizes, the seed and the step."""
 
-    def __init__(self, ratings: Sequence[Rating], rows: int, context: int, seed: int) -> None:
+    def __init__(self, ratings: Sequence[_Rating], rows: int, context: int, seed: int) -> None:
         """Check the ratings.
 
         Raises `UserError` for none at all, for ratings that are all good or all bad, for one with an empty part or
@@ -76,7 +76,7 @@ class RatingBatches:
         return RatingBatch(*rows, torch.tensor([self.ratings[index][2] for index in picked]), Batch(*others))
 
 
-def _check(index: int, rating: Rating, context: int) -> None:
+def _check(index: int, rating: _Rating, context: int) -> None:
     prompt, reply, _ = rating
     if not (len(prompt) and len(reply)):
         raise UserError(
@@ -89,7 +89,7 @@ def _check(index: int, rating: Rating, context: int) -> None:
         )
 
 
-def _stranger(index: int, ratings: Sequence[Rating], context: int) -> int:
+def _stranger(index: int, ratings: Sequence[_Rating], context: int) -> int:
     """Return the next rating, going round, whose prompt is another one and whose reply fits after this prompt."""
     prompt = list(ratings[index][0])
     for other in chain(range(index + 1, len(ratings)), range(index)):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sayso.batch.batch import IGNORED, PADDING, Batch
 
-WIDTH_STEP = 8
+_WIDTH_STEP = 8
 NUMBERS = ("old", "reference", "advantages", "values", "returns")
 
 
@@ -54,14 +54,14 @@ class RolloutBatch(Batch):
         return [self._some(order[part::parts], int(lengths[order[part]])) for part in range(parts)]
 
     def _some(self, rows: Tensor, longest: int) -> "RolloutBatch":
-        width = -(-longest // WIDTH_STEP) * WIDTH_STEP
+        width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
         return RolloutBatch(*(getattr(self, one.name)[rows, :width] for one in fields(self)))
 
 
 def rollout_batch(rows: Sequence[RolloutRow]) -> RolloutBatch:
     """Return a batch of replies; each id of a reply is the target of the position before it."""
     longest = max(len(row.prompt) + len(row.ids) for row in rows)
-    shape = (len(rows), -(-longest // WIDTH_STEP) * WIDTH_STEP)
+    shape = (len(rows), -(-longest // _WIDTH_STEP) * _WIDTH_STEP)
     ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
     documents = np.full(shape, PADDING, np.int32)
     numbers = {name: np.zeros(shape, np.float32) for name in NUMBERS}

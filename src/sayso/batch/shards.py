@@ -20,12 +20,12 @@ from sayso.base.made import made_folder
 
 MAGIC = b"saysotok"
 VERSION = 1
-HEAD = "head_crc32"  # the checksum of the header
+_HEAD = "head_crc32"  # the checksum of the header
 DOCUMENTS_PER_SHARD = 65_536
 TOKENS_PER_SHARD = 2**25  # long documents fill a shard by this: 64 MiB at two bytes an id
-MEND = "remove its folder and prepare the tokens again"
+_MEND = "remove its folder and prepare the tokens again"
 
-Ids = npt.NDArray[np.integer]
+_Ids = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def write_shards(
     Raises `UserError` for no documents, an empty document, or an id outside the vocabulary.
     """
     kind = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
-    group: list[Ids] = []
+    group: list[_Ids] = []
 
     def write(number: int, last: bool) -> None:
         tokens = sum(map(len, group))
@@ -82,7 +82,7 @@ def write_shards(
 class Shards:
     """All documents in a folder of shards, by index; only the parts in use are read."""
 
-    def __init__(self, parts: list[Ids], lengths: npt.NDArray[np.int64], header: Header) -> None:
+    def __init__(self, parts: list[_Ids], lengths: npt.NDArray[np.int64], header: Header) -> None:
         self.parts = parts  # the ids of each shard, one after another
         self.lengths = lengths  # of each document, over all shards
         self.tokenizer, self.vocab_size = header.tokenizer, header.vocab_size
@@ -98,15 +98,15 @@ class Shards:
         """
         paths = sorted(folder.glob("*.tokens"))
         if not paths:
-            raise UserError(f"A folder of token shards must have '*.tokens' files; '{folder}' has none: {MEND}.")
+            raise UserError(f"A folder of token shards must have '*.tokens' files; '{folder}' has none: {_MEND}.")
         read = [_read_shard(path, verify) for path in paths]
         for number, (path, (header, _, _)) in enumerate(zip(paths, read, strict=True)):
             if header.shard != number or header.last != (number == len(paths) - 1):
-                raise UserError(f"The shards in '{folder}' are incomplete ('{path.name}' is out of sequence): {MEND}.")
+                raise UserError(f"The shards in '{folder}' are incomplete ('{path.name}' is out of sequence): {_MEND}.")
             if tokenizer is not None and header.tokenizer != tokenizer:
                 raise UserError(
                     f"Shards need the tokenizer that made them; '{path}' was made by {header.tokenizer[:12]}, "
-                    f"this one is {tokenizer[:12]}: {MEND}."
+                    f"this one is {tokenizer[:12]}: {_MEND}."
                 )
         return cls([ids for _, _, ids in read], np.concatenate([lengths for _, lengths, _ in read]), read[0][0])
 
@@ -118,7 +118,7 @@ class Shards:
     def __len__(self) -> int:
         return len(self.lengths)
 
-    def document(self, index: int) -> Ids:
+    def document(self, index: int) -> _Ids:
         """Return the ids of one document, a read-only view [length]."""
         part = int(np.searchsorted(self._parts, self.starts[index], "right")) - 1
         start = int(self.starts[index] - self._parts[part])
@@ -134,7 +134,7 @@ class Shards:
         return ids
 
 
-def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtype[np.unsignedinteger]) -> Ids:
+def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtype[np.unsignedinteger]) -> _Ids:
     ids = np.fromiter(document, np.int64, len(document))  # from a list twice as fast as asarray
     if not len(ids):
         raise UserError(f"A document needs at least one token; document {index} is empty. Drop it.")
@@ -146,13 +146,13 @@ def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtyp
     return ids.astype(kind)
 
 
-def _write_shard(folder: Path, documents: list[Ids], header: Header) -> None:
+def _write_shard(folder: Path, documents: list[_Ids], header: Header) -> None:
     lengths = np.array([len(document) for document in documents], "<u4").tobytes()
     crc32 = zlib.crc32(lengths)
     for document in documents:
         crc32 = zlib.crc32(document.data, crc32)
     head = asdict(header) | {"crc32": crc32}
-    text = json.dumps(head | {HEAD: _crc_of(head)}).encode()
+    text = json.dumps(head | {_HEAD: _crc_of(head)}).encode()
     text += b" " * (-(len(MAGIC) + 4 + len(text)) % 64)  # the body is aligned for the mapping
     with (folder / f"{header.shard:05d}.tokens").open("wb") as file:
         for bytes_ in (MAGIC, len(text).to_bytes(4, "little"), text, lengths):
@@ -165,30 +165,30 @@ def _crc_of(head: dict[str, Any]) -> int:
     return zlib.crc32(json.dumps(head).encode())
 
 
-def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64], Ids]:
+def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64], _Ids]:
     with path.open("rb") as file:
         start = file.read(len(MAGIC) + 4)
         size = int.from_bytes(start[len(MAGIC) :], "little")
         text = file.read(size) if start[: len(MAGIC)] == MAGIC and size < 2**16 else b""
     try:
         head = json.loads(text)
-        told = head.pop(HEAD, None)  # shards of earlier versions have none
+        told = head.pop(_HEAD, None)  # shards of earlier versions have none
         header = Header(**head)
         kind = np.dtype(header.dtype)
         if header.version != VERSION or told not in (None, _crc_of(head)):
             raise ValueError(header.version)
     except (ValueError, TypeError, AttributeError, SyntaxError) as error:  # numpy parses the name of a type as Python
-        raise UserError(f"'{path}' is not a token shard, or its header is damaged: {MEND}.") from error
+        raise UserError(f"'{path}' is not a token shard, or its header is damaged: {_MEND}.") from error
     offset = len(start) + size
     expected = offset + 4 * header.documents + kind.itemsize * header.tokens
     if path.stat().st_size != expected:
         raise UserError(
-            f"The shard '{path}' has {path.stat().st_size:,} bytes, but its header says {expected:,}: {MEND}."
+            f"The shard '{path}' has {path.stat().st_size:,} bytes, but its header says {expected:,}: {_MEND}."
         )
     body = np.asarray(np.memmap(path, np.uint8, "r", offset))
     if verify and zlib.crc32(body.data) != header.crc32:
-        raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {MEND}.")
+        raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {_MEND}.")
     lengths = body[: 4 * header.documents].view("<u4").astype(np.int64)
     if lengths.sum() != header.tokens:
-        raise UserError(f"The shard '{path}' is damaged (its lengths do not add up): {MEND}.")
+        raise UserError(f"The shard '{path}' is damaged (its lengths do not add up): {_MEND}.")
     return header, lengths, body[4 * header.documents :].view(kind)

@@ -11,7 +11,7 @@ from sayso.base.lock import locked
 from sayso.base.log import say
 from sayso.batch.shards import Shards, write_shards
 from sayso.token.chat import encode_documents
-from sayso.token.load import fingerprint
+from sayso.token.load import tokenizer_fingerprint
 from sayso.token.tokenizer import Tokenizer
 
 
@@ -28,7 +28,7 @@ def documents(folder: Path, split: str) -> Iterator[dict[str, str]]:
 def open_tokens(life: Life, tokenizer: Tokenizer) -> Shards:
     """Return the training text of a life as shards of `tokenizer`'s ids, encoding it first if necessary."""
     folder = life.data("text")
-    mark = fingerprint(life.tokenizer)
+    mark = tokenizer_fingerprint(life.tokenizer)
     shards = folder / f"tokens-{mark[:12]}"
     if not shards.is_dir():
         with locked(folder):  # it must not be replaced while it is read

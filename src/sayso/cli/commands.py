@@ -17,7 +17,7 @@ from sayso.run.acts import COMMANDS, Act, Command, option_helps
 
 # `--empty-sources` would be redundant
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
+_GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
 
 
 def build_app(**settings: Any) -> cyclopts.App:
@@ -27,7 +27,7 @@ def build_app(**settings: Any) -> cyclopts.App:
     for order, command in enumerate(COMMANDS):
         *group, name = command.words
         if tuple(group) not in parents:
-            parents[tuple(group)] = cyclopts.App(name=group[0], help=GROUPS[group[0]], sort_key=order)
+            parents[tuple(group)] = cyclopts.App(name=group[0], help=_GROUPS[group[0]], sort_key=order)
             app.command(parents[tuple(group)])
         parents[tuple(group)].command(f"{__name__}:{_key(command)}", name=name, help=command.help, sort_key=order)
     return app

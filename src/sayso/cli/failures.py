@@ -46,7 +46,7 @@ SAID = {  # by libraries with error types of their own, recognized only by their
 TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.[a-z0-9_]{8}$")  # the name under which `base/files.py` writes first
 
 
-def sentence(error: BaseException) -> str | None:
+def failure_sentence(error: BaseException) -> str | None:
     """Return one sentence for a failure that the user can fix, or None."""
     if disk_full(error):
         where = f" while '{error.filename}' was written" if isinstance(error, OSError) and error.filename else ""

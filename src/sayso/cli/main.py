@@ -14,7 +14,7 @@ from sayso import __version__
 from sayso.base.errors import ListError, UserError, nearest
 from sayso.cli.allocator import keep_memory
 from sayso.cli.commands import build_app
-from sayso.cli.failures import sentence
+from sayso.cli.failures import failure_sentence
 from sayso.cli.settings import sources, split_config, valid
 from sayso.cli.streams import close_output, fit_width, open_streams
 from sayso.run.acts import COMMANDS
@@ -25,7 +25,7 @@ EPILOGUE = (
     "--config FILE.toml, else it is derived and printed. `sayso demo` runs a complete small life."
 )
 
-LONGEST = 2000  # characters of a message; longer ones are due to values that nobody reads
+_LONGEST = 2000  # characters of a message; longer ones are due to values that nobody reads
 
 
 def main() -> None:
@@ -76,7 +76,7 @@ def run(tokens: Sequence[str]) -> int:
     except cyclopts.CycloptsError as error:
         return _tell(str(error))
     except Exception as error:
-        told = str(error) if isinstance(error, UserError) else sentence(error)
+        told = str(error) if isinstance(error, UserError) else failure_sentence(error)
         if told is None:
             raise
         return _tell(*(told.splitlines() if isinstance(error, ListError) else [told]))
@@ -103,6 +103,6 @@ def _tell(*lines: str, code: int = 2) -> int:
 
 def _line(text: str) -> str:
     line = " ".join(text.splitlines())
-    if len(line) > LONGEST:  # values from the user may have any length
-        line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+    if len(line) > _LONGEST:  # values from the user may have any length
+        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
     return line

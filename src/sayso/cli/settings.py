@@ -58,10 +58,10 @@ def sources(path: Path | None) -> list[Any]:
         cyclopts.config.Env(PREFIX),
         cyclopts.config.Env(PREFIX, command=False, show=False),
     ]
-    return environment + ([File(path)] if path else [])
+    return environment + ([ConfigFile(path)] if path else [])
 
 
-class File:
+class ConfigFile:
     """A TOML file as a source of settings; cyclopts calls it with the command's words and its arguments."""
 
     def __init__(self, path: Path) -> None:

@@ -16,7 +16,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
 from sayso.feedback.store import Rating
 
-SOURCE = "feedback"
+_SOURCE = "feedback"
 Key = tuple[str, str]  # prompt as JSON, and reply
 
 
@@ -58,7 +58,7 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
         for name, rows in files.items():
             write_jsonl(part / name, rows)
         manifest = {
-            "source": SOURCE,
+            "source": _SOURCE,
             "ratings": len(ratings),
             "first": ratings[0].created_at if ratings else None,
             "last": ratings[-1].created_at if ratings else None,
@@ -110,7 +110,7 @@ def _conversations(
     rows = []
     for (prompt, reply), (_, kind) in sorted(good.items(), key=lambda item: item[1]):
         turns = [_context(turn) for turn in json.loads(prompt)] + [{"role": "assistant", "content": reply}]
-        rows.append((kind, {"messages": turns, "source": SOURCE}))
+        rows.append((kind, {"messages": turns, "source": _SOURCE}))
     return rows, dict(left_out)
 
 
@@ -140,7 +140,7 @@ def _pairs(
     rows = []
     for _, prompt, chosen, rejected, kind in sorted(latest.values(), key=lambda entry: entry[:4]):
         if kind is not None:
-            row = {"prompt": json.loads(prompt), "chosen": chosen, "rejected": rejected, "source": SOURCE}
+            row = {"prompt": json.loads(prompt), "chosen": chosen, "rejected": rejected, "source": _SOURCE}
             rows.append((kind, row))
     return rows
 
@@ -151,7 +151,7 @@ def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:
     good = thumb.value > 0
     if not reply.strip() or (good and thumb.snapshot["finish"] != "stop"):
         return []
-    return [{"prompt": json.loads(prompt), "reply": reply, "good": good, "source": SOURCE}]
+    return [{"prompt": json.loads(prompt), "reply": reply, "good": good, "source": _SOURCE}]
 
 
 def _context(turn: dict[str, str]) -> dict[str, Any]:

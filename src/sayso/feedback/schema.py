@@ -132,7 +132,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     ("prompts are kept once", _keep_prompts_once),
 )
 DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # SQLite's messages about a corrupted file
-LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
+_LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating
 
 
 def now() -> str:
@@ -346,7 +346,7 @@ def _begin_sqlite(connection: sql.Connection) -> None:
 
 def _migrate(connection: sql.Connection, steps: tuple[Migration, ...]) -> None:
     if connection.dialect.name == "postgresql":
-        connection.execute(sql.select(sql.func.pg_advisory_xact_lock(LOCK)))
+        connection.execute(sql.select(sql.func.pg_advisory_xact_lock(_LOCK)))
     names = [name for name, _ in steps]
     inspector = sql.inspect(connection)
     if not inspector.has_table(migrations_table.name):

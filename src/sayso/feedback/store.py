@@ -28,7 +28,7 @@ from sayso.feedback.schema import (
 
 TITLE_LENGTH = 60
 Turns = Mapping[int, tuple[int | None, dict[str, str]]]
-JUDGED = {"reply": "content"} | {name: name for name in ("model", "fingerprint", "sampling", "finish")}
+_JUDGED = {"reply": "content"} | {name: name for name in ("model", "fingerprint", "sampling", "finish")}
 """Fields of a reply in a rating's snapshot, and their columns."""
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL accepts no NUL, UTF-8 no lone surrogate
 
@@ -51,7 +51,7 @@ class Generation:
 
 
 @dataclass(frozen=True)
-class Message:
+class StoredMessage:
     """One turn in the tree; only a reply has `generation` and `prompt` (the turns it replied to).
 
     A whole branch is read without prompts: their size would be quadratic in the number of messages.
@@ -68,7 +68,7 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Conversation:
+class StoredConversation:
     """A conversation's entry in the list."""
 
     id: int
@@ -113,21 +113,21 @@ class Store:
 
     # -- conversations -------------------------------------------------------------------------------------------
 
-    def new_conversation(self) -> Conversation:
+    def new_conversation(self) -> StoredConversation:
         """Create an empty conversation; its first message becomes its title."""
         at = now()
         row = {"title": "", "created_at": at, "updated_at": at}
         with self._writes.begin() as connection:
             made = connection.execute(conversations.insert().values(row).returning(conversations.c.id)).scalar_one()
-        return Conversation(made, "", at, at)
+        return StoredConversation(made, "", at, at)
 
-    def conversations(self, limit: int = 200) -> list[Conversation]:
+    def conversations(self, limit: int = 200) -> list[StoredConversation]:
         """Return the latest conversations that have a message, newest first."""
         query = sql.select(*(conversations.c[name] for name in ("id", "title", "created_at", "updated_at")))
         query = query.where(conversations.c.head_id.is_not(None))
         query = query.order_by(conversations.c.updated_at.desc(), conversations.c.id.desc()).limit(limit)
         with self.engine.begin() as connection:
-            return [Conversation(*row) for row in connection.execute(query)]
+            return [StoredConversation(*row) for row in connection.execute(query)]
 
     def delete(self, conversation_id: int) -> None:
         """Delete a conversation with its messages and ratings permanently."""
@@ -137,14 +137,14 @@ class Store:
         if not gone.rowcount:
             raise MissingError(f"There is no conversation {conversation_id}.")
 
-    def branch(self, conversation_id: int) -> list[Message]:
+    def branch(self, conversation_id: int) -> list[StoredMessage]:
         """Return the messages of the current branch, first to last."""
         with self.engine.begin() as connection:
             return _branch(connection, _head(connection, conversation_id))
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def say(self, conversation_id: int, content: str) -> Message:
+    def say(self, conversation_id: int, content: str) -> StoredMessage:
         """Add a user's message to the end of the current branch; the first message becomes the title."""
         with self._writes.begin() as connection:
             head = _head(connection, conversation_id)
@@ -159,7 +159,7 @@ class Store:
 
     def reply(
         self, parent_id: int, content: str, prompt: list[dict[str, str]], generation: Generation, left_out: int = 0
-    ) -> Message:
+    ) -> StoredMessage:
         """Add a reply to a user's message and make it current; a second reply to the same message is its sibling.
 
         `prompt` is the list of turns at the time of the request, of which the first `left_out` did not fit.
@@ -177,7 +177,7 @@ class Store:
             row["prompt_id"] = keep_prompt(connection, parent.conversation_id, clean)
             return _add(connection, row | {"left_out": left_out} | made)
 
-    def message(self, message_id: int) -> Message:
+    def message(self, message_id: int) -> StoredMessage:
         """Return one message, or raise `UserError`."""
         with self.engine.begin() as connection:
             return _message(connection, message_id)
@@ -274,7 +274,7 @@ def _whole(rating: Rating) -> Rating:
     return rating
 
 
-def _add(connection: sql.Connection, row: dict[str, Any]) -> Message:
+def _add(connection: sql.Connection, row: dict[str, Any]) -> StoredMessage:
     """Insert a message and make it current."""
     at = now()
     made = connection.execute(messages.insert().values(row | {"created_at": at}).returning(messages.c.id)).scalar_one()
@@ -292,7 +292,7 @@ def _head(connection: sql.Connection, conversation_id: int) -> int | None:
     return head
 
 
-def _message(connection: sql.Connection, message_id: int) -> Message:
+def _message(connection: sql.Connection, message_id: int) -> StoredMessage:
     query = messages.select().where(messages.c.id == _known(message_id, "message"))
     row = connection.execute(query).mappings().one_or_none()
     if row is None:
@@ -338,21 +338,21 @@ def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], kno
     joined = ratings.join(reply, reply.c.id == ratings.c.message_id)
     joined = joined.outerjoin(other, other.c.id == ratings.c.rejected_id)
     own = [ratings.c[name] for name in (*Rating.__dataclass_fields__, "position") if name != "snapshot"]
-    judged = [table.c[name].label(f"{table.name}_{name}") for table in (reply, other) for name in JUDGED.values()]
+    judged = [table.c[name].label(f"{table.name}_{name}") for table in (reply, other) for name in _JUDGED.values()]
     query = sql.select(*own, reply.c.prompt_id, reply.c.left_out, *judged).select_from(joined).where(condition)
     found = []
     for row in connection.execute(query.order_by(ratings.c.id)).mappings():
         snapshot: dict[str, Any] = {"prompt": _prompt(known, row)}
-        snapshot |= {name: row[f"reply_{column}"] for name, column in JUDGED.items()}
+        snapshot |= {name: row[f"reply_{column}"] for name, column in _JUDGED.items()}
         if row["kind"] == "choice":
-            snapshot["rejected"] = {name: row[f"other_{column}"] for name, column in JUDGED.items()}
+            snapshot["rejected"] = {name: row[f"other_{column}"] for name, column in _JUDGED.items()}
             snapshot["position"] = row["position"]
         fields = {name: row[name] for name in Rating.__dataclass_fields__ if name != "snapshot"}
         found.append(Rating(**fields, snapshot=snapshot))
     return found
 
 
-def _branch(connection: sql.Connection, last: int | None) -> list[Message]:
+def _branch(connection: sql.Connection, last: int | None) -> list[StoredMessage]:
     """Return the messages from the first to `last`, without their prompts, by one query over the tree."""
     if last is not None:
         _known(last, "message")
@@ -365,13 +365,13 @@ def _branch(connection: sql.Connection, last: int | None) -> list[Message]:
     return found
 
 
-def _as_message(row: sql.RowMapping) -> Message:
+def _as_message(row: sql.RowMapping) -> StoredMessage:
     names = ("id", "conversation_id", "parent_id", "role", "content", "created_at")
     own = {name: row[name] for name in names}
     made = None
     if row["model"] is not None:
         made = Generation(**{name: row[name] for name in Generation.__dataclass_fields__})
-    return Message(**own, generation=made)
+    return StoredMessage(**own, generation=made)
 
 
 def _opinions(connection: sql.Connection, message_ids: Sequence[int]) -> dict[int, Opinion]:

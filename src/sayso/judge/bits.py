@@ -22,9 +22,9 @@ from sayso.judge.stats import Estimate, ratio
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 
-Floats = NDArray[np.float64]
-LOGITS = 1 << 24  # maximum of logits held at once: 64 MB of float32
-POSITIONS = 1 << 13  # maximum of positions in one batch
+_Floats = NDArray[np.float64]
+_LOGITS = 1 << 24  # maximum of logits held at once: 64 MB of float32
+_POSITIONS = 1 << 13  # maximum of positions in one batch
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ def bits_per_byte(
 
 def document_bits(
     model: Transformer, documents: Sequence[Sequence[int]], bos: int, context: int | None = None
-) -> Floats:
+) -> _Floats:
     """Bits the model needs for all ids of each document (ids without <|bos|>) -> [D]."""
     context = min(context or model.config.context, model.config.context)
     windows = [piece for number, ids in enumerate(documents) for piece in text_windows(number, ids, bos, context)]
     bits = np.zeros(len(documents))
     with torch.inference_mode():
-        for batch in by_length([len(window.inputs) for window in windows], POSITIONS):
+        for batch in by_length([len(window.inputs) for window in windows], _POSITIONS):
             rows = [windows[index] for index in batch]
             for row, nats in zip(rows, window_nats(model, rows), strict=True):
                 bits[row.document] += nats / math.log(2)
@@ -87,7 +87,7 @@ def window_nats(model: Transformer, rows: Sequence[Window]) -> list[float]:
         targets[row, :length] = torch.as_tensor(window.targets)
         counted[row, length - window.charged : length] = True
     hidden = model.hidden(ids.to(device))[counted.to(device)]
-    wanted, at_once = targets[counted].to(device), max(1, LOGITS // model.config.vocab_size)
+    wanted, at_once = targets[counted].to(device), max(1, _LOGITS // model.config.vocab_size)
     losses = torch.cat(
         [
             F.cross_entropy(model.head(hidden[i : i + at_once]).float(), wanted[i : i + at_once], reduction="none")

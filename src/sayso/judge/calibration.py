@@ -16,16 +16,16 @@ from sayso.base.errors import UserError
 from sayso.base.intact import check_listed
 from sayso.base.jsonl import BadRows, read_jsonl
 from sayso.base.life import Life
-from sayso.judge.held_out import LONGEST, held_out, rank, training_texts
+from sayso.judge.held_out import LONGEST_DOCUMENT, held_out, rank, training_texts
 from sayso.text.rows import report_ignored, report_rows
-from sayso.text.sources import Amounts, read, resolve
+from sayso.text.sources import Amounts, read_part, resolve
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import Tokenizer
 
-ROW = 512
+_ROW = 512
 """Tokens per row of calibration text, if the model's context allows it."""
-AMOUNTS = Amounts(world_documents=2000, world_conversations=0, seed=0, val=0.0, test=0.0, piece=LONGEST)
-JUDGED = 10  # every tenth document of a source is for evaluation, the others are for calibration
+AMOUNTS = Amounts(world_documents=2000, world_conversations=0, seed=0, val=0.0, test=0.0, piece=LONGEST_DOCUMENT)
+_JUDGED = 10  # every tenth document of a source is for evaluation, the others are for calibration
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
 
     Raises `UserError` if the texts do not fill one row.
     """
-    wide = min(ROW, context)
+    wide = min(_ROW, context)
     wanted = max(1, round(tokens / wide))
     bos = tokenizer.specials["<|bos|>"]
     written = ([bos, *tokenizer.encode(text)] for text in texts)
@@ -73,15 +73,20 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
 def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     source = resolve(name, AMOUNTS)
     report_ignored([source])
-    texts = (document.text[:LONGEST] for part in source.parts for document in read(part, bad) if document.text.strip())
+    texts = (
+        document.text[:LONGEST_DOCUMENT]
+        for part in source.parts
+        for document in read_part(part, bad)
+        if document.text.strip()
+    )
     learn, judge, size = [], [], 0
     for text in _different(texts):
-        if rank(text) % JUDGED or size >= judged_bytes:
+        if rank(text) % _JUDGED or size >= judged_bytes:
             learn.append(text)
         else:
             judge.append(text)
             size += len(text.encode())
-        if size >= judged_bytes and sum(map(len, learn)) >= judged_bytes * JUDGED:
+        if size >= judged_bytes and sum(map(len, learn)) >= judged_bytes * _JUDGED:
             break
     report_rows(bad)
     if len(learn) + len(judge) < 2:

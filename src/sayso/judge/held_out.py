@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sayso.batch.tokens import documents
 
-KINDS = ("real", "smallworld")
-LONGEST = 16_384  # characters of a document that are used, so that one book does not decide
+_KINDS = ("real", "smallworld")
+LONGEST_DOCUMENT = 16_384  # characters of a document that are used, so that one book does not decide
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class HeldOut:
         return hashlib.sha256("\0".join(self.texts).encode()).hexdigest()
 
 
-def kind_of(source: str) -> str:
-    """The kind, one of `KINDS`, of a document's source."""
+def _kind_of(source: str) -> str:
+    """The kind, one of `_KINDS`, of a document's source."""
     return "smallworld" if source == "smallworld" else "real"
 
 
@@ -43,11 +43,11 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
 
     Empty if the split has no text at all.
     """
-    chosen: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in KINDS}
-    held = dict.fromkeys(KINDS, 0)
+    chosen: dict[str, list[tuple[int, str, str]]] = {kind: [] for kind in _KINDS}
+    held = dict.fromkeys(_KINDS, 0)
     for document in documents(folder, split) if any(folder.glob(f"{split}-*.jsonl")) else ():
-        text = document["text"][:LONGEST]
-        kind = kind_of(document["source"])
+        text = document["text"][:LONGEST_DOCUMENT]
+        kind = _kind_of(document["source"])
         heapq.heappush(chosen[kind], (-rank(text), text, document["source"]))  # the largest rank is on top
         held[kind] += len(text.encode())
         while held[kind] - (top := len(chosen[kind][0][1].encode())) >= limit:

@@ -9,18 +9,18 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sayso.batch.chat import ChatBatches, Conversation
+from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.judge.stats import Estimate, Floats, ratio
 from sayso.loss.next_token import IGNORE, token_logprobs
 from sayso.model import Transformer
 
 
-def reply_loss(model: Transformer, conversations: Sequence[Conversation], row_tokens: int) -> Estimate:
+def reply_loss(model: Transformer, conversations: Sequence[MaskedIds], row_tokens: int) -> Estimate:
     """Return nats per trained token over conversations of at most `row_tokens` ids."""
     return ratio(*reply_nats(model, conversations, row_tokens))
 
 
-def reply_nats(model: Transformer, conversations: Sequence[Conversation], row_tokens: int) -> tuple[Floats, Floats]:
+def reply_nats(model: Transformer, conversations: Sequence[MaskedIds], row_tokens: int) -> tuple[Floats, Floats]:
     """Return the nats [N] of each conversation's trained tokens, and their numbers [N]."""
     rows = ChatBatches(conversations, 1, row_tokens, 0)
     nats, counts = np.zeros(len(conversations)), np.zeros(len(conversations))

@@ -25,7 +25,7 @@ from sayso.judge.agreement import (
 )
 from sayso.judge.stats import Estimate
 
-Scores = Sequence[Floats]  # per prompt, one score per reply
+_Scores = Sequence[Floats]  # per prompt, one score per reply
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class RewardKnowledge:
         return said | {k: None if math.isnan(v) else v for k, v in rest.items()} | {"bins": [*map(asdict, self.bins)]}
 
 
-def lengths(judged: Sequence[JudgedPrompt]) -> Scores:
+def lengths(judged: Sequence[JudgedPrompt]) -> _Scores:
     """Return the number of tokens of each reply of each prompt."""
     return [np.array([len(reply) for reply in one.replies], np.float64) for one in judged]
 
@@ -60,7 +60,7 @@ def length_sign(judged: Sequence[JudgedPrompt]) -> int:
     return 1 if found.value >= 0.5 else -1
 
 
-def agreement(judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object]) -> Agreement:
+def agreement(judged: Sequence[JudgedPrompt], scores: _Scores, groups: Sequence[object]) -> Agreement:
     """Return the agreement of scores with comparisons, or, without any, with ratings; `groups` are the prompts'."""
     pairs = [
         (float(own[each.better] - own[each.worse]), group)
@@ -75,7 +75,7 @@ def agreement(judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[o
 
 
 def reward_knowledge(
-    judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object], sign: int
+    judged: Sequence[JudgedPrompt], scores: _Scores, groups: Sequence[object], sign: int
 ) -> RewardKnowledge:
     """Return the metrics of evaluated prompts; `sign` is the training prompts' `length_sign`."""
     told = agreement(judged, scores, groups)
@@ -91,7 +91,7 @@ def reward_knowledge(
     )
 
 
-def _probabilities(judged: Sequence[JudgedPrompt], scores: Scores) -> tuple[Floats, Floats]:
+def _probabilities(judged: Sequence[JudgedPrompt], scores: _Scores) -> tuple[Floats, Floats]:
     """Return the probability of the likelier outcome, and whether it occurred; for good ratings, that of good."""
     differences = [
         own[each.better] - own[each.worse]
@@ -110,7 +110,7 @@ def _probabilities(judged: Sequence[JudgedPrompt], scores: Scores) -> tuple[Floa
 
 
 def _rated(
-    judged: Sequence[JudgedPrompt], scores: Scores, groups: Sequence[object]
+    judged: Sequence[JudgedPrompt], scores: _Scores, groups: Sequence[object]
 ) -> list[tuple[float, float, object]]:
     return [
         (float(score), rating, group)

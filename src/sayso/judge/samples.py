@@ -16,7 +16,7 @@ from sayso.reply.conversation import Messages, Replier
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 
-SHOWN = 300  # characters of a prompt or a reply in the table; the log has the full text
+_SHOWN = 300  # characters of a prompt or a reply in the table; the log has the full text
 
 
 @dataclass(frozen=True)
@@ -93,4 +93,4 @@ def _told(sample: Sample) -> str:
 
 def _cut(text: str) -> str:
     """Cut out the middle of a long text: the end of a prompt often refers to its beginning."""
-    return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]} ... {text[-SHOWN // 2 :]}"
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 
 from sayso import world
-from sayso.judge.baselines.measure import NAMES, Scores
+from sayso.judge.baselines.measure import BASELINES, Scores
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOut
 from sayso.judge.stats import ratio
@@ -43,7 +43,7 @@ def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> S
             "sources": {name: ratio(bits[own], sizes[own]).as_dict() for name, own in of_source.items()},
             "above": {  # paired by document; negative: the model needs fewer bits
                 name: ratio(bits - np.array(against[name][kind]["bits"]), sizes).as_dict()
-                for name in NAMES
+                for name in BASELINES
                 if "bits" in against[name][kind]
             },
         }
@@ -55,12 +55,12 @@ def judge_tasks(replier: Replier, n: int, seed: int = 0) -> WorldScores:
     answers: list[TaskAnswer] = []
     short = tuple(family for family in world.FAMILIES if family not in world.INSTRUCTION_FAMILIES)
     for families, sampling in ((short, ANSWER), (world.INSTRUCTION_FAMILIES, WRITE)):
-        reply = partial(replies, replier, sampling)
+        reply = partial(_replies, replier, sampling)
         answers += judge_world(reply, families=families, n=n, seed=seed).answers
     return WorldScores(tuple(answers))
 
 
-def replies(replier: Replier, sampling: Sampling, conversations: list[Messages]) -> list[str]:
+def _replies(replier: Replier, sampling: Sampling, conversations: list[Messages]) -> list[str]:
     """Reply to each; a conversation that leaves no room in the context gets an empty reply."""
     fits = [len(replier.prompt_ids(messages)) <= replier.context - ROOM for messages in conversations]
     said = (

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from sayso.model import Transformer
-from sayso.model.attend import weigh
+from sayso.model.attend import softmax_scores
 from sayso.model.attention import Attention
 
 
@@ -25,7 +25,7 @@ def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
     def catch(attention: Attention, inputs: tuple[Any, ...]) -> None:
         x, angles, mask = inputs[:3]
         q, k = (part.transpose(1, 2) for part in attention.project(x, angles)[:2])
-        found.append(weigh(q, k, mask, attention.cap)[0])
+        found.append(softmax_scores(q, k, mask, attention.cap)[0])
 
     with torch.inference_mode(), hooked(model, catch):
         model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))

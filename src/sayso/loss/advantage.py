@@ -11,12 +11,12 @@ from torch import Tensor
 
 Baseline = Literal["group", "others", "batch", "value"]
 """Baseline of a reply: its group's mean, that of the others in the group, the batch's, or a value model's estimate."""
-Scale = Literal["group", "batch", "none"]
+AdvantageScale = Literal["group", "batch", "none"]
 """Standard deviation by which advantages are divided."""
-LEAST = 1e-4  # added to a standard deviation (Shao et al. 2024): a group of equal scores has zero
+_LEAST = 1e-4  # added to a standard deviation (Shao et al. 2024): a group of equal scores has zero
 
 
-def group_advantages(scores: Tensor, baseline: Baseline, scale: Scale) -> Tensor:
+def group_advantages(scores: Tensor, baseline: Baseline, scale: AdvantageScale) -> Tensor:
     """Return advantages [P, G] of scores [P, G]; zero for a group whose scores are all equal, except with "batch".
 
     - group: A = (R - mean of the group) / (its standard deviation), GRPO (Shao et al. 2024); without the division
@@ -34,8 +34,8 @@ def group_advantages(scores: Tensor, baseline: Baseline, scale: Scale) -> Tensor
             assert size > 1, "leave-one-out needs at least two replies per group"
             centred = centred * (size / (size - 1))
     if scale == "group":
-        return centred / (scores.std(1, keepdim=True) + LEAST)
-    return centred / (scores.std() + LEAST) if scale == "batch" else centred
+        return centred / (scores.std(1, keepdim=True) + _LEAST)
+    return centred / (scores.std() + _LEAST) if scale == "batch" else centred
 
 
 def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float) -> tuple[Tensor, Tensor]:

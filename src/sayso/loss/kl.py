@@ -16,7 +16,7 @@ from torch import Tensor
 
 KLEstimator = Literal["k1", "k2", "k3", "k3+"]
 FURTHEST = 20.0  # nats: clamp of d, so that e^-d does not overflow (as in verl)
-STEP = 0.2  # relative to the target: clamp of the error, in either direction (Ziegler et al. 2019)
+_STEP = 0.2  # relative to the target: clamp of the error, in either direction (Ziegler et al. 2019)
 
 
 def kl_estimate(policy: Tensor, reference: Tensor, kind: KLEstimator) -> Tensor:
@@ -44,5 +44,5 @@ def adapt_beta(beta: float, kl: float, target: float, replies: int, horizon: flo
 
     It grows while the divergence exceeds `target` nats per reply (Ziegler et al. 2019).
     """
-    error = min(max(kl / target - 1, -STEP), STEP)
+    error = min(max(kl / target - 1, -_STEP), _STEP)
     return beta * (1 + error * replies / horizon)

@@ -18,18 +18,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from sayso.loss.advantage import Baseline, Scale
+from sayso.loss.advantage import AdvantageScale, Baseline
 from sayso.loss.kl import kl_estimate
 
 Average = Literal["tokens", "replies", "constant"]
 
 
 @dataclass(frozen=True)
-class Method:
+class PolicyMethod:
     """The properties of a policy gradient variant."""
 
     baseline: Baseline
-    scale: Scale = "none"
+    scale: AdvantageScale = "none"
     ratio: Literal["none", "token", "mean", "product"] = "token"
     """Per token, or per reply: the geometric mean of its tokens' ratios (GSPO), or their product (RLOO)."""
     low: float = 0.2
@@ -44,23 +44,23 @@ class Method:
     replies, each one's sum divided by a constant."""
 
 
-METHODS: Mapping[str, Method] = MappingProxyType(
+METHODS: Mapping[str, PolicyMethod] = MappingProxyType(
     {
-        "reinforce": Method("batch", ratio="none", average="constant"),
-        "rloo": Method("others", ratio="product", average="replies"),  # Ahmadian et al. 2024
-        "ppo": Method("value", scale="batch"),  # Ouyang et al. 2022
-        "grpo": Method("group", scale="group", average="replies"),  # Shao et al. 2024
-        "dr-grpo": Method("group", average="constant"),  # Liu et al. 2025
-        "dapo": Method("group", scale="group", high=0.28),  # Yu et al. 2025, with dynamic sampling
+        "reinforce": PolicyMethod("batch", ratio="none", average="constant"),
+        "rloo": PolicyMethod("others", ratio="product", average="replies"),  # Ahmadian et al. 2024
+        "ppo": PolicyMethod("value", scale="batch"),  # Ouyang et al. 2022
+        "grpo": PolicyMethod("group", scale="group", average="replies"),  # Shao et al. 2024
+        "dr-grpo": PolicyMethod("group", average="constant"),  # Liu et al. 2025
+        "dapo": PolicyMethod("group", scale="group", high=0.28),  # Yu et al. 2025, with dynamic sampling
         # Zheng et al. 2025
-        "gspo": Method("group", scale="group", ratio="mean", low=3e-4, high=4e-4, average="replies"),
-        "cispo": Method("group", scale="group", high=5.0, weight=True),
+        "gspo": PolicyMethod("group", scale="group", ratio="mean", low=3e-4, high=4e-4, average="replies"),
+        "cispo": PolicyMethod("group", scale="group", high=5.0, weight=True),
     }
 )
 
 
 def token_losses(
-    method: Method, logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor
+    method: PolicyMethod, logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Return the loss of each token, [B, T], and per trained token the metrics ratio, clipped (0 or 1), KL from before.
 
@@ -95,7 +95,7 @@ def averaged(losses: Tensor, mask: Tensor, average: Average, constant: float = 1
     return (losses.sum(1) / divisor).sum(), int((lengths > 0).sum())
 
 
-def _ratio(method: Method, logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
+def _ratio(method: PolicyMethod, logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     """Return exp(log p - log p_old), [B, T]; equal for all tokens of a reply if the ratio is per reply."""
     apart = (logprobs - old).where(mask, 0.0)
     if method.ratio in ("mean", "product"):

@@ -19,10 +19,10 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cap: float = 0.
     if not cap:
         grouped = k.shape[1] != q.shape[1]
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped)
-    return weigh(q, k, mask, cap).to(v.dtype) @ v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
+    return softmax_scores(q, k, mask, cap).to(v.dtype) @ v.repeat_interleave(q.shape[1] // v.shape[1], dim=1)
 
 
-def weigh(q: Tensor, k: Tensor, mask: Tensor | None, cap: float = 0.0) -> Tensor:
+def softmax_scores(q: Tensor, k: Tensor, mask: Tensor | None, cap: float = 0.0) -> Tensor:
     """Return what each position takes from each other, [B, H, T, S], which sums to 1; arguments as in `attend`."""
     scores = q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).transpose(-2, -1) * q.shape[-1] ** -0.5
     if cap:

@@ -11,8 +11,8 @@ from sayso.base.errors import UserError, nearest
 
 GATED = ("swiglu", "geglu")
 MLPS = (*GATED, "gelu", "relu2")
-POSITIONS = ("rotary", "learned", "none")
-NORMS = ("rms", "layer")
+_POSITIONS = ("rotary", "learned", "none")
+_NORMS = ("rms", "layer")
 NORM_PLACES = ("pre", "post", "both")
 QK_NORMS = ("head", "whole", "none")
 BIASES = ("qkv", "out", "mlp")
@@ -120,7 +120,7 @@ class ModelConfig:
             if getattr(self, name) < 1:
                 raise UserError(f"A model's {name} must be at least 1; got {getattr(self, name)}.")
         for name, known in (
-            *(("mlp", MLPS), ("positions", POSITIONS), ("norm", NORMS)),
+            *(("mlp", MLPS), ("positions", _POSITIONS), ("norm", _NORMS)),
             *(("norm_place", NORM_PLACES), ("qk_norm", QK_NORMS)),
         ):
             _check_choice(name, getattr(self, name), known)

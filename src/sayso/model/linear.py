@@ -17,7 +17,7 @@ from torch.autograd.function import FunctionCtx, once_differentiable
 
 from sayso.model.autograd import is_plain
 
-ROWS = 32
+ROW_MULTIPLE = 32
 """oneDNN makes a kernel for each shape, which takes milliseconds: worth it where shapes come again, as in batches."""
 
 
@@ -54,7 +54,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 def has_onednn() -> bool:
     """Whether oneDNN's product is here and gives what torch's does, for each form in which it is called."""
     generator = torch.Generator().manual_seed(0)
-    x, bias = torch.randn(2, ROWS, 24, generator=generator), torch.randn(40, generator=generator)
+    x, bias = torch.randn(2, ROW_MULTIPLE, 24, generator=generator), torch.randn(40, generator=generator)
     weight = torch.randn(40, 24, generator=generator)
     turned = torch.randn(24, 40, generator=generator).T
     forms = [(weight, None), (weight, bias), (turned, None)]
@@ -72,7 +72,7 @@ def _suits(x: Tensor, weight: Tensor) -> bool:
         not torch.compiler.is_compiling()  # it chooses for itself, and cannot see through `is_available`
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and x.numel() % (ROWS * x.shape[-1]) == 0
+        and x.numel() % (ROW_MULTIPLE * x.shape[-1]) == 0
         and x.numel() > 0
         and not torch.is_autocast_enabled("cpu")
         and has_onednn()

@@ -14,7 +14,7 @@ from sayso.model.config import ModelConfig
 from sayso.model.embedding import embedding
 
 FACTOR = 0x9E3779B1  # odd, near 2^32 divided by the golden ratio: multiplying spreads neighbours (Knuth, vol. 3, 6.4)
-BITS = 0x7FFFFFFF
+_BITS = 0x7FFFFFFF
 
 
 class NGramEmbedding(nn.Module):
@@ -43,7 +43,7 @@ class NGramEmbedding(nn.Module):
                 back += 1
                 before = ids[:, self.reach - back :][:, :time]
                 before = torch.where(positions >= back, before, self.none)
-                code = ((code * FACTOR) & BITS) ^ (before + 1)
-            mixed = (code * FACTOR) & BITS
+                code = ((code * FACTOR) & _BITS) ^ (before + 1)
+            mixed = (code * FACTOR) & _BITS
             x = x + table((mixed ^ (mixed >> 15)) % self.rows)
         return x

@@ -14,7 +14,7 @@ from sayso.model.linear import Linear
 from sayso.model.packed import hidden_states
 from sayso.model.transformer import Transformer
 
-PADDING = -1  # the document of positions that are none
+_PADDING = -1  # the document of positions that are none
 
 
 def add_score(model: Transformer, generator: torch.Generator | None = None, *, std: float | None = None) -> Transformer:
@@ -54,8 +54,8 @@ def token_scores(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
 
 def last_tokens(documents: Tensor) -> Tensor:
     """Return where documents end, bool [B, T], for documents [B, T]; padding has the number -1 and no end."""
-    following = torch.cat((documents[:, 1:], torch.full_like(documents[:, :1], PADDING)), dim=1)
-    return (documents != PADDING) & (documents != following)
+    following = torch.cat((documents[:, 1:], torch.full_like(documents[:, :1], _PADDING)), dim=1)
+    return (documents != _PADDING) & (documents != following)
 
 
 def last_scores(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:

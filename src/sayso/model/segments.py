@@ -14,7 +14,7 @@ from sayso.base.device import moved
 from sayso.model.attend import attend, causal
 from sayso.model.autograd import is_plain
 
-STEP = 32  # a block's length is a multiple of it: few blocks, little padding
+_STEP = 32  # a block's length is a multiple of it: few blocks, little padding
 
 
 class Segments:
@@ -33,7 +33,7 @@ class Segments:
         self.blocks: list[tuple[int, int]] = []
         """Documents and length of each block."""
         source, empty = [], []
-        padded = (lengths + STEP - 1) // STEP * STEP
+        padded = (lengths + _STEP - 1) // _STEP * _STEP
         for length in padded.unique().tolist():
             chosen = padded == length
             offsets = torch.arange(length, device=documents.device)

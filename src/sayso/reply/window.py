@@ -10,7 +10,7 @@ from typing import Any
 Message = dict[str, Any]
 
 
-def fit(
+def fit_window(
     messages: Sequence[Message], count: Callable[[Sequence[Message]], int], context: int, reserve: int
 ) -> tuple[list[Message], int]:
     """Return the messages that leave `reserve` of `context` tokens free, and how many were omitted.

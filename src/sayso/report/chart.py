@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
-from sayso.report.draw import Scale, scale, short
+from sayso.report.draw import ChartScale, scale, short
 
 INK, SOFT, LINE, PAPER = "#1f2324", "#5d6467", "#e2e0d9", "#fcfbf8"
 COLORS = ("#0d6e6e", "#c2842a", "#9b2c2c", "#7d879a", "#5b4a9c", "#4a7d3a")
 WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # a panel's area, and its margins
-ROW = 17  # height of a legend entry
-HEAD = 34  # height of the title
+_ROW = 17  # height of a legend entry
+_HEAD = 34  # height of the title
 FONT = "Inter, 'Helvetica Neue', 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 Point = tuple[float, float]
 
@@ -50,12 +50,12 @@ class Panel:
 def picture(title: str, panels: Sequence[Panel], note: str = "", *, columns: int = 3) -> str:
     """Return panels as an SVG file, `columns` side by side; the `note` is placed below them."""
     legend = max(sum(bool(one.name) for one in panel.series) for panel in panels)
-    across, down = LEFT + WIDTH + GAP, 40 + HEIGHT + 52 + ROW * legend
+    across, down = LEFT + WIDTH + GAP, 40 + HEIGHT + 52 + _ROW * legend
     columns = min(columns, len(panels))
     width = across * columns
-    height = HEAD + down * -(-len(panels) // columns) + (24 if note else 0)
+    height = _HEAD + down * -(-len(panels) // columns) + (24 if note else 0)
     drawn = "".join(
-        f'<g transform="translate({number % columns * across} {HEAD - TOP + 40 + number // columns * down})">'
+        f'<g transform="translate({number % columns * across} {_HEAD - TOP + 40 + number // columns * down})">'
         f"{_panel(panel, LEFT)}</g>"
         for number, panel in enumerate(panels)
     )
@@ -94,7 +94,7 @@ def _panel(panel: Panel, left: float) -> str:
     )
     parts += [_series(one, x, y, left) for one in panel.series]
     for number, one in enumerate([one for one in panel.series if one.name]):
-        at = low + 58 + ROW * number
+        at = low + 58 + _ROW * number
         parts.append(_key(one, left, at) + f'<text x="{left + 30}" y="{at}">{escape(one.name)}</text>')
     return "".join(parts)
 
@@ -105,7 +105,7 @@ def _key(one: Series, left: float, at: float) -> str:
     return (line if one.style != "dots" else "") + dots
 
 
-def _series(one: Series, x: Scale, y: Scale, left: float) -> str:
+def _series(one: Series, x: ChartScale, y: ChartScale, left: float) -> str:
     def place(point: Point) -> str:
         return f"{left + WIDTH * x.at(point[0]) / 100:.1f} {TOP + HEIGHT * (1 - y.at(point[1]) / 100):.1f}"
 

@@ -21,7 +21,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Scale:
+class ChartScale:
     """The range of an axis, with round numbers as ticks."""
 
     low: float
@@ -34,7 +34,7 @@ class Scale:
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
-def scale(low: float, high: float, marks: int = 5) -> Scale:
+def scale(low: float, high: float, marks: int = 5) -> ChartScale:
     """An axis over [low, high], widened to its outer ticks."""
     span = (high - low) or abs(high) or 1.0
     raw = span / marks
@@ -42,7 +42,7 @@ def scale(low: float, high: float, marks: int = 5) -> Scale:
     step = next(power * m for m in (1, 2, 2.5, 5, 10) if power * m >= raw * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
     ticks = tuple(round(step * i, 10) for i in range(first, last + 1))
-    return Scale(ticks[0], ticks[-1], ticks)
+    return ChartScale(ticks[0], ticks[-1], ticks)
 
 
 def plot(lines: Sequence[Line], dots: Line | None, x_name: str, y_name: str, alt: str) -> str:
@@ -127,5 +127,5 @@ def _spans(labels: Sequence[str]) -> str:
     return "".join(f"<span>{escape(label)}</span>" for label in labels)
 
 
-def _path(points: Sequence[tuple[float, float]], x: Scale, y: Scale) -> str:
+def _path(points: Sequence[tuple[float, float]], x: ChartScale, y: ChartScale) -> str:
     return "M" + "L".join(f"{x.at(a)} {round(100 - y.at(b), 2)}" for a, b in points)

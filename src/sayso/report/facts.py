@@ -16,7 +16,7 @@ from sayso.report.steered import Steered, steered
 from sayso.token.load import MADE_OF
 from sayso.weights.lineage import read_lineage
 
-Data = dict[str, Any]
+_Data = dict[str, Any]
 ACTS = (
     *("prepare", "tokenizer", "import", "pretrain", "finetune", "reward", "align", "reinforce", "improve", "selfplay"),
     *("evaluate", "verify"),
@@ -38,7 +38,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Act:
+class _Act:
     """Total cost of one act over all its runs."""
 
     name: str
@@ -51,23 +51,23 @@ class Facts:
     """The records of one life so far."""
 
     life: Life
-    manifest: Data | None
-    tokenizers: list[Data]
-    made_tokenizer: Data | None
+    manifest: _Data | None
+    tokenizers: list[_Data]
+    made_tokenizer: _Data | None
     """The training data of the life's tokenizer, and its measurements."""
     hashes: dict[str, str]
     """SHA-256 of the data's manifest ("data") and of the tokenizer ("tokenizer"), if they exist."""
-    models: dict[str, Data]
+    models: dict[str, _Data]
     """sayso.json of each existing stage, in order."""
-    shapes: dict[str, Data]
+    shapes: dict[str, _Data]
     """config.json of each stage."""
     curves: dict[str, Curve]
     """By act."""
-    acts: list[Act]
-    baselines: Data | None
-    scores: dict[str, Data]
+    acts: list[_Act]
+    baselines: _Data | None
+    scores: dict[str, _Data]
     """Results of evaluate, by stage."""
-    verify: Data
+    verify: _Data
     steered: list[Steered]
     """The runs that learned from preferences or rewards."""
 
@@ -127,20 +127,20 @@ def curve(path: Path) -> Curve | None:
     return Curve(steps, tuple(losses[step] for step in steps), tokens, held_out, replies)
 
 
-def acts(life: Life) -> list[Act]:
+def acts(life: Life) -> list[_Act]:
     """Seconds and peak memory of each act, in the order of a life; runs that were set aside do not count."""
-    found: dict[str, Act] = {}
+    found: dict[str, _Act] = {}
     for path in sorted((life.root / "runs").glob("*/run.jsonl")):
         events = events_of(path)
         if re.search(r"\.\d+$", path.parent.name) or not events or "act" not in events[0]:
             continue
-        name, before = events[0]["act"], found.get(events[0]["act"], Act("", 0.0, 0.0))
+        name, before = events[0]["act"], found.get(events[0]["act"], _Act("", 0.0, 0.0))
         peak = max((event.get("peak_memory_mb", 0.0) for event in events), default=0.0)
-        found[name] = Act(name, before.seconds + spent(events), max(before.peak_memory_mb, peak))
+        found[name] = _Act(name, before.seconds + spent(events), max(before.peak_memory_mb, peak))
     return sorted(found.values(), key=lambda act: (*ACTS, act.name).index(act.name))
 
 
-def spent(events: list[Data]) -> float:
+def spent(events: list[_Data]) -> float:
     """Seconds of the latest run with all its parts: from each part's end event, or its last step."""
     pieces: list[float] = []
     before = None

@@ -7,13 +7,13 @@ from typing import Any
 
 from sayso.report.facts import TRAINED, Facts
 
-Data = dict[str, Any]
+_Data = dict[str, Any]
 BASELINES = ("uniform", "unigram", "kn5", "xz")
 
 
-def report_figures(facts: Facts) -> Data:
+def report_figures(facts: Facts) -> _Data:
     """Return the content of `report.json`."""
-    found: Data = {}
+    found: _Data = {}
     for stage, act in TRAINED.items():
         if scores := facts.scores.get(stage):
             found[act] = stage_figures(scores)
@@ -30,9 +30,9 @@ def report_figures(facts: Facts) -> Data:
     return found
 
 
-def stage_figures(scores: Data) -> Data:
+def stage_figures(scores: _Data) -> _Data:
     """One stage: bits per byte, and accuracies with n and standard error."""
-    found: Data = {
+    found: _Data = {
         "val_bpb": {kind: part["mean"] for kind, part in scores["bpb"].items()},
         "val_bpb_se": {kind: part["se"] for kind, part in scores["bpb"].items()},
     }
@@ -45,15 +45,15 @@ def stage_figures(scores: Data) -> Data:
     return found
 
 
-def brief(part: Data) -> Data:
+def brief(part: _Data) -> _Data:
     """Mean, standard error and n of a stored estimate."""
     return {key: part[key] for key in ("mean", "se", "n")}
 
 
-def lineage_figures(facts: Facts) -> list[Data]:
+def lineage_figures(facts: Facts) -> list[_Data]:
     """The lineage of the newest model, oldest first: data, tokenizer, then each stage with its parent and hash."""
-    chain: list[Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
+    chain: list[_Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
     for stage, made in facts.models.items():
-        known: Data = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}
+        known: _Data = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}
         chain.append({"what": stage, "sha256": made["weights_sha256"], **known})
     return chain

@@ -12,7 +12,7 @@ from sayso.token.tokenizer import BOS, Tokenizer
 from sayso.weights.folder import load_model
 
 SENTENCE = "Nora gave the red kite to Ben, and Ben put the red kite in the garden."
-MOST = 28  # tokens, so that labels can be read
+_MOST = 28  # tokens, so that labels can be read
 
 
 def inside(facts: Facts) -> str:
@@ -20,7 +20,7 @@ def inside(facts: Facts) -> str:
     if facts.newest is None:
         return section("inside", "Inside", missing("There is no model yet; train one with", "sayso pretrain"))
     model, tokenizer = load_model(facts.life.model(facts.newest))
-    ids = [tokenizer.specials[BOS], *tokenizer.encode(SENTENCE)][: min(MOST, model.config.context)]
+    ids = [tokenizer.specials[BOS], *tokenizer.encode(SENTENCE)][: min(_MOST, model.config.context)]
     weights = attention_weights(model, ids)
     clear = pattern(weights)
     layer, head = divmod(int(clear.argmax()), weights.shape[1])

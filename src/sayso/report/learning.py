@@ -4,11 +4,11 @@ import math
 
 from sayso.report.draw import Line, plot, smooth
 from sayso.report.facts import TRAINED, Curve, Facts
-from sayso.report.markup import count, missing, says, section
+from sayso.report.markup import counted, missing, says, section
 
-TITLES = {"pretrain": "Pre-training", "finetune": "Finetuning on conversations", "align": "Alignment with comparisons"}
+_TITLES = {"pretrain": "Pre-training", "finetune": "Finetuning on conversations", "align": "Alignment with comparisons"}
 UNITS = {"pretrain": "nats per token", "finetune": "nats per trained token", "align": "loss per pair, nats"}
-SHORTEST = 5
+_SHORTEST = 5
 SMOOTH = 50  # the smoothed line averages over about a fiftieth of the run
 
 
@@ -16,16 +16,16 @@ def learning(facts: Facts) -> str:
     """The section: one chart for each act that has trained a model."""
     if not facts.curves:
         return section("learning", "Learning", missing("Nothing has been trained yet; start with", "sayso pretrain"))
-    charts = [chart(act, facts.curves[act], facts) for act in TRAINED.values() if act in facts.curves]
+    charts = [_chart(act, facts.curves[act], facts) for act in TRAINED.values() if act in facts.curves]
     key = '<p class="key"><b class="smooth"></b>smoothed <b class="raw"></b>each step'
     held = any(c.held_out or c.replies for c in facts.curves.values())
     key += ' <b class="held"></b>held out' if held else ""
     return section("learning", "Learning", key + "</p>", f'<div class="curves">{"".join(charts)}</div>')
 
 
-def chart(act: str, curve: Curve, facts: Facts) -> str:
+def _chart(act: str, curve: Curve, facts: Facts) -> str:
     """One act's losses."""
-    even = smooth(curve.losses, max(SHORTEST, len(curve.losses) // SMOOTH))
+    even = smooth(curve.losses, max(_SHORTEST, len(curve.losses) // SMOOTH))
     lines = [
         Line(list(zip(curve.steps, values, strict=True)), kind)
         for values, kind in ((curve.losses, "raw"), (even, "smooth"))
@@ -34,9 +34,11 @@ def chart(act: str, curve: Curve, facts: Facts) -> str:
     held += [(float(step), loss) for step, loss in curve.replies]
     drawn = plot(lines, Line(held, "held") if held else None, "step", UNITS[act], f"Loss of {act} by step")
     start, end = even[0], even[-1]
-    told = f"{TITLES[act].split()[0]} reduced the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps "
-    told += f"and {count(curve.tokens)} tokens; half of the decrease was reached by step {halfway(curve, even):,}."
-    return f"<figure><h3>{TITLES[act]}</h3>{drawn}{says(told)}</figure>"
+    told = (
+        f"{_TITLES[act].split()[0]} reduced the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps "
+    )
+    told += f"and {counted(curve.tokens)} tokens; half of the decrease was reached by step {halfway(curve, even):,}."
+    return f"<figure><h3>{_TITLES[act]}</h3>{drawn}{says(told)}</figure>"
 
 
 def halfway(curve: Curve, even: list[float]) -> int:

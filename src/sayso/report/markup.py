@@ -41,7 +41,7 @@ def listing(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def count(value: float) -> str:
+def counted(value: float) -> str:
     """A large number: 940, 12,400, 3.20 million."""
     if value >= 1e9:
         return f"{value / 1e9:.2f} billion"

@@ -7,7 +7,7 @@ from sayso.base.log import duration
 from sayso.report.facts import Facts
 from sayso.report.inside import inside
 from sayso.report.learning import learning
-from sayso.report.markup import count, listing, source_name
+from sayso.report.markup import counted, listing, source_name
 from sayso.report.papers import data, lineage_table, proved, tokenizers, took
 from sayso.report.race import race
 from sayso.report.said import said
@@ -38,7 +38,7 @@ def lead(facts: Facts) -> str:
         return "Nothing has been trained yet. Below is what exists, and the commands for what is missing."
     base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
     imported = base.get("stage") == "imported"
-    text = f"A Transformer of {count(base['parameters'])} parameters, "
+    text = f"A Transformer of {counted(base['parameters'])} parameters, "
     text += f"imported from {escape(str(base['parent']).split()[0])}" if imported else "trained from scratch"
     if facts.manifest and not imported:
         names = [source_name(source) for source in facts.manifest["sources"]]
@@ -57,7 +57,7 @@ def keys(facts: Facts) -> str:
     """The key figures of a life, if they exist."""
     shown: list[tuple[str, str]] = []
     if "metrics" in (base := next(iter(facts.models.values()), {})):
-        shown.append((count(base["metrics"]["tokens"]), "tokens of pretraining"))
+        shown.append((counted(base["metrics"]["tokens"]), "tokens of pretraining"))
     first = next(iter(facts.scores.values()), None)
     if first and "real" in first["bpb"]:
         shown.append((f"{first['bpb']['real']['mean']:.2f}", "bits per byte of real text"))

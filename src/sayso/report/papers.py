@@ -6,9 +6,9 @@ from typing import Any
 from sayso.base.log import duration
 from sayso.report.draw import bar
 from sayso.report.facts import Facts
-from sayso.report.markup import count, listing, mark, missing, says, section, size, source_name, table
+from sayso.report.markup import counted, listing, mark, missing, says, section, size, source_name, table
 
-Data = dict[str, Any]
+_Data = dict[str, Any]
 
 
 def tokenizers(facts: Facts) -> str:
@@ -36,8 +36,8 @@ def tokenizers(facts: Facts) -> str:
             f"{row['bytes_per_token']:.2f}",
             f"{row['tokens_per_word']:.2f}",
             f"{100 * row['unknown_rate']:.1f}&nbsp;%",
-            pieces(row["word_pieces"]),
-            pieces(row["misspelt_pieces"]),
+            _pieces(row["word_pieces"]),
+            _pieces(row["misspelt_pieces"]),
         ]
         for row in rows
     ]
@@ -54,7 +54,7 @@ def tokenizers(facts: Facts) -> str:
     return section("tokenizers", "Tokenization", f"<figure>{table(heads, cells)}{says(told)}</figure>")
 
 
-def pieces(tokens: list[str]) -> str:
+def _pieces(tokens: list[str]) -> str:
     """Tokens as chips; the space before a word is omitted."""
     shown = [token.strip() or "·" for token in tokens if token != " "]
     return " ".join(f'<span class="chip">{escape(token)}</span>' for token in shown)
@@ -77,7 +77,7 @@ def data(facts: Facts) -> str:
     return section("data", "Training data", f"<figure>{table(heads, cells)}{says(told)}</figure>")
 
 
-def _source(source: Data) -> list[str]:
+def _source(source: _Data) -> list[str]:
     dropped = sum(source["dropped"].values())
     most = max(source["dropped"], key=lambda rule: source["dropped"][rule], default="")
     held = source["out"]["val"]["bytes"] + source["out"]["test"]["bytes"]
@@ -104,7 +104,11 @@ def lineage_table(facts: Facts) -> str:
     for stage, made in facts.models.items():
         lines = [f"imported from {escape(made['parent'].split()[0])}"] if made.get("stage") == "imported" else []
         if metrics := made.get("metrics"):
-            lines = [f"{metrics['steps']:,} steps", f"{count(metrics['tokens'])} tokens", f"seed {made.get('seed', 0)}"]
+            lines = [
+                f"{metrics['steps']:,} steps",
+                f"{counted(metrics['tokens'])} tokens",
+                f"seed {made.get('seed', 0)}",
+            ]
         apart = ("text", "tokenizer", str(made.get("parent")).split()[0])
         if own := [part.split()[0] for part in made.get("data", []) if part.split()[0] not in apart]:
             lines.append("trained on " + listing([escape(name) for name in own]))

@@ -8,9 +8,9 @@ from sayso.report.facts import Facts
 from sayso.report.figures import BASELINES
 from sayso.report.markup import listing, missing, says, section
 
-Data = dict[str, Any]
-KINDS = {"real": "Real text", "smallworld": "Small world"}
-NAMED = {"uniform": "uniform", "unigram": "unigram", "kn5": "Kneser-Ney 5-gram", "xz": "xz -9"}
+_Data = dict[str, Any]
+_KINDS = {"real": "Real text", "smallworld": "Small world"}
+_NAMED = {"uniform": "uniform", "unigram": "unigram", "kn5": "Kneser-Ney 5-gram", "xz": "xz -9"}
 TOLD = {
     "uniform": "guessing evenly",
     "unigram": "counting single tokens",
@@ -23,7 +23,7 @@ def race(facts: Facts) -> str:
     """The section, or the command that is still to be run."""
     if not facts.scores or not facts.baselines:
         return section("race", "Baselines", missing("No model has been evaluated yet; run", "sayso evaluate"))
-    kinds = [kind for kind in KINDS if any(kind in scores["bpb"] for scores in facts.scores.values())]
+    kinds = [kind for kind in _KINDS if any(kind in scores["bpb"] for scores in facts.scores.values())]
     megabytes = facts.baselines["train_bytes"] / 1e6
     intro = (
         "<p>Bits per byte of held-out text; lower is better. Gray bars are baselines without a network: "
@@ -43,17 +43,16 @@ def _lane(facts: Facts, kind: str) -> str:
     runners.sort(key=lambda runner: runner[1]["mean"])
     most = max(part["mean"] for _, part, _ in runners)
     rows = "".join(
-        f'<div class="runner {css}"><span class="who">{escape(NAMED.get(name, name))}</span>'
+        f'<div class="runner {css}"><span class="who">{escape(_NAMED.get(name, name))}</span>'
         f'{bar(part["mean"], most, css)}<span class="n">{part["mean"]:.3f}{_error(part)}</span></div>'
         for name, part, css in runners
     )
     stage = next(stage for stage in facts.scores if kind in facts.scores[stage]["bpb"])
-    return (
-        f'<figure><h3>{KINDS[kind]}</h3><div class="lane">{rows}</div>{says(race_verdict(facts, stage, kind))}</figure>'
-    )
+    words = says(race_verdict(facts, stage, kind))
+    return f'<figure><h3>{_KINDS[kind]}</h3><div class="lane">{rows}</div>{words}</figure>'
 
 
-def _error(part: Data) -> str:
+def _error(part: _Data) -> str:
     return f"<small>± {part['se']:.3f}</small>" if part.get("se") is not None else "<small></small>"
 
 
@@ -73,4 +72,4 @@ def race_verdict(facts: Facts, stage: str, kind: str) -> str:
     later = list(facts.scores)[-1]
     change = facts.scores[later]["bpb"][kind]["mean"]
     talk = f" Trained for conversation, the {later} model needs {change:.2f}." if later != stage else ""
-    return f"The {stage} model needs {own['mean']:.2f} bits per byte of {KINDS[kind].lower()}: it {told}.{talk}"
+    return f"The {stage} model needs {own['mean']:.2f} bits per byte of {_KINDS[kind].lower()}: it {told}.{talk}"

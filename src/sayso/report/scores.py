@@ -9,8 +9,8 @@ from sayso.report.draw import whiskers
 from sayso.report.facts import Facts
 from sayso.report.markup import missing, says, section
 
-Data = dict[str, Any]
-GROUPS = (
+_Data = dict[str, Any]
+_GROUPS = (
     ("Questions about a story just told", world.STORY_FAMILIES),
     ("Skills", world.SKILL_FAMILIES),
     ("Instructions with conditions", world.INSTRUCTION_FAMILIES),
@@ -23,7 +23,7 @@ def scores(facts: Facts) -> str:
     stages = [stage for stage in facts.scores if facts.scores[stage]["families"]]
     if not stages:
         return section("scores", "Evaluation", missing("No stage has been evaluated yet; run", "sayso evaluate"))
-    rows = "".join(_group(facts, stages, title, families) for title, families in GROUPS)
+    rows = "".join(_group(facts, stages, title, families) for title, families in _GROUPS)
     heads = "".join(f'<span class="n {stage}">{stage}</span>' for stage in stages)
     n = min(part["n"] for stage in stages for part in facts.scores[stage]["families"].values())
     imported = facts.models.get("base", {}).get("stage") == "imported"
@@ -47,7 +47,7 @@ def _group(facts: Facts, stages: list[str], title: str, families: tuple[str, ...
     return f"<h3>{escape(title)}</h3>{''.join(rows)}{_row('mean', means, 'mean')}"
 
 
-def _row(name: str, found: list[tuple[str, Data]], css: str = "") -> str:
+def _row(name: str, found: list[tuple[str, _Data]], css: str = "") -> str:
     drawn = whiskers([(part["mean"], part["low"], part["high"], stage) for stage, part in found])
     numbers = "".join(
         f'<span class="n">{100 * part["mean"]:.0f}'
@@ -57,7 +57,7 @@ def _row(name: str, found: list[tuple[str, Data]], css: str = "") -> str:
     return f'<div class="row {css}"><span class="who">{escape(name.replace("_", " "))}</span>{drawn}{numbers}</div>'
 
 
-def group_mean(scored: Data, families: list[str]) -> Data:
+def group_mean(scored: _Data, families: list[str]) -> _Data:
     """All answers of a group; families have equal sizes, so this is also the mean over families."""
     values = [value for family in families for value in scored["families"][family]["values"]]
     return estimate(values, low=0, high=1).as_dict()
@@ -82,7 +82,7 @@ def stage_verdict(facts: Facts, stages: list[str]) -> str:
     return "; ".join(parts) + "."
 
 
-def change(before: Data, after: Data, families: tuple[str, ...], name: str) -> str:
+def change(before: _Data, after: _Data, families: tuple[str, ...], name: str) -> str:
     """The paired difference in points, and whether its interval excludes zero."""
     old, new = ([v for f in families for v in part["families"][f]["values"]] for part in (before, after))
     if len(old) != len(new):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.base.life import NAME, Life
+from sayso.base.life import NAME_PATTERN, Life
 from sayso.base.log import OF_EVERY_STEP, read_log
 
 Points = list[tuple[float, float]]
@@ -36,7 +36,7 @@ def steered(life: Life) -> list[Steered]:
     for act in STEERING:
         for path in sorted((life.root / "runs").glob(f"{act}-*/run.jsonl")):
             model = path.parent.name.removeprefix(f"{act}-")
-            if not NAME.fullmatch(model):
+            if not NAME_PATTERN.fullmatch(model):
                 continue
             run = read_steered(path, act, model)
             if (run.figures or run.judged) and life.model(model).exists():

@@ -7,14 +7,14 @@ from sayso.report.facts import Facts
 from sayso.report.markup import says, section, table
 from sayso.report.steered import Points, Steered
 
-TITLES = {
+_TITLES = {
     "align": "Alignment with comparisons",
     "reward": "Reward model",
     "reinforce": "Reinforcement",
     "improve": "Improvement on its own replies",
     "selfplay": "Self-play",
 }
-NAMES = {
+_NAMES = {
     "score": "score on held-out prompts",
     "points": "points per game against the panel",
     "held_out": "reward on held-out prompts",
@@ -48,17 +48,17 @@ def steering(facts: Facts) -> str:
 def block(run: Steered) -> str:
     """One run: small charts, its warnings, and replies before and after."""
     names = {**dict.fromkeys(run.judged), **dict.fromkeys(run.figures)}
-    others = sorted((name for name in names if name not in NAMES), key=lambda name: not name.startswith("reward_"))
-    order = [*(name for name in NAMES if name in names), *others]
+    others = sorted((name for name in names if name not in _NAMES), key=lambda name: not name.startswith("reward_"))
+    order = [*(name for name in _NAMES if name in names), *others]
     panels = "".join(panel(name, run.figures.get(name, []), run.judged.get(name, [])) for name in order[:PANELS])
     warned = "".join(says(f"Warning at step {step:,}: {escape(told)}") for step, told in run.warnings)
-    title = f"<h3>{TITLES[run.act]}: {escape(run.model)}</h3>"
-    return f'<figure>{title}<div class="panels">{panels}</div>{warned}{replies(run)}</figure>'
+    title = f"<h3>{_TITLES[run.act]}: {escape(run.model)}</h3>"
+    return f'<figure>{title}<div class="panels">{panels}</div>{warned}{_replies(run)}</figure>'
 
 
 def panel(name: str, points: Points, judged: Points) -> str:
     """One metric over the steps: raw and smoothed, with evaluations as dots."""
-    title = NAMES.get(name, name.replace("_", " "))
+    title = _NAMES.get(name, name.replace("_", " "))
     lines = []
     if len(points) > 1:
         even = smooth([y for _, y in points], max(SHORTEST, len(points) // SMOOTH))
@@ -67,7 +67,7 @@ def panel(name: str, points: Points, judged: Points) -> str:
     return f"<div><h4>{escape(title)}</h4>{plot(lines, dots, 'step', '', f'{title} by step')}</div>"
 
 
-def replies(run: Steered) -> str:
+def _replies(run: Steered) -> str:
     """The first replies next to the last."""
     if len(run.samples) < 2:
         return ""

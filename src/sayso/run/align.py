@@ -22,7 +22,7 @@ from sayso.align.pairs.sources import (
     comparisons,
     hold_out_pairs,
     open_comparisons,
-    read,
+    read_comparisons,
     write_comparisons,
 )
 from sayso.align.pairs.world_pairs import world_pairs
@@ -30,7 +30,7 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_of
+from sayso.base.lock import alone, model_place
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Amount, Count, Epochs, Range, Repeats, Replies, Rows, Scale, Weight
 from sayso.batch.pairs import WIDTH_STEP, PairBatches
@@ -105,7 +105,7 @@ class Align(Adapting, ReadsRows):
     """Prompts held out to select the best weights. Default: 1/16 of them, at most 64. 0 = keep the last weights."""
 
 
-@alone(model_of)
+@alone(model_place)
 def align(options: Align) -> Trained:
     """Train a model on preferences: comparisons or ratings of replies."""
     _check(options)
@@ -136,7 +136,7 @@ def align(options: Align) -> Trained:
     if derived is None:
         say(f"The model '{options.name}' has already been trained with these options and ratings.")
         return trained(life, "align", options.name, finished_before=True)
-    data = fresh[0] if fresh else opened(read(stage.folder))
+    data = fresh[0] if fresh else opened(read_comparisons(stage.folder))
     preference = _preference(options, data.train)
     steps = max(1, round(options.epochs * data.train.steps_per_epoch))
     say(f"{data.told}; {steps:,} steps of {options.rows}.")

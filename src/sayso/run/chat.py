@@ -13,11 +13,11 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import write_jsonl
 from sayso.reply.conversation import Replier
 from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
-from sayso.reply.window import Message, fit
+from sayso.reply.window import Message, fit_window
 from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
 
-COMMANDS = {
+_COMMANDS = {
     "/undo": "remove the last question and its reply",
     "/retry": "generate another reply to the last question",
     "/save FILE": "save the conversation as JSON Lines for sayso finetune",
@@ -91,9 +91,9 @@ class TerminalChat:
         elif word == "/save":
             self.save(rest.strip())
         elif word == "/help":
-            self.terminal.note("\n".join(f"{name:<11} {text}" for name, text in COMMANDS.items()))
+            self.terminal.note("\n".join(f"{name:<11} {text}" for name, text in _COMMANDS.items()))
         else:
-            known = [name.split()[0] for name in COMMANDS]
+            known = [name.split()[0] for name in _COMMANDS]
             raise UserError(f"Commands are {', '.join(known)}; got '{word}'.{nearest(word, known)}")
 
     def reply(self) -> None:
@@ -121,7 +121,7 @@ class TerminalChat:
         """Return the messages that fit the model's context; report once that turns are dropped."""
         context = self.replier.context
         reserve = min(self.sampling.max_tokens, context // RESERVE)
-        kept, left_out = fit(self.messages, lambda some: len(self.replier.prompt_ids(some)), context, reserve)
+        kept, left_out = fit_window(self.messages, lambda some: len(self.replier.prompt_ids(some)), context, reserve)
         if left_out and not self.told:
             self.told = True
             self.terminal.note(f"The model's context of {context:,} tokens is full; the oldest turns are dropped.")

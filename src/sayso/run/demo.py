@@ -26,18 +26,18 @@ from sayso.run.verify import Verify, verify
 
 MINUTES = 11.7
 OTHER_MINUTES = 2.3  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-TUNING = 0.60  # share of a short demo's training that goes to conversations, where looking up is learned ...
+_TUNING = 0.60  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
-SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
+_SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
 NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
 VOCABULARY = 3072
 MIX = ("chitchat=0.01",)  # human chatter is long and hard: with more of it, a short run learns little else
-SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party model, trains and is evaluated on
+_SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party model, trains and is evaluated on
 RANK = 16  # of the adapters of a third-party model
 OTHER_MINUTES_ADOPTED = 4.5  # time of the other acts with a third-party model; measured: 4.2 with SmolLM2-135M
 
-Act = Callable[[Any], object]
-Chapter = tuple[str, tuple[tuple[Act, Any], ...]]
+_Act = Callable[[Any], object]
+Chapter = tuple[str, tuple[tuple[_Act, Any], ...]]
 """A title, and the acts with their options."""
 
 
@@ -83,16 +83,16 @@ def chapters(options: Demo) -> tuple[Chapter, ...]:
         return adopted(options, options.parent)
     if options.data:
         raise UserError("--data requires --parent, the third-party model to fine-tune, such as --parent smollm2.")
-    return tiny(options.life) if options.tiny else whole(options.life, options.minutes)
+    return tiny(options.life) if options.tiny else _whole(options.life, options.minutes)
 
 
-def whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
+def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     """Return the stages of a model trained from scratch."""
     training = _left(minutes, OTHER_MINUTES)
-    tuning = TUNING * training
+    tuning = _TUNING * training
     if tuning > ENOUGH_TUNING:
-        tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / TUNING)
-    short = training < SHORT
+        tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / _TUNING)
+    short = training < _SHORT
     pretraining = Pretrain(
         life=life,
         depth=3 if short else 4,
@@ -119,7 +119,7 @@ def whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
 def tiny(life: Path) -> tuple[Chapter, ...]:
     """Return the stages of the smallest demo: every act, on a few hundred stories, for a few steps."""
     return _life(
-        Prepare(life=life, sources=SOURCES, world_documents=400, world_conversations=200),
+        Prepare(life=life, sources=_SOURCES, world_documents=400, world_conversations=200),
         600,
         Pretrain(life=life, depth=1, steps=6, rows=4),
         Finetune(life=life, steps=4, rows=4),
@@ -137,7 +137,7 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     aligning = Align(life=life, lora_rank=RANK, rows=4, tasks=4 if small else 24, replies=2 if small else 4)
     text = Prepare(
         life=life,
-        sources=(*options.data, *SOURCES),
+        sources=(*options.data, *_SOURCES),
         world_documents=400,
         world_conversations=0 if options.data else 2000,
         quality=not options.data,  # the user's own conversations are used unfiltered

@@ -19,13 +19,13 @@ from sayso.base.log import act_log, say
 from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
-from sayso.judge.baselines.measure import NAMES, Scores, baselines
+from sayso.judge.baselines.measure import BASELINES, Scores, baselines
 from sayso.judge.held_out import held_out
 from sayso.judge.scorecard import judge_tasks, judge_text, samples, tasks_json
 from sayso.judge.stats import Estimate
 from sayso.reply.conversation import Replier
-from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
+from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model
 from sayso.weights.models import called, resolve_model
 from sayso.weights.tensors import weights_file
@@ -70,7 +70,7 @@ def evaluate(options: Evaluate) -> Scores:
     name = run_name(life, folder)
     path = life.run(f"evaluate-{name}") / "scores.json"
     work_in(path.parent)
-    against = baselines(life, held, load_tokenizer(folder), fingerprint(folder), options.baseline_bytes)
+    against = baselines(life, held, load_tokenizer(folder), tokenizer_fingerprint(folder), options.baseline_bytes)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
     if path.exists() and (stored := read_object(path, "key"))["key"] == key:
         say(f"The model '{folder.name}' has already been evaluated with these options.")
@@ -116,7 +116,7 @@ def show(scores: Scores, against: Scores) -> None:
     kinds = list(scores["bpb"])
     text = Table("bits per byte", *kinds, title=f"{scores['model']}: held-out text")
     text.add_row(scores["model"], *(written(Estimate.from_dict(scores["bpb"][kind])) for kind in kinds))
-    for name in NAMES:
+    for name in BASELINES:
         text.add_row(name, *(f"{against[name][kind]['bpb']['mean']:.3f}" for kind in kinds))
     screen.print(text)
     if scores["families"]:

@@ -16,10 +16,10 @@ from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_of
+from sayso.base.lock import alone, model_place
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, Tokens, Weight
-from sayso.batch.chat import ChatBatches, Conversation
+from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import LaidOut, check_shares, hold_out, lay_out, prepared, read_conversations, share_of
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
@@ -39,9 +39,9 @@ from sayso.train.step_log import Evaluation
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
-JUDGEMENTS = 6  # evaluations during a run, after an initial one
-JUDGED = 0.15  # evaluation tokens as a share of training tokens, which takes a twentieth of the time
-SHOWN = 4  # prompts sampled before, halfway through, and after training
+_JUDGEMENTS = 6  # evaluations during a run, after an initial one
+_JUDGED = 0.15  # evaluation tokens as a share of training tokens, which takes a twentieth of the time
+_SHOWN = 4  # prompts sampled before, halfway through, and after training
 SAY = Sampling(temperature=0, max_tokens=64)
 
 
@@ -78,7 +78,7 @@ class Finetune(Adapting, ReadsRows):
     """Number of times each conversation that users corrected or liked is repeated."""
 
 
-@alone(model_of)
+@alone(model_place)
 def finetune(options: Finetune) -> Trained:
     """Fine-tune a model on conversations; only the assistant's tokens are trained on."""
     life = Life(options.life)
@@ -219,23 +219,23 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     prompts = [prompt for talk in different if (prompt := talk.prompt())]
     room = tokens - min(SAY.max_tokens, tokens // 4)  # the rest is reserved for the reply
     fitting = (one for one in prompts if len(prompt_ids(tokenizer, one)) <= room)
-    return _Data(train, judged, bad, list(islice(fitting, SHOWN)))
+    return _Data(train, judged, bad, list(islice(fitting, _SHOWN)))
 
 
-def _judged(options: Finetune, held: Sequence[Conversation], trained: int) -> int:
+def _judged(options: Finetune, held: Sequence[MaskedIds], trained: int) -> int:
     """Return how many held-out conversations to evaluate on in a run of `trained` tokens; all if a number was given."""
     if options.held_out >= 1:
         return len(held)
-    room = JUDGED * trained / (JUDGEMENTS + 1)
+    room = _JUDGED * trained / (_JUDGEMENTS + 1)
     return sum(sofar <= room or not number for number, sofar in enumerate(accumulate(len(ids) for ids, _ in held)))
 
 
-def _judging(held: Sequence[Conversation], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
+def _judging(held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
     """Return the evaluation on held-out conversations, which also samples replies; None without any."""
-    every = max(1, steps // JUDGEMENTS)
+    every = max(1, steps // _JUDGEMENTS)
 
     def judge(state: State) -> dict[str, Any]:
-        if state.step == every * (JUDGEMENTS // 2):
+        if state.step == every * (_JUDGEMENTS // 2):
             samples.take(state.model, state.step)
         found = reply_loss(state.model, held, row_tokens)
         return {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}

@@ -13,7 +13,7 @@ from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
 from sayso.run.terminal import Terminal, checked
 from sayso.sample.sampling import Sampling
 
-RULE = "\n---\n"  # separator between several texts
+_RULE = "\n---\n"  # separator between several texts
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def generate(options: Generate, target: TextIO | None = None) -> list[str]:
     raw = options.raw or folder.name == "base" or not replier.converses
     written = []
     for number, text in enumerate(_texts(replier, prompt, sampling, options.count, raw)):
-        terminal.write(RULE if number else "")
+        terminal.write(_RULE if number else "")
         written.append("")
         for piece in text:
             written[-1] += piece

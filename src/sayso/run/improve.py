@@ -13,12 +13,12 @@ from typing import Literal
 from sayso.align.improve.curriculum import read_curriculum
 from sayso.align.improve.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
 from sayso.align.improve.sampling import PracticeSet, hinted, kept_until, sample_round
-from sayso.align.rl.options import askable, rewards_of
+from sayso.align.rl.options import prompt_check, rewards_of
 from sayso.align.rl.prompts import ids_of, read_prompts
 from sayso.base.device import pick_device
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_of
+from sayso.base.lock import alone, model_place
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
@@ -69,7 +69,7 @@ class Improve(Tuning, ReadsRows):
     """Continue from the previous round's model instead of restarting each round from the parent."""
 
 
-@alone(model_of)
+@alone(model_place)
 def improve(options: Improve) -> Trained:
     """Train a model on its own verified replies, in rounds; keep the best model."""
     life = Life(options.life)
@@ -81,7 +81,7 @@ def improve(options: Improve) -> Trained:
     device = pick_device(options.device).kind
     model, tokenizer = stage.open(parent, device, plain=True, restart=options.restart)
     check_tuning(options, model)
-    bad, check = BadRows(options.bad_rows), askable(model, tokenizer)
+    bad, check = BadRows(options.bad_rows), prompt_check(model, tokenizer)
     prompts, judged = (read_prompts(path, bad, check) for path in (options.prompts, options.held_out))
     report_rows(bad)
     longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]

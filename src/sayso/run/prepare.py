@@ -23,7 +23,7 @@ from sayso.base.ranges import Count, PartOf, Processes, Repeats, Seed, Share
 from sayso.text.decontaminate import SHORTEST, ngram_sets, save_sets, together
 from sayso.text.document import File, Source
 from sayso.text.evaluation import evaluation_files, evaluation_texts, held_out_texts
-from sayso.text.manifest import BY_RULE, fingerprint, is_current, source_facts, stated_rules, totals, versions
+from sayso.text.manifest import BY_RULE, is_current, prepare_fingerprint, source_facts, stated_rules, totals, versions
 from sayso.text.merge import Out, fates, merge_shards
 from sayso.text.parallel import run_parts
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
@@ -99,7 +99,7 @@ def prepare(options: Prepare) -> dict[str, Any]:
     evaluation = [file for path in options.eval_texts for file in evaluation_files(path)]
     _check_places(life, [file.where for file in (*(file for source in sources for file in source.files), *evaluation)])
     asked = plain(replace(options, life=Path("life"), workers=None))
-    mark = fingerprint(asked, sources, evaluation)
+    mark = prepare_fingerprint(asked, sources, evaluation)
     if (done := _already(life, mark)) is not None:
         say(f"Already prepared: {_summary(done)}")
         return done

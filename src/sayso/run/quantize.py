@@ -27,7 +27,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.models import called, is_made, newest_model
 from sayso.weights.quantize.integers import Grid
-from sayso.weights.quantize.quantize import Method, quantize_model
+from sayso.weights.quantize.quantize import QuantizeMethod, quantize_model
 from sayso.weights.quantize.scheme import Scheme
 from sayso.weights.tensors import weights_file
 
@@ -81,7 +81,7 @@ def quantize(options: Quantize) -> Written:
 
 
 def _quantize(options: Quantize, parent: Path, name: str) -> Written:
-    life, scheme, method = Life(options.life), scheme_of(options), method_of(options)
+    life, scheme, method = Life(options.life), scheme_of(options), _method_of(options)
     folder = life.model(name)
     check_apart([folder], [parent])
     lineage: dict[str, Any] = {
@@ -130,10 +130,10 @@ def scheme_of(options: Quantize) -> Scheme:
     return Scheme(grid, bool(options.inputs), bool(options.head))
 
 
-def method_of(options: Quantize) -> Method:
+def _method_of(options: Quantize) -> QuantizeMethod:
     """Return the rounding method."""
     calibrated = options.bits == 4 if options.method is None else options.method == "gptq"
-    return Method(calibrated, options.outliers if options.inputs else 0.0)
+    return QuantizeMethod(calibrated, options.outliers if options.inputs else 0.0)
 
 
 def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:

@@ -13,13 +13,13 @@ from sayso.align.pairs.reference import Frozen
 from sayso.align.rl.critic import remove_critic
 from sayso.align.rl.figures import figures_line
 from sayso.align.rl.iterations import Iterations, Tell
-from sayso.align.rl.options import askable, group_sampler, held_out_judge, open_prompts
+from sayso.align.rl.options import group_sampler, held_out_judge, open_prompts, prompt_check
 from sayso.align.rl.prompts import ids_of
 from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, policy_state
 from sayso.base.device import pick_device
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_of
+from sayso.base.lock import alone, model_place
 from sayso.base.log import RunLog, act_log, say, warn
 from sayso.batch.pairs import WIDTH_STEP
 from sayso.judge.samples import Samples
@@ -35,11 +35,11 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import MAKERS
 
-SHOWN = 8  # held-out prompts whose replies are sampled at intervals, to be read
-LINES = 20  # iterations reported in the terminal; run.jsonl has all of them
+_SHOWN = 8  # held-out prompts whose replies are sampled at intervals, to be read
+_LINES = 20  # iterations reported in the terminal; run.jsonl has all of them
 
 
-@alone(model_of)
+@alone(model_place)
 def reinforce(options: Reinforce) -> Trained:
     """Train a model with reinforcement learning on prompts whose replies are scored."""
     method = method_of(options)
@@ -50,7 +50,7 @@ def reinforce(options: Reinforce) -> Trained:
     stage = open_session(life, "reinforce", options.name, options, files)
     device, when = pick_device(options.device), stage.when(restart=options.restart)
     model, tokenizer = stage.open(parent, device.kind, plain=True, restart=options.restart)
-    practice, held, rewards, gold = open_prompts(options, bad, askable(model, tokenizer), when)
+    practice, held, rewards, gold = open_prompts(options, bad, prompt_check(model, tokenizer), when)
     lora, rows = options.lora(model), options.groups * options.replies // options.updates
     drawing = group_sampler(options, tokenizer, practice, rewards, dapo=options.method == "dapo")
     reference = Frozen(None if lora else deepcopy(model).requires_grad_(False)).model
@@ -73,7 +73,7 @@ def reinforce(options: Reinforce) -> Trained:
         watch = Watch()
         iterations = Iterations(plan, stage.folder, _teller(log, watch, options.iterations))
         greedy = Sampling(temperature=0, max_tokens=options.max_tokens)
-        samples = Samples(tokenizer, [one.messages for one in held[:SHOWN]], log, greedy)
+        samples = Samples(tokenizer, [one.messages for one in held[:_SHOWN]], log, greedy)
         drawn = replace(greedy, temperature=options.temperature, seed=options.seed)
         judge = held_out_judge(tokenizer, held, gold, drawn, samples)
         steps = options.iterations * iterations.steps
@@ -99,7 +99,7 @@ def reinforce(options: Reinforce) -> Trained:
 
 def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
     """Return a function that logs an iteration's figures, prints some of them, and warns about problems."""
-    every = max(1, iterations // LINES)
+    every = max(1, iterations // _LINES)
 
     def tell(step: int, number: int, figures: dict[str, float]) -> None:
         if number <= watch.iteration:  # reported before the run was interrupted

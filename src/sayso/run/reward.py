@@ -53,7 +53,7 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 FEWEST = 8  # minimum number of held-out prompts; with fewer, none are held out
-MAX_TOKENS = 120  # of a reply of the reference model
+_MAX_TOKENS = 120  # of a reply of the reference model
 
 
 @dataclass(frozen=True)
@@ -232,7 +232,7 @@ def _normalised(
         say("The reference model has no chat template, so scores are not normalized.")
         return {}
     context = min(model.config.context, replier.context)
-    scorer, longest = Scorer([model], tokenizer), min(MAX_TOKENS, context // 2)
+    scorer, longest = Scorer([model], tokenizer), min(_MAX_TOKENS, context // 2)
     room = context - longest - 1
     prompts = [one.prompt for one in asked if len(replier.prompt_ids(one.prompt)) <= room][: options.samples]
     said = replier.replies(prompts, Sampling(temperature=1.0, max_tokens=longest, seed=options.seed))

@@ -27,7 +27,7 @@ from sayso.base.device import pick_device
 from sayso.base.intact import check_recorded, recorded
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_of
+from sayso.base.lock import alone, model_place
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
@@ -39,7 +39,7 @@ from sayso.weights.tensors import weights_file
 from sayso.world.puzzles import tictactoe
 
 ERRORS = 0.25  # error rate of the fallible player in the pool and the panel
-PAST = 2  # earlier rounds kept in the pool in addition to the latest
+_PAST = 2  # earlier rounds kept in the pool in addition to the latest
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Selfplay(Tuning):
     """Keep the best move per position or, as a control, any move that was played there."""
 
 
-@alone(model_of)
+@alone(model_place)
 def selfplay(options: Selfplay) -> Trained:
     """Train a model to play tic-tac-toe by self-play, in rounds; keep the best model."""
     life = Life(options.life)
@@ -109,7 +109,7 @@ def _games(options: Selfplay, stage: Session, models: list[Path], number: int) -
     if not models:
         return play(random_player(draw), [random_player(draw)], options.games)
     device = pick_device(options.device).kind
-    own = [policy_player(Replier(*stage.open(path, device)), draw.getrandbits(32)) for path in models[-PAST - 1 :]]
+    own = [policy_player(Replier(*stage.open(path, device)), draw.getrandbits(32)) for path in models[-_PAST - 1 :]]
     me = policy_player(Replier(*stage.open(models[-1], device)), draw.getrandbits(32), options.temperature)
     return play(me, [random_player(draw), perfect_player(draw, ERRORS), *own], options.games)
 

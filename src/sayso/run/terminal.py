@@ -15,7 +15,7 @@ from sayso.base.output import stream
 
 PROMPT = "> "
 # Model output is untrusted and must not send escape codes to the terminal: only line breaks and tabs pass.
-CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+_CONTROL = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
 def checked(text: str) -> str:
@@ -53,7 +53,7 @@ class Terminal:
 
     def write(self, text: str) -> None:
         """Write and flush a piece of text, without control characters."""
-        self.target.write(text.translate(CONTROL))
+        self.target.write(text.translate(_CONTROL))
         self.target.flush()
 
     def note(self, text: str) -> None:

@@ -28,7 +28,7 @@ from sayso.base.output import console
 from sayso.base.ranges import Options, Range, Weight
 from sayso.batch.tokens import documents
 from sayso.text.rows import ReadsRows, report_ignored, report_rows
-from sayso.text.sources import file_source, read
+from sayso.text.sources import file_source, read_part
 from sayso.token.compare import ComparedTokenizer, compare_tokenizers, frequent_word, measure_tokenizer
 from sayso.token.load import MADE_OF, load
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, Tokenizer
@@ -210,7 +210,7 @@ def _named(options: Compare) -> tuple[list[str], list[str]]:
     report_ignored(sources)
     parts = [part for source in sources for part in source.parts]
     bad = BadRows(options.bad_rows)
-    read_texts = (document.text for part in parts for document in read(part, bad))
+    read_texts = (document.text for part in parts for document in read_part(part, bad))
     texts = list(dict.fromkeys(_first(read_texts, options.megabytes)))  # deduplicated, so that no text is in both parts
     report_rows(bad)
     return _parted(texts, options.text[0])

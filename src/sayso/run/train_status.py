@@ -19,9 +19,9 @@ from sayso.base.log import OF_EVERY_STEP, duration, events_of
 from sayso.base.output import console
 from sayso.base.ranges import Options
 
-Event = dict[str, Any]
+_Event = dict[str, Any]
 WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
-LATELY = 20  # recent steps that the latest figures are averaged over
+_LATELY = 20  # recent steps that the latest figures are averaged over
 REFRESH = 2.0  # seconds
 DOTS = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))  # of a braille character: its columns, from the top
 
@@ -58,7 +58,7 @@ def train_status(options: TrainStatus) -> str:
             time.sleep(REFRESH)
 
 
-def status(name: str, events: list[Event]) -> Text:
+def status(name: str, events: list[_Event]) -> Text:
     """Return a summary of a run's events (one or more) as text, with a curve if there are points to draw."""
     rounds = [event for event in events if event["event"] == "round"]
     lines = [f"{name}: {_where(events)}, " + ("ended" if events[-1]["event"] == "end" else "running or interrupted")]
@@ -75,7 +75,7 @@ def status(name: str, events: list[Event]) -> Text:
     return Text("\n".join([*lines, *_time(events)]))
 
 
-def _where(events: list[Event]) -> str:
+def _where(events: list[_Event]) -> str:
     """Return a run's progress in steps, or in rounds if it has no steps of its own."""
     at = {event["event"]: event for event in events}
     if "step" in at:
@@ -88,8 +88,8 @@ def _where(events: list[Event]) -> str:
     return "no steps" if events[-1]["event"] == "end" else "before its first step"
 
 
-def _of_steps(steps: list[Event], events: list[Event]) -> list[str]:
-    last, lately = steps[-1], steps[-LATELY:]
+def _of_steps(steps: list[_Event], events: list[_Event]) -> list[str]:
+    last, lately = steps[-1], steps[-_LATELY:]
     iterations = [event for event in events if event["event"] == "iteration"]
     lines = chart([(event["step"], event["loss"]) for event in steps])
     lines += [_mean(lately, "loss", f"loss {{:.4f}} over the last {len(lately)} steps")]
@@ -102,7 +102,7 @@ def _of_steps(steps: list[Event], events: list[Event]) -> list[str]:
     return [line for line in lines if line]
 
 
-def _time(events: list[Event]) -> list[str]:
+def _time(events: list[_Event]) -> list[str]:
     """Return the time since the run started or resumed, and the time left; empty if unknown."""
     began = max((number for number, event in enumerate(events) if event["event"] == "start"), default=0)
     own = [event for event in events[began:] if "seconds" in event]
@@ -152,13 +152,13 @@ def _find(life: Life, name: str | None) -> Path:
     return runs[name].parent
 
 
-def _words(event: Event) -> str:
+def _words(event: _Event) -> str:
     """Return the held-out figures of an event, with the names used in the log."""
     figures = {key: value for key, value in event.items() if key not in ("event", "step")}
     return ", ".join(f"{key} {value:g}" for key, value in figures.items() if isinstance(value, float))
 
 
-def _figures(events: list[Event]) -> str:
+def _figures(events: list[_Event]) -> str:
     """Return the means of the figures specific to the run's loss, with the names used in the log; empty if none."""
     names = {
         name: None
@@ -169,7 +169,7 @@ def _figures(events: list[Event]) -> str:
     return ", ".join(_mean(events, name, f"{name} {{:.4g}}") for name in names)
 
 
-def _mean(events: list[Event], key: str, form: str) -> str:
+def _mean(events: list[_Event], key: str, form: str) -> str:
     """Return the formatted mean of a figure over the events that have it; empty if none has it."""
     values = [event[key] for event in events if key in event and isfinite(event[key])]
     return form.format(fmean(values)) if values else ""

@@ -25,7 +25,7 @@ from sayso.base.life import Life
 from sayso.base.log import act_log, read_log, say
 from sayso.base.ranges import Options
 from sayso.batch.tokens import documents
-from sayso.token.load import fingerprint
+from sayso.token.load import tokenizer_fingerprint
 from sayso.train.workers import can_fork
 from sayso.weights.folder import load_model
 from sayso.weights.models import resolve_model
@@ -129,7 +129,7 @@ def _small_life(life: Life, root: Path) -> Life:
     """Return a temporary life that trains on the same tokens."""
     small = Life(root)
     shutil.copytree(life.tokenizer, small.tokenizer)
-    mark = f"tokens-{fingerprint(life.tokenizer)[:12]}"
+    mark = f"tokens-{tokenizer_fingerprint(life.tokenizer)[:12]}"
     small.data("text").mkdir(parents=True)
     (small.data("text") / mark).symlink_to((life.data("text") / mark).resolve())
     shutil.copy(life.data("text") / "manifest.json", small.data("text"))

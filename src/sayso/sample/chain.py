@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import unquote
 
 # The beginning of a rule in Lark ("name:", "?name:", "name.2{a,b}:", "name[lazy]:") or in GBNF ("name ::=").
-RULE = re.compile(
+_RULE = re.compile(
     r"^[ \t]*+[?!]?([\w-]++)[ \t]*+(?:\.-?\d++)?[ \t]*+(?:\{[^}\n]*+\})?[ \t]*+(?:\[[^\]\n]*+\])?\s*+:", re.MULTILINE
 )
-NAME = re.compile(r"[\w-]+")
+_NAME = re.compile(r"[\w-]+")
 
 
 def longest_chain(edges: Mapping[Any, Sequence[Any]]) -> int:
@@ -54,12 +54,12 @@ def schema_chain(schema: Mapping[str, Any]) -> int:
 
 def rule_chain(source: str) -> int:
     """Return the maximum number of successive rules in a grammar in Lark or GBNF."""
-    heads = list(RULE.finditer(source))
+    heads = list(_RULE.finditer(source))
     names = {head[1] for head in heads}
     edges: dict[str, dict[str, None]] = {}
     ends = [*(head.start() for head in heads), len(source)][1:]
     for head, end in zip(heads, ends, strict=False):
-        body = NAME.findall(source, head.end(), end)
+        body = _NAME.findall(source, head.end(), end)
         edges.setdefault(head[1], {}).update(dict.fromkeys(name for name in body if name in names))
     return longest_chain({name: list(following) for name, following in edges.items()})
 

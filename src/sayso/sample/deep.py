@@ -10,17 +10,17 @@ from typing import TypeVar
 
 from sayso.base.errors import UserError
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 STACK = 2**28  # bytes, of which only used pages take memory. The worst grammars of 64 kB use about 64 MiB.
 _starting = threading.Lock()  # the size of new stacks is a setting of the process
 
 
-def on_deep_stack(function: Callable[[], Value]) -> Value:
+def on_deep_stack(function: Callable[[], _Value]) -> _Value:
     """Call a function in a thread with a stack of 256 MiB; return its result or raise its exception.
 
     Raises `UserError` if the system cannot create such a thread.
     """
-    future: Future[Value] = Future()
+    future: Future[_Value] = Future()
 
     def work() -> None:
         try:

@@ -14,7 +14,7 @@ from sayso.sample.history import History
 from sayso.sample.sampling import Dry
 from sayso.token.tokenizer import Tokenizer
 
-MOST = 1e30  # limit of a penalty: float32 overflows beyond it, and no token is picked at this point
+_MOST = 1e30  # limit of a penalty: float32 overflows beyond it, and no token is picked at this point
 BREAKERS = (b"\n", b":", b'"', b"*")  # of llama.cpp and text-generation-webui
 
 
@@ -37,7 +37,7 @@ def losses(history: History, dry: Dry, stop_ids: frozenset[int]) -> tuple[np.nda
     np.maximum.at(longest, place, lengths[repeats])
     free = ~np.isin(following, list(breakers))
     lost = dry.multiplier * dry.base ** (longest[free] - dry.allowed_length).astype(np.float64)
-    return following[free], np.minimum(lost, MOST)
+    return following[free], np.minimum(lost, _MOST)
 
 
 def matches(ids: np.ndarray, breakers: frozenset[int], most: int) -> np.ndarray:
@@ -63,5 +63,5 @@ def _longest(dry: Dry) -> int:
     """Return the length from which on the penalty of a repetition no longer grows."""
     if dry.base == 1:
         return dry.allowed_length
-    further = (math.log(MOST) - math.log(dry.multiplier)) / math.log(dry.base)
+    further = (math.log(_MOST) - math.log(dry.multiplier)) / math.log(dry.base)
     return dry.allowed_length + math.ceil(max(0.0, further))

@@ -87,7 +87,7 @@ def add_bias(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     rows = [row for row in rows if len(row.rules.bias)]
     if rows:
         bias = torch.cat([row.rules.bias for row in rows]).to(scores.device)
-        scores.view(-1)[places(rows, [row.rules.bias_ids for row in rows], scores)] += bias
+        scores.view(-1)[_places(rows, [row.rules.bias_ids for row in rows], scores)] += bias
 
 
 def ban(scores: Tensor, rows: Sequence[EditedRow]) -> None:
@@ -100,7 +100,7 @@ def ban(scores: Tensor, rows: Sequence[EditedRow]) -> None:
         if len(row.request.ids) < row.request.sampling.min_tokens:
             ends[place] = torch.cat((ends[place], row.rules.stop_ids))
     if any(len(ids) for ids in ends):
-        scores.view(-1)[places(rows, ends, scores)] = LEFT_OUT
+        scores.view(-1)[_places(rows, ends, scores)] = LEFT_OUT
     bare = (scores.amax(-1) == LEFT_OUT).tolist() if any(forbids(row.request) for row in rows) else []
     for row in rows:
         if bare and bare[row.index]:
@@ -136,7 +136,7 @@ def penalise(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     each = each.repeat_interleave(torch.tensor([len(ids) for ids in said]), dim=0)
     lost = (each[:, 2] * counts + each[:, 1] * (counts > 0)).to(scores.device)
     repetition = each[:, 0].to(scores.device)
-    flat, spots = scores.view(-1), places(rows, said, scores)
+    flat, spots = scores.view(-1), _places(rows, said, scores)
     found = flat[spots]
     flat[spots] = torch.where(found > 0, found / repetition, found * repetition) - lost
 
@@ -152,10 +152,10 @@ def penalise_repeats(scores: Tensor, rows: Sequence[EditedRow]) -> None:
             ids.append(torch.from_numpy(following))
             lost.append(torch.from_numpy(losing))
     if mine:
-        scores.view(-1)[places(mine, ids, scores)] -= torch.cat(lost).to(scores.device, torch.float32)
+        scores.view(-1)[_places(mine, ids, scores)] -= torch.cat(lost).to(scores.device, torch.float32)
 
 
-def places(rows: Sequence[EditedRow], ids: Sequence[Tensor], scores: Tensor) -> Tensor:
+def _places(rows: Sequence[EditedRow], ids: Sequence[Tensor], scores: Tensor) -> Tensor:
     """Return the positions in the flattened scores [B * V] of each row's ids, row after row, int64 on their device."""
     starts = torch.tensor([row.index for row in rows]) * scores.shape[-1]
     starts = starts.repeat_interleave(torch.tensor([len(some) for some in ids]))

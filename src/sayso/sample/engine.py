@@ -29,14 +29,14 @@ from sayso.sample.speculate import Draft, Lookup, Proposer, check_draft
 from sayso.sample.take import ActiveRow, take
 
 ROWS = 64  # rows decoded in parallel
-PASS_TOKENS = 512  # tokens in one pass: limits how long a prompt chunk delays decoding rows
+_PASS_TOKENS = 512  # tokens in one pass: limits how long a prompt chunk delays decoding rows
 SPECULATED = 4  # tokens that a draft model proposes at once, by default
 SPECULATED_ROWS = 8  # with more decoding rows, passes are full without proposals
 MEMORY = 2**32  # default maximum of the cache in bytes; on a CPU only used pages take memory
 
 
 @dataclass
-class Counts:
+class _Counts:
     """Counters of the engine since its start."""
 
     prompt_tokens: int = 0
@@ -59,7 +59,7 @@ class Engine:
         *,
         rows: int = ROWS,
         tokens: int | None = None,
-        pass_tokens: int = PASS_TOKENS,
+        pass_tokens: int = _PASS_TOKENS,
         refill: int = 1,
         reuse: bool = True,
         speculate: int = 0,
@@ -90,7 +90,7 @@ class Engine:
         }
         self.waiting: deque[Request] = deque()
         self.running: list[Row] = []
-        self.counts = Counts()
+        self.counts = _Counts()
         self.proposer: Proposer | None = None
         if draft is not None:
             check_draft(model, draft)

@@ -20,7 +20,7 @@ Filter = Callable[[Tensor, Sequence[Sampling]], None]
 """Changes scores or weights [B, V] in place, given the sampling of each row, or one for all."""
 
 
-def weigh(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
+def sampling_weights(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
     """Return weights [B, V], float32, given the sampling of each row, or one shared by all rows; none is greedy."""
     coldness = column([max(sampling.temperature, COLDEST) for sampling in samplings], logits.device)
     scores = (logits - logits.amax(-1, keepdim=True).float()).div_(coldness)  # the likeliest is 0: nothing overflows

@@ -11,10 +11,10 @@ from sayso.sample.engine import ROWS, Engine
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling, seeded
 
-PASS_TOKENS = 2048  # prompt tokens in one pass, when nobody waits for the next token
+_PASS_TOKENS = 2048  # prompt tokens in one pass, when nobody waits for the next token
 REFILL = 4  # waiting prompts start when a quarter of the rows is free: one at a time is inefficient
 
-Watch = Callable[[int, int], bool]
+_Watch = Callable[[int, int], bool]
 """Called with (row, id) for every new token that is not a stop id; True ends the row there."""
 
 
@@ -41,7 +41,7 @@ def generate(
     stop_ids: frozenset[int] = frozenset(),
     *,
     rows: int = ROWS,
-    watch: Watch | None = None,
+    watch: _Watch | None = None,
 ) -> list[Completion]:
     """Return one completion per prompt, in the prompts' order; at most `rows` are in memory at once.
 
@@ -98,4 +98,4 @@ def _stream(engine: Engine, request: Request) -> Iterator[int]:
 def new_engine(model: Transformer, longest: int, sampling: Sampling, rows: int) -> Engine:
     """Return an engine with enough cache for `rows` rows of such prompts."""
     each = min(longest + sampling.max_tokens, model.config.context) + BLOCK
-    return Engine(model, rows=rows, tokens=rows * each, pass_tokens=PASS_TOKENS, refill=-(-rows // REFILL))
+    return Engine(model, rows=rows, tokens=rows * each, pass_tokens=_PASS_TOKENS, refill=-(-rows // REFILL))

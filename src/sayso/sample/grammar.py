@@ -17,7 +17,7 @@ from sayso.token.tokenizer import is_text
 MOST_BYTES, MOST_DEPTH = 65_536, 64  # bytes of a schema, regular expression, choice or grammar; nesting of JSON schemas
 MOST_CHAIN = 256  # successive references or rules; the compile time of some is quadratic in it
 INLINE_JSON = re.compile(r"%json\s*(?=\{)")
-SPACE = r" |\r?\n[ \t]{0,64}"
+GRAMMAR_SPACE = r" |\r?\n[ \t]{0,64}"
 
 Kind = Literal["json", "regex", "lark", "rules", "either"]
 

@@ -47,7 +47,7 @@ class Pass:
         self._given = torch.zeros(rows, 2 + blocks, dtype=torch.long, device=pages.keys[0].device)
         self._out = torch.empty(0)
         self._fill([])
-        self._play = recorded(self._run, self._given.device)
+        self._play = _recorded(self._run, self._given.device)
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """Return [N, C] for N chunks of one token."""
@@ -82,7 +82,7 @@ class StepWindow(Window):
         return pages.index_select(0, table)  # a recording has memory of its own
 
 
-def recorded(run: Callable[[], None], device: torch.device) -> Callable[[], None]:
+def _recorded(run: Callable[[], None], device: torch.device) -> Callable[[], None]:
     """Return a function that repeats this one: on a GPU a recording of it, which reads and writes the same memory."""
     if device.type != "cuda":
         return run

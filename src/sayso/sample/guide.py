@@ -16,7 +16,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError, require
 from sayso.sample.deep import on_deep_stack
-from sayso.sample.grammar import SPACE, Grammar
+from sayso.sample.grammar import GRAMMAR_SPACE, Grammar
 from sayso.token.tokenizer import END, Tokenizer
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Guide:
             names = " | ".join(f"@{part['name']}" for part in parts)
             return json.dumps({"grammars": [{"lark_grammar": f"start: {names}"}, *parts]})
         if grammar.kind == "json":
-            options = {"whitespace_pattern": SPACE, "lenient": grammar.lenient}
+            options = {"whitespace_pattern": GRAMMAR_SPACE, "lenient": grammar.lenient}
             source = self._library.LLMatcher.grammar_from_json_schema(grammar.source, overrides=options)
         elif grammar.kind == "regex":
             source = f"start: /{self._library.regex_to_lark(grammar.source, 'dws')}/"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from sayso.sample.edits import edit
-from sayso.sample.filters import total, weigh
+from sayso.sample.filters import sampling_weights, total
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 
@@ -93,11 +93,11 @@ def _certain(logits: Tensor) -> Tensor:
 
 
 def _drawn(logits: Tensor, requests: Sequence[Request]) -> Tensor:
-    return draw(weigh(logits, shared(requests)), requests)
+    return draw(sampling_weights(logits, shared(requests)), requests)
 
 
 def _chances(logits: Tensor, requests: Sequence[Request]) -> Tensor:
-    weights = weigh(logits, shared(requests))
+    weights = sampling_weights(logits, shared(requests))
     return weights.div_(total(weights))
 
 

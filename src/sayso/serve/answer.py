@@ -12,7 +12,7 @@ from fastapi import Request
 from fastapi.responses import Response
 
 from sayso.base.errors import UserError
-from sayso.serve.choice import Piece, joined
+from sayso.serve.choice import ChoicePiece, joined
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
 from sayso.serve.fields import StreamOptions
@@ -22,16 +22,16 @@ from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.terms import ReplyTerms
 from sayso.serve.worker import ClosingError, EngineJob
 
-More = Callable[[dict[str, Any], Sequence[Piece]], None]
+More = Callable[[dict[str, Any], Sequence[ChoicePiece]], None]
 """Adds to an object before it is sent, given the choices."""
 
 
-def no_more(_body: dict[str, Any], _said: Sequence[Piece]) -> None:
+def no_more(_body: dict[str, Any], _said: Sequence[ChoicePiece]) -> None:
     """Add nothing."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiAnswer:
     """What to generate, with which model, and for which request."""
 
     voice: ServedModel
@@ -93,10 +93,10 @@ class Answer:
         yield "data: [DONE]\n\n"
 
 
-def likeliest(said: Sequence[Piece], n: int) -> list[Piece]:
+def likeliest(said: Sequence[ChoicePiece], n: int) -> list[ChoicePiece]:
     """Return the n replies with the highest mean log-probability per token, best first (OpenAI's `best_of`)."""
 
-    def mean(piece: Piece) -> float:
+    def mean(piece: ChoicePiece) -> float:
         return sum(piece.logprobs) / max(len(piece.logprobs), 1)
 
     return sorted(said, key=mean, reverse=True)[:n]

@@ -23,7 +23,7 @@ from sayso.serve.embeddings import embedding_routes
 from sayso.serve.errors import ApiError, add_handlers
 from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.ratings import rating_routes
-from sayso.serve.replies import Replies, reply_routes
+from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
 from sayso.serve.served_model import ServedModel
 from sayso.serve.tokens import token_routes
@@ -59,7 +59,7 @@ def make_app(
     metrics = Metrics(engine, name)
     worker = Worker(engine, queue, metrics)
     voice = ServedModel(replier, name, fingerprint, worker)
-    replies = Replies(voice, store)
+    replies = PageReplies(voice, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

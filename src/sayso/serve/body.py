@@ -34,7 +34,7 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "continue_final_message": (False,), "logprobs": (False,), "top_logprobs": (0,), "tools": ([],),
     "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "tool_calls": ([],),
 }  # fmt: skip
-REASONS = {
+_REASONS = {
     "use_beam_search": "a search would block all other replies; in Python, use sayso.sample.beams.beam_search",
     "store": "requests to the API are not stored",
     "chat_template": "the model's own template is used",
@@ -47,7 +47,7 @@ REASONS = {
 }
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
-Ids = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length=MOST_IDS)]
+TokenIds = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length=MOST_IDS)]
 
 
 class Strict(BaseModel):
@@ -70,7 +70,7 @@ class Strict(BaseModel):
             elif value is None or name in HARMLESS or _asks_nothing(value, cls.neutral.get(name, ())):
                 continue
             elif name in cls.neutral:
-                reason = f": {REASONS[name]}" if name in REASONS else "; omit it"
+                reason = f": {_REASONS[name]}" if name in _REASONS else "; omit it"
                 raise refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
             else:
                 text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"

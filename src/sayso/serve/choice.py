@@ -12,7 +12,7 @@ from sayso.sample.request import Request, Score
 
 
 @dataclass(frozen=True)
-class Piece:
+class ChoicePiece:
     """New output of choice `index` since its last piece; a token whose text is held back comes with a later piece."""
 
     index: int
@@ -41,7 +41,7 @@ class Choice:
         self.counted = 0  # tokens already counted by the metrics
         self._heard, self._given, self._begun = "", 0, False
 
-    def take(self) -> Piece | None:
+    def take(self) -> ChoicePiece | None:
         """Return what is new, or None if nothing can be shown yet."""
         request, start = self.request, self._given
         if request.finish:
@@ -51,7 +51,7 @@ class Choice:
         text, self._heard, self._given = self._heard, "", len(request.ids)
         prompt = () if self._begun else request.prompt_scores
         self._begun = True
-        return Piece(
+        return ChoicePiece(
             self.index,
             text,
             request.ids[start:],
@@ -68,7 +68,7 @@ class Choice:
         return self.text.stopped
 
 
-def joined(pieces: Sequence[Piece]) -> Piece:
+def joined(pieces: Sequence[ChoicePiece]) -> ChoicePiece:
     """Join all pieces of one choice."""
     return replace(
         pieces[-1],

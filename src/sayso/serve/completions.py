@@ -9,8 +9,8 @@ from fastapi.responses import Response
 from starlette.concurrency import run_in_threadpool
 
 from sayso.reply.tools import Toolbox
-from sayso.serve.answer import Answer
-from sayso.serve.choice import Piece
+from sayso.serve.answer import ApiAnswer
+from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import naming
 from sayso.serve.fields import GenerationFields
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
@@ -68,11 +68,11 @@ async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) 
     """Reply to a conversation."""
     prompt, terms, tools = await read_chat(voice, asked)
     telling = telling_of(voice, asked)
-    answer = Answer(voice, request, [prompt], terms, ChatShape(telling, calls=tools.calls))
+    answer = ApiAnswer(voice, request, [prompt], terms, ChatShape(telling, calls=tools.calls))
     if asked.stream:
         return await answer.stream(asked.options)
 
-    def more(body: dict[str, Any], said: Sequence[Piece]) -> None:
+    def more(body: dict[str, Any], said: Sequence[ChoicePiece]) -> None:
         if asked.return_token_ids:
             body["prompt_token_ids"] = prompt
         if asked.prompt_logprobs is not None:
@@ -97,11 +97,11 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
     terms = replace(terms, adapter=adapter)
     if asked.scores:
         terms = replace(terms, stop_ids=frozenset())
-    answer = Answer(voice, request, prompts, terms, TextShape(telling, terms.n, prompts if asked.echo else None))
+    answer = ApiAnswer(voice, request, prompts, terms, TextShape(telling, terms.n, prompts if asked.echo else None))
     if asked.stream:
         return await answer.stream(asked.options)
 
-    def more(body: dict[str, Any], said: Sequence[Piece]) -> None:
+    def more(body: dict[str, Any], said: Sequence[ChoicePiece]) -> None:
         for choice, piece in zip(body["choices"], said, strict=True):
             prompt = prompts[piece.index // terms.n]
             if asked.return_token_ids:

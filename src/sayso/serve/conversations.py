@@ -5,15 +5,15 @@ from typing import Any
 from fastapi import APIRouter
 
 from sayso.base.errors import UserError
-from sayso.feedback.store import Conversation, Store
-from sayso.serve.turns import Body, Text, turns_of
+from sayso.feedback.store import Store, StoredConversation
+from sayso.serve.turns import Body, BodyText, turns_of
 
 
 class MessageBody(Body):
     """POST /api/messages: the user's message at the end of a conversation."""
 
     conversation_id: int
-    content: Text
+    content: BodyText
 
 
 def conversation_routes(store: Store) -> APIRouter:
@@ -21,11 +21,11 @@ def conversation_routes(store: Store) -> APIRouter:
     router = APIRouter(prefix="/api")
 
     @router.get("/conversations")
-    def conversations() -> list[Conversation]:
+    def conversations() -> list[StoredConversation]:
         return store.conversations()
 
     @router.post("/conversations", status_code=201)
-    def new_conversation() -> Conversation:
+    def new_conversation() -> StoredConversation:
         return store.new_conversation()
 
     @router.get("/conversations/{conversation_id}")

@@ -19,7 +19,7 @@ from sayso.feedback.store import MissingError
 from sayso.serve.encode import Json
 from sayso.serve.worker import ClosingError
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 
 TYPES = {401: "authentication_error", 403: "permission_error", 404: "not_found_error", 429: "rate_limit_error"}
 
@@ -77,7 +77,7 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(UserError)
     async def expected(_request: Request, error: Exception) -> Json:
         if isinstance(error, StoreError):
-            log.warning(str(error))
+            _log.warning(str(error))
         status = _told(error)[0]
         headers = {"retry-after": "5"} if status in (429, 503) else None
         return Json(failure(error), status, headers)

@@ -11,12 +11,12 @@ from pydantic import Field, field_validator, model_validator
 from sayso.base.errors import UserError
 from sayso.sample import grammar as language
 from sayso.sample.grammar import Grammar
-from sayso.serve.body import MOST_IDS, Ids, Number, Strict
+from sayso.serve.body import MOST_IDS, Number, Strict, TokenIds
 
 MOST_CHOICES, MOST_STOPS, MOST_TOPS = 8, 4, 20
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
+_Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Penalty = Annotated[Number, Field(ge=-2, le=2)]
-Share = Annotated[Number, Field(ge=0, le=1)]
+_Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 class SamplingFields(Strict):
@@ -25,7 +25,7 @@ class SamplingFields(Strict):
     temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
     top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
     top_k: Annotated[int, Field(ge=-1)] | None = None
-    min_p: Share | None = None
+    min_p: _Share | None = None
     typical_p: Annotated[Number, Field(gt=0, le=1)] | None = None
     repetition_penalty: Annotated[Number, Field(gt=0, le=100)] | None = None
     presence_penalty: Penalty | None = None
@@ -33,10 +33,10 @@ class SamplingFields(Strict):
     logit_bias: Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MOST_IDS)] | None = (
         None
     )
-    allowed_token_ids: Annotated[Ids, Field(min_length=1)] | None = None
-    bad_words: Annotated[list[Text], Field(max_length=MOST_IDS)] | None = None
-    xtc_probability: Share | None = None
-    xtc_threshold: Share | None = None
+    allowed_token_ids: Annotated[TokenIds, Field(min_length=1)] | None = None
+    bad_words: Annotated[list[_Text], Field(max_length=MOST_IDS)] | None = None
+    xtc_probability: _Share | None = None
+    xtc_threshold: _Share | None = None
     seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
 
 
@@ -47,7 +47,7 @@ class PenaltyFields(Strict):
     dry_base: Annotated[Number, Field(ge=1)] | None = None
     dry_allowed_length: Annotated[int, Field(ge=1)] | None = None
     dry_penalty_last_n: Annotated[int, Field(ge=-1)] | None = None
-    dry_sequence_breakers: Annotated[list[Text], Field(max_length=64)] | None = None
+    dry_sequence_breakers: Annotated[list[_Text], Field(max_length=64)] | None = None
 
 
 class LengthFields(Strict):
@@ -55,8 +55,8 @@ class LengthFields(Strict):
 
     max_tokens: Annotated[int, Field(ge=0)] | None = None
     min_tokens: Annotated[int, Field(ge=0)] | None = None
-    stop: Annotated[list[Text], Field(max_length=MOST_STOPS)] | None = None
-    stop_token_ids: Ids | None = None
+    stop: Annotated[list[_Text], Field(max_length=MOST_STOPS)] | None = None
+    stop_token_ids: TokenIds | None = None
     ignore_eos: bool | None = None
     include_stop_str_in_output: bool | None = None
 
@@ -160,7 +160,7 @@ class GenerationFields(SamplingFields, PenaltyFields, LengthFields):
     return_tokens_as_token_ids: bool | None = None
     skip_special_tokens: bool | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
-    cache_salt: Text | None = None
+    cache_salt: _Text | None = None
 
     @model_validator(mode="after")
     def options_go_together(self) -> "GenerationFields":

@@ -14,9 +14,9 @@ from sayso.sample.engine import Engine
 from sayso.serve.choice import Choice
 
 TYPE = CONTENT_TYPE_LATEST
-REASONS = {"cancelled": "abort"}  # vLLM's name
-SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5)  # seconds
-LONG = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
+_REASONS = {"cancelled": "abort"}  # vLLM's name
+_SHORT = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 1, 2.5, 5)  # seconds
+_LONG = (0.01, 0.03, 0.1, 0.3, 0.5, 1, 2.5, 5, 10, 20, 40, 80, 160, 320, 640)
 
 
 class Metrics:
@@ -33,10 +33,10 @@ class Metrics:
         def counter(kind: str, text: str) -> Counter:
             return Counter(f"vllm:{kind}", text, ["model_name"], registry=self.registry).labels(name)
 
-        self.waited = histogram("request_queue_time", "Time from arrival to the start of prefill.", LONG)
-        self.first = histogram("time_to_first_token", "Time from arrival to the first token.", LONG)
-        self.between = histogram("inter_token_latency", "Time between successive tokens.", SHORT)
-        self.whole = histogram("e2e_request_latency", "Time from arrival to the end of the reply.", LONG)
+        self.waited = histogram("request_queue_time", "Time from arrival to the start of prefill.", _LONG)
+        self.first = histogram("time_to_first_token", "Time from arrival to the first token.", _LONG)
+        self.between = histogram("inter_token_latency", "Time between successive tokens.", _SHORT)
+        self.whole = histogram("e2e_request_latency", "Time from arrival to the end of the reply.", _LONG)
         self.prompt = counter("prompt_tokens", "Tokens of started prompts.")
         self.said = counter("generation_tokens", "Generated tokens.")
         labels = ["model_name", "finished_reason"]
@@ -63,7 +63,7 @@ class Metrics:
             self.said.inc(fresh)
         if finish := choice.request.finish:
             self.whole.observe(now - choice.asked)
-            self.ended.labels(self.name, REASONS.get(finish, finish)).inc()
+            self.ended.labels(self.name, _REASONS.get(finish, finish)).inc()
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' format."""

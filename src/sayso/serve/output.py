@@ -10,10 +10,10 @@ from typing import Any
 from sayso.reply.calls import Delta, ToolCalls
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
-from sayso.serve.choice import Piece
+from sayso.serve.choice import ChoicePiece
 from sayso.serve.shapes import ReportedLogprobs
 
-Event = dict[str, Any]
+_Event = dict[str, Any]
 
 
 def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict[str, Any]:
@@ -48,11 +48,11 @@ class Output:
         self._open: dict[str, Any] | None = None
         self._number = 0
 
-    def begin(self) -> list[Event]:
+    def begin(self) -> list[_Event]:
         """Return the initial events of a stream."""
         return [self._whole("response.created"), self._whole("response.in_progress")]
 
-    def push(self, piece: Piece) -> list[Event]:
+    def push(self, piece: ChoicePiece) -> list[_Event]:
         """Take a piece; return its events, including the final ones if it is the last."""
         if self._calls:
             deltas = self._reading.push(piece.text) + (self._reading.close() if piece.finish else [])
@@ -60,18 +60,18 @@ class Output:
             deltas = [Delta(piece.text)] if piece.text else []
         told = self._telling.chat(piece)
         logprobs = told["content"] if told else []
-        events: list[Event] = []
+        events: list[_Event] = []
         for delta in deltas:
             events += self._say(delta.content, logprobs) if delta.call is None else self._call(delta)
             logprobs = []
         return events + (self._end(piece) if piece.finish else [])
 
-    def fail(self, why: str) -> list[Event]:
+    def fail(self, why: str) -> list[_Event]:
         """Return the events of a failed reply."""
         self.response |= {"status": "failed", "error": {"code": "server_error", "message": why}}
         return [self._whole("response.failed")]
 
-    def _end(self, piece: Piece) -> list[Event]:
+    def _end(self, piece: ChoicePiece) -> list[_Event]:
         cut = piece.finish != "stop"
         events = [] if self.response["output"] else self._begin(self._message())  # an empty reply is also reported
         events += self._close("incomplete" if cut else "completed")
@@ -89,8 +89,8 @@ class Output:
             self.response["incomplete_details"] = {"reason": "max_output_tokens"}
         return [*events, self._whole(f"response.{status}")]
 
-    def _say(self, text: str, logprobs: list[Any]) -> list[Event]:
-        events: list[Event] = []
+    def _say(self, text: str, logprobs: list[Any]) -> list[_Event]:
+        events: list[_Event] = []
         if self._open is None or self._open["type"] != "message":
             events = self._close() + self._begin(self._message())
         assert self._open is not None
@@ -99,8 +99,8 @@ class Output:
         part["logprobs"] += logprobs
         return [*events, self._event("output_text.delta", delta=text, logprobs=logprobs, **self._part())]
 
-    def _call(self, delta: Delta) -> list[Event]:
-        events: list[Event] = []
+    def _call(self, delta: Delta) -> list[_Event]:
+        events: list[_Event] = []
         if delta.id:
             item = {"type": "function_call", "id": f"fc_{uuid.uuid4().hex}", "call_id": delta.id, "name": delta.name}
             events = self._close() + self._begin(item | {"arguments": "", "status": "in_progress"})
@@ -115,7 +115,7 @@ class Output:
         own = {"type": "message", "id": f"msg_{uuid.uuid4().hex}", "role": "assistant", "status": "in_progress"}
         return own | {"content": [part]}
 
-    def _begin(self, item: dict[str, Any]) -> list[Event]:
+    def _begin(self, item: dict[str, Any]) -> list[_Event]:
         """Open an item."""
         self.response["output"].append(item)
         self._open = item
@@ -125,7 +125,7 @@ class Output:
             events.append(self._event("content_part.added", part={**item["content"][0]}, **self._part()))
         return events
 
-    def _close(self, status: str = "completed") -> list[Event]:
+    def _close(self, status: str = "completed") -> list[_Event]:
         """Close the open item, if any."""
         item = self._open
         if item is None:
@@ -153,9 +153,9 @@ class Output:
     def _part(self) -> dict[str, Any]:
         return self._item() | {"content_index": 0}
 
-    def _whole(self, kind: str) -> Event:
+    def _whole(self, kind: str) -> _Event:
         return self._event(kind.removeprefix("response."), response={**self.response})
 
-    def _event(self, kind: str, **fields: Any) -> Event:
+    def _event(self, kind: str, **fields: Any) -> _Event:
         self._number += 1
         return {"type": f"response.{kind}", "sequence_number": self._number - 1, **fields}

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from sayso.feedback.store import Rating, Store
-from sayso.serve.turns import Body, Text, turns_of
+from sayso.serve.turns import Body, BodyText, turns_of
 
 Comment = Annotated[str, Field(max_length=2000)]
 
@@ -25,7 +25,7 @@ class EditBody(Body):
 
     kind: Literal["edit"]
     message_id: int
-    text: Text
+    text: BodyText
     comment: Comment | None = None
 
 

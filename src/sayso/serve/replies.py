@@ -20,9 +20,9 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
 from sayso.feedback.schema import StoreError
-from sayso.feedback.store import Generation, Message, Store
+from sayso.feedback.store import Generation, Store, StoredMessage
 from sayso.sample.sampling import Sampling, seeded
-from sayso.serve.choice import Piece
+from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import failure
 from sayso.serve.served_model import ServedModel
 from sayso.serve.stream import EventStream, event
@@ -30,7 +30,7 @@ from sayso.serve.terms import ReplyTerms
 from sayso.serve.turns import Body, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
 
-log = logging.getLogger(__name__)
+_log = logging.getLogger(__name__)
 PATIENCE = 3.0  # seconds between attempts to write to the store
 
 
@@ -64,11 +64,11 @@ class ReplyInProgress:
     """How many of the prompt's first turns did not fit in the context."""
     sampling: Sampling
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    news: asyncio.Queue[Piece | Message | Exception | None] = field(default_factory=asyncio.Queue)
+    news: asyncio.Queue[ChoicePiece | StoredMessage | Exception | None] = field(default_factory=asyncio.Queue)
     """Pieces, then the stored message (None if empty) or the error."""
 
 
-class Replies:
+class PageReplies:
     """The running replies. Each is consumed by a task of its own, which stores it even without a reader."""
 
     def __init__(self, voice: ServedModel, store: Store) -> None:
@@ -97,7 +97,7 @@ class Replies:
 
     async def _hear(self, spoken: ReplyInProgress) -> None:
         """Forward the text, and store it, even if the reply breaks off."""
-        said: list[Piece] = []
+        said: list[ChoicePiece] = []
         started, trouble = time.perf_counter(), None
         try:
             try:
@@ -114,7 +114,7 @@ class Replies:
         finally:
             del self.speaking[spoken.name]
 
-    async def _kept(self, spoken: ReplyInProgress, said: list[Piece], seconds: float) -> Message | None:
+    async def _kept(self, spoken: ReplyInProgress, said: list[ChoicePiece], seconds: float) -> StoredMessage | None:
         """Store a reply. While the store fails, report it to the reader and retry until the server shuts down."""
         told = False
         while True:
@@ -122,17 +122,17 @@ class Replies:
                 return await run_in_threadpool(self._keep, spoken, said, seconds)
             except StoreError as error:
                 if not told:
-                    log.warning("A reply is held in memory until it can be stored. %s", error)
+                    _log.warning("A reply is held in memory until it can be stored. %s", error)
                     spoken.news.put_nowait(error)
                     told = True
                 if self._closing.is_set():
                     text = "".join(piece.text for piece in said)
-                    log.error("The reply to message %d was not stored. Its text: %s", spoken.message_id, text)
+                    _log.error("The reply to message %d was not stored. Its text: %s", spoken.message_id, text)
                     raise
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), PATIENCE)
 
-    def _keep(self, spoken: ReplyInProgress, said: list[Piece], seconds: float) -> Message | None:
+    def _keep(self, spoken: ReplyInProgress, said: list[ChoicePiece], seconds: float) -> StoredMessage | None:
         """Store a reply, unless it was stopped, abandoned or cut off before its first word."""
         text = "".join(piece.text for piece in said)
         end = said[-1] if said else None
@@ -151,7 +151,7 @@ class Replies:
         return self.store.reply(spoken.message_id, text, spoken.prompt, made, spoken.left_out)
 
 
-def reply_routes(replies: Replies) -> APIRouter:
+def reply_routes(replies: PageReplies) -> APIRouter:
     """Return the routes for the replies of one served model."""
     router = APIRouter(prefix="/api")
     voice, store = replies.voice, replies.store
@@ -182,7 +182,7 @@ def reply_routes(replies: Replies) -> APIRouter:
 async def _events(store: Store, spoken: ReplyInProgress) -> AsyncIterator[str]:
     """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null if empty) or `error`."""
     yield event({"generation": spoken.name, "left_out": spoken.left_out}, "start")
-    while isinstance(piece := await spoken.news.get(), Piece):
+    while isinstance(piece := await spoken.news.get(), ChoicePiece):
         yield event({"text": piece.text}, "piece")
     try:
         if isinstance(piece, Exception):

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 from sayso.base.errors import nearest
 from sayso.reply import Replier
 from sayso.reply.text import Text
-from sayso.reply.window import fit
+from sayso.reply.window import fit_window
 from sayso.sample.blocks import BLOCK
 from sayso.sample.grammar import either
 from sayso.sample.guide import GrammarConstraint, Guide
@@ -27,7 +27,7 @@ from sayso.serve.terms import Reader, ReplyTerms
 from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
 from sayso.token.chat import prompt_ids
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class ServedModel:
         At most half of the context is reserved, so that recent turns are not dropped for a long reply.
         """
         reserve = min(tokens, self.context // 2)
-        return fit(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
+        return fit_window(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
 
     async def speak(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> EngineJob:
         """Queue `terms.n` replies to each prompt, numbered prompt by prompt; with a seed each of them is different.
@@ -146,7 +146,7 @@ class ServedModel:
             guided = self.guide.constraint(either(*terms.forms.values()), terms.stop_ids)
         return guided
 
-    async def call(self, function: Callable[[], Value]) -> Value:
+    async def call(self, function: Callable[[], _Value]) -> _Value:
         """Run a function with the model in its thread; errors as in `speak`."""
         with self._door():
             return await self.worker.call(function)

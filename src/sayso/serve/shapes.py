@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sayso.reply.calls import ToolCalls
-from sayso.serve.choice import Piece
+from sayso.serve.choice import ChoicePiece
 from sayso.token.tokenizer import Tokenizer
 
-LEAST = -9999.0  # JSON has no infinity; vLLM and OpenAI write this
+_LEAST = -9999.0  # JSON has no infinity; vLLM and OpenAI write this
 
 
 class Shape(Protocol):
@@ -24,10 +24,10 @@ class Shape(Protocol):
     chunk: str
     prefix: str
 
-    def whole(self, piece: Piece) -> dict[str, Any]:
+    def whole(self, piece: ChoicePiece) -> dict[str, Any]:
         """Return a finished choice, as one piece."""
 
-    def parts(self, piece: Piece) -> list[dict[str, Any]]:
+    def parts(self, piece: ChoicePiece) -> list[dict[str, Any]]:
         """Return the chunks for one more piece."""
 
 
@@ -53,7 +53,7 @@ class ReportedLogprobs:
         """Return the text of a single token."""
         return self.tokenizer.decode([token]) if token < self.tokenizer.vocab_size else ""
 
-    def chat(self, piece: Piece) -> dict[str, Any] | None:
+    def chat(self, piece: ChoicePiece) -> dict[str, Any] | None:
         """Return the `logprobs` of a chat."""
         if self.tops is None:
             return None
@@ -79,12 +79,12 @@ class ReportedLogprobs:
             offset += len(self.text(token))
         return {
             "tokens": [self.name(token) for token in ids],
-            "token_logprobs": [None if logprob is None else max(logprob, LEAST) for logprob in logprobs],
+            "token_logprobs": [None if logprob is None else max(logprob, _LEAST) for logprob in logprobs],
             "top_logprobs": [self._named(top) for top in tops] if self.tops else None,
             "text_offset": offsets,
         }
 
-    def prompt(self, ids: Sequence[int], piece: Piece, top: int) -> list[dict[str, Any] | None]:
+    def prompt(self, ids: Sequence[int], piece: ChoicePiece, top: int) -> list[dict[str, Any] | None]:
         """Return vLLM's `prompt_logprobs`: for each position its own id and the likeliest, each with its rank."""
         told: list[dict[str, Any] | None] = [None]
         for token, score in zip(ids[1:], piece.prompt, strict=True):
@@ -92,7 +92,7 @@ class ReportedLogprobs:
             kept = {one: (rank, value) for rank, (one, value) in likeliest} | {token: (score.rank, score.logprob)}
             told.append(
                 {
-                    str(one): {"logprob": max(value, LEAST), "rank": rank, "decoded_token": self.name(one)}
+                    str(one): {"logprob": max(value, _LEAST), "rank": rank, "decoded_token": self.name(one)}
                     for one, (rank, value) in kept.items()
                 }
             )
@@ -101,7 +101,7 @@ class ReportedLogprobs:
     def _entry(self, token: int, logprob: float) -> dict[str, Any]:
         known = token < self.tokenizer.vocab_size
         data = list(self.tokenizer.decode_bytes([token])) if known else []
-        return {"token": self.name(token), "logprob": max(logprob, LEAST), "bytes": data}
+        return {"token": self.name(token), "logprob": max(logprob, _LEAST), "bytes": data}
 
     def _named(self, top: dict[int, float] | None) -> dict[str, float] | None:
         if top is None:
@@ -109,7 +109,7 @@ class ReportedLogprobs:
         found: dict[str, float] = {}
         # Of two ids with the same text the likelier, earlier one is kept.
         for token, logprob in list(top.items())[: self.tops]:
-            found.setdefault(self.name(token), max(logprob, LEAST))
+            found.setdefault(self.name(token), max(logprob, _LEAST))
         return found
 
 
@@ -123,7 +123,7 @@ class ChatShape:
         self.telling, self.calls = telling, calls
         self._reading: dict[int, ToolCalls] = {}
 
-    def whole(self, piece: Piece) -> dict[str, Any]:
+    def whole(self, piece: ChoicePiece) -> dict[str, Any]:
         """Return a choice with its message."""
         finish, message = piece.finish, {"role": "assistant", "content": piece.text, "refusal": None}
         if self.calls:
@@ -135,7 +135,7 @@ class ChatShape:
         choice = {"index": piece.index, "message": message, "logprobs": self.telling.chat(piece)}
         return choice | {"finish_reason": finish} | _ids(self.telling, piece)
 
-    def parts(self, piece: Piece) -> list[dict[str, Any]]:
+    def parts(self, piece: ChoicePiece) -> list[dict[str, Any]]:
         """The first delta names the role; those with text or calls follow; an empty one has the finish reason."""
         deltas: list[dict[str, Any]] = []
         if piece.index not in self._reading:
@@ -176,17 +176,17 @@ class TextShape:
     _said: dict[int, int] = field(default_factory=dict)
     """Number of characters already sent, per choice."""
 
-    def whole(self, piece: Piece) -> dict[str, Any]:
+    def whole(self, piece: ChoicePiece) -> dict[str, Any]:
         """Return a choice with its text."""
         return self._choice(piece, piece.finish)
 
-    def parts(self, piece: Piece) -> list[dict[str, Any]]:
+    def parts(self, piece: ChoicePiece) -> list[dict[str, Any]]:
         """Return a choice with more text; the last has the finish reason."""
         if not piece.text and not piece.finish and piece.index in self._said:
             return []
         return [self._choice(piece, piece.finish or None)]
 
-    def _choice(self, piece: Piece, finish: str | None) -> dict[str, Any]:
+    def _choice(self, piece: ChoicePiece, finish: str | None) -> dict[str, Any]:
         text, offset, ids = piece.text, self._said.get(piece.index, 0), piece.ids
         logprobs: list[float | None] = [*piece.logprobs]
         tops: list[dict[int, float] | None] = [*(piece.tops or [{} for _ in ids])]
@@ -200,7 +200,7 @@ class TextShape:
         return choice | {"finish_reason": finish} | _ids(self.telling, piece)
 
 
-def _ids(telling: ReportedLogprobs, piece: Piece) -> dict[str, Any]:
+def _ids(telling: ReportedLogprobs, piece: ChoicePiece) -> dict[str, Any]:
     return {"token_ids": piece.ids} if telling.ids else {}
 
 

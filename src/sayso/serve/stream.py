@@ -11,15 +11,15 @@ from fastapi import Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from sayso.serve.choice import Piece
+from sayso.serve.choice import ChoicePiece
 from sayso.serve.encode import to_json
 from sayso.serve.errors import LeftError
 from sayso.serve.worker import EngineJob, Worker
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
-async def unless_left(work: Coroutine[Any, Any, Value], request: Request) -> Value:
+async def unless_left(work: Coroutine[Any, Any, _Value], request: Request) -> _Value:
     """Wait for some work; if the client disconnects first, cancel it and raise `LeftError`."""
 
     async def watch() -> None:
@@ -37,10 +37,10 @@ async def unless_left(work: Coroutine[Any, Any, Value], request: Request) -> Val
         working.cancel()
 
 
-async def collect(worker: Worker, job: EngineJob, request: Request) -> list[Piece]:
+async def collect(worker: Worker, job: EngineJob, request: Request) -> list[ChoicePiece]:
     """Wait for all pieces of a job, which is stopped if the client disconnects first."""
 
-    async def listen() -> list[Piece]:
+    async def listen() -> list[ChoicePiece]:
         return [piece async for piece in job]
 
     try:

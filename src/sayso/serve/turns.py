@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sayso.feedback.store import Message, Opinion, Store
+from sayso.feedback.store import Opinion, Store, StoredMessage
 from sayso.serve.markdown import to_html
 
 TEXT_LIMIT = 100_000  # characters of one message or edit
-Text = Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
+BodyText = Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
 
 
 class Body(BaseModel):
@@ -17,13 +17,13 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-def turns_of(store: Store, branch: list[Message]) -> list[dict[str, Any]]:
+def turns_of(store: Store, branch: list[StoredMessage]) -> list[dict[str, Any]]:
     """Return messages in the form that the page shows: with safe HTML and their ratings."""
     held = store.opinions([message.id for message in branch])
     return [_turn(message, held.get(message.id, Opinion())) for message in branch]
 
 
-def _turn(message: Message, opinion: Opinion) -> dict[str, Any]:
+def _turn(message: StoredMessage, opinion: Opinion) -> dict[str, Any]:
     names = ("id", "conversation_id", "parent_id", "role", "content", "created_at")
     turn = {name: getattr(message, name) for name in names}
     if message.generation is None:

@@ -20,10 +20,10 @@ from typing import Any, TypeVar
 from sayso.base.errors import UserError
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
-from sayso.serve.choice import Choice, Piece
+from sayso.serve.choice import Choice, ChoicePiece
 from sayso.serve.metrics import Metrics
 
-Value = TypeVar("Value")
+_Value = TypeVar("_Value")
 
 
 class QueueFullError(Exception):
@@ -41,12 +41,12 @@ class EngineJob:
     choices: list[Choice]
     waits: bool
     """Whether all rows were taken when it arrived."""
-    pieces: asyncio.Queue[Piece | Exception] = field(default_factory=asyncio.Queue)
+    pieces: asyncio.Queue[ChoicePiece | Exception] = field(default_factory=asyncio.Queue)
     left: int = 0
     """How many choices have not finished."""
     stopped: bool = False
 
-    async def __aiter__(self) -> AsyncIterator[Piece]:
+    async def __aiter__(self) -> AsyncIterator[ChoicePiece]:
         """Yield the pieces as they come, until every choice has finished; an error in a step is raised here."""
         ended = 0
         while ended < len(self.choices):
@@ -57,7 +57,7 @@ class EngineJob:
             yield piece
 
 
-News = list[tuple[EngineJob, Piece | Exception]]
+News = list[tuple[EngineJob, ChoicePiece | Exception]]
 
 
 class Worker:
@@ -87,11 +87,11 @@ class Worker:
         self._order(partial(self._add, job))
         return job
 
-    async def call(self, function: Callable[[], Value]) -> Value:
+    async def call(self, function: Callable[[], _Value]) -> _Value:
         """Run a function with the model between two steps; errors as in `submit`, and the function's own."""
         self._check()
         self.load += 1
-        future: Future[Value] = Future()
+        future: Future[_Value] = Future()
         try:
             with self._changed:
                 self._calls.append((future, function))

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from sayso.base.errors import UserError
-from sayso.base.jsonl import parse, whole
+from sayso.base.jsonl import parse, repair_surrogates
 
 Message = Mapping[str, Any]
 
@@ -134,7 +134,7 @@ def value_of(text: Any) -> Any:
     if not isinstance(text, str):
         raise UserError(f"A tool's result must be text; got {type(text).__name__}.")
     try:
-        value = parse(whole(text).encode())
+        value = parse(repair_surrogates(text).encode())
     except ValueError:
         return text
     return value if isinstance(value, dict | list) else text

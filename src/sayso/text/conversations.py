@@ -27,7 +27,7 @@ PROFANE_WORDS = frozenset((
 # fmt: on
 UNPAIRED, TOO_LONG, SHORT = "unpaired_turn", "exchange_too_long", "exchange_in_short_window"
 """What is left out of a conversation: turns without a question or a reply; exchanges longer than a window, or alone."""
-WORD = re.compile(r"[a-z]+")
+_WORD = re.compile(r"[a-z]+")
 MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}")
 PHONE = re.compile(r"(?<!\d)\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
 
@@ -70,7 +70,7 @@ def as_text(messages: Sequence[Message]) -> str:
 def indecent_rule(messages: Sequence[Message]) -> str | None:
     """Return the rule of decency that a conversation breaks ("profane", "personal"), or None."""
     text = as_text(messages)
-    words = set(WORD.findall(text.lower()))
+    words = set(_WORD.findall(text.lower()))
     if words & PROFANE_WORDS or any(word.startswith(PROFANE_STEMS) for word in words):
         return "profane"
     return "personal" if ("@" in text and MAIL.search(text)) or PHONE.search(text) else None

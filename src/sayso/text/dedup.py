@@ -20,10 +20,10 @@ from sayso.text.ngrams import STEP, Hashes, mix, ngram_hashes
 SHINGLE = 5  # words
 BANDS, ROWS = 20, 6
 PERMUTATIONS = BANDS * ROWS
-BLOCK = 512  # shingles at a time: their hashes, 240 KB, stay in a core's cache
+_BLOCK = 512  # shingles at a time: their hashes, 240 KB, stay in a core's cache
 RIVALS = 100  # documents compared for each band key that is shared
 Signatures = NDArray[np.uint32]
-Numbers = NDArray[np.int32]
+_Numbers = NDArray[np.int32]
 
 _draw = np.random.Generator(np.random.PCG64(0x5A150))
 # Multiply-add by odd numbers permutes the 32-bit integers, which the high halves of mixed hashes are.
@@ -35,8 +35,8 @@ def signature(words: Hashes) -> Signatures:
     """Return the MinHash signature [K] of a document given its word hashes; fewer than 5 words are one shingle."""
     shingles = (ngram_hashes(words, min(SHINGLE, max(1, len(words)))) >> np.uint64(32)).astype(np.uint32)
     lowest = np.full(PERMUTATIONS, 0xFFFFFFFF, np.uint32)
-    for start in range(0, len(shingles), BLOCK):
-        hashed = shingles[start : start + BLOCK] * FACTORS
+    for start in range(0, len(shingles), _BLOCK):
+        hashed = shingles[start : start + _BLOCK] * FACTORS
         hashed += TERMS
         np.minimum(lowest, hashed.min(axis=1), out=lowest)
     return lowest
@@ -59,7 +59,7 @@ def first_of_each(hashes: Hashes) -> NDArray[np.bool_]:
     return keep
 
 
-def shared_keys(keys: Hashes) -> tuple[Numbers, Numbers, int]:
+def shared_keys(keys: Hashes) -> tuple[_Numbers, _Numbers, int]:
     """Return the documents whose key of one band [D] another has too, the keys' numbers, and how many keys they are."""
     ordered = np.sort(keys)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
@@ -75,8 +75,8 @@ class NearDuplicates:
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
-        self.documents: list[Numbers] = []  # by band: documents that share a key, and the key's number over all bands
-        self.keys: list[Numbers] = []
+        self.documents: list[_Numbers] = []  # by band: documents that share a key, and the key's number over all bands
+        self.keys: list[_Numbers] = []
         self.count = 0
 
     def add_band(self, band: int, keys: Hashes) -> None:

@@ -7,9 +7,9 @@ workers, so that the result is the same on any machine.
 from dataclasses import dataclass, field
 from typing import Any
 
-from sayso.text.packed import BLOCK, open_bytes
+from sayso.text.packed import READ_BLOCK, open_bytes
 
-SPLITS = ("train", "val", "test")
+DOCUMENT_SPLITS = ("train", "val", "test")
 FUNCTION = "function"
 """The reader of a function passed in, which exists in this process alone."""
 Message = dict[str, Any]
@@ -32,7 +32,7 @@ class Place:
         before, left = 0, self.start
         if left:
             with open_bytes(self.where) as file:
-                while left and (block := file.read(min(left, BLOCK))):
+                while left and (block := file.read(min(left, READ_BLOCK))):
                     before, left = before + block.count(b"\n"), left - len(block)
         return f"{self.where}:{before + self.number}"
 

@@ -10,14 +10,14 @@ from typing import Any
 from sayso.base.jsonl import BadRows
 from sayso.text.document import File, Part, Source
 from sayso.text.files import IN_FOLDER, read_whole, rows_of_lines, rows_of_parquet, suffix_of
-from sayso.text.sources import local_files, read
+from sayso.text.sources import local_files, read_part
 
-PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
+_PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
 
 
 def evaluation_files(path: Path) -> tuple[File, ...]:
     """Return the files of evaluation texts at or below a path; `UserError` where there are none."""
-    return local_files(path, (*IN_FOLDER, *PLAIN)).files
+    return local_files(path, (*IN_FOLDER, *_PLAIN)).files
 
 
 def evaluation_texts(files: Iterable[File], bad: BadRows) -> Iterator[str]:
@@ -31,11 +31,11 @@ def held_out_texts(sources: Iterable[Source]) -> Iterator[str]:
     for source in sources:
         held_out = (part for part in source.parts if part.reader == "world_document" and part.where[0] != "train")
         for part in held_out:
-            yield from (document.text for document in read(part, BadRows()))
+            yield from (document.text for document in read_part(part, BadRows()))
 
 
 def _texts(file: File, bad: BadRows) -> Iterator[str]:
-    kind = suffix_of(file.where, (*IN_FOLDER, *PLAIN))
+    kind = suffix_of(file.where, (*IN_FOLDER, *_PLAIN))
     if kind in (".jsonl", ".ndjson"):
         rows: Iterable[Any] = (row for row, _ in rows_of_lines(file.where, bad))
     elif kind == ".parquet":
@@ -43,7 +43,7 @@ def _texts(file: File, bad: BadRows) -> Iterator[str]:
     elif kind == ".json":
         rows = [read_whole(file.where)]
     else:
-        rows = (document.text for document in read(Part("text", (file.where,), extra=(0,)), bad))
+        rows = (document.text for document in read_part(Part("text", (file.where,), extra=(0,)), bad))
     for row in rows:
         yield from strings_of(row)
 

@@ -13,16 +13,16 @@ from sayso.base.errors import UserError, require
 from sayso.base.jsonl import BadRows, kind_of, parse
 from sayso.text.document import Document, File, Part, Place
 from sayso.text.formats import BESIDE, NO_TEXT, column_of, document_of
-from sayso.text.packed import BLOCK, PACKED, open_bytes, open_unpacked
+from sayso.text.packed import PACKED, READ_BLOCK, open_bytes, open_unpacked
 
 PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
 FILES_A_PART = 256
-ROWS = 256  # rows of a Parquet file read at a time
+_ROWS = 256  # rows of a Parquet file read at a time
 IN_FOLDER = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
-KINDS = {**IN_FOLDER, ".json": "array"}  # a .json in a data folder is often metadata: it must be named
+SUFFIXES = {**IN_FOLDER, ".json": "array"}  # a .json in a data folder is often metadata: it must be named
 
 
-def suffix_of(where: str, kinds: Iterable[str] = tuple(KINDS)) -> str:
+def suffix_of(where: str, kinds: Iterable[str] = tuple(SUFFIXES)) -> str:
     """Return the kind of a file by its name (".txt", ".jsonl", ...), or "" if it is none of `kinds`."""
     name = where.lower()
     for ending in PACKED:
@@ -36,7 +36,7 @@ def parts_of(files: Sequence[File], column: str | None, piece: int) -> Iterator[
     size = 0
     for file in files:
         where, length = file.where, file.size
-        kind = KINDS[suffix_of(where)]
+        kind = SUFFIXES[suffix_of(where)]
         if kind == "text":
             if texts and (size + length > PART_BYTES or len(texts) == FILES_A_PART):
                 yield Part("text", tuple(texts), extra=(piece,))
@@ -113,7 +113,7 @@ def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
         columns = list(dict.fromkeys([column, *(name for name in BESIDE if name in names)]))
         groups = range(part.start, table.num_row_groups if part.stop is None else part.stop)
         number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
-        for batch in table.iter_batches(ROWS, columns=columns, row_groups=list(groups)):
+        for batch in table.iter_batches(_ROWS, columns=columns, row_groups=list(groups)):
             for row in _rows_of(batch):
                 number += 1
                 bad.rows += 1
@@ -147,7 +147,7 @@ def rows_of_lines(
 def rows_of_parquet(where: str, bad: BadRows) -> Iterator[dict[str, Any]]:
     """Yield each row of a Parquet file with all its columns; bad ones are counted."""
     with _parquet(where) as table:
-        for number, row in enumerate((row for batch in table.iter_batches(ROWS) for row in _rows_of(batch)), 1):
+        for number, row in enumerate((row for batch in table.iter_batches(_ROWS) for row in _rows_of(batch)), 1):
             bad.rows += 1
             if row is None:
                 bad.add(Place(where, number, kind="row"), NO_TEXT)
@@ -190,7 +190,7 @@ def _row_groups(where: str, column: str | None) -> Iterator[Part]:
 
 def _is_text(where: str) -> bool:
     """Whether a file can be read as text to its end; a `UserError` tells why it cannot."""
-    for _ in _pieces(where, BLOCK):
+    for _ in _pieces(where, READ_BLOCK):
         pass
     return True
 
@@ -201,7 +201,7 @@ def _pieces(where: str, piece: int) -> Iterator[str]:
     rest, done = "", False
     with open_unpacked(where) as file:
         while not done:
-            block = file.read(BLOCK)
+            block = file.read(READ_BLOCK)
             done = not block
             if b"\0" in block:
                 raise UserError(f"A text file must be UTF-8; '{where}' is binary: remove or convert it.")

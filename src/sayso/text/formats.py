@@ -9,13 +9,13 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.jsonl import kind_of, parse, whole
+from sayso.base.jsonl import kind_of, parse, repair_surrogates
 from sayso.text.calls import as_data, has_id, resolved, with_calls
 from sayso.text.conversations import as_text
 from sayso.text.document import Document, Message, Place
 
 CALL = "function_call"
-ROLES = {
+_ROLES = {
     **{name: name for name in ("system", "user", "assistant", "tool")},
     "developer": "system",
     "human": "user",
@@ -73,10 +73,10 @@ def _turn(turn: Any) -> Message:
     if not isinstance(turn, Mapping):
         raise UserError(f"A turn must be an object with role and content, or from and value; got {turn!r:.100}.")
     said = turn.get("role") or turn.get("from")
-    if not isinstance(said, str) or said not in ROLES:
-        raise UserError(f"A turn's role must be one of {', '.join(ROLES)}; got {said!r}.{nearest(str(said), ROLES)}")
+    if not isinstance(said, str) or said not in _ROLES:
+        raise UserError(f"A turn's role must be one of {', '.join(_ROLES)}; got {said!r}.{nearest(str(said), _ROLES)}")
     content = _content(turn["content"] if "content" in turn else turn.get("value"))
-    message: Message = {"role": ROLES[said], "content": content}
+    message: Message = {"role": _ROLES[said], "content": content}
     if said == CALL:
         message |= {"content": "", "tool_calls": _calls(content)}
     elif turn.get(CALL):  # OpenAI's older form, with results of the role "function"
@@ -140,7 +140,7 @@ def _told(system: Any, messages: Sequence[Message]) -> list[Message]:
 def _tools(tools: Any) -> tuple[dict[str, Any], ...]:
     """Return the tools that a conversation may call; a list, or JSON that spells one, with or without a wrapping."""
     try:
-        tools = parse(whole(tools).encode()) if isinstance(tools, str) and tools.strip() else tools or []
+        tools = parse(repair_surrogates(tools).encode()) if isinstance(tools, str) and tools.strip() else tools or []
     except ValueError as error:
         raise UserError(f"Tools must be a list of functions, or its JSON; got {tools!r:.100} ({error}).") from error
     if not isinstance(tools, Sequence) or not all(isinstance(tool, Mapping) for tool in tools):

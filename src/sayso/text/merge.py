@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sayso.text.dedup import BANDS, NearDuplicates, SignatureLookup, first_of_each
-from sayso.text.document import SPLITS
+from sayso.text.document import DOCUMENT_SPLITS
 from sayso.text.ngrams import Hashes
 from sayso.text.split import TRAIN, keep_training, split_of
 from sayso.text.work import Paths, PrepareJob, load_bands, load_rows, load_signatures
@@ -70,8 +70,8 @@ def merge_shards(
     """
     split = _splits(jobs, fate, folder, shares)
     outs: dict[str, Out] = defaultdict(Out)
-    texts = {name: ShardWriter(text, name, SHARD_BYTES) for name in SPLITS}
-    chats = {name: ShardWriter(chat, name, 0) for name in SPLITS}
+    texts = {name: ShardWriter(text, name, SHARD_BYTES) for name in DOCUMENT_SPLITS}
+    chats = {name: ShardWriter(chat, name, 0) for name in DOCUMENT_SPLITS}
     place = 0
     for job in jobs:
         rows = load_rows(folder, job)
@@ -82,7 +82,7 @@ def merge_shards(
                 _copy(
                     row,
                     ends,
-                    SPLITS[target],
+                    DOCUMENT_SPLITS[target],
                     text_lines.read(row[3]),
                     chat_lines.read(row[4]),
                     outs[job.source],

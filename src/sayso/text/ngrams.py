@@ -19,8 +19,8 @@ Hashes = NDArray[np.uint64]
 STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: the base of the polynomial over word hashes
 A_WORD = (2, 4)  # characters of DENSE and of LOOSE scripts that carry as much as an English word, roughly
 BASE = 0xD1342543DE82EF95  # P
-OWN = DENSE | LOOSE
-BLOCK = 1 << 15  # characters at a time, so that their arrays stay in a core's cache
+_OWN = DENSE | LOOSE
+_BLOCK = 1 << 15  # characters at a time, so that their arrays stay in a core's cache
 
 
 def hash64(text: str) -> int:
@@ -49,15 +49,15 @@ def _blocks(
 ) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.bool_], NDArray[np.bool_]]]:
     """Yield characters in blocks that end between words, which of them are part of one, and which are one alone.
 
-    Only a "word" of more than `BLOCK` characters is cut.
+    Only a "word" of more than `_BLOCK` characters is cut.
     """
     start = 0
     while start < len(points):
-        block = points[start : start + BLOCK]
+        block = points[start : start + _BLOCK]
         kind = kinds(block)
-        own = (kind & OWN) > 0
+        own = (kind & _OWN) > 0
         is_word = ((kind & WORD) > 0) & ~own
-        if start + BLOCK < len(points) and is_word[-1]:
+        if start + _BLOCK < len(points) and is_word[-1]:
             gaps = np.flatnonzero(~is_word)
             if len(gaps):
                 end = gaps[-1] + 1
@@ -82,7 +82,7 @@ def _word_hashes(points: NDArray[np.uint32], is_word: NDArray[np.bool_], own: ND
 @cache
 def _powers() -> tuple[Hashes, Hashes]:
     """Return P^i and P^-i modulo 2^64 for a block's places."""
-    powers, inverses = (np.full(BLOCK, base, np.uint64) for base in (BASE, pow(BASE, -1, 2**64)))
+    powers, inverses = (np.full(_BLOCK, base, np.uint64) for base in (BASE, pow(BASE, -1, 2**64)))
     powers[0] = inverses[0] = 1
     return np.cumprod(powers), np.cumprod(inverses)
 

@@ -13,7 +13,7 @@ from typing import IO, Any, cast
 
 from sayso.base.errors import UserError, require
 
-BLOCK = 1 << 20  # bytes read at a time
+READ_BLOCK = 1 << 20  # bytes read at a time
 PACKED = (".gz", ".zst")
 
 
@@ -41,7 +41,7 @@ def open_unpacked(where: str) -> Iterator[IO[bytes]]:
         elif where.lower().endswith(".zst"):
             zstandard = require("zstandard", "data")
             kinds = (EOFError, zstandard.ZstdError)
-            unpacked = io.BufferedReader(Frames(raw, zstandard.ZstdDecompressor()), BLOCK)
+            unpacked = io.BufferedReader(Frames(raw, zstandard.ZstdDecompressor()), READ_BLOCK)
         try:
             yield unpacked
         except kinds as error:
@@ -65,7 +65,9 @@ class Frames(io.RawIOBase):
     def readinto(self, target: Any) -> int:
         """Fill the buffer as far as what is unpacked goes; 0 at the end."""
         while not self.ready:
-            packed = (self.frame.unused_data if self.frame and self.frame.eof else b"") or self.raw.read(BLOCK >> 3)
+            packed = (self.frame.unused_data if self.frame and self.frame.eof else b"") or self.raw.read(
+                READ_BLOCK >> 3
+            )
             if not packed:
                 if self.frame and not self.frame.eof:
                     raise EOFError("the last frame is cut off")

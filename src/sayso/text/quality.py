@@ -27,7 +27,7 @@ MAX_RUN = 500  # ASCII characters without a space: base64, minified code
 MIN_LINES, MIN_WORDS = 4, 50  # below these the shares of lines and phrases say nothing
 
 HASH = re.compile(r"(?<=[^\n#])#")
-BROKEN = re.compile("[\ufffd\ue000-\uf8ff]")
+_BROKEN = re.compile("[\ufffd\ue000-\uf8ff]")
 BULLETS = ("-", "*", "•", "‣", "◦", "–")
 
 
@@ -54,7 +54,7 @@ def _unbroken_run(it: TextMeasures) -> bool:
 
 
 def _broken_characters(it: TextMeasures) -> bool:
-    return not it.text.isascii() and len(BROKEN.findall(it.text)) > MAX_BROKEN * len(it.text)
+    return not it.text.isascii() and len(_BROKEN.findall(it.text)) > MAX_BROKEN * len(it.text)
 
 
 def _too_few_letters(it: TextMeasures) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from sayso.base.errors import UserError, require
 from sayso.text.document import File
 
-MARKS = ("ETag", "etag", "blob_id", "LastModified", "last_modified", "mtime", "created")  # by the stores' own names
+_MARKS = ("ETag", "etag", "blob_id", "LastModified", "last_modified", "mtime", "created")  # by the stores' own names
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ def list_remote(url: str) -> Listing:
 
 
 def _mark(info: dict[str, Any]) -> str:
-    return next((str(info[name]) for name in MARKS if info.get(name)), "")
+    return next((str(info[name]) for name in _MARKS if info.get(name)), "")

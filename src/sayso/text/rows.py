@@ -8,7 +8,7 @@ from sayso.base.log import say
 from sayso.base.ranges import Options
 from sayso.text.document import Source
 
-SHOWN = 5  # ignored files of a source that are named
+_SHOWN = 5  # ignored files of a source that are named
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,8 +23,8 @@ def report_ignored(sources: Iterable[Source]) -> None:
     """Print which files in the sources' folders are ignored."""
     for source in sources:
         if source.ignored:
-            shown = ", ".join(source.ignored[:SHOWN])
-            more = f" and {len(source.ignored) - SHOWN:,} more" if len(source.ignored) > SHOWN else ""
+            shown = ", ".join(source.ignored[:_SHOWN])
+            more = f" and {len(source.ignored) - _SHOWN:,} more" if len(source.ignored) > _SHOWN else ""
             say(f"Ignored in '{source.name}' (no training text): {shown}{more}.")
 
 

@@ -1,7 +1,7 @@
 """Resolve a source that the user names to a `Source`: its provenance and its parts.
 
 A name is `wiki`, `chitchat`, `smallworld`, a file, a folder, `hf://owner/name` or any fsspec URL (`s3://bucket/dir`);
-`?column=NAME` (and `split`, `revision` for the hub) may follow. `read` yields the documents of one part, anywhere.
+`?column=NAME` (and `split`, `revision` for the hub) may follow. `read_part` yields the documents of one part, anywhere.
 """
 
 import json
@@ -20,13 +20,13 @@ from sayso.text import packages
 from sayso.text.clean import one_line
 from sayso.text.conversations import as_messages, as_text, join_texts
 from sayso.text.document import FUNCTION, Document, Part, Place, Source
-from sayso.text.files import IN_FOLDER, KINDS, parts_of, read_array, read_lines, read_parquet, read_text, suffix_of
+from sayso.text.files import IN_FOLDER, SUFFIXES, parts_of, read_array, read_lines, read_parquet, read_text, suffix_of
 from sayso.text.formats import document_of
 from sayso.text.hub import hub_files
 from sayso.text.local import Found, file_of, found_below, is_about
 from sayso.text.remote import list_remote
 
-SLICE = 1000  # items a part, for sources that are one file or a generator
+_SLICE = 1000  # items a part, for sources that are one file or a generator
 BUILT_IN = ("wiki", "chitchat", "smallworld")
 QUERY = ("column", "split", "revision")
 
@@ -78,10 +78,10 @@ def file_source(name: str, piece: int) -> Source:
     return Source(name, licence, name, tuple(parts_of(files, query.get("column"), piece)), files, ignored=ignored)
 
 
-def read(part: Part, bad: BadRows) -> Iterator[Document]:
+def read_part(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the documents of one part; invalid rows are counted in `bad`."""
-    if part.reader in OWN:
-        return OWN[part.reader](part)
+    if part.reader in _OWN:
+        return _OWN[part.reader](part)
     return READERS[part.reader](part, bad)
 
 
@@ -91,9 +91,9 @@ def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> Found:
     A file that is named explicitly is never ignored.
     """
     if path.is_file():
-        if not suffix_of(path.name, (*KINDS, *kinds)):
+        if not suffix_of(path.name, (*SUFFIXES, *kinds)):
             raise UserError(
-                f"A text file must end in {', '.join((*KINDS, *kinds))} (optionally plus .gz or .zst); got '{path}'."
+                f"A text file must end in {', '.join((*SUFFIXES, *kinds))} (optionally plus .gz or .zst); got '{path}'."
             )
         if not path.stat().st_size:
             raise UserError(f"A source must contain text; the file '{path}' is empty.")
@@ -124,10 +124,10 @@ def _query(name: str) -> tuple[str, dict[str, str]]:
 
 
 def _remote(url: str) -> Found:
-    kinds = tuple(KINDS if suffix_of(url) else IN_FOLDER)
+    kinds = tuple(SUFFIXES if suffix_of(url) else IN_FOLDER)
     known = {path: file for path, file in list_remote(url).files.items() if suffix_of(path, kinds)}
     if not known:
-        raise UserError(f"A source must have files ending in {', '.join(KINDS)} (or .gz, .zst); '{url}' has none.")
+        raise UserError(f"A source must have files ending in {', '.join(SUFFIXES)} (or .gz, .zst); '{url}' has none.")
     about = tuple(path for path in known if is_about(path.rpartition("/")[2]))
     if len(about) == len(known):
         return Found(tuple(known.values()))
@@ -137,7 +137,7 @@ def _remote(url: str) -> Found:
 def _packaged(name: str, package: packages.Package, people: bool = False) -> Source:
     path = str(packages.fetch(package))
     count = len(_loaded(path))
-    parts = tuple(Part(name, (path,), start, min(start + SLICE, count)) for start in range(0, count, SLICE))
+    parts = tuple(Part(name, (path,), start, min(start + _SLICE, count)) for start in range(0, count, _SLICE))
     return Source(
         name, package.licence, f"pip: {package.requirement}", parts, sha256=package.wheel_sha256, people=people
     )
@@ -176,7 +176,7 @@ def _small_world(amounts: Amounts) -> Source:
     ):
         for split, share in (("train", train), ("val", amounts.val), ("test", amounts.test)):
             count = round(total * share) or min(1, total)
-            slices = [(start, min(start + SLICE, count)) for start in range(0, count, SLICE)]
+            slices = [(start, min(start + _SLICE, count)) for start in range(0, count, _SLICE)]
             parts += [Part(reader, (split,), start, stop, extra=(amounts.seed,)) for start, stop in slices]
     return Source("smallworld", "Apache-2.0", f"generated with seed {amounts.seed}", tuple(parts), generated=True)
 
@@ -224,7 +224,7 @@ READERS: dict[str, Callable[[Part, BadRows], Iterator[Document]]] = {
     "parquet": read_parquet,
     FUNCTION: _read_function,
 }
-OWN: dict[str, Callable[[Part], Iterator[Document]]] = {
+_OWN: dict[str, Callable[[Part], Iterator[Document]]] = {
     "wiki": _read_wiki,
     "chitchat": _read_chitchat,
     "world_document": _read_world_document,

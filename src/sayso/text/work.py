@@ -29,14 +29,14 @@ from sayso.text.conversations import (
 )
 from sayso.text.decontaminate import open_sets, overlaps
 from sayso.text.dedup import BANDS, PERMUTATIONS, Signatures, band_keys, signature
-from sayso.text.document import SPLITS, Document, Message, Part
+from sayso.text.document import DOCUMENT_SPLITS, Document, Message, Part
 from sayso.text.ngrams import hash64, word_hashes
 from sayso.text.quality import broken_rule
-from sayso.text.sources import read
+from sayso.text.sources import read_part
 
 # One row a surviving document: content hash, split (-1 = by hash), text bytes, bytes of its lines, its conversations.
-ROW = np.dtype([("hash", "<u8"), ("split", "i1"), ("size", "<u4"), ("text", "<u4"), ("chat", "<u4"), ("chats", "<u2")])
-CHUNK = 4096  # documents whose band keys are computed at a time
+_ROW = np.dtype([("hash", "<u8"), ("split", "i1"), ("size", "<u4"), ("text", "<u4"), ("chat", "<u4"), ("chats", "<u2")])
+_CHUNK = 4096  # documents whose band keys are computed at a time
 Counts = dict[str, Any]
 
 
@@ -117,7 +117,7 @@ def process(job: PrepareJob, rules: PrepareRules, folder: Path) -> Counts:
     with ExitStack() as stack:
         written = (paths.text, paths.chat, paths.rows, paths.signatures)
         texts, chats, rows, signatures = (_open(stack, path) for path in written)
-        for document in read(job.part, bad):
+        for document in read_part(job.part, bad):
             raw = document.text.encode("utf-8", "replace")
             came, size = came + 1, size + len(raw)
             digest.update(raw)
@@ -126,7 +126,7 @@ def process(job: PrepareJob, rules: PrepareRules, folder: Path) -> Counts:
                 dropped[kept] += 1
                 continue
             stayed += 1
-            rows.write(np.array(kept.row, ROW).tobytes())
+            rows.write(np.array(kept.row, _ROW).tobytes())
             texts.write(kept.text)
             chats.write(kept.chat)
             signatures.write(kept.signature)
@@ -144,7 +144,7 @@ def process(job: PrepareJob, rules: PrepareRules, folder: Path) -> Counts:
 
 def load_rows(folder: Path, job: PrepareJob) -> NDArray[np.void]:
     """Return the rows [D] of a part that is done."""
-    return np.fromfile(Paths.of(folder, job.number).rows, ROW, count=-1 if job.take is None else job.take)
+    return np.fromfile(Paths.of(folder, job.number).rows, _ROW, count=-1 if job.take is None else job.take)
 
 
 def load_signatures(folder: Path, job: PrepareJob) -> Signatures:
@@ -216,7 +216,7 @@ def _kept(
     text = line_of({"text": document.text, "source": job.source, **title}) if as_document else b""
     tools = {"tools": document.tools} if document.tools else {}
     chat = b"".join(line_of({"messages": messages, **tools, "source": job.source}) for messages in chats)
-    split = SPLITS.index(document.split) if document.split else -1
+    split = DOCUMENT_SPLITS.index(document.split) if document.split else -1
     row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
     return KeptRows(row, text, chat, signature)
 
@@ -233,6 +233,6 @@ def _write_bands(paths: Paths) -> None:
             return
         bands = np.memmap(part, np.uint64, "w+", shape=(BANDS, count))
         signatures = np.memmap(paths.signatures, np.uint32, "r", shape=(count, PERMUTATIONS))
-        for start in range(0, count, CHUNK):
-            bands[:, start : start + CHUNK] = band_keys(signatures[start : start + CHUNK])
+        for start in range(0, count, _CHUNK):
+            bands[:, start : start + _CHUNK] = band_keys(signatures[start : start + _CHUNK])
         bands.flush()

@@ -21,7 +21,7 @@ from sayso.token.cut import pre_tokenizer
 from sayso.token.engine import has_long_space, make_engine
 from sayso.token.tokenizer import BOS, END, SPECIALS, byte_spelling, check_size, is_text, pieces, to_bytes
 
-SLICE = 16  # texts per task of a thread: with one each, the overhead would equal encoding a short one
+_SLICE = 16  # texts per task of a thread: with one each, the overhead would equal encoding a short one
 
 
 class BytePairTokenizer:
@@ -57,7 +57,7 @@ class BytePairTokenizer:
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """Return the ids of each text, the same as `encode` of each; the cores share the texts."""
-        slices = [texts[start : start + SLICE] for start in range(0, len(texts), SLICE)]
+        slices = [texts[start : start + _SLICE] for start in range(0, len(texts), _SLICE)]
         if len(slices) < 2:
             return [self.encode(text) for text in texts]
         with ThreadPoolExecutor(min(cores(), len(slices))) as pool:  # both libraries release the GIL

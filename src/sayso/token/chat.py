@@ -15,7 +15,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.text.calls import as_data
 from sayso.token.foreign import CHANGES, ForeignTokenizer
 from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
-from sayso.token.tools import as_text, with_tools
+from sayso.token.tools import tool_text, with_tools
 
 ROLES = ("system", "user", "assistant")
 
@@ -145,7 +145,7 @@ def _checked(
         if isinstance(tokenizer, ForeignTokenizer) and tokenizer.lays_out(tools):
             messages = as_data(messages)
         else:
-            messages, tools = as_text(messages, tools), ()
+            messages, tools = tool_text(messages, tools), ()
     for message in messages:
         _content(message)
     return messages, tools

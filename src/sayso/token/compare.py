@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sayso.base.errors import UserError
 from sayso.token.tokenizer import Tokenizer
-from sayso.token.train import KINDS, train
+from sayso.token.train import TOKENIZER_KINDS, train
 from sayso.token.whole import WholeTokenizer
 
 LONG_WORD = re.compile(r"(?<![^\W\d_])[a-z]{7,}(?![^\W\d_])")
@@ -40,7 +40,7 @@ def compare_tokenizers(
 ) -> list[ComparedTokenizer]:
     """Train one tokenizer of each kind and measure all on the held-out texts."""
     word = frequent_word(test_texts)
-    return [measure_tokenizer(kind, train(kind, train_texts, vocab_size), test_texts, word) for kind in KINDS]
+    return [measure_tokenizer(kind, train(kind, train_texts, vocab_size), test_texts, word) for kind in TOKENIZER_KINDS]
 
 
 def measure_tokenizer(name: str, tokenizer: Tokenizer, texts: Sequence[str], word: str) -> ComparedTokenizer:

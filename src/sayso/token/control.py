@@ -14,7 +14,7 @@ from tokenizers import AddedToken
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
-from sayso.token.foreign import NAMES, ForeignTokenizer
+from sayso.token.foreign import SPECIAL_NAMES, ForeignTokenizer
 
 CLASSES = {  # what tokens are called where a config leaves them to its class
     "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
@@ -23,7 +23,7 @@ CLASSES = {  # what tokens are called where a config leaves them to its class
     "GPT2Tokenizer": {"bos_token": "<|endoftext|>", "eos_token": "<|endoftext|>"},
     "CohereTokenizer": {"bos_token": "<BOS_TOKEN>", "eos_token": "<|END_OF_TURN_TOKEN|>"},
 }
-SHAPE = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config")
+_SHAPE = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config")
 """Entries of a generation_config.json that do not tell how to sample."""
 
 
@@ -48,7 +48,7 @@ def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokeni
         config["chat_template"] = templates
     model, generation = _table(folder / "config.json"), _table(folder / "generation_config.json")
     ends = _ends(core, folder, model, generation)
-    sampling = {name: value for name, value in generation.items() if name not in SHAPE}
+    sampling = {name: value for name, value in generation.items() if name not in _SHAPE}
     return ForeignTokenizer(core, config, ends, generation=sampling)
 
 
@@ -61,7 +61,7 @@ def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping
         tokens[int(index)] = _token(said, special=False)
     there = core.get_added_tokens_decoder()
     missing = [token for index, token in sorted(tokens.items()) if repr(there.get(index)) != repr(token)]
-    named = [config.get(name) for name in NAMES]
+    named = [config.get(name) for name in SPECIAL_NAMES]
     more = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     more = [*more.values()] if isinstance(more, Mapping) else more
     if not isinstance(more, list):

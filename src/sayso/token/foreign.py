@@ -22,7 +22,7 @@ from sayso.token.tools import CALL, CALL_END
 from sayso.token.trained import Around, around_reply, check_ends, trained_spans
 
 BETWEEN = "<|endoftext|>"  # separates documents if no other token begins one (GPT-2, Qwen, SmolLM)
-NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
 BYTE = re.compile(r"<0x([0-9A-F]{2})>")
 SPACE = "\u2581"  # SentencePiece's spelling of a space
 CHANGES = "This chat template changes the text of replies, so the trained tokens cannot be determined."
@@ -274,7 +274,7 @@ def _is_byte_level(core: tokenizers.Tokenizer) -> bool:
 def _names(config: Mapping[str, Any]) -> dict[str, str]:
     """Return how control tokens are spelled by their names, which a config says plainly or inside an object."""
     more = [name for name, said in config.items() if name.endswith("_token") and not isinstance(said, bool)]
-    found = {name: _text(config.get(name)) for name in dict.fromkeys((*NAMES, *more))}
+    found = {name: _text(config.get(name)) for name in dict.fromkeys((*SPECIAL_NAMES, *more))}
     return {name: text for name, text in found.items() if isinstance(text, str)}
 
 

@@ -52,7 +52,7 @@ def dated(tokenizer: Tokenizer, when: datetime) -> Tokenizer:
     return tokenizer
 
 
-def fingerprint(folder: Path) -> str:
+def tokenizer_fingerprint(folder: Path) -> str:
     """Return the SHA-256 of a folder's `tokenizer.json` in hex: the same file, the same ids."""
     return sha256(_file(folder))
 

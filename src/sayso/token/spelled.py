@@ -20,8 +20,8 @@ from sayso.base.errors import UserError
 from sayso.token.template import Messages, Span, unused_letters
 from sayso.token.tools import CALL, CALL_END, RESULT, RESULT_END
 
-MARKS = (CALL, CALL_END, RESULT, RESULT_END)
-OWN = ("content", "reasoning_content", "thinking", "reasoning")  # an assistant's words, which may hold thoughts
+_MARKS = (CALL, CALL_END, RESULT, RESULT_END)
+_OWN = ("content", "reasoning_content", "thinking", "reasoning")  # an assistant's words, which may hold thoughts
 PRIVATE = 0xF0000  # planes 15 and 16 are for private use
 
 
@@ -58,7 +58,7 @@ class Spellings:
         special = {token.content for token in added if token.special}
         written = {token.content for token in added if token.content in literals and not token.content.isspace()}
         self._all = special | written
-        self._others, self._assistants = _pattern(self._all), _pattern(special | (written & {*MARKS}))
+        self._others, self._assistants = _pattern(self._all), _pattern(special | (written & {*_MARKS}))
         self._literals = literals
 
     def hidden(self, messages: Messages, tools: Messages) -> tuple[Messages, Messages, str]:
@@ -134,7 +134,7 @@ class Spellings:
         if isinstance(value, Mapping):
             own = assistant and "role" in value
             return any(
-                self._typed(part, own and key in OWN) or (not own and self._typed(key)) for key, part in value.items()
+                self._typed(part, own and key in _OWN) or (not own and self._typed(key)) for key, part in value.items()
             )
         return isinstance(value, list | tuple) and any(map(self._typed, value))
 
@@ -145,7 +145,7 @@ class Spellings:
         if isinstance(value, Mapping):
             own = assistant and "role" in value
             return {
-                (key if own else self._gapped(key, gap)): self._gapped(part, gap, own and key in OWN)
+                (key if own else self._gapped(key, gap)): self._gapped(part, gap, own and key in _OWN)
                 for key, part in value.items()
             }
         return [self._gapped(part, gap) for part in value] if isinstance(value, list | tuple) else value

@@ -31,7 +31,7 @@ def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] =
     return bool(tools) or with_calls(messages)
 
 
-def as_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+def tool_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
     """Return the same conversation in three roles, with the tools described in the first, a system message.
 
     What a tool gave is JSON in a user's turn, in which no mark can stand; a mark that a user typed loses its "<" to

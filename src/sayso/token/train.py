@@ -12,17 +12,18 @@ TRAINERS: dict[str, Callable[[Iterable[str], int], Tokenizer]] = {
     "word": train_word,
     "character": train_character,
 }
-KINDS = tuple(TRAINERS)
+TOKENIZER_KINDS = tuple(TRAINERS)
 
 
 def train(kind: str, texts: Iterable[str], vocab_size: int) -> Tokenizer:
-    """Return a tokenizer of one of `KINDS` with at most `vocab_size` ids; the texts are read once, as a stream.
+    """Return a tokenizer of one of `TOKENIZER_KINDS` with at most `vocab_size` ids.
 
-    A small text may give fewer ids than asked for.
+    The texts are read once, as a stream. A small text may give fewer ids than asked for.
     Raises `UserError` for an unknown kind, no text at all, or a vocabulary too small for its fixed tokens.
     """
     if kind not in TRAINERS:
-        raise UserError(f"The tokenizer kind must be one of {', '.join(KINDS)}; got '{kind}'.{nearest(kind, KINDS)}")
+        known = ", ".join(TOKENIZER_KINDS)
+        raise UserError(f"The tokenizer kind must be one of {known}; got '{kind}'.{nearest(kind, TOKENIZER_KINDS)}")
     stream = _Stream(texts)
     tokenizer = TRAINERS[kind](stream, vocab_size)
     if not stream.found:

@@ -15,8 +15,8 @@ from sayso.base.files import write_atomic, write_json
 from sayso.token.chat import CHAT_TEMPLATE, config
 from sayso.token.tokenizer import BOS, END, SMALLEST_VOCABULARY, SPECIALS, check_size, pieces, to_bytes
 
-WORD = re.compile(r" ?[^\W\d_]+(?:['’][^\W\d_]+)*| ?\d+| ?(?:[^\w\s]|_)|\s+(?!\S)|\s")
-CUTS: dict[str, Callable[[str], Iterable[str]]] = {"word": WORD.findall, "character": iter}
+_WORD = re.compile(r" ?[^\W\d_]+(?:['’][^\W\d_]+)*| ?\d+| ?(?:[^\w\s]|_)|\s+(?!\S)|\s")
+_CUTS: dict[str, Callable[[str], Iterable[str]]] = {"word": _WORD.findall, "character": iter}
 MIN_COUNT = 2  # a piece seen once teaches a model nothing, and leaves it without practice in spelling
 
 FIRST_BYTE = len(SPECIALS)
@@ -34,7 +34,7 @@ class WholeTokenizer:
         self.specials = {name: index for index, name in enumerate(SPECIALS)}
         self.control = {index: name for name, index in self.specials.items()}
         self.stop_ids = frozenset({self.specials[BOS], self.specials[END]})
-        self._cut = CUTS[kind]
+        self._cut = _CUTS[kind]
         self._known = {chr(byte): FIRST_BYTE + byte for byte in range(128)}
         self._known |= {piece: index for index, piece in enumerate(vocabulary, SMALLEST_VOCABULARY)}
         letters = [bytes([byte]) for byte in range(256)]
@@ -92,7 +92,7 @@ def train_character(texts: Iterable[str], vocab_size: int) -> WholeTokenizer:
 def from_json(content: dict[str, object], path: Path) -> WholeTokenizer:
     """Return the tokenizer of a read `tokenizer.json` of our own form; a damaged one is a `UserError`."""
     kind, vocabulary = content.get("kind"), content.get("vocabulary")
-    if not (isinstance(kind, str) and kind in CUTS and isinstance(vocabulary, list) and _all_different(vocabulary)):
+    if not (isinstance(kind, str) and kind in _CUTS and isinstance(vocabulary, list) and _all_different(vocabulary)):
         raise UserError(f"'{path}' is damaged: it needs a kind and a list of unique pieces. Train it again.")
     return WholeTokenizer(kind, vocabulary)
 
@@ -105,7 +105,7 @@ def _train(kind: str, texts: Iterable[str], vocab_size: int) -> WholeTokenizer:
     check_size(vocab_size)
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(CUTS[kind](text))
+        counts.update(_CUTS[kind](text))
     new = [piece for piece, count in counts.items() if count >= MIN_COUNT and not (len(piece) == 1 and piece.isascii())]
     new.sort(key=lambda piece: (-counts[piece], piece))  # ties by spelling, so that the same text gives the same ids
     return WholeTokenizer(kind, new[: vocab_size - SMALLEST_VOCABULARY])

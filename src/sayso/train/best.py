@@ -19,7 +19,7 @@ from sayso.train.checkpoint import trained
 from sayso.train.loop import State
 from sayso.weights.tensors import read_tensors
 
-FILE = "model.safetensors"
+_FILE = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Best:
             return
         with atomic_folder(self.path) as part:
             weights = {name: weight.detach().cpu().contiguous() for name, weight in trained(state).items()}
-            save_file(weights, part / FILE)
-            told = {"step": state.step, "figure": self.figure, "value": value, "sha256": sha256(part / FILE)}
+            save_file(weights, part / _FILE)
+            told = {"step": state.step, "figure": self.figure, "value": value, "sha256": sha256(part / _FILE)}
             write_json(part / "best.json", told, sealed=True)
 
     def restore(self, state: State) -> dict[str, Any]:
@@ -57,8 +57,8 @@ class Best:
         told = self.told()
         assert told is not None
         if "sha256" in told:
-            check_digest(self.path / FILE, told["sha256"], "start from scratch with --restart")
-        kept = read_tensors(self.path / FILE)
+            check_digest(self.path / _FILE, told["sha256"], "start from scratch with --restart")
+        kept = read_tensors(self.path / _FILE)
         with torch.no_grad():
             for name, weight in trained(state).items():
                 weight.copy_(kept[name])

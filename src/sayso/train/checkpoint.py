@@ -29,7 +29,7 @@ from sayso.weights.tensors import read_tensors
 Tensors = dict[str, Tensor]
 Read = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state
 TENSORS = ("model", "optimizer", "random")
-PLAIN = {"step": int, "tokens": int, "skipped": int}  # fields of a state that are single numbers
+_PLAIN = {"step": int, "tokens": int, "skipped": int}  # fields of a state that are single numbers
 
 
 def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
@@ -39,7 +39,7 @@ def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
         save_file(_weights(state), part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
         save_file(random_state(), part / "random.safetensors")
-        numbers = {name: getattr(state, name) for name in PLAIN}
+        numbers = {name: getattr(state, name) for name in _PLAIN}
         digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
         write_json(
             part / "state.json",
@@ -86,8 +86,8 @@ def checkpoints_in(folder: Path) -> list[Path]:
 def _read(state: State, path: Path) -> Read:
     """Read a checkpoint; `UserError` if it does not belong to `state`, which is not changed."""
     numbers = read_json(path / "state.json")
-    if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in PLAIN.items()):
-        raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(PLAIN)}.")
+    if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in _PLAIN.items()):
+        raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(_PLAIN)}.")
     try:
         numbers["lately"] = LossStats(**numbers["lately"])
     except (KeyError, TypeError) as error:

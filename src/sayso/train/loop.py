@@ -23,8 +23,8 @@ from sayso.train.loss_stats import LossStats
 from sayso.train.schedule import Schedule
 from sayso.train.workers import PartialSum, worker_pool
 
-BatchT = TypeVar("BatchT")
-Loss = Callable[[Transformer, BatchT], Term | tuple[Tensor, int, int]]
+_BatchT = TypeVar("_BatchT")
+Loss = Callable[[Transformer, _BatchT], Term | tuple[Tensor, int, int]]
 """Loss of one part of a batch; a plain tuple is a `Term` without metrics."""
 NORMS_EVERY = 10  # steps: measuring an update takes a copy of the weights
 
@@ -101,8 +101,8 @@ class Norms:
 
 def train(
     state: State,
-    parts: Callable[[int], Sequence[BatchT]],
-    loss: Loss[BatchT],
+    parts: Callable[[int], Sequence[_BatchT]],
+    loss: Loss[_BatchT],
     schedule: Schedule,
     *,
     until: int | None = None,
@@ -182,8 +182,8 @@ def train(
 
 def _backward(
     model: Transformer,
-    parts: Sequence[BatchT],
-    loss: Loss[BatchT],
+    parts: Sequence[_BatchT],
+    loss: Loss[_BatchT],
     cast: AbstractContextManager[object],
 ) -> PartialSum:
     """Add the gradients of the summed loss of some parts to the weights' gradients; return their totals."""

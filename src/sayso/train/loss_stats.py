@@ -10,7 +10,7 @@ from dataclasses import dataclass
 LEVEL, SPREAD = 0.9, 0.99  # decay factors of the mean and of the spread: about 10 and 100 steps
 SPREADS = 12.0  # a loss this many spreads above the mean is a spike; healthy runs stayed below 8, see LOG.md
 FLOOR = 0.1  # nats added to every spread: a batch of hard text in a nearly finished run is no spike
-FIRST = 0.5  # nats added at the first loss, decreasing with their number: a few losses say little about the spread
+_FIRST = 0.5  # nats added at the first loss, decreasing with their number: a few losses say little about the spread
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class LossStats:
         """The loss above which the next one is a spike; infinite before the first."""
         if not self.count:
             return math.inf
-        return self.mean + SPREADS * (math.sqrt(self.variance) + FLOOR + FIRST / self.count)
+        return self.mean + SPREADS * (math.sqrt(self.variance) + FLOOR + _FIRST / self.count)
 
     def after(self, loss: float) -> "LossStats":
         """Return the statistics updated with one more loss."""

@@ -20,7 +20,7 @@ from sayso.train.loop import Loss, State, StepRecord, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
-BatchT = TypeVar("BatchT")
+_BatchT = TypeVar("_BatchT")
 STEPS, SECONDS = 4, 4.0  # at least this many, for at least this long; the first is warm-up, the rest's median counts
 SHAPES = {
     "cpu": ((1024, 1024, 1024), (512, 512, 512), (256, 4096, 256)),
@@ -84,8 +84,8 @@ class _Enough(Exception):  # noqa: N818 - a signal, not an error
 
 def seconds_per_step(
     config: ModelConfig,
-    parts: Callable[[int], Sequence[BatchT]],
-    loss: Loss[BatchT],
+    parts: Callable[[int], Sequence[_BatchT]],
+    loss: Loss[_BatchT],
     device: str = "cpu",
     processes: int = 1,
     precision: str = "fp32",

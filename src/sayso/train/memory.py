@@ -8,9 +8,9 @@ from sayso.loss.cross_entropy import CHUNK
 from sayso.model import ModelConfig
 from sayso.model.config import GATED
 
-FLOAT = 4  # bytes; weights, gradients and moments are float32 whatever the precision
+_FLOAT = 4  # bytes; weights, gradients and moments are float32 whatever the precision
 BYTES = {"fp32": 4.0, "bf16": 2.7}  # per kept value: in bf16 the residual stream and its norms stay float32
-LOGITS = 3  # tensors of a chunk's size alive at once: logits, their softmax, and a copy for one of both products
+_LOGITS = 3  # tensors of a chunk's size alive at once: logits, their softmax, and a copy for one of both products
 SPARE = 0.9  # usable share of the free memory
 GAPS, GAPS_RECOMPUTING = 1.4, 2.7  # heap overhead of glibc, see LOG.md
 
@@ -40,9 +40,9 @@ def fixed_bytes(config: ModelConfig, processes: int = 1, device: str = "cpu") ->
     rows = len(config.ngrams) * config.ngram_rows + (config.context if config.positions == "learned" else 0)
     tables = rows * config.width
     parameters = config.matmul_parameters + (0 if config.tie_embeddings else config.head_parameters) + tables
-    chunk = LOGITS * FLOAT * max(CHUNK.get(device, CHUNK["cpu"]), config.vocab_size)
-    of_process = 2 * FLOAT * parameters + chunk  # gradients, own and shared
-    return processes * of_process + 3 * FLOAT * parameters
+    chunk = _LOGITS * _FLOAT * max(CHUNK.get(device, CHUNK["cpu"]), config.vocab_size)
+    of_process = 2 * _FLOAT * parameters + chunk  # gradients, own and shared
+    return processes * of_process + 3 * _FLOAT * parameters
 
 
 def rows_that_fit(

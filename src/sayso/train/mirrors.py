@@ -13,8 +13,8 @@ from sayso.base.errors import UserError, nearest, require
 from sayso.base.log import say
 
 PROJECT = "sayso"
-Figures = dict[str, float]
-Write = Callable[[int, Figures], object]
+_Figures = dict[str, float]
+Write = Callable[[int, _Figures], object]
 Open = tuple[Write, Callable[[], object]]  # writer of a step's metrics, and closer
 
 
@@ -23,7 +23,7 @@ def _tensorboard(folder: Path, _config: dict[str, Any]) -> Open:
     require("tensorboard", "tensorboard")
     writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(folder / "tensorboard")
 
-    def write(step: int, figures: Figures) -> None:
+    def write(step: int, figures: _Figures) -> None:
         for name, value in figures.items():
             writer.add_scalar(name, value, step)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 from typing import Any
 
-Figures = Mapping[str, float]
+_Figures = Mapping[str, float]
 BEGINNING = 3  # steps whose mean is the baseline
 LATELY = 3  # steps in a row that must look bad: a single odd batch is no failure
 
@@ -22,7 +22,7 @@ class Failure:
     name: str
     needs: tuple[str, ...]
     """The metrics used. Checked when the last one arrives: periodic evaluations are stale in between."""
-    bad: Callable[[Figures, Figures], bool]
+    bad: Callable[[_Figures, _Figures], bool]
     """Called with the metrics of the baseline and the current ones."""
     told: str
     """Warning and advice; `{...}` are current metrics."""
@@ -117,7 +117,7 @@ class Watch:
         self._in_a_row, self._told = Counter(memory.get("in_a_row", {})), set(memory.get("told", ()))
         self.iteration = memory.get("iteration", -1)
 
-    def see(self, figures: Figures) -> list[str]:
+    def see(self, figures: _Figures) -> list[str]:
         """Take the metrics of one step or evaluation; return new warnings."""
         self._latest |= figures
         for name, value in figures.items():

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sayso.base.ended import ended
 from sayso.base.errors import UserError
 
-FLOAT = 4  # bytes
+_FLOAT = 4  # bytes
 GONE = 5.0  # seconds until a process with a broken pipe has exited
 
 
@@ -185,5 +185,5 @@ def _shared_like(weights: list[nn.Parameter]) -> list[Tensor]:
     """Return tensors of the weights' shapes in memory shared between forks (not in /dev/shm, which is often small)."""
     assert all(weight.dtype == torch.float32 for weight in weights), "weights are trained in float32"
     sizes = [weight.numel() for weight in weights]
-    flat = torch.frombuffer(mmap.mmap(-1, FLOAT * sum(sizes)), dtype=torch.float32)
+    flat = torch.frombuffer(mmap.mmap(-1, _FLOAT * sum(sizes)), dtype=torch.float32)
     return [part.view(weight.shape) for part, weight in zip(flat.split(sizes), weights, strict=True)]

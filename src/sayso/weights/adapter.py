@@ -27,9 +27,9 @@ from sayso.weights.names import family_of
 from sayso.weights.tensors import read_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-PREFIX = "base_model.model."
+_PREFIX = "base_model.model."
 PEFT_DEFAULT = 8  # of rank and of alpha
-UNDERSTOOD = {
+_UNDERSTOOD = {
     *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision"),
     *("task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"),
     *("target_modules", "exclude_modules", "layers_pattern", "layers_to_transform", "init_lora_weights", "bias"),
@@ -44,7 +44,7 @@ def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA,
     family = family_of(config)
     pairs = {theirs: _fused([layers.get(name) for name in ours]) for theirs, ours in _names(layers, family).items()}
     tensors = {
-        f"{PREFIX}{name}.lora_{part}.weight": weight.detach().cpu().contiguous()
+        f"{_PREFIX}{name}.lora_{part}.weight": weight.detach().cpu().contiguous()
         for name, pair in pairs.items()
         for part, weight in zip("AB", pair, strict=True)
     }
@@ -105,7 +105,7 @@ def adapted_tensors(model: Transformer, folder: Path) -> Transformer:
 
 def _check(folder: Path, settings: dict[str, Any]) -> None:
     """Reject anything beyond plain LoRA."""
-    beyond = [f"{key} ({value})" for key, value in settings.items() if value and key not in UNDERSTOOD]
+    beyond = [f"{key} ({value})" for key, value in settings.items() if value and key not in _UNDERSTOOD]
     if settings.get("peft_type") != "LORA":
         beyond.insert(0, f"peft_type ({settings.get('peft_type')})")
     if settings.get("bias", "none") != "none":
@@ -125,7 +125,7 @@ def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dic
     ours = _names(layers, family_of(model.config))
     parts: dict[str, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        theirs, _, kind = key.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
+        theirs, _, kind = key.removeprefix(_PREFIX).removesuffix(".weight").rpartition(".")
         if theirs not in ours or kind not in ("lora_A", "lora_B"):
             raise UserError(
                 f"An adapter must target the linear layers of this model's {model.config.layers} blocks; "

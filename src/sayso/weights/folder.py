@@ -21,8 +21,8 @@ from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
 from sayso.token.foreign import ForeignTokenizer
-from sayso.token.load import fingerprint
 from sayso.token.load import load as load_tokenizer
+from sayso.token.load import tokenizer_fingerprint
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
@@ -192,7 +192,7 @@ def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
 
 def _check_fingerprint(folder: Path) -> None:
     """Raise `UserError` for another tokenizer than a model of ours was trained with."""
-    expected, found = read_lineage(folder).get("tokenizer"), fingerprint(folder)
+    expected, found = read_lineage(folder).get("tokenizer"), tokenizer_fingerprint(folder)
     if expected and expected != found:
         raise UserError(
             f"The tokenizer in '{folder}' is not the one the model was trained with "

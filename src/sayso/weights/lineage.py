@@ -10,7 +10,7 @@ from sayso.base.files import read_object, sha256
 from sayso.base.intact import check_digest
 
 LINEAGE, SINGLE, TOKENIZER = "sayso.json", "model.safetensors", "tokenizer.json"
-MEND = (
+_MEND = (
     "copy it again, or make the model again (--restart); if you changed it on purpose, remove 'sayso.json' from its "
     "folder"
 )
@@ -36,6 +36,6 @@ def check_saved(folder: Path) -> None:
     """Raise `UserError` for a file of a model folder that is not as it was saved, or is missing."""
     lineage = read_lineage(folder)
     for name, digest in lineage.get("files", {}).items():
-        check_digest(folder / name, digest, MEND)
+        check_digest(folder / name, digest, _MEND)
     if lineage and (folder / SINGLE).exists():  # others may have cut the weights into several files
-        check_digest(folder / SINGLE, lineage["weights_sha256"], MEND)
+        check_digest(folder / SINGLE, lineage["weights_sha256"], _MEND)

@@ -19,8 +19,8 @@ from sayso.token.foreign import SPACE, ForeignTokenizer
 from sayso.weights.gguf.names import halves
 from sayso.weights.gguf.tokenizer import sentence_piece
 
-NUMBERS = struct.Struct("<7i")
-UNKNOWN, BEGIN, END = CONTROL = ("<unk>", "<s>", "</s>")
+_NUMBERS = struct.Struct("<7i")
+UNKNOWN, BEGIN, END = _CONTROL = ("<unk>", "<s>", "</s>")
 LAYER = "model.layers.{}."
 
 
@@ -30,9 +30,9 @@ def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Foreign
     Raises `UserError` if the file's size does not match its header, or if its folder does not have one tokenizer.
     """
     data = np.memmap(path, dtype=np.uint8, mode="c") if path.stat().st_size else np.zeros(0, dtype=np.uint8)
-    if len(data) < NUMBERS.size:
+    if len(data) < _NUMBERS.size:
         raise UserError(f"'{path}' is not a llama2.c model: it is shorter than the header of seven integers.")
-    width, hidden, layers, heads, kv_heads, vocabulary, context = NUMBERS.unpack(data[: NUMBERS.size].tobytes())
+    width, hidden, layers, heads, kv_heads, vocabulary, context = _NUMBERS.unpack(data[: _NUMBERS.size].tobytes())
     tied, vocabulary = vocabulary > 0, abs(vocabulary)
     if min(width, hidden, layers, heads, kv_heads, vocabulary, context) < 1 or width % heads or heads % kv_heads:
         raise UserError(f"'{path}' is not a llama2.c model: the sizes in its header are invalid.")
@@ -40,12 +40,12 @@ def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Foreign
     parts = _parts(width, hidden, layers, heads * size, kv_heads * size, vocabulary, context, size)
     parts += [] if tied else [("lm_head.weight", 1, (vocabulary, width))]
     counts = [times * int(np.prod(shape, dtype=object)) for _, times, shape in parts]
-    if len(data) != NUMBERS.size + 4 * sum(counts):
+    if len(data) != _NUMBERS.size + 4 * sum(counts):
         raise UserError(
             f"'{path}' has {len(data):,} bytes, but the sizes in its header need "
-            f"{NUMBERS.size + 4 * sum(counts):,}; fetch it again."
+            f"{_NUMBERS.size + 4 * sum(counts):,}; fetch it again."
         )
-    flat = torch.from_numpy(np.asarray(data[NUMBERS.size :]).view(np.float32))
+    flat = torch.from_numpy(np.asarray(data[_NUMBERS.size :]).view(np.float32))
     state: dict[str, Tensor] = {}
     for (name, times, shape), values in zip(parts, flat.split(counts), strict=True):
         for layer, x in enumerate(values.view(times, *shape)):
@@ -110,8 +110,8 @@ def _tokenizer(path: Path, size: int) -> ForeignTokenizer:
         raise UserError(
             f"'{found[0]}' does not hold the {size} tokens of '{path.name}'; replace it with the matching tokenizer."
         ) from error
-    names = [*CONTROL, *(raw.decode("utf-8", "replace").replace(" ", SPACE) for raw, _ in pieces[3:])]
+    names = [*_CONTROL, *(raw.decode("utf-8", "replace").replace(" ", SPACE) for raw, _ in pieces[3:])]
     core = sentence_piece(names, [score for _, score in pieces], UNKNOWN, space_first=True)
-    core.add_special_tokens(list(CONTROL))
+    core.add_special_tokens(list(_CONTROL))
     core.post_processor = processors.TemplateProcessing(single=f"{BEGIN} $A", special_tokens=[(BEGIN, 1)])
     return ForeignTokenizer(core, {"bos_token": BEGIN, "eos_token": END, "unk_token": UNKNOWN, "add_bos_token": True})

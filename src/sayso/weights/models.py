@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.life import LONGEST, NAME, STAGES, Life, name_from
+from sayso.base.life import LONGEST_NAME, NAME_PATTERN, STAGES, Life, name_from
 from sayso.base.made import check_replaceable
 from sayso.base.replace import put_all_back, put_back
 from sayso.weights.lineage import check_saved, read_lineage
@@ -18,7 +18,7 @@ def resolve_model(life: Life, name: str) -> Path:
 
     Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
     """
-    named = [life.model(name)] if NAME.fullmatch(name) and len(name) <= LONGEST else []
+    named = [life.model(name)] if NAME_PATTERN.fullmatch(name) and len(name) <= LONGEST_NAME else []
     for folder in (*named, put_back(Path(name))) if name else ():
         if (folder / "config.json").is_file():
             return folder

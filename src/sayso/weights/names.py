@@ -22,7 +22,7 @@ from sayso.weights.families.own import OWN as OWN_FAMILY
 from sayso.weights.families.qwen import QWEN2, QWEN3
 from sayso.weights.families.smollm3 import SMOLLM3
 
-FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN_FAMILY)
+_FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN_FAMILY)
 OWN = OWN_FAMILY.model_type
 BEYOND = ("num_experts", "num_local_experts", "n_routed_experts", "vision_config", "auto_map")
 """Entries of a config.json that change what weights mean, whatever the family."""
@@ -30,7 +30,7 @@ BEYOND = ("num_experts", "num_local_experts", "n_routed_experts", "vision_config
 
 def family_of(config: ModelConfig, *, apart: bool = False) -> Family:
     """Return the family that a shape is saved as; `apart`, the first that has a name for each of its linear layers."""
-    return next(family for family in FAMILIES if _says(family, config) and not (apart and family.fused))
+    return next(family for family in _FAMILIES if _says(family, config) and not (apart and family.fused))
 
 
 def family_in(facts: Any) -> Family:
@@ -38,7 +38,7 @@ def family_in(facts: Any) -> Family:
     if not isinstance(facts, dict):
         raise UserError("A config.json must be a JSON object; this one is not.")
     kind = str(facts.get("model_type"))
-    known = {family.model_type: family for family in FAMILIES}
+    known = {family.model_type: family for family in _FAMILIES}
     if kind not in known:
         raise UserError(
             f"Sayso supports the model types {', '.join(known)}; this config.json has '{kind}'." + nearest(kind, known)

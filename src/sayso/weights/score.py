@@ -13,14 +13,14 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import set_score
-from sayso.weights.families.family import Facts, State
+from sayso.weights.families.family import HubConfig, StateDict
 from sayso.weights.names import to_hub, to_hub_config
 
 SCORE, BIAS = "score.weight", "score_bias"
 WORDS = "unembed.weight"
 
 
-def score_to_hub(state: State, config: ModelConfig) -> tuple[State, Facts]:
+def score_to_hub(state: StateDict, config: ModelConfig) -> tuple[StateDict, HubConfig]:
     """Return the tensors and the config.json of a model with a scalar head, by its weights under our names."""
     rest = {name: x for name, x in state.items() if name not in (WORDS, SCORE, "score.bias")}
     facts = to_hub_config(config)
@@ -35,7 +35,7 @@ def score_to_hub(state: State, config: ModelConfig) -> tuple[State, Facts]:
     return to_hub(rest, config) | {SCORE: state[SCORE].contiguous()}, facts
 
 
-def score_from_hub(found: State) -> tuple[State, Tensor | None]:
+def score_from_hub(found: StateDict) -> tuple[StateDict, Tensor | None]:
     """Return a file's weights without its scalar head and its head of words, and the scalar head if it has one."""
     if SCORE not in found:
         return found, None

@@ -6,14 +6,27 @@ Pure functions of (seed, index, split) return stories, documents, conversations 
 from .check import score
 from .draw import SPLITS
 from .instructions import INSTRUCTION_FAMILIES
-from .make import FAMILIES, KINDS, conversation, document, rejected, story, task
+from .make import CONVERSATION_KINDS, FAMILIES, conversation, document, rejected, story, task
 from .questions import STORY_FAMILIES
 from .skills import SKILL_FAMILIES
 from .talk import TALK_FAMILIES
-from .types import Prompt, Score, Task
+from .types import Score, Task, TaskPrompt
 
 __all__ = [
-    "FAMILIES", "INSTRUCTION_FAMILIES", "KINDS", "SKILL_FAMILIES", "SPLITS", "STORY_FAMILIES", "TALK_FAMILIES",
-    "Prompt", "Score", "Task",
-    "conversation", "document", "rejected", "score", "story", "task",
+    "CONVERSATION_KINDS",
+    "FAMILIES",
+    "INSTRUCTION_FAMILIES",
+    "SKILL_FAMILIES",
+    "SPLITS",
+    "STORY_FAMILIES",
+    "TALK_FAMILIES",
+    "Score",
+    "Task",
+    "TaskPrompt",
+    "conversation",
+    "document",
+    "rejected",
+    "score",
+    "story",
+    "task",
 ]  # fmt: skip

@@ -75,7 +75,7 @@ SELL = {
 }
 
 
-def gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *wordings: str) -> Piece:
+def _gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *wordings: str) -> Piece:
     """Somebody in a place does something with a number of things, for a reason."""
     told = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
     reason, phrases = {
@@ -149,24 +149,24 @@ PLAYER = Piece(
 
 ASIDES: dict[tuple[str, ...], tuple[Piece, ...]] = {
     HOME: (
-        gather("count", "counted", "counting", "count", "stuff", "room", *AT_HOME),
-        gather("sort", "sorted", "sorting", "sort", "stuff", "room", *AT_HOME),
-        gather("peel", "peeled", "peeling", "peel", "peeled", "room", *AT_HOME),
-        gather("wash", "washed", "washing", "wash", "dishes", "room", *AT_HOME),
+        _gather("count", "counted", "counting", "count", "stuff", "room", *AT_HOME),
+        _gather("sort", "sorted", "sorting", "sort", "stuff", "room", *AT_HOME),
+        _gather("peel", "peeled", "peeling", "peel", "peeled", "room", *AT_HOME),
+        _gather("wash", "washed", "washing", "wash", "dishes", "room", *AT_HOME),
         SLEEPER, PEDLAR,
     ),
     WAY: (
-        gather("pick", "picked", "picking", "pick", "fruit", "grounds", *ON_THE_WAY),
-        gather("dig", "dug up", "digging up", "dig up", "dug", "grounds", *ON_THE_WAY),
-        gather("sell", "sold", "selling", "sell", "baked", "roadside", *ON_THE_WAY),
-        gather("trade", "sold", "selling", "sell", "yard", "roadside", *ON_THE_WAY),
+        _gather("pick", "picked", "picking", "pick", "fruit", "grounds", *ON_THE_WAY),
+        _gather("dig", "dug up", "digging up", "dig up", "dug", "grounds", *ON_THE_WAY),
+        _gather("sell", "sold", "selling", "sell", "baked", "roadside", *ON_THE_WAY),
+        _gather("trade", "sold", "selling", "sell", "yard", "roadside", *ON_THE_WAY),
         LEFT, PLAYER,
     ),
     FIELD: (
-        gather("harvest", "picked", "picking", "pick", "fruit", "grounds", *IN_THE_FIELD),
-        gather("pull", "pulled up", "pulling up", "pull up", "dug", "grounds", *IN_THE_FIELD),
-        gather("offer", "sold", "selling", "sell", "baked", "roadside", *IN_THE_FIELD),
-        gather("collect", "collected", "collecting", "collect", "stuff", "roadside", *IN_THE_FIELD),
+        _gather("harvest", "picked", "picking", "pick", "fruit", "grounds", *IN_THE_FIELD),
+        _gather("pull", "pulled up", "pulling up", "pull up", "dug", "grounds", *IN_THE_FIELD),
+        _gather("offer", "sold", "selling", "sell", "baked", "roadside", *IN_THE_FIELD),
+        _gather("collect", "collected", "collecting", "collect", "stuff", "roadside", *IN_THE_FIELD),
         PEDLAR, PLAYER,
     ),
 }  # fmt: skip

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from .lookup import Check, right, some, wrong
+from .lookup import LookupCheck, right, some, wrong
 from .types import Score
 
 COMMON = some(
@@ -43,7 +43,7 @@ def prose_fault(reply: str) -> str:
     return ""
 
 
-def condition_words(condition: Check, reply: str) -> Score:
+def condition_words(condition: LookupCheck, reply: str) -> Score:
     """The share of the asked words that are used (their plural counts)."""
     said = set(re.findall(r"[a-z]+", reply.lower()))
     missing = [w for w in condition["words"] if not {w, w + "s", w + "es", w[:-1] + "ies"} & said]
@@ -51,32 +51,32 @@ def condition_words(condition: Check, reply: str) -> Score:
     return Score(share, (f"Missing: {', '.join(missing)}." if missing else f"Uses {', '.join(condition['words'])}.",))
 
 
-def condition_sentences(condition: Check, reply: str) -> Score:
+def condition_sentences(condition: LookupCheck, reply: str) -> Score:
     """Exactly so many sentences."""
     count = len(split_sentences(reply))
     return (right if count == condition["n"] else wrong)(f"{count} sentences, {condition['n']} were asked for.")
 
 
-def condition_ending(condition: Check, reply: str) -> Score:
+def condition_ending(condition: LookupCheck, reply: str) -> Score:
     """The last sentence holds a word of the asked mood and none of the other."""
     last = set(re.findall(r"[a-z]+", split_sentences(reply)[-1].lower()))
     glad = bool(last & set(condition["glad"])) and not last & set(condition["sad"])
     return right("It ends happily.") if glad else wrong("The last sentence is not a happy one.")
 
 
-def condition_length(condition: Check, reply: str) -> Score:
+def condition_length(condition: LookupCheck, reply: str) -> Score:
     """Neither too short nor too long."""
     size = len(reply.split())
     fits = condition["least"] <= size <= condition["most"]
     return (right if fits else wrong)(f"{size} words, {condition['least']} to {condition['most']} fit.")
 
 
-CONDITIONS: dict[str, Callable[[Check, str], Score]] = {
+CONDITIONS: dict[str, Callable[[LookupCheck, str], Score]] = {
     "words": condition_words, "sentences": condition_sentences, "ending": condition_ending, "length": condition_length,
 }  # fmt: skip
 
 
-def check_conditions(check: Check, reply: str) -> Score:
+def check_conditions(check: LookupCheck, reply: str) -> Score:
     """The mean of the conditions; nothing for a reply that is not prose."""
     fault = prose_fault(reply) if reply.strip() else "The reply is empty."
     if fault:

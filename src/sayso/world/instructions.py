@@ -11,7 +11,7 @@ from .questions import askable, check_of
 from .skills import NUMBERS
 from .story import Fact, Story
 from .tales import GLAD, LARGEST, SAD, TALES, Tale, roles_for, tale
-from .types import Prompt, Task, user
+from .types import Task, TaskPrompt, user
 from .words import Word
 
 INSTRUCTION_FAMILIES = ("words", "sentences", "happy", "one_word")
@@ -21,7 +21,7 @@ PROSE = {"type": "length", "least": 6, "most": 130}
 
 def conditions(prompt: str, family: str, wanted: list[dict[str, Any]], reply: str) -> Task:
     """A task with conditions on its reply."""
-    return Task(Prompt((user(prompt),), family, {"type": "conditions", "conditions": [*wanted, PROSE]}), reply)
+    return Task(TaskPrompt((user(prompt),), family, {"type": "conditions", "conditions": [*wanted, PROSE]}), reply)
 
 
 def stem(word: Word) -> str:
@@ -118,7 +118,7 @@ def one_word(rng: random.Random, story: Story, split: str) -> Task | None:
     fact = rng.choice(facts)
     question = rng.choice(fact.questions())
     check = {"type": "one_word", "of": check_of(story, fact, question)}
-    return Task(Prompt((user(f"{story.text}\n\n{rng.choice(ORDERS)}{question}"),), "one_word", check), fact.answer)
+    return Task(TaskPrompt((user(f"{story.text}\n\n{rng.choice(ORDERS)}{question}"),), "one_word", check), fact.answer)
 
 
 def is_one_word(fact: Fact) -> bool:

@@ -13,13 +13,13 @@ from typing import Any
 
 from .types import Score
 
-Check = dict[str, Any]
+LookupCheck = dict[str, Any]
 COUNTING = """
     zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
     eighteen nineteen twenty
     """
 NUMBER_WORDS = tuple(COUNTING.split())
-DIGITS = {str(i): word for i, word in enumerate(NUMBER_WORDS)}
+_DIGITS = {str(i): word for i, word in enumerate(NUMBER_WORDS)}
 SPELL = {"gray": "grey", "color": "colour", "gold": "golden"}
 
 
@@ -47,7 +47,7 @@ def tokens(text: str) -> list[str]:
     """Lower-case words without articles and punctuation; digits become number words."""
     found = re.findall(r"[a-z]+(?:'[a-z]+)?|\d+", text.lower().replace("’", "'"))
     found = [w[:-2] if w.endswith("'s") else w for w in found]
-    return [SPELL.get(w, DIGITS.get(w, w)) for w in found if w not in ARTICLES]
+    return [SPELL.get(w, _DIGITS.get(w, w)) for w in found if w not in ARTICLES]
 
 
 def find(needle: Sequence[str], hay: Sequence[str]) -> list[int]:
@@ -90,7 +90,7 @@ def common_faults(said: list[str], answer: list[str], question: list[str], room:
     return ""
 
 
-def check_lookup(check: Check, reply: str) -> Score:
+def check_lookup(check: LookupCheck, reply: str) -> Score:
     """who, colour, count: the answer must be there, and no other candidate."""
     said, answer, question = tokens(reply), tokens(check["answer"]), tokens(check["question"])
     fault = common_faults(said, answer, question, 4)
@@ -129,7 +129,7 @@ def extra_words(said: list[str], answer: list[str], question: list[str], shown: 
     return right(f"The reply says {shown!r}.")
 
 
-def check_where(check: Check, reply: str) -> Score:
+def check_where(check: LookupCheck, reply: str) -> Score:
     """A place: its noun after a fitting preposition or none, and no other place of the story."""
     said, answer, question = tokens(reply), tokens(check["answer"]), tokens(check["question"])
     fault = common_faults(said, answer, question, 4)
@@ -148,7 +148,7 @@ def check_where(check: Check, reply: str) -> Score:
     return extra_words(said, answer, question, check["answer"])
 
 
-def check_clause(check: Check, reply: str) -> Score:
+def check_clause(check: LookupCheck, reply: str) -> Score:
     """why, first: the content words of the clause in their order, of the right person, and no other clause."""
     said, answer, question = tokens(reply), tokens(check["answer"]), tokens(check["question"])
     fault = common_faults(said, answer, question, 4)
@@ -183,7 +183,7 @@ def clause_start(said: list[str]) -> list[str]:
     return said[len(said) - said[::-1].index("because") :][:1] if "because" in said else said[:1]
 
 
-def check_exact(check: Check, reply: str) -> Score:
+def check_exact(check: LookupCheck, reply: str) -> Score:
     """arithmetic, spelling, letters: one answer in a few accepted forms."""
     if check["family"] == "spelling":
         letters = "".join(re.findall(r"[a-z]", reply.lower()))

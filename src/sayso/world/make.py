@@ -31,10 +31,10 @@ from .talk import TALK_FAMILIES, greeting, secret, self_talk, wrong_talk
 from .types import Message, Task, assistant, user
 
 FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
-SOURCE = "smallworld"
+_SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # How often each kind of conversation comes, in percent.
-KINDS = {
+CONVERSATION_KINDS = {
     "notes": 46, "story": 32, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
     "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
@@ -58,23 +58,23 @@ def document(seed: int, index: int, split: str) -> dict[str, Any]:
     if kind < 1 - PURE_STORIES:
         rows = several(rng, told, split, rng.randint(4, 8))
         text += "".join(f"\n{question} {answer}" for question, answer, _ in rows)
-    return {"text": text, "source": SOURCE}
+    return {"text": text, "source": _SOURCE}
 
 
 def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
-    """A conversation of a kind drawn from `KINDS`, at most `LONGEST` characters."""
+    """A conversation of a kind drawn from `CONVERSATION_KINDS`, at most `LONGEST` characters."""
     rng = generator(seed, index, split, "conversation")
-    kind = rng.choices(tuple(KINDS), tuple(KINDS.values()))[0]
+    kind = rng.choices(tuple(CONVERSATION_KINDS), tuple(CONVERSATION_KINDS.values()))[0]
     if kind in ("story", "notes"):
         messages = reading(seed, index, split, kind)
     elif kind == "one_word":
-        messages = turns(task(seed, index, split, "one_word"))
+        messages = _turns(task(seed, index, split, "one_word"))
     elif kind == "greeting":
-        messages = [*pair(*greeting(rng)), *turns(self_talk(rng, split))]
+        messages = [*pair(*greeting(rng)), *_turns(self_talk(rng, split))]
     else:
         size = {"words": 1, "sentences": 2, "happy": 1, "secret": 1}.get(kind, 3)
-        messages = [message for _ in range(size) for message in turns(plain_task(rng, split, kind))]
-    return {"messages": messages, "source": SOURCE}
+        messages = [message for _ in range(size) for message in _turns(plain_task(rng, split, kind))]
+    return {"messages": messages, "source": _SOURCE}
 
 
 def pair(question: str, answer: str) -> list[Message]:
@@ -82,7 +82,7 @@ def pair(question: str, answer: str) -> list[Message]:
     return [user(question), assistant(answer)]
 
 
-def turns(done: Task) -> list[Message]:
+def _turns(done: Task) -> list[Message]:
     """A task as a conversation."""
     return [*done.prompt.messages, assistant(done.reply)]
 

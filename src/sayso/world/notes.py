@@ -25,7 +25,7 @@ PICKED = Piece(
     (("{d} picked {i} {e.s}.", "There were {i} {e.s}, and {d} picked them."),),
     (count("e", "i", "did {d} pick"), who("e", "d", "picked the {e.s}")),
 )  # fmt: skip
-BAKED = Piece(
+_BAKED = Piece(
     "baked", "d:person e:baked~d i:num~e",
     (("{d} baked {i} {e.s}.", "{i} {e.s} were baked by {d}."),),
     (count("e", "i", "did {d} bake"), who("e", "d", "baked the {e.s}")),
@@ -54,9 +54,9 @@ BUSY = tuple(
     for piece in pieces
     if "{a}" not in str(piece.beats) and any(ask.family == "why" for ask in piece.asks)
 )
-PLAIN = (HAD, PICKED, BAKED, STAYED, LAY)
-VALUED = (HAD, LAY, PICKED, BAKED)
-MOST = 3  # plain sentences beside the one with an order and the one with a reason
+_PLAIN = (HAD, PICKED, _BAKED, STAYED, LAY)
+VALUED = (HAD, LAY, PICKED, _BAKED)
+_MOST = 3  # plain sentences beside the one with an order and the one with a reason
 LISTS = 0.5  # of the notes: several colours and counts side by side, where guessing from the noun alone fails
 LIST = (3, 6)  # sentences of a list
 
@@ -65,7 +65,7 @@ def draw_pieces(rng: random.Random) -> list[Piece]:
     """What a note tells: a list, or an order and a reason with some plain sentences."""
     if rng.random() < LISTS:
         return [rng.choice(VALUED) for _ in range(rng.randint(*LIST))]
-    return [rng.choice(DID), rng.choice(BUSY), *(rng.choice(PLAIN) for _ in range(rng.randint(0, MOST)))]
+    return [rng.choice(DID), rng.choice(BUSY), *(rng.choice(_PLAIN) for _ in range(rng.randint(0, _MOST)))]
 
 
 def notes(rng: random.Random, split: str) -> Story:

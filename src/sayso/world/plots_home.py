@@ -260,7 +260,7 @@ BAKING = Piece(
     },
 )  # fmt: skip
 
-BROKEN = Piece(
+_BROKEN = Piece(
     "broken",
     "w:when a:child t:toy2~a k:colour~t c:child~t b:adult~t q:room~b g:wear~b l:colour~g f:parts n:num~f h:baked "
     "m:few~h r:broke~c s:upset~a x:fix~b y:fix~b z:fix~b",
@@ -345,4 +345,4 @@ BROKEN = Piece(
 )  # fmt: skip
 
 
-PLOTS_HOME = (LOST, SURPRISE, BAKING, BROKEN)
+PLOTS_HOME = (LOST, SURPRISE, BAKING, _BROKEN)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from .story import Fact, Story, sentence
-from .types import Prompt, Task, user
+from .types import Task, TaskPrompt, user
 
 STORY_FAMILIES = ("where", "who", "colour", "count", "why", "first")
-NEAR = {
+_NEAR = {
     "in": ("in", "inside", "into", "at", "to", "by"),
     "on": ("on", "onto", "at", "to", "in"),
     "at": ("at", "in", "to", "by", "near"),
@@ -23,7 +23,7 @@ NEAR = {
 }  # words for the same place
 
 
-def shown(fact: Fact, value: str) -> str:
+def _shown(fact: Fact, value: str) -> str:
     """A value of the fact's family as a reply."""
     if fact.family == "why":
         return sentence("because " + value)
@@ -36,12 +36,12 @@ def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
     """The data that scores a reply to `question`."""
     base = {"family": fact.family, "question": question, "answer": fact.answer.rstrip(".")}
     rivals = [o for o in story.others(fact) if fact.family != "who" or f"{o}" not in question]
-    others = [shown(fact, o).rstrip(".") for o in rivals]
+    others = [_shown(fact, o).rstrip(".") for o in rivals]
     wrong = [fact.reply(question, o).rstrip(".") for o in rivals]
     if fact.family == "where":
         preposition = fact.value.split()[0]
         return {
-            "type": "where", **base, "noun": fact.value.noun, "prepositions": list(NEAR[preposition]),
+            "type": "where", **base, "noun": fact.value.noun, "prepositions": list(_NEAR[preposition]),
             "others": [o.noun for o in rivals], "wrong": wrong,
         }  # fmt: skip
     if fact.family in ("why", "first"):
@@ -50,9 +50,9 @@ def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
     return {"type": "lookup", **base, "others": others, "wrong": wrong}
 
 
-def prompt_of(story: Story, fact: Fact, question: str) -> Prompt:
+def prompt_of(story: Story, fact: Fact, question: str) -> TaskPrompt:
     """The story with a question after it."""
-    return Prompt((user(f"{story.text}\n\n{question}"),), fact.family, check_of(story, fact, question))
+    return TaskPrompt((user(f"{story.text}\n\n{question}"),), fact.family, check_of(story, fact, question))
 
 
 def task_of(rng: random.Random, story: Story, fact: Fact) -> Task:

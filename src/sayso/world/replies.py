@@ -14,7 +14,7 @@ from .words import Word
 WHO = re.compile(r"Who (.+)\?")
 COLOUR = re.compile(r"(?:What colour was|Which colour was|What was the colour of) (.+)\?")
 REASON = re.compile(r"What was the reason that (.+)\?")
-PAST = {
+_PAST = {
     "break": "broke", "buy": "bought", "carry": "carried", "come": "came", "cry": "cried", "dig": "dug",
     "feel": "felt", "forgive": "forgave", "get": "got", "give": "gave", "go": "went", "grow": "grew", "hide": "hid",
     "hurry": "hurried", "keep": "kept", "leave": "left", "make": "made", "run": "ran", "see": "saw", "sell": "sold",
@@ -24,7 +24,7 @@ PAST = {
 
 def past(verb: str) -> str:
     """The past tense of a verb of the small world's questions."""
-    return PAST.get(verb, verb + ("d" if verb.endswith("e") else "ed"))
+    return _PAST.get(verb, verb + ("d" if verb.endswith("e") else "ed"))
 
 
 def restated(family: str, question: str, subject: Word, value: Word, answer: str, cast: Iterable[Word]) -> str:
@@ -50,11 +50,11 @@ def effect(question: str, cast: Iterable[Word]) -> str:
         for opening in ("Why was", "Why had", "Why did", "What made"):
             start = f"{opening} {name} "
             if question.startswith(start):
-                return stated(opening, name, question[len(start) : -1])
+                return _stated(opening, name, question[len(start) : -1])
     return ""
 
 
-def stated(opening: str, name: str, rest: str) -> str:
+def _stated(opening: str, name: str, rest: str) -> str:
     """What follows the opening of a question, as a statement: Why did, Eva, stop -> Eva stopped."""
     verb, _, more = rest.partition(" ")
     if opening == "Why did" or (opening == "What made" and rest == "laugh"):

@@ -7,13 +7,13 @@ import random
 from . import words as w
 from .draw import split_of
 from .lookup import NUMBER_WORDS
-from .types import Prompt, Task, user
+from .types import Task, TaskPrompt, user
 
 SKILL_FAMILIES = ("arithmetic", "spelling", "letters")
 NUMBERS = NUMBER_WORDS  # NUMBERS[3] is "three"
-LARGEST = 20
-NAMED = (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GIFTS, w.HEIRLOOMS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
-SPELLABLE = tuple(dict.fromkeys(str(x) for pool in NAMED for x in pool if 3 <= len(x) <= 7 and x.isalpha()))
+_LARGEST = 20
+_NAMED = (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GIFTS, w.HEIRLOOMS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
+SPELLABLE = tuple(dict.fromkeys(str(x) for pool in _NAMED for x in pool if 3 <= len(x) <= 7 and x.isalpha()))
 
 
 def in_split(rng: random.Random, pool: tuple[str, ...], subject: str, split: str) -> str:
@@ -27,15 +27,15 @@ def in_split(rng: random.Random, pool: tuple[str, ...], subject: str, split: str
 def exact(family: str, question: str, answer: str, reply: str) -> Task:
     """A task with one answer."""
     check = {"type": "exact", "family": family, "question": question, "answer": answer}
-    return Task(Prompt((user(question),), family, check), reply)
+    return Task(TaskPrompt((user(question),), family, check), reply)
 
 
 def arithmetic(rng: random.Random, split: str) -> Task:
     """A sum or difference within twenty, in digits, words or a tiny story; the pair (left, right) is held out."""
     while True:
-        left, right, plus = rng.randint(1, LARGEST), rng.randint(1, 10), rng.random() < 0.6
+        left, right, plus = rng.randint(1, _LARGEST), rng.randint(1, 10), rng.random() < 0.6
         total = left + right if plus else left - right
-        if 0 <= total <= LARGEST and split_of(f"{left}{'+' if plus else '-'}", str(right)) == split:
+        if 0 <= total <= _LARGEST and split_of(f"{left}{'+' if plus else '-'}", str(right)) == split:
             break
     form = rng.randrange(4)
     if form == 0:
@@ -104,5 +104,5 @@ def wrong_skill(rng: random.Random, task: Task) -> str:
     if len(answer) == 1 and answer.isalpha():
         return rng.choice([c for c in "abcdefghijklmnoprstuwy" if c != answer]).upper() + "."
     value = int(answer) if answer.isdigit() else NUMBERS.index(answer)
-    other_value = rng.choice([v for v in (value - 2, value - 1, value + 1, value + 2) if 0 <= v <= LARGEST])
+    other_value = rng.choice([v for v in (value - 2, value - 1, value + 1, value + 2) if 0 <= v <= _LARGEST])
     return f"{other_value}." if answer.isdigit() else NUMBERS[other_value].capitalize() + "."

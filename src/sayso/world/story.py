@@ -58,7 +58,7 @@ FAMILY_OF = {
 }
 ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
 PLOTS = (*PLOTS_HOME, *PLOTS_PEOPLE, *PLOTS_OUT, *PLOTS_TRIPS, *PLOTS_BEASTS)
-LONGEST = 116  # words of a story with an aside
+_LONGEST = 116  # words of a story with an aside
 SHORTEST_ASIDE = 15
 
 
@@ -177,12 +177,12 @@ def tell(rng: random.Random, split: str, plot: Piece | None = None) -> Story:
     told = ["" if beat in ASIDES else wording(rng, beat, roles) for beat in plot.beats]
     size = sum(part.count(" ") + 1 for part in told if part)
     for place, beat in enumerate(plot.beats):
-        if beat not in ASIDES or size > LONGEST - SHORTEST_ASIDE:
+        if beat not in ASIDES or size > _LONGEST - SHORTEST_ASIDE:
             continue
         aside = ASIDES[beat][int(rng.random() * len(ASIDES[beat]))]
         all_roles = {**roles, **cast(rng, aside, split, taken, values)}
         text = " ".join(wording(rng, part, all_roles) for part in aside.beats)
-        if size + text.count(" ") < LONGEST:
+        if size + text.count(" ") < _LONGEST:
             told[place] = text
             facts += facts_of(aside, all_roles)
     whole = CAPITAL.sub(lambda match: match[0].upper(), " ".join(part for part in told if part))

@@ -95,7 +95,7 @@ STRAY = Tale(
     ("But in the morning {c} was gone, and {a} was sad.", "{a} had to leave it there alone, and cried.",
      "It ran away, and {a} never saw it again."),
 )  # fmt: skip
-BAKED = Tale(
+_BAKED = Tale(
     "f",
     (
         "{w}, {a} wanted to bake a cake with {n} {f.s}.", "{a} had {n} {f.s} and a good plan, which was to bake a "
@@ -158,7 +158,7 @@ NEW = Tale(
     ("But {b} stayed alone and was sad.", "In the end {b} moved away, and {a} cried.",
      "{b} was still lonely and went home."),
 )  # fmt: skip
-TALES = (FLOWN, STRAY, BAKED, BRAVE, NEW)
+TALES = (FLOWN, STRAY, _BAKED, BRAVE, NEW)
 
 
 def roles_for(rng: random.Random, split: str) -> dict[str, Word]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import words as w
 from .draw import draw, split_of
-from .types import Message, Prompt, Task, system, user
+from .types import Message, Task, TaskPrompt, system, user
 
 TALK_FAMILIES = ("self", "secret")
 
@@ -144,7 +144,7 @@ def self_talk(rng: random.Random, split: str) -> Task:
     asked = [(q, topic) for topic in SELF for q in topic.questions if (split_of("self", q) != "train") == held]
     question, topic = rng.choice(asked)
     check = {"type": "self", "any": list(topic.true), "never": list(topic.false), "lie": topic.lie}
-    return Task(Prompt((user(question),), "self", check), rng.choice(topic.replies))
+    return Task(TaskPrompt((user(question),), "self", check), rng.choice(topic.replies))
 
 
 def secret(rng: random.Random, split: str) -> Task:
@@ -155,7 +155,7 @@ def secret(rng: random.Random, split: str) -> Task:
         messages.insert(0, system(rng.choice(SECRET_RULE).format(p=hidden)))
     words = {"places": list(HIDING), "refusals": list(REFUSALS), "polite": list(POLITE)}
     check = {"type": "secret", **words, "hidden": str(hidden)}
-    return Task(Prompt(tuple(messages), "secret", check), rng.choice(SECRET_KEPT))
+    return Task(TaskPrompt(tuple(messages), "secret", check), rng.choice(SECRET_KEPT))
 
 
 def greeting(rng: random.Random) -> tuple[str, str]:

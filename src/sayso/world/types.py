@@ -12,7 +12,7 @@ Message = dict[str, str]
 
 
 @dataclass(frozen=True)
-class Prompt:
+class TaskPrompt:
     """Messages up to the reply that is asked for, the family, and the data that scores a reply."""
 
     messages: tuple[Message, ...]
@@ -24,7 +24,7 @@ class Prompt:
 class Task:
     """A prompt and a reply to it that scores 1."""
 
-    prompt: Prompt
+    prompt: TaskPrompt
     reply: str
 
 

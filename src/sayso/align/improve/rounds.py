@@ -21,7 +21,7 @@ from sayso.base.lock import locked
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Epochs, Rows, Scale
-from sayso.batch.chat import ChatBatches, fit
+from sayso.batch.chat import ChatBatches, fit_rows
 from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
 from sayso.model import Transformer
@@ -33,9 +33,9 @@ from sayso.train.layout import batch_loss, layout_for, layout_of_plan, layout_th
 from sayso.train.schedule import Schedule
 from sayso.train.session import Session
 
-SHOWN = 6  # held-out prompts whose replies are shown before and after
-ROW = 64  # a row's tokens are a multiple of it
-LONGEST = 4  # so many of the longest conversation fit into a row
+_SHOWN = 6  # held-out prompts whose replies are shown before and after
+_ROW = 64  # a row's tokens are a multiple of it
+_LONGEST = 4  # so many of the longest conversation fit into a row
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _tune_round(options: Tuning, inner: Session, rows: Sequence[Mapping[str, Any
     device = pick_device(options.device)
     model, tokenizer = inner.open(parent, device.kind, plain=True)
     lora = options.lora(model)
-    kept, long = fit([render(tokenizer, row["messages"]) for row in rows], model.config.context)
+    kept, long = fit_rows([render(tokenizer, row["messages"]) for row in rows], model.config.context)
     if not kept:
         raise UserError(
             "No reply was kept, so there is nothing to tune on: take easier prompts or more --replies, or look at the "
@@ -88,7 +88,7 @@ def _tune_round(options: Tuning, inner: Session, rows: Sequence[Mapping[str, Any
     if long:
         say(f"Left out {len(long):,} replies that exceed the context of {model.config.context} tokens.")
     longest = max(len(ids) for ids, _ in kept)
-    context = min(model.config.context, -(-LONGEST * longest // ROW) * ROW)
+    context = min(model.config.context, -(-_LONGEST * longest // _ROW) * _ROW)
     batches = ChatBatches(kept, options.rows, context, options.seed + number)
     steps = max(1, round(options.epochs * batches.steps_per_epoch))
 
@@ -164,8 +164,8 @@ class Judge:
         }
 
     def _samples(self) -> Samples:
-        step = max(1, len(self.prompts) // SHOWN)
-        shown = list(self.prompts)[::step][:SHOWN]
+        step = max(1, len(self.prompts) // _SHOWN)
+        shown = list(self.prompts)[::step][:_SHOWN]
         return Samples(
             self.tokenizer,
             [prompt.messages for prompt in shown],

@@ -15,7 +15,7 @@ from typing import Any
 from sayso.align.improve.curriculum import Curriculum
 from sayso.align.improve.select import KeptReplies, Sampled, SampledGroup, at_random, verified, voted
 from sayso.align.rl.prompts import Prompt
-from sayso.align.rl.rewards import Reward, rewarded
+from sayso.align.rl.rewards import RewardFunction, rewarded
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, write_json
 from sayso.base.intact import check_recorded, recorded
@@ -25,14 +25,14 @@ from sayso.reply.conversation import Messages, Replier, Reply
 from sayso.sample.sampling import Sampling
 
 SEEDS = 1_000_003  # rounds draw apart: the seeds of two are that far from each other
-AT_ONCE = 64  # prompts replied to between two progress lines
+_AT_ONCE = 64  # prompts replied to between two progress lines
 
 
 @dataclass(frozen=True)
 class PracticeSet:
     """How replies are asked for and which are kept."""
 
-    rewards: Sequence[Reward]
+    rewards: Sequence[RewardFunction]
     curriculum: Curriculum
     sampling: Sampling
     replies: int
@@ -85,8 +85,8 @@ def _sampled(
     """Return a group of replies for each prompt, in order."""
     groups: list[SampledGroup] = []
     with Progress(len(prompts), "prompt") as line:
-        for first in range(0, len(prompts), AT_ONCE):
-            some = prompts[first : first + AT_ONCE]
+        for first in range(0, len(prompts), _AT_ONCE):
+            some = prompts[first : first + _AT_ONCE]
             asked = [hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
             said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
             for place, prompt in enumerate(some):

@@ -14,15 +14,15 @@ from sayso.base.errors import UserError
 from sayso.base.jsonl import BadRows, read_rows
 from sayso.text.calls import as_data, resolved, with_calls
 
-ROLES = ("system", "user", "assistant", "tool")
+_ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
 """Other keys of a row that are kept: its source, the conversation it belongs to, the margin, and ties."""
 ComparisonRow = dict[str, Any]
-Check = Callable[[ComparisonRow], object]
+RowCheck = Callable[[ComparisonRow], object]
 """Raises `UserError` for a row that cannot be trained on, such as one that the chat template rejects."""
 
 
-def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | None = None) -> list[ComparisonRow]:
+def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: RowCheck | None = None) -> list[ComparisonRow]:
     """Return the pairs of a file; with `ties`, a row may say that its replies are equally good ("tie": true).
 
     A row that lacks a part or a role, has an empty side, or equal sides, is counted in `bad`, and so is one for which
@@ -31,7 +31,9 @@ def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: Check | N
     return _read(path, bad, _tie if ties else _pair, check)
 
 
-def read_ratings(path: Path, bad: BadRows, *, numbers: bool = False, check: Check | None = None) -> list[ComparisonRow]:
+def read_ratings(
+    path: Path, bad: BadRows, *, numbers: bool = False, check: RowCheck | None = None
+) -> list[ComparisonRow]:
     """Return the ratings of a file; with `numbers`, a row may have a number as its "rating" in place of "good".
 
     A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`, and so is one for which
@@ -57,7 +59,7 @@ def ratings_of(pairs: Iterable[ComparisonRow]) -> list[ComparisonRow]:
 
 
 def _read(
-    path: Path, bad: BadRows, form: Callable[[ComparisonRow], ComparisonRow], check: Check | None
+    path: Path, bad: BadRows, form: Callable[[ComparisonRow], ComparisonRow], check: RowCheck | None
 ) -> list[ComparisonRow]:
     def made(row: ComparisonRow) -> ComparisonRow:
         checked = form(row)
@@ -145,7 +147,7 @@ def _reply(row: ComparisonRow, key: str) -> str:
 def _check(message: Any) -> None:
     if not isinstance(message, dict) or "role" not in message:
         raise UserError("A message has no role.")
-    if message["role"] not in ROLES:
-        raise UserError(f"A role must be one of {', '.join(ROLES)}; got {message['role']!r:.100}.")
+    if message["role"] not in _ROLES:
+        raise UserError(f"A role must be one of {', '.join(_ROLES)}; got {message['role']!r:.100}.")
     if not isinstance(message.get("content"), str) and not message.get("tool_calls"):
         raise UserError(f"A message of the {message['role']} has no text.")

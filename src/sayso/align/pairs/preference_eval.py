@@ -28,10 +28,10 @@ from sayso.train.loop import State
 from sayso.train.session import Session
 from sayso.train.step_log import Evaluation
 
-JUDGEMENTS = 4  # evaluations per run, after the first
+_JUDGEMENTS = 4  # evaluations per run, after the first
 PROMPTS = 8  # prompts sampled at each evaluation
-MAX_TOKENS = 120
-BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins while ever more pairs are right
+_MAX_TOKENS = 120
+_BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins while ever more pairs are right
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class PreferenceEval:
 
     def judging(self, steps: int) -> Evaluation:
         """Return the evaluation of a run of `steps` steps; the best weights are kept if comparisons are held out."""
-        return Evaluation(self.judge, max(1, steps // JUDGEMENTS), BEST if self.held else "")
+        return Evaluation(self.judge, max(1, steps // _JUDGEMENTS), _BEST if self.held else "")
 
     def judge(self, state: State) -> dict[str, Any]:
         """Return the figures of a state."""
@@ -62,7 +62,7 @@ class PreferenceEval:
 
     def last(self, stage: Session, state: State) -> None:
         """Show the first replies next to those of the final weights."""
-        best = Best(stage.folder, BEST).told() if self.held else None
+        best = Best(stage.folder, _BEST).told() if self.held else None
         if state.step not in self.samples.taken or (best and best["step"] != state.step):
             self.samples.take(state.model, state.step)
         self.samples.show()
@@ -107,5 +107,5 @@ def samples_of(tokenizer: Tokenizer, rows: Sequence[ComparisonRow], log: RunLog,
     """Return the samples of a run: replies to the first few prompts of `rows`, sampled at temperature 1."""
     prompts = {json.dumps(row["prompt"]): row["prompt"] for row in rows}
     return Samples(
-        tokenizer, list(prompts.values())[:PROMPTS], log, Sampling(temperature=1.0, max_tokens=MAX_TOKENS, seed=seed)
+        tokenizer, list(prompts.values())[:PROMPTS], log, Sampling(temperature=1.0, max_tokens=_MAX_TOKENS, seed=seed)
     )

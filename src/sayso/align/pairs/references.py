@@ -14,7 +14,7 @@ from sayso.base.files import sha256
 from sayso.base.log import say
 from sayso.model import Transformer
 
-FILE = "reference.safetensors"
+_FILE = "reference.safetensors"
 
 
 def make_references(
@@ -26,7 +26,7 @@ def make_references(
     `UserError` for a table computed from other weights or comparisons.
     """
     if wanted == "cache" and not adapted:
-        return _cached(folder / FILE, model, weights, data)
+        return _cached(folder / _FILE, model, weights, data)
     if adapted or wanted:
         frozen = Frozen(None if adapted else deepcopy(model).requires_grad_(False))
         return frozen, frozen

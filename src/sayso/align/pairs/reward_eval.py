@@ -26,8 +26,8 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.train.loop import State
 from sayso.train.step_log import Evaluation
 
-JUDGEMENTS = 5  # evaluations per run, after the first
-BEST = "-held_out_loss"
+_JUDGEMENTS = 5  # evaluations per run, after the first
+_BEST = "-held_out_loss"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class RewardEval:
 
     def judging(self, steps: int) -> Evaluation | None:
         """Return the evaluation of a run of `steps` steps; None if nothing is held out."""
-        return Evaluation(self.judge, max(1, steps // JUDGEMENTS), BEST) if self.asked else None
+        return Evaluation(self.judge, max(1, steps // _JUDGEMENTS), _BEST) if self.asked else None
 
     def judge(self, state: State) -> dict[str, Any]:
         """Return the figures of a state."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.align.pairs.comparisons import Check, ComparisonRow, holds_ratings, ratings_of, read_pairs, read_ratings
+from sayso.align.pairs.comparisons import ComparisonRow, RowCheck, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import sha256
 from sayso.base.intact import check_listed, check_recorded, recorded
@@ -37,7 +37,7 @@ def comparisons(
     bad: BadRows,
     *,
     ratings: bool,
-    check: Check | None = None,
+    check: RowCheck | None = None,
 ) -> list[ComparisonRow]:
     """Return the pairs of a file, of gathered feedback (repeated `weight` times) and of the checker; or all ratings.
 
@@ -92,7 +92,7 @@ def write_comparisons(folder: Path, parts: Parts) -> None:
         write_jsonl(folder / HELD, held)
 
 
-def read(folder: Path) -> Parts:
+def read_comparisons(folder: Path) -> Parts:
     """Return both parts written by `write_comparisons`. Raises `UserError` if the files were changed since."""
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
     for file in (name, HELD):

@@ -12,23 +12,23 @@ from sayso.base.log import Progress
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
 
-FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)
-AT_ONCE = 64  # prompts replied to between two progress lines
-MAX_TOKENS = 120
+_FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)
+_AT_ONCE = 64  # prompts replied to between two progress lines
+_MAX_TOKENS = 120
 TEMPERATURE = 0.7  # near greedy decoding: errors due to sampling noise alone are not informative
 
 
 def world_pairs(
-    replier: Replier, tasks: int, replies: int, seed: int, families: Sequence[str] = FAMILIES
+    replier: Replier, tasks: int, replies: int, seed: int, families: Sequence[str] = _FAMILIES
 ) -> list[dict[str, Any]]:
     """Return pairs from `tasks` small-world tasks, at most one each: {"prompt", "chosen", "rejected", "source"}."""
     drawn = [world.task(seed + 1, index, "train", families[index % len(families)]) for index in range(tasks)]
     pairs: list[dict[str, Any]] = []
     with Progress(tasks, "task") as line:
-        for first in range(0, tasks, AT_ONCE):
-            group = drawn[first : first + AT_ONCE]
+        for first in range(0, tasks, _AT_ONCE):
+            group = drawn[first : first + _AT_ONCE]
             prompts = [list(task.prompt.messages) for task in group for _ in range(replies)]
-            sampling = Sampling(temperature=TEMPERATURE, max_tokens=MAX_TOKENS, seed=seed + first)
+            sampling = Sampling(temperature=TEMPERATURE, max_tokens=_MAX_TOKENS, seed=seed + first)
             said = [reply.text for reply in replier.replies(prompts, sampling)]
             for number, task in enumerate(group):
                 own = said[number * replies : (number + 1) * replies]

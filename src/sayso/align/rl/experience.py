@@ -18,7 +18,7 @@ from sayso.batch.by_length import by_length
 from sayso.batch.rollouts import RolloutBatch, RolloutRow, of_replies, rollout_batch
 from sayso.loss.advantage import gae, group_advantages, whiten
 from sayso.loss.logprobs import target_logprobs, target_logprobs_at
-from sayso.loss.policy import Method
+from sayso.loss.policy import PolicyMethod
 from sayso.loss.value import explained_variance
 from sayso.model import Transformer
 from sayso.model.packed import hidden_states
@@ -32,7 +32,7 @@ ReferenceModel = Callable[[Transformer], AbstractContextManager[Transformer]]
 class Credit:
     """How the rewards of replies become advantages of tokens."""
 
-    method: Method
+    method: PolicyMethod
     beta: float = 0.0
     """Weight of the KL (k1) that is taken from the reward: from each token's with a value model, else the reply's."""
     gamma: float = 1.0

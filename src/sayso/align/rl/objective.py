@@ -12,7 +12,7 @@ from sayso.batch.batch import IGNORED, Batch
 from sayso.batch.rollouts import RolloutBatch
 from sayso.loss.kl import kl_estimate
 from sayso.loss.logprobs import target_logprobs_at
-from sayso.loss.policy import Method, averaged, token_losses
+from sayso.loss.policy import PolicyMethod, averaged, token_losses
 from sayso.loss.term import Term
 from sayso.loss.value import value_losses
 from sayso.model import Transformer
@@ -23,7 +23,7 @@ from sayso.model.packed import hidden_states
 class Objective:
     """The loss function, called by the training loop."""
 
-    method: Method
+    method: PolicyMethod
     temperature: float = 1.0
     """At which the rollouts were sampled."""
     beta: float = 0.0

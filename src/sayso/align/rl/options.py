@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from sayso.align.rl.prompt_order import PromptOrder, open_prompt_order
 from sayso.align.rl.prompts import Prompt
-from sayso.align.rl.rewards import Reward, load_rewards, of_many, rewarded, unlike
+from sayso.align.rl.rewards import RewardFunction, load_rewards, of_many, rewarded, unlike
 from sayso.align.rl.sampling import GroupSampler
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
@@ -70,7 +70,7 @@ class RLOptions(Adapting, ReadsRows):
 
 def open_prompts(
     options: RLOptions, bad: BadRows, check: Callable[[Prompt], object], when: datetime
-) -> tuple[PromptOrder, list[Prompt], list[Reward], list[Reward]]:
+) -> tuple[PromptOrder, list[Prompt], list[RewardFunction], list[RewardFunction]]:
     """Return the training prompts, the held-out prompts, the training rewards, and the evaluation rewards.
 
     Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time passed to the chat templates
@@ -84,7 +84,7 @@ def open_prompts(
     return practice, held, rewards, rewards_of(options, options.gold, when) if options.gold else rewards
 
 
-def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None]:
+def prompt_check(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None]:
     """Return a check that raises `UserError` for prompts that the chat template rejects or that leave no room."""
     context = model.config.context
 
@@ -98,7 +98,7 @@ def askable(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt], None
     return check
 
 
-def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[Reward]:
+def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[RewardFunction]:
     """Return the named rewards, in order.
 
     `model:NAME` is a reward model of the life; model:, min: or cautious:NAME,NAME,... is an ensemble that takes the
@@ -126,7 +126,7 @@ def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = 
 
 
 def group_sampler(
-    options: RLOptions, tokenizer: Tokenizer, practice: PromptOrder, rewards: list[Reward], *, dapo: bool
+    options: RLOptions, tokenizer: Tokenizer, practice: PromptOrder, rewards: list[RewardFunction], *, dapo: bool
 ) -> GroupSampler:
     """Return the sampler of an iteration's groups."""
     again = options.again if options.again is not None else 3 if dapo else 0
@@ -138,7 +138,7 @@ def group_sampler(
 
 
 def held_out_judge(
-    tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], drawn: Sampling, samples: Samples
+    tokenizer: Tokenizer, held: list[Prompt], gold: list[RewardFunction], drawn: Sampling, samples: Samples
 ) -> Callable[[State], dict[str, Any]]:
     """Return a function that evaluates replies to held-out prompts and takes the run's samples.
 
@@ -155,7 +155,7 @@ def held_out_judge(
 
 
 def held_out_score(
-    model: Transformer, tokenizer: Tokenizer, held: list[Prompt], gold: list[Reward], sampling: Sampling
+    model: Transformer, tokenizer: Tokenizer, held: list[Prompt], gold: list[RewardFunction], sampling: Sampling
 ) -> dict[str, Any]:
     """Return the mean reward of replies to prompts, half its 95 % interval, and the share that was not truncated.
 

@@ -27,7 +27,7 @@ Many = Callable[[Sequence[tuple[list[dict[str, Any]], str, Mapping[str, Any]]]],
 
 
 @dataclass(frozen=True)
-class Reward:
+class RewardFunction:
     """One of the rewards that are added up."""
 
     name: str
@@ -46,7 +46,7 @@ class Rewarded:
     total: float
 
 
-def load_rewards(given: Sequence[str]) -> list[Reward]:
+def load_rewards(given: Sequence[str]) -> list[RewardFunction]:
     """Return the rewards named as `file.py:function` or `module:function`, each with an optional `=WEIGHT`.
 
     Raises `UserError` for what cannot be imported, is not there or is no function, and for two of one name.
@@ -54,7 +54,7 @@ def load_rewards(given: Sequence[str]) -> list[Reward]:
     return unlike([_load(one) for one in given])
 
 
-def unlike(rewards: list[Reward]) -> list[Reward]:
+def unlike(rewards: list[RewardFunction]) -> list[RewardFunction]:
     """Return rewards, of which there is one or more, and no two have one name; else raises `UserError`."""
     names = [reward.name for reward in rewards]
     if not rewards:
@@ -64,12 +64,12 @@ def unlike(rewards: list[Reward]) -> list[Reward]:
     return rewards
 
 
-def of_many(name: str, many: Many, weight: float = 1.0) -> Reward:
+def of_many(name: str, many: Many, weight: float = 1.0) -> RewardFunction:
     """Return a reward made of a function of many, such as a reward model's."""
-    return Reward(name, lambda prompt, reply, info: many([(prompt, reply, info)])[0], weight, many)
+    return RewardFunction(name, lambda prompt, reply, info: many([(prompt, reply, info)])[0], weight, many)
 
 
-def rewarded(rewards: Sequence[Reward], prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Rewarded]:
+def rewarded(rewards: Sequence[RewardFunction], prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Rewarded]:
     """Return what each of many replies earns; errors as in `reward`."""
     asked = [(prompt.messages, reply, prompt.info) for prompt, reply in zip(prompts, replies, strict=True)]
     together = {one.name: list(one.many(asked)) for one in rewards if one.many is not None}
@@ -85,7 +85,7 @@ def rewarded(rewards: Sequence[Reward], prompts: Sequence[Prompt], replies: Sequ
     return found
 
 
-def reward(rewards: Sequence[Reward], prompt: Prompt, reply: str) -> Rewarded:
+def reward(rewards: Sequence[RewardFunction], prompt: Prompt, reply: str) -> Rewarded:
     """Return what a reply earns.
 
     Raises `UserError`, with the prompt's line, where a reward raises or gives something else than a finite number.
@@ -94,7 +94,7 @@ def reward(rewards: Sequence[Reward], prompt: Prompt, reply: str) -> Rewarded:
     return Rewarded(parts, sum(one.weight * parts[one.name] for one in rewards))
 
 
-def _called(one: Reward, prompt: Prompt, reply: str) -> float:
+def _called(one: RewardFunction, prompt: Prompt, reply: str) -> float:
     try:
         value = one.function(deepcopy(prompt.messages), reply, deepcopy(prompt.info))
     except Exception as error:
@@ -103,7 +103,7 @@ def _called(one: Reward, prompt: Prompt, reply: str) -> float:
     return _checked(one, value, prompt, reply)
 
 
-def _checked(one: Reward, value: object, prompt: Prompt, reply: str) -> float:
+def _checked(one: RewardFunction, value: object, prompt: Prompt, reply: str) -> float:
     number = _number(value)
     if math.isfinite(number):
         return number
@@ -124,10 +124,10 @@ def _where(prompt: Prompt, reply: str) -> str:
     return f"for the prompt of line {prompt.number} and the reply {reply[:60]!r}"
 
 
-def _load(given: str) -> Reward:
+def _load(given: str) -> RewardFunction:
     if is_passed(given):
         own = passed(given)
-        return Reward(own.__name__, own)
+        return RewardFunction(own.__name__, own)
     place, _, factor = given.partition("=")
     source, _, name = place.rpartition(":")
     try:
@@ -142,7 +142,7 @@ def _load(given: str) -> Reward:
     function = getattr(module, name, None)
     if not callable(function):
         raise UserError(f"'{source}' has no function '{name}', which --reward asks for.{nearest(name, dir(module))}")
-    return Reward(name, function, weight)
+    return RewardFunction(name, function, weight)
 
 
 def _module(source: str, given: str) -> ModuleType:

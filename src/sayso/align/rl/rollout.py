@@ -15,8 +15,8 @@ from sayso.sample.generate import Completion, generate
 from sayso.sample.sampling import Sampling
 from sayso.token.tokenizer import Tokenizer
 
-ROWS = 256  # decoded side by side: nobody waits for a first token, and a pass over more rows costs less a row
-Answer = Callable[[int, str], str | None]
+_ROWS = 256  # decoded side by side: nobody waits for a first token, and a pass over more rows costs less a row
+_Answer = Callable[[int, str], str | None]
 """Called with a rollout's number and what it said; what it is to read next (a tool's result), None at its end."""
 
 
@@ -51,7 +51,7 @@ def sample_groups(
     max_tokens: int,
     temperature: float = 1.0,
     seed: int = 0,
-    rows: int = ROWS,
+    rows: int = _ROWS,
 ) -> list[list[Rollout]]:
     """Return for each prompt's ids a group of `replies` rollouts, all sampled in one batch that refills as rows end.
 
@@ -70,7 +70,7 @@ def converse(
     model: Transformer,
     tokenizer: Tokenizer,
     rollouts: Sequence[Rollout],
-    answer: Answer,
+    answer: _Answer,
     encode: Callable[[str], list[int]],
     *,
     turns: int,
@@ -91,7 +91,7 @@ def converse(
         prompts = {n: [*whole[n].prompt, *whole[n].ids, *ids] for n, ids in forced.items()}
         live = [n for n, ids in prompts.items() if len(ids) < model.config.context]
         sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed + 1 + turn)
-        done = generate(model, [prompts[n] for n in live], sampling, tokenizer.stop_ids, rows=ROWS)
+        done = generate(model, [prompts[n] for n in live], sampling, tokenizer.stop_ids, rows=_ROWS)
         for n, one in zip(live, done, strict=True):
             whole[n] = _joined(whole[n], forced[n], _rollout(prompts[n], one, tokenizer))
     return whole

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from sayso.align.rl.prompt_order import PromptOrder
 from sayso.align.rl.prompts import Prompt, ids_of
-from sayso.align.rl.rewards import Reward, Rewarded, rewarded
+from sayso.align.rl.rewards import Rewarded, RewardFunction, rewarded
 from sayso.align.rl.rollout import Rollout, sample_groups
 from sayso.align.rl.shaping import shaped
 from sayso.model import Transformer
@@ -72,7 +72,7 @@ class GroupSampler:
 
     tokenizer: Tokenizer
     practice: PromptOrder
-    rewards: Sequence[Reward]
+    rewards: Sequence[RewardFunction]
     groups: int
     replies: int
     max_tokens: int

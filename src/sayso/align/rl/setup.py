@@ -15,7 +15,7 @@ from sayso.align.rl.sampling import GroupSampler
 from sayso.base.errors import UserError, nearest
 from sayso.base.life import Life
 from sayso.base.ranges import Positive, Scale, Share, Weight
-from sayso.loss.policy import METHODS, Method
+from sayso.loss.policy import METHODS, PolicyMethod
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA
 from sayso.model.score import score_head
@@ -70,7 +70,7 @@ class Reinforce(RLOptions):
     """ppo: lambda of generalized advantage estimation (GAE)."""
 
 
-def method_of(options: Reinforce) -> Method:
+def method_of(options: Reinforce) -> PolicyMethod:
     """Return the method selected by the options. Raises `UserError` for conflicting options."""
     if options.method not in METHODS:
         known = ", ".join(METHODS)
@@ -97,7 +97,7 @@ def method_of(options: Reinforce) -> Method:
     return replace(method, low=low, high=high)
 
 
-def plan_of(options: Reinforce, method: Method, drawing: GroupSampler, reference: ReferenceModel) -> Plan:
+def plan_of(options: Reinforce, method: PolicyMethod, drawing: GroupSampler, reference: ReferenceModel) -> Plan:
     """Return the plan of the iterations."""
     return Plan(
         drawing,
@@ -113,7 +113,7 @@ def plan_of(options: Reinforce, method: Method, drawing: GroupSampler, reference
     )
 
 
-def objective_of(options: Reinforce, method: Method, plan: Plan) -> Objective:
+def objective_of(options: Reinforce, method: PolicyMethod, plan: Plan) -> Objective:
     """Return the loss of an update."""
     return Objective(
         method,
@@ -125,7 +125,7 @@ def objective_of(options: Reinforce, method: Method, plan: Plan) -> Objective:
     )
 
 
-def policy_state(options: Reinforce, method: Method, model: Transformer, lora: LoRA | None) -> State:
+def policy_state(options: Reinforce, method: PolicyMethod, model: Transformer, lora: LoRA | None) -> State:
     """Return a state that trains the model, or its adapters, and a value model where the method has one."""
     begin = deepcopy(model) if method.baseline == "value" and options.critic == "own" else None
     if begin is not None and options.critic_from:

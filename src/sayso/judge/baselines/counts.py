@@ -14,22 +14,22 @@ from numpy.typing import NDArray
 
 from sayso.judge.baselines.kneserney import train_kneser_ney
 
-Ids = Sequence[int] | NDArray[np.int64]
-Floats = NDArray[np.float64]
+_Ids = Sequence[int] | NDArray[np.int64]
+_Floats = NDArray[np.float64]
 
 
-def uniform_bits(documents: Sequence[Ids], vocab_size: int) -> Floats:
+def uniform_bits(documents: Sequence[_Ids], vocab_size: int) -> _Floats:
     """Every id is as likely as any other: log2 V each -> [D]."""
     return np.array([len(document) * math.log2(vocab_size) for document in documents])
 
 
-def unigram_bits(train: Sequence[Ids], documents: Sequence[Ids], vocab_size: int) -> Floats:
+def unigram_bits(train: Sequence[_Ids], documents: Sequence[_Ids], vocab_size: int) -> _Floats:
     """Each id by how often it was seen, one added to every count (Laplace) -> [D]."""
     counts = np.bincount(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in train]), minlength=vocab_size) + 1.0
     cost = -np.log2(counts / counts.sum())
     return np.array([cost[np.asarray(document, dtype=np.int64)].sum() for document in documents])
 
 
-def kn5_bits(train: Sequence[Ids], documents: Sequence[Ids], vocab_size: int, bos: int) -> Floats:
+def kn5_bits(train: Sequence[_Ids], documents: Sequence[_Ids], vocab_size: int, bos: int) -> _Floats:
     """Interpolated modified Kneser-Ney over the same ids, 5-grams -> [D]."""
     return train_kneser_ney(train, vocab_size, bos).bits(documents)

@@ -15,34 +15,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+_Floats = NDArray[np.float64]
 FALLBACK = (0.5, 1.0, 1.5)  # KenLM's discounts for counts too few to estimate them from
 
 
 @dataclass(frozen=True)
-class Order:
+class _Order:
     """The n-grams of one length: sorted keys (context number * V + id), their discounted share, the context's rest."""
 
     keys: Ints
-    share: Floats  # (adjusted count - discount) / total of its context
-    rest: Floats  # by context number: the mass left to the next shorter context (1 where nothing followed)
+    share: _Floats  # (adjusted count - discount) / total of its context
+    rest: _Floats  # by context number: the mass left to the next shorter context (1 where nothing followed)
 
 
 @dataclass(frozen=True)
 class KneserNey:
     """`orders[n-1]` holds the n-grams; `vocab_size` gives the uniform floor that makes every id possible."""
 
-    orders: tuple[Order, ...]
+    orders: tuple[_Order, ...]
     vocab_size: int
     bos: int
 
-    def bits(self, documents: Sequence[Sequence[int] | Ints]) -> Floats:
+    def bits(self, documents: Sequence[Sequence[int] | Ints]) -> _Floats:
         """Bits for all ids of each document (ids without <|bos|>) -> [D]."""
         stream, place, owner = concatenate(documents, self.bos)
         bits = -np.log2(self.probabilities(stream, place))
         return np.bincount(owner[place > 0], weights=bits[place > 0], minlength=len(documents)).astype(np.float64)
 
-    def probabilities(self, stream: Ints, place: Ints) -> Floats:
+    def probabilities(self, stream: Ints, place: Ints) -> _Floats:
         """P(id | the ids before it in its document) at every position of a laid-out stream -> [N]."""
         chance = np.full(len(stream), 1.0 / self.vocab_size)
         context = np.zeros(len(stream), dtype=np.int64)  # number of the n-1 ids before; -1: never seen
@@ -111,7 +111,7 @@ def tally(values: Ints) -> tuple[Ints, Ints, Ints, Ints]:
     return ordered[starts], order[starts], counts, place
 
 
-def discount(keys: Ints, counts: Ints, vocab_size: int, contexts: int) -> Order:
+def discount(keys: Ints, counts: Ints, vocab_size: int, contexts: int) -> _Order:
     """Adjusted counts of one order -> shares and rests, with one discount each for counts of 1, 2 and 3 or more."""
     discounts = np.array((0.0, *discounts_of(counts)))
     taken = discounts[np.minimum(counts, 3)]
@@ -120,7 +120,7 @@ def discount(keys: Ints, counts: Ints, vocab_size: int, contexts: int) -> Order:
     kept = np.bincount(context, weights=counts - taken, minlength=contexts)
     some = np.maximum(total, 1)
     rest = np.where(total > 0, (total - kept) / some, 1.0)
-    return Order(keys, (counts - taken) / some[context], rest)
+    return _Order(keys, (counts - taken) / some[context], rest)
 
 
 def discounts_of(counts: Ints) -> tuple[float, float, float]:

@@ -22,7 +22,7 @@ from sayso.judge.stats import ratio, without_error
 from sayso.token.chat import encode_documents
 from sayso.token.tokenizer import Tokenizer
 
-NAMES = ("uniform", "unigram", "kn5", "xz")
+BASELINES = ("uniform", "unigram", "kn5", "xz")
 Scores = dict[str, Any]
 
 

@@ -14,7 +14,7 @@ from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
 
-LONG = 256  # tokens of a piece from which on torch was not slower, on a model of 135M weights
+_LONG = 256  # tokens of a piece from which on torch was not slower, on a model of 135M weights
 
 
 class BothRunner:
@@ -26,7 +26,7 @@ class BothRunner:
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """Return [N, C]."""
-        long = [len(chunk.ids) >= LONG for chunk in chunks]
+        long = [len(chunk.ids) >= _LONG for chunk in chunks]
         if not any(long):
             return self.native.hidden(chunks)
         if all(long):

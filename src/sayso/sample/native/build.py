@@ -20,7 +20,7 @@ from sayso.base.intact import cache_folder
 
 SOURCES = Path(__file__).parent
 COMPILERS = ("g++", "clang++")
-FLAGS = (
+_FLAGS = (
     *("-std=c++20", "-O3", "-march=native", "-fPIC", "-fopenmp"),
     "-ffp-contract=off",  # a number is computed in the same steps wherever the compiler puts it
     *("-fno-math-errno", "-Wno-psabi"),
@@ -43,7 +43,7 @@ def build(folder: Path, compilers: Sequence[str] = COMPILERS) -> ctypes.CDLL | s
         path = folder / f"forward-{_digest(compiler)}.so"
         if not path.exists():
             with atomic_file(path) as part:
-                _ran(compiler, *FLAGS, "-shared", SOURCES / "forward.cpp", *_threads(), "-o", part)
+                _ran(compiler, *_FLAGS, "-shared", SOURCES / "forward.cpp", *_threads(), "-o", part)
         return ctypes.CDLL(str(path))
     except subprocess.CalledProcessError as error:
         lines = [line for line in error.stderr.decode(errors="replace").splitlines() if "error" in line] or [
@@ -56,10 +56,10 @@ def build(folder: Path, compilers: Sequence[str] = COMPILERS) -> ctypes.CDLL | s
 
 def _digest(compiler: str) -> str:
     """Return a name for all that the library depends on; the compiler's macros tell its version and the processor."""
-    digest = hashlib.sha256(_ran(compiler, *FLAGS, "-dM", "-E", "-x", "c++", os.devnull))
+    digest = hashlib.sha256(_ran(compiler, *_FLAGS, "-dM", "-E", "-x", "c++", os.devnull))
     for path in sorted((*SOURCES.glob("*.cpp"), *SOURCES.glob("*.h"))):
         digest.update(path.read_bytes())
-    digest.update(repr((FLAGS, torch.__version__, [str(path) for path in _threads()])).encode())
+    digest.update(repr((_FLAGS, torch.__version__, [str(path) for path in _threads()])).encode())
     return digest.hexdigest()[:16]
 
 

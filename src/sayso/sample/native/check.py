@@ -20,14 +20,14 @@ from sayso.sample.native.nibbles import by_blocks
 from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk
-from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.integers import Grid, round_nearest
 from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8
 
 NEAR = 1e-4
 """How far, of the largest logit, the numbers may be from torch's."""
 WIDTH, LENGTHS = 64, (23, 37)
 
-Kind = tuple[int, int]
+_Kind = tuple[int, int]
 """Bits and group of a layer's weights; 32 and 0 for plain ones."""
 
 
@@ -46,7 +46,7 @@ def why_not(model: Transformer) -> str:
     found = library()
     if not isinstance(found, CDLL):
         return f"There is no native forward pass here: {found}."
-    return next(filter(None, (_wrong(tiny(model.config), kind) for kind in sorted(kinds))), "")
+    return next(filter(None, (_wrong(_tiny(model.config), kind) for kind in sorted(kinds))), "")
 
 
 def _products(model: Transformer) -> dict[str, torch.nn.Module]:
@@ -54,13 +54,13 @@ def _products(model: Transformer) -> dict[str, torch.nn.Module]:
     return {**linear_layers(model), **quantized}
 
 
-def _kind(layer: torch.nn.Module) -> Kind:
+def _kind(layer: torch.nn.Module) -> _Kind:
     if isinstance(layer, Weights4):
         return 4, layer.group
     return (8 if isinstance(layer, Weights8) else 32), 0
 
 
-def tiny(config: ModelConfig) -> ModelConfig:
+def _tiny(config: ModelConfig) -> ModelConfig:
     """Return the shape of a tiny model with all that is special about a config; its layers stand for the others."""
     windows = (7, 0) if len(set(config.layer_windows)) > 1 else (7,) if config.windows else ()
     width = config.heads // config.kv_heads
@@ -72,7 +72,7 @@ def tiny(config: ModelConfig) -> ModelConfig:
 
 
 @cache
-def _wrong(config: ModelConfig, kind: Kind) -> str:
+def _wrong(config: ModelConfig, kind: _Kind) -> str:
     """Return in one sentence how far the native pass is off for tiny models of a kind, "" where it is near."""
     bits, group = kind
     config = replace(config, width=max(WIDTH, group), mlp_width=max(WIDTH, group))
@@ -100,7 +100,9 @@ def drawn(config: ModelConfig) -> Transformer:
 def quantize_both(plain: Transformer, other: Transformer, grid: Grid) -> None:
     """Quantise the linear layers of the other model, and give the plain one of like weights what they stand for."""
     for name, linear in {**linear_layers(plain), "unembed": plain.unembed}.items():
-        integers = nearest(linear.weight.detach(), grid if linear.in_features % max(grid.group, 1) == 0 else Grid(8))
+        integers = round_nearest(
+            linear.weight.detach(), grid if linear.in_features % max(grid.group, 1) == 0 else Grid(8)
+        )
         layer = (Weights4 if integers.grid.bits == 4 else Weights8)(integers, linear.bias)
         other.set_submodule(name, layer)
         stands_for = integers.dequantized()

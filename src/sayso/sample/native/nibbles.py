@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sayso.weights.quantize.layers import Weights4
 
-ROWS = 64
+_ROWS = 64
 
 
 def by_blocks(layer: Weights4) -> tuple[Tensor, Tensor]:
@@ -26,15 +26,15 @@ def by_blocks(layer: Weights4) -> tuple[Tensor, Tensor]:
         middles = torch.zeros_like(scales) if zeros is None else -scales * zeros
         grid = torch.stack([scales, middles], dim=-1).transpose(0, 1).contiguous()
         return packed(layer.integers.values.to(torch.int16) + 8), grid
-    if rows % ROWS == 0 and _torch_packs_alike():
+    if rows % _ROWS == 0 and _torch_packs_alike():
         return layer.packed, layer.scales
     return packed(unpacked(layer.packed, rows, columns)), layer.scales
 
 
 def packed(nibbles: Tensor) -> Tensor:
     """Return whole numbers 0 to 15 [R, C] as uint8 [R/64, C, 32]; rows that fill no block are followed by zeros."""
-    whole = F.pad(nibbles.to(torch.uint8), (0, 0, 0, -len(nibbles) % ROWS))
-    low, high = whole.view(-1, 2, ROWS // 2, whole.shape[1]).unbind(1)
+    whole = F.pad(nibbles.to(torch.uint8), (0, 0, 0, -len(nibbles) % _ROWS))
+    low, high = whole.view(-1, 2, _ROWS // 2, whole.shape[1]).unbind(1)
     return (low | high << 4).transpose(1, 2).contiguous()
 
 
@@ -54,7 +54,7 @@ def unpacked(theirs: Tensor, rows: int, columns: int) -> Tensor:
 
 @cache
 def _torch_packs_alike() -> bool:
-    probe = torch.randint(0, 16, (2 * ROWS, 32), generator=torch.Generator().manual_seed(0))
+    probe = torch.randint(0, 16, (2 * _ROWS, 32), generator=torch.Generator().manual_seed(0))
     return torch.equal(_torch_pack(probe).flatten(), packed(probe).flatten())
 
 

@@ -19,8 +19,8 @@ from sayso.weights.quantize.layers import Weights4, Weights8
 
 FLOAT32, INT8, INT4 = range(3)
 NO_NORM, RMS, LAYER = range(3)
-ACTIVATIONS = {name: number for number, name in enumerate(("swiglu", "geglu", "gelu", "relu2"))}
-assert set(ACTIVATIONS) == set(MLPS)
+_ACTIVATIONS = {name: number for number, name in enumerate(("swiglu", "geglu", "gelu", "relu2"))}
+assert set(_ACTIVATIONS) == set(MLPS)
 
 
 def _structure(*numbers: str, **kinds: Any) -> list[tuple[str, Any]]:
@@ -42,7 +42,7 @@ class Matrix(Structure):
     )
 
 
-NORMS = ("attention_norm", "attention_post_norm", "query_norm", "key_norm", "mlp_norm", "mlp_post_norm")
+_NORMS = ("attention_norm", "attention_post_norm", "query_norm", "key_norm", "mlp_norm", "mlp_post_norm")
 MATRICES = ("query", "key", "value", "out", "gate", "up", "down")
 PAGES = ("keys", "values", "key_scales", "value_scales")
 POINTERS = ("cos", "sin", *PAGES)
@@ -53,7 +53,7 @@ class Layer(Structure):
 
     _fields_ = _structure(
         "window",
-        **dict.fromkeys(NORMS, Norm),
+        **dict.fromkeys(_NORMS, Norm),
         **dict.fromkeys(MATRICES, Matrix),
         **dict.fromkeys(POINTERS, c_void_p),
     )
@@ -101,7 +101,7 @@ def tables_of(model: Transformer) -> Tables:
         layer.window = window
     sizes = (config.layers, config.width, config.heads, config.kv_heads, config.head_size, config.mlp_width)
     tables.model = ModelStruct(
-        *(*sizes, ACTIVATIONS[config.mlp], config.qk_norm == "whole", config.attention_cap, config.logit_cap),
+        *(*sizes, _ACTIVATIONS[config.mlp], config.qk_norm == "whole", config.attention_cap, config.logit_cap),
         *(layers, _norm(model.norm, tables.kept), _matrix(model.unembed, tables.kept)),
     )
     return tables
@@ -113,7 +113,7 @@ def _fill(layer: Layer, block: Block, kept: list[Any]) -> None:
         *(block.attention_norm, block.attention_post_norm, attention.query_norm, attention.key_norm),
         *(block.mlp_norm, block.mlp_post_norm),
     )
-    for name, norm in zip(NORMS, norms, strict=True):
+    for name, norm in zip(_NORMS, norms, strict=True):
         setattr(layer, name, _norm(norm, kept))
     linears = (attention.query, attention.key, attention.value, attention.out, mlp.gate, mlp.up, mlp.down)
     for name, linear in zip(MATRICES, linears, strict=True):

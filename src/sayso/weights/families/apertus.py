@@ -4,16 +4,18 @@ Apertus itself has another activation (xIELU), which is refused.
 """
 
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Facts, Family
-from sayso.weights.families.llama import NAMES, QK_NORM_NAMES, read_biases, read_shared, write_shared
+from sayso.weights.families.family import Family, HubConfig
+from sayso.weights.families.llama import LLAMA_NAMES, QK_NORM_NAMES, read_biases, read_shared, write_shared
 
-APERTUS_NAMES = {name: theirs for name, theirs in (NAMES | QK_NORM_NAMES).items() if name != "blocks.N.mlp.gate"} | {
+APERTUS_NAMES = {
+    name: theirs for name, theirs in (LLAMA_NAMES | QK_NORM_NAMES).items() if name != "blocks.N.mlp.gate"
+} | {
     "blocks.N.attention_norm": "model.layers.N.attention_layernorm",
     "blocks.N.mlp_norm": "model.layers.N.feedforward_layernorm",
 }
 
 
-def read_apertus(facts: Facts) -> ModelConfig:
+def read_apertus(facts: HubConfig) -> ModelConfig:
     """Return the shape of an Apertus."""
     fields = read_shared({"hidden_act": "xielu"} | facts, {"relu2": "relu2"}, theta=12_000_000.0, eps=1e-5)
     return ModelConfig(**fields, biases=read_biases(facts))

@@ -16,14 +16,14 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig
 
-Facts = dict[str, Any]  # a config.json
-State = dict[str, Tensor]
+HubConfig = dict[str, Any]  # a config.json
+StateDict = dict[str, Tensor]
 
 MOST_LAYERS = 4096
 NUMBER = re.compile(r"\.(\d+)\.")
 
 
-def _as_they_are(state: State) -> State:
+def _as_they_are(state: StateDict) -> StateDict:
     return state
 
 
@@ -35,11 +35,11 @@ class Family:
     architecture: str
     names: dict[str, str]
     """The family's names of our layers, with N for the block number."""
-    read: Callable[[Facts], ModelConfig]
-    write: Callable[[ModelConfig], Facts]
-    pack: Callable[[State], State] = _as_they_are
+    read: Callable[[HubConfig], ModelConfig]
+    write: Callable[[ModelConfig], HubConfig]
+    pack: Callable[[StateDict], StateDict] = _as_they_are
     """Convert our weights, still under our names, to the family's layout."""
-    unpack: Callable[[State], State] = _as_they_are
+    unpack: Callable[[StateDict], StateDict] = _as_they_are
     """The inverse of `pack`."""
     prefix: str = "model."
     """Prefix of most names; missing where the model was saved without its head."""
@@ -56,7 +56,7 @@ class Family:
         """Return the family's name of one of our layers."""
         return self.name(f"{ours}.weight").removesuffix(".weight")
 
-    def known(self, state: State, config: ModelConfig) -> State:
+    def known(self, state: StateDict, config: ModelConfig) -> StateDict:
         """Return the family's weights in a file, without buffers and a second copy of a tied head."""
         bare = not any(name.startswith(self.prefix) for name in state)
         named = {f"{self.prefix}{name}" if bare else name: x for name, x in state.items()}
@@ -66,12 +66,12 @@ class Family:
             name: x for name, x in named.items() if not self.buffers.fullmatch(name) and not (tied and name == head)
         }
 
-    def to_hub(self, state: State, config: ModelConfig) -> State:
+    def to_hub(self, state: StateDict, config: ModelConfig) -> StateDict:
         """Return our weights as the family's; a tied head is omitted, as on the hub."""
         packed = self.pack({name: x for name, x in state.items() if not (_head(name) and config.tie_embeddings)})
         return {self.name(name): x.contiguous() for name, x in packed.items()}
 
-    def from_hub(self, state: State, config: ModelConfig) -> State:
+    def from_hub(self, state: StateDict, config: ModelConfig) -> StateDict:
         """Return the family's weights as ours; the inverse of `to_hub`."""
         table = {theirs: ours for ours, theirs in self.names.items()}
         ours = self.unpack({_rename(name, table): x for name, x in state.items()})
@@ -91,7 +91,7 @@ def _rename(name: str, table: dict[str, str]) -> str:
     return f"{table[general]}.{kind}".replace(".N.", number.group(), 1)
 
 
-def whole(facts: Facts, name: str, default: int | None = None) -> int:
+def whole_number(facts: HubConfig, name: str, default: int | None = None) -> int:
     """Return an integer from a config.json, or the default if it is missing."""
     value = facts.get(name)
     if value is None and default is not None:
@@ -101,7 +101,7 @@ def whole(facts: Facts, name: str, default: int | None = None) -> int:
     return value
 
 
-def number(facts: Facts, name: str, default: float | None = None) -> float:
+def number(facts: HubConfig, name: str, default: float | None = None) -> float:
     """Return a number from a config.json, or the default if it is missing."""
     value = facts.get(name)
     if value is None and default is not None:
@@ -111,15 +111,15 @@ def number(facts: Facts, name: str, default: float | None = None) -> float:
     return float(value)
 
 
-def layer_count(facts: Facts, name: str = "num_hidden_layers") -> int:
+def layer_count(facts: HubConfig, name: str = "num_hidden_layers") -> int:
     """Return the number of layers of a config.json, checked because lists of that length are allocated."""
-    layers = whole(facts, name)
+    layers = whole_number(facts, name)
     if not 0 < layers <= MOST_LAYERS:
         raise UserError(f"{name} in config.json must be 1 to {MOST_LAYERS}; got {layers}.")
     return layers
 
 
-def flag(facts: Facts, name: str, *, default: bool) -> bool:
+def flag(facts: HubConfig, name: str, *, default: bool) -> bool:
     """Return a boolean from a config.json, or the default if it is missing."""
     value = facts.get(name)
     if value is not None and not isinstance(value, bool):
@@ -127,7 +127,7 @@ def flag(facts: Facts, name: str, *, default: bool) -> bool:
     return default if value is None else value
 
 
-def require(facts: Facts, name: str, known: Sequence[Any]) -> None:
+def require_fields(facts: HubConfig, name: str, known: Sequence[Any]) -> None:
     """Reject a config.json whose `name` is not one of the known values, of which the first is the default."""
     value = facts.get(name)
     if value is not None and value not in known:
@@ -135,7 +135,7 @@ def require(facts: Facts, name: str, known: Sequence[Any]) -> None:
         raise UserError(f"For {facts.get('model_type')} models, Sayso supports {name} {said}; got {value!r}.")
 
 
-def choice(facts: Facts, name: str, known: dict[str, str], default: str) -> str:
+def one_of(facts: HubConfig, name: str, known: dict[str, str], default: str) -> str:
     """Return our value for a string in a config.json."""
     value = facts.get(name) or default
     if value not in known:

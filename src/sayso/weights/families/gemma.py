@@ -7,9 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Facts, Family, State, layer_count, number, require, whole
+from sayso.weights.families.family import (
+    Family,
+    HubConfig,
+    StateDict,
+    layer_count,
+    number,
+    require_fields,
+    whole_number,
+)
 from sayso.weights.families.llama import (
-    NAMES,
+    LLAMA_NAMES,
     QK_NORM_NAMES,
     read_biases,
     read_shared,
@@ -19,7 +27,7 @@ from sayso.weights.families.llama import (
 )
 from sayso.weights.families.rope import write_rope
 
-GEMMA_NAMES = NAMES | {
+GEMMA_NAMES = LLAMA_NAMES | {
     "blocks.N.attention_post_norm": "model.layers.N.post_attention_layernorm",
     "blocks.N.mlp_norm": "model.layers.N.pre_feedforward_layernorm",
     "blocks.N.mlp_post_norm": "model.layers.N.post_feedforward_layernorm",
@@ -28,19 +36,19 @@ GEGLU = {"gelu_pytorch_tanh": "geglu"}
 LOCAL_THETA = 10_000.0
 
 
-def read_gemma2(facts: Facts) -> ModelConfig:
+def read_gemma2(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Gemma 2: each other layer has a window."""
     caps = {"attention_cap": _cap(facts, "attn_logit_softcapping", 50.0)}
     return ModelConfig(**_read(facts, 2) | caps | {"logit_cap": _cap(facts, "final_logit_softcapping", 30.0)})
 
 
-def read_gemma3(facts: Facts) -> ModelConfig:
+def read_gemma3(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Gemma 3: five layers of six have a window, and a theta of their own."""
-    require(facts, "attn_logit_softcapping", [None])
+    require_fields(facts, "attn_logit_softcapping", [None])
     tables = facts.get("rope_parameters") or {}
     nested = isinstance(tables, dict) and "full_attention" in tables
     local = (tables.get("sliding_attention") or {}) if nested else {}
-    require(local, "rope_type", ["default"])
+    require_fields(local, "rope_type", ["default"])
     theta = number(local, "rope_theta", number(facts, "rope_local_base_freq", LOCAL_THETA))
     fields = _read(facts | {"rope_parameters": tables["full_attention"] if nested else tables}, 6, theta=1_000_000.0)
     if any(fields["windows"]):
@@ -48,15 +56,15 @@ def read_gemma3(facts: Facts) -> ModelConfig:
     return ModelConfig(**fields | {"qk_norm": "head", "logit_cap": _cap(facts, "final_logit_softcapping", 0.0)})
 
 
-def _read(facts: Facts, every: int, theta: float = 10_000.0) -> dict[str, Any]:
+def _read(facts: HubConfig, every: int, theta: float = 10_000.0) -> dict[str, Any]:
     """Return the fields that both read alike; one layer of `every` sees all."""
     shared = read_shared(facts | {"hidden_act": facts.get("hidden_activation")}, GEGLU, theta=theta, tied=True)
-    require(facts, "use_bidirectional_attention", [False])
-    require(facts, "query_pre_attn_scalar", [shared["head_size"]])  # what scores are divided by the root of
-    every = max(whole(facts, "sliding_window_pattern", every), 1)
+    require_fields(facts, "use_bidirectional_attention", [False])
+    require_fields(facts, "query_pre_attn_scalar", [shared["head_size"]])  # what scores are divided by the root of
+    every = max(whole_number(facts, "sliding_window_pattern", every), 1)
     sliding = [(layer + 1) % every != 0 for layer in range(layer_count(facts))]
     return shared | {
-        "windows": read_windows(facts, whole(facts, "sliding_window", 4096), sliding),
+        "windows": read_windows(facts, whole_number(facts, "sliding_window", 4096), sliding),
         "norm_place": "both",
         "qk_norm": "none",
         "biases": read_biases(facts),
@@ -64,12 +72,12 @@ def _read(facts: Facts, every: int, theta: float = 10_000.0) -> dict[str, Any]:
     }
 
 
-def _cap(facts: Facts, name: str, default: float) -> float:
+def _cap(facts: HubConfig, name: str, default: float) -> float:
     """Return a soft cap, where null is none, and the default only what is not said."""
     return 0.0 if name in facts and facts[name] is None else number(facts, name, default)
 
 
-def write_gemma(config: ModelConfig) -> Facts:
+def write_gemma(config: ModelConfig) -> HubConfig:
     """Return the config.json of a Gemma 2."""
     return (
         write_shared(config)
@@ -84,7 +92,7 @@ def write_gemma(config: ModelConfig) -> Facts:
     )
 
 
-def write_gemma3(config: ModelConfig) -> Facts:
+def write_gemma3(config: ModelConfig) -> HubConfig:
     """Return the config.json of a Gemma 3."""
     local = config.rope.local_theta or LOCAL_THETA
     full = write_rope(config)["rope_parameters"]
@@ -93,21 +101,21 @@ def write_gemma3(config: ModelConfig) -> Facts:
     return {name: value for name, value in facts.items() if name != "rope_scaling"}
 
 
-def _gains(state: State, less: float) -> State:
+def _gains(state: StateDict, less: float) -> StateDict:
     return {name: x - less if name.endswith("norm.weight") else x for name, x in state.items()}
 
 
-def pack(state: State) -> State:
+def _pack(state: StateDict) -> StateDict:
     """Return our weights as Gemma keeps them."""
     return _gains(state, 1.0)
 
 
-def unpack(state: State) -> State:
+def _unpack(state: StateDict) -> StateDict:
     """Return Gemma's weights as ours."""
     return _gains(state, -1.0)
 
 
-GEMMA2 = Family("gemma2", "Gemma2ForCausalLM", GEMMA_NAMES, read_gemma2, write_gemma, pack, unpack)
+GEMMA2 = Family("gemma2", "Gemma2ForCausalLM", GEMMA_NAMES, read_gemma2, write_gemma, _pack, _unpack)
 GEMMA3 = Family(
-    "gemma3_text", "Gemma3ForCausalLM", GEMMA_NAMES | QK_NORM_NAMES, read_gemma3, write_gemma3, pack, unpack
+    "gemma3_text", "Gemma3ForCausalLM", GEMMA_NAMES | QK_NORM_NAMES, read_gemma3, write_gemma3, _pack, _unpack
 )

@@ -9,10 +9,20 @@ import re
 import torch
 
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Facts, Family, State, choice, flag, layer_count, number, require, whole
+from sayso.weights.families.family import (
+    Family,
+    HubConfig,
+    StateDict,
+    flag,
+    layer_count,
+    number,
+    one_of,
+    require_fields,
+    whole_number,
+)
 from sayso.weights.families.llama import write_shared
 
-NAMES = {
+_NAMES = {
     "embed": "transformer.wte",
     "positions": "transformer.wpe",
     "norm": "transformer.ln_f",
@@ -24,26 +34,26 @@ NAMES = {
     "blocks.N.mlp.up": "transformer.h.N.mlp.c_fc",
     "blocks.N.mlp.down": "transformer.h.N.mlp.c_proj",
 }
-PARTS = ("query", "key", "value")
-TURNED = ("attention.qkv.weight", "attention.out.weight", "mlp.up.weight", "mlp.down.weight")
+_PARTS = ("query", "key", "value")
+_TURNED = ("attention.qkv.weight", "attention.out.weight", "mlp.up.weight", "mlp.down.weight")
 
 
-def read_gpt2(facts: Facts) -> ModelConfig:
+def read_gpt2(facts: HubConfig) -> ModelConfig:
     """Return the shape of a GPT-2."""
-    require(facts, "scale_attn_weights", [True])
-    require(facts, "scale_attn_by_inverse_layer_idx", [False])
-    require(facts, "add_cross_attention", [False])
-    heads, width = whole(facts, "n_head"), whole(facts, "n_embd")
+    require_fields(facts, "scale_attn_weights", [True])
+    require_fields(facts, "scale_attn_by_inverse_layer_idx", [False])
+    require_fields(facts, "add_cross_attention", [False])
+    heads, width = whole_number(facts, "n_head"), whole_number(facts, "n_embd")
     return ModelConfig(
-        vocab_size=whole(facts, "vocab_size"),
+        vocab_size=whole_number(facts, "vocab_size"),
         layers=layer_count(facts, "n_layer"),
         width=width,
         heads=heads,
         kv_heads=heads,
         head_size=width // max(heads, 1),
-        mlp_width=whole(facts, "n_inner", 4 * width),
-        mlp=choice(facts, "activation_function", {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}, "gelu_new"),
-        context=whole(facts, "n_positions"),
+        mlp_width=whole_number(facts, "n_inner", 4 * width),
+        mlp=one_of(facts, "activation_function", {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}, "gelu_new"),
+        context=whole_number(facts, "n_positions"),
         positions="learned",
         norm="layer",
         norm_eps=number(facts, "layer_norm_epsilon", 1e-5),
@@ -53,7 +63,7 @@ def read_gpt2(facts: Facts) -> ModelConfig:
     )
 
 
-def write_gpt2(config: ModelConfig) -> Facts:
+def write_gpt2(config: ModelConfig) -> HubConfig:
     """Return the config.json of a GPT-2: its own names, and the common names of most other families."""
     others = ("vocab_size", "num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
     shared = write_shared(config)
@@ -69,30 +79,30 @@ def write_gpt2(config: ModelConfig) -> Facts:
     }
 
 
-def pack(state: State) -> State:
+def _pack(state: StateDict) -> StateDict:
     """Return our weights as GPT-2 lays them out."""
     packed = {}
     for name, x in state.items():
         before, of_query, kind = name.rpartition(".query.")
         if of_query:
-            packed[f"{before}.qkv.{kind}"] = torch.cat([state[f"{before}.{part}.{kind}"] for part in PARTS])
-        elif not any(f".{part}." in name for part in PARTS):
+            packed[f"{before}.qkv.{kind}"] = torch.cat([state[f"{before}.{part}.{kind}"] for part in _PARTS])
+        elif not any(f".{part}." in name for part in _PARTS):
             packed[name] = x
-    return {name: x.T if name.endswith(TURNED) else x for name, x in packed.items()}
+    return {name: x.T if name.endswith(_TURNED) else x for name, x in packed.items()}
 
 
-def unpack(state: State) -> State:
+def _unpack(state: StateDict) -> StateDict:
     """Return GPT-2's weights as ours."""
-    unpacked: State = {}
+    unpacked: StateDict = {}
     for name, x in state.items():
-        turned = x.T.contiguous() if name.endswith(TURNED) else x
+        turned = x.T.contiguous() if name.endswith(_TURNED) else x
         before, fused, kind = name.rpartition(".qkv.")
-        parts = zip(PARTS, turned.chunk(3), strict=True) if fused else ()
+        parts = zip(_PARTS, turned.chunk(3), strict=True) if fused else ()
         unpacked |= {f"{before}.{part}.{kind}": piece for part, piece in parts} if fused else {name: turned}
     return unpacked
 
 
 MASKS = re.compile(r"transformer\.h\.\d+\.attn\.(masked_)?bias")
 GPT2 = Family(
-    "gpt2", "GPT2LMHeadModel", NAMES, read_gpt2, write_gpt2, pack, unpack, "transformer.", MASKS, {"qkv": PARTS}
+    "gpt2", "GPT2LMHeadModel", _NAMES, read_gpt2, write_gpt2, _pack, _unpack, "transformer.", MASKS, {"qkv": _PARTS}
 )

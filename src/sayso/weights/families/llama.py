@@ -8,10 +8,19 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Facts, Family, choice, flag, layer_count, number, require, whole
+from sayso.weights.families.family import (
+    Family,
+    HubConfig,
+    flag,
+    layer_count,
+    number,
+    one_of,
+    require_fields,
+    whole_number,
+)
 from sayso.weights.families.rope import read_rope, write_rope
 
-NAMES = {
+LLAMA_NAMES = {
     "embed": "model.embed_tokens",
     "norm": "model.norm",
     "unembed": "lm_head",
@@ -35,21 +44,21 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 
 
 def read_shared(
-    facts: Facts, acts: dict[str, str] = SILU, *, theta: float = 10_000.0, eps: float = 1e-6, tied: bool = False
+    facts: HubConfig, acts: dict[str, str] = SILU, *, theta: float = 10_000.0, eps: float = 1e-6, tied: bool = False
 ) -> dict[str, Any]:
     """Return the fields of a shape that these families write alike; the defaults are the family's own."""
-    heads, width = whole(facts, "num_attention_heads"), whole(facts, "hidden_size")
+    heads, width = whole_number(facts, "num_attention_heads"), whole_number(facts, "hidden_size")
     base, rope = read_rope(facts, theta)
     return {
-        "vocab_size": whole(facts, "vocab_size"),
+        "vocab_size": whole_number(facts, "vocab_size"),
         "layers": layer_count(facts),
         "width": width,
         "heads": heads,
-        "kv_heads": whole(facts, "num_key_value_heads", heads),
-        "head_size": whole(facts, "head_dim", width // max(heads, 1)),
-        "mlp_width": whole(facts, "intermediate_size"),
-        "mlp": choice(facts, "hidden_act", acts, next(iter(acts))),
-        "context": whole(facts, "max_position_embeddings"),
+        "kv_heads": whole_number(facts, "num_key_value_heads", heads),
+        "head_size": whole_number(facts, "head_dim", width // max(heads, 1)),
+        "mlp_width": whole_number(facts, "intermediate_size"),
+        "mlp": one_of(facts, "hidden_act", acts, next(iter(acts))),
+        "context": whole_number(facts, "max_position_embeddings"),
         "rope_theta": base,
         "rope": rope,
         "norm_eps": number(facts, "rms_norm_eps", eps),
@@ -57,7 +66,7 @@ def read_shared(
     }
 
 
-def write_shared(config: ModelConfig) -> Facts:
+def write_shared(config: ModelConfig) -> HubConfig:
     """Return the entries of a config.json that these families share."""
     return {
         "vocab_size": config.vocab_size,
@@ -79,16 +88,16 @@ def write_shared(config: ModelConfig) -> Facts:
     }
 
 
-def read_biases(facts: Facts, *, attention: bool = True, mlp: bool = False) -> tuple[str, ...]:
+def read_biases(facts: HubConfig, *, attention: bool = True, mlp: bool = False) -> tuple[str, ...]:
     """Return which layers have a bias; biases that the family does not have are rejected."""
     for name, known in (("attention_bias", attention), ("mlp_bias", mlp)):
         if not known:
-            require(facts, name, [False])
+            require_fields(facts, name, [False])
     of_attention = ("qkv", "out") if flag(facts, "attention_bias", default=False) else ()
     return (*of_attention, *(("mlp",) if flag(facts, "mlp_bias", default=False) else ()))
 
 
-def read_windows(facts: Facts, window: int, sliding: Sequence[bool]) -> tuple[int, ...]:
+def read_windows(facts: HubConfig, window: int, sliding: Sequence[bool]) -> tuple[int, ...]:
     """Return the window of each layer: by `layer_types` where these are given, else of those that are `sliding`."""
     types = facts.get("layer_types")
     if types is not None:
@@ -100,7 +109,7 @@ def read_windows(facts: Facts, window: int, sliding: Sequence[bool]) -> tuple[in
     return tuple(window if slides else 0 for slides in sliding)
 
 
-def write_windows(config: ModelConfig) -> Facts:
+def write_windows(config: ModelConfig) -> HubConfig:
     """Return the entries of a config.json for windows of one size; none for a shape without windows."""
     if not config.windows:
         return {}
@@ -108,9 +117,9 @@ def write_windows(config: ModelConfig) -> Facts:
     return {"use_sliding_window": True, "sliding_window": max(config.windows), "layer_types": types}
 
 
-def read_llama(facts: Facts) -> ModelConfig:
+def read_llama(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Llama."""
     return ModelConfig(**read_shared(facts), qk_norm="none", biases=read_biases(facts, mlp=True))
 
 
-LLAMA = Family("llama", "LlamaForCausalLM", NAMES, read_llama, write_shared)
+LLAMA = Family("llama", "LlamaForCausalLM", LLAMA_NAMES, read_llama, write_shared)

@@ -8,11 +8,11 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Facts, Family
-from sayso.weights.families.llama import ACTIVATIONS, NAMES, QK_NORM_NAMES, read_shared, write_shared
+from sayso.weights.families.family import Family, HubConfig
+from sayso.weights.families.llama import ACTIVATIONS, LLAMA_NAMES, QK_NORM_NAMES, read_shared, write_shared
 
 OWN_NAMES = (
-    NAMES
+    LLAMA_NAMES
     | QK_NORM_NAMES
     | {
         "positions": "model.positions",
@@ -22,17 +22,17 @@ OWN_NAMES = (
     }
 )
 DEFAULTS = {field.name: field.default for field in fields(ModelConfig)}
-SHAPE = (
+_SHAPE = (
     *("positions", "rope", "windows", "norm", "norm_place", "qk_norm", "biases", "attention_cap", "logit_cap"),
     "embed_scale",
 )
 
 
-def read_own(facts: Facts) -> ModelConfig:
+def read_own(facts: HubConfig) -> ModelConfig:
     """Return the shape of a model of our own family."""
     shape: Any = facts.get("shape", {})
-    if not isinstance(shape, dict) or not shape.keys() <= set(SHAPE):
-        raise UserError(f"The shape in a Sayso config.json must be a table with keys from {', '.join(SHAPE)}.")
+    if not isinstance(shape, dict) or not shape.keys() <= set(_SHAPE):
+        raise UserError(f"The shape in a Sayso config.json must be a table with keys from {', '.join(_SHAPE)}.")
     ngrams = {"ngrams": facts.get("ngrams", ()), "ngram_rows": facts.get("ngram_rows", 0)}
     try:
         return ModelConfig(**read_shared(facts, ACTIVATIONS) | ngrams | shape)
@@ -40,10 +40,10 @@ def read_own(facts: Facts) -> ModelConfig:
         raise UserError(f"The shape in a Sayso config.json has a value of the wrong type ({error}).") from error
 
 
-def write_own(config: ModelConfig) -> Facts:
+def write_own(config: ModelConfig) -> HubConfig:
     """Return the config.json of a model of our own family."""
     values = asdict(config)
-    shape = {name: values[name] for name in SHAPE if getattr(config, name) != DEFAULTS[name]}
+    shape = {name: values[name] for name in _SHAPE if getattr(config, name) != DEFAULTS[name]}
     return (
         write_shared(config)
         | ({"ngrams": list(config.ngrams), "ngram_rows": config.ngram_rows} if config.ngrams else {})

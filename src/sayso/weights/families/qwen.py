@@ -4,9 +4,9 @@ A Qwen3 without windows is what Sayso trains from scratch with a SwiGLU.
 """
 
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Facts, Family, flag, layer_count, whole
+from sayso.weights.families.family import Family, HubConfig, flag, layer_count, whole_number
 from sayso.weights.families.llama import (
-    NAMES,
+    LLAMA_NAMES,
     QK_NORM_NAMES,
     read_biases,
     read_shared,
@@ -16,27 +16,27 @@ from sayso.weights.families.llama import (
 )
 
 
-def _windows(facts: Facts) -> tuple[int, ...]:
-    layers, first = layer_count(facts), whole(facts, "max_window_layers", 28)
-    window = whole(facts, "sliding_window", 4096) if flag(facts, "use_sliding_window", default=False) else 0
+def _windows(facts: HubConfig) -> tuple[int, ...]:
+    layers, first = layer_count(facts), whole_number(facts, "max_window_layers", 28)
+    window = whole_number(facts, "sliding_window", 4096) if flag(facts, "use_sliding_window", default=False) else 0
     return read_windows(facts, window, [layer >= first for layer in range(layers)])
 
 
-def read_qwen2(facts: Facts) -> ModelConfig:
+def read_qwen2(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Qwen2."""
     read_biases(facts, attention=False)  # it has the one of queries, keys and values whatever is said
     return ModelConfig(**read_shared(facts), qk_norm="none", windows=_windows(facts), biases=("qkv",))
 
 
-def read_qwen3(facts: Facts) -> ModelConfig:
+def read_qwen3(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Qwen3."""
     return ModelConfig(**read_shared(facts), windows=_windows(facts), biases=read_biases(facts))
 
 
-def write_qwen(config: ModelConfig) -> Facts:
+def write_qwen(config: ModelConfig) -> HubConfig:
     """Return the config.json of a Qwen2 or Qwen3."""
     return write_shared(config) | write_windows(config)
 
 
-QWEN2 = Family("qwen2", "Qwen2ForCausalLM", NAMES, read_qwen2, write_qwen)
-QWEN3 = Family("qwen3", "Qwen3ForCausalLM", NAMES | QK_NORM_NAMES, read_qwen3, write_qwen)
+QWEN2 = Family("qwen2", "Qwen2ForCausalLM", LLAMA_NAMES, read_qwen2, write_qwen)
+QWEN3 = Family("qwen3", "Qwen3ForCausalLM", LLAMA_NAMES | QK_NORM_NAMES, read_qwen3, write_qwen)

@@ -8,25 +8,25 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.model.config import PLAIN, ModelConfig, Rope
-from sayso.weights.families.family import Facts, number, whole
+from sayso.weights.families.family import HubConfig, number, whole_number
 
-KINDS = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
-UNDERSTOOD = {
+_KINDS = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
+_UNDERSTOOD = {
     *("rope_type", "type", "rope_theta", "factor", "original_max_position_embeddings", "low_freq_factor"),
     *("high_freq_factor", "beta_fast", "beta_slow", "attention_factor", "mscale", "mscale_all_dim", "truncate"),
 }
 
 
-def read_rope(facts: Facts, theta: float = 10_000.0) -> tuple[float, Rope]:
+def read_rope(facts: HubConfig, theta: float = 10_000.0) -> tuple[float, Rope]:
     """Return theta and the RoPE scaling; `theta` is the family's default, used if the config.json has none."""
     table = facts.get("rope_scaling") or facts.get("rope_parameters") or {}
     if not isinstance(table, dict):
         raise UserError(f"rope_parameters in config.json must be a table; got {table!r}.")
     base = number(table, "rope_theta", number(facts, "rope_theta", theta))
     kind = table.get("rope_type", table.get("type", "default"))
-    if kind not in KINDS:
-        raise UserError(f"Sayso supports the rope types {', '.join(KINDS)}; this config.json has {kind!r}.")
-    beyond = [name for name, value in table.items() if value and name not in UNDERSTOOD]
+    if kind not in _KINDS:
+        raise UserError(f"Sayso supports the rope types {', '.join(_KINDS)}; this config.json has {kind!r}.")
+    beyond = [name for name, value in table.items() if value and name not in _UNDERSTOOD]
     if beyond or table.get("truncate") is False or number(facts, "partial_rotary_factor", 1.0) != 1:
         names = beyond or (["truncate"] if table.get("truncate") is False else ["partial_rotary_factor"])
         raise UserError(f"Sayso does not support {names[0]} in rope_parameters, which this config.json sets.")
@@ -34,9 +34,9 @@ def read_rope(facts: Facts, theta: float = 10_000.0) -> tuple[float, Rope]:
         return base, PLAIN
     if kind == "linear":
         return base, Rope("linear", number(table, "factor"))
-    context = whole(facts, "max_position_embeddings")
-    within = whole(table, "original_max_position_embeddings", context)
-    original = whole(facts, "original_max_position_embeddings", within)
+    context = whole_number(facts, "max_position_embeddings")
+    within = whole_number(table, "original_max_position_embeddings", context)
+    original = whole_number(facts, "original_max_position_embeddings", within)
     if kind == "llama3":
         slow, fast = number(table, "low_freq_factor"), number(table, "high_freq_factor")
         return base, Rope("llama3", number(table, "factor"), original, slow, fast)
@@ -58,7 +58,7 @@ def _attention_factor(table: dict[str, Any], factor: float) -> float:
     return scale(1)
 
 
-def write_rope(config: ModelConfig) -> Facts:
+def write_rope(config: ModelConfig) -> HubConfig:
     """Return the entries of a config.json for the rotary positions of a shape, under the old names and the new."""
     rope, table = config.rope, {"rope_type": "default", "rope_theta": config.rope_theta}
     if rope.stretch != "none":

@@ -14,7 +14,7 @@ from torch import Tensor
 from sayso.base.errors import UserError, nearest
 from sayso.weights.gguf.file import GGUF
 
-COMMON = {
+_COMMON = {
     "token_embd": "model.embed_tokens",
     "output_norm": "model.norm",
     "output": "lm_head",
@@ -26,7 +26,7 @@ COMMON = {
     "blk.N.ffn_up": "model.layers.N.mlp.up_proj",
     "blk.N.ffn_down": "model.layers.N.mlp.down_proj",
 }
-BEFORE = {
+_BEFORE = {
     "blk.N.attn_norm": "model.layers.N.input_layernorm",
     "blk.N.ffn_norm": "model.layers.N.post_attention_layernorm",
 }
@@ -38,14 +38,14 @@ QK_NORM = {
     "blk.N.attn_q_norm": "model.layers.N.self_attn.q_norm",
     "blk.N.attn_k_norm": "model.layers.N.self_attn.k_norm",
 }
-APERTUS = {
+_APERTUS = {
     "blk.N.attn_norm": "model.layers.N.attention_layernorm",
     "blk.N.ffn_norm": "model.layers.N.feedforward_layernorm",
 }
 XIELU = {"alpha_p": math.log(math.e - 1), "alpha_n": -100.0, "beta": 0.0, "eps": -1e-6}
 """Apertus' activation with which it is ReLU squared: softplus(alpha_p) x^2 above 0, and softplus(alpha_n) times a
 function of x, that is nothing, below."""
-GPT2 = {
+_GPT2 = {
     "token_embd": "transformer.wte",
     "position_embd": "transformer.wpe",
     "output_norm": "transformer.ln_f",
@@ -57,18 +57,18 @@ GPT2 = {
     "blk.N.ffn_up": "transformer.h.N.mlp.c_fc",
     "blk.N.ffn_down": "transformer.h.N.mlp.c_proj",
 }
-FAMILIES = {
-    "llama": COMMON | BEFORE,
-    "qwen2": COMMON | BEFORE,
-    "qwen3": COMMON | BEFORE | QK_NORM,
-    "smollm3": COMMON | BEFORE,
-    "olmo2": COMMON | AFTER | QK_NORM,
-    "gpt2": GPT2,
-    "apertus": {name: theirs for name, theirs in COMMON.items() if "gate" not in name} | QK_NORM | APERTUS,
+GGUF_FAMILIES = {
+    "llama": _COMMON | _BEFORE,
+    "qwen2": _COMMON | _BEFORE,
+    "qwen3": _COMMON | _BEFORE | QK_NORM,
+    "smollm3": _COMMON | _BEFORE,
+    "olmo2": _COMMON | AFTER | QK_NORM,
+    "gpt2": _GPT2,
+    "apertus": {name: theirs for name, theirs in _COMMON.items() if "gate" not in name} | QK_NORM | _APERTUS,
 }
 HUB = {"mistral": "llama"}  # families of the hub that llama.cpp knows by another's name
 INTERLEAVED = {"llama": ("attn_q", "attn_k")}
-TURNED = ("attn_qkv", "attn_output", "ffn_up", "ffn_down")  # GPT-2's matrices on the hub are inputs by outputs
+_TURNED = ("attn_qkv", "attn_output", "ffn_up", "ffn_down")  # GPT-2's matrices on the hub are inputs by outputs
 FACTS = {
     "num_hidden_layers": "block_count",
     "max_position_embeddings": "context_length",
@@ -92,7 +92,7 @@ GPT2_FACTS = {
 OPTIONAL = ("head_dim", "rope_theta", "sliding_window", "num_key_value_heads", "n_inner")
 STRETCHES = ("linear", "yarn")
 PLAIN_SCALING = ("rope.scaling.type", "rope.scaling.finetuned")
-LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
+_LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 ROPE = {
     "factor": "rope.scaling.factor",
     "original_max_position_embeddings": "rope.scaling.original_context_length",
@@ -105,10 +105,10 @@ def hub_config(file: GGUF) -> dict[str, Any]:
     Raises `UserError` for an unknown family, or a setting that is not supported.
     """
     family = str(file.fact("general.architecture"))
-    if family not in FAMILIES:
+    if family not in GGUF_FAMILIES:
         raise UserError(
-            f"Sayso reads GGUF models of the families {', '.join(FAMILIES)}; '{file.path}' has '{family}'."
-            f"{nearest(family, FAMILIES)}"
+            f"Sayso reads GGUF models of the families {', '.join(GGUF_FAMILIES)}; '{file.path}' has '{family}'."
+            f"{nearest(family, GGUF_FAMILIES)}"
         )
     config: dict[str, Any] = {"model_type": family}
     for theirs, name in (GPT2_FACTS if family == "gpt2" else FACTS).items():
@@ -146,7 +146,7 @@ def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
         if name == "rope_freqs.weight":
             continue  # `hub_config` tells what it comes to
         stem, _, end = name.rpartition(".")
-        known = FAMILIES[family].get(re.sub(r"\.\d+\.", ".N.", stem, count=1))
+        known = GGUF_FAMILIES[family].get(re.sub(r"\.\d+\.", ".N.", stem, count=1))
         if known is None or end not in ("weight", "bias"):
             raise UserError(f"A {family} model has no tensor '{name}'; '{file.path}' has another architecture.")
         number = re.search(r"\.(\d+)\.", stem)
@@ -157,7 +157,7 @@ def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
 
 def gguf_name(family: str, name: str) -> str:
     """Return the name in a GGUF file of one of the hub's."""
-    table = {theirs: ours for ours, theirs in FAMILIES[HUB.get(family, family)].items()}
+    table = {theirs: ours for ours, theirs in GGUF_FAMILIES[HUB.get(family, family)].items()}
     stem, _, end = name.rpartition(".")
     number = re.search(r"\.(\d+)\.", stem)
     known = table[re.sub(r"\.\d+\.", ".N.", stem, count=1)]
@@ -170,7 +170,7 @@ def gguf_tensor(family: str, name: str, x: Tensor, config: dict[str, Any]) -> Te
     if part in INTERLEAVED.get(HUB.get(family, family), ()):
         heads = config["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
         return x.view(heads, 2, -1, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
-    return x.T.contiguous() if family == "gpt2" and part in TURNED and name.endswith("weight") else x
+    return x.T.contiguous() if family == "gpt2" and part in _TURNED and name.endswith("weight") else x
 
 
 def halves(x: Tensor, heads: int) -> Tensor:
@@ -185,7 +185,7 @@ def _to_hub(family: str, part: str, end: str, x: Tensor, config: dict[str, Any])
         if heads < 1 or len(x) % (2 * heads):
             raise UserError(f"'{part}' has {len(x)} rows, which do not divide into {heads} heads of an even size.")
         return halves(x, heads)
-    return x.T.contiguous() if family == "gpt2" and part in TURNED and end == "weight" else x
+    return x.T.contiguous() if family == "gpt2" and part in _TURNED and end == "weight" else x
 
 
 def _activation(file: GGUF) -> str:
@@ -224,10 +224,10 @@ def _llama3(file: GGUF, theta: float) -> dict[str, Any]:
     """Return the stretch of Llama 3.1 and later, which a file holds as the factors that it comes to."""
     factors = file.tensor("rope_freqs.weight")
     turns = (
-        LLAMA3["original_max_position_embeddings"] * theta ** -(torch.arange(len(factors)) / len(factors)) / math.tau
+        _LLAMA3["original_max_position_embeddings"] * theta ** -(torch.arange(len(factors)) / len(factors)) / math.tau
     )
-    slow, fast, factor = LLAMA3["low_freq_factor"], LLAMA3["high_freq_factor"], float(f"{factors.max():.6g}")
+    slow, fast, factor = _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"], float(f"{factors.max():.6g}")
     share = ((turns - slow) / (fast - slow)).clamp(0, 1)  # of what stays as it is
     if not torch.allclose(factors, 1 / (share + (1 - share) / factor), rtol=1e-3):
         raise UserError(f"'{file.path}' has RoPE frequency factors that are not those of Llama 3.")
-    return {"rope_type": "llama3", "factor": factor, **LLAMA3}
+    return {"rope_type": "llama3", "factor": factor, **_LLAMA3}

@@ -19,15 +19,15 @@ GPT4 = (
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
 # What each name means to llama.cpp (llama-vocab.cpp); the first of several with one meaning is the one that is written.
-LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2")
+_LLAMA3 = ("llama-bpe", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral", "midm-2.0", "lfm2")
 ONE_DIGIT = ("qwen2", "deepseek-r1-qwen", "megrez", "stablelm2")
 CUTS = {
-    **dict.fromkeys((*LLAMA3, "smaug-bpe", "dbrx"), GPT4 % "1,3"),
+    **dict.fromkeys((*_LLAMA3, "smaug-bpe", "dbrx"), GPT4 % "1,3"),
     **dict.fromkeys(ONE_DIGIT, GPT4 % "1"),
     "qwen35": PATTERN,
 }
 DIGITS = ("smollm", "starcoder", "refact", "command-r", "codeshell", "exaone", "minerva-7b")  # then GPT-2's cut
-GPT2 = ("gpt-2", "phi-2", "olmo", "jais", "mpt", "gigachat", "mellum", "exaone4", "trillion", "granite-docling")
+GPT2_SPLIT = ("gpt-2", "phi-2", "olmo", "jais", "mpt", "gigachat", "mellum", "exaone4", "trillion", "granite-docling")
 DEFAULT = (  # of files that name none, one after another
     r"[\p{P}\$\+<=>\^~\|]+",
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)",
@@ -36,7 +36,7 @@ DEFAULT = (  # of files that name none, one after another
 )
 DEFAULT_IDS = {"gpt2": {"bos": 11, "eos": 11}, "llama": {"bos": 1, "eos": 2, "unknown": 0}}
 TURN_ENDS = ("<|eot_id|>", "<|im_end|>", "<|eom_id|>", "<end_of_turn>")  # where a file names only the end of a text
-NAMES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+_NAMES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
 
 
 def gguf_tokenizer(file: GGUF) -> ForeignTokenizer:
@@ -82,14 +82,14 @@ def _byte_level(file: GGUF, tokens: Sequence[str]) -> Tokenizer:
         raise UserError(f"'{file.path}' has merges of tokens that are not in its vocabulary.")
     cut = file.facts.get("tokenizer.ggml.pre", "default")
     vocabulary = {token: index for index, token in enumerate(tokens)}
-    core = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in LLAMA3))
+    core = Tokenizer(models.BPE(vocabulary, merges, ignore_merges=cut in _LLAMA3))
     core.pre_tokenizer, core.decoder = _cutter(file, cut), decoders.ByteLevel()
     return core
 
 
 def _cutter(file: GGUF, name: str) -> pre_tokenizers.PreTokenizer:
     """Return how text is cut before it is merged."""
-    if name in GPT2:
+    if name in GPT2_SPLIT:
         return pre_tokenizers.ByteLevel(add_prefix_space=False)
     if name in DIGITS:
         digits = pre_tokenizers.Digits(individual_digits=True)
@@ -100,7 +100,7 @@ def _cutter(file: GGUF, name: str) -> pre_tokenizers.PreTokenizer:
     if name == "default":
         splits = [pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in DEFAULT]
         return pre_tokenizers.Sequence([*splits, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-    known = ", ".join([*CUTS, *DIGITS, *GPT2, "default"])
+    known = ", ".join([*CUTS, *DIGITS, *GPT2_SPLIT, "default"])
     raise UserError(f"'{file.path}' uses the pre-tokenizer '{name}'; Sayso supports {known}.")
 
 
@@ -137,13 +137,13 @@ def sentence_piece(
 def _config(file: GGUF, tokens: Sequence[str]) -> dict[str, Any]:
     """Return what the file says of its control tokens, as a `tokenizer_config.json` does."""
     config: dict[str, Any] = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-    for name, short in NAMES.items():
+    for name, short in _NAMES.items():
         index = file.facts.get(f"tokenizer.ggml.{short}_token_id", _default_id(file, short))
         if index is not None and not 0 <= index < len(tokens):
             raise UserError(f"'{file.path}' has {len(tokens)} tokens, but its {name} is number {index}.")
         if index is not None:
             config[name] = tokens[index]
-    by_default = file.facts.get("tokenizer.ggml.model") == "llama" or file.facts.get("tokenizer.ggml.pre") in LLAMA3
+    by_default = file.facts.get("tokenizer.ggml.model") == "llama" or file.facts.get("tokenizer.ggml.pre") in _LLAMA3
     begins = file.facts.get("tokenizer.ggml.add_bos_token", by_default)
     config["add_bos_token"] = bool(begins) and "bos_token" in config
     named = {

@@ -18,7 +18,7 @@ from sayso.token.tokenizer import Tokenizer
 from sayso.weights.gguf.file import GGUF
 from sayso.weights.gguf.names import (
     FACTS,
-    FAMILIES,
+    GGUF_FAMILIES,
     GPT2_FACTS,
     HUB,
     ROPE,
@@ -32,7 +32,7 @@ from sayso.weights.gguf.vocabulary import vocabulary_of
 from sayso.weights.names import from_hub_config, to_hub, to_hub_config
 
 FILE_TYPES = {"f16": 1, "q8_0": 7, "q4_0": 2}  # by llama.cpp's number
-BLOCK = 32
+_BLOCK = 32
 FINE = ("token_embd.weight", "output.weight")
 
 
@@ -49,8 +49,10 @@ def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, 
     config = to_hub_config(model.config)
     hub_family = str(config["model_type"])
     family = HUB.get(hub_family, hub_family)
-    if family not in FAMILIES:
-        raise UserError(f"GGUF export supports {', '.join(FAMILIES)}; keep a model of family '{family}' as a folder.")
+    if family not in GGUF_FAMILIES:
+        raise UserError(
+            f"GGUF export supports {', '.join(GGUF_FAMILIES)}; keep a model of family '{family}' as a folder."
+        )
     with atomic_file(path) as part:
         writer = gguf.GGUFWriter(str(part), family)
         writer.add_name(name)
@@ -117,5 +119,5 @@ def _add_tensor(writer: Any, gguf: Any, name: str, weight: Tensor, kind: str) ->
         writer.add_tensor(name, plain)
         return
     wanted = "q8_0" if kind == "q4_0" and name in FINE else kind
-    stored = gguf.GGMLQuantizationType["F16" if plain.shape[-1] % BLOCK else wanted.upper()]
+    stored = gguf.GGMLQuantizationType["F16" if plain.shape[-1] % _BLOCK else wanted.upper()]
     writer.add_tensor(name, gguf.quants.quantize(plain, stored), raw_dtype=stored)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from sayso.model import Transformer
 from sayso.model.linear import Linear
 
-ROWS = 4  # of the text that go through a block at once
+_ROWS = 4  # of the text that go through a block at once
 
 
 @dataclass
@@ -44,7 +44,7 @@ def through_blocks(model: Transformer, rows: Tensor, replace: Replace, tell: Cal
 
     `tell` is called with the number of blocks that are done.
     """
-    parts = [_entering(model, part) for part in rows.split(ROWS)]
+    parts = [_entering(model, part) for part in rows.split(_ROWS)]
     for layer, block in enumerate(model.blocks):
         linear = {name: part for name, part in block.named_modules() if isinstance(part, Linear)}
         with _watched(linear) as seen:

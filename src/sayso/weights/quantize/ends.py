@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.model import Transformer
-from sayso.weights.quantize.integers import Grid, nearest
+from sayso.weights.quantize.integers import Grid, round_nearest
 from sayso.weights.quantize.layers import Embedding8, Head8
 
 EMBED, HEAD = "embed", "unembed"
@@ -31,7 +31,7 @@ def round_ends(model: Transformer, device: str) -> dict[str, Tensor]:
         if not weight.isfinite().all():
             raise UserError("The embedding or head is empty or has weights beyond 65,504; exclude it with --head 0.")
         held[f"{name}.weight"] = weight
-        layer = Head8(nearest(weight, Grid(8)))
+        layer = Head8(round_nearest(weight, Grid(8)))
         if name == EMBED:
             model.set_submodule(EMBED, Embedding8(layer.values, layer.scales))
         if name == HEAD or model.config.tie_embeddings:

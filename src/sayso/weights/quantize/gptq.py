@@ -14,7 +14,7 @@ from sayso.weights.quantize.integers import Grid, Integers, fit_best, rounded
 
 DAMPING = 0.01
 """Share of the mean of H's diagonal that is added to it, as in the paper."""
-BLOCK = 128
+_BLOCK = 128
 """Columns whose errors are gathered before the rest of the matrix hears of them."""
 
 
@@ -28,8 +28,8 @@ def gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Integers:
     values = torch.empty_like(left, dtype=torch.int8)
     column_scale = scales[:, group[order]]
     column_zero = None if zeros is None else zeros[:, group[order]]
-    for start in range(0, len(order), BLOCK):
-        stop = min(start + BLOCK, len(order))
+    for start in range(0, len(order), _BLOCK):
+        stop = min(start + _BLOCK, len(order))
         errors = torch.empty_like(left[:, start:stop])
         for column in range(start, stop):
             scale, zero = column_scale[:, column], None if column_zero is None else column_zero[:, column]

@@ -71,7 +71,7 @@ class Integers:
         return (self.steps() * self.scales[..., None]).flatten(1)
 
 
-def fit(weight: Tensor, grid: Grid, share: float = 1.0) -> tuple[Tensor, Tensor | None]:
+def fit_grid(weight: Tensor, grid: Grid, share: float = 1.0) -> tuple[Tensor, Tensor | None]:
     """Return the scales [R, G], and zeros [R, G] where they are wanted, that just hold the weights [R, C].
 
     Where only a share of their range is held, weights beyond it become its ends, and steps are finer.
@@ -85,7 +85,7 @@ def fit(weight: Tensor, grid: Grid, share: float = 1.0) -> tuple[Tensor, Tensor 
 
 
 def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return scales and zeros as `fit`, for the share of each group's range that loses least.
+    """Return scales and zeros as `fit_grid`, for the share of each group's range that loses least.
 
     Squared errors weigh as much as `importance`, of each column [C].
     """
@@ -93,7 +93,7 @@ def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Te
     weights = importance.view(1, parts.shape[1], -1)
     best: tuple[Tensor, Tensor, Tensor | None] | None = None
     for share in SHARES:
-        scales, zeros = fit(weight, grid, share)
+        scales, zeros = fit_grid(weight, grid, share)
         held = Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
         lost = ((held.dequantized().view_as(parts) - parts).square() * weights).sum(-1)
         if best is None:
@@ -112,9 +112,9 @@ def rounded(weight: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> T
     return (steps if zero is None else steps + zero).clamp(grid.least, grid.most).to(torch.int8)
 
 
-def nearest(weight: Tensor, grid: Grid) -> Integers:
+def round_nearest(weight: Tensor, grid: Grid) -> Integers:
     """Return the weights [R, C] rounded to the nearest number of the grid that holds them."""
-    scales, zeros = fit(weight, grid)
+    scales, zeros = fit_grid(weight, grid)
     parts = weight.to(torch.float32).unflatten(1, (scales.shape[1], -1))
     return Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
 

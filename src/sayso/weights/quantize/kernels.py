@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sayso.base.log import warn
-from sayso.weights.quantize.integers import Grid, Integers, nearest
+from sayso.weights.quantize.integers import Grid, Integers, round_nearest
 
-ROWS = 32
+_ROWS = 32
 """An integer matrix product on a GPU requires more than 16 rows."""
-NEAR = 0.02
+_NEAR = 0.02
 """How far, of the largest result, a kernel may be from the definition: bfloat16 keeps 8 bits of each input."""
 
 
@@ -58,13 +58,13 @@ def weights4(x: Tensor, packed: Tensor, scales: Tensor, group: int) -> Tensor:
 def works(kernel: str, device: str) -> bool:
     """Whether a kernel is there on a kind of device, and gives what the definition gives; tells where it does not."""
     generator = torch.Generator().manual_seed(0)
-    x, weight = torch.randn(ROWS, 128, generator=generator), torch.randn(64, 128, generator=generator)
+    x, weight = torch.randn(_ROWS, 128, generator=generator), torch.randn(64, 128, generator=generator)
     try:
         difference = TESTS[kernel](x.to(device), weight.to(device))
     except (RuntimeError, NotImplementedError, AttributeError) as error:
         said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         return _told(kernel, device, said)
-    return difference < NEAR or _told(kernel, device, f"it is {difference:.3f} off")
+    return difference < _NEAR or _told(kernel, device, f"it is {difference:.3f} off")
 
 
 def _told(kernel: str, device: str, why: str) -> bool:
@@ -74,8 +74,8 @@ def _told(kernel: str, device: str, why: str) -> bool:
 
 def _int_mm(x: Tensor, weight: Tensor) -> Tensor:
     rows = len(x)
-    if x.device.type != "cpu" and rows < ROWS:
-        x = F.pad(x, (0, 0, 0, ROWS - rows))
+    if x.device.type != "cpu" and rows < _ROWS:
+        x = F.pad(x, (0, 0, 0, _ROWS - rows))
     return torch._int_mm(x, weight.T)[:rows].to(torch.float32)
 
 
@@ -115,7 +115,7 @@ def _test_weights8(x: Tensor, weight: Tensor) -> float:
 
 
 def _test_weights4(x: Tensor, weight: Tensor) -> float:
-    integers = nearest(weight, Grid(4, 64, symmetric=False))
+    integers = round_nearest(weight, Grid(4, 64, symmetric=False))
     return _off(weights4(x, *_pack4(integers), 64), F.linear(x, integers.dequantized()))
 
 

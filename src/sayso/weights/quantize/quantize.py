@@ -12,7 +12,7 @@ from sayso.model.linear import Linear
 from sayso.weights.quantize.calibrate import Inputs, through_blocks
 from sayso.weights.quantize.ends import round_ends
 from sayso.weights.quantize.gptq import damped, gptq
-from sayso.weights.quantize.integers import nearest
+from sayso.weights.quantize.integers import round_nearest
 from sayso.weights.quantize.layers import QuantizedLinear, outlying
 from sayso.weights.quantize.model import Quantized
 from sayso.weights.quantize.refine import refined
@@ -21,7 +21,7 @@ from sayso.weights.quantize.weight import QuantizedWeight
 
 
 @dataclass(frozen=True)
-class Method:
+class QuantizeMethod:
     """How weights are rounded to integers."""
 
     gptq: bool = False
@@ -44,7 +44,7 @@ class Method:
 def quantize_model(
     model: Transformer,
     scheme: Scheme,
-    method: Method,
+    method: QuantizeMethod,
     rows: Tensor | None = None,
     tell: Callable[[int], None] = lambda _: None,
 ) -> Quantized:
@@ -73,11 +73,11 @@ def quantize_model(
     return Quantized(scheme, held, ends)
 
 
-def _rounded(weight: Tensor, scheme: Scheme, method: Method, inputs: Inputs | None) -> QuantizedWeight:
+def _rounded(weight: Tensor, scheme: Scheme, method: QuantizeMethod, inputs: Inputs | None) -> QuantizedWeight:
     if method.gptq and inputs is not None:
         integers = refined(weight, gptq(weight, inputs.gram, scheme.grid), damped(inputs.gram))
     else:
-        integers = nearest(weight, scheme.grid)
+        integers = round_nearest(weight, scheme.grid)
     if not (scheme.inputs8 and method.outliers and inputs is not None):
         return QuantizedWeight(integers)
     outliers = outlying(inputs.peaks, method.outliers)

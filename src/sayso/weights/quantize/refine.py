@@ -15,9 +15,9 @@ from torch import Tensor
 from sayso.weights.quantize.integers import Integers, rounded
 
 SWEEPS = 2
-BLOCK = 128
+_BLOCK = 128
 """Columns whose changes are gathered before the rest of the matrix hears of them."""
-ROWS = 256
+_ROWS = 256
 """Rows whose systems are solved at once: each is of G x G."""
 
 
@@ -30,7 +30,8 @@ def refined(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
 def rescaled(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
     """Return the same integers with the best scales for each row; scales that would not be positive are kept."""
     parts = [
-        _scales(rows, steps, hessian) for rows, steps in zip(weight.split(ROWS), held.steps().split(ROWS), strict=True)
+        _scales(rows, steps, hessian)
+        for rows, steps in zip(weight.split(_ROWS), held.steps().split(_ROWS), strict=True)
     ]
     scales = torch.cat(parts)
     return replace(held, scales=torch.where(scales > 0, scales, held.scales))
@@ -57,8 +58,8 @@ def descended(weight: Tensor, held: Integers, hessian: Tensor) -> Integers:
     hessian, values = hessian.to(torch.float32), held.values.clone()
     lost = weight - held.dequantized()
     for _ in range(SWEEPS):
-        for start in range(0, weight.shape[1], BLOCK):
-            stop = min(start + BLOCK, weight.shape[1])
+        for start in range(0, weight.shape[1], _BLOCK):
+            stop = min(start + _BLOCK, weight.shape[1])
             pull = lost @ hessian[:, start:stop]
             for column in range(start, stop):
                 scale = held.scales[:, column // size]

@@ -13,7 +13,7 @@ from typing import Any
 from sayso.base.errors import UserError
 from sayso.weights.quantize.integers import Grid
 
-Facts = dict[str, Any]
+_Facts = dict[str, Any]
 METHOD, WHOLE, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"
 
 
@@ -36,7 +36,7 @@ class Scheme:
         """What compressed-tensors calls the layout of the tensors."""
         return WHOLE if self.inputs8 else PACKED
 
-    def write(self) -> Facts:
+    def write(self) -> _Facts:
         """Return the `quantization_config` of a config.json."""
         shared = {"type": "int", "observer_kwargs": {}}
         weights = shared | {
@@ -83,7 +83,7 @@ def read_scheme(facts: Any) -> Scheme:
     return scheme
 
 
-def _part(group: Any, name: str) -> Facts:
+def _part(group: Any, name: str) -> _Facts:
     part = group.get(name) if isinstance(group, dict) else None
     if part is not None and not isinstance(part, dict):
         raise UserError(f"{name} in quantization_config must be a table; got {part!r}.")

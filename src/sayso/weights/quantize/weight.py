@@ -16,7 +16,7 @@ from sayso.weights.quantize.integers import Grid, Integers
 from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantize.scheme import WHOLE, Scheme
 
-WORD = 32
+_WORD = 32
 PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"]
 
 
@@ -90,22 +90,22 @@ def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Quantiz
 
 def pack(values: Tensor, bits: int) -> Tensor:
     """Return int8 [R, C] as int32 [R, W], 32/bits in each of W; the last may not be full."""
-    apart = WORD // bits
+    apart = _WORD // bits
     padded = F.pad(values.to(torch.int64) + (1 << (bits - 1)), (0, -values.shape[1] % apart))
     parts = padded.unflatten(1, (-1, apart))
-    words = (parts << torch.arange(0, WORD, bits, device=values.device)).sum(-1)
+    words = (parts << torch.arange(0, _WORD, bits, device=values.device)).sum(-1)
     return words.to(torch.int32)  # the highest bit becomes the sign
 
 
 def unpack(words: Tensor, grid: Grid, columns: int) -> Tensor:
     """Return int32 [R, W] as int8 [R, C] with C = `columns`: the inverse of `pack`."""
-    shifts = torch.arange(0, WORD, grid.bits, dtype=torch.int32, device=words.device)
+    shifts = torch.arange(0, _WORD, grid.bits, dtype=torch.int32, device=words.device)
     parts = (words[..., None] >> shifts) & ((1 << grid.bits) - 1)
     return (parts + grid.least).flatten(1)[:, :columns].to(torch.int8)
 
 
 def _words(count: int, grid: Grid) -> int:
-    return -(-count * grid.bits // WORD)
+    return -(-count * grid.bits // _WORD)
 
 
 def _shape(said: Tensor, layer: str) -> tuple[int, int]:

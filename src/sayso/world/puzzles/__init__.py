@@ -9,10 +9,10 @@ from types import MappingProxyType
 from typing import Any
 
 from . import addition, countdown
-from .types import Make, Problem, Score
+from .types import Make, Problem, PuzzleScore
 
 MAKERS: Mapping[str, Make] = MappingProxyType({"addition": addition.problem, "countdown": countdown.problem})
-SCORES: Mapping[str, Score] = MappingProxyType({"addition": addition.score, "countdown": countdown.score})
+SCORES: Mapping[str, PuzzleScore] = MappingProxyType({"addition": addition.score, "countdown": countdown.score})
 
 
 def score(prompt: object, reply: str, info: Mapping[str, Any]) -> float:
@@ -20,4 +20,4 @@ def score(prompt: object, reply: str, info: Mapping[str, Any]) -> float:
     return SCORES[info["puzzle"]](prompt, reply, info)
 
 
-__all__ = ["MAKERS", "SCORES", "Make", "Problem", "Score", "addition", "countdown", "score"]
+__all__ = ["MAKERS", "SCORES", "Make", "Problem", "PuzzleScore", "addition", "countdown", "score"]

@@ -18,7 +18,7 @@ from .draw import generator, split_of
 from .types import Problem
 
 ALLOWED = frozenset("0123456789+-*/() ")
-LONGEST = 100  # characters; more than six numbers of two digits and all their brackets need
+_LONGEST = 100  # characters; more than six numbers of two digits and all their brackets need
 HIGHEST = 20  # of the numbers; a target is at most 100
 OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
@@ -26,7 +26,7 @@ OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-Term = tuple[Fraction, str, bool]
+_Term = tuple[Fraction, str, bool]
 """A value, how it is written, and whether it needs brackets inside another."""
 
 
@@ -62,7 +62,7 @@ def legal(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
 
 def _value(reply: str, info: Mapping[str, Any]) -> Fraction | None:
     """Return what a reply makes; None where it breaks a rule."""
-    if not 0 < len(reply) <= LONGEST or not ALLOWED.issuperset(reply):
+    if not 0 < len(reply) <= _LONGEST or not ALLOWED.issuperset(reply):
         return None
     used: list[int] = []
     try:
@@ -86,7 +86,7 @@ def _evaluate(node: ast.expr, used: list[int]) -> Fraction:
 
 def _made(draw: Random, numbers: list[int]) -> tuple[int, str] | None:
     """Return a target of 1 to 100 and the expression of all numbers that made it; None where this draw made none."""
-    terms: list[Term] = [(Fraction(number), str(number), False) for number in numbers]
+    terms: list[_Term] = [(Fraction(number), str(number), False) for number in numbers]
     draw.shuffle(terms)
     while len(terms) > 1:
         first, second = terms.pop(draw.randrange(len(terms))), terms.pop(draw.randrange(len(terms)))
@@ -98,7 +98,7 @@ def _made(draw: Random, numbers: list[int]) -> tuple[int, str] | None:
     return (int(value), text) if value <= 100 else None
 
 
-def _join(sign: str, first: Term, second: Term) -> Term | None:
+def _join(sign: str, first: _Term, second: _Term) -> _Term | None:
     """Return two terms as one, if it is a whole number above 0."""
     (a, left, left_wide), (b, right, right_wide) = first, second
     value = {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[sign]

@@ -9,7 +9,7 @@ Rules and perfect play, as pure functions; crosses (the first player) move when 
 
 from functools import cache
 
-LINES = ("123", "456", "789", "147", "258", "369", "159", "357")
+_LINES = ("123", "456", "789", "147", "258", "369", "159", "357")
 CELLS = "123456789"
 
 
@@ -21,7 +21,7 @@ def free(game: str) -> str:
 def won(game: str) -> bool:
     """Whether the player who moved last has three in a row."""
     mine = set(game[-1::-2])
-    return any(mine.issuperset(line) for line in LINES)
+    return any(mine.issuperset(line) for line in _LINES)
 
 
 def best(game: str) -> str:
@@ -49,7 +49,7 @@ def _value(game: str) -> int:
 def _looked_up(first: frozenset[str], second: frozenset[str]) -> int:
     """The value of a position, whichever way it came about: there are 5,478 of them."""
     moved, moving = (first, second) if len(first) > len(second) else (second, first)
-    if any(moved.issuperset(line) for line in LINES):
+    if any(moved.issuperset(line) for line in _LINES):
         return -1
     values = [
         -(_looked_up(first | {cell}, second) if moving is first else _looked_up(first, second | {cell}))

@@ -39,7 +39,7 @@ class Make(Protocol):
         ...
 
 
-class Score(Protocol):
+class PuzzleScore(Protocol):
     """A checker: how right a reply is, 0 to 1; `prompt` is the text or the messages that were asked."""
 
     def __call__(self, prompt: object, reply: str, info: Mapping[str, Any], /) -> float:
