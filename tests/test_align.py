@@ -161,7 +161,7 @@ def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
     assert len(hold_out_pairs(rows, 3)[1]) == 6
     good = [{"prompt": row["prompt"], "reply": "a", "good": True} for row in rows]
     assert hold_out_pairs(good, None) == (good, [])
-    with pytest.raises(UserError, match=r"--held-out .* below 200; got 200"):
+    with pytest.raises(UserError, match=r"--held-out .* below the 200 prompts; got 200"):
         hold_out_pairs(rows, 200)
 
 
@@ -271,12 +271,12 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
     [
         (["--loss", "dppo"], 'Did you mean "dpo"?'),
         (["--beta", "0"], "--beta must be above 0; got 0"),
-        (["--margin", "1"], "--margin is for --loss simpo; got --loss dpo"),
+        (["--margin", "1"], "--margin requires --loss simpo; got --loss dpo"),
         (["--loss", "simpo", "--reference", "cache"], "simpo does not need"),
         (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),
         (["--robust"], "--robust requires --smoothing"),
         (["--smoothing", "0.5"], "below 0.5; got 0.5"),
-        (["--held-out", "99"], "below 20; got 99"),
+        (["--held-out", "99"], "below the 20 prompts; got 99"),
     ],
 )
 def test_options_that_cannot_work_are_told(parent_life: Path, tmp_path: Path, capsys, flags: list, said: str) -> None:

@@ -126,7 +126,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
     assert run(["import", "other"]) == 0
     before = (life / "models" / "other" / "sayso.json").read_bytes()
     assert run(["import", "other"]) == 0
-    assert "here already" in capsys.readouterr().out
+    assert "already been imported" in capsys.readouterr().out
     assert (life / "models" / "other" / "sayso.json").read_bytes() == before
     assert run(["export", "base"]) == 0
     assert "choose another --name" in refused(["import", "base-f16.gguf", "--name", "other"], capsys)

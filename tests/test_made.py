@@ -514,7 +514,7 @@ def test_a_model_is_not_exported_into_its_own_folder(place: Path, capsys, monkey
     """Not even by the file's usual name."""
     monkeypatch.chdir(place / "life/models/base")
     assert call("export . --life ../..") == 2
-    assert "its own folder" in capsys.readouterr().err
+    assert "model's own folder" in capsys.readouterr().err
     assert not list((place / "life/models/base").glob("*.gguf"))
 
 

@@ -532,7 +532,7 @@ def test_a_model_of_a_life_is_quantized_once(
     assert scores[name]["perplexity"] == pytest.approx(scores["base"]["perplexity"], rel=0.1)
     assert scores[name]["megabytes"] < scores["base"]["megabytes"]
     assert run(words) == 0
-    assert "quantised already" in capsys.readouterr().out
+    assert "already been quantized" in capsys.readouterr().out
     assert run(["generate", "Once", "--model", name, "--max-tokens", "5", "--seed", "1"]) == 0
     assert capsys.readouterr().out.strip()
 

@@ -199,7 +199,7 @@ def test_what_was_said_settles_the_loss() -> None:
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "pairs.jsonl:2: The two replies are the same"),
         (
             {"prompt": "p", "chosen": "a", "rejected": "b", "margin": "much"},
-            "is a number; got 'much'",
+            "must be a number; got 'much'",
         ),
         ({"prompt": "p", "chosen": "a", "rejected": " "}, "pairs.jsonl:2: The reply in .* is empty"),
     ],

@@ -182,7 +182,7 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
     assert run(words) == 0
     told = capsys.readouterr().out
     assert "1 conversations are longer than 64 tokens: split into" in told
-    assert "judged on 4 of 4 held out" in told
+    assert "evaluated on 4 of 4 held-out" in told
     ran = life.run("finetune-tuned")
     derived = read_json(ran / "plan.json")["derived"]
     assert (derived["held_out"], derived["judged"], derived["long"]) == (4, 4, 1)

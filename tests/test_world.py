@@ -12,8 +12,8 @@ import pytest
 
 from sayso.base.errors import UserError
 from sayso.world import (
+    CONVERSATION_KINDS,
     FAMILIES,
-    KINDS,
     SPLITS,
     STORY_FAMILIES,
     Prompt,
@@ -284,7 +284,8 @@ def test_conversations_fit_and_come_in_every_kind() -> None:
         roles = [m["role"] for m in messages if m["role"] != "system"]
         assert roles == ["user", "assistant"] * (len(roles) // 2)
     long = [m for m in made if len(m[0]["content"].split()) > 25]
-    share = (KINDS["notes"] + KINDS["story"] + KINDS["one_word"]) / sum(KINDS.values())
+    told = sum(CONVERSATION_KINDS[kind] for kind in ("notes", "story", "one_word"))
+    share = told / sum(CONVERSATION_KINDS.values())
     assert abs(len(long) / len(made) - share) < 0.08
     assert sum(len(messages) // 2 for messages in long) / len(long) > 4
 
