@@ -16,8 +16,8 @@ from sayso.world import (
     FAMILIES,
     SPLITS,
     STORY_FAMILIES,
-    Prompt,
     Task,
+    TaskPrompt,
     conversation,
     document,
     rejected,
@@ -34,9 +34,9 @@ from sayso.world.story import PLOTS, Fact, make
 LOOKUPS = ("where", "who", "colour", "count")
 
 
-def look_up(family: str, answer: str, others: list[str], question: str) -> Prompt:
+def look_up(family: str, answer: str, others: list[str], question: str) -> TaskPrompt:
     """A prompt whose check is written by hand."""
-    return Prompt(
+    return TaskPrompt(
         (), family, {"type": "lookup", "family": family, "answer": answer, "others": others, "question": question}
     )
 
@@ -44,15 +44,15 @@ def look_up(family: str, answer: str, others: list[str], question: str) -> Promp
 WHO = look_up("who", "Lily", ["Tom", "Aunt Rosa"], "Who found Tom's kite?")
 COLOUR = look_up("colour", "Red", ["Blue", "Green"], "What colour was the kite?")
 COUNT = look_up("count", "Three", ["Five", "Two"], "How many apples did Tom pick?")
-WHERE = Prompt((), "where", {
+WHERE = TaskPrompt((), "where", {
     "type": "where", "family": "where", "question": "Where was the kite?", "answer": "In the old barn",
     "noun": "old barn", "prepositions": ["in", "inside", "at"], "others": ["mill", "garden"],
 })  # fmt: skip
-WHY = Prompt((), "why", {
+WHY = TaskPrompt((), "why", {
     "type": "clause", "family": "why", "question": "Why was Tom sad?", "answer": "Because he had lost his kite",
     "others": ["Because she had a cold"], "names": ["Tom", "Lily"],
 })  # fmt: skip
-FIRST = Prompt((), "first", {
+FIRST = TaskPrompt((), "first", {
     "type": "clause", "family": "first", "question": "What did Tom do first?", "answer": "He packed a basket",
     "others": ["He fed the hens", "He locked the door"], "names": ["Tom", "Lily"],
 })  # fmt: skip
@@ -84,7 +84,7 @@ def test_a_reference_reply_scores_one_and_a_rejected_one_less(family: str, split
 def test_the_checker_needs_only_the_check_as_json(family: str) -> None:
     """A prompt without messages and family, its check written out and read again, scores alike."""
     for index, done in enumerate(tasks(family)):
-        bare = Prompt((), "", json.loads(json.dumps(done.prompt.check)))
+        bare = TaskPrompt((), "", json.loads(json.dumps(done.prompt.check)))
         for reply in (done.reply, rejected(done, index), ""):
             assert score(bare, reply) == score(done.prompt, reply)
 
@@ -104,7 +104,7 @@ def test_the_checker_needs_only_the_check_as_json(family: str) -> None:
         (FIRST, "First Tom packed a basket."), (FIRST, "Tom packed his basket."),
     ],
 )  # fmt: skip
-def test_sensible_variants_are_right(prompt: Prompt, reply: str) -> None:
+def test_sensible_variants_are_right(prompt: TaskPrompt, reply: str) -> None:
     """Case, punctuation, articles, digits and a short sentence around the answer do not matter."""
     assert score(prompt, reply).value == 1.0, score(prompt, reply)
 
@@ -126,7 +126,7 @@ def test_sensible_variants_are_right(prompt: Prompt, reply: str) -> None:
         (FIRST, "She packed a basket."), (FIRST, "basket"),
     ],
 )  # fmt: skip
-def test_wrong_and_gaming_replies_earn_nothing(prompt: Prompt, reply: str) -> None:
+def test_wrong_and_gaming_replies_earn_nothing(prompt: TaskPrompt, reply: str) -> None:
     """Lists, denials, repetition and other people's answers are wrong, with a reason."""
     result = score(prompt, reply)
     assert result.value == 0.0, result
@@ -168,7 +168,7 @@ def test_instructions_cannot_be_gamed(family: str) -> None:
 def test_an_instruction_earns_the_share_of_its_conditions() -> None:
     """Two of three words are better than one, and worse than three."""
     check = {"type": "conditions", "conditions": [{"type": "words", "words": ["kite", "barn", "rain"]}]}
-    prompt = Prompt((), "words", check)
+    prompt = TaskPrompt((), "words", check)
     values = [
         score(prompt, f"One day Tom went out with {things}. He had a good time, and then it was late.").value
         for things in ("a friend", "a kite", "a kite to the barn", "a kite to the barn in the rain")
@@ -178,7 +178,7 @@ def test_an_instruction_earns_the_share_of_its_conditions() -> None:
 
 def test_one_word_means_one_word() -> None:
     """A right answer in a sentence earns half."""
-    prompt = Prompt((), "one_word", {"type": "one_word", "of": COLOUR.check})
+    prompt = TaskPrompt((), "one_word", {"type": "one_word", "of": COLOUR.check})
     assert [score(prompt, r).value for r in ("Red.", "It was red.", "Blue", "red blue")] == [1.0, 0.5, 0.0, 0.0]
 
 
@@ -200,10 +200,12 @@ def test_the_secret_is_told_by_any_hiding_place() -> None:
 
 def test_spelling_and_numbers_are_exact() -> None:
     """One letter or one number off is wrong; digits and words are the same."""
-    spell = Prompt((), "spelling", {"type": "exact", "family": "spelling", "answer": "cat", "question": "Spell cat."})
+    spell = TaskPrompt(
+        (), "spelling", {"type": "exact", "family": "spelling", "answer": "cat", "question": "Spell cat."}
+    )
     replies = ("c-a-t", "C A T", "c, a, t.", "cat", "c-a-t-s", "c-t-a", "", "c-a-t c-a-t d-o-g")
     assert [score(spell, r).value for r in replies] == [1, 1, 1, 0, 0, 0, 0, 0]
-    total = Prompt(
+    total = TaskPrompt(
         (), "arithmetic", {"type": "exact", "family": "arithmetic", "answer": "7", "question": "What is 3 + 4?"}
     )
     replies = ("7", "Seven.", "3 + 4 is 7.", "It is seven.", "8", "6 7 8", "77", "")
