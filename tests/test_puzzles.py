@@ -131,7 +131,7 @@ def test_files_of_prompts_and_of_demonstrations(tmp_path, capsys):
     assert [row["digits"] for row in prompts] == [2, 4] * 3
     assert prompts[0]["prompt"][0]["role"] == "user"
     assert [message["role"] for message in shown[0]["messages"]] == ["user", "assistant"]
-    assert "5 problems of countdown" in capsys.readouterr().out
+    assert "5 countdown problems" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
