@@ -27,9 +27,9 @@ def listed(heading: str) -> set[str]:
 @pytest.mark.parametrize(
     ("heading", "models", "without"),
     [
-        ("field of chats and completions", [GenerationFields], []),
-        ("field of chats alone", [ChatRequest], [GenerationFields]),
-        ("field of completions alone", [CompletionRequest], [GenerationFields]),
+        ("field of chat and text completions", [GenerationFields], []),
+        ("field of chat completions only", [ChatRequest], [GenerationFields]),
+        ("field of text completions only", [CompletionRequest], [GenerationFields]),
         ("field of responses", [ResponsesRequest], []),
         ("field of embeddings", [EmbeddingRequest], []),
         ("field of tokenize", [TokenizeRequest], []),
@@ -59,5 +59,5 @@ def test_every_metric_is_in_the_docs(client: TestClient) -> None:
 
 def test_every_label_is_in_the_docs() -> None:
     """What is accepted without an effect is named."""
-    said = DOCS.split("Labels that change no word:", 1)[1].split(".", 1)[0]
+    said = DOCS.split("Labels without effect:", 1)[1].split(".", 1)[0]
     assert set(re.findall(r"`([^`]+)`", said)) == HARMLESS
