@@ -312,9 +312,9 @@ def test_a_model_is_found_by_name_or_path(life: Path, tmp_path: Path) -> None:
 def test_without_any_model_the_command_is_named(tmp_path: Path) -> None:
     """A life without models says how to make one."""
     (tmp_path / "data" / "text").mkdir(parents=True)
-    with pytest.raises(UserError, match=f"make one with 'sayso pretrain --life {tmp_path}'"):
+    with pytest.raises(UserError, match=f"Make one with 'sayso pretrain --life {tmp_path}'"):
         resolve_model(Life(tmp_path), "tuned")
-    with pytest.raises(UserError, match="make one with 'sayso demo'"):
+    with pytest.raises(UserError, match="Make one with 'sayso demo'"):
         newest_model(Life(tmp_path / "none"), "aligned")
 
 

@@ -76,13 +76,13 @@ def test_a_source_is_kept(tmp_path: Path) -> None:
         ({"rejected": " A colour."}, "The two replies are the same"),
         ({"chosen": " "}, 'The reply in "chosen" is empty'),
         ({"rejected": None}, 'The text of "rejected" is missing'),
-        ({"chosen": ASKED}, '"chosen" is one message of the assistant'),
+        ({"chosen": ASKED}, '"chosen" must be a single message of the assistant'),
         ({"prompt": ""}, "There is no prompt"),
         ({"prompt": []}, "There is no prompt"),
         ({"prompt": [{"content": "Hello"}]}, "A message has no role"),
-        ({"prompt": [{"role": "human", "content": "Hello"}]}, "A role is one of system, user.*'human'"),
+        ({"prompt": [{"role": "human", "content": "Hello"}]}, "A role must be one of system, user.*'human'"),
         ({"prompt": [{"role": "user"}]}, "A message of the user has no text"),
-        ({"prompt": ASKED + YES}, "ends with the assistant"),
+        ({"prompt": ASKED + YES}, "must not end with a message of the assistant"),
     ],
 )
 def test_a_pair_that_cannot_teach_is_named_by_its_row(tmp_path: Path, changed: dict, said: str) -> None:

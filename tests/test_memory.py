@@ -210,7 +210,7 @@ def test_a_run_that_does_not_fit_does_with_what_it_was_told(tmp_path: Path) -> N
     """Under a real limit of memory the step fails with one sentence, and with the rows that it names it trains."""
     told = lived(tmp_path, None)
     assert isinstance(told, str)
-    assert "asked for" in told
+    assert "requested" in told
     found = re.search(r"add --micro-rows (\d+) and repeat", told)
     assert found
     assert 4 <= int(found[1]) < 20

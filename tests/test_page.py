@@ -436,7 +436,7 @@ def contrast(page: sync_api.Page, selector: str) -> float:
 def test_a_server_with_a_key_asks_for_it_once(visit: Open, serve: Callable[..., str], store: Store) -> None:
     """The page opens without the key, asks for it, and brings it with everything after."""
     page = visit(serve(key="secret"))
-    page.get_by_label("API key").fill("secret")
+    page.get_by_label("API key", exact=True).fill("secret")
     page.get_by_role("button", name="Enter").click()
     page.get_by_role("heading", name="Say something.").wait_for()
     page.reload()
