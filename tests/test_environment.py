@@ -130,7 +130,7 @@ def test_words_that_are_no_text(capsys, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_line_that_is_no_text_is_refused_and_the_next_is_read() -> None:
     """A conversation goes on after a line in another encoding."""
     terminal = Terminal(StringIO("caf\udce9\nhello\n"), StringIO())
-    with pytest.raises(UserError, match="follows 'caf' is not"):
+    with pytest.raises(UserError, match="after 'caf' are not"):
         terminal.read()
     assert terminal.read() == "hello"
 

@@ -164,7 +164,7 @@ def test_no_conversation_is_on_both_sides() -> None:
     assert not {one.group for one in train} & {one.group for one in held}
     assert 120 < len(held) < 280
     assert hold_out_questions(questions(rows), 0.25)[1] == held
-    with pytest.raises(UserError, match="--held-out must be a fraction"):
+    with pytest.raises(UserError, match="--held-out must be at least 0 and below 1"):
         hold_out_questions(questions(rows), 1.0)
 
 

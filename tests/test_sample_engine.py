@@ -340,7 +340,7 @@ def test_an_unknown_adapter_is_refused(model: Transformer) -> None:
     """The error has those that there are."""
     with pytest.raises(UserError, match="opened without adapters; got 'x'"):
         Engine(model).add(Request([1], GREEDY, adapter="x"))
-    with pytest.raises(UserError, match=r"one of poet; got 'poets'\. Did you mean 'poet'\?"):
+    with pytest.raises(UserError, match=r"Adapters are poet; got 'poets'\. Did you mean 'poet'\?"):
         Engine(model, adapters={"poet": model}).add(Request([1], GREEDY, adapter="poets"))
 
 
@@ -359,7 +359,7 @@ def test_a_cache_of_whole_numbers_changes_little(model: Transformer) -> None:
     assert bytes_per_token(model.config, torch.float32, 8) == 2 * 3 * 2 * (8 + 4)
     again = Engine(model, cache_bits=8, rows=3)
     assert replied(again, requests_of(prompts)) == replied(Engine(model, cache_bits=8), requests_of(prompts))
-    with pytest.raises(UserError, match=r"in 8 bits, or unquantized \(0\); got 4"):
+    with pytest.raises(UserError, match=r"with 8 bits, or unquantized \(0\); got 4"):
         Engine(model, cache_bits=4)
 
 

@@ -210,10 +210,10 @@ def test_a_setting_of_dry_that_cannot_work_is_refused(name: str, value: float) -
         ({"stop": ("a", "")}, "stop text must not be empty"),
         ({"logit_bias": ((3, 1.0), (3, 2.0))}, "logit_bias must be at most one number for each id"),
         ({"logit_bias": ((3, -math.inf),)}, "logit_bias must be finite numbers"),
-        ({"logit_bias": ((-1, 1.0),)}, "logit_bias must have token ids from 0 on; got -1"),
-        ({"allowed_ids": (4, -2)}, "allowed_ids must have token ids from 0 on; got -2"),
+        ({"logit_bias": ((-1, 1.0),)}, "logit_bias must have token ids of at least 0; got -1"),
+        ({"allowed_ids": (4, -2)}, "allowed_ids must have token ids of at least 0; got -2"),
         ({"banned": ((),)}, "banned must be sequences of at least one id each"),
-        ({"banned": ((1, -3),)}, "banned must have token ids from 0 on; got -3"),
+        ({"banned": ((1, -3),)}, "banned must have token ids of at least 0; got -3"),
     ],
 )
 def test_ids_and_texts_that_cannot_work_are_refused(settings: dict[str, object], said: str) -> None:

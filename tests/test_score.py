@@ -168,7 +168,7 @@ def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tm
         load_model(tmp_path / "reward", scores=True)
     path = tmp_path / "reward" / "config.json"
     write_json(path, read_json(path) | {"score_bias": "much"})
-    with pytest.raises(UserError, match="score_bias that is a number"):
+    with pytest.raises(UserError, match="a number as score_bias"):
         load_model(tmp_path / "reward", scores=True)
 
 

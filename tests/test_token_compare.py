@@ -126,7 +126,7 @@ def test_a_named_text_is_parted_and_leaves_no_life(tmp_path: Path, capsys) -> No
     mine = compare(Compare((str(tmp_path / "book.txt"),), life=tmp_path / "life", tokenizers=(tmp_path / "mine",)))
     assert [row["name"] for row in mine] == [str(tmp_path / "mine")]
     assert not (tmp_path / "life").exists()
-    assert "misspelt" in capsys.readouterr().out
+    assert "misspelled" in capsys.readouterr().out
 
 
 def test_a_text_that_cannot_be_parted_is_a_mistake(tmp_path: Path) -> None:
@@ -134,5 +134,5 @@ def test_a_text_that_cannot_be_parted_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "short.txt").write_text("so it goes")
     with pytest.raises(UserError, match="too short"):
         compare(Compare((str(tmp_path / "short.txt"),)))
-    with pytest.raises(UserError, match=r"there is no '.*none'"):
+    with pytest.raises(UserError, match=r"none' does not exist"):
         compare(Compare((str(tmp_path / "none"),)))

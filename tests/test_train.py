@@ -290,7 +290,7 @@ def test_a_helper_that_is_gone_is_told_in_a_sentence() -> None:
         helper.kill()
         helper.join()
 
-    with pytest.raises(UserError, match=r"shared the training step was ended by signal 9 \(SIGKILL\), perhaps"):
+    with pytest.raises(UserError, match=r"shared the training step was terminated by signal 9 \(SIGKILL\), perhaps"):
         train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), show=show, processes=2)
 
 
