@@ -230,6 +230,19 @@ def test_writers_at_the_same_time_leave_one_whole_folder(way: str, tmp_path: Pat
     assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
 
 
+def test_a_writer_whose_old_folder_another_removed_does_not_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without exchange both move the old folder aside; the second finds it gone, also after it had seen it."""
+    monkeypatch.setattr(replace, "exchange", lambda one, other: False)
+    write(tmp_path / "tuned", 0)
+    seen = os.path.lexists
+    monkeypatch.setattr(os.path, "lexists", lambda path: str(path).endswith(replace.OLD) or seen(path))
+    write(tmp_path / "tuned", 1)
+    assert content(tmp_path / "tuned") == {1}
+    assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
+
+
 def test_only_what_dead_writers_left_is_swept_away(tmp_path: Path) -> None:
     """A folder that is being written stays, and so does every file of somebody else."""
     left = tmp_path / f".tuned{replace.NEW}abcdefgh"

@@ -53,7 +53,7 @@ def put(part: Path, path: Path) -> None:
                 put_back(path)
                 raise
     sync(path.parent)
-    _discard(_old(path), part)
+    _discard(_old(path), part.with_name(f"{part.name}-old"))
     _remove(part)  # the old folder
 
 
@@ -117,7 +117,7 @@ def refuse_file(path: Path) -> None:
 
 def _discard(old: Path, name: Path) -> None:
     """Remove a folder that was moved aside, under a name that nobody restores halfway."""
-    if os.path.lexists(old):
+    with suppress(FileNotFoundError):  # there is none, or another writer has just removed it
         old.rename(name)
         _remove(name)
 
