@@ -45,12 +45,12 @@ def digest_of(path: Path) -> str:
     return digest
 
 
-def check_digest(path: Path, expected: object, mend: str) -> None:
-    """Raise `UserError` if a file is missing or its SHA-256 is not `expected`; `mend` says how to fix it."""
+def check_digest(path: Path, expected: object, fix: str) -> None:
+    """Raise `UserError` if a file is missing or its SHA-256 is not `expected`; `fix` says how to fix it."""
     if not path.is_file():
-        raise UserError(f"'{path}' is missing; {mend}.")
+        raise UserError(f"'{path}' is missing; {fix}.")
     if digest_of(path) != expected and sha256(path) != expected:  # the cache itself may be damaged
-        raise UserError(f"'{path}' is damaged: its SHA-256 differs from the one recorded when it was written; {mend}.")
+        raise UserError(f"'{path}' is damaged: its SHA-256 differs from the one recorded when it was written; {fix}.")
 
 
 @contextmanager
@@ -62,11 +62,11 @@ def recorded(path: Path) -> Iterator[None]:
     write_atomic(beside, f"{sha256(path)}  {path.name}\n")
 
 
-def check_recorded(path: Path, mend: str) -> None:
+def check_recorded(path: Path, fix: str) -> None:
     """Raise `UserError` if a file does not match the digest next to it. A file without a digest is accepted."""
     beside = path.with_name(path.name + BESIDE)
     if beside.exists():
-        check_digest(path, beside.read_bytes().split(b" ")[0].decode("ascii", "replace"), mend)
+        check_digest(path, beside.read_bytes().split(b" ")[0].decode("ascii", "replace"), fix)
 
 
 def check_listed(folder: Path, prefix: str) -> None:

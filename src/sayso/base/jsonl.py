@@ -189,14 +189,14 @@ def _decoded(data: bytes) -> tuple[str, int]:
         return text, 0
     halves = 0
 
-    def mended(escape: re.Match[str]) -> str:
+    def repaired(escape: re.Match[str]) -> str:
         nonlocal halves
         if escape["half"] is None:
             return escape[0]
         halves += 1
         return REPLACEMENT
 
-    return _ESCAPE.sub(mended, text), halves
+    return _ESCAPE.sub(repaired, text), halves
 
 
 def _object(text: str) -> _Row:

@@ -132,10 +132,10 @@ def _sentence(options: Any, name: str, kind: type, limits: Range, value: Any) ->
     rule = limits.whole if isinstance(value, Real) and not value <= limits.most else str(limits)
     default = next(field.default for field in fields(options) if field.name == name)
     if default is None:
-        mend = f" Omit {flag} to have it chosen automatically."
+        fix = f" Omit {flag} to have it chosen automatically."
     else:
-        mend = "" if default in (MISSING, ()) else f" The default is {_given(default)}."
-    return f"{flag} must be{whole} {rule}; got {_given(value)}.{mend}"
+        fix = "" if default in (MISSING, ()) else f" The default is {_given(default)}."
+    return f"{flag} must be{whole} {rule}; got {_given(value)}.{fix}"
 
 
 def _given(value: Any) -> str:

@@ -35,7 +35,7 @@ def clean(text: str) -> str:
 
 
 def _is_clean(text: str) -> bool:
-    """Whether only its ends may have to be stripped: most texts are, and asking is much faster than mending."""
+    """Whether only its ends may have to be stripped: most texts are, and asking is much faster than stripping."""
     if " \n" in text or "\t\n" in text or "\n\n\n" in text or UNCLEAN.search(text):
         return False
     return text.isascii() or unicodedata.is_normalized("NFC", text)

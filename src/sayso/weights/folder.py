@@ -164,20 +164,20 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
 
 def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     """Refuse weights that are not those of the shape, by the family's names."""
-    mend = "restore both files from the same model"
+    fix = "restore both files from the same model"
     for name, x in expected.items():
         if name not in found:
-            raise UserError(f"The weights in '{source}' do not match config.json: '{name}' is missing; {mend}.")
+            raise UserError(f"The weights in '{source}' do not match config.json: '{name}' is missing; {fix}.")
         if found[name].shape != x.shape:
             raise UserError(
                 f"The weights in '{source}' do not match config.json: '{name}' has shape {tuple(found[name].shape)}, "
-                f"expected {tuple(x.shape)}; {mend}."
+                f"expected {tuple(x.shape)}; {fix}."
             )
         if found[name].dtype not in STORED:
             raise UserError(f"Sayso supports 16- and 32-bit weights; '{name}' in '{source}' is {found[name].dtype}.")
     for name in found:
         if name not in expected:
-            raise UserError(f"The weights in '{source}' do not match config.json, which has no '{name}'; {mend}.")
+            raise UserError(f"The weights in '{source}' do not match config.json, which has no '{name}'; {fix}.")
 
 
 def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:

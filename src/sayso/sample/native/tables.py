@@ -1,4 +1,4 @@
-"""What the C++ is told of a model: sizes, and pointers to where torch keeps the weights, in ctypes' structures.
+"""The model as the C++ code sees it: sizes, and pointers to the weights that torch holds, in ctypes' structures.
 
 Weights stay where they are. Only 4-bit weights that torch packed another way than forward.cpp reads are packed again.
 The structures are those of linear.h, parts.h and forward.cpp, field for field.
