@@ -4,12 +4,16 @@
 of a row attend to each other only if they have the same document number; padding is -1 and is never trained.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Self
 
 import torch
 
 IGNORED = -100
 PADDING = -1
+SHARED = {"shared": True}
+"""Metadata of a field that has the same value in every part of a batch."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +29,15 @@ class Batch:
         """How many positions have a target."""
         return int((self.targets != IGNORED).sum())
 
-    def split(self, parts: int) -> list["Batch"]:
+    def split(self, parts: int) -> list[Self]:
         """Split the rows into at most `parts` parts of nearly equal size."""
-        parts = min(parts, len(self.ids))
-        pieces = (x.tensor_split(parts) for x in (self.ids, self.targets, self.documents))
-        return [Batch(*piece) for piece in zip(*pieces, strict=True)]
+        return [self.take(rows) for rows in self.shares(parts)]
+
+    def shares(self, parts: int) -> Sequence[torch.Tensor]:
+        """Return the rows of each part; a subclass may keep some together."""
+        return torch.arange(len(self.ids)).tensor_split(min(parts, len(self.ids)))
+
+    def take(self, rows: torch.Tensor) -> Self:
+        """Return some rows as a batch: these rows of every field that is not `SHARED`."""
+        own = {one.name: getattr(self, one.name) for one in fields(self) if not one.metadata.get("shared")}
+        return replace(self, **{name: value[rows] for name, value in own.items()})

@@ -14,6 +14,7 @@ from typing import Any
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
+from sayso.base.hold_out import HoldOut, apart
 from sayso.base.intact import check_listed
 from sayso.base.jsonl import BadRows
 from sayso.batch.chat import MaskedIds
@@ -25,7 +26,7 @@ from sayso.text.sources import read_part
 from sayso.token.chat import prompt_ids, row_to_train
 from sayso.token.tokenizer import Tokenizer
 
-_MOST = 256  # conversations that a share holds out: more tell little more, and cost time at each judgement
+MOST_HELD_OUT = 256  # conversations that a share holds out; more would only make each evaluation slower
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class LaidOut:
         if any(conversation[1][1:]):
             self.conversations.append(conversation)
 
-    def told(self, tokens: int) -> str:
-        """Say what became of the long ones."""
+    def summary(self, tokens: int) -> str:
+        """Return what became of the conversations longer than `tokens`, in one sentence."""
         into = f"split into {self.windows:,} shorter ones" if self.windows else "left out"
         some = (
             f", {self.replies_left_out:,} of their replies left out" if self.windows and self.replies_left_out else ""
@@ -122,27 +123,20 @@ def check_shares(shares: dict[str, float], talks: Sequence[TrainingConversation]
 
 
 def hold_out(
-    talks: list[TrainingConversation], apart: list[TrainingConversation], wanted: float
+    talks: list[TrainingConversation], reserved: list[TrainingConversation], size: HoldOut
 ) -> tuple[list[TrainingConversation], list[TrainingConversation]]:
-    """Split into training and held-out conversations: a fraction below 1, or a number, of the unique conversations.
+    """Split into training and held-out conversations, by a hash of the content.
 
-    They are taken from what was set `apart` before, else from `talks`, by a hash of the content: all copies of a
-    conversation are on one side. Something always remains for training.
+    They are taken from `reserved` conversations if there are any, else from `talks`; all copies of a conversation are
+    on one side. Something always remains for training.
     """
-    if wanted < 0:
-        raise UserError(f"--held-out must be a fraction below 1, or a number of conversations; got {wanted:g}.")
     different = {talk.key: talk for talk in talks}
-    pool = {talk.key: talk for talk in apart} or different
-    most = len(pool) if apart else max(0, len(pool) - 1)
-    count = int(wanted) if wanted >= 1 else min(_MOST, most, round(wanted * len(different)))
-    if count > most and not apart and talks:
-        raise UserError(
-            f"--held-out must leave some conversations for training; got {count:,} of {len(pool):,} unique ones."
-        )
+    pool = {talk.key: talk for talk in reserved} or different
+    count = size.count(len(different), len(pool) if reserved else None)
     held = {key: pool[key] for key in sorted(pool)[:count]}
-    if talks and different.keys() <= held.keys():  # only what was set apart is left for training
+    if talks and different.keys() <= held.keys():  # only what was reserved is left for training
         return talks, []
-    return [talk for talk in talks if talk.key not in held], list(held.values())
+    return apart(talks, held, _key)[0], list(held.values())
 
 
 def lay_out(
@@ -204,3 +198,7 @@ def _rendered(tokenizer: Tokenizer, talk: TrainingConversation) -> tuple[MaskedI
     ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
     assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"
     return (ids, trained), unclear
+
+
+def _key(talk: TrainingConversation) -> str:
+    return talk.key

@@ -8,9 +8,11 @@ score at a document's end.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
@@ -67,11 +69,15 @@ class JudgedBatch(Batch):
     """[R]: 1 over the ratings of the prompt."""
     judged: Sequence[JudgedPrompt]
 
-    def split(self, parts: int) -> list[Batch]:
-        """Split the prompts into at most `parts` parts of nearly equal size, each with all its replies."""
-        parts = min(parts, len(self.judged))
-        cuts = np.array_split(np.arange(len(self.judged)), parts)
-        return [collate([self.judged[i] for i in cut]) for cut in cuts]
+    @override
+    def shares(self, parts: int) -> Sequence[torch.Tensor]:
+        """Return the prompts, rather than the rows, of each part."""
+        return torch.arange(len(self.judged)).tensor_split(min(parts, len(self.judged)))
+
+    @override
+    def take(self, rows: torch.Tensor) -> Self:
+        """Return some prompts with all their replies, packed into rows of their own."""
+        return type(self)(**vars(collate([self.judged[prompt] for prompt in rows.tolist()])))
 
 
 class JudgedBatches:

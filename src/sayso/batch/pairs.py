@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
+from typing_extensions import override
 
 from sayso.base.errors import UserError
 from sayso.batch.batch import IGNORED, PADDING, Batch
@@ -20,14 +21,11 @@ WIDTH_STEP = 16
 class PairBatch(Batch):
     """ids, targets, documents [2B,T]: row i is the chosen reply of pair i, row B + i its rejected one."""
 
-    def split(self, parts: int) -> list[Batch]:
-        """Split the pairs into at most `parts` parts of nearly equal size, each with its chosen rows first."""
-        tensors = (self.ids, self.targets, self.documents)
-        chosen, rejected = (Batch(*side).split(parts) for side in zip(*(x.chunk(2) for x in tensors), strict=True))
-        return [
-            PairBatch(*(torch.cat((getattr(c, name), getattr(r, name))) for name in ("ids", "targets", "documents")))
-            for c, r in zip(chosen, rejected, strict=True)
-        ]
+    @override
+    def shares(self, parts: int) -> list[torch.Tensor]:
+        """Keep the rows of a pair together, the chosen ones first."""
+        pairs = len(self.ids) // 2
+        return [torch.cat((rows, rows + pairs)) for rows in torch.arange(pairs).tensor_split(min(parts, pairs))]
 
 
 class PairBatches:

@@ -5,13 +5,13 @@ drift on. A part of a batch keeps them all, so that the drift is that of the who
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import torch
 
 from sayso.base.errors import UserError
-from sayso.batch.batch import Batch
+from sayso.batch.batch import SHARED, Batch
 from sayso.batch.order import Order, check_sizes
 from sayso.batch.pairs import padded
 
@@ -24,17 +24,8 @@ class RatingBatch(Batch):
 
     good: torch.Tensor
     """[B] bool."""
-    others: Batch
+    others: Batch = field(metadata=SHARED)
     """[M,T]: prompts of the whole batch, each with the reply to another one."""
-
-    def split(self, parts: int) -> list[Batch]:
-        """Split the rated rows into at most `parts` parts of nearly equal size, each with all `others`."""
-        rows = super().split(parts)
-        goods = self.good.tensor_split(len(rows))
-        return [
-            RatingBatch(row.ids, row.targets, row.documents, good, self.others)
-            for row, good in zip(rows, goods, strict=True)
-        ]
 
 
 class RatingBatches:

@@ -5,11 +5,13 @@ as the longest of the batch, in steps of 8. B rows, T time.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import Self
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from sayso.batch.batch import IGNORED, PADDING, Batch
 
@@ -46,16 +48,23 @@ class RolloutBatch(Batch):
     values: Tensor = field(default_factory=lambda: torch.empty(0))
     returns: Tensor = field(default_factory=lambda: torch.empty(0))
 
-    def split(self, parts: int) -> list[Batch]:
-        """Split the rows into at most `parts` parts, long and short rows spread evenly, each as wide as necessary."""
+    @override
+    def shares(self, parts: int) -> list[Tensor]:
+        """Spread long and short rows evenly."""
         parts = min(parts, len(self.ids))
-        lengths = (self.documents != PADDING).sum(1)
-        order = lengths.argsort(descending=True, stable=True)
-        return [self._some(order[part::parts], int(lengths[order[part]])) for part in range(parts)]
+        order = self._lengths.argsort(descending=True, stable=True)
+        return [order[part::parts] for part in range(parts)]
 
-    def _some(self, rows: Tensor, longest: int) -> "RolloutBatch":
-        width = -(-longest // _WIDTH_STEP) * _WIDTH_STEP
-        return RolloutBatch(*(getattr(self, one.name)[rows, :width] for one in fields(self)))
+    @override
+    def take(self, rows: Tensor) -> Self:
+        """Return some rows, as wide as the longest of them requires."""
+        width = -(-int(self._lengths[rows].max()) // _WIDTH_STEP) * _WIDTH_STEP
+        part = super().take(rows)
+        return replace(part, **{one.name: getattr(part, one.name)[:, :width] for one in fields(part)})
+
+    @property
+    def _lengths(self) -> Tensor:
+        return (self.documents != PADDING).sum(1)
 
 
 def rollout_batch(rows: Sequence[RolloutRow]) -> RolloutBatch:
