@@ -25,13 +25,13 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.batch.chat import ChatBatches
 from sayso.judge.stats import student
+from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.run.improve import Improve, improve
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
-from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule

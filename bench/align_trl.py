@@ -27,7 +27,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.token.chat import render
 from sayso.token.load import load as load_tokenizer
 from sayso.token.train import train as train_tokenizer
-from sayso.train.loop import State, train
+from sayso.train.loop import Hooks, State, train
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.names import to_hub
@@ -117,7 +117,7 @@ def our_dpo(turn: Turn, root: Path) -> None:
         group["peak"] = RATE
     train(
         State(model, [optimizer]), lambda step: batches.batch(step).split(processes), term, Schedule(10**9),
-        processes=processes, show=lambda _: turn(),
+        Hooks(show=lambda _: turn()), processes=processes,
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from sayso.base.device import pick_device
 from sayso.loss.policy import METHODS
 from sayso.model import ModelConfig
 from sayso.token.train import train as train_tokenizer
-from sayso.train.loop import State, train
+from sayso.train.loop import Hooks, State, train
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 
@@ -95,11 +95,10 @@ def ours(turn: Turn, root: Path) -> None:
     for group in optimizer.param_groups:
         group["peak"] = RATE
     state = State(model, [optimizer])
-    while True:
-        train(
-            state, lambda step: iterations.batch(step).split(processes), Objective(METHOD, on_policy=True),
-            Schedule(10**9), until=iterations.gather(state), processes=processes, show=lambda _: turn(),
-        )  # fmt: skip
+    train(
+        state, lambda step: iterations.batch(step).split(processes), Objective(METHOD, on_policy=True),
+        Schedule(10**9), Hooks(show=lambda _: turn(), gather=iterations.gather), processes=processes,
+    )  # fmt: skip
 
 
 def theirs(turn: Turn, root: Path) -> None:

@@ -25,12 +25,12 @@ from bench.harness import each, parser, result, say, sized
 from bench.peer import adamw, gpt2
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
+from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.token.load import load
 from sayso.token.train import train as train_tokenizer
 from sayso.train.dial import with_ngrams
-from sayso.train.layout import batch_loss
-from sayso.train.loop import State, train
+from sayso.train.loop import Hooks, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.world import story
 
@@ -114,7 +114,7 @@ def ours(batches: TextBatches, recipe: str, seconds: float) -> tuple[Logits, int
     model = Transformer(config).initialise(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
     with suppress(Over):
-        train(state, lambda step: [batches.batch(step)], batch_loss, clock, show=clock.tell)
+        train(state, lambda step: [batches.batch(step)], batch_loss, clock, Hooks(show=clock.tell))
     return model.eval(), state.tokens
 
 

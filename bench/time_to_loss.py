@@ -26,10 +26,11 @@ from bench.peer import adamw, gpt2
 from sayso.base.device import pick_device
 from sayso.batch.shards import Shards, write_shards
 from sayso.batch.text import TextBatches
+from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.dial import with_ngrams
-from sayso.train.layout import Layout, batch_loss
-from sayso.train.loop import State, train
+from sayso.train.layout import Layout
+from sayso.train.loop import Hooks, State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.world import story
@@ -92,7 +93,7 @@ def ours(
     layout = Layout(processes, processes)
     show = schedule.tell if isinstance(schedule, Clock) else lambda _: None
     with suppress(Over):
-        train(state, layout.of(batches), batch_loss, schedule, processes=processes, show=show)
+        train(state, layout.of(batches), batch_loss, schedule, Hooks(show=show), processes=processes)
     return time.perf_counter() - began, score(model.eval(), held, CONTEXT)
 
 

@@ -25,7 +25,7 @@ from bench.peer import Peer, fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.loss.cross_entropy import linear_cross_entropy
 from sayso.model import ModelConfig, Transformer
-from sayso.train.loop import State, StepRecord, autocast, train
+from sayso.train.loop import Hooks, State, StepRecord, autocast, train
 from sayso.train.measure import matmul_peak
 from sayso.train.muon import POLAR_EXPRESS, Muon
 from sayso.train.optimizers import Rates, make_optimizers
@@ -123,7 +123,7 @@ def our_side(
 
     def work() -> int:
         state.step = 0
-        train(state, lambda _: [whole], loss, Schedule(steps), precision=precision_on(device), show=tell)
+        train(state, lambda _: [whole], loss, Schedule(steps), Hooks(show=tell), precision=precision_on(device))
         finish(device)
         return steps
 

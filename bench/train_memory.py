@@ -27,8 +27,8 @@ from bench.memory import Peak, megabytes
 from bench.peer import fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.batch.batch import Batch
+from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig
-from sayso.train.layout import batch_loss
 from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule

@@ -13,10 +13,9 @@ from bench.harness import Side, Turn, parser, race_processes, result, say, sized
 from bench.peer import Peer, adamw, fresh, gpt2, peer_loss, peer_of
 from sayso.base.device import pick_device
 from sayso.batch.batch import Batch
-from sayso.loss.next_token import next_token_loss
+from sayso.loss.next_token import batch_loss, next_token_loss
 from sayso.model import ModelConfig
-from sayso.train.layout import batch_loss
-from sayso.train.loop import State, train
+from sayso.train.loop import Hooks, State, train
 from sayso.train.measure import matmul_peak
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -69,8 +68,8 @@ def our_updates(turn: Turn, optimizer: str) -> None:
         group.setdefault("peak", group["lr"])
     parts = whole.split(processes)
     train(
-        State(model, optimizers), lambda _: parts, batch_loss, Schedule(10**9), processes=processes,
-        show=lambda _: turn(),
+        State(model, optimizers), lambda _: parts, batch_loss, Schedule(10**9), Hooks(show=lambda _: turn()),
+        processes=processes,
     )  # fmt: skip
 
 

@@ -9,9 +9,10 @@ import torch
 
 from sayso.align.pairs.preference import Preference, both_sides, term_of
 from sayso.align.pairs.reference import Cached, Frozen, load_tables, reply_kl, save_tables, table_of
-from sayso.align.pairs.sources import comparisons, hold_out_pairs, read_comparisons, write_comparisons
+from sayso.align.pairs.sources import HELD_OUT, comparisons, hold_out_pairs, read_comparisons, write_comparisons
 from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
+from sayso.base.hold_out import HoldOut
 from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
@@ -153,16 +154,16 @@ def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
     rows = [
         {"prompt": [{"role": "user", "content": str(n // 2)}], "chosen": "a", "rejected": str(n)} for n in range(400)
     ]
-    train, held = hold_out_pairs(rows, None)
+    train, held = hold_out_pairs(rows, HELD_OUT)
     assert len({row["prompt"][0]["content"] for row in held}) == 12
     assert len(held) == 24
     assert {row["prompt"][0]["content"] for row in train}.isdisjoint(row["prompt"][0]["content"] for row in held)
-    assert hold_out_pairs(rows[:200], None) == (rows[:200], [])
-    assert len(hold_out_pairs(rows, 3)[1]) == 6
+    assert hold_out_pairs(rows[:200], HELD_OUT) == (rows[:200], [])
+    assert len(hold_out_pairs(rows, HoldOut(3))[1]) == 6
     good = [{"prompt": row["prompt"], "reply": "a", "good": True} for row in rows]
-    assert hold_out_pairs(good, None) == (good, [])
-    with pytest.raises(UserError, match=r"--held-out .* below the 200 prompts; got 200"):
-        hold_out_pairs(rows, 200)
+    assert hold_out_pairs(good, HELD_OUT) == (good, [])
+    with pytest.raises(UserError, match=r"--held-out .* got 200, and there are 200 different prompts"):
+        hold_out_pairs(rows, HoldOut(200))
 
 
 def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
@@ -251,6 +252,29 @@ def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path:
     assert weight == pytest.approx((len(train) - good) / good)
 
 
+@pytest.mark.parametrize("loss", ["dpo", "kto"])
+def test_a_file_may_be_held_out(parent_life: Path, tmp_path: Path, loss: str) -> None:
+    """Its pairs, or both sides of them as ratings, evaluate the run, and none of its prompts is trained on."""
+    life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
+    rows = list(read_jsonl(life.root / "pairs.jsonl"))
+    write_jsonl(tmp_path / "held.jsonl", rows[:3])
+    assert aligned(life.root, "--loss", loss, "--held-out", str(tmp_path / "held.jsonl")) == 0
+    ran = life.run("align-aligned")
+    train = list(read_jsonl(ran / ("pairs.jsonl" if loss == "dpo" else "ratings.jsonl")))
+    held = list(read_jsonl(ran / "held_out.jsonl"))
+    assert [len(train), len(held)] == [(len(rows) - 3) * (1 + (loss == "kto")), 3 * (1 + (loss == "kto"))]
+    assert not {str(row["prompt"]) for row in train} & {str(row["prompt"]) for row in held}
+
+
+def test_a_file_of_all_prompts_leaves_nothing_to_train_on(
+    parent_life: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One sentence, and no run."""
+    life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
+    assert aligned(life.root, "--held-out", str(life.root / "pairs.jsonl")) == 2
+    assert "contains all prompts" in capsys.readouterr().err
+
+
 def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
     """Thumbs and both sides of people's pairs, each once, then as often as people's weigh; a file's rows as well."""
     prompt = [{"role": "user", "content": "What is red?"}]
@@ -276,7 +300,7 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
         (["--lora-rank", "2", "--reference", "cache"], "LoRA does not need"),
         (["--robust"], "--robust requires --smoothing"),
         (["--smoothing", "0.5"], "below 0.5; got 0.5"),
-        (["--held-out", "99"], "below the 20 prompts; got 99"),
+        (["--held-out", "99"], "got 99, and there are 20 different prompts"),
     ],
 )
 def test_options_that_cannot_work_are_told(parent_life: Path, tmp_path: Path, capsys, flags: list, said: str) -> None:

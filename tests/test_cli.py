@@ -17,7 +17,7 @@ from sayso.cli.failures import failure_sentence
 from sayso.cli.main import run, trains
 from sayso.cli.settings import sources, split_config
 from sayso.run.acts import COMMANDS, Command
-from sayso.train.layout import Training
+from sayso.train.options import Training
 
 
 @dataclass(frozen=True)

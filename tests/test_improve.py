@@ -97,6 +97,15 @@ def test_a_verifier_makes_the_model_right_where_the_control_is_not(improved, cap
     assert "held-out" in capsys.readouterr().out
 
 
+def test_a_number_of_prompts_is_held_out(tuned: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a file, the rounds are evaluated on some of the prompts; without any, the run is refused."""
+    assert act(tuned, "some", held_out="1", rounds="1") == 0
+    told = rounds(tuned, "some")
+    assert [line["prompts"] for line in told if "prompts" in line] == [3]
+    assert act(tuned, "none", held_out="0") == 2
+    assert "raise --held-out" in capsys.readouterr().err
+
+
 def test_the_kept_model_is_that_of_the_best_round_and_every_round_can_be_opened(improved):
     """`models/NAME` has the weights of the best held-out round; each round's model and kept replies are on disk."""
     models = improved / "models"

@@ -20,11 +20,13 @@ from sayso.batch.batch import Batch
 from sayso.batch.pairs import PairBatch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.train.layout import Layout, Training, layout_for
+from sayso.train.layout import Layout, layout_for
 from sayso.train.loop import State, autocast
 from sayso.train.memory import GAPS, SPARE, activation_bytes, fixed_bytes, rows_that_fit
 from sayso.train.oom import explain_out_of_memory
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.options import Training
+from sayso.train.recipe import Recipe
 from sayso.train.schedule import Schedule
 from sayso.train.session import Session
 from sayso.train.workers import can_fork
@@ -188,7 +190,7 @@ def limited(folder: Path, micro_rows: int | None, answer: Connection) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (here + room, here + room))
     layout = layout_for(options, 40, Device("cpu", 1))
     try:
-        stage.train(state, Batches(), loss_of, Schedule(2), layout, options, RunLog(stage.folder / "run.jsonl"))
+        stage.train(state, Recipe(Batches(), loss_of, Schedule(2)), layout, options, RunLog(stage.folder / "run.jsonl"))
         answer.send(state.step)
     except UserError as error:
         answer.send(str(error))

@@ -15,8 +15,8 @@ import pytest
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.train import mirrors as mirror
-from sayso.train.layout import Training
 from sayso.train.mirrors import mirrored
+from sayso.train.options import Training
 from sayso.train.session import open_session
 
 STEPS = {1: {"loss": 3.5, "lr": 0.1, "sample": "not a number"}, 2: {"loss": 3.25, "lr": 0.2}}

@@ -13,9 +13,11 @@ from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.train.layout import Layout, Training, layout_for, layout_of_plan, precision_on
-from sayso.train.loop import State, StepRecord, train
+from sayso.train.layout import Layout, layout_for, layout_of_plan, precision_on
+from sayso.train.loop import Hooks, State, StepRecord, train
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.options import Training
+from sayso.train.recipe import Recipe
 from sayso.train.schedule import Schedule
 from sayso.train.session import Session
 
@@ -51,7 +53,7 @@ def test_bf16_learns_as_fp32_does_on_weights_that_stay_fp32(mlp: str) -> None:
         def show(shown: StepRecord, to: list[float] = losses) -> None:
             to.append(shown.loss)
 
-        train(state, lambda step: [batch(step)], loss_of, Schedule(20), show=show, precision=precision)
+        train(state, lambda step: [batch(step)], loss_of, Schedule(20), Hooks(show=show), precision=precision)
         moments = [x for optimizer in state.optimizers for of in optimizer.state.values() for x in of.values()]
         assert {x.dtype for x in [*state.model.parameters(), *moments]} == {torch.float32}
         ends.append(losses)
@@ -86,7 +88,8 @@ def lived(life: Life, layout: Layout, loss=loss_of, **options: object) -> State:
         def batch(self, step: int) -> Batch:
             return batch(step)
 
-    run.train(state, Batches(), loss, Schedule(5), layout, Training(**options), RunLog(run.folder / "run.jsonl"))  # type: ignore[arg-type]
+    log = RunLog(run.folder / "run.jsonl")
+    run.train(state, Recipe(Batches(), loss, Schedule(5)), layout, Training(**options), log)  # type: ignore[arg-type]
     return state
 
 

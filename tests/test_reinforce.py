@@ -23,6 +23,7 @@ from sayso.align.rl.sampling import GroupSampler
 from sayso.align.rl.setup import Reinforce, policy_state
 from sayso.align.rl.shaping import overlong, shaped
 from sayso.base.errors import UserError
+from sayso.base.hold_out import HoldOut
 from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.log import read_log
 from sayso.batch.rollouts import NUMBERS, RolloutRow, rollout_batch
@@ -33,7 +34,7 @@ from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
-from sayso.train.loop import StepRecord, train
+from sayso.train.loop import Hooks, StepRecord, train
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_weights, save_model
 
@@ -253,12 +254,15 @@ def test_long_and_unfinished_replies_lose() -> None:
 
 def test_held_out_prompts_are_never_practised() -> None:
     """A tenth of a file is set aside; a puzzle's val split shares no problem with what is practised."""
-    train, held = hold_out_prompts(prompts(40), 0, 200)
+    train, held = hold_out_prompts(prompts(40), 0, HoldOut(0.1, most=200))
     assert len(held) == 4
     assert sorted(one.number for one in (*train, *held)) == list(range(1, 41))
     practice, judged = open_prompt_order("addition", (1,), 0, 20, None, BadRows())
     assert not {one.messages[0]["content"] for one in practice(0, 200)} & {one.messages[0]["content"] for one in judged}
     assert practice(7, 3) == practice(0, 20)[7:10]
+    assert [len(open_prompt_order("addition", (), 0, 20, n, BadRows())[1]) for n in (0, 5, 99)] == [0, 5, 20]
+    with pytest.raises(UserError, match=r"which has no end; got 0\.1"):
+        open_prompt_order("addition", (), 0, 20, 0.1, BadRows())
     with pytest.raises(UserError, match="sizes"):
         open_prompt_order("prompts.jsonl", (3,), 0, 20, None, BadRows())
 
@@ -330,7 +334,7 @@ def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Li
         return sum((1e3 if x in theirs else 1e-3) * x.sum() for x in model.parameters()), 1, 1
 
     told: list[StepRecord] = []
-    train(state, lambda _: [None], loss, Schedule(1), show=told.append)
+    train(state, lambda _: [None], loss, Schedule(1), Hooks(show=told.append))
     sizes = [sum(x.numel() for x in model.parameters() if (x in theirs) == apart) ** 0.5 for apart in (False, True)]
     assert math.isclose(told[0].gradient_norm, 1e-3 * sizes[0], rel_tol=1e-4)
     assert math.isclose(told[0].other_norms["critic"], 1e3 * sizes[1], rel_tol=1e-4)

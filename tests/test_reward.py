@@ -109,7 +109,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     write_jsonl(tmp_path / "pairs.jsonl", pairs(40))
     options = {"life": life.root, "pairs": (tmp_path / "pairs.jsonl",), "lora_rank": 2, **SMALL}
     reward(Reward(name="straight", **options))
-    from sayso.run import reward as act
+    from sayso.align.pairs import reward_model as act
 
     whole, calls = act.reward_loss, [0]
 
@@ -160,12 +160,24 @@ def test_no_conversation_is_on_both_sides() -> None:
     """Prompts of one group are held out together, the same ones each time, about as many as asked."""
     rows = [{"prompt": [{"role": "user", "content": str(n)}], "chosen": "a", "rejected": "b", "group": str(n // 4)}
             for n in range(800)]  # fmt: skip
-    train, held = hold_out_questions(questions(rows), 0.25)
+    train, held = hold_out_questions(questions(rows), [], 0.25)
     assert not {one.group for one in train} & {one.group for one in held}
-    assert 120 < len(held) < 280
-    assert hold_out_questions(questions(rows), 0.25)[1] == held
-    with pytest.raises(UserError, match="--held-out must be at least 0 and below 1"):
-        hold_out_questions(questions(rows), 1.0)
+    assert hold_out_questions(questions(rows), [], 0.25)[1] == held
+    assert len(held) == 200
+    assert len(hold_out_questions(questions(rows), [], 10)[1]) == 40
+    assert hold_out_questions(questions(rows[:40]), [], 1)[1] == []
+
+
+@pytest.mark.parametrize("rated", [False, True])
+def test_a_file_may_be_held_out(life: Life, tmp_path: Path, rated: bool) -> None:
+    """Its pairs or ratings evaluate the model; their prompts are not trained on."""
+    rows = pairs(40)
+    write_jsonl(tmp_path / "pairs.jsonl", rows)
+    ratings = [{"prompt": row["prompt"], "reply": row["chosen"], "rating": 2.0 + n % 2} for n, row in enumerate(rows)]
+    write_jsonl(tmp_path / "held.jsonl", (ratings if rated else rows)[:10])
+    reward(Reward(life=life.root, pairs=(tmp_path / "pairs.jsonl",), held_out=tmp_path / "held.jsonl", **SMALL))
+    derived = read_json(life.run("reward-reward") / "plan.json")["derived"]
+    assert (derived["prompts"], derived["held_out"]) == (30, 10)
 
 
 def test_a_spoiled_reply_loses_against_itself() -> None:

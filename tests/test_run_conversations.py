@@ -10,6 +10,7 @@ import torch
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
+from sayso.base.hold_out import HoldOut
 from sayso.base.jsonl import BadRows, write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
@@ -64,10 +65,10 @@ def test_what_fits_no_window_is_counted() -> None:
     longest = length(messages[:7])
     found = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, BadRows(), split=True)
     assert (found.long, found.windows, found.replies_left_out, len(found.conversations)) == (1, 2, 1, 3)
-    assert found.told(9).endswith("than 9 tokens: split into 2 shorter ones, 1 of their replies left out.")
+    assert found.summary(9).endswith("than 9 tokens: split into 2 shorter ones, 1 of their replies left out.")
     dropped = lay_out(TOKENIZER, [talk(*messages), talk(*chat(1))], longest, BadRows(), split=False)
     assert (dropped.long, dropped.windows, dropped.replies_left_out, len(dropped.conversations)) == (1, 0, 6, 1)
-    assert dropped.told(9) == "1 conversations are longer than 9 tokens: left out."
+    assert dropped.summary(9) == "1 conversations are longer than 9 tokens: left out."
 
 
 def test_a_call_stays_with_its_result_and_the_reply_to_it() -> None:
@@ -90,25 +91,24 @@ def test_held_out_conversations_are_not_trained_on() -> None:
     """A number or a share, the same each time, and a conversation that stands there twice is on one side."""
     talks = [talk(*chat(1, words), number=n) for n, words in enumerate(["a", "b", "c", "d", "e"] * 2)]
     for wanted, count in ((2, 2), (0.6, 3), (0, 0)):
-        kept, held = hold_out(talks, [], wanted)
+        kept, held = hold_out(talks, [], HoldOut(wanted))
         assert len(held) == count
         assert {one.key for one in held}.isdisjoint(one.key for one in kept)
         assert len(kept) == 10 - 2 * count
-        again = hold_out(list(reversed(talks)), [], wanted)[1]
+        again = hold_out(list(reversed(talks)), [], HoldOut(wanted))[1]
         assert [one.key for one in again] == [one.key for one in held]
     apart = [talk(*chat(1, "f"))]
-    assert hold_out([*talks, *apart], apart, 1) == (talks, apart)
-    with pytest.raises(UserError, match="must leave some conversations for training; got 5 of 5 unique ones"):
-        hold_out(talks, [], 5)
-    with pytest.raises(UserError, match="must be a fraction below 1"):
-        hold_out(talks, [], -1)
+    assert hold_out([*talks, *apart], apart, HoldOut(1)) == (talks, apart)
+    assert hold_out([*talks, *apart], apart, HoldOut(9)) == (talks, apart)
+    with pytest.raises(UserError, match="must leave something for training; got 5, and there are 5 different"):
+        hold_out(talks, [], HoldOut(5))
 
 
 def test_the_held_out_share_is_one_of_different_conversations() -> None:
     """Ten conversations, each thirty times, have nothing to spare at 2 %; a fifth of them are two, on one side only."""
     talks = [talk(*chat(1, f"{number}")) for number in range(10)] * 30
-    assert hold_out(talks, [], 0.02) == (talks, [])
-    kept, held = hold_out(talks, [], 0.2)
+    assert hold_out(talks, [], HoldOut(0.02)) == (talks, [])
+    kept, held = hold_out(talks, [], HoldOut(0.2))
     assert (len(kept), len(held)) == (240, 2)
     assert {one.key for one in kept}.isdisjoint(one.key for one in held)
 
@@ -117,10 +117,10 @@ def test_something_is_always_left_to_train_on() -> None:
     """One conversation is trained on, whatever share is asked, and though it was set apart too."""
     (only,) = one = [talk(*chat(1))]
     for share in (0.02, 0.5, 0.99):
-        assert hold_out(one * 3, [], share) == (one * 3, [])
-    assert hold_out(one, [only, only], 0.5) == (one, [])
-    assert hold_out(one, one, 1) == (one, [])
-    assert hold_out([], [], 0.02) == ([], [])
+        assert hold_out(one * 3, [], HoldOut(share)) == (one * 3, [])
+    assert hold_out(one, [only, only], HoldOut(0.5)) == (one, [])
+    assert hold_out(one, one, HoldOut(1)) == (one, [])
+    assert hold_out([], [], HoldOut(0.02)) == ([], [])
 
 
 def test_weights_do_not_make_another_conversation() -> None:
@@ -194,7 +194,22 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
     assert [line["step"] for line in log if line["event"] == "samples"] == [0, 6, 12]
     assert {mark.split()[0] for mark in read_json(life.model("tuned") / "sayso.json")["data"]} == {"base", *data[1::2]}
     assert run(words) == 0
-    assert "already been fine-tuned" in capsys.readouterr().out
+    assert "already been trained" in capsys.readouterr().out
+
+
+def test_a_file_may_be_held_out(life: Life, tmp_path: Path) -> None:
+    """All conversations of the file evaluate the run; copies of them in the training data are not trained on."""
+    rows = [{"messages": chat(1, word)} for word in ("red", "blue", "green", "white")]
+    write_jsonl(tmp_path / "train.jsonl", rows)
+    write_jsonl(tmp_path / "held.jsonl", [*rows[2:], {"messages": chat(1, "black")}])
+    words = ["finetune", "--life", str(life.root), "--data", str(tmp_path / "train.jsonl"), "--steps", "1"]
+    words += ["--row-tokens", "64", "--device", "cpu", "--processes", "1"]
+    assert run([*words, "--held-out", str(tmp_path / "held.jsonl")]) == 0
+    plan = read_json(life.run("finetune-tuned") / "plan.json")
+    derived = plan["derived"]
+    assert (derived["conversations"], derived["held_out"], derived["judged"]) == (2, 3, 3)
+    assert "held_out" in plan["inputs"]
+    assert run([*words, "--held-out", str(tmp_path / "none.jsonl")]) == 2
 
 
 def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_path: Path) -> None:
@@ -224,7 +239,7 @@ def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_p
         ([{"messages": [turn("user", "Hi")]}], ["--held-out", "0"], "mine.jsonl:1: "),
         ([{"messages": chat(1, "thank you " * 40)}], ["--held-out", "0"], "raise --row-tokens"),
         ([{"messages": chat(1)}], ["--mix", "min=0.5"], "--mix has no source 'min'"),
-        ([{"messages": chat(1)}], ["--held-out", "1"], "must leave some conversations"),
+        ([{"messages": chat(1)}], ["--held-out", "1"], "must leave something for training"),
     ],
 )
 def test_data_that_cannot_be_tuned_on_is_one_sentence(

@@ -16,14 +16,17 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import RunLog, read_log
 from sayso.batch.batch import Batch
-from sayso.loss.next_token import next_token_loss
+from sayso.loss.next_token import batch_loss, next_token_loss
 from sayso.loss.term import Term
 from sayso.model import ModelConfig, Transformer
-from sayso.train import divergence, layout, measure
+from sayso.train import divergence, measure
 from sayso.train.divergence import REWINDS
-from sayso.train.layout import Layout, Training, batch_loss, layout_for, layout_of_plan, steps_in_minutes
-from sayso.train.loop import Interrupted, State, train
+from sayso.train.layout import Layout, layout_for, layout_of_plan
+from sayso.train.loop import Hooks, Interrupted, State, train
+from sayso.train.measure import steps_in_minutes
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.options import Training
+from sayso.train.recipe import Recipe
 from sayso.train.schedule import Schedule
 from sayso.train.session import Session, open_session
 from sayso.train.step_log import Evaluation
@@ -62,7 +65,7 @@ def lived(life: Life, **options: object) -> tuple[State, list[dict]]:
     state = State(model, make_optimizers(model, Rates()))
     path = run.folder / "run.jsonl"
     chosen = Training(save_seconds=0.0, **options)  # type: ignore[arg-type]
-    run.train(state, Batches(), loss_of, Schedule(STEPS), Layout(1, 1), chosen, RunLog(path))
+    run.train(state, Recipe(Batches(), loss_of, Schedule(STEPS)), Layout(1, 1), chosen, RunLog(path))
     return state, read_log(path)
 
 
@@ -96,7 +99,7 @@ def test_a_run_goes_back_to_a_checkpoint_and_past_the_bad_batch(tmp_path: Path) 
             return super().batch(step + (step >= BAD))
 
     run, log_of = Session(Life(tmp_path / "straight"), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
-    run.train(expected, Without(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log_of)
+    run.train(expected, Recipe(Without(), loss_of, Schedule(STEPS)), Layout(1, 1), Training(), log_of)
     pairs = zip(state.model.parameters(), expected.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
 
@@ -157,7 +160,7 @@ def watched(life: Life, stop: int) -> None:
         return Term(total, count, part.ids.numel(), {"entropy": torch.tensor([1.0 if step < 3 else 0.01])})
 
     options = Training(save_seconds=0.0)
-    run.train(state, Batches(), loss, Schedule(STEPS), Layout(1, 1), options, log, watch=Watch())
+    run.train(state, Recipe(Batches(), loss, Schedule(STEPS), watch=Watch()), Layout(1, 1), options, log)
 
 
 def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
@@ -175,7 +178,7 @@ def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
     run, log = Session(Life(tmp_path), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
     try:
         state = State(model, make_optimizers(model, Rates()))
-        run.train(state, Batches(), loss, Schedule(2), Layout(1, 1, threads=before + 1), Training(), log)
+        run.train(state, Recipe(Batches(), loss, Schedule(2)), Layout(1, 1, threads=before + 1), Training(), log)
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {before + 1}
@@ -268,7 +271,7 @@ def test_a_layout_that_cannot_be_is_refused(bad: dict) -> None:
 def test_minutes_become_steps_by_the_runs_own_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twice the minutes are twice the steps, as measured on real steps."""
     monkeypatch.setattr(measure, "SECONDS", 0.0)
-    monkeypatch.setattr(layout, "seconds_per_step", lambda *_, **__: 0.5)
+    monkeypatch.setattr(measure, "seconds_per_step", lambda *_, **__: 0.5)
     device = Device("cpu", 1)
     given = (CONFIG, Batches(), Layout(1, 1), device)
     assert [steps_in_minutes(minutes, *given, recompute=False) for minutes in (1, 2)] == [120, 240]
@@ -353,9 +356,8 @@ def gathered(
             return make(step % BAD)
 
     judging = Evaluation(judge, 2, best) if best else None
-    run.train(
-        state, Gathered(), loss_of, Schedule(STEPS), Layout(1, 1), Training(), log, judging=judging, gather=gather
-    )
+    recipe = Recipe(Gathered(), loss_of, Schedule(STEPS), judging, gather)
+    run.train(state, recipe, Layout(1, 1), Training(), log)
     assert asked == list(stops)
     return state, read_log(log.path)
 
@@ -395,8 +397,7 @@ def test_an_interrupt_in_the_last_step_before_gathering_is_heeded(tmp_path: Path
             lambda number: [make(number)],
             asks,
             Schedule(STEPS),
-            until=1,
-            save=lambda state: saved.append(state.step),
+            Hooks(gather=lambda state: state.step + 1, save=lambda state: saved.append(state.step)),
         )
     assert saved == [1]
 

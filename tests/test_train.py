@@ -24,7 +24,7 @@ from sayso.model import ModelConfig, Transformer
 from sayso.model.linear import has_onednn
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape
-from sayso.train.loop import Diverged, Interrupted, State, StepRecord, train
+from sayso.train.loop import Diverged, Hooks, Interrupted, State, StepRecord, train
 from sayso.train.measure import matmul_peak, step_flops
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
@@ -186,7 +186,7 @@ def test_the_schedule_rises_holds_and_falls_to_zero() -> None:
 def test_training_learns() -> None:
     """On a pattern that can be learned the loss falls far below ln V."""
     shown: list[StepRecord] = []
-    train(fresh(), lambda step: [batch(step)], loss_of, Schedule(60), show=shown.append)
+    train(fresh(), lambda step: [batch(step)], loss_of, Schedule(60), Hooks(show=shown.append))
     assert shown[0].loss == pytest.approx(math.log(50), abs=0.1)
     assert shown[-1].loss < 2.5
     assert [line.step for line in shown] == list(range(1, 61))
@@ -202,7 +202,7 @@ def test_every_tenth_step_tells_how_far_it_moved() -> None:
         states.append(torch.cat([weight.flatten() for weight in weights(state)]))
         shown.append(line)
 
-    train(state, lambda step: [batch(step)], loss_of, Schedule(20), show=show)
+    train(state, lambda step: [batch(step)], loss_of, Schedule(20), Hooks(show=show))
     assert [line.step for line in shown if line.norms] == [10, 20]
     norms, before, after = shown[9].norms, states[8], states[9]
     assert norms
@@ -258,7 +258,7 @@ def test_processes_share_a_step_and_change_nothing_but_rounding() -> None:
         state = fresh()
         losses: list[float] = []
         schedule = Schedule(3)
-        train(state, cut, loss_of, schedule, show=lambda s, to=losses: to.append(s.loss), processes=processes)
+        train(state, cut, loss_of, schedule, Hooks(show=lambda s, to=losses: to.append(s.loss)), processes=processes)
         ends.append((torch.tensor(losses, dtype=torch.float64), weights(state)))
     (alone, ours), (shared, theirs), (again, same) = ends
     torch.testing.assert_close(alone, shared, rtol=1e-6, atol=1e-6)
@@ -291,7 +291,7 @@ def test_a_helper_that_is_gone_is_told_in_a_sentence() -> None:
         helper.join()
 
     with pytest.raises(UserError, match=r"shared the training step was terminated by signal 9 \(SIGKILL\), perhaps"):
-        train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), show=show, processes=2)
+        train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), Hooks(show=show), processes=2)
 
 
 class Local(Exception):  # noqa: N818 - what a library might raise
@@ -321,11 +321,11 @@ def test_helpers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     script.write_text(
         "import multiprocessing, sys, time\n"
         f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "from test_train import Schedule, batch, fresh, loss_of, train\n"
+        "from test_train import Hooks, Schedule, batch, fresh, loss_of, train\n"
         "def show(shown):\n"
         "    print(*(child.pid for child in multiprocessing.active_children()), flush=True)\n"
         "    time.sleep(60)\n"
-        "train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), show=show, processes=2)\n"
+        "train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), Hooks(show=show), processes=2)\n"
     )
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
@@ -356,7 +356,7 @@ def test_a_step_that_diverges_updates_nothing(spoiled: float) -> None:
         told.append(problem.step)
         return True
 
-    train(state, lambda step: [(step, batch(step))], spoil, Schedule(3, warmup=1, decay=0), diverged=leave_out)
+    train(state, lambda step: [(step, batch(step))], spoil, Schedule(3, warmup=1, decay=0), Hooks(diverged=leave_out))
     assert (told, state.step) == ([3], 3)
     assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(good), strict=True))
 
@@ -382,8 +382,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
             lambda step: [batch(step)],
             loss_of,
             Schedule(9),
-            save=lambda s: save_checkpoint(s, tmp_path) and None,
-            show=stop,
+            Hooks(save=lambda s: save_checkpoint(s, tmp_path) and None, show=stop),
         )
     resumed = fresh()
     assert load_checkpoint(resumed, tmp_path)
@@ -430,7 +429,7 @@ def test_figures_are_means_over_the_items_of_the_whole_step(processes: int) -> N
         ]
 
     told: list[StepRecord] = []
-    train(fresh(), parts, loss, Schedule(3), show=told.append, processes=processes)
+    train(fresh(), parts, loss, Schedule(3), Hooks(show=told.append), processes=processes)
     for step, shown in enumerate(told):
         values = batch(step).ids[:, 0].float()
         rare = values[values > 40]
@@ -438,11 +437,11 @@ def test_figures_are_means_over_the_items_of_the_whole_step(processes: int) -> N
         assert shown.figures == pytest.approx(expected)
 
 
-def test_training_until_a_step_and_on_is_training_at_once() -> None:
-    """A run that is trained a few steps at a time, on one schedule, ends with the same weights."""
+def test_training_in_segments_is_training_at_once() -> None:
+    """A run whose batches are gathered every few steps, on one schedule, ends with the same weights."""
     at_once, by_parts = fresh(), fresh()
     train(at_once, lambda step: [batch(step)], loss_of, Schedule(6))
-    for until in (2, 5, 6):
-        train(by_parts, lambda step: [batch(step)], loss_of, Schedule(6), until=until)
-        assert by_parts.step == until
+    gathered = {0: 2, 2: 5, 5: 9}
+    train(by_parts, lambda step: [batch(step)], loss_of, Schedule(6), Hooks(gather=lambda s: gathered.pop(s.step)))
+    assert (by_parts.step, gathered) == (6, {})
     assert all(torch.equal(a, b) for a, b in zip(weights(at_once), weights(by_parts), strict=True))

@@ -21,7 +21,7 @@ from sayso.batch.ratings import RatingBatches
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
-from sayso.train.loop import Interrupted, State, StepRecord, train
+from sayso.train.loop import Hooks, Interrupted, State, StepRecord, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.rng import random_state, seed_all, set_random_state
 from sayso.train.schedule import Schedule
@@ -85,7 +85,7 @@ def gradient_of(made: Batch, loss: Callable, parts: int, processes: int) -> tupl
         losses.append(shown.loss)
 
     state = State(model, [optimizer])
-    train(state, lambda _: made.split(parts), loss, Schedule(1), clip=0.0, show=show, processes=processes)
+    train(state, lambda _: made.split(parts), loss, Schedule(1), Hooks(show=show), clip=0.0, processes=processes)
     return losses[0], optimizer.seen
 
 
@@ -152,8 +152,7 @@ def trained(folder: Path, processes: int = 1, *, die_at: int = 0) -> None:
         lambda step: uneven(step).split(3),
         drawing,
         Schedule(STEPS),
-        save=lambda state: save_checkpoint(state, folder) and None,
-        save_seconds=0.0,
+        Hooks(save=lambda state: save_checkpoint(state, folder) and None, save_seconds=0.0),
         processes=processes,
     )
 
@@ -232,8 +231,7 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
                     lambda step: uneven(step).split(3),
                     loss_of,
                     Schedule(9),
-                    show=show,
-                    save=lambda state: save_checkpoint(state, folder) and None,
+                    Hooks(show=show, save=lambda state: save_checkpoint(state, folder) and None),
                     processes=processes,
                 )
             except Interrupted:

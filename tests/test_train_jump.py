@@ -8,7 +8,7 @@ import torch
 from sayso.batch.batch import Batch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
-from sayso.train.loop import Diverged, State, train
+from sayso.train.loop import Diverged, Hooks, State, train
 from sayso.train.loss_stats import FLOOR, SPREADS, LossStats
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
@@ -45,7 +45,7 @@ def fresh(rate: float = 1.0, seed: int = 0) -> State:
 def test_a_healthy_run_has_no_jump(rows: int) -> None:
     """Not in a batch of a single row either, whose losses differ by a nat."""
     losses: list[float] = []
-    train(fresh(), lambda step: [text(step, rows)], loss_of, Schedule(150), show=lambda s: losses.append(s.loss))
+    train(fresh(), lambda step: [text(step, rows)], loss_of, Schedule(150), Hooks(show=lambda s: losses.append(s.loss)))
     assert len(losses) == 150
     assert losses[-1] < 3
 

@@ -98,7 +98,7 @@ def check_ranges(options: Any) -> None:
     for name, kind, limits in numbers_of(own):
         given = getattr(options, name)
         for value in given if isinstance(given, tuple | list) else (given,):
-            if value is not None and limits and not _is_in(value, kind, limits):
+            if value is not None and limits and not isinstance(value, Path) and not _is_in(value, kind, limits):
                 raise UserError(_sentence(options, name, kind, limits, value))
 
 

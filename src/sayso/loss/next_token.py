@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sayso.base.device import moved
+from sayso.batch.batch import Batch
 from sayso.loss.cross_entropy import linear_cross_entropy
+from sayso.loss.term import Term
 from sayso.model import Transformer
 from sayso.model.packed import hidden_states
 
@@ -40,3 +42,8 @@ def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: 
     trained = targets != IGNORE
     chosen = F.cross_entropy(model.head(hidden[trained]).float(), targets[trained], reduction="none")
     return torch.zeros(ids.shape, dtype=torch.float32, device=hidden.device).masked_scatter(trained, -chosen)
+
+
+def batch_loss(model: Transformer, batch: Batch) -> Term:
+    """Return the next-token loss of a batch as a `Term`."""
+    return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())

@@ -9,13 +9,15 @@ from dataclasses import KW_ONLY, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sayso.align.instructions import Finetune
+from sayso.align.pairs.alignment import Align
 from sayso.base.errors import UserError
 from sayso.base.life import STAGES
 from sayso.base.log import say
 from sayso.base.ranges import Minutes, Options, Port
-from sayso.run.align import Align, align
+from sayso.run.align import align
 from sayso.run.evaluate import Evaluate, evaluate
-from sayso.run.finetune import Finetune, finetune
+from sayso.run.finetune import finetune
 from sayso.run.import_model import Import, import_model
 from sayso.run.prepare import Prepare, prepare
 from sayso.run.pretrain import Pretrain, pretrain

@@ -11,11 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from sayso.align.improve.curriculum import read_curriculum
-from sayso.align.improve.rounds import Judge, Tuning, check_rounds, check_tuning, tune_round
+from sayso.align.improve.rounds import Judge, RoundOptions, check_rounds, check_tuning, tune_round
 from sayso.align.improve.sampling import PracticeSet, hinted, kept_until, sample_round
 from sayso.align.rl.options import prompt_check, rewards_of
-from sayso.align.rl.prompts import ids_of, read_prompts
+from sayso.align.rl.prompt_order import open_prompts
+from sayso.align.rl.prompts import ids_of
 from sayso.base.device import pick_device
+from sayso.base.errors import UserError
+from sayso.base.hold_out import HeldOut, held_out_file
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import alone, model_place
@@ -31,9 +34,11 @@ from sayso.weights.lineage import read_lineage
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
+_JUDGED = 200  # held-out prompts, if they do not come from a file
+
 
 @dataclass(frozen=True)
-class Improve(Tuning, ReadsRows):
+class Improve(RoundOptions, ReadsRows):
     """Options of `sayso improve`."""
 
     _: KW_ONLY
@@ -43,8 +48,8 @@ class Improve(Tuning, ReadsRows):
     """Name of the new model; models of the rounds are called NAME-1, NAME-2 and so on."""
     prompts: Path
     """JSON Lines file of training prompts, such as written by sayso puzzles."""
-    held_out: Path
-    """JSON Lines file of prompts for evaluating each round and selecting the best one."""
+    held_out: HeldOut | None = None
+    """Share, number or file of prompts that evaluate each round and select the best. Default: a tenth, at most 200."""
     reward: tuple[str, ...] = ("sayso.world.puzzles:score",)
     """Rewards: file.py:function, module:function or model:NAME, each with an optional =WEIGHT; they are summed."""
     least: Finite = 1.0
@@ -74,7 +79,8 @@ def improve(options: Improve) -> Trained:
     """Train a model on its own verified replies, in rounds; keep the best model."""
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
-    inputs = {"prompts": options.prompts, "held_out": options.held_out, options.parent: weights_file(parent)}
+    inputs = {"prompts": options.prompts, options.parent: weights_file(parent)}
+    inputs |= {"held_out": file} if (file := held_out_file(options.held_out)) else {}
     stage = open_session(life, "improve", options.name, options, inputs)
     check_rounds(stage, options.rounds, inputs.values())
     practice = _practice(options, stage.when(restart=options.restart))
@@ -82,8 +88,11 @@ def improve(options: Improve) -> Trained:
     model, tokenizer = stage.open(parent, device, plain=True, restart=options.restart)
     check_tuning(options, model)
     bad, check = BadRows(options.bad_rows), prompt_check(model, tokenizer)
-    prompts, judged = (read_prompts(path, bad, check) for path in (options.prompts, options.held_out))
+    most = None if isinstance(options.held_out, Path) else _JUDGED
+    prompts, judged = open_prompts(options.prompts, options.held_out, options.seed, most, bad, check)
     report_rows(bad)
+    if not judged:
+        raise UserError("Each round is evaluated on held-out prompts; raise --held-out, or pass a file of prompts.")
     longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
     ids_of(longest, tokenizer, model.config.context)
     if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:

@@ -20,6 +20,7 @@ from sayso.batch.text import TextBatches
 from sayso.batch.tokens import open_tokens
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import held_out
+from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.run.results import Trained, trained
 from sayso.sample.generate import generate
@@ -27,9 +28,13 @@ from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
 from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape, with_ngrams
-from sayso.train.layout import Training, batch_loss, layout_of_plan, layout_that_fits, steps_in_minutes
+from sayso.train.layout import layout_of_plan
 from sayso.train.loop import State
+from sayso.train.measure import steps_in_minutes
+from sayso.train.oom import layout_that_fits
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.options import Training
+from sayso.train.recipe import Recipe
 from sayso.train.schedule import Schedule
 from sayso.train.session import Derived, open_session
 from sayso.train.step_log import Evaluation
@@ -99,16 +104,13 @@ def pretrain(options: Pretrain) -> Trained:
     state = State(model, make_optimizers(model, rates))
 
     with act_log(life, "pretrain", options.name, options) as log:
-        stage.train(
-            state,
+        recipe = Recipe(
             batches,
             batch_loss,
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
-            layout_of_plan(derived["layout"], options, rows, device),
-            options,
-            log,
-            judging=Evaluation(judge, max(1, steps // JUDGEMENTS)) if judge else None,
+            Evaluation(judge, max(1, steps // JUDGEMENTS)) if judge else None,
         )
+        stage.train(state, recipe, layout_of_plan(derived["layout"], options, rows, device), options, log)
         save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
     return trained(life, "pretrain", options.name)

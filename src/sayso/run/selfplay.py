@@ -22,7 +22,7 @@ from sayso.align.improve.play import (
     policy_player,
     random_player,
 )
-from sayso.align.improve.rounds import Tuning, check_rounds, check_tuning, tune_round, warn_round
+from sayso.align.improve.rounds import RoundOptions, check_rounds, check_tuning, tune_round, warn_round
 from sayso.base.device import pick_device
 from sayso.base.intact import check_recorded, recorded
 from sayso.base.jsonl import read_jsonl, write_jsonl
@@ -43,7 +43,7 @@ _PAST = 2  # earlier rounds kept in the pool in addition to the latest
 
 
 @dataclass(frozen=True)
-class Selfplay(Tuning):
+class Selfplay(RoundOptions):
     """Options of `sayso selfplay`."""
 
     _: KW_ONLY

@@ -14,9 +14,9 @@ from sayso.base.ranges import Range, Scale
 from sayso.model import Transformer
 from sayso.model.adapters import LoRA, add_lora, chosen_targets, merge
 from sayso.token.tokenizer import Tokenizer
-from sayso.train.layout import Training
 from sayso.train.loop import State
 from sayso.train.optimizers import Rates, make_optimizers
+from sayso.train.options import Training
 from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import save_model
 

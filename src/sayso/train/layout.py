@@ -1,66 +1,15 @@
-"""Options shared by all acts that train, and how a training step is divided among processes and micro-batches."""
+"""How a training step is divided among processes and micro-batches."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, replace
-from pathlib import Path
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 from sayso.base.device import Device, has_bf16
 from sayso.base.errors import UserError, nearest
 from sayso.base.log import say
-from sayso.base.ranges import Options, Positive, Processes, Rows, Seed, Weight
 from sayso.batch.batch import Batch
-from sayso.loss.next_token import next_token_loss
-from sayso.loss.term import Term
-from sayso.model import ModelConfig, Transformer
-from sayso.model.adapters import LoRA
-from sayso.train.loop import Interrupted
-from sayso.train.measure import seconds_per_step
-from sayso.train.oom import Step, check_memory, explain_out_of_memory
+from sayso.train.options import PRECISIONS, Training
 from sayso.train.workers import can_fork
-
-TRANSIENT = (
-    *("life", "restart", "replace", "on_divergence", "save_seconds", "keep", "recompute"),
-    *("processes", "micro_rows", "device", "deterministic"),  # these change a run only by rounding
-    "mirror",
-)
-"""Options that may change when a run is resumed."""
-PRECISIONS = ("auto", "fp32", "bf16")
-
-
-@dataclass(frozen=True)
-class Training(Options):
-    """Options shared by the acts that train."""
-
-    _: KW_ONLY
-    life: Path = Path("life")
-    """Folder of the life."""
-    save_seconds: Weight = 60.0
-    """Seconds between checkpoints."""
-    keep: Positive = 2
-    """Number of recent checkpoints to keep."""
-    on_divergence: Literal["stop", "skip", "rewind"] = "stop"
-    """If the loss spikes or is not finite: save and stop, skip the batch, or rewind to a checkpoint."""
-    processes: Processes | None = None
-    """Single-threaded processes that share a batch on a CPU. Default: one per core if each gets a row."""
-    micro_rows: Rows | None = None
-    """Micro-batch size: rows that a process computes at once, to save memory. Default: all its rows."""
-    recompute: bool = False
-    """Save memory with activation checkpointing: recompute activations in the backward pass."""
-    precision: str = "auto"
-    """Precision of matrix products: fp32, bf16 (weights and sums stay fp32), or auto (bf16 on GPUs that support it)."""
-    deterministic: bool = False
-    """Use only deterministic algorithms, on GPUs too."""
-    device: str | None = None
-    """Device: cpu, cuda or mps. Default: the best one available."""
-    mirror: tuple[str, ...] = ()
-    """Also send the metrics of each step to tensorboard, trackio or wandb; may be repeated."""
-    seed: Seed = 0
-    """Random seed of initial weights, data order and samples."""
-    restart: bool = False
-    """Start over if there is an unfinished run with other options."""
-    replace: bool = False
-    """Replace a model of this name from another run."""
 
 
 class HasBatches(Protocol):
@@ -102,15 +51,6 @@ def layout_for(options: Training, rows: int, device: Device) -> Layout:
     return Layout(processes, parts, precision_on(device, options.precision), threads)
 
 
-def layout_that_fits(
-    options: Training, config: ModelConfig, rows: int, tokens: int, device: Device, *, lora: bool = False
-) -> Layout:
-    """Return the layout of a step of `rows` rows of at least `tokens`; raise `UserError` if it exceeds the memory."""
-    layout = layout_for(options, rows, device)
-    check_memory(Step(config, rows, tokens, layout, device.kind, options.recompute, all_weights=not lora))
-    return layout
-
-
 def precision_on(device: Device, asked: str) -> str:
     """Resolve `asked` (fp32, bf16 or auto) to fp32 or bf16 on a device; raise `UserError` if unsupported."""
     if asked == "fp16":
@@ -146,28 +86,3 @@ def layout_of_plan(stored: dict[str, Any], options: Training, rows: int, device:
 
 def _words(layout: Layout) -> str:
     return f"{layout.processes} process{'es' * (layout.processes > 1)} and {layout.parts} parts per batch"
-
-
-def batch_loss(model: Transformer, batch: Batch) -> Term:
-    """Return the next-token loss of a batch as a `Term`."""
-    return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())
-
-
-def steps_in_minutes(
-    minutes: float,
-    config: ModelConfig,
-    batches: HasBatches,
-    layout: Layout,
-    device: Device,
-    *,
-    recompute: bool,
-    lora: LoRA | None = None,
-) -> int:
-    """Measure how many steps on these batches this machine does in `minutes`."""
-    given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
-    try:
-        with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
-            seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
-    except Interrupted:
-        raise KeyboardInterrupt from None
-    return max(1, round(minutes * 60 / seconds))

@@ -1,8 +1,8 @@
 """The training loop of every stage.
 
-It takes batches as a pure function of the step, a loss that returns a sum and a count, and three callbacks:
-`show` receives each step, `judge` is called periodically, `save` stores the state. The loop does not depend on the
-stage. A step is the same whether the run was interrupted before or not: everything it depends on is in `State`.
+It takes batches as a pure function of the step, a loss that returns a sum and a count, and `Hooks` that report,
+evaluate and save. The loop does not depend on the stage. A step is the same whether the run was interrupted before or
+not: everything it depends on is in `State`.
 """
 
 import math
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor
@@ -82,7 +82,7 @@ class StepRecord:
     took: float
     """Seconds of this step alone, without evaluation and checkpoints."""
     seconds: float
-    """Seconds since this call of `train` began."""
+    """Seconds of this call of `train` so far, without gathering."""
     norms: "Norms | None"
     """Every `NORMS_EVERY` steps; None in between, and if nothing was updated."""
     figures: dict[str, float]
@@ -96,7 +96,28 @@ class Norms:
     parameter_norm: float
     """Euclidean norm of all trained weights after the update."""
     update_ratio: float
-    """Norm of the update divided by `weights`."""
+    """Norm of the update divided by `parameter_norm`."""
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """Callbacks of `train`, which by default does nothing but update weights."""
+
+    show: Callable[[StepRecord], None] = lambda _: None
+    """Receives each step."""
+    judge: Callable[[State], None] | None = None
+    """Evaluates the state every `judge_every` steps."""
+    judge_every: int = 0
+    save: Callable[[State], None] | None = None
+    """Stores the state every `save_seconds`, and before training stops on request."""
+    save_seconds: float = 60.0
+    diverged: Callable[[Diverged], bool] = lambda _: False
+    """Whether to skip a step that diverged; otherwise `train` raises `Diverged`."""
+    gather: Callable[[State], int] | None = None
+    """Makes batches from the current model, and returns the step up to which they last.
+
+    Called before the first step and whenever that step is reached, in this process, before workers are forked.
+    """
 
 
 def train(
@@ -104,80 +125,117 @@ def train(
     parts: Callable[[int], Sequence[_BatchT]],
     loss: Loss[_BatchT],
     schedule: Schedule,
+    hooks: Hooks = Hooks(),
     *,
-    until: int | None = None,
     clip: float = 1.0,
-    judge: Callable[[State], None] | None = None,
-    judge_every: int = 0,
-    save: Callable[[State], None] | None = None,
-    save_seconds: float = 60.0,
-    show: Callable[[StepRecord], None] = lambda _: None,
-    diverged: Callable[[Diverged], bool] = lambda _: False,
     processes: int = 1,
     precision: str = "fp32",
 ) -> State:
-    """Update `state` until the step `until`, or the end of the schedule, and return it.
+    """Update `state` until the end of the schedule, and return it.
 
     `parts(number)` gives a batch in one or more parts, each of which fits in memory with its activations;
     `loss(model, part)` returns a `Term`. The parts of a step are distributed over `processes` (more than one only on a
     CPU); `precision` is that of matrix products, fp32 or bf16. The gradients of each clip group are scaled to a norm of
     at most `clip` (0 = off). Raises `Interrupted` after saving when asked to stop. A step whose loss spikes, or whose
-    loss or gradient is not finite, updates nothing: it is skipped if `diverged` returns true, and raised otherwise.
+    loss or gradient is not finite, updates nothing: it is skipped if `hooks.diverged` returns true, and raised
+    otherwise.
     """
-    began = saved = time.perf_counter()
-    device = next(state.model.parameters()).device
-
-    def gradient(step: int, which: slice) -> PartialSum:
-        return _backward(state.model, parts(step)[which], loss, autocast(device, precision))
-
-    with stop_requests() as stop, worker_pool(state.model, gradient, processes) as whole:
-        while state.step < (schedule.steps if until is None else until):
-            _heed(stop, state, save)
-            started, factor = time.perf_counter(), schedule.factor(state.step)
-            number = state.step + state.skipped
-            summed = whole(number)
-            assert summed.count, (
-                "a step without a trained token reached the loop; batches are checked where they are made"
-            )
-            total = summed.loss / summed.count
-            _divide(state.model, summed.count)
-            clipped = _clip(state, clip)
-            norm = next((one for one in clipped.values() if not math.isfinite(one)), clipped[""])
-            norms, fits = None, _fits(total, norm, state.lately)
-            if fits:
-                norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
-                state.lately = state.lately.after(total)
-            _clear(state)
-            if not fits and not diverged(problem := Diverged(state.step + 1, number, total, norm, state.lately.limit)):
-                raise problem
-            state.step += 1
-            state.tokens += summed.tokens
-            now = time.perf_counter()
-            show(
-                StepRecord(
-                    step=state.step,
-                    loss=total,
-                    factor=factor,
-                    gradient_norm=norm,
-                    other_norms={name: one for name, one in clipped.items() if name},
-                    tokens=state.tokens,
-                    seen=summed.tokens,
-                    count=summed.count,
-                    trained=summed.trained,
-                    took=now - started,
-                    seconds=now - began,
-                    norms=norms,
-                    figures={name: total / items for name, (total, items) in summed.figures.items() if items},
-                )
-            )
-            if judge and judge_every and state.step % judge_every == 0:
-                judge(state)
-            if save and time.perf_counter() - saved > save_seconds:
-                save(state)
-                saved = time.perf_counter()
-        if state.step < schedule.steps:  # signaled in the last step of a segment, after which batches are gathered
-            _heed(stop, state, save)
+    _Loop(state, parts, loss, schedule, hooks, clip, processes, precision).run()
     return state
+
+
+@dataclass
+class _Loop(Generic[_BatchT]):
+    """One call of `train`: its arguments, and how long it has run."""
+
+    state: State
+    parts: Callable[[int], Sequence[_BatchT]]
+    loss: Loss[_BatchT]
+    schedule: Schedule
+    hooks: Hooks
+    clip: float
+    processes: int
+    precision: str
+    seconds: float = 0.0
+    """Time spent on steps, without gathering."""
+    saved: float = field(default_factory=time.perf_counter)
+    """Time of the last checkpoint."""
+
+    def run(self) -> None:
+        """Train to the end of the schedule, gathering batches in between."""
+        while self.state.step < self.schedule.steps:
+            until = self._gather()
+            before, began = self.seconds, time.perf_counter()
+            with stop_requests() as stop, worker_pool(self.state.model, self._gradient, self.processes) as summed:
+                while self.state.step < until:
+                    _heed(stop, self.state, self.hooks.save)
+                    self._step(summed, before - began)
+                if self.state.step < self.schedule.steps:  # signaled in the last step before batches are gathered
+                    _heed(stop, self.state, self.hooks.save)
+
+    def _gather(self) -> int:
+        """Make the next batches if need be; return the step up to which they last."""
+        if self.hooks.gather is None:
+            return self.schedule.steps
+        try:
+            return min(self.hooks.gather(self.state), self.schedule.steps)
+        except KeyboardInterrupt:
+            if self.hooks.save:
+                self.hooks.save(self.state)
+            raise Interrupted from None
+
+    def _gradient(self, number: int, which: slice) -> PartialSum:
+        """Add the gradients of some parts of a batch to the model's; called in the workers too."""
+        model = self.state.model
+        device = next(model.parameters()).device
+        return _backward(model, self.parts(number)[which], self.loss, autocast(device, self.precision))
+
+    def _step(self, summed: Callable[[int], PartialSum], offset: float) -> None:
+        """Do one update, report it, and evaluate and save if it is time; `offset` turns the time into seconds."""
+        state, hooks = self.state, self.hooks
+        started, factor = time.perf_counter(), self.schedule.factor(state.step)
+        number = state.step + state.skipped
+        whole = summed(number)
+        assert whole.count, "a step without a trained token reached the loop; batches are checked where they are made"
+        total = whole.loss / whole.count
+        _divide(state.model, whole.count)
+        clipped = _clip(state, self.clip)
+        norm = next((one for one in clipped.values() if not math.isfinite(one)), clipped[""])
+        norms, fits = None, _fits(total, norm, state.lately)
+        if fits:
+            norms = _update(state, factor, measure=(state.step + 1) % NORMS_EVERY == 0)
+            state.lately = state.lately.after(total)
+        _clear(state)
+        if not fits:
+            problem = Diverged(state.step + 1, number, total, norm, state.lately.limit)
+            if not hooks.diverged(problem):
+                raise problem
+        state.step += 1
+        state.tokens += whole.tokens
+        now = time.perf_counter()
+        self.seconds = now + offset
+        hooks.show(
+            StepRecord(
+                step=state.step,
+                loss=total,
+                factor=factor,
+                gradient_norm=norm,
+                other_norms={name: one for name, one in clipped.items() if name},
+                tokens=state.tokens,
+                seen=whole.tokens,
+                count=whole.count,
+                trained=whole.trained,
+                took=now - started,
+                seconds=self.seconds,
+                norms=norms,
+                figures={name: total / items for name, (total, items) in whole.figures.items() if items},
+            )
+        )
+        if hooks.judge and hooks.judge_every and state.step % hooks.judge_every == 0:
+            hooks.judge(state)
+        if hooks.save and time.perf_counter() - self.saved > hooks.save_seconds:
+            hooks.save(state)
+            self.saved = time.perf_counter()
 
 
 def _backward(

@@ -12,11 +12,14 @@ from typing import TypeVar
 
 import torch
 
-from sayso.base.device import cores
+from sayso.base.device import Device, cores
+from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora
 from sayso.model.linear import linear
-from sayso.train.loop import Loss, State, StepRecord, train
+from sayso.train.layout import HasBatches, Layout
+from sayso.train.loop import Hooks, Interrupted, Loss, State, StepRecord, train
+from sayso.train.oom import explain_out_of_memory
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
@@ -108,5 +111,25 @@ def seconds_per_step(
 
     state = State(model, make_optimizers(model, Rates()))
     with suppress(_Enough):
-        train(state, parts, loss, Schedule(10**6), show=show, processes=processes, precision=precision)
+        train(state, parts, loss, Schedule(10**6), Hooks(show=show), processes=processes, precision=precision)
     return statistics.median(times[1:])
+
+
+def steps_in_minutes(
+    minutes: float,
+    config: ModelConfig,
+    batches: HasBatches,
+    layout: Layout,
+    device: Device,
+    *,
+    recompute: bool,
+    lora: LoRA | None = None,
+) -> int:
+    """Measure how many steps on these batches this machine does in `minutes`."""
+    given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
+    try:
+        with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
+            seconds = seconds_per_step(*given, recompute=recompute, lora=lora)
+    except Interrupted:
+        raise KeyboardInterrupt from None
+    return max(1, round(minutes * 60 / seconds))

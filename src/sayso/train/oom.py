@@ -3,25 +3,23 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
-from sayso.base.device import bytes_wanted, free_memory, out_of_memory
+from sayso.base.device import Device, bytes_wanted, free_memory, out_of_memory
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
 from sayso.batch.judged import JudgedBatch
 from sayso.batch.pairs import PairBatch
 from sayso.model import ModelConfig
+from sayso.train.layout import Layout, layout_for
 from sayso.train.memory import activation_bytes, fixed_bytes, rows_that_fit
-
-if TYPE_CHECKING:
-    from sayso.train.layout import Layout
+from sayso.train.options import Training
 
 BATCH_BYTES = 20  # per position: ids and targets of 8 bytes, a document of 4
 
 
 @contextmanager
 def explain_out_of_memory(
-    config: ModelConfig, batch: Callable[[], Batch], layout: "Layout", kind: str, *, recompute: bool
+    config: ModelConfig, batch: Callable[[], Batch], layout: Layout, kind: str, *, recompute: bool
 ) -> Iterator[None]:
     """Turn an out-of-memory error into a `UserError` that says what to lower; `batch` returns a batch of the run."""
     free = free_memory(kind)
@@ -44,7 +42,7 @@ class Step:
     rows: int
     tokens: int
     """Tokens per row."""
-    layout: "Layout"
+    layout: Layout
     kind: str
     """Kind of the device."""
     recompute: bool
@@ -62,6 +60,15 @@ class Step:
         row = activation_bytes(self.config, self.tokens, self.layout.precision, recompute=self.recompute)
         fixed = fixed_bytes(self.config, self.layout.processes, self.kind) if self.all_weights else 0
         return fixed + self.layout.processes * self.at_once * row + BATCH_BYTES * self.rows * self.tokens
+
+
+def layout_that_fits(
+    options: Training, config: ModelConfig, rows: int, tokens: int, device: Device, *, lora: bool = False
+) -> Layout:
+    """Return the layout of a step of `rows` rows of at least `tokens`; raise `UserError` if it exceeds the memory."""
+    layout = layout_for(options, rows, device)
+    check_memory(Step(config, rows, tokens, layout, device.kind, options.recompute, all_weights=not lora))
+    return layout
 
 
 def check_memory(step: Step) -> None:

@@ -22,3 +22,8 @@ class Schedule:
         rise = (step + 1) / self.warmup if step < self.warmup else 1.0
         falling = max(1.0, self.decay * self.steps)
         return min(rise, 1.0, (self.steps - step) / falling)
+
+
+def tuning_schedule(steps: int) -> Schedule:
+    """Return the schedule of a tuning run: a short warmup, then linear decay to zero."""
+    return Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)

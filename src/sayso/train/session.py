@@ -16,31 +16,20 @@ from hashlib import sha256 as digest_of
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from sayso.base.config import plain
-from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
-from sayso.base.files import disk_full, read_object, sha256, write_json
+from sayso.base.files import read_object, sha256, write_json
 from sayso.base.life import Life
 from sayso.base.lock import locked
-from sayso.base.log import Progress, RunLog, events_of, read_log, say
+from sayso.base.log import RunLog, events_of, read_log, say
 from sayso.base.made import check_apart, check_replaceable, check_work, made_folder, work_in
-from sayso.batch.batch import Batch
 from sayso.model import Transformer
 from sayso.token.load import dated
 from sayso.token.tokenizer import Tokenizer
-from sayso.train.best import Best
-from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
-from sayso.train.divergence import Divergence, stopped
-from sayso.train.layout import TRANSIENT, HasBatches, Layout, Training
-from sayso.train.loop import Diverged, Interrupted, Loss, State, train
-from sayso.train.mirrors import check_mirrors, mirrored
-from sayso.train.oom import explain_out_of_memory
-from sayso.train.rng import seed_all
-from sayso.train.schedule import Schedule
-from sayso.train.step_log import Evaluation, StepLog
-from sayso.train.watch import Watch
+from sayso.train.layout import Layout
+from sayso.train.loop import State
+from sayso.train.mirrors import check_mirrors
+from sayso.train.options import Training
+from sayso.train.recipe import Recipe, run_recipe
 from sayso.weights.folder import load_model
 from sayso.weights.lineage import check_saved, read_lineage
 from sayso.weights.models import maker_of, run_of
@@ -186,89 +175,9 @@ class Session:
         replaced = f"; the model '{self.name}' is replaced when this run ends" if model else ""
         say(f"The earlier run is kept as '{aside}'{replaced}.")
 
-    def train(
-        self,
-        state: State,
-        batches: HasBatches,
-        loss: Loss[Batch],
-        schedule: Schedule,
-        layout: Layout,
-        options: Training,
-        log: RunLog,
-        *,
-        judging: Evaluation | None = None,
-        gather: Callable[[State], int] | None = None,
-        watch: Watch | None = None,
-    ) -> None:
-        """Train `state` to the end of the schedule, from the newest checkpoint if there is one, logging every step.
-
-        `gather`, for batches made from the model's own samples, is called with the state before the first step
-        and whenever the step that it returned is reached: it makes the batches until the next such step.
-
-        Ctrl-C and SIGTERM save, explain how to resume, and raise `KeyboardInterrupt`. `options` decide what follows a
-        step that diverges; it is logged with its documents.
-        """
-        checkpoints, parts = self.folder / "checkpoints", layout.of(batches)
-        state.model.recompute = options.recompute
-        kind = next(state.model.parameters()).device.type
-        if kind == "cpu":
-            _prepare_cpu(layout)
-        memory = explain_out_of_memory(
-            state.model.config, lambda: batches.batch(0), layout, kind, recompute=options.recompute
-        )
-        seed_all(options.seed)
-        watch = watch or Watch(())
-        divergence = Divergence(options.on_divergence, parts, checkpoints, log)
-        if went_on := load_checkpoint(state, checkpoints, lambda told: _passed_over(told, log)):
-            divergence.recall(state.notes.get("divergence", {}))
-            watch.recall(state.notes.get("watch", {}))
-            say(f"Resuming from step {state.step:,} of {schedule.steps:,}.")
-            log.write("resume", step=state.step)
-
-        def save(state: State) -> None:
-            state.notes = {"divergence": divergence.memory(), "watch": watch.memory()}
-            try:
-                save_checkpoint(state, checkpoints, options.keep)
-            except Exception as error:
-                raise _not_saved(error, state, checkpoints) if disk_full(error) else error from None
-
-        mirror = mirrored(options.mirror, self.folder, {**self.options, **vars(layout)})
-        with memory, deterministic(options.deterministic), mirror as mirrors, Progress(schedule.steps, "step") as line:
-            steps = StepLog(log, line, state, schedule.steps, layout, mirrors, watch)
-            best = Best(self.folder, judging.best) if judging and judging.best else None
-            judge = steps.judged(judging, best) if judging else None
-            if best and judge and not (went_on and best.told()):
-                judge(state)
-            while state.step < schedule.steps:
-                steps.begin()
-                try:
-                    train(
-                        state,
-                        parts,
-                        loss,
-                        schedule,
-                        until=_gathered(gather, state, save),
-                        judge=judge,
-                        judge_every=judging.every if judging else 0,
-                        save=save,
-                        save_seconds=options.save_seconds,
-                        show=steps.show,
-                        diverged=divergence.leave_out,
-                        processes=layout.processes,
-                        precision=layout.precision,
-                    )
-                except Diverged as problem:
-                    if divergence.go_back(problem, state):
-                        continue
-                    save(state)
-                    raise stopped(problem, state) from problem
-                except Interrupted:
-                    say(f"Stopped at step {state.step:,} of {schedule.steps:,}; repeat the command to resume.")
-                    raise KeyboardInterrupt from None
-            if best and judging and judge:
-                if state.step % judging.every:
-                    judge(state)
-                say(_kept(best.restore(state)))
+    def train(self, state: State, recipe: Recipe, layout: Layout, options: Training, log: RunLog) -> None:
+        """Train `state` as `run_recipe` does, with this run's checkpoints."""
+        run_recipe(state, recipe, layout, options, log, self.folder)
 
 
 def open_session(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Session:
@@ -276,47 +185,9 @@ def open_session(life: Life, act: str, name: str, options: Training, inputs: dic
     check_mirrors(options.mirror)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
-    given = {key: value for key, value in plain(options).items() if key not in TRANSIENT}
     check_apart([life.model(name), life.run(f"{act}-{name}")], inputs.values())
     marks = {key: sha256(path) for key, path in inputs.items() if path.exists()}
-    return Session(life, act, name, given, marks, options.replace)
-
-
-def _prepare_cpu(layout: Layout) -> None:
-    if layout.precision == "bf16" and not fast_bf16_cpu():
-        say("This CPU has neither AMX nor AVX512-BF16, so bf16 is slower here than fp32.")
-    if layout.threads:
-        torch.set_num_threads(layout.threads)
-
-
-def _gathered(gather: Callable[[State], int] | None, state: State, save: Callable[[State], None]) -> int | None:
-    if gather is None:
-        return None
-    try:
-        return gather(state)
-    except KeyboardInterrupt:
-        save(state)
-        raise Interrupted from None
-
-
-def _kept(judged: dict[str, Any]) -> str:
-    told = "" if judged["step"] else ", the initial ones: no later evaluation was better"
-    return f"Kept the weights of step {judged['step']:,}{told} ({judged['figure'].lstrip('-')} {judged['value']:.4g})."
-
-
-def _passed_over(told: str, log: RunLog) -> None:
-    say(told)
-    log.write("broken_checkpoint", problem=told)
-
-
-def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
-    whole = checkpoints_in(folder)
-    size = sum(file.stat().st_size for file in whole[-1].iterdir()) / 1e6 if whole else 0
-    left = f"that of step {int(whole[-1].name[5:]):,} is complete ({size:,.1f} MB)" if whole else "there is none"
-    return UserError(
-        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}); {left}. Free some "
-        "space, or add --keep 1 to keep fewer, and repeat the command to resume."
-    )
+    return Session(life, act, name, options.recorded, marks, options.replace)
 
 
 def _difference(stored: Derived, asked: Derived) -> str:

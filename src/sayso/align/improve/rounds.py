@@ -6,11 +6,13 @@ line in the log of the whole run.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from hashlib import sha256
 from pathlib import Path
 from statistics import fmean
 from typing import Any
+
+from typing_extensions import override
 
 from sayso.align.improve.sampling import PracticeSet
 from sayso.align.rl.prompts import Prompt
@@ -18,20 +20,24 @@ from sayso.align.rl.rewards import reward
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.lock import locked
-from sayso.base.log import RunLog, act_log, read_log, say
+from sayso.base.log import RunLog, read_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Epochs, Rows, Scale
 from sayso.batch.chat import ChatBatches, fit_rows
 from sayso.judge.samples import Samples
 from sayso.judge.stats import estimate
+from sayso.loss.next_token import batch_loss
 from sayso.model import Transformer
 from sayso.reply.conversation import Replier
 from sayso.token.chat import render
 from sayso.token.tokenizer import Tokenizer
-from sayso.train.adapting import Adapting, save_tuned, tuning_state
-from sayso.train.layout import batch_loss, layout_for, layout_of_plan, layout_that_fits
-from sayso.train.schedule import Schedule
-from sayso.train.session import Session
+from sayso.train.adapting import Adapting, tuning_state
+from sayso.train.layout import Layout, layout_for
+from sayso.train.loop import State
+from sayso.train.recipe import Recipe
+from sayso.train.schedule import tuning_schedule
+from sayso.train.session import Derived, Session
+from sayso.train.tune import Start, Tuning, tune
 
 _SHOWN = 6  # held-out prompts whose replies are shown before and after
 _ROW = 64  # a row's tokens are a multiple of it
@@ -39,7 +45,7 @@ _LONGEST = 4  # so many of the longest conversation fit into a row
 
 
 @dataclass(frozen=True)
-class Tuning(Adapting):
+class RoundOptions(Adapting):
     """Options by which each round's model is tuned."""
 
     _: KW_ONLY
@@ -59,54 +65,63 @@ def check_rounds(stage: Session, rounds: int, inputs: Iterable[Path]) -> None:
         part.check_places()
 
 
-def check_tuning(options: Tuning, model: Transformer) -> None:
+def check_tuning(options: RoundOptions, model: Transformer) -> None:
     """Raise `UserError` for options with which `model` cannot be fine-tuned."""
     options.lora(model)
     layout_for(options, options.rows, pick_device(options.device))
 
 
-def tune_round(options: Tuning, stage: Session, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> Path:
-    """Tune `parent` on conversations and return the folder of the round's model; at once where it is there already."""
-    inner = stage.part(number, {"kept": _mark(rows)})
-    folder = stage.life.model(inner.name)
+def tune_round(
+    options: RoundOptions, session: Session, rows: Sequence[Mapping[str, Any]], parent: Path, number: int
+) -> Path:
+    """Tune `parent` on conversations and return the folder of the round's model; at once if it exists already."""
+    inner = session.part(number, {"kept": _mark(rows)})
+    folder = inner.life.model(inner.name)
     with locked(folder):
-        _tune_round(options, inner, rows, parent, number)
+        tune(options, inner, parent, lambda start: RoundTuning(start, options, rows, number))
     return folder
 
 
-def _tune_round(options: Tuning, inner: Session, rows: Sequence[Mapping[str, Any]], parent: Path, number: int) -> None:
-    name = inner.name
-    device = pick_device(options.device)
-    model, tokenizer = inner.open(parent, device.kind, plain=True)
-    lora = options.lora(model)
-    kept, long = fit_rows([render(tokenizer, row["messages"]) for row in rows], model.config.context)
-    if not kept:
-        raise UserError(
-            "No reply was kept, so there is nothing to tune on: take easier prompts or more --replies, or look at the "
-            "replies in the run's log for what the reward misses."
+class RoundTuning(Tuning):
+    """The fine-tuning of one round, on conversations that are kept whole."""
+
+    stage = "improved"
+
+    def __init__(self, start: Start, options: RoundOptions, rows: Sequence[Mapping[str, Any]], number: int) -> None:
+        super().__init__(start)
+        self.options, self.rows, self.seed, self.number = options, options.rows, options.seed + number, number
+        context = start.model.config.context
+        self.kept, long = fit_rows([render(start.tokenizer, row["messages"]) for row in rows], context)
+        if not self.kept:
+            raise UserError(
+                "No reply was kept, so there is nothing to tune on: take easier prompts or more --replies, or look at "
+                "the replies in the run's log for what the reward misses."
+            )
+        if long:
+            say(f"Left out {len(long):,} replies that exceed the context of {context} tokens.")
+        longest = max(len(ids) for ids, _ in self.kept)
+        self.row_tokens = min(context, -(-_LONGEST * longest // _ROW) * _ROW)
+
+    @override
+    def derive(self, layout: Layout) -> Derived:
+        """Return nothing more: the number of steps follows from the replies."""
+        return {}
+
+    @override
+    def state(self) -> State:
+        """Return the model or its adapters."""
+        return tuning_state(self.start.model, self.start.lora, self.options.rate, self.seed)
+
+    @override
+    def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
+        """Return the conversations with the next-token loss."""
+        batches = ChatBatches(self.kept, self.rows, self.row_tokens, self.seed)
+        steps = max(1, round(self.options.epochs * batches.steps_per_epoch))
+        say(
+            f"Round {self.number}: {len(self.kept):,} replies; {steps:,} steps of {self.rows} rows x "
+            f"{self.row_tokens} tokens."
         )
-    if long:
-        say(f"Left out {len(long):,} replies that exceed the context of {model.config.context} tokens.")
-    longest = max(len(ids) for ids, _ in kept)
-    context = min(model.config.context, -(-_LONGEST * longest // _ROW) * _ROW)
-    batches = ChatBatches(kept, options.rows, context, options.seed + number)
-    steps = max(1, round(options.epochs * batches.steps_per_epoch))
-
-    def derive() -> dict[str, Any]:
-        layout = layout_that_fits(options, model.config, options.rows, context, device, lora=lora is not None)
-        return {"layout": asdict(layout), "lora": asdict(lora) if lora else None}
-
-    derived = inner.plan(derive, options.restart)
-    if derived is None:
-        return
-    say(f"Round {number}: {len(kept):,} replies; {steps:,} steps of {options.rows} rows x {context} tokens.")
-    state = tuning_state(model, lora, options.rate, options.seed + number)
-    with act_log(inner.life, inner.act, name, options) as log:
-        schedule = Schedule(steps, warmup=min(10, steps // 10 + 1), decay=1.0)
-        layout = layout_of_plan(derived["layout"], options, options.rows, device)
-        inner.train(state, batches, batch_loss, schedule, layout, options, log)
-        lineage = inner.lineage("improved", parent, derived, state)
-        save_tuned(model, lora, tokenizer, inner.life.model(name), lineage, parent)
+        return Recipe(batches, batch_loss, tuning_schedule(steps))
 
 
 @dataclass

@@ -45,7 +45,7 @@ def read_ratings(
 def holds_ratings(path: Path) -> bool:
     """Return whether the first row of a file that can be read is a rating, not a pair."""
     _, first = next(read_rows(path, BadRows()), (0, {}))
-    return "good" in first or "label" in first
+    return any(key in first for key in ("good", "label", "rating"))
 
 
 def ratings_of(pairs: Iterable[ComparisonRow]) -> list[ComparisonRow]:

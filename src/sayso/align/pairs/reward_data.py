@@ -8,14 +8,19 @@ import json
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from hashlib import sha256
+from pathlib import Path
 from random import Random
 
 from sayso.align.pairs.comparisons import ComparisonRow
 from sayso.base.errors import UserError
+from sayso.base.hold_out import HoldOut, apart
 from sayso.batch.judged import Comparison, JudgedPrompt
+from sayso.judge.held_out import rank
 from sayso.token.chat import prompt_ids, reply_ids
 from sayso.token.tokenizer import Tokenizer
+
+FEWEST = 8
+"""Minimum number of held-out prompts."""
 
 
 @dataclass
@@ -56,17 +61,20 @@ def questions(rows: Sequence[ComparisonRow]) -> list[Question]:
     return list(found.values())
 
 
-def hold_out_questions(asked: Sequence[Question], share: float) -> tuple[list[Question], list[Question]]:
-    """Return the questions to train on, and the `share` held out, which is empty if it would be all of them.
+def hold_out_questions(
+    asked: Sequence[Question], held: Sequence[Question], held_out: float | Path
+) -> tuple[list[Question], list[Question]]:
+    """Return the questions to train on and those held out: `held` for a file, else some conversations.
 
-    Raises `UserError` for an invalid share.
+    With fewer than `FEWEST`, none are held out.
     """
-    if not 0 <= share < 1:
-        raise UserError(f"--held-out must be at least 0 and below 1; got {share:g}.")
-    train = [one for one in asked if _place(one.group) >= share]
-    if not train:
-        return list(asked), []
-    return train, [one for one in asked if _place(one.group) < share]
+    if isinstance(held_out, Path):
+        train, given = apart(asked, {one.group for one in held}, _group)[0], list(held)
+        if not train:
+            raise UserError(f"--held-out '{held_out}' contains all prompts, so none are left to train on; shorten it.")
+    else:
+        train, given = HoldOut(held_out).split(asked, _group, rank)
+    return (train, given) if len(given) >= FEWEST else (list(asked), [])
 
 
 def tokenized(
@@ -90,11 +98,6 @@ def spoiled(reply: str) -> dict[str, str]:
     words = reply.split()
     found = {"truncated": " ".join(words[: len(words) // 2]), "repeated": f"{reply} {reply}", "empty": ""}
     return {name: text for name, text in found.items() if text.strip() or name == "empty"}
-
-
-def _place(group: str) -> float:
-    """Map a group to a number from 0 to 1, the same on every machine."""
-    return int.from_bytes(sha256(group.encode()).digest()[:8]) / 2**64
 
 
 def best_reply(one: Question) -> int:
@@ -121,3 +124,7 @@ def spoil(asked: Sequence[Question], share: float, seed: int) -> list[Question]:
         copy.comparisons.append(Comparison(best, copy.number(worse)))
         found.append(copy)
     return found
+
+
+def _group(question: Question) -> str:
+    return question.group

@@ -13,6 +13,7 @@ from typing import Any
 from sayso.align.pairs.comparisons import ComparisonRow, RowCheck, holds_ratings, ratings_of, read_pairs, read_ratings
 from sayso.base.errors import UserError
 from sayso.base.files import sha256
+from sayso.base.hold_out import HoldOut
 from sayso.base.intact import check_listed, check_recorded, recorded
 from sayso.base.jsonl import BadRows, read_jsonl, write_jsonl
 from sayso.base.log import say
@@ -26,7 +27,8 @@ from sayso.token.tokenizer import Tokenizer
 Batches = PairBatches | RatingBatches
 Parts = tuple[list[ComparisonRow], list[ComparisonRow]]  # to train on, and held out
 PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
-SHARE, FEWEST, MOST = 16, 8, 64  # one in SHARE prompts is held out, at most MOST; none if fewer than FEWEST
+HELD_OUT = HoldOut(1 / 16, most=64, fewest=8)
+"""How many prompts are held out by default."""
 
 
 def comparisons(
@@ -44,42 +46,37 @@ def comparisons(
     A row that cannot be trained on, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of
     ratings if pairs are needed.
     """
-    single = given is not None and holds_ratings(given)
-    if single and not ratings:
-        raise UserError(f"'{given}' contains single ratings, which require --loss kto.")
+    mine = read_file(given, bad, ratings=ratings, check=check) if given else []
     check_listed(feedback, "")
     own = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
     liked = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
-    mine = (read_ratings if single else read_pairs)(given, bad, check=check) if given else []
     report_rows(bad)
     if own:
         say(f"{len(own):,} pairs come from gathered ratings.")
-    others = [*([] if single else mine), *program()]
     if not ratings:
-        return [*(row for row in own for _ in range(weight)), *others]
-    rated = {
-        json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]
-    }  # a rating may be part of a pair too
-    own_rated = [row for row in rated.values() for _ in range(weight)]
-    return [*own_rated, *(mine if single else []), *ratings_of(others)]
+        return [*(row for row in own for _ in range(weight)), *mine, *program()]
+    different = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # some may be in both
+    return [*(row for row in different.values() for _ in range(weight)), *mine, *ratings_of(program())]
 
 
-def hold_out_pairs(rows: Sequence[ComparisonRow], asked: int | None) -> tuple[list[ComparisonRow], list[ComparisonRow]]:
-    """Return the rows to train on and those held out: all rows of `asked` prompts, selected by a hash.
+def read_file(path: Path, bad: BadRows, *, ratings: bool, check: RowCheck | None = None) -> list[ComparisonRow]:
+    """Return the pairs of a file; with `ratings`, its ratings, or its pairs as ratings."""
+    single = holds_ratings(path)
+    if single and not ratings:
+        raise UserError(f"'{path}' contains single ratings, which require --loss kto.")
+    rows = (read_ratings if single else read_pairs)(path, bad, check=check)
+    return ratings_of(rows) if ratings and not single else rows
 
-    By default, 1/16 of the prompts, at most 64, and none if that is less than 8. Held-out ratings contain both kinds,
-    otherwise none are held out.
+
+def hold_out_pairs(rows: Sequence[ComparisonRow], size: HoldOut) -> Parts:
+    """Return the rows to train on and those held out: all rows of some prompts, selected by a hash.
+
+    Held-out ratings contain both kinds, otherwise none are held out.
     """
-    prompts = sorted({_key(row) for row in rows}, key=rank)
-    usual = min(MOST, len(prompts) // SHARE)
-    number = (usual if usual >= FEWEST else 0) if asked is None else asked
-    if asked is not None and not 0 <= asked < len(prompts):
-        raise UserError(f"--held-out must be 0 or more, and below the {len(prompts):,} prompts; got {asked}.")
-    chosen = set(prompts[:number])
-    held = [row for row in rows if _key(row) in chosen]
+    train, held = size.split(rows, prompt_key, rank)
     if any("good" in row for row in held) and len({row["good"] for row in held}) == 1:
         return list(rows), []
-    return [row for row in rows if _key(row) not in chosen], held
+    return train, held
 
 
 def write_comparisons(folder: Path, parts: Parts) -> None:
@@ -113,7 +110,7 @@ class Comparisons:
     held: Batches | None
     rows: list[ComparisonRow]
     """Rows whose prompts are sampled: held-out ones if any, else training ones."""
-    told: str
+    summary: str
     """Description of both sizes."""
     given: Parts
     """The rows they were built from."""
@@ -137,8 +134,8 @@ def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int
     assert train is not None
     sizes = [len(ids) for ids, _ in parts]
     what = "ratings" if ratings else "pairs"
-    told = f"{sizes[0]:,} {what}" + (f", {sizes[1]:,} held out" if held else ", none held out")
-    return Comparisons(train, held, parts[1][1] or parts[0][1], told, given)
+    summary = f"{sizes[0]:,} {what}" + (f", {sizes[1]:,} held out" if held else ", none held out")
+    return Comparisons(train, held, parts[1][1] or parts[0][1], summary, given)
 
 
 def _rendered(
@@ -156,5 +153,6 @@ def _rendered(
     return [ids for ids, _ in kept], [row for _, row in kept]
 
 
-def _key(row: ComparisonRow) -> str:
+def prompt_key(row: ComparisonRow) -> str:
+    """Return a row's prompt as JSON, equal for equal prompts."""
     return json.dumps(row["prompt"], sort_keys=True)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 from sayso.align.rl.prompt_order import PromptOrder, open_prompt_order
@@ -13,6 +12,7 @@ from sayso.align.rl.sampling import GroupSampler
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
+from sayso.base.hold_out import HeldOut
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.ranges import Amount, Count, Positive, Range, Repeats, Scale, Several, Weight
@@ -44,8 +44,8 @@ class RLOptions(Adapting, ReadsRows):
     """Rewards: file.py:function, module:function or model:NAME, optional =WEIGHT. Default: the puzzle's checker."""
     gold: tuple[str, ...] = ()
     """Rewards used on held-out prompts to select the best weights. Default: those of --reward."""
-    held_out: Path | None = None
-    """File of held-out prompts. Default: the puzzle's val split, or a tenth of the prompts."""
+    held_out: HeldOut | None = None
+    """Share, number or file of held-out prompts; 0 = none. Default: the puzzle's val split, or a tenth of the file."""
     judged: Amount = 200
     """Number of held-out prompts to evaluate on; 0 = no evaluation, keep the last weights."""
     judge_every: Positive = 10
@@ -68,7 +68,7 @@ class RLOptions(Adapting, ReadsRows):
     """Train on truncated replies."""
 
 
-def open_prompts(
+def open_rewards(
     options: RLOptions, bad: BadRows, check: Callable[[Prompt], object], when: datetime
 ) -> tuple[PromptOrder, list[Prompt], list[RewardFunction], list[RewardFunction]]:
     """Return the training prompts, the held-out prompts, the training rewards, and the evaluation rewards.

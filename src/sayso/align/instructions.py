@@ -1,0 +1,241 @@
+"""Fine-tuning on conversations, as a way to tune a model.
+
+Only the assistant's tokens are trained on. Conversations are packed into rows, with attention limited to each
+conversation; the weights that score best on held-out conversations are kept.
+"""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from itertools import accumulate, islice
+from math import isnan
+from pathlib import Path
+from typing import Any, Literal
+
+from typing_extensions import override
+
+from sayso.base.errors import UserError
+from sayso.base.hold_out import HeldOut, HoldOut, held_out_file
+from sayso.base.jsonl import BadRows
+from sayso.base.life import Life
+from sayso.base.log import RunLog, say
+from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, Tokens
+from sayso.batch.chat import ChatBatches, MaskedIds
+from sayso.batch.conversations import (
+    MOST_HELD_OUT,
+    LaidOut,
+    check_shares,
+    hold_out,
+    lay_out,
+    prepared,
+    read_conversations,
+    share_of,
+)
+from sayso.judge.replies import reply_loss
+from sayso.judge.samples import Samples
+from sayso.loss.next_token import batch_loss
+from sayso.sample.sampling import Sampling
+from sayso.text.document import Message, Source
+from sayso.text.rows import ReadsRows, report_rows
+from sayso.text.sources import file_source
+from sayso.token.chat import prompt_ids
+from sayso.token.tokenizer import Tokenizer
+from sayso.train.adapting import Adapting, tuning_state
+from sayso.train.layout import Layout
+from sayso.train.loop import State
+from sayso.train.measure import steps_in_minutes
+from sayso.train.recipe import Recipe
+from sayso.train.schedule import tuning_schedule
+from sayso.train.session import Derived
+from sayso.train.step_log import Evaluation
+from sayso.train.tune import Start, Tuning
+
+_JUDGEMENTS = 6  # evaluations during a run, after an initial one
+_JUDGED = 0.15  # evaluation tokens as a share of training tokens, which takes a twentieth of the time
+_SHOWN = 4  # prompts sampled before, halfway through, and after training
+SAY = Sampling(temperature=0, max_tokens=64)
+
+
+@dataclass(frozen=True)
+class Finetune(Adapting, ReadsRows):
+    """Options of `sayso finetune`."""
+
+    _: KW_ONLY
+    parent: str = "base"
+    """Model to start from."""
+    name: str = "tuned"
+    """Name of the new model."""
+    minutes: Minutes | None = None
+    """Time budget for training in minutes; the machine's speed is measured first."""
+    epochs: Epochs = 1.0
+    """Passes over the conversations. Ignored with --minutes or --steps."""
+    steps: Positive | None = None
+    """Number of training steps. Default: derived from --epochs or --minutes."""
+    rows: Rows = 4
+    """Rows per batch, each packed with whole conversations."""
+    row_tokens: Tokens = 1024
+    """Tokens per row; --long controls what happens to longer conversations."""
+    long: Literal["split", "drop"] = "split"
+    """Conversations longer than a row or the model's context: split (keeping the system prompt) or drop."""
+    data: tuple[str, ...] = ()
+    """Conversations: files, folders, hf://OWNER/NAME or URLs. Default: the prepared conversations."""
+    held_out: HeldOut = 0.02
+    """Share (at most 256), number or file of conversations held out to select the best weights; 0 = none."""
+    mix: tuple[str, ...] = ()
+    """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1. Default: all."""
+    rate: Scale = 0.5
+    """Multiplier on the pre-training learning rates."""
+    feedback_weight: Repeats = 4
+    """Number of times each conversation that users corrected or liked is repeated."""
+
+
+class InstructionTuning(Tuning):
+    """One run on conversations."""
+
+    stage = "tuned"
+
+    def __init__(self, start: Start, options: Finetune, sources: Sequence[Source]) -> None:
+        super().__init__(start)
+        self.options, self.rows = options, options.rows
+        context = min(options.row_tokens, start.model.config.context)
+        self.data = _data(options, start.session.life, sources, start.tokenizer, context)
+        self.batches = ChatBatches(self.data.train.conversations, options.rows, options.row_tokens, options.seed)
+        self.row_tokens = self.batches.context
+
+    @override
+    def derive(self, layout: Layout) -> Derived:
+        """Return the steps and what became of the conversations; with a time budget, measure the speed first."""
+        options, data, start = self.options, self.data, self.start
+        steps = options.steps
+        if steps is None and options.minutes is not None:
+            given = (options.minutes, start.model.config, self.batches, layout, start.device)
+            steps = steps_in_minutes(*given, recompute=options.recompute, lora=start.lora)
+        steps = steps or max(1, round(options.epochs * self.batches.steps_per_epoch))
+        return {
+            "steps": steps,
+            "conversations": len(data.train.conversations),
+            **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out", "unclear")},
+            "held_out": len(data.held.conversations),
+            "bad_rows": data.bad.facts(),
+            "judged": _judged(options, data.held.conversations, steps * options.rows * self.row_tokens),
+        }
+
+    @override
+    def state(self) -> State:
+        """Return the model or its adapters."""
+        return tuning_state(self.start.model, self.start.lora, self.options.rate, self.options.seed)
+
+    @override
+    def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
+        """Return the conversations with the next-token loss; sample replies of the parent first."""
+        steps, self.samples = derived["steps"], Samples(self.start.tokenizer, self.data.prompts, log, SAY)
+        self._report(derived)
+        if 0 not in self.samples.taken:  # else this run is resumed
+            self.samples.take(state.model, 0)
+        held = self.data.held.conversations[: derived["judged"]]
+        evaluation = _judging(held, self.row_tokens, steps, self.samples)
+        return Recipe(self.batches, batch_loss, tuning_schedule(steps), evaluation)
+
+    @override
+    def finish(self, state: State, log: RunLog) -> None:
+        """Show the first replies next to the last."""
+        self.samples.take(state.model, state.step)
+        self.samples.show()
+
+    def _report(self, derived: Derived) -> None:
+        batches, steps = self.batches, derived["steps"]
+        held = "no held-out conversations, so the last weights are kept"
+        if derived["judged"]:
+            held = f"evaluated on {derived['judged']:,} of {derived['held_out']:,} held-out conversations"
+        say(
+            f"{derived['conversations']:,} conversations; {steps:,} steps of {self.rows} rows x {self.row_tokens} "
+            f"tokens, {100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; {held}."
+        )
+
+
+def shares(mix: tuple[str, ...]) -> dict[str, float]:
+    """Parse `mix` into the share of each source; raise `UserError` unless each part is SOURCE=SHARE, 0 to 1."""
+    found = {}
+    for part in mix:
+        name, _, share = part.partition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = -1.0
+        if not name or not 0 <= found[name] <= 1:
+            raise UserError(f"--mix takes SOURCE=SHARE with a share from 0 to 1, such as chitchat=0.1; got '{part}'.")
+    return found
+
+
+@dataclass(frozen=True)
+class _Data:
+    train: LaidOut
+    held: LaidOut
+    bad: BadRows
+    prompts: list[Sequence[Message]]
+    """Prompts sampled before and after training."""
+
+
+def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
+    """Read, hold out and lay out the conversations; report those longer than `tokens`."""
+    chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
+    bad = BadRows(options.bad_rows)
+    read = list(read_conversations(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
+    reserved = [] if sources else share_of(prepared(chat / "val.jsonl", bad), mix)
+    liked = list(prepared(feedback, bad))
+    file = held_out_file(options.held_out)
+    held = list(read_conversations([file_source(str(file), 0)], bad)) if file else []
+    bad.check()
+    check_shares(mix, read)
+    talks = share_of(read, mix)
+    if not isinstance(options.held_out, Path):
+        talks, held = hold_out(talks, reserved, HoldOut(options.held_out, MOST_HELD_OUT))
+    kept = {talk.key for talk in held}
+    talks = [talk for talk in talks if talk.key not in kept]
+    liked = [talk for talk in liked if talk.key not in kept for _ in range(options.feedback_weight)]
+    if not talks and not liked:
+        raise UserError("There are no conversations to fine-tune on; pass a file with --data, or run: sayso prepare")
+    split = options.long == "split"
+    train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in ([*talks, *liked], held))
+    report_rows(bad)
+    if train.long:
+        say(train.summary(tokens))
+    if train.unclear:
+        say(f"{train.unclear:,} replies are not trained on: the chat template alters them, so they cannot be located.")
+    if train.unclear and not train.conversations and not train.long:
+        raise UserError(
+            "The model's chat template alters every reply, so the tokens to train on cannot be located; mark replies "
+            "in the template with {% generation %}."
+        )
+    if not train.conversations and not train.long:
+        raise UserError("No conversations are left to train on: the model's chat template rejects all of them.")
+    if not train.conversations:
+        raise UserError(
+            f"All {train.long:,} conversations, and their turns, are longer than {tokens:,} tokens; raise --row-tokens "
+            "(up to the model's context)."
+        )
+    different = {talk.key: talk for talk in held or talks}.values()
+    prompts = [prompt for talk in different if (prompt := talk.prompt())]
+    room = tokens - min(SAY.max_tokens, tokens // 4)  # the rest is reserved for the reply
+    fitting = (one for one in prompts if len(prompt_ids(tokenizer, one)) <= room)
+    return _Data(train, judged, bad, list(islice(fitting, _SHOWN)))
+
+
+def _judged(options: Finetune, held: Sequence[MaskedIds], trained: int) -> int:
+    """Return how many held-out conversations to evaluate on: all, unless a share is held out."""
+    if isinstance(options.held_out, Path) or options.held_out >= 1:
+        return len(held)
+    room = _JUDGED * trained / (_JUDGEMENTS + 1)
+    return sum(sofar <= room or not number for number, sofar in enumerate(accumulate(len(ids) for ids, _ in held)))
+
+
+def _judging(held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
+    """Return the evaluation on held-out conversations, which also samples replies; None without any."""
+    every = max(1, steps // _JUDGEMENTS)
+
+    def judge(state: State) -> dict[str, Any]:
+        if state.step == every * (_JUDGEMENTS // 2):
+            samples.take(state.model, state.step)
+        found = reply_loss(state.model, held, row_tokens)
+        return {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}
+
+    return Evaluation(judge, every, "-held_out_loss") if held else None
