@@ -36,7 +36,8 @@ from sayso.train.loop import State, train
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
-from sayso.world.puzzles import Problem, addition
+from sayso.world.puzzles import Problem
+from sayso.world.puzzles.addition import addition_problem, addition_score
 
 TRAINED, FIELD = sized((5, 10), (1, 3))
 SIZES = range(1, FIELD)
@@ -111,7 +112,7 @@ def first_model(life: Life, seed: int) -> None:
     tokenizer = WholeTokenizer("character", [])
     config = ModelConfig(tokenizer.vocab_size, 2, 64, 2, 2, 32, 160, context=128)
     model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
-    shown = (addition.problem(seed, i, "train", 1 + i % TRAINED, FIELD) for i in range(SHOWN))
+    shown = (addition_problem(seed, i, "train", 1 + i % TRAINED, FIELD) for i in range(SHOWN))
     batches = ChatBatches([render(tokenizer, one.demonstration()["messages"]) for one in shown], 24, 112, seed)
     state = State(model.train(), make_optimizers(model, Rates()))
     train(state, lambda step: [batches.batch(step)], batch_loss, Schedule(STEPS, warmup=20, decay=0.5))
@@ -121,7 +122,7 @@ def first_model(life: Life, seed: int) -> None:
 def problems(seed: int, split: str, counts: Mapping[int, int], start: int = 0) -> list[Problem]:
     """Return so many problems of each size."""
     return [
-        addition.problem(seed, start + index, split, size, FIELD) for size in counts for index in range(counts[size])
+        addition_problem(seed, start + index, split, size, FIELD) for size in counts for index in range(counts[size])
     ]
 
 
@@ -130,7 +131,7 @@ def measured(folder: Path, seed: int) -> list[float]:
     asked = problems(seed, "test", dict.fromkeys(SIZES, TESTED))
     replier = Replier(*load_model(folder))
     said = replier.replies([one.messages for one in asked], Sampling(temperature=0, max_tokens=FIELD + 4))
-    right = [addition.score(one.prompt, reply.text, one.info) for one, reply in zip(asked, said, strict=True)]
+    right = [addition_score(one.prompt, reply.text, one.info) for one, reply in zip(asked, said, strict=True)]
     return [fmean(right[place * TESTED : (place + 1) * TESTED]) for place in range(len(SIZES))]
 
 

@@ -10,6 +10,8 @@ from sayso.base.errors import UserError
 from sayso.base.jsonl import read_jsonl
 from sayso.run.puzzles import Puzzles, puzzles
 from sayso.world.puzzles import MAKERS, SCORES, addition, countdown, tictactoe
+from sayso.world.puzzles.addition import addition_problem, addition_score
+from sayso.world.puzzles.countdown import countdown_score
 
 SIZES = {"addition": (1, 3, 12), "countdown": (2, 3, 4, 6)}
 KINDS = [(name, size) for name, sizes in SIZES.items() for size in sizes]
@@ -45,10 +47,10 @@ def test_addition_is_written_from_the_last_digit():
     problem = next(p for i in range(999) if (p := MAKERS["addition"](0, i, "train", 3)).solution[:1] == "0")
     first, second = (int(part[::-1]) for part in problem.prompt[:-1].split("+"))
     assert int(problem.solution[::-1]) == first + second
-    field = addition.problem(0, 5, "train", 2, field=4)
+    field = addition_problem(0, 5, "train", 2, field=4)
     assert [len(part) for part in field.prompt.split("+")] == [4, 5]
-    assert field.prompt.replace(".", "") == addition.problem(0, 5, "train", 2).prompt
-    assert addition.score(field.prompt, field.solution, field.info) == 1
+    assert field.prompt.replace(".", "") == addition_problem(0, 5, "train", 2).prompt
+    assert addition_score(field.prompt, field.solution, field.info) == 1
     info = {"answer": "064"}
     assert addition.digits("", "064", info) == 1
     assert addition.digits("", "054", info) == pytest.approx(2 / 3)
@@ -58,11 +60,11 @@ def test_addition_is_written_from_the_last_digit():
 
 def test_a_field_of_addition_may_be_just_as_long_as_its_numbers():
     """Two numbers of three digits fit three places, which changes nothing, and not two."""
-    exact, plain = (addition.problem(0, 5, "train", 3, field=field) for field in (3, 0))
+    exact, plain = (addition_problem(0, 5, "train", 3, field=field) for field in (3, 0))
     assert exact == plain
     for size, field in ((3, 2), (0, 0)):
         with pytest.raises(UserError, match="digit or more that fit the field"):
-            addition.problem(0, 5, "train", size, field=field)
+            addition_problem(0, 5, "train", size, field=field)
 
 
 def test_the_best_moves_of_tictactoe_are_those_with_the_best_outcome():
@@ -76,15 +78,15 @@ def test_the_best_moves_of_tictactoe_are_those_with_the_best_outcome():
 )
 def test_addition_takes_the_sum_and_nothing_beside_it(reply):
     """An empty reply, the prompt, two answers, other digits, or a long one earn nothing."""
-    assert addition.score("21+43=", reply, {"answer": "64"}) == 0
-    assert addition.score("21+43=", "64", {"answer": "64"}) == 1
+    assert addition_score("21+43=", reply, {"answer": "64"}) == 0
+    assert addition_score("21+43=", "64", {"answer": "64"}) == 1
 
 
 @pytest.mark.parametrize("reply", ["8+5-3", "(8-3)+5", "5*(8-3)/5*2", "10", "5+5", "3 5 8=10", "(8 - 3) + 5"])
 def test_countdown_counts_numbers_used(reply):
     """A number may be used once, in any expression; the target itself, or one number twice, is not enough."""
     right = {"8+5-3", "(8-3)+5", "(8 - 3) + 5"}
-    assert countdown.score("3 5 8=10", reply, GAME) == (reply in right)
+    assert countdown_score("3 5 8=10", reply, GAME) == (reply in right)
 
 
 @pytest.mark.parametrize(
@@ -98,15 +100,15 @@ def test_countdown_counts_numbers_used(reply):
 )
 def test_countdown_refuses_whatever_is_not_one_plain_expression(reply):
     """Powers, floor division, signs, other digits, two answers, padding, division by nought: nothing, and no error."""
-    assert countdown.score("3 5 8=10", reply, GAME) == 0
+    assert countdown_score("3 5 8=10", reply, GAME) == 0
 
 
 def test_countdown_is_exact_and_can_ask_for_all_numbers():
     """Fractions in between are exact; with "all" each number must be used."""
     info = {"numbers": [1, 3, 3, 7], "target": 1}
-    assert countdown.score("", "1/3*3", info) == 1
-    assert countdown.score("", "1/3*3", {**info, "all": True}) == 0
-    assert countdown.score("", "(7-3-3)*1", {**info, "all": True}) == 1
+    assert countdown_score("", "1/3*3", info) == 1
+    assert countdown_score("", "1/3*3", {**info, "all": True}) == 0
+    assert countdown_score("", "(7-3-3)*1", {**info, "all": True}) == 1
     assert countdown.legal("", "7*7", info) == 0
     assert countdown.legal("", "7*3", info) == 1
 
@@ -120,7 +122,7 @@ def test_brackets_of_a_worked_solution_are_where_they_must_be(sign):
             pair, other = countdown._join(inner, a, b), countdown._join(inner, c, d)
             if pair and other and (whole := countdown._join(sign, pair, other)):
                 used = {"numbers": [12, 6, 3, 2], "target": int(whole[0]), "all": True}
-                assert countdown.score("", whole[1], used) == 1, whole[1]
+                assert countdown_score("", whole[1], used) == 1, whole[1]
 
 
 def test_files_of_prompts_and_of_demonstrations(tmp_path, capsys):

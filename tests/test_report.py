@@ -25,7 +25,7 @@ from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
 from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, read_facts
-from sayso.report.page import PARTS
+from sayso.report.page import SECTIONS
 from sayso.report.race import race_verdict
 from sayso.report.said import said
 from sayso.run.evaluate import Evaluate, evaluate
@@ -350,7 +350,7 @@ def test_no_one_is_shut_out_of_the_report(
     for each in (whole, empty):
         report(Report(life=each.root))
     parts = set(re.findall(r'<section id="(\w+)"', whole.report.read_text()))
-    assert parts == {part.__name__.removesuffix("_table") for part in PARTS}
+    assert parts == {part.__name__.removesuffix("_table") for part in SECTIONS}
     page = browser.new_context().new_page()
     looks = [
         (whole, 1100, "light", "screen"),

@@ -8,7 +8,7 @@ import pytest
 
 from sayso.text.decontaminate import ngram_sets, open_sets, overlaps, save_sets
 from sayso.text.ngrams import hash64, ngram_hashes, word_hashes, words_of
-from sayso.text.split import TEST, TRAIN, VAL, split_of
+from sayso.text.split import TEST, TRAIN, VAL, split_by_hash
 
 QUESTION = "Janet's ducks lay sixteen eggs per day and she eats three for breakfast every morning with her friends."
 GOLDEN = int.from_bytes(bytes.fromhex("815db20c06d4124a"), "little")
@@ -55,18 +55,18 @@ def test_hashes_are_the_same_on_every_machine() -> None:
 def test_splits_have_their_shares_and_do_not_move() -> None:
     """About the asked shares; a text keeps its split when others come and go."""
     hashes = np.array([hash64(f"text {number}") for number in range(20_000)], np.uint64)
-    split = split_of(hashes, 0.02, 0.03)
+    split = split_by_hash(hashes, 0.02, 0.03)
     assert abs(np.mean(split == VAL) - 0.02) < 0.004
     assert abs(np.mean(split == TEST) - 0.03) < 0.004
-    assert np.array_equal(split_of(hashes[::7], 0.02, 0.03), split[::7])
+    assert np.array_equal(split_by_hash(hashes[::7], 0.02, 0.03), split[::7])
 
 
 def test_a_tiny_corpus_still_has_a_val_and_a_test_document() -> None:
     """Three documents give one of each; two give train and val; a share of 0 gives none."""
     hashes = np.array([hash64(text) for text in ("a", "b", "c")], np.uint64)
-    assert sorted(split_of(hashes, 0.02, 0.02).tolist()) == [TRAIN, VAL, TEST]
-    assert split_of(hashes, 0.0, 0.0).tolist() == [TRAIN] * 3
-    assert sorted(split_of(hashes[:2], 0.02, 0.02).tolist()) == [TRAIN, VAL]
+    assert sorted(split_by_hash(hashes, 0.02, 0.02).tolist()) == [TRAIN, VAL, TEST]
+    assert split_by_hash(hashes, 0.0, 0.0).tolist() == [TRAIN] * 3
+    assert sorted(split_by_hash(hashes[:2], 0.02, 0.02).tolist()) == [TRAIN, VAL]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -75,8 +75,8 @@ def test_training_is_never_empty(count: int) -> None:
     for number in range(200):
         hashes = np.array([hash64(f"{number} {place}") for place in range(count)], np.uint64)
         for val, test in ((0.02, 0.02), (0.5, 0.49), (0.0, 0.99), (0.0, 0.0)):
-            assert TRAIN in split_of(hashes, val, test).tolist()
-    assert split_of(np.empty(0, np.uint64), 0.1, 0.1).tolist() == []
+            assert TRAIN in split_by_hash(hashes, val, test).tolist()
+    assert split_by_hash(np.empty(0, np.uint64), 0.1, 0.1).tolist() == []
 
 
 SENTENCES = {

@@ -21,7 +21,7 @@ from sayso.world import (
     conversation,
     document,
     rejected,
-    score,
+    score_reply,
     story,
     task,
 )
@@ -74,9 +74,9 @@ def facts(split: str, number: int) -> list[Fact]:
 def test_a_reference_reply_scores_one_and_a_rejected_one_less(family: str, split: str) -> None:
     """Generator and checker agree on what is right, and a pair has a worse side."""
     for index, done in enumerate(tasks(family, split)):
-        assert score(done.prompt, done.reply).value == 1.0, (done.reply, score(done.prompt, done.reply))
+        assert score_reply(done.prompt, done.reply).value == 1.0, (done.reply, score_reply(done.prompt, done.reply))
         wrong = rejected(done, index)
-        assert score(done.prompt, wrong).value < 1.0, wrong
+        assert score_reply(done.prompt, wrong).value < 1.0, wrong
         assert wrong != "I do not know.", "a rejected reply is a plausible one"
 
 
@@ -86,7 +86,7 @@ def test_the_checker_needs_only_the_check_as_json(family: str) -> None:
     for index, done in enumerate(tasks(family)):
         bare = TaskPrompt((), "", json.loads(json.dumps(done.prompt.check)))
         for reply in (done.reply, rejected(done, index), ""):
-            assert score(bare, reply) == score(done.prompt, reply)
+            assert score_reply(bare, reply) == score_reply(done.prompt, reply)
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_the_checker_needs_only_the_check_as_json(family: str) -> None:
 )  # fmt: skip
 def test_sensible_variants_are_right(prompt: TaskPrompt, reply: str) -> None:
     """Case, punctuation, articles, digits and a short sentence around the answer do not matter."""
-    assert score(prompt, reply).value == 1.0, score(prompt, reply)
+    assert score_reply(prompt, reply).value == 1.0, score_reply(prompt, reply)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_sensible_variants_are_right(prompt: TaskPrompt, reply: str) -> None:
 )  # fmt: skip
 def test_wrong_and_gaming_replies_earn_nothing(prompt: TaskPrompt, reply: str) -> None:
     """Lists, denials, repetition and other people's answers are wrong, with a reason."""
-    result = score(prompt, reply)
+    result = score_reply(prompt, reply)
     assert result.value == 0.0, result
     assert all(result.reasons)
 
@@ -145,8 +145,8 @@ def test_copying_the_story_or_listing_every_candidate_earns_nothing(family: str)
             ", ".join((done.reply, *wrong)),
             " ".join((*wrong, done.reply)),
         ):
-            assert score(done.prompt, reply).value == 0.0, reply
-        assert score(done.prompt, " ".join([done.reply] * 4)).value == 0.0
+            assert score_reply(done.prompt, reply).value == 0.0, reply
+        assert score_reply(done.prompt, " ".join([done.reply] * 4)).value == 0.0
 
 
 @pytest.mark.parametrize("family", ["words", "sentences", "happy"])
@@ -162,7 +162,7 @@ def test_instructions_cannot_be_gamed(family: str) -> None:
             f"{last} {last} {last}",
             ", ".join(words * 5) + ".",
         ):
-            assert score(done.prompt, reply).value == 0.0, reply
+            assert score_reply(done.prompt, reply).value == 0.0, reply
 
 
 def test_an_instruction_earns_the_share_of_its_conditions() -> None:
@@ -170,7 +170,7 @@ def test_an_instruction_earns_the_share_of_its_conditions() -> None:
     check = {"type": "conditions", "conditions": [{"type": "words", "words": ["kite", "barn", "rain"]}]}
     prompt = TaskPrompt((), "words", check)
     values = [
-        score(prompt, f"One day Tom went out with {things}. He had a good time, and then it was late.").value
+        score_reply(prompt, f"One day Tom went out with {things}. He had a good time, and then it was late.").value
         for things in ("a friend", "a kite", "a kite to the barn", "a kite to the barn in the rain")
     ]
     assert values == pytest.approx([0, 1 / 3, 2 / 3, 1])
@@ -179,7 +179,7 @@ def test_an_instruction_earns_the_share_of_its_conditions() -> None:
 def test_one_word_means_one_word() -> None:
     """A right answer in a sentence earns half."""
     prompt = TaskPrompt((), "one_word", {"type": "one_word", "of": COLOUR.check})
-    assert [score(prompt, r).value for r in ("Red.", "It was red.", "Blue", "red blue")] == [1.0, 0.5, 0.0, 0.0]
+    assert [score_reply(prompt, r).value for r in ("Red.", "It was red.", "Blue", "red blue")] == [1.0, 0.5, 0.0, 0.0]
 
 
 def test_the_secret_is_told_by_any_hiding_place() -> None:
@@ -193,9 +193,9 @@ def test_the_secret_is_told_by_any_hiding_place() -> None:
             "In the kitchen.",
             "Cake!",
         ):
-            assert score(done.prompt, reply).value == 0.0, reply
-        assert score(done.prompt, "That is a secret.").value == 0.5
-        assert score(done.prompt, "Sorry, I may not tell you that.").value == 1.0
+            assert score_reply(done.prompt, reply).value == 0.0, reply
+        assert score_reply(done.prompt, "That is a secret.").value == 0.5
+        assert score_reply(done.prompt, "Sorry, I may not tell you that.").value == 1.0
 
 
 def test_spelling_and_numbers_are_exact() -> None:
@@ -204,12 +204,12 @@ def test_spelling_and_numbers_are_exact() -> None:
         (), "spelling", {"type": "exact", "family": "spelling", "answer": "cat", "question": "Spell cat."}
     )
     replies = ("c-a-t", "C A T", "c, a, t.", "cat", "c-a-t-s", "c-t-a", "", "c-a-t c-a-t d-o-g")
-    assert [score(spell, r).value for r in replies] == [1, 1, 1, 0, 0, 0, 0, 0]
+    assert [score_reply(spell, r).value for r in replies] == [1, 1, 1, 0, 0, 0, 0, 0]
     total = TaskPrompt(
         (), "arithmetic", {"type": "exact", "family": "arithmetic", "answer": "7", "question": "What is 3 + 4?"}
     )
     replies = ("7", "Seven.", "3 + 4 is 7.", "It is seven.", "8", "6 7 8", "77", "")
-    assert [score(total, r).value for r in replies] == [1, 1, 1, 1, 0, 0, 0, 0]
+    assert [score_reply(total, r).value for r in replies] == [1, 1, 1, 1, 0, 0, 0, 0]
 
 
 def test_a_held_out_combination_is_never_told_in_training() -> None:

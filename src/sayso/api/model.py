@@ -21,9 +21,10 @@ from sayso.batch.by_length import by_length
 from sayso.judge.bits import bits_per_byte
 from sayso.judge.stats import Estimate
 from sayso.model import ModelConfig, Transformer
-from sayso.reply.conversation import Messages, Replier, Stream
+from sayso.reply.conversation import Replier, Stream
 from sayso.reply.embed import embed
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Messages
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.adapter import load_adapter
 from sayso.weights.folder import load_model

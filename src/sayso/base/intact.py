@@ -15,7 +15,7 @@ from typing import Any
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_atomic
 
-BESIDE = ".sha256"  # suffix of the file that holds a file's digest
+DIGEST_SUFFIX = ".sha256"  # suffix of the file that holds a file's digest
 CACHE = "digests.json"
 REMEMBERED = 512  # files; the most recently checked ones stay
 SETTLED = 2.0  # seconds: a younger file may change again within the resolution of its times
@@ -56,7 +56,7 @@ def check_digest(path: Path, expected: object, fix: str) -> None:
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
     """Yield to write a file, and then write its SHA-256 next to it, in the format of `sha256sum`."""
-    beside = path.with_name(path.name + BESIDE)
+    beside = path.with_name(path.name + DIGEST_SUFFIX)
     beside.unlink(missing_ok=True)  # first: a kill in between must not leave the digest of another file
     yield
     write_atomic(beside, f"{sha256(path)}  {path.name}\n")
@@ -64,7 +64,7 @@ def recorded(path: Path) -> Iterator[None]:
 
 def check_recorded(path: Path, fix: str) -> None:
     """Raise `UserError` if a file does not match the digest next to it. A file without a digest is accepted."""
-    beside = path.with_name(path.name + BESIDE)
+    beside = path.with_name(path.name + DIGEST_SUFFIX)
     if beside.exists():
         check_digest(path, beside.read_bytes().split(b" ")[0].decode("ascii", "replace"), fix)
 

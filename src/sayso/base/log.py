@@ -21,7 +21,7 @@ from sayso.base.jsonl import line_of, parse
 from sayso.base.life import Life
 from sayso.base.lock import locked
 from sayso.base.made import work_in
-from sayso.base.output import console, stream
+from sayso.base.output import console, output_stream
 from sayso.base.replace import sweep
 from sayso.base.seal import seal, unseal
 
@@ -123,7 +123,7 @@ class Progress:
     def __init__(self, total: int | None, label: str) -> None:
         self.total, self.label = total, label
         self.live = (
-            stream(stderr=True).isatty() and os.environ.get("TERM") != "dumb"
+            output_stream(stderr=True).isatty() and os.environ.get("TERM") != "dumb"
         )  # which knows no codes to redraw a line
         self.start = time.perf_counter()
         self.first: int | None = None
@@ -151,7 +151,7 @@ class Progress:
         self._write(f"\r\x1b[2K{line[:width]}" if self.live else f"{line}\n")
 
     def _write(self, text: str) -> None:
-        file = stream(stderr=True)
+        file = output_stream(stderr=True)
         file.write(text)
         file.flush()
 

@@ -1,7 +1,7 @@
 """Where text for people goes: to the standard streams, nowhere, or line by line to a function.
 
-Everything that an act prints (messages, tables, progress) is written to `stream()` or `console()`, so that one call of
-`output` redirects all of it. The choice holds for the process, as the standard streams do.
+Everything that an act prints (messages, tables, progress) is written to `output_stream()` or `console()`, so that
+one call of `output` redirects all of it. The choice holds for the process, as the standard streams do.
 """
 
 import io
@@ -52,14 +52,14 @@ def output(to: Destination) -> _Output:
     return before
 
 
-def stream(*, stderr: bool = False) -> TextIO:
+def output_stream(*, stderr: bool = False) -> TextIO:
     """Return the file to which text for people is written now."""
     return _CHOICE.lines or (sys.stderr if stderr else sys.stdout)
 
 
 def console(*, stderr: bool = False, **settings: Any) -> Console:
-    """Return a console of rich that writes to `stream()`, as plain text in a notebook too."""
-    return Console(file=stream(stderr=stderr), highlight=False, force_jupyter=False, **settings)
+    """Return a console of rich that writes to `output_stream()`, as plain text in a notebook too."""
+    return Console(file=output_stream(stderr=stderr), highlight=False, force_jupyter=False, **settings)
 
 
 class _Lines(io.StringIO):

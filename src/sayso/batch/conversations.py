@@ -19,7 +19,7 @@ from sayso.base.intact import check_listed
 from sayso.base.jsonl import BadRows
 from sayso.batch.chat import MaskedIds
 from sayso.text.conversations import windows
-from sayso.text.document import Document, Message, Place, Source
+from sayso.text.document import Document, Messages, Place, Source
 from sayso.text.files import rows_of_lines
 from sayso.text.formats import document_of
 from sayso.text.sources import read_part
@@ -33,7 +33,7 @@ MOST_HELD_OUT = 256  # conversations that a share holds out; more would only mak
 class TrainingConversation:
     """One conversation as it was read."""
 
-    messages: Sequence[Message]
+    messages: Messages
     tools: Sequence[dict[str, Any]]
     source: str
     at: Place | str
@@ -50,7 +50,7 @@ class TrainingConversation:
         """How many of the assistant's turns are trained."""
         return sum(turn["role"] == "assistant" and turn.get("weight", 1) != 0 for turn in self.messages)
 
-    def prompt(self) -> Sequence[Message]:
+    def prompt(self) -> Messages:
         """Return what comes before the last reply; nothing where that is not a user's turn, or tools are called."""
         last = max(number for number, turn in enumerate(self.messages) if turn["role"] == "assistant")
         plain = not self.tools and last and self.messages[last - 1]["role"] == "user"
@@ -148,7 +148,7 @@ def lay_out(
     """
     found = LaidOut()
 
-    def fits(messages: Sequence[Message]) -> bool:
+    def fits(messages: Messages) -> bool:
         return len(prompt_ids(tokenizer, messages, reply=False, tools=talk.tools)) <= tokens
 
     for talk in talks:

@@ -28,7 +28,7 @@ _POSITIONS = 1 << 13  # maximum of positions in one batch
 
 
 @dataclass(frozen=True)
-class Window:
+class TextWindow:
     """A piece of one document that fits the context; of its targets (the next ids) the last `charged` count."""
 
     document: int
@@ -61,7 +61,7 @@ def document_bits(
     return bits
 
 
-def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
+def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[TextWindow]:
     """One document -> windows that together count each of its ids once."""
     sequence = [bos, *ids]
     stride = max(1, context // 2)
@@ -69,12 +69,12 @@ def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Ite
     charged = end
     while charged:
         start = max(0, end - context)
-        yield Window(number, sequence[start:end], sequence[start + 1 : end + 1], charged)
+        yield TextWindow(number, sequence[start:end], sequence[start + 1 : end + 1], charged)
         charged = min(stride, len(ids) - end)
         end += charged
 
 
-def window_nats(model: Transformer, rows: Sequence[Window]) -> list[float]:
+def window_nats(model: Transformer, rows: Sequence[TextWindow]) -> list[float]:
     """Nats of each row's counted targets. Rows are padded on the right, which no earlier position can see."""
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)

@@ -16,14 +16,13 @@ from sayso.batch.judged import JudgedPrompt
 from sayso.judge.agreement import (
     Agreement,
     Bin,
-    Floats,
     calibration_error,
     correlation,
     of_comparisons,
     of_ratings,
     reliability,
 )
-from sayso.judge.stats import Estimate
+from sayso.judge.stats import Estimate, Floats
 
 _Scores = Sequence[Floats]  # per prompt, one score per reply
 

@@ -12,8 +12,9 @@ from rich.table import Table
 from sayso.base.log import RunLog, read_log
 from sayso.base.output import console
 from sayso.model import Transformer
-from sayso.reply.conversation import Messages, Replier
+from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Messages
 from sayso.token.tokenizer import Tokenizer
 
 _SHOWN = 300  # characters of a prompt or a reply in the table; the log has the full text

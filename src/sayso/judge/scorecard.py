@@ -5,13 +5,15 @@ from functools import partial
 import numpy as np
 
 from sayso import world
-from sayso.judge.baselines.measure import BASELINES, Scores
+from sayso.judge.baselines import BASELINES
+from sayso.judge.baselines.measure import Scores
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOut
 from sayso.judge.stats import ratio
-from sayso.judge.world import Messages, TaskAnswer, WorldScores, judge_world
+from sayso.judge.world import TaskAnswer, WorldScores, judge_world
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Messages
 
 CONTINUE = ("The river begins in the mountains and", "Once there was a small fox who")
 ASK = (

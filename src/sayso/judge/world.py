@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from sayso import world
 from sayso.judge.stats import Estimate, estimate, mean_of
-
-Messages = list[dict[str, str]]
+from sayso.text.document import Messages
 
 
 @dataclass(frozen=True)
@@ -56,10 +55,10 @@ def judge_world(
 ) -> WorldScores:
     """Ask `n` tasks of each family and score the replies; all are asked in one call, so that they can be batched."""
     tasks = [(family, index, world.task(seed, index, split, family)) for family in families for index in range(n)]
-    asked = [[dict(message) for message in task.prompt.messages] for _, _, task in tasks]
+    asked: list[Messages] = [[dict(message) for message in task.prompt.messages] for _, _, task in tasks]
     said = replies(asked)
     assert len(said) == len(asked), f"{len(asked)} conversations were asked, {len(said)} replies came back"
-    scored = [world.score(task.prompt, reply) for (_, _, task), reply in zip(tasks, said, strict=True)]
+    scored = [world.score_reply(task.prompt, reply) for (_, _, task), reply in zip(tasks, said, strict=True)]
     return WorldScores(
         tuple(
             TaskAnswer(family, index, messages, reply, task.reply, score.value, score.reasons)

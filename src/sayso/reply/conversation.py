@@ -4,19 +4,17 @@ Wraps a model and its tokenizer. A reply ends at <|end|> or <|bos|>, at a stop t
 context is full, whichever is first. Streamed or batched, the same seed and row give the same text.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sayso.model.transformer import Transformer
 from sayso.reply.text import Text
 from sayso.sample.engine import ROWS, room
 from sayso.sample.generate import generate, stream
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Messages
 from sayso.token.chat import prompt_ids
 from sayso.token.tokenizer import BOS, Tokenizer
-
-Messages = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ Takes all messages; returns those that fit with room for a reply. System message
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
 
-Message = dict[str, Any]
+from sayso.text.document import Message, Messages
 
 
 def fit_window(
-    messages: Sequence[Message], count: Callable[[Sequence[Message]], int], context: int, reserve: int
+    messages: Messages, count: Callable[[Messages], int], context: int, reserve: int
 ) -> tuple[list[Message], int]:
     """Return the messages that leave `reserve` of `context` tokens free, and how many were omitted.
 

@@ -5,10 +5,10 @@ The key of an act that was not run yet is absent, never null or zero.
 
 from typing import Any
 
+from sayso.judge.baselines import BASELINES
 from sayso.report.facts import TRAINED, Facts
 
 _Data = dict[str, Any]
-BASELINES = ("uniform", "unigram", "kn5", "xz")
 
 
 def report_figures(facts: Facts) -> _Data:

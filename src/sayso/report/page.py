@@ -14,13 +14,13 @@ from sayso.report.said import said
 from sayso.report.scores import scores
 from sayso.report.steering import steering
 
-PARTS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage_table, took, proved)
+SECTIONS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage_table, took, proved)
 
 
 def page(facts: Facts) -> str:
     """The whole report."""
     style = files("sayso.report").joinpath("page.css").read_text(encoding="utf-8")
-    body = "".join(part(facts) for part in PARTS)
+    body = "".join(part(facts) for part in SECTIONS)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The life of a language model</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

@@ -3,9 +3,9 @@
 from html import escape
 from typing import Any
 
+from sayso.judge.baselines import BASELINES
 from sayso.report.draw import bar
 from sayso.report.facts import Facts
-from sayso.report.figures import BASELINES
 from sayso.report.markup import listing, missing, says, section
 
 _Data = dict[str, Any]

@@ -13,9 +13,10 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import write_jsonl
 from sayso.reply.conversation import Replier
 from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
-from sayso.reply.window import Message, fit_window
+from sayso.reply.window import fit_window
 from sayso.run.terminal import Terminal
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Message
 
 _COMMANDS = {
     "/undo": "remove the last question and its reply",

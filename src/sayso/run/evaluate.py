@@ -19,7 +19,8 @@ from sayso.base.log import act_log, say
 from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
-from sayso.judge.baselines.measure import BASELINES, Scores, baselines
+from sayso.judge.baselines import BASELINES
+from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
 from sayso.judge.scorecard import judge_tasks, judge_text, samples, tasks_json
 from sayso.judge.stats import Estimate

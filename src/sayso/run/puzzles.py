@@ -53,7 +53,7 @@ def puzzles(options: Puzzles) -> Written:
         raise UserError("At least one size is required, such as --sizes 3.")
     if options.field and options.puzzle != "addition":
         raise UserError(f"--field applies to addition only; omit it for {options.puzzle}.")
-    make = partial(known.addition.problem, field=options.field) if options.field else known.MAKERS[options.puzzle]
+    make = partial(known.addition_problem, field=options.field) if options.field else known.MAKERS[options.puzzle]
     sizes = options.sizes
     problems = (make(options.seed, index, options.split, sizes[index % len(sizes)]) for index in range(options.count))
     rows = (problem.demonstration() if options.demonstrations else problem.row() for problem in problems)

@@ -11,7 +11,7 @@ from typing import TextIO
 from rich.console import Console
 
 from sayso.base.errors import UserError
-from sayso.base.output import stream
+from sayso.base.output import output_stream
 
 PROMPT = "> "
 # Model output is untrusted and must not send escape codes to the terminal: only line breaks and tabs pass.
@@ -34,9 +34,11 @@ class Terminal:
 
     def __init__(self, source: TextIO | None = None, target: TextIO | None = None) -> None:
         self.source = sys.stdin if source is None else source
-        self.target = stream() if target is None else target
+        self.target = output_stream() if target is None else target
         self.live = self.source.isatty()
-        self._notes = Console(file=self.target if self.live else stream(stderr=True), highlight=False, soft_wrap=True)
+        self._notes = Console(
+            file=self.target if self.live else output_stream(stderr=True), highlight=False, soft_wrap=True
+        )
 
     def read(self) -> str | None:
         """Return the next line without its end, or None after the last (Ctrl-D)."""

@@ -27,9 +27,9 @@ from sayso.base.ranges import Options
 from sayso.batch.tokens import documents
 from sayso.token.load import tokenizer_fingerprint
 from sayso.train.workers import can_fork
+from sayso.weights.families.own import OWN
 from sayso.weights.folder import load_model
 from sayso.weights.models import resolve_model
-from sayso.weights.names import OWN
 
 STEPS = 12
 LOGIT_TOLERANCE = 1e-4
@@ -60,7 +60,7 @@ def verify(options: Verify) -> dict[str, Any]:
             scores["resume"] = check_resume(life)
             say(f"Run killed after step {scores['resume']['killed_after']} and resumed: {_same(scores['resume'])}.")
         folder = resolve_model(life, options.model)
-        if options.export and read_json(folder / "config.json")["model_type"] == OWN:
+        if options.export and read_json(folder / "config.json")["model_type"] == OWN.model_type:
             say(f"'{options.model}' has layers that transformers lacks (--recipe fastest): nothing to compare.")
         elif options.export:
             scores["export"] = check_export(life, folder)

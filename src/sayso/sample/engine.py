@@ -20,7 +20,7 @@ from sayso.sample.blocks import BLOCK, Blocks, blocks_for, names_after
 from sayso.sample.native.choose import runner_for
 from sayso.sample.pages import Pages, bytes_per_token
 from sayso.sample.pick import tops
-from sayso.sample.request import Request, Score
+from sayso.sample.request import PromptLogprob, Request
 from sayso.sample.row import Row
 from sayso.sample.rules import make_rules
 from sayso.sample.runner import Chunk, Runner
@@ -296,7 +296,7 @@ class Engine:
             own = logprobs.gather(-1, torch.tensor(targets, device=logprobs.device)[:, None])
             ranks = (logprobs > own).sum(-1) + 1
             best = tops(logprobs, [request.prompt_tops or 0] * len(targets))
-            request.prompt_scores += map(Score, own[:, 0].tolist(), ranks.tolist(), best)
+            request.prompt_scores += map(PromptLogprob, own[:, 0].tolist(), ranks.tolist(), best)
 
     def _speak(self, speaking: list[ActiveRow], logits: Tensor) -> None:
         """Pick a token for each row, and more while they match the proposals; remove finished rows."""

@@ -19,14 +19,14 @@ MOST_CHAIN = 256  # successive references or rules; the compile time of some is 
 INLINE_JSON = re.compile(r"%json\s*(?=\{)")
 GRAMMAR_SPACE = r" |\r?\n[ \t]{0,64}"
 
-Kind = Literal["json", "regex", "lark", "rules", "either"]
+GrammarKind = Literal["json", "regex", "lark", "rules", "either"]
 
 
 @dataclass(frozen=True)
 class Grammar:
     """A formal language of replies. Created by the functions below, which validate their arguments."""
 
-    kind: Kind
+    kind: GrammarKind
     source: str
     """A JSON schema as JSON, a regular expression, or rules."""
     name: str

@@ -27,7 +27,7 @@ class Constraint(Protocol):
         ...
 
 
-class Score(NamedTuple):
+class PromptLogprob(NamedTuple):
     """The model's score of one prompt token."""
 
     logprob: float
@@ -67,7 +67,7 @@ class Request:
     """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
     prompt_tops: int | None = None
     """Request log-probabilities of the prompt's own tokens, and of this many likeliest ones per position."""
-    prompt_scores: list[Score] = field(default_factory=list)
+    prompt_scores: list[PromptLogprob] = field(default_factory=list)
     """Scores of the prompt's second and later tokens, if requested by `prompt_tops`."""
     reused: int = 0
     """Number of prompt tokens found in the cache; set by the engine."""

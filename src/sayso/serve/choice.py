@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sayso.reply.text import Text
-from sayso.sample.request import Request, Score
+from sayso.sample.request import PromptLogprob, Request
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ChoicePiece:
     """Number of tokens of the choice so far."""
     finish: str
     """Empty while in progress, then "stop", "length" or "cancelled"."""
-    prompt: Sequence[Score] = ()
+    prompt: Sequence[PromptLogprob] = ()
     """In the first piece, if requested: the scores of each id of the prompt except the first."""
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -25,6 +25,7 @@ from sayso.serve.choice import Choice
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.terms import Reader, ReplyTerms
 from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
+from sayso.text.document import Message, Messages
 from sayso.token.chat import prompt_ids
 
 _Value = TypeVar("_Value")
@@ -70,8 +71,8 @@ class ServedModel:
 
     def chat_ids(
         self,
-        messages: Sequence[dict[str, Any]],
-        tools: Sequence[dict[str, Any]] = (),
+        messages: Messages,
+        tools: Messages = (),
         *,
         opened: bool = True,
         continued: bool = False,
@@ -102,7 +103,7 @@ class ServedModel:
             raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)
 
-    def fit(self, messages: list[dict[str, Any]], tokens: int) -> tuple[list[dict[str, Any]], int]:
+    def fit(self, messages: Messages, tokens: int) -> tuple[list[Message], int]:
         """Drop the oldest turns if there is no room for `tokens` more; return the rest, and how many were dropped.
 
         At most half of the context is reserved, so that recent turns are not dropped for a long reply.

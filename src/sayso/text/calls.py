@@ -9,11 +9,10 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.base.jsonl import parse, repair_surrogates
+from sayso.text.document import Message, Messages
 
-Message = Mapping[str, Any]
 
-
-def with_calls(messages: Sequence[Message]) -> bool:
+def with_calls(messages: Messages) -> bool:
     """Whether a conversation has calls of tools, or what they gave."""
     return any(turn.get("role") == "tool" or turn.get("tool_calls") for turn in messages)
 
@@ -23,7 +22,7 @@ def has_id(call: Any) -> bool:
     return isinstance(call, Mapping) and bool(call.get("id"))
 
 
-def resolved(messages: Sequence[Message]) -> list[Message]:
+def resolved(messages: Messages) -> list[Message]:
     """Return messages in which each call has an id and each result the id of its call.
 
     A result that has no id is matched by its name, else by its order among the calls before it. Raises `UserError`
@@ -66,7 +65,7 @@ def _identified(message: Message, used: set[str]) -> Message:
     return {**message, "tool_calls": calls}
 
 
-def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequence[str]) -> list[Message]:
+def _matched(results: Messages, waiting: dict[str, str], latest: Sequence[str]) -> list[Message]:
     """Return neighbouring results with the ids of their calls, which wait no longer."""
     ids: list[str | None] = []
     for result in results:  # by id
@@ -101,7 +100,7 @@ def _matched(results: Sequence[Message], waiting: dict[str, str], latest: Sequen
     return [{**result, "tool_call_id": call} for result, call in zip(results, ids, strict=True)]
 
 
-def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
+def as_data(messages: Messages) -> list[dict[str, Any]]:
     """Return messages as chat templates expect them: arguments as an object, content as text, results with a name.
 
     Raises `UserError` for calls that are not OpenAI's, and for a result without a call.
@@ -129,7 +128,7 @@ def as_data(messages: Sequence[Message]) -> list[dict[str, Any]]:
     return done
 
 
-def value_of(text: Any) -> Any:
+def json_or_text(text: Any) -> Any:
     """Return what a text says as JSON where that is an object or a list, else the text."""
     if not isinstance(text, str):
         raise UserError(f"A tool's result must be text; got {type(text).__name__}.")
@@ -150,7 +149,7 @@ def _call(call: Any) -> dict[str, Any]:
     arguments = function.get("arguments")
     if arguments is None or arguments == "":
         arguments = {}
-    value = value_of(arguments) if isinstance(arguments, str) else arguments
+    value = json_or_text(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(value, str | dict):
         raise UserError(f"The arguments of a call must be a JSON object; those of '{name}' are {value!r:.100}.")
     return {"id": outside.get("id") or "", "type": "function", "function": {"name": name, "arguments": value}}

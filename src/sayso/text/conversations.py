@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from sayso.text.clean import clean
-from sayso.text.document import Message
+from sayso.text.document import Message, Messages
 
 MIN_TURNS = 2  # by each side, in chat between strangers and in each window of it: "hi", "hi" teaches nothing
 # A word is profane when it begins with one of these stems or is one of these words, which would be innocent as stems.
@@ -62,12 +62,12 @@ def join_texts(texts: Sequence[str]) -> str:
     return joined
 
 
-def as_text(messages: Sequence[Message]) -> str:
+def as_text(messages: Messages) -> str:
     """Return a conversation as a document: one paragraph a turn, calls of tools as JSON."""
     return "\n".join(text for message in messages for text in _said(message) if text)
 
 
-def indecent_rule(messages: Sequence[Message]) -> str | None:
+def indecent_rule(messages: Messages) -> str | None:
     """Return the rule of decency that a conversation breaks ("profane", "personal"), or None."""
     text = as_text(messages)
     words = set(_WORD.findall(text.lower()))
@@ -76,13 +76,13 @@ def indecent_rule(messages: Sequence[Message]) -> str | None:
     return "personal" if ("@" in text and MAIL.search(text)) or PHONE.search(text) else None
 
 
-def too_few_turns(messages: Sequence[Message], least: int) -> bool:
+def too_few_turns(messages: Messages, least: int) -> bool:
     """Whether one of the two sides has fewer than `least` turns."""
     return any(sum(message["role"] == side for message in messages) < least for side in ("user", "assistant"))
 
 
 def windows(
-    messages: Sequence[Message],
+    messages: Messages,
     fits: Callable[[list[Message]], bool],
     least: int = 1,
     left_out: Counter[str] | None = None,
@@ -114,7 +114,7 @@ def windows(
     return kept
 
 
-def exchanges(messages: Sequence[Message]) -> list[list[Message]]:
+def exchanges(messages: Messages) -> list[list[Message]]:
     """Return each stretch from a user's turn through the last of the assistant's that answer it."""
     found: list[list[Message]] = []
     before = ""
@@ -141,7 +141,7 @@ def within(turns: int, characters: int) -> Callable[[list[Message]], bool]:
     return fits
 
 
-def _joined(window: Sequence[Sequence[Message]]) -> list[Message]:
+def _joined(window: Sequence[Messages]) -> list[Message]:
     return [message for exchange in window for message in exchange]
 
 

@@ -4,6 +4,7 @@ Both are plain data. A source is split into parts by its nature (files, byte ran
 workers, so that the result is the same on any machine.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +13,9 @@ from sayso.text.packed import READ_BLOCK, open_bytes
 DOCUMENT_SPLITS = ("train", "val", "test")
 FUNCTION = "function"
 """The reader of a function passed in, which exists in this process alone."""
-Message = dict[str, Any]
+Message = Mapping[str, Any]
 """OpenAI's: role (system, user, assistant, tool) and content, both texts; tool_calls, tool_call_id, name, weight 0."""
+Messages = Sequence[Message]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 from sayso.base.errors import UserError, require
 from sayso.base.jsonl import BadRows, kind_of, parse
 from sayso.text.document import Document, File, Part, Place
-from sayso.text.formats import BESIDE, NO_TEXT, column_of, document_of
+from sayso.text.formats import EXTRA_COLUMNS, NO_TEXT, column_of, document_of
 from sayso.text.packed import PACKED, READ_BLOCK, open_bytes, open_unpacked
 
 PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
@@ -110,7 +110,7 @@ def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
             column = column_of(names, part.column)
         except UserError as error:
             raise UserError(f"'{where}': {error}") from error
-        columns = list(dict.fromkeys([column, *(name for name in BESIDE if name in names)]))
+        columns = list(dict.fromkeys([column, *(name for name in EXTRA_COLUMNS if name in names)]))
         groups = range(part.start, table.num_row_groups if part.stop is None else part.stop)
         number = sum(table.metadata.row_group(group).num_rows for group in range(part.start))
         for batch in table.iter_batches(_ROWS, columns=columns, row_groups=list(groups)):

@@ -12,7 +12,7 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import kind_of, parse, repair_surrogates
 from sayso.text.calls import as_data, has_id, resolved, with_calls
 from sayso.text.conversations import as_text
-from sayso.text.document import Document, Message, Place
+from sayso.text.document import Document, Message, Messages, Place
 
 CALL = "function_call"
 _ROLES = {
@@ -25,7 +25,7 @@ _ROLES = {
     **dict.fromkeys(("gpt", "chatgpt", "bing", "bard", "model"), "assistant"),
 }
 NO_TEXT = "A row must hold UTF-8 text; this one does not."
-BESIDE = ("system", "tools", "input", "output", "title")  # columns that are read with a chosen one
+EXTRA_COLUMNS = ("system", "tools", "input", "output", "title")  # columns that are read with a chosen one
 
 
 def column_of(names: Collection[str], asked: str | None) -> str:
@@ -54,8 +54,8 @@ def document_of(row: Any, asked: str | None, at: Place) -> Document:
             return Document(value or "", title, at=at)
         if not isinstance(value, Sequence):
             raise UserError(f"A document must be a string or a list of messages; '{column}' is {kind_of(value)}.")
-    messages = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
-    messages = _told(row.get("system"), messages)
+    turns = _instruction(row) if column == "instruction" and not asked else [_turn(turn) for turn in value]
+    messages: Messages = _told(row.get("system"), turns)
     messages = as_data(resolved(_joined(messages))) if with_calls(messages) else messages
     tools = _tools(row.get("tools"))
     return Document(as_text(messages), title, tuple(messages), tools=tools, at=at)
@@ -76,7 +76,7 @@ def _turn(turn: Any) -> Message:
     if not isinstance(said, str) or said not in _ROLES:
         raise UserError(f"A turn's role must be one of {', '.join(_ROLES)}; got {said!r}.{nearest(str(said), _ROLES)}")
     content = _content(turn["content"] if "content" in turn else turn.get("value"))
-    message: Message = {"role": _ROLES[said], "content": content}
+    message: dict[str, Any] = {"role": _ROLES[said], "content": content}
     if said == CALL:
         message |= {"content": "", "tool_calls": _calls(content)}
     elif turn.get(CALL):  # OpenAI's older form, with results of the role "function"
@@ -112,7 +112,7 @@ def _calls(value: str) -> list[Any]:
     return calls if isinstance(calls, list) else [calls]
 
 
-def _joined(messages: Sequence[Message]) -> list[Message]:
+def _joined(messages: Messages) -> list[Message]:
     """Return messages with neighbouring calls of ShareGPT's, one a turn, as the calls of one turn."""
     done: list[Message] = []
     for message in messages:
@@ -130,7 +130,7 @@ def _only_calls(message: Message) -> bool:
     return isinstance(calls, list) and not message["content"] and not any(map(has_id, calls))
 
 
-def _told(system: Any, messages: Sequence[Message]) -> list[Message]:
+def _told(system: Any, messages: Messages) -> list[Message]:
     """Return messages with a column of its own for the system's turn put first."""
     if isinstance(system, str) and system and not (messages and messages[0]["role"] == "system"):
         return [{"role": "system", "content": system}, *messages]

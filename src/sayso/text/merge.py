@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sayso.text.dedup import BANDS, NearDuplicates, SignatureLookup, first_of_each
 from sayso.text.document import DOCUMENT_SPLITS
 from sayso.text.ngrams import Hashes
-from sayso.text.split import TRAIN, keep_training, split_of
+from sayso.text.split import TRAIN, keep_training, split_by_hash
 from sayso.text.work import Paths, PrepareJob, load_bands, load_rows, load_signatures
 
 SHARD_BYTES = 64 << 20
@@ -125,7 +125,7 @@ def _splits(jobs: Sequence[PrepareJob], fate: Fates, folder: Path, shares: tuple
     hashes: Hashes = np.concatenate([part["hash"] for part in rows])
     split: NDArray[np.int8] = np.concatenate([part["split"] for part in rows])
     by_hash = np.flatnonzero((split < 0) & (fate == STAYS))
-    split[by_hash] = split_of(hashes[by_hash], *shares)
+    split[by_hash] = split_by_hash(hashes[by_hash], *shares)
     for kind in ("text", "chat"):
         sizes = np.concatenate([part[kind] for part in rows])
         if not np.any((split == TRAIN) & (fate == STAYS) & (sizes > 0)):

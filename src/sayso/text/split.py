@@ -8,7 +8,7 @@ from sayso.text.ngrams import Hashes
 TRAIN, VAL, TEST = 0, 1, 2  # places in document.SPLITS
 
 
-def split_of(hashes: Hashes, val: float, test: float) -> NDArray[np.int8]:
+def split_by_hash(hashes: Hashes, val: float, test: float) -> NDArray[np.int8]:
     """Return the split of each document [D]; `val` and `test` are shares of the corpus.
 
     A corpus so small that a split stays empty gives it the training document whose hash is nearest to it; the last one

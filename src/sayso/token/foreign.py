@@ -15,8 +15,9 @@ from tokenizers import AddedToken, pre_tokenizers
 
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
+from sayso.text.document import Messages
 from sayso.token.spelled import Spellings, any_of
-from sayso.token.template import Messages, Template, unused_letters
+from sayso.token.template import Template, unused_letters
 from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_bytes
 from sayso.token.tools import CALL, CALL_END
 from sayso.token.trained import Around, around_reply, check_ends, trained_spans

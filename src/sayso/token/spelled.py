@@ -17,7 +17,8 @@ from typing import Any
 import tokenizers
 
 from sayso.base.errors import UserError
-from sayso.token.template import Messages, Span, unused_letters
+from sayso.text.document import Messages
+from sayso.token.template import Span, unused_letters
 from sayso.token.tools import CALL, CALL_END, RESULT, RESULT_END
 
 _MARKS = (CALL, CALL_END, RESULT, RESULT_END)

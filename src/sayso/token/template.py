@@ -21,9 +21,9 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sayso.base.errors import UserError
+from sayso.text.document import Messages
 from sayso.token.tools import CALL
 
-Messages = Sequence[Mapping[str, Any]]
 Span = tuple[int, int]  # characters of a text, from the first to one past the last
 _OPEN, _CLOSE = "generation_opens", "generation_closes"
 _THOUGHTS = ("reasoning_content", "thinking", "reasoning")  # fields for reasoning next to a message's content

@@ -6,10 +6,11 @@ every other layout, including our own, they become text in the roles that it has
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from sayso.text.calls import Message, as_data, value_of, with_calls
+from sayso.text.calls import as_data, json_or_text, with_calls
+from sayso.text.document import Messages
 
 CALL, CALL_END = "<tool_call>", "</tool_call>"
 RESULT, RESULT_END = "<tool_response>", "</tool_response>"
@@ -26,12 +27,12 @@ What it gives comes back between <tool_response> and </tool_response>."""
 _MARK = re.compile(r"<(?=/?tool(s|_call|_response)>)")
 
 
-def with_tools(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> bool:
+def with_tools(messages: Messages, tools: Messages = ()) -> bool:
     """Whether a conversation has tools, calls of them, or what they gave."""
     return bool(tools) or with_calls(messages)
 
 
-def tool_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = ()) -> list[dict[str, Any]]:
+def tool_text(messages: Messages, tools: Messages = ()) -> list[dict[str, Any]]:
     """Return the same conversation in three roles, with the tools described in the first, a system message.
 
     What a tool gave is JSON in a user's turn, in which no mark can stand; a mark that a user typed loses its "<" to
@@ -43,7 +44,7 @@ def tool_text(messages: Sequence[Message], tools: Sequence[Mapping[str, Any]] = 
         content, after = turn.get("content"), results
         results = turn.get("role") == "tool"
         if results:
-            block = f"{RESULT}\n{_json({'name': turn['name'], 'content': value_of(content)})}\n{RESULT_END}"
+            block = f"{RESULT}\n{_json({'name': turn['name'], 'content': json_or_text(content)})}\n{RESULT_END}"
             if after:
                 done[-1]["content"] += f"\n{block}"
             else:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sayso.base.errors import UserError
-from sayso.token.template import Content, Laid, Messages, Span, Template
+from sayso.text.document import Messages
+from sayso.token.template import Content, Laid, Span, Template
 from sayso.token.tools import CALL, CALL_END
 
 TALK = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good day."})

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from sayso.base.files import atomic_folder, read_object, sha256, write_json
 from sayso.base.intact import check_digest
 from sayso.base.replace import put_back
-from sayso.train.checkpoint import trained
+from sayso.train.checkpoint import trained_weights
 from sayso.train.loop import State
 from sayso.weights.tensors import read_tensors
 
@@ -47,7 +47,7 @@ class Best:
         if before is not None and not sign * value > sign * before["value"]:
             return
         with atomic_folder(self.path) as part:
-            weights = {name: weight.detach().cpu().contiguous() for name, weight in trained(state).items()}
+            weights = {name: weight.detach().cpu().contiguous() for name, weight in trained_weights(state).items()}
             save_file(weights, part / _FILE)
             told = {"step": state.step, "figure": self.figure, "value": value, "sha256": sha256(part / _FILE)}
             write_json(part / "best.json", told, sealed=True)
@@ -60,6 +60,6 @@ class Best:
             check_digest(self.path / _FILE, told["sha256"], "start from scratch with --restart")
         kept = read_tensors(self.path / _FILE)
         with torch.no_grad():
-            for name, weight in trained(state).items():
+            for name, weight in trained_weights(state).items():
                 weight.copy_(kept[name])
         return told

@@ -125,7 +125,7 @@ def _check(path: Path, found: dict[str, torch.Size], expected: Mapping[str, torc
 def _fill(state: State, read: Read) -> None:
     numbers, weights, moments, chance = read
     with torch.no_grad():
-        for name, weight in trained(state).items():
+        for name, weight in trained_weights(state).items():
             weight.copy_(weights[name])
     _fill_optimizers(state, moments)
     set_random_state(chance)
@@ -133,13 +133,13 @@ def _fill(state: State, read: Read) -> None:
         setattr(state, name, value)
 
 
-def trained(state: State) -> Tensors:
+def trained_weights(state: State) -> Tensors:
     """Return the weights that a run changes, by name; frozen ones stay the parent's."""
     return {name: weight for name, weight in state.model.named_parameters() if weight.requires_grad}
 
 
 def _weights(state: State) -> Tensors:
-    return {name: weight.detach().cpu().contiguous() for name, weight in trained(state).items()}
+    return {name: weight.detach().cpu().contiguous() for name, weight in trained_weights(state).items()}
 
 
 def _set_aside(path: Path) -> Path:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, write_json
-from sayso.base.intact import BESIDE, check_recorded, recorded
+from sayso.base.intact import DIGEST_SUFFIX, check_recorded, recorded
 from sayso.base.made import made_folder
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, LoRALinear, linear_layers, wrap
@@ -84,7 +84,7 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
     settings = read_object(folder / CONFIG)
     _check(folder, settings)
     for name in (CONFIG, WEIGHTS):
-        check_recorded(folder / name, f"copy it again; if you changed it on purpose, remove '{name}{BESIDE}'")
+        check_recorded(folder / name, f"copy it again; if you changed it on purpose, remove '{name}{DIGEST_SUFFIX}'")
     found = _paired(folder, model, read_tensors(folder / WEIGHTS))
     wrap(model, ((name, a, b, _scale(settings, theirs, rank)) for name, (theirs, rank, a, b) in found.items()))
     return {

@@ -18,12 +18,11 @@ from sayso.weights.families.gpt2 import GPT2
 from sayso.weights.families.llama import LLAMA
 from sayso.weights.families.mistral import MISTRAL
 from sayso.weights.families.olmo2 import OLMO2
-from sayso.weights.families.own import OWN as OWN_FAMILY
+from sayso.weights.families.own import OWN
 from sayso.weights.families.qwen import QWEN2, QWEN3
 from sayso.weights.families.smollm3 import SMOLLM3
 
-_FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN_FAMILY)
-OWN = OWN_FAMILY.model_type
+_FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN)
 BEYOND = ("num_experts", "num_local_experts", "n_routed_experts", "vision_config", "auto_map")
 """Entries of a config.json that change what weights mean, whatever the family."""
 

@@ -1,9 +1,9 @@
 """The small world: plain English in which a program can check every statement.
 
-Pure functions of (seed, index, split) return stories, documents, conversations and tasks; `score` checks any reply.
+Pure functions of (seed, index, split) return stories, documents, conversations and tasks; `score_reply` checks a reply.
 """
 
-from .check import score
+from .check import score_reply
 from .draw import SPLITS
 from .instructions import INSTRUCTION_FAMILIES
 from .make import CONVERSATION_KINDS, FAMILIES, conversation, document, rejected, story, task
@@ -26,7 +26,7 @@ __all__ = [
     "conversation",
     "document",
     "rejected",
-    "score",
+    "score_reply",
     "story",
     "task",
 ]  # fmt: skip

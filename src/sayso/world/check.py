@@ -71,6 +71,6 @@ def score_check(check: LookupCheck, reply: str) -> Score:
     return CHECKS[check["type"]](check, reply)
 
 
-def score(prompt: TaskPrompt, reply: str) -> Score:
+def score_reply(prompt: TaskPrompt, reply: str) -> Score:
     """How good `reply` is, 0 to 1, with reasons; uses `prompt.check` only."""
     return score_check(prompt.check, reply)

@@ -44,7 +44,7 @@ def split_of(subject: str, value: str, scene: str = "") -> str:
     return SPLITS[bucket + 1] if bucket < 2 else "train"
 
 
-def draw(
+def draw_word(
     rng: random.Random,
     pool: Sequence[Word],
     split: str,

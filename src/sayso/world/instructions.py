@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 from .conditions import COMMON, split_sentences
+from .lookup import NUMBER_WORDS
 from .questions import askable, check_of
-from .skills import NUMBERS
 from .story import Fact, Story
-from .tales import GLAD, LARGEST, SAD, TALES, Tale, roles_for, tale
+from .tales import GLAD, LONGEST_TALE, SAD, TALES, Tale, roles_for, tale
 from .types import Task, TaskPrompt, user
 from .words import Word
 
@@ -52,10 +52,10 @@ def told(rng: random.Random, split: str, smallest: int, largest: int) -> tuple[T
     return kind, roles, tale(rng, kind, roles, rng.randint(smallest, largest))
 
 
-def words(rng: random.Random, split: str) -> Task:
+def required_words(rng: random.Random, split: str) -> Task:
     """Tell a story that uses two or three given words."""
     while True:
-        _, roles, parts = told(rng, split, 4, LARGEST)
+        _, roles, parts = told(rng, split, 4, LONGEST_TALE)
         text = " ".join(parts)
         pool = held([roles[name] for name in ("t", "p", "q", "g", "c", "k", "f")], text)
         if len(pool) >= 2:
@@ -73,13 +73,13 @@ def words(rng: random.Random, split: str) -> Task:
 def sentences(rng: random.Random, split: str) -> Task:
     """Write exactly so many sentences about something."""
     while True:
-        kind, roles, parts = told(rng, split, 2, LARGEST - 1)
+        kind, roles, parts = told(rng, split, 2, LONGEST_TALE - 1)
         text = " ".join(parts)
         topic = topic_of(kind, roles, text)
         if topic and len(split_sentences(text)) == len(parts):
             break
     named, word = topic
-    number = NUMBERS[len(parts)]
+    number = NUMBER_WORDS[len(parts)]
     prompt = rng.choice((
         f"Write {number} sentences about {named}.", f"Tell me a story about {named} in {number} sentences.",
         f"In {number} sentences, tell me about {named}.", f"Tell a story about {named}. Use exactly {number} "
@@ -92,7 +92,7 @@ def sentences(rng: random.Random, split: str) -> Task:
 def happy(rng: random.Random, split: str) -> Task:
     """Tell a story about something that ends happily."""
     while True:
-        kind, roles, parts = told(rng, split, 3, LARGEST)
+        kind, roles, parts = told(rng, split, 3, LONGEST_TALE)
         text = " ".join(parts)
         topic = topic_of(kind, roles, text)
         if topic:

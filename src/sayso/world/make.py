@@ -11,7 +11,7 @@ from typing import Any
 
 from sayso.base.errors import UserError, nearest
 
-from .check import score
+from .check import score_reply
 from .draw import generator
 from .instructions import (
     INSTRUCTION_FAMILIES,
@@ -19,8 +19,8 @@ from .instructions import (
     happy,
     is_one_word,
     one_word,
+    required_words,
     sentences,
-    words,
     wrong_instruction,
 )
 from .notes import make_notes
@@ -28,7 +28,7 @@ from .questions import STORY_FAMILIES, askable, several, task_of, wrong_answers
 from .skills import SKILL_FAMILIES, skill, wrong_skill
 from .story import make
 from .talk import TALK_FAMILIES, greeting, secret, self_talk, wrong_talk
-from .types import Message, Task, assistant, user
+from .types import PlainMessage, Task, assistant, user
 
 FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
 _SOURCE = "smallworld"
@@ -77,20 +77,20 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
     return {"messages": messages, "source": _SOURCE}
 
 
-def pair(question: str, answer: str) -> list[Message]:
+def pair(question: str, answer: str) -> list[PlainMessage]:
     """A turn of each side."""
     return [user(question), assistant(answer)]
 
 
-def _turns(done: Task) -> list[Message]:
+def _turns(done: Task) -> list[PlainMessage]:
     """A task as a conversation."""
     return [*done.prompt.messages, assistant(done.reply)]
 
 
-def reading(seed: int, index: int, split: str, kind: str) -> list[Message]:
+def reading(seed: int, index: int, split: str, kind: str) -> list[PlainMessage]:
     """A story or notes with a question, then further questions on it: every family that it supports."""
     rng, told = (make_notes if kind == "notes" else make)(seed, index, split, "conversation")
-    messages: list[Message] = []
+    messages: list[PlainMessage] = []
     between = rng.choice(BREAKS)
     room = LONGEST - len(told.text)
     for question, answer, fact in several(rng, told, split, rng.randint(*QUESTIONS)):
@@ -106,7 +106,7 @@ def reading(seed: int, index: int, split: str, kind: str) -> list[Message]:
 def plain_task(rng: random.Random, split: str, family: str) -> Task:
     """A task that needs no story."""
     makers: dict[str, Callable[[random.Random, str], Task]] = {
-        "words": words, "sentences": sentences, "happy": happy, "self": self_talk, "secret": secret,
+        "words": required_words, "sentences": sentences, "happy": happy, "self": self_talk, "secret": secret,
     }  # fmt: skip
     return makers[family](rng, split) if family in makers else skill(rng, split, family)
 
@@ -133,7 +133,7 @@ def rejected(done: Task, seed: int) -> str:
     """A plausible reply to `done` that scores less than its own."""
     rng = random.Random(seed)
     family = done.prompt.family
-    best = score(done.prompt, done.reply).value
+    best = score_reply(done.prompt, done.reply).value
     for _ in range(50):
         if family in STORY_FAMILIES:
             reply = rng.choice(wrong_answers(done.prompt.check))
@@ -141,6 +141,6 @@ def rejected(done: Task, seed: int) -> str:
             reply = wrong_skill(rng, done)
         else:
             reply = (wrong_instruction if family in INSTRUCTION_FAMILIES else wrong_talk)(rng, done)
-        if score(done.prompt, reply).value < best:
+        if score_reply(done.prompt, reply).value < best:
             return reply
     return "I do not know."

@@ -10,7 +10,6 @@ from .lookup import NUMBER_WORDS
 from .types import Task, TaskPrompt, user
 
 SKILL_FAMILIES = ("arithmetic", "spelling", "letters")
-NUMBERS = NUMBER_WORDS  # NUMBERS[3] is "three"
 _LARGEST = 20
 _NAMED = (w.TOYS, w.WEAR, w.TOOLS, w.SMALL, w.GIFTS, w.HEIRLOOMS, w.FRUIT, w.ROOTS, w.BAKED, w.STUFF, w.YARD, w.COLOURS)
 SPELLABLE = tuple(dict.fromkeys(str(x) for pool in _NAMED for x in pool if 3 <= len(x) <= 7 and x.isalpha()))
@@ -44,18 +43,18 @@ def arithmetic(rng: random.Random, split: str) -> Task:
         sign = "plus" if plus else "minus"
         return exact(
             "arithmetic",
-            f"What is {NUMBERS[left]} {sign} {NUMBERS[right]}?",
-            NUMBERS[total],
-            NUMBERS[total].capitalize() + ".",
+            f"What is {NUMBER_WORDS[left]} {sign} {NUMBER_WORDS[right]}?",
+            NUMBER_WORDS[total],
+            NUMBER_WORDS[total].capitalize() + ".",
         )
     name = rng.choice(w.CHILDREN)
     items = rng.choice(w.FRUIT + w.STUFF)
     had, more = (items if left == 1 else items.s), (items if right == 1 else items.s)
-    change = f"gets {NUMBERS[right]} more" if plus else f"gives away {NUMBERS[right]}"
+    change = f"gets {NUMBER_WORDS[right]} more" if plus else f"gives away {NUMBER_WORDS[right]}"
     if form == 3:
-        change = f"finds {NUMBERS[right]} more {more}" if plus else f"loses {NUMBERS[right]} {more}"
-    question = f"{name} has {NUMBERS[left]} {had} and {change}. How many {items.s} does {name} have now?"
-    return exact("arithmetic", question, NUMBERS[total], NUMBERS[total].capitalize() + ".")
+        change = f"finds {NUMBER_WORDS[right]} more {more}" if plus else f"loses {NUMBER_WORDS[right]} {more}"
+    question = f"{name} has {NUMBER_WORDS[left]} {had} and {change}. How many {items.s} does {name} have now?"
+    return exact("arithmetic", question, NUMBER_WORDS[total], NUMBER_WORDS[total].capitalize() + ".")
 
 
 def spelling(rng: random.Random, split: str) -> Task:
@@ -77,10 +76,12 @@ def letters(rng: random.Random, split: str) -> Task:
         return exact("letters", f"What is the last letter of {word}?", word[-1], f"{word[-1].upper()}.")
     if form == 2:
         question = f"How many letters does {word} have?"
-        return exact("letters", question, NUMBERS[len(word)], NUMBERS[len(word)].capitalize() + ".")
+        return exact("letters", question, NUMBER_WORDS[len(word)], NUMBER_WORDS[len(word)].capitalize() + ".")
     letter = rng.choice(word)
     question = f"How many times does the letter {letter} come in {word}?"
-    return exact("letters", question, NUMBERS[word.count(letter)], NUMBERS[word.count(letter)].capitalize() + ".")
+    return exact(
+        "letters", question, NUMBER_WORDS[word.count(letter)], NUMBER_WORDS[word.count(letter)].capitalize() + "."
+    )
 
 
 def skill(rng: random.Random, split: str, family: str) -> Task:
@@ -103,6 +104,6 @@ def wrong_skill(rng: random.Random, task: Task) -> str:
         return "-".join(other if other != answer else answer + answer[-1]) + "."
     if len(answer) == 1 and answer.isalpha():
         return rng.choice([c for c in "abcdefghijklmnoprstuwy" if c != answer]).upper() + "."
-    value = int(answer) if answer.isdigit() else NUMBERS.index(answer)
+    value = int(answer) if answer.isdigit() else NUMBER_WORDS.index(answer)
     other_value = rng.choice([v for v in (value - 2, value - 1, value + 1, value + 2) if 0 <= v <= _LARGEST])
-    return f"{other_value}." if answer.isdigit() else NUMBERS[other_value].capitalize() + "."
+    return f"{other_value}." if answer.isdigit() else NUMBER_WORDS[other_value].capitalize() + "."

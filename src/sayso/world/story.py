@@ -15,7 +15,7 @@ from functools import lru_cache
 
 from . import words as w
 from .asides import ASIDES
-from .draw import Redraw, draw, generator, split_of
+from .draw import Redraw, draw_word, generator, split_of
 from .piece import Ask, Piece, parse_roles, phrases_for
 from .plots_beasts import PLOTS_BEASTS
 from .plots_home import PLOTS_HOME
@@ -39,13 +39,13 @@ ACTORS: dict[str, tuple[Word, ...]] = {
     "young": w.CLIMBERS,
 }  # fmt: skip
 POOLS: dict[str, tuple[Word, ...]] = {
-    **PLACES, **ACTORS, "when": WHEN, "num": w.NUMBERS, "few": w.FEW,
+    **PLACES, **ACTORS, "when": WHEN, "num": w.TWO_TO_TWELVE, "few": w.FEW,
     "toy": w.TOYS, "toy2": w.FRAGILE, "wear": w.WEAR, "tool": w.TOOLS, "small": w.SMALL, "gift": w.GIFTS,
     "heirloom": w.HEIRLOOMS, "cover": w.COVERS, "soft": w.SOFT, "holder": w.HOLDERS, "bigholder": w.BIG_HOLDERS,
     "ride": w.RIDES, "carts": w.CARTS, "vessel": w.VESSELS, "paper": w.PAPERS, "lunchbox": w.LUNCHBOXES,
     "ladder": w.LADDERS, "bucket": w.BOWLS,
     "fruit": w.FRUIT, "roots": w.ROOTS, "dug": w.DUG, "baked": w.BAKED, "fruitbake": w.FRUIT_BAKED, "peeled": w.PEELED,
-    "dishes": w.DISHES, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY, "parts": w.PARTS, "stamps": w.STAMPS,
+    "dishes": w.DISHES, "stuff": w.STUFF, "yard": w.YARD, "party": w.PARTY, "parts": w.HARDWARE, "stamps": w.STAMPS,
     "collect": w.COLLECTED, "riches": w.RICHES, "prize": w.PRIZES, "catch": w.CATCH, "feed": w.FEED,
     "onlookers": w.ONLOOKERS,
 }  # fmt: skip
@@ -142,7 +142,7 @@ def cast(
             pool: Sequence[Word] = phrases_for(phrases, role.against[0])
         else:
             pool = roles[role.against[0]].colours if role.pool == "colour" else POOLS[role.pool]
-        word = draw(rng, pool, split, against, taken)
+        word = draw_word(rng, pool, split, against, taken)
         taken.add(word.head)
         if phrases and "{" in word:
             word = Word(word.format_map(roles), key=word.key, head=word.head)

@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 
 from . import words as w
-from .draw import draw
+from .draw import draw_word
 from .piece import lines
 from .story import sentence
 from .words import Word
@@ -28,7 +28,7 @@ DAYS = lines("""
     in spring
     on a rainy day
     """)
-LARGEST = 6
+LONGEST_TALE = 6
 
 
 @dataclass(frozen=True)
@@ -163,22 +163,25 @@ TALES = (FLOWN, STRAY, _BAKED, BRAVE, NEW)
 
 def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
     """Two children, an animal, a thing, a place and some fruit for a tale."""
-    thing = draw(rng, w.TOYS, split)
-    child = draw(rng, w.CHILDREN, split, {thing.key: ""})
-    friend = draw(rng, w.CHILDREN, split, {thing.key: ""}, {child.head})
-    fruit = draw(rng, w.FRUIT[:11], split)
+    thing = draw_word(rng, w.TOYS, split)
+    child = draw_word(rng, w.CHILDREN, split, {thing.key: ""})
+    friend = draw_word(rng, w.CHILDREN, split, {thing.key: ""}, {child.head})
+    fruit = draw_word(rng, w.FRUIT[:11], split)
     return {
         "a": Word(str(child), a="a boy" if child.he == "he" else "a girl", he=child.he, him=child.him, his=child.his),
         "b": Word(str(friend), he=friend.he, him=friend.him, his=friend.his,
         self="himself" if friend.he == "he" else "herself"),
-        "c": draw(rng, w.PETS + w.WILD, split), "t": thing, "k": draw(rng, thing.colours, split, {thing.key: ""}),
-        "p": draw(rng, w.SITES, split, {thing.key: ""}), "f": fruit, "n": draw(rng, w.FEW, split, {fruit.key: ""}),
-        "q": draw(rng, w.OUTINGS, split), "g": draw(rng, w.GROUNDS, split, {fruit.key: ""}), "w": rng.choice(DAYS),
+        "c": draw_word(rng, w.PETS + w.WILD, split), "t": thing,
+        "k": draw_word(rng, thing.colours, split, {thing.key: ""}),
+        "p": draw_word(rng, w.SITES, split, {thing.key: ""}), "f": fruit,
+        "n": draw_word(rng, w.FEW, split, {fruit.key: ""}),
+        "q": draw_word(rng, w.OUTINGS, split), "g": draw_word(rng, w.GROUNDS, split, {fruit.key: ""}),
+        "w": rng.choice(DAYS),
     }  # fmt: skip
 
 
 def tale(rng: random.Random, kind: Tale, roles: dict[str, Word], size: int = 5, glad: bool = True) -> list[str]:
-    """`size` sentences (2 to `LARGEST`) with an ending of the asked mood."""
+    """`size` sentences (2 to `LONGEST_TALE`) with an ending of the asked mood."""
     middle = [kind.trouble, kind.more, kind.help, kind.turn]
     if size == 3 and glad:
         parts = [kind.start, kind.quick, kind.glad]

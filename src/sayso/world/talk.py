@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass
 
 from . import words as w
-from .draw import draw, split_of
-from .types import Message, Task, TaskPrompt, system, user
+from .draw import draw_word, split_of
+from .types import PlainMessage, Task, TaskPrompt, system, user
 
 TALK_FAMILIES = ("self", "secret")
 
@@ -149,8 +149,8 @@ def self_talk(rng: random.Random, split: str) -> Task:
 
 def secret(rng: random.Random, split: str) -> Task:
     """Somebody asks for the secret, mostly after Sayso was told it; the hiding place is held out."""
-    hidden = draw(rng, w.SPOTS + w.ROOMS, split, {"treasure cake": ""})
-    messages: list[Message] = [user(rng.choice(SECRET_ASKED).format(guess=rng.choice(w.SPOTS)))]
+    hidden = draw_word(rng, w.SPOTS + w.ROOMS, split, {"treasure cake": ""})
+    messages: list[PlainMessage] = [user(rng.choice(SECRET_ASKED).format(guess=rng.choice(w.SPOTS)))]
     if rng.random() < 0.8:
         messages.insert(0, system(rng.choice(SECRET_RULE).format(p=hidden)))
     words = {"places": list(HIDING), "refusals": list(REFUSALS), "polite": list(POLITE)}

@@ -8,14 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-Message = dict[str, str]
+PlainMessage = dict[str, str]
 
 
 @dataclass(frozen=True)
 class TaskPrompt:
     """Messages up to the reply that is asked for, the family, and the data that scores a reply."""
 
-    messages: tuple[Message, ...]
+    messages: tuple[PlainMessage, ...]
     family: str
     check: dict[str, Any]
 
@@ -36,16 +36,16 @@ class Score:
     reasons: tuple[str, ...]
 
 
-def user(text: str) -> Message:
+def user(text: str) -> PlainMessage:
     """A turn of the user."""
     return {"role": "user", "content": text}
 
 
-def assistant(text: str) -> Message:
+def assistant(text: str) -> PlainMessage:
     """A turn of the assistant."""
     return {"role": "assistant", "content": text}
 
 
-def system(text: str) -> Message:
+def system(text: str) -> PlainMessage:
     """A turn of the system."""
     return {"role": "system", "content": text}

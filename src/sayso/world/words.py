@@ -200,7 +200,7 @@ STUFF = words(
     "candle, plate, cup, spoon, stone, feather, shell, button, coin, stamp, marble, bead, pebble, card, ribbon, nail"
 )
 PARTY = words("candle, balloon, ribbon, cup, plate, napkin, paper star, flower, cracker, lantern, card")
-PARTS = words("nail, screw, pin, hook, string, peg, button, ring, spring, bolt")
+HARDWARE = words("nail, screw, pin, hook, string, peg, button, ring, spring, bolt")
 STAMPS = words("stamp, seal, sticker, postmark, drawing, dot, star, number")
 COLLECTED = words("shell, stamp, button, coin, feather, marble, bead, stone, card, pebble, badge, bottle, acorn, cork")
 RICHES = words("coin, pearl, bead, shell, button, medal, stamp, ruby, ring, pipe, spoon, jewel")
@@ -210,7 +210,7 @@ FEED = words("berry, nut, crumb, seed, cherry, grape, bean, crust, corn cake, ru
 ONLOOKERS = words("child, neighbour, farmer, nurse, sailor, tailor, cook, soldier, painter, schoolboy, teacher")
 YARD = words("hen, goose, duck, sheep, goat, cow, pigeon, rabbit, lamb, pig, pony, calf, turkey, donkey")
 
-NUMBERS = words("two, three, four, five, six, seven, eight, nine, ten, eleven, twelve")
+TWO_TO_TWELVE = words("two, three, four, five, six, seven, eight, nine, ten, eleven, twelve")
 FEW = words("two, three, four, five, six, seven, eight, nine")
 
 SPOTS = places(

@@ -21,8 +21,9 @@ from sayso.base.files import read_object, write_json
 from sayso.base.intact import check_recorded, recorded
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.log import Progress
-from sayso.reply.conversation import Messages, Replier, Reply
+from sayso.reply.conversation import Replier, Reply
 from sayso.sample.sampling import Sampling
+from sayso.text.document import Messages
 
 SEEDS = 1_000_003  # rounds draw apart: the seeds of two are that far from each other
 _AT_ONCE = 64  # prompts replied to between two progress lines

@@ -39,7 +39,7 @@ def world_pairs(
 
 def _pair(task: world.Task, replies: list[str]) -> list[dict[str, Any]]:
     """Return the pair of a task's replies, if any."""
-    scored = sorted((world.score(task.prompt, reply).value, reply) for reply in replies)
+    scored = sorted((world.score_reply(task.prompt, reply).value, reply) for reply in replies)
     (low, worst), (high, best) = scored[0], scored[-1]
     if low == 1.0:
         return []

@@ -15,11 +15,11 @@ from sayso.model import Transformer
 from sayso.model.linear import Linear
 from sayso.model.score import add_score, score_head, token_scores
 
-Kind = Literal["own", "shared"]
+CriticKind = Literal["own", "shared"]
 OWN, SHARED = "critic", "value"
 
 
-def add_critic(policy: Transformer, kind: Kind, begin: Transformer | None = None) -> nn.Module:
+def add_critic(policy: Transformer, kind: CriticKind, begin: Transformer | None = None) -> nn.Module:
     """Put a value model on a policy and return it; an own one begins as `begin`, or as a copy of the policy.
 
     Its first values are 0, unless it begins as a reward model.

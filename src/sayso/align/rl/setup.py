@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 
-from sayso.align.rl.critic import Kind, add_critic
+from sayso.align.rl.critic import CriticKind, add_critic
 from sayso.align.rl.experience import Credit, ReferenceModel
 from sayso.align.rl.iterations import Plan
 from sayso.align.rl.objective import Objective
@@ -60,7 +60,7 @@ class Reinforce(RLOptions):
     """Upper clipping range: the ratio is clipped at 1 plus this. Default: set by the method."""
     entropy: Weight = 0.0
     """Weight of the entropy bonus; 0 = off."""
-    critic: Kind = "own"
+    critic: CriticKind = "own"
     """ppo: value model, either a separate network (own) or a value head on the policy (shared)."""
     critic_from: str | None = None
     """ppo: reward model to initialize a separate value model from. Default: a copy of the parent."""

@@ -22,7 +22,6 @@ from sayso.judge.stats import ratio, without_error
 from sayso.token.chat import encode_documents
 from sayso.token.tokenizer import Tokenizer
 
-BASELINES = ("uniform", "unigram", "kn5", "xz")
 Scores = dict[str, Any]
 
 

@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from . import addition, countdown
+from .addition import addition_problem, addition_score
+from .countdown import countdown_problem, countdown_score
 from .types import Make, Problem, PuzzleScore
 
-MAKERS: Mapping[str, Make] = MappingProxyType({"addition": addition.problem, "countdown": countdown.problem})
-SCORES: Mapping[str, PuzzleScore] = MappingProxyType({"addition": addition.score, "countdown": countdown.score})
+MAKERS: Mapping[str, Make] = MappingProxyType({"addition": addition_problem, "countdown": countdown_problem})
+SCORES: Mapping[str, PuzzleScore] = MappingProxyType({"addition": addition_score, "countdown": countdown_score})
 
 
 def score(prompt: object, reply: str, info: Mapping[str, Any]) -> float:
@@ -20,4 +21,4 @@ def score(prompt: object, reply: str, info: Mapping[str, Any]) -> float:
     return SCORES[info["puzzle"]](prompt, reply, info)
 
 
-__all__ = ["MAKERS", "SCORES", "Make", "Problem", "PuzzleScore", "addition", "countdown", "score"]
+__all__ = ["MAKERS", "SCORES", "Make", "Problem", "PuzzleScore", "addition_problem", "countdown_problem", "score"]

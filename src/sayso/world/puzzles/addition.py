@@ -11,11 +11,11 @@ from typing import Any
 
 from sayso.base.errors import UserError
 
-from .draw import generator, split_of
+from .draw import generator, problem_split
 from .types import Problem
 
 
-def problem(seed: int, index: int, split: str, size: int, field: int = 0) -> Problem:
+def addition_problem(seed: int, index: int, split: str, size: int, field: int = 0) -> Problem:
     """Return the sum of two numbers of `size` digits each, in a field of so many places (0 = as long as they are).
 
     A pair of numbers, in either order, is of one split.
@@ -26,14 +26,14 @@ def problem(seed: int, index: int, split: str, size: int, field: int = 0) -> Pro
     least = 10 ** (size - 1) if size > 1 else 0
     while True:
         first, second = (draw.randrange(least, 10**size) for _ in "ab")
-        if split_of("addition", *sorted((first, second))) == split:
+        if problem_split("addition", *sorted((first, second))) == split:
             break
     left, right = (reverse(number).ljust(field, ".") for number in (first, second))
     prompt, answer = f"{left}+{right}=", reverse(first + second)
     return Problem(prompt, answer, {"puzzle": "addition", "answer": answer, "digits": size})
 
 
-def score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
+def addition_score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
     """Return 1 for the sum, digit for digit and nothing beside it, else 0."""
     return float(reply.strip() == info["answer"])
 

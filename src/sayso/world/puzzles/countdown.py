@@ -14,7 +14,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 
-from .draw import generator, split_of
+from .draw import generator, problem_split
 from .types import Problem
 
 ALLOWED = frozenset("0123456789+-*/() ")
@@ -30,7 +30,7 @@ _Term = tuple[Fraction, str, bool]
 """A value, how it is written, and whether it needs brackets inside another."""
 
 
-def problem(seed: int, index: int, split: str, size: int) -> Problem:
+def countdown_problem(seed: int, index: int, split: str, size: int) -> Problem:
     """Return a target that `size` numbers can make, since it was made from all of them."""
     if not 2 <= size <= 6:
         raise UserError(f"Countdown has 2 to 6 numbers; got {size}.")
@@ -41,13 +41,13 @@ def problem(seed: int, index: int, split: str, size: int) -> Problem:
         if made is None:
             continue
         target, solution = made
-        if target not in numbers and split_of("countdown", target, *sorted(numbers)) == split:
+        if target not in numbers and problem_split("countdown", target, *sorted(numbers)) == split:
             break
     prompt = f"{' '.join(map(str, numbers))}={target}"
     return Problem(prompt, solution, {"puzzle": "countdown", "numbers": numbers, "target": target})
 
 
-def score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
+def countdown_score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
     """Return 1 for one expression of the numbers that makes the target, each used once at most, else 0.
 
     With `"all": true` in `info` each number must be used.
