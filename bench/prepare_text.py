@@ -25,9 +25,10 @@ from bench.harness import begun, ended, parser, result, say, sized
 from bench.memory import Peak
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.batch.tokens import documents, open_tokens
+from sayso.batch.tokens import open_tokens
 from sayso.run.prepare import Prepare, prepare
 from sayso.text.files import parts_of
+from sayso.text.prepared import documents
 from sayso.text.sources import local_files, read_part
 from sayso.token.load import load
 from sayso.token.train import train

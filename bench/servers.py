@@ -21,9 +21,9 @@ import xllamacpp
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
-from sayso.run.serve import listen
 from sayso.sample.engine import Engine
 from sayso.serve.app import make_app
+from sayso.serve.listen import listen
 from sayso.serve.server import Server
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train

@@ -16,8 +16,8 @@ from sayso.base.files import read_json, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
+from sayso.judge.reproduction import allowed
 from sayso.model import ModelConfig, Transformer
-from sayso.run.verify import allowed
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 

@@ -12,11 +12,11 @@ import pytest
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic
+from sayso.base.terminal import Terminal
 from sayso.cli.failures import ON_A_PATH, failure_sentence
 from sayso.cli.main import run
 from sayso.cli.streams import NARROWEST, WIDEST
 from sayso.feedback.schema import open_engine
-from sayso.run.terminal import Terminal
 
 
 def sayso(words: str, **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -9,7 +9,7 @@ from rich.table import Table
 import sayso
 from sayso.base.log import Progress, say, warn
 from sayso.base.output import console
-from sayso.run.terminal import Terminal
+from sayso.base.terminal import Terminal
 
 
 def print_all(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,9 @@ import uvicorn
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
-from sayso.run.serve import listen
 from sayso.sample.runner import Chunk, Runner
 from sayso.serve.app import make_app
+from sayso.serve.listen import listen
 from sayso.token.train import train
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -27,10 +27,10 @@ from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, read_facts
 from sayso.report.page import SECTIONS
 from sayso.report.race import race_verdict
+from sayso.report.run_status import status
 from sayso.report.said import said
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.report import Report, report
-from sayso.run.train_status import status
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
 

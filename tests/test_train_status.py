@@ -8,7 +8,7 @@ import pytest
 from sayso.base.life import Life
 from sayso.base.log import RunLog, read_log
 from sayso.cli.main import run
-from sayso.run.train_status import HEIGHT, WIDTH, chart, status
+from sayso.report.run_status import HEIGHT, WIDTH, chart, status
 
 TRAINED = {
     "pretrain-base": "step 3 of 3, ended",

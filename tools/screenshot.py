@@ -22,8 +22,8 @@ from sayso.base.files import sha256
 from sayso.base.life import Life
 from sayso.feedback.store import Store
 from sayso.reply import Replier
-from sayso.run.serve import listen
 from sayso.serve.app import make_app
+from sayso.serve.listen import listen
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model
 

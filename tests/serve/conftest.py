@@ -13,10 +13,10 @@ from fastapi.testclient import TestClient
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
-from sayso.run.serve import listen
 from sayso.sample.engine import Engine
 from sayso.sample.runner import Chunk, Runner
 from sayso.serve.app import make_app
+from sayso.serve.listen import listen
 from sayso.serve.server import Server
 from sayso.token.train import train
 

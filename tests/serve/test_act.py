@@ -8,7 +8,8 @@ import pytest
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.cli.main import run
-from sayso.run.serve import Serve, listen, serve
+from sayso.run.serve import Serve, serve
+from sayso.serve.listen import listen
 
 
 def test_a_port_in_use_is_named_with_its_mend(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,9 +16,9 @@ from fastapi import FastAPI
 from sayso.base.errors import UserError
 from sayso.feedback.store import Store
 from sayso.reply import Replier
-from sayso.run.serve import listen
 from sayso.sample.sampling import Sampling
 from sayso.serve.access import HEADERS
+from sayso.serve.listen import listen
 from sayso.serve.server import Loading, Server
 
 CONTEXT = 4096

@@ -7,14 +7,17 @@ the latest wins; ratings are matched by what was judged (prompt and reply text),
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sayso.base.files import sha256, write_json
+from sayso.base.errors import UserError
+from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
 from sayso.base.made import made_folder
-from sayso.feedback.store import Rating
+from sayso.feedback.schema import is_in_memory, store_file
+from sayso.feedback.store import Rating, Store
 
 _SOURCE = "feedback"
 Key = tuple[str, str]  # prompt as JSON, and reply
@@ -29,6 +32,28 @@ class Gathered:
     ratings: list[dict[str, Any]]
     made_of: dict[str, int]
     left_out: dict[str, int]
+
+
+def gather_store(where: str | Path, folder: Path) -> dict[str, Any]:
+    """Write the training data of every rating in a store, a file or a database URL, into a folder; return the manifest.
+
+    Raises `UserError` for a store in memory, or that does not exist, and for an empty one if the folder has ratings.
+    """
+    if isinstance(where, str) and is_in_memory(where):
+        raise UserError(
+            f"Ratings are gathered from a store that outlasts its process; '{where}' is one in memory. Name "
+            "a file or a database with --store, or omit it to take the life's own."
+        )
+    file = store_file(where)
+    if file is not None and not file.exists():
+        raise UserError(
+            f"Ratings are gathered from the store, but there is no '{file}'; "
+            "chat with a model with 'sayso serve' and rate its replies first."
+        )
+    with closing(Store(where)) as store:
+        ratings = store.ratings()
+    _check_not_emptied(len(ratings), folder)
+    return write(gather(ratings), ratings, folder)
 
 
 def gather(ratings: Sequence[Rating]) -> Gathered:
@@ -72,6 +97,28 @@ def write(gathered: Gathered, ratings: Sequence[Rating], folder: Path) -> dict[s
         }
         write_json(part / "manifest.json", manifest, sealed=True)
     return manifest
+
+
+def summary(manifest: dict[str, Any], folder: Path) -> str:
+    """Return what was gathered as one sentence."""
+    parts = "; ".join(f"{count} {name}" for name, count in manifest["made_of"].items())
+    left = "; ".join(f"{count} {name}" for name, count in manifest["left_out"].items())
+    text = (
+        f"Gathered {_count(manifest['conversations'], 'conversation')} and {_count(manifest['pairs'], 'pair')} "
+        f"from {_count(manifest['ratings'], 'rating')} into {folder}"
+    )
+    return text + (f" ({parts})" if parts else "") + (f"; left out: {left}" if left else "") + "."
+
+
+def _check_not_emptied(ratings: int, folder: Path) -> None:
+    """Refuse to replace gathered ratings with nothing: an empty store is more likely a lost one."""
+    path = folder / "manifest.json"
+    before = read_object(path).get("ratings", 0) if path.exists() else 0
+    if before and not ratings:
+        raise UserError(
+            f"The store holds no ratings, but {_count(before, 'rating')} were gathered into '{folder}' earlier; "
+            "restore the store, or remove that folder to discard them."
+        )
 
 
 def _edits(ratings: Sequence[Rating]) -> dict[Key, Rating]:
@@ -165,3 +212,7 @@ def _key(rating: Rating) -> Key:
 
 def _maker(rating: Rating) -> str:
     return f"{rating.snapshot['model']} {rating.snapshot['fingerprint']}"
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}"

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.intact import check_listed
-from sayso.base.jsonl import BadRows, read_jsonl
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.judge.held_out import LONGEST_DOCUMENT, held_out, rank, training_texts
+from sayso.text.prepared import training_chats
 from sayso.text.rows import report_ignored, report_rows
 from sayso.text.sources import Amounts, read_part, resolve
 from sayso.token.chat import prompt_ids
@@ -51,7 +51,7 @@ def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) ->
 
 
 def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, context: int, tokens: int) -> Tensor:
-    """Return about this many tokens of calibration text, ids [B, T]; half are conversations, if there are any.
+    """Return about this many tokens of calibration text, ids [B, T]; half are of the folder `chats`, if it has any.
 
     Raises `UserError` if the texts do not fill one row.
     """
@@ -59,9 +59,8 @@ def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, cont
     wanted = max(1, round(tokens / wide))
     bos = tokenizer.specials["<|bos|>"]
     written = ([bos, *tokenizer.encode(text)] for text in texts)
-    if chats and chats.exists() and tokenizer.chat_template is not None:
-        check_listed(chats.parent, chats.name)
-        said = (prompt_ids(tokenizer, row["messages"], reply=False) for row in read_jsonl(chats))
+    if chats and (chats / "train.jsonl").exists() and tokenizer.chat_template is not None:
+        said = (prompt_ids(tokenizer, row["messages"], reply=False) for row in training_chats(chats))
         rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
     else:
         rows = list(_rows(written, wide, wanted))

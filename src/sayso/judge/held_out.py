@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sayso.batch.tokens import documents
+from sayso.text.prepared import documents
 
 _KINDS = ("real", "smallworld")
 LONGEST_DOCUMENT = 16_384  # characters of a document that are used, so that one book does not decide

@@ -3,13 +3,15 @@
 from functools import partial
 
 import numpy as np
+from rich.table import Table
 
 from sayso import world
+from sayso.base.output import console
 from sayso.judge.baselines import BASELINES
 from sayso.judge.baselines.measure import Scores
 from sayso.judge.bits import document_bits
 from sayso.judge.held_out import HeldOut
-from sayso.judge.stats import ratio
+from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import TaskAnswer, WorldScores, judge_world
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
@@ -26,6 +28,7 @@ ASK = (
 SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not selected
 ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks whose correct replies are at most one short sentence
 WRITE = Sampling(temperature=0, max_tokens=120)  # for instructions, which ask for more
+MEANS = ("smallworld_accuracy", "instructions")
 ROOM = 20  # tokens that a task must leave for its reply
 
 
@@ -90,3 +93,24 @@ def samples(replier: Replier) -> list[dict[str, str]]:
     rows = [("continue", *pair) for pair in zip(CONTINUE, written, strict=True)]
     rows += [("ask", *pair) for pair in zip(ASK, said, strict=True)]
     return [{"kind": kind, "prompt": prompt, "reply": reply.text} for kind, prompt, reply in rows]
+
+
+def show_scores(scores: Scores, against: Scores) -> None:
+    """Print the scores as two tables."""
+    screen = console()
+    kinds = list(scores["bpb"])
+    text = Table("bits per byte", *kinds, title=f"{scores['model']}: held-out text")
+    text.add_row(scores["model"], *(_written(Estimate.from_dict(scores["bpb"][kind])) for kind in kinds))
+    for name in BASELINES:
+        text.add_row(name, *(f"{against[name][kind]['bpb']['mean']:.3f}" for kind in kinds))
+    screen.print(text)
+    if scores["families"]:
+        tasks = Table("family", "right", "95 % interval", title=f"{scores['model']}: small-world tasks, held out")
+        for family, found in [*scores["families"].items(), *((key, scores[key]) for key in MEANS)]:
+            tasks.add_row(family, f"{found['mean']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
+        screen.print(tasks)
+
+
+def _written(found: Estimate) -> str:
+    """Format an estimate with its standard error."""
+    return f"{found.mean:.3f} ± {found.se:.3f}"

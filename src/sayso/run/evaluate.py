@@ -8,30 +8,23 @@ prompted in the chat layout too, so that the effect of fine-tuning is visible.
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 
-from rich.table import Table
-
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
 from sayso.base.jsonl import write_jsonl
-from sayso.base.life import STAGES, Life
+from sayso.base.life import Life
 from sayso.base.log import act_log, say
 from sayso.base.made import work_in
-from sayso.base.output import console
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
-from sayso.judge.baselines import BASELINES
 from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
-from sayso.judge.scorecard import judge_tasks, judge_text, samples, tasks_json
-from sayso.judge.stats import Estimate
+from sayso.judge.scorecard import judge_tasks, judge_text, samples, show_scores, tasks_json
 from sayso.reply.conversation import Replier
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
-from sayso.weights.folder import load_model
-from sayso.weights.models import called, resolve_model
+from sayso.weights.folder import load_model, name_apart
+from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
-
-MEANS = ("smallworld_accuracy", "instructions")
 
 
 @dataclass(frozen=True)
@@ -59,7 +52,8 @@ class Evaluate(Options):
 
 def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
-    check(options)
+    if options.split not in ("val", "test"):
+        raise UserError(f"--split must be val or test; got '{options.split}'.")
     life = Life(options.life)
     folder = resolve_model(life, options.model)
     held = held_out(life.data("text"), options.split, options.text_bytes)
@@ -68,11 +62,12 @@ def evaluate(options: Evaluate) -> Scores:
             f"Evaluation needs held-out text, but '{life.data('text')}' has no {options.split} documents; run sayso "
             f"prepare with --{options.split} above 0."
         )
-    name = run_name(life, folder)
+    name = name_apart(life, folder)
     path = life.run(f"evaluate-{name}") / "scores.json"
     work_in(path.parent)
     against = baselines(life, held, load_tokenizer(folder), tokenizer_fingerprint(folder), options.baseline_bytes)
-    key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for(options)}
+    asked_for = {name: getattr(options, name) for name in ("n", "seed", "split", "text_bytes")}
+    key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for}
     if path.exists() and (stored := read_object(path, "key"))["key"] == key:
         say(f"The model '{folder.name}' has already been evaluated with these options.")
         return stored
@@ -84,49 +79,5 @@ def evaluate(options: Evaluate) -> Scores:
         scores["samples"] = samples(replier)
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
         write_json(path, scores, sealed=True)
-    show(scores, against)
+    show_scores(scores, against)
     return scores
-
-
-def run_name(life: Life, folder: Path) -> str:
-    """Return the run name for a model folder: its name, plus a hash if the life has another model of this name.
-
-    The scores of an external model therefore never replace those of the life's model of the same name.
-    """
-    name = called(folder)
-    own = life.model(name)
-    if folder.resolve() == own.resolve() or not (name in STAGES or own.exists()):
-        return name
-    return f"{name}-{sha256(weights_file(folder))[:8]}"
-
-
-def asked_for(options: Evaluate) -> Scores:
-    """Return the options that determine the scores."""
-    return {"n": options.n, "seed": options.seed, "split": options.split, "text_bytes": options.text_bytes}
-
-
-def check(options: Evaluate) -> None:
-    """Raise `UserError` for an invalid option."""
-    if options.split not in ("val", "test"):
-        raise UserError(f"--split must be val or test; got '{options.split}'.")
-
-
-def show(scores: Scores, against: Scores) -> None:
-    """Print the scores as two tables."""
-    screen = console()
-    kinds = list(scores["bpb"])
-    text = Table("bits per byte", *kinds, title=f"{scores['model']}: held-out text")
-    text.add_row(scores["model"], *(written(Estimate.from_dict(scores["bpb"][kind])) for kind in kinds))
-    for name in BASELINES:
-        text.add_row(name, *(f"{against[name][kind]['bpb']['mean']:.3f}" for kind in kinds))
-    screen.print(text)
-    if scores["families"]:
-        tasks = Table("family", "right", "95 % interval", title=f"{scores['model']}: small-world tasks, held out")
-        for family, found in [*scores["families"].items(), *((key, scores[key]) for key in MEANS)]:
-            tasks.add_row(family, f"{found['mean']:.2f}", f"{found['low']:.2f} to {found['high']:.2f}")
-        screen.print(tasks)
-
-
-def written(found: Estimate) -> str:
-    """Format an estimate with its standard error."""
-    return f"{found.mean:.3f} ± {found.se:.3f}"

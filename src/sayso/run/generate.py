@@ -8,9 +8,9 @@ from typing import TextIO
 
 from sayso.base.errors import UserError
 from sayso.base.ranges import Several
+from sayso.base.terminal import Terminal, checked
 from sayso.reply.conversation import Replier
 from sayso.reply.speaking import GenerationOptions, open_replier, with_breakers
-from sayso.run.terminal import Terminal, checked
 from sayso.sample.sampling import Sampling
 
 _RULE = "\n---\n"  # separator between several texts

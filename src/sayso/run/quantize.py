@@ -8,8 +8,6 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from torch import Tensor
-
 from sayso.base.device import pick_device
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_json
@@ -19,19 +17,16 @@ from sayso.base.lock import locked
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, work_in
 from sayso.base.ranges import Positive, Questions, Range, Share
-from sayso.judge.calibration import Texts, rows_of, texts_of
+from sayso.judge.calibration import rows_of, texts_of
 from sayso.judge.cost import measure_cost, show_costs
 from sayso.run.results import Written
 from sayso.text.rows import ReadsRows
-from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 from sayso.weights.models import called, is_made, newest_model
-from sayso.weights.quantize.integers import Grid
 from sayso.weights.quantize.quantize import QuantizeMethod, quantize_model
-from sayso.weights.quantize.scheme import Scheme
+from sayso.weights.quantize.scheme import usual_scheme
 from sayso.weights.tensors import weights_file
 
-GROUP = 64
 OUTLIERS = 0.03
 JUDGED_BYTES = 65_536
 
@@ -81,7 +76,9 @@ def quantize(options: Quantize) -> Written:
 
 
 def _quantize(options: Quantize, parent: Path, name: str) -> Written:
-    life, scheme, method = Life(options.life), scheme_of(options), _method_of(options)
+    life, calibrated = Life(options.life), options.bits == 4 if options.method is None else options.method == "gptq"
+    scheme = usual_scheme(options.bits, options.group, inputs8=bool(options.inputs), ends8=bool(options.head))
+    method = QuantizeMethod(calibrated, options.outliers if options.inputs else 0.0)
     folder = life.model(name)
     check_apart([folder], [parent])
     lineage: dict[str, Any] = {
@@ -106,7 +103,15 @@ def _quantize(options: Quantize, parent: Path, name: str) -> Written:
     with act_log(life, "quantize", name, options):
         if not there:
             model, tokenizer = load_model(parent, device, plain=True)
-            rows = _rows(options, texts, tokenizer, model.config.context) if method.calibrates(scheme) else None
+            rows = None
+            if method.calibrates(scheme):
+                if texts is None:
+                    raise UserError(
+                        f"Calibration needs text, but '{life.root}' has none: pass some with --text, such as --text "
+                        "wiki, or use --method nearest."
+                    )
+                chats = None if options.text else life.data("chat")
+                rows = rows_of(tokenizer, texts.learn, chats, model.config.context, options.tokens)
             with Progress(model.config.layers, "block") as line:
                 numbers = quantize_model(model, scheme, method, rows, line.update)
             save_model(model, tokenizer, folder, lineage, numbers)
@@ -119,28 +124,3 @@ def _quantize(options: Quantize, parent: Path, name: str) -> Written:
     if not judge:
         say("Perplexity needs held-out text; pass some with --text, such as --text wiki.")
     return Written(folder, costs)
-
-
-def scheme_of(options: Quantize) -> Scheme:
-    """Return the quantization scheme of weights and activations. Raises `UserError` for conflicting options."""
-    if options.bits == 8:
-        grid = Grid(8, options.group or 0)
-    else:
-        grid = Grid(4, GROUP if options.group is None else options.group, symmetric=False)
-    return Scheme(grid, bool(options.inputs), bool(options.head))
-
-
-def _method_of(options: Quantize) -> QuantizeMethod:
-    """Return the rounding method."""
-    calibrated = options.bits == 4 if options.method is None else options.method == "gptq"
-    return QuantizeMethod(calibrated, options.outliers if options.inputs else 0.0)
-
-
-def _rows(options: Quantize, texts: Texts | None, tokenizer: Tokenizer, context: int) -> Tensor:
-    if texts is None:
-        raise UserError(
-            f"Calibration needs text, but '{options.life}' has none: pass some with --text, such as --text wiki, or "
-            "use --method nearest."
-        )
-    chats = None if options.text else Life(options.life).data("chat") / "train.jsonl"
-    return rows_of(tokenizer, texts.learn, chats, context, options.tokens)

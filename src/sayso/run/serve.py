@@ -1,9 +1,6 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
-import asyncio
-import errno
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -18,6 +15,7 @@ from sayso.model import Transformer
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
+from sayso.serve.listen import listen
 from sayso.weights.adapter import adapted_tensors
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model, resolve_model
@@ -26,9 +24,6 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from sayso.serve.server import Server
-
-HIGHEST_PORT = 65_535
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -121,36 +116,10 @@ def _check_cache(options: Serve, model: Transformer, device: str) -> None:
         )
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. Raises `UserError` for a port in use or an address of another machine."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, OverflowError) as error:
-        raise UserError(
-            f"Cannot resolve '{host}' port {port} to listen on; use --host 127.0.0.1 for this machine."
-        ) from error
-    listening = socket.socket(family, kind, protocol)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # reuse the port of a server that just stopped
-    try:
-        listening.bind(address)
-        listening.listen(128)
-    except OSError as error:
-        listening.close()
-        if error.errno == errno.EADDRINUSE:
-            raise UserError(
-                f"Port {port} on {host} is in use by another program; stop it, or choose another port, "
-                f"such as --port {port - 1 if port == HIGHEST_PORT else port + 1}."
-            ) from error
-        raise UserError(
-            f"Cannot listen on {host} port {port}: {error.strerror}; choose another --host or --port."
-        ) from error
-    return listening
-
-
 def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> None:
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
-    from sayso.serve.server import Loading, Server
+    from sayso.serve.server import Loading, Server, run_server
 
     device = pick_device(options.device)
     store = Store(options.store or life.store)
@@ -179,29 +148,10 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
     server = Server(loading, loading.drain, options.grace)
     loading.failed = server.end
     try:
-        _run_server(server, listening)
+        run_server(server, listening)
     except KeyboardInterrupt:
         pass
     finally:
         store.close()
     if loading.error is not None:
         raise loading.error
-
-
-def _run_server(server: "Server", listening: socket.socket) -> None:
-    """Run the server until it is interrupted; a notebook, whose thread has an event loop already, gives it another."""
-
-    def serve_all() -> None:
-        asyncio.run(server.serve(sockets=[listening]))
-
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        serve_all()
-        return
-    with ThreadPoolExecutor(1) as pool:
-        serving = pool.submit(serve_all)
-        try:
-            serving.result()
-        except KeyboardInterrupt:
-            server.end()

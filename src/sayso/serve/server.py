@@ -9,6 +9,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import uvicorn
 from fastapi import FastAPI
@@ -108,3 +109,22 @@ class Server(uvicorn.Server):
         """Accept nothing new, and wait."""
         self.drain(self.grace)
         await super().shutdown(sockets)
+
+
+def run_server(server: Server, listening: socket.socket) -> None:
+    """Run the server until it is interrupted; in a notebook, whose event loop is busy, run it in another thread."""
+
+    def serve_all() -> None:
+        asyncio.run(server.serve(sockets=[listening]))
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        serve_all()
+        return
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve_all)
+        try:
+            serving.result()
+        except KeyboardInterrupt:
+            server.end()

@@ -3,11 +3,15 @@
 A row of JSON Lines or Parquet yields each of its strings at any depth: questions, contexts, choices and answers alike.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import BadRows
+from sayso.text.decontaminate import ngram_sets, save_sets, together
 from sayso.text.document import File, Part, Source
 from sayso.text.files import IN_FOLDER, read_whole, rows_of_lines, rows_of_parquet, suffix_of
 from sayso.text.sources import local_files, read_part
@@ -32,6 +36,23 @@ def held_out_texts(sources: Iterable[Source]) -> Iterator[str]:
         held_out = (part for part in source.parts if part.reader == "world_document" and part.where[0] != "train")
         for part in held_out:
             yield from (document.text for document in read_part(part, BadRows()))
+
+
+def evaluation_counts(
+    work: Path, sources: Iterable[Source], files: Iterable[File], ngram: int, bad: BadRows
+) -> dict[str, int]:
+    """Write the n-grams of the evaluation texts into the work folder, once; return the counts of these texts."""
+    path = work / "evaluation.json"
+    if path.exists():
+        known = read_json(path)
+        bad.merge(BadRows(**known["bad"]))
+        return dict(known["texts"])
+    texts = Counter({"usable": 0, "too_short": 0})
+    if ngram:
+        of_files = ngram_sets(evaluation_texts(files, bad), ngram, texts)
+        save_sets(together([of_files, ngram_sets(held_out_texts(sources), ngram)]), work)
+    write_json(path, {"texts": texts, "bad": asdict(bad)})
+    return dict(texts)
 
 
 def _texts(file: File, bad: BadRows) -> Iterator[str]:

@@ -8,7 +8,7 @@ import json
 import platform
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 import sayso
-from sayso.base.files import sha256
+from sayso.base.errors import UserError
+from sayso.base.files import read_object, sha256
 from sayso.base.intact import digest_of
 from sayso.text import conversations, decontaminate, dedup, quality
-from sayso.text.document import File, Source
+from sayso.text.decontaminate import SHORTEST
+from sayso.text.document import DOCUMENT_SPLITS, File, Source
 from sayso.text.merge import Out
-from sayso.text.work import Counts
+from sayso.text.work import Counts, Ran
 
 ManifestFacts = dict[str, Any]
 BY_RULE = ("dropped", "no_conversation", "left_out_of_conversations")
@@ -63,7 +65,17 @@ def _constants(module: Any) -> ManifestFacts:
     return {name.lower(): value for name, value in vars(module).items() if name.startswith(("MIN_", "MAX_"))}
 
 
-def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> ManifestFacts:
+def merged_facts(sources: Sequence[Source], ran: Ran, outs: Mapping[str, Out]) -> ManifestFacts:
+    """Return versions, rules, each source's entry, and totals. Raises `UserError` for a source without text."""
+    entries = [
+        _source_facts(one, [counts for job, counts in ran if job.source == one.name], outs.get(one.name, Out()))
+        for one in sources
+    ]
+    _check(entries)
+    return {"versions": versions(), "rules": stated_rules(), "sources": entries, "totals": totals(entries)}
+
+
+def _source_facts(source: Source, counts: Sequence[Counts], out: Out) -> ManifestFacts:
     """Return one source's entry: papers, what came in, what was dropped by which rule, what went out."""
     dropped: Counter[str] = Counter()
     unfit: Counter[str] = Counter()
@@ -86,10 +98,8 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Manifest
         "ignored": list(source.ignored),
         "in": {"documents": sum(part["in"] for part in counts), "bytes": sum(part["bytes"] for part in counts)},
         "dropped": dict(sorted(dropped.items())),
-        "out": {
-            name: {"documents": out.documents[name], "bytes": out.bytes[name]} for name in ("train", "val", "test")
-        },
-        "conversations": {name: out.conversations[name] for name in ("train", "val", "test")},
+        "out": {name: {"documents": out.documents[name], "bytes": out.bytes[name]} for name in DOCUMENT_SPLITS},
+        "conversations": {name: out.conversations[name] for name in DOCUMENT_SPLITS},
         "no_conversation": dict(sorted(unfit.items())),
         "left_out_of_conversations": dict(sorted(left_out.items())),
     }
@@ -97,7 +107,7 @@ def source_facts(source: Source, counts: Sequence[Counts], out: Out) -> Manifest
 
 def totals(sources: Sequence[ManifestFacts]) -> ManifestFacts:
     """Return the sums over the sources' entries."""
-    splits = ("train", "val", "test")
+    splits = DOCUMENT_SPLITS
     return {
         "in": {unit: sum(source["in"][unit] for source in sources) for unit in ("documents", "bytes")},
         **{rules: _sums(source[rules] for source in sources) for rules in BY_RULE},
@@ -126,7 +136,57 @@ def versions() -> dict[str, str]:
     }
 
 
-def is_current(folder: Path, stored: ManifestFacts) -> bool:
-    """Whether every file of a manifest is in its folder, unchanged."""
-    files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
-    return all(path.is_file() and digest_of(path) == facts["sha256"] for path, facts in files.items())
+def current_manifest(text: Path, chat: Path, fingerprint: str) -> ManifestFacts | None:
+    """Return the manifest of `text` if both folders have this fingerprint and all their files, unchanged, else None."""
+    found = []
+    for folder in (text, chat):
+        stored = read_object(path) if (path := folder / "manifest.json").exists() else {}
+        files = {folder / name: facts for name, facts in stored.get("files", {}).items()}
+        if stored.get("fingerprint") != fingerprint:
+            return None
+        if not all(path.is_file() and digest_of(path) == facts["sha256"] for path, facts in files.items()):
+            return None
+        found.append(stored)
+    return found[0]
+
+
+def _check(entries: Sequence[ManifestFacts]) -> None:
+    """Raise `UserError` for a source that yields nothing."""
+    for entry in entries:
+        if not entry["in"]["documents"]:
+            raise UserError(f"A source must contain text; '{entry['name']}' has no documents.")
+        if not any(out["documents"] for out in entry["out"].values()) and not any(entry["conversations"].values()):
+            told = ", ".join(f"{count} {rule}" for rule, count in entry["dropped"].items())
+            raise UserError(
+                f"No documents of '{entry['name']}' passed the rules ({told}); see docs/prepare.md or use --no-quality."
+            )
+
+
+def prepared_summary(manifest: ManifestFacts) -> str:
+    """Return what was prepared, dropped and left out as one line."""
+    total = manifest["totals"]
+    out, talks = total["out"], total["conversations"]
+    size = sum(split["bytes"] for split in out.values()) / 2**20
+    dropped, none, parts = (_by_rule(total[rules]) for rules in BY_RULE)
+    counts = " + ".join(f"{out[split]['documents']:,}" for split in out)
+    documents = f"{counts} documents ({size:,.1f} MB; train + val + test)"
+    return (
+        f"{documents} and {sum(talks.values()):,} conversations; dropped: {dropped or 'none'}"
+        + (f"; conversations left out: {none}" if none else "")
+        + (f"; parts of conversations left out: {parts}" if parts else "")
+        + ("; raise --chat-characters to keep longer ones" if "long" in none + parts else "")
+        + _checked(manifest["evaluation_texts"], manifest["options"]["ngram"])
+    )
+
+
+def _checked(texts: dict[str, int], ngram: int) -> str:
+    """Describe how many evaluation texts documents were checked against; empty if there were none."""
+    usable, short = texts["usable"], texts["too_short"]
+    if not usable + short:
+        return ""
+    told = f"checked against {usable:,} of {usable + short:,} evaluation texts"
+    return f"; {told}" + (f" ({short:,} are shorter than {min(ngram, SHORTEST)} words)" if short else "")
+
+
+def _by_rule(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {rule}" for rule, count in counts.items())

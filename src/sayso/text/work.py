@@ -6,6 +6,7 @@ so they may run anywhere in any order; a part whose counts are in the folder is 
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -63,6 +64,10 @@ class PrepareJob:
     generated: bool
     people: bool
     take: int | None = None  # number of its documents to keep (a limit was reached); None = all
+
+
+Ran = Sequence[tuple[PrepareJob, Counts]]
+"""The jobs that were processed, in order, with their counts."""
 
 
 @dataclass(frozen=True)

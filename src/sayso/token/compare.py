@@ -9,13 +9,23 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
 
 from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
+from sayso.text.prepared import limited
+from sayso.text.rows import report_ignored, report_rows
+from sayso.text.sources import file_source, read_part
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import TOKENIZER_KINDS, train
 from sayso.token.whole import WholeTokenizer
 
 LONG_WORD = re.compile(r"(?<![^\W\d_])[a-z]{7,}(?![^\W\d_])")
+PIECE = 2_000  # characters: text files are split into documents of this size, so that part of a file can be held out
+HELD_OUT = 10  # every tenth document of a given text is held out
 RUNS = 3  # the fastest counts: a slower one was disturbed
 
 
@@ -33,6 +43,11 @@ class ComparedTokenizer:
     word_pieces: tuple[str, ...]
     misspelt: str
     misspelt_pieces: tuple[str, ...]
+
+    def summary(self) -> dict[str, float]:
+        """Return the rounded figures that a trained tokenizer is stored with."""
+        digits = {"bytes_per_token": 4, "tokens_per_word": 4, "encode_mb_s": 2}
+        return {name: round(getattr(self, name), places) for name, places in digits.items()}
 
 
 def compare_tokenizers(
@@ -67,6 +82,54 @@ def measure_tokenizer(name: str, tokenizer: Tokenizer, texts: Sequence[str], wor
         misspelt=wrong,
         misspelt_pieces=_pieces(tokenizer, wrong),
     )
+
+
+def comparison_tables(rows: list[ComparedTokenizer]) -> Group:
+    """Return the rows as two tables: metrics, and the tokens of a sample word, with "·" for a space."""
+    numbers = Table("tokenizer", title="On held-out text", title_justify="left")
+    for name in ("vocabulary", "bytes per token", "tokens per word", "unknown", "encode MB/s"):
+        numbers.add_column(name, justify="right")
+    words = Table(
+        "tokenizer", rows[0].word, rows[0].misspelt, title="A word, and the same word misspelled", title_justify="left"
+    )
+    for row in rows:
+        numbers.add_row(
+            row.name,
+            f"{row.vocab_size:,}",
+            f"{row.bytes_per_token:.2f}",
+            f"{row.tokens_per_word:.2f}",
+            f"{row.unknown_rate:.2%}",
+            f"{row.encode_mb_s:.1f}",
+        )
+        words.add_row(
+            row.name, *("|".join(pieces).replace(" ", "·") for pieces in (row.word_pieces, row.misspelt_pieces))
+        )
+    return Group(numbers, words)
+
+
+def texts_of_files(names: Sequence[str], megabytes: float, bad: BadRows) -> tuple[list[str], list[str]]:
+    """Return the documents of text files and folders, without duplicates, as training and held-out texts.
+
+    Raises `UserError` for a missing file, and for text too short to divide.
+    """
+    for name in names:
+        if not Path(name).exists():
+            raise UserError(f"Text to compare on must be a file or a folder; '{name}' does not exist.")
+    sources = [file_source(name, PIECE) for name in names]
+    report_ignored(sources)
+    read_texts = (doc.text for source in sources for part in source.parts for doc in read_part(part, bad))
+    texts = list(dict.fromkeys(limited(read_texts, megabytes)))
+    report_rows(bad)
+    return divided(texts, names[0])
+
+
+def divided(texts: Sequence[str], name: str) -> tuple[list[str], list[str]]:
+    """Return training texts, and every tenth text for the comparison. Raises `UserError` for fewer than two."""
+    if len(texts) < 2:
+        raise UserError(
+            f"Tokenizers are compared on held-out text, but '{name}' is too short to split. Provide more text."
+        )
+    return [text for number, text in enumerate(texts) if number % HELD_OUT], list(texts[::HELD_OUT])
 
 
 def frequent_word(texts: Sequence[str]) -> str:

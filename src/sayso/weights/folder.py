@@ -16,7 +16,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.base.files import read_json, read_together, write_atomic, write_json
+from sayso.base.files import read_json, read_together, sha256, write_atomic, write_json
+from sayso.base.life import STAGES, Life
 from sayso.base.made import made_folder
 from sayso.model import Transformer
 from sayso.model.score import score_head
@@ -26,6 +27,7 @@ from sayso.token.load import tokenizer_fingerprint
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
+from sayso.weights.models import called
 from sayso.weights.names import family_in, to_hub, to_hub_config
 from sayso.weights.quantize.ends import rounds_ends
 from sayso.weights.quantize.model import Quantized, bits_of, install, quantized_from_hub, quantized_to_hub
@@ -198,3 +200,15 @@ def _check_fingerprint(folder: Path) -> None:
             f"The tokenizer in '{folder}' is not the one the model was trained with "
             f"(fingerprint {found[:12]}, expected {expected[:12]}); restore that one."
         )
+
+
+def name_apart(life: Life, folder: Path) -> str:
+    """Return the name of a model folder, plus a hash if the life has another model of this name.
+
+    The scores of an external model therefore never replace those of the life's model of the same name.
+    """
+    name = called(folder)
+    own = life.model(name)
+    if folder.resolve() == own.resolve() or not (name in STAGES or own.exists()):
+        return name
+    return f"{name}-{sha256(weights_file(folder))[:8]}"

@@ -14,6 +14,7 @@ from sayso.base.errors import UserError
 from sayso.weights.quantize.integers import Grid
 
 _Facts = dict[str, Any]
+GROUP = 64
 METHOD, WHOLE, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"
 
 
@@ -55,6 +56,15 @@ class Scheme:
             "config_groups": {"group_0": group},
             "ignore": ["lm_head"],
         }
+
+
+def usual_scheme(bits: int, group: int | None = None, *, inputs8: bool = False, ends8: bool = True) -> Scheme:
+    """Return the scheme for 8 or 4 bits: one symmetric scale per row, or zero points and groups of 64.
+
+    `group` overrides the group size. Raises `UserError` for a combination that is not supported.
+    """
+    default = GROUP if bits == 4 else 0
+    return Scheme(Grid(bits, default if group is None else group, symmetric=bits == 8), inputs8, ends8)
 
 
 def read_scheme(facts: Any) -> Scheme:
