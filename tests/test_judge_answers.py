@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bench.answers import exact_match, f1, normalised
 
-from sayso.judge.answers import exact_match, f1, normalised
 from sayso.judge.replies import reply_loss, reply_nats
 from sayso.model import ModelConfig, Transformer
 

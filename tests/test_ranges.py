@@ -8,7 +8,6 @@ from typing import Annotated, Any, get_type_hints
 
 import pytest
 
-from sayso.base.config import from_toml
 from sayso.base.errors import UserError
 from sayso.base.ranges import LARGEST, Count, Options, Positive, Range, Share, numbers_of
 from sayso.cli.main import run
@@ -119,7 +118,7 @@ def test_the_sentence_names_flag_rule_value_and_default(given: dict[str, Any], t
 def test_a_file_and_the_environment_are_checked_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TOML has nan and inf of its own, and a stored config is read from Python."""
+    """TOML has nan and inf of its own."""
     file = tmp_path / "config.toml"
     for text, flag in (
         ("minutes = nan", "--minutes"),
@@ -129,9 +128,6 @@ def test_a_file_and_the_environment_are_checked_too(
         file.write_text(text)
         assert run(["pretrain", "--config", str(file)]) == 2
         assert flag in capsys.readouterr().err
-    file.write_text("count = -1")
-    with pytest.raises(UserError, match="--count"):
-        from_toml(Example, file)
     monkeypatch.setenv("SAYSO_SERVE_PORT", "99999")
     assert run(["serve"]) == 2
     assert "--port must be from 0 to 65535; got 99999" in capsys.readouterr().err

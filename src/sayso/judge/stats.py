@@ -107,24 +107,24 @@ def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     return Estimate(mean, se, sum(e.n for e in estimates), low, high)
 
 
-def wilson(rate: float, n: int, level: float = LEVEL) -> tuple[float, float]:
+def wilson(rate: float, n: int) -> tuple[float, float]:
     """Wilson's score interval of a proportion (Wilson 1927)."""
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     reach = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
     return (0.0 if rate == 0 else max(0.0, centre - reach)), (1.0 if rate == 1 else min(1.0, centre + reach))
 
 
-def t_quantile(df: int, level: float = LEVEL) -> float:
-    """The t with P(|T| < t) = level; exact for integer degrees of freedom (normal from 10,000 on), by bisection."""
+def t_quantile(df: int) -> float:
+    """The t with P(|T| < t) = 0.95; exact for integer degrees of freedom (normal from 10,000 on), by bisection."""
     if df >= 10_000:
-        return NormalDist().inv_cdf(0.5 + level / 2)
+        return NormalDist().inv_cdf(0.5 + LEVEL / 2)
     low, high = 0.0, 1.0
-    while t_inside(high, df) < level:
+    while t_inside(high, df) < LEVEL:
         high *= 2
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if t_inside(middle, df) < level else (low, middle)
+        low, high = (middle, high) if t_inside(middle, df) < LEVEL else (low, middle)
     return (low + high) / 2
 
 

@@ -57,12 +57,8 @@ def gae(rewards: Tensor, values: Tensor, mask: Tensor, gamma: float, lam: float)
     return advantages, (advantages + values).where(mask, 0.0)
 
 
-def whiten(x: Tensor, mask: Tensor, *, shift: bool = True) -> Tensor:
-    """Return x with a variance of 1, and with `shift` a mean of 0, where `mask` is true; 0 elsewhere.
-
-    Without `shift` the mean is kept (rewards of one sign keep it).
-    """
+def whiten(x: Tensor, mask: Tensor) -> Tensor:
+    """Return x with a mean of 0 and a variance of 1 where `mask` is true; 0 elsewhere."""
     chosen = x[mask]
     mean, deviation = chosen.mean(), chosen.std(correction=0)
-    white = (x - mean) / (deviation + 1e-8) + (0.0 if shift else mean)
-    return white.where(mask, 0.0)
+    return ((x - mean) / (deviation + 1e-8)).where(mask, 0.0)

@@ -1,4 +1,4 @@
-"""KL divergence of the policy from the reference: estimates from sampled tokens, and the exact value.
+"""Estimates of the KL divergence of the policy from the reference, from sampled tokens.
 
 Takes log-probabilities of sampled tokens, returns one number per token, whose mean is the divergence. With d = log p -
 log r under the policy p and the reference r (Schulman 2020, "Approximating KL divergence"):
@@ -29,12 +29,6 @@ def kl_estimate(policy: Tensor, reference: Tensor, kind: KLEstimator) -> Tensor:
         return half_square
     narrow = torch.expm1((-apart).clamp(-FURTHEST, FURTHEST)) + apart
     return narrow if kind == "k3" else half_square + (narrow - half_square).detach()
-
-
-def exact_kl(policy: Tensor, reference: Tensor) -> Tensor:
-    """Return sum_v p_v (log p_v - log r_v) of logits [..., V], as [...]: the exact value, for a small vocabulary."""
-    log_p, log_r = policy.log_softmax(-1), reference.log_softmax(-1)
-    return (log_p.exp() * (log_p - log_r)).sum(-1)
 
 
 def adapt_beta(beta: float, kl: float, target: float, replies: int, horizon: float) -> float:

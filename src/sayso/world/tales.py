@@ -43,7 +43,6 @@ class Tale:
     help: tuple[str, ...]
     turn: tuple[str, ...]
     glad: tuple[str, ...]
-    sad: tuple[str, ...]
 
 
 FLOWN = Tale(
@@ -70,8 +69,6 @@ FLOWN = Tale(
      "And there lay the {t}, a little wet but whole.", "An old man had found the {t} and gave it back."),
     ("{a} smiled and shared {n} {f.s} with {b}.", "{a} and {b} laughed all the way home.",
      "{a} hugged {b} and danced in the road.", "That evening {a} was happy and played with {b} by the fire."),
-    ("But the {t} was broken, and {a} cried all night.", "The {t} was never seen again, and {a} was sad.",
-     "{a} went home alone and was sad."),
 )  # fmt: skip
 STRAY = Tale(
     "c",
@@ -92,8 +89,6 @@ STRAY = Tale(
      "On the third day {c} got up and followed them."),
     ("From that day on, {a} and {c} were friends.", "{a} laughed, and {c} slept safe and warm in a box.",
      "How glad {a} was when {c} stayed.", "{c} was safe, and {a} sang on the way home."),
-    ("But in the morning {c} was gone, and {a} was sad.", "{a} had to leave it there alone, and cried.",
-     "It ran away, and {a} never saw it again."),
 )  # fmt: skip
 _BAKED = Tale(
     "f",
@@ -114,8 +109,6 @@ _BAKED = Tale(
      "They made small cakes from what was left."),
     ("Everybody laughed and ate, and nothing was left over.", "{a} was proud, and {b} got the largest piece.",
      "They sang and ate until the plates were clean.", "{a} smiled and gave {b} the first piece."),
-    ("But it was burnt, and {a} cried.", "Nobody came, and {a} sat there alone and sad.",
-     "The cake was gone, and {a} was sad."),
 )  # fmt: skip
 BRAVE = Tale(
     "q",
@@ -134,8 +127,6 @@ BRAVE = Tale(
     ("{a} closed {a.his} eyes and did it.", "Then, step by step, {a} went on.", "Suddenly it was quite easy."),
     ("{a} laughed out loud, and {b} laughed too.", "{a} was so proud that {a.he} did it three more times.",
      "Everybody cheered for {a}.", "After that day {a} and {b} were the best of friends."),
-    ("But {a} went home alone and was sad.", "{a} was too afraid, and cried.",
-     "So {a} turned round and never tried again."),
 )  # fmt: skip
 NEW = Tale(
     "b",
@@ -155,8 +146,6 @@ NEW = Tale(
      "Soon they were talking about everything."),
     ("By evening {a} and {b} were friends.", "{b} laughed for the first time in weeks.",
      "The next day {b} sang all the way to school.", "{b} was happy, and so was {a}."),
-    ("But {b} stayed alone and was sad.", "In the end {b} moved away, and {a} cried.",
-     "{b} was still lonely and went home."),
 )  # fmt: skip
 TALES = (FLOWN, STRAY, _BAKED, BRAVE, NEW)
 
@@ -180,12 +169,12 @@ def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
     }  # fmt: skip
 
 
-def tale(rng: random.Random, kind: Tale, roles: dict[str, Word], size: int = 5, glad: bool = True) -> list[str]:
-    """`size` sentences (2 to `LONGEST_TALE`) with an ending of the asked mood."""
+def tale(rng: random.Random, kind: Tale, roles: dict[str, Word], size: int) -> list[str]:
+    """`size` sentences (2 to `LONGEST_TALE`) with a happy ending."""
     middle = [kind.trouble, kind.more, kind.help, kind.turn]
-    if size == 3 and glad:
+    if size == 3:
         parts = [kind.start, kind.quick, kind.glad]
     else:
-        kept = {2: (), 3: (0,), 4: (0, 2), 5: (0, 2, 3), 6: (0, 1, 2, 3)}[size]
-        parts = [kind.start, *(middle[i] for i in kept), kind.glad if glad else kind.sad]
+        kept = {2: (), 4: (0, 2), 5: (0, 2, 3), 6: (0, 1, 2, 3)}[size]
+        parts = [kind.start, *(middle[i] for i in kept), kind.glad]
     return [sentence(part[int(rng.random() * len(part))].format_map(roles)) for part in parts]
