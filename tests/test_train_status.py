@@ -76,8 +76,9 @@ def test_the_status_tells_the_latest_figures(lived: Life, capsys: pytest.Capture
     ):
         assert part in text
     assert "left" not in text
-    halfway = str(status("pretrain-base", events[: events.index({**events[-1]}) - 2]))
-    assert halfway.endswith(" 0 s left")
+    timed = [{**event, "seconds": 4.0 * event["step"]} if event["event"] == "step" else event for event in events]
+    halfway = str(status("pretrain-base", timed[: events.index({**events[-1]}) - 2]))
+    assert halfway.endswith("8 s, 4 s left")
     for part in ("accuracy", "held_out_accuracy", "margin"):
         assert part in told(lived, capsys, "align-aligned")
     for part in ("value_loss", "spread", "held_out"):

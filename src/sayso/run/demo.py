@@ -69,12 +69,12 @@ class Demo(Options):
 def demo(options: Demo) -> dict[str, Any]:
     """Run all stages on a small model: prepare, pretrain, finetune, align, evaluate, report, serve."""
     for title, acts in chapters(options):
-        _chapter(title)
+        say(f"\n{title}", style="bold")
         for act, chosen in acts:
             act(replace(chosen, replace=True) if options.replace and hasattr(chosen, "replace") else chosen)
     told = report(Report(life=options.life))
     if options.serve:
-        _chapter("Chat with it")
+        say("\nChat with it", style="bold")
         serve(Serve(life=options.life, port=options.port))
     return told
 
@@ -94,23 +94,12 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     tuning = _TUNING * training
     if tuning > ENOUGH_TUNING:
         tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / _TUNING)
-    short = training < _SHORT
-    pretraining = Pretrain(
-        life=life,
-        depth=3 if short else 4,
-        mlp="relu2",
-        mlp_width=NARROW if short else None,
-        minutes=training - tuning,
-    )
+    short, left = training < _SHORT, training - tuning
+    documents = 7_000 if short else 14_000
     return _life(
-        Prepare(
-            life=life,
-            world_documents=7_000 if short else 14_000,
-            world_conversations=50_000,
-            chat_documents=not short,
-        ),
+        Prepare(life=life, world_documents=documents, world_conversations=50_000, chat_documents=not short),
         VOCABULARY,
-        pretraining,
+        Pretrain(life=life, depth=3 if short else 4, mlp="relu2", mlp_width=NARROW if short else None, minutes=left),
         Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0),
         Align(life=life, tasks=800 if short else 1600),
         Evaluate(life=life),
@@ -137,6 +126,7 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     training = 0.1 if small else _left(options.minutes, OTHER_MINUTES_ADOPTED)
     tuning = Finetune(life=life, lora_rank=RANK, rows=2, minutes=training, steps=2 if small else None)
     aligning = Align(life=life, lora_rank=RANK, rows=4, tasks=4 if small else 24, replies=2 if small else 4)
+    promised = Verify(life=life, resume=False)
     text = Prepare(
         life=life,
         sources=(*options.data, *_SOURCES),
@@ -149,8 +139,7 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     return (
         ("Text and conversations", ((prepare, text),)),
         ("A third-party base model", ((import_model, Import(parent, name=STAGES[0], life=life)),)),
-        *_taught(tuning, aligning, Evaluate(life=life, n=1 if small else 3, text_bytes=8_000)),
-        ("Verification of resuming and exporting", ((verify, Verify(life=life, resume=False)),)),
+        *_taught(tuning, aligning, Evaluate(life=life, n=1 if small else 3, text_bytes=8_000), promised),
     )
 
 
@@ -163,16 +152,16 @@ def _life(
         ("Text: real documents and a synthetic small world", ((prepare, text),)),
         ("A tokenizer, trained on that text", tuple(zip((train_tokenizer, compare), tokenizers, strict=True))),
         ("A base model, trained to predict the next token", ((pretrain, base),)),
-        *_taught(tuned, aligned, judged),
-        ("Verification of resuming and exporting", ((verify, promised),)),
+        *_taught(tuned, aligned, judged, promised),
     )
 
 
-def _taught(tuned: Finetune, aligned: Align, judged: Evaluate) -> tuple[Chapter, ...]:
+def _taught(tuned: Finetune, aligned: Align, judged: Evaluate, promised: Verify) -> tuple[Chapter, ...]:
     return (
         ("A fine-tuned model, trained to reply", ((finetune, tuned),)),
         ("An aligned model, trained on comparisons of its replies", ((align, aligned),)),
         ("Evaluation of each model", tuple((evaluate, replace(judged, model=stage)) for stage in STAGES)),
+        ("Verification of resuming and exporting", ((verify, promised),)),
     )
 
 
@@ -182,7 +171,3 @@ def _left(minutes: float, other: float) -> float:
             f"This demo needs more than {other:g} minutes; got --minutes {minutes:g}. Raise it or use --tiny."
         )
     return minutes - other
-
-
-def _chapter(title: str) -> None:
-    say(f"\n{title}", style="bold")

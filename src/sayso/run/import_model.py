@@ -69,18 +69,7 @@ def _bring(options: Import, path: Path, name: str, licence: str) -> Written:
         f"Saved {folder}: {sum(weight.numel() for weight in model.parameters()) / 1e6:,.1f}M weights, "
         f"{config.layers} layers, {config.width} wide, context {config.context:,}."
     )
-    if isinstance(tokenizer, ForeignTokenizer):
-        _tell(tokenizer)
+    for difference in tokenizer.differences() if isinstance(tokenizer, ForeignTokenizer) else ():
+        say(difference)
     say(f"Try: sayso {'chat' if tokenizer.chat_template else 'generate TEXT'} --model {name} --life {life.root}")
     return Written(folder)
-
-
-def _tell(tokenizer: ForeignTokenizer) -> None:
-    """Report differences from `transformers`."""
-    if tokenizer.tools_are_text:
-        say("Its chat template has its own tool format; Sayso describes tools to the model as plain text instead.")
-    if tokenizer.cut_otherwise:
-        say(
-            f"transformers 5 loads this tokenizer as {tokenizer.cut_otherwise}, which splits some text differently "
-            "from tokenizer.json; Sayso follows tokenizer.json."
-        )

@@ -1,6 +1,7 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
 import socket
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -79,8 +80,7 @@ def serve(options: Serve) -> None:
             "Set SAYSO_API_KEY, or omit --host."
         )
     folder = newest_model(life, options.model)
-    listening = listen(options.host, options.port)
-    with listening:
+    with listen(options.host, options.port) as listening:
         _run(options, life, folder, listening)
 
 
@@ -119,7 +119,7 @@ def _check_cache(options: Serve, model: Transformer, device: str) -> None:
 def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> None:
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
-    from sayso.serve.server import Loading, Server, run_server
+    from sayso.serve.server import run_server
 
     device = pick_device(options.device)
     store = Store(options.store or life.store)
@@ -144,14 +144,5 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
         )
         return app
 
-    loading = Loading(load)
-    server = Server(loading, loading.drain, options.grace)
-    loading.failed = server.end
-    try:
-        run_server(server, listening)
-    except KeyboardInterrupt:
-        pass
-    finally:
-        store.close()
-    if loading.error is not None:
-        raise loading.error
+    with closing(store):
+        run_server(load, listening, options.grace)

@@ -10,6 +10,7 @@ import json
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
 import uvicorn
 from fastapi import FastAPI
@@ -111,7 +112,18 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run_server(server: Server, listening: socket.socket) -> None:
+def run_server(load: Callable[[], FastAPI], listening: socket.socket, grace: int) -> None:
+    """Serve the application that `load` makes until interrupted; raise the error of a failed load."""
+    loading = Loading(load)
+    server = Server(loading, loading.drain, grace)
+    loading.failed = server.end
+    with suppress(KeyboardInterrupt):
+        _run(server, listening)
+    if loading.error is not None:
+        raise loading.error
+
+
+def _run(server: Server, listening: socket.socket) -> None:
     """Run the server until it is interrupted; in a notebook, whose event loop is busy, run it in another thread."""
 
     def serve_all() -> None:

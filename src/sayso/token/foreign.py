@@ -129,6 +129,20 @@ class ForeignTokenizer:
         name = name.removesuffix("Fast")
         return name if (name == "GPT2Tokenizer" and not gpt2) or (name == "LlamaTokenizer" and legacy) else ""
 
+    def differences(self) -> list[str]:
+        """Return what differs from `transformers`, as sentences."""
+        found = []
+        if self.tools_are_text:
+            found.append(
+                "Its chat template has its own tool format; Sayso describes tools to the model as plain text instead."
+            )
+        if self.cut_otherwise:
+            found.append(
+                f"transformers 5 loads this tokenizer as {self.cut_otherwise}, which splits some text differently "
+                "from tokenizer.json; Sayso follows tokenizer.json."
+            )
+        return found
+
     def ids(
         self, messages: Messages, *, reply: bool = False, tools: Messages = (), continued: bool = False
     ) -> list[int]:
