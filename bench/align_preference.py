@@ -27,7 +27,7 @@ from sayso.base.jsonl import write_jsonl
 from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.judge.bits import document_bits
-from sayso.judge.held_out import HeldOut, held_out
+from sayso.judge.held_out import HeldOutSample, held_out
 from sayso.judge.stats import Estimate, estimate, ratio
 from sayso.judge.world import judge_world
 from sayso.reply.conversation import Replier
@@ -58,7 +58,7 @@ class Measured:
     """Of each held-out document, by kind."""
 
 
-def measured(life: Life, name: str, seed: int, held: dict[str, HeldOut]) -> Measured:
+def measured(life: Life, name: str, seed: int, held: dict[str, HeldOutSample]) -> Measured:
     """Ask a model of a life the tasks of one seed, once."""
     path = life.root / "measured" / f"{name}-{seed}.json"
     if not path.exists():
@@ -66,7 +66,7 @@ def measured(life: Life, name: str, seed: int, held: dict[str, HeldOut]) -> Meas
     return Measured(**read_json(path))
 
 
-def measure(folder: Path, seed: int, held: dict[str, HeldOut]) -> Measured:
+def measure(folder: Path, seed: int, held: dict[str, HeldOutSample]) -> Measured:
     """Ask a model the tasks of one seed."""
     replier = Replier(*load_model(folder))
 
@@ -155,7 +155,7 @@ class Outcome:
         )
 
 
-def outcome(life: Life, loss: LossName, seed: int, before: Measured, held: dict[str, HeldOut]) -> Outcome:
+def outcome(life: Life, loss: LossName, seed: int, before: Measured, held: dict[str, HeldOutSample]) -> Outcome:
     """Align by one loss with one seed, by the act, and compare."""
     name, pairs = f"{loss}-{seed}", life.root / f"pairs-{seed}.jsonl"
     rows = 32 if loss == "kto" else 16  # a pair is two ratings

@@ -17,7 +17,7 @@ LONGEST_DOCUMENT = 16_384  # characters of a document that are used, so that one
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class HeldOutSample:
     """The documents of one kind: their texts, their sources, their sizes in bytes."""
 
     texts: tuple[str, ...]
@@ -38,7 +38,7 @@ def _kind_of(source: str) -> str:
     return "smallworld" if source == "smallworld" else "real"
 
 
-def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
+def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOutSample]:
     """A sample of about `limit` bytes of each kind in the split; streaming, holds no more than the sample in memory.
 
     Empty if the split has no text at all.
@@ -54,7 +54,10 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOut]:
             heapq.heappop(chosen[kind])
             held[kind] -= top
     kept = {kind: sorted(rows, reverse=True) for kind, rows in chosen.items() if held[kind]}
-    return {kind: HeldOut(tuple(t for _, t, _ in rows), tuple(s for _, _, s in rows)) for kind, rows in kept.items()}
+    return {
+        kind: HeldOutSample(tuple(text for _, text, _ in rows), tuple(source for _, _, source in rows))
+        for kind, rows in kept.items()
+    }
 
 
 def training_texts(folder: Path, limit: int) -> Iterator[str]:

@@ -10,7 +10,7 @@ from sayso.base.output import console
 from sayso.judge.baselines import BASELINES
 from sayso.judge.baselines.measure import Scores
 from sayso.judge.bits import document_bits
-from sayso.judge.held_out import HeldOut
+from sayso.judge.held_out import HeldOutSample
 from sayso.judge.stats import Estimate, ratio
 from sayso.judge.world import TaskAnswer, WorldScores, judge_world
 from sayso.reply.conversation import Replier
@@ -32,7 +32,7 @@ MEANS = ("smallworld_accuracy", "instructions")
 ROOM = 20  # tokens that a task must leave for its reply
 
 
-def judge_text(replier: Replier, held: dict[str, HeldOut], against: Scores) -> Scores:
+def judge_text(replier: Replier, held: dict[str, HeldOutSample], against: Scores) -> Scores:
     """Bits per byte of each kind and source, and the difference from each baseline on the same documents."""
     tokenizer = replier.tokenizer
     scores: Scores = {}

@@ -25,7 +25,7 @@ from sayso.token.whole import WholeTokenizer
 
 LONG_WORD = re.compile(r"(?<![^\W\d_])[a-z]{7,}(?![^\W\d_])")
 PIECE = 2_000  # characters: text files are split into documents of this size, so that part of a file can be held out
-HELD_OUT = 10  # every tenth document of a given text is held out
+HELD_OUT_EVERY = 10  # every tenth document of a given text is held out
 RUNS = 3  # the fastest counts: a slower one was disturbed
 
 
@@ -129,7 +129,7 @@ def divided(texts: Sequence[str], name: str) -> tuple[list[str], list[str]]:
         raise UserError(
             f"Tokenizers are compared on held-out text, but '{name}' is too short to split. Provide more text."
         )
-    return [text for number, text in enumerate(texts) if number % HELD_OUT], list(texts[::HELD_OUT])
+    return [text for number, text in enumerate(texts) if number % HELD_OUT_EVERY], list(texts[::HELD_OUT_EVERY])
 
 
 def frequent_word(texts: Sequence[str]) -> str:

@@ -17,7 +17,7 @@ from sayso.base.log import say
 from sayso.base.made import work_in
 from sayso.judge.baselines.counts import kn5_bits, uniform_bits, unigram_bits
 from sayso.judge.baselines.xz import xz_bits
-from sayso.judge.held_out import HeldOut, training_texts
+from sayso.judge.held_out import HeldOutSample, training_texts
 from sayso.judge.stats import ratio, without_error
 from sayso.token.chat import encode_documents
 from sayso.token.tokenizer import Tokenizer
@@ -25,7 +25,7 @@ from sayso.token.tokenizer import Tokenizer
 Scores = dict[str, Any]
 
 
-def baselines(life: Life, held: dict[str, HeldOut], tokenizer: Tokenizer, mark: str, limit: int) -> Scores:
+def baselines(life: Life, held: dict[str, HeldOutSample], tokenizer: Tokenizer, mark: str, limit: int) -> Scores:
     """Return the life's baselines, from disk when nothing they depend on has changed; `mark` is the tokenizer's hash.
 
     {"train_bytes", "train_tokens", NAME: {KIND: {"bpb": an estimate, "bits": of each document (not for xz)}}}
@@ -41,7 +41,7 @@ def baselines(life: Life, held: dict[str, HeldOut], tokenizer: Tokenizer, mark: 
     return scores
 
 
-def _count(train: list[str], held: dict[str, HeldOut], tokenizer: Tokenizer) -> Scores:
+def _count(train: list[str], held: dict[str, HeldOutSample], tokenizer: Tokenizer) -> Scores:
     text = "".join(train).encode()
     with ThreadPoolExecutor(1) as pool:  # xz works in a process of its own, beside the counting
         xz = pool.submit(xz_bits, text, ["".join(sample.texts).encode() for sample in held.values()])
@@ -52,7 +52,7 @@ def _count(train: list[str], held: dict[str, HeldOut], tokenizer: Tokenizer) -> 
     return scores
 
 
-def _count_ids(train: list[str], held: dict[str, HeldOut], tokenizer: Tokenizer) -> Scores:
+def _count_ids(train: list[str], held: dict[str, HeldOutSample], tokenizer: Tokenizer) -> Scores:
     learnt = [np.array(ids[1:-1], dtype=np.int64) for ids in encode_documents(tokenizer, train)]
     ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
     documents = [document for kind in held for document in ids[kind]]
@@ -72,6 +72,6 @@ def _count_ids(train: list[str], held: dict[str, HeldOut], tokenizer: Tokenizer)
     return scores
 
 
-def _key(folder: Path, held: dict[str, HeldOut], mark: str, limit: int) -> str:
+def _key(folder: Path, held: dict[str, HeldOutSample], mark: str, limit: int) -> str:
     parts = [sha256(folder / "manifest.json"), mark, str(limit), *(f"{k} {s.digest()}" for k, s in held.items())]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
