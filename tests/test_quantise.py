@@ -31,7 +31,7 @@ from sayso.weights.quantize.layers import Weights4, Weights8, WeightsAndInputs8
 from sayso.weights.quantize.model import bits_of
 from sayso.weights.quantize.quantize import QuantizeMethod, quantize_model
 from sayso.weights.quantize.refine import descended, refined, rescaled
-from sayso.weights.quantize.scheme import Scheme, read_scheme
+from sayso.weights.quantize.scheme import Scheme, read_scheme, usual_scheme
 from sayso.weights.quantize.weight import pack, unpack
 
 TEXTS = [
@@ -435,6 +435,15 @@ def test_another_quantization_is_one_sentence(edit: Any, words: str, tmp_path: P
     (folder / "config.json").write_text(json.dumps(facts))
     with pytest.raises(UserError, match=words):
         load_weights(folder)
+
+
+def test_the_usual_schemes_scale_rows_of_8_bits_and_groups_of_4() -> None:
+    """Groups of 64 with zero points, unless another size is named; 8 bits have no groups."""
+    assert usual_scheme(8, ends8=False) == Scheme(Grid(8))
+    assert usual_scheme(4) == Scheme(Grid(4, 64, symmetric=False), ends8=True)
+    assert usual_scheme(4, 0).grid == Grid(4, 0, symmetric=False)
+    with pytest.raises(UserError, match="omit --group"):
+        usual_scheme(8, 32)
 
 
 @pytest.mark.parametrize("kind", SCHEMES)

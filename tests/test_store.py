@@ -15,7 +15,7 @@ import sqlalchemy as sql
 from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.life import Life
-from sayso.feedback.gather import gather
+from sayso.feedback.gather import gather, gather_store
 from sayso.feedback.schema import MIGRATIONS, StoreError, metadata
 from sayso.feedback.store import Generation, MissingError, Opinion, Rating, Store
 from sayso.run.gather import Gather
@@ -498,6 +498,17 @@ def test_gathering_without_a_store_says_what_to_do(tmp_path: Path) -> None:
     """A life that nobody has talked to has no ratings; the sentence names the command that gets them."""
     with pytest.raises(UserError, match="sayso serve"):
         gather_act(Gather(life=tmp_path))
+
+
+def test_an_emptied_store_does_not_replace_what_was_gathered(tmp_path: Path) -> None:
+    """A store that lost its ratings is more likely than one whose ratings are to be discarded."""
+    with closing(Store(tmp_path / "full.sqlite")) as store, closing(Store(tmp_path / "empty.sqlite")):
+        store.thumb(ask(store, "Hello", "Hi")[0], 1)
+    folder = tmp_path / "feedback"
+    assert gather_store(tmp_path / "full.sqlite", folder)["ratings"] == 1
+    with pytest.raises(UserError, match="holds no ratings, but 1 rating"):
+        gather_store(tmp_path / "empty.sqlite", folder)
+    assert (folder / "ratings.jsonl").read_text().count("\n") == 1
 
 
 def test_a_rating_can_be_told_from_its_fields_alone(store: Store) -> None:
