@@ -8,7 +8,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
-from sayso.token.compare import compare_tokenizers, frequent_word, measure_tokenizer, misspell
+from sayso.token.compare import compare_tokenizers, divided, frequent_word, measure_tokenizer, misspell
 from sayso.token.load import tokenizer_fingerprint
 from sayso.token.train import train
 
@@ -33,6 +33,15 @@ def test_each_kind_has_its_row() -> None:
     assert bpe.bytes_per_token > word.bytes_per_token > character.bytes_per_token
     assert bpe.unknown_rate == character.unknown_rate == 0 < word.unknown_rate
     assert all("".join(row.misspelt_pieces) == f" {row.misspelt}" for row in (bpe, word, character))
+
+
+def test_every_tenth_text_is_held_out_and_not_trained_on() -> None:
+    """A single text cannot be divided."""
+    trained, held_out = divided([str(number) for number in range(25)], "texts")
+    assert held_out == ["0", "10", "20"]
+    assert sorted(map(int, trained + held_out)) == list(range(25))
+    with pytest.raises(UserError, match="'texts' is too short"):
+        divided(["one"], "texts")
 
 
 def test_a_misspelling_swaps_two_letters() -> None:
