@@ -145,9 +145,9 @@ def penalise_repeats(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Subtract the DRY penalty from tokens that would continue a repetition."""
     ids, lost, mine = [], [], []
     for row in rows:
-        dry, history = row.request.sampling.repeats, row.rules.history
-        if dry and history:
-            following, losing = losses(history, dry, row.request.stop_ids)
+        sampling, history = row.request.sampling, row.rules.history
+        if sampling.dry_multiplier and history:
+            following, losing = losses(history, sampling, row.request.stop_ids)
             mine.append(row)
             ids.append(torch.from_numpy(following))
             lost.append(torch.from_numpy(losing))

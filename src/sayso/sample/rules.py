@@ -37,7 +37,7 @@ def make_rules(sampling: Sampling, prompt: Sequence[int], stop_ids: frozenset[in
     _check_known("allowed_ids", sampling.allowed_ids, vocabulary)
     _check_known("banned", [token for sequence in sampling.banned for token in sequence], vocabulary)
     repetition = sampling.repetition_penalty != 1
-    counted = repetition or sampling.presence_penalty or sampling.frequency_penalty or sampling.repeats
+    counted = repetition or sampling.presence_penalty or sampling.frequency_penalty or sampling.dry_multiplier
     return Rules(
         bias_ids=_ids(bias_ids),
         bias=torch.tensor([bias for _, bias in sampling.logit_bias], dtype=torch.float32),
