@@ -13,7 +13,7 @@ from sayso.base.errors import UserError
 from sayso.base.ranges import LARGEST, Count, Options, Positive, Range, Share, numbers_of
 from sayso.cli.main import run
 from sayso.run.acts import COMMANDS, Command
-from sayso.sample.dry import losses
+from sayso.sample.dry import penalties
 from sayso.sample.history import History
 from sayso.sample.sampling import Sampling
 
@@ -146,4 +146,4 @@ def test_help_shows_the_range(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_request_may_allow_repeats_of_any_length() -> None:
     """The largest number is as good as one above the text's length."""
     sampling = Sampling(dry_multiplier=1.0, dry_allowed_length=LARGEST)
-    assert not losses(History([5, 6, 5, 6, 5], False), sampling, frozenset())[0].size
+    assert not penalties(History([5, 6, 5, 6, 5], False), sampling, frozenset())[0].size

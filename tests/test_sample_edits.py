@@ -15,7 +15,7 @@ from transformers.generation.logits_process import (
 
 from sayso.sample import Request, Sampling, distribution, pick
 from sayso.sample.edits import NothingLeftError, edit
-from sayso.sample.filters import LEFT_OUT
+from sayso.sample.filters import EXCLUDED
 from sayso.sample.history import History
 
 VOCABULARY = 12
@@ -226,13 +226,13 @@ def test_history_follows_a_reply_that_takes_back_and_goes_on(
     history, reply = History(prompt, prompt_counts), []
     for back, more in changes:
         reply = reply[: max(0, len(reply) - back)] + more
-        history.follow(reply)
+        history.update(reply)
         fresh = History(prompt, prompt_counts)
-        fresh.follow(reply)
+        fresh.update(reply)
         assert history.ids.tolist() == prompt + reply
-        assert (history.said, history.counts, history.slots) == (fresh.said, fresh.counts, fresh.slots)
+        assert (history.seen, history.counts, history.slots) == (fresh.seen, fresh.counts, fresh.slots)
         wanted = dict.fromkeys(prompt if prompt_counts else (), 0) | {token: reply.count(token) for token in reply}
-        assert dict(zip(history.said, history.counts, strict=True)) == wanted
+        assert dict(zip(history.seen, history.counts, strict=True)) == wanted
 
 
 def test_guesses_leave_no_trace() -> None:
@@ -250,4 +250,4 @@ def test_guesses_leave_no_trace() -> None:
         assert picked[0] == picked[1]
         guessed.ids.append(picked[0])
         plain.ids.append(picked[0])
-    assert (edit(random_logits(1), [plain]) == LEFT_OUT).sum() == 0
+    assert (edit(random_logits(1), [plain]) == EXCLUDED).sum() == 0

@@ -18,7 +18,7 @@ from sayso.sample.settings import SamplingSettings
 class Sampling(SamplingSettings):
     """How tokens are picked and when a reply ends. Raises `UserError` for an invalid value."""
 
-    seed: int | None = None  # of any size: acts derive seeds from their own
+    seed: int | None = None  # not limited to 63 bits: acts derive seeds from --seed
     """Random seed: the same seed gives the same text; None = random."""
     dry_breakers: tuple[int, ...] = ()
     """Ids that interrupt repetitions and are never penalized by DRY, such as line breaks; stop ids always are."""

@@ -109,6 +109,6 @@ def _forms(asked: GenerationFields, tools: Toolbox) -> dict[str, Grammar]:
         if (own := asked.grammar) is not None and tools.choice in ("none", "auto"):
             forms[form] = own
     with naming("tools"):
-        if (calls := tools.grammar(words=not forms)) is not None:
+        if (calls := tools.grammar(text=not forms)) is not None:
             forms["tools"] = calls
     return forms
