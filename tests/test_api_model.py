@@ -13,6 +13,7 @@ import sayso
 from sayso.api.model import Model
 from sayso.base.life import Life
 from sayso.model import ModelConfig, Transformer
+from sayso.sample.dry import breaker_ids
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.weights.folder import save_model
@@ -90,6 +91,14 @@ def test_one_stop_text_needs_no_list(model: Model) -> None:
     assert [model.generate("the cat", max_tokens=12, seed=3, stop=given) for given in (stop, [stop], (stop,))] == [
         cut
     ] * 3
+
+
+def test_dry_has_the_same_breakers_as_on_the_command_line(model: Model) -> None:
+    """Unless they are given."""
+    asked = {"max_tokens": 30, "temperature": 0, "dry_multiplier": 50.0, "dry_allowed_length": 1}
+    breakers = breaker_ids(model.tokenizer)
+    texts = [model.generate("the cat", **asked, dry_breakers=some) for some in ((), breakers, [10**6])]
+    assert texts[0] == texts[1] != texts[2]
 
 
 def test_embeddings_do_not_depend_on_the_batch(model: Model) -> None:

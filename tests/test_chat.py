@@ -281,9 +281,9 @@ def test_a_least_length_keeps_the_model_from_ending(life: Path) -> None:
 def test_breakers_of_dry_are_those_of_the_tokenizer(life: Path) -> None:
     """Tokens with a line break, a colon, a quotation mark or a star, and control tokens; none where DRY is off."""
     tokenizer = Replier(*load_model(life / "models" / "tuned")).tokenizer
-    dry = with_breakers(Generate("Hi", dry_multiplier=0.8).sampling(), tokenizer).dry
-    assert dry.breakers == {*tokenizer.encode('\n:"*'), *tokenizer.specials.values()}
-    assert with_breakers(Generate("Hi").sampling(), tokenizer).dry is None
+    dry = with_breakers(Generate("Hi", dry_multiplier=0.8).sampling(), tokenizer)
+    assert set(dry.dry_breakers) == {*tokenizer.encode('\n:"*'), *tokenizer.specials.values()}
+    assert with_breakers(Generate("Hi").sampling(), tokenizer).dry_breakers == ()
 
 
 def test_several_texts_differ(life: Path) -> None:

@@ -16,7 +16,7 @@ from sayso.sample.blocks import BLOCK, blocks_for
 from sayso.sample.native import build, check, choose
 from sayso.sample.native.both import BothRunner
 from sayso.sample.native.build import library
-from sayso.sample.native.check import drawn, quantize_both, why_not
+from sayso.sample.native.check import quantize_both, random_model, why_not
 from sayso.sample.native.choose import runner_for
 from sayso.sample.native.nibbles import packed, unpacked
 from sayso.sample.native.runner import NativeRunner
@@ -105,7 +105,7 @@ def torch_logits(model: Transformer, rows: list[list[int]]) -> list[Tensor]:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_logits_are_torchs_for_each_family(family: str) -> None:
     """Rows are read in uneven chunks, some in one token, side by side, with mixed blocks."""
-    model = drawn(FAMILIES[family])
+    model = random_model(FAMILIES[family])
     rows = rows_of(model.config)
     assert why_not(model) == ""
     found = read(NativeRunner(model, pages_of(model)), rows, [20, 1, 7, 2])
@@ -117,7 +117,7 @@ def test_logits_are_torchs_for_each_family(family: str) -> None:
 @pytest.mark.parametrize("grid", [Grid(8), Grid(4, 32, symmetric=False), Grid(4, 16), Grid(4, 0, symmetric=False)])
 def test_logits_are_those_of_the_weights_that_whole_numbers_stand_for(family: str, grid: Grid) -> None:
     config = replace(FAMILIES[family], mlp_width=96, width=64)
-    plain, other = drawn(config), drawn(config)
+    plain, other = random_model(config), random_model(config)
     quantize_both(plain, other, grid)
     rows = rows_of(config)
     assert why_not(other) == ""
@@ -127,7 +127,7 @@ def test_logits_are_those_of_the_weights_that_whole_numbers_stand_for(family: st
 
 @needs_compiler
 def test_an_embedding_in_8_bits_may_be_the_head_too() -> None:
-    plain, other = drawn(FAMILIES["llama"]), drawn(FAMILIES["llama"])
+    plain, other = random_model(FAMILIES["llama"]), random_model(FAMILIES["llama"])
     integers = round_nearest(plain.embed.weight.detach(), Grid(8))
     other.embed = Embedding8(integers.values, integers.scales[:, 0])  # type: ignore[assignment]
     other.unembed = Weights8(integers)  # type: ignore[assignment]
@@ -140,7 +140,7 @@ def test_an_embedding_in_8_bits_may_be_the_head_too() -> None:
 @needs_compiler
 def test_a_cache_in_8_bits_holds_what_torch_keeps_there() -> None:
     """But for numbers that lie between two steps, which rounding may send either way."""
-    model = drawn(FAMILIES["qwen3"])
+    model = random_model(FAMILIES["qwen3"])
     rows, ours, theirs = rows_of(model.config), pages_of(model, 8), pages_of(model, 8)
     found, wanted = read(NativeRunner(model, ours), rows, [9]), read(TorchRunner(model, theirs), rows, [9])
     used = sorted(block for table in tables(0) for block in table[:-1])
@@ -153,7 +153,7 @@ def test_a_cache_in_8_bits_holds_what_torch_keeps_there() -> None:
 
 @needs_compiler
 def test_positions_past_the_first_angles_are_torchs() -> None:
-    model = drawn(replace(FAMILIES["llama"], context=4096))
+    model = random_model(replace(FAMILIES["llama"], context=4096))
     blocks, start = list(range(blocks_for(1100))), 1070
     ids = torch.randint(0, 90, (start + 30,), generator=torch.Generator().manual_seed(5)).tolist()
     runner = NativeRunner(model, pages_of(model, count=len(blocks)))
@@ -173,11 +173,11 @@ def test_positions_past_the_first_angles_are_torchs() -> None:
 def test_bits_depend_on_the_row_alone(family: str, grid: Grid | None) -> None:
     """Not on rows beside it, the chunks it is cut into, its blocks, or the number of threads."""
     config = FAMILIES[family]
-    model = drawn(config)
+    model = random_model(config)
     if grid is not None:
         config = replace(config, width=64, mlp_width=96)
-        model = drawn(config)
-        quantize_both(drawn(config), model, grid)
+        model = random_model(config)
+        quantize_both(random_model(config), model, grid)
     rows, threads = rows_of(config), torch.get_num_threads()
     first = read(NativeRunner(model, pages_of(model)), rows, [100])
     ways = [([1], 0, True, 1), ([2], 1, False, 2), ([3, 1, 5], 2, False, 3), ([31], 3, True, 2), ([100], 4, True, 5)]
@@ -195,13 +195,13 @@ def test_bits_depend_on_the_row_alone(family: str, grid: Grid | None) -> None:
 
 @needs_compiler
 def test_models_it_has_no_code_for_are_told_why_in_a_sentence() -> None:
-    model = drawn(CONFIG)
-    assert "float32" in why_not(drawn(CONFIG).to(torch.bfloat16))
-    adapted = add_lora(drawn(CONFIG), LoRA(2, 4.0, ("query",)), torch.Generator())
+    model = random_model(CONFIG)
+    assert "float32" in why_not(random_model(CONFIG).to(torch.bfloat16))
+    adapted = add_lora(random_model(CONFIG), LoRA(2, 4.0, ("query",)), torch.Generator())
     assert "LoRALinear" in why_not(adapted)
     model.blocks[1].mlp.up = WeightsAndInputs8(round_nearest(model.blocks[1].mlp.up.weight.detach(), Grid(8)))
     assert why_not(model) == (
-        "The native forward pass has no WeightsAndInputs8, which this model's blocks.1.mlp.up is."
+        "The native forward pass does not support WeightsAndInputs8, the type of this model's blocks.1.mlp.up."
     )
     assert "meta" in why_not(Transformer(CONFIG).to("meta"))
 
@@ -210,24 +210,24 @@ def test_models_it_has_no_code_for_are_told_why_in_a_sentence() -> None:
 def test_a_library_that_computes_something_else_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "NEAR", 1e-12)
     check._wrong.cache_clear()
-    assert "off torch's numbers for 32-bit weights" in why_not(drawn(CONFIG))
+    assert "from torch for 32-bit weights" in why_not(random_model(CONFIG))
     check._wrong.cache_clear()
 
 
 @needs_compiler
 def test_what_the_native_pass_cannot_take_torch_runs_and_it_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
     """A part that it lacks is told of; adapters, which every run that tunes them samples with, are not."""
-    plain, adapted = drawn(CONFIG), add_lora(drawn(CONFIG), LoRA(2, 4.0, ("value",)), torch.Generator())
-    lacking = drawn(CONFIG)
+    plain, adapted = random_model(CONFIG), add_lora(random_model(CONFIG), LoRA(2, 4.0, ("value",)), torch.Generator())
+    lacking = random_model(CONFIG)
     lacking.blocks[1].mlp.up = WeightsAndInputs8(round_nearest(lacking.blocks[1].mlp.up.weight.detach(), Grid(8)))
-    choose._tell.cache_clear()  # other tests may have heard it
+    choose._warn.cache_clear()  # other tests may have heard it
     assert isinstance(runner_for(plain, pages_of(plain)), BothRunner)
     assert isinstance(runner_for(plain, pages_of(plain), deterministic=True), NativeRunner)
     for _ in range(2):
         assert isinstance(runner_for(adapted, pages_of(adapted)), TorchRunner)
         assert isinstance(runner_for(lacking, pages_of(lacking)), TorchRunner)
     told = capsys.readouterr().err
-    assert told.count("no WeightsAndInputs8") == 1
+    assert told.count("not support WeightsAndInputs8") == 1
     assert "LoRALinear" not in told
 
 
@@ -277,7 +277,7 @@ def test_a_cache_that_cannot_be_written_leaves_a_sentence(tmp_path: Path) -> Non
     (tmp_path / "file").write_text("")
     why = build.build(tmp_path / "file")
     assert isinstance(why, str)
-    assert "could not be kept or loaded" in why
+    assert "could not be stored or loaded" in why
 
 
 @needs_compiler

@@ -334,6 +334,38 @@ def test_what_is_clicked_before_the_model_is_known_is_not_lost(visit: Open) -> N
     assert page.get_by_label("You said").inner_text() == "hello"
 
 
+def test_the_settings_are_those_that_the_server_declares(visit: Open) -> None:
+    """One more than today is shown like the others, sent with a message, kept, and taken back by Defaults."""
+    more = {"name": "min_p", "label": "Least share", "help": "Help.", "type": "range", "min": 0, "max": 1, "step": 0.1}
+    page = visit()
+
+    def add(route: sync_api.Route) -> None:
+        body = route.fetch().json()
+        body["settings"].append(more | {"default": 0.3})
+        route.fulfill(json=body)
+
+    page.route("**/api/model", add)
+    page.reload()
+    page.get_by_role("button", name="Settings").click()
+    shown = [page.get_by_label(name) for name in ("Temperature", "Longest reply", "Least share")]
+    asked = [[box.get_attribute(name) for name in ("type", "min", "max", "step")] for box in shown]
+    assert asked == [["range", "0", "2", "0.05"], ["number", "1", str(CONTEXT), "1"], ["range", "0", "1", "0.1"]]
+    assert [box.input_value() for box in shown] == ["0.8", "200", "0.3"]
+    assert page.locator("#controls p").all_inner_texts()[1:] == ["Help."]
+    shown[1].fill("10")
+    shown[2].fill("0.6")
+    assert page.locator("#controls output").all_inner_texts() == ["0.8", "0.6"]
+    page.get_by_role("button", name="Done").click()
+    with page.expect_request("**/api/replies") as sent:
+        say(page, "hello")
+    wanted = sent.value.post_data_json
+    assert wanted == {"message_id": wanted["message_id"], "temperature": 0.8, "max_tokens": 10, "min_p": 0.6}
+    page.get_by_role("button", name="Settings").click()
+    assert [box.input_value() for box in shown] == ["0.8", "10", "0.6"]
+    page.get_by_role("button", name="Defaults").click()
+    assert [box.input_value() for box in shown] == ["0.8", "200", "0.3"]
+
+
 def test_a_message_is_sent_once_and_what_is_typed_meanwhile_stays(visit: Open, store: Store) -> None:
     """Enter pressed twice while the message is on its way sends one."""
     page = visit()

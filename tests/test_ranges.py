@@ -12,9 +12,9 @@ from sayso.base.errors import UserError
 from sayso.base.ranges import LARGEST, Count, Options, Positive, Range, Share, numbers_of
 from sayso.cli.main import run
 from sayso.run.acts import COMMANDS, Command
-from sayso.sample.dry import losses
+from sayso.sample.dry import penalties
 from sayso.sample.history import History
-from sayso.sample.sampling import Dry
+from sayso.sample.sampling import Sampling
 
 NAMES = [command.name for command in COMMANDS]
 
@@ -140,5 +140,6 @@ def test_help_shows_the_range(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_request_may_allow_repeats_of_any_length() -> None:
-    """The API takes whole numbers of any size: one that no array holds is as good as longer than the text."""
-    assert not losses(History([5, 6, 5, 6, 5], False), Dry(1.0, allowed_length=10**30), frozenset())[0].size
+    """The largest number is as good as one above the text's length."""
+    sampling = Sampling(dry_multiplier=1.0, dry_allowed_length=LARGEST)
+    assert not penalties(History([5, 6, 5, 6, 5], False), sampling, frozenset())[0].size

@@ -6,7 +6,7 @@ from random import Random
 import pytest
 import torch
 
-from sayso.sample import Dry, Request, Sampling, distribution, draw, pick
+from sayso.sample import Request, Sampling, distribution, draw, pick
 
 ROWS, VOCABULARY = 16, 700
 LEFT_OUT = float("-inf")
@@ -41,12 +41,12 @@ MIXED = [
     Sampling(temperature=1.0, min_p=0.1, logprobs=3, seed=1),
     Sampling(temperature=1.1, xtc_probability=0.5, xtc_threshold=0.05, seed=1),
     Sampling(temperature=1.0, presence_penalty=1.0, frequency_penalty=0.5, seed=1),
-    Sampling(temperature=1.0, dry=Dry(multiplier=2.0, allowed_length=1), seed=1),
+    Sampling(temperature=1.0, dry_multiplier=2.0, dry_allowed_length=1, seed=1),
     Sampling(temperature=1.0, logit_bias=((3, 5.0), (4, -5.0)), seed=1),
     Sampling(temperature=1.0, allowed_ids=(3, 4, 5, 600), seed=1),
     Sampling(temperature=1.0, banned=((3,), (1, 2)), min_tokens=9, seed=1),
     Sampling(temperature=0.9, top_k=50, top_p=0.9, min_p=0.02, typical_p=0.9, repetition_penalty=1.1, seed=1),
-    Sampling(temperature=0.9, top_p=0.9, xtc_probability=1.0, repetition_penalty=1.1, dry=Dry(1.0), seed=1),
+    Sampling(temperature=0.9, top_p=0.9, xtc_probability=1.0, repetition_penalty=1.1, dry_multiplier=1.0, seed=1),
 ]
 
 

@@ -13,9 +13,9 @@ from transformers.generation.logits_process import (
     SequenceBiasLogitsProcessor,
 )
 
-from sayso.sample import Dry, Request, Sampling, distribution, pick
+from sayso.sample import Request, Sampling, distribution, pick
 from sayso.sample.edits import NothingLeftError, edit
-from sayso.sample.filters import LEFT_OUT
+from sayso.sample.filters import EXCLUDED
 from sayso.sample.history import History
 
 VOCABULARY = 12
@@ -75,17 +75,17 @@ def test_presence_and_frequency_penalty_are_openais(
     torch.testing.assert_close(ours, logits[0] - lost, rtol=1e-5, atol=1e-5)
 
 
-def dry_by_hand(text: list[int], dry: Dry, stop_ids: frozenset[int]) -> dict[int, float]:
+def dry_by_hand(text: list[int], dry: Sampling, stop_ids: frozenset[int]) -> dict[int, float]:
     """For each id, what the longest repeat that it would make longer costs: all places, one token at a time."""
-    breakers = dry.breakers | stop_ids
-    text = text[-dry.range :] if dry.range else text
+    breakers = {*dry.dry_breakers, *stop_ids}
+    text = text[-dry.dry_penalty_last_n :] if dry.dry_penalty_last_n else text
     lost: dict[int, float] = {}
     for place in range(1, len(text)):
         length = 0
         while length < place and text[place - 1 - length] == text[-1 - length] not in breakers:
             length += 1
-        if length >= dry.allowed_length and text[place] not in breakers:
-            cost = dry.multiplier * dry.base ** (length - dry.allowed_length)
+        if length >= dry.dry_allowed_length and text[place] not in breakers:
+            cost = dry.dry_multiplier * dry.dry_base ** (length - dry.dry_allowed_length)
             lost[text[place]] = max(cost, lost.get(text[place], 0.0))
     return lost
 
@@ -94,20 +94,21 @@ def dry_by_hand(text: list[int], dry: Dry, stop_ids: frozenset[int]) -> dict[int
     st.lists(st.integers(0, 3), min_size=1, max_size=30),
     st.lists(st.integers(0, 3), max_size=30),
     st.builds(
-        Dry,
-        multiplier=st.floats(0, 3, allow_subnormal=False),
-        base=st.floats(1, 2),
-        allowed_length=st.integers(1, 5),
-        range=st.integers(0, 70),
-        breakers=st.frozensets(st.integers(0, 3), max_size=1),
+        Sampling,
+        seed=st.just(0),
+        dry_multiplier=st.floats(0, 3, allow_subnormal=False),
+        dry_base=st.floats(1, 2),
+        dry_allowed_length=st.integers(1, 5),
+        dry_penalty_last_n=st.integers(0, 70),
+        dry_breakers=st.tuples(st.integers(0, 3)) | st.just(()),
     ),
     st.frozensets(st.integers(0, 3), max_size=1),
 )
 @settings(max_examples=200, deadline=None)
-def test_dry_equals_brute_force(prompt: list[int], reply: list[int], dry: Dry, stop_ids: frozenset[int]) -> None:
+def test_dry_equals_brute_force(prompt: list[int], reply: list[int], dry: Sampling, stop_ids: frozenset[int]) -> None:
     """Over prompt and reply, within its range, never across a breaker nor at the cost of one."""
     logits = random_logits(1)
-    [ours] = edit(logits, [request(prompt, reply, stop_ids, dry=dry)])
+    [ours] = edit(logits, [Request(prompt, dry, stop_ids=stop_ids, ids=list(reply))])
     expected = logits[0].clone()
     for token, cost in dry_by_hand(prompt + reply, dry, stop_ids).items():
         expected[token] -= cost
@@ -116,7 +117,7 @@ def test_dry_equals_brute_force(prompt: list[int], reply: list[int], dry: Dry, s
 
 def test_dry_stays_a_number_on_the_longest_repeats() -> None:
     """A text of one token alone loses that token, without overflow."""
-    [scores] = edit(random_logits(1), [request([3] * 5000, dry=Dry(multiplier=0.8))])
+    [scores] = edit(random_logits(1), [request([3] * 5000, dry_multiplier=0.8)])
     assert scores.isfinite().all()
     assert scores.argmin() == 3
 
@@ -225,18 +226,18 @@ def test_history_follows_a_reply_that_takes_back_and_goes_on(
     history, reply = History(prompt, prompt_counts), []
     for back, more in changes:
         reply = reply[: max(0, len(reply) - back)] + more
-        history.follow(reply)
+        history.update(reply)
         fresh = History(prompt, prompt_counts)
-        fresh.follow(reply)
+        fresh.update(reply)
         assert history.ids.tolist() == prompt + reply
-        assert (history.said, history.counts, history.slots) == (fresh.said, fresh.counts, fresh.slots)
+        assert (history.seen, history.counts, history.slots) == (fresh.seen, fresh.counts, fresh.slots)
         wanted = dict.fromkeys(prompt if prompt_counts else (), 0) | {token: reply.count(token) for token in reply}
-        assert dict(zip(history.said, history.counts, strict=True)) == wanted
+        assert dict(zip(history.seen, history.counts, strict=True)) == wanted
 
 
 def test_guesses_leave_no_trace() -> None:
     """A distribution after guessed tokens that are then taken back changes nothing of what comes."""
-    asked = {"repetition_penalty": 1.2, "frequency_penalty": 0.5, "dry": Dry(multiplier=1.0, allowed_length=1)}
+    asked = {"repetition_penalty": 1.2, "frequency_penalty": 0.5, "dry_multiplier": 1.0, "dry_allowed_length": 1}
     prompt, draw = [Random(3).randrange(4) for _ in range(9)], Random(4)
     guessed, plain = request(prompt, **asked), request(prompt, **asked)
     for place in range(20):
@@ -249,4 +250,4 @@ def test_guesses_leave_no_trace() -> None:
         assert picked[0] == picked[1]
         guessed.ids.append(picked[0])
         plain.ids.append(picked[0])
-    assert (edit(random_logits(1), [plain]) == LEFT_OUT).sum() == 0
+    assert (edit(random_logits(1), [plain]) == EXCLUDED).sum() == 0

@@ -171,7 +171,7 @@ def test_ids_can_be_forced_forbidden_and_pushed(client: TestClient, replier: Rep
 def test_what_a_field_does_to_the_distribution_is_the_samplings(client: TestClient, replier: Replier) -> None:
     """Each setting reaches the sampling under its own name: the reply is the replier's with the same."""
     from sayso.sample.dry import breaker_ids
-    from sayso.sample.sampling import Dry, Sampling
+    from sayso.sample.sampling import Sampling
 
     shared: dict[str, Any] = {"seed": 5, "max_tokens": 20, "temperature": 1.5}
     for field, value in {
@@ -180,9 +180,9 @@ def test_what_a_field_does_to_the_distribution_is_the_samplings(client: TestClie
     }.items():  # fmt: skip
         [own] = replier.replies([HELLO], Sampling(**shared, **{field: value}))
         assert chat(client, **shared, **{field: value})["message"]["content"] == own.text, field
-    dry = Dry(2.0, base=1.5, allowed_length=1, range=64, breakers=breaker_ids(replier.tokenizer, [b"x"]))
-    [own] = replier.replies([HELLO], Sampling(**shared, dry=dry))
     asked = {"dry_multiplier": 2.0, "dry_base": 1.5, "dry_allowed_length": 1, "dry_penalty_last_n": 64}
+    breakers = breaker_ids(replier.tokenizer, [b"x"])
+    [own] = replier.replies([HELLO], Sampling(**shared, **asked, dry_breakers=breakers))
     assert chat(client, **shared, **asked, dry_sequence_breakers=["x"])["message"]["content"] == own.text
 
 

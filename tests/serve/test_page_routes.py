@@ -11,6 +11,7 @@ from fastapi.testclient import TestClient
 
 from sayso.feedback.store import Store
 from sayso.reply import Replier
+from sayso.sample.dry import breaker_ids
 from sayso.sample.sampling import Sampling
 from sayso.serve import replies
 
@@ -64,10 +65,12 @@ def test_a_talk_is_streamed_kept_and_shown_again(client: TestClient, store: Stor
 
 def test_a_kept_reply_can_be_said_again_from_its_seed(client: TestClient, store: Store, replier: Replier) -> None:
     """What the store knows of a reply is enough to make it again."""
-    _, turn = talk(client, "hello")
+    _, turn = talk(client, "hello", temperature=1.5, top_k=-1, dry_multiplier=5.0, dry_allowed_length=1)
     kept = store.message(turn["id"])
     assert kept.generation is not None
     sampling = Sampling(**kept.generation.sampling | {"stop": ()})
+    assert (sampling.top_k, sampling.dry_multiplier) == (0, 5.0)
+    assert set(sampling.dry_breakers) == set(breaker_ids(replier.tokenizer))
     assert replier.replies([kept.prompt or []], sampling)[0].text.replace("\0", "\ufffd") == kept.content
 
 

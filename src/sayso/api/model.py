@@ -23,6 +23,7 @@ from sayso.judge.stats import Estimate
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier, Stream
 from sayso.reply.embed import embed
+from sayso.reply.speaking import with_breakers
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Messages
 from sayso.token.tokenizer import Tokenizer
@@ -61,12 +62,12 @@ class Model:
         `sampling` takes the settings of `sayso.Sampling`, such as `temperature`, `top_p`, `max_tokens` and `seed`.
         Raises `UserError` for a model without a chat template, and when the prompt fills the context.
         """
-        (reply,) = self._replier.replies([self._messages(messages, system)], settings(sampling))
+        (reply,) = self._replier.replies([self._messages(messages, system)], self._sampling(sampling))
         return reply.text
 
     def generate(self, prompt: str, **sampling: Any) -> str:
         """Return what follows a raw prompt, without the chat template; `sampling` and errors as in `chat`."""
-        (reply,) = self._replier.complete([prompt], settings(sampling))
+        (reply,) = self._replier.complete([prompt], self._sampling(sampling))
         return reply.text
 
     def stream(self, prompt: str | Messages, *, system: str | None = None, **sampling: Any) -> Stream:
@@ -76,8 +77,8 @@ class Model:
         whole text and the token counts.
         """
         if isinstance(prompt, str) and system is None:
-            return self._replier.stream_text(prompt, settings(sampling))
-        return self._replier.stream(self._messages(prompt, system), settings(sampling))
+            return self._replier.stream_text(prompt, self._sampling(sampling))
+        return self._replier.stream(self._messages(prompt, system), self._sampling(sampling))
 
     def ids(self, text: str) -> Tensor:
         """Return the ids [1 + T] of a text, the token that begins every document first."""
@@ -112,6 +113,10 @@ class Model:
         for batch in by_length([len(row) for row in rows], EMBED_TOKENS):
             vectors[batch] = embed(self.module, [rows[index] for index in batch]).cpu()
         return vectors[0] if isinstance(texts, str) else vectors
+
+    def _sampling(self, given: Mapping[str, Any]) -> Sampling:
+        sampling = settings(given)
+        return sampling if sampling.dry_breakers else with_breakers(sampling, self.tokenizer)
 
     def _messages(self, messages: str | Messages, system: str | None) -> Messages:
         if not self._replier.converses:
@@ -160,6 +165,10 @@ def settings(given: Mapping[str, Any]) -> Sampling:
                 f"Sampling has no setting '{name}'.{nearest(name, SETTINGS)} The settings are "
                 f"{', '.join(sorted(SETTINGS))}."
             )
-    lists = {name: tuple(given[name]) for name in ("stop", "allowed_ids") if isinstance(given.get(name), list | set)}
+    lists = {
+        name: tuple(given[name])
+        for name in ("stop", "allowed_ids", "dry_breakers")
+        if isinstance(given.get(name), list | set)
+    }
     stop = {"stop": (given["stop"],)} if isinstance(given.get("stop"), str) else {}
     return Sampling(**{**given, **lists, **stop})

@@ -92,14 +92,18 @@ class Options:
                 raise UserError(f"--life must be a folder; '{folder}' is a file: choose another path.")
 
 
-def check_ranges(options: Any) -> None:
-    """Raise `UserError` for a numeric field of a dataclass that is not a number or is outside the range of its type."""
+def check_ranges(options: Any, *, flags: bool = True) -> None:
+    """Raise `UserError` for a numeric field of a dataclass that is not a number or is outside the range of its type.
+
+    The error names the field as a flag, or as it is.
+    """
     own: Any = type(options)
     for name, kind, limits in numbers_of(own):
         given = getattr(options, name)
         for value in given if isinstance(given, tuple | list) else (given,):
             if value is not None and limits and not isinstance(value, Path) and not _is_in(value, kind, limits):
-                raise UserError(_sentence(options, name, kind, limits, value))
+                called = f"--{name.replace('_', '-')}" if flags else name
+                raise UserError(_sentence(options, name, called, kind, limits, value))
 
 
 @cache
@@ -126,16 +130,15 @@ def _is_in(value: Any, kind: type, limits: Range) -> bool:
     return number and value in limits  # inf and nan are in no range
 
 
-def _sentence(options: Any, name: str, kind: type, limits: Range, value: Any) -> str:
-    flag = f"--{name.replace('_', '-')}"
+def _sentence(options: Any, name: str, called: str, kind: type, limits: Range, value: Any) -> str:
     whole = " an integer," if kind is int and not isinstance(value, Integral) else ""
     rule = limits.whole if isinstance(value, Real) and not value <= limits.most else str(limits)
     default = next(field.default for field in fields(options) if field.name == name)
     if default is None:
-        fix = f" Omit {flag} to have it chosen automatically."
+        fix = f" Omit {called} to have it chosen automatically."
     else:
         fix = "" if default in (MISSING, ()) else f" The default is {_given(default)}."
-    return f"{flag} must be{whole} {rule}; got {_given(value)}.{fix}"
+    return f"{called} must be{whole} {rule}; got {_given(value)}.{fix}"
 
 
 def _given(value: Any) -> str:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 import cyclopts
 
+from sayso.base.option_help import option_helps
 from sayso.base.ranges import numbers_of
-from sayso.run.acts import COMMANDS, Act, Command, option_helps
+from sayso.run.acts import COMMANDS, Act, Command
 
 # `--empty-sources` would be redundant
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)

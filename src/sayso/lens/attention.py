@@ -1,7 +1,7 @@
-"""Attention weights of every head: token ids -> the weights that the model really used.
+"""Attention weights of every head: token ids -> the weights that the model used.
 
-The model computes them fused and never stores them; here each layer's input is caught by a hook and the weights are
-recomputed from the layer's own queries and keys, mask and scale.
+The model's fused attention does not store them, so a hook captures each layer's input and the weights are recomputed
+from the layer's own queries and keys, mask and scale.
 
 T time, L layers, H heads, D head size.
 """
@@ -19,15 +19,15 @@ from sayso.model.attention import Attention
 
 
 def attention_weights(model: Transformer, ids: Sequence[int]) -> Tensor:
-    """Weights [L, H, T, T] of one sequence: row t is the distribution of position t over 0..t, and sums to 1."""
+    """Return the weights [L, H, T, T] of one sequence: row t is position t's distribution over 0..t, with sum 1."""
     found: list[Tensor] = []
 
-    def catch(attention: Attention, inputs: tuple[Any, ...]) -> None:
+    def capture(attention: Attention, inputs: tuple[Any, ...]) -> None:
         x, angles, mask = inputs[:3]
         q, k = (part.transpose(1, 2) for part in attention.project(x, angles)[:2])
         found.append(softmax_scores(q, k, mask, attention.cap)[0])
 
-    with torch.inference_mode(), hooked(model, catch):
+    with torch.inference_mode(), hooked(model, capture):
         model.hidden(torch.tensor([list(ids)], device=next(model.parameters()).device))
     return torch.stack(found).float().cpu()
 
@@ -45,10 +45,10 @@ def hooked(model: Transformer, call: Callable[[Attention, tuple[Any, ...]], None
 
 
 def pattern(weights: Tensor) -> Tensor:
-    """How clear each head's pattern is, [L, H] in [0, 1], for weights [L, H, T, T].
+    """Return how clear each head's pattern is, [L, H] in [0, 1], for weights [L, H, T, T].
 
-    The mean over positions of the largest weight, not counting the first position (an attention sink, the target of
-    heads with nothing to do, Xiao et al. 2023) and the position itself.
+    It is the mean over positions of the largest weight, excluding the weights on the first position (the attention
+    sink of idle heads, Xiao et al. 2023) and on the position itself.
     """
     time = weights.shape[-1]
     rows = torch.arange(time)

@@ -58,15 +58,15 @@ class ToolCalls:
     """Collects the text and the calls of one reply."""
 
     def __init__(self, name: Callable[[], str] = new_id) -> None:
-        """Take the function that names the calls."""
+        """`name` returns a unique id for each call."""
         self.content, self.calls = "", list[Call]()
         self._name = name
-        self._held = ""  # text that depends on what comes next
+        self._held = ""  # text whose meaning depends on the next piece
         self._block: _Block | None = None
-        self._after = False  # only white space since the last call
+        self._after_call = False  # only whitespace since the last call
 
     def push(self, text: str) -> list[Delta]:
-        """Take more of the reply; return what is certain now."""
+        """Take the next piece of the reply; return what is certain now."""
         self._held += text
         found: list[Delta] = []
         while self._block_step(found) if self._block else self._text_step(found):
@@ -78,9 +78,9 @@ class ToolCalls:
         found: list[Delta] = []
         if self._block is not None:
             if not self._block.started:
-                self._say(self._block.text + self._held, found)
-        elif not (self._after and not self._held.strip()):
-            self._say(self._held, found)
+                self._emit_text(self._block.text + self._held, found)
+        elif not (self._after_call and not self._held.strip()):
+            self._emit_text(self._held, found)
         self._held, self._block = "", None
         return found
 
@@ -94,24 +94,24 @@ class ToolCalls:
             return {"role": "assistant", "content": self.content}
         return {"role": "assistant", "content": self.content or None, "tool_calls": calls}
 
-    def _say(self, text: str, found: list[Delta]) -> None:
+    def _emit_text(self, text: str, found: list[Delta]) -> None:
         if text:
             self.content += text
-            self._after = False
+            self._after_call = False
             found.append(Delta(text))
 
     def _text_step(self, found: list[Delta]) -> bool:
         """Emit the text up to a marker, or up to a possible one; return whether a block begins."""
         before, mark, after = self._held.partition(CALL)
         if mark:
-            said = before.rstrip()
-            self._say(said, found)
-            self._held, self._block = after, _Block(before[len(said) :])
+            content = before.rstrip()
+            self._emit_text(content, found)
+            self._held, self._block = after, _Block(before[len(content) :])
             return True
-        sure = len(self._held) - beginning(self._held, (CALL,))
-        sure = len(self._held[:sure].rstrip())  # whitespace before a marker belongs to it
-        self._say(self._held[:sure], found)
-        self._held = self._held[sure:]
+        certain = len(self._held) - beginning(self._held, (CALL,))
+        certain = len(self._held[:certain].rstrip())  # whitespace before a marker belongs to it
+        self._emit_text(self._held[:certain], found)
+        self._held = self._held[certain:]
         return False
 
     def _block_step(self, found: list[Delta]) -> bool:
@@ -120,9 +120,9 @@ class ToolCalls:
         assert block is not None
         if not block.done:
             self._held = block.read(self._held)
-            self._give(block, found)
+            self._emit_call(block, found)
         if block.done == "broken":
-            self._say(block.text, found)
+            self._emit_text(block.text, found)
             self._block = None
             return True
         if not block.done:
@@ -131,11 +131,11 @@ class ToolCalls:
         if CALL_END.startswith(rest) and rest != CALL_END:
             return False  # the end marker may still come
         self._held = rest.removeprefix(CALL_END)
-        self._block, self._after = None, True
+        self._block, self._after_call = None, True
         return True
 
-    def _give(self, block: "_Block", found: list[Delta]) -> None:
-        """Emit the name as soon as it is complete, then the arguments as they come."""
+    def _emit_call(self, block: "_Block", found: list[Delta]) -> None:
+        """Emit the name as soon as it is complete, then the arguments as they are written."""
         if not block.started and block.name is not None:
             block.started = True
             call = Call(self._name(), block.name)
@@ -150,7 +150,7 @@ class _Block:
     """The JSON object of one call while it grows."""
 
     def __init__(self, space: str) -> None:
-        """Take the whitespace before its marker, which is text only if this is not a call."""
+        """`space` is the whitespace before the marker, which is text only if this is not a call."""
         self._space = space
         self.seen, self.done, self.started = "", "", False
         self.name: str | None = None
@@ -158,11 +158,11 @@ class _Block:
         self._nested = False
         self._from: int | None = None  # start of the arguments in `seen`, and end
         self._to: int | None = None
-        self._given = 0
+        self._emitted = 0
 
     @property
     def text(self) -> str:
-        """The block as written so far."""
+        """The text of the block so far."""
         return self._space + CALL + self.seen
 
     def read(self, text: str) -> str:
@@ -185,8 +185,8 @@ class _Block:
         """Return the new arguments since the last time."""
         if self._from is None:
             return ""
-        start, end = max(self._from, self._given), len(self.seen) if self._to is None else self._to
-        self._given = max(self._given, end)
+        start, end = max(self._from, self._emitted), len(self.seen) if self._to is None else self._to
+        self._emitted = max(self._emitted, end)
         return self.seen[start:end]
 
     def _count(self, letter: str) -> None:
@@ -202,7 +202,7 @@ class _Block:
             self._depth -= 1
 
     def _open(self, place: int, letter: str) -> None:
-        """Treat the first nested value as the arguments, if only the name stands before it."""
+        """Treat the first nested value as the arguments, if only the name precedes it."""
         self._nested = True
         head = _HEAD.fullmatch(self.seen, 0, place)
         if head and letter == "{":
@@ -212,8 +212,8 @@ class _Block:
                 return
 
     def _finish(self) -> None:
-        """End the object: a call that was already emitted, one that is read as a whole, or none."""
-        self.done = "whole"
+        """End the object: a call that was already emitted, a call parsed at its end, or not a call."""
+        self.done = "complete"
         if self._from is not None:
             return
         try:

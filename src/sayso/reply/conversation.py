@@ -1,7 +1,7 @@
 """A model that replies: takes conversations or raw prompts, returns text, streamed or batched.
 
 Wraps a model and its tokenizer. A reply ends at <|end|> or <|bos|>, at a stop text, at `max_tokens`, or when the
-context is full, whichever is first. Streamed or batched, the same seed and row give the same text.
+context is full, whichever comes first. Streamed or batched, the same seed and row give the same text.
 """
 
 from collections.abc import Iterator, Sequence
@@ -29,23 +29,23 @@ class Reply:
 
 
 class Stream(Iterator[str]):
-    """The pieces of one reply as they come; `reply()` returns the reply so far, and the whole one at the end."""
+    """The pieces of one reply as they are generated; `reply()` returns the reply so far, complete at the end."""
 
     def __init__(self, ids: Iterator[int], text: Text, prompt_tokens: int, limit: int) -> None:
         self.prompt_tokens, self.completion_tokens = prompt_tokens, 0
         self.finish: str | None = None
         """None while in progress, then as in `Reply`."""
-        self._limit, self._given = limit, ""
+        self._limit, self._text = limit, ""
         self._pieces = self._run(ids, text)
 
     def __next__(self) -> str:
         piece = next(self._pieces)
-        self._given += piece
+        self._text += piece
         return piece
 
     def reply(self) -> Reply:
         """Return the reply so far; an abandoned one counts as cut off ("length")."""
-        return Reply(self._given, self.prompt_tokens, self.completion_tokens, self.finish or "length")
+        return Reply(self._text, self.prompt_tokens, self.completion_tokens, self.finish or "length")
 
     def _run(self, ids: Iterator[int], text: Text) -> Iterator[str]:
         for token in ids:
@@ -113,14 +113,14 @@ class Replier:
 
     def _replies(self, prompts: list[list[int]], sampling: Sampling, rows: int) -> list[Reply]:
         texts = [Text(self.tokenizer, sampling.stop) for _ in prompts]
-        given: list[list[str]] = [[] for _ in prompts]
+        pieces: list[list[str]] = [[] for _ in prompts]
 
         def watch(row: int, token: int) -> bool:
-            given[row].append(texts[row].push(token))
+            pieces[row].append(texts[row].push(token))
             return texts[row].stopped
 
         done = generate(self.model, prompts, sampling, self.stop_ids, rows=rows, watch=watch)
         return [
-            Reply("".join(pieces) + text.close(), len(prompt), len(completion.ids), completion.finish)
-            for pieces, text, prompt, completion in zip(given, texts, prompts, done, strict=True)
+            Reply("".join(parts) + text.close(), len(prompt), len(completion.ids), completion.finish)
+            for parts, text, prompt, completion in zip(pieces, texts, prompts, done, strict=True)
         ]

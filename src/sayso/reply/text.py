@@ -1,7 +1,7 @@
 """The growing text of one reply: takes ids one by one, returns pieces of text that are safe to show.
 
 A piece never contains part of a character, whose bytes may span several tokens, nor any part of a stop text: a
-possible beginning of one is held back until the next token decides. How the text is split into tokens does not matter.
+possible beginning of one is held back until the next tokens decide. How the text is split into tokens does not matter.
 """
 
 import codecs
@@ -31,7 +31,7 @@ class Text:
     def push(self, token: int, *, stops: bool = True) -> str:
         """Take the next id; return the text that is certain now, which may be empty.
 
-        Without `stops` no stop text ends the reply yet: it is below its minimum length.
+        Without `stops` no stop text ends the reply, because it is below its minimum length.
         """
         if self.stopped:
             return ""
@@ -42,11 +42,11 @@ class Text:
         found = [(text.find(stop) + len(stop), text.find(stop)) for stop in self._stop if stop in text]
         if found:
             self.stopped, self._held = True, ""
-            end, start = min(found)  # the first complete one
+            end, start = min(found)  # the one that is complete first
             return text[: end if self._keep_stop else start]
-        kept = len(text) - beginning(text, self._stop)
-        self._held = text[kept:]
-        return text[:kept]
+        certain = len(text) - beginning(text, self._stop)
+        self._held = text[certain:]
+        return text[:certain]
 
     def _text_of(self, token: int) -> str:
         if token in self._spelled:
@@ -62,7 +62,7 @@ class Text:
 
 
 def beginning(text: str, stop: Sequence[str]) -> int:
-    """Return how many characters at the end of `text` might begin one of the stop texts."""
+    """Return the number of characters at the end of `text` that may begin one of the stop texts."""
     longest = max(map(len, stop), default=1) - 1
     for count in range(min(longest, len(text)), 0, -1):
         if any(text.endswith(mark[:count]) for mark in stop if count < len(mark)):

@@ -49,19 +49,19 @@ class Toolbox:
     @property
     def shown(self) -> list[dict[str, Any]]:
         """The tools to include in the prompt, for `render`; empty if none may be called."""
-        return [_shown(tool) for tool in self.tools] if self.calls else []
+        return [_to_openai(tool) for tool in self.tools] if self.calls else []
 
-    def grammar(self, *, words: bool = True) -> Grammar | None:
+    def grammar(self, *, text: bool = True) -> Grammar | None:
         """Return the grammar of the reply; None if it is unconstrained.
 
-        Without `words` the reply consists of calls, even if the model may choose: text has a grammar of its own.
+        Without `text` the reply consists of calls, even if the model may choose: a separate grammar covers text.
         Raises `UserError` if the schemas are too large together.
         """
         if not self.calls:
             return None
         allowed = [tool for tool in self.tools if self.choice in (*CHOICES, tool.name)]
         more = f'("\\n{CALL}" body)*' if self.parallel else ""
-        if self.choice == "auto" and words:
+        if self.choice == "auto" and text:
             # Lazy: it ends at the first marker, so that no text follows one. TEXT is for replies without calls.
             lines = [f"start: TEXT | call body {more}", f"call[lazy]: TEXT {quoted(CALL)}", r"TEXT: /(?s:.*)/"]
         else:
@@ -81,13 +81,13 @@ def toolbox(tools: Sequence[Any] | None, choice: Any = None, *, parallel: bool |
     """
     if tools is not None and not isinstance(tools, list | tuple):
         raise UserError(f"'tools' must be a list of functions; got {type(tools).__name__}.")
-    read = tuple(_tool(place, tool) for place, tool in enumerate(tools or ()))
-    names = [tool.name for tool in read]
-    if len(read) > MOST_TOOLS:
-        raise UserError(f"A request may have at most {MOST_TOOLS} tools; got {len(read)}.")
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"Tool names must be unique; '{twice}' occurs twice.")
-    return Toolbox(read, _choice(choice, names), parallel is not False)
+    parsed = tuple(_tool(place, tool) for place, tool in enumerate(tools or ()))
+    names = [tool.name for tool in parsed]
+    if len(parsed) > MOST_TOOLS:
+        raise UserError(f"A request may have at most {MOST_TOOLS} tools; got {len(parsed)}.")
+    if duplicate := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"Tool names must be unique; '{duplicate}' occurs twice.")
+    return Toolbox(parsed, _choice(choice, names), parallel is not False)
 
 
 def _tool(place: int, given: Any) -> Tool:
@@ -141,6 +141,6 @@ def _choice(choice: Any, names: Sequence[str]) -> str:
     return str(choice) if names else "none"
 
 
-def _shown(tool: Tool) -> dict[str, Any]:
+def _to_openai(tool: Tool) -> dict[str, Any]:
     function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
     return {"type": "function", "function": function}

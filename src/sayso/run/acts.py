@@ -5,7 +5,7 @@ Only the act that runs is imported, so that neither `sayso --help` nor `sayso.Li
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -71,11 +71,3 @@ COMMANDS = (
     Command("verify", "Verify that resuming and exporting reproduce the same numbers."),
     Command("report", "Write a report on all stages as one HTML file."),
 )
-
-
-def option_helps(kind: type) -> dict[str, str]:
-    """Return the line of help under each field of a class of options, those of parent classes included."""
-    from docstring_parser import parse_from_object
-
-    parsed = [parse_from_object(part).params for part in reversed(kind.__mro__) if is_dataclass(part)]
-    return {line.arg_name: line.description or "" for lines in parsed for line in lines}

@@ -5,12 +5,11 @@ from sayso.sample.engine import Engine
 from sayso.sample.generate import Completion, generate, stream
 from sayso.sample.pick import Picked, distribution, draw, pick
 from sayso.sample.request import Request
-from sayso.sample.sampling import Dry, Sampling
+from sayso.sample.sampling import Sampling
 
 __all__ = [
     "Beam",
     "Completion",
-    "Dry",
     "Engine",
     "Picked",
     "Request",

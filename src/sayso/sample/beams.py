@@ -1,7 +1,7 @@
-"""Beam search: the likeliest complete replies found with a fixed number of hypotheses, instead of a sampled one.
+"""Beam search: find the likeliest complete replies with a fixed number of hypotheses, instead of sampling one.
 
-Takes a prompt, returns its best replies. Hypotheses share the blocks of their common prefix (Kwon et al. 2023); one
-that splits copies its last, partly filled block. W hypotheses in parallel, V vocabulary.
+Hypotheses share the cache blocks of their common prefix (Kwon et al. 2023); one that splits copies its last, partly
+filled block. W hypotheses in parallel, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ MOST_BEAMS = 64
 
 @dataclass(frozen=True)
 class Beam:
-    """One reply of the search."""
+    """One reply found by the search."""
 
     ids: list[int]
     """The new tokens, without the stop id."""
     logprob: float
     """Natural log-probability of the whole reply with its stop id."""
     score: float
-    """The log-probability divided by length ** length_penalty, the stop id counted (Wu et al. 2016)."""
+    """The log-probability divided by length ** length_penalty, including the stop id (Wu et al. 2016)."""
     finish: str
     """"stop" or "length"."""
 
@@ -64,36 +64,38 @@ def beam_search(
         raise UserError(f"A beam search must have from 1 to {MOST_BEAMS} beams; got {width}.")
     most = room(model, prompt, Sampling(max_tokens=max_tokens))
     search = Search(model, len(prompt) + most, width)
-    going = [search.begin(prompt)]
-    logits, ended = search.read(going, prompt), list[Beam]()
+    active = [search.begin(prompt)]
+    logits, finished = search.forward(active, prompt), list[Beam]()
     for length in range(1, most + 1):
-        chances = logits.float().log_softmax(-1) + torch.tensor([[one.logprob] for one in going], device=logits.device)
-        best = chances.flatten().topk(min(2 * width, chances.numel()))
+        logprobs = logits.float().log_softmax(-1) + torch.tensor(
+            [[hypothesis.logprob] for hypothesis in active], device=logits.device
+        )
+        best = logprobs.flatten().topk(min(2 * width, logprobs.numel()))
         children: list[tuple[Hypothesis, int, float]] = []
         for rank, (place, logprob) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
-            parent, token = going[place // chances.shape[1]], place % chances.shape[1]
+            parent, token = active[place // logprobs.shape[1]], place % logprobs.shape[1]
             if token not in stop_ids:
                 children.append((parent, token, logprob))
             elif rank < width:
-                ended.append(Beam(list(parent.ids), logprob, logprob / length**length_penalty, "stop"))
+                finished.append(Beam(list(parent.ids), logprob, logprob / length**length_penalty, "stop"))
         children = children[:width]
-        ended = sorted(ended, key=lambda beam: -beam.score)[:width]
+        finished = sorted(finished, key=lambda beam: -beam.score)[:width]
         reach = most if length_penalty > 0 else length
-        if not children or (len(ended) == width and ended[-1].score >= children[0][2] / reach**length_penalty):
-            return ended
+        if not children or (len(finished) == width and finished[-1].score >= children[0][2] / reach**length_penalty):
+            return finished
         if length == most:
             cut = [
                 Beam([*parent.ids, token], logprob, logprob / length**length_penalty, "length")
                 for parent, token, logprob in children
             ]
-            return sorted([*ended, *cut], key=lambda beam: -beam.score)[:width]
-        going = search.split(going, children, len(prompt) + length - 1)
-        logits = search.read(going, prompt)
-    return ended
+            return sorted([*finished, *cut], key=lambda beam: -beam.score)[:width]
+        active = search.split(active, children, len(prompt) + length - 1)
+        logits = search.forward(active, prompt)
+    return finished
 
 
 class Search:
-    """The cache of one search."""
+    """The cache and the runner of one search."""
 
     def __init__(self, model: Transformer, tokens: int, width: int) -> None:
         # While hypotheses split, the last blocks of both old and new ones exist.
@@ -103,34 +105,34 @@ class Search:
 
     def begin(self, prompt: Sequence[int]) -> Hypothesis:
         """Return the empty hypothesis."""
-        return Hypothesis((), self._taken(blocks_for(len(prompt))), 0.0)
+        return Hypothesis((), self._allocate(blocks_for(len(prompt))), 0.0)
 
-    def read(self, going: Sequence[Hypothesis], prompt: Sequence[int]) -> torch.Tensor:
+    def forward(self, active: Sequence[Hypothesis], prompt: Sequence[int]) -> torch.Tensor:
         """Process the hypotheses' last tokens, or the prompt; return logits [W, V]."""
         chunks = [
             Chunk(one.ids[-1:], len(prompt) + len(one.ids) - 1, one.blocks) if one.ids else Chunk(prompt, 0, one.blocks)
-            for one in going
+            for one in active
         ]
         ends = torch.tensor([len(chunk.ids) for chunk in chunks]).cumsum(0) - 1
         hidden = self.runner.hidden(chunks)
         return self.runner.head(hidden[ends.to(hidden.device)])
 
     def split(
-        self, going: Sequence[Hypothesis], children: Sequence[tuple[Hypothesis, int, float]], read: int
+        self, active: Sequence[Hypothesis], children: Sequence[tuple[Hypothesis, int, float]], cached: int
     ) -> list[Hypothesis]:
-        """Return the children as hypotheses with room for one more token; `read` tokens of each parent are kept."""
-        whole, grown = read // BLOCK, []
+        """Return the children as hypotheses with room for one more token; `cached` tokens of each parent are kept."""
+        full, grown = cached // BLOCK, []
         for parent, token, logprob in children:
-            self.blocks.hold(parent.blocks[:whole])
-            own = self._taken(1)
-            if read % BLOCK:
-                self.pages.copy(parent.blocks[whole], own[0])
-            grown.append(Hypothesis((*parent.ids, token), [*parent.blocks[:whole], *own], logprob))
-        for one in going:
+            self.blocks.hold(parent.blocks[:full])
+            own = self._allocate(1)
+            if cached % BLOCK:
+                self.pages.copy(parent.blocks[full], own[0])
+            grown.append(Hypothesis((*parent.ids, token), [*parent.blocks[:full], *own], logprob))
+        for one in active:
             self.blocks.release(one.blocks)
         return grown
 
-    def _taken(self, count: int) -> list[int]:
+    def _allocate(self, count: int) -> list[int]:
         blocks = [self.blocks.take() for _ in range(count)]
         self.pages.clear(blocks)
         return blocks

@@ -16,11 +16,11 @@ BLOCK = 16  # positions
 
 
 def names_after(name: bytes, ids: Sequence[int]) -> list[bytes]:
-    """Return the names of the full blocks of ids after a block of this name; a row's first follows its salt."""
+    """Return the names of the full blocks of `ids` after the block `name`; a row's first follows its salt's name."""
     names = []
     for start in range(0, len(ids) - BLOCK + 1, BLOCK):
-        part = np.asarray(ids[start : start + BLOCK], dtype="<i8")
-        name = blake2b(name + part.tobytes(), digest_size=16).digest()
+        block = np.asarray(ids[start : start + BLOCK], dtype="<i8")
+        name = blake2b(name + block.tobytes(), digest_size=16).digest()
         names.append(name)
     return names
 
@@ -42,7 +42,7 @@ class Blocks:
         self.count = count
         self.holders = [0] * count
         self._empty = list(range(count - 1, -1, -1))
-        self._idle: OrderedDict[int, None] = OrderedDict()  # named, held by nobody, least recently used first
+        self._idle: OrderedDict[int, None] = OrderedDict()  # named, without a holder, least recently used first
         self._named: dict[bytes, int] = {}
         self._names: dict[int, bytes] = {}
 

@@ -37,18 +37,18 @@ def longest_chain(edges: Mapping[Any, Sequence[Any]]) -> int:
 
 
 def schema_chain(schema: Mapping[str, Any]) -> int:
-    """Return the maximum number of successive `$ref` in a schema; those to other documents are ignored."""
+    """Return the maximum number of successive `$ref` in a schema; references to other documents are ignored."""
     targets: dict[str, Any] = {}
     edges: dict[int, list[int]] = {}
-    left: list[Any] = [schema]
-    while left:
-        place = left.pop()
+    pending: list[Any] = [schema]
+    while pending:
+        place = pending.pop()
         if id(place) in edges:
             continue
         found = [targets.setdefault(reference, _resolved(schema, reference)) for reference in _references(place)]
         found = [target for target in found if isinstance(target, Mapping | list)]
         edges[id(place)] = [id(target) for target in found]
-        left += found
+        pending += found
     return longest_chain(edges) - 1
 
 
@@ -67,15 +67,15 @@ def rule_chain(source: str) -> int:
 def _references(place: Any) -> Iterable[str]:
     """Return the `$ref` inside a value, including those in nested values."""
     found: dict[str, None] = {}
-    left = [place]
-    while left:
-        part = left.pop()
+    pending = [place]
+    while pending:
+        part = pending.pop()
         if isinstance(part, Mapping):
             if isinstance(part.get("$ref"), str):
                 found[part["$ref"]] = None
-            left += part.values()
+            pending += part.values()
         elif isinstance(part, list | tuple):
-            left += part
+            pending += part
     return found
 
 

@@ -30,7 +30,7 @@ def on_deep_stack(function: Callable[[], _Value]) -> _Value:
 
     thread = threading.Thread(target=work, daemon=True)
     with _starting:
-        usual = threading.stack_size(STACK)
+        default = threading.stack_size(STACK)
         try:
             thread.start()
         except RuntimeError as error:
@@ -39,5 +39,5 @@ def on_deep_stack(function: Callable[[], _Value]) -> _Value:
                 "Raise the limit on virtual memory (ulimit -v) or on threads (ulimit -u)."
             ) from error
         finally:
-            threading.stack_size(usual)
+            threading.stack_size(default)
     return future.result()

@@ -1,4 +1,4 @@
-"""Edits of the logits themselves, before the temperature: logits [B, V] -> edited logits [B, V].
+"""Edits of the logits, before the temperature: logits [B, V] -> edited logits [B, V].
 
 Constraint, allowed ids, bias, bans and penalties, in this order. Each touches only the entries concerned, in all rows
 that request it at once; rows have different settings and do not affect each other. B rows, V vocabulary.
@@ -12,14 +12,14 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
-from sayso.sample.dry import losses
-from sayso.sample.filters import LEFT_OUT
+from sayso.sample.dry import penalties
+from sayso.sample.filters import EXCLUDED
 from sayso.sample.request import Request
 from sayso.sample.rules import Rules, make_rules
 
 
 class NothingLeftError(UserError):
-    """No token can follow, because the bans and the constraint of `request` exclude all."""
+    """No token can follow, because the settings of `request` exclude all."""
 
     def __init__(self, request: Request) -> None:
         super().__init__(
@@ -43,25 +43,25 @@ def edit(logits: Tensor, requests: Sequence[Request]) -> Tensor:
 
     Raises `UserError` for an id beyond the vocabulary, `NothingLeftError` if all tokens of a row are excluded.
     """
-    asking = [row for row, request in enumerate(requests) if request.constraint is not None or request.sampling.edits]
-    if not asking:
+    edited = [row for row, request in enumerate(requests) if request.constraint is not None or request.sampling.edits]
+    if not edited:
         return logits
-    rows = [EditedRow(row, requests[row], _rules(requests[row], logits.shape[-1])) for row in asking]
+    rows = [EditedRow(row, requests[row], _updated_rules(requests[row], logits.shape[-1])) for row in edited]
     scores = logits.to(torch.float32, copy=True, memory_format=torch.contiguous_format)
     restrict(scores, rows)
     add_bias(scores, rows)
     ban(scores, rows)
-    penalise(scores, rows)
-    penalise_repeats(scores, rows)
+    penalize(scores, rows)
+    penalize_repetitions(scores, rows)
     return scores
 
 
-def _rules(request: Request, vocabulary: int) -> Rules:
+def _updated_rules(request: Request, vocabulary: int) -> Rules:
     """Return the request's rules, created at its first token, with its history brought up to date."""
     if request.rules is None:
         request.rules = make_rules(request.sampling, request.prompt, request.stop_ids, vocabulary)
     if request.rules.history:
-        request.rules.history.follow(request.ids)
+        request.rules.history.update(request.ids)
     return request.rules
 
 
@@ -73,12 +73,12 @@ def restrict(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     for row in rows:
         if row.request.constraint is not None:
             allowed = row.request.constraint.allowed().to(scores.device)
-            scores[row.index, : len(allowed)].masked_fill_(~allowed, LEFT_OUT)
-            scores[row.index, len(allowed) :] = LEFT_OUT
+            scores[row.index, : len(allowed)].masked_fill_(~allowed, EXCLUDED)
+            scores[row.index, len(allowed) :] = EXCLUDED
         if len(row.rules.allowed):
             ids = row.rules.allowed.to(scores.device)
             kept = scores[row.index, ids]
-            scores[row.index] = LEFT_OUT
+            scores[row.index] = EXCLUDED
             scores[row.index, ids] = kept
 
 
@@ -100,10 +100,10 @@ def ban(scores: Tensor, rows: Sequence[EditedRow]) -> None:
         if len(row.request.ids) < row.request.sampling.min_tokens:
             ends[place] = torch.cat((ends[place], row.rules.stop_ids))
     if any(len(ids) for ids in ends):
-        scores.view(-1)[_places(rows, ends, scores)] = LEFT_OUT
-    bare = (scores.amax(-1) == LEFT_OUT).tolist() if any(forbids(row.request) for row in rows) else []
+        scores.view(-1)[_places(rows, ends, scores)] = EXCLUDED
+    empty = (scores.amax(-1) == EXCLUDED).tolist() if any(forbids(row.request) for row in rows) else []
     for row in rows:
-        if bare and bare[row.index]:
+        if empty and empty[row.index]:
             raise NothingLeftError(row.request)
 
 
@@ -123,36 +123,36 @@ def banned_ends(request: Request) -> set[int]:
     return {sequence[-1] for sequence in banned if text[len(text) - len(sequence) + 1 :] == tuple(sequence[:-1])}
 
 
-def penalise(scores: Tensor, rows: Sequence[EditedRow]) -> None:
+def penalize(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Apply the repetition penalty over prompt and reply, then presence and frequency penalties over the reply."""
     rows = [row for row in rows if row.rules.history]
     if not rows:
         return
     histories = [row.rules.history for row in rows if row.rules.history]
-    said = [torch.from_numpy(np.array(history.said, dtype=np.int64)) for history in histories]
+    seen = [torch.from_numpy(np.array(history.seen, dtype=np.int64)) for history in histories]
     counts = torch.from_numpy(np.concatenate([np.array(history.counts, dtype=np.float32) for history in histories]))
-    asked = [row.request.sampling for row in rows]
-    each = torch.tensor([[s.repetition_penalty, s.presence_penalty, s.frequency_penalty] for s in asked])
-    each = each.repeat_interleave(torch.tensor([len(ids) for ids in said]), dim=0)
-    lost = (each[:, 2] * counts + each[:, 1] * (counts > 0)).to(scores.device)
+    samplings = [row.request.sampling for row in rows]
+    each = torch.tensor([[s.repetition_penalty, s.presence_penalty, s.frequency_penalty] for s in samplings])
+    each = each.repeat_interleave(torch.tensor([len(ids) for ids in seen]), dim=0)
+    subtracted = (each[:, 2] * counts + each[:, 1] * (counts > 0)).to(scores.device)
     repetition = each[:, 0].to(scores.device)
-    flat, spots = scores.view(-1), _places(rows, said, scores)
-    found = flat[spots]
-    flat[spots] = torch.where(found > 0, found / repetition, found * repetition) - lost
+    flat, places = scores.view(-1), _places(rows, seen, scores)
+    found = flat[places]
+    flat[places] = torch.where(found > 0, found / repetition, found * repetition) - subtracted
 
 
-def penalise_repeats(scores: Tensor, rows: Sequence[EditedRow]) -> None:
+def penalize_repetitions(scores: Tensor, rows: Sequence[EditedRow]) -> None:
     """Subtract the DRY penalty from tokens that would continue a repetition."""
-    ids, lost, mine = [], [], []
+    ids, losses, penalized = [], [], []
     for row in rows:
-        dry, history = row.request.sampling.repeats, row.rules.history
-        if dry and history:
-            following, losing = losses(history, dry, row.request.stop_ids)
-            mine.append(row)
+        sampling, history = row.request.sampling, row.rules.history
+        if sampling.dry_multiplier and history:
+            following, penalty = penalties(history, sampling, row.request.stop_ids)
+            penalized.append(row)
             ids.append(torch.from_numpy(following))
-            lost.append(torch.from_numpy(losing))
-    if mine:
-        scores.view(-1)[_places(mine, ids, scores)] -= torch.cat(lost).to(scores.device, torch.float32)
+            losses.append(torch.from_numpy(penalty))
+    if penalized:
+        scores.view(-1)[_places(penalized, ids, scores)] -= torch.cat(losses).to(scores.device, torch.float32)
 
 
 def _places(rows: Sequence[EditedRow], ids: Sequence[Tensor], scores: Tensor) -> Tensor:

@@ -44,8 +44,9 @@ class _Counts:
     """Prompt tokens whose keys and values were already cached."""
     reply_tokens: int = 0
     proposed_tokens: int = 0
-    """Tokens proposed by speculation, and how many of them were accepted."""
+    """Tokens proposed by speculative decoding."""
     accepted_tokens: int = 0
+    """Proposed tokens that the model picked too."""
     preemptions: int = 0
     steps: int = 0
 
@@ -70,12 +71,12 @@ class Engine:
     ) -> None:
         """Allocate room for `rows` parallel requests and `tokens` tokens of cache.
 
-        `tokens` default: every row can fill the context, within `MEMORY`. Waiting requests start when `refill` rows
-        are free, or all of them fit: prompts processed together cost less than one by one. `reuse`: whether to
-        reuse prefixes. `speculate`: how many tokens are proposed at once to each of a few rows, by the
-        `draft` model or, without one, by prompt lookup. `adapters`: the same model with adapters added,
-        by the names that requests use. `cache_bits`: 8 stores keys and values as integers (see `Pages`).
-        `deterministic`: a reply's bits depend neither on other requests nor on the cache contents.
+        Default of `tokens`: enough to fill the context of every row, within `MEMORY`. Waiting requests start when
+        `refill` rows are free, or enough for all of them: prompts processed together cost less than one by one.
+        `reuse`: whether to reuse prefixes. `speculate`: number of tokens proposed at once to each of a few rows, by the
+        `draft` model or, without one, by prompt lookup. `adapters`: the same model with adapters added, by the names
+        that requests use. `cache_bits`: 8 stores keys and values as integers (see `Pages`).
+        `deterministic`: the bits of a reply depend neither on other requests nor on the contents of the cache.
         """
         config = model.config
         if tokens is None:
@@ -85,8 +86,8 @@ class Engine:
         self.blocks = Blocks(blocks_for(tokens))
         self.pages = Pages(config, self.blocks.count, model.device, model.dtype, cache_bits)
         self.runners: dict[str, Runner] = {
-            name: runner_for(one, self.pages, deterministic=deterministic)
-            for name, one in {"": model, **(adapters or {})}.items()
+            name: runner_for(variant, self.pages, deterministic=deterministic)
+            for name, variant in {"": model, **(adapters or {})}.items()
         }
         self.waiting: deque[Request] = deque()
         self.running: list[Row] = []
@@ -130,7 +131,7 @@ class Engine:
             self.waiting.remove(request)
         for row in self.running:
             if row.request is request:
-                self._leave(row)
+                self._remove(row)
                 break
         request.finish = request.finish or "cancelled"
 
@@ -142,19 +143,19 @@ class Engine:
             return []
         self.counts.steps += 1
         hidden = self._hidden(plan)
-        speaking, heard, first = [], [], 0
+        active, hidden_states, first = [], [], 0
         for (row, chunk), states in zip(plan, hidden.split([len(chunk.ids) for _, chunk in plan]), strict=True):
             if row.request.prompt_tops is not None and row.done < len(row.request.prompt):
                 self._score(row, states)
             proposed: Sequence[int] = chunk.ids[row.length - row.done :]
-            self._keep_names(row, min(row.done + len(chunk.ids), row.length))
+            self._record_cached(row, min(row.done + len(chunk.ids), row.length))
             if row.done == row.length:
-                speaking.append(ActiveRow(row, proposed, first))
-                heard.append(states[-1 - len(proposed) :])
+                active.append(ActiveRow(row, proposed, first))
+                hidden_states.append(states[-1 - len(proposed) :])
                 first += 1 + len(proposed)
-        if speaking:
-            self._speak(speaking, self.runners[""].head(torch.cat(heard)))
-        return [one.row.request for one in speaking]
+        if active:
+            self._pick(active, self.runners[""].head(torch.cat(hidden_states)))
+        return [one.row.request for one in active]
 
     def _hidden(self, plan: list[tuple[Row, Chunk]]) -> Tensor:
         """Return the states [N, C] of all new tokens, computed by the runner of each row's adapter."""
@@ -162,12 +163,12 @@ class Engine:
         for place, (row, _) in enumerate(plan):
             places.setdefault(row.request.adapter, []).append(place)
         parts: dict[int, Tensor] = {}
-        for name, mine in places.items():
-            chunks = [plan[place][1] for place in mine]
+        for name, own in places.items():
+            chunks = [plan[place][1] for place in own]
             hidden = self.runners[name].hidden(chunks)
             if len(places) == 1:
                 return hidden
-            parts |= zip(mine, hidden.split([len(chunk.ids) for chunk in chunks]), strict=True)
+            parts |= zip(own, hidden.split([len(chunk.ids) for chunk in chunks]), strict=True)
         return torch.cat([parts[place] for place in range(len(plan))])
 
     def _admit(self) -> None:
@@ -175,8 +176,8 @@ class Engine:
         free = self.rows - len(self.running)
         if self.running and free < min(self.refill, len(self.waiting)):
             return
-        coming = {name for row in self.running if row.done < row.length for name in row.names[row.done // BLOCK :]}
-        later: list[Request] = []
+        pending = {name for row in self.running if row.done < row.length for name in row.names[row.done // BLOCK :]}
+        deferred: list[Request] = []
         while self.waiting and free > 0:
             request = self.waiting.popleft()
             row = Row(request)
@@ -186,8 +187,8 @@ class Engine:
             known = self.blocks.find(row.names[: (row.length - 1) // BLOCK])
             if request.prompt_tops is not None and not request.ids:
                 known = []  # the logits of every token are needed
-            elif len(known) < len(row.names) and row.names[len(known)] in coming:
-                later.append(request)  # another row is computing a prefix that this one can reuse
+            elif len(known) < len(row.names) and row.names[len(known)] in pending:
+                deferred.append(request)  # another row is computing a prefix that this one can reuse
                 continue
             self.blocks.hold(known)
             if blocks_for(row.length) - len(known) > self.blocks.free:
@@ -197,25 +198,25 @@ class Engine:
             row.blocks, row.done = known, len(known) * BLOCK
             self._grow(row, row.length)
             if self.reuse and (request.prompt_tops is None or request.ids):
-                self._copy_begun(row)
+                self._copy_partial_block(row)
             if not request.ids:
                 request.reused = row.done
-            coming.update(row.names[len(known) :])
+            pending.update(row.names[len(known) :])
             self.counts.prompt_tokens += row.length
             self.counts.reused_tokens += row.done
             self.running.append(row)
             free -= 1
-        self.waiting.extendleft(reversed(later))
+        self.waiting.extendleft(reversed(deferred))
 
-    def _copy_begun(self, row: Row) -> None:
-        """Copy the common beginning of a partly filled or partly matching block from another row."""
+    def _copy_partial_block(self, row: Row) -> None:
+        """Copy the tokens that another row shares of the block after the reused ones."""
         whole = row.done // BLOCK
         before = row.names[whole - 1] if whole else row.origin
-        mine, best, source = row.tokens(row.done, row.length - 1)[:BLOCK], 0, None
+        own, best, source = row.tokens(row.done, row.length - 1)[:BLOCK], 0, None
         for other in self.running:
-            alike = other.names[whole - 1 : whole] == [before] if whole else other.origin == before
-            if alike:
-                pairs = zip(mine, other.tokens(row.done, min(other.done, row.done + BLOCK)), strict=False)
+            same_prefix = other.names[whole - 1 : whole] == [before] if whole else other.origin == before
+            if same_prefix:
+                pairs = zip(own, other.tokens(row.done, min(other.done, row.done + BLOCK)), strict=False)
                 count = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
                 if count > best:
                     best, source = count, other
@@ -246,13 +247,13 @@ class Engine:
         """Return proposals for each row; none with many rows, since passes are then full without them."""
         if self.proposer is None or len(rows) > SPECULATED_ROWS or not rows:
             return [[] for _ in rows]
-        able = []
+        eligible = []
         for row in rows:
             needed = row.length + self.proposer.count
             if blocks_for(needed) - len(row.blocks) <= self.blocks.free and needed <= self.model.config.context:
                 self._grow(row, needed)
-                able.append(row)
-        found = dict(zip(able, self.proposer.propose(able), strict=True))
+                eligible.append(row)
+        found = dict(zip(eligible, self.proposer.propose(eligible), strict=True))
         cut = [found.get(row, [])[: row.request.room - len(row.request.ids) - 1] for row in rows]
         self.counts.proposed_tokens += sum(map(len, cut))
         return cut
@@ -261,7 +262,7 @@ class Engine:
         """Allocate the block for a row's next token, preempting the youngest row if none is free."""
         while blocks_for(row.length) > len(row.blocks) + self.blocks.free:
             youngest = self.running[-1]
-            self._leave(youngest)
+            self._remove(youngest)
             self.waiting.appendleft(youngest.request)
             self.counts.preemptions += 1
             if youngest is row:
@@ -276,7 +277,7 @@ class Engine:
                 self.proposer.clear(new)
             row.blocks = [*row.blocks, *new]
 
-    def _keep_names(self, row: Row, done: int) -> None:
+    def _record_cached(self, row: Row, done: int) -> None:
         """Record that a row's first `done` tokens are in the cache; name the blocks that became full."""
         full = done // BLOCK
         if self.reuse and full > row.done // BLOCK:
@@ -298,28 +299,30 @@ class Engine:
             best = tops(logprobs, [request.prompt_tops or 0] * len(targets))
             request.prompt_scores += map(PromptLogprob, own[:, 0].tolist(), ranks.tolist(), best)
 
-    def _speak(self, speaking: list[ActiveRow], logits: Tensor) -> None:
+    def _pick(self, active: list[ActiveRow], logits: Tensor) -> None:
         """Pick a token for each row, and more while they match the proposals; remove finished rows."""
-        going, ahead = speaking, 0
-        while going:
-            said = take(going, ahead, logits)
-            self.counts.reply_tokens += len(said)
-            going = [one for one, token in said if list(one.proposed[ahead : ahead + 1]) == [token] and one.goes_on]
-            self.counts.accepted_tokens += len(going)
+        matching, ahead = active, 0
+        while matching:
+            picked = take(matching, ahead, logits)
+            self.counts.reply_tokens += len(picked)
+            matching = [
+                one for one, token in picked if list(one.proposed[ahead : ahead + 1]) == [token] and one.unfinished
+            ]
+            self.counts.accepted_tokens += len(matching)
             ahead += 1
-        for one in speaking:
-            self._keep_names(one.row, max(one.row.done, one.row.length - 1))  # including accepted proposals
+        for one in active:
+            self._record_cached(one.row, max(one.row.done, one.row.length - 1))  # including accepted proposals
             if one.row.request.finish:
-                self._leave(one.row)
+                self._remove(one.row)
 
-    def _leave(self, row: Row) -> None:
+    def _remove(self, row: Row) -> None:
         self.running.remove(row)
         self.blocks.release(row.blocks)
         row.blocks = []
 
 
 def room(model: Transformer, prompt: Sequence[int], sampling: Sampling) -> int:
-    """Return how many tokens may follow a prompt: `max_tokens`, or fewer if the context is full before.
+    """Return how many tokens may follow a prompt: `max_tokens`, or fewer if the context has less room.
 
     Raises `UserError` for a prompt that is empty or leaves no room in the context.
     """

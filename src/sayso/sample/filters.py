@@ -1,8 +1,8 @@
 """From edited logits to sampling weights: temperature, top-k, typical, top-p, min-p, XTC, in this order.
 
 Takes logits [B, V], returns weights [B, V]: a row's probabilities up to a factor, 0 for excluded tokens. A filter sees
-only the rows that request it, and computes each row independently. Sums are cumulative sums: those add up each row in
-the same order whatever the batch, unlike plain sums. B rows, V vocabulary.
+only the rows that request it, and computes each row independently. Sums are cumulative sums, which,
+unlike plain sums, add up each row in the same order whatever the batch. B rows, V vocabulary.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,36 +12,37 @@ from torch import Tensor
 
 from sayso.sample.sampling import Sampling
 
-LIKELIEST = (128, 4096)  # numbers of likeliest tokens that top-p tries to sort before sorting all
-COLDEST = torch.finfo(torch.float32).tiny  # a smaller temperature would be 0 in float32; it is greedy as well
-LEFT_OUT = float("-inf")
+LIKELIEST = (128, 4096)  # numbers of likeliest tokens that top-p sorts before it sorts all
+MIN_TEMPERATURE = torch.finfo(torch.float32).tiny  # smaller temperatures are 0 in float32; this one is already greedy
+EXCLUDED = float("-inf")
 
 Filter = Callable[[Tensor, Sequence[Sampling]], None]
-"""Changes scores or weights [B, V] in place, given the sampling of each row, or one for all."""
+"""Changes scores or weights [B, V] in place, given the sampling of each row, or one shared by all rows."""
 
 
 def sampling_weights(logits: Tensor, samplings: Sequence[Sampling]) -> Tensor:
-    """Return weights [B, V], float32, given the sampling of each row, or one shared by all rows; none is greedy."""
-    coldness = column([max(sampling.temperature, COLDEST) for sampling in samplings], logits.device)
-    scores = (logits - logits.amax(-1, keepdim=True).float()).div_(coldness)  # the likeliest is 0: nothing overflows
+    """Return weights [B, V], float32, given the sampling of each row, or one shared by all rows; no row is greedy."""
+    temperatures = column([max(sampling.temperature, MIN_TEMPERATURE) for sampling in samplings], logits.device)
+    # The likeliest becomes 0: nothing overflows.
+    scores = (logits - logits.amax(-1, keepdim=True).float()).div_(temperatures)
     apply(keep_top_k, scores, samplings, [0 < sampling.top_k < scores.shape[-1] for sampling in samplings])
     apply(keep_typical, scores, samplings, [sampling.typical_p < 1 for sampling in samplings])
     weights = scores.softmax(-1)
     apply(keep_nucleus, weights, samplings, [sampling.top_p < 1 for sampling in samplings])
     apply(keep_min_p, weights, samplings, [sampling.min_p > 0 for sampling in samplings])
-    apply(leave_out_top, weights, samplings, [sampling.xtc_probability > 0 for sampling in samplings])
+    apply(exclude_top, weights, samplings, [sampling.xtc_probability > 0 for sampling in samplings])
     return weights
 
 
-def apply(change: Filter, values: Tensor, samplings: Sequence[Sampling], asks: Sequence[bool]) -> None:
-    """Apply a filter to the rows that request it."""
-    if all(asks):
+def apply(change: Filter, values: Tensor, samplings: Sequence[Sampling], enabled: Sequence[bool]) -> None:
+    """Apply a filter to the rows for which it is enabled."""
+    if all(enabled):
         change(values, samplings)
-    elif any(asks):
-        rows = [row for row, ask in enumerate(asks) if ask]
-        mine = values[rows]
-        change(mine, [samplings[row] for row in rows])
-        values[rows] = mine
+    elif any(enabled):
+        rows = [row for row, on in enumerate(enabled) if on]
+        part = values[rows]
+        change(part, [samplings[row] for row in rows])
+        values[rows] = part
 
 
 def column(settings: Sequence[float], device: torch.device) -> Tensor:
@@ -58,7 +59,7 @@ def keep_top_k(scores: Tensor, samplings: Sequence[Sampling]) -> None:
     counts = [sampling.top_k for sampling in samplings]
     ranked = scores.topk(max(counts)).values
     last = column(counts, scores.device).long().expand(len(scores), 1) - 1
-    scores.masked_fill_(scores < ranked.gather(-1, last), LEFT_OUT)
+    scores.masked_fill_(scores < ranked.gather(-1, last), EXCLUDED)
 
 
 def keep_typical(scores: Tensor, samplings: Sequence[Sampling]) -> None:
@@ -70,7 +71,7 @@ def keep_typical(scores: Tensor, samplings: Sequence[Sampling]) -> None:
     reached = logprobs.exp_().gather(-1, order).cumsum(-1)
     last = (reached < column([sampling.typical_p for sampling in samplings], scores.device)).sum(-1, keepdim=True)
     edge = ranked.gather(-1, last.clamp_max_(scores.shape[-1] - 1))
-    scores.masked_fill_(distance > edge, LEFT_OUT)
+    scores.masked_fill_(distance > edge, EXCLUDED)
 
 
 def keep_nucleus(weights: Tensor, samplings: Sequence[Sampling]) -> None:
@@ -106,7 +107,7 @@ def keep_min_p(weights: Tensor, samplings: Sequence[Sampling]) -> None:
     weights.masked_fill_(weights < least, 0)
 
 
-def leave_out_top(weights: Tensor, samplings: Sequence[Sampling]) -> None:
+def exclude_top(weights: Tensor, samplings: Sequence[Sampling]) -> None:
     """Exclude the top choices (XTC): of the tokens that reach the threshold, all but the least likely, if 2 or more.
 
     This happens with `xtc_probability`, so the weights are the mixture of both cases: one draw from the
@@ -115,7 +116,7 @@ def leave_out_top(weights: Tensor, samplings: Sequence[Sampling]) -> None:
     weights.div_(total(weights))
     above = weights >= column([sampling.xtc_threshold for sampling in samplings], weights.device)
     least = weights.masked_fill(~above, 2.0).argmin(-1, keepdim=True)
-    out = above.scatter(-1, least, False)  # nothing, if only one reaches the threshold
+    out = above.scatter(-1, least, False)  # empty if only one token reaches the threshold
     without = weights.masked_fill(out, 0)
     without.div_(total(without))
     chance = column([sampling.xtc_probability for sampling in samplings], weights.device)

@@ -1,4 +1,4 @@
-"""Many prompts to completions, or one prompt to a stream of tokens: the engine for callers with all prompts at hand."""
+"""Complete many prompts, or stream the tokens of one, with an engine made for the call."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from sayso.sample.engine import ROWS, Engine
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling, seeded
 
-_PASS_TOKENS = 2048  # prompt tokens in one pass, when nobody waits for the next token
-REFILL = 4  # waiting prompts start when a quarter of the rows is free: one at a time is inefficient
+_PASS_TOKENS = 2048  # prompt tokens in one pass: more than in a server, where other rows wait for their next token
+REFILL = 4  # waiting prompts start when 1 / REFILL of the rows is free: one at a time is inefficient
 
 _Watch = Callable[[int, int], bool]
 """Called with (row, id) for every new token that is not a stop id; True ends the row there."""
@@ -75,7 +75,7 @@ def stream(
     *,
     row: int = 0,
 ) -> Iterator[int]:
-    """Yield the ids that `generate` gives for a prompt at index `row`, each as soon as it is available.
+    """Yield the ids that `generate` returns for a prompt at index `row`, each as soon as it is available.
 
     Raises `UserError` at the call, not at the first token, for a prompt that is empty or leaves no room.
     """
@@ -86,16 +86,16 @@ def stream(
 
 
 def _stream(engine: Engine, request: Request) -> Iterator[int]:
-    given = 0
+    yielded = 0
     while not request.finish:
         engine.step()
         if request.error:
             raise UserError(request.error)
-        yield from request.ids[given:]
-        given = len(request.ids)
+        yield from request.ids[yielded:]
+        yielded = len(request.ids)
 
 
 def new_engine(model: Transformer, longest: int, sampling: Sampling, rows: int) -> Engine:
-    """Return an engine with enough cache for `rows` rows of such prompts."""
+    """Return an engine with enough cache for `rows` rows with prompts of up to `longest` tokens."""
     each = min(longest + sampling.max_tokens, model.config.context) + BLOCK
     return Engine(model, rows=rows, tokens=rows * each, pass_tokens=_PASS_TOKENS, refill=-(-rows // REFILL))

@@ -152,7 +152,9 @@ def _check_inlined(source: str, start: int) -> None:
 
 def _sized(text: str, what: str) -> str:
     if not isinstance(text, str) or not is_text(text):
-        raise UserError(f"{what} must be text; got {type(text).__name__ if not isinstance(text, str) else 'no UTF-8'}.")
+        raise UserError(
+            f"{what} must be text; got {type(text).__name__ if not isinstance(text, str) else 'invalid UTF-8'}."
+        )
     if len(text.encode()) > MOST_BYTES:
         raise UserError(f"{what} may have at most {MOST_BYTES} bytes; this one has {len(text.encode())}: shorten it.")
     return text

@@ -19,7 +19,7 @@ WARM = 2  # warm-up passes before recording, in which libraries choose kernels a
 
 
 class GraphRunner(TorchRunner):
-    """TorchRunner with recorded passes of one token per row; on a CPU they run without recording."""
+    """TorchRunner that records passes of one token per row; on a CPU they run without a recording."""
 
     def __init__(self, model: Transformer, pages: Pages) -> None:
         super().__init__(model, pages)
@@ -43,27 +43,27 @@ class Pass:
 
     def __init__(self, model: Transformer, pages: Pages, rows: int, blocks: int) -> None:
         self._model, self._pages = model, pages
-        self._spare = [len(pages)] * blocks
-        self._given = torch.zeros(rows, 2 + blocks, dtype=torch.long, device=pages.keys[0].device)
+        self._unused = [len(pages)] * blocks
+        self._inputs = torch.zeros(rows, 2 + blocks, dtype=torch.long, device=pages.keys[0].device)
         self._out = torch.empty(0)
         self._fill([])
-        self._play = _recorded(self._run, self._given.device)
+        self._replay = _recorded(self._run, self._inputs.device)
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:
         """Return [N, C] for N chunks of one token."""
         self._fill(chunks)
-        self._play()
+        self._replay()
         return self._out[: len(chunks)].clone()  # the next pass overwrites it
 
     def _fill(self, chunks: Sequence[Chunk]) -> None:
         """Copy each row's id, position and table to the recording's inputs, all in one copy."""
-        width = len(self._spare)
-        rows = [[*chunk.ids, chunk.start, *[*chunk.blocks, *self._spare][:width]] for chunk in chunks]
-        rows += [[0, 0, *self._spare] for _ in range(len(self._given) - len(rows))]
-        self._given.copy_(torch.tensor(rows))
+        width = len(self._unused)
+        rows = [[*chunk.ids, chunk.start, *[*chunk.blocks, *self._unused][:width]] for chunk in chunks]
+        rows += [[0, 0, *self._unused] for _ in range(len(self._inputs) - len(rows))]
+        self._inputs.copy_(torch.tensor(rows))
 
     def _run(self) -> None:
-        ids, positions, table = self._given[:, :1], self._given[:, 1:2], self._given[:, 2:]
+        ids, positions, table = self._inputs[:, :1], self._inputs[:, 1:2], self._inputs[:, 2:]
         window = StepWindow(self._pages, table, positions)
         self._out = self._model.hidden(ids, positions=positions, mask=window.mask, cache=window)[:, 0]
 
@@ -79,19 +79,19 @@ class StepWindow(Window):
         self.mask = (columns <= positions[..., None])[:, None]
 
     def _gather(self, kind: int, pages: Tensor, table: Tensor) -> Tensor:  # noqa: ARG002
-        return pages.index_select(0, table)  # a recording has memory of its own
+        return pages.index_select(0, table)  # a recording allocates its own memory
 
 
 def _recorded(run: Callable[[], None], device: torch.device) -> Callable[[], None]:
-    """Return a function that repeats this one: on a GPU a recording of it, which reads and writes the same memory."""
+    """Return a function that repeats `run`: on a GPU a recording, which reads and writes the same memory."""
     if device.type != "cuda":
         return run
-    beside = torch.cuda.Stream()
-    beside.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(beside):
+    warm_up = torch.cuda.Stream()
+    warm_up.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(warm_up):
         for _ in range(WARM):
             run()
-    torch.cuda.current_stream().wait_stream(beside)
+    torch.cuda.current_stream().wait_stream(warm_up)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         run()
@@ -99,5 +99,5 @@ def _recorded(run: Callable[[], None], device: torch.device) -> Callable[[], Non
 
 
 def power(number: int) -> int:
-    """Return the least power of two that is not less."""
+    """Return the smallest power of two that is at least `number`."""
     return 1 << (number - 1).bit_length()

@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 COMPILED = 32  # compiled grammars kept: a copy shares its grammar's caches, and takes a microsecond
-LEXER_STATES = 50_000  # of 1 to 2 kB each
-LEXER_FUEL = 50_000  # of one step, and five times as much to begin: a quarter of llguidance's, with which
-# /(a{1000}){1000}/ takes seconds
+LEXER_STATES = 50_000  # 1 to 2 kB each
+LEXER_FUEL = 50_000  # per step, and five times as much at the start: a quarter of llguidance's default, with
+# which /(a{1000}){1000}/ takes seconds
 
 
 class Guide:
     """A tokenizer, prepared for grammars. Built once; `constraint` is cheap and thread-safe."""
 
     def __init__(self, tokenizer: Tokenizer, width: int | None = None) -> None:
-        """Take the tokenizer and the width of the model's head, if it is wider than the vocabulary.
+        """`width` is that of the model's head, if it is wider than the vocabulary.
 
         Raises `UserError` with the install command when llguidance is missing.
         """
@@ -120,17 +120,17 @@ class GrammarConstraint:
     def __init__(self, guide: Guide, grammar: Grammar, matcher: LLMatcher, stop_ids: frozenset[int]) -> None:
         self._guide, self._grammar, self._matcher, self._stop_ids = guide, grammar, matcher, stop_ids
         self._stops = torch.tensor(sorted(stop_ids))
-        self._stuck = ""  # why nothing but a stop id is left here
-        self._beyond: list[str] = []  # of each id that the matcher did not take, why; "" for a stop in its place
+        self._dead_end = ""  # why only a stop id can follow here
+        self._rejected: list[str] = []  # the reason for each id that the matcher did not take; "" for a valid stop id
 
     @property
     def failed(self) -> str:
         """Why the reply left the grammar before its end; then only stop ids are allowed. Empty if there is no problem.
 
-        Reasons: it exceeded its limits in mid-reply, no token of the vocabulary could continue, or a
-        disallowed id was accepted.
+        Reasons: the matcher exceeded its limits, no token of the vocabulary could continue, or a disallowed id was
+        accepted.
         """
-        return self._beyond[-1] if self._beyond else self._stuck
+        return self._rejected[-1] if self._rejected else self._dead_end
 
     @property
     def complete(self) -> bool:
@@ -139,31 +139,31 @@ class GrammarConstraint:
 
     def allowed(self) -> Tensor:
         """Return bool [V] on the CPU, True for each allowed next id; the stop ids if the reply may end."""
-        if self._beyond or self._matcher.is_error():
+        if self._rejected or self._matcher.is_error():
             mask = torch.zeros(self._guide.width, dtype=torch.bool)
         else:
             mask = self._guide.mask(self._matcher)
-        mask[self._stops] = bool(self._beyond) or self._matcher.is_accepting()
+        mask[self._stops] = bool(self._rejected) or self._matcher.is_accepting()
         if not mask.any():
-            self._stuck = self._reason("no token of this vocabulary can continue")
+            self._dead_end = self._reason("no token of this vocabulary can continue")
             mask[self._stops] = True
         return mask
 
     def accept(self, token: int) -> None:
-        """Take the token that came."""
-        if not self._beyond and token not in self._stop_ids and self._may_come(token):
+        """Advance by the picked token."""
+        if not self._rejected and token not in self._stop_ids and self._is_valid(token):
             self._matcher.consume_token(token)
         elif token in self._stop_ids and not self.failed and self._matcher.is_accepting():
-            self._beyond.append("")
+            self._rejected.append("")
         else:
-            self._beyond.append(self.failed or self._reason(f"the id {token} is not allowed"))
+            self._rejected.append(self.failed or self._reason(f"the id {token} is not allowed"))
 
-    def _may_come(self, token: int) -> bool:
+    def _is_valid(self, token: int) -> bool:
         known = self._guide.has_bytes(token) and not self._matcher.is_error()
         return known and bool(self._matcher.validate_tokens([token]))
 
     def _reason(self, otherwise: str) -> str:
-        """Return why the matcher failed, whose copies must not be reused, or another reason."""
+        """Return why the matcher failed, and forget its compiled grammar; `otherwise` if it did not fail."""
         if not self._matcher.is_error():
             return otherwise
         self._guide.forget(self._grammar)
@@ -190,7 +190,7 @@ class Words:
         for anchor in (b"", b"\n"):
             try:
                 ids = self._tokenizer.encode(anchor + data)
-            except UserError:  # no tokens for single bytes: the longest tokens that there are must do
+            except UserError:  # no tokens for single bytes: use the longest known tokens
                 break
             head = self._anchor if anchor else []
             if ids[: len(head)] == head and self._tokenizer.decode_bytes(ids[len(head) :]) == data:
@@ -204,7 +204,7 @@ class Words:
             sizes = range(min(self._longest, len(data) - start), 0, -1)
             size = next((size for size in sizes if data[start : start + size] in self._ids), 0)
             if not size:
-                return ids  # what no token spells is forced no further
+                return ids  # the rest has no tokens and is not forced
             ids.append(self._ids[data[start : start + size]])
             start += size
         return ids

@@ -25,9 +25,9 @@ class Pages:
         self, config: ModelConfig, count: int, device: torch.device, dtype: torch.dtype, bits: int = 0
     ) -> None:
         if bits not in (0, 8):
-            raise UserError(f"Keys and values are stored with 8 bits, or unquantized (0); got {bits}.")
+            raise UserError(f"Keys and values are stored with 8 bits, or not quantized (0); got {bits}.")
         self.config, self.count, self.dtype, self.bits = config, count, dtype, bits
-        # Not filled: what is never used takes no memory on a CPU. `clear` makes the numbers of a taken block finite.
+        # Not initialized: unused blocks take no memory on a CPU. `clear` fills a block when it is allocated.
         shape = (config.layers, 2, count + 1, BLOCK, config.kv_heads, config.head_size)
         self._memory = torch.empty(shape, device=device, dtype=torch.int8 if bits else dtype)
         self._scales = torch.empty(shape[:-1] if bits else (config.layers, 2, 0), device=device, dtype=dtype)
@@ -70,7 +70,7 @@ class Window:
     """The cache as a model's layers see it in one pass: B rows with new tokens, right-padded to T.
 
     `positions` [B, T] and `mask` [B, 1, T, S] are passed to the model with it. If all rows are new, the mask is None:
-    causal masking hides the padding, and nothing has to be read back.
+    causal masking hides the padding, and nothing is read back.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Window:
         real = torch.arange(time) < torch.tensor(counts)[:, None]
         self._all_real = bool(real.all())
         places = table.gather(1, (columns // BLOCK).clamp_max(depth - 1)) * BLOCK + columns % BLOCK
-        self._slots = places[real].to(device)  # [n]: where each new token is kept, row after row
+        self._slots = places[real].to(device)  # [n]: where each new token is stored, row after row
         self._real = real.to(device)
         self._table, self._width = table.to(device), width
         self.positions = columns.to(device)
@@ -95,13 +95,13 @@ class Window:
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k, v [B, K, T, D] of the new tokens; return k, v [B, K, S, D] of all tokens of these rows."""
         pages = self._pages
-        self._keep(pages.keys[layer], pages.key_scales[layer], k)
-        self._keep(pages.values[layer], pages.value_scales[layer], v)
-        if self._fresh and not pages.bits:  # in 8 bits everyone sees what is kept, whether a pass before kept it or not
+        self._store(pages.keys[layer], pages.key_scales[layer], k)
+        self._store(pages.values[layer], pages.value_scales[layer], v)
+        if self._fresh and not pages.bits:  # with 8 bits, new tokens too are read back as stored
             return k, v
         return (
-            self._all(0, pages.keys[layer], pages.key_scales[layer]),
-            self._all(1, pages.values[layer], pages.value_scales[layer]),
+            self._load(0, pages.keys[layer], pages.key_scales[layer]),
+            self._load(1, pages.values[layer], pages.value_scales[layer]),
         )
 
     def recall(self, ids: Tensor, reach: int) -> Tensor:
@@ -109,13 +109,13 @@ class Window:
 
         Ids before a row's start are undefined.
         """
-        kept = self._pages.ids.view(-1)
-        kept[self._slots] = ids.flatten() if self._all_real else ids[self._real]
+        stored = self._pages.ids.view(-1)
+        stored[self._slots] = ids.flatten() if self._all_real else ids[self._real]
         before = (self.positions[:, :1] + torch.arange(-reach, 0, device=ids.device)).clamp_min(0)
         places = self._table.gather(1, before // BLOCK) * BLOCK + before % BLOCK
-        return torch.cat((kept[places], ids), dim=1)
+        return torch.cat((stored[places], ids), dim=1)
 
-    def _keep(self, pages: Tensor, scales: Tensor, new: Tensor) -> None:
+    def _store(self, pages: Tensor, scales: Tensor, new: Tensor) -> None:
         new = new.transpose(1, 2)
         new = new.flatten(0, 1) if self._all_real else new[self._real]
         if self._pages.bits:
@@ -124,13 +124,13 @@ class Window:
             new = (new / scale[..., None]).round_().to(torch.int8)
         pages.view(-1, *pages.shape[2:]).index_copy_(0, self._slots, new)
 
-    def _all(self, kind: int, pages: Tensor, scales: Tensor) -> Tensor:
+    def _load(self, kind: int, pages: Tensor, scales: Tensor) -> Tensor:
         table, rows = self._table.flatten(), len(self._table)
-        all_rows = self._gather(kind, pages, table).view(rows, -1, *pages.shape[2:])[:, : self._width]
+        found = self._gather(kind, pages, table).view(rows, -1, *pages.shape[2:])[:, : self._width]
         if self._pages.bits:
             scale = scales.index_select(0, table).view(rows, -1, *scales.shape[2:])[:, : self._width]
-            all_rows = all_rows * scale[..., None]
-        return all_rows.transpose(1, 2)
+            found = found * scale[..., None]
+        return found.transpose(1, 2)
 
     def _gather(self, kind: int, pages: Tensor, table: Tensor) -> Tensor:
         size = len(table) * pages[0].numel()

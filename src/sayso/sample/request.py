@@ -16,7 +16,7 @@ from sayso.sample.sampling import Sampling, seeded
 
 
 class Constraint(Protocol):
-    """What the next token may be, as a grammar has it."""
+    """Restricts the next token, for example to a grammar."""
 
     def allowed(self) -> Tensor:
         """Return bool [V], True for each allowed next id."""
@@ -44,7 +44,7 @@ class Request:
     prompt: Sequence[int]
     sampling: Sampling
     index: int = 0
-    """Which sample of one seed: another index gives another text."""
+    """Index of the sample: with the same seed, each index gives another text."""
     stop_ids: frozenset[int] = frozenset()
     salt: str = ""
     """Only requests with the same salt share cached prefixes."""
@@ -64,9 +64,9 @@ class Request:
     ended_logprob: float = 0.0
     """Log-probability of that id, as in `logprobs`."""
     tops: list[dict[int, float]] = field(default_factory=list)
-    """Of each new id, the log-probabilities of the likeliest ids in its place, when sampling.logprobs asks for them."""
+    """For each new id, the log-probabilities of the likeliest ids at its position, if sampling.logprobs is set."""
     prompt_tops: int | None = None
-    """Request log-probabilities of the prompt's own tokens, and of this many likeliest ones per position."""
+    """Number of likeliest ids to score per position of the prompt, in addition to its own tokens; None = no scores."""
     prompt_scores: list[PromptLogprob] = field(default_factory=list)
     """Scores of the prompt's second and later tokens, if requested by `prompt_tops`."""
     reused: int = 0
@@ -76,7 +76,7 @@ class Request:
     error: str = ""
     """The reason of an error."""
     rules: Rules | None = field(default=None, init=False, repr=False)
-    """What the settings mean for the vocabulary, and the counts of what was said; `pick` makes and keeps them."""
+    """The settings resolved for the vocabulary, with the token counts; set when the request is first used."""
 
     def __post_init__(self) -> None:
         self.sampling = seeded(self.sampling)

@@ -12,14 +12,14 @@ class Row:
 
     request: Request
     names: list[bytes] = field(default_factory=list)
-    """Of its full blocks; the reply's are named as they fill."""
+    """Names of its full blocks; blocks of the reply are named when they are full."""
     blocks: list[int] = field(default_factory=list)
     done: int = 0
     """Number of tokens in the cache."""
 
     @property
     def origin(self) -> bytes:
-        """The name that its first block follows: another salt or adapter makes other blocks of the same tokens."""
+        """The name before its first block: rows with different salts or adapters share no blocks."""
         return salt_name(f"{self.request.adapter}\n{self.request.salt}")
 
     @property

@@ -19,25 +19,25 @@ class Rules:
     """One request's settings in the form in which they are applied; tensors are on the CPU."""
 
     bias_ids: Tensor
-    """Int64 [n], the ids whose logits are shifted."""
+    """Int64 [n], ids with a bias on their logits."""
     bias: Tensor
-    """Float32 [n], by how much."""
+    """Float32 [n], the biases."""
     allowed: Tensor
-    """Int64 [n], the only ids that may come; empty = all."""
+    """Int64 [n], the only allowed ids; empty = all."""
     stop_ids: Tensor
-    """Int64 [n], the stop ids that the vocabulary has."""
+    """Int64 [n], the stop ids within the vocabulary."""
     history: History | None
-    """What has been said, for the penalties; None where no penalty is on."""
+    """Token counts for the penalties; None if all penalties are off."""
 
 
 def make_rules(sampling: Sampling, prompt: Sequence[int], stop_ids: frozenset[int], vocabulary: int) -> Rules:
-    """Return the rules of a request. Raises `UserError` for an id that the vocabulary does not have."""
+    """Return the rules of a request. Raises `UserError` for an id beyond the vocabulary."""
     bias_ids = [token for token, _ in sampling.logit_bias]
     _check_known("logit_bias", bias_ids, vocabulary)
     _check_known("allowed_ids", sampling.allowed_ids, vocabulary)
     _check_known("banned", [token for sequence in sampling.banned for token in sequence], vocabulary)
     repetition = sampling.repetition_penalty != 1
-    counted = repetition or sampling.presence_penalty or sampling.frequency_penalty or sampling.repeats
+    counted = repetition or sampling.presence_penalty or sampling.frequency_penalty or sampling.dry_multiplier
     return Rules(
         bias_ids=_ids(bias_ids),
         bias=torch.tensor([bias for _, bias in sampling.logit_bias], dtype=torch.float32),

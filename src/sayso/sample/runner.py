@@ -57,7 +57,7 @@ class TorchRunner:
             )
             ids = ids.to(window.positions.device)
             out = self.model.hidden(ids, positions=window.positions, mask=window.mask, cache=window)
-            if len(group) == len(chunks) and min(counts) == max(counts):  # rows that decode: in order and full
+            if len(group) == len(chunks) and min(counts) == max(counts):  # decoding rows: in order, without padding
                 return out.flatten(0, 1)
             for row, place in enumerate(group):
                 parts[place] = out[row, : counts[row]]
@@ -70,10 +70,10 @@ class TorchRunner:
 
 
 class AloneRunner(TorchRunner):
-    """Any model, each token in a separate pass: its bits then depend only on its own row.
+    """Any model, with each token in a separate pass: its bits then depend only on its own row.
 
-    They do not depend on other rows, nor on how a prompt is chunked or cached, since a matrix product
-    rounds depending on its size. A prompt token costs as much as a decoded one.
+    Matrix products of different sizes round differently; with this runner, neither other rows nor the chunks of a
+    prompt change them. A prompt token costs as much as a decoded one.
     """
 
     def hidden(self, chunks: Sequence[Chunk]) -> Tensor:

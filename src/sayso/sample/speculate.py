@@ -2,7 +2,7 @@
 
 A proposal is accepted as long as the model picks the same tokens, each with its request's own settings and generator.
 So the text is exactly that of the model alone, whatever is proposed; only the speed depends on the proposals
-(Leviathan et al. 2023, with proposals that are certain: a token is kept with the probability the model gives it).
+(Leviathan et al. 2023, with deterministic proposals: a token is accepted with the probability the model gives it).
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sayso.sample.pages import Pages
 from sayso.sample.row import Row
 from sayso.sample.runner import Chunk
 
-NGRAMS = (4, 3, 2)  # how many last tokens are looked up, longest first
+NGRAMS = (4, 3, 2)  # numbers of last tokens to look up, longest first
 
 
 class Proposer(Protocol):
@@ -51,7 +51,7 @@ class Lookup:
         done, places = self._seen.get(row, (0, {}))
         tokens = row.tokens(max(done - max(NGRAMS), 0), row.length)
         first = row.length - len(tokens)
-        for place in range(done, row.length):  # an n-gram is known by what follows it at `place`
+        for place in range(done, row.length):  # maps each n-gram to the position of the token after it
             for size in NGRAMS:
                 if place >= size:
                     places[tuple(tokens[place - first - size : place - first])] = place
@@ -67,7 +67,7 @@ class Lookup:
 
 
 class Draft:
-    """Proposes the likeliest tokens of a smaller model with the same vocabulary; with a cache of its own."""
+    """Proposes the likeliest tokens of a smaller model with the same vocabulary, which has a separate cache."""
 
     def __init__(self, model: Transformer, count: int, blocks: int) -> None:
         self.count, self.model = count, model
@@ -80,15 +80,19 @@ class Draft:
         places = [place for place, row in enumerate(rows) if row.length + self.count <= self.model.config.context]
         if not places:
             return [[] for _ in rows]
-        able, found = [rows[place] for place in places], [list[int]() for _ in rows]
-        starts = [self._done.get(row, 0) for row in able]
-        chunks = [Chunk(row.tokens(done, row.length), done, row.blocks) for row, done in zip(able, starts, strict=True)]
+        fitting, found = [rows[place] for place in places], [list[int]() for _ in rows]
+        starts = [self._done.get(row, 0) for row in fitting]
+        chunks = [
+            Chunk(row.tokens(done, row.length), done, row.blocks) for row, done in zip(fitting, starts, strict=True)
+        ]
         for ahead in range(self.count):
             tokens = self._likeliest(chunks)
             for place, token in zip(places, tokens, strict=True):
                 found[place].append(token)
-            chunks = [Chunk([token], row.length + ahead, row.blocks) for row, token in zip(able, tokens, strict=True)]
-        for row in able:
+            chunks = [
+                Chunk([token], row.length + ahead, row.blocks) for row, token in zip(fitting, tokens, strict=True)
+            ]
+        for row in fitting:
             self._done[row] = row.length
         return found
 
@@ -99,7 +103,7 @@ class Draft:
         return self.runner.head(hidden[ends.to(hidden.device)]).argmax(-1).tolist()
 
     def clear(self, blocks: Sequence[int]) -> None:
-        """Fill blocks of the draft's own cache with zeros."""
+        """Fill blocks of the draft model's cache with zeros."""
         self.pages.clear(blocks)
 
 

@@ -1,4 +1,4 @@
-"""Logits to output tokens: for each row one is picked and appended, or the reply ends."""
+"""Logits to output tokens: pick one for each row and append it, or end the reply."""
 
 import math
 from collections.abc import Sequence
@@ -13,35 +13,35 @@ from sayso.sample.row import Row
 
 
 class ActiveRow(NamedTuple):
-    """A row that gets a token in this pass: its proposals, and the position of its first logits."""
+    """A row that gets a token in this pass, its proposals, and the index of its first logits."""
 
     row: Row
     proposed: Sequence[int]
     first: int
 
     @property
-    def goes_on(self) -> bool:
+    def unfinished(self) -> bool:
         """Whether its reply has not ended."""
         return not self.row.request.finish
 
 
-def take(speaking: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[ActiveRow, int]]:
-    """Pick and append a token for each row, at the logits `ahead` of its first; return the picks.
+def take(active: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[ActiveRow, int]]:
+    """Pick and append a token for each row, `ahead` positions after its first logits; return the picks.
 
     If no token is possible for a row, only this row ends with an error.
     """
-    while speaking:
-        mine = logits if len(speaking) == len(logits) else logits[[one.first + ahead for one in speaking]]
+    while active:
+        own = logits if len(active) == len(logits) else logits[[one.first + ahead for one in active]]
         try:
-            picked = pick(mine, [one.row.request for one in speaking])
+            picked = pick(own, [one.row.request for one in active])
         except NothingLeftError as error:
             fail(error.request, str(error))
-            speaking = [one for one in speaking if one.goes_on]
+            active = [one for one in active if one.unfinished]
             continue
-        news = zip(picked.ids, picked.logprobs, picked.tops, strict=True)
-        for one, (token, logprob, likeliest) in zip(speaking, news, strict=True):
+        new = zip(picked.ids, picked.logprobs, picked.tops, strict=True)
+        for one, (token, logprob, likeliest) in zip(active, new, strict=True):
             keep(one.row.request, token, logprob, likeliest)
-        return list(zip(speaking, picked.ids, strict=True))
+        return list(zip(active, picked.ids, strict=True))
     return []
 
 
@@ -64,6 +64,6 @@ def keep(request: Request, token: int, logprob: float, likeliest: dict[int, floa
         request.finish = "length"
 
 
-def fail(request: Request, why: str) -> None:
+def fail(request: Request, reason: str) -> None:
     """End a reply with an error."""
-    request.finish, request.error = "error", why
+    request.finish, request.error = "error", reason

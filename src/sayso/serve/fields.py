@@ -12,49 +12,26 @@ from sayso.base.errors import UserError
 from sayso.sample import grammar as language
 from sayso.sample.grammar import Grammar
 from sayso.serve.body import MOST_IDS, Number, Strict, TokenIds
+from sayso.serve.setting_fields import settings_of, with_settings
 
 MOST_CHOICES, MOST_STOPS, MOST_TOPS = 8, 4, 20
 _Text = Annotated[str, Field(min_length=1, max_length=1000)]
-Penalty = Annotated[Number, Field(ge=-2, le=2)]
-_Share = Annotated[Number, Field(ge=0, le=1)]
 
 
 class SamplingFields(Strict):
-    """Sampling of the next token."""
+    """Sampling of the next token, in addition to the declared settings; DRY's breakers have llama.cpp's name."""
 
-    temperature: Annotated[Number, Field(ge=0, le=100)] | None = None
-    top_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    top_k: Annotated[int, Field(ge=-1)] | None = None
-    min_p: _Share | None = None
-    typical_p: Annotated[Number, Field(gt=0, le=1)] | None = None
-    repetition_penalty: Annotated[Number, Field(gt=0, le=100)] | None = None
-    presence_penalty: Penalty | None = None
-    frequency_penalty: Penalty | None = None
     logit_bias: Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MOST_IDS)] | None = (
         None
     )
     allowed_token_ids: Annotated[TokenIds, Field(min_length=1)] | None = None
     bad_words: Annotated[list[_Text], Field(max_length=MOST_IDS)] | None = None
-    xtc_probability: _Share | None = None
-    xtc_threshold: _Share | None = None
-    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
-
-
-class PenaltyFields(Strict):
-    """DRY: penalizes tokens that would continue a repetition (llama.cpp's names; a range of -1 means all)."""
-
-    dry_multiplier: Annotated[Number, Field(ge=0)] | None = None
-    dry_base: Annotated[Number, Field(ge=1)] | None = None
-    dry_allowed_length: Annotated[int, Field(ge=1)] | None = None
-    dry_penalty_last_n: Annotated[int, Field(ge=-1)] | None = None
     dry_sequence_breakers: Annotated[list[_Text], Field(max_length=64)] | None = None
 
 
 class LengthFields(Strict):
     """When a reply ends."""
 
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
-    min_tokens: Annotated[int, Field(ge=0)] | None = None
     stop: Annotated[list[_Text], Field(max_length=MOST_STOPS)] | None = None
     stop_token_ids: TokenIds | None = None
     ignore_eos: bool | None = None
@@ -65,11 +42,6 @@ class LengthFields(Strict):
     def as_list(cls, stop: Any) -> Any:
         """Accept a single stop text without a list."""
         return [stop] if isinstance(stop, str) else stop
-
-    @property
-    def length(self) -> int | None:
-        """The maximum number of tokens of a reply, if set."""
-        return self.max_tokens
 
 
 class SchemaFormat(Strict):
@@ -146,7 +118,8 @@ class StreamOptions(Strict):
     include_obfuscation: bool = False  # padding against eavesdroppers on the length of chunks; we send none
 
 
-class GenerationFields(SamplingFields, PenaltyFields, LengthFields):
+@with_settings()
+class GenerationFields(SamplingFields, LengthFields):
     """Fields common to chats and completions."""
 
     model: str | None = None
@@ -179,6 +152,11 @@ class GenerationFields(SamplingFields, PenaltyFields, LengthFields):
     def choices(self) -> int:
         """Number of replies."""
         return self.n or 1
+
+    @property
+    def length(self) -> int | None:
+        """The maximum number of tokens of a reply, if set."""
+        return settings_of(self).get("max_tokens")
 
     @property
     def options(self) -> StreamOptions:

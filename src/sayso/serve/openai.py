@@ -72,7 +72,6 @@ class ChatRequest(GenerationFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_MESSAGES)]
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
@@ -97,7 +96,7 @@ class ChatRequest(GenerationFields):
     @property
     def length(self) -> int | None:
         """Prefer OpenAI's newer name for the length."""
-        return self.max_completion_tokens if self.max_completion_tokens is not None else self.max_tokens
+        return self.max_completion_tokens if self.max_completion_tokens is not None else super().length
 
     @property
     def tops(self) -> int | None:
@@ -113,6 +112,7 @@ class CompletionRequest(GenerationFields):
     """The body of POST /v1/completions. With `echo`, `logprobs` and a length of 0 or 1 it scores a prompt (lm-eval)."""
 
     prompt: Annotated[Prompts, AfterValidator(some_prompts)]
+    max_tokens: Annotated[int, Field(ge=0)] | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_BEST)] | None = None

@@ -12,10 +12,9 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
 from fastapi import APIRouter, Response
-from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import UserError
@@ -25,8 +24,9 @@ from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import failure
 from sayso.serve.served_model import ServedModel
+from sayso.serve.setting_fields import page_controls, settings_of, with_settings
 from sayso.serve.stream import EventStream, event
-from sayso.serve.terms import ReplyTerms
+from sayso.serve.terms import Reader, ReplyTerms
 from sayso.serve.turns import Body, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
 
@@ -34,17 +34,16 @@ _log = logging.getLogger(__name__)
 PATIENCE = 3.0  # seconds between attempts to write to the store
 
 
+@with_settings()
 class ReplyBody(Body):
     """POST /api/replies: a reply to a message; a repeated request gives another one."""
 
     message_id: int
-    temperature: Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)] | None = None
-    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
-    max_tokens: Annotated[int, Field(ge=1)] | None = None
 
-    def sampling(self) -> Sampling:
+    def sampling(self, reader: Reader) -> Sampling:
         """Return the settings over the defaults, with a seed, so that the reply can be reproduced."""
-        return seeded(Sampling(**self.model_dump(exclude={"message_id"}, exclude_none=True)))
+        settings = settings_of(self)
+        return seeded(Sampling(**settings, dry_breakers=reader.breakers() if settings.get("dry_multiplier") else ()))
 
 
 class Halt(Body):
@@ -159,12 +158,12 @@ def reply_routes(replies: PageReplies) -> APIRouter:
     @router.get("/model")
     def model() -> dict[str, Any]:
         facts = {"name": voice.name, "fingerprint": voice.fingerprint, "context": voice.context}
-        return facts | {"sampling": asdict(Sampling()), "ratings": store.count_ratings()}
+        return facts | {"settings": page_controls(voice.context), "ratings": store.count_ratings()}
 
     @router.post("/replies")
     async def reply(wanted: ReplyBody) -> Response:
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
-        sampling = wanted.sampling()
+        sampling = await run_in_threadpool(wanted.sampling, voice.reader)
         prompt, left_out = await run_in_threadpool(voice.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(voice.chat_ids, prompt)
         job = await voice.speak([ids], ReplyTerms(sampling, voice.replier.stop_ids))

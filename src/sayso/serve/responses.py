@@ -20,6 +20,7 @@ from sayso.serve.fields import MOST_TOPS, SamplingFields
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
 from sayso.serve.served_model import ServedModel
+from sayso.serve.setting_fields import settings_of, with_settings
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.worker import ClosingError, EngineJob
 
@@ -54,6 +55,7 @@ class TextOptions(Strict):
     format: Format | None = None
 
 
+@with_settings(without="max_tokens")
 class ResponsesRequest(SamplingFields):
     """The body of POST /v1/responses."""
 
@@ -96,7 +98,7 @@ class ResponsesRequest(SamplingFields):
 
     def chat(self) -> ChatRequest:
         """Return it as a chat. Raises `RequestValidationError` for anything that a chat would reject."""
-        same = self.model_dump(exclude_none=True, include=set(SamplingFields.model_fields))
+        same = self.model_dump(exclude_none=True, include=set(SamplingFields.model_fields)) | settings_of(self)
         messages = [{"role": "system", "content": self.instructions}] if self.instructions else []
         told = LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None

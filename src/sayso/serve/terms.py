@@ -3,7 +3,7 @@
 Texts become ids here, and ids are checked against the vocabulary before anything is queued.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -11,16 +11,11 @@ from typing import Any
 from sayso.reply.tools import Toolbox
 from sayso.sample.dry import BREAKERS, breaker_ids
 from sayso.sample.grammar import Grammar
-from sayso.sample.sampling import Dry, Sampling
+from sayso.sample.sampling import Sampling
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.fields import GenerationFields
+from sayso.serve.setting_fields import settings_of
 from sayso.token.tokenizer import Tokenizer
-
-# Fields with the same name in Sampling.
-SAME = (
-    "temperature", "top_p", "min_p", "typical_p", "repetition_penalty", "presence_penalty", "frequency_penalty",
-    "xtc_probability", "xtc_threshold", "min_tokens", "seed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Reader:
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
         self.tokenizer, self.vocab_size = tokenizer, vocab_size
-        self._breakers: Callable[[tuple[bytes, ...]], frozenset[int]] = lru_cache(8)(
+        self._breakers: Callable[[tuple[bytes, ...]], tuple[int, ...]] = lru_cache(8)(
             lambda texts: breaker_ids(tokenizer, texts)
         )
 
@@ -68,16 +63,14 @@ class Reader:
 
     def sampling(self, asked: GenerationFields, default_tokens: int) -> Sampling:
         """Return the requested settings over the defaults; `default_tokens` if no length is set."""
-        given: dict[str, Any] = {name: getattr(asked, name) for name in SAME if getattr(asked, name) is not None}
         length = asked.length if asked.length is not None else default_tokens
+        settings = settings_of(asked) | {"max_tokens": max(length, 1)}
         return Sampling(
-            **given,
-            top_k=max(asked.top_k or 0, 0),  # vLLM uses -1 for off
+            **settings,
             logit_bias=self._bias(asked),
             allowed_ids=tuple(self._known(asked.allowed_token_ids or [], "allowed_token_ids")),
             banned=self._banned(asked.bad_words or []),
-            dry=self._dry(asked),
-            max_tokens=max(length, 1),
+            dry_breakers=self.breakers(asked.dry_sequence_breakers) if settings.get("dry_multiplier") else (),
             stop=tuple(asked.stop or ()),
             logprobs=asked.tops,
         )
@@ -103,16 +96,9 @@ class Reader:
         spelled = [self.tokenizer.encode(text) for word in words for text in (word, f" {word.lstrip()}")]
         return tuple(dict.fromkeys(tuple(ids) for ids in spelled if ids))
 
-    def _dry(self, asked: GenerationFields) -> Dry | None:
-        names = {"dry_base": "base", "dry_allowed_length": "allowed_length"}
-        if not asked.dry_multiplier:
-            return None
-        given = {ours: getattr(asked, name) for name, ours in names.items() if getattr(asked, name) is not None}
-        breakers: Collection[bytes] = BREAKERS
-        if asked.dry_sequence_breakers is not None:
-            breakers = [text.encode() for text in asked.dry_sequence_breakers]
-        reach = max(asked.dry_penalty_last_n or 0, 0)
-        return Dry(asked.dry_multiplier, range=reach, breakers=self._breakers(tuple(breakers)), **given)
+    def breakers(self, texts: Sequence[str] | None = None) -> tuple[int, ...]:
+        """Return the ids of DRY's sequence breakers: those of the texts, or the default ones."""
+        return self._breakers(BREAKERS if texts is None else tuple(text.encode() for text in texts))
 
 
 def _forms(asked: GenerationFields, tools: Toolbox) -> dict[str, Grammar]:
@@ -123,6 +109,6 @@ def _forms(asked: GenerationFields, tools: Toolbox) -> dict[str, Grammar]:
         if (own := asked.grammar) is not None and tools.choice in ("none", "auto"):
             forms[form] = own
     with naming("tools"):
-        if (calls := tools.grammar(words=not forms)) is not None:
+        if (calls := tools.grammar(text=not forms)) is not None:
             forms["tools"] = calls
     return forms

@@ -1,4 +1,4 @@
-"""The forward pass in C++ for decoding on a CPU: compiled where it runs, checked against torch, else torch's own."""
+"""The forward pass in C++ for decoding on a CPU: compiled at first use and checked against torch, the fallback."""
 
 from sayso.sample.native.check import why_not
 from sayso.sample.native.choose import runner_for

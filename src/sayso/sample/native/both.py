@@ -1,7 +1,7 @@
-"""Two runners on one cache: the native one for a few tokens of each row, torch's for long pieces of prompts.
+"""Two runners on one cache: the native one for a few tokens per row, torch's for long chunks of prompts.
 
-The native pass reads weights at the speed of memory, which is what decoding waits for; products as large as a prompt's
-are what torch's library is better at.
+Decoding is bound by memory bandwidth, which the native pass saturates; torch is faster at the large matrix products of
+a prompt.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from sayso.sample.native.runner import NativeRunner
 from sayso.sample.pages import Pages
 from sayso.sample.runner import Chunk, TorchRunner
 
-_LONG = 256  # tokens of a piece from which on torch was not slower, on a model of 135M weights
+_LONG = 256  # tokens of a chunk from which torch is as fast, measured on a model with 135M parameters
 
 
 class BothRunner:
-    """A model that the native runner can run, with the pages of its cache."""
+    """Runs a model that the native runner supports, on the pages of one cache."""
 
     def __init__(self, model: Transformer, pages: Pages) -> None:
         self.native, self.torch = NativeRunner(model, pages), TorchRunner(model, pages)
@@ -34,8 +34,8 @@ class BothRunner:
         parts: list[Tensor] = [torch.empty(0)] * len(chunks)
         for runner, wanted in ((self.native, False), (self.torch, True)):
             places = [place for place, is_long in enumerate(long) if is_long == wanted]
-            mine = [chunks[place] for place in places]
-            split = runner.hidden(mine).split([len(chunk.ids) for chunk in mine])
+            own = [chunks[place] for place in places]
+            split = runner.hidden(own).split([len(chunk.ids) for chunk in own])
             for place, part in zip(places, split, strict=True):
                 parts[place] = part
         return torch.cat(parts)

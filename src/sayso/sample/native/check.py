@@ -1,6 +1,7 @@
-"""Whether the C++ may run a model: what it covers, whether it was compiled, and whether it is right on this machine.
+"""Whether the C++ code can run a model: whether it supports it, was compiled, and is correct on this machine.
 
-It is right when a tiny random model of the same kind gives what torch gives, in two rows that grow by uneven chunks.
+It is correct if a tiny random model of the same kind has the same logits as with torch, for two rows that are processed
+in uneven chunks.
 """
 
 from ctypes import CDLL
@@ -24,28 +25,28 @@ from sayso.weights.quantize.integers import Grid, round_nearest
 from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8
 
 NEAR = 1e-4
-"""How far, of the largest logit, the numbers may be from torch's."""
+"""Maximum difference from torch's logits, relative to the largest logit."""
 WIDTH, LENGTHS = 64, (23, 37)
 
 _Kind = tuple[int, int]
-"""Bits and group of a layer's weights; 32 and 0 for plain ones."""
+"""Bits and group size of a layer's weights; 32 and 0 if not quantized."""
 
 
 def why_not(model: Transformer) -> str:
-    """Return in one sentence why a model cannot run natively, or "" if it can."""
+    """Return in one sentence why a model cannot run natively; "" if it can."""
     for name, x in (*model.named_parameters(), *model.named_buffers()):
         if x.device.type != "cpu":
-            return f"The native forward pass is for a CPU; this model is on {x.device}."
+            return f"The native forward pass runs on a CPU; this model is on {x.device}."
         if x.is_floating_point() and x.dtype != torch.float32 and name.rpartition(".")[2] != "scales":
             return f"The native forward pass computes in float32; this model's {name} is {x.dtype}."
     kinds = set()
     for name, layer in (*_products(model).items(), ("unembed", model.unembed)):
         if type(layer) not in (Linear, Weights8, Weights4):
-            return f"The native forward pass has no {type(layer).__name__}, which this model's {name} is."
+            return f"The native forward pass does not support {type(layer).__name__}, the type of this model's {name}."
         kinds.add(_kind(layer))
     found = library()
     if not isinstance(found, CDLL):
-        return f"There is no native forward pass here: {found}."
+        return f"The native forward pass is not available: {found}."
     return next(filter(None, (_wrong(_tiny(model.config), kind) for kind in sorted(kinds))), "")
 
 
@@ -61,7 +62,7 @@ def _kind(layer: torch.nn.Module) -> _Kind:
 
 
 def _tiny(config: ModelConfig) -> ModelConfig:
-    """Return the shape of a tiny model with all that is special about a config; its layers stand for the others."""
+    """Return a tiny config with the same features as a config, in two layers."""
     windows = (7, 0) if len(set(config.layer_windows)) > 1 else (7,) if config.windows else ()
     width = config.heads // config.kv_heads
     return replace(
@@ -73,24 +74,24 @@ def _tiny(config: ModelConfig) -> ModelConfig:
 
 @cache
 def _wrong(config: ModelConfig, kind: _Kind) -> str:
-    """Return in one sentence how far the native pass is off for tiny models of a kind, "" where it is near."""
+    """Return in one sentence how far the native pass is from torch for a tiny model of a kind; "" if it is close."""
     bits, group = kind
     config = replace(config, width=max(WIDTH, group), mlp_width=max(WIDTH, group))
-    plain, other = drawn(config), drawn(config)
+    plain, other = random_model(config), random_model(config)
     if bits < 32:
         quantize_both(plain, other, Grid(bits, group, symmetric=bits == 8))
     ids = [torch.randint(0, config.vocab_size, (n,), generator=torch.Generator().manual_seed(n)) for n in LENGTHS]
     with torch.inference_mode():
-        wanted = torch.cat([plain(row[None])[0] for row in ids])
+        expected = torch.cat([plain(row[None])[0] for row in ids])
     found = logits(other, ids)
-    off = float((found - wanted).abs().max() / wanted.abs().max())
-    if off <= NEAR:  # not so for NaN
+    off = float((found - expected).abs().max() / expected.abs().max())
+    if off <= NEAR:  # false for NaN
         return ""
-    return f"The native forward pass is {off:.1e} off torch's numbers for {bits}-bit weights on this machine."
+    return f"The native forward pass differs by {off:.1e} from torch for {bits}-bit weights on this machine."
 
 
-def drawn(config: ModelConfig) -> Transformer:
-    """Return a model of random weights in which every part has something to do."""
+def random_model(config: ModelConfig) -> Transformer:
+    """Return a model with random weights in which every part affects the result."""
     model, generator = Transformer(config).eval(), torch.Generator().manual_seed(0)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.1, generator=generator)
@@ -98,34 +99,34 @@ def drawn(config: ModelConfig) -> Transformer:
 
 
 def quantize_both(plain: Transformer, other: Transformer, grid: Grid) -> None:
-    """Quantise the linear layers of the other model, and give the plain one of like weights what they stand for."""
+    """Quantize the linear layers of `other`, and set those of `plain`, an equal model, to the dequantized values."""
     for name, linear in {**linear_layers(plain), "unembed": plain.unembed}.items():
         integers = round_nearest(
             linear.weight.detach(), grid if linear.in_features % max(grid.group, 1) == 0 else Grid(8)
         )
         layer = (Weights4 if integers.grid.bits == 4 else Weights8)(integers, linear.bias)
         other.set_submodule(name, layer)
-        stands_for = integers.dequantized()
-        if isinstance(layer, Weights4):  # whose scales torch rounds
+        dequantized = integers.dequantized()
+        if isinstance(layer, Weights4):  # torch rounds their scales
             scales, middles = by_blocks(layer)[1].to(torch.float32).unbind(-1)
             grouped = integers.values.unflatten(1, (len(scales), -1))
-            stands_for = (grouped * scales.T[..., None] + middles.T[..., None]).flatten(1)
-        linear.weight = torch.nn.Parameter(stands_for)
+            dequantized = (grouped * scales.T[..., None] + middles.T[..., None]).flatten(1)
+        linear.weight = torch.nn.Parameter(dequantized)
 
 
 def logits(model: Transformer, rows: list[Tensor]) -> Tensor:
-    """Return the native logits of rows, one after the other, [N, V]: read in uneven chunks into mixed blocks."""
+    """Return the native logits of rows, one after the other, [N, V]: processed in uneven chunks, in shuffled blocks."""
     counts = [blocks_for(len(row)) for row in rows]
-    mixed = torch.randperm(sum(counts), generator=torch.Generator().manual_seed(1)).tolist()
-    tables = [mixed[sum(counts[:row]) : sum(counts[: row + 1])] for row in range(len(rows))]
+    shuffled = torch.randperm(sum(counts), generator=torch.Generator().manual_seed(1)).tolist()
+    tables = [shuffled[sum(counts[:row]) : sum(counts[: row + 1])] for row in range(len(rows))]
     runner = NativeRunner(model, Pages(model.config, sum(counts), torch.device("cpu"), torch.float32))
     parts: list[list[Tensor]] = [[] for _ in rows]
     done, size = 0, 9
     while any(done < len(row) for row in rows):
-        here = [place for place, row in enumerate(rows) if done < len(row)]
-        chunks = [Chunk(rows[place][done : done + size].tolist(), done, tables[place]) for place in here]
+        active = [place for place, row in enumerate(rows) if done < len(row)]
+        chunks = [Chunk(rows[place][done : done + size].tolist(), done, tables[place]) for place in active]
         split = runner.head(runner.hidden(chunks)).split([len(chunk.ids) for chunk in chunks])
-        for place, part in zip(here, split, strict=True):
+        for place, part in zip(active, split, strict=True):
             parts[place].append(part)
         done, size = done + size, 1 if size == 9 and done else 9
     return torch.cat([torch.cat(part) for part in parts])

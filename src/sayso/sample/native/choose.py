@@ -1,4 +1,4 @@
-"""Which runner a model gets: the native one on a CPU where it can be had, recorded passes on a GPU, else torch's."""
+"""Chooses a model's runner: the native one on a CPU if it is available, recorded passes on a GPU, else torch's."""
 
 from functools import cache
 
@@ -15,24 +15,25 @@ from sayso.weights.quantize.layers import QuantizedLinear
 
 
 def runner_for(model: Transformer, pages: Pages, *, deterministic: bool = False) -> Runner:
-    """Return a model's runner. On a CPU, a reason why a plain model's is not the native one is told once in a process.
+    """Return a model's runner. On a CPU, warn once per process if a model without adapters cannot run natively.
 
-    `deterministic`: one whose bits for a row do not depend on what else is computed. The native one always is; without
-    it each token is computed alone.
+    `deterministic`: the bits of a row do not depend on the rest of the batch. This always holds for the native runner;
+    without it, each token is computed in a separate pass.
     """
     device = pages.keys[0].device.type
     if device == "cpu":
-        why = why_not(model)
-        if not why:
-            whole = any(isinstance(layer, QuantizedLinear) for layer in model.modules())  # its products are as fast
-            return NativeRunner(model, pages) if deterministic or whole else BothRunner(model, pages)
-        if not adapters(model):  # these are known to take torch's, and a run that tunes them asks again and again
-            _tell(why)
+        reason = why_not(model)
+        if not reason:
+            # Quantized prompts are as fast natively.
+            quantized = any(isinstance(layer, QuantizedLinear) for layer in model.modules())
+            return NativeRunner(model, pages) if deterministic or quantized else BothRunner(model, pages)
+        if not adapters(model):  # adapters always run with torch, and training asks for a runner often
+            _warn(reason)
     if deterministic:
         return AloneRunner(model, pages)
     return GraphRunner(model, pages) if device == "cuda" else TorchRunner(model, pages)
 
 
 @cache
-def _tell(why: str) -> None:
-    warn(f"{why} Tokens are computed by torch, which is slower.")
+def _warn(reason: str) -> None:
+    warn(f"{reason} Using torch, which is slower.")

@@ -1,8 +1,8 @@
-// A pass of a Transformer over N tokens on a CPU, and the logits of what it gives.
+// A forward pass of a Transformer over N tokens on a CPU, and the logits of its hidden states.
 //
-// Embedded tokens enter, normed last hidden states leave; keys and values are kept in the pages of a cache. Every number
-// is a function of its own token's row alone: each sum has one order, whatever else is in the pass and however many
-// threads there are. N tokens, C width, H heads, K key-value heads, D head size, M feed-forward width, V vocabulary.
+// Takes embedded tokens, returns normed last hidden states; keys and values are stored in the pages of a cache. Every
+// result depends only on its own token's row: the order of each sum does not depend on other tokens in the pass or on
+// the number of threads. N tokens, C width, H heads, K key-value heads, D head size, M MLP width, V vocabulary.
 #include "linear.h"
 #include "parts.h"
 #include "steps.h"
@@ -13,11 +13,11 @@
 
 struct Layer {
     Norm attention_norm, attention_post_norm, query_norm, key_norm, mlp_norm, mlp_post_norm;
-    Matrix query, key, value, out, gate, up, down;  // gate has no rows where nothing is gated
+    Matrix query, key, value, out, gate, up, down;  // gate has no rows if the MLP is not gated
     const float *cos, *sin;                         // [positions, D], or null
     void *keys, *values;                            // float or int8 [blocks, PAGE, K, D]
     float *key_scales, *value_scales;               // [blocks, PAGE, K] of int8, or null
-    int64_t window;                                 // 0: sees all
+    int64_t window;                                 // 0: unlimited
 };
 
 struct Model {
@@ -31,15 +31,15 @@ struct Model {
 struct Pass {
     int64_t tokens, table_width, threads;
     const int64_t* positions;  // [N]
-    const int32_t* rows;       // [N]: whose table
+    const int32_t* rows;       // [N]: index of the table
     const int32_t* tables;     // [rows, table_width]
 };
 
 namespace {
 
-constexpr int64_t FEW = 2;  // tokens for which what stands between products is done by one thread, not in a step
+constexpr int64_t FEW = 2;  // tokens up to which one thread does the work between products, without a step
 
-struct Share {  // of one thread
+struct Share {  // memory of one thread
     Scratch scratch;
     std::vector<float> scores;
 };
@@ -68,8 +68,8 @@ public:
     }
 
 private:
-    // A step over rows of a product that ends with f(t) for each token: by the last thread to be done where tokens are
-    // few, else as a step of its own.
+    // A step over the rows of a product, then each_token(t) for each token: as a separate step, or on the last thread to
+    // finish if there are few tokens.
     template <typename P, typename F>
     void product_then(Share& share, int64_t rows, int64_t unit, P piece, F each_token) {
         const bool few = n <= FEW;
@@ -93,42 +93,42 @@ private:
                 linear(*parts[i], a, b, h.data(), m.width, n, Output{to[i], parts[i]->rows, false}, share.scratch);
             }
         };
-        product_then(share, starts[3], unit, piece, [&](int64_t t) { keep(layer, t); });
+        product_then(share, starts[3], unit, piece, [&](int64_t t) { store_token(layer, t); });
     }
 
-    // Norms and turns a token's queries and keys; keys and values go to their pages.
-    void keep(const Layer& layer, int64_t t) {
-        float *mine = &q[t * queries], *key = &k[t * held];
+    // Normalizes and rotates a token's queries and keys; stores keys and values in their pages.
+    void store_token(const Layer& layer, int64_t t) {
+        float *query = &q[t * queries], *key = &k[t * held];
         if (m.norm_whole) {
-            apply_norm(layer.query_norm, mine, mine, queries);
+            apply_norm(layer.query_norm, query, query, queries);
             apply_norm(layer.key_norm, key, key, held);
         }
-        for (int64_t head = 0; head < m.heads; head++) ready(layer, layer.query_norm, t, mine + head * m.size);
-        for (int64_t head = 0; head < m.kv_heads; head++) ready(layer, layer.key_norm, t, key + head * m.size);
+        for (int64_t head = 0; head < m.heads; head++) rotate(layer, layer.query_norm, t, query + head * m.size);
+        for (int64_t head = 0; head < m.kv_heads; head++) rotate(layer, layer.key_norm, t, key + head * m.size);
         const int64_t position = pass.positions[t];
         const int64_t place = (table(t)[position / PAGE] * PAGE + position % PAGE) * m.kv_heads;
-        keep_one(layer.keys, layer.key_scales, place, key);
-        keep_one(layer.values, layer.value_scales, place, &v[t * held]);
+        store_heads(layer.keys, layer.key_scales, place, key);
+        store_heads(layer.values, layer.value_scales, place, &v[t * held]);
     }
 
-    void keep_one(void* pages, float* scales, int64_t place, const float* from) {
+    void store_heads(void* pages, float* scales, int64_t place, const float* from) {
         if (!scales) {
             std::memcpy((float*)pages + place * m.size, from, held * sizeof(float));
             return;
         }
         for (int64_t head = 0; head < m.kv_heads; head++)
             scales[place + head] =
-                keep8(from + head * m.size, (int8_t*)pages + (place + head) * m.size, m.size);
+                quantize8(from + head * m.size, (int8_t*)pages + (place + head) * m.size, m.size);
     }
 
-    void ready(const Layer& layer, const Norm& norm, int64_t t, float* head) {
+    void rotate(const Layer& layer, const Norm& norm, int64_t t, float* head) {
         if (!m.norm_whole) apply_norm(norm, head, head, m.size);
         const int64_t angle = pass.positions[t] * m.size;
-        if (layer.cos) turn(head, layer.cos + angle, layer.sin + angle, m.size);
+        if (layer.cos) apply_rotation(head, layer.cos + angle, layer.sin + angle, m.size);
     }
 
     void mix(const Layer& layer, Share& share) {
-        // Heads that read the same keys and values come one after another, of all tokens, for rows may share them too.
+        // Heads that read the same keys and values are adjacent, for all tokens, because rows may share them too.
         const int64_t group = m.heads / m.kv_heads;
         steps.each(share.scratch.step, n * m.heads, [&](int64_t i) {
             const int64_t t = i / group % n, head = i / (group * n) * group + i % group, last = pass.positions[t];
@@ -166,8 +166,8 @@ private:
         steps.pieces(share.scratch.step, m.mlp_width, unit, piece, [] {});
     }
 
-    // Multiplies what a part computed and adds it, normed where the model does so, to the stream, which goes on normed
-    // for the next part.
+    // Projects the output of a sublayer and adds it, normed if the model does so, to the residual stream; then norms
+    // the stream for the next sublayer.
     void join(const Matrix& matrix, const float* from, const Norm& post, const Norm& next, float* to, Share& share) {
         const bool direct = post.kind == NO_NORM;
         const Output out{direct ? x : h.data(), m.width, direct};
@@ -190,13 +190,13 @@ private:
     float *const x, *const out;
     const int64_t n;
     Steps steps;
-    const int64_t queries, held;  // numbers of a token's queries, and of its keys
+    const int64_t queries, held;  // numbers per token of queries, and of keys
     std::vector<float> h, q, k, v, mixed, gate, up;
 };
 
 }  // namespace
 
-// Takes embedded tokens x [N, C], which it uses up; gives normed last hidden states out [N, C].
+// Takes embedded tokens x [N, C], which it overwrites; writes normed last hidden states to out [N, C].
 extern "C" void sayso_hidden(const Model* model, const Pass* pass, float* x, float* out) {
     Run run(*model, *pass, x, out);
 #pragma omp parallel num_threads(pass->threads)
@@ -206,7 +206,7 @@ extern "C" void sayso_hidden(const Model* model, const Pass* pass, float* x, flo
     }
 }
 
-// Gives logits [N, V] of hidden states [N, C].
+// Writes the logits [N, V] of hidden states [N, C].
 extern "C" void sayso_head(const Model* model, const float* hidden, int64_t tokens, int64_t threads, float* logits) {
     const Matrix& head = model->head;
     const float cap = (float)model->logit_cap;
@@ -224,9 +224,9 @@ extern "C" void sayso_head(const Model* model, const float* hidden, int64_t toke
     }
 }
 
-// Asks Linux to hold weights in large pages now: with small ones, finding where a page lies takes as long as reading it.
-// They stay where they are and what they are; where this cannot be had, nothing happens.
-extern "C" void sayso_settle(const void* weights, int64_t bytes) {
+// Asks Linux to move weights to large pages: with small ones, address translation takes as long as reading.
+// Addresses and contents do not change; without support in the kernel, nothing happens.
+extern "C" void sayso_use_large_pages(const void* weights, int64_t bytes) {
 #if defined(__linux__)
     constexpr int collapse = 25;  // MADV_COLLAPSE, Linux 6.1
     constexpr uintptr_t large = 2 << 20;

@@ -1,9 +1,9 @@
-// Products y = x W^T + bias of N tokens, for weights in float32, int8 (a scale a row) and int4 (groups of a row).
+// Products y = x W^T + bias of N tokens, for weights in float32, int8 (a scale per row) and int4 (a scale per group).
 //
-// float32 and int8 lie by rows, and a sum runs along a row. int4 lies by blocks of 64 rows, column after column: byte b of
-// a column's 32 holds row b in its low half and row b + 32 in its high half (as torch packs for AVX-512), so that a lane
-// is a row. A tile of some rows and tokens is computed in registers; tiles only say what is computed together, never the
-// order of a sum. R rows (outputs), C columns (inputs), G groups.
+// float32 and int8 are stored by rows, and a sum runs along a row. int4 is stored in blocks of 64 rows, column after
+// column: byte b of a column's 32 holds row b in its low half and row b + 32 in its high half (as torch packs for
+// AVX-512), so that a lane is a row. A tile of several rows and tokens is computed in registers; tiles do not change
+// the order of a sum. R rows (outputs), C columns (inputs), G groups.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +16,7 @@ enum Kind { FLOAT32 = 0, INT8 = 1, INT4 = 2 };
 struct Matrix {
     const void* values;   // float [R, C], int8 [R, C], or nibbles [R / 64, C, 32]
     const float* scales;  // of int8, [R]
-    const uint16_t* grid; // of int4, bfloat16 [G, R, 2]: scale and the value of 8; or null and the next
+    const uint16_t* grid; // of int4, bfloat16 [G, R, 2]: scale and value of nibble 8; null if `wide` is set
     const float* wide;    // the same in float32
     const float* bias;    // [R] or null
     int64_t rows, columns, group, kind;
@@ -29,15 +29,15 @@ constexpr int TILE_TOKENS = 6, TILE_TOKENS4 = 6;
 constexpr int TILE_TOKENS = 2, TILE_TOKENS4 = 1;
 #endif
 constexpr int LANE_ROWS = 6;              // rows of a tile whose lanes are tokens
-constexpr int FEW_LANES = LANES * 5 / 8;  // tokens for which a vector of them is mostly empty
-constexpr int64_t CACHE = 256 * 1024;  // bytes of inputs that are to stay near while weights pass by
+constexpr int FEW_LANES = LANES * 5 / 8;  // a vector with at most this many tokens is mostly empty
+constexpr int64_t CACHE = 256 * 1024;  // bytes of inputs that stay in the cache while weights are read
 
-// Memory of one thread that products use.
+// Memory of one thread for products.
 struct Scratch {
-    int64_t step = 0;  // of a pass
+    int64_t step = 0;  // within a pass
     std::vector<float> weights, sums, packed;
 
-    // Puts tokens x [count, C] as [count / LANES, C, LANES], zeros after the last; those of a step once.
+    // Packs tokens x [count, C] as [count / LANES, C, LANES], padded with zeros; once per step.
     void pack(const float* x, int64_t stride, int64_t columns, int64_t count) {
         if (packed_step_ == step) return;
         packed_step_ = step;
@@ -48,7 +48,7 @@ struct Scratch {
     }
 
 private:
-    static constexpr int64_t NEAR_COLUMNS = 64;  // of a vector's tokens, so that what is written to stays near
+    static constexpr int64_t NEAR_COLUMNS = 64;  // of a vector's tokens, so that the target stays in the cache
     int64_t packed_step_ = -1;
 
     void pack_some(const float* x, int64_t stride, int64_t columns, int64_t begin, int64_t count, int64_t first,
@@ -63,14 +63,14 @@ private:
 struct Output {
     float* y;
     int64_t stride;
-    bool add;  // to what is there
+    bool add;  // to the existing value
     void put(int64_t token, int64_t row, float value) const {
         float& place = y[token * stride + row];
         place = add ? place + value : value;
     }
 };
 
-// R rows by T tokens, each sum along the columns; weights of a type that `load` takes.
+// R rows by T tokens, each sum along the columns; W is a type that `load` accepts.
 template <int R, int T, typename W>
 static inline void row_tile(const W* w, int64_t columns, const float* x, int64_t stride, float (&out)[R][T]) {
     Vec sum[R][T] = {};
@@ -117,7 +117,7 @@ static void rows_by_all(const Matrix& m, const W* w, int64_t row, const float* x
     if (t < last) rows_by_tokens<R, 1>(m, w, row, x, stride, t, to);
 }
 
-// Few tokens: one row after the other, so that weights come from memory in the order in which they lie.
+// Few tokens: row by row, so that weights are read in memory order.
 template <typename W>
 static void by_rows(const Matrix& m, const W* w, int64_t first, int64_t last, const float* x, int64_t stride,
                     int64_t begin, int64_t end, const Output& to) {
@@ -126,8 +126,8 @@ static void by_rows(const Matrix& m, const W* w, int64_t first, int64_t last, co
 }
 
 // R rows by LANES tokens x [C, LANES]: a lane is a token, and a sum along the columns has the order of `row_tile` and
-// `add_up`, LANES running sums and then halves, so that its bits are the same. The four turns take the running sums of
-// which a half of a half is made, which is what registers can hold.
+// `add_up`, LANES running sums and then a tree of halves, so that its bits are the same. Each of four turns computes
+// the running sums of one quarter, as many as registers can hold.
 template <int R>
 static inline void lane_tile(const float* w, int64_t columns, const float* x, Vec (&out)[R]) {
     constexpr int TURNS = 4, SUMS = LANES / TURNS;
@@ -144,7 +144,7 @@ static inline void lane_tile(const float* w, int64_t columns, const float* x, Ve
             }
         }
 #pragma GCC unroll 4
-        for (int s = 0; s < SUMS - 1; s++) {  // what is left of a row's end
+        for (int s = 0; s < SUMS - 1; s++) {  // the rest of a row
             if (c + TURNS * s >= columns) continue;
             const Vec in = load(x + (c + TURNS * s) * LANES);
 #pragma GCC unroll 8
@@ -158,8 +158,8 @@ static inline void lane_tile(const float* w, int64_t columns, const float* x, Ve
     for (int r = 0; r < R; r++) out[r] = (quarter[0][r] + quarter[2][r]) + (quarter[1][r] + quarter[3][r]);
 }
 
-// R rows from `row` on by tokens begin .. end - 1. Weights that are not float are made so once, which gives the same
-// numbers; those of the rows to come are fetched meanwhile.
+// R rows from `row` by tokens begin .. end - 1. Weights that are not float are converted once, which gives the same
+// results; those of the next rows are prefetched.
 template <int R, typename W>
 static void rows_by_lanes(const Matrix& m, const W* w, int64_t row, const float* packed, int64_t begin, int64_t end,
                           const Output& to, std::vector<float>& scratch) {
@@ -198,7 +198,7 @@ static inline float from_bfloat16(uint16_t bits) {
     return x;
 }
 
-// One column of a block of 64 rows as float, less 8: rows 0 .. LANES - 1, then the next.
+// One column of a block of 64 rows as float, minus 8: rows 0 .. LANES - 1, then the next.
 static inline void unpack(const uint8_t* p, Vec (&w)[BLOCK_ROWS / LANES]) {
     constexpr int half = BLOCK_ROWS / LANES / 2;
     for (int v = 0; v < half; v++) {
@@ -207,7 +207,7 @@ static inline void unpack(const uint8_t* p, Vec (&w)[BLOCK_ROWS / LANES]) {
 #if defined(__AVX512F__)
         const __m512 numbers = _mm512_set_ps(7, 6, 5, 4, 3, 2, 1, 0, -1, -2, -3, -4, -5, -6, -7, -8);
         __m512i wide = _mm512_cvtepu8_epi32((__m128i)bytes);
-        w[v] = (Vec)_mm512_permutexvar_ps(wide, numbers);  // a look-up by the low 4 bits
+        w[v] = (Vec)_mm512_permutexvar_ps(wide, numbers);  // a lookup by the low 4 bits
         w[half + v] = (Vec)_mm512_permutexvar_ps(_mm512_srli_epi32(wide, 4), numbers);
 #else
         IntVec wide = __builtin_convertvector(bytes, IntVec);
@@ -217,10 +217,10 @@ static inline void unpack(const uint8_t* p, Vec (&w)[BLOCK_ROWS / LANES]) {
     }
 }
 
-// The scales of a group for LANES rows from `row` on, and what an 8 stands for there.
+// The scales of a group for LANES rows from `row`, and the values of nibble 8.
 static inline void grid_at(const Matrix& m, int64_t g, int64_t row, Vec& scale, Vec& middle) {
     if (m.grid && row + LANES <= m.rows) {
-        IntVec both;  // the scale in the lower half of each
+        IntVec both;  // the scale is in the lower half of each
         std::memcpy(&both, m.grid + 2 * (g * m.rows + row), sizeof both);
         scale = (Vec)(both << 16);
         middle = (Vec)(both & (int32_t)0xffff0000);
@@ -282,8 +282,7 @@ static void group_sums(const Matrix& m, const float* x, int64_t stride, int64_t 
         }
 }
 
-
-// Rows first .. last - 1 of tokens begin .. end - 1, a vector of tokens at once; `packed` holds them so from 0 on.
+// Rows first .. last - 1 by tokens begin .. end - 1, a vector of tokens at a time; `packed` holds all tokens from 0.
 template <typename W>
 static void by_lanes(const Matrix& m, const W* w, int64_t first, int64_t last, const float* packed, int64_t begin,
                      int64_t end, const Output& to, std::vector<float>& scratch) {
@@ -294,19 +293,19 @@ static void by_lanes(const Matrix& m, const W* w, int64_t first, int64_t last, c
     if (row < last) rows_by_lanes<1>(m, w, row, packed, begin, end, to, scratch);
 }
 
-// Rows first .. last - 1 of a product whose weights lie by rows. Tokens that fill a vector, or most of it, go in vectors.
+// Rows first .. last - 1 of a product with weights stored by rows. Tokens that fill most of a vector are vectorized.
 template <typename W>
 static void in_rows(const Matrix& m, const W* w, int64_t first, int64_t last, const float* x, int64_t stride,
                     int64_t count, const Output& to, Scratch& scratch) {
-    const int64_t rest = count % LANES, whole = rest > FEW_LANES ? count : count - rest;
+    const int64_t rest = count % LANES, full = rest > FEW_LANES ? count : count - rest;
     const int64_t near = std::max<int64_t>(CACHE / (m.columns * (int64_t)sizeof(float)) / LANES * LANES, LANES);
-    if (whole) scratch.pack(x, stride, m.columns, whole);
-    for (int64_t begin = 0; begin < whole; begin += near)
-        by_lanes(m, w, first, last, scratch.packed.data(), begin, std::min(begin + near, whole), to, scratch.weights);
-    if (whole < count) by_rows(m, w, first, last, x, stride, whole, count, to);
+    if (full) scratch.pack(x, stride, m.columns, full);
+    for (int64_t begin = 0; begin < full; begin += near)
+        by_lanes(m, w, first, last, scratch.packed.data(), begin, std::min(begin + near, full), to, scratch.weights);
+    if (full < count) by_rows(m, w, first, last, x, stride, full, count, to);
 }
 
-// Rows first .. last - 1 (of int4: from a multiple of 64) of a product of `count` tokens x [count, C], `stride` apart.
+// Rows first .. last - 1 (int4: first is a multiple of 64) of a product of `count` tokens x [count, C], `stride` apart.
 static void linear(const Matrix& m, int64_t first, int64_t last, const float* x, int64_t stride, int64_t count,
                    const Output& to, Scratch& scratch) {
     if (m.kind == FLOAT32) return in_rows(m, (const float*)m.values, first, last, x, stride, count, to, scratch);

@@ -1,7 +1,7 @@
-"""4-bit weights as linear.h reads them: blocks of 64 rows, column after column, rows b and b + 32 in one byte.
+"""4-bit weights in the format of linear.h: blocks of 64 rows, column after column, rows b and b + 32 in one byte.
 
-torch packs for its own kernel in a way that it does not promise. Where that is the way above, which is so with AVX-512
-and whole blocks, its tensor is read as it lies. R rows, C columns, G groups of a row.
+torch packs weights for its own kernel in an undocumented format. Where it is the format above, as with AVX-512 and full
+blocks, its tensor is used without a copy. R rows, C columns, G groups per row.
 """
 
 from functools import cache
@@ -16,9 +16,9 @@ _ROWS = 64
 
 
 def by_blocks(layer: Weights4) -> tuple[Tensor, Tensor]:
-    """Return the layer's nibbles uint8 [R/64, C, 32] and the scales, with what an 8 stands for, [G, R, 2].
+    """Return the layer's nibbles, uint8 [R/64, C, 32], and per group its scale and the value of nibble 8, [G, R, 2].
 
-    These are bfloat16 as torch has them, or float32 where torch has no kernel.
+    The latter are bfloat16 as in torch, or float32 where torch has no kernel.
     """
     rows, columns = layer.out_features, layer.in_features
     if layer.integers is not None:
@@ -26,42 +26,42 @@ def by_blocks(layer: Weights4) -> tuple[Tensor, Tensor]:
         middles = torch.zeros_like(scales) if zeros is None else -scales * zeros
         grid = torch.stack([scales, middles], dim=-1).transpose(0, 1).contiguous()
         return packed(layer.integers.values.to(torch.int16) + 8), grid
-    if rows % _ROWS == 0 and _torch_packs_alike():
+    if rows % _ROWS == 0 and _torch_format_matches():
         return layer.packed, layer.scales
     return packed(unpacked(layer.packed, rows, columns)), layer.scales
 
 
 def packed(nibbles: Tensor) -> Tensor:
-    """Return whole numbers 0 to 15 [R, C] as uint8 [R/64, C, 32]; rows that fill no block are followed by zeros."""
-    whole = F.pad(nibbles.to(torch.uint8), (0, 0, 0, -len(nibbles) % _ROWS))
-    low, high = whole.view(-1, 2, _ROWS // 2, whole.shape[1]).unbind(1)
+    """Return integers from 0 to 15 [R, C] as uint8 [R/64, C, 32]; the last block is padded with zeros."""
+    padded = F.pad(nibbles.to(torch.uint8), (0, 0, 0, -len(nibbles) % _ROWS))
+    low, high = padded.view(-1, 2, _ROWS // 2, padded.shape[1]).unbind(1)
     return (low | high << 4).transpose(1, 2).contiguous()
 
 
-def unpacked(theirs: Tensor, rows: int, columns: int) -> Tensor:
-    """Return the whole numbers 0 to 15, uint8 [R, C], that torch packed.
+def unpacked(torch_packed: Tensor, rows: int, columns: int) -> Tensor:
+    """Return the integers from 0 to 15, uint8 [R, C], that torch packed.
 
-    Where each came to lie is found by packing the numbers of the places themselves, four bits at a time.
+    The position of each is found by packing the positions themselves, four bits at a time.
     """
     count = rows * columns
     places, source = torch.arange(count).view(rows, columns), torch.zeros(count, dtype=torch.long)
     for shift in range(0, count.bit_length(), 4):
         source |= _halves(_torch_pack(places >> shift & 15)).to(torch.long) << shift
     values = torch.empty(count, dtype=torch.uint8)
-    values[source] = _halves(theirs)
+    values[source] = _halves(torch_packed)
     return values.view(rows, columns)
 
 
 @cache
-def _torch_packs_alike() -> bool:
+def _torch_format_matches() -> bool:
     probe = torch.randint(0, 16, (2 * _ROWS, 32), generator=torch.Generator().manual_seed(0))
     return torch.equal(_torch_pack(probe).flatten(), packed(probe).flatten())
 
 
 def _torch_pack(nibbles: Tensor) -> Tensor:
-    both: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(nibbles.to(torch.int32), 1)
-    return both
+    pairs: Tensor = torch.ops.aten._convert_weight_to_int4pack_for_cpu(nibbles.to(torch.int32), 1)
+    return pairs
 
 
-def _halves(both: Tensor) -> Tensor:
-    return torch.stack([both & 15, both >> 4], dim=-1).flatten()
+def _halves(pairs: Tensor) -> Tensor:
+    return torch.stack([pairs & 15, pairs >> 4], dim=-1).flatten()

@@ -1,6 +1,6 @@
-// What stands between the products: norms, turns by position, activations, and attention over paged keys and values.
+// The operations between the products: norms, rotary embedding, activations, and attention over paged keys and values.
 //
-// Each works on one token, or one head of one token, from beginning to end, so that its bits depend on nothing else.
+// Each processes one token, or one head of one token, so that its bits do not depend on other tokens.
 #pragma once
 
 #include <cfloat>
@@ -14,7 +14,7 @@ constexpr int64_t PAGE = 16;  // positions in a block of the cache
 
 struct Norm {
     const float* gain;
-    const float* shift;  // of layer norm, or null
+    const float* shift;  // of a layer norm, or null
     double eps;
     int64_t kind;
 };
@@ -42,8 +42,8 @@ static void apply_norm(const Norm& norm, const float* x, float* y, int64_t size)
     }
 }
 
-// Turns x [size] by angles as `rotary_angles` gives them: x cos + swapped(x) sin, the halves of x swapped.
-static void turn(float* x, const float* cos, const float* sin, int64_t size) {
+// Rotates x [size] by the angles of `rotary_angles`: x cos + swapped(x) sin, where swapped exchanges the halves of x.
+static void apply_rotation(float* x, const float* cos, const float* sin, int64_t size) {
     const int64_t half = size / 2;
     for (int64_t i = 0; i < half; i++) {
         const float first = x[i], second = x[half + i];
@@ -56,7 +56,7 @@ static inline Vec gelu(Vec x) {
     return 0.5f * x * (1.0f + hyperbolic_tangent(0.7978845608f * (x + 0.044715f * x * x * x)));
 }
 
-// up[0 .. count) becomes f(gate) * up, or f(up) where nothing is gated.
+// Sets up[0 .. count) to f(gate) * up, or to f(up) if not gated.
 static void activate(int64_t kind, const float* gate, float* up, int64_t count) {
     change(up, count, [&](Vec u, int64_t i) {
         if (kind == RELU2) return pick(u > 0.0f, u, Vec{}) * pick(u > 0.0f, u, Vec{});
@@ -66,18 +66,18 @@ static void activate(int64_t kind, const float* gate, float* up, int64_t count) 
     });
 }
 
-// Keys and values of one head in the pages of a layer, as numbers W: float, or int8 with a scale for each position.
+// Keys and values of one head in the pages of a layer, of type W: float, or int8 with a scale per position.
 template <typename W>
 struct Cached {
-    const W *keys, *values;                   // of the head, where block 0 begins
-    const float *key_scales, *value_scales;   // likewise; null for float
-    const int32_t* table;                     // blocks of this row
+    const W *keys, *values;                   // of the head, at the start of block 0
+    const float *key_scales, *value_scales;   // the same; null for float
+    const int32_t* table;                     // blocks of the row
     int64_t heads, size;                      // K and D
     int64_t at(int64_t position) const { return (table[position / PAGE] * PAGE + position % PAGE) * heads; }
 };
 
-// out [size] = softmax(q k^T / sqrt(size)) v over positions first .. last, both counted; `scores` has room for
-// last - first + PAGE + LANES numbers. Places begin at a block's border, wherever a window does.
+// out [size] = softmax(q k^T / sqrt(size)) v over positions first .. last, inclusive; `scores` has room for
+// last - first + PAGE + LANES numbers. Sums start at a block boundary, even if a window starts within the block.
 template <typename W>
 static void attend(const float* q, const Cached<W>& seen, int64_t first, int64_t last, float cap, float* scores,
                    float* out) {
@@ -108,7 +108,7 @@ static void attend(const float* q, const Cached<W>& seen, int64_t first, int64_t
         store(scores + i, weight);
         sum += weight;
     }
-    const float whole = 1.0f / add_up(sum);
+    const float inverse = 1.0f / add_up(sum);
     if (seen.value_scales)
         for (int64_t i = first - begin; i < count; i++) scores[i] *= seen.value_scales[seen.at(begin + i)];
     constexpr int V = 4;
@@ -119,23 +119,23 @@ static void attend(const float* q, const Cached<W>& seen, int64_t first, int64_t
             const W* value = seen.values + seen.at(begin + i) * size + d;
             for (int v = 0; v < V; v++) mix[v] = fused(splat(scores[i]), load(value + v * LANES), mix[v]);
         }
-        for (int v = 0; v < V; v++) store(out + d + v * LANES, mix[v] * whole);
+        for (int v = 0; v < V; v++) store(out + d + v * LANES, mix[v] * inverse);
     }
     for (; d < size; d += LANES) {
         const int64_t width = size - d < LANES ? size - d : LANES;
         Vec mix = {};
         for (int64_t i = first - begin; i < count; i++)
             mix = fused(splat(scores[i]), load_some(seen.values + seen.at(begin + i) * size + d, width), mix);
-        mix *= whole;
+        mix *= inverse;
         std::memcpy(out + d, &mix, width * sizeof(float));
     }
 }
 
-// Keeps x [size] as whole numbers of a scale max |x| / 127, which is returned.
-static float keep8(const float* x, int8_t* kept, int64_t size) {
+// Quantizes x [size] to int8 with the scale max |x| / 127, which is returned.
+static float quantize8(const float* x, int8_t* to, int64_t size) {
     float most = 0;
     for (int64_t i = 0; i < size; i++) most = std::fmax(most, std::fabs(x[i]));
     const float scale = std::fmax(most, FLT_MIN) / 127;
-    for (int64_t i = 0; i < size; i++) kept[i] = (int8_t)std::nearbyint(x[i] / scale);
+    for (int64_t i = 0; i < size; i++) to[i] = (int8_t)std::nearbyint(x[i] / scale);
     return scale;
 }

@@ -1,8 +1,7 @@
-"""The engine's runner in C++: chunks of new tokens enter, their last hidden states and logits leave.
+"""The engine's runner in C++: takes chunks of new tokens, returns their last hidden states and logits.
 
-Its numbers are torch's but for rounding. A token's bits depend on its own row alone: not on what else is in the pass,
-how a prompt is cut into chunks, where blocks lie, or how many threads there are. N tokens, M rows of the head, C width,
-V vocabulary.
+Its results equal torch's up to rounding. A token's bits depend only on its own row: not on other rows in the pass, the
+chunks of a prompt, the order of blocks, or the number of threads. N tokens, M rows of the head, C width, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -18,11 +17,11 @@ from sayso.sample.native.tables import PAGES, PassStruct, tables_of
 from sayso.sample.pages import Pages, Window
 from sayso.sample.runner import Chunk
 
-TURNS = 1024  # positions whose angles are computed at first; then twice as many
+MIN_ANGLES = 1024  # positions whose rotary angles are computed at first; doubled when exceeded
 
 
 class NativeRunner:
-    """A model that `why_not` has nothing against, with the pages of its cache; threads are as many as torch's."""
+    """Runs a model that `why_not` accepts, on the pages of its cache, with as many threads as torch."""
 
     def __init__(self, model: Transformer, pages: Pages) -> None:
         found = library()
@@ -30,9 +29,9 @@ class NativeRunner:
         self._library, self.model, self.pages = found, model, pages
         self._tables = tables_of(model)
         for weights in self._tables.kept:
-            found.sayso_settle(_at(weights), c_int64(weights.nbytes))
+            found.sayso_use_large_pages(_at(weights), c_int64(weights.nbytes))
         self._angles: list[Any] = []
-        self._reached = 0
+        self._angle_count = 0
         for number, layer in enumerate(self._tables.layers):
             for name in PAGES:
                 part: Tensor = getattr(pages, name)[number]
@@ -49,11 +48,13 @@ class NativeRunner:
         tables = torch.tensor(
             [[*chunk.blocks, *[0] * (width - len(chunk.blocks))] for chunk in chunks], dtype=torch.int32
         )
-        self._reach(max(chunk.start + count for chunk, count in zip(chunks, counts, strict=True)))
+        self._compute_angles(max(chunk.start + count for chunk, count in zip(chunks, counts, strict=True)))
         x = self._embedded(chunks, positions)
         out = torch.empty_like(x)
-        asked = PassStruct(len(x), width, torch.get_num_threads(), *(_at(part) for part in (positions, rows, tables)))
-        self._library.sayso_hidden(byref(self._tables.model), byref(asked), _at(x), _at(out))
+        settings = PassStruct(
+            len(x), width, torch.get_num_threads(), *(_at(part) for part in (positions, rows, tables))
+        )
+        self._library.sayso_hidden(byref(self._tables.model), byref(settings), _at(x), _at(out))
         return out
 
     @torch.inference_mode()
@@ -66,24 +67,24 @@ class NativeRunner:
         return logits
 
     def _embedded(self, chunks: Sequence[Chunk], positions: Tensor) -> Tensor:
-        """Return what enters the stream, [N, C], in memory that is free to be used up."""
+        """Return the embedded tokens [N, C], in memory that may be overwritten."""
         if self.model.ngrams is None:
             ids = torch.tensor([id_ for chunk in chunks for id_ in chunk.ids])
             return self.model.embedded(ids[None], positions[None])[0]
         parts = []
-        for chunk in chunks:  # n-grams look back at a row's earlier tokens
+        for chunk in chunks:  # n-grams depend on the row's previous tokens
             window = Window(self.pages, [chunk.start], [len(chunk.ids)], [chunk.blocks])
             parts.append(self.model.embedded(torch.tensor([chunk.ids]), window.positions, window)[0])
         return torch.cat(parts)
 
-    def _reach(self, positions: int) -> None:
-        """See to it that so many positions have angles."""
-        if positions <= self._reached:
+    def _compute_angles(self, positions: int) -> None:
+        """Compute the rotary angles of at least the first `positions` positions."""
+        if positions <= self._angle_count:
             return
-        self._reached = max(self._reached, TURNS)
-        while self._reached < positions:
-            self._reached *= 2
-        self._angles = self.model.angles(torch.arange(self._reached)[None])
+        self._angle_count = max(self._angle_count, MIN_ANGLES)
+        while self._angle_count < positions:
+            self._angle_count *= 2
+        self._angles = self.model.angles(torch.arange(self._angle_count)[None])
         for layer, angles in zip(self._tables.layers, self._angles, strict=True):
             if angles is not None:
                 layer.cos, layer.sin = (x.data_ptr() for x in angles)

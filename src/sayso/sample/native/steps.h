@@ -1,7 +1,7 @@
-// The steps of a pass, which all threads take together.
+// The steps of a pass, which all threads execute together.
 //
-// A step's pieces are taken as threads come free, and the next begins when all are done. Threads wait a moment for each
-// other where they are, which costs less than sleeping; then they sleep, as on a busy machine they should.
+// Threads take pieces of a step as they become free, and the next step begins when all pieces are done. At the end of a
+// step, threads spin for a moment, which costs less than sleeping; then they sleep, to leave the processor to others.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 
 extern "C" int omp_get_num_threads();
 
-constexpr int64_t PIECES = 4;    // a thread's share of a step, so that a slow thread is helped
-constexpr int PATIENCE = 4000;   // looks at a flag before sleeping: longer than a step's threads are apart when all run
+constexpr int64_t PIECES = 4;    // per thread and step, so that other threads can help a slow one
+constexpr int PATIENCE = 4000;   // polls before sleeping: longer than the skew between threads that all run
 
-static inline void rest() {
+static inline void spin() {
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
@@ -26,8 +26,8 @@ class Steps {
 public:
     explicit Steps(int64_t count) : next_(new Counter[count]()) {}
 
-    // Calls f(i) for i of 0 .. count - 1, each by some thread, then `after()` once by the last to be done; all of it is
-    // done when this returns. `step` is the calling thread's own count of steps.
+    // Calls f(i) for i of 0 .. count - 1, each on some thread, then after() once on the last thread to finish; returns
+    // when everything is done. `step` is the calling thread's own count of steps.
     template <typename F, typename A>
     void each(int64_t& step, int64_t count, F f, A after) {
         auto& next = next_[step++].value;
@@ -38,7 +38,7 @@ public:
             done_.notify_all();
             return;
         }
-        for (int looks = 0; looks < PATIENCE && done_.load(std::memory_order_acquire) < step; looks++) rest();
+        for (int polls = 0; polls < PATIENCE && done_.load(std::memory_order_acquire) < step; polls++) spin();
         for (int seen; (seen = done_.load(std::memory_order_acquire)) < step;) done_.wait(seen);
     }
 
@@ -61,5 +61,5 @@ private:
     };
     std::unique_ptr<Counter[]> next_;
     Counter arrived_;
-    alignas(64) std::atomic<int> done_{0};  // steps; an int, which Linux can wake by
+    alignas(64) std::atomic<int> done_{0};  // steps; an int, because a Linux futex has 32 bits
 };

@@ -1,7 +1,7 @@
-"""The model as the C++ code sees it: sizes, and pointers to the weights that torch holds, in ctypes' structures.
+"""The model as the C++ code sees it: sizes and pointers to torch's weights, in ctypes structures.
 
-Weights stay where they are. Only 4-bit weights that torch packed another way than forward.cpp reads are packed again.
-The structures are those of linear.h, parts.h and forward.cpp, field for field.
+Weights are not copied, except 4-bit weights that torch packed in another format than that of linear.h. The structures
+mirror those of linear.h, parts.h and forward.cpp, field by field.
 """
 
 from ctypes import POINTER, Structure, c_double, c_int64, c_void_p
@@ -63,7 +63,7 @@ SIZES = ("layers", "width", "heads", "kv_heads", "size", "mlp_width", "mlp", "no
 
 
 class ModelStruct(Structure):
-    """A whole model."""
+    """A model."""
 
     _fields_ = (
         *((name, c_int64) for name in SIZES),
@@ -73,7 +73,7 @@ class ModelStruct(Structure):
 
 
 class PassStruct(Structure):
-    """The new tokens of a pass: positions [N], whose row each is [N], and the rows' tables."""
+    """The new tokens of a pass: their positions [N] and rows [N], and the rows' block tables."""
 
     _fields_ = (
         *((name, c_int64) for name in ("tokens", "table_width", "threads")),
@@ -83,7 +83,7 @@ class PassStruct(Structure):
 
 @dataclass
 class Tables:
-    """The structures of one model, and what they point to."""
+    """The structures of one model, and the tensors they point to."""
 
     model: ModelStruct
     layers: Any
@@ -91,7 +91,7 @@ class Tables:
 
 
 def tables_of(model: Transformer) -> Tables:
-    """Return what the C++ is told of a model, but for angles and cache, which a pass gives."""
+    """Return the structures of a model; the runner sets the pointers to angles and cache."""
     config = model.config
     layers = (Layer * config.layers)()
     tables = Tables(ModelStruct(), layers)
@@ -129,7 +129,7 @@ def _norm(norm: nn.Module, kept: list[Any]) -> Norm:
 
 
 def _matrix(layer: nn.Module, kept: list[Any]) -> Matrix:
-    """Return a linear layer's structure; `why_not` has seen to it that it is of one of three kinds."""
+    """Return a linear layer's structure; `why_not` accepts only three kinds."""
     bias: Any = layer.bias
     matrix = Matrix(bias=None if bias is None else _at(bias, kept))
     matrix.rows, matrix.columns = layer.out_features, layer.in_features
@@ -146,6 +146,6 @@ def _matrix(layer: nn.Module, kept: list[Any]) -> Matrix:
 
 
 def _at(x: Tensor, kept: list[Any]) -> int:
-    """Return where a tensor's numbers begin; the tensor, or its copy where it has gaps, lives on in `kept`."""
+    """Return the address of a tensor's data; the tensor, or its contiguous copy, is added to `kept`."""
     kept.append(x.detach().contiguous())
     return kept[-1].data_ptr()

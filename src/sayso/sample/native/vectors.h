@@ -1,7 +1,7 @@
-// Vectors of floats by the compiler's own extension: one source for AVX-512, AVX2, NEON and machines without either.
+// Vectors of floats with the compiler's vector extension: one source for AVX-512, AVX2, NEON and other processors.
 //
-// A sum over many numbers is kept in LANES running sums, lane l of those at places l, l + LANES, ..., which are added up
-// at the end as a tree of halves. This order is the same wherever a sum is taken, so that its bits are.
+// A sum over many numbers uses LANES running sums, where lane l adds those at l, l + LANES, ...; at the end they are
+// added up as a tree of halves. The order of a sum is the same everywhere, so its bits are too.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ typedef int32_t IntVec __attribute__((vector_size(LANES * 4)));
 typedef int8_t Bytes __attribute__((vector_size(LANES)));
 typedef uint8_t UBytes __attribute__((vector_size(LANES)));
 
-static inline Vec splat(float x) { return x - Vec{}; }  // less 0 is x itself; plus 0 would not be for -0
+static inline Vec splat(float x) { return x - Vec{}; }  // x - 0 is x; x + 0 would change -0
 
 static inline Vec load(const float* p) {
     Vec v;
@@ -30,8 +30,8 @@ static inline Vec load(const float* p) {
     return v;
 }
 
-// a b + c, rounded once where the processor can. The compiler itself must not choose where (-ffp-contract=off), for it
-// chooses by what stands around.
+// a b + c, rounded once if the processor supports it. The compiler must not contract expressions by itself
+// (-ffp-contract=off), because its choice depends on the surrounding code.
 static inline Vec fused(Vec a, Vec b, Vec c) {
 #if defined(__AVX512F__)
     return (Vec)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
@@ -57,7 +57,7 @@ static inline Vec load(const int8_t* p) {
 #endif
 }
 
-// The first `count` numbers, fewer than LANES, and zeros after them.
+// The first `count` numbers, fewer than LANES, padded with zeros.
 template <typename T>
 static inline Vec load_some(const T* p, int64_t count) {
     T part[LANES] = {};
@@ -65,7 +65,7 @@ static inline Vec load_some(const T* p, int64_t count) {
     return load(part);
 }
 
-// The halves are added, then the halves of that, to the last.
+// Adds the two halves of a vector until one number remains.
 static inline float add_up(Vec v) {
 #if defined(__AVX512F__)
     __m256 eight = _mm256_add_ps(_mm512_castps512_ps256((__m512)v),
@@ -89,7 +89,7 @@ static inline float add_up(Vec v) {
 // Four sums at once, each added up as above.
 static inline void add_up(const Vec (&v)[4], float* out) {
 #if defined(__AVX512F__)
-    const auto halves = [](Vec a, Vec b) {  // those of a, then those of b
+    const auto halves = [](Vec a, Vec b) {  // of a, then of b
         return _mm512_add_ps(_mm512_shuffle_f32x4((__m512)a, (__m512)b, 0x44),
                              _mm512_shuffle_f32x4((__m512)a, (__m512)b, 0xee));
     };
@@ -107,11 +107,11 @@ static inline void add_up(const Vec (&v)[4], float* out) {
 
 static inline Vec pick(IntVec where, Vec a, Vec b) { return (Vec)(((IntVec)a & where) | ((IntVec)b & ~where)); }
 
-// e^x to about a unit in the last place: 2^n times a polynomial in the rest, |rest| <= ln 2 / 2 (as in Cephes' expf).
+// e^x to about a unit in the last place: 2^n times a polynomial in r, |r| <= ln 2 / 2 (as in Cephes' expf).
 static inline Vec exponential(Vec x) {
     x = pick(x > splat(88.0f), splat(88.0f), x);
     x = pick(x < splat(-87.0f), splat(-87.0f), x);
-    const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to a whole number
+    const Vec magic = splat(12582912.0f);  // 1.5 * 2^23: adding it rounds to an integer
     Vec shifted = fused(x, splat(1.44269504f), magic);
     Vec n = shifted - magic;
     Vec r = fused(n, splat(2.12194440e-4f), fused(n, splat(-0.693359375f), x));
@@ -128,7 +128,7 @@ static inline Vec exponential(Vec x) {
 
 static inline Vec hyperbolic_tangent(Vec x) { return 1.0f - 2.0f / (exponential(2.0f * x) + 1.0f); }
 
-// Calls f on each vector of p[0 .. count), the last filled up with zeros, and keeps what it gives.
+// Replaces each vector of p[0 .. count), the last padded with zeros, by f of it.
 template <typename F>
 static inline void change(float* p, int64_t count, F f) {
     int64_t i = 0;
@@ -148,7 +148,7 @@ static inline float dot(const float* a, const W* b, int64_t count) {
     return add_up(sum);
 }
 
-// Four products with one vector, each as above.
+// Four dot products with one vector, each as above.
 template <typename W>
 static inline void dot(const float* a, const W* const (&b)[4], int64_t count, float* out) {
     Vec sum[4] = {};

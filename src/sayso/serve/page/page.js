@@ -93,25 +93,45 @@ async function* events(response) {
 
 /* Settings */
 
+const keptSettings = () => JSON.parse(localStorage.getItem("sayso-settings") ?? "{}");
+
 function settings() {
-  const kept = JSON.parse(localStorage.getItem("sayso-settings") ?? "{}");
-  const { temperature, max_tokens } = state.model.sampling;
-  return { temperature: kept.temperature ?? temperature, max_tokens: Math.min(kept.max_tokens ?? max_tokens, state.model.context) };
+  const kept = keptSettings();
+  return Object.fromEntries(state.model.settings.map(({ name, max, default: value, type }) => {
+    const number = kept[name] ?? value;
+    return [name, type === "number" && max !== null ? Math.min(number, max) : number];
+  }));
 }
 
+// Show a control for each setting that the server declares for the page.
 function showSettings() {
-  const { temperature, max_tokens } = settings();
-  find("#temperature").value = temperature;
-  find("#temperature-value").value = temperature;
-  find("#tokens").value = max_tokens;
-  find("#tokens").max = state.model.context;
+  const values = settings();
+  find("#controls").replaceChildren(...state.model.settings.map((setting) => {
+    const control = copyOf("control");
+    const [label, text, output, input, help] = ["label", "span", "output", "input", "p"].map((tag) => find(tag, control));
+    const { name, type, min, max, step } = setting;
+    Object.assign(input, { id: name, type, min, max: max ?? "", step, value: values[name] });
+    label.htmlFor = name;
+    text.textContent = setting.label;
+    if (type === "range") Object.assign(output, { htmlFor: name, value: values[name] });
+    else {
+      input.inputMode = Number.isInteger(step) ? "numeric" : "decimal";
+      output.remove();
+    }
+    if (setting.help) {
+      Object.assign(help, { id: `${name}-help`, textContent: setting.help });
+      input.setAttribute("aria-describedby", help.id);
+    } else help.remove();
+    return control;
+  }));
 }
 
-function keepSettings() {
-  if (!find("#tokens").validity.valid) return;
-  const kept = { temperature: Number(find("#temperature").value), max_tokens: Number(find("#tokens").value) };
+function keepSetting({ target }) {
+  if (!target.validity.valid) return;
+  const kept = { ...settings(), [target.id]: Number(target.value) };
   localStorage.setItem("sayso-settings", JSON.stringify(kept));
-  find("#temperature-value").value = kept.temperature;
+  const output = find("output", target.parentElement);
+  if (output) output.value = kept[target.id];
 }
 
 /* Display */
@@ -513,7 +533,7 @@ function listen() {
     showSettings();
     find("#settings").showModal();
   });
-  on("#settings", "input", keepSettings);
+  on("#settings", "input", keepSetting);
   on("#defaults", "click", () => {
     localStorage.removeItem("sayso-settings");
     showSettings();

@@ -1,0 +1,70 @@
+"""The declared sampling settings (`sample/settings.py`) as fields of request bodies and as controls of the page."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, Field, create_model
+
+from sayso.base.ranges import LARGEST, Range
+from sayso.sample.settings import SamplingSettings, Setting, declared
+
+# Ranges of the HTTP API that differ from the declared ones: those of OpenAI, and -1 for off of vLLM and llama.cpp.
+LIMITS = {
+    "temperature": Range(0, 100),
+    "repetition_penalty": Range(0, 100, above=True),
+    "presence_penalty": Range(-2, 2),
+    "frequency_penalty": Range(-2, 2),
+    "top_k": Range(-1, LARGEST),
+    "dry_penalty_last_n": Range(-1, LARGEST),
+    "seed": Range(-(2**63), LARGEST),
+}
+_MINUS_ONE_IS_OFF = ("top_k", "dry_penalty_last_n")
+_Body = TypeVar("_Body", bound=BaseModel)
+
+
+def with_settings(kind: type = SamplingSettings, *, without: str = "") -> Callable[[type[_Body]], type[_Body]]:
+    """Return a decorator that adds the declared settings to a request body as optional fields, except `without`."""
+    added: dict[str, Any] = {one.name: (_field(one) | None, None) for one in declared(kind) if one.name != without}
+
+    def add(body: type[_Body]) -> type[_Body]:
+        return create_model(body.__name__, __base__=body, __module__=body.__module__, __doc__=body.__doc__, **added)
+
+    return add
+
+
+def settings_of(body: BaseModel) -> dict[str, Any]:
+    """Return the settings that a body sets, by name."""
+    given = {setting.name: getattr(body, setting.name, None) for setting in declared()}
+    return {
+        name: max(value, 0) if name in _MINUS_ONE_IS_OFF else value
+        for name, value in given.items()
+        if value is not None
+    }
+
+
+def page_controls(context: int, kind: type = SamplingSettings) -> list[dict[str, Any]]:
+    """Return the controls of the page in their order; a reply is at most as long as the context."""
+    return [
+        {
+            "name": setting.name,
+            "label": control.label,
+            "help": control.help,
+            "type": "number" if control.most is None else "range",
+            "min": setting.limits.least,
+            "max": context if setting.name == "max_tokens" else control.most,
+            "step": control.step,
+            "default": setting.default,
+        }
+        for setting in declared(kind)
+        if (control := setting.control) is not None
+    ]
+
+
+def _field(setting: Setting) -> Any:
+    limits = LIMITS.get(setting.name, setting.limits)
+    bounds: dict[str, Any] = {
+        "gt" if limits.above else "ge": limits.least,
+        "lt" if limits.below else "le": limits.most,
+        "allow_inf_nan": False if setting.kind is float else None,
+    }
+    return Annotated[setting.kind, Field(description=setting.help, **bounds)]
