@@ -87,9 +87,9 @@ def ours(turn: Turn, root: Path) -> None:
     model, tokenizer = load_model(root / "model", plain=True)
     asked = [Prompt(number, messages, {}) for number, messages in enumerate(prompts(), 1)]
     reward = RewardFunction("worth", lambda _prompt, reply, _info: worth(reply))
-    drawing = GroupSampler(tokenizer, lambda _first, _count: asked, [reward], GROUPS, REPLIES, TOKENS)
+    sampler = GroupSampler(tokenizer, lambda _first, _count: asked, [reward], GROUPS, REPLIES, TOKENS)
     reference = Frozen(deepcopy(model).requires_grad_(False)).model
-    plan = Plan(drawing, Credit(METHOD), reference, on_policy=True)
+    plan = Plan(sampler, Credit(METHOD), reference, on_policy=True)
     iterations = Iterations(plan, root / "run", lambda *_: None)
     optimizer = adamw(model.train(), RATE)
     for group in optimizer.param_groups:

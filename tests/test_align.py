@@ -1,4 +1,4 @@
-"""The act `align`: every loss on the smallest life, its references, what it keeps, and what it says of bad input."""
+"""The act `align`: every loss, its references, its held-out data, and its errors."""
 
 import shutil
 from itertools import pairwise
@@ -43,13 +43,13 @@ def model(seed: int) -> Transformer:
 
 
 def batches(loss: str, rows: int = 4) -> PairBatches | RatingBatches:
-    """Batches of the comparisons above, of the kind that a loss learns from."""
+    """Return batches of the comparisons above, of the kind that a loss needs."""
     return RatingBatches(RATINGS, rows, 64, 0) if loss == "kto" else PairBatches(PAIRS, rows, 64, 0)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_padding_changes_nothing(loss: str) -> None:
-    """Rows padded far beyond what they need give the same loss and figures as rows that are just wide enough."""
+    """Rows with more padding have the same loss and metrics."""
     made, term = batches(loss).batch(0), term_of(Preference(loss, 0.3, nll=0.5), Frozen(model(1)))
     width = 8  # of the longest row
 
@@ -67,7 +67,7 @@ def test_padding_changes_nothing(loss: str) -> None:
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_a_policy_that_is_its_reference_has_no_margins(loss: str) -> None:
-    """Rewards are 0 and half of the pairs right where a reference is measured against; nothing else is."""
+    """For losses with a reference, rewards are 0 and the accuracy is one half."""
     term = term_of(Preference(loss, 0.3), Frozen(model(2)))(model(2), batches(loss).batch(0))
     if loss in ("orpo", "simpo"):
         assert term.figures["chosen_reward"].abs().min() > 0
@@ -77,8 +77,8 @@ def test_a_policy_that_is_its_reference_has_no_margins(loss: str) -> None:
 
 
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
-def test_a_table_is_the_reference_that_filled_it(loss: str) -> None:
-    """Cached log-probabilities, looked up for shuffled batches, give the loss of the frozen copy."""
+def test_a_cached_reference_equals_the_model_that_it_was_computed_with(loss: str) -> None:
+    """For shuffled batches, the loss is that of the frozen copy."""
     made, frozen = batches(loss, rows=2), model(1)
     cached = Cached(table_of(frozen, map(both_sides, made.in_order())))
     preference = Preference(loss, 0.3)
@@ -89,15 +89,15 @@ def test_a_table_is_the_reference_that_filled_it(loss: str) -> None:
 
 
 def test_a_pairs_trained_tokens_are_those_of_both_replies() -> None:
-    """What a loss is divided by are pairs; its operations are counted by tokens, in one part or in several."""
+    """The divisor of the loss is the number of pairs; trained tokens are counted separately."""
     batch, term = batches("dpo", rows=3).batch(0), term_of(Preference("simpo", 0.3), None)
     tokens = sum(len(reply) for _, *both in PAIRS for reply in both)
     assert (term(model(2), batch).items, term(model(2), batch).trained) == (3, tokens)
     assert sum(term(model(2), part).trained or 0 for part in batch.split(3)) == tokens
 
 
-def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
-    """Other weights or other comparisons are told with the hashes and what to do."""
+def test_a_table_of_other_inputs_is_refused(tmp_path: Path) -> None:
+    """The error for other weights or comparisons has the hashes and the fix."""
     path, marks = tmp_path / "reference.safetensors", {"weights": "a" * 64, "comparisons": "b" * 64}
     save_tables(path, {"train": torch.zeros(3, 2)}, marks)
     assert load_tables(path, marks)["train"].shape == (3, 2)
@@ -108,33 +108,33 @@ def test_a_table_of_something_else_is_refused(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_the_kl_of_replies_is_the_sum_over_the_vocabulary() -> None:
-    """Written out with softmaxes at each position of a reply; none from itself."""
+    """Equal to the formula with softmaxes at each position of a reply; 0 for the policy itself."""
     policy, reference = model(1).double(), model(2).double()
-    said = [([1, 2, 3], [4, 5]), ([7], [8])]
+    replies = [([1, 2, 3], [4, 5]), ([7], [8])]
     total = 0.0
-    for prompt, reply in said:
+    for prompt, reply in replies:
         ids = torch.tensor([prompt + reply])
         p, r = (one(ids)[0].softmax(-1) for one in (policy, reference))
         for t in range(len(prompt) - 1, len(prompt) + len(reply) - 1):
             total += float((p[t] * (p[t] / r[t]).log()).sum())
-    assert reply_kl(policy, Frozen(reference), said) == pytest.approx(total / 2, rel=1e-5)
-    assert reply_kl(policy, Frozen(policy), said) == 0
+    assert reply_kl(policy, Frozen(reference), replies) == pytest.approx(total / 2, rel=1e-5)
+    assert reply_kl(policy, Frozen(policy), replies) == 0
 
 
-def test_strangers_are_replies_to_other_prompts_that_fit() -> None:
-    """Each rating's stranger answers another prompt; a part of a batch keeps the strangers of all its rows."""
+def test_mismatched_replies_are_to_other_prompts_and_fit() -> None:
+    """The mismatched reply answers another prompt; each part of a batch has those of all rows."""
     made = RatingBatches(RATINGS, 4, 7, 0)
-    assert made.strangers == [2, 2, 0, 0]
+    assert made.mismatched == [2, 2, 0, 0]
     batch = made.batch(0)
     parts = batch.split(3)
     assert all(isinstance(part, RatingBatch) and part.others is batch.others for part in parts)
     assert torch.equal(torch.cat([part.good for part in parts]), batch.good)
     for row, other in zip(batch.documents[:, 0].tolist(), batch.others.targets, strict=True):
-        assert other[other != IGNORE].tolist() == RATINGS[made.strangers[row]][1]
+        assert other[other != IGNORE].tolist() == RATINGS[made.mismatched[row]][1]
 
 
 @pytest.mark.parametrize(
-    ("ratings", "said"),
+    ("ratings", "message"),
     [
         ([], "got 0 good and 0 bad"),
         ([([1], [2], True), ([3], [4], True)], "got 2 good and 0 bad"),
@@ -143,14 +143,14 @@ def test_strangers_are_replies_to_other_prompts_that_fit() -> None:
         ([([1], [2] * 70, True), ([2], [3], False)], "rating 0 has 71"),
     ],
 )
-def test_ratings_that_cannot_teach_are_named(ratings: list, said: str) -> None:
-    """One kind alone, one prompt alone, an empty part, and one too long."""
-    with pytest.raises(UserError, match=said):
+def test_invalid_ratings_are_refused(ratings: list, message: str) -> None:
+    """Ratings of one kind, of one prompt, with an empty part, or too long."""
+    with pytest.raises(UserError, match=message):
         RatingBatches(ratings, 2, 64, 0)
 
 
-def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
-    """A sixteenth of the prompts from 128 on; as many as are asked for; none of few; ratings of both kinds."""
+def test_held_out_pairs_share_no_prompt_with_training_pairs() -> None:
+    """By default a sixteenth of the prompts, none of few, and only ratings of both kinds."""
     rows = [
         {"prompt": [{"role": "user", "content": str(n // 2)}], "chosen": "a", "rejected": str(n)} for n in range(400)
     ]
@@ -166,8 +166,8 @@ def test_what_is_held_out_shares_no_prompt_with_what_is_trained_on() -> None:
         hold_out_pairs(rows, HoldOut(200))
 
 
-def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
-    """Ratings that a killed run left do not stand in for the pairs of the next one, and the other way round."""
+def test_a_run_reads_the_comparisons_that_it_wrote_last(tmp_path: Path) -> None:
+    """Files that a killed run left are not read by the next one."""
     pairs = [{"prompt": [], "chosen": "a", "rejected": "b"}], [{"prompt": [], "chosen": "c", "rejected": "d"}]
     ratings = [{"prompt": [], "reply": "a", "good": True}], [{"prompt": [], "reply": "b", "good": False}]
     for parts in (ratings, pairs, ratings):
@@ -177,7 +177,7 @@ def test_what_a_run_reads_back_is_what_it_wrote_last(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def parent_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A life with a model of random weights, and a file of pairs beside it."""
+    """A life with a model of random weights, and a file of pairs in it."""
     life = Life(tmp_path_factory.mktemp("align") / "life")
     pairs = [{"prompt": f"What is {word}?", "chosen": f"It is {word}.", "rejected": "No."} for word in WORDS]
     write_jsonl(life.root / "pairs.jsonl", pairs)
@@ -195,8 +195,8 @@ def aligned(root: Path, *flags: str) -> int:
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_every_loss_learns_and_keeps_what_was_judged_best(parent_life: Path, tmp_path: Path, loss: str) -> None:
-    """More held-out comparisons are right than at first, figures and samples are told, and the best weights stay."""
+def test_every_loss_learns_and_keeps_the_best_weights(parent_life: Path, tmp_path: Path, loss: str) -> None:
+    """The held-out loss falls; metrics and samples are logged; the weights of the best evaluation are kept."""
     life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
     assert aligned(life.root, "--loss", loss, "--epochs", "3") == 0
     log = read_log(life.run("align-aligned") / "run.jsonl")
@@ -209,24 +209,24 @@ def test_every_loss_learns_and_keeps_what_was_judged_best(parent_life: Path, tmp
     assert {"length", "ended", "held_out_accuracy"} <= judged[0].keys()
     assert ("kl" in judged[0]) == (loss in ("dpo", "ipo", "kto"))
     steps = [event for event in log if event["event"] == "step"]
-    told = {"chosen_reward", "rejected_reward", "accuracy", "chosen_logprob", "rejected_logprob"}
-    assert all(told <= set().union(*pair) for pair in pairwise(steps))  # one may be of bad ratings
+    names = {"chosen_reward", "rejected_reward", "accuracy", "chosen_logprob", "rejected_logprob"}
+    assert all(names <= set().union(*pair) for pair in pairwise(steps))  # a batch may have only bad ratings
     assert all(0 < event["mfu"] < 1 for event in steps)
     assert [event["step"] for event in log if event["event"] == "samples"][:1] == [0]
     lineage = read_json(life.model("aligned") / "sayso.json")
     assert lineage["config"]["preference"]["loss"] == loss
 
 
-def test_a_table_in_place_of_a_copy_leaves_the_same_model(parent_life: Path, tmp_path: Path) -> None:
-    """The weights differ by rounding at most; the table of another model is refused when the run goes on."""
-    kept = []
+def test_a_cached_reference_yields_the_same_losses_as_a_copy(parent_life: Path, tmp_path: Path) -> None:
+    """Up to rounding; a resumed run refuses the table of another model."""
+    losses = []
     for number, reference in enumerate(("copy", "cache")):
         life = Life(Path(shutil.copytree(parent_life, tmp_path / str(number))))
         assert aligned(life.root, "--reference", reference) == 0
-        kept.append(
+        losses.append(
             [event["loss"] for event in read_log(life.run("align-aligned") / "run.jsonl") if event["event"] == "step"]
         )
-    assert kept[0] == pytest.approx(kept[1], abs=2e-5)
+    assert losses[0] == pytest.approx(losses[1], abs=2e-5)
     folder = life.run("align-aligned")
     tables = load_tables(
         folder / "reference.safetensors", {"weights": sha256(life.model("tuned") / "model.safetensors")}
@@ -236,8 +236,8 @@ def test_a_table_in_place_of_a_copy_leaves_the_same_model(parent_life: Path, tmp
     assert aligned(life.root, "--reference", "cache") == 2
 
 
-def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path: Path, capsys) -> None:
-    """Single ratings train by KTO as they are; other losses say what they need."""
+def test_kto_trains_on_single_ratings_of_a_file(parent_life: Path, tmp_path: Path, capsys) -> None:
+    """Other losses refuse them; by default both classes are balanced."""
     life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
     rows = [{"prompt": f"What is {word}?", "reply": "Yes.", "good": n % 3 == 0} for n, word in enumerate(WORDS)]
     write_jsonl(life.root / "pairs.jsonl", rows)
@@ -254,7 +254,7 @@ def test_ratings_of_a_file_are_what_kto_learns_from(parent_life: Path, tmp_path:
 
 @pytest.mark.parametrize("loss", ["dpo", "kto"])
 def test_a_file_may_be_held_out(parent_life: Path, tmp_path: Path, loss: str) -> None:
-    """Its pairs, or both sides of them as ratings, evaluate the run, and none of its prompts is trained on."""
+    """Its pairs, or for KTO their replies as ratings, are held out; none of its prompts is trained on."""
     life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
     rows = list(read_jsonl(life.root / "pairs.jsonl"))
     write_jsonl(tmp_path / "held.jsonl", rows[:3])
@@ -269,14 +269,14 @@ def test_a_file_may_be_held_out(parent_life: Path, tmp_path: Path, loss: str) ->
 def test_a_file_of_all_prompts_leaves_nothing_to_train_on(
     parent_life: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence, and no run."""
+    """It is an error."""
     life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
     assert aligned(life.root, "--held-out", str(life.root / "pairs.jsonl")) == 2
     assert "contains all prompts" in capsys.readouterr().err
 
 
-def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
-    """Thumbs and both sides of people's pairs, each once, then as often as people's weigh; a file's rows as well."""
+def test_kto_uses_ratings_and_pairs_of_feedback(tmp_path: Path) -> None:
+    """Ratings and both replies of pairs are deduplicated, then repeated by the weight; a file's rows are not."""
     prompt = [{"role": "user", "content": "What is red?"}]
     pair = {"prompt": prompt, "chosen": "A color.", "rejected": "No.", "source": "feedback"}
     thumb = {"prompt": prompt, "reply": "No.", "good": False, "source": "feedback"}
@@ -291,7 +291,7 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--loss", "dppo"], 'Did you mean "dpo"?'),
         (["--beta", "0"], "--beta must be above 0; got 0"),
@@ -303,9 +303,11 @@ def test_kto_takes_what_people_rated(tmp_path: Path) -> None:
         (["--held-out", "99"], "got 99, and there are 20 different prompts"),
     ],
 )
-def test_options_that_cannot_work_are_told(parent_life: Path, tmp_path: Path, capsys, flags: list, said: str) -> None:
-    """One sentence each, and no model."""
+def test_conflicting_options_are_refused(
+    parent_life: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: list, message: str
+) -> None:
+    """No model is written."""
     life = Life(Path(shutil.copytree(parent_life, tmp_path / "life")))
     assert aligned(life.root, *flags) != 0
-    assert said in " ".join(capsys.readouterr().err.split())
+    assert message in " ".join(capsys.readouterr().err.split())
     assert not life.model("aligned").exists()

@@ -1,4 +1,4 @@
-"""Prompts and rewards: what a person brings is read as it is, or refused with its line."""
+"""Prompts and rewards of the user: valid ones are read, others refused with their line."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -36,8 +36,8 @@ def file(tmp_path):
     return path
 
 
-def test_rewards_of_a_file_and_a_module_are_added_by_weight(file):
-    """Each part is told before its weight, and the total is their weighted sum."""
+def test_rewards_of_a_file_and_a_module_are_summed_by_weight(file):
+    """The parts are the rewards before their weights; the total is the weighted sum."""
     rewards = load_rewards([f"{file}:right", f"{file}:short=0.5", "sayso.world.puzzles:score=-2"])
     earned = reward(rewards, PROMPT, "64")
     assert earned.parts == {"right": 1.0, "short": 0.5, "score": 1.0}
@@ -45,16 +45,16 @@ def test_rewards_of_a_file_and_a_module_are_added_by_weight(file):
 
 
 @pytest.mark.parametrize(
-    ("name", "reply", "said"),
+    ("name", "reply", "message"),
     [
         ("short", "", "'short' raised ZeroDivisionError.*line 7"),
         ("broken", "64", "'broken' returned nan.*line 7"),
         ("text", "64", "'text' returned '1'.*line 7"),
     ],
 )
-def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
-    """A reward that raises, or gives no finite number, ends in one sentence with the prompt's line."""
-    with pytest.raises(UserError, match=said):
+def test_a_reward_that_fails_is_an_error_with_the_line(file, name, reply, message):
+    """A reward that raises an exception, or does not return a finite number."""
+    with pytest.raises(UserError, match=message):
         reward(load_rewards([f"{file}:{name}"]), PROMPT, reply)
 
 
@@ -79,7 +79,7 @@ def test_a_reward_that_fails_is_told_with_the_line(file, name, reply, said):
     ids=repr,
 )
 def test_a_scalar_of_any_library_is_a_number(value):
-    """What NumPy and torch compute is a reward as it is, and is told as a plain float."""
+    """Scalars of NumPy and torch are converted to a float."""
     earned = reward([RewardFunction("any", lambda *_: value)], PROMPT, "64")
     assert (type(earned.total), earned.total, type(earned.parts["any"])) == (float, 1.0, float)
 
@@ -104,25 +104,25 @@ def test_a_scalar_of_any_library_is_a_number(value):
     ],
     ids=lambda value: repr(value)[:20],
 )
-def test_what_is_no_finite_number_is_refused(value):
-    """Text, several numbers, complex ones and those without an end are one sentence with the line."""
+def test_other_values_than_finite_numbers_are_refused(value):
+    """Strings, several numbers, complex and infinite ones; the error has the line."""
     with pytest.raises(UserError, match=r"finite number; 'any' returned .* line 7"):
         reward([RewardFunction("any", lambda *_: value)], PROMPT, "64")
 
 
-def test_a_reward_that_changes_what_it_is_given_changes_nothing():
-    """Neither another reward, nor the next reply, nor the prompt itself sees what a function did to its arguments."""
+def test_a_reward_that_modifies_its_arguments_changes_nothing_else():
+    """Other rewards, later replies and the prompt itself are not affected."""
     prompt = Prompt(1, [{"role": "user", "content": "hi"}], {"answers": ["a"]})
     seen = []
 
-    def spoils(messages, reply, info):
+    def modify(messages, reply, info):
         seen.append((messages[0]["content"], len(messages), list(info["answers"])))
-        messages[0]["content"] = "spoiled"
+        messages[0]["content"] = "modified"
         messages.append({"role": "assistant", "content": reply})
         info["answers"].clear()
         return 1.0
 
-    rewards = [RewardFunction("first", spoils), RewardFunction("second", spoils)]
+    rewards = [RewardFunction("first", modify), RewardFunction("second", modify)]
     rewarded(rewards, [prompt, prompt], ["x", "y"])
     reward(rewards, prompt, "z")
     assert seen == [("hi", 1, ["a"])] * 6
@@ -130,7 +130,7 @@ def test_a_reward_that_changes_what_it_is_given_changes_nothing():
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("names", "message"),
     [
         ([], "--reward is required"),
         (["score"], "file.py:function"),
@@ -141,14 +141,14 @@ def test_a_reward_that_changes_what_it_is_given_changes_nothing():
         (["sayso.world.puzzles:score", "sayso.world.puzzles:score=2"], "different function names"),
     ],
 )
-def test_a_reward_that_is_not_there_is_told(given, said):
-    """What --reward cannot name is one sentence."""
-    with pytest.raises(UserError, match=said):
-        load_rewards(given)
+def test_an_invalid_name_of_a_reward_is_an_error(names, message):
+    """Missing, malformed, without such a function, or equal to another."""
+    with pytest.raises(UserError, match=message):
+        load_rewards(names)
 
 
-def test_prompts_are_texts_or_messages(tmp_path):
-    """A text becomes the user's turn; what else a row holds is kept for the rewards."""
+def test_prompts_are_strings_or_messages(tmp_path):
+    """A string becomes a message of the user; the other fields of a row are kept for the rewards."""
     path = tmp_path / "p.jsonl"
     path.write_text('{"prompt": "hi", "answer": 3}\n{"prompt": [{"role": "user", "content": "ho"}]}\n')
     first, second = read_prompts(path, BadRows())
@@ -157,7 +157,7 @@ def test_prompts_are_texts_or_messages(tmp_path):
 
 
 def read_all(path):
-    """The prompts of a file, all of whose rows must be good."""
+    """Return the prompts of a file; a bad row is an error."""
     bad = BadRows()
     found = read_prompts(path, bad)
     bad.check()
@@ -165,26 +165,26 @@ def read_all(path):
 
 
 @pytest.mark.parametrize(
-    ("rows", "said"),
+    ("rows", "message"),
     [
         ("", "has none"),
         ('{"prompt": "hi"}\n{"question": "hi"}\n', "p.jsonl:2: "),
         ('{"prompt": []}\n', "p.jsonl:1: "),
         ('{"prompt": [{"content": "hi"}]}\n', "p.jsonl:1: "),
-        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "p.jsonl:1: .*ends with one"),
+        ('{"prompt": [{"role": "assistant", "content": "hi"}]}\n', "p.jsonl:1: .*must not end with"),
         ('{"prompt": "hi"}\n{"prompt": [{"role": "alien", "content": "hi"}]}\n', "p.jsonl:2: "),
         ('{"prompt": "hi"}\n{"prompt": [{"role": "user", "content": 3}]}\n', "p.jsonl:2: "),
     ],
 )
-def test_a_row_without_a_prompt_is_told_with_its_line(tmp_path, rows, said):
-    """Rows that cannot be asked are refused by their line."""
+def test_a_row_without_a_prompt_is_an_error_with_its_line(tmp_path, rows, message):
+    """No prompt, no messages, no role, an unknown role, or a message of the assistant at the end."""
     path = tmp_path / "p.jsonl"
     path.write_text(rows)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         read_all(path)
 
 
-def test_a_missing_file_of_prompts_is_told(tmp_path):
-    """A path that does not exist is one sentence that says how to make one."""
+def test_a_missing_file_of_prompts_is_an_error(tmp_path):
+    """It says how to write one."""
     with pytest.raises(UserError, match="sayso puzzles"):
         read_prompts(tmp_path / "none.jsonl", BadRows())

@@ -1,10 +1,10 @@
-"""Warnings of runs that go wrong: each known failure is told once, in words; a sound run is left alone."""
+"""Warnings about runs that go wrong: each known failure is reported once, a healthy run never."""
 
 import pytest
 
-from sayso.train.watch import BEGINNING, FAILURES, LATELY, Failure, Watch
+from sayso.train.watch import BASELINE, FAILURES, IN_A_ROW, Failure, Watch
 
-SOUND = {
+HEALTHY = {
     "kl": 2.0,
     "entropy": 1.5,
     "length": 20.0,
@@ -16,7 +16,7 @@ SOUND = {
     "held_out_accuracy": 0.7,
     "length_accuracy": 0.55,
 }
-BROKEN = {
+FAILING = {
     "kl": {"kl": 60.0},
     "entropy": {"entropy": 0.02},
     "length": {"length": 120.0},
@@ -28,44 +28,43 @@ BROKEN = {
 }
 
 
-def seen(watch: Watch, figures: dict[str, float], times: int) -> list[str]:
-    """All that is said while the same figures come again and again."""
-    return [sentence for _ in range(times) for sentence in watch.see(figures)]
+def warnings_of(watch: Watch, figures: dict[str, float], times: int) -> list[str]:
+    """Return all warnings about the same metrics, reported several times."""
+    return [sentence for _ in range(times) for sentence in watch.check(figures)]
 
 
-def test_a_sound_run_hears_nothing() -> None:
-    """Figures that stay as they began, or that are not told at all, warn of nothing."""
-    assert seen(Watch(), SOUND, 20) == []
-    assert seen(Watch(), {"loss": 1.0}, 20) == []
+def test_a_healthy_run_has_no_warnings() -> None:
+    """Metrics that do not change, or are missing, are no failure."""
+    assert warnings_of(Watch(), HEALTHY, 20) == []
+    assert warnings_of(Watch(), {"loss": 1.0}, 20) == []
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=lambda failure: failure.name)
-def test_each_failure_is_told_once_when_it_lasts(failure: Failure) -> None:
-    """One odd step says nothing; after a few in a row one sentence comes, with figures and what to do, and no more."""
+def test_each_failure_is_reported_once_if_it_lasts(failure: Failure) -> None:
+    """After a few bad steps in a row there is one warning, with the metrics; fewer are ignored."""
     watch = Watch()
-    assert seen(watch, SOUND, BEGINNING) == []
-    bad = {**SOUND, **BROKEN[failure.name]}
-    assert seen(watch, bad, LATELY - 1) == []
-    assert seen(watch, SOUND, 1) == []
-    said = seen(watch, bad, 3 * LATELY)
-    assert said == [failure.told.format(**bad)]
+    assert warnings_of(watch, HEALTHY, BASELINE) == []
+    bad = {**HEALTHY, **FAILING[failure.name]}
+    assert warnings_of(watch, bad, IN_A_ROW - 1) == []
+    assert warnings_of(watch, HEALTHY, 1) == []
+    assert warnings_of(watch, bad, 3 * IN_A_ROW) == [failure.message.format(**bad)]
 
 
-def test_figures_may_come_apart() -> None:
-    """A held-out figure that comes now and then is weighed with the latest of the others."""
+def test_metrics_may_be_reported_at_different_times() -> None:
+    """A held-out metric is checked with the latest values of the others."""
     watch = Watch()
-    seen(watch, {"accuracy": 0.8}, BEGINNING)
-    seen(watch, {"accuracy": 0.99}, 5)
-    said = []
-    for _ in range(LATELY):
-        said += watch.see({"held_out_accuracy": 0.5})
-        said += watch.see({"accuracy": 0.99})
-    assert [sentence.split(":")[0] for sentence in said] == ["The model is overfitting the pairs"]
+    warnings_of(watch, {"accuracy": 0.8}, BASELINE)
+    warnings_of(watch, {"accuracy": 0.99}, 5)
+    warnings = []
+    for _ in range(IN_A_ROW):
+        warnings += watch.check({"held_out_accuracy": 0.5})
+        warnings += watch.check({"accuracy": 0.99})
+    assert [sentence.split(":")[0] for sentence in warnings] == ["The model is overfitting the pairs"]
 
 
-def test_a_judgement_before_the_first_step_is_no_failure() -> None:
-    """What was held out and judged before anything was learned does not count against the steps that come after."""
+def test_the_evaluation_before_the_first_step_is_not_compared_with_later_steps() -> None:
+    """The held-out accuracy before training is low, which is no sign of overfitting."""
     watch = Watch()
-    watch.see({"held_out_accuracy": 0.5})
-    assert seen(watch, {"accuracy": 1.0}, 10) == []
-    assert watch.see({"held_out_accuracy": 0.98}) == []
+    watch.check({"held_out_accuracy": 0.5})
+    assert warnings_of(watch, {"accuracy": 1.0}, 10) == []
+    assert watch.check({"held_out_accuracy": 0.98}) == []

@@ -10,7 +10,7 @@ from sayso.batch.by_length import by_length
 
 @given(lengths=st.lists(st.integers(1, 50), max_size=40), tokens=st.integers(1, 200))
 def test_every_row_is_in_one_batch_that_fits(lengths: list[int], tokens: int) -> None:
-    """Batches go from short to long, none is empty, and only a single row may be larger than the limit."""
+    """Batches are sorted by length, none is empty, and only a batch of one row may exceed the limit."""
     found = list(by_length(lengths, tokens))
     assert sorted(index for batch in found for index in batch) == list(range(len(lengths)))
     order = [lengths[index] for batch in found for index in batch]
@@ -27,5 +27,5 @@ def test_a_batch_ends_only_where_the_next_row_would_not_fit(lengths: list[int], 
 
 
 def test_no_rows_make_no_batch() -> None:
-    """Nothing is yielded for nothing."""
+    """No batch is yielded."""
     assert list(by_length([], 8)) == []

@@ -1,4 +1,4 @@
-"""Rows of conversations: whole, once an epoch, blind to each other, trained where the mask says, packed tightly."""
+"""Batches of conversations: not split, once per epoch, trained by their masks, and packed tightly."""
 
 from collections import Counter
 
@@ -21,14 +21,14 @@ masks = st.lists(
 
 
 def conversations_of(masks: list[list[bool]]) -> list[tuple[list[int], list[bool]]]:
-    """Return conversations whose every token is told from every other, each with a trained last token."""
+    """Return conversations of distinct tokens, each with a trained last token."""
     return [(list(range(100 * i, 100 * i + len(mask))), [*mask[:-1], True]) for i, mask in enumerate(masks)]
 
 
 @settings(deadline=None)
 @given(masks=masks, rows=st.integers(1, 4), seed=st.integers(0, 5), epoch=st.integers(0, 2))
-def test_every_conversation_is_there_whole_once_an_epoch(masks, rows, seed, epoch) -> None:
-    """The rows of an epoch hold each conversation in one stretch, with the trained tokens as targets."""
+def test_every_conversation_occurs_once_per_epoch(masks, rows, seed, epoch) -> None:
+    """Each conversation is contiguous in one row, with the trained tokens as targets."""
     conversations = conversations_of(masks)
     batches = ChatBatches(conversations, rows, CONTEXT, seed)
     seen: Counter[int] = Counter()
@@ -51,8 +51,8 @@ def test_every_conversation_is_there_whole_once_an_epoch(masks, rows, seed, epoc
 
 @settings(deadline=None)
 @given(steps=st.permutations(range(6)))
-def test_a_batch_depends_on_seed_and_step_alone(steps) -> None:
-    """Called in any order, by objects made anew, the same step gives the same batch."""
+def test_a_batch_depends_only_on_seed_and_step(steps) -> None:
+    """Requested in any order, of another object, the batch of a step is the same."""
     conversations = conversations_of([[False] * size for size in (3, 8, 5, 12, 7, 2, 9)])
     in_order = [ChatBatches(conversations, 2, CONTEXT, 1).batch(step) for step in range(6)]
     batches = ChatBatches(conversations, 2, CONTEXT, 1)
@@ -63,7 +63,7 @@ def test_a_batch_depends_on_seed_and_step_alone(steps) -> None:
 
 
 def test_each_epoch_and_seed_has_its_own_order() -> None:
-    """The same rows come in another order in the next epoch, and with another seed."""
+    """The order of rows differs in the next epoch, and with another seed."""
     conversations = conversations_of([[False] * CONTEXT] * 20)
 
     def order(seed: int, epoch: int) -> list[int]:
@@ -78,7 +78,7 @@ def test_each_epoch_and_seed_has_its_own_order() -> None:
 @settings(deadline=None)
 @given(lengths=st.lists(st.integers(1, 50), max_size=60), context=st.integers(50, 70))
 def test_packing_is_best_fit(lengths, context) -> None:
-    """Rows are those of the textbook: each item in turn into the fullest row that has room, the rows as opened."""
+    """Equal to the textbook algorithm: each item in turn is put into the fullest row with room for it."""
     fullness: list[int] = []
     for length in lengths:
         open_rows = [row for row, full in enumerate(fullness) if full + length <= context]
@@ -92,7 +92,7 @@ def test_packing_is_best_fit(lengths, context) -> None:
 
 
 def test_utilisation_is_the_share_that_is_not_padding() -> None:
-    """Rows that fill up exactly waste nothing; a single short one wastes the rest."""
+    """It is 1 for full rows, and less for a row with padding."""
     full = conversations_of([[False] * size for size in (6, 6, 6, 6)])
     assert ChatBatches(full, 1, CONTEXT, 0).utilisation == 1
     half = ChatBatches(full[2:3], 1, CONTEXT, 0)
@@ -101,7 +101,7 @@ def test_utilisation_is_the_share_that_is_not_padding() -> None:
 
 
 def test_many_short_conversations_are_packed_almost_full() -> None:
-    """With lengths as dialogues have them less than three percent of a row of twice the longest is padding."""
+    """With the typical lengths of dialogues, less than 3 % of rows of twice the longest one is padding."""
     lengths = np.random.default_rng(0).lognormal(4.5, 0.7, 3000).clip(4, 512).astype(int)
     batches = ChatBatches([([1] * n, [False] + [True] * (n - 1)) for n in lengths], 16, 1024, 0)
     assert batches.utilisation > 0.97
@@ -116,21 +116,21 @@ def test_many_short_conversations_are_packed_almost_full() -> None:
         ([], "conversation 1 has no assistant reply"),
     ],
 )
-def test_a_conversation_that_cannot_be_trained_on_is_named(mask: list[bool], rule: str) -> None:
-    """Too long, or without a trained token (the first cannot be one): never cut, never silent."""
+def test_an_invalid_conversation_is_an_error_with_its_number(mask: list[bool], rule: str) -> None:
+    """It is too long, or has no trained token (the first one cannot be a target)."""
     good = ([1, 2], [False, True])
     with pytest.raises(UserError, match=rule):
         ChatBatches([good, (list(range(len(mask))), mask)], 1, CONTEXT, 0)
 
 
-def test_none_at_all_is_a_mistake() -> None:
-    """No conversations is one sentence with the command that makes some."""
+def test_no_conversations_are_an_error() -> None:
+    """It has the command that prepares some."""
     with pytest.raises(UserError, match="sayso prepare"):
         ChatBatches([], 1, CONTEXT, 0)
 
 
-def test_fit_parts_what_is_too_long() -> None:
-    """A caller that drops can say what; the order stays."""
+def test_conversations_that_are_too_long_are_separated() -> None:
+    """The order is kept."""
     conversations = conversations_of([[False] * size for size in (3, 20, 12, 13)])
     assert fit_rows(conversations, CONTEXT) == (
         [conversations[0], conversations[2]],
@@ -138,8 +138,8 @@ def test_fit_parts_what_is_too_long() -> None:
     )
 
 
-def test_packed_conversations_have_the_loss_and_gradient_of_single_ones() -> None:
-    """Several to a row, padding between rows or none: the sums over conversations that stand alone, in float64."""
+def test_packing_does_not_change_loss_and_gradient() -> None:
+    """They are the sums over conversations in separate batches, in float64."""
     model = Transformer(ModelConfig(60, 2, 32, 2, 1, 16, 48, context=40)).double()
     model.initialise(torch.Generator().manual_seed(0))
     draw = np.random.default_rng(1)

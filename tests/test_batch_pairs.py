@@ -1,4 +1,4 @@
-"""Rows of comparisons: a pair's two replies after the same prompt, only the replies trained."""
+"""Batches of pairs: two replies after the same prompt, of which only the replies are trained on."""
 
 import pytest
 import torch
@@ -19,7 +19,7 @@ some_pairs = st.lists(
 @settings(deadline=None)
 @given(pairs=some_pairs, rows=st.integers(1, 4), step=st.integers(0, 5), context=st.integers(120, 200))
 def test_a_pair_is_two_rows_with_the_reply_trained(pairs, rows, step, context) -> None:
-    """Row i and row B + i are one pair's; targets are the reply, each id where the one before it is read."""
+    """Rows i and B + i are those of a pair; each id of the reply is the target of the position before it."""
     batch = PairBatches(pairs, rows, context, 0).batch(step)
     assert len(batch.ids) == 2 * rows
     for i in range(2 * rows):
@@ -36,17 +36,17 @@ def test_a_pair_is_two_rows_with_the_reply_trained(pairs, rows, step, context) -
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 5])
 def test_a_batch_of_pairs_is_split_by_pairs(parts: int) -> None:
-    """Each part has whole pairs, chosen rows first; together they are the batch."""
-    whole = PairBatches(PAIRS, 3, 64, 0).batch(0)
-    split = whole.split(parts)
+    """Each part has both rows of its pairs, the chosen ones first."""
+    batch = PairBatches(PAIRS, 3, 64, 0).batch(0)
+    split = batch.split(parts)
     assert len(split) == min(parts, 3)
     sides = [part.ids.chunk(2) for part in split]
-    assert torch.equal(torch.cat([side[0] for side in sides] + [side[1] for side in sides]), whole.ids)
+    assert torch.equal(torch.cat([side[0] for side in sides] + [side[1] for side in sides]), batch.ids)
     assert all(torch.equal(*(part.documents[:, 0].chunk(2))) for part in split)
 
 
-def test_every_pair_comes_once_an_epoch() -> None:
-    """Each epoch is its own order of all pairs, whatever the batch size; any step can be asked first."""
+def test_every_pair_occurs_once_per_epoch() -> None:
+    """For any batch size; the steps can be requested in any order."""
     batches = PairBatches(PAIRS, 2, 64, 0)
     later = batches.batch(4)
     seen = [int(batches.batch(step).documents[i, 0]) for step in range(6) for i in range(2)]
@@ -55,8 +55,8 @@ def test_every_pair_comes_once_an_epoch() -> None:
     assert batches.steps_per_epoch == 2
 
 
-def test_rows_are_as_wide_as_the_longest_needs() -> None:
-    """Widths go in steps of 16, up to the context, so that shapes recur and little is padding."""
+def test_rows_are_as_wide_as_the_longest_one() -> None:
+    """The width is rounded up to a multiple of 16, and at most the context."""
     for size, width in ((64, 64), (65, 80), (195, 200)):
         pair = ([1], [2] * 4, [3] * (size - 1))
         assert PairBatches([pair], 1, 200, 0).batch(0).ids.shape == (2, width)
@@ -72,13 +72,13 @@ def test_rows_are_as_wide_as_the_longest_needs() -> None:
         (([1], [2, 3], (2, 3)), "pair 1 are the same"),
     ],
 )
-def test_a_pair_that_teaches_nothing_is_named(pair, rule: str) -> None:
-    """Too long, without a part, or without a difference: said with its number."""
+def test_an_invalid_pair_is_an_error_with_its_number(pair, rule: str) -> None:
+    """It is too long, has an empty part, or two equal replies."""
     with pytest.raises(UserError, match=rule):
         PairBatches([([1], [2], [3]), pair], 1, 12, 0)
 
 
-def test_none_at_all_is_a_mistake() -> None:
-    """No pairs is one sentence with the command that makes some."""
+def test_no_pairs_are_an_error() -> None:
+    """It has the command that gathers some."""
     with pytest.raises(UserError, match="sayso gather"):
         PairBatches([], 1, 12, 0)

@@ -1,4 +1,4 @@
-"""Rows of text: every token once an epoch, no look over a document's edge, and nothing but seed and step decides."""
+"""Batches of text: every token once per epoch, documents separated, determined by seed and step."""
 
 import itertools
 import tracemalloc
@@ -18,15 +18,15 @@ from sayso.batch.text import TextBatches
 
 
 @given(first=st.integers(0, 40), number=st.integers(0, 40), count=st.integers(1, 9), seed=st.integers(0, 3))
-def test_an_order_is_a_pure_function_of_seed_and_place(first: int, number: int, count: int, seed: int) -> None:
-    """From anywhere, forwards and back, samples are those of the permutations."""
+def test_an_order_is_a_pure_function_of_seed_and_number(first: int, number: int, count: int, seed: int) -> None:
+    """Samples are those of the permutations, in any order of requests."""
     order = Order(seed, count)
     expected = [(g // count, permutation(seed, g // count, count)[g % count]) for g in range(first, first + number)]
     assert order.items(first, number) == order.items(first, number) == expected
 
 
 def test_an_order_keeps_one_epoch_in_memory() -> None:
-    """However many epochs have passed, and in however many orders, what was drawn for earlier ones is gone."""
+    """The permutations of earlier epochs and of other orders are freed."""
     count, tracing = 100_000, tracemalloc.is_tracing()
     tracemalloc.start()
     try:
@@ -46,14 +46,14 @@ lengths_of_documents = st.lists(st.integers(1, 12), min_size=1, max_size=12).fil
 
 
 def make_shards(folder: Path, lengths: list[int]) -> Shards:
-    """Return documents whose every token is told from every other: token j of document i is 100 i + j."""
+    """Return documents of distinct tokens: token j of document i is 100 i + j."""
     documents = [list(range(100 * i, 100 * i + length)) for i, length in enumerate(lengths)]
     write_shards(folder / "tokens", documents, 100 * len(lengths), tokenizer="mine", documents_per_shard=3)
     return Shards.open(folder / "tokens")
 
 
 def trained(batches: TextBatches, first_row: int, rows: int) -> Counter[tuple[int, int]]:
-    """Count the pairs (what is read, what is to be said) of some rows of an endless run."""
+    """Count the pairs (id, target) of some rows."""
     pairs: Counter[tuple[int, int]] = Counter()
     for row in range(first_row, first_row + rows):
         batch = batches.batch(row // batches.rows)
@@ -70,8 +70,8 @@ def trained(batches: TextBatches, first_row: int, rows: int) -> Counter[tuple[in
     seed=st.integers(0, 9),
     epoch=st.integers(0, 2),
 )
-def test_every_token_is_trained_once_an_epoch(tmp_path_factory, lengths, rows, context, seed, epoch) -> None:
-    """Each epoch teaches each step inside each document exactly once, and nothing else."""
+def test_every_token_is_trained_on_once_per_epoch(tmp_path_factory, lengths, rows, context, seed, epoch) -> None:
+    """Each epoch has each token of a document, except the first, as a target exactly once."""
     batches = TextBatches(make_shards(tmp_path_factory.mktemp("t"), lengths), rows, context, seed)
     expected = Counter((100 * i + j, 100 * i + j + 1) for i, size in enumerate(lengths) for j in range(size - 1))
     assert trained(batches, epoch * batches.rows_per_epoch, batches.rows_per_epoch) == expected
@@ -79,8 +79,8 @@ def test_every_token_is_trained_once_an_epoch(tmp_path_factory, lengths, rows, c
 
 @settings(deadline=None, max_examples=60)
 @given(lengths=lengths_of_documents, rows=st.integers(1, 4), context=st.integers(2, 15), step=st.integers(0, 20))
-def test_nothing_crosses_a_documents_edge(tmp_path_factory, lengths, rows, context, step) -> None:
-    """`documents` names the document that each token came from, and a target is the next token of the same one."""
+def test_documents_are_separated(tmp_path_factory, lengths, rows, context, step) -> None:
+    """`documents` has the number of each token's document, and targets are the next tokens of the same one."""
     batch = TextBatches(make_shards(tmp_path_factory.mktemp("t"), lengths), rows, context, 0).batch(step)
     real = batch.documents >= 0
     assert torch.equal(batch.documents[real].long(), batch.ids[real] // 100)
@@ -91,8 +91,8 @@ def test_nothing_crosses_a_documents_edge(tmp_path_factory, lengths, rows, conte
 
 @settings(deadline=None, max_examples=30)
 @given(steps=st.permutations(range(8)), seed=st.integers(0, 3))
-def test_a_batch_depends_on_seed_and_step_alone(tmp_path_factory, steps, seed) -> None:
-    """Called in any order, by objects made anew, the same step gives the same batch."""
+def test_a_batch_depends_only_on_seed_and_step(tmp_path_factory, steps, seed) -> None:
+    """Requested in any order, of another object, the batch of a step is the same."""
     shards = make_shards(tmp_path_factory.mktemp("t"), [5, 9, 3, 12])
     in_order = [TextBatches(shards, 2, 6, seed).batch(step) for step in range(8)]
     batches = TextBatches(shards, 2, 6, seed)
@@ -102,8 +102,8 @@ def test_a_batch_depends_on_seed_and_step_alone(tmp_path_factory, steps, seed) -
             assert torch.equal(getattr(batch, name), getattr(in_order[step], name))
 
 
-def test_processes_share_out_the_same_rows(tmp_path: Path) -> None:
-    """The rows of one process with eight are those of a step of two with four each: row g is row g, whoever asks."""
+def test_the_order_of_rows_does_not_depend_on_the_batch_size(tmp_path: Path) -> None:
+    """A batch of eight rows is two batches of four."""
     shards = make_shards(tmp_path, [5, 9, 3, 12])
     one, two = TextBatches(shards, 8, 6, 0), TextBatches(shards, 4, 6, 0)
     for step in range(3):
@@ -112,7 +112,7 @@ def test_processes_share_out_the_same_rows(tmp_path: Path) -> None:
 
 
 def test_each_epoch_and_seed_has_its_own_order(tmp_path: Path) -> None:
-    """Documents meet in other rows in the next epoch, and with another seed."""
+    """The rows differ in the next epoch, and with another seed."""
     shards = make_shards(tmp_path, [7] * 30)
 
     def ids(seed: int, epoch: int) -> list[int]:
@@ -124,7 +124,7 @@ def test_each_epoch_and_seed_has_its_own_order(tmp_path: Path) -> None:
 
 
 def test_a_book_does_not_fill_a_batch(tmp_path: Path) -> None:
-    """Rows that follow each other in a long document are spread over the epoch."""
+    """The rows of a long document are spread over the epoch."""
     write_shards(tmp_path / "tokens", [[i] * 4000 for i in range(10)], 10, tokenizer="mine")
     batches = TextBatches(Shards.open(tmp_path / "tokens"), 10, 40, 0)
     different = [len(set(batches.batch(step).documents[:, 0].tolist())) for step in range(50)]
@@ -132,14 +132,14 @@ def test_a_book_does_not_fill_a_batch(tmp_path: Path) -> None:
 
 
 def test_rows_are_full(tmp_path: Path) -> None:
-    """Only the last row of an epoch has padding, and less than a row of it."""
+    """Only the last row of an epoch has padding."""
     batches = TextBatches(make_shards(tmp_path, [5, 9, 3, 12]), 1, 6, 0)
     padding = sum(int((batches.batch(row).documents < 0).sum()) for row in range(batches.rows_per_epoch))
     assert padding < 6
 
 
-def test_shapes_and_types_are_as_stated(tmp_path: Path) -> None:
-    """Ids and targets [B,T] int64, documents [B,T] int32; steps of an epoch are rounded up."""
+def test_shapes_and_types_are_as_documented(tmp_path: Path) -> None:
+    """Ids and targets are [B,T] int64, documents [B,T] int32; steps per epoch are rounded up."""
     batches = TextBatches(make_shards(tmp_path, [5, 9, 3, 12]), 3, 6, 0)
     batch = batches.batch(1)
     for tensor, kind in ((batch.ids, torch.int64), (batch.targets, torch.int64), (batch.documents, torch.int32)):
@@ -147,8 +147,8 @@ def test_shapes_and_types_are_as_stated(tmp_path: Path) -> None:
     assert (batches.rows_per_epoch, batches.steps_per_epoch) == (5, 2)
 
 
-def test_what_cannot_be_batched_is_said(tmp_path: Path) -> None:
-    """Sizes of nothing, documents of one token, and a negative seed are mistakes."""
+def test_invalid_arguments_are_errors(tmp_path: Path) -> None:
+    """No rows, rows of one token, documents of one token, and a negative seed."""
     shards = make_shards(tmp_path, [5])
     for rows, context in ((0, 6), (1, 1)):
         with pytest.raises(UserError, match=f"got {rows} rows of {context}"):

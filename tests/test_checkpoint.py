@@ -1,4 +1,4 @@
-"""Checkpoints: the newest whole one counts, whatever happened to the others, and a full disk loses none."""
+"""Checkpoints: the newest complete one is loaded, broken ones are skipped, and a full disk loses none."""
 
 import json
 import shutil
@@ -61,14 +61,14 @@ def rewrite(path: Path, change: Callable[[dict], object]) -> None:
 
 
 def flip(path: Path) -> None:
-    """Change one bit of the last tensor in a file, which leaves its names and shapes as they are."""
+    """Change one bit of the last tensor in a file, but no name or shape."""
     content = bytearray(path.read_bytes())
     content[-3] ^= 1
     path.write_bytes(content)
 
 
 BREAKS: dict[str, tuple[str, Callable[[Path], object]]] = {
-    "cut-off weights": ("model", lambda path: path.write_bytes(path.read_bytes()[:-9])),
+    "truncated weights": ("model", lambda path: path.write_bytes(path.read_bytes()[:-9])),
     "a bit of the weights": ("model", flip),
     "a bit of the optimizer": ("optimizer", flip),
     "a bit of the random state": ("random", flip),
@@ -76,12 +76,12 @@ BREAKS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "missing weights": ("model", Path.unlink),
     "missing random state": ("random", Path.unlink),
     "missing numbers": ("state", Path.unlink),
-    "cut-off numbers": ("state", lambda path: path.write_text(path.read_text()[:20])),
+    "truncated numbers": ("state", lambda path: path.write_text(path.read_text()[:20])),
     "numbers that are a list": ("state", lambda path: path.write_text("[]")),
     "no step": ("state", lambda path: rewrite(path, lambda values: values.pop("step"))),
-    "no loss of late": ("state", lambda path: rewrite(path, lambda values: values.pop("lately"))),
+    "no loss statistics": ("state", lambda path: rewrite(path, lambda values: values.pop("lately"))),
     "a weight missing": ("model", lambda path: rewrite(path, lambda x: x.pop("norm.weight"))),
-    "a weight too many": ("model", lambda path: rewrite(path, lambda x: x.update(other=torch.ones(2)))),
+    "an extra weight": ("model", lambda path: rewrite(path, lambda x: x.update(other=torch.ones(2)))),
     "another shape": ("model", lambda path: rewrite(path, lambda x: x.update({"norm.weight": torch.ones(9)}))),
     "no state of a weight": (
         "optimizer",
@@ -91,24 +91,24 @@ BREAKS: dict[str, tuple[str, Callable[[Path], object]]] = {
         "optimizer",
         lambda path: rewrite(path, lambda x: x.update({"norm.weight/exp_avg": torch.zeros(3)})),
     ),
-    "a kind of randomness missing": ("random", lambda path: rewrite(path, lambda x: x.pop("numpy"))),
+    "a random generator missing": ("random", lambda path: rewrite(path, lambda x: x.pop("numpy"))),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", BREAKS)
-def test_a_broken_newest_checkpoint_is_told_and_passed_over(name: str, tmp_path: Path) -> None:
-    """The one before is taken, a sentence names the file, the broken one counts no more; all broken, that is told."""
+def test_a_broken_newest_checkpoint_is_reported_and_skipped(name: str, tmp_path: Path) -> None:
+    """The one before is loaded and the broken one renamed; if all are broken, that is an error with the file's name."""
     saved(tmp_path, 2, 3)
     stem, spoil = BREAKS[name]
     suffix = "json" if stem == "state" else "safetensors"
     spoil(tmp_path / "step-000003" / f"{stem}.{suffix}")
-    state, told = fresh(), []
-    assert load_checkpoint(state, tmp_path, told.append)
+    state, messages = fresh(), []
+    assert load_checkpoint(state, tmp_path, messages.append)
     assert state.step == 2
-    (sentence,) = told
-    assert "step-000003" in sentence
-    assert f"{stem}.{suffix}" in sentence
-    assert "\n" not in sentence
+    (message,) = messages
+    assert "step-000003" in message
+    assert f"{stem}.{suffix}" in message
+    assert "\n" not in message
     assert [path.name for path in checkpoints_in(tmp_path)] == ["step-000002"]
 
     shutil.rmtree(tmp_path / "broken-step-000003")
@@ -118,11 +118,11 @@ def test_a_broken_newest_checkpoint_is_told_and_passed_over(name: str, tmp_path:
         load_checkpoint(untouched, tmp_path)
     before = zip(untouched.model.parameters(), fresh().model.parameters(), strict=True)
     assert all(torch.equal(one, other) for one, other in before)
-    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-000002"], "asked again, it is told again"
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["step-000002"], "the error is the same the next time"
 
 
-def test_what_is_saved_after_a_broken_checkpoint_stays(tmp_path: Path) -> None:
-    """A broken checkpoint of a later step does not push out the whole ones that are made after going back."""
+def test_a_broken_checkpoint_does_not_count_among_those_kept(tmp_path: Path) -> None:
+    """A broken checkpoint of a later step does not replace complete ones that are saved after it."""
     saved(tmp_path, 2, 9)
     (tmp_path / "step-000009" / "state.json").unlink()
     state = fresh()
@@ -135,8 +135,8 @@ def test_what_is_saved_after_a_broken_checkpoint_stays(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 2, 4])
-def test_so_many_checkpoints_stay(keep: int, tmp_path: Path) -> None:
-    """The newest by their number, also where a step has more digits than the others."""
+def test_the_requested_number_of_checkpoints_is_kept(keep: int, tmp_path: Path) -> None:
+    """Those of the latest steps, even if the step of one has more digits."""
     state = saved(tmp_path, 1, 2, 3, keep=keep)
     for step in (999_999, 1_000_000):
         state.step = step
@@ -147,8 +147,8 @@ def test_so_many_checkpoints_stay(keep: int, tmp_path: Path) -> None:
     assert state.step == 1_000_000
 
 
-def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
-    """A part that never got its name does not fill up the disk."""
+def test_a_partial_checkpoint_of_a_killed_process_is_removed(tmp_path: Path) -> None:
+    """It does not fill up the disk."""
     (tmp_path / ".step-000001.sayso-new-abc").mkdir()
     (tmp_path / ".step-000001.sayso-new-abc" / "model.safetensors").write_bytes(b"half")
     saved(tmp_path, 1)
@@ -157,10 +157,10 @@ def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("file", ["model", "optimizer"])
 @pytest.mark.parametrize("share", [0.001, 0.99])
-def test_a_full_disk_leaves_the_last_whole_checkpoint(
+def test_a_full_disk_leaves_the_last_complete_checkpoint(
     file: str, share: float, tmp_path: Path, small_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    """A save that does not fit fails as a full disk does, leaves no half, and takes nothing away."""
+    """A save that does not fit raises the error of a full disk, and leaves no partial checkpoint."""
     state = saved(tmp_path, 2, 3)
     step_to(state, 4)
     size = int(share * (tmp_path / "step-000003" / f"{file}.safetensors").stat().st_size)

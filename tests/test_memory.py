@@ -1,4 +1,4 @@
-"""Memory: the estimate agrees with what a step really takes, and running out of it says what to lower to what."""
+"""Memory: the estimate agrees with real steps, and an out-of-memory error says which option to lower."""
 
 import multiprocessing
 import os
@@ -17,6 +17,7 @@ from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import RunLog
 from sayso.batch.batch import Batch
+from sayso.batch.judged import Comparison, JudgedPrompt, collate
 from sayso.batch.pairs import PairBatch
 from sayso.loss.next_token import next_token_loss
 from sayso.model import ModelConfig, Transformer
@@ -31,7 +32,7 @@ from sayso.train.schedule import Schedule
 from sayso.train.session import Session
 from sayso.train.workers import can_fork
 
-linux = pytest.mark.skipif(not can_fork("cpu"), reason="the kernel tells and limits memory on Linux")
+linux = pytest.mark.skipif(not can_fork("cpu"), reason="the kernel reports and limits memory on Linux")
 T = 256
 GPT2 = {
     "mlp": "gelu",
@@ -45,7 +46,7 @@ GEMMA = {"mlp": "geglu", "norm_place": "both", "logit_cap": 30.0}
 
 
 def config(**changes: object) -> ModelConfig:
-    """A shape whose activations are much larger than its weights."""
+    """Return a shape whose activations are much larger than its weights."""
     shape = {"vocab_size": 300, "layers": 4, "width": 128, "heads": 4, "kv_heads": 4, "head_size": 32, "mlp_width": 512}
     return ModelConfig(**shape | {"context": T} | changes)  # type: ignore[arg-type]
 
@@ -57,7 +58,7 @@ def batch(rows: int) -> Batch:
 
 
 def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
-    """The next-token loss as the loop wants it."""
+    """The next-token loss, as a loss function of the loop."""
     return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
 
 
@@ -68,7 +69,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
     ids=["swiglu", "relu2", "grouped", "deep", "gpt2", "gemma"],
 )
 def test_the_estimate_is_what_autograd_keeps(changes: dict, precision: str) -> None:
-    """Within a quarter of the bytes of all tensors that the forward pass of four rows saves, each counted once."""
+    """Within a quarter of the bytes of all distinct tensors that the forward pass of four rows keeps."""
     model, part = Transformer(config(**changes)).initialise(torch.Generator().manual_seed(0)), batch(4)
     weights, kept = {weight.untyped_storage().data_ptr() for weight in model.parameters()}, {}
 
@@ -92,7 +93,7 @@ from test_memory import *
 for recompute in (False, True):
     model, part = Transformer(config()).initialise(torch.Generator().manual_seed(0)), batch(24)
     model.recompute = recompute
-    loss_of(model, batch(1))[0].backward()  # gradients and the libraries' own buffers are there from here on
+    loss_of(model, batch(1))[0].backward()  # allocates gradients and the buffers of libraries
     reset_peak_memory()
     before = peak_memory_mb()
     loss_of(model, part)[0].backward()
@@ -102,9 +103,9 @@ for recompute in (False, True):
 
 @linux
 def test_the_estimate_is_near_the_measured_peak() -> None:
-    """That of a real forward and backward pass of 24 rows, above what was there before, within a factor of 1.5.
+    """Within a factor of 1.5 of the additional memory of a forward and backward pass of 24 rows.
 
-    In a process whose large tensors go back to the system when they are freed, so that no gaps are counted.
+    Measured in a process that returns the memory of large tensors to the system, so that gaps are not counted.
     """
     environment = {**os.environ, "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=1000000"}
     command = [sys.executable, "-c", PEAK, str(Path(__file__).parent)]
@@ -115,8 +116,8 @@ def test_the_estimate_is_near_the_measured_peak() -> None:
         assert 1 / 1.5 < estimated / measured < 1.5, (recompute, estimated, measured)
 
 
-def test_rows_that_fit_are_those_whose_sum_is_below_what_is_free() -> None:
-    """One more would not fit; recomputing and fewer processes leave room for more; too little is none."""
+def test_rows_fit_if_their_estimate_is_below_the_free_memory() -> None:
+    """One more would not fit; recomputing and fewer processes leave room for more."""
     shape, row = config(), activation_bytes(config(), T)
     free = round((fixed_bytes(shape, 2) + 2 * 5.5 * GAPS * row) / SPARE)
     assert rows_that_fit(free, shape, T, 2) == 5
@@ -135,14 +136,14 @@ def test_rows_that_fit_are_those_whose_sum_is_below_what_is_free() -> None:
         (RuntimeError("shapes differ"), False, None),
     ],
 )  # fmt: skip
-def test_errors_of_memory_are_known_and_read(error: Exception, is_it: bool, wanted: int | None) -> None:
-    """Python's and torch's, with the bytes that they tell."""
+def test_out_of_memory_errors_are_recognized(error: Exception, is_it: bool, wanted: int | None) -> None:
+    """Those of Python and torch, with the number of requested bytes."""
     assert out_of_memory(error) is is_it
     assert bytes_wanted(str(error)) == wanted
 
 
 @pytest.mark.parametrize(
-    ("layout", "recompute", "told"),
+    ("layout", "recompute", "message"),
     [
         (Layout(2, 2), False, r"8 rows x 256 tokens, 4 at once in each of 2 processes without .*--micro-rows 2"),
         (Layout(1, 8), False, r"1 at once .*; add --recompute and repeat"),
@@ -150,10 +151,10 @@ def test_errors_of_memory_are_known_and_read(error: Exception, is_it: bool, want
         (Layout(1, 8), True, r"a smaller model"),
     ],
 )  # fmt: skip
-def test_the_sentence_says_what_is_in_force_and_what_to_lower(layout: Layout, recompute: bool, told: str) -> None:
-    """Where the estimate says that all should fit, half of what failed is tried next; then slower means, one by one."""
+def test_the_error_has_the_settings_and_advice(layout: Layout, recompute: bool, message: str) -> None:
+    """First half the rows that failed, then slower alternatives, one by one."""
     with (
-        pytest.raises(UserError, match=told),
+        pytest.raises(UserError, match=message),
         explain_out_of_memory(config(), lambda: batch(8), layout, "mps", recompute=recompute),
     ):
         raise MemoryError
@@ -164,16 +165,24 @@ def test_the_sentence_says_what_is_in_force_and_what_to_lower(layout: Layout, re
         raise RuntimeError("shapes differ")
 
 
-def test_a_pair_counts_as_one_row_of_both_replies() -> None:
-    """--micro-rows counts pairs when aligning."""
-    both = PairBatch(*vars(batch(8)).values())
-    told = explain_out_of_memory(config(), lambda: both, Layout(1, 1), "cpu", recompute=False)
-    with pytest.raises(UserError, match="4 rows x 512"), told:
+def test_a_pair_counts_as_one_row_with_both_replies() -> None:
+    """--micro-rows counts pairs in an alignment run."""
+    pairs = PairBatch(*vars(batch(8)).values())
+    explained = explain_out_of_memory(config(), lambda: pairs, Layout(1, 1), "cpu", recompute=False)
+    with pytest.raises(UserError, match="4 rows x 512"), explained:
+        raise MemoryError
+
+
+def test_a_prompt_of_a_reward_model_counts_as_one_row_with_all_replies() -> None:
+    """--micro-rows counts prompts when training a reward model, however its replies are packed."""
+    prompts = [JudgedPrompt([1] * 16, [[2] * 16, [3] * 16], [Comparison(0, 1)])] * 3
+    explained = explain_out_of_memory(config(), lambda: collate(prompts), Layout(1, 1), "cpu", recompute=False)
+    with pytest.raises(UserError, match="3 rows x 64"), explained:
         raise MemoryError
 
 
 def limited(folder: Path, micro_rows: int | None, answer: Connection) -> None:
-    """Train two steps of 40 rows in little memory; answer with the sentence, or with the step reached."""
+    """Train two steps of 40 rows in little memory; send the error message, or the last step."""
     torch.set_num_threads(1)
     shape = config()
     model = Transformer(shape).initialise(torch.Generator().manual_seed(0))
@@ -196,8 +205,8 @@ def limited(folder: Path, micro_rows: int | None, answer: Connection) -> None:
         answer.send(str(error))
 
 
-def lived(folder: Path, micro_rows: int | None) -> str | int:
-    """What such a run answers, in a process of its own."""
+def result_of(folder: Path, micro_rows: int | None) -> str | int:
+    """Return what `limited` sends from another process."""
     ours, theirs = multiprocessing.Pipe()
     process = multiprocessing.get_context("fork").Process(target=limited, args=(folder, micro_rows, theirs))
     process.start()
@@ -208,20 +217,20 @@ def lived(folder: Path, micro_rows: int | None) -> str | int:
 
 
 @linux
-def test_a_run_that_does_not_fit_does_with_what_it_was_told(tmp_path: Path) -> None:
-    """Under a real limit of memory the step fails with one sentence, and with the rows that it names it trains."""
-    told = lived(tmp_path, None)
-    assert isinstance(told, str)
-    assert "requested" in told
-    found = re.search(r"add --micro-rows (\d+) and repeat", told)
+def test_the_advice_makes_a_run_fit(tmp_path: Path) -> None:
+    """Under a real memory limit a step fails, and with the suggested --micro-rows it succeeds."""
+    message = result_of(tmp_path, None)
+    assert isinstance(message, str)
+    assert "requested" in message
+    found = re.search(r"add --micro-rows (\d+) and repeat", message)
     assert found
     assert 4 <= int(found[1]) < 20
-    assert lived(tmp_path, int(found[1])) == 2
+    assert result_of(tmp_path, int(found[1])) == 2
 
 
 @linux
-def test_free_memory_is_told() -> None:
-    """Some of what the machine has; nothing for a device that does not say."""
+def test_free_memory_is_known_on_a_cpu() -> None:
+    """It is a plausible number, and None for a device that does not report it."""
     free = free_memory("cpu")
     assert free
     assert 10**7 < free < 10**14

@@ -1,4 +1,4 @@
-"""Mirrors: the real trackers get what run.jsonl gets, locally, and never stop a run."""
+"""Mirrors: the real trackers get the metrics of run.jsonl, locally, and never stop a run."""
 
 import importlib.util
 import json
@@ -22,8 +22,8 @@ from sayso.train.session import open_session
 STEPS = {1: {"loss": 3.5, "lr": 0.1, "sample": "not a number"}, 2: {"loss": 3.25, "lr": 0.2}}
 
 
-def test_tensorboard_has_the_figures(tmp_path: Path) -> None:
-    """Read back by TensorBoard's own reader: each figure at its step; a run gone on with adds to it."""
+def test_tensorboard_has_the_metrics(tmp_path: Path) -> None:
+    """TensorBoard's own reader finds each metric at its step; a resumed run adds to them."""
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     for step, fields in STEPS.items():
         with mirrored(["tensorboard"], tmp_path, {}) as mirrors:
@@ -48,7 +48,7 @@ with mirrored([sys.argv[1]], Path(sys.argv[2]), {"rows": 4}) as mirrors:
 
 
 def written(name: str, folder: Path, tmp_path: Path) -> None:
-    """Let a process of its own write to a mirror: these packages keep threads, hooks and warnings of theirs."""
+    """Write to a mirror in another process, because these packages leave threads, hooks and warnings behind."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "TRACKIO"))}
     environment["HOME"] = str(tmp_path)
     command = [sys.executable, "-c", WRITE, name, str(folder), json.dumps(STEPS)]
@@ -56,8 +56,8 @@ def written(name: str, folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_trackio_has_the_figures(tmp_path: Path) -> None:
-    """Its database in the run's folder holds each step."""
+def test_trackio_has_the_metrics(tmp_path: Path) -> None:
+    """Its database in the run's folder has each step."""
     if importlib.util.find_spec("trackio") is None:
         pytest.skip("trackio is not installed")
     folder = tmp_path / "pretrain-base"
@@ -73,22 +73,22 @@ def test_trackio_has_the_figures(tmp_path: Path) -> None:
 
 
 def log_records(data: bytes) -> Iterator[bytes]:
-    """The records of a log in LevelDB's format: blocks of 32 KiB, records in parts with checksum, length and kind."""
-    place, whole = 7, b""  # behind wandb's own head
+    """Yield the records of a log in LevelDB's format: blocks of 32 KiB, with parts of records after a header."""
+    place, record = 7, b""  # after the header of wandb
     while place + 7 <= len(data):
         if place % 2**15 > 2**15 - 7:
             place += -place % 2**15
             continue
         _, length, kind = struct.unpack_from("<IHB", data, place)
-        whole += data[place + 7 : place + 7 + length]
+        record += data[place + 7 : place + 7 + length]
         place += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield whole
-            whole = b""
+        if kind in (1, 4):  # the only part, or the last one
+            yield record
+            record = b""
 
 
 def test_wandb_writes_offline(tmp_path: Path) -> None:
-    """Without being asked to go online it keeps the run in the folder, with each step's figures."""
+    """By default the run is stored in its folder, with the metrics of each step."""
     pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2
 
@@ -107,20 +107,20 @@ def test_wandb_writes_offline(tmp_path: Path) -> None:
 
 
 def test_a_missing_package_names_the_install_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before anything is trained."""
+    """It is an error before training starts."""
     monkeypatch.setitem(sys.modules, "wandb", None)
     with pytest.raises(UserError, match=r"pip install 'sayso\[wandb\]'"), mirrored(["wandb"], tmp_path, {}):
         pass
 
 
-def test_an_unknown_mirror_offers_the_nearest(tmp_path: Path) -> None:
-    """When the act begins."""
+def test_an_unknown_mirror_is_an_error_with_the_nearest_name(tmp_path: Path) -> None:
+    """It is checked when the session is opened."""
     with pytest.raises(UserError, match="'tensorboard'"):
         open_session(Life(tmp_path), "pretrain", "base", Training(mirror=("tensorbord",)), {})
 
 
-def test_a_mirror_that_fails_is_told_once_and_left_out(tmp_path: Path, monkeypatch, capsys) -> None:
-    """The other goes on, and the run with it."""
+def test_a_mirror_that_fails_is_reported_once_and_disabled(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The other mirror and the run continue."""
     got: list[int] = []
 
     def failing(step: int, figures: dict[str, float]) -> None:
@@ -136,6 +136,6 @@ def test_a_mirror_that_fails_is_told_once_and_left_out(tmp_path: Path, monkeypat
         for step in range(1, 5):
             mirrors.write(step, {"loss": 1.0})
     assert got == [1, 2, 3, 4]
-    told = capsys.readouterr().out
-    assert told.count("'failing'") == 1
-    assert "no route to host" in told
+    output = capsys.readouterr().out
+    assert output.count("'failing'") == 1
+    assert "no route to host" in output

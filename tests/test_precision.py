@@ -1,4 +1,4 @@
-"""--precision and --deterministic: what they promise of numbers, and what they refuse."""
+"""--precision and --deterministic: their effect on results, and what they reject."""
 
 from pathlib import Path
 
@@ -26,14 +26,14 @@ CPU = Device("cpu", 1)
 
 
 def batch(step: int) -> Batch:
-    """Rows that count up, of two documents each."""
+    """Rows that count up, with two documents each."""
     ids = (torch.arange(17) + torch.randint(50, (4, 1), generator=torch.Generator().manual_seed(step))) % 50
     documents = (torch.arange(16) > 6).int().expand(4, 16)
     return Batch(ids[:, :-1], ids[:, 1:].clone(), documents)
 
 
 def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
-    """The next-token loss as the loop wants it."""
+    """The next-token loss, as a loss function of the loop."""
     return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
 
 
@@ -44,8 +44,8 @@ def fresh(mlp: str = "swiglu") -> State:
 
 
 @pytest.mark.parametrize("mlp", ["swiglu", "relu2"])
-def test_bf16_learns_as_fp32_does_on_weights_that_stay_fp32(mlp: str) -> None:
-    """Losses of both agree to a percent or so, and are not the same; weights and their moments are float32."""
+def test_bf16_learns_like_fp32_with_fp32_weights(mlp: str) -> None:
+    """The losses agree to two percent but are not equal; weights and moments are float32."""
     ends = []
     for precision in ("fp32", "bf16"):
         state, losses = fresh(mlp), []
@@ -63,8 +63,8 @@ def test_bf16_learns_as_fp32_does_on_weights_that_stay_fp32(mlp: str) -> None:
     assert rough != exact
 
 
-def test_auto_is_fp32_on_a_cpu_and_bf16_only_when_asked() -> None:
-    """What was resolved is part of the layout, which the plan keeps, and going on does not change it."""
+def test_auto_is_fp32_on_a_cpu() -> None:
+    """The resolved precision is part of the layout in the plan, and a resumed run keeps it."""
     assert layout_for(Training(), 4, CPU).precision == "fp32"
     assert layout_for(Training(precision="bf16"), 4, CPU).precision == "bf16"
     plan = {"processes": 1, "parts": 1, "precision": "bf16"}
@@ -73,15 +73,17 @@ def test_auto_is_fp32_on_a_cpu_and_bf16_only_when_asked() -> None:
         precision_on(Device("mps", 1), "bf16")
 
 
-@pytest.mark.parametrize(("asked", "told"), [("fp16", "without loss scaling"), ("bf1", "'bf16'"), ("int8", "one of")])
-def test_a_precision_that_is_not_offered_is_refused_with_the_reason(asked: str, told: str) -> None:
-    """fp16 says why; a slip of the pen is offered the nearest."""
-    with pytest.raises(UserError, match=told):
-        precision_on(CPU, asked)
+@pytest.mark.parametrize(
+    ("precision", "message"), [("fp16", "without loss scaling"), ("bf1", "'bf16'"), ("int8", "one of")]
+)
+def test_an_unsupported_precision_is_refused(precision: str, message: str) -> None:
+    """The error says why fp16 is not supported, and suggests the nearest name for a typo."""
+    with pytest.raises(UserError, match=message):
+        precision_on(CPU, precision)
 
 
-def lived(life: Life, layout: Layout, loss=loss_of, **options: object) -> State:
-    """Train a run of a life."""
+def trained(life: Life, layout: Layout, loss=loss_of, **options: object) -> State:
+    """Train in a life; return the final state."""
     state, run = fresh(), Session(life, "pretrain", "base", {}, {})
 
     class Batches:
@@ -93,11 +95,11 @@ def lived(life: Life, layout: Layout, loss=loss_of, **options: object) -> State:
     return state
 
 
-def test_the_run_tells_its_precision_and_a_slow_one(tmp_path: Path, monkeypatch, capsys) -> None:
-    """The line of speeds has it; a CPU without instructions for it is told once."""
+def test_the_precision_is_logged_and_a_slow_one_reported(tmp_path: Path, monkeypatch, capsys) -> None:
+    """The event `speed` has the precision; bf16 on a CPU without instructions for it is reported once."""
     (tmp_path / "cpuinfo").write_text("flags : avx2 avx512f")
     monkeypatch.setattr(devices, "CPUINFO", tmp_path / "cpuinfo")
-    lived(Life(tmp_path), Layout(1, 1, "bf16"))
+    trained(Life(tmp_path), Layout(1, 1, "bf16"))
     assert capsys.readouterr().out.count("AVX512-BF16") == 1
     log = read_log(tmp_path / "runs" / "pretrain-base" / "run.jsonl")
     assert [line["precision"] for line in log if line["event"] == "speed"] == ["bf16"]
@@ -106,22 +108,22 @@ def test_the_run_tells_its_precision_and_a_slow_one(tmp_path: Path, monkeypatch,
 
 
 @pytest.mark.parametrize("on", [False, True])
-def test_two_runs_are_equal_to_the_bit(on: bool, tmp_path: Path) -> None:
-    """On a CPU with the same layout with --deterministic and without it."""
-    one, other = (lived(Life(tmp_path / name), Layout(1, 2), deterministic=on) for name in ("one", "other"))
+def test_two_runs_are_bitwise_equal(on: bool, tmp_path: Path) -> None:
+    """On a CPU with the same layout, with --deterministic and without it."""
+    one, other = (trained(Life(tmp_path / name), Layout(1, 2), deterministic=on) for name in ("one", "other"))
     pairs = zip(one.model.parameters(), other.model.parameters(), strict=True)
     assert all(torch.equal(ours, theirs) for ours, theirs in pairs)
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_an_operation_without_a_deterministic_form_is_one_sentence(tmp_path: Path) -> None:
-    """It is named with the flag; and what else goes wrong stays what it is."""
+def test_an_operation_without_a_deterministic_algorithm_is_an_error(tmp_path: Path) -> None:
+    """The error has its name and the flag; other errors are not changed."""
 
     def loss(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
         torch.zeros(3).put_(torch.tensor([0]), torch.tensor([1.0]))
         return loss_of(model, part)
 
     with pytest.raises(UserError, match=r"put_.*omit --deterministic"):
-        lived(Life(tmp_path), Layout(1, 1), loss, deterministic=True)
+        trained(Life(tmp_path), Layout(1, 1), loss, deterministic=True)
     with pytest.raises(RuntimeError, match="other"), deterministic(True):
         raise RuntimeError("other")

@@ -1,4 +1,4 @@
-"""Reinforcement learning: rollouts, what is learned from them, and runs that go on as if nothing had happened."""
+"""Reinforcement learning: rollouts, advantages, the loss, and runs that are resumed exactly."""
 
 import json
 import math
@@ -34,6 +34,7 @@ from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.chat import render
 from sayso.token.whole import WholeTokenizer
+from sayso.train.checkpoint import step_of
 from sayso.train.loop import Hooks, StepRecord, train
 from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_weights, save_model
@@ -44,7 +45,7 @@ LINEAGE = {"stage": "tuned", "parent": None, "data": [], "config": {}, "seed": 0
 
 
 def speaker(seed: int = 0) -> Transformer:
-    """Return a model of random weights that ends its replies now and then."""
+    """Return a model of random weights that ends some of its replies."""
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -54,7 +55,7 @@ def speaker(seed: int = 0) -> Transformer:
     return model.eval()
 
 
-def asked(*texts: str) -> list[list[int]]:
+def ids_of(*texts: str) -> list[list[int]]:
     """Return the ids of prompts."""
     return [render(TOKENIZER, [{"role": "user", "content": text}], reply=True)[0] for text in texts]
 
@@ -64,43 +65,43 @@ def flat(groups: list[list[Rollout]]) -> list[Rollout]:
     return [one for group in groups for one in group]
 
 
-def test_rollouts_are_what_was_sampled_to_the_id() -> None:
-    """Ids and log-probabilities are the sampler's, the stop token with them; the same seed gives the same again."""
+def test_rollouts_have_the_sampled_ids() -> None:
+    """Ids, including the stop token, and log-probabilities are the sampler's; the same seed yields the same again."""
     model = speaker()
-    groups = sample_groups(model, TOKENIZER, asked("ab", "c"), 6, max_tokens=20, seed=3)
+    groups = sample_groups(model, TOKENIZER, ids_of("ab", "c"), 6, max_tokens=20, seed=3)
     assert [len(group) for group in groups] == [6, 6]
-    assert groups == sample_groups(model, TOKENIZER, asked("ab", "c"), 6, max_tokens=20, seed=3, rows=5)
+    assert groups == sample_groups(model, TOKENIZER, ids_of("ab", "c"), 6, max_tokens=20, seed=3, rows=5)
     assert {one.ended for one in flat(groups)} == {True, False}
     for one in flat(groups):
         assert len(one.ids) == len(one.sampled) == len(one.logprobs) == one.length
         assert one.ended == (one.ids[-1] in TOKENIZER.stop_ids)
         with torch.no_grad():
             logs = model(torch.tensor([one.prompt + one.ids]))[0].log_softmax(-1)
-        for place, (token, told) in enumerate(zip(one.ids, one.logprobs, strict=True), len(one.prompt)):
-            assert math.isclose(float(logs[place - 1, token]), told, abs_tol=1e-4)
+        for place, (token, logprob) in enumerate(zip(one.ids, one.logprobs, strict=True), len(one.prompt)):
+            assert math.isclose(float(logs[place - 1, token]), logprob, abs_tol=1e-4)
     with pytest.raises(UserError, match="temperature"):
-        sample_groups(model, TOKENIZER, asked("ab"), 2, max_tokens=4, temperature=0)
+        sample_groups(model, TOKENIZER, ids_of("ab"), 2, max_tokens=4, temperature=0)
 
 
 def test_control_tokens_in_a_reply_are_spelled_out() -> None:
-    """A reward does not take a reply with a control token in it for one without."""
+    """A reward can see whether a reply has a control token."""
     model, user = speaker(), TOKENIZER.specials["<|user|>"]
     with torch.no_grad():
-        model.unembed.weight[user] += 3 * model.hidden(torch.tensor(asked("ab")))[0, -1]
-    found = flat(sample_groups(model, TOKENIZER, asked("ab"), 8, max_tokens=8))
+        model.unembed.weight[user] += 3 * model.hidden(torch.tensor(ids_of("ab")))[0, -1]
+    found = flat(sample_groups(model, TOKENIZER, ids_of("ab"), 8, max_tokens=8))
     assert all(("<|user|>" in one.text) == (user in one.ids) for one in found)
     assert any(user in one.ids for one in found)
 
 
-def test_what_was_given_to_the_policy_is_never_trained() -> None:
-    """A tool's words are part of a rollout and of what is read after, but were not sampled and have no target."""
+def test_results_of_tools_are_not_trained_on() -> None:
+    """They are part of the rollout and of later prompts, but not sampled, and have no target."""
     model = speaker()
-    first = flat(sample_groups(model, TOKENIZER, asked("ab"), 12, max_tokens=12, seed=1))
+    first = flat(sample_groups(model, TOKENIZER, ids_of("ab"), 12, max_tokens=12, seed=1))
     tool = TOKENIZER.encode("tool:7")
-    whole = converse(
+    rollouts = converse(
         model, TOKENIZER, first, lambda n, _: "7" if n % 2 else None, lambda _: tool, turns=1, max_tokens=12, seed=1
     )
-    for n, (before, after) in enumerate(zip(first, whole, strict=True)):
+    for n, (before, after) in enumerate(zip(first, rollouts, strict=True)):
         if not (before.ended and n % 2):
             assert after == before
             continue
@@ -110,23 +111,23 @@ def test_what_was_given_to_the_policy_is_never_trained() -> None:
         assert after.length == own + len(after.ids) - own - len(tool)
         batch = rollout_batch([RolloutRow(after.prompt, after.ids, after.sampled)])
         assert int((batch.targets >= 0).sum()) == after.length
-    assert score_rollouts(model, whole, 1.0).drift < 1e-5
+    assert score_rollouts(model, rollouts, 1.0).drift < 1e-5
 
 
-def test_each_turn_of_a_rollout_is_drawn_by_a_seed_of_its_own() -> None:
-    """Turn after turn goes on as the sampler does with the next seed, and none draws again as an earlier one did."""
+def test_each_turn_of_a_rollout_has_its_own_seed() -> None:
+    """Each turn equals a call of the sampler with the next seed."""
     model, tool = speaker(), TOKENIZER.encode("7")
-    first = flat(sample_groups(model, TOKENIZER, asked("ab"), 24, max_tokens=12, seed=5))
-    whole = {turns: _continued(model, first, tool, turns) for turns in (0, 1, 2)}
+    first = flat(sample_groups(model, TOKENIZER, ids_of("ab"), 24, max_tokens=12, seed=5))
+    rollouts = {turns: _continued(model, first, tool, turns) for turns in (0, 1, 2)}
     for turn in (1, 2):
-        before, after = whole[turn - 1], whole[turn]
+        before, after = rollouts[turn - 1], rollouts[turn]
         grown = [n for n in range(len(first)) if len(after[n].ids) > len(before[n].ids)]
         assert grown
         prompts = [[*before[n].prompt, *before[n].ids, *tool] for n in grown]
         sampling = Sampling(temperature=1.0, max_tokens=12, seed=5 + turn)
-        said = [after[n].ids[len(before[n].ids) + len(tool) :] for n in grown]
+        replies = [after[n].ids[len(before[n].ids) + len(tool) :] for n in grown]
         expected = [one.ids for one in generate(model, prompts, sampling, TOKENIZER.stop_ids)]
-        assert [ids[:-1] if after[n].ended else ids for n, ids in zip(grown, said, strict=True)] == expected
+        assert [ids[:-1] if after[n].ended else ids for n, ids in zip(grown, replies, strict=True)] == expected
 
 
 def _continued(model: Transformer, rollouts: list[Rollout], tool: list[int], turns: int) -> list[Rollout]:
@@ -134,20 +135,20 @@ def _continued(model: Transformer, rollouts: list[Rollout], tool: list[int], tur
 
 
 def measured(temperature: float = 1.0, critic: str = "") -> tuple[Transformer, list[Rollout], ScoredRollouts]:
-    """Return a model, what it said, and what it thinks of that."""
+    """Return a model, its rollouts, and their log-probabilities and values."""
     model = speaker()
     reference = Frozen(speaker()).model
-    said = flat(sample_groups(model, TOKENIZER, asked("ab", "c", "de"), 4, max_tokens=9, temperature=temperature))
+    rollouts = flat(sample_groups(model, TOKENIZER, ids_of("ab", "c", "de"), 4, max_tokens=9, temperature=temperature))
     if critic:
         add_critic(model, critic)
-    return model, said, score_rollouts(model, said, temperature, reference)
+    return model, rollouts, score_rollouts(model, rollouts, temperature, reference)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])
 @pytest.mark.parametrize("name", METHODS)
 def test_before_the_first_update_ratios_are_one_and_the_kl_is_zero(name: str, temperature: float) -> None:
-    """Sampled, measured and trained by different code, at any temperature: nothing has moved or is clipped."""
-    model, said, found = measured(temperature, "own" if name == "ppo" else "")
+    """Although sampling, scoring and training use different code; and nothing is clipped, at any temperature."""
+    model, rollouts, found = measured(temperature, "own" if name == "ppo" else "")
     assert found.drift < 1e-5
     assert abs(found.kl) < 1e-4
     scores = torch.rand(3, 4, generator=torch.Generator().manual_seed(0))
@@ -156,15 +157,15 @@ def test_before_the_first_update_ratios_are_one_and_the_kl_is_zero(name: str, te
     assert float((term.figures["ratio"] - 1).abs().max()) < 1e-3
     assert float(term.figures["kl_step"].abs().max()) < 1e-6
     assert float(term.figures["kl_token"].abs().max()) < 1e-6
-    if name != "gspo":  # whose clip is narrower than rounding may be
+    if name != "gspo":  # its clipping range is narrower than rounding errors
         assert not term.figures["clip_fraction"].any()
-    assert len(term.figures["ratio"]) == sum(one.length for one in said)
+    assert len(term.figures["ratio"]) == sum(one.length for one in rollouts)
     assert math.isclose(float(term.figures["entropy"].mean()), found.entropy, rel_tol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["grpo", "ppo"])
-def test_a_step_cut_into_parts_is_the_same_step(name: str) -> None:
-    """Gradients and counts of the parts of a batch add up to the whole's."""
+def test_parts_add_up_to_the_batch(name: str) -> None:
+    """Gradients and counts of the parts of a batch add up to those of the batch."""
     model, _, found = measured(critic="own" if name == "ppo" else "")
     rows, _ = assign_credit(Credit(METHODS[name]), found.rows, torch.eye(3, 4))
     objective, batch = Objective(METHODS[name], beta=0.1), rollout_batch(rows)
@@ -181,8 +182,8 @@ def test_a_step_cut_into_parts_is_the_same_step(name: str) -> None:
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)
 
 
-def test_numbers_stand_where_their_target_stands() -> None:
-    """What is known of an id lies at the position before it, through batching and splitting."""
+def test_values_are_at_the_positions_of_their_targets() -> None:
+    """The values of an id are at the position before it."""
     rows = [
         RolloutRow([1, 2, 3], [4, 5], [True, False], **{name: [0.5, 0.25] for name in NUMBERS}),
         RolloutRow([6], [7], [True]),
@@ -194,27 +195,26 @@ def test_numbers_stand_where_their_target_stands() -> None:
     assert sorted(int(part.ids[0, 0]) for part in parts) == [1, 6]
 
 
-def test_a_value_model_is_credited_token_by_token() -> None:
-    """The reward comes with the last trained token, less the KL of each; advantages are whitened, returns are not."""
-    model, said, found = measured(critic="own")
+def test_a_value_model_has_advantages_per_token() -> None:
+    """The reward is that of the last trained token, minus the KL of each; only advantages are whitened."""
+    model, _, found = measured(critic="own")
     scores = torch.tensor([[1.0, 0, 0, 0]] * 3)
     rows = [replace(row, reference=[x - 0.1 for x in row.old]) for row in found.rows]
     plain, _ = assign_credit(Credit(METHODS["ppo"], lam=1.0), rows, scores)
-    held, _ = assign_credit(Credit(METHODS["ppo"], beta=0.5, lam=1.0), rows, scores)
-    for row, kept, score in zip(plain, held, scores.flatten().tolist(), strict=True):
+    with_kl, _ = assign_credit(Credit(METHODS["ppo"], beta=0.5, lam=1.0), rows, scores)
+    for row, penalized, score in zip(plain, with_kl, scores.flatten().tolist(), strict=True):
         assert row.returns[0] == pytest.approx(score, abs=1e-5)
-        assert kept.returns[0] == pytest.approx(score - 0.05 * len(row.ids), abs=1e-4)
-        assert kept.returns[-1] == pytest.approx(score - 0.05, abs=1e-4)
+        assert penalized.returns[0] == pytest.approx(score - 0.05 * len(row.ids), abs=1e-4)
+        assert penalized.returns[-1] == pytest.approx(score - 0.05, abs=1e-4)
     white = torch.tensor([x for row in plain for x in row.advantages])
     assert abs(float(white.mean())) < 1e-5
-    assert len(said) == 12
     remove_critic(model)
     assert critic_of(model) is None
 
 
 def rewards_of(*values: float) -> list[RewardFunction]:
-    """Return a reward that pays by the prompt's number, and for the reply's first letter where that is 0."""
-    return [RewardFunction("pay", lambda prompt, reply, info: values[info["n"]] or float(reply < "M"))]
+    """Return a reward with a value per prompt; if it is 0, the reward depends on the reply's first letter."""
+    return [RewardFunction("value", lambda prompt, reply, info: values[info["n"]] or float(reply < "M"))]
 
 
 def prompts(count: int) -> list[Prompt]:
@@ -222,38 +222,38 @@ def prompts(count: int) -> list[Prompt]:
     return [Prompt(n + 1, [{"role": "user", "content": f"p{n}"}], {"n": n}) for n in range(count)]
 
 
-def test_groups_without_signal_are_drawn_anew() -> None:
-    """Groups whose replies all earn the same give way to further prompts; what was asked is counted."""
-    pay = rewards_of(1, 1, 0, 1, 0, 0, 1, 1)
+def test_groups_without_signal_are_replaced() -> None:
+    """Groups whose replies have equal rewards are replaced by groups of further prompts, and counted."""
+    rewards = rewards_of(1, 1, 0, 1, 0, 0, 1, 1)
     supply = prompts(8)
-    drawing = GroupSampler(TOKENIZER, lambda first, count: supply[first : first + count], pay, 2, 8, 6, again=3)
-    drawn = drawing.draw(speaker(), 0, 0)
-    assert [group.prompt.number for group in drawn.groups] == [3, 5]
-    assert (drawn.asked, drawn.silent) == (6, 4) or (drawn.asked, drawn.silent) == (5, 3)
-    assert drawn.mean > float(drawn.scores.mean())
-    plain = replace(drawing, again=0).draw(speaker(), 0, 0)
+    sampler = GroupSampler(TOKENIZER, lambda first, count: supply[first : first + count], rewards, 2, 8, 6, again=3)
+    sampled = sampler.sample(speaker(), 0, 0)
+    assert [group.prompt.number for group in sampled.groups] == [3, 5]
+    assert (sampled.prompts, sampled.without_signal) == (6, 4) or (sampled.prompts, sampled.without_signal) == (5, 3)
+    assert sampled.mean > float(sampled.scores.mean())
+    plain = replace(sampler, again=0).sample(speaker(), 0, 0)
     assert sorted(group.prompt.number for group in plain.groups) == [1, 2]
-    assert plain.silent == 2
+    assert plain.without_signal == 2
 
 
-def test_a_prompt_without_room_is_told_with_its_line() -> None:
-    """A prompt as long as the context ends the drawing in one sentence with its line."""
+def test_a_prompt_as_long_as_the_context_is_an_error() -> None:
+    """The error has its line."""
     long = Prompt(7, [{"role": "user", "content": "word " * 100}], {})
-    drawing = GroupSampler(TOKENIZER, lambda first, count: [long], rewards_of(1.0), 1, 2, 4)
+    sampler = GroupSampler(TOKENIZER, lambda first, count: [long], rewards_of(1.0), 1, 2, 4)
     with pytest.raises(UserError, match="line 7"):
-        drawing.draw(speaker(), 0, 0)
+        sampler.sample(speaker(), 0, 0)
 
 
-def test_long_and_unfinished_replies_lose() -> None:
-    """Nothing up to the buffer, then linearly down to -1; a reply that was cut loses what it is told to."""
+def test_long_and_truncated_replies_are_penalized() -> None:
+    """The length penalty is 0 up to the buffer, then falls linearly to -1."""
     assert [overlong(length, 20, 10) for length in (5, 10, 15, 20)] == [0, 0, -0.5, -1]
     assert overlong(20, 20, 0) == 0
     assert shaped(1.0, length=15, ended=False, limit=20, buffer=10, unfinished=0.25) == 0.25
     assert shaped(1.0, length=15, ended=True, limit=20, buffer=0, unfinished=0.25) == 1.0
 
 
-def test_held_out_prompts_are_never_practised() -> None:
-    """A tenth of a file is set aside; a puzzle's val split shares no problem with what is practised."""
+def test_held_out_prompts_are_not_trained_on() -> None:
+    """A share of a file is held out; a puzzle's val split has no problem of its train split."""
     train, held = hold_out_prompts(prompts(40), 0, HoldOut(0.1, most=200))
     assert len(held) == 4
     assert sorted(one.number for one in (*train, *held)) == list(range(1, 41))
@@ -261,15 +261,40 @@ def test_held_out_prompts_are_never_practised() -> None:
     assert not {one.messages[0]["content"] for one in practice(0, 200)} & {one.messages[0]["content"] for one in judged}
     assert practice(7, 3) == practice(0, 20)[7:10]
     assert [len(open_prompt_order("addition", (), 0, 20, n, BadRows())[1]) for n in (0, 5, 99)] == [0, 5, 20]
-    with pytest.raises(UserError, match=r"which has no end; got 0\.1"):
+    with pytest.raises(UserError, match=r"whose problems are unlimited; got 0\.1"):
         open_prompt_order("addition", (), 0, 20, 0.1, BadRows())
     with pytest.raises(UserError, match="sizes"):
         open_prompt_order("prompts.jsonl", (3,), 0, 20, None, BadRows())
+    with pytest.raises(UserError, match=r"an integer, or a file; got 2\.5"):
+        open_prompt_order("addition", (), 0, 20, 2.5, BadRows())
+
+
+@pytest.mark.parametrize(("held_out", "most", "counts"), [(5, 3, (25, 3)), (5, 0, (25, 0)), (0.5, 3, (27, 3))])
+def test_no_more_prompts_are_evaluated_than_requested(
+    tmp_path: Path, held_out: float, most: int, counts: tuple[int, int]
+) -> None:
+    """A number of prompts is held out as given, though fewer may be used; a share is limited."""
+    path = tmp_path / "prompts.jsonl"
+    write_jsonl(path, [{"prompt": f"p{n}"} for n in range(30)])
+    order, judged = open_prompt_order(str(path), (), 0, most, held_out, BadRows())
+    epoch = {one.number for one in order(0, counts[0])}
+    assert (len(epoch), len(judged)) == counts
+    assert {one.number for one in order(counts[0], counts[0])} == epoch
+    assert epoch.isdisjoint(one.number for one in judged)
+
+
+def test_all_copies_of_a_prompt_are_on_one_side() -> None:
+    """Those that are held out are evaluated once."""
+    copies = [replace(one, number=one.number + 40 * copy) for copy in range(3) for one in prompts(40)]
+    train, held = hold_out_prompts(copies, 0, HoldOut(4))
+    assert (len(train), len(held)) == (3 * 36, 4)
+    assert {one.key for one in train}.isdisjoint(one.key for one in held)
+    assert all(one.number <= 40 for one in held)
 
 
 @pytest.mark.parametrize(("sizes", "digits"), [((), [3] * 5), ((2, 4, 1), [2, 4, 1, 2, 4])])
-def test_sizes_of_a_puzzle_take_turns(sizes: tuple[int, ...], digits: list[int]) -> None:
-    """One after another, round and round, from wherever one begins; 3 where none is given."""
+def test_sizes_of_a_puzzle_alternate(sizes: tuple[int, ...], digits: list[int]) -> None:
+    """They alternate by the number of the problem; the default is 3."""
     practice, _ = open_prompt_order("addition", sizes, 0, 0, None, BadRows())
     assert [one.info["digits"] for one in practice(0, 5)] == digits
     assert practice(1, 4) == practice(0, 5)[1:]
@@ -283,7 +308,7 @@ def early(prompt, reply, info):
     flag = Path(__file__).with_name("stop")
     if flag.exists():
         flag.unlink()
-        signal.default_int_handler(signal.SIGINT, None)  # as Ctrl-C, also where a shell has it ignored
+        signal.default_int_handler(signal.SIGINT, None)  # as Ctrl-C does
     return sum(c < "M" for c in reply) / 8
 
 def broken(prompt, reply, info):
@@ -295,17 +320,17 @@ def broken(prompt, reply, info):
 def options(tmp_path: Path) -> Reinforce:
     """Options of a short run over a file of prompts."""
     save_model(speaker(), TOKENIZER, tmp_path / "start", LINEAGE)
-    (tmp_path / "pay.py").write_text(REWARDS)
+    (tmp_path / "rewards.py").write_text(REWARDS)
     write_jsonl(tmp_path / "prompts.jsonl", [{"prompt": f"p{n}", "n": n} for n in range(30)])
     return Reinforce(
-        str(tmp_path / "prompts.jsonl"), reward=(f"{tmp_path}/pay.py:early",), life=tmp_path / "life",
+        str(tmp_path / "prompts.jsonl"), reward=(f"{tmp_path}/rewards.py:early",), life=tmp_path / "life",
         parent=str(tmp_path / "start"), iterations=4, groups=4, replies=4, max_tokens=8, updates=2, passes=2,
         judge_every=2, judged=0, processes=1, save_seconds=0.0, keep=100, rate=0.05,
     )  # fmt: skip
 
 
 def weights(options: Reinforce) -> dict[str, Tensor]:
-    """Return the weights that a run left."""
+    """Return the weights of a run's model."""
     return load_weights(options.life / "models" / options.name).state_dict()
 
 
@@ -315,8 +340,8 @@ def assert_same(one: dict[str, Tensor], other: dict[str, Tensor]) -> None:
 
 
 @pytest.mark.parametrize("critic", ["own", "shared"])
-def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Literal["own", "shared"]) -> None:
-    """A value model's large gradient is scaled to the norm, and the policy's, which is below it, stays what it was."""
+def test_policy_and_value_model_are_clipped_separately(options: Reinforce, critic: Literal["own", "shared"]) -> None:
+    """A large gradient of the value model is clipped; the policy's, whose norm is below the limit, is not changed."""
     model = speaker()
     state = policy_state(replace(options, critic=critic), METHODS["ppo"], model, None)
     module = critic_of(model)
@@ -333,39 +358,39 @@ def test_policy_and_value_model_are_clipped_apart(options: Reinforce, critic: Li
     def loss(model: Transformer, _: object) -> tuple[Tensor, int, int]:
         return sum((1e3 if x in theirs else 1e-3) * x.sum() for x in model.parameters()), 1, 1
 
-    told: list[StepRecord] = []
-    train(state, lambda _: [None], loss, Schedule(1), Hooks(show=told.append))
-    sizes = [sum(x.numel() for x in model.parameters() if (x in theirs) == apart) ** 0.5 for apart in (False, True)]
-    assert math.isclose(told[0].gradient_norm, 1e-3 * sizes[0], rel_tol=1e-4)
-    assert math.isclose(told[0].other_norms["critic"], 1e3 * sizes[1], rel_tol=1e-4)
+    steps: list[StepRecord] = []
+    train(state, lambda _: [None], loss, Schedule(1), Hooks(show=steps.append))
+    sizes = [sum(x.numel() for x in model.parameters() if (x in theirs) == own) ** 0.5 for own in (False, True)]
+    assert math.isclose(steps[0].gradient_norm, 1e-3 * sizes[0], rel_tol=1e-4)
+    assert math.isclose(steps[0].other_norms["critic"], 1e3 * sizes[1], rel_tol=1e-4)
     assert 1e-3 * sizes[0] < 1
     for weight, gradient in seen.items():
-        wanted = 1 / sizes[1] if weight in theirs else 1e-3
-        torch.testing.assert_close(gradient, torch.full_like(gradient, wanted), rtol=1e-4, atol=0)
+        expected = 1 / sizes[1] if weight in theirs else 1e-3
+        torch.testing.assert_close(gradient, torch.full_like(gradient, expected), rtol=1e-4, atol=0)
 
 
 @pytest.mark.parametrize("method", ["grpo", "ppo", "dapo"])
-def test_a_run_that_was_killed_ends_with_the_same_weights(options: Reinforce, method: str) -> None:
-    """From a checkpoint in the midst of an iteration, whose replies are read again, and from one between two."""
+def test_a_resumed_run_ends_with_the_same_weights(options: Reinforce, method: str) -> None:
+    """From a checkpoint in the middle of an iteration, whose replies are read again, and from one between two."""
     beta = {"beta": 0.1} if method == "dapo" else {"beta": 0.05, "kl": "reward", "target_kl": 0.1}
     options = replace(options, method=method, **beta)
     reinforce(options)
-    wanted, run = weights(options), options.life / "runs" / "reinforce-aligned"
-    assert any(not torch.equal(x, speaker().state_dict()[name]) for name, x in wanted.items())
+    expected, run = weights(options), options.life / "runs" / "reinforce-aligned"
+    assert any(not torch.equal(x, speaker().state_dict()[name]) for name, x in expected.items())
     for step in (6, 8):
         shutil.rmtree(options.life / "models" / "aligned")
         for path in (run / "checkpoints").iterdir():
-            if int(path.name[5:]) > step:
+            if step_of(path) > step:
                 shutil.rmtree(path)
         for path in (run / "rollouts").iterdir():
             if int(path.stem) > 1:
                 path.unlink()
         reinforce(options)
-        assert_same(weights(options), wanted)
+        assert_same(weights(options), expected)
 
 
-def test_an_interrupt_while_sampling_saves_and_goes_on(options: Reinforce, tmp_path: Path) -> None:
-    """Ctrl-C inside a reward stops the run with a checkpoint; the same command ends as an unbroken one."""
+def test_a_run_interrupted_while_sampling_can_be_resumed(options: Reinforce, tmp_path: Path) -> None:
+    """Ctrl-C inside a reward saves a checkpoint; the resumed run ends with the weights of an uninterrupted one."""
     other = replace(options, life=tmp_path / "other")
     reinforce(other)
     (tmp_path / "stop").touch()
@@ -375,17 +400,17 @@ def test_an_interrupt_while_sampling_saves_and_goes_on(options: Reinforce, tmp_p
     assert_same(weights(options), weights(other))
 
 
-def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
-    """Figures of iterations, steps, judgements and samples are in the log; the rollouts say what was replied."""
+def test_the_log_has_the_metrics_of_a_run(options: Reinforce) -> None:
+    """Those of iterations, steps and evaluations, and samples; the files of rollouts have the replies."""
     options = replace(options, judged=3, method="ppo", critic="shared", beta=0.01, unfinished=0.1)
     reinforce(options)
     log = read_log(options.life / "runs" / "reinforce-aligned" / "run.jsonl")
-    told = [event for event in log if event["event"] == "iteration"]
-    assert len(told) == 4
+    iterations = [event for event in log if event["event"] == "iteration"]
+    assert len(iterations) == 4
     for name in ("reward", "spread", "no_signal", "kl", "kl_token", "entropy", "length", "ended", "distinct", "drift"):
-        assert all(math.isfinite(event[name]) for event in told)
-    assert all("explained_variance" in event for event in told[1:])
-    assert not any(name.startswith("reward_") for event in told for name in event), "one reward is the reward"
+        assert all(math.isfinite(event[name]) for event in iterations)
+    assert all("explained_variance" in event for event in iterations[1:])
+    assert not any(name.startswith("reward_") for event in iterations for name in event), "a single reward is `reward`"
     steps = [event for event in log if event["event"] == "step"]
     assert all(math.isfinite(step[name]) for step in steps for name in ("gradient_norm", "critic_gradient_norm"))
     assert len(steps) == 16
@@ -395,14 +420,14 @@ def test_every_iteration_tells_what_people_look_at(options: Reinforce) -> None:
     assert [event["step"] for event in judged] == [0, 8, 16]
     assert all({"held_out", "held_out_interval", "held_out_likeliest"} <= event.keys() for event in judged)
     assert len([event for event in log if event["event"] == "samples"]) == 3
-    head, *rows = (options.life / "runs/reinforce-aligned/rollouts/000003.jsonl").read_text().splitlines()
-    assert json.loads(head)["iteration"] == 3
+    header, *rows = (options.life / "runs/reinforce-aligned/rollouts/000003.jsonl").read_text().splitlines()
+    assert json.loads(header)["iteration"] == 3
     assert {"reply", "reward", "parts", "ended", "said"} <= json.loads(rows[0]).keys()
     assert "critic" not in "".join(weights(options))
 
 
-def test_replies_that_ask_nothing_of_the_policy_are_not_computed(options: Reinforce, tmp_path: Path) -> None:
-    """A reply without advantage is left out of the updates, unless something else is asked of it."""
+def test_replies_without_gradient_are_skipped(options: Reinforce, tmp_path: Path) -> None:
+    """Those with an advantage of zero, unless the loss has another term."""
     found = {}
     for name, beta in (("sparse", 0.0), ("held", 0.1)):
         life = tmp_path / name
@@ -413,15 +438,15 @@ def test_replies_that_ask_nothing_of_the_policy_are_not_computed(options: Reinfo
     assert found["sparse"] == [True] * sum(found["held"])
 
 
-def test_an_adapter_practises_against_its_own_parent(options: Reinforce) -> None:
-    """With LoRA the reference is the model without it, and a plain model leaves."""
+def test_an_adapter_can_be_trained(options: Reinforce) -> None:
+    """With LoRA the reference is the model without adapters; the saved model is a plain one."""
     reinforce(replace(options, lora_rank=2, beta=0.1, iterations=2))
     assert weights(options).keys() == speaker().state_dict().keys()
     assert (options.life / "models" / "aligned" / "adapter").is_dir()
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"method": "gpro"}, "--method must be one of .*grpo"),
         ({"updates": 17}, "--updates must be at most"),
@@ -433,13 +458,13 @@ def test_an_adapter_practises_against_its_own_parent(options: Reinforce) -> None
         ({"keep_cut": False, "max_tokens": 1}, "--max-tokens"),
     ],
 )
-def test_what_cannot_be_learned_from_is_told(options: Reinforce, changed: dict, said: str) -> None:
-    """Settings that do not go together are one sentence."""
-    with pytest.raises(UserError, match=said):
+def test_conflicting_options_are_refused(options: Reinforce, changed: dict, message: str) -> None:
+    """The error names the option."""
+    with pytest.raises(UserError, match=message):
         reinforce(replace(options, **changed))
 
 
-def test_a_reward_that_fails_is_told_with_the_row(options: Reinforce, tmp_path: Path) -> None:
-    """A reward that raises ends the run in one sentence with the prompt's line, and what was learned is kept."""
+def test_a_reward_that_fails_is_an_error_with_the_line(options: Reinforce, tmp_path: Path) -> None:
+    """A reward that raises an exception stops the run."""
     with pytest.raises(UserError, match=r"'broken' raised ZeroDivisionError.*line 4"):
-        reinforce(replace(options, reward=(f"{tmp_path}/pay.py:broken",)))
+        reinforce(replace(options, reward=(f"{tmp_path}/rewards.py:broken",)))

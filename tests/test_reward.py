@@ -1,4 +1,4 @@
-"""The act that trains a reward model: what it learns from, what it tells, and that it goes on to the same weights."""
+"""The act that trains a reward model: its data, its evaluation, and exact resuming."""
 
 import json
 from pathlib import Path
@@ -31,13 +31,13 @@ SMALL = {"samples": 0, "processes": 1, "rate": 1.0, "rows": 8}
 
 
 def texts(count: int, seed: int = 0) -> list[list[str]]:
-    """Sentences of some words each."""
+    """Return triples of sentences of five words."""
     drawn = Random(seed)
     return [[" ".join(drawn.choices(WORDS, k=5)) for _ in range(3)] for _ in range(count)]
 
 
 def pairs(count: int) -> list[dict]:
-    """The reply that ends with fox is better, of equal length."""
+    """Return pairs of equal length; the reply that ends with fox is chosen."""
     return [{"prompt": a, "chosen": f"{b} fox", "rejected": f"{c} dog"} for a, b, c in texts(count)]
 
 
@@ -48,7 +48,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture
 def life(tokenizer: Tokenizer, tmp_path: Path) -> Life:
-    """A life with a model of random weights that was tuned, as it says."""
+    """A life with a tuned model of random weights."""
     found = Life(tmp_path / "life")
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     save_model(model, tokenizer, found.model("tuned"), {"stage": "tuned"})
@@ -56,16 +56,16 @@ def life(tokenizer: Tokenizer, tmp_path: Path) -> Life:
 
 
 def test_it_learns_which_replies_are_better(life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Held-out comparisons come out right where length tells nothing; its account is written, drawn and said."""
+    """The held-out accuracy is high where that of length is not; the evaluation is written, drawn and printed."""
     write_jsonl(tmp_path / "pairs.jsonl", pairs(160))
     reward(Reward(life=life.root, pairs=(tmp_path / "pairs.jsonl",), epochs=3, held_out=0.2, **SMALL))
-    told, log = capsys.readouterr().out, read_log(life.run("reward-reward") / "run.jsonl")
+    output, log = capsys.readouterr().out, read_log(life.run("reward-reward") / "run.jsonl")
     found = read_json(life.run("reward-reward") / "reward.json")
     assert found["accuracy"]["mean"] > 0.9 > 0.75 > found["length_accuracy"]["mean"]
     assert found["above_length"]["low"] > 0
     assert {"truncated", "repeated", "empty"} == found["spoiled"].keys()
     assert (life.run("reward-reward") / "reliability.svg").read_text().startswith("<svg")
-    assert "Accuracy of length alone" in told
+    assert "Accuracy of length alone" in output
     steps = [line for line in log if line["event"] == "step"]
     assert steps[-1]["accuracy"] > steps[0]["accuracy"]
     assert all(0 < line["mfu"] < 1 for line in steps)
@@ -77,10 +77,10 @@ def test_it_learns_which_replies_are_better(life: Life, tmp_path: Path, capsys: 
     assert read_json(life.model("reward") / "sayso.json")["metrics"]["accuracy"] == found["accuracy"]["mean"]
 
 
-def test_a_model_that_knows_only_length_is_told_of(
+def test_a_model_that_only_measures_length_has_a_warning(
     life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where the better reply is always the longer one, a warning says what a policy would learn."""
+    """If the chosen reply is always the longer one, length alone is as accurate."""
     rows = [{"prompt": a, "chosen": f"{b} {c}", "rejected": b} for a, b, c in texts(80)]
     write_jsonl(tmp_path / "pairs.jsonl", rows)
     reward(Reward(life=life.root, pairs=(tmp_path / "pairs.jsonl",), epochs=2, held_out=0.3, **SMALL))
@@ -90,10 +90,10 @@ def test_a_model_that_knows_only_length_is_told_of(
 
 
 @pytest.mark.parametrize("kind", ["good", "rating"])
-def test_ratings_teach_as_well(kind: str, life: Life, tmp_path: Path) -> None:
-    """Good and bad, or numbers of any scale, of single replies; judged by every two that were rated apart."""
-    given = {"good": (True, False), "rating": (5, 2.5)}[kind]
-    rows = [{"prompt": a, "reply": f"{b} {'fox' if n % 2 else 'dog'}", kind: given[1 - n % 2]}
+def test_a_reward_model_learns_from_ratings(kind: str, life: Life, tmp_path: Path) -> None:
+    """Ratings of single replies are good or bad, or numbers on any scale."""
+    values = {"good": (True, False), "rating": (5, 2.5)}[kind]
+    rows = [{"prompt": a, "reply": f"{b} {'fox' if n % 2 else 'dog'}", kind: values[1 - n % 2]}
             for n, (a, b, _) in enumerate(texts(160))]  # fmt: skip
     write_jsonl(tmp_path / "ratings.jsonl", rows)
     reward(Reward(life=life.root, ratings=(tmp_path / "ratings.jsonl",), epochs=4, held_out=0.2, **SMALL))
@@ -105,19 +105,19 @@ def test_ratings_teach_as_well(kind: str, life: Life, tmp_path: Path) -> None:
 def test_an_interrupted_run_ends_with_the_same_weights(
     life: Life, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in the middle, an adapter's run goes on by the same command to the weights of one that was not."""
+    """Stopped in the middle, a run with an adapter is resumed by the same command."""
     write_jsonl(tmp_path / "pairs.jsonl", pairs(40))
     options = {"life": life.root, "pairs": (tmp_path / "pairs.jsonl",), "lora_rank": 2, **SMALL}
     reward(Reward(name="straight", **options))
     from sayso.align.pairs import reward_model as act
 
-    whole, calls = act.reward_loss, [0]
+    original, calls = act.reward_loss, [0]
 
     def stop(*given: object) -> object:
         calls[0] += 1
         if calls[0] == 3:
             raise KeyboardInterrupt
-        return whole(*given)  # type: ignore[arg-type]
+        return original(*given)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
         patch.setattr(act, "reward_loss", stop)
@@ -128,8 +128,8 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_members_differ_and_reference_replies_score_0_and_1(life: Life, tmp_path: Path) -> None:
-    """An ensemble is a model a seed; each is turned so that what the reference says has mean 0 and deviation 1."""
+def test_members_of_an_ensemble_differ_and_are_normalized(life: Life, tmp_path: Path) -> None:
+    """Each has its own seed; its scores are normalized by replies of the reference."""
     write_jsonl(tmp_path / "pairs.jsonl", pairs(100))
     reward(Reward(life=life.root, pairs=(tmp_path / "pairs.jsonl",), members=2, **{**SMALL, "samples": 12}))
     one, other = (read_json(life.model(name) / "sayso.json") for name in ("reward", "reward-2"))
@@ -140,7 +140,7 @@ def test_members_differ_and_reference_replies_score_0_and_1(life: Life, tmp_path
 
 
 def test_rows_of_one_prompt_are_one_question() -> None:
-    """Its replies are read once; several ratings of one are their mean; ties and margins stay."""
+    """Each reply occurs once; its ratings are averaged; ties and margins are kept."""
     rows = [
         {"prompt": [{"role": "user", "content": "p"}], "chosen": "a", "rejected": "b", "margin": 0.5},
         {"prompt": [{"role": "user", "content": "q"}], "chosen": "c", "rejected": "d", "group": "talk 7"},
@@ -157,7 +157,7 @@ def test_rows_of_one_prompt_are_one_question() -> None:
 
 
 def test_no_conversation_is_on_both_sides() -> None:
-    """Prompts of one group are held out together, the same ones each time, about as many as asked."""
+    """Prompts of a group are held out together, and the same ones each time."""
     rows = [{"prompt": [{"role": "user", "content": str(n)}], "chosen": "a", "rejected": "b", "group": str(n // 4)}
             for n in range(800)]  # fmt: skip
     train, held = hold_out_questions(questions(rows), [], 0.25)
@@ -170,7 +170,7 @@ def test_no_conversation_is_on_both_sides() -> None:
 
 @pytest.mark.parametrize("rated", [False, True])
 def test_a_file_may_be_held_out(life: Life, tmp_path: Path, rated: bool) -> None:
-    """Its pairs or ratings evaluate the model; their prompts are not trained on."""
+    """Its pairs or ratings are held out; their prompts are not trained on."""
     rows = pairs(40)
     write_jsonl(tmp_path / "pairs.jsonl", rows)
     ratings = [{"prompt": row["prompt"], "reply": row["chosen"], "rating": 2.0 + n % 2} for n, row in enumerate(rows)]
@@ -180,8 +180,8 @@ def test_a_file_may_be_held_out(life: Life, tmp_path: Path, rated: bool) -> None
     assert (derived["prompts"], derived["held_out"]) == (30, 10)
 
 
-def test_a_spoiled_reply_loses_against_itself() -> None:
-    """Its first half, itself twice, or nothing; a reply of one word has no half."""
+def test_degraded_versions_of_a_reply_lose_against_it() -> None:
+    """They are its first half, the reply twice, and an empty one; a reply of one word has no first half."""
     assert spoiled("a b c d") == {"truncated": "a b", "repeated": "a b c d a b c d", "empty": ""}
     assert "truncated" not in spoiled("a")
     rows = [{"prompt": [{"role": "user", "content": "p"}], "chosen": "a b", "rejected": "c d"}]
@@ -191,8 +191,8 @@ def test_a_spoiled_reply_loses_against_itself() -> None:
     assert spoil(questions(rows), 0.0, 0) == questions(rows)
 
 
-def test_what_was_said_settles_the_loss() -> None:
-    """Ties have a width only where there are any; ratings that are not good or bad are turned to mean 0, std 1."""
+def test_the_data_determine_the_loss() -> None:
+    """The tie width is 0 without ties; numeric ratings are normalized to mean 0 and standard deviation 1."""
     prompt = [{"role": "user", "content": "p"}]
     assert loss_of(0.5, 0.0, questions([{"prompt": prompt, "chosen": "a", "rejected": "b"}]))[0] == RewardLoss(
         0.0, 0.0, "binary"
@@ -206,7 +206,7 @@ def test_what_was_said_settles_the_loss() -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ({"prompt": "p", "chosen": "a", "rejected": "a"}, "pairs.jsonl:2: The two replies are the same"),
         (
@@ -216,17 +216,17 @@ def test_what_was_said_settles_the_loss() -> None:
         ({"prompt": "p", "chosen": "a", "rejected": " "}, "pairs.jsonl:2: The reply in .* is empty"),
     ],
 )
-def test_a_bad_row_is_named(row: dict, said: str, tmp_path: Path) -> None:
-    """One sentence with the row's number."""
+def test_a_bad_row_is_an_error_with_its_line(row: dict, message: str, tmp_path: Path) -> None:
+    """Equal replies, a margin that is not a number, an empty reply."""
     write_jsonl(tmp_path / "pairs.jsonl", [pairs(1)[0], row])
     bad = BadRows()
     assert len(read_pairs(tmp_path / "pairs.jsonl", bad, ties=True)) == 1
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         bad.check()
 
 
-def test_ties_and_numbers_are_for_reward_models_alone(tmp_path: Path) -> None:
-    """Where a preference is wanted, a tie is refused; a rating is a finite number."""
+def test_only_reward_models_accept_ties_and_numeric_ratings(tmp_path: Path) -> None:
+    """Alignment refuses a tie; a rating must be a finite number."""
     write_jsonl(tmp_path / "pairs.jsonl", [pairs(1)[0] | {"tie": True}])
     assert read_pairs(tmp_path / "pairs.jsonl", BadRows(), ties=True)[0]["tie"]
     bad = BadRows()
@@ -237,7 +237,7 @@ def test_ties_and_numbers_are_for_reward_models_alone(tmp_path: Path) -> None:
     assert "\"rating\" must be a number; got 'good'" in bad.first[1]
 
 
-def test_nothing_to_learn_from_is_a_sentence(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
-    """It names the two ways to bring judgements."""
+def test_missing_data_is_an_error(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """It names the ways to provide data."""
     assert run(["reward", "--life", str(life.root)]) == 2
     assert "sayso gather" in capsys.readouterr().err

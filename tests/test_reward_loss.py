@@ -1,4 +1,4 @@
-"""The losses of a reward model against brute force in float64, and the batches that they are taken of."""
+"""The losses of a reward model, equal to brute force in float64, and its batches."""
 
 import math
 from itertools import combinations
@@ -25,18 +25,18 @@ def sigmoid(x: float) -> float:
 
 
 def test_the_three_outcomes_add_up_to_one() -> None:
-    """Won, lost and tied are all there is (Rao and Kupper 1967), whatever the scores and the width of a tie."""
+    """The probabilities of win, loss and tie sum to one (Rao and Kupper 1967), for any scores."""
     better, worse = torch.randn(2, 20, dtype=torch.float64).unbind(0)
     none, every = torch.zeros(20, dtype=torch.bool), torch.ones(20, dtype=torch.bool)
-    still = torch.zeros(20, dtype=torch.float64)
-    won = (-comparison_losses(better, worse, still, none, 0.7)).exp()
-    lost = (-comparison_losses(worse, better, still, none, 0.7)).exp()
-    tied = (-comparison_losses(better, worse, still, every, 0.7)).exp()
+    margins = torch.zeros(20, dtype=torch.float64)
+    won = (-comparison_losses(better, worse, margins, none, 0.7)).exp()
+    lost = (-comparison_losses(worse, better, margins, none, 0.7)).exp()
+    tied = (-comparison_losses(better, worse, margins, every, 0.7)).exp()
     torch.testing.assert_close(won + lost + tied, torch.ones(20, dtype=torch.float64))
 
 
 def test_comparisons_are_the_formula_with_margin_and_ties() -> None:
-    """Against math's own functions, one comparison at a time; a margin says nothing of a tie."""
+    """Equal to Python's math, one comparison at a time; a tie ignores the margin."""
     generator = torch.Generator().manual_seed(0)
     better, worse, margins = 2 * torch.randn(3, 30, dtype=torch.float64, generator=generator)
     ties = torch.arange(30) % 3 == 0
@@ -53,7 +53,7 @@ def test_comparisons_are_the_formula_with_margin_and_ties() -> None:
 
 
 def test_ratings_are_squared_error_or_cross_entropy() -> None:
-    """Of good and bad, -log of the probability of what was said."""
+    """The loss of a binary rating is -log of its probability."""
     scores = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
     ratings = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     expected = [-math.log(sigmoid(0.3)), -math.log(1 - sigmoid(-1.2)), -math.log(1 - sigmoid(2.0))]
@@ -61,8 +61,8 @@ def test_ratings_are_squared_error_or_cross_entropy() -> None:
     torch.testing.assert_close(rating_losses(scores, ratings, "squared"), (scores - ratings) ** 2)
 
 
-def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
-    """The sum over prompts of the mean over their comparisons, each with its centring, and over their ratings."""
+def test_all_prompts_have_the_same_weight() -> None:
+    """The loss is the sum over prompts of the mean over their comparisons, with centering, and over their ratings."""
     batch = collate([RANKED, PAIR, RATED])
     scores = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     a, b, c, d, e, f, _ = scores.tolist()
@@ -78,32 +78,32 @@ def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
 
 
 def test_equal_scores_cost_ln_2_and_only_differences_matter() -> None:
-    """Where nothing is known a comparison costs ln 2; without centring a shift of all scores changes nothing."""
-    batch, still = collate([PAIR]), RewardLoss(centre=0.0)
-    assert batch_losses(torch.zeros(2), batch, still).item() == pytest.approx(math.log(2))
+    """The loss of a comparison with equal scores is ln 2; without centering, adding a constant changes nothing."""
+    batch, loss = collate([PAIR]), RewardLoss(centre=0.0)
+    assert batch_losses(torch.zeros(2), batch, loss).item() == pytest.approx(math.log(2))
     scores = torch.tensor([0.4, -0.3])
-    torch.testing.assert_close(batch_losses(scores, batch, still), batch_losses(scores + 5, batch, still))
+    torch.testing.assert_close(batch_losses(scores, batch, loss), batch_losses(scores + 5, batch, loss))
 
 
-def test_parts_of_a_batch_add_up_to_the_whole_with_the_same_gradient() -> None:
-    """However a batch is shared out, its prompts stay whole, and loss, count and gradient are those of the batch."""
+def test_parts_add_up_to_the_batch() -> None:
+    """Loss, count and gradient of the parts add up to those of the batch; prompts are not split."""
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
-    how = RewardLoss(tie_width=0.3)
+    loss = RewardLoss(tie_width=0.3)
     batch = JudgedBatches([RANKED, PAIR, RATED, PAIR], 4, 192, 0).batch(0)
-    whole = reward_loss(model, batch, how)
-    (expected,) = torch.autograd.grad(whole.loss, [model.blocks[0].mlp.up.weight])
-    parts = [reward_loss(model, part, how) for part in batch.split(3)]
-    assert sum(part.items for part in parts) == whole.items == 4
+    total = reward_loss(model, batch, loss)
+    (expected,) = torch.autograd.grad(total.loss, [model.blocks[0].mlp.up.weight])
+    parts = [reward_loss(model, part, loss) for part in batch.split(3)]
+    assert sum(part.items for part in parts) == total.items == 4
     (found,) = torch.autograd.grad(sum(part.loss for part in parts), [model.blocks[0].mlp.up.weight])
     torch.testing.assert_close(found, expected)
     assert [len(part.judged) for part in batch.split(3)] == [2, 1, 1]
 
 
 def test_replies_are_documents_that_share_rows() -> None:
-    """Each is read once however often it is compared, after its prompt, and scores what it scores alone."""
+    """Each reply is processed once, after its prompt, and has the score that it has alone."""
     batch = collate([RANKED, PAIR, RATED])
     assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2], [4, 3]]
-    assert len(batch.ids) < len(batch.pairs.unique()), "several replies lie in a row"
+    assert len(batch.ids) < len(batch.pairs.unique()), "rows have several replies"
     assert [batch.ids[batch.documents == number].tolist() for number in (2, 3)] == [[1, 2, 6, 7, 8], [9, 3, 3]]
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
     alone = [
@@ -122,8 +122,8 @@ def test_replies_are_documents_that_share_rows() -> None:
     torch.testing.assert_close(batch_scores(model, long), torch.cat(again))
 
 
-def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
-    """Scores of the better and the worse, their margin, and the share that came out right."""
+def test_figures_are_of_comparisons_without_ties() -> None:
+    """The scores of both replies, their margin, and the accuracy."""
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
     batch = collate([RANKED, PAIR])
     figures = reward_loss(model, batch, RewardLoss(tie_width=0.3)).figures
@@ -134,7 +134,7 @@ def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         (JudgedPrompt([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 has an empty one"),
         (JudgedPrompt([1], [[1], []], [Comparison(0, 1)]), "prompt 1 has an empty one"),
@@ -142,14 +142,14 @@ def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
         (JudgedPrompt([1] * 200, [[1], [2]], [Comparison(0, 1)]), "prompt 1 has 201"),
     ],
 )
-def test_a_prompt_that_teaches_nothing_is_named(bad: JudgedPrompt, said: str) -> None:
-    """An empty part, nothing said of its replies, or more than the context: a sentence with its number."""
-    with pytest.raises(UserError, match=said):
+def test_an_invalid_prompt_is_an_error_with_its_number(bad: JudgedPrompt, message: str) -> None:
+    """With an empty part, without comparisons and ratings, or longer than the context."""
+    with pytest.raises(UserError, match=message):
         JudgedBatches([PAIR, bad], 2, 192, 0)
 
 
-def test_every_pair_of_a_ranking_is_a_comparison() -> None:
-    """Four replies in order give six comparisons that weigh one together."""
+def test_the_comparisons_of_a_ranking_have_a_total_weight_of_one() -> None:
+    """A ranking of four replies has six comparisons."""
     order = [Comparison(better, worse) for better, worse in combinations(range(4), 2)]
     batch = collate([JudgedPrompt([1], [[1], [2], [3], [4]], order)])
     assert batch.pair_weights.tolist() == pytest.approx([1 / 6] * 6)

@@ -1,13 +1,17 @@
-"""Losses, optimizers and the loop, against references and the law that an interruption changes nothing."""
+"""Losses, optimizers and the loop: equal to references, and unchanged by interruptions."""
 
 import dataclasses
 import itertools
 import math
 import multiprocessing
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -29,7 +33,7 @@ from sayso.train.measure import matmul_peak, step_flops
 from sayso.train.muon import Muon, orthogonalise
 from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
-from sayso.train.workers import can_fork
+from sayso.train.workers import PartialSum, can_fork, worker_pool
 
 linux = pytest.mark.skipif(not can_fork("cpu"), reason="processes are forked on Linux, without a GPU")
 CONFIG = ModelConfig(vocab_size=50, layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=16)
@@ -44,7 +48,7 @@ def batch(step: int, rows: int = 4) -> Batch:
 
 
 def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
-    """The next-token loss as the loop wants it."""
+    """The next-token loss, as a loss function of the loop."""
     return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
 
 
@@ -70,8 +74,8 @@ def test_the_loss_is_the_cross_entropy_of_trained_tokens() -> None:
 
 
 @pytest.mark.parametrize("chunk", [1, 50 * 7, 2**22])
-def test_the_chunked_loss_is_the_whole_one(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Loss and both gradients agree with torch's, whether a chunk is one position, some, or all."""
+def test_the_chunked_loss_equals_the_loss_of_all_positions(chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss and both gradients agree with torch's, whether a chunk is one position, several, or all."""
     monkeypatch.setitem(cross_entropy.CHUNK, "cpu", chunk)
     generator = torch.Generator().manual_seed(0)
     hidden, weight = (torch.randn(rows, 32, generator=generator, requires_grad=True) for rows in (40, 50))
@@ -87,7 +91,7 @@ def test_the_chunked_loss_is_the_whole_one(chunk: int, monkeypatch: pytest.Monke
 
 
 class Largest(TorchDispatchMode):
-    """Remembers the most numbers that any operation made at once, also inside of forward and backward of a function."""
+    """Records the largest tensor of all operations, including those inside a function's forward and backward."""
 
     numbers = 0
 
@@ -99,8 +103,8 @@ class Largest(TorchDispatchMode):
         return made
 
 
-def test_logits_of_a_whole_batch_never_exist(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing in a step of the loss is as large as the logits, where plain cross entropy makes them."""
+def test_the_logits_of_a_batch_never_exist_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No tensor of the loss is as large as the logits, which plain cross entropy computes."""
     monkeypatch.setitem(cross_entropy.CHUNK, "cpu", 2**16)
     config = dataclasses.replace(CONFIG, vocab_size=5_000)
     model = Transformer(config).initialise(torch.Generator().manual_seed(0))
@@ -116,25 +120,25 @@ def test_logits_of_a_whole_batch_never_exist(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_the_loss_computes_no_gradient_of_a_frozen_head() -> None:
-    """Only the gradients that are wanted are made; those that are agree with torch's."""
+    """Only the required gradients are computed, and they agree with torch's."""
     generator = torch.Generator().manual_seed(0)
     targets = torch.randint(50, (40,), generator=generator)
-    for wanted in ((True, False), (False, True)):
+    for required in ((True, False), (False, True)):
         hidden, weight = (
             torch.randn(rows, 32, generator=generator).requires_grad_(learn)
-            for rows, learn in zip((40, 50), wanted, strict=True)
+            for rows, learn in zip((40, 50), required, strict=True)
         )
         total = cross_entropy.linear_cross_entropy(hidden, weight, targets)
         saved = total.grad_fn.saved_tensors
-        assert [tensor is not None for tensor in saved] == list(wanted)
+        assert [tensor is not None for tensor in saved] == list(required)
         expected = F.cross_entropy(hidden @ weight.T, targets, reduction="sum")
-        learned = hidden if wanted[0] else weight
+        learned = hidden if required[0] else weight
         (found,), (reference,) = torch.autograd.grad(total, learned), torch.autograd.grad(expected, learned)
         torch.testing.assert_close(found, reference, atol=1e-4, rtol=1e-4)
 
 
 def test_token_logprobs_are_the_log_softmax_of_the_targets() -> None:
-    """Log-probabilities are those of log_softmax, and zero where nothing is trained."""
+    """Log-probabilities are those of log_softmax, and zero at positions without a target."""
     model, part = fresh().model, batch(1)
     part.targets[0] = -100
     expected = model(part.ids).log_softmax(-1).gather(2, part.targets.clamp(0)[..., None])[..., 0]
@@ -166,14 +170,14 @@ def test_muon_agrees_with_torch_on_the_direction() -> None:
 
 
 def test_every_weight_has_one_optimizer() -> None:
-    """The optimizers share out all weights of the model, each once, tied or not."""
+    """Each weight of the model is in exactly one parameter group."""
     state = fresh()
     owned = [weight for o in state.optimizers for group in o.param_groups for weight in group["params"]]
     assert len(owned) == len({id(weight) for weight in owned}) == len(list(state.model.parameters()))
 
 
 def test_the_schedule_rises_holds_and_falls_to_zero() -> None:
-    """Linear warm-up, plateau, linear decay that would reach zero at the step after the last."""
+    """Linear warmup, plateau, and linear decay that would reach zero at the step after the last."""
     schedule = Schedule(100, warmup=10, decay=0.5)
     factors = [schedule.factor(step) for step in range(100)]
     assert factors[0] == pytest.approx(0.1)
@@ -184,7 +188,7 @@ def test_the_schedule_rises_holds_and_falls_to_zero() -> None:
 
 
 def test_training_learns() -> None:
-    """On a pattern that can be learned the loss falls far below ln V."""
+    """On a learnable pattern the loss falls far below ln V."""
     shown: list[StepRecord] = []
     train(fresh(), lambda step: [batch(step)], loss_of, Schedule(60), Hooks(show=shown.append))
     assert shown[0].loss == pytest.approx(math.log(50), abs=0.1)
@@ -192,8 +196,8 @@ def test_training_learns() -> None:
     assert [line.step for line in shown] == list(range(1, 61))
 
 
-def test_every_tenth_step_tells_how_far_it_moved() -> None:
-    """The norm of all weights and the update's share of it are those of the weights before and after."""
+def test_every_tenth_step_has_the_norm_of_its_update() -> None:
+    """The norms are those of the weights after the update, and of their difference to the weights before it."""
     states: list[torch.Tensor] = []
     shown: list[StepRecord] = []
     state = fresh()
@@ -211,14 +215,14 @@ def test_every_tenth_step_tells_how_far_it_moved() -> None:
     assert {(line.seen, line.count, line.trained) for line in shown} == {(4 * 16, 4 * 16, 4 * 16)}
 
 
-def test_a_steps_operations_are_six_a_weight_and_token() -> None:
-    """The head counts for trained tokens alone, the blocks for all."""
+def test_a_step_has_six_operations_per_weight_and_token() -> None:
+    """The head is only applied to trained tokens, the blocks to all."""
     head = CONFIG.vocab_size * CONFIG.width
     assert step_flops(CONFIG, 10, 4) == 6 * (10 * (CONFIG.matmul_parameters - head) + 4 * head)
 
 
 def test_the_peak_is_the_best_of_all_ways_to_compute_a_product() -> None:
-    """Several shapes, by torch's own product and by the one that layers take; threads are as before."""
+    """Several shapes, with torch's own product and with that of layers; the number of threads is restored."""
     threads = torch.get_num_threads()
     with torch.profiler.profile(record_shapes=True) as seen:
         assert matmul_peak("cpu", processes=2) > 1e9
@@ -231,7 +235,7 @@ def test_the_peak_is_the_best_of_all_ways_to_compute_a_product() -> None:
 
 
 def test_recomputing_changes_no_gradient() -> None:
-    """With a block's activations computed again in the backward pass, all gradients are the same to the bit."""
+    """Recomputing a block's activations in the backward pass leaves all gradients bitwise the same."""
     gradients = []
     for recompute in (False, True):
         model, part = fresh().model, batch(0)
@@ -245,8 +249,8 @@ def test_recomputing_changes_no_gradient() -> None:
 
 
 @linux
-def test_processes_share_a_step_and_change_nothing_but_rounding() -> None:
-    """Three processes with unequal work end where one does, to 1e-6; twice the same three, to the bit."""
+def test_several_processes_change_only_rounding() -> None:
+    """Three processes with unequal work agree with one to 1e-6, and with three processes bitwise."""
 
     def cut(step: int) -> list[Batch]:
         made = batch(step, rows=5)
@@ -268,8 +272,8 @@ def test_processes_share_a_step_and_change_nothing_but_rounding() -> None:
 
 
 @linux
-def test_a_helper_that_fails_tells_its_parent() -> None:
-    """What goes wrong in another process is raised in this one, and none is left behind."""
+def test_an_error_in_a_worker_is_raised_in_its_parent() -> None:
+    """No process is left behind."""
 
     def fail(model: Transformer, part: tuple[int, Batch]) -> tuple[torch.Tensor, int, int]:
         if part[0] == 1:
@@ -282,28 +286,28 @@ def test_a_helper_that_fails_tells_its_parent() -> None:
 
 
 @linux
-def test_a_helper_that_is_gone_is_told_in_a_sentence() -> None:
-    """Where the system ends a process that shares the step, the run does not hang, and says what is likely wrong."""
+def test_a_killed_worker_is_an_error() -> None:
+    """If the system kills a worker, the run does not hang, and the error says how the worker ended."""
 
     def show(shown: StepRecord) -> None:
-        (helper,) = multiprocessing.active_children()
-        helper.kill()
-        helper.join()
+        (worker,) = multiprocessing.active_children()
+        worker.kill()
+        worker.join()
 
     with pytest.raises(UserError, match=r"shared the training step was terminated by signal 9 \(SIGKILL\), perhaps"):
         train(fresh(), lambda step: batch(step).split(2), loss_of, Schedule(3), Hooks(show=show), processes=2)
 
 
-class Local(Exception):  # noqa: N818 - what a library might raise
-    """An error that cannot be made again from what it prints."""
+class Local(Exception):  # noqa: N818 - as a library might raise
+    """An error that cannot be unpickled."""
 
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} and {two}")
 
 
 @linux
-def test_an_error_that_cannot_be_sent_is_told_by_its_text() -> None:
-    """The parent raises the helper's traceback where the error itself does not survive the way."""
+def test_an_error_that_cannot_be_pickled_is_raised_with_its_text() -> None:
+    """The parent raises a RuntimeError with the worker's traceback."""
 
     def fail(model: Transformer, part: tuple[int, Batch]) -> tuple[torch.Tensor, int, int]:
         if part[0] == 1:
@@ -315,8 +319,8 @@ def test_an_error_that_cannot_be_sent_is_told_by_its_text() -> None:
 
 
 @linux
-def test_helpers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
-    """After SIGKILL of a run, its other processes are gone too."""
+def test_workers_exit_when_their_parent_is_killed(tmp_path: Path) -> None:
+    """After SIGKILL of a run, its workers exit too."""
     script = tmp_path / "run.py"
     script.write_text(
         "import multiprocessing, sys, time\n"
@@ -329,51 +333,46 @@ def test_helpers_end_with_a_parent_that_is_killed(tmp_path: Path) -> None:
     )
     with subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout
-        (helper,) = map(int, run.stdout.readline().split())
+        (worker,) = map(int, run.stdout.readline().split())
         run.kill()
     deadline = time.monotonic() + 20
-    while Path(f"/proc/{helper}/cmdline").exists() and Path(f"/proc/{helper}/cmdline").read_bytes():
-        assert time.monotonic() < deadline, "the helper outlived its parent"
+    while Path(f"/proc/{worker}/cmdline").exists() and Path(f"/proc/{worker}/cmdline").read_bytes():
+        assert time.monotonic() < deadline, "the worker outlived its parent"
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize("spoiled", [math.nan, math.inf, 100.0], ids=["nan", "inf", "jump"])
 def test_a_step_that_diverges_updates_nothing(spoiled: float) -> None:
-    """It stops training with the weights before it, or is left out where the caller says so."""
+    """It stops training with the weights before it, or is skipped if the caller says so."""
 
     def spoil(model: Transformer, part: tuple[int, Batch]) -> tuple[torch.Tensor, int, int]:
         total, count, tokens = loss_of(model, part[1])
         return total * spoiled if part[0] == 2 else total, count, tokens
 
-    good, state, told = fresh(), fresh(), []
+    good, state, diverged = fresh(), fresh(), []
     train(good, lambda step: [batch(step)], loss_of, Schedule(2, warmup=1, decay=0))
     with pytest.raises(Diverged, match="step 3"):
         train(state, lambda step: [(step, batch(step))], spoil, Schedule(5, warmup=1, decay=0))
     assert state.step == 2
     assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(good), strict=True))
 
-    def leave_out(problem: Diverged) -> bool:
-        told.append(problem.step)
+    def skip(problem: Diverged) -> bool:
+        diverged.append(problem.step)
         return True
 
-    train(state, lambda step: [(step, batch(step))], spoil, Schedule(3, warmup=1, decay=0), Hooks(diverged=leave_out))
-    assert (told, state.step) == ([3], 3)
+    train(state, lambda step: [(step, batch(step))], spoil, Schedule(3, warmup=1, decay=0), Hooks(diverged=skip))
+    assert (diverged, state.step) == ([3], 3)
     assert all(torch.equal(a, b) for a, b in zip(weights(state), weights(good), strict=True))
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
-    """Stopped after step 4, saved, loaded into a fresh state and gone on with: bitwise the weights of one run."""
+    """Stopped and saved after step 4, then loaded and resumed: bitwise the weights of an uninterrupted run."""
     straight = fresh()
     train(straight, lambda step: [batch(step)], loss_of, Schedule(9))
 
     def stop(shown: StepRecord) -> None:
         if shown.step == 4:
-            import signal
-
             signal.raise_signal(signal.SIGINT)
-
-    def save(state: State) -> None:
-        save_checkpoint(state, tmp_path)
 
     cut = fresh()
     with pytest.raises(Interrupted):
@@ -393,7 +392,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(tmp_path: Path) -> None:
 
 
 def test_the_dial_gives_shapes_and_budgets() -> None:
-    """More depth is more weights, more compute a deeper model, and 124M-scale runs get the published batch size."""
+    """Weights increase with depth and depth with compute; 124M-scale runs get the published batch size."""
     shapes = [shape_of_depth(depth, 4096, 512) for depth in range(1, 13)]
     assert all(a.matmul_parameters < b.matmul_parameters for a, b in itertools.pairwise(shapes))
     for depth in (2, 5, 9):
@@ -404,8 +403,8 @@ def test_the_dial_gives_shapes_and_budgets() -> None:
         shape_of_depth(0, 4096, 512)
 
 
-def test_flops_of_a_token_are_six_a_weight_and_attention() -> None:
-    """The count agrees with weights counted on the real model."""
+def test_flops_per_token_are_six_per_weight_and_those_of_attention() -> None:
+    """The count of weights agrees with the model."""
     model = Transformer(CONFIG)
     matrices = sum(w.numel() for name, w in model.named_parameters() if w.ndim == 2 and name != "embed.weight")
     assert CONFIG.matmul_parameters == matrices
@@ -414,34 +413,141 @@ def test_flops_of_a_token_are_six_a_weight_and_attention() -> None:
 
 @linux
 @pytest.mark.parametrize("processes", [1, 2])
-def test_figures_are_means_over_the_items_of_the_whole_step(processes: int) -> None:
-    """Parts with one item and with three weigh as many, in one process or shared out, and gradients stay out of it."""
+def test_figures_are_means_over_all_items_of_a_step(processes: int) -> None:
+    """A part with three items weighs three times as much as one with one item, in any number of processes."""
 
     def loss(model: Transformer, part: Batch) -> Term:
         values = part.ids[:, 0].float()
         return Term(*loss_of(model, part), {"first": values, "rare": values[values > 40]})
 
     def parts(step: int) -> list[Batch]:
-        whole = batch(step)
-        return [
-            Batch(*(getattr(whole, name)[rows] for name in ("ids", "targets", "documents")))
-            for rows in (slice(0, 1), slice(1, 4))
-        ]
+        return [batch(step).take(rows) for rows in torch.arange(4).split((1, 3))]
 
-    told: list[StepRecord] = []
-    train(fresh(), parts, loss, Schedule(3), Hooks(show=told.append), processes=processes)
-    for step, shown in enumerate(told):
+    steps: list[StepRecord] = []
+    train(fresh(), parts, loss, Schedule(3), Hooks(show=steps.append), processes=processes)
+    for step, shown in enumerate(steps):
         values = batch(step).ids[:, 0].float()
         rare = values[values > 40]
         expected = {"first": values.mean().item()} | ({"rare": rare.mean().item()} if len(rare) else {})
         assert shown.figures == pytest.approx(expected)
 
 
-def test_training_in_segments_is_training_at_once() -> None:
-    """A run whose batches are gathered every few steps, on one schedule, ends with the same weights."""
+def test_gathering_does_not_change_the_steps() -> None:
+    """A run whose batches are gathered every few steps ends with the same weights; the last batches may last longer."""
     at_once, by_parts = fresh(), fresh()
     train(at_once, lambda step: [batch(step)], loss_of, Schedule(6))
     gathered = {0: 2, 2: 5, 5: 9}
     train(by_parts, lambda step: [batch(step)], loss_of, Schedule(6), Hooks(gather=lambda s: gathered.pop(s.step)))
     assert (by_parts.step, gathered) == (6, {})
     assert all(torch.equal(a, b) for a, b in zip(weights(at_once), weights(by_parts), strict=True))
+
+
+def test_gathered_batches_must_last() -> None:
+    """Otherwise the loop would never end."""
+    with pytest.raises(AssertionError, match="at least one step"):
+        train(fresh(), lambda step: [batch(step)], loss_of, Schedule(6), Hooks(gather=lambda state: state.step))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("stop_at", [0, 2])
+def test_a_signal_while_gathering_interrupts_it_and_saves(number: signal.Signals, stop_at: int) -> None:
+    """Sampling may take minutes, so it is not completed; the handlers of the caller are restored."""
+    saved, completed = [], []
+
+    def gather(state: State) -> int:
+        if state.step == stop_at:
+            signal.raise_signal(number)
+        completed.append(state.step)
+        return state.step + 2
+
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    hooks = Hooks(gather=gather, save=lambda state: saved.append(state.step))
+    with pytest.raises(Interrupted):
+        train(fresh(), lambda step: [batch(step)], loss_of, Schedule(6), hooks)
+    assert (saved, completed) == ([stop_at], [0] * (stop_at > 0))
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_signal_during_the_last_step_before_gathering_stops_before_it() -> None:
+    """Nothing is gathered for a run that is to stop, also if the signal comes while the step is evaluated."""
+    gathered, saved = [], []
+
+    def gather(state: State) -> int:
+        gathered.append(state.step)
+        return state.step + 2
+
+    def judge(state: State) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    hooks = Hooks(gather=gather, judge=judge, judge_every=4, save=lambda state: saved.append(state.step))
+    with pytest.raises(Interrupted):
+        train(fresh(), lambda step: [batch(step)], loss_of, Schedule(6), hooks)
+    assert (gathered, saved) == ([0, 2], [4])
+
+
+def test_a_signal_while_workers_stop_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two iterations there is no moment at which Ctrl-C is ignored."""
+    from sayso.train import loop
+
+    @contextmanager
+    def pool(*arguments: Any) -> Iterator[Callable[[int], PartialSum]]:
+        with worker_pool(*arguments) as summed:
+            yield summed
+        signal.raise_signal(signal.SIGINT)
+
+    def gather(state: State) -> int:
+        gathered.append(state.step)
+        return state.step + 1
+
+    monkeypatch.setattr(loop, "worker_pool", pool)
+    gathered, saved = [], []
+    hooks = Hooks(gather=gather, save=lambda state: saved.append(state.step))
+    with pytest.raises(Interrupted):
+        train(fresh(), lambda step: [batch(step)], loss_of, Schedule(6), hooks)
+    assert (gathered, saved) == ([0], [1])
+
+
+def test_an_interrupt_inside_gathering_saves_once() -> None:
+    """A reward that raises KeyboardInterrupt itself, as Ctrl-C does, stops the run in the same way."""
+    saved: list[int] = []
+
+    def gather(state: State) -> int:
+        raise KeyboardInterrupt
+
+    hooks = Hooks(gather=gather, save=lambda state: saved.append(state.step))
+    with pytest.raises(Interrupted):
+        train(fresh(), lambda step: [batch(step)], loss_of, Schedule(6), hooks)
+    assert saved == [0]
+
+
+def test_an_error_while_gathering_is_raised_and_saves_nothing() -> None:
+    """A failure is not an interrupt: the newest checkpoint stays the newest."""
+    saved: list[int] = []
+
+    def gather(state: State) -> int:
+        raise ValueError("a reward failed")
+
+    hooks = Hooks(gather=gather, save=lambda state: saved.append(state.step))
+    with pytest.raises(ValueError, match="a reward failed"):
+        train(fresh(), lambda step: [batch(step)], loss_of, Schedule(6), hooks)
+    assert saved == []
+
+
+def test_time_spent_on_gathering_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`seconds` is the time of all steps so far: here, a step takes 1 second and gathering takes 100."""
+    clock = [0.0]
+
+    def gather(state: State) -> int:
+        clock[0] += 100
+        return state.step + 2
+
+    def loss(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
+        clock[0] += 1
+        return loss_of(model, part)
+
+    seconds: list[float] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "perf_counter", lambda: clock[0])
+        hooks = Hooks(gather=gather, show=lambda step: seconds.append(step.seconds))
+        train(fresh(), lambda step: [batch(step)], loss, Schedule(5), hooks)
+    assert seconds == [1, 2, 3, 4, 5]

@@ -1,4 +1,4 @@
-"""Training is exact: what cuts a step into parts, or a run into pieces, changes nothing but rounding, or nothing."""
+"""Exactness: splitting a step changes only rounding; interrupting a run changes nothing."""
 
 import multiprocessing
 import os
@@ -34,7 +34,7 @@ ROWS, STEPS = 6, 4
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """One thread, as forked processes have it, so that equal sums are added up in the same order."""
+    """Use one thread, as forked processes do, so that equal sums are computed in the same order."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -42,7 +42,7 @@ def one_thread() -> Iterator[None]:
 
 
 def uneven(step: int) -> Batch:
-    """Rows that train 16, 3, 0, 16, 7 and 1 tokens."""
+    """Rows with 16, 3, 0, 16, 7 and 1 trained tokens."""
     ids = torch.randint(50, (ROWS, 17), generator=torch.Generator().manual_seed(step))
     targets = ids[:, 1:].clone()
     for row, count in enumerate((16, 3, 0, 16, 7, 1)):
@@ -51,7 +51,7 @@ def uneven(step: int) -> Batch:
 
 
 def loss_of(model: Transformer, part: Batch) -> tuple[Tensor, int, int]:
-    """The next-token loss as the loop wants it."""
+    """The next-token loss, as a loss function of the loop."""
     return *next_token_loss(model, part.ids, part.targets, part.documents), part.ids.numel()
 
 
@@ -62,19 +62,19 @@ def fresh() -> State:
 
 
 class Recorder(torch.optim.Optimizer):
-    """An optimizer that keeps the gradient that it is given, and moves nothing."""
+    """An optimizer that records the gradient and does not update weights."""
 
     def __init__(self, model: Transformer) -> None:
         super().__init__(model.parameters(), {"lr": 1.0, "peak": 1.0})
         self.seen = torch.zeros(0)
 
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """Keep the gradient of all weights."""
+        """Record the gradient of all weights."""
         self.seen = torch.cat([weight.grad.flatten().double() for weight in self.param_groups[0]["params"]])
 
 
 def gradient_of(made: Batch, loss: Callable, parts: int, processes: int) -> tuple[float, Tensor]:
-    """The loss and gradient of one step on a batch in so many parts; the writing matrices do not start at zero."""
+    """Return loss and gradient of a step on a batch in `parts` parts; the output matrices are not zero."""
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     for block in model.blocks:
         for weight in (block.attention.out.weight, block.mlp.down.weight, model.unembed.weight):
@@ -104,7 +104,7 @@ def ratings() -> Batch:
 
 
 def preference_loss(preference: Preference) -> Callable:
-    """A loss of alignment, against a reference of other weights."""
+    """A preference loss, with a reference of other weights."""
     return term_of(preference, Frozen(Transformer(CONFIG).initialise(torch.Generator().manual_seed(7))))
 
 
@@ -119,18 +119,18 @@ DPO, KTO = Preference("dpo", 0.1, nll=1.0), Preference("kto", 0.5, nll=0.5, good
 @pytest.mark.parametrize(
     ("parts", "processes"), [(2, 1), (4, 1), (6, 1), pytest.param(2, 2, marks=linux), pytest.param(6, 3, marks=linux)]
 )
-def test_parts_and_processes_change_neither_loss_nor_gradient(made, loss, parts: int, processes: int) -> None:
-    """Whole, in parts of unequal counts (one without any), or shared out: equal to 1e-6 of the loss and gradient."""
-    expected, whole = gradient_of(made, loss, 1, 1)
-    found, cut = gradient_of(made, loss, parts, processes)
+def test_parts_and_processes_do_not_change_loss_and_gradient(made, loss, parts: int, processes: int) -> None:
+    """They agree to 1e-6 for parts of unequal counts, one of them zero, and any number of processes."""
+    expected, gradient = gradient_of(made, loss, 1, 1)
+    found, summed = gradient_of(made, loss, parts, processes)
     assert found == pytest.approx(expected, rel=1e-6)
-    assert float((cut - whole).norm() / whole.norm()) < 1e-6
+    assert float((summed - gradient).norm() / gradient.norm()) < 1e-6
 
 
 def trained(folder: Path, processes: int = 1, *, die_at: int = 0) -> None:
-    """Train to the end, from a checkpoint if there is one, saving after each step; with `die_at`, be killed sooner.
+    """Train to the end, from a checkpoint if there is one, saving after each step.
 
-    The kill comes at the so-many-th time that a file or folder is opened, made, renamed or removed.
+    With `die_at`, the process is killed when a file or folder is opened, created, renamed or removed for the n-th time.
     """
     torch.set_num_threads(1)
     left = die_at
@@ -158,7 +158,7 @@ def trained(folder: Path, processes: int = 1, *, die_at: int = 0) -> None:
 
 
 def drawing(model: Transformer, part: Batch) -> tuple[Tensor, int, int]:
-    """A loss with dropout, and, in a run's first process, with draws of Python and NumPy as well."""
+    """A loss with dropout, and in the parent process with random numbers of Python and NumPy too."""
     total, count, tokens = loss_of(model, part)
     if multiprocessing.parent_process() is None or not multiprocessing.current_process().daemon:
         total = total * (1 + 0.1 * random.gauss(0, 1) + 0.1 * np.random.standard_normal())
@@ -166,7 +166,7 @@ def drawing(model: Transformer, part: Batch) -> tuple[Tensor, int, int]:
 
 
 def in_a_fork(*given: object, **named: object) -> int | None:
-    """Run `trained` in a process of its own; return its exit code, negative for a signal."""
+    """Run `trained` in another process; return its exit code, negative for a signal."""
     process = multiprocessing.get_context("fork").Process(target=trained, args=given, kwargs=named)
     process.start()
     process.join()
@@ -182,9 +182,9 @@ def tensors(folder: Path) -> list[bytes]:
 
 @linux
 def test_a_run_killed_at_any_moment_of_a_save_ends_the_same(tmp_path: Path) -> None:
-    """SIGKILL at any file operation of any save; the same run again ends with the same bytes, with nothing left over.
+    """After SIGKILL at any file operation of any save, the resumed run ends with the same bytes and no other files.
 
-    The loss draws at random, so the state of Python's, NumPy's and torch's randomness has to go on as well.
+    The loss is random, so the state of Python's, NumPy's and torch's generators has to be restored too.
     """
     assert in_a_fork(tmp_path / "straight") == 0
     expected, killed = tensors(tmp_path / "straight"), 0
@@ -200,8 +200,8 @@ def test_a_run_killed_at_any_moment_of_a_save_ends_the_same(tmp_path: Path) -> N
 
 
 @linux
-def test_a_run_of_several_processes_resumes_to_the_bit(tmp_path: Path) -> None:
-    """What each process draws follows from the checkpoint as well."""
+def test_a_resumed_run_of_several_processes_is_bitwise_the_same(tmp_path: Path) -> None:
+    """The random numbers of each process follow from the checkpoint too."""
     assert in_a_fork(tmp_path / "straight", 2) == 0
     assert in_a_fork(tmp_path / "killed", 2, die_at=70) == -signal.SIGKILL
     assert len(checkpoints_in(tmp_path / "killed")) > 0
@@ -210,10 +210,10 @@ def test_a_run_of_several_processes_resumes_to_the_bit(tmp_path: Path) -> None:
 
 
 @linux
-def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
-    """Begun by one process and gone on with by three: the same losses as by one alone, but for rounding."""
+def test_a_run_can_be_resumed_with_another_number_of_processes(tmp_path: Path) -> None:
+    """Started with one process and resumed with three: the same losses as with one, up to rounding."""
 
-    def lived(steps: list[tuple[int, int]]) -> tuple[list[float], Tensor]:
+    def run(steps: list[tuple[int, int]]) -> tuple[list[float], Tensor]:
         losses: list[float] = []
         folder = tmp_path / str(len(steps))
         for until, processes in steps:
@@ -238,35 +238,35 @@ def test_a_run_goes_on_with_another_number_of_processes(tmp_path: Path) -> None:
                 continue
         return losses, torch.cat([weight.detach().flatten() for weight in state.model.parameters()])
 
-    straight, there = lived([(99, 1)])
-    cut, here = lived([(4, 1), (7, 3), (99, 2)])
-    assert cut == pytest.approx(straight, rel=1e-5)
-    torch.testing.assert_close(here, there, rtol=1e-3, atol=1e-4)
+    expected, weights = run([(99, 1)])
+    losses, resumed = run([(4, 1), (7, 3), (99, 2)])
+    assert losses == pytest.approx(expected, rel=1e-5)
+    torch.testing.assert_close(resumed, weights, rtol=1e-3, atol=1e-4)
 
 
-def test_every_kind_of_randomness_goes_on(tmp_path: Path) -> None:
-    """A checkpoint's random state gives the same draws again, also the other half of a pair of normals."""
+def test_every_random_generator_is_restored(tmp_path: Path) -> None:
+    """A checkpoint's random state yields the same numbers again, including the cached half of a pair of normals."""
 
     def draws() -> list[float]:
         ours = [random.random(), random.gauss(0, 1), float(np.random.rand()), float(np.random.standard_normal())]
         return [*ours, float(torch.rand(())), float(torch.randn(()))]
 
     seed_all(3)
-    random.gauss(0, 1), np.random.standard_normal()  # each keeps the other half of its pair
+    random.gauss(0, 1), np.random.standard_normal()  # each caches the other half of its pair
     save_checkpoint(fresh(), tmp_path)
-    told = random_state()
+    saved = random_state()
     expected = draws()
     seed_all(4)
     assert draws() != expected
     assert load_checkpoint(fresh(), tmp_path)
     assert draws() == expected
-    set_random_state(told)
+    set_random_state(saved)
     assert draws() == expected
-    assert told.keys() >= {"python", "numpy", "torch"}
+    assert saved.keys() >= {"python", "numpy", "torch"}
 
 
-def test_optimizer_state_goes_to_the_device_of_its_weight(tmp_path: Path) -> None:
-    """A run saved on one device goes on on another: here one that has shapes and no memory."""
+def test_optimizer_state_is_loaded_to_the_device_of_its_weight(tmp_path: Path) -> None:
+    """A run can be resumed on another device; here, one without memory."""
     state = fresh()
     train(state, lambda step: [uneven(step)], loss_of, Schedule(2))
     save_checkpoint(state, tmp_path)

@@ -1,4 +1,4 @@
-"""A run's curve and figures in the terminal, from its log alone; the logs are those that acts wrote."""
+"""The curve and metrics of a run in the terminal, from logs that acts wrote."""
 
 import math
 from pathlib import Path
@@ -24,15 +24,15 @@ TRAINED = {
 OTHERS = ("prepare", "tokenizer-train", "tokenizer-compare", "evaluate-tuned")
 
 
-def told(life: Life, capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """Return what train-status prints of a life."""
+def printed(life: Life, capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """Return the output of train-status."""
     capsys.readouterr()
     assert run(["train-status", *words, "--life", str(life.root)]) == 0
     return capsys.readouterr().out
 
 
 def test_the_chart_has_a_dot_for_each_point() -> None:
-    """High values are above, later ones to the right, and the range stands at the left; what is not finite is none."""
+    """High values are at the top, later ones on the right, the range at the left; only finite ones are drawn."""
     lines = chart([(1, 4.0), (51, 2.0), (101, 3.0), (60, math.nan), (70, math.inf)])
     assert len(lines) == HEIGHT
     assert lines[0].startswith("   4.000 │")
@@ -46,10 +46,10 @@ def test_the_chart_has_a_dot_for_each_point() -> None:
 
 
 @pytest.mark.parametrize("name", [*TRAINED, *OTHERS])
-def test_every_act_can_be_looked_at_from_its_first_event_to_its_last(
+def test_the_status_of_every_act_can_be_shown_at_any_event(
     lived: Life, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The log as it stood after each of its events, and at the end: before a first step there is no curve."""
+    """For the log after each of its events; before the first step there is no curve."""
     events = read_log(lived.run(name) / "run.jsonl")
     assert events[-1]["event"] == "end"
     for count in range(1, len(events) + 1):
@@ -59,12 +59,12 @@ def test_every_act_can_be_looked_at_from_its_first_event_to_its_last(
         assert first.endswith("ended" if count == len(events) else "running or interrupted")
         assert ("│" in text) == drawn
         assert ("before its first step" in first) == (not drawn and count < len(events))
-    assert f"{name}: {TRAINED.get(name, 'no steps, ended')}" in told(lived, capsys, name)
+    assert f"{name}: {TRAINED.get(name, 'no steps, ended')}" in printed(lived, capsys, name)
 
 
-def test_the_status_tells_the_latest_figures(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
-    """Loss, held-out figures, speed, what the act's own loss tells, and what is left of a run under way."""
-    text = told(lived, capsys, "pretrain-base")
+def test_the_status_has_the_latest_metrics(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """The loss, held-out metrics, speed, metrics of the act's loss, and the time left."""
+    text = printed(lived, capsys, "pretrain-base")
     events = read_log(lived.run("pretrain-base") / "run.jsonl")
     for part in (
         "over the last 3 steps",
@@ -80,26 +80,26 @@ def test_the_status_tells_the_latest_figures(lived: Life, capsys: pytest.Capture
     halfway = str(status("pretrain-base", timed[: events.index({**events[-1]}) - 2]))
     assert halfway.endswith("8 s, 4 s left")
     for part in ("accuracy", "held_out_accuracy", "margin"):
-        assert part in told(lived, capsys, "align-aligned")
+        assert part in printed(lived, capsys, "align-aligned")
     for part in ("value_loss", "spread", "held_out"):
-        assert part in told(lived, capsys, "reinforce-practised")
-    assert "score " in told(lived, capsys, "improve-improved")
-    assert "points 0" in told(lived, capsys, "selfplay-player")
+        assert part in printed(lived, capsys, "reinforce-practised")
+    assert "score " in printed(lived, capsys, "improve-improved")
+    assert "points 0" in printed(lived, capsys, "selfplay-player")
 
 
-def test_a_run_that_was_resumed_tells_the_time_since(lived: Life) -> None:
-    """What is left follows from the steps since then, not from all."""
+def test_the_time_left_of_a_resumed_run_is_based_on_the_steps_since(lived: Life) -> None:
+    """Earlier steps may have had another speed."""
     events = read_log(lived.run("pretrain-base") / "run.jsonl")
     start, steps = events[0], [event for event in events if event["event"] == "step"]
     slow = [{**steps[0], "seconds": 1000.0}, start, {**steps[1], "seconds": 2.0}]
     assert str(status("pretrain-base", [start, *slow])).endswith("2 s, 2 s left")
 
 
-def test_the_training_run_that_was_written_to_last_is_shown(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
-    """An act that does not train may have written later."""
+def test_the_latest_training_run_is_shown_by_default(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """Even if an act that does not train wrote its log later."""
     newest = max((path for path in lived.root.glob("runs/*/plan.json")), key=lambda path: log_of(path).stat().st_mtime)
     assert log_of(lived.run("evaluate-tuned") / "plan.json").stat().st_mtime > log_of(newest).stat().st_mtime
-    assert told(lived, capsys).startswith(f"{newest.parent.name}: ")
+    assert printed(lived, capsys).startswith(f"{newest.parent.name}: ")
 
 
 def log_of(plan: Path) -> Path:
@@ -107,21 +107,21 @@ def log_of(plan: Path) -> Path:
     return plan.with_name("run.jsonl")
 
 
-def test_a_run_that_is_not_there_is_told(tmp_path: Path, lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
-    """No run at all, and a name that is nearly one."""
+def test_a_missing_run_is_an_error(tmp_path: Path, lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """It has the command for a first run, or the nearest name."""
     assert run(["train-status", "--life", str(tmp_path / "life")]) == 2
     assert "sayso pretrain" in capsys.readouterr().err
     assert run(["train-status", "pretrain-bose", "--life", str(lived.root)]) == 2
     assert "pretrain-base" in capsys.readouterr().err
 
 
-def test_following_ends_with_the_run(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
-    """A run that ended is shown once, and the command is done."""
-    assert "step 3 of 3, ended" in told(lived, capsys, "pretrain-base", "--follow")
+def test_following_stops_at_the_end_of_the_run(lived: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """The status of a finished run is shown once."""
+    assert "step 3 of 3, ended" in printed(lived, capsys, "pretrain-base", "--follow")
 
 
-def test_a_run_that_has_just_begun_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its log holds one line."""
+def test_a_run_that_has_just_started_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its log has one line."""
     life = Life(tmp_path / "life")
     RunLog(life.run("finetune-tuned") / "run.jsonl").write("start", act="finetune", config={})
-    assert told(life, capsys, "finetune-tuned") == "finetune-tuned: before its first step, running or interrupted\n"
+    assert printed(life, capsys, "finetune-tuned") == "finetune-tuned: before its first step, running or interrupted\n"

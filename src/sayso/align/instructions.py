@@ -1,7 +1,7 @@
-"""Fine-tuning on conversations, as a way to tune a model.
+"""Fine-tuning on conversations, as a method of tuning.
 
 Only the assistant's tokens are trained on. Conversations are packed into rows, with attention limited to each
-conversation; the weights that score best on held-out conversations are kept.
+conversation. The weights with the lowest loss on held-out conversations are kept.
 """
 
 from collections.abc import Sequence
@@ -23,6 +23,7 @@ from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import (
     MOST_HELD_OUT,
     LaidOut,
+    TrainingConversation,
     check_shares,
     hold_out,
     lay_out,
@@ -50,7 +51,7 @@ from sayso.train.step_log import Evaluation
 from sayso.train.tune import Start, Tuning
 
 _JUDGEMENTS = 6  # evaluations during a run, after an initial one
-_JUDGED = 0.15  # evaluation tokens as a share of training tokens, which takes a twentieth of the time
+_JUDGED = 0.15  # tokens of all evaluations relative to training tokens; takes a twentieth of the time
 _SHOWN = 4  # prompts sampled before, halfway through, and after training
 SAY = Sampling(temperature=0, max_tokens=64)
 
@@ -89,7 +90,7 @@ class Finetune(Adapting, ReadsRows):
 
 
 class InstructionTuning(Tuning):
-    """One run on conversations."""
+    """Fine-tuning of a model on conversations."""
 
     stage = "tuned"
 
@@ -103,12 +104,12 @@ class InstructionTuning(Tuning):
 
     @override
     def derive(self, layout: Layout) -> Derived:
-        """Return the steps and what became of the conversations; with a time budget, measure the speed first."""
+        """Return the number of steps and conversation counts; with a time budget, measure the speed first."""
         options, data, start = self.options, self.data, self.start
         steps = options.steps
         if steps is None and options.minutes is not None:
-            given = (options.minutes, start.model.config, self.batches, layout, start.device)
-            steps = steps_in_minutes(*given, recompute=options.recompute, lora=start.lora)
+            run = (start.model.config, self.batches, layout, start.device)
+            steps = steps_in_minutes(options.minutes, *run, recompute=options.recompute, lora=start.lora)
         steps = steps or max(1, round(options.epochs * self.batches.steps_per_epoch))
         return {
             "steps": steps,
@@ -121,18 +122,18 @@ class InstructionTuning(Tuning):
 
     @override
     def state(self) -> State:
-        """Return the model or its adapters."""
+        """Return a state that trains the model or its adapters."""
         return tuning_state(self.start.model, self.start.lora, self.options.rate, self.options.seed)
 
     @override
     def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
-        """Return the conversations with the next-token loss; sample replies of the parent first."""
+        """Return batches of conversations and the next-token loss; sample replies of the parent first."""
         steps, self.samples = derived["steps"], Samples(self.start.tokenizer, self.data.prompts, log, SAY)
         self._report(derived)
-        if 0 not in self.samples.taken:  # else this run is resumed
+        if 0 not in self.samples.taken:  # otherwise the run is resumed
             self.samples.take(state.model, 0)
         held = self.data.held.conversations[: derived["judged"]]
-        evaluation = _judging(held, self.row_tokens, steps, self.samples)
+        evaluation = _evaluation(held, self.row_tokens, steps, self.samples)
         return Recipe(self.batches, batch_loss, tuning_schedule(steps), evaluation)
 
     @override
@@ -153,7 +154,7 @@ class InstructionTuning(Tuning):
 
 
 def shares(mix: tuple[str, ...]) -> dict[str, float]:
-    """Parse `mix` into the share of each source; raise `UserError` unless each part is SOURCE=SHARE, 0 to 1."""
+    """Parse parts such as chitchat=0.1 into the share of each source; raise `UserError` if one is malformed."""
     found = {}
     for part in mix:
         name, _, share = part.partition("=")
@@ -172,13 +173,25 @@ class _Data:
     held: LaidOut
     bad: BadRows
     prompts: list[Sequence[Message]]
-    """Prompts sampled before and after training."""
+    """Prompts to sample before, during and after training."""
 
 
 def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: Tokenizer, tokens: int) -> _Data:
     """Read, hold out and lay out the conversations; report those longer than `tokens`."""
-    chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
     bad = BadRows(options.bad_rows)
+    talks, held = _read(options, life, sources, bad)
+    split = options.long == "split"
+    train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in (talks, held))
+    report_rows(bad)
+    _report_laid_out(train, tokens)
+    return _Data(train, judged, bad, _sample_prompts(tokenizer, held or talks, tokens))
+
+
+def _read(
+    options: Finetune, life: Life, sources: Sequence[Source], bad: BadRows
+) -> tuple[list[TrainingConversation], list[TrainingConversation]]:
+    """Return the conversations to train on, with those from feedback repeated, and the held-out ones."""
+    chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
     read = list(read_conversations(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
     reserved = [] if sources else share_of(prepared(chat / "val.jsonl", bad), mix)
     liked = list(prepared(feedback, bad))
@@ -187,48 +200,58 @@ def _data(options: Finetune, life: Life, sources: Sequence[Source], tokenizer: T
     bad.check()
     check_shares(mix, read)
     talks = share_of(read, mix)
-    if not isinstance(options.held_out, Path):
-        talks, held = hold_out(talks, reserved, HoldOut(options.held_out, MOST_HELD_OUT))
-    kept = {talk.key for talk in held}
-    talks = [talk for talk in talks if talk.key not in kept]
-    liked = [talk for talk in liked if talk.key not in kept for _ in range(options.feedback_weight)]
     if not talks and not liked:
         raise UserError("There are no conversations to fine-tune on; pass a file with --data, or run: sayso prepare")
-    split = options.long == "split"
-    train, judged = (lay_out(tokenizer, some, tokens, bad, split=split) for some in ([*talks, *liked], held))
-    report_rows(bad)
+    if not isinstance(options.held_out, Path):
+        talks, held = hold_out(talks, reserved, HoldOut(options.held_out, MOST_HELD_OUT))
+    keys = {talk.key for talk in held}
+    talks, liked = ([talk for talk in some if talk.key not in keys] for some in (talks, liked))
+    if not talks and not liked:
+        raise UserError("All conversations are held out, so none are left to train on; hold out fewer (--held-out).")
+    return [*talks, *(talk for talk in liked for _ in range(options.feedback_weight))], held
+
+
+def _report_laid_out(train: LaidOut, tokens: int) -> None:
+    """Report the conversations that are left out; raise `UserError` if none is left."""
     if train.long:
         say(train.summary(tokens))
     if train.unclear:
         say(f"{train.unclear:,} replies are not trained on: the chat template alters them, so they cannot be located.")
-    if train.unclear and not train.conversations and not train.long:
-        raise UserError(
-            "The model's chat template alters every reply, so the tokens to train on cannot be located; mark replies "
-            "in the template with {% generation %}."
-        )
-    if not train.conversations and not train.long:
-        raise UserError("No conversations are left to train on: the model's chat template rejects all of them.")
-    if not train.conversations:
+    if train.conversations:
+        return
+    if train.long:
         raise UserError(
             f"All {train.long:,} conversations, and their turns, are longer than {tokens:,} tokens; raise --row-tokens "
             "(up to the model's context)."
         )
-    different = {talk.key: talk for talk in held or talks}.values()
-    prompts = [prompt for talk in different if (prompt := talk.prompt())]
+    if train.unclear:
+        raise UserError(
+            "The model's chat template alters every reply, so the tokens to train on cannot be located; mark replies "
+            "in the template with {% generation %}."
+        )
+    raise UserError("No conversations are left to train on: the model's chat template rejects all of them.")
+
+
+def _sample_prompts(
+    tokenizer: Tokenizer, talks: Sequence[TrainingConversation], tokens: int
+) -> list[Sequence[Message]]:
+    """Return the first few different prompts that leave room for a reply in `tokens`."""
+    different = {talk.key: talk for talk in talks}.values()
+    prompts = (prompt for talk in different if (prompt := talk.prompt()))
     room = tokens - min(SAY.max_tokens, tokens // 4)  # the rest is reserved for the reply
-    fitting = (one for one in prompts if len(prompt_ids(tokenizer, one)) <= room)
-    return _Data(train, judged, bad, list(islice(fitting, _SHOWN)))
+    return list(islice((prompt for prompt in prompts if len(prompt_ids(tokenizer, prompt)) <= room), _SHOWN))
 
 
 def _judged(options: Finetune, held: Sequence[MaskedIds], trained: int) -> int:
-    """Return how many held-out conversations to evaluate on: all, unless a share is held out."""
+    """Return how many held-out conversations to evaluate on: all, or if a share is held out, as time allows."""
     if isinstance(options.held_out, Path) or options.held_out >= 1:
         return len(held)
     room = _JUDGED * trained / (_JUDGEMENTS + 1)
-    return sum(sofar <= room or not number for number, sofar in enumerate(accumulate(len(ids) for ids, _ in held)))
+    fitting = sum(tokens <= room for tokens in accumulate(len(ids) for ids, _ in held))
+    return min(len(held), max(1, fitting))
 
 
-def _judging(held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
+def _evaluation(held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
     """Return the evaluation on held-out conversations, which also samples replies; None without any."""
     every = max(1, steps // _JUDGEMENTS)
 

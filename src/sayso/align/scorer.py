@@ -1,7 +1,7 @@
 """Scores replies with reward models, for reinforcement learning, best-of-n sampling and evaluation.
 
-Several models form an ensemble: the mean, the minimum (worst case), or the mean minus a multiple of the variance
-(uncertainty-weighted; Coste et al. 2023), which is harder for a policy to exploit than a single model.
+Several models form an ensemble, which is harder for a policy to exploit: its score is their mean, their minimum, or
+their mean minus a multiple of their variance (Coste et al. 2023).
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,30 +29,30 @@ Ids = Sequence[int]
 
 @dataclass(frozen=True)
 class Scorer:
-    """One reward model or several, with the tokenizer of their parent."""
+    """One or more reward models with the same tokenizer."""
 
     models: Sequence[Transformer]
     tokenizer: Tokenizer
     combine: Combine = "mean"
     caution: float = 0.5
-    """Multiple of the members' variance that is subtracted from the mean, if cautious."""
+    """For cautious: factor of the variance that is subtracted from the mean."""
 
-    def __call__(self, asked: Sequence[tuple[Any, str, Mapping[str, Any]]]) -> list[float]:
+    def __call__(self, items: Sequence[tuple[Any, str, Mapping[str, Any]]]) -> list[float]:
         """Return the score of each (prompt, reply, info); a prompt is a string or a list of messages.
 
-        Raises `UserError`, with its number, for one that does not fit the context.
+        Raises `UserError` if a prompt with its reply exceeds the context.
         """
-        rows = [self.row(prompt, reply) for prompt, reply, _ in asked]
+        rows = [self.row(prompt, reply) for prompt, reply, _ in items]
         return [float(score) for score in self.combined(self.members(rows))]
 
     def row(self, prompt: Any, reply: str) -> tuple[list[int], list[int]]:
-        """Return the ids of a prompt and of a complete reply to it, including the end-of-turn token."""
+        """Return the ids of a prompt and of a reply, including the end-of-turn token."""
         messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         ids = prompt_ids(self.tokenizer, messages)
         return ids, reply_ids(self.tokenizer, reply)
 
     def members(self, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np.float64]:
-        """Return each model's score of each row of prompt and reply ids, [M, R]."""
+        """Return each model's score of each row (prompt and reply ids), [M, R]."""
         context = self.models[0].config.context
         for number, (prompt, reply) in enumerate(rows):
             if len(prompt) + len(reply) > context:
@@ -80,9 +80,9 @@ def open_scorer(
 
 @torch.no_grad()
 def scores_of(model: Transformer, rows: Sequence[tuple[Ids, Ids]]) -> NDArray[np.float64]:
-    """Return the score of each row of prompt and reply ids [R]; rows of similar length are batched together."""
-    found = np.empty(len(rows))
-    for taken in by_length([len(prompt) + len(reply) for prompt, reply in rows], AT_ONCE):
-        batch = collate([JudgedPrompt(rows[number][0], [rows[number][1]]) for number in taken])
-        found[taken] = batch_scores(model, batch).double().cpu().numpy()
-    return found
+    """Return the score of each row (prompt and reply ids), [R]; rows of similar length are batched together."""
+    scores = np.empty(len(rows))
+    for numbers in by_length([len(prompt) + len(reply) for prompt, reply in rows], AT_ONCE):
+        batch = collate([JudgedPrompt(rows[number][0], [rows[number][1]]) for number in numbers])
+        scores[numbers] = batch_scores(model, batch).double().cpu().numpy()
+    return scores

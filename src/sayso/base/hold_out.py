@@ -1,4 +1,4 @@
-"""How much data a run holds out from training, to select its best weights: a share, a number, or a file of its own."""
+"""How much data a run holds out from training, to select its best weights: a share, a number, or a separate file."""
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
@@ -21,20 +21,20 @@ class HoldOut:
     size: float
     """A share below 1, or a number from 1 on; 0 = nothing."""
     most: int | None = None
-    """Maximum number that a share gives."""
+    """Maximum number for a share."""
     fewest: int = 0
-    """If a share gives fewer, nothing is held out."""
+    """Minimum number for a share; nothing is held out if it yields fewer."""
 
     def count(self, total: int, room: int | None = None) -> int:
-        """Return how many of `total` different items to hold out; at least one remains for training.
+        """Return how many of `total` different items to hold out; at least one is left for training.
 
-        `room` is the number of items available if they are not among the `total`. Raises `UserError` for a number that
-        is not an integer or leaves nothing for training.
+        If the held-out items are not among the `total`, `room` is the number of those available. Raises `UserError` for
+        a number that is not an integer or leaves nothing for training.
         """
         most = max(0, total - 1) if room is None else room
         if self.size < 1:
-            wanted = min(round(self.size * total), most if self.most is None else min(self.most, most))
-            return wanted if wanted >= self.fewest else 0
+            count = min(round(self.size * total), most, most if self.most is None else self.most)
+            return count if count >= self.fewest else 0
         if self.size != int(self.size):
             raise UserError(
                 f"--held-out must be a share below 1, an integer, or a file; got {self.size:g}. Round it, or divide it "
@@ -52,31 +52,28 @@ class HoldOut:
     ) -> tuple[list[_Item], list[_Item]]:
         """Return the items to train on and those held out; items with the same key are on the same side.
 
-        The keys with the lowest `rank` are held out.
+        The keys with the lowest `rank` are held out; of equal ranks, the lowest keys.
         """
         items = list(items)
-        keys = sorted({key(item) for item in items}, key=rank)
-        held = set(keys[: self.count(len(keys))])
-        return apart(items, held, key)
+        keys = sorted({key(item) for item in items}, key=lambda one: (rank(one), one))
+        return separate(items, keys[: self.count(len(keys))], key)
 
 
-def apart(
+def separate(
     items: Iterable[_Item], held: Iterable[Hashable], key: Callable[[_Item], Hashable]
 ) -> tuple[list[_Item], list[_Item]]:
     """Split items into those whose key is not in `held`, and those whose key is."""
-    found: tuple[list[_Item], list[_Item]] = ([], [])
-    names = set(held)
+    sides: tuple[list[_Item], list[_Item]] = ([], [])
+    held = set(held)
     for item in items:
-        found[key(item) in names].append(item)
-    return found
+        sides[key(item) in held].append(item)
+    return sides
 
 
 def held_out_file(held_out: float | Path | None) -> Path | None:
-    """Return the file of held-out data; None for an amount. Raises `UserError` if there is no such file."""
+    """Return the file of held-out data, or None for a share or number. Raises `UserError` if it does not exist."""
     if not isinstance(held_out, Path):
         return None
     if not held_out.is_file():
-        raise UserError(
-            f"--held-out must be a share below 1, a number, or an existing file; got '{held_out}', which is none."
-        )
+        raise UserError(f"--held-out must be a share below 1, a number, or an existing file; got '{held_out}'.")
     return held_out

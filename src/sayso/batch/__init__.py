@@ -1,1 +1,1 @@
-"""Ids to batches: token shards on disk, and rows for text, conversations and pairs in an order fixed by a seed."""
+"""Ids to batches: token shards on disk; rows of text, conversations and pairs in an order determined by a seed."""

@@ -1,7 +1,7 @@
-"""One batch: input ids, targets, and which positions belong to the same document.
+"""A batch: input ids, targets, and the document of each position.
 
-`B` rows, `T` positions. A target of -100 is not trained (the value that torch's cross entropy ignores). Positions
-of a row attend to each other only if they have the same document number; padding is -1 and is never trained.
+`B` rows of `T` positions. A target of -100, which torch's cross entropy ignores, is not trained on. Positions of a row
+attend to each other only if they have the same document number. Padding has the number -1 and no target.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import torch
 IGNORED = -100
 PADDING = -1
 SHARED = {"shared": True}
-"""Metadata of a field that has the same value in every part of a batch."""
+"""Metadata of a field that every part of a batch has in common."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """ids [B,T] int64, targets [B,T] int64 (-100 = not trained), documents [B,T] int32."""
+    """ids [B,T] int64, targets [B,T] int64 (-100 = not trained on), documents [B,T] int32."""
 
     ids: torch.Tensor
     targets: torch.Tensor
@@ -26,16 +26,21 @@ class Batch:
 
     @property
     def trained(self) -> int:
-        """How many positions have a target."""
+        """Number of positions with a target."""
         return int((self.targets != IGNORED).sum())
 
+    @property
+    def items(self) -> int:
+        """Number of indivisible items: rows, or pairs or prompts of several rows each."""
+        return len(self.ids)
+
     def split(self, parts: int) -> list[Self]:
-        """Split the rows into at most `parts` parts of nearly equal size."""
-        return [self.take(rows) for rows in self.shares(parts)]
+        """Split the items into at most `parts` parts of nearly equal size."""
+        return [self.take(share) for share in self.shares(min(parts, self.items))]
 
     def shares(self, parts: int) -> Sequence[torch.Tensor]:
-        """Return the rows of each part; a subclass may keep some together."""
-        return torch.arange(len(self.ids)).tensor_split(min(parts, len(self.ids)))
+        """Return the items of each of `parts` parts, as numbers that `take` accepts."""
+        return torch.arange(self.items).tensor_split(parts)
 
     def take(self, rows: torch.Tensor) -> Self:
         """Return some rows as a batch: these rows of every field that is not `SHARED`."""

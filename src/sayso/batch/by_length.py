@@ -1,10 +1,10 @@
-"""Group rows of similar length into batches, to reduce padding: takes lengths, returns batches of indices."""
+"""Groups rows of similar length into batches, to reduce padding."""
 
 from collections.abc import Iterator, Sequence
 
 
 def by_length(lengths: Sequence[int], tokens: int) -> Iterator[list[int]]:
-    """Yield batches of indices, shortest rows first, of at most `tokens` positions with padding (one row at least)."""
+    """Yield batches of indices, shortest rows first, each of one row or of at most `tokens` positions with padding."""
     batch: list[int] = []
     for index in sorted(range(len(lengths)), key=lengths.__getitem__):
         if batch and lengths[index] * (len(batch) + 1) > tokens:

@@ -1,8 +1,8 @@
-"""Rows of whole conversations for fine-tuning: several per row, none split, no attention between them.
+"""Batches of conversations for fine-tuning: several per row, none split, no attention between them.
 
-Takes each conversation's ids and mask of trained ids; packs them once, in a random order so that a row mixes long and
-short ones of all kinds, each into the fullest row that still has room (best fit); an epoch is an order of those rows.
-Tokens that are not trained have the target -100.
+Takes the ids of each conversation and a mask of the trained ones. Conversations are packed once, in a random order so
+that rows mix long and short ones, each into the fullest row with room for it (best fit). An epoch is an order of these
+rows. Tokens that are not trained on have the target -100.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from sayso.batch.batch import IGNORED, PADDING, Batch
 from sayso.batch.order import Numbers, Order, check_sizes, permutation
 
 MaskedIds = tuple[Sequence[int], Sequence[bool]]
-_PACKING = 2  # the draw of the order in which conversations are packed; the rows' is 0
+_PACKING = 2  # stream of random numbers for the order of packing; that of the rows is 0
 
 
 class ChatBatches:
@@ -24,7 +24,7 @@ class ChatBatches:
     def __init__(self, conversations: Sequence[MaskedIds], rows: int, context: int, seed: int) -> None:
         """Check and pack the conversations.
 
-        Raises `UserError` for none at all, for one that is longer than `context`, and for one that trains nothing.
+        Raises `UserError` if there are none, and for one that exceeds `context` or has no trained token.
         """
         check_sizes(rows, context, seed)
         if not conversations:
@@ -38,7 +38,7 @@ class ChatBatches:
         self.rows_per_epoch = len(packed)
         self._order = Order(seed, len(packed))
         self.steps_per_epoch = -(-self.rows_per_epoch // rows)
-        # Laid out in packed order, so that a row is one slice.
+        # stored in packed order, so that a row is a slice
         order = [index for row in packed for index in row]
         self._row_ends = np.cumsum([lengths[row].sum() for row in packed])
         self._ids = np.concatenate([np.asarray(conversations[index][0], np.int32) for index in order])
@@ -47,11 +47,11 @@ class ChatBatches:
 
     @property
     def utilisation(self) -> float:
-        """The share of positions that hold a conversation's tokens and not padding."""
+        """Share of positions that are not padding."""
         return len(self._ids) / (self.rows_per_epoch * self.context)
 
     def batch(self, step: int) -> Batch:
-        """Return the batch of a step: the rows `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        """Return the batch of a step: the next rows in the order of the epochs."""
         shape = (self.rows, self.context)
         ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)
         documents = np.full(shape, PADDING, np.int32)
@@ -64,7 +64,7 @@ class ChatBatches:
 
 
 def fit_rows(conversations: Iterable[MaskedIds], context: int) -> tuple[list[MaskedIds], list[MaskedIds]]:
-    """Return the conversations that fit into `context` and those that do not, for a caller that drops and says so."""
+    """Split conversations into those that fit into `context` and those that do not."""
     kept: list[MaskedIds] = []
     dropped: list[MaskedIds] = []
     for conversation in conversations:
@@ -73,13 +73,13 @@ def fit_rows(conversations: Iterable[MaskedIds], context: int) -> tuple[list[Mas
 
 
 def pack_rows(lengths: Numbers, context: int) -> list[list[int]]:
-    """Return rows of item numbers, each row's lengths at most `context` together: best fit, in the order given.
+    """Return rows of item numbers, so that the lengths in each row add up to at most `context`.
 
-    Each item goes into the fullest row that has room. Linear in the items for a fixed context.
+    Each item in turn is put into the fullest row with room for it (best fit), in time linear in the number of items.
     """
     rows: list[list[int]] = []
-    open_rows: dict[int, list[int]] = {}  # room left -> numbers of the rows that have just that room
-    rooms = 0  # bit r is set when some row has room r, so that the smallest room that suffices is one shift away
+    open_rows: dict[int, list[int]] = {}  # room left -> numbers of the rows with exactly this room
+    rooms = 0  # bit r is set if a row has room r, so that the smallest sufficient room is found by a shift
     for item, length in enumerate(lengths.tolist()):
         enough = rooms >> length
         if enough:
@@ -99,7 +99,7 @@ def pack_rows(lengths: Numbers, context: int) -> list[list[int]]:
 
 def _check(index: int, conversation: MaskedIds, context: int) -> None:
     ids, mask = conversation
-    assert len(ids) == len(mask), "one mask value an id"
+    assert len(ids) == len(mask), "one mask value per id"
     if len(ids) > context:
         raise UserError(
             f"A conversation must fit in the context of {context} tokens; conversation {index} has {len(ids)}. "
@@ -112,6 +112,6 @@ def _check(index: int, conversation: MaskedIds, context: int) -> None:
 
 
 def _targets(ids: Sequence[int], mask: Sequence[bool]) -> Numbers:
-    """Return what each position is to say next, [n]: the next id where that one is trained."""
+    """Return the target of each position, [n]: the next id if it is trained on."""
     following = np.append(np.asarray(ids, np.int64)[1:], IGNORED)
     return np.where(np.append(np.asarray(mask, bool)[1:], False), following, IGNORED)

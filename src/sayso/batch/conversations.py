@@ -1,7 +1,6 @@
-"""Conversations for fine-tuning: read from files or from prepared data, some held out, encoded as ids.
+"""Conversations for fine-tuning: read from files or from prepared data, partly held out, and encoded as ids.
 
-A row that cannot be trained on raises a one-sentence error with its place. A conversation longer than a row is split or
-dropped, as configured, and everything left out is counted.
+Rows that cannot be trained on are counted. Conversations longer than a row are split or dropped, and counted too.
 """
 
 import json
@@ -14,7 +13,7 @@ from typing import Any
 from zlib import crc32
 
 from sayso.base.errors import UserError, nearest
-from sayso.base.hold_out import HoldOut, apart
+from sayso.base.hold_out import HoldOut, separate
 from sayso.base.intact import check_listed
 from sayso.base.jsonl import BadRows
 from sayso.batch.chat import MaskedIds
@@ -26,12 +25,12 @@ from sayso.text.sources import read_part
 from sayso.token.chat import prompt_ids, row_to_train
 from sayso.token.tokenizer import Tokenizer
 
-MOST_HELD_OUT = 256  # conversations that a share holds out; more would only make each evaluation slower
+MOST_HELD_OUT = 256  # maximum conversations that a share holds out; more would only make evaluations slower
 
 
 @dataclass(frozen=True)
 class TrainingConversation:
-    """One conversation as it was read."""
+    """A conversation as read from a file."""
 
     messages: Messages
     tools: Sequence[dict[str, Any]]
@@ -41,17 +40,17 @@ class TrainingConversation:
 
     @cached_property
     def key(self) -> str:
-        """A hash of the content: the same conversation has the same hash at any position and with any weights."""
-        said = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
-        return sha256(json.dumps([said, self.tools]).encode()).hexdigest()
+        """A hash of the content, which does not depend on the position and the weights."""
+        messages = [{name: value for name, value in turn.items() if name != "weight"} for turn in self.messages]
+        return sha256(json.dumps([messages, self.tools]).encode()).hexdigest()
 
     @property
     def replies(self) -> int:
-        """How many of the assistant's turns are trained."""
+        """Number of the assistant's turns that are trained on."""
         return sum(turn["role"] == "assistant" and turn.get("weight", 1) != 0 for turn in self.messages)
 
     def prompt(self) -> Messages:
-        """Return what comes before the last reply; nothing where that is not a user's turn, or tools are called."""
+        """Return the turns before the last reply; empty if the last of them is not the user's, or there are tools."""
         last = max(number for number, turn in enumerate(self.messages) if turn["role"] == "assistant")
         plain = not self.tools and last and self.messages[last - 1]["role"] == "user"
         return self.messages[:last] if plain else ()
@@ -59,26 +58,26 @@ class TrainingConversation:
 
 @dataclass
 class LaidOut:
-    """Conversations as ids with their masks, and what became of those that are too long."""
+    """Conversations as ids and masks, with counts of those that are too long."""
 
     conversations: list[MaskedIds] = field(default_factory=list)
     long: int = 0
     """Conversations longer than a row."""
     windows: int = 0
-    """Conversations made of these."""
+    """Shorter conversations that those were split into."""
     replies_left_out: int = 0
-    """Their replies that are in no window."""
+    """Replies of those that are in no window."""
     unclear: int = 0
-    """Replies that are not trained: the chat template changes them, so their tokens cannot be determined."""
+    """Replies that are not trained on, because the chat template alters them, so they cannot be located."""
 
     def add(self, conversation: MaskedIds, unclear: int) -> None:
-        """Add a conversation with the number of its replies that are not trained; skip it if none is trained."""
+        """Add a conversation and the number of its unclear replies; skip it if no reply is trained on."""
         self.unclear += unclear
         if any(conversation[1][1:]):
             self.conversations.append(conversation)
 
     def summary(self, tokens: int) -> str:
-        """Return what became of the conversations longer than `tokens`, in one sentence."""
+        """Return a sentence about the conversations longer than `tokens`."""
         into = f"split into {self.windows:,} shorter ones" if self.windows else "left out"
         some = (
             f", {self.replies_left_out:,} of their replies left out" if self.windows and self.replies_left_out else ""
@@ -87,7 +86,7 @@ class LaidOut:
 
 
 def prepared(path: Path, bad: BadRows) -> Iterator[TrainingConversation]:
-    """Yield the conversations of a prepared file or of collected feedback; nothing if there is no such file."""
+    """Yield the conversations of a prepared file or of gathered feedback; nothing if there is no such file."""
     if not path.exists():
         return
     check_listed(path.parent, path.name)
@@ -99,7 +98,7 @@ def prepared(path: Path, bad: BadRows) -> Iterator[TrainingConversation]:
 
 
 def read_conversations(sources: Iterable[Source], bad: BadRows) -> Iterator[TrainingConversation]:
-    """Yield the conversations of files; rows that are none, or that train nothing, are counted in `bad`."""
+    """Yield the conversations of files; rows that are not conversations, or have no reply to train on, count as bad."""
     for source in sources:
         for part in source.parts:
             for document in read_part(part, bad):
@@ -110,7 +109,7 @@ def read_conversations(sources: Iterable[Source], bad: BadRows) -> Iterator[Trai
 
 
 def share_of(talks: Iterable[TrainingConversation], shares: dict[str, float]) -> list[TrainingConversation]:
-    """Return the conversations, keeping the same pseudo-random fraction of each source that has a share."""
+    """Return a share of each source's conversations, selected by a hash; sources without a share are kept."""
     return [talk for talk in talks if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0)]
 
 
@@ -127,24 +126,23 @@ def hold_out(
 ) -> tuple[list[TrainingConversation], list[TrainingConversation]]:
     """Split into training and held-out conversations, by a hash of the content.
 
-    They are taken from `reserved` conversations if there are any, else from `talks`; all copies of a conversation are
-    on one side. Something always remains for training.
+    `reserved` conversations are held out if there are any, else some of `talks`. All copies of a conversation are on
+    the same side. If none would be left to train on, none are held out.
     """
     different = {talk.key: talk for talk in talks}
     pool = {talk.key: talk for talk in reserved} or different
     count = size.count(len(different), len(pool) if reserved else None)
     held = {key: pool[key] for key in sorted(pool)[:count]}
-    if talks and different.keys() <= held.keys():  # only what was reserved is left for training
-        return talks, []
-    return apart(talks, held, _key)[0], list(held.values())
+    train, _ = separate(talks, held, _key)
+    return (train, list(held.values())) if train or not talks else (talks, [])
 
 
 def lay_out(
     tokenizer: Tokenizer, talks: Iterable[TrainingConversation], tokens: int, bad: BadRows, *, split: bool
 ) -> LaidOut:
-    """Return conversations as ids; those of more than `tokens` cut into windows, or left out.
+    """Return conversations as ids; those longer than `tokens` are split into windows, or left out.
 
-    One that the chat layout does not take is counted in `bad`.
+    A conversation that the chat template rejects is counted in `bad`.
     """
     found = LaidOut()
 
@@ -158,11 +156,8 @@ def lay_out(
                 found.add(conversation, unclear)
                 continue
             found.long += 1
-            parts = (
-                [TrainingConversation(part, talk.tools, "", talk.at) for part in windows(talk.messages, fits)]
-                if split
-                else []
-            )
+            messages = windows(talk.messages, fits) if split else ()
+            parts = [TrainingConversation(some, talk.tools, "", talk.at) for some in messages]
             parts = [part for part in parts if part.replies]
             for part in parts:
                 found.add(*_rendered(tokenizer, part))
@@ -175,7 +170,7 @@ def lay_out(
 
 
 def _talk(document: Document, at: Place | str, source: str) -> TrainingConversation:
-    """Return a document as a conversation; raises `UserError` if nothing, or an empty reply, would be trained."""
+    """Return a document as a conversation. Raises `UserError` if it has no reply to train on, or an empty one."""
     talk = TrainingConversation(document.messages, document.tools, source, at)
     if not talk.messages:
         raise UserError(
@@ -183,8 +178,8 @@ def _talk(document: Document, at: Place | str, source: str) -> TrainingConversat
             "model on plain text, use: sayso prepare."
         )
     if not talk.replies:
-        said = any(turn["role"] == "assistant" for turn in talk.messages)
-        why = "every reply has weight 0" if said else "there is no assistant turn"
+        replied = any(turn["role"] == "assistant" for turn in talk.messages)
+        why = "every reply has weight 0" if replied else "there is no assistant turn"
         raise UserError(f"A conversation needs at least one trained reply; {why}.")
     for turn in talk.messages:
         empty = not str(turn["content"]).strip() and not turn.get("tool_calls") and turn.get("weight", 1) != 0
@@ -194,9 +189,9 @@ def _talk(document: Document, at: Place | str, source: str) -> TrainingConversat
 
 
 def _rendered(tokenizer: Tokenizer, talk: TrainingConversation) -> tuple[MaskedIds, int]:
-    """Return one conversation's ids and mask, and how many of its replies the chat template changes."""
+    """Return a conversation's ids and mask, and the number of its replies that the chat template alters."""
     ids, trained, unclear = row_to_train(tokenizer, talk.messages, tools=talk.tools)
-    assert any(trained[1:]) or unclear, "a reply that is trained has trained tokens"
+    assert any(trained[1:]) or unclear, "a reply to train on has trained tokens"
     return (ids, trained), unclear
 
 

@@ -1,14 +1,13 @@
 """Batches for a reward model: prompts, each with all its replies and their ratings and comparisons.
 
-All comparisons of one prompt stay in one batch element, and each reply is read once (Ouyang et al. 2022: if spread over
-an epoch, the same replies overfit). A reply is a document that starts with its prompt; documents are packed into rows
-as wide as the longest in the batch, in steps of 64, to limit padding. There are no targets: the trained output is the
-score at a document's end.
+All comparisons of a prompt are in the same batch, and each reply is processed once; spread over an epoch, they would
+overfit (Ouyang et al. 2022). A reply is a document that starts with its prompt. Documents are packed into rows as wide
+as the longest document, rounded up to a multiple of 16. There are no targets: the trained output is the score at the
+end of each document.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
 
 import numpy as np
 import torch
@@ -23,38 +22,38 @@ from sayso.batch.pairs import WIDTH_STEP
 
 @dataclass(frozen=True)
 class Comparison:
-    """What someone said of two replies, by their numbers."""
+    """Comparison of two replies, given by their numbers."""
 
     better: int
     worse: int
     margin: float = 0.0
-    """By how much, on the scale of scores."""
+    """Difference in quality, on the scale of scores."""
     tie: bool = False
-    """Neither is better, whatever the names say."""
+    """Whether the replies are equally good, despite the field names."""
 
 
 @dataclass(frozen=True)
 class JudgedPrompt:
-    """One prompt, its replies, and their ratings and comparisons; replies and prompt are ids."""
+    """Ids of a prompt and of its replies, with their ratings and comparisons."""
 
     prompt: Sequence[int]
     replies: Sequence[Sequence[int]]
     comparisons: Sequence[Comparison] = ()
     ratings: Sequence[float | None] = ()
-    """Of each reply, None where it has none; empty where none has."""
+    """Rating of each reply, None if it has none; empty if no reply has one."""
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest row."""
+        """Tokens of the prompt with its longest reply."""
         return len(self.prompt) + max(map(len, self.replies))
 
 
 @dataclass(frozen=True)
 class JudgedBatch(Batch):
-    """ids, targets (none), documents [B,T] of all R replies, counted through, and what was said of them."""
+    """ids, targets (none) and documents [B,T] of all R replies, with their comparisons and ratings."""
 
     places: torch.Tensor
-    """[R] int64: index of each reply among the documents, row by row."""
+    """[R] int64: place of each reply in the order of the documents, row by row."""
     pairs: torch.Tensor
     """[N,2] int64: the better and the worse reply."""
     margins: torch.Tensor
@@ -62,32 +61,33 @@ class JudgedBatch(Batch):
     ties: torch.Tensor
     """[N] bool"""
     pair_weights: torch.Tensor
-    """[N]: 1 over the comparisons of the prompt."""
+    """[N]: 1 / number of comparisons of the prompt."""
     ratings: torch.Tensor
-    """[R]: NaN where there is none."""
+    """[R]: NaN if there is none."""
     rating_weights: torch.Tensor
-    """[R]: 1 over the ratings of the prompt."""
+    """[R]: 1 / number of ratings of the prompt."""
     judged: Sequence[JudgedPrompt]
 
+    @property
     @override
-    def shares(self, parts: int) -> Sequence[torch.Tensor]:
-        """Return the prompts, rather than the rows, of each part."""
-        return torch.arange(len(self.judged)).tensor_split(min(parts, len(self.judged)))
+    def items(self) -> int:
+        """Number of prompts."""
+        return len(self.judged)
 
     @override
-    def take(self, rows: torch.Tensor) -> Self:
-        """Return some prompts with all their replies, packed into rows of their own."""
-        return type(self)(**vars(collate([self.judged[prompt] for prompt in rows.tolist()])))
+    def take(self, rows: torch.Tensor) -> "JudgedBatch":
+        """Return some prompts, by their numbers, with all their replies packed again."""
+        return collate([self.judged[prompt] for prompt in rows.tolist()])
 
 
 class JudgedBatches:
     """Batches of judged prompts: `batch(step)` is a pure function of the prompts, the sizes, the seed and the step."""
 
     def __init__(self, judged: Sequence[JudgedPrompt], rows: int, context: int, seed: int) -> None:
-        """Take the prompts, `rows` of them to a batch.
+        """Check the prompts; a batch has `rows` of them.
 
-        Raises `UserError` for none at all, and, with its number, for one with an empty prompt or reply, with nothing
-        said of its replies, or longer than the context.
+        Raises `UserError` if there are none, and for a prompt that is empty, has an empty reply, has neither
+        comparisons nor ratings, or exceeds the context with a reply.
         """
         check_sizes(rows, context, seed)
         if not judged:
@@ -99,7 +99,7 @@ class JudgedBatches:
         self.steps_per_epoch = -(-len(judged) // rows)
 
     def batch(self, step: int) -> JudgedBatch:
-        """Return the batch of a step: the prompts `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        """Return the batch of a step: `rows` prompts, the next ones in the order of the epochs."""
         picked = [index for _, index in self._order.items(step * self.rows, self.rows)]
         return collate([self.judged[index] for index in picked])
 
@@ -111,8 +111,8 @@ def collate(judged: Sequence[JudgedPrompt]) -> JudgedBatch:
     pairs = [
         (at + each.better, at + each.worse) for at, one in zip(first, judged, strict=False) for each in one.comparisons
     ]
-    said = [(each.margin, each.tie, 1 / len(one.comparisons)) for one in judged for each in one.comparisons]
-    margins, ties, weights = np.array(said, np.float64).reshape(-1, 3).T
+    columns = [(each.margin, each.tie, 1 / len(one.comparisons)) for one in judged for each in one.comparisons]
+    margins, ties, weights = np.array(columns, np.float64).reshape(-1, 3).T
     ratings = [rating for one in judged for rating in _ratings(one)]
     return JudgedBatch(
         *_packed(texts),
@@ -127,7 +127,7 @@ def collate(judged: Sequence[JudgedPrompt]) -> JudgedBatch:
 
 
 def _packed(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return ids, targets, documents [B,T] and places [R] of documents."""
+    """Return ids, targets, documents [B,T] and places [R] of some documents."""
     lengths = np.array([len(text) for text in texts], np.int64)
     width = -(-int(lengths.max()) // WIDTH_STEP) * WIDTH_STEP
     rows = pack_rows(lengths, width)
@@ -148,7 +148,7 @@ def _packed(texts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor,
 
 
 def _ratings(one: JudgedPrompt) -> list[tuple[float, float]]:
-    """Return rating and weight of each reply."""
+    """Return the rating and the weight of each reply."""
     given = one.ratings or [None] * len(one.replies)
     count = sum(rating is not None for rating in given)
     return [(float("nan"), 0.0) if rating is None else (rating, 1 / count) for rating in given]

@@ -1,7 +1,8 @@
-"""Rows of comparisons for preference training: one prompt, the reply that was chosen and the one that was rejected.
+"""Batches of pairs for preference training: a prompt, the chosen reply, and the rejected reply.
 
-Each pair takes two rows, the chosen replies first, then the rejected in the same order; only a reply is trained. Rows
-are as wide as the longest of the batch, in steps of 16 so that shapes recur, and at most `context`.
+Each pair has two rows; all chosen replies come first, then the rejected ones in the same order. Only replies are
+trained on. Rows are as wide as the longest one, rounded up to a multiple of 16 so that shapes recur, and at most
+`context`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,11 +22,16 @@ WIDTH_STEP = 16
 class PairBatch(Batch):
     """ids, targets, documents [2B,T]: row i is the chosen reply of pair i, row B + i its rejected one."""
 
+    @property
+    @override
+    def items(self) -> int:
+        """Number of pairs."""
+        return len(self.ids) // 2
+
     @override
     def shares(self, parts: int) -> list[torch.Tensor]:
-        """Keep the rows of a pair together, the chosen ones first."""
-        pairs = len(self.ids) // 2
-        return [torch.cat((rows, rows + pairs)) for rows in torch.arange(pairs).tensor_split(min(parts, pairs))]
+        """Return the rows of each part: both rows of each of its pairs, the chosen ones first."""
+        return [torch.cat((chosen, chosen + self.items)) for chosen in super().shares(parts)]
 
 
 class PairBatches:
@@ -34,8 +40,8 @@ class PairBatches:
     def __init__(self, pairs: Sequence[Pair], rows: int, context: int, seed: int) -> None:
         """Check the pairs.
 
-        Raises `UserError` for none at all, for one that is longer than `context`, for an empty prompt or reply, and
-        for two replies that are the same.
+        Raises `UserError` if there are none, and for a pair that exceeds `context`, has an empty prompt or reply, or
+        has two equal replies.
         """
         check_sizes(rows, context, seed)
         if not pairs:
@@ -47,7 +53,7 @@ class PairBatches:
         self.steps_per_epoch = -(-len(pairs) // rows)
 
     def batch(self, step: int) -> PairBatch:
-        """Return the batch of a step: the pairs `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        """Return the batch of a step: `rows` pairs, the next ones in the order of the epochs."""
         return self._of([index for _, index in self._order.items(step * self.rows, self.rows)])
 
     def in_order(self) -> Iterator[PairBatch]:
@@ -63,7 +69,7 @@ class PairBatches:
 def padded(
     texts: Sequence[tuple[Sequence[int], Sequence[int]]], numbers: Sequence[int], context: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return ids, targets and documents [B,T] of prompts with their replies, each row's document as numbered."""
+    """Return ids, targets and documents [B,T] of prompts with replies; `numbers` are the documents of the rows."""
     longest = max(len(prompt) + len(reply) for prompt, reply in texts)
     shape = (len(texts), min(context, -(-longest // WIDTH_STEP) * WIDTH_STEP))
     ids, targets = np.zeros(shape, np.int64), np.full(shape, IGNORED, np.int64)

@@ -1,7 +1,7 @@
-"""Rows of single ratings for preference training: a prompt, a reply, and whether it was liked.
+"""Batches of single ratings for preference training: a prompt, a reply, and whether it is good.
 
-Beside the rated rows of a batch lie as many of the same prompts with replies to other ones, which KTO measures its
-drift on. A part of a batch keeps them all, so that the drift is that of the whole batch however it is shared out.
+A batch also has a mismatched row for each rated row, the same prompt with a reply to another prompt, on which KTO
+measures the drift of the policy. Every part of a batch has all mismatched rows, so its drift is that of the batch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ class RatingBatch(Batch):
     good: torch.Tensor
     """[B] bool."""
     others: Batch = field(metadata=SHARED)
-    """[M,T]: prompts of the whole batch, each with the reply to another one."""
+    """[M,T]: mismatched rows of the entire batch: each prompt with a reply to another one."""
 
 
 class RatingBatches:
@@ -34,8 +34,8 @@ class RatingBatches:
     def __init__(self, ratings: Sequence[_Rating], rows: int, context: int, seed: int) -> None:
         """Check the ratings.
 
-        Raises `UserError` for none at all, for ratings that are all good or all bad, for one with an empty part or
-        longer than `context`, and for one that no reply to another prompt fits.
+        Raises `UserError` if they are not both good and bad, and for a rating with an empty prompt or reply, one that
+        exceeds `context`, or one for which no reply to another prompt fits.
         """
         check_sizes(rows, context, seed)
         self.good = sum(good for _, _, good in ratings)
@@ -46,11 +46,11 @@ class RatingBatches:
             _check(index, rating, context)
         self.ratings, self.rows, self.context = ratings, rows, context
         self._order = Order(seed, len(ratings))
-        self.strangers = [_stranger(index, ratings, context) for index in range(len(ratings))]
+        self.mismatched = [_mismatched(index, ratings, context) for index in range(len(ratings))]
         self.steps_per_epoch = -(-len(ratings) // rows)
 
     def batch(self, step: int) -> RatingBatch:
-        """Return the batch of a step: the ratings `step * B` to `(step + 1) * B` of an endless run over the epochs."""
+        """Return the batch of a step: `rows` ratings, the next ones in the order of the epochs."""
         return self._of([index for _, index in self._order.items(step * self.rows, self.rows)])
 
     def in_order(self) -> Iterator[RatingBatch]:
@@ -60,10 +60,10 @@ class RatingBatches:
 
     def _of(self, picked: list[int]) -> RatingBatch:
         prompts = [self.ratings[index][0] for index in picked]
-        own = [self.ratings[index][1] for index in picked]
-        strange = [self.ratings[self.strangers[index]][1] for index in picked]
-        rows = padded(list(zip(prompts, own, strict=True)), picked, self.context)
-        others = padded(list(zip(prompts, strange, strict=True)), picked, self.context)
+        replies = [self.ratings[index][1] for index in picked]
+        mismatched = [self.ratings[self.mismatched[index]][1] for index in picked]
+        rows = padded(list(zip(prompts, replies, strict=True)), picked, self.context)
+        others = padded(list(zip(prompts, mismatched, strict=True)), picked, self.context)
         return RatingBatch(*rows, torch.tensor([self.ratings[index][2] for index in picked]), Batch(*others))
 
 
@@ -80,8 +80,8 @@ def _check(index: int, rating: _Rating, context: int) -> None:
         )
 
 
-def _stranger(index: int, ratings: Sequence[_Rating], context: int) -> int:
-    """Return the next rating, going round, whose prompt is another one and whose reply fits after this prompt."""
+def _mismatched(index: int, ratings: Sequence[_Rating], context: int) -> int:
+    """Return the next rating, cyclically, that has another prompt and a reply that fits after this prompt."""
     prompt = list(ratings[index][0])
     for other in chain(range(index + 1, len(ratings)), range(index)):
         if list(ratings[other][0]) != prompt and len(prompt) + len(ratings[other][1]) <= context:

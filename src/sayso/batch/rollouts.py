@@ -1,11 +1,11 @@
-"""Rows of what a policy said, as a step of reinforcement learning reads them: one reply a row, after its prompt.
+"""Batches of rollouts for reinforcement learning: in each row a prompt and the reply that the policy sampled.
 
-Ids and what is known of each id of a reply enter, tensors that stand where its target stands leave. Rows are as wide
-as the longest of the batch, in steps of 8. B rows, T time.
+The values of each token of a reply, such as its advantage, are at the position whose target is that token. Rows are as
+wide as the longest one, rounded up to a multiple of 8.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
@@ -21,43 +21,42 @@ NUMBERS = ("old", "reference", "advantages", "values", "returns")
 
 @dataclass(frozen=True)
 class RolloutRow:
-    """One reply, and of each of its ids what is known; a list that is empty is all zeros."""
+    """One reply, with values for each of its ids; an empty list stands for zeros."""
 
     prompt: Sequence[int]
     ids: Sequence[int]
     trained: Sequence[bool]
-    """Which ids the policy chose and is to learn from: no tool's words, nothing that was forced."""
+    """Which ids to train on: those that the policy sampled, not the results of tools."""
     old: Sequence[float] = ()
-    """log p of each id when it was sampled, at the temperature of sampling."""
+    """Log-probability before the update, at the temperature of sampling."""
     reference: Sequence[float] = ()
-    """log p under the reference, at that temperature."""
+    """Log-probability under the reference, at the same temperature."""
     advantages: Sequence[float] = ()
     values: Sequence[float] = ()
-    """What the value model expected before each id."""
+    """Value predicted before each id."""
     returns: Sequence[float] = ()
-    """What came of it."""
+    """Target of the value model."""
 
 
 @dataclass(frozen=True)
 class RolloutBatch(Batch):
-    """ids, targets, documents [B,T] of a batch, and float32 [B,T] of what `RolloutRow` tells of each target."""
+    """ids, targets, documents [B,T], and the values of `RolloutRow` for each target, [B,T] float32."""
 
-    old: Tensor = field(default_factory=lambda: torch.empty(0))
-    reference: Tensor = field(default_factory=lambda: torch.empty(0))
-    advantages: Tensor = field(default_factory=lambda: torch.empty(0))
-    values: Tensor = field(default_factory=lambda: torch.empty(0))
-    returns: Tensor = field(default_factory=lambda: torch.empty(0))
+    old: Tensor
+    reference: Tensor
+    advantages: Tensor
+    values: Tensor
+    returns: Tensor
 
     @override
     def shares(self, parts: int) -> list[Tensor]:
-        """Spread long and short rows evenly."""
-        parts = min(parts, len(self.ids))
+        """Return the rows of each part, with long and short ones spread evenly."""
         order = self._lengths.argsort(descending=True, stable=True)
         return [order[part::parts] for part in range(parts)]
 
     @override
     def take(self, rows: Tensor) -> Self:
-        """Return some rows, as wide as the longest of them requires."""
+        """Return some rows, cut to the width that the longest of them needs."""
         width = -(-int(self._lengths[rows].max()) // _WIDTH_STEP) * _WIDTH_STEP
         part = super().take(rows)
         return replace(part, **{one.name: getattr(part, one.name)[:, :width] for one in fields(part)})
@@ -81,12 +80,12 @@ def rollout_batch(rows: Sequence[RolloutRow]) -> RolloutBatch:
         here = slice(start - 1, end - 1)
         targets[number, here] = np.where(row.trained, row.ids, IGNORED)
         for name, column in numbers.items():
-            if known := getattr(row, name):
-                column[number, here] = known
+            if values := getattr(row, name):
+                column[number, here] = values
     return RolloutBatch(*map(torch.from_numpy, (ids, targets, documents, *numbers.values())))
 
 
 def of_replies(x: Tensor, rows: Sequence[RolloutRow]) -> list[list[float]]:
-    """Return, for each reply, the numbers in [B, T] at the positions of its targets: the inverse of packing."""
+    """Return the values in `x` [B,T] at the targets of each reply, the inverse of `rollout_batch`."""
     places = ((len(row.prompt) - 1, len(row.prompt) + len(row.ids) - 1) for row in rows)
     return [x[number, start:end].tolist() for number, (start, end) in enumerate(places)]

@@ -1,8 +1,8 @@
-"""Documents of ids on disk, in a few large files that are memory-mapped and never read as a whole.
+"""Documents of ids on disk, in a few large files that are memory-mapped.
 
 A shard is 8 bytes of magic, the header's size (uint32), a JSON header, and the body: each document's length (uint32),
-then all ids in a row, little-endian, two bytes an id where the vocabulary allows. The header records the tokenizer
-and the body's CRC-32, so that damaged files and those of another tokenizer are detected before training.
+then all ids, little-endian, with two bytes per id if the vocabulary allows. The header records the tokenizer and the
+CRC-32 of the body, so that damaged files and those of another tokenizer are detected before training.
 """
 
 import json
@@ -20,17 +20,17 @@ from sayso.base.made import made_folder
 
 MAGIC = b"saysotok"
 VERSION = 1
-_HEAD = "head_crc32"  # the checksum of the header
+_HEAD = "head_crc32"  # key of the header's checksum
 DOCUMENTS_PER_SHARD = 65_536
-TOKENS_PER_SHARD = 2**25  # long documents fill a shard by this: 64 MiB at two bytes an id
-_MEND = "remove its folder and prepare the tokens again"
+TOKENS_PER_SHARD = 2**25  # limit for long documents: 64 MiB at two bytes per id
+_FIX = "remove its folder and prepare the tokens again"
 
 _Ids = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a shard; `last` marks the last one, so that a missing tail is detected."""
+    """Header of a shard; `last` marks the last one, so that missing ones are detected."""
 
     version: int
     shard: int
@@ -52,10 +52,10 @@ def write_shards(
     documents_per_shard: int = DOCUMENTS_PER_SHARD,
     tokens_per_shard: int = TOKENS_PER_SHARD,
 ) -> None:
-    """Write documents of ids as shards into `folder`, atomically; streams, with one shard in memory at a time.
+    """Write documents of ids as shards into `folder`, atomically, with one shard in memory at a time.
 
-    `tokenizer` is the fingerprint of the tokenizer that made the ids.
-    Raises `UserError` for no documents, an empty document, or an id outside the vocabulary.
+    `tokenizer` is the fingerprint of the tokenizer that made the ids. Raises `UserError` for no documents, an empty
+    document, or an id outside the vocabulary.
     """
     kind = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
     group: list[_Ids] = []
@@ -80,33 +80,33 @@ def write_shards(
 
 
 class Shards:
-    """All documents in a folder of shards, by index; only the parts in use are read."""
+    """All documents in a folder of shards, by index; only used parts are read from disk."""
 
     def __init__(self, parts: list[_Ids], lengths: npt.NDArray[np.int64], header: Header) -> None:
-        self.parts = parts  # the ids of each shard, one after another
-        self.lengths = lengths  # of each document, over all shards
+        self.parts = parts  # ids of each shard
+        self.lengths = lengths  # of all documents
         self.tokenizer, self.vocab_size = header.tokenizer, header.vocab_size
-        self.starts = np.cumsum(lengths) - lengths  # where each document begins, the shards laid end to end
+        self.starts = np.cumsum(lengths) - lengths  # position of each document in the concatenated shards
         self._parts = np.cumsum([0, *(len(part) for part in parts)])
 
     @classmethod
     def open(cls, folder: Path, *, tokenizer: str | None = None, verify: bool = True) -> Self:
         """Map a folder of shards into memory.
 
-        With `verify` each body's checksum is checked (about 1 GB/s). With `tokenizer`, a fingerprint, shards made by
-        another tokenizer are rejected. Raises `UserError` that names the file and how to fix it.
+        With `verify`, each body's checksum is checked, at about 1 GB/s. With `tokenizer`, a fingerprint, shards made by
+        another tokenizer are rejected. Raises `UserError` with the name of the file and how to fix it.
         """
         paths = sorted(folder.glob("*.tokens"))
         if not paths:
-            raise UserError(f"A folder of token shards must have '*.tokens' files; '{folder}' has none: {_MEND}.")
+            raise UserError(f"A folder of token shards must have '*.tokens' files; '{folder}' has none: {_FIX}.")
         read = [_read_shard(path, verify) for path in paths]
         for number, (path, (header, _, _)) in enumerate(zip(paths, read, strict=True)):
             if header.shard != number or header.last != (number == len(paths) - 1):
-                raise UserError(f"The shards in '{folder}' are incomplete ('{path.name}' is out of sequence): {_MEND}.")
+                raise UserError(f"The shards in '{folder}' are incomplete ('{path.name}' is out of sequence): {_FIX}.")
             if tokenizer is not None and header.tokenizer != tokenizer:
                 raise UserError(
                     f"Shards need the tokenizer that made them; '{path}' was made by {header.tokenizer[:12]}, "
-                    f"this one is {tokenizer[:12]}: {_MEND}."
+                    f"this one is {tokenizer[:12]}: {_FIX}."
                 )
         return cls([ids for _, _, ids in read], np.concatenate([lengths for _, lengths, _ in read]), read[0][0])
 
@@ -119,13 +119,13 @@ class Shards:
         return len(self.lengths)
 
     def document(self, index: int) -> _Ids:
-        """Return the ids of one document, a read-only view [length]."""
+        """Return the ids of a document, a read-only view [length]."""
         part = int(np.searchsorted(self._parts, self.starts[index], "right")) - 1
         start = int(self.starts[index] - self._parts[part])
         return self.parts[part][start : start + int(self.lengths[index])]
 
     def take(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the ids at positions of the shards laid end to end; any shape."""
+        """Return the ids at positions in the concatenated shards, of any shape."""
         ids = np.empty(positions.shape, np.int64)
         which = np.searchsorted(self._parts, positions, "right") - 1
         for part in np.unique(which):
@@ -135,7 +135,7 @@ class Shards:
 
 
 def _checked(document: Sequence[int], index: int, vocab_size: int, kind: np.dtype[np.unsignedinteger]) -> _Ids:
-    ids = np.fromiter(document, np.int64, len(document))  # from a list twice as fast as asarray
+    ids = np.fromiter(document, np.int64, len(document))  # twice as fast as asarray for a list
     if not len(ids):
         raise UserError(f"A document needs at least one token; document {index} is empty. Drop it.")
     if ids.min() < 0 or ids.max() >= vocab_size:
@@ -157,7 +157,7 @@ def _write_shard(folder: Path, documents: list[_Ids], header: Header) -> None:
     with (folder / f"{header.shard:05d}.tokens").open("wb") as file:
         for bytes_ in (MAGIC, len(text).to_bytes(4, "little"), text, lengths):
             file.write(bytes_)
-        for document in documents:  # one by one: joined they would be in memory twice
+        for document in documents:  # one by one: joined, they would be in memory twice
             file.write(document.data)
 
 
@@ -172,23 +172,23 @@ def _read_shard(path: Path, verify: bool) -> tuple[Header, npt.NDArray[np.int64]
         text = file.read(size) if start[: len(MAGIC)] == MAGIC and size < 2**16 else b""
     try:
         head = json.loads(text)
-        told = head.pop(_HEAD, None)  # shards of earlier versions have none
+        checksum = head.pop(_HEAD, None)  # shards of earlier versions have none
         header = Header(**head)
         kind = np.dtype(header.dtype)
-        if header.version != VERSION or told not in (None, _crc_of(head)):
+        if header.version != VERSION or checksum not in (None, _crc_of(head)):
             raise ValueError(header.version)
-    except (ValueError, TypeError, AttributeError, SyntaxError) as error:  # numpy parses the name of a type as Python
-        raise UserError(f"'{path}' is not a token shard, or its header is damaged: {_MEND}.") from error
+    except (ValueError, TypeError, AttributeError, SyntaxError) as error:  # NumPy parses the name of a type as Python
+        raise UserError(f"'{path}' is not a token shard, or its header is damaged: {_FIX}.") from error
     offset = len(start) + size
     expected = offset + 4 * header.documents + kind.itemsize * header.tokens
     if path.stat().st_size != expected:
         raise UserError(
-            f"The shard '{path}' has {path.stat().st_size:,} bytes, but its header says {expected:,}: {_MEND}."
+            f"The shard '{path}' has {path.stat().st_size:,} bytes, but its header says {expected:,}: {_FIX}."
         )
     body = np.asarray(np.memmap(path, np.uint8, "r", offset))
     if verify and zlib.crc32(body.data) != header.crc32:
-        raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {_MEND}.")
+        raise UserError(f"The shard '{path}' is damaged (its checksum does not match): {_FIX}.")
     lengths = body[: 4 * header.documents].view("<u4").astype(np.int64)
     if lengths.sum() != header.tokens:
-        raise UserError(f"The shard '{path}' is damaged (its lengths do not add up): {_MEND}.")
+        raise UserError(f"The shard '{path}' is damaged (its lengths do not add up): {_FIX}.")
     return header, lengths, body[4 * header.documents :].view(kind)

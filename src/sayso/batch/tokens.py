@@ -1,4 +1,4 @@
-"""Prepared documents as token shards, made once for each tokenizer."""
+"""Prepared documents as token shards, written once per tokenizer."""
 
 from sayso.base.life import Life
 from sayso.base.lock import locked
@@ -11,12 +11,12 @@ from sayso.token.tokenizer import Tokenizer
 
 
 def open_tokens(life: Life, tokenizer: Tokenizer) -> Shards:
-    """Return the training text of a life as shards of `tokenizer`'s ids, encoding it first if necessary."""
+    """Return the training text of a life as shards of token ids; encode it first if necessary."""
     folder = life.data("text")
     mark = tokenizer_fingerprint(life.tokenizer)
     shards = folder / f"tokens-{mark[:12]}"
     if not shards.is_dir():
-        with locked(folder):  # it must not be replaced while it is read
+        with locked(folder):  # the text must not be replaced while it is read
             say("Encoding the text as tokens.")
             texts = document_texts(folder, "train")
             write_shards(shards, encode_documents(tokenizer, texts), tokenizer.vocab_size, tokenizer=mark)

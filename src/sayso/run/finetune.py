@@ -34,7 +34,7 @@ def finetune(options: Finetune) -> Trained:
 
 
 def _session(options: Finetune, life: Life, sources: Sequence[Source], parent: Path) -> Session:
-    """Return the run, identified by the contents of its files, or by the store's metadata for remote ones."""
+    """Return the session, identified by the contents of local files and by the store's metadata of remote ones."""
     inputs = {"feedback": life.data("feedback") / "chat.jsonl", options.parent: weights_file(parent)}
     files = [file for source in sources for file in source.files]
     inputs |= {file.where: Path(file.where) for file in files if "://" not in file.where}

@@ -1,8 +1,8 @@
 """Act: train a model on its own replies that a verifier or a majority vote accepts (expert iteration, STaR).
 
-Input: prompts and a reward. Each round samples, selects and fine-tunes, and writes `models/NAME-1`, `NAME-2` and so on;
-the best one on held-out prompts becomes `models/NAME`. Each round starts from the parent (STaR) or, with `--go-on`,
-from the previous round. `--select random` is the control: the gain without a verifier.
+Input: prompts and a reward. Each round samples, selects and fine-tunes, and writes `models/NAME-1`, `models/NAME-2` and
+so on; the best one on held-out prompts becomes `models/NAME`. Each round starts from the parent (STaR) or, with
+`--go-on`, from the previous round. `--select random` is a control without a verifier.
 """
 
 from dataclasses import KW_ONLY, dataclass, replace
@@ -34,7 +34,7 @@ from sayso.weights.lineage import read_lineage
 from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
-_JUDGED = 200  # held-out prompts, if they do not come from a file
+_JUDGED = 200  # maximum number of prompts that a share holds out
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,14 @@ def improve(options: Improve) -> Trained:
     parent = resolve_model(life, options.parent)
     inputs = {"prompts": options.prompts, options.parent: weights_file(parent)}
     inputs |= {"held_out": file} if (file := held_out_file(options.held_out)) else {}
-    stage = open_session(life, "improve", options.name, options, inputs)
-    check_rounds(stage, options.rounds, inputs.values())
-    practice = _practice(options, stage.when(restart=options.restart))
+    session = open_session(life, "improve", options.name, options, inputs)
+    check_rounds(session, options.rounds, inputs.values())
+    if session.finished() and not options.restart:
+        say(f"The model '{options.name}' has already been improved with these options.")
+        return trained(life, "improve", options.name, finished_before=True)
+    practice = _practice(options, session.when(restart=options.restart))
     device = pick_device(options.device).kind
-    model, tokenizer = stage.open(parent, device, plain=True, restart=options.restart)
+    model, tokenizer = session.open(parent, device, plain=True, restart=options.restart)
     check_tuning(options, model)
     bad, check = BadRows(options.bad_rows), prompt_check(model, tokenizer)
     most = None if isinstance(options.held_out, Path) else _JUDGED
@@ -93,29 +96,27 @@ def improve(options: Improve) -> Trained:
     report_rows(bad)
     if not judged:
         raise UserError("Each round is evaluated on held-out prompts; raise --held-out, or pass a file of prompts.")
-    longest = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
-    ids_of(longest, tokenizer, model.config.context)
-    if stage.plan(lambda: {"bad_rows": bad.facts()}, options.restart) is None:
-        say(f"The model '{options.name}' has already been improved with these options.")
-        return trained(life, "improve", options.name, finished_before=True)
+    with_hints = [replace(one, messages=[*map(dict, hinted(one, options.hint or ""))]) for one in prompts]
+    ids_of(with_hints, tokenizer, model.config.context)  # checks that each leaves room for a reply
+    session.plan(lambda: {"bad_rows": bad.facts()}, options.restart)
     with act_log(life, "improve", options.name, options) as log:
         judge, last = Judge(practice, judged, tokenizer, log), parent
         judge.score(model, 0)
         for number in range(1, options.rounds + 1):
-            figures = sample_round(practice, Replier(model, tokenizer), prompts, number, stage.folder)
+            figures = sample_round(practice, Replier(model, tokenizer), prompts, number, session.folder)
             if number > 1 and not figures["kept"]:
                 say(f"Round {number} found no new replies to train on; stopping.")
                 break
-            rows = kept_until(stage.folder, number)
-            last = tune_round(options, stage, rows, last if options.go_on else parent, number)
-            model, _ = stage.open(last, device)
+            rows = kept_until(session.folder, number)
+            last = tune_round(options, session, rows, last if options.go_on else parent, number)
+            model, _ = session.open(last, device)
             judge.score(model, number, figures)
         best = judge.best
         if best == 0:
-            kept, _ = stage.open(parent, device, plain=True)
-            save_model(kept, tokenizer, life.model(options.name), {**read_lineage(parent), "run": stage.mark})
+            unchanged, _ = session.open(parent, device, plain=True)
+            save_model(unchanged, tokenizer, life.model(options.name), {**read_lineage(parent), "run": session.mark})
         else:
-            stage.take_model(best)
+            session.take_model(best)
         judge.show()
     if best == 0:
         say("No round beat the parent on the held-out prompts; the parent is kept.")

@@ -82,22 +82,22 @@ def pretrain(options: Pretrain) -> Trained:
     """Train a base model on the prepared text."""
     life = Life(options.life)
     tokenizer = load_tokenizer(life.tokenizer)
-    stage = open_session(
+    session = open_session(
         life,
         "pretrain",
         options.name,
         options,
         {"text": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"},
     )
-    shards = open_tokens(life, tokenizer)
-    device, judge = pick_device(options.device), _judge(life, tokenizer)
-    derived = stage.plan(lambda: _derive(options, shards, device), options.restart)
-    if derived is None:
+    if session.finished() and not options.restart:
         say(f"The model '{options.name}' has already been pre-trained with these options.")
         return trained(life, "pretrain", options.name, finished_before=True)
+    shards = open_tokens(life, tokenizer)
+    device, judge = pick_device(options.device), _judge(life, tokenizer)
+    derived = session.plan(lambda: _derive(options, shards, device), options.restart)
     config = ModelConfig(**derived["model"])
     rows, row_tokens, steps = derived["rows"], derived["row_tokens"], derived["steps"]
-    _tell(config, rows, row_tokens, steps, shards)
+    _report(config, rows, row_tokens, steps, shards)
     batches = TextBatches(shards, rows, row_tokens, options.seed)
     model = Transformer(config).initialise(torch.Generator().manual_seed(options.seed)).to(device.kind)
     rates = Rates(weight_decay=options.weight_decay).times(options.rate)
@@ -110,8 +110,8 @@ def pretrain(options: Pretrain) -> Trained:
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
             Evaluation(judge, max(1, steps // JUDGEMENTS)) if judge else None,
         )
-        stage.train(state, recipe, layout_of_plan(derived["layout"], options, rows, device), options, log)
-        save_model(model, tokenizer, life.model(options.name), stage.lineage("base", None, derived, state))
+        session.train(state, recipe, layout_of_plan(derived["layout"], options, rows, device), options, log)
+        save_model(model, tokenizer, life.model(options.name), session.lineage("base", None, derived, state))
     say(f"Saved {life.model(options.name)}.")
     return trained(life, "pretrain", options.name)
 
@@ -130,9 +130,8 @@ def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]
 
     def judge(state: State) -> dict[str, Any]:
         bits = {kind: document_bits(state.model, ids[kind], tokenizer.specials[BOS]).sum() for kind in held}
-        whole = {"val_bpb": sum(bits.values()) / sum(sizes.values())}
         return (
-            {key: round(float(value), 4) for key, value in whole.items()}
+            {"val_bpb": round(float(sum(bits.values()) / sum(sizes.values())), 4)}
             | {f"val_bpb_{kind}": round(float(bits[kind] / sizes[kind]), 4) for kind in held}
             | {"sample": _sample(state, tokenizer)}
         )
@@ -144,8 +143,8 @@ def _sample(state: State, tokenizer: Tokenizer) -> str:
     """Return the beginning of a document sampled from the model."""
     room = min(SAMPLE_TOKENS, state.model.config.context - 1)
     sampling = Sampling(max_tokens=room, seed=state.step)
-    (said,) = generate(state.model, [[tokenizer.specials[BOS]]], sampling, frozenset({tokenizer.specials[END]}))
-    return tokenizer.decode(said.ids)
+    (sample,) = generate(state.model, [[tokenizer.specials[BOS]]], sampling, frozenset({tokenizer.specials[END]}))
+    return tokenizer.decode(sample.ids)
 
 
 def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
@@ -173,7 +172,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     config = shape(depth)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)
-    TextBatches(shards, rows, width, options.seed)  # refuses text that cannot be trained on
+    TextBatches(shards, rows, width, options.seed)  # raises if the text cannot be trained on
     steps = options.steps
     if steps is None and options.minutes is not None:
         steps = steps_of(config, rows)
@@ -186,7 +185,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     }
 
 
-def _tell(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: Shards) -> None:
+def _report(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: Shards) -> None:
     tokens = rows * row_tokens * steps
     say(
         f"{config.layers} layers, {config.width} wide, {config.heads} heads ({config.kv_heads} for keys and values), "

@@ -1,6 +1,6 @@
 """Act: train a model with reinforcement learning.
 
-Input: prompts and rewards. Output: a model that earns higher rewards.
+Input: prompts and rewards. Output: `models/aligned`.
 """
 
 from pathlib import Path

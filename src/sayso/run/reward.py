@@ -30,57 +30,58 @@ from sayso.weights.tensors import weights_file
 def reward(options: Reward) -> Trained:
     """Train a reward model on comparisons and ratings."""
     life = Life(options.life)
-    gathered = life.data("feedback") / "pairs.jsonl"
+    parent, gathered = resolve_model(life, options.parent), life.data("feedback") / "pairs.jsonl"
     bad = BadRows(options.bad_rows)
-    train, held = _questions(options, gathered, bad)
+    train, held = _questions(options, parent, gathered, bad)
     say(f"{len(train):,} prompts to train on and {len(held):,} held out.")
     names = [options.name, *(f"{options.name}-{number}" for number in range(2, options.members + 1))]
     members = [replace(options, name=name, seed=options.seed + number) for number, name in enumerate(names)]
-    for member in members:
-        _session(member, life, gathered).check_places()
-    made = [_member(member, life, _session(member, life, gathered), train, held, bad) for member in members]
-    return replace(made[0], others=tuple(made[1:]))
+    sessions = [_session(member, life, parent, gathered) for member in members]
+    for session in sessions:
+        session.check_places()
+    models = [
+        _train_member(member, session, parent, train, held, bad)
+        for member, session in zip(members, sessions, strict=True)
+    ]
+    return replace(models[0], others=tuple(models[1:]))
 
 
-def _member(
-    options: Reward, life: Life, session: Session, train: list[Question], held: list[Question], bad: BadRows
+def _train_member(
+    options: Reward, session: Session, parent: Path, train: list[Question], held: list[Question], bad: BadRows
 ) -> Trained:
     """Train one member of the ensemble."""
 
     def method(start: Start) -> RewardTuning:
         return RewardTuning(start, options, train, held, bad, reliability_picture)
 
-    with locked(life.model(options.name)):
-        new = tune(options, session, resolve_model(life, options.parent), method)
-        return trained(life, "reward", options.name, finished_before=not new)
+    with locked(session.life.model(options.name)):
+        new = tune(options, session, parent, method)
+        return trained(session.life, "reward", options.name, finished_before=not new)
 
 
-def _session(options: Reward, life: Life, gathered: Path) -> Session:
-    parent = resolve_model(life, options.parent)
+def _session(options: Reward, life: Life, parent: Path, gathered: Path) -> Session:
     held_out = {"held_out": file} if (file := held_out_file(options.held_out)) else {}
     files = held_out | {"feedback": gathered} | {str(path): path for path in (*options.pairs, *options.ratings)}
     return open_session(life, "reward", options.name, options, files | {options.parent: weights_file(parent)})
 
 
-def _questions(options: Reward, gathered: Path, bad: BadRows) -> tuple[list[Question], list[Question]]:
+def _questions(options: Reward, parent: Path, gathered: Path, bad: BadRows) -> tuple[list[Question], list[Question]]:
     """Return the prompts to train on and those held out, with all their comparisons and ratings."""
     check_listed(gathered.parent, gathered.name)
-    tokenizer, file = load_tokenizer(resolve_model(Life(options.life), options.parent)), held_out_file(options.held_out)
+    tokenizer, file = load_tokenizer(parent), held_out_file(options.held_out)
 
     def check(row: ComparisonRow) -> None:
         prompt_ids(tokenizer, row["prompt"])
 
+    def read(path: Path, *, ratings: bool) -> list[ComparisonRow]:
+        if ratings:
+            return read_ratings(path, bad, numbers=True, check=check)
+        return read_pairs(path, bad, ties=True, check=check)
+
     pairs = [*([gathered] if gathered.exists() else []), *options.pairs]
-    rows = [row for path in pairs for row in read_pairs(path, bad, ties=True, check=check)]
-    rows += [row for path in options.ratings for row in read_ratings(path, bad, numbers=True, check=check)]
-    held: list[ComparisonRow] = []
-    if file:
-        rated = holds_ratings(file)
-        held = (
-            read_ratings(file, bad, numbers=True, check=check)
-            if rated
-            else read_pairs(file, bad, ties=True, check=check)
-        )
+    rows = [row for path in pairs for row in read(path, ratings=False)]
+    rows += [row for path in options.ratings for row in read(path, ratings=True)]
+    held = read(file, ratings=holds_ratings(file)) if file else []
     report_rows(bad)
     if not rows:
         raise UserError(

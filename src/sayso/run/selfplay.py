@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from random import Random
+from statistics import fmean
 from typing import Any, Literal
 
 from sayso.align.improve.play import (
@@ -69,33 +70,35 @@ def selfplay(options: Selfplay) -> Trained:
     life = Life(options.life)
     parent = resolve_model(life, options.parent)
     inputs = {options.parent: weights_file(parent)}
-    stage = open_session(life, "selfplay", options.name, options, inputs)
-    check_rounds(stage, options.rounds, inputs.values())
-    check_tuning(options, stage.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)[0])
-    if stage.plan(dict, options.restart) is None:
+    session = open_session(life, "selfplay", options.name, options, inputs)
+    check_rounds(session, options.rounds, inputs.values())
+    if session.finished() and not options.restart:
         say(f"The model '{options.name}' has already been trained with these options.")
         return trained(life, "selfplay", options.name, finished_before=True)
+    model, _ = session.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)
+    check_tuning(options, model)
+    session.plan(dict, options.restart)
     with act_log(life, "selfplay", options.name, options) as log:
         points = {event["step"]: event["points"] for event in read_log(log.path) if event["event"] == "round"}
         models: list[Path] = []
         for number in range(1, options.rounds + 1):
-            rows = _rows_of_round(options, stage, models, number)
-            models.append(tune_round(options, stage, rows, models[-1] if models else parent, number))
+            rows = _rows_of_round(options, session, models, number)
+            models.append(tune_round(options, session, rows, models[-1] if models else parent, number))
             if number not in points:
-                points[number] = _judged(options, stage, models[-1], number, log, max(points.values(), default=0.0))
+                points[number] = _evaluate(options, session, models[-1], number, log, max(points.values(), default=0.0))
         best = max(points, key=lambda number: (points[number], -number))
-        stage.take_model(best)
+        session.take_model(best)
     say(f"Saved {life.model(options.name)} (round {best}): {points[best]:.3f} points per game.")
     return trained(life, "selfplay", options.name)
 
 
-def _rows_of_round(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[dict[str, Any]]:
+def _rows_of_round(options: Selfplay, session: Session, models: list[Path], number: int) -> list[dict[str, Any]]:
     """Return the conversations to tune on; games already played are read from the round's file."""
-    path = stage.folder / f"round-{number}.jsonl"
+    path = session.folder / f"round-{number}.jsonl"
     if not path.exists():
         with recorded(path):
-            write_jsonl(path, (asdict(game) for game in _games(options, stage, models, number)))
-    games = [game for n in range(1, number + 1) for game in _read(stage.folder / f"round-{n}.jsonl")]
+            write_jsonl(path, (asdict(game) for game in _games(options, session, models, number)))
+    games = [game for n in range(1, number + 1) for game in _read(session.folder / f"round-{n}.jsonl")]
     played = [move for game in games for move in legal_moves(game)]
     if number == 1:
         return [_row(position, move) for position, move in dict.fromkeys(played)]
@@ -103,18 +106,18 @@ def _rows_of_round(options: Selfplay, stage: Session, models: list[Path], number
     return [_row(position, move) for position, move in moves.items()]
 
 
-def _games(options: Selfplay, stage: Session, models: list[Path], number: int) -> list[Played]:
+def _games(options: Selfplay, session: Session, models: list[Path], number: int) -> list[Played]:
     """Play a round: random moves in the first, later the latest model against the pool."""
     draw = Random(f"{options.seed}/{number}")
     if not models:
         return play(random_player(draw), [random_player(draw)], options.games)
     device = pick_device(options.device).kind
-    own = [policy_player(Replier(*stage.open(path, device)), draw.getrandbits(32)) for path in models[-_PAST - 1 :]]
-    me = policy_player(Replier(*stage.open(models[-1], device)), draw.getrandbits(32), options.temperature)
+    own = [policy_player(Replier(*session.open(path, device)), draw.getrandbits(32)) for path in models[-_PAST - 1 :]]
+    me = policy_player(Replier(*session.open(models[-1], device)), draw.getrandbits(32), options.temperature)
     return play(me, [random_player(draw), perfect_player(draw, ERRORS), *own], options.games)
 
 
-def _judged(options: Selfplay, stage: Session, model: Path, number: int, log: RunLog, best: float) -> float:
+def _evaluate(options: Selfplay, session: Session, model: Path, number: int, log: RunLog, best: float) -> float:
     """Play a round's model against the panel, log and report the result; return its points per game."""
     draw = Random(options.seed)
     panel: Mapping[str, Player] = {
@@ -122,24 +125,26 @@ def _judged(options: Selfplay, stage: Session, model: Path, number: int, log: Ru
         "erring": perfect_player(draw, ERRORS),
         "perfect": perfect_player(draw),
     }
-    me = policy_player(Replier(*stage.open(model, pick_device(options.device).kind)), options.seed, 0.0)
+    me = policy_player(Replier(*session.open(model, pick_device(options.device).kind)), options.seed, 0.0)
     played = {name: play(me, [opponent], options.panel_games) for name, opponent in panel.items()}
-    whole = estimate([game.outcome for games in played.values() for game in games])
-    told = {name: game_figures(games) for name, games in played.items()}
-    illegal = sum(one["illegal"] for one in told.values()) / len(told)
-    log.write("round", step=number, points=whole.mean, low=whole.low, high=whole.high, illegal=illegal, panel=told)
-    shown = ", ".join(f"{name} {one['win']:.0%} / {one['draw']:.0%} / {one['loss']:.0%}" for name, one in told.items())
-    say(
-        f"Round {number}: {whole.mean:.3f} points per game ({whole.low:.3f} to {whole.high:.3f}); win / draw / loss "
-        f"against {shown}; {illegal:.1%} of games lost by an illegal move."
+    points = estimate([game.outcome for games in played.values() for game in games])
+    results = {name: game_figures(games) for name, games in played.items()}
+    illegal = fmean(one["illegal"] for one in results.values())
+    log.write(
+        "round", step=number, points=points.mean, low=points.low, high=points.high, illegal=illegal, panel=results
     )
-    if whole.high < best:
+    shares = (f"{name} {one['win']:.0%} / {one['draw']:.0%} / {one['loss']:.0%}" for name, one in results.items())
+    say(
+        f"Round {number}: {points.mean:.3f} points per game ({points.low:.3f} to {points.high:.3f}); win / draw / loss "
+        f"against {', '.join(shares)}; {illegal:.1%} of games lost by an illegal move."
+    )
+    if points.high < best:
         warn_round(log, number, best, "--epochs or --rate, or raise --games")
-    return whole.mean
+    return points.mean
 
 
 def _read(path: Path) -> list[Played]:
-    check_recorded(path, "begin again with --restart")
+    check_recorded(path, "start from scratch with --restart")
     return [
         Played(tuple((position, move) for position, move in row["moves"]), row["outcome"], row["illegal"])
         for row in read_jsonl(path)

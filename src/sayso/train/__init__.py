@@ -1,1 +1,1 @@
-"""A loss to better weights: optimizers, schedules, the one loop of every stage, and the dial that sizes a run."""
+"""Training: optimizers, schedules, the loop that all stages share, resumable runs, and sizing by one dial."""

@@ -1,6 +1,6 @@
 """LoRA for the acts that fine-tune: the options, the adapted training state, and saving.
 
-The saved model is a plain one with the adapter merged; the adapter itself is saved next to it in PEFT's format.
+The saved model is a plain one with the adapter merged; the adapter is also saved, in PEFT's format.
 """
 
 from dataclasses import KW_ONLY, dataclass
@@ -21,9 +21,9 @@ from sayso.weights.adapter import save_adapter
 from sayso.weights.folder import save_model
 
 ALPHA = 32.0
-"""For every rank: with the scale alpha / rank, the best learning rate is the same (Schulman et al. 2025)."""
+"""Default for every rank: with the scale alpha / rank, the best learning rate is the same (Schulman et al. 2025)."""
 TUNING = Rates(matrix=0.008)
-"""Lower Muon rate than for training from scratch, which uses 0.02 at width 128."""
+"""A lower Muon rate than for training from scratch, which uses 0.02."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,11 @@ def tuning_state(model: Transformer, lora: LoRA | None, rate: float, seed: int) 
 def save_tuned(
     model: Transformer, lora: LoRA | None, tokenizer: Tokenizer, folder: Path, lineage: dict[str, Any], parent: Path
 ) -> None:
-    """Write the model folder with the adapters merged; also write the adapters to its subfolder `adapter/`."""
+    """Write the model folder with the adapters merged, and the adapters to its subfolder `adapter/`."""
     layers = merge(model)
 
-    def beside(part: Path) -> None:
+    def write_adapter(part: Path) -> None:
         if lora:
             save_adapter(layers, model.config, lora, str(parent), part / "adapter")
 
-    save_model(model, tokenizer, folder, lineage, beside=beside)
+    save_model(model, tokenizer, folder, lineage, beside=write_adapter)

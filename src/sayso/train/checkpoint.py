@@ -2,10 +2,10 @@
 
     checkpoints/step-000120/   model.safetensors  optimizer.safetensors  random.safetensors  state.json
 
-Batches are a pure function of the step, so trained weights (frozen ones are the parent's), optimizer state, random
-state and a few numbers are the whole state. A folder appears whole or not at all, and only once its bytes are on
-disk; the newest are kept. A checkpoint that is incomplete, was changed, or belongs to another model, is reported and
-skipped in favor of the one before.
+Batches are a pure function of the step, so trained weights, optimizer state, random state and a few numbers are the
+entire state; frozen weights are the parent's. A folder is written atomically and flushed to disk; the newest ones are
+kept. A checkpoint that is incomplete, was changed, or belongs to another model is reported and skipped in favor of the
+one before.
 """
 
 import shutil
@@ -27,23 +27,23 @@ from sayso.train.rng import random_state, set_random_state
 from sayso.weights.tensors import read_tensors
 
 Tensors = dict[str, Tensor]
-Read = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state
-TENSORS = ("model", "optimizer", "random")
-_PLAIN = {"step": int, "tokens": int, "skipped": int}  # fields of a state that are single numbers
+_Content = tuple[dict[str, Any], Tensors, Tensors, Tensors]  # numbers, weights, optimizer state, random state
+_TENSORS = ("model", "optimizer", "random")
+_NUMBERS = {"step": int, "tokens": int, "skipped": int}  # fields of a state that are single numbers
 
 
 def save_checkpoint(state: State, folder: Path, keep: int = 2) -> Path:
     """Write the state under `folder` and remove all but the newest `keep` checkpoints; return the new one's path."""
     path = folder / f"step-{state.step:06d}"
     with atomic_folder(path) as part:
-        save_file(_weights(state), part / "model.safetensors")
+        save_file(copied_weights(state), part / "model.safetensors")
         save_file(_optimizer_tensors(state), part / "optimizer.safetensors")
         save_file(random_state(), part / "random.safetensors")
-        numbers = {name: getattr(state, name) for name in _PLAIN}
-        digests = {name: sha256(part / f"{name}.safetensors") for name in TENSORS}
+        numbers = {name: getattr(state, name) for name in _NUMBERS}
+        digests = {name: sha256(part / f"{name}.safetensors") for name in _TENSORS}
         write_json(
             part / "state.json",
-            numbers | {"lately": asdict(state.lately), "notes": state.notes, "sha256": digests},
+            numbers | {"lately": asdict(state.loss_stats), "notes": state.notes, "sha256": digests},
             sealed=True,
         )
     for old in checkpoints_in(folder)[:-keep]:
@@ -60,11 +60,11 @@ def load_checkpoint(state: State, folder: Path, tell: Callable[[str], None] = la
     broken: list[tuple[Path, UserError]] = []
     for path in reversed(checkpoints_in(folder)):
         try:
-            read = _read(state, path)
+            content = _read(state, path)
         except UserError as error:
             broken.append((path, error))
             continue
-        _fill(state, read)
+        _fill(state, content)
         for bad, why in broken:
             aside = _set_aside(bad)
             tell(f"Skipped the checkpoint {bad.name}, now {aside.name}, and used {path.name}: {why}")
@@ -80,36 +80,40 @@ def checkpoints_in(folder: Path) -> list[Path]:
     """Return the checkpoints under a folder, oldest first."""
     put_all_back(folder)
     found = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdecimal())
-    return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+    return sorted(found, key=step_of)
 
 
-def _read(state: State, path: Path) -> Read:
-    """Read a checkpoint; `UserError` if it does not belong to `state`, which is not changed."""
+def step_of(checkpoint: Path) -> int:
+    """Return the step at which a checkpoint was saved, from its name."""
+    return int(checkpoint.name.removeprefix("step-"))
+
+
+def _read(state: State, path: Path) -> _Content:
+    """Read a checkpoint without changing `state`; raise `UserError` if it does not belong to it."""
     numbers = read_json(path / "state.json")
-    if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in _PLAIN.items()):
-        raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(_PLAIN)}.")
+    if not isinstance(numbers, dict) or any(type(numbers.get(name)) is not kind for name, kind in _NUMBERS.items()):
+        raise UserError(f"'{path / 'state.json'}' lacks one of {', '.join(_NUMBERS)}.")
     try:
-        numbers["lately"] = LossStats(**numbers["lately"])
+        numbers["loss_stats"] = LossStats(**numbers.pop("lately"))
     except (KeyError, TypeError) as error:
         raise UserError(f"'{path / 'state.json'}' lacks the recent loss statistics.") from error
     if not isinstance(numbers.setdefault("notes", {}), dict):
         raise UserError(f"'{path / 'state.json'}' is damaged: its notes are not an object.")
-    weights, moments, chance = (read_tensors(path / f"{name}.safetensors") for name in TENSORS)
-    expected = {name: weight.shape for name, weight in state.model.named_parameters() if weight.requires_grad}
+    weights, moments, random = (read_tensors(path / f"{name}.safetensors") for name in _TENSORS)
+    expected = {name: weight.shape for name, weight in trained_weights(state).items()}
     _check(path / "model.safetensors", {name: x.shape for name, x in weights.items()}, expected)
-    of_weights = {key: x.shape for key, x in moments.items() if x.ndim}  # AdamW's step count is a scalar
-    wanted = {key: expected.get(key.rsplit("/", 1)[0]) for key in of_weights}
-    _check(path / "optimizer.safetensors", of_weights, wanted)
-    if numbers["lately"].count and not {key.rsplit("/", 1)[0] for key in moments} >= expected.keys():
+    shapes = {key: x.shape for key, x in moments.items() if x.ndim}  # AdamW's step count is a scalar
+    _check(path / "optimizer.safetensors", shapes, {key: expected.get(key.rsplit("/", 1)[0]) for key in shapes})
+    if numbers["loss_stats"].count and not {key.rsplit("/", 1)[0] for key in moments} >= expected.keys():
         raise UserError(f"'{path / 'optimizer.safetensors'}' lacks the state of some weights.")
-    if not chance.keys() >= {"python", "numpy", "torch"}:
+    if not random.keys() >= {"python", "numpy", "torch"}:
         raise UserError(f"'{path / 'random.safetensors'}' lacks a random state.")
     digests = numbers.pop("sha256", None)
-    for name in TENSORS:
+    for name in _TENSORS:
         file = path / f"{name}.safetensors"
         if not isinstance(digests, dict) or sha256(file) != digests.get(name):
             raise UserError(f"'{file}' was changed after it was saved: its SHA-256 is not the one in state.json.")
-    return numbers, weights, moments, chance
+    return numbers, weights, moments, random
 
 
 def _check(path: Path, found: dict[str, torch.Size], expected: Mapping[str, torch.Size | None]) -> None:
@@ -122,13 +126,13 @@ def _check(path: Path, found: dict[str, torch.Size], expected: Mapping[str, torc
         )
 
 
-def _fill(state: State, read: Read) -> None:
-    numbers, weights, moments, chance = read
+def _fill(state: State, content: _Content) -> None:
+    numbers, weights, moments, random = content
     with torch.no_grad():
         for name, weight in trained_weights(state).items():
             weight.copy_(weights[name])
     _fill_optimizers(state, moments)
-    set_random_state(chance)
+    set_random_state(random)
     for name, value in numbers.items():
         setattr(state, name, value)
 
@@ -138,12 +142,13 @@ def trained_weights(state: State) -> Tensors:
     return {name: weight for name, weight in state.model.named_parameters() if weight.requires_grad}
 
 
-def _weights(state: State) -> Tensors:
+def copied_weights(state: State) -> Tensors:
+    """Return the trained weights in the memory of the CPU, by name, ready to be written."""
     return {name: weight.detach().cpu().contiguous() for name, weight in trained_weights(state).items()}
 
 
 def _set_aside(path: Path) -> Path:
-    """Rename a checkpoint so that it no longer counts toward those that are kept."""
+    """Rename a checkpoint so that it is not counted among those that are kept."""
     aside = path.with_name(f"broken-{path.name}")
     if aside.exists():
         shutil.rmtree(aside)
@@ -151,7 +156,7 @@ def _set_aside(path: Path) -> Path:
 
 
 def _optimizer_tensors(state: State) -> Tensors:
-    """Every optimizer tensor as "<weight>/<name>"."""
+    """Return every tensor of the optimizers, by "<weight>/<name>"."""
     names: dict[Tensor, str] = {weight: name for name, weight in state.model.named_parameters()}
     return {
         f"{names[weight]}/{key}": value.detach().cpu().contiguous()

@@ -1,6 +1,6 @@
-"""One dial: the depth of a model determines its shape, and shape and budget determine batch size and steps.
+"""The dial: the depth of a model determines its shape; shape and budget determine batch size and steps.
 
-A value set by hand takes precedence; derived values are printed and stored with the run.
+Explicit options take precedence; derived values are printed and stored with the run.
 """
 
 import math
@@ -11,11 +11,11 @@ from sayso.model import ModelConfig
 
 WIDTH_PER_LAYER = 48
 HEAD_SIZE = 32
-ROPE_THETA = 1e6  # as in Qwen3: more of a small head's pairs rotate slowly enough to carry content, not only position
-FEW_HEADS = 8  # up to this many heads do not share keys and values: sharing slows down learning to look up
-FEW_IDS = 512  # up to this size ids are characters or bytes, whose n-grams are worth longer lookups than words'
+ROPE_THETA = 1e6  # as in Qwen3: more pairs of a small head rotate slowly enough to carry content, not only position
+FEW_HEADS = 8  # up to this many heads do not share keys and values, because sharing slows down learning to look up
+FEW_IDS = 512  # a vocabulary up to this size consists of characters or bytes, for which longer n-grams are useful
 NGRAM_ROWS = 2**15
-TOKENS_PER_PARAMETER = 12.0  # of the matrices and the head, as fitted for nanochat (10.5 to 12)
+TOKENS_PER_PARAMETER = 12.0  # parameters of the matrices and the head, as fitted for nanochat (10.5 to 12)
 LEAST_STEPS = 600  # more updates on fewer tokens gained nothing in three minutes on two cores, see LOG.md
 MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # tokens per step
 
@@ -23,7 +23,7 @@ MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # tokens per step
 def shape_of_depth(
     depth: int, vocab_size: int, context: int, mlp: str = "swiglu", mlp_width: int | None = None
 ) -> ModelConfig:
-    """Return the model of a depth: width grows with it, heads have size 32, many heads share keys and values."""
+    """Return the shape of a depth: the width is proportional to it, heads have size 32, many share keys and values."""
     if depth < 1:
         raise UserError(f"--depth must be at least 1; got {depth}.")
     heads = max(2, 2 * round(depth * WIDTH_PER_LAYER / (2 * HEAD_SIZE)))
@@ -36,12 +36,12 @@ def shape_of_depth(
 
 
 def with_ngrams(config: ModelConfig) -> ModelConfig:
-    """Return the shape with the n-gram embeddings of the fastest recipe, see LOG.md."""
+    """Add the n-gram embeddings of the fastest recipe to a shape, see LOG.md."""
     return replace(config, ngrams=(2, 3, 4, 5) if config.vocab_size <= FEW_IDS else (2, 3), ngram_rows=NGRAM_ROWS)
 
 
 def depth_of_budget(flops: float, vocab_size: int, context: int) -> int:
-    """Return the depth whose best number of tokens (`TOKENS_PER_PARAMETER` each) costs about `flops` to train."""
+    """Return the depth of the largest model whose training on its best number of tokens costs at most `flops`."""
     depth = 1
     while depth < 64:
         config = shape_of_depth(depth + 1, vocab_size, context)
@@ -60,8 +60,8 @@ def tokens_of_shape(config: ModelConfig) -> int:
 def rows_of_tokens(tokens: int, context: int) -> int:
     """Return the rows per batch for a run over `tokens`.
 
-    The best batch grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines"), 2^19 at 1.3e9 tokens (nanochat), but a
-    short run needs its updates: about 600 steps or more.
+    The best batch size grows as tokens^0.383 (Bergsma et al. 2025, "Power Lines") and is 2^19 at 1.3e9 tokens
+    (nanochat); a short run has smaller batches, so that it makes about `LEAST_STEPS` updates.
     """
     best = 2**19 * (tokens / 1.3e9) ** 0.383
     size = min(max(min(best, tokens / LEAST_STEPS), MIN_TOKENS), MAX_TOKENS)

@@ -1,4 +1,4 @@
-"""Response to a step that diverges: stop, skip the batch, or rewind to a checkpoint; logged."""
+"""Response to a step that diverges: stop, skip the batch, or rewind to a checkpoint."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -10,27 +10,27 @@ from sayso.batch.batch import PADDING, Batch
 from sayso.train.checkpoint import load_checkpoint
 from sayso.train.loop import Diverged, State
 
-REWINDS = 10  # rewinds before a run is stopped: with bad data throughout it would never end
-SKIPS = 10  # consecutive batches that may be skipped: beyond that, the model has diverged rather than the batch
+REWINDS = 10  # maximum rewinds of a run; on data that is bad throughout it would rewind forever
+SKIPS = 10  # maximum skipped batches in a row; beyond that, the model has diverged, not the batch
 
 
 class Divergence:
-    """The responses of one run; `then` is stop, skip or rewind, `parts` gives the batch of a number."""
+    """The responses of one run: `then` is stop, skip or rewind; `parts` returns the batch of a number."""
 
     def __init__(self, then: str, parts: Callable[[int], Sequence[Batch]], checkpoints: Path, log: RunLog) -> None:
         self.then, self.parts, self.checkpoints, self.log = then, parts, checkpoints, log
         self.last = self.in_a_row = self.rewinds = 0
 
-    def memory(self) -> dict[str, int]:
-        """Return how often and when a step diverged, for a checkpoint."""
+    def state_dict(self) -> dict[str, int]:
+        """Return the counts of diverged steps, for a checkpoint."""
         return {"last": self.last, "in_a_row": self.in_a_row, "rewinds": self.rewinds}
 
-    def recall(self, memory: Mapping[str, int]) -> None:
-        """Restore what `memory` returned; nothing if a checkpoint has none."""
-        self.last, self.in_a_row, self.rewinds = (memory.get(name, 0) for name in ("last", "in_a_row", "rewinds"))
+    def load_state_dict(self, counts: Mapping[str, int]) -> None:
+        """Restore the counts of a checkpoint; a missing one is 0."""
+        self.last, self.in_a_row, self.rewinds = (counts.get(name, 0) for name in ("last", "in_a_row", "rewinds"))
 
-    def leave_out(self, problem: Diverged) -> bool:
-        """Log the divergence with its documents; return whether to continue without the batch."""
+    def skip(self, problem: Diverged) -> bool:
+        """Log the divergence with its documents; return whether to skip the batch."""
         documents = {int(number) for part in self.parts(problem.batch) for number in part.documents.unique()}
         self.log.write(
             "diverged",
@@ -46,8 +46,8 @@ class Divergence:
         self.last = problem.step
         return self.then == "skip" and self.in_a_row <= SKIPS
 
-    def go_back(self, problem: Diverged, state: State) -> bool:
-        """Rewind `state` to the newest checkpoint, skipping the batches since, if configured; return whether it did."""
+    def rewind(self, problem: Diverged, state: State) -> bool:
+        """If configured, rewind `state` to the newest checkpoint and skip the batches since; return whether it did."""
         self.rewinds += 1
         if self.then != "rewind" or self.rewinds > REWINDS or not load_checkpoint(state, self.checkpoints):
             return False
@@ -57,7 +57,7 @@ class Divergence:
 
 
 def stopped(problem: Diverged, state: State) -> UserError:
-    """Return the message for a run that stopped because a step diverged."""
+    """Return the error of a run that stopped because a step diverged."""
     return UserError(
         f"Training stopped before an update that would have damaged the model, at {problem}; the weights of step "
         f"{state.step:,} are saved and the batch is in run.jsonl. Add --on-divergence skip to continue without it, or "

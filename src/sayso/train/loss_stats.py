@@ -1,7 +1,8 @@
-"""Detecting loss spikes: how far a loss may lie above recent losses, measured in their own spread.
+"""Detection of loss spikes: how far a loss may be above recent losses, relative to their spread.
 
-Takes a loss, returns a limit for the next one. The mean follows about the last ten steps. The spread comes from the
-differences of successive losses (von Neumann et al. 1941), which a falling loss hardly widens. Only rises count.
+Takes a loss and returns a limit for the next one. The mean covers about the last ten steps. The spread is estimated
+from differences of successive losses (von Neumann et al. 1941), which hardly grow while the loss falls. A loss below
+the mean is never a spike.
 """
 
 import math
@@ -9,13 +10,13 @@ from dataclasses import dataclass
 
 LEVEL, SPREAD = 0.9, 0.99  # decay factors of the mean and of the spread: about 10 and 100 steps
 SPREADS = 12.0  # a loss this many spreads above the mean is a spike; healthy runs stayed below 8, see LOG.md
-FLOOR = 0.1  # nats added to every spread: a batch of hard text in a nearly finished run is no spike
-_FIRST = 0.5  # nats added at the first loss, decreasing with their number: a few losses say little about the spread
+FLOOR = 0.1  # nats added to every spread: a batch of hard text late in a run is not a spike
+_FIRST = 0.5  # nats added after the first loss, divided by the number of losses: a few determine the spread poorly
 
 
 @dataclass(frozen=True)
 class LossStats:
-    """Statistics of recent losses needed for the next limit; JSON-ready."""
+    """Statistics of recent losses, JSON-ready."""
 
     count: int = 0
     mean: float = 0.0
@@ -24,7 +25,7 @@ class LossStats:
 
     @property
     def limit(self) -> float:
-        """The loss above which the next one is a spike; infinite before the first."""
+        """Largest next loss that is not a spike; infinite before the first loss."""
         if not self.count:
             return math.inf
         return self.mean + SPREADS * (math.sqrt(self.variance) + FLOOR + _FIRST / self.count)

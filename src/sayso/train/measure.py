@@ -1,6 +1,6 @@
-"""Measuring this machine's speed: its fastest matrix product, and some real steps of a shape on throwaway weights.
+"""Speed of this machine: its fastest matrix product, and the time of real training steps with throwaway weights.
 
-`mfu` is relative to the first; the second converts a budget in minutes to steps, once, before a run begins.
+`mfu` is relative to the former; the latter converts a budget in minutes to steps, once, before a run begins.
 """
 
 import statistics
@@ -24,22 +24,21 @@ from sayso.train.optimizers import Rates, make_optimizers
 from sayso.train.schedule import Schedule
 
 _BatchT = TypeVar("_BatchT")
-STEPS, SECONDS = 4, 4.0  # at least this many, for at least this long; the first is warm-up, the rest's median counts
+STEPS, SECONDS = 4, 4.0  # minimum steps and time to measure; the result is their median, without the first (warm-up)
 SHAPES = {
     "cpu": ((1024, 1024, 1024), (512, 512, 512), (256, 4096, 256)),
     "cuda": ((8192, 8192, 8192), (4096, 4096, 4096), (16384, 4096, 4096)),
     "mps": ((4096, 4096, 4096), (2048, 2048, 2048)),
 }
-"""Rows, inputs and outputs of the products that measure a device's peak; the fastest differs by machine."""
+"""Rows, inputs and outputs of the products that measure a device's peak; which is fastest depends on the machine."""
 REPEATS = 6
 
 
 def matmul_peak(device: str, precision: str = "fp32", processes: int = 1) -> float:
-    """Return the operations per second of the fastest matrix product here, in the precision of training.
+    """Return the operations per second of this machine's fastest matrix product, in the precision of training.
 
-    The best of several shapes and of both implementations that layers use: torch's own, and oneDNN's where
-    `sayso.model.linear` selects it. On a CPU all threads that training uses take part, whether of this process or
-    of several `processes`.
+    It is the best of several shapes and of both implementations that layers use: torch's own, and oneDNN's if
+    `sayso.model.linear` selects it. On a CPU, as many threads are used as in training, by one process or by several.
     """
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     generator, threads = torch.Generator().manual_seed(0), torch.get_num_threads()
@@ -66,11 +65,11 @@ def _seconds(work: Callable[[], object], device: str) -> float:
 
 
 def step_flops(config: ModelConfig, seen: int, trained: int, narrow: int = 0) -> int:
-    """Return the operations that a step over `seen` tokens needs for its products with weights.
+    """Return the operations of all products with weights in a step over `seen` tokens, forward and backward.
 
-    6 per weight and token, forward and backward; the head's only for the `trained` tokens. With `narrow` adapter
-    weights, 6 for those and 4 for the others, which get no gradient. Attention scores are not counted: they depend on
-    document lengths.
+    There are 6 per weight and token; the head is only applied to the `trained` tokens. With `narrow` adapter weights,
+    there are 6 for those and 4 for the others, which have no gradient. Attention scores are not counted, because they
+    depend on document lengths.
     """
     blocks, each = config.matmul_parameters - config.head_parameters, 4 if narrow else 6
     return (each * blocks + 6 * narrow) * seen + each * config.head_parameters * trained
@@ -96,7 +95,7 @@ def seconds_per_step(
     recompute: bool = False,
     lora: LoRA | None = None,
 ) -> float:
-    """Return the seconds of one update of a model of this shape, on the first batches of the upcoming run."""
+    """Return the median seconds per step of a model of this shape, on the first batches of the run."""
     generator = torch.Generator().manual_seed(0)
     model = Transformer(config).initialise(generator).to(device)
     if lora:
@@ -104,9 +103,9 @@ def seconds_per_step(
     model.recompute = recompute
     times: list[float] = []
 
-    def show(shown: StepRecord) -> None:
-        times.append(shown.took)
-        if len(times) >= STEPS and shown.seconds >= SECONDS:
+    def show(step: StepRecord) -> None:
+        times.append(step.took)
+        if len(times) >= STEPS and step.seconds >= SECONDS:
             raise _Enough
 
     state = State(model, make_optimizers(model, Rates()))
@@ -125,7 +124,7 @@ def steps_in_minutes(
     recompute: bool,
     lora: LoRA | None = None,
 ) -> int:
-    """Measure how many steps on these batches this machine does in `minutes`."""
+    """Return how many steps on these batches this machine can do in `minutes`, by measuring some."""
     given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
     try:
         with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):

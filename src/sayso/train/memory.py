@@ -1,7 +1,6 @@
-"""Estimating the memory of a training step from shapes: what a row keeps for the backward pass.
+"""Estimate of the memory of a training step, from the model's shape and the length of a row.
 
-Takes a model's shape and a row's length, returns bytes. Counts the tensors that autograd keeps, block by block; how
-many rows fit follows from that.
+It counts the tensors that autograd keeps for the backward pass, block by block; the number of rows that fit follows.
 """
 
 from sayso.loss.cross_entropy import CHUNK
@@ -10,7 +9,7 @@ from sayso.model.config import GATED
 
 _FLOAT = 4  # bytes; weights, gradients and moments are float32 whatever the precision
 BYTES = {"fp32": 4.0, "bf16": 2.7}  # per kept value: in bf16 the residual stream and its norms stay float32
-_LOGITS = 3  # tensors of a chunk's size alive at once: logits, their softmax, and a copy for one of both products
+_LOGITS = 3  # tensors of a chunk's size at once: logits, softmax, and a copy for one of the two products
 SPARE = 0.9  # usable share of the free memory
 GAPS, GAPS_RECOMPUTING = 1.4, 2.7  # heap overhead of glibc, see LOG.md
 
@@ -22,8 +21,8 @@ def activation_bytes(config: ModelConfig, tokens: int, precision: str = "fp32", 
     """
     queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
     feed_forward = (4 if config.mlp in GATED else 2) * config.mlp_width
-    # two norms with a product's input (4 C), two more (2 C); normed queries and keys; attention's inputs, outputs,
-    # and reordered outputs
+    # two norms with the input of a product (4 C), two more (2 C); normed queries and keys; inputs, outputs and
+    # reordered outputs of attention
     norms = (6 if config.norm_place == "both" else 4) * config.width
     normed = 0 if config.qk_norm == "none" else queries + keys
     block = norms + normed + (queries + 2 * keys) + 2 * queries + feed_forward
@@ -33,7 +32,7 @@ def activation_bytes(config: ModelConfig, tokens: int, precision: str = "fp32", 
 
 
 def fixed_bytes(config: ModelConfig, processes: int = 1, device: str = "cpu") -> int:
-    """Return the bytes of a step for any number of rows: gradients, moments, one copy of the weights, logit chunks.
+    """Return the bytes of a step that do not depend on its rows: gradients, moments, a copy of the weights, logits.
 
     The weights themselves are already allocated.
     """
@@ -41,8 +40,8 @@ def fixed_bytes(config: ModelConfig, processes: int = 1, device: str = "cpu") ->
     tables = rows * config.width
     parameters = config.matmul_parameters + (0 if config.tie_embeddings else config.head_parameters) + tables
     chunk = _LOGITS * _FLOAT * max(CHUNK.get(device, CHUNK["cpu"]), config.vocab_size)
-    of_process = 2 * _FLOAT * parameters + chunk  # gradients, own and shared
-    return processes * of_process + 3 * _FLOAT * parameters
+    per_process = 2 * _FLOAT * parameters + chunk  # gradients, the process's own and the shared ones
+    return processes * per_process + 3 * _FLOAT * parameters
 
 
 def rows_that_fit(
@@ -55,7 +54,7 @@ def rows_that_fit(
     *,
     recompute: bool = False,
 ) -> int:
-    """Return how many rows each process may compute at once in the given free bytes; 0 if none fits."""
+    """Return how many rows each process can compute at once in `free` bytes; 0 if none fits."""
     left = SPARE * free - fixed_bytes(config, processes, device)
     row = activation_bytes(config, tokens, precision, recompute=recompute)
     return max(0, int(left / (processes * row * (GAPS_RECOMPUTING if recompute else GAPS))))

@@ -1,6 +1,6 @@
-"""Mirrors: a run's metrics, also sent to a tracker: TensorBoard, Trackio, Weights & Biases.
+"""Mirrors send a run's metrics to a tracker too: TensorBoard, Trackio, or Weights & Biases.
 
-`run.jsonl` remains the authoritative log. A mirror that fails later is reported once and disabled; the run continues.
+`run.jsonl` remains the authoritative log. A mirror that fails is reported once and disabled; the run continues.
 """
 
 import os
@@ -19,7 +19,7 @@ Open = tuple[Write, Callable[[], object]]  # writer of a step's metrics, and clo
 
 
 def _tensorboard(folder: Path, _config: dict[str, Any]) -> Open:
-    """Event files in the run's folder: view with: tensorboard --logdir life/runs."""
+    """Write event files in the run's folder; view with: tensorboard --logdir life/runs."""
     require("tensorboard", "tensorboard")
     writer = require("torch.utils.tensorboard", "tensorboard").SummaryWriter(folder / "tensorboard")
 
@@ -31,7 +31,7 @@ def _tensorboard(folder: Path, _config: dict[str, Any]) -> Open:
 
 
 def _trackio(folder: Path, config: dict[str, Any]) -> Open:
-    """A local database, in TRACKIO_DIR or in the run's folder; view with: TRACKIO_DIR=... trackio show."""
+    """Write a local database, in TRACKIO_DIR or in the run's folder; view with: TRACKIO_DIR=... trackio show."""
     os.environ.setdefault("TRACKIO_DIR", str((folder / "trackio").absolute()))  # read when it is imported
     trackio = require("trackio", "trackio")
     run = trackio.init(
@@ -41,7 +41,7 @@ def _trackio(folder: Path, config: dict[str, Any]) -> Open:
 
 
 def _wandb(folder: Path, config: dict[str, Any]) -> Open:
-    """Files in the run's folder, for `wandb sync`; nothing leaves the machine unless WANDB_MODE=online is set."""
+    """Write files in the run's folder, for `wandb sync`; nothing is sent unless WANDB_MODE=online is set."""
     wandb = require("wandb", "wandb")
     run = wandb.init(
         project=PROJECT,
@@ -66,7 +66,7 @@ def check_mirrors(names: Sequence[str]) -> None:
 
 
 class Mirrors:
-    """The mirrors of one run that still work."""
+    """The working mirrors of one run."""
 
     def __init__(self, names: Sequence[str], folder: Path, config: dict[str, Any]) -> None:
         """Open the mirrors in the run's `folder`; a missing package is a `UserError` with the install command."""
@@ -79,7 +79,7 @@ class Mirrors:
                 self.close()
                 raise
             except Exception as error:
-                self._lose(name, error)
+                self._disable(name, error)
 
     def write(self, step: int, fields: dict[str, Any]) -> None:
         """Forward the numeric fields of an event."""
@@ -87,8 +87,8 @@ class Mirrors:
         for name, (write, _) in list(self.open.items()):
             try:
                 write(step, figures)
-            except Exception as error:  # whatever a tracker does, the run goes on
-                self._lose(name, error)
+            except Exception as error:  # no failure of a tracker stops the run
+                self._disable(name, error)
 
     def close(self) -> None:
         """Close the open mirrors."""
@@ -96,10 +96,10 @@ class Mirrors:
             try:
                 close()
             except Exception as error:
-                self._lose(name, error)
+                self._disable(name, error)
         self.open.clear()
 
-    def _lose(self, name: str, error: Exception) -> None:
+    def _disable(self, name: str, error: Exception) -> None:
         self.open.pop(name, None)
         say(f"The mirror '{name}' failed and is disabled from here on; run.jsonl is complete ({error}).")
 

@@ -1,9 +1,9 @@
-"""Muon (Jordan et al. 2024): momentum, then the nearest orthogonal matrix to it, as the update of every weight matrix.
+"""Muon (Jordan et al. 2024): updates each weight matrix by the orthogonal matrix nearest to its momentum.
 
-A gradient matrix has nearly low rank; orthogonalized, it moves every direction by the same amount. The polar
-factor U V^T of the momentum is found by Newton-Schulz iterations, five odd polynomials that push all singular values
-towards 1, with the coefficients of Polar Express (Amsel et al. 2025). Matrices of the same shape go together.
-On a CPU it runs in float32, because bfloat16 products are several times slower there.
+Gradient matrices have nearly low rank; an orthogonal update changes all directions by the same amount. The polar factor
+U V^T of the momentum is found by Newton-Schulz iterations, five odd polynomials that push all singular values towards
+1, with the coefficients of Polar Express (Amsel et al. 2025). Matrices of the same shape are computed together. On a
+CPU it runs in float32, because bfloat16 products are several times slower there.
 """
 
 from collections import defaultdict

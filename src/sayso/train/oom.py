@@ -1,4 +1,4 @@
-"""Messages for a training step that does not fit in memory: the settings in effect, and what to lower."""
+"""Errors for a training step that does not fit in memory: the settings in effect, and which one to lower."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 from sayso.base.device import Device, bytes_wanted, free_memory, out_of_memory
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
-from sayso.batch.judged import JudgedBatch
-from sayso.batch.pairs import PairBatch
 from sayso.model import ModelConfig
 from sayso.train.layout import Layout, layout_for
 from sayso.train.memory import activation_bytes, fixed_bytes, rows_that_fit
@@ -21,16 +19,15 @@ BATCH_BYTES = 20  # per position: ids and targets of 8 bytes, a document of 4
 def explain_out_of_memory(
     config: ModelConfig, batch: Callable[[], Batch], layout: Layout, kind: str, *, recompute: bool
 ) -> Iterator[None]:
-    """Turn an out-of-memory error into a `UserError` that says what to lower; `batch` returns a batch of the run."""
+    """Turn an out-of-memory error into a `UserError` that says what to lower; `batch` returns any batch of the run."""
     free = free_memory(kind)
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        whole = batch()
-        rows = _rows(whole)
-        step = Step(config, rows, whole.ids.shape[1] * len(whole.ids) // rows, layout, kind, recompute)
+        example = batch()
+        step = Step(config, example.items, example.ids.numel() // example.items, layout, kind, recompute)
         raise UserError(f"Out of memory with {_figures(step, free, bytes_wanted(str(error)))}") from error
 
 
@@ -40,6 +37,7 @@ class Step:
 
     config: ModelConfig
     rows: int
+    """Rows, pairs or prompts of the batch, as counted by --rows."""
     tokens: int
     """Tokens per row."""
     layout: Layout
@@ -79,8 +77,8 @@ def check_memory(step: Step) -> None:
     free = free_memory(step.kind) if step.kind == "cpu" else None
     if free is None or step.least <= free:
         return
-    given = (free, step.config, step.tokens, step.layout.processes, step.layout.precision, step.kind)
-    if step.all_weights and not rows_that_fit(*given, recompute=True):
+    shape = (free, step.config, step.tokens, step.layout.processes, step.layout.precision, step.kind)
+    if step.all_weights and not rows_that_fit(*shape, recompute=True):
         raise UserError(
             f"There is not enough memory to train this model on rows of {step.tokens:,} tokens: a step of one row "
             f"takes about {_size(replace(step, rows=1).least)}, and {_size(free)} are free; use a smaller model, or "
@@ -108,22 +106,15 @@ def _figures(step: Step, free: int | None, wanted: int | None) -> str:
     )
 
 
-def _rows(batch: Batch) -> int:
-    """Return how many rows the user requested: a pair or a reward prompt takes several rows."""
-    if isinstance(batch, JudgedBatch):
-        return len(batch.judged)
-    return len(batch.ids) // (2 if isinstance(batch, PairBatch) else 1)
-
-
 def _advice(at_once: int, fits: int | None, processes: int, recompute: bool) -> str:
-    """Return what to add: as many rows as the estimate allows, or half of those that failed, then slower means."""
+    """Return which options to add: fewer rows at once, at most half as many as failed, then slower alternatives."""
     lower = at_once // 2 if fits is None else min(fits, at_once // 2)
-    asked = [f"--micro-rows {max(1, lower)}"] if at_once > 1 else []
+    flags = [f"--micro-rows {max(1, lower)}"] if at_once > 1 else []
     if not lower or at_once == 1:
-        asked += ["--recompute"] if not recompute else ["--processes 1"] if processes > 1 else []
-    if not asked:
-        return "use a smaller model, shorter rows (--row-tokens), or a machine with more"
-    return f"add {' and '.join(asked)} and repeat the command to resume"
+        flags += ["--recompute"] if not recompute else ["--processes 1"] if processes > 1 else []
+    if not flags:
+        return "use a smaller model, shorter rows (--row-tokens), or a machine with more memory"
+    return f"add {' and '.join(flags)} and repeat the command to resume"
 
 
 def _size(count: int) -> str:

@@ -1,8 +1,8 @@
-"""Which optimizer updates which weights: Muon the matrices inside the blocks, AdamW all others, including adapters.
+"""The optimizers: Muon for the matrices inside the blocks, AdamW for all other weights, including adapters.
 
-Rates are for a width of 768, as tuned for nanochat (2025), and scaled by (width / 768)^-1/2, also for Muon (measured,
-see LOG.md); those of adapters by (width / 768)^-1, because each row of A takes up as many inputs with one step (Hayou
-et al. 2024, LoRA+).
+Learning rates are for a width of 768, as tuned for nanochat (2025), and scaled by (width / 768)^-1/2, for Muon too
+(measured, see LOG.md). Those of adapters are scaled by (width / 768)^-1, because each row of A sums over that many
+inputs (Hayou et al. 2024, LoRA+).
 """
 
 from dataclasses import asdict, dataclass
@@ -26,9 +26,9 @@ class Rates:
     embedding: float = 0.2
     """AdamW, the embedding, including learned positions."""
     ngram: float = 0.05
-    """AdamW, the n-gram embeddings: most rows are seen rarely, and then updated by the full rate."""
+    """AdamW, the n-gram embeddings, most rows of which are seen rarely."""
     head: float = 0.004
-    """AdamW, the output head, of tokens or of a score."""
+    """AdamW, the output head: for tokens, or for a score."""
     norm: float = 0.01
     """AdamW, the gains of the norms, and all biases."""
     adapter: float = 0.0033
@@ -43,21 +43,21 @@ class Rates:
 
 
 def make_optimizers(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
-    """Return optimizers that together update each weight once; in an adapted model, every adapter and a score head.
+    """Return optimizers for all weights; for an adapted model, only for its adapters and a score head.
 
-    Each parameter group keeps its peak rate as `peak`; a schedule multiplies it.
+    Each parameter group has its peak rate as `peak`, which a schedule multiplies.
     """
     narrow = [weight for layer in adapters(model).values() for weight in (layer.a, layer.b)]
     rate = rates.adapter / (model.config.width / 768)
     adapter = {"name": "adapter", "params": narrow, "lr": rate}
-    optimizers = [_adamw([adapter, *_score(model, rates)])] if narrow else _whole(model, rates)
+    optimizers = [_adamw([adapter, *_score(model, rates)])] if narrow else _for_all_weights(model, rates)
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["peak"] = group["lr"]
     return optimizers
 
 
-def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
+def _for_all_weights(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     matrices: list[Tensor] = []
     norms: list[Tensor] = []
     for weight in model.blocks.parameters():
@@ -66,7 +66,7 @@ def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
     scale = _scale(model)
     tables = [model.embed.weight, *(model.positions.parameters() if model.positions is not None else ())]
     groups = [{"name": "norm", "params": norms, "lr": rates.norm}]
-    if model.config.tie_embeddings:  # one matrix with both roles: the head's smaller rate is the safe one
+    if model.config.tie_embeddings:  # one matrix has both roles: use the smaller rate, the head's
         groups.append({"name": "embedding", "params": tables, "lr": rates.head * scale})
     else:
         groups.append({"name": "embedding", "params": tables, "lr": rates.embedding * scale})
@@ -80,7 +80,7 @@ def _whole(model: Transformer, rates: Rates) -> list[torch.optim.Optimizer]:
 
 
 def _score(model: Transformer, rates: Rates) -> list[dict[str, Any]]:
-    """Return the group of a scalar head, including its bias; none for a language model head."""
+    """Return the group of a score head with its bias; empty if the model has none."""
     head = score_head(model)
     return [{"name": "score", "params": list(head.parameters()), "lr": rates.head * _scale(model)}] if head else []
 

@@ -9,10 +9,10 @@ from sayso.base.ranges import Options, Positive, Processes, Rows, Seed, Weight
 
 TRANSIENT = (
     *("life", "restart", "replace", "on_divergence", "save_seconds", "keep", "recompute"),
-    *("processes", "micro_rows", "device", "deterministic"),  # these change a run only by rounding
+    *("processes", "micro_rows", "device", "deterministic"),  # these change results only by rounding
     "mirror",
 )
-"""Options that may change when a run is resumed."""
+"""Options that may differ when a run is resumed."""
 PRECISIONS = ("auto", "fp32", "bf16")
 
 
@@ -52,5 +52,5 @@ class Training(Options):
 
     @property
     def recorded(self) -> dict[str, Any]:
-        """The options that identify a run, JSON-ready: all but those that may change when it is resumed."""
+        """The options that identify a run, JSON-ready: all but those that may differ when it is resumed."""
         return {key: value for key, value in plain(self).items() if key not in TRANSIENT}

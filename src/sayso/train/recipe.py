@@ -1,6 +1,6 @@
-"""Trains a state by a recipe, in a run's folder: with a log, checkpoints, evaluations and the best weights.
+"""Trains a state by a recipe, in a run's folder, with a log, checkpoints, evaluations and the best weights.
 
-Interrupted and resumed, a run ends with exactly the weights of one that was not.
+An interrupted and resumed run ends with exactly the same weights as an uninterrupted one.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from sayso.base.files import disk_full
 from sayso.base.log import Progress, RunLog, say
 from sayso.batch.batch import Batch
 from sayso.train.best import Best
-from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint
+from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint, step_of
 from sayso.train.divergence import Divergence, stopped
 from sayso.train.layout import HasBatches, Layout
 from sayso.train.loop import Diverged, Hooks, Interrupted, Loss, State, train
@@ -42,14 +42,14 @@ class Recipe:
     gather: Callable[[State], int] | None = None
     """Makes batches from the model's own samples, see `Hooks.gather`."""
     watch: Watch | None = None
-    """Warns about metrics, such as a drifting KL divergence."""
+    """Warns about suspicious metrics, such as a growing KL divergence."""
 
 
 def run_recipe(state: State, recipe: Recipe, layout: Layout, options: Training, log: RunLog, folder: Path) -> None:
     """Train `state` to the end of the schedule, from the newest checkpoint in `folder` if there is one.
 
-    Every step is logged. Ctrl-C and SIGTERM save, explain how to resume, and raise `KeyboardInterrupt`. `options`
-    decide what follows a step that diverges; it is logged with its documents.
+    Every step is logged. Ctrl-C and SIGTERM save the state and raise `KeyboardInterrupt`. Raises `UserError` if a step
+    diverges, unless `options` say to skip it or to rewind.
     """
     state.model.recompute = options.recompute
     kind = next(state.model.parameters()).device.type
@@ -59,9 +59,9 @@ def run_recipe(state: State, recipe: Recipe, layout: Layout, options: Training, 
     run = _Run(state, recipe, layout, options, log, folder)
     config = {**options.recorded, **vars(layout)}
     with ExitStack() as stack:
-        first = partial(recipe.batches.batch, 0)
-        given = (state.model.config, first, layout, kind)
-        stack.enter_context(explain_out_of_memory(*given, recompute=options.recompute))
+        first_batch = partial(recipe.batches.batch, 0)
+        shape = (state.model.config, first_batch, layout, kind)
+        stack.enter_context(explain_out_of_memory(*shape, recompute=options.recompute))
         stack.enter_context(deterministic(options.deterministic))
         mirrors = stack.enter_context(mirrored(options.mirror, folder, config))
         line = stack.enter_context(Progress(recipe.schedule.steps, "step"))
@@ -69,7 +69,7 @@ def run_recipe(state: State, recipe: Recipe, layout: Layout, options: Training, 
 
 
 class _Run:
-    """One command's share of a run."""
+    """The part of a run that one command does: the entire run, or what is left of an interrupted one."""
 
     def __init__(
         self, state: State, recipe: Recipe, layout: Layout, options: Training, log: RunLog, folder: Path
@@ -81,18 +81,18 @@ class _Run:
         self.divergence = Divergence(options.on_divergence, self.parts, self.checkpoints, log)
         evaluation = recipe.evaluation
         self.best = Best(folder, evaluation.best) if evaluation and evaluation.best else None
-        self.resumed = load_checkpoint(state, self.checkpoints, self._passed_over)
+        self.resumed = load_checkpoint(state, self.checkpoints, self._report_broken)
         if self.resumed:
-            self.divergence.recall(state.notes.get("divergence", {}))
-            self.watch.recall(state.notes.get("watch", {}))
+            self.divergence.load_state_dict(state.notes.get("divergence", {}))
+            self.watch.load_state_dict(state.notes.get("watch", {}))
             say(f"Resuming from step {state.step:,} of {recipe.schedule.steps:,}.")
             log.write("resume", step=state.step)
 
     def train(self, steps: StepLog) -> None:
-        """Train to the end; rewind after a step that diverges, if the options say so; restore the best weights."""
+        """Train to the end and restore the best weights."""
         evaluation = self.recipe.evaluation
         judge = steps.judged(evaluation, self.best) if evaluation else None
-        if self.best and judge and not (self.resumed and self.best.told()):
+        if self.best and judge and not (self.resumed and self.best.read()):
             judge(self.state)
         hooks = Hooks(
             show=steps.show,
@@ -100,7 +100,7 @@ class _Run:
             judge_every=evaluation.every if evaluation else 0,
             save=self._save,
             save_seconds=self.options.save_seconds,
-            diverged=self.divergence.leave_out,
+            diverged=self.divergence.skip,
             gather=self.recipe.gather,
         )
         while self.state.step < self.recipe.schedule.steps:
@@ -109,7 +109,7 @@ class _Run:
         if self.best and evaluation and judge:
             if self.state.step % evaluation.every:
                 judge(self.state)
-            say(_kept(self.best.restore(self.state)))
+            say(_restored(self.best.restore(self.state)))
 
     def _train(self, hooks: Hooks) -> None:
         """Train until the end or a rewind."""
@@ -125,7 +125,7 @@ class _Run:
                 precision=layout.precision,
             )
         except Diverged as problem:
-            if not self.divergence.go_back(problem, self.state):
+            if not self.divergence.rewind(problem, self.state):
                 self._save(self.state)
                 raise stopped(problem, self.state) from problem
         except Interrupted:
@@ -133,13 +133,15 @@ class _Run:
             raise KeyboardInterrupt from None
 
     def _save(self, state: State) -> None:
-        state.notes = {"divergence": self.divergence.memory(), "watch": self.watch.memory()}
+        state.notes = {"divergence": self.divergence.state_dict(), "watch": self.watch.state_dict()}
         try:
             save_checkpoint(state, self.checkpoints, self.options.keep)
         except Exception as error:
-            raise _not_saved(error, state, self.checkpoints) if disk_full(error) else error from None
+            if not disk_full(error):
+                raise
+            raise _not_saved(error, state, self.checkpoints) from None
 
-    def _passed_over(self, problem: str) -> None:
+    def _report_broken(self, problem: str) -> None:
         """Report a broken checkpoint."""
         say(problem)
         self.log.write("broken_checkpoint", problem=problem)
@@ -152,7 +154,7 @@ def _prepare_cpu(layout: Layout) -> None:
         torch.set_num_threads(layout.threads)
 
 
-def _kept(best: dict[str, Any]) -> str:
+def _restored(best: dict[str, Any]) -> str:
     initial = "" if best["step"] else ", the initial ones: no later evaluation was better"
     return f"Kept the weights of step {best['step']:,}{initial} ({best['figure'].lstrip('-')} {best['value']:.4g})."
 
@@ -160,8 +162,8 @@ def _kept(best: dict[str, Any]) -> str:
 def _not_saved(error: Exception, state: State, folder: Path) -> UserError:
     complete = checkpoints_in(folder)
     size = sum(file.stat().st_size for file in complete[-1].iterdir()) / 1e6 if complete else 0
-    left = f"that of step {int(complete[-1].name[5:]):,} is complete ({size:,.1f} MB)" if complete else "there is none"
+    newest = f"that of step {step_of(complete[-1]):,} is complete ({size:,.1f} MB)" if complete else "there is no other"
     return UserError(
-        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}); {left}. Free some "
+        f"The disk is full: the checkpoint of step {state.step:,} could not be written ({error}); {newest}. Free some "
         "space, or add --keep 1 to keep fewer, and repeat the command to resume."
     )

@@ -1,6 +1,6 @@
-"""The random state of a process, of every generator, as tensors: what a checkpoint stores of it, without pickle.
+"""The state of a process's global random generators as tensors, which checkpoints store.
 
-Batches and samples draw from generators of their own; draws inside a step (dropout) come from here.
+Batches and samples use their own generators; random operations inside a step, such as dropout, use the global ones.
 """
 
 import random
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-GAUSS = "gauss"  # the pending half of a pair of normal draws, if there is one
+GAUSS = "gauss"  # the cached second value of a pair of normal samples, if there is one
 
 
 def seed_all(seed: int) -> None:
@@ -22,19 +22,19 @@ def seed_all(seed: int) -> None:
 def random_state() -> dict[str, Tensor]:
     """Return the state of every random generator, by name."""
     _, words, gauss = random.getstate()
-    drawn = np.random.get_state(legacy=False)
-    assert isinstance(drawn, dict)
-    numpy = drawn["state"]
+    state = np.random.get_state(legacy=False)
+    assert isinstance(state, dict)
+    numpy = state["state"]
     found = {
         "python": torch.tensor(words, dtype=torch.int64),
-        "numpy": torch.tensor([*numpy["key"].tolist(), numpy["pos"], drawn["has_gauss"]], dtype=torch.int64),
-        f"numpy.{GAUSS}": torch.tensor([drawn["gauss"]], dtype=torch.float64),
+        "numpy": torch.tensor([*numpy["key"].tolist(), numpy["pos"], state["has_gauss"]], dtype=torch.int64),
+        f"numpy.{GAUSS}": torch.tensor([state["gauss"]], dtype=torch.float64),
         "torch": torch.get_rng_state(),
     }
     if gauss is not None:
         found[f"python.{GAUSS}"] = torch.tensor([gauss], dtype=torch.float64)
     if torch.cuda.is_available():
-        found |= {f"cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+        found |= {f"cuda.{number}": gpu for number, gpu in enumerate(torch.cuda.get_rng_state_all())}
     return found
 
 
@@ -44,8 +44,8 @@ def set_random_state(found: dict[str, Tensor]) -> None:
     random.setstate((3, tuple(found["python"].tolist()), None if gauss is None else gauss.item()))
     *key, pos, has_gauss = found["numpy"].tolist()
     numpy = {"key": np.array(key, np.uint32), "pos": pos}
-    left = found[f"numpy.{GAUSS}"].item()
-    np.random.set_state({"bit_generator": "MT19937", "state": numpy, "has_gauss": has_gauss, "gauss": left})
+    cached = found[f"numpy.{GAUSS}"].item()
+    np.random.set_state({"bit_generator": "MT19937", "state": numpy, "has_gauss": has_gauss, "gauss": cached})
     torch.set_rng_state(found["torch"])
     for number in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
         if f"cuda.{number}" in found:

@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Schedule:
-    """A factor in [0, 1] on the peak rate for each of `steps` steps."""
+    """Factor from 0 to 1 on the peak learning rate, by step."""
 
     steps: int
-    """Total optimizer updates."""
+    """Number of steps."""
     warmup: int = 10
     """Steps of linear warmup."""
     decay: float = 0.8
-    """Share of the steps, at the end, in which the rate decays linearly to zero."""
+    """Share of the steps, at the end, over which the rate decays linearly to zero."""
 
     def factor(self, step: int) -> float:
-        """Return the factor of update number `step`, counted from 0."""
+        """Return the factor of a step, counted from 0."""
         rise = (step + 1) / self.warmup if step < self.warmup else 1.0
         falling = max(1.0, self.decay * self.steps)
         return min(rise, 1.0, (self.steps - step) / falling)

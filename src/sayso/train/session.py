@@ -1,9 +1,9 @@
-"""The resumable run shared by pretrain, finetune and align: it can be interrupted, resumed, and identified.
+"""The resumable run of an act that trains: its identity, its plan, and the model that it makes.
 
-`plan.json` in the run's folder holds the options as given, the fingerprints of the inputs, and the derived values.
-The same command on the same inputs resumes with the stored plan, so that even a budget in minutes resumes to
-exactly the same weights; a finished run is left alone; a finished run whose options or inputs changed is kept next to
-the new one under a number. The model records which run made it; no other run replaces it without `--replace`.
+`plan.json` in the run's folder holds the options, the fingerprints of the inputs, and the derived values. The same
+command on the same inputs resumes with the stored plan, so that even a budget in minutes resumes to exactly the same
+weights. A finished run is not repeated; if its options or inputs have changed, its folder is renamed with a number. The
+model records which run made it; no other run replaces it without `--replace`.
 """
 
 import json
@@ -39,20 +39,20 @@ Derived = dict[str, Any]
 
 @dataclass(frozen=True)
 class Session:
-    """One training run of a life: which command makes which model, and from what."""
+    """One training run of a life, identified by its act, name, options and inputs."""
 
     life: Life
     act: str
     name: str
-    """Name of the model it makes."""
+    """Name of the new model."""
     options: Derived
-    """The options as given, JSON-ready."""
+    """The options that identify the run, JSON-ready."""
     inputs: dict[str, str]
     """Fingerprints of the inputs: data, tokenizer, parent."""
     replace: bool = False
     """Whether it may replace a model made by another run."""
     began: str = field(default_factory=lambda: datetime.now().astimezone().isoformat(timespec="seconds"))
-    """Time of this command, which becomes that of the run if it is a new one."""
+    """Time of this command; the start of the run, unless it is resumed."""
 
     @property
     def folder(self) -> Path:
@@ -61,12 +61,12 @@ class Session:
 
     @property
     def mark(self) -> dict[str, str]:
-        """The record in a model's sayso.json of the run that made it.
+        """The record of this run in the sayso.json of its model.
 
-        `command` is the requested name: that of a round of `improve` differs from the name of its model.
+        `command` is the --name of the command, from which the model of a round of `improve` differs by a number.
         """
-        asked = json.dumps({"options": self.options, "inputs": self.inputs}, sort_keys=True)
-        plan = digest_of(asked.encode()).hexdigest()[:12]
+        identity = json.dumps({"options": self.options, "inputs": self.inputs}, sort_keys=True)
+        plan = digest_of(identity.encode()).hexdigest()[:12]
         return {"name": self.folder.name, "command": str(self.options.get("name", self.name)), "plan": plan}
 
     def take_model(self, number: int) -> None:
@@ -77,43 +77,41 @@ class Session:
             write_json(part / "sayso.json", {**read_lineage(source), "run": self.mark}, sealed=True)
 
     def part(self, number: int, inputs: dict[str, str] | None = None) -> "Session":
-        """Return the run of one round, whose model has a number appended to the name."""
+        """Return the session of one round, with its number appended to the name and `inputs` added."""
         began = self.when().isoformat()
         return replace(self, name=f"{self.name}-{number}", inputs={**self.inputs, **(inputs or {})}, began=began)
 
     def check_places(self) -> None:
-        """Raise `UserError` if another run's model, or files not made by Sayso, are where this run would write."""
+        """Raise `UserError` if this run would overwrite another run's model, or files not made by Sayso."""
         folder = self.life.model(self.name)
         check_work(self.folder)
         check_replaceable(folder)
-        found = read_lineage(folder)
-        made = run_of(found)
-        if found and not self.replace and any(made.get(key) != self.mark[key] for key in ("name", "command")):
+        lineage = read_lineage(folder)
+        maker = run_of(lineage)
+        if lineage and not self.replace and any(maker.get(key) != self.mark[key] for key in ("name", "command")):
             raise UserError(
-                f"This life already has another model '{self.name}', made {maker_of(found)}; this is the run "
+                f"This life already has another model '{self.name}', made {maker_of(lineage)}; this is the run "
                 f"'{self.folder.name}'; choose another --name, or add --replace to replace it."
             )
 
-    def plan(
-        self, derive: Callable[[], Derived], restart: bool, keep: Callable[[], object] = lambda: None
-    ) -> Derived | None:
-        """Return the values derived for this run, stored or new; None if the run is already finished.
+    def plan(self, derive: Callable[[], Derived], restart: bool, keep: Callable[[], object] = lambda: None) -> Derived:
+        """Return the values derived for this run: those stored by an interrupted run, or new ones.
 
-        An earlier run with other options or inputs is set aside once `derive`, which checks the inputs, has returned;
-        `keep` then writes into the run's folder what belongs to the plan. Raises `UserError` if an unfinished run has
+        `derive` checks the inputs; after it, an earlier run with other options or inputs is set aside, and `keep`
+        writes the files that belong to the plan into the run's folder. Raises `UserError` if an unfinished run has
         other options or inputs and `restart` is false, or if another process works on this run.
         """
         self.check_places()
         path = self.folder / "plan.json"
-        asked = {"options": self.options, "inputs": self.inputs}
+        identity = {"options": self.options, "inputs": self.inputs}
         if path.exists():
             stored = read_object(path, "options", "inputs", "derived")
-            same = all(stored[key] == asked[key] for key in asked)
+            same = all(stored[key] == identity[key] for key in identity)
             if same and not restart:
-                return None if self.finished() else dict(stored["derived"])
+                return dict(stored["derived"])
             if not restart and not self._ended() and (self.folder / "checkpoints").exists():
                 raise UserError(
-                    f"'{self.folder}' holds an unfinished run with other {_difference(stored, asked)}; "
+                    f"'{self.folder}' holds an unfinished run with other {_difference(stored, identity)}; "
                     "repeat its options to resume it, or add --restart to start from scratch."
                 )
         derived = derive()
@@ -122,11 +120,11 @@ class Session:
                 self._set_aside()
             work_in(self.folder)
             keep()
-            write_json(path, {**asked, "derived": derived, "began": self.began}, sealed=True)
+            write_json(path, {**identity, "derived": derived, "began": self.began}, sealed=True)
         return derived
 
     def when(self, *, restart: bool = False) -> datetime:
-        """Return when this run began, possibly with an earlier command: chat templates may render the date."""
+        """Return when this run was started, possibly by an earlier command; chat templates may render the date."""
         path = self.folder / "plan.json"
         stored = read_object(path) if path.exists() and not restart else {}
         same = all(stored.get(key) == value for key, value in (("options", self.options), ("inputs", self.inputs)))
@@ -135,12 +133,12 @@ class Session:
     def open(
         self, folder: Path, device: str, *, plain: bool = False, restart: bool = False
     ) -> tuple[Transformer, Tokenizer]:
-        """Open a model as `load_model` does, with a tokenizer whose current time is the time when this run began."""
+        """Load a model as `load_model` does; its chat template gets the time when this run was started."""
         model, tokenizer = load_model(folder, device, plain=plain)
         return model, dated(tokenizer, self.when(restart=restart))
 
     def finished(self) -> bool:
-        """Whether the model of exactly this run exists."""
+        """Whether the model of exactly this run exists. Raises `UserError` if the model's files are damaged."""
         folder = self.life.model(self.name)
         if not self._ended() or run_of(read_lineage(folder)) != self.mark:
             return False
@@ -148,11 +146,11 @@ class Session:
         return True
 
     def lineage(self, stage: str, parent: Path | None, derived: Derived, state: State) -> dict[str, Any]:
-        """Return the contents of the model's sayso.json: stage, parent, data, config, seed and metrics."""
-        parent_lineage = read_lineage(parent) if parent else {}
+        """Return the contents of the model's sayso.json: stage, parent, data, config, seed, metrics and run."""
+        weights = read_lineage(parent).get("weights_sha256", "") if parent else ""
         return {
             "stage": stage,
-            "parent": f"{parent.name} {parent_lineage.get('weights_sha256', '')[:12]}".strip() if parent else None,
+            "parent": f"{parent.name} {weights[:12]}".strip() if parent else None,
             "data": [f"{name} {mark[:12]}" for name, mark in self.inputs.items()],
             "config": {**self.options, **derived},
             "seed": self.options["seed"],
@@ -162,8 +160,8 @@ class Session:
 
     def _ended(self) -> bool:
         path = self.folder / "run.jsonl"
-        begun = path.exists() and (self.folder / "checkpoints").exists()  # its first event was written before these
-        log = events_of(path) if begun else read_log(path)
+        started = path.exists() and (self.folder / "checkpoints").exists()  # the log was written before these
+        log = events_of(path) if started else read_log(path)
         return bool(log) and log[-1]["event"] == "end"
 
     def _set_aside(self) -> None:
@@ -181,7 +179,7 @@ class Session:
 
 
 def open_session(life: Life, act: str, name: str, options: Training, inputs: dict[str, Path]) -> Session:
-    """Return the stage of a command's options; `inputs` are files, identified by their hash."""
+    """Return the session of a command's options; `inputs` are files, identified by their hash."""
     check_mirrors(options.mirror)
     if options.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # a GPU reads it at its first product
@@ -190,13 +188,13 @@ def open_session(life: Life, act: str, name: str, options: Training, inputs: dic
     return Session(life, act, name, options.recorded, marks, options.replace)
 
 
-def _difference(stored: Derived, asked: Derived) -> str:
+def _difference(stored: Derived, current: Derived) -> str:
     changed = [
-        f"{key} ({stored[part].get(key)} then, {asked[part].get(key)} now)"
+        f"{key} ({stored[part].get(key)} then, {current[part].get(key)} now)"
         if part == "options"
         else f"'{key}' as input"
         for part in ("options", "inputs")
-        for key in sorted({*stored[part], *asked[part]})
-        if stored[part].get(key) != asked[part].get(key)
+        for key in sorted({*stored[part], *current[part]})
+        if stored[part].get(key) != current[part].get(key)
     ]
     return ", ".join(changed)

@@ -1,6 +1,6 @@
-"""The run that all tuning acts share: open the parent, plan, train, evaluate, save.
+"""The run that all tuning acts share: load the parent, plan, train, evaluate, save.
 
-What differs between fine-tuning, alignment, reward modeling and reinforcement learning is a subclass of `Tuning`.
+Fine-tuning, alignment, reward modeling and reinforcement learning are subclasses of `Tuning`.
 """
 
 from collections.abc import Callable
@@ -23,7 +23,7 @@ from sayso.train.session import Derived, Session
 
 @dataclass(frozen=True)
 class Start:
-    """The model that a run starts from, loaded on the run's device."""
+    """What a run starts from: its session, and the parent model on the run's device."""
 
     session: Session
     parent: Path
@@ -32,40 +32,43 @@ class Start:
     tokenizer: Tokenizer
     device: Device
     lora: LoRA | None
-    """Adapters to train; None to train all weights."""
+    """Adapters to train; None if all weights are trained."""
 
 
 class Tuning:
-    """One way to tune a model; `tune` calls the methods in the order in which they are defined here."""
+    """A method of tuning; `tune` calls the methods in the order in which they are defined here.
+
+    `derive` and `keep` are not called for a resumed run.
+    """
 
     stage: ClassVar[str] = "tuned"
     """Stage of the new model in its sayso.json."""
     rows: int
     """Rows per batch."""
     row_tokens: int
-    """Minimum length of a row, in tokens, for the estimate of memory."""
+    """Minimum tokens per row, for the estimate of memory."""
 
     def __init__(self, start: Start) -> None:
-        """Keep what the run starts from; a subclass reads and checks its data here."""
+        """Set `start`; a subclass reads and checks its data here."""
         self.start = start
 
     def derive(self, layout: Layout) -> Derived:
-        """Return what the plan stores, such as the number of steps; not called when a run is resumed."""
+        """Return the values to store in the plan, such as the number of steps."""
         raise NotImplementedError
 
     def keep(self) -> None:
-        """Write the files that belong to a new plan into the run's folder."""
+        """Write the files that belong to the plan into the run's folder."""
 
     def state(self) -> State:
         """Return the state to train."""
         raise NotImplementedError
 
     def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
-        """Return what the state is trained on; may evaluate the initial weights."""
+        """Return the batches, loss and schedule to train with; may evaluate the initial weights."""
         raise NotImplementedError
 
     def finish(self, state: State, log: RunLog) -> dict[str, Any] | None:
-        """Report on the trained weights; return metrics for the model's sayso.json, if there are any."""
+        """Report on the trained weights; return metrics for the model's sayso.json, if any."""
 
     def save(self, folder: Path, lineage: dict[str, Any]) -> None:
         """Write the model folder, with the adapters merged."""
@@ -76,22 +79,22 @@ class Tuning:
 def tune(options: Adapting, session: Session, parent: Path, method: Callable[[Start], Tuning]) -> bool:
     """Tune `parent` with a method and save the model; resume an interrupted run.
 
-    Returns false if the run had been finished before, so that nothing was done.
+    Returns false, without loading the parent or any data, if the run has already been finished.
     """
     device = pick_device(options.device)
+    if session.finished() and not options.restart:
+        say(f"The model '{session.name}' has already been trained with these options and inputs.")
+        return False
     model, tokenizer = session.open(parent, device.kind, plain=True, restart=options.restart)
     lora = options.lora(model)
     tuning = method(Start(session, parent, model, tokenizer, device, lora))
 
     def derive() -> Derived:
-        given = (options, model.config, tuning.rows, tuning.row_tokens, device)
-        layout = layout_that_fits(*given, lora=lora is not None)
+        shape = (model.config, tuning.rows, tuning.row_tokens)
+        layout = layout_that_fits(options, *shape, device, lora=lora is not None)
         return {**tuning.derive(layout), "layout": asdict(layout), "lora": asdict(lora) if lora else None}
 
     derived = session.plan(derive, options.restart, tuning.keep)
-    if derived is None:
-        say(f"The model '{session.name}' has already been trained with these options and inputs.")
-        return False
     state, folder = tuning.state(), session.life.model(session.name)
     with act_log(session.life, session.act, session.name, options) as log:
         recipe = tuning.recipe(state, derived, log)

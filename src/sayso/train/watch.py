@@ -1,7 +1,7 @@
-"""Warnings when a known failure of alignment starts, each with advice.
+"""Warnings about known failures of alignment, each with advice.
 
-Takes the metrics of each step; returns sentences, each once per run. Abnormal is measured relative to the run's own
-start, the mean of its first steps.
+Takes the metrics of each step and returns warnings, each once per run. The baseline is the mean of the run's first
+steps.
 """
 
 from collections import Counter
@@ -11,21 +11,21 @@ from statistics import fmean
 from typing import Any
 
 _Figures = Mapping[str, float]
-BEGINNING = 3  # steps whose mean is the baseline
-LATELY = 3  # steps in a row that must look bad: a single odd batch is no failure
+BASELINE = 3  # first steps, whose mean is the baseline
+IN_A_ROW = 3  # consecutive steps that must look bad: a single odd batch is not a failure
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A known failure mode of runs."""
+    """A known failure mode."""
 
     name: str
     needs: tuple[str, ...]
-    """The metrics used. Checked when the last one arrives: periodic evaluations are stale in between."""
+    """The metrics used. Checked when the last of them is reported, because evaluations are less frequent than steps."""
     bad: Callable[[_Figures, _Figures], bool]
-    """Called with the metrics of the baseline and the current ones."""
-    told: str
-    """Warning and advice; `{...}` are current metrics."""
+    """Called with the baseline and the latest value of each metric."""
+    message: str
+    """Warning and advice; `{...}` are the latest metrics."""
 
 
 FAILURES = (
@@ -47,8 +47,8 @@ FAILURES = (
         "length",
         ("length",),
         lambda first, now: now["length"] > max(2.5 * first["length"], first["length"] + 16),
-        "Replies grow long ({length:.0f} tokens): the reward may favor length; penalize overlong replies, or "
-        "inspect the table of samples.",
+        "Replies are getting long ({length:.0f} tokens): the reward may favor length; penalize overlong replies, or "
+        "inspect the samples in the run's log.",
     ),
     Failure(
         "ended",
@@ -95,43 +95,43 @@ class Watch:
     _first: dict[str, list[float]] = field(default_factory=dict)
     _latest: dict[str, float] = field(default_factory=dict)
     _in_a_row: Counter[str] = field(default_factory=Counter)
-    _told: set[str] = field(default_factory=set)
+    _warned: set[str] = field(default_factory=set)
 
     iteration: int = -1
-    """The last iteration whose metrics were seen; repeated ones after a resume do not count twice."""
+    """The last iteration whose metrics were checked; a resumed run does not check them again."""
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the state of the warnings, JSON-ready, for a checkpoint."""
         return {
             "first": self._first,
             "latest": self._latest,
             "in_a_row": dict(self._in_a_row),
-            "told": sorted(self._told),
+            "told": sorted(self._warned),
             "iteration": self.iteration,
         }
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        """Restore what `memory` returned; nothing if a checkpoint has none."""
-        self._first = {name: list(values) for name, values in memory.get("first", {}).items()}
-        self._latest = dict(memory.get("latest", {}))
-        self._in_a_row, self._told = Counter(memory.get("in_a_row", {})), set(memory.get("told", ()))
-        self.iteration = memory.get("iteration", -1)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore the state of a checkpoint; a missing entry is reset."""
+        self._first = {name: list(values) for name, values in state.get("first", {}).items()}
+        self._latest = dict(state.get("latest", {}))
+        self._in_a_row, self._warned = Counter(state.get("in_a_row", {})), set(state.get("told", ()))
+        self.iteration = state.get("iteration", -1)
 
-    def see(self, figures: _Figures) -> list[str]:
-        """Take the metrics of one step or evaluation; return new warnings."""
+    def check(self, figures: _Figures) -> list[str]:
+        """Return the new warnings about the metrics of one step or evaluation."""
         self._latest |= figures
         for name, value in figures.items():
-            beginning = self._first.setdefault(name, [])
-            if len(beginning) < BEGINNING:
-                beginning.append(value)
-        first = {name: fmean(values) for name, values in self._first.items()}
-        said = []
+            first = self._first.setdefault(name, [])
+            if len(first) < BASELINE:
+                first.append(value)
+        baseline = {name: fmean(values) for name, values in self._first.items()}
+        warnings = []
         for failure in self.failures:
-            if failure.name in self._told or failure.needs[-1] not in figures:
+            if failure.name in self._warned or failure.needs[-1] not in figures:
                 continue
-            bad = first.keys() >= {*failure.needs} and failure.bad(first, self._latest)
+            bad = baseline.keys() >= {*failure.needs} and failure.bad(baseline, self._latest)
             self._in_a_row[failure.name] = self._in_a_row[failure.name] + 1 if bad else 0
-            if self._in_a_row[failure.name] == LATELY:
-                self._told.add(failure.name)
-                said.append(failure.told.format(**self._latest))
-        return said
+            if self._in_a_row[failure.name] == IN_A_ROW:
+                self._warned.add(failure.name)
+                warnings.append(failure.message.format(**self._latest))
+        return warnings

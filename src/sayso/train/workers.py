@@ -1,8 +1,8 @@
-"""Processes that share the work of a step on a CPU: each takes some of its parts, and their gradients are summed.
+"""Data parallelism on a CPU: processes that share a step, each with some of its parts; their gradients are summed.
 
-With the matrices of a small model, several single-threaded processes are faster than one process of several threads.
+For the matrices of a small model, several single-threaded processes are faster than one process of several threads.
 The processes are forks, so model, data and loss exist in each; weights and gradients are in shared memory, and a pipe
-to each process announces the next step. A process that loses its parent exits.
+to each process announces the next step. A worker exits when its parent does.
 """
 
 import mmap
@@ -24,18 +24,18 @@ from sayso.base.ended import ended
 from sayso.base.errors import UserError
 
 _FLOAT = 4  # bytes
-GONE = 5.0  # seconds until a process with a broken pipe has exited
+EXIT_SECONDS = 5.0  # time for a process with a broken pipe to exit
 
 
 @dataclass(frozen=True)
 class PartialSum:
-    """Totals of the parts of a step: their losses, divisor, and the tokens seen."""
+    """Totals over parts of a step: the loss, its divisor, and the tokens seen."""
 
     loss: float
     count: int
     tokens: int
     figures: dict[str, tuple[float, int]] = field(default_factory=dict)
-    """By name, the sum of the values and their number."""
+    """Sum and number of the values, by name."""
     trained: int = 0
     """Tokens that have a target."""
 
@@ -58,17 +58,17 @@ Gradient = Callable[[int, slice], PartialSum]
 
 
 def can_fork(device: str) -> bool:
-    """Whether a step on this kind of device can be shared: a CPU, on Linux without a GPU (forks lose its threads)."""
+    """Whether processes can share a step on this kind of device: a CPU, on Linux without a GPU, which breaks forks."""
     return device == "cpu" and sys.platform == "linux" and not torch.cuda.is_available()
 
 
 @contextmanager
 def worker_pool(model: nn.Module, gradient: Gradient, processes: int) -> Iterator[Callable[[int], PartialSum]]:
-    """Yield a function that leaves the summed gradient of a whole step in the weights and returns the step's totals.
+    """Yield a function that adds the gradient of an entire step to the weights and returns the step's totals.
 
     `gradient(step, which)` does so for some of the step's parts: process n takes every `processes`-th part from n.
     The order of summation is fixed, so equal runs with the same number of processes are bitwise equal. Each process has
-    one thread: OpenMP's other threads do not survive a fork.
+    one thread, because OpenMP's other threads do not survive a fork.
     """
     if processes == 1:
         yield lambda step: gradient(step, slice(None))
@@ -77,73 +77,73 @@ def worker_pool(model: nn.Module, gradient: Gradient, processes: int) -> Iterato
     for weight, shared in zip(weights, _shared_like(weights), strict=True):
         shared.copy_(weight.detach())
         weight.data = shared
-    helpers: list[_Helper] = []
+    workers: list[_Worker] = []
     threads = torch.get_num_threads()
 
-    def whole(step: int) -> PartialSum:
+    def run_step(step: int) -> PartialSum:
         torch.set_num_threads(1)
-        for helper in helpers:
-            helper.ask(step, int(torch.randint(2**62, ())))
+        for worker in workers:
+            worker.start(step, int(torch.randint(2**62, ())))
         summed = gradient(step, slice(0, None, processes))
-        for helper in helpers:
-            summed = summed.plus(helper.answer())
-            for weight, added in zip(weights, helper.gradients, strict=True):
+        for worker in workers:
+            summed = summed.plus(worker.result())
+            for weight, added in zip(weights, worker.gradients, strict=True):
                 weight.grad = added.clone() if weight.grad is None else weight.grad.add_(added)
-        torch.set_num_threads(threads)  # for the update, while the others wait
+        torch.set_num_threads(threads)  # for the update, while the workers wait
         return summed
 
     try:
         torch.set_num_threads(1)
         for number in range(1, processes):
-            helpers.append(_Helper(gradient, slice(number, None, processes), weights, list(helpers)))
-        yield whole
+            workers.append(_Worker(gradient, slice(number, None, processes), weights, list(workers)))
+        yield run_step
     finally:
         torch.set_num_threads(threads)
-        for helper in helpers:
-            helper.pipe.close()
-        for helper in helpers:
-            helper.process.join()
+        for worker in workers:
+            worker.pipe.close()
+        for worker in workers:
+            worker.process.join()
 
 
-class _Helper:
-    """Another process that computes its share of each step."""
+class _Worker:
+    """A process that computes its share of each step."""
 
-    def __init__(self, gradient: Gradient, share: slice, weights: list[nn.Parameter], earlier: list["_Helper"]) -> None:
+    def __init__(self, gradient: Gradient, share: slice, weights: list[nn.Parameter], earlier: list["_Worker"]) -> None:
         self.gradients = _shared_like(weights)
         self.pipe, theirs = multiprocessing.Pipe()
-        parents = [self.pipe, *(helper.pipe for helper in earlier)]  # an open copy would hide the parent's exit
-        given = (gradient, share, weights, self.gradients, theirs, parents)
-        self.process = multiprocessing.get_context("fork").Process(target=_help, args=given, daemon=True)
+        parents = [self.pipe, *(worker.pipe for worker in earlier)]  # an open copy would hide the parent's exit
+        arguments = (gradient, share, weights, self.gradients, theirs, parents)
+        self.process = multiprocessing.get_context("fork").Process(target=_work, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 
-    def ask(self, step: int, seed: int) -> None:
-        """Start its share of a step; its random draws follow from `seed`."""
-        with self._followed():
+    def start(self, step: int, seed: int) -> None:
+        """Start its share of a step, with its random generator seeded."""
+        with self._explained():
             self.pipe.send((step, seed))
 
-    def answer(self) -> PartialSum:
-        """Wait for its share; its gradients are then in `gradients`. Its errors are raised here."""
-        with self._followed():
-            answer = self.pipe.recv()
-        if isinstance(answer, Exception):
-            raise answer
-        return cast(PartialSum, answer)
+    def result(self) -> PartialSum:
+        """Wait for its share, whose gradients are then in `gradients`. Raises the errors of the process."""
+        with self._explained():
+            result = self.pipe.recv()
+        if isinstance(result, Exception):
+            raise result
+        return cast(PartialSum, result)
 
     @contextmanager
-    def _followed(self) -> Iterator[None]:
-        """Turn a broken pipe into an error that says how the process ended."""
+    def _explained(self) -> Iterator[None]:
+        """Turn a broken pipe into a `UserError` that says how the process ended."""
         try:
             yield
         except (EOFError, OSError) as error:
-            self.process.join(GONE)
+            self.process.join(EXIT_SECONDS)
             raise UserError(
                 f"A process that shared the training step {ended(self.process.exitcode)}; repeat the command to resume "
                 "from the newest checkpoint. --processes 1 needs no other process, and --micro-rows needs less memory."
             ) from error
 
 
-def _help(
+def _work(
     gradient: Gradient,
     share: slice,
     weights: list[nn.Parameter],
@@ -151,34 +151,34 @@ def _help(
     pipe: Connection,
     parents: list[Connection],
 ) -> None:
-    """Answer each step requested through the pipe, until its other end is closed."""
-    for asked in (signal.SIGINT, signal.SIGTERM):  # a process group receives them: the parent decides when to end
-        signal.signal(asked, signal.SIG_IGN)
+    """Compute each step requested through the pipe, until its other end is closed."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to the process group; the parent decides when to stop
+        signal.signal(number, signal.SIG_IGN)
     for end in parents:
         end.close()
     with suppress(EOFError, OSError):
         while True:
             step, seed = pipe.recv()
-            torch.manual_seed(seed)  # drawn by the parent, whose random state is what a checkpoint keeps
+            torch.manual_seed(seed)  # chosen by the parent, whose random state is in the checkpoint
             try:
-                answer: PartialSum | Exception = gradient(step, share)
+                result: PartialSum | Exception = gradient(step, share)
                 for weight, shared in zip(weights, gradients, strict=True):
                     shared.zero_() if weight.grad is None else shared.copy_(weight.grad)
                     weight.grad = None
             except Exception as error:
-                answer = _sendable(error)
-            pipe.send(answer)
+                result = _sendable(error)
+            pipe.send(result)
 
 
 def _sendable(error: Exception) -> Exception:
     """Return the error with its traceback as a note, or as text if it cannot be pickled."""
-    told = traceback.format_exc()
+    text = traceback.format_exc()
     try:
-        same: Exception = pickle.loads(pickle.dumps(error))
+        copy: Exception = pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError(told)
-    same.add_note(told)
-    return same
+        return RuntimeError(text)
+    copy.add_note(text)
+    return copy
 
 
 def _shared_like(weights: list[nn.Parameter]) -> list[Tensor]:

@@ -1,1 +1,1 @@
-"""Self-improvement: sampling, selecting and fine-tuning on a model's own replies, round by round."""
+"""Self-improvement: sampling, selecting and fine-tuning on a model's own replies, in rounds."""

@@ -1,7 +1,7 @@
-"""Plays games of a policy against opponents, many in parallel.
+"""Plays many games of a policy against opponents in parallel.
 
-A player takes positions and returns a move for each as text. A move that is not a free cell loses the game, so that the
-policy learns the rules too. All games advance one move at a time, in one batch per player.
+A player takes positions and returns a move for each, as text. An illegal move loses the game, so that the policy learns
+the rules too. All games advance one move at a time, in one batch per player.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +13,16 @@ from sayso.sample.sampling import Sampling
 from sayso.world.puzzles import tictactoe
 
 Player = Callable[[Sequence[str]], list[str]]
-"""Positions in, moves out."""
-LEAD = 1.0  # games of half a point that every move counts as having: one lucky win is not yet a good move
+"""Takes positions and returns a move for each."""
+PRIOR_GAMES = 1.0  # draws added to the outcomes of every move, so that a single win does not make it a good one
 
 
 @dataclass(frozen=True)
 class Played:
-    """One game of the policy's."""
+    """A game that the policy played."""
 
     moves: tuple[tuple[str, str], ...]
-    """Positions in which the policy moved, and what it said."""
+    """Positions in which the policy moved, with its moves."""
     outcome: float
     """1 for a win of the policy, 0.5 for a draw, 0 for a loss."""
     illegal: bool
@@ -46,36 +46,36 @@ def policy_player(replier: Replier, seed: int, temperature: float = 1.0) -> Play
     draw = Random(seed)
 
     def move(games: Sequence[str]) -> list[str]:
-        asked = [tictactoe.asked(tictactoe.board(game)) for game in games]
+        prompts = [tictactoe.asked(tictactoe.board(game)) for game in games]
         sampling = Sampling(temperature=temperature, max_tokens=2, seed=draw.getrandbits(32))
-        return [one.text for one in replier.replies(asked, sampling)]
+        return [one.text for one in replier.replies(prompts, sampling)]
 
     return move
 
 
 def play(policy: Player, opponents: Sequence[Player], games: int) -> list[Played]:
-    """Return finished games against the opponents in turn, the policy first in every other round of them."""
+    """Play games against the opponents in turn; the policy moves first in half of those against each."""
     boards = [""] * games
     starts = [number // len(opponents) % 2 == 0 for number in range(games)]
     moves: list[list[tuple[str, str]]] = [[] for _ in boards]
     outcomes: dict[int, tuple[float, bool]] = {}
     for ply in range(9):
-        going = [number for number in range(games) if number not in outcomes]
-        mine = [number for number in going if starts[number] == (ply % 2 == 0)]
-        for number, said in zip(mine, policy([boards[n] for n in mine]) if mine else [], strict=True):
-            moves[number].append((boards[number], said))
-            _moved(boards, number, said, outcomes, mine=True)
+        running = [number for number in range(games) if number not in outcomes]
+        mine = [number for number in running if starts[number] == (ply % 2 == 0)]
+        for number, move in zip(mine, policy([boards[n] for n in mine]) if mine else [], strict=True):
+            moves[number].append((boards[number], move))
+            _make_move(boards, number, move, outcomes, mine=True)
         for place, opponent in enumerate(opponents):
-            theirs = [n for n in going if n % len(opponents) == place and starts[n] != (ply % 2 == 0)]
-            for number, said in zip(theirs, opponent([boards[n] for n in theirs]) if theirs else [], strict=True):
-                _moved(boards, number, said, outcomes, mine=False)
+            theirs = [n for n in running if n % len(opponents) == place and starts[n] != (ply % 2 == 0)]
+            for number, move in zip(theirs, opponent([boards[n] for n in theirs]) if theirs else [], strict=True):
+                _make_move(boards, number, move, outcomes, mine=False)
     return [Played(tuple(moves[number]), *outcomes[number]) for number in range(games)]
 
 
 def better_moves(games: Sequence[Played], least: float = 0.5) -> dict[str, str]:
-    """Return for each board the move after which the policy did best on average, where that is above `least`.
+    """Return the move with the best average outcome of each board, if it is above `least`.
 
-    Averages over few games are drawn towards half a point.
+    Averages over few games are shrunk towards half a point.
     """
     points: dict[str, dict[str, list[float]]] = {}
     for game in games:
@@ -86,13 +86,13 @@ def better_moves(games: Sequence[Played], least: float = 0.5) -> dict[str, str]:
 
 
 def legal_moves(game: Played) -> list[tuple[str, str]]:
-    """Return the boards in which the policy moved, and its moves, without the illegal one."""
+    """Return the boards on which the policy made a legal move, with these moves."""
     moves = game.moves[:-1] if game.illegal else game.moves
     return [(tictactoe.board(position), move) for position, move in moves]
 
 
 def game_figures(games: Sequence[Played]) -> Mapping[str, float]:
-    """Return the shares of wins, draws, losses and illegal moves, and points a game."""
+    """Return the shares of wins, draws, losses and games lost by an illegal move, and the points per game."""
     count = len(games)
     return {
         "win": sum(game.outcome == 1 for game in games) / count,
@@ -104,15 +104,17 @@ def game_figures(games: Sequence[Played]) -> Mapping[str, float]:
 
 
 def _mean(outcomes: Sequence[float]) -> float:
-    return (sum(outcomes) + 0.5 * LEAD) / (len(outcomes) + LEAD)
+    return (sum(outcomes) + 0.5 * PRIOR_GAMES) / (len(outcomes) + PRIOR_GAMES)
 
 
-def _moved(boards: list[str], number: int, said: str, outcomes: dict[int, tuple[float, bool]], *, mine: bool) -> None:
-    """Make a move, and note how the game ended if it did."""
-    if said not in tictactoe.free(boards[number]) or len(said) != 1:
+def _make_move(
+    boards: list[str], number: int, move: str, outcomes: dict[int, tuple[float, bool]], *, mine: bool
+) -> None:
+    """Make a move; if it ends the game, add the outcome."""
+    if move not in tictactoe.free(boards[number]) or len(move) != 1:
         outcomes[number] = (0.0, True) if mine else (1.0, False)
         return
-    boards[number] += said
+    boards[number] += move
     if tictactoe.won(boards[number]):
         outcomes[number] = (1.0 if mine else 0.0, False)
     elif len(boards[number]) == len(tictactoe.CELLS):

@@ -1,7 +1,7 @@
 """Fine-tunes and evaluates the model of a round of self-improvement.
 
-A round's training is a separate run, `improve-NAME-1`, which can be interrupted like any other; its evaluation is a
-line in the log of the whole run.
+Each round trains in its own run, such as `improve-NAME-1`, which can be interrupted like any other; its evaluation is
+logged by the run of all rounds.
 """
 
 import json
@@ -40,13 +40,13 @@ from sayso.train.session import Derived, Session
 from sayso.train.tune import Start, Tuning, tune
 
 _SHOWN = 6  # held-out prompts whose replies are shown before and after
-_ROW = 64  # a row's tokens are a multiple of it
-_LONGEST = 4  # so many of the longest conversation fit into a row
+_ROW_STEP = 64  # tokens per row are a multiple of this
+_PER_ROW = 4  # number of the longest conversations that fit into a row
 
 
 @dataclass(frozen=True)
 class RoundOptions(Adapting):
-    """Options by which each round's model is tuned."""
+    """Options for tuning the model of each round."""
 
     _: KW_ONLY
     epochs: Epochs = 2.0
@@ -57,10 +57,10 @@ class RoundOptions(Adapting):
     """Multiplier on the pre-training learning rates."""
 
 
-def check_rounds(stage: Session, rounds: int, inputs: Iterable[Path]) -> None:
-    """Raise `UserError` where the places of a round are taken, or what the run reads lies in one of its models."""
-    parts = [stage.part(number) for number in range(1, rounds + 1)]
-    check_apart([stage.life.model(part.name) for part in parts], list(inputs))
+def check_rounds(session: Session, rounds: int, inputs: Iterable[Path]) -> None:
+    """Raise `UserError` if a round would overwrite another run's model, or a file that the run reads."""
+    parts = [session.part(number) for number in range(1, rounds + 1)]
+    check_apart([session.life.model(part.name) for part in parts], list(inputs))
     for part in parts:
         part.check_places()
 
@@ -74,16 +74,16 @@ def check_tuning(options: RoundOptions, model: Transformer) -> None:
 def tune_round(
     options: RoundOptions, session: Session, rows: Sequence[Mapping[str, Any]], parent: Path, number: int
 ) -> Path:
-    """Tune `parent` on conversations and return the folder of the round's model; at once if it exists already."""
-    inner = session.part(number, {"kept": _mark(rows)})
-    folder = inner.life.model(inner.name)
+    """Tune `parent` on conversations, unless this was done before, and return the folder of the round's model."""
+    part = session.part(number, {"kept": _mark(rows)})
+    folder = part.life.model(part.name)
     with locked(folder):
-        tune(options, inner, parent, lambda start: RoundTuning(start, options, rows, number))
+        tune(options, part, parent, lambda start: RoundTuning(start, options, rows, number))
     return folder
 
 
 class RoundTuning(Tuning):
-    """The fine-tuning of one round, on conversations that are kept whole."""
+    """Fine-tuning of one round, on conversations that are not split."""
 
     stage = "improved"
 
@@ -94,27 +94,27 @@ class RoundTuning(Tuning):
         self.kept, long = fit_rows([render(start.tokenizer, row["messages"]) for row in rows], context)
         if not self.kept:
             raise UserError(
-                "No reply was kept, so there is nothing to tune on: take easier prompts or more --replies, or look at "
-                "the replies in the run's log for what the reward misses."
+                "No reply was kept, so there is nothing to tune on: use easier prompts or more --replies, or inspect "
+                "the replies in the run's log to see why the reward rejects them."
             )
         if long:
             say(f"Left out {len(long):,} replies that exceed the context of {context} tokens.")
         longest = max(len(ids) for ids, _ in self.kept)
-        self.row_tokens = min(context, -(-_LONGEST * longest // _ROW) * _ROW)
+        self.row_tokens = min(context, -(-_PER_ROW * longest // _ROW_STEP) * _ROW_STEP)
 
     @override
     def derive(self, layout: Layout) -> Derived:
-        """Return nothing more: the number of steps follows from the replies."""
+        """Return no values: the number of steps follows from the replies."""
         return {}
 
     @override
     def state(self) -> State:
-        """Return the model or its adapters."""
+        """Return a state that trains the model or its adapters."""
         return tuning_state(self.start.model, self.start.lora, self.options.rate, self.seed)
 
     @override
     def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
-        """Return the conversations with the next-token loss."""
+        """Return batches of conversations and the next-token loss."""
         batches = ChatBatches(self.kept, self.rows, self.row_tokens, self.seed)
         steps = max(1, round(self.options.epochs * batches.steps_per_epoch))
         say(
@@ -126,14 +126,14 @@ class RoundTuning(Tuning):
 
 @dataclass
 class Judge:
-    """The held-out prompts and the score of each round's model on them."""
+    """Evaluates each round's model on held-out prompts."""
 
     practice: PracticeSet
     prompts: Sequence[Prompt]
     tokenizer: Tokenizer
     log: RunLog
     scores: dict[int, float] = field(default_factory=dict)
-    """By round; 0 is the parent. The scores of a resumed run are read from its log."""
+    """Score by round, 0 for the parent; those of a resumed run are read from its log."""
 
     def __post_init__(self) -> None:
         events = read_log(self.log.path)
@@ -141,41 +141,41 @@ class Judge:
 
     @property
     def best(self) -> int:
-        """The round with the best score, the first of equal ones."""
+        """Round with the best score; the first of equal ones."""
         return max(self.scores, key=lambda number: (self.scores[number], -number))
 
     def score(self, model: Transformer, number: int, figures: Mapping[str, Any] | None = None) -> None:
-        """Evaluate a round's model by greedy replies, log and print the result; once."""
+        """Evaluate a round's model by greedy decoding, unless this was done before; log and print the result."""
         if number in self.scores:
             return
-        told = {**(figures or {}), **self._judged(Replier(model, self.tokenizer))}
+        result = {**(figures or {}), **self._evaluate(Replier(model, self.tokenizer))}
         self._samples().take(model, number)
-        self.log.write("round", step=number, **told)
-        say(_sentence(number, told))
-        if self.scores and told["score_high"] < (best := max(self.scores.values())):
+        self.log.write("round", step=number, **result)
+        say(_summary(number, result))
+        if self.scores and result["score_high"] < (best := max(self.scores.values())):
             warn_round(self.log, number, best, "--epochs or --rate, or raise --replies")
-        self.scores[number] = told["score"]
+        self.scores[number] = result["score"]
 
     def show(self) -> None:
-        """Print replies of the first model next to those of the last."""
+        """Print replies of the parent next to those of the last round."""
         self._samples().show()
 
-    def _judged(self, replier: Replier) -> dict[str, Any]:
-        said = replier.replies([p.messages for p in self.prompts], replace(self.practice.sampling, temperature=0.0))
+    def _evaluate(self, replier: Replier) -> dict[str, Any]:
+        replies = replier.replies([p.messages for p in self.prompts], replace(self.practice.sampling, temperature=0.0))
         values = [
             reward(self.practice.rewards, prompt, one.text).total
-            for prompt, one in zip(self.prompts, said, strict=True)
+            for prompt, one in zip(self.prompts, replies, strict=True)
         ]
         levels: dict[float, list[float]] = {}
         for prompt, value in zip(self.prompts, values, strict=True):
             levels.setdefault(self.practice.curriculum.level(prompt), []).append(value)
-        whole = estimate(values)
+        score = estimate(values)
         return {
-            "score": whole.mean,
-            "score_low": whole.low,
-            "score_high": whole.high,
-            "length": fmean(one.completion_tokens for one in said),
-            "levels": {f"{level:g}": fmean(found) for level, found in sorted(levels.items())},
+            "score": score.mean,
+            "score_low": score.low,
+            "score_high": score.high,
+            "length": fmean(one.completion_tokens for one in replies),
+            "levels": {f"{level:g}": fmean(own) for level, own in sorted(levels.items())},
         }
 
     def _samples(self) -> Samples:
@@ -191,23 +191,26 @@ class Judge:
 
 
 def warn_round(log: RunLog, number: int, best: float, less: str) -> None:
-    """Report and log that a round is significantly worse than the best one before it."""
-    problem = f"It has fallen from {best:.3f}: it was tuned too long on few replies, or on wrong ones; lower {less}."
+    """Log and print that a round is significantly worse than the best one before it; `less` is what to lower."""
+    problem = (
+        f"The score has dropped from {best:.3f}: the model was tuned too long on few replies, or on wrong ones; lower "
+        f"{less}."
+    )
     log.write("warning", step=number, problem=problem)
     say(problem)
 
 
-def _sentence(number: int, told: Mapping[str, Any]) -> str:
-    parts = [f"Round {number}"]
-    if "kept" in told:
+def _summary(number: int, result: Mapping[str, Any]) -> str:
+    parts = []
+    if "kept" in result:
         parts.append(
-            f"solved {told['solved']:.0%} of {told['prompts']:,} prompts, kept {told['kept']:,} replies "
-            f"({told['kept_right']:.0%} right, {told['rationalised']:,} after a hint)"
+            f"solved {result['solved']:.0%} of {result['prompts']:,} prompts, kept {result['kept']:,} replies "
+            f"({result['kept_right']:.0%} correct, {result['rationalised']:,} after a hint)"
         )
-    parts.append(f"held-out {told['score']:.3f} ({told['score_low']:.3f} to {told['score_high']:.3f})")
-    if len(told["levels"]) > 1:
-        parts.append("by difficulty " + ", ".join(f"{level}: {score:.2f}" for level, score in told["levels"].items()))
-    return "; ".join([f"{parts[0]}: {parts[1]}", *parts[2:]]) + "."
+    parts.append(f"held-out score {result['score']:.3f} ({result['score_low']:.3f} to {result['score_high']:.3f})")
+    if len(result["levels"]) > 1:
+        parts.append("by difficulty " + ", ".join(f"{level}: {score:.2f}" for level, score in result["levels"].items()))
+    return f"Round {number}: {'; '.join(parts)}."
 
 
 def _mark(rows: Sequence[Mapping[str, Any]]) -> str:

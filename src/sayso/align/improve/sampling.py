@@ -1,7 +1,7 @@
 """Samples and selects a model's own replies for one round of self-improvement.
 
-The kept replies and the round's figures are stored as `round-1.jsonl` and `round-1.json` in the run's folder, so that
-a round is never sampled twice.
+The kept replies and the figures of a round are stored as `round-1.jsonl` and `round-1.json` in the run's folder, so
+that a round is never sampled twice.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import Any
 
 from sayso.align.improve.curriculum import Curriculum
-from sayso.align.improve.select import KeptReplies, Sampled, SampledGroup, at_random, verified, voted
+from sayso.align.improve.select import KeptReply, Sampled, SampledGroup, at_random, verified, voted
 from sayso.align.rl.prompts import Prompt
 from sayso.align.rl.rewards import RewardFunction, rewarded
 from sayso.base.errors import UserError
@@ -25,41 +25,44 @@ from sayso.reply.conversation import Replier, Reply
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Messages
 
-SEEDS = 1_000_003  # rounds draw apart: the seeds of two are that far from each other
-_AT_ONCE = 64  # prompts replied to between two progress lines
+SEEDS = 1_000_003  # distance between the seeds of two rounds
+_AT_ONCE = 64  # prompts per batch, after each of which the progress is updated
 
 
 @dataclass(frozen=True)
 class PracticeSet:
-    """How replies are asked for and which are kept."""
+    """How replies are sampled, and which of them are kept."""
 
     rewards: Sequence[RewardFunction]
     curriculum: Curriculum
     sampling: Sampling
     replies: int
-    """Sampled for each prompt."""
+    """Number of replies sampled per prompt."""
     keep: int
-    """Different replies to a prompt, at most."""
+    """Maximum number of distinct replies kept per prompt."""
     least: float
-    """The reward from which a reply is kept."""
+    """Minimum reward of a kept reply."""
     select: str
-    """verified, voted or random."""
+    """How replies are selected: verified, voted or random."""
     hint: str | None
-    """What is added to a prompt of which no reply was kept, with the row's fields in braces."""
+    """Text added to a prompt without a correct reply; {FIELD} is replaced by a field of its row."""
     seed: int
 
 
 def sample_round(
     practice: PracticeSet, replier: Replier, prompts: Sequence[Prompt], number: int, folder: Path
 ) -> dict[str, Any]:
-    """Sample and select a round's replies, write what is kept, and return its figures; from disk where it was done."""
+    """Sample and select the replies of a round, write those that are kept, and return its figures.
+
+    A round that was sampled before is read from disk.
+    """
     path, figures_path = folder / f"round-{number}.jsonl", folder / f"round-{number}.json"
     if figures_path.exists():
         return read_object(figures_path)
     before = kept_until(folder, number - 1)
     count = Counter(row["line"] for row in before)
-    asked = [p for p in practice.curriculum.of_round(prompts, number) if count[p.number] < practice.keep]
-    groups = _sampled(practice, replier, asked, practice.seed + SEEDS * number)
+    missing = [p for p in practice.curriculum.of_round(prompts, number) if count[p.number] < practice.keep]
+    groups = _sampled(practice, replier, missing, practice.seed + SEEDS * number)
     if practice.hint is not None:
         groups = _with_hints(practice, replier, groups, practice.seed + SEEDS * number + 1)
     known = {(row["line"], row["messages"][-1]["content"]) for row in before}
@@ -76,7 +79,7 @@ def kept_until(folder: Path, number: int) -> list[dict[str, Any]]:
     """Return the rows kept in the rounds up to `number`."""
     paths = [folder / f"round-{n}.jsonl" for n in range(1, number + 1)]
     for path in paths:
-        check_recorded(path, "begin again with --restart")
+        check_recorded(path, "start from scratch with --restart")
     return [row for path in paths for row in read_jsonl(path)]
 
 
@@ -88,10 +91,10 @@ def _sampled(
     with Progress(len(prompts), "prompt") as line:
         for first in range(0, len(prompts), _AT_ONCE):
             some = prompts[first : first + _AT_ONCE]
-            asked = [hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
-            said = replier.replies(asked, replace(practice.sampling, seed=seed + first))
+            messages = [hinted(prompt, hint) for prompt in some for _ in range(practice.replies)]
+            replies = replier.replies(messages, replace(practice.sampling, seed=seed + first))
             for place, prompt in enumerate(some):
-                own = said[place * practice.replies : (place + 1) * practice.replies]
+                own = replies[place * practice.replies : (place + 1) * practice.replies]
                 groups.append(
                     SampledGroup(prompt, practice.curriculum.level(prompt), _scored(practice, prompt, own, hint))
                 )
@@ -108,40 +111,33 @@ def _scored(practice: PracticeSet, prompt: Prompt, replies: Sequence[Reply], hin
 
 
 def _with_hints(practice: PracticeSet, replier: Replier, groups: list[SampledGroup], seed: int) -> list[SampledGroup]:
-    """Return the groups, those without a right reply asked once more with the hint (STaR's rationalisation)."""
-    missed = [group for group in groups if not verified([group], practice.least, 1)]
-    again = {
-        one.prompt.number: one
-        for one in _sampled(practice, replier, [g.prompt for g in missed], seed, practice.hint or "")
-    }
-    return [
-        replace(group, replies=[*group.replies, *again[group.prompt.number].replies])
-        if group.prompt.number in again
-        else group
-        for group in groups
-    ]
+    """Add replies sampled with the hint to the groups without a correct reply (STaR's rationalization)."""
+    unsolved = [group.prompt for group in groups if not verified([group], practice.least, 1)]
+    sampled = _sampled(practice, replier, unsolved, seed, practice.hint or "")
+    added = {group.prompt.number: group.replies for group in sampled}
+    return [replace(group, replies=[*group.replies, *added.get(group.prompt.number, ())]) for group in groups]
 
 
 def hinted(prompt: Prompt, hint: str) -> Messages:
-    """Return a prompt's messages with the hint. Raises `UserError` for one that names a field that is not there."""
+    """Return a prompt's messages with the hint added. Raises `UserError` if its row lacks a field of the hint."""
     if not hint:
         return prompt.messages
     try:
         added = hint.format_map(prompt.info)
     except (KeyError, ValueError, IndexError) as error:
-        raise UserError(f"--hint names a field that the row of line {prompt.number} does not have: {error}.") from error
+        raise UserError(f"--hint names a field that the row in line {prompt.number} does not have: {error}.") from error
     *earlier, last = prompt.messages
     return [*earlier, {**last, "content": last["content"] + added}]
 
 
-def _selected(practice: PracticeSet, groups: list[SampledGroup], draw: Random) -> list[KeptReplies]:
+def _selected(practice: PracticeSet, groups: list[SampledGroup], draw: Random) -> list[KeptReply]:
     if practice.select == "voted":
         return voted(groups, practice.keep)
-    right = verified(groups, practice.least, practice.keep)
-    return right if practice.select == "verified" else at_random(groups, len(right), practice.keep, draw)
+    correct = verified(groups, practice.least, practice.keep)
+    return correct if practice.select == "verified" else at_random(groups, len(correct), practice.keep, draw)
 
 
-def _figures(practice: PracticeSet, groups: list[SampledGroup], kept: list[KeptReplies]) -> dict[str, Any]:
+def _figures(practice: PracticeSet, groups: list[SampledGroup], kept: list[KeptReply]) -> dict[str, Any]:
     own = [one for group in groups for one in group.replies if not one.hinted]
     solved = [any(one.reward >= practice.least and not one.hinted for one in group.replies) for group in groups]
     return {
@@ -158,7 +154,7 @@ def _figures(practice: PracticeSet, groups: list[SampledGroup], kept: list[KeptR
     }
 
 
-def _row(one: KeptReplies) -> dict[str, Any]:
-    """Return a kept reply as a conversation; a hint is not in it."""
+def _row(one: KeptReply) -> dict[str, Any]:
+    """Return a kept reply as a conversation, without the hint."""
     messages = [*one.prompt.messages, {"role": "assistant", "content": one.reply.text}]
     return {"messages": messages, "line": one.prompt.number, "reward": one.reply.reward, "source": "own"}

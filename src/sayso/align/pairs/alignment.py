@@ -1,7 +1,7 @@
-"""Alignment on preferences with DPO, IPO, KTO, ORPO or SimPO, as a way to tune a model.
+"""Alignment on preferences with DPO, IPO, KTO, ORPO or SimPO, as a method of tuning.
 
-DPO adds the language-modeling loss on the chosen replies, so that their likelihood does not fall together with that of
-the rejected ones (Pang et al. 2024).
+DPO is combined with the language-modeling loss on the chosen replies, so that their likelihood does not fall together
+with that of the rejected ones (Pang et al. 2024).
 """
 
 import json
@@ -29,7 +29,7 @@ from sayso.align.pairs.sources import (
 )
 from sayso.align.pairs.world_pairs import world_pairs
 from sayso.base.errors import UserError, nearest
-from sayso.base.hold_out import HeldOut, HoldOut, apart, held_out_file
+from sayso.base.hold_out import HeldOut, HoldOut, held_out_file, separate
 from sayso.base.jsonl import BadRows
 from sayso.base.log import RunLog, say
 from sayso.base.ranges import Amount, Epochs, Range, Repeats, Replies, Rows, Scale, Weight
@@ -50,7 +50,7 @@ from sayso.train.tune import Start, Tuning
 from sayso.train.watch import Watch
 from sayso.weights.tensors import weights_file
 
-USUAL: dict[str, dict[str, float]] = {
+DEFAULTS: dict[str, dict[str, float]] = {
     "dpo": {"beta": 0.1, "nll": 1.0, "rate": 0.05},
     "ipo": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
     "kto": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
@@ -58,7 +58,7 @@ USUAL: dict[str, dict[str, float]] = {
     "simpo": {"beta": 2.0, "nll": 0.0, "rate": 0.3, "margin": 1.0},
 }
 """Default hyperparameters of each loss."""
-TASKS = 1600
+TASKS = 1600  # default of --tasks
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Align(Adapting, ReadsRows):
 
 
 class Alignment(Tuning):
-    """One alignment run; `feedback` is the folder of gathered ratings."""
+    """Alignment of a model; `feedback` is the folder of gathered ratings."""
 
     stage = "aligned"
     row_tokens = 2 * WIDTH_STEP
@@ -119,45 +119,45 @@ class Alignment(Tuning):
 
     @property
     def data(self) -> Comparisons:
-        """The run's comparisons; read from its folder if it is resumed."""
+        """Comparisons of the run; those of a resumed run are read from its folder."""
         if self._data is None:
-            self._data = self._opened(read_comparisons(self.start.session.folder))
+            self._data = self._open(read_comparisons(self.start.session.folder))
         return self._data
 
     @override
     def derive(self, layout: Layout) -> Derived:
         """Sample, read and hold out the comparisons."""
         bad = BadRows(self.options.bad_rows)
-        given = _make_comparisons(self.options, self.start.model, self.start.tokenizer, self.feedback, bad)
-        self._data = self._opened(given)
+        train, held = _make_comparisons(self.options, self.start.model, self.start.tokenizer, self.feedback, bad)
+        self._data = self._open((train, held))
         preference = asdict(_preference(self.options, self.data.train))
-        return {"pairs": len(given[0]), "held_out": len(given[1]), "bad_rows": bad.facts(), "preference": preference}
+        return {"pairs": len(train), "held_out": len(held), "bad_rows": bad.facts(), "preference": preference}
 
     @override
     def keep(self) -> None:
         """Write the comparisons."""
-        write_comparisons(self.start.session.folder, self.data.given)
+        write_comparisons(self.start.session.folder, self.data.parts)
 
     @override
     def state(self) -> State:
-        """Return the policy."""
+        """Return a state that trains the policy or its adapters."""
         start = self.start
-        return tuning_state(start.model, start.lora, _usual(self.options, "rate"), self.options.seed)
+        return tuning_state(start.model, start.lora, _value_of(self.options, "rate"), self.options.seed)
 
     @override
     def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
-        """Return the comparisons with the preference loss."""
+        """Return batches of comparisons and the preference loss."""
         start, options, data = self.start, self.options, self.data
         steps = max(1, round(options.epochs * data.train.steps_per_epoch))
         say(f"{data.summary}; {steps:,} steps of {options.rows}.")
         preference = _preference(options, data.train)
-        wanted = options.reference or ("copy" if preference.loss in WITH_REFERENCE else None)
-        given = (wanted, start.session.folder, start.model, weights_file(start.parent), data)
-        train, held = make_references(*given, adapted=start.lora is not None)
+        kind = options.reference or ("copy" if preference.loss in WITH_REFERENCE else None)
+        folder, weights, adapted = start.session.folder, weights_file(start.parent), start.lora is not None
+        train, held = make_references(kind, folder, start.model, weights, data, adapted=adapted)
         samples = samples_of(start.tokenizer, data.rows, log, options.seed)
         self._evaluation = PreferenceEval(preference, data.held, samples, held)
         self._evaluation.first(start.model)
-        evaluation = self._evaluation.judging(steps)
+        evaluation = self._evaluation.schedule(steps)
         return Recipe(data.train, term_of(preference, train), tuning_schedule(steps), evaluation, watch=Watch())
 
     @override
@@ -165,16 +165,16 @@ class Alignment(Tuning):
         """Show the first replies next to the last."""
         self._evaluation.last(self.start.session, state)
 
-    def _opened(self, given: Parts) -> Comparisons:
+    def _open(self, parts: Parts) -> Comparisons:
         start, options = self.start, self.options
-        return open_comparisons(given, start.tokenizer, options.rows, start.model.config.context, options.seed)
+        return open_comparisons(parts, start.tokenizer, options.rows, start.model.config.context, options.seed)
 
 
 def check_align(options: Align) -> None:
-    """Raise `UserError` for options that the loss does not have."""
-    if options.loss not in USUAL:
+    """Raise `UserError` for options that the selected loss does not have."""
+    if options.loss not in DEFAULTS:
         raise UserError(
-            f"--loss must be one of {', '.join(USUAL)}; got '{options.loss}'.{nearest(options.loss, USUAL)}"
+            f"--loss must be one of {', '.join(DEFAULTS)}; got '{options.loss}'.{nearest(options.loss, DEFAULTS)}"
         )
     only = {"margin": "simpo", "smoothing": "dpo", "robust": "dpo", "average": "ipo", "good_weight": "kto"}
     for name, loss in only.items():
@@ -187,17 +187,17 @@ def check_align(options: Align) -> None:
         raise UserError("--robust requires --smoothing, the share of pairs with swapped labels.")
 
 
-def _usual(options: Align, name: str) -> float:
-    """Return an option as given, or the default for the loss."""
-    given = getattr(options, name)
-    return float(USUAL[options.loss].get(name, 0.0) if given is None else given)
+def _value_of(options: Align, name: str) -> float:
+    """Return the value of an option, or the default of the selected loss."""
+    value = getattr(options, name)
+    return float(DEFAULTS[options.loss].get(name, 0.0) if value is None else value)
 
 
 def _preference(options: Align, train: PairBatches | RatingBatches) -> Preference:
     weight = options.good_weight
     if weight is None:
         weight = train.bad / train.good if isinstance(train, RatingBatches) else 1.0
-    numbers = {name: _usual(options, name) for name in ("beta", "nll", "margin")}
+    numbers = {name: _value_of(options, name) for name in ("beta", "nll", "margin")}
     return Preference(
         options.loss,
         **numbers,
@@ -209,7 +209,7 @@ def _preference(options: Align, train: PairBatches | RatingBatches) -> Preferenc
 
 
 def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, feedback: Path, bad: BadRows) -> Parts:
-    """Return the run's training comparisons and held-out comparisons; the latter are deduplicated."""
+    """Return the comparisons to train on, and the held-out ones, deduplicated."""
     tasks = (0 if options.pairs else TASKS) if options.tasks is None else options.tasks
 
     def program() -> list[ComparisonRow]:
@@ -219,8 +219,8 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
         prompt_ids(tokenizer, row["prompt"])
 
     ratings, file = options.loss == "kto", held_out_file(options.held_out)
-    given = (options.pairs, feedback, options.feedback_weight, program, bad)
-    rows = comparisons(*given, ratings=ratings, check=check)
+    sources = (options.pairs, feedback, options.feedback_weight, program)
+    rows = comparisons(*sources, bad, ratings=ratings, check=check)
     if not rows and tasks:
         raise UserError(f"All replies to the {tasks:,} tasks were correct, so there are no pairs; raise --tasks.")
     if not rows and options.pairs:
@@ -229,7 +229,7 @@ def _make_comparisons(options: Align, model: Transformer, tokenizer: Tokenizer, 
         raise UserError("Alignment needs pairs: collect ratings first (sayso gather), or set --tasks above 0.")
     if file:
         held = read_file(file, bad, ratings=ratings, check=check)
-        train, _ = apart(rows, map(prompt_key, held), prompt_key)
+        train, _ = separate(rows, map(prompt_key, held), prompt_key)
         if not train:
             raise UserError(f"--held-out '{file}' contains all prompts, so none are left to train on; shorten it.")
         return train, _distinct(held)

@@ -1,8 +1,8 @@
-"""Reads comparisons and ratings from JSON Lines in several formats; checks each row and converts it to one format.
+"""Reads comparisons and ratings from JSON Lines in several formats, checks them, and converts them to one format.
 
-A pair is {"prompt": messages, "chosen": text, "rejected": text}, a rating {"prompt": messages, "reply": text, "good":
-true or false}. Prompts and replies may also be plain strings or lists of messages (TRL's two formats, with an implicit
-prompt, "completion" and "label"); pairs may also have the format of OpenAI's platform.
+A pair is {"prompt": messages, "chosen": text, "rejected": text}; a rating is {"prompt": messages, "reply": text,
+"good": true or false}. Prompts and replies may also be strings or lists of messages, as in TRL's formats, including
+implicit prompts, "completion" and "label". Pairs may also have the format of OpenAI's platform.
 """
 
 import math
@@ -16,16 +16,16 @@ from sayso.text.calls import as_data, resolved, with_calls
 
 _ROLES = ("system", "user", "assistant", "tool")
 KEPT = ("source", "group", "margin", "tie")
-"""Other keys of a row that are kept: its source, the conversation it belongs to, the margin, and ties."""
+"""Other keys of a row that are kept: its source, its conversation, the margin, and whether it is a tie."""
 ComparisonRow = dict[str, Any]
 RowCheck = Callable[[ComparisonRow], object]
 """Raises `UserError` for a row that cannot be trained on, such as one that the chat template rejects."""
 
 
 def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: RowCheck | None = None) -> list[ComparisonRow]:
-    """Return the pairs of a file; with `ties`, a row may say that its replies are equally good ("tie": true).
+    """Return the pairs of a file; with `ties`, rows may have "tie": true if both replies are equally good.
 
-    A row that lacks a part or a role, has an empty side, or equal sides, is counted in `bad`, and so is one for which
+    A row that lacks a part or a role, or has an empty reply or equal replies, is counted in `bad`, as is one for which
     `check` raises a `UserError`.
     """
     return _read(path, bad, _tie if ties else _pair, check)
@@ -34,16 +34,16 @@ def read_pairs(path: Path, bad: BadRows, *, ties: bool = False, check: RowCheck 
 def read_ratings(
     path: Path, bad: BadRows, *, numbers: bool = False, check: RowCheck | None = None
 ) -> list[ComparisonRow]:
-    """Return the ratings of a file; with `numbers`, a row may have a number as its "rating" in place of "good".
+    """Return the ratings of a file; with `numbers`, rows may have a number as "rating" instead of "good".
 
-    A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`, and so is one for which
+    A row that lacks a part or a role, has an empty reply, or is not rated, is counted in `bad`, as is one for which
     `check` raises a `UserError`.
     """
     return _read(path, bad, _number if numbers else _rating, check)
 
 
 def holds_ratings(path: Path) -> bool:
-    """Return whether the first row of a file that can be read is a rating, not a pair."""
+    """Return whether the first readable row of a file is a rating rather than a pair."""
     _, first = next(read_rows(path, BadRows()), (0, {}))
     return any(key in first for key in ("good", "label", "rating"))
 
@@ -59,16 +59,16 @@ def ratings_of(pairs: Iterable[ComparisonRow]) -> list[ComparisonRow]:
 
 
 def _read(
-    path: Path, bad: BadRows, form: Callable[[ComparisonRow], ComparisonRow], check: RowCheck | None
+    path: Path, bad: BadRows, convert: Callable[[ComparisonRow], ComparisonRow], check: RowCheck | None
 ) -> list[ComparisonRow]:
-    def made(row: ComparisonRow) -> ComparisonRow:
-        checked = form(row)
+    def checked(row: ComparisonRow) -> ComparisonRow:
+        converted = convert(row)
         if check:
-            check(checked)
-        return {**_rest(row), **checked}
+            check(converted)
+        return {**_rest(row), **converted}
 
-    tried = (bad.tried(f"{path}:{number}", made, row) for number, row in read_rows(path, bad))
-    return [row for row in tried if row is not None]
+    rows = (bad.tried(f"{path}:{number}", checked, row) for number, row in read_rows(path, bad))
+    return [row for row in rows if row is not None]
 
 
 def _rest(row: ComparisonRow) -> ComparisonRow:
@@ -85,7 +85,7 @@ def _pair(row: ComparisonRow) -> ComparisonRow:
     margin = row.get("margin", 0.0)
     if not isinstance(margin, int | float) or isinstance(margin, bool) or not math.isfinite(margin):
         raise UserError(f'"margin" must be a number; got {margin!r:.100}.')
-    if "preferred_output" in row:  # OpenAI's form
+    if "preferred_output" in row:  # OpenAI's format
         given = row.get("input")
         prompt = given.get("messages") if isinstance(given, dict) else None
         row = {"prompt": prompt, "chosen": row["preferred_output"], "rejected": row.get("non_preferred_output")}
@@ -104,7 +104,7 @@ def _rating(row: ComparisonRow) -> ComparisonRow:
     good = row.get("good", row.get("label"))
     if not isinstance(good, bool):
         raise UserError('"good" must be true or false; this row has no such rating.')
-    return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "good": good}
+    return {**_prompt_and_reply(row), "good": good}
 
 
 def _number(row: ComparisonRow) -> ComparisonRow:
@@ -113,7 +113,11 @@ def _number(row: ComparisonRow) -> ComparisonRow:
         return _rating(row)
     if not isinstance(rating, int | float) or isinstance(rating, bool) or not math.isfinite(rating):
         raise UserError(f'"rating" must be a number; got {rating!r:.100}.')
-    return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion"), "rating": rating}
+    return {**_prompt_and_reply(row), "rating": rating}
+
+
+def _prompt_and_reply(row: ComparisonRow) -> ComparisonRow:
+    return {"prompt": _prompt(row), "reply": _reply(row, "reply" if "reply" in row else "completion")}
 
 
 def _prompt(row: ComparisonRow) -> list[ComparisonRow]:
@@ -130,18 +134,18 @@ def _prompt(row: ComparisonRow) -> list[ComparisonRow]:
 
 
 def _reply(row: ComparisonRow, key: str) -> str:
-    said = row.get(key)
-    if isinstance(said, list):
-        for message in said:
+    reply = row.get(key)
+    if isinstance(reply, list):
+        for message in reply:
             _check(message)
-        if [message["role"] for message in said] != ["assistant"]:
+        if [message["role"] for message in reply] != ["assistant"]:
             raise UserError(f'"{key}" must be a single message of the assistant.')
-        said = said[0].get("content")
-    if not isinstance(said, str):
+        reply = reply[0].get("content")
+    if not isinstance(reply, str):
         raise UserError(f'The text of "{key}" is missing.')
-    if not said.strip():
+    if not reply.strip():
         raise UserError(f'The reply in "{key}" is empty.')
-    return said
+    return reply
 
 
 def _check(message: Any) -> None:

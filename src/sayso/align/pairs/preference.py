@@ -1,7 +1,7 @@
-"""Preference losses as a `Term`: computes the loss and figures of a batch under the policy and its reference.
+"""Preference losses as a `Term`: the loss and metrics of a batch under the policy and its reference.
 
-Figures, one value per pair or rating: the implicit rewards of chosen and rejected replies, their log-probabilities, the
-margin between the rewards, and whether it is positive.
+Metrics, with a value per pair or rating: the implicit rewards of chosen and rejected replies, their log-probabilities,
+the margin between the rewards, and the accuracy, whether the margin is positive.
 """
 
 from dataclasses import dataclass
@@ -30,97 +30,99 @@ class Preference:
     loss: LossName
     beta: float
     nll: float = 0.0
-    """Weight of the chosen reply's loss per token, which keeps its likelihood from falling (RPO, Pang et al. 2024)."""
+    """Weight of the chosen reply's loss per token, so that its likelihood does not fall (RPO, Pang et al. 2024)."""
     margin: float = 0.0
     """SimPO's gamma."""
     smoothing: float = 0.0
     """DPO's label smoothing: the assumed share of pairs with swapped labels."""
     robust: bool = False
+    """Whether DPO uses the unbiased robust loss instead of label smoothing."""
     average: bool = False
     """Whether IPO averages over tokens instead of summing."""
     good_weight: float = 1.0
-    """KTO's weight of a good rating; a bad one has 1."""
+    """KTO's weight of a good rating, relative to a bad one."""
 
 
 @dataclass(frozen=True)
 class PairTerm:
-    """Loss of pairs; called with a model and a batch."""
+    """Loss of a batch of pairs."""
 
     preference: Preference
     reference: PreferenceReference | None
     """None for a loss that does not need a reference."""
 
     def __call__(self, model: Transformer, batch: Batch) -> Term:
-        """Return the summed loss of a batch of pairs, how many there are, the tokens seen, and the figures."""
+        """Return the summed loss of a batch of pairs, their number, the tokens seen, and the metrics."""
         policy = reply_logprobs(model, batch)
         lengths = (batch.targets != IGNORE).sum(1).to(policy.device)
-        losses, rewards = self._judged(model, batch, policy, lengths)
+        losses, rewards = self._losses(model, batch, policy, lengths)
         average = (policy / lengths).chunk(2)[0]
         if self.preference.nll:
             losses = losses - self.preference.nll * average
-        (chosen, rejected), (likely, unlikely) = rewards.chunk(2), policy.detach().chunk(2)
+        (chosen, rejected), (chosen_logprob, rejected_logprob) = rewards.chunk(2), policy.detach().chunk(2)
         margin = chosen - rejected
         figures = {
             "chosen_reward": chosen,
             "rejected_reward": rejected,
             "margin": margin,
             "accuracy": (margin.sign() + 1) / 2,  # a tie is half right
-            "chosen_logprob": likely,
-            "rejected_logprob": unlikely,
+            "chosen_logprob": chosen_logprob,
+            "rejected_logprob": rejected_logprob,
         }
         return Term(losses.sum(), len(losses), batch.ids.numel(), figures, batch.trained)
 
-    def _judged(self, model: Transformer, batch: Batch, policy: Tensor, lengths: Tensor) -> PreferenceLoss:
-        asked = self.preference
-        if asked.loss == "orpo":
-            return orpo_loss(policy, lengths, asked.beta)
-        if asked.loss == "simpo":
-            return simpo_loss(policy, lengths, asked.beta, asked.margin)
+    def _losses(self, model: Transformer, batch: Batch, policy: Tensor, lengths: Tensor) -> PreferenceLoss:
+        preference = self.preference
+        if preference.loss == "orpo":
+            return orpo_loss(policy, lengths, preference.beta)
+        if preference.loss == "simpo":
+            return simpo_loss(policy, lengths, preference.beta, preference.margin)
         assert self.reference is not None
-        before = self.reference.logprobs(model, batch, _sides(len(batch.ids)))
-        if asked.loss == "ipo":
-            return ipo_loss(policy, before, asked.beta, lengths if asked.average else None)
-        return dpo_loss(policy, before, asked.beta, asked.smoothing, robust=asked.robust)
+        sides = torch.arange(2).repeat_interleave(batch.items)
+        reference = self.reference.logprobs(model, batch, sides)
+        if preference.loss == "ipo":
+            return ipo_loss(policy, reference, preference.beta, lengths if preference.average else None)
+        return dpo_loss(policy, reference, preference.beta, preference.smoothing, robust=preference.robust)
 
 
 @dataclass(frozen=True)
 class RatingTerm:
-    """Loss of single ratings (KTO); called with a model and a batch."""
+    """Loss of a batch of single ratings (KTO)."""
 
     preference: Preference
     reference: PreferenceReference
 
     def __call__(self, model: Transformer, batch: Batch) -> Term:
-        """Return the summed loss of a batch of ratings, how many there are, the tokens seen, and the figures."""
+        """Return the summed loss of a batch of ratings, their number, the tokens seen, and the metrics."""
         assert isinstance(batch, RatingBatch)
-        asked, drift = self.preference, self._drift(model, batch.others)
+        preference, drift = self.preference, self._drift(model, batch.others)
         policy, good = reply_logprobs(model, batch), batch.good.to(model.device)
-        before = self.reference.logprobs(model, batch, torch.zeros(len(batch.ids), dtype=torch.long))
-        weights = {"desirable": asked.good_weight, "undesirable": 1.0}
-        losses, rewards = kto_loss(policy, before, good, drift, asked.beta, **weights)
-        if asked.nll:
+        reference = self.reference.logprobs(model, batch, torch.zeros(len(batch.ids), dtype=torch.long))
+        weights = {"desirable": preference.good_weight, "undesirable": 1.0}
+        losses, rewards = kto_loss(policy, reference, good, drift, preference.beta, **weights)
+        if preference.nll:
             lengths = (batch.targets != IGNORE).sum(1).to(policy.device)
-            losses = losses - asked.nll * good * policy / lengths
-        side = (rewards - asked.beta * drift).sign() * torch.where(good, 1, -1)
-        likely = policy.detach()
+            losses = losses - preference.nll * good * policy / lengths
+        side = (rewards - preference.beta * drift).sign() * torch.where(good, 1, -1)
+        logprobs = policy.detach()
         figures = {
             "chosen_reward": rewards[good],
             "rejected_reward": rewards[~good],
-            "accuracy": (side + 1) / 2,  # liked above the drift, disliked below it
+            "accuracy": (side + 1) / 2,  # a good reply is above the drift, a bad one below
             "drift": drift.expand(len(losses)),
-            "chosen_logprob": likely[good],
-            "rejected_logprob": likely[~good],
+            "chosen_logprob": logprobs[good],
+            "rejected_logprob": logprobs[~good],
         }
         return Term(losses.sum(), len(losses), batch.ids.numel(), figures, batch.trained)
 
     @torch.no_grad()
     def _drift(self, model: Transformer, others: Batch) -> Tensor:
-        before = self.reference.logprobs(model, others, torch.ones(len(others.ids), dtype=torch.long))
-        return kto_drift(reply_logprobs(model, others), before)
+        reference = self.reference.logprobs(model, others, torch.ones(len(others.ids), dtype=torch.long))
+        return kto_drift(reply_logprobs(model, others), reference)
 
 
 def term_of(preference: Preference, reference: PreferenceReference | None) -> PairTerm | RatingTerm:
-    """Return the selected loss; asserts that it has a reference if it needs one."""
+    """Return the selected loss, with its reference if it needs one."""
     assert reference is not None or preference.loss not in WITH_REFERENCE
     if preference.loss == "kto" and reference is not None:
         return RatingTerm(preference, reference)
@@ -128,13 +130,9 @@ def term_of(preference: Preference, reference: PreferenceReference | None) -> Pa
 
 
 def both_sides(batch: Batch) -> tuple[Batch, Batch]:
-    """Return a batch's two sides, as a `Cached` reference numbers them."""
+    """Return the two sides of a batch, in the order of the columns of a `Cached` reference."""
     if isinstance(batch, RatingBatch):
         return batch, batch.others
     assert isinstance(batch, PairBatch)
     chosen, rejected = (Batch(*side) for side in zip(*(x.chunk(2) for x in vars(batch).values()), strict=True))
     return chosen, rejected
-
-
-def _sides(rows: int) -> Tensor:
-    return torch.arange(2).repeat_interleave(rows // 2)

@@ -31,7 +31,7 @@ from sayso.train.step_log import Evaluation
 _JUDGEMENTS = 4  # evaluations per run, after the first
 PROMPTS = 8  # prompts sampled at each evaluation
 _MAX_TOKENS = 120
-_BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins while ever more pairs are right
+_BEST = "held_out_accuracy"  # a squared loss grows with the spread of margins even while the accuracy improves
 
 
 @dataclass(frozen=True)
@@ -40,56 +40,50 @@ class PreferenceEval:
 
     preference: Preference
     held: Batches | None
-    """Held-out comparisons, if any."""
+    """Held-out comparisons; None if there are none."""
     samples: Samples
     reference: PreferenceReference | None
 
-    def judging(self, steps: int) -> Evaluation:
-        """Return the evaluation of a run of `steps` steps; the best weights are kept if comparisons are held out."""
+    def schedule(self, steps: int) -> Evaluation:
+        """Return the evaluation of a run of `steps` steps; it selects the weights if comparisons are held out."""
         return Evaluation(self.judge, max(1, steps // _JUDGEMENTS), _BEST if self.held else "")
 
     def judge(self, state: State) -> dict[str, Any]:
-        """Return the figures of a state."""
-        figures = (
-            held_out_figures(state.model, term_of(self.preference, self.reference), self.held) if self.held else {}
-        )
-        return figures | self._said(state)
+        """Return the metrics of a state."""
+        figures = self._sampled(state)
+        if self.held:
+            figures = held_out_figures(state.model, term_of(self.preference, self.reference), self.held) | figures
+        return figures
 
     def first(self, model: Transformer) -> None:
         """Sample replies before training, if the first evaluation does not."""
         if not self.held and 0 not in self.samples.taken:
             self.samples.take(model, 0)
 
-    def last(self, stage: Session, state: State) -> None:
+    def last(self, session: Session, state: State) -> None:
         """Show the first replies next to those of the final weights."""
-        best = Best(stage.folder, _BEST).told() if self.held else None
+        best = Best(session.folder, _BEST).read() if self.held else None
         if state.step not in self.samples.taken or (best and best["step"] != state.step):
             self.samples.take(state.model, state.step)
         self.samples.show()
 
-    def _said(self, state: State) -> dict[str, float]:
+    def _sampled(self, state: State) -> dict[str, float]:
         rows = self.samples.take(state.model, state.step)
         figures = {
             "length": sum(row.tokens for row in rows) / len(rows),
             "ended": sum(row.ended for row in rows) / len(rows),
         }
         if isinstance(self.reference, Frozen):
-            figures["kl"] = self._drifted(state.model, self.reference, rows)
+            figures["kl"] = self._kl(state.model, self.reference, rows)
         return figures
 
-    def _drifted(self, model: Transformer, reference: Frozen, rows: Sequence[Sample]) -> float:
+    def _kl(self, model: Transformer, reference: Frozen, rows: Sequence[Sample]) -> float:
         tokenizer = self.samples.tokenizer
-        return reply_kl(
-            model,
-            reference,
-            [
-                (
-                    prompt_ids(tokenizer, prompt),
-                    reply_ids(tokenizer, row.reply)[: None if row.ended else -1],
-                )
-                for prompt, row in zip(self.samples.prompts, rows, strict=True)
-            ],
-        )
+        replies = [
+            (prompt_ids(tokenizer, prompt), reply_ids(tokenizer, row.reply)[: None if row.ended else -1])
+            for prompt, row in zip(self.samples.prompts, rows, strict=True)
+        ]
+        return reply_kl(model, reference, replies)
 
 
 @torch.no_grad()

@@ -1,7 +1,7 @@
 """Reference models: the summed log-probability of each row's reply under the model that training started from.
 
-The reference is a frozen copy, or the policy with its adapters disabled, or a table computed before training, which
-saves both memory and a forward pass. No gradients are computed.
+The reference is a frozen copy, the policy with its adapters disabled, or a table computed before training, which saves
+memory and a forward pass. No gradients are computed.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,14 +24,14 @@ from sayso.model import Transformer
 from sayso.model.adapters import without_adapters
 from sayso.weights.tensors import read_tensors
 
-CONTENT = "content"  # the key of the hash of the tables themselves
+CONTENT = "content"  # key of the hash of the tables
 
 
 class PreferenceReference(Protocol):
     """Interface of a reference model."""
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
-        """Return log r of each row's reply [B]; `sides` [B] says which of the two of its pair or rating it is."""
+        """Return the log-probability of each row's reply [B]; `sides` [B] is 0 or 1, its side of the pair or rating."""
         ...
 
 
@@ -61,7 +61,7 @@ class Frozen:
             yield self.copy or policy
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:  # noqa: ARG002 - a table needs them
-        """Return log r of each row's reply."""
+        """Return the log-probability of each row's reply."""
         with self.model(policy) as reference:
             return reply_logprobs(reference, batch)
 
@@ -71,38 +71,38 @@ class Cached:
     """Log-probabilities computed before training."""
 
     table: Tensor
-    """[N, 2]: of a pair's chosen and rejected reply; or of a rating's own and mismatched reply."""
+    """[N, 2]: for pairs, of the chosen and the rejected reply; for ratings, of the rated and the mismatched reply."""
 
     def logprobs(self, policy: Transformer, batch: Batch, sides: Tensor) -> Tensor:
-        """Return log r of each row's reply, looked up by the row's number."""
+        """Return the log-probability of each row's reply, looked up by the row's number."""
         return self.table[batch.documents[:, 0].long(), sides].to(policy.device)
 
 
 @torch.no_grad()
-def reply_kl(policy: Transformer, reference: Frozen, said: Sequence[tuple[list[int], list[int]]]) -> float:
-    """Return KL(policy || reference) in nats a reply, over replies that the policy sampled: prompt and reply ids.
+def reply_kl(policy: Transformer, reference: Frozen, replies: Sequence[tuple[list[int], list[int]]]) -> float:
+    """Return KL(policy || reference) in nats per reply, given the prompt and reply ids of samples of the policy.
 
-    It is exact at each position, a sum over the vocabulary; only the sampled positions are random.
+    The KL is exact at each position, a sum over the vocabulary; only the replies are random.
     """
     total = 0.0
-    for prompt, reply in said:
+    for prompt, reply in replies:
         ids = torch.tensor([[*prompt, *reply]], device=policy.device)
-        where = slice(len(prompt) - 1, len(prompt) + len(reply) - 1)
-        ours = policy(ids)[0, where].float().log_softmax(-1)
-        with reference.model(policy) as before:
-            theirs = before(ids)[0, where].float().log_softmax(-1)
-        total += float((ours.exp() * (ours - theirs)).sum())
-    return total / max(1, len(said))
+        positions = slice(len(prompt) - 1, len(prompt) + len(reply) - 1)
+        p = policy(ids)[0, positions].float().log_softmax(-1)
+        with reference.model(policy) as model:
+            q = model(ids)[0, positions].float().log_softmax(-1)
+        total += float((p.exp() * (p - q)).sum())
+    return total / max(1, len(replies))
 
 
 @torch.no_grad()
 def table_of(model: Transformer, sides: Iterable[tuple[Batch, Batch]]) -> Tensor:
-    """Return the table [N, 2] of a model's log-probabilities, for batches of both sides in order."""
+    """Return the table [N, 2] of a model's log-probabilities; `sides` are the two sides of each batch, in order."""
     return torch.cat([torch.stack([reply_logprobs(model, side).cpu() for side in both], 1) for both in sides])
 
 
 def save_tables(path: Path, tables: Mapping[str, Tensor], marks: Mapping[str, str]) -> None:
-    """Write tables with a hash of their contents and the fingerprints of their inputs: weights and comparisons."""
+    """Write tables with a hash of their contents; `marks` are the hashes of the weights and the comparisons."""
     with atomic_file(path) as part:
         save_file(dict(tables), part, metadata={**marks, CONTENT: _content(tables)})
 
@@ -121,7 +121,7 @@ def load_tables(path: Path, marks: Mapping[str, str]) -> dict[str, Tensor]:
                 f"The log-probabilities in '{path}' were computed for other {name} ({found.get(name, 'none')[:12]} "
                 f"then, {mark[:12]} now); remove the file to recompute them."
             )
-    if found.get(CONTENT, content := _content(tables)) != content:
+    if found.get(CONTENT) not in (None, _content(tables)):
         raise UserError(f"The log-probabilities in '{path}' are damaged; remove the file to recompute them.")
     return tables
 

@@ -1,7 +1,7 @@
-"""Builds the reference of an alignment run: a copy of the parent, the policy without adapters, or a cached table.
+"""Makes the reference of an alignment run: a copy of the parent, the policy without adapters, or a cached table.
 
-The table is computed before the first step and reused in all epochs and after a resume. It stores the hashes of the
-weights and the comparisons, and is rejected if they differ.
+The table is computed before the first step and reused in all epochs and after a resume. It is stored with the hashes of
+the weights and the comparisons, and rejected if they differ.
 """
 
 from copy import deepcopy
@@ -18,16 +18,16 @@ _FILE = "reference.safetensors"
 
 
 def make_references(
-    wanted: str | None, folder: Path, model: Transformer, weights: Path, data: Comparisons, *, adapted: bool
+    kind: str | None, folder: Path, model: Transformer, weights: Path, data: Comparisons, *, adapted: bool
 ) -> tuple[PreferenceReference | None, PreferenceReference | None]:
     """Return the references for the training data and for the held-out data.
 
-    With adapters, it is the model with the adapters disabled, else a copy or a table; None if none is `wanted`. Raises
-    `UserError` for a table computed from other weights or comparisons.
+    For an adapted model, it is the model with the adapters disabled. Otherwise `kind` is copy, cache, or None for no
+    reference. Raises `UserError` for a table computed from other weights or comparisons.
     """
-    if wanted == "cache" and not adapted:
+    if kind == "cache" and not adapted:
         return _cached(folder / _FILE, model, weights, data)
-    if adapted or wanted:
+    if adapted or kind:
         frozen = Frozen(None if adapted else deepcopy(model).requires_grad_(False))
         return frozen, frozen
     return None, None
@@ -42,5 +42,5 @@ def _cached(
         sets = {"train": data.train, "held_out": data.held}
         tables = {name: table_of(model, map(both_sides, part.in_order())) for name, part in sets.items() if part}
         save_tables(path, tables, marks)
-    found = load_tables(path, marks)
-    return Cached(found["train"]), Cached(found["held_out"]) if data.held else None
+    tables = load_tables(path, marks)
+    return Cached(tables["train"]), Cached(tables["held_out"]) if data.held else None

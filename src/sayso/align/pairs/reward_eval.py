@@ -1,7 +1,7 @@
 """Evaluates a reward model on held-out prompts, during training and at the end.
 
-During training: loss and accuracy. At the end: accuracy compared with that of length alone, calibration, and whether
-the model detects degraded replies.
+During training: loss and accuracy. At the end: accuracy relative to that of length alone, calibration, and preference
+for a reply over degraded versions of it.
 """
 
 import math
@@ -34,25 +34,26 @@ _BEST = "-held_out_loss"
 class RewardEval:
     """Evaluation of one reward model."""
 
-    asked: Sequence[tuple[Question, JudgedPrompt]]
-    how: RewardLoss
+    held: Sequence[tuple[Question, JudgedPrompt]]
+    """Held-out questions with their ids."""
+    loss: RewardLoss
     sign: int
     """Whether longer (1) or shorter (-1) replies were better in the training data."""
     rows: int
     """Prompts scored at once."""
 
-    def judging(self, steps: int) -> Evaluation | None:
+    def schedule(self, steps: int) -> Evaluation | None:
         """Return the evaluation of a run of `steps` steps; None if nothing is held out."""
-        return Evaluation(self.judge, max(1, steps // _JUDGEMENTS), _BEST) if self.asked else None
+        return Evaluation(self.judge, max(1, steps // _JUDGEMENTS), _BEST) if self.held else None
 
     def judge(self, state: State) -> dict[str, Any]:
-        """Return the figures of a state."""
+        """Return the metrics of a state."""
         scores, judged = self.scores(state.model), self.judged
         total = 0.0
         for first in range(0, len(judged), self.rows):
             batch = collate(judged[first : first + self.rows])
             own = torch.from_numpy(np.concatenate(scores[first : first + self.rows])).float()
-            total += float(batch_losses(own, batch, self.how))
+            total += float(batch_losses(own, batch, self.loss))
         by_length = [self.sign * own for own in lengths(judged)]
         return {
             "held_out_loss": total / len(judged),
@@ -62,26 +63,26 @@ class RewardEval:
 
     @property
     def judged(self) -> list[JudgedPrompt]:
-        """The ids of each question."""
-        return [judged for _, judged in self.asked]
+        """Ids of each question."""
+        return [judged for _, judged in self.held]
 
     @property
     def groups(self) -> list[str]:
         """Conversation of each question."""
-        return [one.group for one, _ in self.asked]
+        return [one.group for one, _ in self.held]
 
     def scores(self, model: Transformer) -> list[Floats]:
-        """Return a model's score of each reply of each question."""
+        """Return the model's scores of the replies to each question."""
         return scores_of_all(model, self.judged)
 
-    def known(self, model: Transformer) -> RewardKnowledge:
-        """Return the evaluation of a model whose scores are not yet normalized."""
+    def final(self, model: Transformer) -> RewardKnowledge:
+        """Return the final evaluation of a model, whose scores must not be normalized yet."""
         return reward_knowledge(self.judged, self.scores(model), self.groups, self.sign)
 
     def spoiled(self, model: Transformer, tokenizer: Tokenizer) -> dict[str, Estimate]:
-        """Return how often the best reply scores above itself truncated, repeated, and above an empty one."""
+        """Return how often the best reply has a higher score than each degraded version of it."""
         kinds: dict[str, list[tuple[str, JudgedPrompt]]] = {}
-        for one, judged in self.asked:
+        for one, judged in self.held:
             best = best_reply(one)
             for kind, text in spoiled(one.replies[best]).items():
                 pair = JudgedPrompt(judged.prompt, [judged.replies[best], reply_ids(tokenizer, text)])
@@ -97,15 +98,15 @@ class RewardEval:
 def reward_eval(
     train: Sequence[tuple[Question, JudgedPrompt]],
     held: Sequence[tuple[Question, JudgedPrompt]],
-    how: RewardLoss,
+    loss: RewardLoss,
     rows: int,
 ) -> RewardEval:
-    """Return the evaluation on the held-out questions, with the length baseline from the training data."""
-    return RewardEval(held, how, length_sign([judged for _, judged in train]), rows)
+    """Return the evaluation on the held-out questions, with the length baseline of the training data."""
+    return RewardEval(held, loss, length_sign([judged for _, judged in train]), rows)
 
 
 def scores_of_all(model: Transformer, judged: Sequence[JudgedPrompt]) -> list[Floats]:
-    """Return a model's score of each reply of each prompt."""
+    """Return a model's scores of the replies to each prompt."""
     flat = scores_of(model, [(one.prompt, reply) for one in judged for reply in one.replies])
     return np.split(flat, np.cumsum([len(one.replies) for one in judged])[:-1])
 
@@ -130,18 +131,18 @@ def as_json(found: RewardKnowledge, adversarial: dict[str, Estimate]) -> dict[st
     return found.as_dict() | {"spoiled": {kind: one.as_dict() for kind, one in adversarial.items()}}
 
 
-def loss_of(options_ties: float, centre: float, asked: Sequence[Question]) -> tuple[RewardLoss, dict[str, float]]:
+def loss_of(tie_width: float, centre: float, items: Sequence[Question]) -> tuple[RewardLoss, dict[str, float]]:
     """Return the loss for the data, and the mean and standard deviation by which ratings are normalized.
 
     The tie width is 0 if there are no ties; binary ratings, 1 and 0, are not normalized.
     """
-    ties = any(each.tie for one in asked for each in one.comparisons)
-    given = [rating for one in asked for several in one.ratings.values() for rating in several]
-    binary = all(rating in (0.0, 1.0) for rating in given)
-    turned = (
-        {"mean": 0.0, "std": 1.0} if binary else {"mean": float(np.mean(given)), "std": float(np.std(given)) or 1.0}
-    )
-    return RewardLoss(options_ties if ties else 0.0, centre, "binary" if binary else "squared"), turned
+    ties = any(each.tie for one in items for each in one.comparisons)
+    ratings = [rating for one in items for several in one.ratings.values() for rating in several]
+    width = tie_width if ties else 0.0
+    if all(rating in (0.0, 1.0) for rating in ratings):
+        return RewardLoss(width, centre, "binary"), {"mean": 0.0, "std": 1.0}
+    scale = {"mean": float(np.mean(ratings)), "std": float(np.std(ratings)) or 1.0}
+    return RewardLoss(width, centre, "squared"), scale
 
 
 def _weak(found: RewardKnowledge) -> list[str]:

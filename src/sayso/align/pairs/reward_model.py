@@ -1,8 +1,8 @@
-"""Training of a reward model on comparisons and ratings, as a way to tune a model.
+"""Training of a reward model on comparisons and ratings, as a method of tuning.
 
-Held-out prompts select the weights and measure accuracy against a baseline that knows only the length of replies.
-Scores are normalized so that replies of the reference model have mean 0 and standard deviation 1 (Stiennon et al.
-2020).
+Held-out prompts select the weights and measure the accuracy, relative to a baseline that uses only the length of
+replies. Scores are normalized so that replies of the reference model have mean 0 and standard deviation 1 (Stiennon et
+al. 2020).
 """
 
 from collections.abc import Callable, Sequence
@@ -47,8 +47,8 @@ from sayso.weights.folder import save_model
 from sayso.weights.models import resolve_model
 
 Picture = Callable[[str, Sequence[Bin], Path], object]
-"""Draws the calibration of the model of a name into a file."""
-_MAX_TOKENS = 120  # of a reply of the reference model
+"""Draws the calibration of the named model to a file."""
+_MAX_TOKENS = 120  # maximum length of a reply of the reference model
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class Reward(Adapting, ReadsRows):
 
 
 class RewardTuning(Tuning):
-    """One reward model; `train` and `held` are its questions, `picture` draws its calibration."""
+    """Training of a reward model on the questions `train`; `picture` draws its calibration on those in `held`."""
 
     stage = "reward"
     row_tokens = 2 * WIDTH_STEP
@@ -105,29 +105,28 @@ class RewardTuning(Tuning):
         self.options, self.rows, self.bad, self.picture = options, options.rows, bad, picture
         self.loss, self.ratings = loss_of(options.tie_width, options.centre, train)
         context, tokenizer = start.model.config.context, start.tokenizer
-        learned = tokenized(spoil(train, options.spoil, options.seed), tokenizer, context, **self.ratings)
-        self.evaluation = reward_eval(
-            learned, tokenized(held, tokenizer, context, **self.ratings), self.loss, self.rows
-        )
-        if left := len(train) + len(held) - len(learned) - len(self.evaluation.asked):
+        training = tokenized(spoil(train, options.spoil, options.seed), tokenizer, context, **self.ratings)
+        judged = tokenized(held, tokenizer, context, **self.ratings)
+        if left := len(train) + len(held) - len(training) - len(judged):
             say(f"Left out {left:,} prompts that, with a reply, exceed the context of {context} tokens.")
-        self.questions = [question for question, _ in learned]
-        self.batches = JudgedBatches([judged for _, judged in learned], options.rows, context, options.seed)
+        self.evaluation = reward_eval(training, judged, self.loss, self.rows)
+        self.questions = [question for question, _ in training]
+        self.batches = JudgedBatches([ids for _, ids in training], options.rows, context, options.seed)
 
     @override
     def derive(self, layout: Layout) -> Derived:
-        """Return the number of steps and prompts, and the mean and deviation of the ratings."""
+        """Return the number of steps and of prompts, and the mean and standard deviation of the ratings."""
         return {
             "steps": max(1, round(self.options.epochs * self.batches.steps_per_epoch)),
             "prompts": len(self.questions),
-            "held_out": len(self.evaluation.asked),
+            "held_out": len(self.evaluation.held),
             "ratings": self.ratings,
             "bad_rows": self.bad.facts(),
         }
 
     @override
     def state(self) -> State:
-        """Add the adapters and the head that scores."""
+        """Add adapters and a score head to the model; return a state that trains them."""
         start, generator = self.start, torch.Generator().manual_seed(self.options.seed)
         if start.lora:
             add_lora(start.model, start.lora, generator)
@@ -136,7 +135,7 @@ class RewardTuning(Tuning):
 
     @override
     def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
-        """Return the prompts with the reward loss."""
+        """Return batches of prompts and the reward loss."""
         steps = derived["steps"]
         say(f"'{self.options.name}': {len(self.questions):,} prompts; {steps:,} steps of {self.rows}.")
 
@@ -144,7 +143,7 @@ class RewardTuning(Tuning):
             assert isinstance(batch, JudgedBatch)
             return reward_loss(model, batch, self.loss)
 
-        return Recipe(self.batches, loss, tuning_schedule(steps), self.evaluation.judging(steps), watch=Watch())
+        return Recipe(self.batches, loss, tuning_schedule(steps), self.evaluation.schedule(steps), watch=Watch())
 
     @override
     def finish(self, state: State, log: RunLog) -> dict[str, Any]:
@@ -154,16 +153,16 @@ class RewardTuning(Tuning):
 
     @override
     def save(self, folder: Path, lineage: dict[str, Any]) -> None:
-        """Write the model folder."""
+        """Write the model folder, without a separate adapter."""
         save_model(self.start.model, self.start.tokenizer, folder, lineage)
 
     def _evaluate(self, log: RunLog) -> dict[str, Any]:
-        """Report and write the evaluation on held-out prompts; return the metrics for the model card."""
+        """Evaluate on held-out prompts, log and print the result, and return metrics for the model's sayso.json."""
         session, model = self.start.session, self.start.model
-        if not self.evaluation.asked:
+        if not self.evaluation.held:
             say("No prompts are held out, so there is no evaluation; provide more comparisons, or raise --held-out.")
             return {}
-        found, adversarial = self.evaluation.known(model), self.evaluation.spoiled(model, self.start.tokenizer)
+        found, adversarial = self.evaluation.final(model), self.evaluation.spoiled(model, self.start.tokenizer)
         warnings = report_reward(session.name, found, adversarial)
         log.write("reward", **as_json(found, adversarial), warnings=warnings)
         write_json(session.folder / "reward.json", as_json(found, adversarial), sealed=True)
@@ -172,8 +171,8 @@ class RewardTuning(Tuning):
         return {"accuracy": found.accuracy.mean, "length_accuracy": found.length_accuracy.mean}
 
 
-def _normalized(start: Start, options: Reward, asked: Sequence[Question]) -> dict[str, Any]:
-    """Normalize a model's scores by sampled replies of the reference; return their mean and deviation before that."""
+def _normalized(start: Start, options: Reward, questions: Sequence[Question]) -> dict[str, Any]:
+    """Normalize a model's scores by those of sampled replies; return the mean and deviation of these."""
     if not options.samples:
         return {}
     model, tokenizer = start.model, start.tokenizer
@@ -185,10 +184,12 @@ def _normalized(start: Start, options: Reward, asked: Sequence[Question]) -> dic
     context = min(model.config.context, replier.context)
     scorer, longest = Scorer([model], tokenizer), min(_MAX_TOKENS, context // 2)
     room = context - longest - 1
-    prompts = [one.prompt for one in asked if len(replier.prompt_ids(one.prompt)) <= room][: options.samples]
+    prompts = [one.prompt for one in questions if len(replier.prompt_ids(one.prompt)) <= room][: options.samples]
     replies = replier.replies(prompts, Sampling(temperature=1.0, max_tokens=longest, seed=options.seed))
     rows = [scorer.row(prompt, one.text) for prompt, one in zip(prompts, replies, strict=True)]
-    rows = [row for row in rows if sum(map(len, row)) <= model.config.context]  # re-encoded text may take more tokens
+    rows = [
+        row for row in rows if sum(map(len, row)) <= model.config.context
+    ]  # encoding the text again may yield more tokens
     if len(rows) < 2:
         say("Fewer than two prompts leave room for a reply, so scores are not normalized.")
         return {}

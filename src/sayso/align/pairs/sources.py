@@ -1,7 +1,7 @@
-"""Collects the comparisons of an alignment run and holds some out for selecting the best weights.
+"""Collects the comparisons of an alignment run and holds some out to select the best weights.
 
 Input: gathered feedback, the user's file, and pairs scored by a checker. Output: two JSON Lines files in the run's
-folder, one to train on and one held out, and batches of their token ids.
+folder, one to train on and one held out, and batches of their ids.
 """
 
 import json
@@ -28,11 +28,11 @@ Batches = PairBatches | RatingBatches
 Parts = tuple[list[ComparisonRow], list[ComparisonRow]]  # to train on, and held out
 PAIRS, RATINGS, HELD = "pairs.jsonl", "ratings.jsonl", "held_out.jsonl"
 HELD_OUT = HoldOut(1 / 16, most=64, fewest=8)
-"""How many prompts are held out by default."""
+"""Default number of held-out prompts."""
 
 
 def comparisons(
-    given: Path | None,
+    file: Path | None,
     feedback: Path,
     weight: int,
     program: Callable[[], list[ComparisonRow]],
@@ -41,22 +41,22 @@ def comparisons(
     ratings: bool,
     check: RowCheck | None = None,
 ) -> list[ComparisonRow]:
-    """Return the pairs of a file, of gathered feedback (repeated `weight` times) and of the checker; or all ratings.
+    """Return the pairs of gathered feedback, repeated `weight` times, of a file, and of a program.
 
-    A row that cannot be trained on, or that fails `check`, is counted in `bad`. Raises `UserError` for a file of
-    ratings if pairs are needed.
+    With `ratings`, return ratings instead. Rows that cannot be trained on, or that fail `check`, are counted in `bad`.
+    Raises `UserError` for a file of ratings if pairs are needed.
     """
-    mine = read_file(given, bad, ratings=ratings, check=check) if given else []
+    from_file = read_file(file, bad, ratings=ratings, check=check) if file else []
     check_listed(feedback, "")
-    own = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
-    liked = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
+    pairs = read_pairs(feedback / PAIRS, bad, check=check) if (feedback / PAIRS).exists() else []
+    single = read_ratings(feedback / RATINGS, bad, check=check) if ratings and (feedback / RATINGS).exists() else []
     report_rows(bad)
-    if own:
-        say(f"{len(own):,} pairs come from gathered ratings.")
+    if pairs:
+        say(f"{len(pairs):,} pairs come from gathered ratings.")
     if not ratings:
-        return [*(row for row in own for _ in range(weight)), *mine, *program()]
-    different = {json.dumps(row, sort_keys=True): row for row in [*liked, *ratings_of(own)]}  # some may be in both
-    return [*(row for row in different.values() for _ in range(weight)), *mine, *ratings_of(program())]
+        return [*(row for row in pairs for _ in range(weight)), *from_file, *program()]
+    distinct = {json.dumps(row, sort_keys=True): row for row in [*single, *ratings_of(pairs)]}  # some are in both
+    return [*(row for row in distinct.values() for _ in range(weight)), *from_file, *ratings_of(program())]
 
 
 def read_file(path: Path, bad: BadRows, *, ratings: bool, check: RowCheck | None = None) -> list[ComparisonRow]:
@@ -71,7 +71,7 @@ def read_file(path: Path, bad: BadRows, *, ratings: bool, check: RowCheck | None
 def hold_out_pairs(rows: Sequence[ComparisonRow], size: HoldOut) -> Parts:
     """Return the rows to train on and those held out: all rows of some prompts, selected by a hash.
 
-    Held-out ratings contain both kinds, otherwise none are held out.
+    Nothing is held out if the held-out ratings would be all good or all bad.
     """
     train, held = size.split(rows, prompt_key, rank)
     if any("good" in row for row in held) and len({row["good"] for row in held}) == 1:
@@ -93,7 +93,7 @@ def read_comparisons(folder: Path) -> Parts:
     """Return both parts written by `write_comparisons`. Raises `UserError` if the files were changed since."""
     name = RATINGS if (folder / RATINGS).exists() else PAIRS
     for file in (name, HELD):
-        check_recorded(folder / file, "begin again with --restart")
+        check_recorded(folder / file, "start from scratch with --restart")
     return list(read_jsonl(folder / name)), list(read_jsonl(folder / HELD))
 
 
@@ -109,39 +109,36 @@ class Comparisons:
     train: Batches
     held: Batches | None
     rows: list[ComparisonRow]
-    """Rows whose prompts are sampled: held-out ones if any, else training ones."""
+    """Rows with prompts for samples: held-out ones if there are any, otherwise training ones."""
     summary: str
     """Description of both sizes."""
-    given: Parts
-    """The rows they were built from."""
+    parts: Parts
+    """The rows of both parts, including those that exceed the context."""
 
 
-def open_comparisons(given: Parts, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
+def open_comparisons(parts: Parts, tokenizer: Tokenizer, rows: int, context: int, seed: int) -> Comparisons:
     """Return training and held-out comparisons as batches of `rows` rows.
 
     Raises `UserError` for invalid rows, and if nothing is left to train on.
     """
-    ratings = "good" in given[0][0]
+    ratings = "good" in parts[0][0]
     kind: type[Batches] = RatingBatches if ratings else PairBatches
-    parts = [_rendered(tokenizer, part, context) for part in given]
-    if not parts[0][0]:
+    (train_ids, train_rows), (held_ids, held_rows) = (_encoded(tokenizer, part, context) for part in parts)
+    if not train_ids:
         raise UserError(
             f"All comparisons to train on exceed the model's context of {context:,} tokens; provide shorter ones."
         )
-    train, held = (
-        kind(ids, rows, context, seed) if ids or not number else None for number, (ids, _) in enumerate(parts)
+    held = kind(held_ids, rows, context, seed) if held_ids else None
+    summary = (
+        f"{len(train_ids):,} {'ratings' if ratings else 'pairs'}, {f'{len(held_ids):,}' if held else 'none'} held out"
     )
-    assert train is not None
-    sizes = [len(ids) for ids, _ in parts]
-    what = "ratings" if ratings else "pairs"
-    summary = f"{sizes[0]:,} {what}" + (f", {sizes[1]:,} held out" if held else ", none held out")
-    return Comparisons(train, held, parts[1][1] or parts[0][1], summary, given)
+    return Comparisons(kind(train_ids, rows, context, seed), held, held_rows or train_rows, summary, parts)
 
 
-def _rendered(
+def _encoded(
     tokenizer: Tokenizer, rows: Sequence[ComparisonRow], context: int
 ) -> tuple[list[Any], list[ComparisonRow]]:
-    """Return prompt and reply ids of each row that fits the context, and these rows; report the others."""
+    """Return the ids of each row that fits the context, and these rows; report the number of others."""
     kept: list[tuple[Any, ComparisonRow]] = []
     for row in rows:
         prompt = prompt_ids(tokenizer, row["prompt"])

@@ -1,7 +1,7 @@
 """Pairs from a checker: samples several replies per small-world task, scores them, and pairs the best with the worst.
 
-On-policy pairs train better than off-policy ones (Guo et al. 2024), because the rejected reply is one the model would
-give. If no reply is correct, the task's reference reply is chosen; if all are correct, there is no pair.
+On-policy pairs train better than off-policy ones (Guo et al. 2024), because the model would give the rejected reply
+itself. If no reply is correct, the task's reference reply is chosen; if all are correct, there is no pair.
 """
 
 from collections.abc import Sequence
@@ -13,26 +13,25 @@ from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
 
 _FAMILIES = (*world.INSTRUCTION_FAMILIES, *world.INSTRUCTION_FAMILIES, *world.TALK_FAMILIES, *world.STORY_FAMILIES)
-_AT_ONCE = 64  # prompts replied to between two progress lines
+_AT_ONCE = 64  # tasks per batch, after each of which the progress is updated
 _MAX_TOKENS = 120
-TEMPERATURE = 0.7  # near greedy decoding: errors due to sampling noise alone are not informative
+TEMPERATURE = 0.7  # below 1, because errors that are only due to sampling are not informative
 
 
 def world_pairs(
     replier: Replier, tasks: int, replies: int, seed: int, families: Sequence[str] = _FAMILIES
 ) -> list[dict[str, Any]]:
     """Return pairs from `tasks` small-world tasks, at most one each: {"prompt", "chosen", "rejected", "source"}."""
-    drawn = [world.task(seed + 1, index, "train", families[index % len(families)]) for index in range(tasks)]
+    all_tasks = [world.task(seed + 1, index, "train", families[index % len(families)]) for index in range(tasks)]
     pairs: list[dict[str, Any]] = []
     with Progress(tasks, "task") as line:
         for first in range(0, tasks, _AT_ONCE):
-            group = drawn[first : first + _AT_ONCE]
+            group = all_tasks[first : first + _AT_ONCE]
             prompts = [list(task.prompt.messages) for task in group for _ in range(replies)]
             sampling = Sampling(temperature=TEMPERATURE, max_tokens=_MAX_TOKENS, seed=seed + first)
-            said = [reply.text for reply in replier.replies(prompts, sampling)]
+            texts = [reply.text for reply in replier.replies(prompts, sampling)]
             for number, task in enumerate(group):
-                own = said[number * replies : (number + 1) * replies]
-                pairs += _pair(task, own)
+                pairs += _pair(task, texts[number * replies : (number + 1) * replies])
             line.update(first + len(group))
     return pairs
 

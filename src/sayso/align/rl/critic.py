@@ -1,8 +1,8 @@
-"""Value model of a policy: the expected reward of a reply after each token.
+"""Value model of a policy: predicts the reward of a reply after each token.
 
-It is either a trunk of its own (`own`), begun from the policy or from a reward model, or one linear layer on the
-policy's last states (`shared`), which costs next to nothing and pulls at the trunk that the policy speaks with. Put on
-from outside as a module of the policy, it is trained, saved and resumed with it, and taken off before that is kept.
+It is either a separate network (`own`), initialized from the policy or a reward model, or a linear layer on the last
+hidden states of the policy (`shared`), which costs little but shares the policy's network. It is added to the policy as
+a module, so that it is trained, saved and resumed with it, and removed before the policy is saved.
 """
 
 from copy import deepcopy
@@ -20,9 +20,9 @@ OWN, SHARED = "critic", "value"
 
 
 def add_critic(policy: Transformer, kind: CriticKind, begin: Transformer | None = None) -> nn.Module:
-    """Put a value model on a policy and return it; an own one begins as `begin`, or as a copy of the policy.
+    """Add a value model to a policy and return it; an own one is initialized from `begin` or from the policy.
 
-    Its first values are 0, unless it begins as a reward model.
+    Its initial values are 0, unless it is initialized from a reward model.
     """
     critic: nn.Module
     if kind == "own":
@@ -41,21 +41,21 @@ def add_critic(policy: Transformer, kind: CriticKind, begin: Transformer | None 
 
 
 def critic_of(policy: Transformer) -> nn.Module | None:
-    """Return the value model on a policy, if there is one."""
+    """Return the value model of a policy; None if it has none."""
     return cast(nn.Module | None, getattr(policy, OWN, None) or getattr(policy, SHARED, None))
 
 
 def remove_critic(policy: Transformer) -> None:
-    """Leave the policy alone again."""
+    """Remove the value model of a policy, if it has one."""
     for name in (OWN, SHARED):
         if hasattr(policy, name):
             delattr(policy, name)
 
 
 def values_of(policy: Transformer, hidden: Tensor, ids: Tensor, documents: Tensor) -> Tensor:
-    """Return the value after each token [B, T]; `hidden` [B, T, C] are the policy's own last states."""
+    """Return the value after each token [B, T]; `hidden` [B, T, C] are the policy's last hidden states."""
     critic = critic_of(policy)
-    assert critic is not None, "a policy with a value model"
+    assert critic is not None, "the policy has a value model"
     if isinstance(critic, Transformer):
         return token_scores(critic, ids, documents)
     values: Tensor = critic(hidden)[..., 0]

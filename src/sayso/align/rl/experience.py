@@ -1,9 +1,10 @@
 """Computes the advantage of each token from the rewards and log-probabilities of rollouts.
 
-Log-probabilities are recomputed by the trained model in its training precision; their difference from the sampler's
-(the drift) is reported, because an importance ratio would mistake it for a change of the policy.
+Log-probabilities are recomputed with the code and precision of training. Their difference from the sampler's, the
+drift, is reported, because an importance ratio would mistake it for a change of the policy.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -23,53 +24,54 @@ from sayso.loss.value import explained_variance
 from sayso.model import Transformer
 from sayso.model.packed import hidden_states
 
-TOKENS = 2**14  # of a pass that measures
+TOKENS = 2**14  # maximum tokens of a forward pass
 ReferenceModel = Callable[[Transformer], AbstractContextManager[Transformer]]
-"""Called with the policy; lets the model that it is held against compute for a while, as `Frozen.model` does."""
+"""Called with the policy; returns a context that yields the reference model, as `Frozen.model` does."""
 
 
 @dataclass(frozen=True)
 class Credit:
-    """How the rewards of replies become advantages of tokens."""
+    """How the rewards of replies are converted to advantages of tokens."""
 
     method: PolicyMethod
     beta: float = 0.0
-    """Weight of the KL (k1) that is taken from the reward: from each token's with a value model, else the reply's."""
+    """Weight of the KL (k1) subtracted from the reward: of each token with a value model, otherwise of the reply."""
     gamma: float = 1.0
-    """What a reward is worth a token earlier."""
+    """Discount factor per token."""
     lam: float = 0.95
-    """How far back a surprise is credited (GAE); 1 = to the first token."""
+    """Lambda of generalized advantage estimation (GAE); 1 = no bias from the value model."""
 
 
 @dataclass(frozen=True)
 class ScoredRollouts:
-    """Replies with what the models say of them."""
+    """Replies with their log-probabilities and values."""
 
     rows: list[RolloutRow]
     drift: float
     """Mean of |sampler's log p - recomputed log p| over sampled tokens, in nats."""
     entropy: float
-    """Of the policy, in nats a token."""
+    """Entropy of the policy, in nats per token."""
     kl_token: float
-    """KL to the reference in nats a token (k1), and a reply; NaN without a reference."""
+    """KL to the reference (k1), in nats per token; NaN without a reference."""
     kl: float
+    """KL to the reference (k1), in nats per reply; NaN without a reference."""
 
 
 @torch.no_grad()
 def score_rollouts(
     policy: Transformer, rollouts: Sequence[Rollout], temperature: float, reference: ReferenceModel | None = None
 ) -> ScoredRollouts:
-    """Return rollouts with log-probabilities under the policy and the reference, and values where there is a critic.
+    """Return rollouts with log-probabilities under the policy and the reference, and values if there is a value model.
 
-    Rows of like length go through the models together, so that little is padding.
+    Rows of similar length are batched together, to reduce padding.
     """
     rows = [RolloutRow(one.prompt, one.ids, one.sampled) for one in rollouts]
     drift, entropy = [], []
     for some in by_length([len(row.prompt) + len(row.ids) for row in rows], TOKENS):
         batch = rollout_batch([rows[n] for n in some])
         hidden = hidden_states(policy, batch.ids, batch.documents)
-        told = target_logprobs_at(policy, hidden, batch.targets, temperature)
-        columns = {"old": told.logprobs}
+        computed = target_logprobs_at(policy, hidden, batch.targets, temperature)
+        columns = {"old": computed.logprobs}
         if critic_of(policy) is not None:
             columns["values"] = values_of(policy, hidden, batch.ids, batch.documents)
         if reference is not None:
@@ -77,56 +79,55 @@ def score_rollouts(
                 columns["reference"] = target_logprobs(
                     model, batch.ids, batch.targets, batch.documents, temperature
                 ).logprobs
-        drift.append(_drift(batch, told.plain, [rollouts[n] for n in some]))
-        entropy.append(told.entropy[batch.targets >= 0].cpu())
-        found: dict[str, Any] = {name: of_replies(x.cpu(), [rows[n] for n in some]) for name, x in columns.items()}
+        drift.append(_drift(batch, computed.plain, [rollouts[n] for n in some]))
+        entropy.append(computed.entropy[batch.targets >= 0].cpu())
+        lists: dict[str, Any] = {name: of_replies(x.cpu(), [rows[n] for n in some]) for name, x in columns.items()}
         for place, n in enumerate(some):
-            rows[n] = replace(rows[n], **{name: column[place] for name, column in found.items()})
-    apart = [_apart(row) for row in rows] if reference is not None else []
-    tokens = max(1, sum(map(len, apart)))
+            rows[n] = replace(rows[n], **{name: column[place] for name, column in lists.items()})
+    kl = [_kl(row) for row in rows] if reference is not None else []
+    total, tokens = sum(map(sum, kl)), max(1, sum(map(len, kl)))
     return ScoredRollouts(
         rows,
         drift=float(torch.cat(drift).mean()),
         entropy=float(torch.cat(entropy).mean()),
-        kl_token=sum(map(sum, apart)) / tokens if apart else float("nan"),
-        kl=sum(map(sum, apart)) / len(rows) if apart else float("nan"),
+        kl_token=total / tokens if kl else math.nan,
+        kl=total / len(rows) if kl else math.nan,
     )
 
 
 def assign_credit(credit: Credit, rows: Sequence[RolloutRow], scores: Tensor) -> tuple[list[RolloutRow], float]:
-    """Return the rows of all groups with their advantages, and the explained variance of a value model, else NaN.
+    """Return the rows with their advantages, and the explained variance of the value model, NaN without one.
 
-    `scores` [P, G] are what the P * G replies earned, group after group. With a value model the score is the reward of
-    a reply's last trained token and advantages are whitened; without one every token of a reply has the reply's.
+    `scores` [P, G] are the rewards of the P * G replies, group after group. With a value model, the score is the reward
+    of a reply's last trained token, and advantages are whitened. Without one, all tokens of a reply have its advantage.
     """
     if credit.method.baseline == "value":
         return _by_token(credit, rows, scores.flatten())
     if credit.beta:
-        scores = scores - credit.beta * torch.tensor([sum(_apart(row)) for row in rows]).view(scores.shape)
+        scores = scores - credit.beta * torch.tensor([sum(_kl(row)) for row in rows]).view(scores.shape)
     advantages = group_advantages(scores.double(), credit.method.baseline, credit.method.scale).flatten().tolist()
     pairs = zip(rows, advantages, strict=True)
-    return [replace(row, advantages=[advantage] * len(row.ids)) for row, advantage in pairs], float("nan")
+    return [replace(row, advantages=[advantage] * len(row.ids)) for row, advantage in pairs], math.nan
 
 
 def _by_token(credit: Credit, rows: Sequence[RolloutRow], scores: Tensor) -> tuple[list[RolloutRow], float]:
     batch = rollout_batch(rows)
     mask = batch.targets >= 0
     rewards = -credit.beta * (batch.old - batch.reference) * mask if credit.beta else torch.zeros_like(batch.old)
-    places = torch.arange(mask.shape[1]) * mask  # of a row without a trained token, 0, which the mask leaves out
+    places = torch.arange(mask.shape[1]) * mask  # 0 for a row without a trained token, which is masked
     rewards.scatter_add_(1, places.amax(1, keepdim=True), scores.to(rewards.dtype)[:, None])
     advantages, returns = gae(rewards, batch.values, mask, credit.gamma, credit.lam)
-    told = explained_variance(batch.values, returns, mask)
-    columns = (of_replies(x, rows) for x in (whiten(advantages, mask), returns))
-    found = zip(rows, *columns, strict=True)
-    return [replace(row, advantages=white, returns=gained) for row, white, gained in found], told
+    explained = explained_variance(batch.values, returns, mask)
+    triples = zip(rows, of_replies(whiten(advantages, mask), rows), of_replies(returns, rows), strict=True)
+    return [replace(row, advantages=own, returns=targets) for row, own, targets in triples], explained
 
 
-def _apart(row: RolloutRow) -> list[float]:
-    """Return k1 of each trained id."""
+def _kl(row: RolloutRow) -> list[float]:
+    """Return the KL estimate k1 of each trained id."""
     triples = zip(row.old, row.reference, row.trained, strict=True)
     return [old - reference for old, reference, trained in triples if trained]
 
 
 def _drift(batch: RolloutBatch, plain: Tensor, rollouts: Sequence[Rollout]) -> Tensor:
-    said = torch.tensor([x for one in rollouts for x, own in zip(one.logprobs, one.sampled, strict=True) if own])
-    return (plain.cpu()[batch.targets >= 0] - said).abs()
+    sampled = torch.tensor([x for one in rollouts for x, own in zip(one.logprobs, one.sampled, strict=True) if own])
+    return (plain.cpu()[batch.targets >= 0] - sampled).abs()

@@ -6,34 +6,38 @@ from sayso.align.rl.experience import ScoredRollouts
 from sayso.align.rl.sampling import SampledGroups
 
 
-def figures_of(drawn: SampledGroups, measured: ScoredRollouts) -> dict[str, float]:
-    """Return the figures of one iteration.
+def figures_of(sampled: SampledGroups, scored: ScoredRollouts) -> dict[str, float]:
+    """Return the metrics of an iteration.
 
-    reward (mean after shaping, of all groups that were asked), its parts before their weights, spread (standard
-    deviation of the replies' rewards),
-    no_signal (share of groups whose replies all earned the same), kl and kl_token (k1 to the reference, nats a reply
-    and a token), entropy (nats a token), length (tokens sampled), ended (share that ended by itself), distinct (share
-    of a group's replies that differ), drift (nats between the sampler's log-probabilities and the recomputed ones).
+    - reward: mean after shaping, over all sampled groups; with several rewards, `reward_NAME` of each before its weight
+    - spread: standard deviation of the rewards
+    - no_signal: share of groups whose replies all have the same reward
+    - kl, kl_token: KL to the reference (k1), in nats per reply and per token
+    - entropy: entropy of the policy, in nats per token
+    - length: sampled tokens per reply
+    - ended: share of replies that were not truncated
+    - distinct: share of distinct replies in a group
+    - drift: difference between the sampler's log-probabilities and the recomputed ones, in nats
     """
-    rollouts, scores = drawn.rollouts, drawn.scores
-    names = drawn.rewarded[0].parts
+    rollouts, scores = sampled.rollouts, sampled.scores
+    names = sampled.rewarded[0].parts
     return {
-        "reward": drawn.mean,
-        **{f"reward_{name}": fmean(one.parts[name] for one in drawn.rewarded) for name in names if len(names) > 1},
+        "reward": sampled.mean,
+        **{f"reward_{name}": fmean(one.parts[name] for one in sampled.rewarded) for name in names if len(names) > 1},
         "spread": float(scores.std(correction=0)),
-        "no_signal": drawn.silent / drawn.asked,
-        "kl": measured.kl,
-        "kl_token": measured.kl_token,
-        "entropy": measured.entropy,
+        "no_signal": sampled.without_signal / sampled.prompts,
+        "kl": scored.kl,
+        "kl_token": scored.kl_token,
+        "entropy": scored.entropy,
         "length": fmean(one.length for one in rollouts),
         "ended": fmean(one.ended for one in rollouts),
-        "distinct": fmean(len({one.text for one in group.rollouts}) / len(group.rollouts) for group in drawn.groups),
-        "drift": measured.drift,
+        "distinct": fmean(len({one.text for one in group.rollouts}) / len(group.rollouts) for group in sampled.groups),
+        "drift": scored.drift,
     }
 
 
 def figures_line(figures: dict[str, float]) -> str:
-    """Return the figures as one readable line."""
+    """Return the metrics as a line for the terminal."""
     parts = [
         f"{name.removeprefix('reward_')} {value:.3g}" for name, value in figures.items() if name.startswith("reward_")
     ]

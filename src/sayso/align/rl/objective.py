@@ -2,7 +2,7 @@
 
     loss = policy gradient + beta KL(policy, reference) - entropy bonus + weight * value loss
 
-A batch of rollouts enters, a `Term` leaves, with figures of every trained token.
+Takes a batch of rollouts and returns a `Term` with metrics of every trained token.
 """
 
 from dataclasses import dataclass
@@ -21,47 +21,47 @@ from sayso.model.packed import hidden_states
 
 @dataclass(frozen=True)
 class Objective:
-    """The loss function, called by the training loop."""
+    """The loss function of a run."""
 
     method: PolicyMethod
     temperature: float = 1.0
-    """At which the rollouts were sampled."""
+    """Temperature at which the rollouts were sampled."""
     beta: float = 0.0
-    """Weight of the KL to the reference in the loss (k3 with k2's gradient); 0 where it is in the reward, or off."""
+    """Weight of the KL to the reference in the loss (k3 with the gradient of k2); 0 if it is in the reward, or off."""
     entropy: float = 0.0
-    """Weight of the entropy, which is made large; 0 = off."""
+    """Weight of the entropy bonus; 0 = off."""
     constant: float = 1.0
-    """What a reply's sum is divided by where the method has it so, such as the most tokens of a reply."""
+    """Divisor of a reply's loss, for methods that use a constant, such as the maximum length of a reply."""
     value: float = 0.1
     """Weight of the value loss, for a policy with a value model."""
     value_clip: float = 0.2
-    """How far a value may move from the one that advantages were made with; 0 = anywhere."""
+    """Clipping range around the value from which advantages were computed; 0 = no clipping."""
     on_policy: bool = False
-    """Whether each rollout is learned from in one update alone: then log p_old is log p, and is not read."""
+    """Whether each rollout is used in a single update, so that log p_old is log p."""
 
     def __call__(self, model: Transformer, batch: Batch) -> Term:
-        """Return the term of a batch of rollouts."""
+        """Return the loss of a batch of rollouts."""
         assert isinstance(batch, RolloutBatch)
         device, mask = model.device, batch.targets != IGNORED
         hidden = hidden_states(model, batch.ids, batch.documents)
-        told = target_logprobs_at(model, hidden, batch.targets, self.temperature, learn_entropy=bool(self.entropy))
+        computed = target_logprobs_at(model, hidden, batch.targets, self.temperature, learn_entropy=bool(self.entropy))
         mask, old, reference, advantages, values, returns = (
             x.to(device) for x in (mask, batch.old, batch.reference, batch.advantages, batch.values, batch.returns)
         )
         if self.on_policy:
-            old = told.logprobs.detach()
-        losses, figures = token_losses(self.method, told.logprobs, old, advantages, mask)
-        figures["entropy"] = told.entropy.detach()[mask]
+            old = computed.logprobs.detach()
+        losses, figures = token_losses(self.method, computed.logprobs, old, advantages, mask)
+        figures["entropy"] = computed.entropy.detach()[mask]
         if self.beta:
-            apart = kl_estimate(told.logprobs, reference, "k3+")
-            figures["kl_token"] = apart.detach()[mask]
-            losses = losses + self.beta * apart
+            kl = kl_estimate(computed.logprobs, reference, "k3+")
+            figures["kl_token"] = kl.detach()[mask]
+            losses = losses + self.beta * kl
         if self.entropy:
-            losses = losses - self.entropy * told.entropy
+            losses = losses - self.entropy * computed.entropy
         if critic_of(model) is not None:
-            now = values_of(model, hidden, batch.ids, batch.documents)
-            off = value_losses(now, values, returns, self.value_clip)
-            figures["value_loss"] = off.detach()[mask]
-            losses = losses + self.value * off
+            predicted = values_of(model, hidden, batch.ids, batch.documents)
+            errors = value_losses(predicted, values, returns, self.value_clip)
+            figures["value_loss"] = errors.detach()[mask]
+            losses = losses + self.value * errors
         total, count = averaged(losses, mask, self.method.average, self.constant)
         return Term(total, count, batch.ids.numel(), figures, batch.trained)

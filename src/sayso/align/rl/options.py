@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from sayso.align.rl.prompt_order import PromptOrder, open_prompt_order
 from sayso.align.rl.prompts import Prompt
-from sayso.align.rl.rewards import RewardFunction, load_rewards, of_many, rewarded, unlike
+from sayso.align.rl.rewards import RewardFunction, distinct, load_rewards, of_many, rewarded
 from sayso.align.rl.sampling import GroupSampler
 from sayso.align.scorer import Combine, open_scorer
 from sayso.base.device import pick_device
@@ -76,8 +76,8 @@ def open_rewards(
     Rows without a prompt, or that fail `check`, are counted in `bad`. `when` is the time passed to the chat templates
     of reward models.
     """
-    given = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
-    practice, held = open_prompt_order(*given, bad, check)
+    source = (options.prompts, options.sizes, options.seed, options.judged, options.held_out)
+    practice, held = open_prompt_order(*source, bad, check)
     report_rows(bad)
     checker = ("sayso.world.puzzles:score",) if options.prompts in MAKERS else ()
     rewards = rewards_of(options, options.reward or checker, when)
@@ -98,7 +98,7 @@ def prompt_check(model: Transformer, tokenizer: Tokenizer) -> Callable[[Prompt],
     return check
 
 
-def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = None) -> list[RewardFunction]:
+def rewards_of(options: Adapting, names: Sequence[str], when: datetime | None = None) -> list[RewardFunction]:
     """Return the named rewards, in order.
 
     `model:NAME` is a reward model of the life; model:, min: or cautious:NAME,NAME,... is an ensemble that takes the
@@ -106,23 +106,23 @@ def rewards_of(options: Adapting, given: Sequence[str], when: datetime | None = 
     as `load_rewards` does.
     """
     kinds: dict[str, Combine] = {"model": "mean", "min": "min", "cautious": "cautious"}
-    found, life = [], Life(options.life)
-    for one in given:
-        kind, _, rest = one.partition(":")
-        names, _, weight = rest.partition("=")
+    rewards, life = [], Life(options.life)
+    for name in names:
+        kind, _, rest = name.partition(":")
+        models, _, weight = rest.partition("=")
         if kind not in kinds:
-            found.append(load_rewards([one])[0])
+            rewards.append(load_rewards([name])[0])
             continue
         try:
             factor = float(weight or 1)
         except ValueError:
-            raise UserError(f"The weight of a reward must be a number; got '{one}'.") from None
-        folders = [resolve_model(life, name) for name in names.split(",")]
+            raise UserError(f"The weight of a reward must be a number; got '{name}'.") from None
+        folders = [resolve_model(life, model) for model in models.split(",")]
         scorer = open_scorer(folders, pick_device(options.device).kind, kinds[kind])
         if when:
             dated(scorer.tokenizer, when)
-        found.append(of_many(names.partition(",")[0], scorer, factor))
-    return unlike(found)
+        rewards.append(of_many(models.partition(",")[0], scorer, factor))
+    return distinct(rewards)
 
 
 def group_sampler(
@@ -138,18 +138,18 @@ def group_sampler(
 
 
 def held_out_judge(
-    tokenizer: Tokenizer, held: list[Prompt], gold: list[RewardFunction], drawn: Sampling, samples: Samples
+    tokenizer: Tokenizer, held: list[Prompt], gold: list[RewardFunction], sampling: Sampling, samples: Samples
 ) -> Callable[[State], dict[str, Any]]:
     """Return a function that evaluates replies to held-out prompts and takes the run's samples.
 
-    Replies are sampled as in training, which is what training improves; greedy replies are reported too.
+    Replies are sampled as in training, which improves these; the score of greedy replies is reported too.
     """
-    greedy = replace(drawn, temperature=0)
+    greedy = replace(sampling, temperature=0)
 
     def judge(state: State) -> dict[str, Any]:
         samples.take(state.model, state.step)
         likeliest = held_out_score(state.model, tokenizer, held, gold, greedy)["held_out"]
-        return held_out_score(state.model, tokenizer, held, gold, drawn) | {"held_out_likeliest": likeliest}
+        return held_out_score(state.model, tokenizer, held, gold, sampling) | {"held_out_likeliest": likeliest}
 
     return judge
 
@@ -162,12 +162,12 @@ def held_out_score(
     A single reply has no interval.
     """
     training = model.training
-    said = Replier(model.eval(), tokenizer).replies([prompt.messages for prompt in held], sampling)
+    replies = Replier(model.eval(), tokenizer).replies([prompt.messages for prompt in held], sampling)
     model.train(training)
-    found = estimate([one.total for one in rewarded(gold, held, [reply.text for reply in said])])
-    interval = {"held_out_interval": (found.high - found.low) / 2} if len(held) > 1 else {}
+    score = estimate([one.total for one in rewarded(gold, held, [reply.text for reply in replies])])
+    interval = {"held_out_interval": (score.high - score.low) / 2} if len(held) > 1 else {}
     return {
-        "held_out": found.mean,
+        "held_out": score.mean,
         **interval,
-        "held_out_ended": sum(reply.finish == "stop" for reply in said) / len(said),
+        "held_out_ended": sum(reply.finish == "stop" for reply in replies) / len(replies),
     }

@@ -1,6 +1,6 @@
 """Reads training prompts from a JSON Lines file, as conversations that end before a reply.
 
-A row is `{"prompt": ...}`, a text or a list of messages; whatever else it holds reaches the rewards as `info`.
+A row is `{"prompt": ...}`, a string or a list of messages; its other fields are passed to the rewards as `info`.
 """
 
 import json
@@ -17,28 +17,30 @@ from sayso.token.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Prompt:
-    """One prompt of a file."""
+    """A prompt of a file."""
 
     number: int
-    """Its line, counted from 1."""
+    """Number of its line, counted from 1."""
     messages: list[dict[str, Any]]
     info: Mapping[str, Any]
-    """What else its row holds, for rewards."""
+    """Other fields of its row, for rewards."""
 
     @property
     def key(self) -> str:
-        """The same for prompts that ask the same."""
+        """The messages as JSON, equal for equal prompts."""
         return json.dumps(self.messages, sort_keys=True)
 
 
 def read_prompts(path: Path, bad: BadRows, check: Callable[[Prompt], object] | None = None) -> list[Prompt]:
-    """Return the prompts of a JSONL file; a text is one turn of the user.
+    """Return the prompts of a JSONL file; a string is a turn of the user.
 
-    A row without a prompt, one whose last turn is the assistant's already, and one for which `check` raises a
-    `UserError`, is counted in `bad`. Raises `UserError` where no row is left.
+    A row without a prompt, one that ends with a turn of the assistant, and one for which `check` raises a `UserError`,
+    are counted in `bad`. Raises `UserError` if no row is left.
     """
     if not path.exists():
-        raise UserError(f"Prompts are read from a JSONL file; there is no '{path}'. Make puzzles with: sayso puzzles")
+        raise UserError(
+            f"There is no file of prompts '{path}'; pass a JSONL file, or write puzzles with: sayso puzzles"
+        )
 
     def checked(number: int, row: dict[str, Any]) -> Prompt:
         prompt = _prompt(number, row)
@@ -55,13 +57,13 @@ def read_prompts(path: Path, bad: BadRows, check: Callable[[Prompt], object] | N
 
 
 def ids_of(prompts: Sequence[Prompt], tokenizer: Tokenizer, context: int) -> list[list[int]]:
-    """Return the ids of each prompt. Raises `UserError`, with its line, for one that leaves no room for a reply."""
+    """Return the ids of each prompt. Raises `UserError` for one that leaves no room for a reply."""
     ids = [prompt_ids(tokenizer, prompt.messages) for prompt in prompts]
-    for prompt, asked in zip(prompts, ids, strict=True):
-        if len(asked) >= context:
+    for prompt, own in zip(prompts, ids, strict=True):
+        if len(own) >= context:
             raise UserError(
-                f"A prompt must leave room for a reply in the context of {context:,} tokens; that of line "
-                f"{prompt.number} has {len(asked):,}: shorten it or take it out."
+                f"A prompt must leave room for a reply in the context of {context:,} tokens; the one in line "
+                f"{prompt.number} has {len(own):,}: shorten or remove it."
             )
     return ids
 
@@ -71,11 +73,11 @@ def _prompt(number: int, row: dict[str, Any]) -> Prompt:
     messages = [{"role": "user", "content": given}] if isinstance(given, str) else given
     if not isinstance(messages, list) or not messages or not all(map(_is_turn, messages)):
         raise UserError(
-            f'"prompt" is a text, or a list of messages with a role ({", ".join(ROLES)}) and a text as content; '
-            f"got {given!r:.100}."
+            f'"prompt" must be a string, or a list of messages with a role ({", ".join(ROLES)}) and a string as '
+            f"content; got {given!r:.100}."
         )
     if messages[-1]["role"] == "assistant":
-        raise UserError("A prompt waits for a reply of the assistant; this one ends with one already.")
+        raise UserError("A prompt must not end with a message of the assistant; remove the message.")
     return Prompt(number, messages, {key: value for key, value in row.items() if key != "prompt"})
 
 

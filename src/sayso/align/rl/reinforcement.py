@@ -1,4 +1,4 @@
-"""Reinforcement learning, as a way to tune a model.
+"""Reinforcement learning, as a method of tuning.
 
 Each iteration samples groups of replies with the inference engine, scores them, and trains on them in one or more
 updates, with any policy gradient of `loss/policy.py`.
@@ -12,7 +12,7 @@ from typing_extensions import override
 from sayso.align.pairs.reference import Frozen
 from sayso.align.rl.critic import remove_critic
 from sayso.align.rl.figures import figures_line
-from sayso.align.rl.iterations import Iterations, Tell
+from sayso.align.rl.iterations import Iterations, Report
 from sayso.align.rl.options import group_sampler, held_out_judge, open_rewards, prompt_check
 from sayso.align.rl.prompts import ids_of
 from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, policy_state
@@ -31,12 +31,12 @@ from sayso.train.tune import Start, Tuning
 from sayso.train.watch import Watch
 from sayso.world.puzzles import MAKERS
 
-_SHOWN = 8  # held-out prompts whose replies are sampled at intervals, to be read
-_LINES = 20  # iterations reported in the terminal; run.jsonl has all of them
+_SHOWN = 8  # held-out prompts whose replies are sampled at each evaluation
+_LINES = 20  # iterations printed to the terminal; run.jsonl has all of them
 
 
 class Reinforcement(Tuning):
-    """One run of reinforcement learning."""
+    """Reinforcement learning of a policy."""
 
     stage = "aligned"
     row_tokens = WIDTH_STEP
@@ -50,7 +50,7 @@ class Reinforcement(Tuning):
 
     @override
     def derive(self, layout: Layout) -> Derived:
-        """Check that a puzzle's prompts fit the context; those of a file have been checked."""
+        """Return the counts of bad rows, after checking that a puzzle's prompts fit the context."""
         if self.options.prompts in MAKERS:
             prompts = [*self.practice(0, self.options.groups), *self.held]
             ids_of(prompts, self.start.tokenizer, self.start.model.config.context)
@@ -58,7 +58,7 @@ class Reinforcement(Tuning):
 
     @override
     def state(self) -> State:
-        """Return the policy, and a value model if the method has one; keep a copy of the parent as the reference."""
+        """Return a state that trains the policy, and a value model if the method has one; set up the reference."""
         start, options, dapo = self.start, self.options, self.options.method == "dapo"
         sampler = group_sampler(options, start.tokenizer, self.practice, self.rewards, dapo=dapo)
         reference = Frozen(None if start.lora else deepcopy(start.model).requires_grad_(False)).model
@@ -67,11 +67,11 @@ class Reinforcement(Tuning):
 
     @override
     def recipe(self, state: State, derived: Derived, log: RunLog) -> Recipe:
-        """Return the iterations with the objective of the method."""
+        """Return the iterations and the objective of the method."""
         options, tokenizer, watch = self.options, self.start.tokenizer, Watch()
         if not self.held:
             say("No prompts are held out, so the last weights are kept.")
-        iterations = Iterations(self.plan, self.start.session.folder, _teller(log, watch, options.iterations))
+        iterations = Iterations(self.plan, self.start.session.folder, _reporter(log, watch, options.iterations))
         greedy = Sampling(temperature=0, max_tokens=options.max_tokens)
         self.samples = Samples(tokenizer, [one.messages for one in self.held[:_SHOWN]], log, greedy)
         sampled = replace(greedy, temperature=options.temperature, seed=options.seed)
@@ -93,19 +93,19 @@ class Reinforcement(Tuning):
         self.samples.show()
 
 
-def _teller(log: RunLog, watch: Watch, iterations: int) -> Tell:
-    """Return a function that logs an iteration's figures, prints some of them, and warns about problems."""
+def _reporter(log: RunLog, watch: Watch, iterations: int) -> Report:
+    """Return a function that logs the metrics of an iteration, prints some of them, and warns about problems."""
     every = max(1, iterations // _LINES)
 
-    def tell(step: int, number: int, figures: dict[str, float]) -> None:
+    def report(step: int, number: int, figures: dict[str, float]) -> None:
         if number <= watch.iteration:  # reported before the run was interrupted
             return
         watch.iteration = number
         log.write("iteration", step=step, iteration=number, **{name: float(f"{x:.5g}") for name, x in figures.items()})
         if number % every == 0:
             say(f"Iteration {number + 1:,}: {figures_line(figures)}.")
-        for sentence in watch.see(figures):
+        for sentence in watch.check(figures):
             warn(f"Warning at iteration {number + 1:,}: {sentence}")
             log.write("warning", step=step, problem=sentence)
 
-    return tell
+    return report

@@ -1,8 +1,9 @@
 """Rewards as plain Python functions of prompts and replies.
 
-A reward is `function(prompt, reply, info) -> float`, named on the command line as `file.py:function` or
-`module:function`, with a weight behind `=` where several are added up. `prompt` is the list of messages, `info` what
-else the prompt's row holds; both are copies, which the function may change. NumPy and torch scalars count as numbers.
+A reward is `function(prompt, reply, info) -> float`, given on the command line as `file.py:function` or
+`module:function`, with an optional `=WEIGHT`; several are summed. `prompt` is the list of messages and `info` has the
+other fields of the prompt's row; both are copies, which the function may change. The result may be a scalar of NumPy or
+torch.
 """
 
 import math
@@ -23,39 +24,39 @@ from sayso.base.functions import is_passed, passed
 
 Function = Callable[[list[dict[str, Any]], str, Mapping[str, Any]], float]
 Many = Callable[[Sequence[tuple[list[dict[str, Any]], str, Mapping[str, Any]]]], Sequence[float]]
-"""A reward of many prompts and replies at once, as a reward model is."""
+"""A reward of many prompts and replies at once, such as a reward model."""
 
 
 @dataclass(frozen=True)
 class RewardFunction:
-    """One of the rewards that are added up."""
+    """One of the rewards that are summed."""
 
     name: str
     function: Function
     weight: float = 1.0
     many: Many | None = None
-    """Called in place of `function` where there are many replies."""
+    """Called instead of `function` for many replies."""
 
 
 @dataclass(frozen=True)
 class Rewarded:
-    """What one reply earned."""
+    """The rewards of a reply."""
 
     parts: dict[str, float]
-    """By reward, before its weight."""
+    """Each reward by name, before its weight."""
     total: float
 
 
-def load_rewards(given: Sequence[str]) -> list[RewardFunction]:
-    """Return the rewards named as `file.py:function` or `module:function`, each with an optional `=WEIGHT`.
+def load_rewards(names: Sequence[str]) -> list[RewardFunction]:
+    """Return the rewards named `file.py:function` or `module:function`, each with an optional `=WEIGHT`.
 
-    Raises `UserError` for what cannot be imported, is not there or is no function, and for two of one name.
+    Raises `UserError` for a module that cannot be imported, for one without the function, and for equal names.
     """
-    return unlike([_load(one) for one in given])
+    return distinct([_load(name) for name in names])
 
 
-def unlike(rewards: list[RewardFunction]) -> list[RewardFunction]:
-    """Return rewards, of which there is one or more, and no two have one name; else raises `UserError`."""
+def distinct(rewards: list[RewardFunction]) -> list[RewardFunction]:
+    """Return the rewards. Raises `UserError` if there are none, or if two have the same name."""
     names = [reward.name for reward in rewards]
     if not rewards:
         raise UserError("--reward is required, such as rewards.py:score or sayso.world.puzzles:score.")
@@ -65,32 +66,37 @@ def unlike(rewards: list[RewardFunction]) -> list[RewardFunction]:
 
 
 def of_many(name: str, many: Many, weight: float = 1.0) -> RewardFunction:
-    """Return a reward made of a function of many, such as a reward model's."""
+    """Return a reward that is computed for many replies at once."""
     return RewardFunction(name, lambda prompt, reply, info: many([(prompt, reply, info)])[0], weight, many)
 
 
 def rewarded(rewards: Sequence[RewardFunction], prompts: Sequence[Prompt], replies: Sequence[str]) -> list[Rewarded]:
-    """Return what each of many replies earns; errors as in `reward`."""
-    asked = [(prompt.messages, reply, prompt.info) for prompt, reply in zip(prompts, replies, strict=True)]
-    together = {one.name: list(one.many(asked)) for one in rewards if one.many is not None}
-    found = []
-    for number, (prompt, reply_) in enumerate(zip(prompts, replies, strict=True)):
-        parts = {
-            one.name: _checked(one, together[one.name][number], prompt, reply_)
-            if one.name in together
-            else _called(one, prompt, reply_)
-            for one in rewards
-        }
-        found.append(Rewarded(parts, sum(one.weight * parts[one.name] for one in rewards)))
-    return found
+    """Return the rewards of many replies. Raises `UserError` as `reward` does."""
+    items = [(prompt.messages, reply, prompt.info) for prompt, reply in zip(prompts, replies, strict=True)]
+    batched = {one.name: list(one.many(items)) for one in rewards if one.many is not None}
+    return [
+        _summed(
+            rewards,
+            {
+                one.name: _checked(one, batched[one.name][number], prompt, reply)
+                if one.name in batched
+                else _called(one, prompt, reply)
+                for one in rewards
+            },
+        )
+        for number, (prompt, reply) in enumerate(zip(prompts, replies, strict=True))
+    ]
 
 
 def reward(rewards: Sequence[RewardFunction], prompt: Prompt, reply: str) -> Rewarded:
-    """Return what a reply earns.
+    """Return the rewards of a reply.
 
-    Raises `UserError`, with the prompt's line, where a reward raises or gives something else than a finite number.
+    Raises `UserError`, with the prompt's line, if a reward raises an exception or does not return a finite number.
     """
-    parts = {one.name: _called(one, prompt, reply) for one in rewards}
+    return _summed(rewards, {one.name: _called(one, prompt, reply) for one in rewards})
+
+
+def _summed(rewards: Sequence[RewardFunction], parts: dict[str, float]) -> Rewarded:
     return Rewarded(parts, sum(one.weight * parts[one.name] for one in rewards))
 
 
@@ -99,7 +105,7 @@ def _called(one: RewardFunction, prompt: Prompt, reply: str) -> float:
         value = one.function(deepcopy(prompt.messages), reply, deepcopy(prompt.info))
     except Exception as error:
         where = _where(prompt, reply)
-        raise UserError(f"The reward '{one.name}' raised {type(error).__name__}: {error}, {where}.") from error
+        raise UserError(f"The reward '{one.name}' raised {type(error).__name__} {where}: {error}.") from error
     return _checked(one, value, prompt, reply)
 
 
@@ -111,7 +117,7 @@ def _checked(one: RewardFunction, value: object, prompt: Prompt, reply: str) -> 
 
 
 def _number(value: object) -> float:
-    """Return a number, or a scalar of NumPy or torch, as a float; NaN for anything else."""
+    """Return a number or a scalar of NumPy or torch as a float; NaN for anything else."""
     if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
         value = value.item()
     try:
@@ -121,15 +127,15 @@ def _number(value: object) -> float:
 
 
 def _where(prompt: Prompt, reply: str) -> str:
-    return f"for the prompt of line {prompt.number} and the reply {reply[:60]!r}"
+    return f"for the prompt in line {prompt.number} and the reply {reply[:60]!r}"
 
 
 def _load(given: str) -> RewardFunction:
     if is_passed(given):
         own = passed(given)
         return RewardFunction(own.__name__, own)
-    place, _, factor = given.partition("=")
-    source, _, name = place.rpartition(":")
+    path, _, factor = given.partition("=")
+    source, _, name = path.rpartition(":")
     try:
         weight = float(factor or 1)
     except ValueError:
@@ -141,7 +147,7 @@ def _load(given: str) -> RewardFunction:
     module = _module(source, given)
     function = getattr(module, name, None)
     if not callable(function):
-        raise UserError(f"'{source}' has no function '{name}', which --reward asks for.{nearest(name, dir(module))}")
+        raise UserError(f"--reward {given}: '{source}' has no function '{name}'.{nearest(name, dir(module))}")
     return RewardFunction(name, function, weight)
 
 

@@ -97,10 +97,10 @@ def method_of(options: Reinforce) -> PolicyMethod:
     return replace(method, low=low, high=high)
 
 
-def plan_of(options: Reinforce, method: PolicyMethod, drawing: GroupSampler, reference: ReferenceModel) -> Plan:
-    """Return the plan of the iterations."""
+def plan_of(options: Reinforce, method: PolicyMethod, sampler: GroupSampler, reference: ReferenceModel) -> Plan:
+    """Return the settings of the iterations."""
     return Plan(
-        drawing,
+        sampler,
         Credit(method, beta=options.beta if _in_reward(options) else 0.0, lam=options.lam),
         reference,
         updates=options.updates,
@@ -126,7 +126,7 @@ def objective_of(options: Reinforce, method: PolicyMethod, plan: Plan) -> Object
 
 
 def policy_state(options: Reinforce, method: PolicyMethod, model: Transformer, lora: LoRA | None) -> State:
-    """Return a state that trains the model, or its adapters, and a value model where the method has one."""
+    """Return a state that trains the model or its adapters, and a value model if the method has one."""
     begin = deepcopy(model) if method.baseline == "value" and options.critic == "own" else None
     if begin is not None and options.critic_from:
         begin = _reward_model(options, model)
@@ -135,16 +135,16 @@ def policy_state(options: Reinforce, method: PolicyMethod, model: Transformer, l
         return state
     critic = add_critic(model, options.critic, begin)
     if isinstance(critic, Transformer):
-        found = make_optimizers(critic, TUNING.times(options.critic_rate))
+        optimizers = make_optimizers(critic, TUNING.times(options.critic_rate))
     else:
         rate = TUNING.times(options.critic_rate).head * (model.config.width / 768) ** -0.5
         group = {"params": list(critic.parameters()), "lr": rate}
-        found = [torch.optim.AdamW([group], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)]
-    for optimizer in found:
+        optimizers = [torch.optim.AdamW([group], betas=(0.8, 0.95), eps=1e-10, weight_decay=0.0, fused=True)]
+    for optimizer in optimizers:
         for group in optimizer.param_groups:
             group["name"], group["peak"] = f"critic {group.get('name', 'head')}", group["lr"]
             group["clip"] = "critic"
-    state.optimizers += found
+    state.optimizers += optimizers
     return state
 
 

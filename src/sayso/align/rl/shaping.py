@@ -7,12 +7,12 @@
 
 
 def overlong(length: int, limit: int, buffer: int) -> float:
-    """Return what a reply of `length` tokens loses, 0 to -1; a buffer of 0 is off."""
+    """Return the penalty on a reply of `length` tokens, from 0 to -1; always 0 for a buffer of 0."""
     if not buffer:
         return 0.0
     return -min(max(length - (limit - buffer), 0) / buffer, 1.0)
 
 
 def shaped(reward: float, *, length: int, ended: bool, limit: int, buffer: int, unfinished: float) -> float:
-    """Return a reward less what its reply loses by being long, and by not ending itself (`unfinished`)."""
+    """Return a reward minus the penalties for length and, with `unfinished`, for truncation."""
     return reward + overlong(length, limit, buffer) - (0.0 if ended else unfinished)
