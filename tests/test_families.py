@@ -341,7 +341,7 @@ def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
     """A list, a text, or a table with a name that is not ours is one sentence with the names that are."""
     facts = to_hub_config(ModelConfig(50, 1, 16, 2, 1, 8, 24, logit_cap=30.0))
     assert facts["shape"] == {"logit_cap": 30.0}
-    with pytest.raises(UserError, match=r"must be a table with keys from positions, rope, .*embed_scale\."):
+    with pytest.raises(UserError, match=r"must be an object with keys from positions, rope, .*embed_scale\."):
         from_hub_config(facts | {"shape": shape})
 
 

@@ -373,7 +373,7 @@ def test_a_model_of_llama2c_needs_its_tokenizer(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="300 tokens"):
         read_llama2c(tmp_path / "model.bin")
     tokens.unlink()
-    with pytest.raises(UserError, match="has: none"):
+    with pytest.raises(UserError, match="has none"):
         read_llama2c(tmp_path / "model.bin")
 
 

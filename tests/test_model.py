@@ -226,7 +226,7 @@ def test_a_fresh_model_knows_nothing() -> None:
         ({"ngrams": (2,)}, "ngram_rows of 1 or more"),
         ({"positions": "lerned"}, "Did you mean 'learned'"),
         ({"positions": "none", "rope": Rope("linear", 2.0)}, "need rotary positions"),
-        ({"rope": Rope(nope_layers=(3,))}, "among 0 to 2"),
+        ({"rope": Rope(nope_layers=(3,))}, "from 0 to 2"),
         ({"rope": Rope(local_theta=100.0)}, "no windows"),
         ({"rope_theta": 1.0}, "greater than 1"),
         ({"head_size": 15}, "even"),
@@ -236,7 +236,7 @@ def test_a_fresh_model_knows_nothing() -> None:
         ({"biases": ("qkv", "mpl")}, "mlp"),
         ({"windows": (-1,)}, "0 or more"),
         ({"windows": (1, 2, 3, 4)}, "at most one per layer"),
-        ({"logit_cap": -1.0}, "greater than 0"),
+        ({"logit_cap": -1.0}, "positive, or 0"),
     ],
 )
 def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:
