@@ -172,5 +172,5 @@ def test_a_certain_reply_has_odds_with_a_gradient() -> None:
 @pytest.mark.parametrize("smoothing", [-0.1, 0.5, 1.0])
 def test_half_the_pairs_wrong_teach_nothing(smoothing: float) -> None:
     """A share of wrong pairs outside 0 to 0.5 is one sentence."""
-    with pytest.raises(UserError, match=r"--smoothing .* below 0\.5"):
+    with pytest.raises(UserError, match=r"--smoothing .* less than 0\.5"):
         dpo_loss(torch.zeros(2), torch.zeros(2), 0.1, smoothing)
