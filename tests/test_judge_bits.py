@@ -42,7 +42,7 @@ def test_documents_that_fit_are_read_in_one_go(model: Transformer) -> None:
 
 
 def test_a_long_document_keeps_half_a_context(model: Transformer) -> None:
-    """The second window starts in the middle of the first and is charged for what the first did not reach."""
+    """The second window starts in the middle of the first and counts what the first did not reach."""
     ids = [(7 * i) % 290 + 5 for i in range(17)]
     with torch.inference_mode():
         second = model(torch.tensor([[BOS, *ids][5:17]])).log_softmax(-1)[0]
@@ -51,17 +51,17 @@ def test_a_long_document_keeps_half_a_context(model: Transformer) -> None:
 
 
 @given(length=st.integers(0, 200), context=st.integers(1, 40))
-def test_windows_charge_each_id_once_with_context(length: int, context: int) -> None:
-    """For any length and context the charged targets, in order, are the document; none lacks half a context."""
+def test_windows_count_each_id_once_with_context(length: int, context: int) -> None:
+    """For any length and context the counted targets, in order, are the document; none lacks half a context."""
     ids = list(range(1, length + 1))
-    charged: list[int] = []
+    counted: list[int] = []
     for window in text_windows(0, ids, BOS, context):
         assert len(window.inputs) == len(window.targets) <= context
         assert list(window.targets[:-1]) == list(window.inputs[1:])
-        uncharged = len(window.inputs) - window.charged
-        assert window.inputs[0] == BOS or uncharged >= context - max(1, context // 2)
-        charged += window.targets[uncharged:]
-    assert charged == ids
+        skipped = len(window.inputs) - window.counted
+        assert window.inputs[0] == BOS or skipped >= context - max(1, context // 2)
+        counted += window.targets[skipped:]
+    assert counted == ids
 
 
 def test_a_model_that_guesses_pays_log2_v(model: Transformer) -> None:

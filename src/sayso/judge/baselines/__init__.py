@@ -1,1 +1,1 @@
-"""What a language model must beat: uniform, unigram and Kneser-Ney models, and a dictionary compressor."""
+"""Baselines of language models: uniform, unigram and Kneser-Ney models, and a dictionary compressor."""
