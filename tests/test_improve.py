@@ -14,7 +14,7 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
-from sayso.report.steered import steered
+from sayso.report.alignment_log import alignment_runs
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
 
@@ -108,7 +108,7 @@ def test_the_kept_model_is_that_of_the_best_round_and_every_round_can_be_opened(
 
 def test_the_report_draws_each_rounds_figures(improved):
     """The life's story has the run with its held-out score by round, and replies of the first and the last."""
-    run = next(run for run in steered(Life(improved)) if run.model == "better")
+    run = next(run for run in alignment_runs(Life(improved)) if run.model == "better")
     assert [step for step, _ in run.judged["score"]] == [0, 1]
     assert set(run.samples) == {0, 1}
 
