@@ -186,7 +186,7 @@ def test_an_older_store_is_brought_up_and_a_newer_one_refused(tmp_path: Path) ->
             ]
         new.close()
     assert runs == ["mood"]
-    with pytest.raises(UserError, match=r"newer sayso \(it has 'mood'\)"):
+    with pytest.raises(UserError, match=r"newer version of sayso \(it has 'mood'\)"):
         Store(path)
 
 
@@ -317,7 +317,7 @@ def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(tmp_path: Path) -> N
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     sql.event.listen(kept.engine, "checkout", limit)
-    with pytest.raises(StoreError, match="disk under the store is full") as refused:
+    with pytest.raises(StoreError, match="The store's disk is full") as refused:
         kept.edit(reply, "x" * 100_000)
     assert refused.value.full
     assert kept.ratings() == []
@@ -334,7 +334,7 @@ def test_a_store_that_is_held_by_another_is_said(tmp_path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with kept.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")
-        with pytest.raises(StoreError, match=r"cannot be used now \(database is locked\)"):
+        with pytest.raises(StoreError, match=r"is not available \(database is locked\)"):
             kept.thumb(reply, 1)
     assert kept.thumb(reply, 1)
     kept.close()
