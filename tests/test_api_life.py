@@ -93,13 +93,13 @@ def test_the_command_line_knows_what_python_made(life: sayso.Life, base: Trained
         (lambda life: life.pretrain(steps="many"), "must be an integer"),
         (lambda life: life.pretrain(3), "takes keyword arguments"),
         (lambda life: life.pretrain(mlp="swiglo"), "Did you mean 'swiglu'"),
-        (lambda life: life.pretrain(name=3), "name must be text; got 3"),
+        (lambda life: life.pretrain(name=3), "name must be a string; got 3"),
         (lambda life: life.pretrain(restart=1), "restart must be True or False; got 1"),
         (lambda life: life.quantize(bits=5), "bits must be 8 or 4; got 5"),
         (lambda life: life.merge(name="x"), "needs the argument 'adapter'"),
         (lambda life: life.export("a", model="b"), "got 'model' twice"),
         (lambda life: life.puzzles("addition", sizes=[3, "x"]), "must be an integer"),
-        (lambda life: life.prepare(sources=3), "must be text; got 3"),
+        (lambda life: life.prepare(sources=3), "must be a string; got 3"),
         (lambda life: sayso.Life(__file__), "is a file"),
         (lambda life: life.load("basee"), "Did you mean 'base'"),
     ],
@@ -248,7 +248,7 @@ def test_a_function_without_identity_is_refused(life: sayso.Life, given) -> None
     """A lambda or an object could change without a trace in the run."""
     with pytest.raises(sayso.UserError, match="defined with 'def'"):
         life.reinforce(prompts="x.jsonl", reward=given)
-    with pytest.raises(sayso.UserError, match="name must be text"):
+    with pytest.raises(sayso.UserError, match="name must be a string"):
         life.pretrain(name=score)
     with pytest.raises(sayso.UserError, match="pass the function itself"):
         passed("python:x.y#123")
@@ -272,7 +272,7 @@ def test_a_function_is_an_act(life: sayso.Life, base: Trained) -> None:
     def pretrain(life: sayso.Life) -> None:
         """Do nothing."""
 
-    with pytest.raises(sayso.UserError, match="needs a name that no act"):
+    with pytest.raises(sayso.UserError, match="must not have the name of a built-in act"):
         life.run(pretrain)
     with pytest.raises(sayso.UserError, match="A name must consist of"):
         life.run(lambda life: None)
