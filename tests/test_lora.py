@@ -1,4 +1,4 @@
-"""LoRA: the formula, the format that peft reads and writes, and runs that train an adapter alone."""
+"""LoRA: the formula, PEFT's format, and runs that train only an adapter."""
 
 import math
 import shutil
@@ -47,7 +47,7 @@ IDS = torch.randint(300, (2, 40), generator=torch.Generator().manual_seed(1))
 
 
 def noise(*weights: torch.Tensor) -> None:
-    """Move weights, so that none is zero or one."""
+    """Change weights so that none is zero or one."""
     generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for weight in weights:
@@ -55,14 +55,14 @@ def noise(*weights: torch.Tensor) -> None:
 
 
 def random_model(config: ModelConfig = CONFIG) -> Transformer:
-    """A model of random weights."""
+    """Return a model with random weights."""
     model = Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
     noise(*model.parameters())
     return model
 
 
 def adapted(model: Transformer, lora: LoRA = LORA) -> Transformer:
-    """The model with adapters that were trained a bit."""
+    """Return the model with adapters whose B is not zero."""
     add_lora(model, lora, torch.Generator().manual_seed(2))
     noise(*(layer.b for layer in adapters(model).values()))
     return model
@@ -75,21 +75,21 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(params=SHAPES, ids=["swiglu", "relu2", "tied", "gpt2"])
 def folder(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path: Path) -> Path:
-    """The folder of a model of random weights."""
+    """Return the folder of a model with random weights."""
     save_model(random_model(request.param), tokenizer, tmp_path / "model", {"stage": "base"})
     return tmp_path / "model"
 
 
-def test_an_adapted_layer_is_the_formula() -> None:
-    """It gives W x + (alpha / rank) B A x, for inputs of any leading shape."""
+def test_an_adapted_layer_follows_the_formula() -> None:
+    """It returns W x + (alpha / rank) B A x for inputs with any leading dimensions."""
     linear = Linear(6, 4)
     a, b, x = torch.randn(2, 6), torch.randn(4, 2), torch.randn(3, 5, 6)
     expected = x @ (linear.weight + 1.5 * b @ a).T
     torch.testing.assert_close(LoRALinear(linear, a, b, 1.5)(x), expected)
 
 
-def test_a_fresh_adapter_changes_nothing_and_alone_is_trained() -> None:
-    """B is zero; what gets a gradient and an optimizer is A and B of the targets in every block, and nothing else."""
+def test_a_new_adapter_changes_no_output_and_only_it_is_trained() -> None:
+    """B is zero; only A and B of the targets have gradients and optimizer state."""
     model = random_model()
     before = model(IDS)
     add_lora(model, LORA, torch.Generator().manual_seed(2))
@@ -106,8 +106,8 @@ def test_a_fresh_adapter_changes_nothing_and_alone_is_trained() -> None:
 
 
 @pytest.mark.parametrize("config", SHAPES, ids=["swiglu", "relu2", "tied", "gpt2"])
-def test_merging_leaves_a_plain_model_with_the_same_logits(config: ModelConfig) -> None:
-    """All targets folded in: the names of a plain model, all of it trained again, and the logits to rounding."""
+def test_merging_gives_a_plain_model_with_the_same_logits(config: ModelConfig) -> None:
+    """The merged model has the names of a plain one, all weights are trainable, and logits agree."""
     model, plain = adapted(random_model(config), LoRA(3, 8.0, ())), random_model(config)
     targets = chosen_targets(plain)
     assert len(adapters(model)) == 2 * len(targets) == 2 * (7 if config.mlp == "swiglu" else 6)
@@ -124,28 +124,28 @@ def test_merging_leaves_a_plain_model_with_the_same_logits(config: ModelConfig) 
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         ({"targets": ("querry",)}, "Did you mean 'query'"),
         ({"rank": 0}, "at least 1"),
         ({"alpha": 0.0}, "greater than 0"),
-        ({"targets": ("unembed",)}, "among query, key, value, out, gate, up, down"),
+        ({"targets": ("unembed",)}, "one of query, key, value, out, gate, up, down"),
     ],
 )
-def test_an_adapter_that_cannot_be_is_refused(bad: dict, said: str) -> None:
-    """One sentence, with the nearest name."""
-    with pytest.raises(UserError, match=said):
+def test_invalid_adapter_settings_are_refused(bad: dict, message: str) -> None:
+    """The error suggests the nearest name."""
+    with pytest.raises(UserError, match=message):
         add_lora(random_model(), replace(LORA, **bad), torch.Generator())
 
 
-def test_operations_of_an_adapted_step_leave_out_the_gradients_of_frozen_matrices() -> None:
-    """4 a frozen weight and token, 6 a narrow one."""
+def test_flops_of_an_adapted_step_exclude_gradients_of_frozen_weights() -> None:
+    """4 per frozen weight and token, 6 per adapter weight and token."""
     matrices = CONFIG.matmul_parameters - CONFIG.head_parameters
     assert step_flops(CONFIG, 10, 3, narrow=7) == 10 * (4 * matrices + 6 * 7) + 3 * 4 * CONFIG.head_parameters
 
 
 def test_peft_opens_our_adapter_with_the_same_logits(folder: Path) -> None:
-    """On the exported parent, loaded by transformers, peft's logits are those of our adapted model, to 1e-4."""
+    """On the parent loaded by transformers, peft gives the logits of our adapted model, to 1e-4."""
     model, _ = load_model(folder)
     adapted(model)
     save_adapter(adapters(model), model.config, LORA, str(folder), folder.parent / "adapter")
@@ -184,8 +184,8 @@ PEFTS_OF_GPT2 = {
 
 
 @pytest.mark.parametrize("kind", PEFTS)
-def test_an_adapter_of_pefts_opens_here_with_the_same_logits(folder: Path, kind: str) -> None:
-    """What peft saved gives peft's logits here, to 1e-4, adapted and merged."""
+def test_an_adapter_saved_by_peft_gives_the_same_logits(folder: Path, kind: str) -> None:
+    """It gives peft's logits to 1e-4, adapted and merged."""
     gpt2 = read_json(folder / "config.json")["model_type"] == "gpt2"
     settings = (PEFTS_OF_GPT2 if gpt2 else PEFTS)[kind] | {"fan_in_fan_out": gpt2}
     parent = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -202,7 +202,7 @@ def test_an_adapter_of_pefts_opens_here_with_the_same_logits(folder: Path, kind:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"use_dora": True}, "use_dora"),
         ({"bias": "lora_only"}, "bias"),
@@ -212,17 +212,17 @@ def test_an_adapter_of_pefts_opens_here_with_the_same_logits(folder: Path, kind:
         ({"something_of_tomorrow": 3}, "something_of_tomorrow"),
     ],
 )
-def test_what_is_not_plain_lora_is_refused(settings: dict, said: str, tmp_path: Path) -> None:
-    """What would change the meaning of the weights is named in one sentence."""
+def test_adapters_beyond_plain_lora_are_refused(settings: dict, message: str, tmp_path: Path) -> None:
+    """The error names the setting."""
     model = adapted(random_model())
     save_adapter(adapters(model), CONFIG, LORA, "base", tmp_path)
     write_json(tmp_path / SETTINGS, read_json(tmp_path / SETTINGS) | settings)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         load_adapter(random_model(), tmp_path)
 
 
 def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
-    """Too many blocks, another width, a missing half, another kind of layer, no adapter at all: one sentence each."""
+    """Too many blocks, another width, a missing half, another kind of layer, or no adapter at all."""
     with pytest.raises(UserError, match=SETTINGS):
         load_adapter(random_model(), tmp_path)
     save_adapter(adapters(adapted(random_model())), CONFIG, LORA, "base", tmp_path)
@@ -230,7 +230,7 @@ def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
         load_adapter(random_model(replace(CONFIG, layers=1)), tmp_path)
     with pytest.raises(UserError, match="has 64 inputs and"):
         load_adapter(random_model(replace(CONFIG, width=64)), tmp_path)
-    (tmp_path / f"{WEIGHTS}.sha256").unlink()  # as an adapter of another maker
+    (tmp_path / f"{WEIGHTS}.sha256").unlink()  # as a third-party adapter has none
     whole = load_file(tmp_path / WEIGHTS)
     first, *rest = sorted(whole)
     save_file({name: whole[name] for name in rest}, tmp_path / WEIGHTS)
@@ -246,7 +246,7 @@ WORDS = ("red", "blue", "green", "grey", "white", "black")
 
 @pytest.fixture(scope="module")
 def parent_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A life with a base model of random weights, conversations, and comparisons by people."""
+    """Return a life with a base model of random weights, conversations and user comparisons."""
     life = Life(tmp_path_factory.mktemp("lora") / "life")
     asked = [f"What is {word}?" for word in WORDS]
     replies = [f"A colour: {word}." for word in WORDS]
@@ -272,7 +272,7 @@ MADE = {"finetune": "tuned", "align": "aligned"}
 
 
 def act(name: str, life: Life, *flags: str) -> int:
-    """Run an act that trains an adapter, by two processes where it can be; return its exit code."""
+    """Run an act that trains an adapter, by two processes if possible; return its exit code."""
     shared = ["--processes", "2"] if can_fork("cpu") else []
     given = ["--life", str(life.root), "--lora-rank", "2", "--device", "cpu", "--save-seconds", "0", "--keep", "99"]
     return run([name, *FLAGS[name], *given, *shared, *flags])
@@ -280,15 +280,15 @@ def act(name: str, life: Life, *flags: str) -> int:
 
 @pytest.fixture(scope="module", params=FLAGS)
 def lived(request: pytest.FixtureRequest, parent_life: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple:
-    """An act's name, the life in which it trained an adapter, its run's folder and its model's."""
+    """Return an act, the life in which it trained an adapter, and the folders of its run and model."""
     life = Life(Path(shutil.copytree(parent_life, tmp_path_factory.mktemp(request.param) / "life")))
     assert act(request.param, life) == 0
     model = MADE[request.param]
     return request.param, life, life.run(f"{request.param}-{model}"), life.model(model)
 
 
-def test_an_act_leaves_the_parent_with_its_adapter_folded_in(lived: tuple) -> None:
-    """The loss falls; checkpoints hold A and B alone; the model is the parent merged with the adapter beside it."""
+def test_an_act_saves_the_parent_merged_with_its_adapter(lived: tuple) -> None:
+    """The loss falls, checkpoints hold only A and B, and `adapter/` merged into the parent is the model."""
     _, life, ran, folder = lived
     log = read_log(ran / "run.jsonl")
     losses = [line["loss"] for line in log if line["event"] == "step"]
@@ -307,7 +307,7 @@ def test_an_act_leaves_the_parent_with_its_adapter_folded_in(lived: tuple) -> No
 
 
 def test_the_reference_of_an_adapted_policy_is_the_model_without_its_adapters(parent_life: Path) -> None:
-    """Pair losses, and their gradients, are those with a copy of the parent as reference; untrained, they are ln 2."""
+    """Losses and gradients equal those with a copy of the parent as reference; initially ln 2."""
     model, tokenizer = load_model(Life(parent_life).model("base"))
     parent = deepcopy(model)
     prompt, good, bad = (tokenizer.encode(text) for text in ("What is red?", "A colour: red.", "No."))
@@ -326,7 +326,7 @@ def test_the_reference_of_an_adapted_policy_is_the_model_without_its_adapters(pa
 
 
 def test_an_interrupted_run_of_an_adapter_ends_with_the_same_weights(lived: tuple, tmp_path: Path) -> None:
-    """From a life as a kill after the first step leaves it, the same command ends with bitwise equal files."""
+    """A run killed after its first step and resumed gives identical files."""
     name, life, ran, folder = lived
     cut = Life(Path(shutil.copytree(life.root, tmp_path / "life")))
     later = sorted((cut.run(ran.name) / "checkpoints").iterdir())[1:]
@@ -340,8 +340,8 @@ def test_an_interrupted_run_of_an_adapter_ends_with_the_same_weights(lived: tupl
         assert sha256(cut.model(folder.name) / file) == sha256(folder / file)
 
 
-def test_merging_makes_the_model_that_training_left(lived: tuple, capsys: pytest.CaptureFixture[str]) -> None:
-    """Merged into its parent, the adapter gives the very weights; again changes nothing; a taken name is refused."""
+def test_merge_reproduces_the_trained_model(lived: tuple, capsys: pytest.CaptureFixture[str]) -> None:
+    """Merging gives the same weights; repeating it changes nothing; a taken name is refused."""
     _, life, _, folder = lived
     words = ["merge", "--life", str(life.root), "--adapter", str(folder / "adapter"), "--parent", "base"]
     assert run([*words, "--name", "folded"]) == 0
@@ -355,17 +355,17 @@ def test_merging_makes_the_model_that_training_left(lived: tuple, capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "message"),
     [
         (["--lora-rank", "0"], "from 1 to"),
         (["--lora-rank", "2", "--lora-targets", "qery"], "Did you mean 'query'"),
         (["--lora-alpha", "4"], "requires --lora-rank"),
     ],
 )
-def test_flags_that_cannot_be_are_refused(
-    flags: list[str], said: str, parent_life: Path, capsys: pytest.CaptureFixture[str]
+def test_invalid_flags_are_refused(
+    flags: list[str], message: str, parent_life: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One sentence before anything is trained."""
+    """The error is raised before training."""
     assert run(["finetune", "--life", str(parent_life), *flags]) == 2
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert not Life(parent_life).run("finetune-tuned").exists()

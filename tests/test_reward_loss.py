@@ -1,4 +1,4 @@
-"""The losses of a reward model against brute force in float64, and the batches that they are taken of."""
+"""Losses of reward models, compared with brute force in float64, and their batches."""
 
 import math
 from itertools import combinations
@@ -25,7 +25,7 @@ def sigmoid(x: float) -> float:
 
 
 def test_the_three_outcomes_add_up_to_one() -> None:
-    """Won, lost and tied are all there is (Rao and Kupper 1967), whatever the scores and the width of a tie."""
+    """The probabilities of won, lost and tied (Rao and Kupper 1967), for any scores and tie width."""
     better, worse = torch.randn(2, 20, dtype=torch.float64).unbind(0)
     none, every = torch.zeros(20, dtype=torch.bool), torch.ones(20, dtype=torch.bool)
     still = torch.zeros(20, dtype=torch.float64)
@@ -35,8 +35,8 @@ def test_the_three_outcomes_add_up_to_one() -> None:
     torch.testing.assert_close(won + lost + tied, torch.ones(20, dtype=torch.float64))
 
 
-def test_comparisons_are_the_formula_with_margin_and_ties() -> None:
-    """Against math's own functions, one comparison at a time; a margin says nothing of a tie."""
+def test_comparisons_follow_the_formula_with_margins_and_ties() -> None:
+    """Compared with the `math` module; a margin does not affect ties."""
     generator = torch.Generator().manual_seed(0)
     better, worse, margins = 2 * torch.randn(3, 30, dtype=torch.float64, generator=generator)
     ties = torch.arange(30) % 3 == 0
@@ -53,7 +53,7 @@ def test_comparisons_are_the_formula_with_margin_and_ties() -> None:
 
 
 def test_ratings_are_squared_error_or_cross_entropy() -> None:
-    """Of good and bad, -log of the probability of what was said."""
+    """Cross-entropy for good and bad."""
     scores = torch.tensor([0.3, -1.2, 2.0], dtype=torch.float64)
     ratings = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64)
     expected = [-math.log(sigmoid(0.3)), -math.log(1 - sigmoid(-1.2)), -math.log(1 - sigmoid(2.0))]
@@ -61,8 +61,8 @@ def test_ratings_are_squared_error_or_cross_entropy() -> None:
     torch.testing.assert_close(rating_losses(scores, ratings, "squared"), (scores - ratings) ** 2)
 
 
-def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
-    """The sum over prompts of the mean over their comparisons, each with its centring, and over their ratings."""
+def test_every_prompt_has_the_same_weight() -> None:
+    """Losses are averaged over a prompt's comparisons and over its ratings, then summed."""
     batch = collate([RANKED, PAIR, RATED])
     scores = torch.randn(7, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     a, b, c, d, e, f, _ = scores.tolist()
@@ -78,15 +78,15 @@ def test_a_prompt_counts_once_however_many_comparisons_it_has() -> None:
 
 
 def test_equal_scores_cost_ln_2_and_only_differences_matter() -> None:
-    """Where nothing is known a comparison costs ln 2; without centring a shift of all scores changes nothing."""
+    """Without centering, shifting all scores changes nothing."""
     batch, still = collate([PAIR]), RewardLoss(centre=0.0)
     assert batch_losses(torch.zeros(2), batch, still).item() == pytest.approx(math.log(2))
     scores = torch.tensor([0.4, -0.3])
     torch.testing.assert_close(batch_losses(scores, batch, still), batch_losses(scores + 5, batch, still))
 
 
-def test_parts_of_a_batch_add_up_to_the_whole_with_the_same_gradient() -> None:
-    """However a batch is shared out, its prompts stay whole, and loss, count and gradient are those of the batch."""
+def test_parts_of_a_batch_add_up_to_the_batch() -> None:
+    """Loss, count and gradient do not depend on how prompts are split into parts."""
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
     how = RewardLoss(tie_width=0.3)
     batch = JudgedBatches([RANKED, PAIR, RATED, PAIR], 4, 192, 0).batch(0)
@@ -100,7 +100,7 @@ def test_parts_of_a_batch_add_up_to_the_whole_with_the_same_gradient() -> None:
 
 
 def test_replies_are_documents_that_share_rows() -> None:
-    """Each is read once however often it is compared, after its prompt, and scores what it scores alone."""
+    """Each reply is read once, after its prompt, and has the same score as alone."""
     batch = collate([RANKED, PAIR, RATED])
     assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2], [4, 3]]
     assert len(batch.ids) < len(batch.pairs.unique()), "several replies lie in a row"
@@ -122,8 +122,8 @@ def test_replies_are_documents_that_share_rows() -> None:
     torch.testing.assert_close(batch_scores(model, long), torch.cat(again))
 
 
-def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
-    """Scores of the better and the worse, their margin, and the share that came out right."""
+def test_metrics_of_comparisons_exclude_ties() -> None:
+    """Scores of both sides, their margin, and the accuracy."""
     model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
     batch = collate([RANKED, PAIR])
     figures = reward_loss(model, batch, RewardLoss(tie_width=0.3)).figures
@@ -134,7 +134,7 @@ def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bad", "said"),
+    ("bad", "message"),
     [
         (JudgedPrompt([], [[1], [2]], [Comparison(0, 1)]), "prompt 1 has an empty one"),
         (JudgedPrompt([1], [[1], []], [Comparison(0, 1)]), "prompt 1 has an empty one"),
@@ -142,14 +142,14 @@ def test_figures_tell_of_comparisons_that_are_no_ties() -> None:
         (JudgedPrompt([1] * 200, [[1], [2]], [Comparison(0, 1)]), "prompt 1 has 201"),
     ],
 )
-def test_a_prompt_that_teaches_nothing_is_named(bad: JudgedPrompt, said: str) -> None:
-    """An empty part, nothing said of its replies, or more than the context: a sentence with its number."""
-    with pytest.raises(UserError, match=said):
+def test_a_prompt_without_labels_is_refused(bad: JudgedPrompt, message: str) -> None:
+    """The error has its number; so does one for an empty part or a prompt longer than the context."""
+    with pytest.raises(UserError, match=message):
         JudgedBatches([PAIR, bad], 2, 192, 0)
 
 
 def test_every_pair_of_a_ranking_is_a_comparison() -> None:
-    """Four replies in order give six comparisons that weigh one together."""
+    """Four ranked replies give six comparisons with a total weight of one."""
     order = [Comparison(better, worse) for better, worse in combinations(range(4), 2)]
     batch = collate([JudgedPrompt([1], [[1], [2], [3], [4]], order)])
     assert batch.pair_weights.tolist() == pytest.approx([1 / 6] * 6)

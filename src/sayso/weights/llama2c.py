@@ -43,7 +43,7 @@ def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Foreign
     if len(data) != _NUMBERS.size + 4 * sum(counts):
         raise UserError(
             f"'{path}' has {len(data):,} bytes, but the sizes in its header need "
-            f"{_NUMBERS.size + 4 * sum(counts):,}; fetch it again."
+            f"{_NUMBERS.size + 4 * sum(counts):,}; download it again."
         )
     flat = torch.from_numpy(np.asarray(data[_NUMBERS.size :]).view(np.float32))
     state: dict[str, Tensor] = {}
@@ -95,8 +95,8 @@ def _tokenizer(path: Path, size: int) -> ForeignTokenizer:
     """Return the tokenizer of the only `tok*.bin` next to a model."""
     found = sorted(path.parent.glob("tok*.bin"))
     if len(found) != 1:
-        names = ", ".join(file.name for file in found) or "none"
-        raise UserError(f"A llama2.c model needs exactly one tok*.bin in its folder; '{path.parent}' has {names}.")
+        present = ", ".join(file.name for file in found) or "none"
+        raise UserError(f"A llama2.c model needs exactly one tok*.bin in its folder; '{path.parent}' has {present}.")
     data, offset, pieces = found[0].read_bytes(), 4, []
     try:
         for _ in range(size):

@@ -74,7 +74,7 @@ def _files(path: Path) -> dict[str, str]:
     index: Any = read_json(path)
     files = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(files, dict) or not files:
-        raise UserError(f"'{path}' is not an index of weights: it has no table 'weight_map'; copy it again.")
+        raise UserError(f"'{path}' is not an index of weights: it has no 'weight_map'; copy it again.")
     for file in files.values():
         if not isinstance(file, str) or Path(file).name != file or "\\" in file or not file.endswith(".safetensors"):
             raise UserError(f"An index may only name safetensors files in its own folder; '{path}' names {file!r}.")

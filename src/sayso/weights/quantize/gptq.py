@@ -1,6 +1,6 @@
 """GPTQ (Frantar et al. 2022): round a matrix column by column; later columns compensate the error of each.
 
-    minimise  ||(W - Q) X||^2 ,    H = X X^T the Gram matrix of a layer's inputs over calibration text
+    minimize  ||(W - Q) X||^2 ,    H = X X^T the Gram matrix of a layer's inputs over calibration text
 
 The rounding error of a column is distributed over the remaining columns, along the rows of the Cholesky factor of H^-1.
 Columns with the largest diagonal of H come first. Scales are chosen on the original matrix, so groups stay contiguous;

@@ -34,7 +34,7 @@ class QuantizeMethod:
 
     def __post_init__(self) -> None:
         if not 0 <= self.outliers <= 1:
-            raise UserError(f"Outliers must be a fraction of the columns, 0 to 1; got {self.outliers:g}.")
+            raise UserError(f"Outliers must be a fraction of the columns, from 0 to 1; got {self.outliers:g}.")
 
     def calibrates(self, scheme: Scheme) -> bool:
         """Whether calibration text is needed."""
