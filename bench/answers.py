@@ -1,7 +1,7 @@
-"""Scoring short answers against references: exact match and F1 over words, as in SQuAD.
+"""Scores of short answers against references: exact match and F1 over words, as in SQuAD.
 
-Case, punctuation, articles and extra whitespace do not count (Rajpurkar et al. 2016, arXiv 1606.05250); of several
-correct answers the closest counts.
+Case, punctuation, articles and extra whitespace are ignored (Rajpurkar et al. 2016, arXiv 1606.05250); of several
+references, the closest counts.
 """
 
 import re
@@ -18,24 +18,24 @@ def normalised(text: str) -> str:
     return " ".join(ARTICLE.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
 
-def exact_match(given: str, right: Iterable[str]) -> float:
+def exact_match(answer: str, references: Iterable[str]) -> float:
     """Return 1 if the answer matches one of the references, else 0."""
-    return _nearest(given, right, lambda one, other: float(one == other))
+    return _best(answer, references, lambda one, other: float(one == other))
 
 
-def f1(given: str, right: Iterable[str]) -> float:
+def f1(answer: str, references: Iterable[str]) -> float:
     """Return the harmonic mean of precision and recall of the answer's words, counted with multiplicity."""
-    return _nearest(given, right, _overlap)
+    return _best(answer, references, _overlap)
 
 
-def _nearest(given: str, right: Iterable[str], score: Callable[[str, str], float]) -> float:
-    said = normalised(given)
-    return max(score(said, normalised(one)) for one in right)
+def _best(answer: str, references: Iterable[str], score: Callable[[str, str], float]) -> float:
+    answer = normalised(answer)
+    return max(score(answer, normalised(one)) for one in references)
 
 
-def _overlap(given: str, right: str) -> float:
-    said, wanted = given.split(), right.split()
-    if not said or not wanted:
-        return float(said == wanted)
-    both = sum((Counter(said) & Counter(wanted)).values())
-    return 2 * both / (len(said) + len(wanted))
+def _overlap(answer: str, reference: str) -> float:
+    ours, theirs = answer.split(), reference.split()
+    if not ours or not theirs:
+        return float(ours == theirs)
+    shared = sum((Counter(ours) & Counter(theirs)).values())
+    return 2 * shared / (len(ours) + len(theirs))

@@ -1,4 +1,4 @@
-"""How Sphinx builds the site: `make docs` writes it to site/, searchable and readable without a network."""
+"""Sphinx configuration; `make docs` builds the site in site/, which works offline."""
 
 project = "Sayso"
 extensions = ["myst_parser"]

@@ -1,4 +1,4 @@
-"""`sayso.Life`: every act as a method with keyword arguments, which returns what it made."""
+"""`sayso.Life`: every act as a method with keyword arguments, which returns its result."""
 
 import asyncio
 import functools
@@ -27,7 +27,7 @@ PRETRAIN = {"depth": 1, "steps": 2, "rows": 2, "context": 64, "device": "cpu", "
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> sayso.Life:
-    """A life with text and a tokenizer."""
+    """Return a life with text and a tokenizer."""
     root = tmp_path_factory.mktemp("life")
     text = root / "text"
     text.mkdir()
@@ -43,12 +43,12 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> sayso.Life:
 
 @pytest.fixture(scope="module")
 def base(life: sayso.Life) -> Trained:
-    """What pre-training returns."""
+    """Return the result of pre-training."""
     return life.pretrain(**PRETRAIN)
 
 
-def test_an_act_returns_what_it_made(life: sayso.Life, base: Trained) -> None:
-    """The paths exist, the figures are those of the run, and a second call says that there was nothing to do."""
+def test_an_act_returns_its_result(life: sayso.Life, base: Trained) -> None:
+    """Paths exist, figures are those of the run, and a second call has nothing to do."""
     assert (base.model / "config.json").exists()
     assert (base.run / "run.jsonl").exists()
     assert base.figures["steps"] == 2
@@ -63,7 +63,7 @@ def test_an_act_returns_what_it_made(life: sayso.Life, base: Trained) -> None:
 
 
 def test_acts_that_write_files_return_their_paths(life: sayso.Life, base: Trained, tmp_path: Path) -> None:
-    """A path may be a string; an act's first option may be given by position."""
+    """A path may be a string; an act's first option may be positional."""
     puzzles = life.puzzles("addition", count=3, out=str(tmp_path / "p.jsonl"))
     assert puzzles == Written(tmp_path / "p.jsonl")
     assert len(puzzles.path.read_text().splitlines()) == 3
@@ -76,8 +76,8 @@ def test_acts_that_write_files_return_their_paths(life: sayso.Life, base: Traine
     assert life.report()
 
 
-def test_the_command_line_knows_what_python_made(life: sayso.Life, base: Trained, capsys) -> None:
-    """The same options are the same run, whether numbers are NumPy's, whole or from a command line."""
+def test_the_command_line_recognizes_a_run_from_python(life: sayso.Life, base: Trained, capsys) -> None:
+    """Options are equal, whether they are NumPy numbers, integers, or from flags."""
     flags = [part for name, value in PRETRAIN.items() for part in (f"--{name}", str(value))]
     assert run(["pretrain", "--life", str(life.root), "--rate", "1", *flags]) == 0
     assert "already" in capsys.readouterr().out
@@ -93,32 +93,32 @@ def test_the_command_line_knows_what_python_made(life: sayso.Life, base: Trained
         (lambda life: life.pretrain(steps="many"), "must be an integer"),
         (lambda life: life.pretrain(3), "takes keyword arguments"),
         (lambda life: life.pretrain(mlp="swiglo"), "Did you mean 'swiglu'"),
-        (lambda life: life.pretrain(name=3), "name must be text; got 3"),
+        (lambda life: life.pretrain(name=3), "name must be a string; got 3"),
         (lambda life: life.pretrain(restart=1), "restart must be True or False; got 1"),
         (lambda life: life.quantize(bits=5), "bits must be 8 or 4; got 5"),
         (lambda life: life.merge(name="x"), "needs the argument 'adapter'"),
         (lambda life: life.export("a", model="b"), "got 'model' twice"),
         (lambda life: life.puzzles("addition", sizes=[3, "x"]), "must be an integer"),
-        (lambda life: life.prepare(sources=3), "must be text; got 3"),
+        (lambda life: life.prepare(sources=3), "must be a string; got 3"),
         (lambda life: sayso.Life(__file__), "is a file"),
         (lambda life: life.load("basee"), "Did you mean 'base'"),
     ],
 )
 def test_mistakes_are_user_errors(life: sayso.Life, base: Trained, call, message: str) -> None:
-    """One sentence, before anything is done."""
+    """Each is one sentence, before anything is done."""
     with pytest.raises(sayso.UserError, match=message):
         call(life)
 
 
 def test_an_unknown_act_suggests_the_nearest(life: sayso.Life) -> None:
-    """As an attribute that is missing, so that `hasattr` and copying work."""
+    """It is an AttributeError, so that `hasattr` and copying work."""
     with pytest.raises(AttributeError, match="Did you mean 'pretrain'"):
         _ = life.pretrane
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_command_is_a_method_with_the_flags_names(life: sayso.Life, command) -> None:
-    """`help` and editors see each argument with its meaning and default."""
+    """`help` and editors show each argument with its meaning and default."""
     method = getattr(life, command.method)
     assert command.method in dir(life)
     names = list(inspect.signature(method).parameters)
@@ -129,7 +129,7 @@ def test_every_command_is_a_method_with_the_flags_names(life: sayso.Life, comman
 
 
 def test_the_stub_is_up_to_date() -> None:
-    """`acts.pyi` is what `make docs` would write now."""
+    """`acts.pyi` is the output of `make docs`."""
     spec = importlib.util.spec_from_file_location("stub", ROOT / "tools" / "stub.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -137,7 +137,7 @@ def test_the_stub_is_up_to_date() -> None:
 
 
 def test_a_life_loads_no_torch_until_an_act_is_called() -> None:
-    """Making a life and listing its acts is instant."""
+    """Creating a life and listing its acts is fast."""
     code = "import sayso, sys; life = sayso.Life('x'); dir(life); life.pretrain; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
 
@@ -151,18 +151,18 @@ def rows():
 
 
 def broken():
-    """Yield one text and fail."""
+    """Yield one text, then fail."""
     yield "A text."
     raise ValueError("no more")
 
 
 def score(prompt, reply, info) -> float:
-    """Reward long replies."""
+    """Return a reward for long replies."""
     return float(len(reply))
 
 
-def test_a_function_is_a_source(tmp_path: Path) -> None:
-    """Its texts and rows are documents; the same code is known again, and is not read again."""
+def test_a_function_can_be_a_source(tmp_path: Path) -> None:
+    """Its texts and rows become documents; unchanged code is not run again."""
     life = sayso.Life(tmp_path / "life")
     manifest = life.prepare([rows], quality=False, near_duplicates=0)
     (entry,) = manifest["sources"]
@@ -176,8 +176,8 @@ def test_a_function_is_a_source(tmp_path: Path) -> None:
         life.prepare([broken], quality=False)
 
 
-def test_a_function_is_a_reward(life: sayso.Life, base: Trained, tmp_path: Path) -> None:
-    """It practises on what a function rewards, and the same function finishes at once."""
+def test_a_function_can_be_a_reward(life: sayso.Life, base: Trained, tmp_path: Path) -> None:
+    """The policy is trained on it, and a second call with the same function has nothing to do."""
     prompts = tmp_path / "prompts.jsonl"
     prompts.write_text("".join(f'{{"prompt": "Tom and cat {number}"}}\n' for number in range(8)))
     options = {"prompts": prompts, "parent": "base", "name": "longer", "reward": [score], "judged": 2}
@@ -189,7 +189,7 @@ def test_a_function_is_a_reward(life: sayso.Life, base: Trained, tmp_path: Path)
 
 
 def close_over(value):
-    """Return a function that holds a value."""
+    """Return a function with a value in its closure."""
 
     def inner(prompt, reply, info) -> float:
         return float(value)
@@ -198,7 +198,7 @@ def close_over(value):
 
 
 def doubled(function):
-    """Return a function that looks like another one."""
+    """Return a wrapper of a function."""
 
     @functools.wraps(function)
     def wrapper(*given):
@@ -220,14 +220,14 @@ def calling(first: int):
 
 
 def in_cell(code: str, number: int):
-    """Return the function `f` of a notebook's cell, whose source is known to `linecache` alone."""
+    """Return the function `f` of a notebook's cell, whose source only `linecache` has."""
     place, names = f"/nowhere/ipykernel_1/{number}.py", {"__name__": "__main__"}
     linecache.cache[place] = (len(code), None, code.splitlines(True), place)
     exec(compile(code, place, "exec"), names)
     return names["f"]
 
 
-def test_a_function_is_known_by_its_code_and_what_it_holds() -> None:
+def test_a_function_is_identified_by_code_and_closure() -> None:
     """Another value or another body is another function."""
     assert name_of(doubled(score)) not in (name_of(score), name_of(doubled(rows)))
     assert name_of(calling(1)) == name_of(calling(1)) != name_of(calling(2))
@@ -248,19 +248,19 @@ def test_a_function_without_identity_is_refused(life: sayso.Life, given) -> None
     """A lambda or an object could change without a trace in the run."""
     with pytest.raises(sayso.UserError, match="defined with 'def'"):
         life.reinforce(prompts="x.jsonl", reward=given)
-    with pytest.raises(sayso.UserError, match="name must be text"):
+    with pytest.raises(sayso.UserError, match="name must be a string"):
         life.pretrain(name=score)
     with pytest.raises(sayso.UserError, match="pass the function itself"):
         passed("python:x.y#123")
 
 
 def count(life: sayso.Life, word: str, of=None) -> dict[str, int]:
-    """An act of one's own."""
+    """Return counts, as a custom act."""
     return {"letters": len(word), "models": len(life.models())}
 
 
-def test_a_function_is_an_act(life: sayso.Life, base: Trained) -> None:
-    """Its run has a config and a log, and names of acts are not taken."""
+def test_a_function_can_be_an_act(life: sayso.Life, base: Trained) -> None:
+    """Its run has a config and a log; names of built-in acts are refused."""
     assert life.run(count, name="first", word="cat", of=object())["letters"] == 3
     folder = life.root / "runs" / "count-first"
     assert 'word = "cat"' in (folder / "config.toml").read_text()
@@ -272,14 +272,14 @@ def test_a_function_is_an_act(life: sayso.Life, base: Trained) -> None:
     def pretrain(life: sayso.Life) -> None:
         """Do nothing."""
 
-    with pytest.raises(sayso.UserError, match="needs a name that no act"):
+    with pytest.raises(sayso.UserError, match="must not have the name of a built-in act"):
         life.run(pretrain)
     with pytest.raises(sayso.UserError, match="A name must consist of"):
         life.run(lambda life: None)
 
 
 def test_a_notebook_serves_until_it_is_interrupted(life: sayso.Life, base: Trained) -> None:
-    """Inside of a running event loop the server has one of its own, and Ctrl-C returns to the cell."""
+    """Inside a running event loop the server uses its own loop, and Ctrl-C returns to the cell."""
     lines = []
 
     def interrupt(line: str) -> None:

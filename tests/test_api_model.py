@@ -1,4 +1,4 @@
-"""`sayso.load` and `sayso.Model`: what a notebook does with one model."""
+"""`sayso.load` and `sayso.Model`."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ CHAT = [
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A life whose model `base` has random weights."""
+    """Return a life whose model `base` has random weights."""
     root = tmp_path_factory.mktemp("api") / "life"
     tokenizer: Tokenizer = train_tokenizer("bpe", [TEXT], 300)
     config = ModelConfig(
@@ -45,7 +45,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model(life: Path) -> Model:
-    """Its model, opened by the default name, for which the newest stage stands in."""
+    """Return its model, opened by the default name, for which the latest stage is used."""
     return sayso.load("aligned", life=life)
 
 
@@ -60,7 +60,7 @@ def test_logits_equal_those_of_transformers(model: Model) -> None:
     torch.testing.assert_close(model.logits("the cat sat"), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_logprobs_and_bits_per_byte_are_of_the_same_predictions(model: Model) -> None:
+def test_logprobs_and_bits_per_byte_agree(model: Model) -> None:
     """Summed log-probabilities are the text's bits."""
     text = "the dog ran"
     nats = -model.logprobs(text).double().sum().item()
@@ -68,8 +68,8 @@ def test_logprobs_and_bits_per_byte_are_of_the_same_predictions(model: Model) ->
     assert model.bits_per_byte(text).mean == pytest.approx(nats / torch.tensor(2.0).log().item() / len(text), rel=1e-5)
 
 
-def test_a_seed_fixes_the_text_streamed_or_whole(model: Model) -> None:
-    """`stream` gives the pieces of `generate` for a raw prompt, and those of `chat` for messages."""
+def test_a_seed_determines_the_text_streamed_or_not(model: Model) -> None:
+    """`stream` yields the pieces of `generate` for a raw prompt, and those of `chat` for messages."""
     whole = model.generate("the cat", max_tokens=12, seed=3)
     stream = model.stream("the cat", max_tokens=12, seed=3)
     assert "".join(stream) == whole
@@ -83,8 +83,8 @@ def test_a_seed_fixes_the_text_streamed_or_whole(model: Model) -> None:
     assert system == "".join(model.stream("on", system="the dog", max_tokens=12, seed=3))
 
 
-def test_one_stop_text_needs_no_list(model: Model) -> None:
-    """A string, a list and a tuple of stop texts end a reply alike."""
+def test_stop_may_be_one_string(model: Model) -> None:
+    """A string, a list and a tuple have the same effect."""
     whole = model.generate("the cat", max_tokens=12, seed=3)
     stop = whole[5]
     cut = whole[: whole.index(stop)]
@@ -102,7 +102,7 @@ def test_dry_has_the_same_breakers_as_on_the_command_line(model: Model) -> None:
 
 
 def test_embeddings_do_not_depend_on_the_batch(model: Model) -> None:
-    """Vectors have length 1, and one text alone has the same vector as beside longer ones."""
+    """Vectors have length 1, and a text has the same vector alone and in a batch with longer ones."""
     texts = ["the cat", "the dog ran to the mat and sat", "a"]
     vectors = model.embed(texts)
     assert vectors.shape == (3, 32)
@@ -124,13 +124,13 @@ def test_embeddings_do_not_depend_on_the_batch(model: Model) -> None:
     ],
 )
 def test_mistakes_are_user_errors(model: Model, call, message: str) -> None:
-    """One sentence that names the rule."""
+    """The error states the rule."""
     with pytest.raises(sayso.UserError, match=message):
         call(model)
 
 
-def test_a_model_without_a_chat_template_only_continues(model: Model, tmp_path: Path) -> None:
-    """`chat` says what to call instead."""
+def test_chat_needs_a_chat_template(model: Model, tmp_path: Path) -> None:
+    """The error names the method to call instead."""
     for file in model.path.iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
@@ -145,7 +145,7 @@ def test_a_model_without_a_chat_template_only_continues(model: Model, tmp_path: 
 
 
 def test_importing_sayso_loads_no_torch() -> None:
-    """Every public name exists, and none is imported before it is used."""
+    """Every public name exists and is imported on first use."""
     code = "import sayso, sys; assert set(sayso.__all__) <= set(dir(sayso)); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert all(getattr(sayso, name) is not None for name in sayso.__all__)

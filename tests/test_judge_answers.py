@@ -1,4 +1,4 @@
-"""Scores of replies: SQuAD's exact match and F1 on answers worked out by hand, and the loss on held-out replies."""
+"""Exact match and F1 on answers scored by hand, and the loss on held-out replies."""
 
 import json
 import os
@@ -16,8 +16,8 @@ from sayso.model import ModelConfig, Transformer
 DATA = os.environ.get("SAYSO_TEST_DATA")
 
 
-def test_what_does_not_count_is_taken_off() -> None:
-    """Case, punctuation, articles and blanks; an article inside a word stays."""
+def test_normalization_removes_what_does_not_count() -> None:
+    """Case, punctuation, articles and blanks; an article inside a word is kept."""
     assert normalised(" The  Cat's theatre,\n an A. and-so ") == "cats theatre andso"
 
 
@@ -33,14 +33,14 @@ def test_what_does_not_count_is_taken_off() -> None:
     ],
 )
 def test_exact_match_and_f1(given: str, right: list[str], exact: float, overlap: float) -> None:
-    """Words count as often as they stand, the nearest of the right answers counts."""
+    """Words count with multiplicity, and the closest reference counts."""
     assert exact_match(given, right) == exact
     assert f1(given, right) == pytest.approx(overlap)
 
 
 @pytest.mark.skipif(not DATA, reason="SAYSO_TEST_DATA names no folder")
-def test_a_right_answer_of_squad_scores_one() -> None:
-    """Each of people's answers to a question is an exact match with F1 1, against all of them."""
+def test_reference_answers_of_squad_score_one() -> None:
+    """Each annotator's answer is an exact match with F1 1."""
     found = json.loads(next((Path(DATA or "") / "eval").glob("squad*.json")).read_text())
     answers = [
         [answer["text"] for answer in question["answers"]]
@@ -54,7 +54,7 @@ def test_a_right_answer_of_squad_scores_one() -> None:
 
 
 def test_the_loss_of_held_out_replies_is_their_cross_entropy() -> None:
-    """Packed in rows, each conversation is charged as if it stood alone, for its trained tokens and nothing else."""
+    """In packed rows, each conversation has its own loss, over its trained tokens only."""
     model = Transformer(ModelConfig(40, 2, 32, 2, 2, 16, 48, context=32)).initialise(torch.Generator().manual_seed(0))
     draw = np.random.default_rng(0)
     talks = [

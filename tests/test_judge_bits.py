@@ -1,4 +1,4 @@
-"""Bits per byte charge every id of a document exactly once, however documents are cut, sorted and batched."""
+"""Bits per byte count every id of a document once, for any windows, order and batches."""
 
 import math
 
@@ -19,7 +19,7 @@ SHAPE = ModelConfig(
 
 @pytest.fixture(scope="module")
 def model() -> Transformer:
-    """A small Transformer whose every weight is random, so that context matters."""
+    """Return a small Transformer with random weights, so that context matters."""
     torch.manual_seed(0)
     network = Transformer(SHAPE).eval()
     for weight in network.parameters():
@@ -28,21 +28,21 @@ def model() -> Transformer:
 
 
 def alone(model: Transformer, ids: list[int], first: int = 0) -> float:
-    """Bits of ids[first:] when the model reads <|bos|> and ids in one go."""
+    """Return the bits of ids[first:] if the model reads <|bos|> and ids in one row."""
     with torch.inference_mode():
         logp = model(torch.tensor([[BOS, *ids]])).log_softmax(-1)[0]
     return -sum(float(logp[i, ids[i]]) for i in range(first, len(ids))) / math.log(2)
 
 
-def test_documents_that_fit_are_read_in_one_go(model: Transformer) -> None:
-    """Padded, sorted and batched together, each document costs what it costs alone, also an empty one."""
+def test_batched_documents_have_the_bits_of_documents_alone(model: Transformer) -> None:
+    """Padding and sorting change nothing, also for an empty document."""
     documents = [[5, 6, 7], [], [9], list(range(20, 32)), [8] * 11]
     bits = document_bits(model, documents, BOS)
     assert bits.tolist() == pytest.approx([alone(model, ids) for ids in documents], rel=1e-5)
 
 
-def test_a_long_document_keeps_half_a_context(model: Transformer) -> None:
-    """The second window starts in the middle of the first and is charged for what the first did not reach."""
+def test_windows_overlap_by_half(model: Transformer) -> None:
+    """The second window starts in the middle of the first and counts what the first did not reach."""
     ids = [(7 * i) % 290 + 5 for i in range(17)]
     with torch.inference_mode():
         second = model(torch.tensor([[BOS, *ids][5:17]])).log_softmax(-1)[0]
@@ -51,21 +51,21 @@ def test_a_long_document_keeps_half_a_context(model: Transformer) -> None:
 
 
 @given(length=st.integers(0, 200), context=st.integers(1, 40))
-def test_windows_charge_each_id_once_with_context(length: int, context: int) -> None:
-    """For any length and context the charged targets, in order, are the document; none lacks half a context."""
+def test_windows_count_each_id_once_with_context(length: int, context: int) -> None:
+    """For any length and context, the counted targets are the document, each with half a context."""
     ids = list(range(1, length + 1))
-    charged: list[int] = []
+    counted: list[int] = []
     for window in text_windows(0, ids, BOS, context):
         assert len(window.inputs) == len(window.targets) <= context
         assert list(window.targets[:-1]) == list(window.inputs[1:])
-        uncharged = len(window.inputs) - window.charged
-        assert window.inputs[0] == BOS or uncharged >= context - max(1, context // 2)
-        charged += window.targets[uncharged:]
-    assert charged == ids
+        skipped = len(window.inputs) - window.counted
+        assert window.inputs[0] == BOS or skipped >= context - max(1, context // 2)
+        counted += window.targets[skipped:]
+    assert counted == ids
 
 
-def test_a_model_that_guesses_pays_log2_v(model: Transformer) -> None:
-    """With equal logits bits per byte is tokens per byte times log2 V, and bytes are UTF-8 bytes."""
+def test_a_uniform_model_needs_log2_v_bits_per_token(model: Transformer) -> None:
+    """With equal logits, bits per byte are tokens per UTF-8 byte times log2 V."""
     tokenizer = train("bpe", ["the cat sat on the mat. the dog ran."] * 4, 270)
     texts = ["the cat ran.", "ein Käfer", "the mat"]
     guesser = Transformer(ModelConfig(tokenizer.vocab_size, 1, 8, 1, 1, 8, 8, context=8))

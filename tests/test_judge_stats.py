@@ -1,4 +1,4 @@
-"""Estimates equal the textbook: Wilson's interval, Student's t, paired differences, ratios."""
+"""Estimates agree with textbooks: Wilson's interval, Student's t, paired differences, ratios."""
 
 import math
 
@@ -22,27 +22,27 @@ from sayso.judge.stats import Estimate, estimate, mean_of, paired, ratio, t_quan
         (10**6, 1.959964),
     ],
 )
-def test_t_quantile_is_the_table(df: int, expected: float) -> None:
-    """The two-sided 95 % points of Student's t, as every statistics table prints them."""
+def test_t_quantiles_agree_with_tables(df: int, expected: float) -> None:
+    """Two-sided 95 % quantiles of Student's t."""
     assert t_quantile(df) == pytest.approx(expected, abs=2e-6)
 
 
-def test_wilson_is_the_published_interval() -> None:
+def test_wilson_agrees_with_published_intervals() -> None:
     """81 of 263 gives 0.2553 to 0.3662, 0 of 20 gives 0 to 0.1611 (Newcombe 1998, table I, method 3)."""
     assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert wilson(1.0, 29)[1] == 1.0
 
 
-def test_estimate_of_answers_is_a_proportion() -> None:
-    """Right-or-wrong data gets sqrt(p q / n) and Wilson's ends, which stay inside the scale."""
+def test_binary_scores_get_a_proportion() -> None:
+    """The standard error is sqrt(p q / n) and the interval Wilson's, which stays inside the scale."""
     found = estimate([1, 1, 1, 0])
     assert (found.mean, found.se, found.n) == (0.75, pytest.approx(math.sqrt(0.75 * 0.25 / 4)), 4)
     assert 0 < found.low < 0.75 < found.high < 1
     assert estimate([1.0] * 5).low > 0.5
 
 
-def test_estimate_of_measures_is_students() -> None:
+def test_other_scores_get_students_interval() -> None:
     """Darwin's fifteen differences of plant heights: mean 2.617, standard error 1.218, t interval 0.0039 to 5.2294."""
     eighths = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48]
     found = estimate([value / 8 for value in eighths])
@@ -51,13 +51,13 @@ def test_estimate_of_measures_is_students() -> None:
     assert (found.low, found.high) == pytest.approx((0.0039, 5.2294), abs=1e-4)
 
 
-def test_estimate_knows_its_scale() -> None:
-    """An interval of partial scores does not leave the scale they are given on."""
+def test_intervals_are_clipped_to_the_scale() -> None:
+    """For partial scores."""
     assert estimate([1, 1, 0.5], low=0, high=1).high == 1
 
 
 def test_equal_partial_scores_are_not_certain() -> None:
-    """Twenty scores of one half leave room for doubt, though they do not spread."""
+    """Twenty scores of one half have an interval although their sample variance is zero."""
     found = estimate([0.5] * 20, low=0, high=1)
     assert found.low < 0.35
     assert found.high > 0.65
@@ -65,7 +65,7 @@ def test_equal_partial_scores_are_not_certain() -> None:
 
 
 def test_pairing_cancels_difficulty() -> None:
-    """The same two models differ clearly question by question where their separate intervals overlap."""
+    """A paired difference is significant although the separate intervals overlap."""
     hard = np.linspace(0, 1, 30)
     a, b = hard + 0.05 + 0.01 * np.sin(np.arange(30)), hard
     assert paired(a.tolist(), b.tolist()).low > 0
@@ -73,14 +73,14 @@ def test_pairing_cancels_difficulty() -> None:
 
 
 def test_ratio_is_total_over_total() -> None:
-    """Long documents weigh as their bytes do; equal sizes give the plain mean and its standard error."""
+    """Documents are weighted by their bytes; equal sizes give the plain mean and its standard error."""
     assert ratio([10, 0], [9, 1]).mean == 1.0
     same, plain = ratio([2, 4, 9], [2, 2, 2]), estimate([1, 2, 4.5])
     assert (same.mean, same.se, same.low) == pytest.approx((plain.mean, plain.se, plain.low))
 
 
-def test_intervals_cover() -> None:
-    """Of 400 samples from a known world, about 95 % of the intervals hold the truth."""
+def test_intervals_have_the_nominal_coverage() -> None:
+    """About 95 % of the intervals of 400 samples contain the true value."""
     draw = np.random.default_rng(0)
     truths = draw.random(400)
     rates = [estimate((draw.random(40) < truth).astype(float).tolist()) for truth in truths]
@@ -92,14 +92,14 @@ def test_intervals_cover() -> None:
 
 
 def test_mean_over_families_weighs_each_family_once() -> None:
-    """Two families of unlike size: the plain mean, and independent errors added in squares."""
+    """For families of different sizes; independent errors add in quadrature."""
     a, b = Estimate(0.5, 0.03, 10, 0.4, 0.6), Estimate(0.9, 0.04, 90, 0.8, 1.0)
     both = mean_of([a, b])
     assert (both.mean, both.se, both.n) == pytest.approx((0.7, 0.025, 100))
 
 
-def test_too_little_data_is_unknown_not_certain() -> None:
-    """One measurement has no standard error, none has no mean; JSON gets null and gives NaN back."""
+def test_too_little_data_gives_nan() -> None:
+    """One item has no standard error, none has no mean; JSON has null for NaN."""
     assert math.isnan(estimate([0.3]).se)
     assert math.isnan(estimate([]).mean)
     assert estimate([0.3]).as_dict()["se"] is None

@@ -1,11 +1,11 @@
-"""The small world's judge: the right replies score one, silence scores nothing, and two models are asked the same."""
+"""Small-world evaluation: reference replies score one, silence scores zero, and all models get the same tasks."""
 
 from sayso import world
 from sayso.judge.world import Messages, judge_world
 
 
-def test_right_replies_score_one() -> None:
-    """A partner who knows every reference reply is right in every family, within an interval that leaves doubt."""
+def test_reference_replies_score_one() -> None:
+    """In every family, with an interval."""
     known = {
         str([dict(m) for m in task.prompt.messages]): task.reply
         for family in world.FAMILIES
@@ -19,15 +19,15 @@ def test_right_replies_score_one() -> None:
     assert found.mean(world.STORY_FAMILIES).n == 4 * len(world.STORY_FAMILIES)
 
 
-def test_silence_scores_nothing() -> None:
-    """Saying nothing answers no question about a story, and the answers tell the checker's reasons."""
+def test_empty_replies_score_zero() -> None:
+    """For questions about a story; the answers have the checker's reasons."""
     found = judge_world(lambda asked: [""] * len(asked), families=world.STORY_FAMILIES, n=3)
     assert all(part.mean == 0 for part in found.families().values())
     assert all(answer.reasons and answer.reference for answer in found.answers)
 
 
-def test_everyone_is_asked_the_same() -> None:
-    """Two judgings with one seed ask the same tasks in the same order, so their scores pair; another seed does not."""
+def test_tasks_depend_only_on_the_seed() -> None:
+    """Two evaluations with one seed have the same tasks in the same order; another seed differs."""
     asked: list[list[Messages]] = []
 
     def reply(conversations: list[Messages]) -> list[str]:

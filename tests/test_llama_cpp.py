@@ -1,4 +1,4 @@
-"""Exported models run in llama.cpp, and give what ours give; texts become the same ids there."""
+"""Exported models in llama.cpp: the same log-probabilities and ids."""
 
 import json
 import random
@@ -24,7 +24,7 @@ VOCABULARY = 320
 
 
 def served(path: Path) -> Any:
-    """Open a file in llama.cpp's own server, without its chatter."""
+    """Open a file in llama.cpp's server, without its log output."""
     settings = xllamacpp.CommonParams()
     settings.model.path = str(path)
     settings.n_ctx, settings.n_parallel, settings.warmup = 128, 1, False
@@ -44,7 +44,7 @@ def next_logprobs(server: Any, ids: list[int]) -> torch.Tensor:
 
 
 def some_model(size: int = VOCABULARY, mlp: str = "swiglu") -> Transformer:
-    """A small model in which every weight has something to do."""
+    """Return a small model with only random weights."""
     config = ModelConfig(size, 2, 64, 4, 2, 16, 96, context=64, mlp=mlp)
     model, generator = Transformer(config).eval(), torch.Generator().manual_seed(5)
     for weight in model.parameters():
@@ -55,7 +55,7 @@ def some_model(size: int = VOCABULARY, mlp: str = "swiglu") -> Transformer:
 @pytest.mark.parametrize("mlp", ["swiglu", "relu2"])
 @pytest.mark.parametrize(("kind", "near"), [("f16", 0.005), ("q8_0", 0.04), ("q4_0", 0.04)])
 def test_llama_cpp_gives_the_same_next_tokens(kind: str, near: float, mlp: str, tmp_path: Path) -> None:
-    """Up to its own rounding: of what it multiplies to 16 bits, and to 8 where weights are quantized."""
+    """To llama.cpp's precision: 16 bits, or 8 if weights are quantized."""
     tokenizer = train("bpe", TEXTS, VOCABULARY)
     model = some_model(mlp=mlp)
     path = tmp_path / "model.gguf"
@@ -68,13 +68,13 @@ def test_llama_cpp_gives_the_same_next_tokens(kind: str, near: float, mlp: str, 
     server = served(path)
     for end in (1, 7, len(ids)):
         found = next_logprobs(server, ids[:end])
-        told = found.isfinite()
-        assert told.sum() >= VOCABULARY - 1
-        assert (found - wanted[end - 1])[told].abs().mean() < near
+        finite = found.isfinite()
+        assert finite.sum() >= VOCABULARY - 1
+        assert (found - wanted[end - 1])[finite].abs().mean() < near
 
 
-def told(server: Any, text: str, *, special: bool = False) -> list[int]:
-    """Return llama.cpp's ids of a text, which spells no control token; with `special`, as a document begins."""
+def llama_ids(server: Any, text: str, *, special: bool = False) -> list[int]:
+    """Return llama.cpp's ids of a text without control tokens; with `special`, including the first token."""
     body = json.dumps({"content": text, "add_special": special, "parse_special": False}).encode()
     asked = urllib.request.Request(f"{server.listening_address}/tokenize", body, {"Content-Type": "application/json"})
     with urllib.request.urlopen(asked) as answer:
@@ -83,7 +83,7 @@ def told(server: Any, text: str, *, special: bool = False) -> list[int]:
 
 
 def mixed() -> list[str]:
-    """Text of every kind: words, numbers, blanks, code, marks, scripts, emoji, and letters of many blocks."""
+    """Return text of every kind: words, numbers, blanks, code, punctuation, scripts, emoji, and rare letters."""
     rng = random.Random(4)
     words = ["don't DON'T 'stone’s we’ll", "12345 1 3,456.78 ab1234", "  \n\n \t x  \r\n\r\n y \u00a0z\u3000w\n"]
     words += [
@@ -100,8 +100,8 @@ def mixed() -> list[str]:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_what_a_demo_makes_is_exported_and_reads_the_same_ids(tmp_path: Path) -> None:
-    """A model of a life, of the demo's shape and with a tokenizer of ours, cuts every text alike in llama.cpp."""
+def test_an_exported_demo_model_gives_the_same_ids(tmp_path: Path) -> None:
+    """A model of the demo's shape with our tokenizer splits every text alike in llama.cpp."""
     tokenizer = train("bpe", [*TEXTS, *mixed()] * 2, 700)
     save_model(
         some_model(tokenizer.vocab_size, "relu2"), tokenizer, tmp_path / "life/models/aligned", {"stage": "aligned"}
@@ -109,14 +109,14 @@ def test_what_a_demo_makes_is_exported_and_reads_the_same_ids(tmp_path: Path) ->
     export(Export("aligned", life=tmp_path / "life", to=tmp_path / "aligned.gguf"))
     server = served(tmp_path / "aligned.gguf")
     for text in mixed():
-        assert told(server, text) == tokenizer.encode(text)
+        assert llama_ids(server, text) == tokenizer.encode(text)
     again = gguf_tokenizer(GGUF(tmp_path / "aligned.gguf"))
     assert [again.encode(text) for text in mixed()] == [tokenizer.encode(text) for text in mixed()]
-    assert told(server, "fox", special=True) == [tokenizer.specials["<|bos|>"], *tokenizer.encode("fox")]
+    assert llama_ids(server, "fox", special=True) == [tokenizer.specials["<|bos|>"], *tokenizer.encode("fox")]
 
 
 def with_pre(source: Path, path: Path, name: str | None) -> None:
-    """Copy a GGUF file, but let it name another cut, or none, and leave open what a text begins with."""
+    """Copy a GGUF file with another pre-tokenizer name, or none, and without the settings of the first token."""
     import gguf
 
     reader = gguf.GGUFReader(source)
@@ -139,12 +139,12 @@ def with_pre(source: Path, path: Path, name: str | None) -> None:
 
 
 @pytest.mark.parametrize("name", [*CUTS, *DIGITS, *GPT2_SPLIT, "default", None])
-def test_what_a_file_leaves_open_is_what_llama_cpp_takes(name: str | None, tmp_path: Path) -> None:
-    """By each name of a cut, texts become the same ids, and begin with the same token or none."""
+def test_missing_settings_default_to_those_of_llama_cpp(name: str | None, tmp_path: Path) -> None:
+    """For each pre-tokenizer name, texts have the same ids and the same first token."""
     tokenizer = train("bpe", [*TEXTS, "12 123 1234 42,000.5 x\n\ny ++ <<>> it's"] * 2, VOCABULARY)
     write_gguf(some_model(), tokenizer, tmp_path / "made.gguf", "f16", "model")
     with_pre(tmp_path / "made.gguf", tmp_path / "asked.gguf", name)
     server, ours = served(tmp_path / "asked.gguf"), gguf_tokenizer(GGUF(tmp_path / "asked.gguf"))
     for text in ("It's 12345 foxes,  don't!\n\n x", "42 1,234.5 $3 <b>a+b</b> \t\r\n", "e\u0301t é 漢字 🙂"):
-        assert told(server, text) == ours.encode(text)
-    assert (told(server, "fox", special=True) != told(server, "fox")) == ours.begins
+        assert llama_ids(server, text) == ours.encode(text)
+    assert (llama_ids(server, "fox", special=True) != llama_ids(server, "fox")) == ours.begins

@@ -55,7 +55,7 @@ def noise(*weights: torch.Tensor) -> None:
 
 
 def random_model(config: ModelConfig = CONFIG) -> Transformer:
-    """A model of random weights."""
+    """Return a model with random weights."""
     model = Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
     noise(*model.parameters())
     return model
@@ -75,7 +75,7 @@ def tokenizer() -> Tokenizer:
 
 @pytest.fixture(params=SHAPES, ids=["swiglu", "relu2", "tied", "gpt2"])
 def folder(request: pytest.FixtureRequest, tokenizer: Tokenizer, tmp_path: Path) -> Path:
-    """The folder of a model of random weights."""
+    """Return the folder of a model with random weights."""
     save_model(random_model(request.param), tokenizer, tmp_path / "model", {"stage": "base"})
     return tmp_path / "model"
 
@@ -129,7 +129,7 @@ def test_merging_leaves_a_plain_model_with_the_same_logits(config: ModelConfig) 
         ({"targets": ("querry",)}, "Did you mean 'query'"),
         ({"rank": 0}, "at least 1"),
         ({"alpha": 0.0}, "greater than 0"),
-        ({"targets": ("unembed",)}, "among query, key, value, out, gate, up, down"),
+        ({"targets": ("unembed",)}, "one of query, key, value, out, gate, up, down"),
     ],
 )
 def test_an_invalid_adapter_is_refused(bad: dict, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Losses of reinforcement learning: against brute force in float64, and the identities that must hold."""
+"""Losses of reinforcement learning, compared with brute force in float64, and their invariants."""
 
 import math
 
@@ -18,12 +18,12 @@ VOCABULARY = 11
 
 
 def drawn(*shape: int, seed: int = 0) -> Tensor:
-    """Return normal numbers in float64."""
+    """Return normally distributed numbers in float64."""
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
 def some_model() -> Transformer:
-    """Return a tiny model in float64 in which every part has something to do."""
+    """Return a tiny model in float64 with only random weights."""
     model = Transformer(ModelConfig(VOCABULARY, 2, 16, 2, 2, 8, 32, context=32)).double()
     for number, weight in enumerate(model.parameters()):
         weight.data = drawn(*weight.shape, seed=number) * 0.3
@@ -31,7 +31,7 @@ def some_model() -> Transformer:
 
 
 def rows(lengths: tuple[int, ...], width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ids, targets, documents [B, T]: replies from the third token on, padded to a width."""
+    """Return ids, targets and documents [B, T]: replies from the third token on, padded to a width."""
     generator = torch.Generator().manual_seed(3)
     ids, targets = torch.zeros(len(lengths), width, dtype=torch.long), torch.full((len(lengths), width), IGNORE)
     documents = torch.full((len(lengths), width), -1, dtype=torch.int32)
@@ -43,8 +43,8 @@ def rows(lengths: tuple[int, ...], width: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
-def test_spoken_is_the_log_softmax_of_all_logits(temperature: float) -> None:
-    """Log-probabilities and entropies equal those from whole logits, one position at a time."""
+def test_logprobs_are_the_log_softmax_of_all_logits(temperature: float) -> None:
+    """Log-probabilities and entropies equal those computed from all logits."""
     model, (ids, targets, documents) = some_model(), rows((7, 9), 10)
     with torch.no_grad():
         found = target_logprobs(model, ids, targets, documents, temperature)
@@ -65,15 +65,15 @@ def test_spoken_is_the_log_softmax_of_all_logits(temperature: float) -> None:
         torch.testing.assert_close(found.logprobs.float(), token_logprobs(model, ids, targets, documents).float())
 
 
-def test_a_chunk_at_a_time_gives_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cutting the positions into chunks whose logits are made again changes neither values nor gradients."""
+def test_chunks_give_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Recomputing the logits in chunks changes neither values nor gradients."""
     model, given = some_model(), rows((7, 9), 10)
     gradients = []
     for chunk in (2**22, 3 * VOCABULARY):
         monkeypatch.setitem(__import__("sayso.loss.logprobs", fromlist=["CHUNK"]).CHUNK, "cpu", chunk)
         model.zero_grad()
-        told = target_logprobs(model, *given, 0.8, learn_entropy=True)
-        (told.logprobs.sum() + 0.1 * told.entropy.sum()).backward()
+        result = target_logprobs(model, *given, 0.8, learn_entropy=True)
+        (result.logprobs.sum() + 0.1 * result.entropy.sum()).backward()
         gradients.append([weight.grad.clone() for weight in model.parameters() if weight.grad is not None])
     assert len(gradients[0]) > 5
     for one, other in zip(*gradients, strict=True):
@@ -101,8 +101,8 @@ def test_kl_estimates_have_the_mean_and_the_gradient_they_promise() -> None:
         assert torch.allclose(slope, torch.zeros(6, dtype=torch.float64), atol=1e-12) == (kind == "k1")
 
 
-def test_kl_of_equal_models_is_zero_and_k3_never_below() -> None:
-    """At the first step every estimate is 0; k3 is at least 0 for any two."""
+def test_kl_of_equal_models_is_zero_and_k3_is_never_negative() -> None:
+    """For equal models every estimate is 0; k3 is at least 0 for any two."""
     logs, others = drawn(50), drawn(50, seed=1)
     for kind in ("k1", "k2", "k3", "k3+"):
         assert float(kl_estimate(logs, logs, kind).abs().max()) == 0
@@ -110,15 +110,15 @@ def test_kl_of_equal_models_is_zero_and_k3_never_below() -> None:
 
 
 def test_the_adaptive_weight_follows_the_target() -> None:
-    """It grows above the target, falls below it, stays on it, and moves at most by a fifth of its share."""
+    """It grows above the target, shrinks below it, and changes by at most a fifth of its proportion."""
     assert adapt_beta(0.1, 6, 6, 64, 1000) == 0.1
     assert math.isclose(adapt_beta(0.1, 60, 6, 100, 1000), 0.1 * 1.02)
     assert math.isclose(adapt_beta(0.1, 0, 6, 100, 1000), 0.1 * 0.98)
     assert 0.1 < adapt_beta(0.1, 6.3, 6, 100, 1000) < 0.1 * 1.02
 
 
-def test_group_advantages_are_those_of_their_papers() -> None:
-    """Each baseline and scale, reply by reply, against the formula."""
+def test_group_advantages_agree_with_the_papers() -> None:
+    """Every baseline and scale, compared with the formula for each reply."""
     scores = drawn(4, 5)
     for p in range(4):
         group = scores[p].tolist()
@@ -136,7 +136,7 @@ def test_group_advantages_are_those_of_their_papers() -> None:
 
 
 def test_the_baseline_of_the_others_is_unbiased() -> None:
-    """Over all pairs of replies, its expected gradient is the true one; with the group's own mean it is half."""
+    """Over all pairs of replies, the expected gradient is exact; with the group's mean it is half."""
     logits, rewards = drawn(3).requires_grad_(), torch.tensor([1.0, -0.5, 0.25], dtype=torch.float64)
     (truth,) = torch.autograd.grad((logits.softmax(0) * rewards).sum(), logits)
     found = {}
@@ -152,8 +152,8 @@ def test_the_baseline_of_the_others_is_unbiased() -> None:
     torch.testing.assert_close(found["group"], truth / 2)
 
 
-def test_gae_is_the_discounted_sum_of_surprises() -> None:
-    """Against the double sum of the paper, over the positions that count; what a tool said is stepped over."""
+def test_gae_is_the_discounted_sum_of_residuals() -> None:
+    """Compared with the double sum of the paper; masked positions are skipped."""
     rewards, values = drawn(2, 6), drawn(2, 6, seed=1)
     mask = torch.tensor([[1, 1, 0, 1, 1, 0], [0, 1, 1, 1, 1, 1]], dtype=torch.bool)
     advantages, returns = gae(rewards, values, mask, 0.9, 0.7)
@@ -181,7 +181,7 @@ def test_whitening_counts_only_what_is_masked() -> None:
 
 
 def brute(method: PolicyMethod, new: list[float], old: list[float], advantage: list[float], constant: float) -> float:
-    """Return what one reply adds to the sum of the losses, by the formulas of the papers, token by token."""
+    """Return the contribution of one reply to the sum of the losses, by the papers' formulas."""
     length, low, high = len(new), 1 - method.low, 1 + method.high
     ratios = [math.exp(a - b) for a, b in zip(new, old, strict=True)]
     if method.ratio == "mean":
@@ -201,8 +201,8 @@ def brute(method: PolicyMethod, new: list[float], old: list[float], advantage: l
 
 
 @pytest.mark.parametrize("method", [*METHODS.values(), PolicyMethod("group", dual=1.3)])
-def test_every_variant_is_its_formula(method: PolicyMethod) -> None:
-    """The sum of a padded batch equals the formula reply by reply, the count is the one it is divided by."""
+def test_every_variant_follows_its_formula(method: PolicyMethod) -> None:
+    """The sum over a padded batch equals that of the formula, and the divisor is correct."""
     lengths = (3, 6, 1)
     mask = torch.arange(8)[None] < torch.tensor(lengths)[:, None]
     new, old = -drawn(3, 8).abs(), -drawn(3, 8, seed=1).abs()
@@ -217,7 +217,7 @@ def test_every_variant_is_its_formula(method: PolicyMethod) -> None:
 
 @pytest.mark.parametrize("method", METHODS.values())
 def test_at_ratio_one_every_variant_is_the_policy_gradient(method: PolicyMethod) -> None:
-    """Before the first update nothing is clipped, and a token's gradient is -A, by how its reply is averaged."""
+    """Before the first update nothing is clipped, and a token's gradient is -A, up to the averaging."""
     mask = torch.tensor([[1, 1, 0, 1], [1, 0, 0, 0]], dtype=torch.bool)
     new = (-drawn(2, 4).abs()).requires_grad_()
     advantages = drawn(2, 1).expand(2, 4)
@@ -233,8 +233,8 @@ def test_at_ratio_one_every_variant_is_the_policy_gradient(method: PolicyMethod)
     assert bool((figures["ratio"] == 1).all())
 
 
-def test_a_clipped_token_learns_no_more_but_in_cispo() -> None:
-    """Beyond the clip, what is earned already has no gradient; CISPO keeps it, at a bounded weight."""
+def test_a_clipped_token_has_no_gradient_except_in_cispo() -> None:
+    """CISPO keeps the gradient with a bounded weight."""
     old, mask = torch.zeros(1, 2, dtype=torch.float64), torch.ones(1, 2, dtype=torch.bool)
     advantages = torch.tensor([[1.0, -1.0]], dtype=torch.float64)
     far = torch.tensor([[2.0, -2.0]], dtype=torch.float64)  # further than any clip, in the direction of the advantage
@@ -249,8 +249,8 @@ def test_a_clipped_token_learns_no_more_but_in_cispo() -> None:
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_a_padded_batch_equals_one_that_is_not(name: str) -> None:
-    """Losses, counts and gradients of rows do not depend on how far they are padded nor on how they are cut up."""
+def test_padding_changes_nothing(name: str) -> None:
+    """Losses, counts and gradients depend neither on the padding nor on the split of a batch."""
     method, model = METHODS[name], some_model()
     results = []
     for width, parts in ((9, 1), (20, 1), (20, 3)):
@@ -278,7 +278,7 @@ def test_a_padded_batch_equals_one_that_is_not(name: str) -> None:
 
 
 def test_the_value_loss_is_clipped_near_the_old_value() -> None:
-    """The larger of the plain and the clipped square, halved; explained variance is 1, 0 and below as it should."""
+    """Half the larger of the plain and the clipped square; explained variance is at most 1."""
     values, old, returns = drawn(4), drawn(4, seed=1), drawn(4, seed=2)
     for n in range(4):
         v, o, r = (float(x[n]) for x in (values, old, returns))

@@ -1,4 +1,4 @@
-"""The Transformer against the reference library and against its own laws."""
+"""The Transformer against transformers, and its invariants."""
 
 import json
 from dataclasses import asdict, replace
@@ -36,7 +36,7 @@ NGRAMS = replace(CONFIG, ngrams=(2, 4), ngram_rows=64)
 
 
 def random_model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
-    """A model whose every weight is random, also those that start at zero or one."""
+    """Return a model with only random weights, also those that are initialized to zero or one."""
     generator = torch.Generator().manual_seed(seed)
     model = Transformer(config).initialise(generator)
     with torch.no_grad():
@@ -54,7 +54,7 @@ def tokenizer() -> Tokenizer:
 def test_transformers_opens_the_folder_with_the_same_logits(
     config: ModelConfig, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """A saved folder gives the same logits in transformers, to 1e-4, for every shape that can be trained."""
+    """A saved folder gives the same logits in transformers, to 1e-4, for every trainable shape."""
     model = random_model(config)
     save_model(model, tokenizer, tmp_path / "model", {"stage": "base", "seed": 0})
     reference = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float32).eval()
@@ -65,7 +65,7 @@ def test_transformers_opens_the_folder_with_the_same_logits(
 
 @pytest.mark.parametrize("config", [*SHAPES, NGRAMS, replace(NGRAMS, mlp="relu2")])
 def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
-    """What goes to the hub's names and config comes back as it was."""
+    """Converting weights and config to the hub's names and back restores them."""
     state = random_model(config).state_dict()
     back = from_hub(to_hub(state, config), config)
     assert from_hub_config(to_hub_config(config)) == config
@@ -74,8 +74,8 @@ def test_hub_names_and_config_round_trip(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("config", [*SHAPES, NGRAMS])
-def test_a_document_is_read_as_if_alone(config: ModelConfig) -> None:
-    """Packed documents give the logits and the gradients that they give in rows of their own."""
+def test_packed_documents_do_not_affect_each_other(config: ModelConfig) -> None:
+    """Packed documents give the same logits and gradients as documents in separate rows."""
     generator = torch.Generator().manual_seed(2)
     sizes = [[17, 1, 46], [64], [30, 34]]
     documents = torch.tensor([[number for number, size in enumerate(row) for _ in range(size)] for row in sizes])
@@ -98,8 +98,8 @@ def test_a_document_is_read_as_if_alone(config: ModelConfig) -> None:
 
 
 @pytest.mark.parametrize("config", SHAPES)
-def test_rows_of_one_document_each_need_no_sorting(config: ModelConfig) -> None:
-    """Documents that fill their rows are attended to as they lie: the logits and gradients of plain causal rows."""
+def test_rows_of_one_document_each_are_plain_causal_attention(config: ModelConfig) -> None:
+    """Documents that fill their rows give the logits and gradients of plain causal rows."""
     model = random_model(config)
     ids = torch.randint(300, (3, 64), generator=torch.Generator().manual_seed(1))
     plain, whole = (model(ids, mask=mask) for mask in (None, Segments(torch.zeros(3, 64, dtype=torch.int32))))
@@ -108,8 +108,8 @@ def test_rows_of_one_document_each_need_no_sorting(config: ModelConfig) -> None:
     torch.testing.assert_close(*ends, atol=1e-3, rtol=1e-4)
 
 
-def test_fused_pieces_have_the_gradients_of_their_formulas() -> None:
-    """RMS norm, squared ReLU and the rotary turn agree with torch's own, forward and backward."""
+def test_handwritten_backward_passes_agree_with_autograd() -> None:
+    """RMS norm, squared ReLU and rotary rotation agree with PyTorch's, forward and backward."""
     generator = torch.Generator().manual_seed(6)
     x, gain, cotangent = (torch.randn(size, generator=generator) for size in ((2, 7, 3, 16), (16,), (2, 7, 3, 16)))
     cos, sin = rotary_angles(torch.arange(7)[None], 16, 100.0)
@@ -141,8 +141,8 @@ def test_fused_pieces_have_the_gradients_of_their_formulas() -> None:
 
 
 @pytest.mark.parametrize("rows", [1, ROW_MULTIPLE - 1, ROW_MULTIPLE, 3 * ROW_MULTIPLE])
-def test_a_linear_layer_is_a_product_whoever_computes_it(rows: int) -> None:
-    """Forward and backward agree with torch's own in float64, for shapes that go to oneDNN and those that do not."""
+def test_a_linear_layer_agrees_with_pytorch(rows: int) -> None:
+    """Forward and backward agree with float64, for shapes that use oneDNN and those that do not."""
     generator = torch.Generator().manual_seed(8)
     layer = Linear(48, 40)
     x, cotangent = (torch.randn(size, generator=generator) for size in ((rows, 2, 48), (rows, 2, 40)))
@@ -160,8 +160,8 @@ def test_a_linear_layer_is_a_product_whoever_computes_it(rows: int) -> None:
 
 
 @pytest.mark.parametrize("fault", ["missing", "refuses", "wrong"])
-def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    """An operation that is not there, takes other arguments, or computes something else is noticed and passed over."""
+def test_without_onednn_pytorch_is_used(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """An operation that is missing, has another signature, or gives another result is not used."""
 
     def refuses(*_: object) -> torch.Tensor:
         raise RuntimeError("expected at most 5 arguments")
@@ -175,7 +175,7 @@ def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch
     has_onednn.cache_clear()
     try:
         assert not has_onednn()
-        test_a_linear_layer_is_a_product_whoever_computes_it(ROW_MULTIPLE)
+        test_a_linear_layer_agrees_with_pytorch(ROW_MULTIPLE)
         with torch.inference_mode():
             x, weight, bias = torch.randn(ROW_MULTIPLE, 8), torch.randn(6, 8), torch.randn(6)
             assert torch.equal(linear(x, weight, bias), F.linear(x, weight, bias))
@@ -184,7 +184,7 @@ def test_without_onednns_product_torchs_is_taken(monkeypatch: pytest.MonkeyPatch
 
 
 def test_a_frozen_linear_layer_gets_no_gradient_and_passes_one_on() -> None:
-    """What is not learned costs no product: only the inputs of a frozen layer have a gradient."""
+    """Only the inputs of a frozen layer have a gradient; the products for its weights are not computed."""
     layer = Linear(48, 40).requires_grad_(False)
     x = torch.randn(ROW_MULTIPLE, 48, requires_grad=True)
     layer(x).sum().backward()
@@ -193,13 +193,13 @@ def test_a_frozen_linear_layer_gets_no_gradient_and_passes_one_on() -> None:
 
 
 def test_a_linear_layer_under_autocast_is_in_bfloat16() -> None:
-    """Mixed precision reaches the layer, as it does torch's."""
+    """Mixed precision applies to the layer as to PyTorch's."""
     with torch.autocast("cpu", torch.bfloat16):
         assert Linear(48, 40)(torch.randn(ROW_MULTIPLE, 48)).dtype == torch.bfloat16
 
 
-def test_the_future_is_not_seen() -> None:
-    """Changing a token changes no logits before it."""
+def test_attention_is_causal() -> None:
+    """Changing a token does not change earlier logits."""
     model = random_model()
     ids = torch.randint(300, (1, 30), generator=torch.Generator().manual_seed(3))
     changed = ids.clone()
@@ -208,8 +208,8 @@ def test_the_future_is_not_seen() -> None:
         assert torch.equal(model(ids)[:, :20], model(changed)[:, :20])
 
 
-def test_a_fresh_model_knows_nothing() -> None:
-    """Fresh weights give every token nearly the same probability, so that training starts at ln V."""
+def test_the_initial_loss_is_ln_v() -> None:
+    """Initial weights give every token nearly the same probability."""
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     ids = torch.randint(300, (4, 50), generator=torch.Generator().manual_seed(4))
     loss = torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
@@ -217,7 +217,7 @@ def test_a_fresh_model_knows_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"mlp": "swigloo"}, "swiglu"),
         ({"kv_heads": 3}, "multiple"),
@@ -226,7 +226,7 @@ def test_a_fresh_model_knows_nothing() -> None:
         ({"ngrams": (2,)}, "ngram_rows of 1 or more"),
         ({"positions": "lerned"}, "Did you mean 'learned'"),
         ({"positions": "none", "rope": Rope("linear", 2.0)}, "need rotary positions"),
-        ({"rope": Rope(nope_layers=(3,))}, "among 0 to 2"),
+        ({"rope": Rope(nope_layers=(3,))}, "from 0 to 2"),
         ({"rope": Rope(local_theta=100.0)}, "no windows"),
         ({"rope_theta": 1.0}, "greater than 1"),
         ({"head_size": 15}, "even"),
@@ -236,29 +236,29 @@ def test_a_fresh_model_knows_nothing() -> None:
         ({"biases": ("qkv", "mpl")}, "mlp"),
         ({"windows": (-1,)}, "0 or more"),
         ({"windows": (1, 2, 3, 4)}, "at most one per layer"),
-        ({"logit_cap": -1.0}, "greater than 0"),
+        ({"logit_cap": -1.0}, "positive, or 0"),
     ],
 )
-def test_a_shape_that_cannot_be_is_refused(change: dict[str, object], said: str) -> None:
-    """A config that does not fit together says what it must be."""
-    with pytest.raises(UserError, match=said):
+def test_an_inconsistent_config_is_refused(change: dict[str, object], message: str) -> None:
+    """The error states the rule."""
+    with pytest.raises(UserError, match=message):
         replace(CONFIG, **change)  # type: ignore[arg-type]
 
 
-def test_a_rope_that_cannot_be_is_refused() -> None:
-    """Stretching needs a factor, and where it is by frequency, an original context."""
-    for values, said in (
+def test_an_inconsistent_rope_is_refused() -> None:
+    """Scaling needs a factor, and if it depends on the frequency, an original context."""
+    for values, message in (
         (("dynamic", 2.0), "linear"),
         (("linear", 0.5), "1 or more"),
         (("yarn", 2.0), "original context"),
         (("llama3", 2.0, 64, 4.0, 1.0), "slow < fast"),
     ):
-        with pytest.raises(UserError, match=said):
+        with pytest.raises(UserError, match=message):
             Rope(*values)  # type: ignore[arg-type]
 
 
-def test_equal_shapes_are_equal_however_written() -> None:
-    """Patterns have one form, and what comes from JSON is what went there."""
+def test_equivalent_configs_are_equal() -> None:
+    """Patterns are normalized, and lists and tables from JSON give the same config."""
     config = replace(CONFIG, windows=(9, 9, 9), biases=("qkv", "mlp"), rope=Rope("linear", 2.0, nope_layers=(2, 0)))
     assert config.windows == (9,)
     assert config.layer_windows == (9, 9, 9)
@@ -266,8 +266,8 @@ def test_equal_shapes_are_equal_however_written() -> None:
     assert ModelConfig(**json.loads(json.dumps(asdict(config)))) == config
 
 
-def test_ngrams_are_looked_up_by_what_was_said() -> None:
-    """Equal n-grams get equal rows wherever they stand, other ones others, and none reaches over a document's start."""
+def test_ngrams_depend_only_on_their_tokens() -> None:
+    """Equal n-grams use the same row at any position, other ones differ, and none crosses a document's start."""
     config = replace(CONFIG, ngrams=(2, 3), ngram_rows=5_003)
     embedding = NGramEmbedding(config)
     ids = torch.tensor([[7, 8, 9, 7, 8, 9, 9]])
@@ -289,16 +289,16 @@ def test_ngrams_are_looked_up_by_what_was_said() -> None:
 
 @pytest.mark.parametrize(("order", "rows"), [(2, [617, 847, 110, 37, 348, 413]), (3, [269, 516, 376, 821, 728, 134])])
 def test_the_row_of_an_ngram_never_changes(order: int, rows: list[int]) -> None:
-    """Weights that were saved mean the same n-grams in every version."""
+    """The hash is fixed, since saved weights depend on it."""
     embedding = NGramEmbedding(replace(CONFIG, ngrams=(order,), ngram_rows=1_000))
     (table,) = embedding.tables
-    table.weight.data.copy_(torch.arange(1_000.0)[:, None].expand_as(table.weight))  # each row says its own number
+    table.weight.data.copy_(torch.arange(1_000.0)[:, None].expand_as(table.weight))  # each row has its own number
     ids = F.pad(torch.tensor([[0, 0, 1, 2, 299, 7]]), (embedding.reach, 0))
     assert embedding(ids, torch.arange(6)[None])[0, :, 0].int().tolist() == rows
 
 
-def test_a_truncated_weights_file_is_told(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """A safetensors file cut short is named, not crashed on."""
+def test_a_truncated_weights_file_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """The error names the file."""
     save_model(random_model(), tokenizer, tmp_path / "model", {"stage": "base"})
     path = tmp_path / "model" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
@@ -306,8 +306,8 @@ def test_a_truncated_weights_file_is_told(tokenizer: Tokenizer, tmp_path: Path) 
         load_model(tmp_path / "model")
 
 
-def test_a_foreign_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """A model folder whose tokenizer was exchanged is not opened."""
+def test_another_models_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A model folder with a replaced tokenizer is not opened."""
     save_model(random_model(), tokenizer, tmp_path / "model", {"stage": "base"})
     other = train_tokenizer("bpe", ["a different text altogether " * 20], 280)
     other.save(tmp_path / "model")
@@ -316,7 +316,7 @@ def test_a_foreign_tokenizer_is_refused(tokenizer: Tokenizer, tmp_path: Path) ->
 
 
 def test_a_model_folder_round_trips(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """What was saved is what is loaded, bit for bit, and the card tells the lineage."""
+    """Loading restores the saved weights bit for bit, and the card shows the lineage."""
     model = random_model()
     save_model(model, tokenizer, tmp_path / "model", {"stage": "tuned", "parent": "base", "seed": 7})
     loaded, its_tokenizer = load_model(tmp_path / "model")
@@ -325,8 +325,8 @@ def test_a_model_folder_round_trips(tokenizer: Tokenizer, tmp_path: Path) -> Non
     assert "stage `tuned`" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_folder_without_a_model_is_told(tmp_path: Path) -> None:
-    """An empty folder is said to be no model folder."""
+def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
+    """The error says that it is not a model folder."""
     write_atomic(tmp_path / "x", "")
     with pytest.raises(UserError, match=r"no config\.json"):
         load_model(tmp_path)

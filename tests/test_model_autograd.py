@@ -20,7 +20,7 @@ PACKED = (torch.arange(32) // 11).expand(2, 32)
 
 
 def random_model(config: ModelConfig) -> Transformer:
-    """A model whose every weight is random."""
+    """Return a model with random weights."""
     generator = torch.Generator().manual_seed(0)
     model = Transformer(config)
     with torch.no_grad():
@@ -30,7 +30,7 @@ def random_model(config: ModelConfig) -> Transformer:
 
 
 def loss_of(model: Transformer, documents: torch.Tensor) -> torch.Tensor:
-    """The mean loss."""
+    """Return the mean loss."""
     total, count = next_token_loss(model, IDS, TARGETS, documents)
     return total / count
 
@@ -38,7 +38,7 @@ def loss_of(model: Transformer, documents: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("config", SHAPES, ids=["relu2", "swiglu", "ngrams"])
 @pytest.mark.parametrize("documents", [ONE, PACKED], ids=["one document", "packed"])
 def test_loss_and_gradients_equal_those_of_the_fast_functions(config: ModelConfig, documents: torch.Tensor) -> None:
-    """The mode changes how values are computed, not the values."""
+    """The mode does not change values."""
     model = random_model(config)
     fast_loss = loss_of(model, documents)
     fast = torch.autograd.grad(fast_loss, list(model.parameters()))
@@ -52,7 +52,7 @@ def test_loss_and_gradients_equal_those_of_the_fast_functions(config: ModelConfi
 
 @pytest.mark.parametrize("documents", [ONE, PACKED], ids=["one document", "packed"])
 def test_hessian_vector_product_equals_the_difference_of_gradients(documents: torch.Tensor) -> None:
-    """`create_graph=True` works, and gives the slope of the gradient."""
+    """`create_graph=True` works and gives the derivative of the gradient."""
     model = random_model(replace(LLAMA, mlp="relu2")).double()
     weight = model.blocks[0].attention.out.weight
     direction = torch.randn(weight.shape, generator=torch.Generator().manual_seed(1), dtype=weight.dtype)
@@ -89,7 +89,7 @@ def test_torch_func_transforms_work() -> None:
 
 
 def test_the_mode_ends_with_its_block() -> None:
-    """Outside, and after an error inside, the fast functions are back."""
+    """After the block, also if it raised, the fast functions are used again."""
     with suppress(KeyError), plain_autograd():
         assert is_plain()
         raise KeyError

@@ -1,4 +1,4 @@
-"""Losses on comparisons: each against its formula written out in plain float64, and what must hold of it."""
+"""Preference losses, compared with their formulas in plain float64, and their invariants."""
 
 import math
 
@@ -17,42 +17,42 @@ pairs = st.lists(st.tuples(replies, replies), min_size=1, max_size=5)
 
 
 def tensors(made: list) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Policy, reference and lengths [2B] of pairs, chosen first."""
+    """Return policy, reference and lengths [2B] of pairs, chosen first."""
     rows = [pair[0] for pair in made] + [pair[1] for pair in made]
     return tuple(torch.tensor([row[k] for row in rows], dtype=torch.float64) for k in range(3))
 
 
 def log_sigmoid(x: float) -> float:
-    """Written out, without overflow."""
+    """Return log sigmoid(x) without overflow."""
     return min(x, 0.0) - math.log(1 + math.exp(-abs(x)))
 
 
 def log_odds(logprob: float, length: int) -> float:
-    """Of the geometric mean of a reply's probabilities."""
+    """Return the log-odds of the geometric mean of a reply's probabilities."""
     p = math.exp(logprob / length)
     return math.log(p / (1 - p))
 
 
-def gained(reply: tuple) -> float:
-    """How much likelier the policy holds a reply than the reference does."""
+def log_ratio(reply: tuple) -> float:
+    """Return the log-ratio of policy and reference for a reply."""
     return reply[0] - reply[1]
 
 
 FORMULAS = {
-    "dpo": lambda w, b: -log_sigmoid(BETA * (gained(w) - gained(b))),
+    "dpo": lambda w, b: -log_sigmoid(BETA * (log_ratio(w) - log_ratio(b))),
     "cdpo": lambda w, b: (
-        -(1 - SMOOTHING) * log_sigmoid(BETA * (gained(w) - gained(b)))
-        - SMOOTHING * log_sigmoid(-BETA * (gained(w) - gained(b)))
+        -(1 - SMOOTHING) * log_sigmoid(BETA * (log_ratio(w) - log_ratio(b)))
+        - SMOOTHING * log_sigmoid(-BETA * (log_ratio(w) - log_ratio(b)))
     ),
     "robust": lambda w, b: (
         (
-            -(1 - SMOOTHING) * log_sigmoid(BETA * (gained(w) - gained(b)))
-            + SMOOTHING * log_sigmoid(-BETA * (gained(w) - gained(b)))
+            -(1 - SMOOTHING) * log_sigmoid(BETA * (log_ratio(w) - log_ratio(b)))
+            + SMOOTHING * log_sigmoid(-BETA * (log_ratio(w) - log_ratio(b)))
         )
         / (1 - 2 * SMOOTHING)
     ),
-    "ipo": lambda w, b: (gained(w) - gained(b) - 1 / (2 * BETA)) ** 2,
-    "ipo of means": lambda w, b: (gained(w) / w[2] - gained(b) / b[2] - 1 / (2 * BETA)) ** 2,
+    "ipo": lambda w, b: (log_ratio(w) - log_ratio(b) - 1 / (2 * BETA)) ** 2,
+    "ipo of means": lambda w, b: (log_ratio(w) / w[2] - log_ratio(b) / b[2] - 1 / (2 * BETA)) ** 2,
     "orpo": lambda w, b: -w[0] / w[2] - BETA * log_sigmoid(log_odds(w[0], w[2]) - log_odds(b[0], b[2])),
     "simpo": lambda w, b: -log_sigmoid(BETA * (w[0] / w[2] - b[0] / b[2]) - MARGIN),
 }
@@ -70,15 +70,15 @@ OURS = {
 @pytest.mark.parametrize("name", FORMULAS)
 @settings(deadline=None, max_examples=40)
 @given(made=pairs)
-def test_a_loss_of_pairs_is_its_formula(name: str, made: list) -> None:
-    """Each pair's loss, in float64, is the paper's formula written out with the `math` module."""
+def test_a_loss_of_pairs_follows_its_formula(name: str, made: list) -> None:
+    """Each pair's loss equals the paper's formula, computed with the `math` module."""
     found = OURS[name](*tensors(made)).losses.tolist()
     assert found == pytest.approx([FORMULAS[name](w, b) for w, b in made], rel=1e-9, abs=1e-9)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
 def test_the_gradient_of_a_loss_is_that_of_its_formula(name: str) -> None:
-    """Autograd's slopes are those of finite differences, with respect to every log-probability of the policy."""
+    """Autograd agrees with finite differences for every log-probability of the policy."""
     policy, reference, lengths = tensors([((-7.0, -6.5, 4), (-9.0, -9.5, 6)), ((-2.0, -2.5, 3), (-1.0, -1.5, 2))])
     policy.requires_grad_()
     assert torch.autograd.gradcheck(lambda p: OURS[name](p, reference, lengths).losses, policy)
@@ -89,8 +89,8 @@ def test_the_gradient_of_a_loss_is_that_of_its_formula(name: str) -> None:
     made=st.lists(st.tuples(replies, st.booleans()), min_size=1, max_size=6),
     drift=st.floats(0, 5, allow_subnormal=False),
 )
-def test_kto_is_its_formula(made: list, drift: float) -> None:
-    """Liked and disliked replies, weighted apart, against the drift."""
+def test_kto_follows_its_formula(made: list, drift: float) -> None:
+    """Desirable and undesirable replies with different weights."""
     policy, reference, _ = tensors([(reply, reply) for reply, _ in made])
     good = torch.tensor([liked for _, liked in made])
     count = len(made)
@@ -106,14 +106,14 @@ def test_kto_is_its_formula(made: list, drift: float) -> None:
 
     def formula(reply: tuple, liked: bool) -> float:
         if liked:
-            return 1.5 * (1 - 1 / (1 + math.exp(-BETA * (gained(reply) - drift))))
-        return 0.5 * (1 - 1 / (1 + math.exp(-BETA * (drift - gained(reply)))))
+            return 1.5 * (1 - 1 / (1 + math.exp(-BETA * (log_ratio(reply) - drift))))
+        return 0.5 * (1 - 1 / (1 + math.exp(-BETA * (drift - log_ratio(reply)))))
 
     assert found.tolist() == pytest.approx([formula(*row) for row in made], rel=1e-7, abs=1e-9)
 
 
 def test_the_drift_is_a_mean_at_least_zero_without_gradient() -> None:
-    """It is the mean of what was gained on replies that do not belong; below zero it is cut; nothing learns from it."""
+    """It is the mean log-ratio on mismatched replies, clamped at zero."""
     policy = torch.tensor([-1.0, -2.0, -4.5], requires_grad=True)
     drift = kto_drift(policy, torch.tensor([-3.0, -2.0, -4.0]))
     assert drift.item() == pytest.approx((2 + 0 - 0.5) / 3)
@@ -121,8 +121,8 @@ def test_the_drift_is_a_mean_at_least_zero_without_gradient() -> None:
     assert kto_drift(policy, torch.zeros(3)).item() == 0
 
 
-def test_where_each_loss_starts() -> None:
-    """Policy equal to reference: DPO at ln 2 with margins 0, IPO at the square of its distance, KTO at half."""
+def test_initial_losses() -> None:
+    """If policy and reference are equal: DPO ln 2 with margin 0, IPO 1 / (2 beta)^2, KTO one half."""
     same = torch.tensor([-5.0, -7.0, -6.0, -8.0])
     losses, rewards = dpo_loss(same, same, 0.1)
     assert losses.tolist() == pytest.approx([math.log(2)] * 2)
@@ -138,8 +138,8 @@ def test_where_each_loss_starts() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(made=pairs)
-def test_swapping_the_sides_turns_a_margin_round(made: list) -> None:
-    """Margins change their sign; DPO's losses of a pair and of its mirror differ by the margin; IPO's by 2 m / beta."""
+def test_swapping_the_sides_negates_the_margin(made: list) -> None:
+    """DPO's losses of a pair and of its mirror differ by the margin, IPO's by 2 m / beta."""
     policy, reference, _ = tensors(made)
     swapped = [torch.cat(x.chunk(2)[::-1]) for x in (policy, reference)]
     for loss, of_margin in ((dpo_loss, 1.0), (ipo_loss, 2 / BETA**2)):
@@ -151,8 +151,8 @@ def test_swapping_the_sides_turns_a_margin_round(made: list) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(made=pairs)
-def test_robust_dpo_is_unbiased_by_wrong_pairs(made: list) -> None:
-    """Averaged over which share of pairs is turned round, the robust loss is DPO's of the pairs as they should be."""
+def test_robust_dpo_is_unbiased_by_mislabeled_pairs(made: list) -> None:
+    """Its expectation over mislabeled pairs is DPO's loss on the correct pairs."""
     policy, reference, _ = tensors(made)
     swapped = [torch.cat(x.chunk(2)[::-1]) for x in (policy, reference)]
     right = dpo_loss(policy, reference, BETA, SMOOTHING, robust=True).losses
@@ -161,7 +161,7 @@ def test_robust_dpo_is_unbiased_by_wrong_pairs(made: list) -> None:
 
 
 def test_a_certain_reply_has_odds_with_a_gradient() -> None:
-    """A reply whose tokens all have probability 1 in float32 gives a finite loss and slope."""
+    """A reply whose tokens all have probability 1 in float32 has a finite loss and gradient."""
     policy = torch.tensor([0.0, -3.0], requires_grad=True)
     loss = orpo_loss(policy, torch.tensor([3.0, 3.0]), 0.1).losses.sum()
     (slope,) = torch.autograd.grad(loss, policy)
@@ -170,7 +170,7 @@ def test_a_certain_reply_has_odds_with_a_gradient() -> None:
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 0.5, 1.0])
-def test_half_the_pairs_wrong_teach_nothing(smoothing: float) -> None:
-    """A share of wrong pairs outside 0 to 0.5 is one sentence."""
-    with pytest.raises(UserError, match=r"--smoothing .* below 0\.5"):
+def test_smoothing_out_of_range_is_refused(smoothing: float) -> None:
+    """It must be at least 0 and less than 0.5."""
+    with pytest.raises(UserError, match=r"--smoothing .* less than 0\.5"):
         dpo_loss(torch.zeros(2), torch.zeros(2), 0.1, smoothing)

@@ -1,4 +1,4 @@
-"""Whole numbers for weights: the arithmetic, the kernels, GPTQ against its definition, files, and the command."""
+"""Quantization: arithmetic, kernels, GPTQ against its definition, files, and the command."""
 
 import json
 from copy import deepcopy
@@ -24,7 +24,7 @@ from sayso.token.train import train
 from sayso.weights.folder import load_model, load_weights, save_model
 from sayso.weights.names import from_hub_config
 from sayso.weights.quantize import kernels
-from sayso.weights.quantize.calibrate import Inputs, through_blocks
+from sayso.weights.quantize.calibrate import Inputs, replace_layers
 from sayso.weights.quantize.gptq import DAMPING, damped, gptq
 from sayso.weights.quantize.integers import SHARES, Grid, Integers, fit_best, fit_grid, round_nearest, rounded
 from sayso.weights.quantize.layers import Weights4, Weights8, WeightsAndInputs8
@@ -53,7 +53,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
 
 
 def made(seed: int = 2, **more: Any) -> Transformer:
-    """Return a model in which every weight has something to do."""
+    """Return a model with only random weights."""
     model = Transformer(ModelConfig(**{**SHAPE, **more})).eval()
     generator = torch.Generator().manual_seed(seed)
     for weight in model.parameters():
@@ -68,11 +68,11 @@ SHAPE = {
 ROWS = torch.randint(0, 320, (6, 48), generator=torch.Generator().manual_seed(1))
 
 
-# -- whole numbers
+# -- integers
 
 
 @pytest.mark.parametrize("grid", [EIGHT, FOUR, FOUR_SYMMETRIC, Grid(4, 0, symmetric=False)])
-def test_nearest_is_half_a_step_away_at_most_and_keeps_zero(grid: Grid) -> None:
+def test_rounding_errs_by_at_most_half_a_step_and_keeps_zero(grid: Grid) -> None:
     weight = drawn(16, 96) * torch.logspace(-3, 1, 16)[:, None]
     weight[:, ::7] = 0
     found = round_nearest(weight, grid)
@@ -84,7 +84,7 @@ def test_nearest_is_half_a_step_away_at_most_and_keeps_zero(grid: Grid) -> None:
     assert (found.dequantized()[:, ::7] == 0).all()
 
 
-def test_a_matrix_on_the_grid_comes_back_as_it_was() -> None:
+def test_a_matrix_on_the_grid_is_unchanged() -> None:
     weight = round_nearest(drawn(8, 64), FOUR).dequantized()
     torch.testing.assert_close(round_nearest(weight, FOUR).dequantized(), weight)
 
@@ -109,9 +109,13 @@ def test_packing_is_that_of_compressed_tensors(bits: int) -> None:
 
 @pytest.mark.parametrize(
     ("grid", "words"),
-    [((3,), "8 or 4 bits; got 3"), ((4, -8), "or 0 for a whole row; got -8"), ((4, 60), "Groups of 60 do not divide")],
+    [
+        ((3,), "8 or 4 bits; got 3"),
+        ((4, -8), "or 0 for the whole row; got -8"),
+        ((4, 60), "every row; got 60"),
+    ],
 )
-def test_what_no_grid_can_be_is_refused(grid: tuple[int, ...], words: str) -> None:
+def test_an_invalid_grid_is_refused(grid: tuple[int, ...], words: str) -> None:
     with pytest.raises(UserError, match=words):
         Grid(*grid).groups(64)
 
@@ -121,8 +125,8 @@ def test_what_no_grid_can_be_is_refused(grid: tuple[int, ...], words: str) -> No
 
 @pytest.mark.parametrize("rows", [1, 3, 16, 40])
 @pytest.mark.parametrize("kernel", [True, False])
-def test_products_are_those_of_the_definition(rows: int, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With kernels, up to the rounding of inputs to bfloat16; without, to float32's."""
+def test_products_agree_with_the_definition(rows: int, kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With kernels to the precision of bfloat16 inputs, without them to that of float32."""
     if not kernel:
         monkeypatch.setattr(kernels, "works", lambda *_: False)
     weight, bias, x = drawn(64, 128), drawn(64, seed=1), drawn(2, rows, 128, seed=2)
@@ -134,7 +138,7 @@ def test_products_are_those_of_the_definition(rows: int, kernel: bool, monkeypat
 
 
 @pytest.mark.parametrize("kernel", [True, False])
-def test_inputs_in_8_bits_are_rounded_by_token_but_for_outliers(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_8_bit_inputs_are_rounded_per_token_except_outliers(kernel: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not kernel:
         monkeypatch.setattr(kernels, "works", lambda *_: False)
     weight, x, apart = drawn(48, 64), drawn(5, 64, seed=2), torch.tensor([3, 40])
@@ -151,20 +155,18 @@ def test_inputs_in_8_bits_are_rounded_by_token_but_for_outliers(kernel: bool, mo
     assert (found - exact).abs().mean() < 0.2 * (plain - exact).abs().mean(), "outliers swamp what lies beside them"
 
 
-def test_a_kernel_that_gives_other_numbers_is_not_used(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_inaccurate_kernel_is_not_used(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(torch, "_int_mm", lambda a, b: torch.zeros(len(a), b.shape[1], dtype=torch.int32))
     kernels.works.cache_clear()
     try:
         x = torch.ones(2, 8, dtype=torch.int8)
         assert torch.equal(kernels.product8(x, x), torch.full((2, 2), 8.0))
-        assert "No kernel for product8 on this cpu (it is 1.000 off)" in capsys.readouterr().err
+        assert "No kernel for product8 on this cpu (its relative error is 1.000)" in capsys.readouterr().err
     finally:
         kernels.works.cache_clear()
 
 
-def test_a_shape_that_a_kernel_does_not_take_is_unpacked() -> None:
+def test_a_shape_that_a_kernel_does_not_support_is_dequantized() -> None:
     integers = round_nearest(drawn(7, 10), Grid(4, 5))
     x = drawn(3, 10, seed=1)
     torch.testing.assert_close(Weights4(integers)(x), F.linear(x, integers.dequantized()))
@@ -174,7 +176,7 @@ def test_a_shape_that_a_kernel_does_not_take_is_unpacked() -> None:
 
 
 def brute_gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
-    """Round the columns in order, and after each solve for the best rest anew (Frantar et al. 2022, eq. 2)."""
+    """Round the columns in order; after each, solve for the best remaining weights (Frantar et al. 2022, eq. 2)."""
     scales, zeros = fit_best(weight, grid, gram.diagonal())
     hessian = gram.double() + torch.eye(len(gram)) * DAMPING * gram.double().diagonal().mean()
     left, done = weight.double().clone(), torch.zeros_like(weight)
@@ -192,7 +194,7 @@ def brute_gptq(weight: Tensor, gram: Tensor, grid: Grid) -> Tensor:
 
 
 @pytest.mark.parametrize("grid", [FOUR, FOUR_SYMMETRIC, EIGHT])
-def test_gptq_is_what_its_definition_gives_and_loses_less_than_nearest(grid: Grid) -> None:
+def test_gptq_agrees_with_its_definition_and_beats_rounding(grid: Grid) -> None:
     x = drawn(400, 160) @ drawn(160, 160, seed=4) * torch.logspace(-1, 1, 160)
     weight, gram = drawn(12, 160, seed=5), x.T @ x
     found = gptq(weight, gram, grid).dequantized()
@@ -205,14 +207,14 @@ def test_gptq_is_what_its_definition_gives_and_loses_less_than_nearest(grid: Gri
     assert lost["found"] < 0.5 * lost["nearest"]
 
 
-def lost_by(weight: Tensor, held: Integers, hessian: Tensor) -> Tensor:
-    """The squared error of each row, [R]."""
+def error_of(weight: Tensor, held: Integers, hessian: Tensor) -> Tensor:
+    """Return the squared error of each row, [R]."""
     error = (weight - held.dequantized()).double()
     return ((error @ hessian) * error).sum(1)
 
 
 @pytest.mark.parametrize("grid", [FOUR, FOUR_SYMMETRIC, EIGHT])
-def test_each_group_holds_the_share_of_its_range_that_loses_least(grid: Grid) -> None:
+def test_each_group_covers_the_best_share_of_its_range(grid: Grid) -> None:
     weight, importance = drawn(6, 64, seed=7) ** 3, drawn(64, seed=8).square()
     scales, zeros = fit_best(weight, grid, importance)
 
@@ -228,7 +230,7 @@ def test_each_group_holds_the_share_of_its_range_that_loses_least(grid: Grid) ->
 
 
 @pytest.mark.parametrize("grid", [FOUR, FOUR_SYMMETRIC, EIGHT])
-def test_refining_solves_for_scales_and_rounds_each_column_best_beside_the_others(grid: Grid) -> None:
+def test_refining_finds_optimal_scales_and_columns(grid: Grid) -> None:
     x = drawn(400, 160) @ drawn(160, 160, seed=4) * torch.logspace(-1, 1, 160)
     weight, hessian = drawn(12, 160, seed=5), damped(x.T @ x)
     first = gptq(weight, x.T @ x, grid)
@@ -240,7 +242,7 @@ def test_refining_solves_for_scales_and_rounds_each_column_best_beside_the_other
     assert along.abs().max() < 1e-4 * before.abs().max(), "no scale is better beside the others"
 
     other = descended(weight, scaled, hessian)
-    losses = [lost_by(weight, held, hessian) for held in (first, scaled, other, refined(weight, first, hessian))]
+    losses = [error_of(weight, held, hessian) for held in (first, scaled, other, refined(weight, first, hessian))]
     for worse, better in pairwise(losses):
         assert (better <= worse * 1.0001).all()
     assert losses[-1].sum() < 0.98 * losses[0].sum()
@@ -248,14 +250,14 @@ def test_refining_solves_for_scales_and_rounds_each_column_best_beside_the_other
     for _ in range(20):  # until nothing changes: then no step of one weight helps
         other, last = descended(weight, other, hessian), other
     assert torch.equal(other.values, last.values)
-    least = lost_by(weight, other, hessian)
+    least = error_of(weight, other, hessian)
     for column, by in product(range(0, 160, 13), (-1, 1)):
         values = other.values.clone()
         values[:, column] = (values[:, column] + by).clamp(grid.least, grid.most)
-        assert (lost_by(weight, replace(other, values=values), hessian) >= least * 0.9999).all()
+        assert (error_of(weight, replace(other, values=values), hessian) >= least * 0.9999).all()
 
 
-def test_layers_are_shown_what_quantized_blocks_before_them_give() -> None:
+def test_calibration_inputs_come_from_quantized_blocks() -> None:
     model, seen = made(), {}
 
     def replace(name: str, layer: torch.nn.Module, inputs: Inputs) -> torch.nn.Module:
@@ -263,7 +265,7 @@ def test_layers_are_shown_what_quantized_blocks_before_them_give() -> None:
         return Weights8(round_nearest(layer.weight.detach() * 0.5, EIGHT))  # a change too large to miss
 
     done: list[int] = []
-    through_blocks(model, ROWS, replace, done.append)
+    replace_layers(model, ROWS, replace, done.append)
     assert done == [1, 2]
     assert set(seen) == set(linear_layers(made()))
     for layer, tolerance in ((0, 1e-4), (1, 1e-2)):
@@ -278,7 +280,7 @@ def test_layers_are_shown_what_quantized_blocks_before_them_give() -> None:
         assert seen[f"blocks.{layer}.attention.value"] is seen[name], "what sees the same is counted once"
 
 
-def test_outliers_are_found_where_they_are() -> None:
+def test_outlier_columns_are_found() -> None:
     model = made()
     with torch.no_grad():
         model.blocks[1].mlp_norm.weight[17] = 300
@@ -294,8 +296,8 @@ def test_outliers_are_found_where_they_are() -> None:
 VARIANTS = [*product(SCHEMES, [{}]), ("4", {"mlp": "relu2"}), ("4 and head", {"tie_embeddings": True})]
 
 
-def test_text_is_needed_by_what_calibrates_alone() -> None:
-    """GPTQ always reads some; inputs in 8 bits do where columns are kept apart, weights alone never."""
+def test_calibration_text_is_needed_only_by_some_methods() -> None:
+    """By GPTQ, and by 8-bit inputs with outliers."""
     plain, inputs = Scheme(EIGHT), Scheme(EIGHT, inputs8=True)
     assert [QuantizeMethod().calibrates(scheme) for scheme in (plain, inputs)] == [False, False]
     assert [QuantizeMethod(outliers=0.05).calibrates(scheme) for scheme in (plain, inputs)] == [False, True]
@@ -329,7 +331,7 @@ def test_a_folder_comes_back_and_opens_in_transformers(kind: str, shape: dict[st
     for name, held in numbers.ends.items():
         exact.get_parameter(name).data = held.float()
     unpacked = CompressedTensorsConfig(run_compressed=False)
-    with pytest.warns(UserWarning, match="will be overwritten"):  # it tells that ours is not theirs alone
+    with pytest.warns(UserWarning, match="will be overwritten"):  # about our scheme with other defaults
         theirs = AutoModelForCausalLM.from_pretrained(
             tmp_path / "q", quantization_config=unpacked, dtype=torch.float32
         ).eval()
@@ -352,7 +354,7 @@ def test_a_quantized_file_is_smaller(tmp_path: Path) -> None:
     assert sizes[4] < 0.65
 
 
-def test_other_makers_scales_may_be_in_16_bits(tmp_path: Path) -> None:
+def test_third_party_scales_may_have_16_bits(tmp_path: Path) -> None:
     folder = quantized_folder(tmp_path)
     before = load_weights(folder)(ROWS)
     change(folder, lambda found: {name: x.half() if name.endswith("scale") else x for name, x in found.items()})
@@ -364,7 +366,7 @@ def quantized_folder(tmp_path: Path, kind: str = "4") -> Path:
     model = made()
     numbers = quantize_model(model, scheme, method, ROWS)
     save_model(model, train("bpe", TEXTS, 320), tmp_path / "q", {}, numbers)
-    (tmp_path / "q" / "sayso.json").unlink()  # as another maker's folder, whose files have no digests
+    (tmp_path / "q" / "sayso.json").unlink()  # as third-party folders have no digests
     return tmp_path / "q"
 
 
@@ -383,7 +385,7 @@ LAYER = "model.layers.0.self_attn.q_proj"
         ("4", "weight_packed", None, "has no weight_packed"),
         ("4", "weight_packed", torch.zeros(64, 9, dtype=torch.int32), r"int32 \[64, 8\]; got torch.int32 \[64, 9\]"),
         ("4", "weight_packed", torch.zeros(64, 8), "must be int32"),
-        ("4", "weight_shape", torch.tensor([64, -64]), "two integers"),
+        ("4", "weight_shape", torch.tensor([64, -64]), "two positive integers"),
         ("4", "weight_shape", torch.tensor([64, 2**40]), "must be int32"),
         ("4", "weight_scale", torch.zeros(64, 3), r"\[64, 2\]"),
         ("4", "weight_zero_point", None, "has no weight_zero_point"),
@@ -395,7 +397,7 @@ LAYER = "model.layers.0.self_attn.q_proj"
         ("8 with inputs", "outlier_weights", torch.zeros(3, 3), "outlier_weights"),
     ],
 )
-def test_numbers_that_do_not_add_up_are_one_sentence(
+def test_inconsistent_tensors_are_a_user_error(
     kind: str, part: str, put: Tensor | None, words: str, tmp_path: Path
 ) -> None:
     folder = quantized_folder(tmp_path, kind)
@@ -407,9 +409,9 @@ def test_numbers_that_do_not_add_up_are_one_sentence(
         return found if put is None else found | {f"{LAYER}.{part}": put}
 
     change(folder, edit)
-    with pytest.raises(UserError, match=words) as told:
+    with pytest.raises(UserError, match=words) as message:
         load_weights(folder)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(message.value)
 
 
 @pytest.mark.parametrize(
@@ -424,11 +426,14 @@ def test_numbers_that_do_not_add_up_are_one_sentence(
             lambda c: c["config_groups"]["group_0"].update(input_activations={"num_bits": 8}),
             "require 8-bit weights",
         ),
-        (lambda c: c["config_groups"]["group_0"].update(weights=7), "must be a table"),
-        (lambda c: c["config_groups"]["group_0"]["weights"].update(group_size="32"), "or 0 for a whole row; got '32'"),
+        (lambda c: c["config_groups"]["group_0"].update(weights=7), "must be an object"),
+        (
+            lambda c: c["config_groups"]["group_0"]["weights"].update(group_size="32"),
+            "whole row; got '32'",
+        ),
     ],
 )
-def test_another_quantization_is_one_sentence(edit: Any, words: str, tmp_path: Path) -> None:
+def test_another_quantization_is_a_user_error(edit: Any, words: str, tmp_path: Path) -> None:
     folder = quantized_folder(tmp_path)
     facts = read_json(folder / "config.json")
     edit(facts["quantization_config"])
@@ -447,12 +452,12 @@ def test_the_usual_schemes_scale_rows_of_8_bits_and_groups_of_4() -> None:
 
 
 @pytest.mark.parametrize("kind", SCHEMES)
-def test_a_scheme_is_read_as_it_was_written(kind: str) -> None:
+def test_a_scheme_round_trips(kind: str) -> None:
     assert read_scheme(SCHEMES[kind][0].write()) == replace(SCHEMES[kind][0], ends8=False)
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_embedding_and_head_are_rounded_by_row_and_tied_are_one_tensor(tied: bool, tmp_path: Path) -> None:
+def test_embedding_and_head_are_rounded_by_row_and_stay_tied(tied: bool, tmp_path: Path) -> None:
     model, plain = made(tie_embeddings=tied), made(tie_embeddings=tied)
     save_model(
         model,
@@ -474,14 +479,14 @@ def test_embedding_and_head_are_rounded_by_row_and_tied_are_one_tensor(tied: boo
     assert ("lm_head.weight" in found) != tied
 
 
-def test_an_embedding_that_16_bits_cannot_hold_is_refused() -> None:
+def test_an_embedding_beyond_16_bits_is_refused() -> None:
     model = made()
     model.embed.weight.data[3, 4] = 1e5
-    with pytest.raises(UserError, match="beyond 65,504"):
+    with pytest.raises(UserError, match="not finite in float16"):
         quantize_model(model, Scheme(EIGHT, ends8=True), QuantizeMethod())
 
 
-def test_other_bits_of_the_head_are_refused(tmp_path: Path) -> None:
+def test_a_head_with_other_than_8_bits_is_refused(tmp_path: Path) -> None:
     folder = quantized_folder(tmp_path, "8 and head")
     (folder / "config.json").write_text(json.dumps(read_json(folder / "config.json") | {"head_bits": 4}))
     with pytest.raises(UserError, match=r"head_bits in config\.json must be 8; got 4"):
@@ -490,7 +495,7 @@ def test_other_bits_of_the_head_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["8 and head", "4"])
 def test_a_gpt2_is_quantized_layer_by_layer(kind: str, tmp_path: Path) -> None:
-    """Its own files hold queries, keys and values as one matrix, turned; a quantized one is of the family `sayso`."""
+    """A quantized GPT-2 is of the family `sayso`, since GPT-2's files fuse and transpose layers."""
     facts = {"model_type": "gpt2", "vocab_size": 320, "n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 64}
     shape = from_hub_config(facts)
     model = made(**{name: getattr(shape, name) for name in shape.__dataclass_fields__})
@@ -511,7 +516,7 @@ def test_a_gpt2_is_quantized_layer_by_layer(kind: str, tmp_path: Path) -> None:
 
 @pytest.fixture
 def life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A life with a base model of random weights; a text lies beside it, and the current folder is there."""
+    """Return a life with a base model of random weights and a text file; its parent is the current folder."""
     monkeypatch.chdir(tmp_path)
     save_model(made(), train("bpe", TEXTS, 320), tmp_path / "life" / "models" / "base", {"stage": "base"})
     lines = (json.dumps({"text": " ".join(TEXTS[n : n + 9])}) for n in range(90))
@@ -535,8 +540,8 @@ def test_a_model_of_a_life_is_quantized_once(
     if "--n" in flags:
         words = words[:6] + flags
     assert run(words) == 0
-    said = capsys.readouterr().out
-    assert all(column in said for column in columns)
+    output = capsys.readouterr().out
+    assert all(column in output for column in columns)
     scores = read_json(life / "runs" / f"quantize-{name}" / "scores.json")
     assert scores[name]["perplexity"] == pytest.approx(scores["base"]["perplexity"], rel=0.1)
     assert scores[name]["megabytes"] < scores["base"]["megabytes"]
@@ -547,13 +552,13 @@ def test_a_model_of_a_life_is_quantized_once(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--bits", "3"], "bits"),
         (["--bits", "4"], "has none: pass some with --text"),
         (["--bits", "4", "--inputs", "8", "--method", "nearest"], "require 8-bit weights"),
         (["--bits", "8", "--group", "32"], "omit --group"),
-        (["--bits", "4", "--group", "48", "--method", "nearest"], "Groups of 48 do not divide"),
+        (["--bits", "4", "--group", "48", "--method", "nearest"], "must divide the 64 weights of every row; got 48"),
         (["--bits", "4", "--text", "nowhere.txt"], "nowhere.txt"),
         (["--name", "tuned"], "choose another --name"),
         (["--tokens", "0"], "--tokens must be at least 1; got 0"),
@@ -561,20 +566,22 @@ def test_a_model_of_a_life_is_quantized_once(
         (["--inputs", "8", "--outliers", "-1", "--text", "text.jsonl"], "0 to 1; got -1"),
     ],
 )
-def test_what_cannot_be_quantized_so_is_one_sentence(
-    words: list[str], told: str, life: Path, capsys: pytest.CaptureFixture[str]
+def test_invalid_quantization_options_are_a_user_error(
+    words: list[str], message: str, life: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["quantize", "base", *words, *(["--n", "0"] if "--n" not in words else [])]) == 2
-    said = capsys.readouterr()
-    assert told in " ".join((said.err + said.out).split())
-    assert "Traceback" not in said.err
+    output = capsys.readouterr()
+    assert message in " ".join((output.err + output.out).split())
+    assert "Traceback" not in output.err
     assert [path.name for path in (life / "models").iterdir()] == ["base"]
 
 
 @pytest.mark.parametrize(
     "words", [["export", "q8"], ["quantize", "q8"], ["merge", "--adapter", "a", "--parent", "q8", "--name", "x"]]
 )
-def test_what_needs_plain_weights_says_so(words: list[str], life: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_quantized_models_are_refused_by_other_acts(
+    words: list[str], life: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(["quantize", "base", "--n", "0", "--name", "q8"]) == 0
     capsys.readouterr()
     assert run(words) == 2

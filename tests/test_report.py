@@ -1,4 +1,4 @@
-"""A life is scored and tells its story: from real files of a tiny life to scores.json, report.json and one page."""
+"""Evaluation and report: from the files of a tiny life to scores.json, report.json and report.html."""
 
 import json
 import math
@@ -23,12 +23,12 @@ from sayso.cli.main import run
 from sayso.judge.bits import bits_per_byte
 from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
+from sayso.report.baselines import baseline_verdict
 from sayso.report.draw import scale, smooth
 from sayso.report.facts import TRAINED, read_facts
 from sayso.report.page import SECTIONS
-from sayso.report.race import race_verdict
 from sayso.report.run_status import status
-from sayso.report.said import said
+from sayso.report.samples import samples
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.report import Report, report
 from sayso.token.train import train
@@ -40,7 +40,7 @@ VOID = {"meta", "br"}  # elements that have no end tag
 
 @pytest.fixture(scope="module")
 def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
-    """A tiny life: written text, a trained tokenizer, random models, logs of the acts, and every stage evaluated."""
+    """Return a tiny life: prepared text, a trained tokenizer, random models, logs of the acts, all stages evaluated."""
     life = Life(tmp_path_factory.mktemp("lives") / "tiny & small")
     write_text(life)
     texts = list(training_texts(life.data("text"), 0))
@@ -72,7 +72,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
 
 
 def write_text(life: Life) -> None:
-    """The documents and manifest that prepare leaves, of two sources."""
+    """Write documents and a manifest of two sources, as prepare does."""
     for split, some in (("train", REAL[:18]), ("val", REAL[18:])):
         rows = [{"text": text, "source": "river"} for text in some]
         rows += [world.document(0, index, split) for index in range(12)]
@@ -91,8 +91,8 @@ def write_text(life: Life) -> None:
     write_json(life.data("text") / "manifest.json", {"sources": [source, river], "totals": totals})
 
 
-def test_scores_are_the_judges_own(life: Life) -> None:
-    """What evaluate writes for real text is what the judge finds on the same documents."""
+def test_evaluate_writes_the_bits_per_byte_of_the_held_out_documents(life: Life) -> None:
+    """scores.json has the same value as `bits_per_byte` on the same documents."""
     scores = read_json(life.run("evaluate-tuned") / "scores.json")
     sample = held_out(life.data("text"), "val", 600)["real"]
     own = bits_per_byte(*load_model(life.model("tuned")), list(sample.texts))
@@ -102,18 +102,18 @@ def test_scores_are_the_judges_own(life: Life) -> None:
 
 
 def test_models_and_baselines_read_the_same_documents(life: Life) -> None:
-    """A model's distance from a baseline is the difference of their figures, so it is over the same bytes."""
-    bars = read_json(life.run("baselines") / "scores.json")
+    """The difference between a model and a baseline is that of their means, so it is over the same bytes."""
+    baselines = read_json(life.run("baselines") / "scores.json")
     for stage in STAGES:
         bpb = read_json(life.run(f"evaluate-{stage}") / "scores.json")["bpb"]
         for kind in ("real", "smallworld"):
             for name in ("uniform", "unigram", "kn5"):
-                expected = bpb[kind]["mean"] - bars[name][kind]["bpb"]["mean"]
+                expected = bpb[kind]["mean"] - baselines[name][kind]["bpb"]["mean"]
                 assert bpb[kind]["above"][name]["mean"] == pytest.approx(expected, abs=1e-3)
 
 
-def test_what_is_scored_already_is_left_alone(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same weights, text and questions are not judged twice; other questions are."""
+def test_an_evaluated_model_is_not_evaluated_again(life: Life, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same weights, text and questions are evaluated only once."""
     path = life.run("evaluate-base") / "scores.json"
     before = path.stat().st_mtime_ns
     capsys.readouterr()
@@ -122,8 +122,8 @@ def test_what_is_scored_already_is_left_alone(life: Life, capsys: pytest.Capture
     assert "already" in capsys.readouterr().out
 
 
-def test_report_json_has_the_promised_keys(life: Life) -> None:
-    """Every figure by its fixed name, equal to what the acts wrote."""
+def test_report_json_has_the_documented_keys(life: Life) -> None:
+    """Every figure has a fixed name and the value that the acts wrote."""
     found = read_json(life.report_json)
     assert set(found) == {"pretrain", "finetune", "align", "baselines", "resume", "export", "acts", "lineage"}
     assert set(found["pretrain"]["val_bpb"]) == {"real", "smallworld"}
@@ -140,7 +140,7 @@ def test_report_json_has_the_promised_keys(life: Life) -> None:
 
 
 class Page(HTMLParser):
-    """Follows the tags of a page: which are open, what it links to, which ids it has."""
+    """Parser that records open tags, links and ids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class Page(HTMLParser):
         self.ids: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Take an opening tag."""
+        """Record an opening tag."""
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
         self.ids += [value or "" for name, value in attrs if name == "id"]
         assert tag not in ("script", "link", "img", "iframe")
@@ -157,15 +157,15 @@ class Page(HTMLParser):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A tag that closes itself opens nothing."""
+        """Ignore a self-closing tag."""
 
     def handle_endtag(self, tag: str) -> None:
-        """Take a closing tag: it closes the one opened last."""
+        """Check that a closing tag matches the latest open one."""
         assert self.open.pop() == tag
 
 
-def test_the_page_stands_alone(life: Life) -> None:
-    """Every part is there, every tag is closed, and nothing is loaded from anywhere."""
+def test_the_page_is_standalone(life: Life) -> None:
+    """Every section is present, every tag is closed, and nothing is loaded."""
     text = life.report.read_text()
     page = Page()
     page.feed(text)
@@ -173,31 +173,33 @@ def test_the_page_stands_alone(life: Life) -> None:
     assert page.links == []
     assert "url(" not in text
     assert "@import" not in text
-    parts = ["race", "scores", "said", "learning", "inside", "tokenizers", "data", "lineage", "took", "proved"]
-    assert page.ids == parts
+    assert page.ids == [
+        *("baselines", "scores", "samples", "learning", "inside", "tokenizers", "data", "lineage", "cost"),
+        "verification",
+    ]
     assert "tiny &amp; small" in text
 
 
 def test_figures_on_the_page_are_those_in_the_files(life: Life) -> None:
-    """Bits per byte of each stage stand in the race as scores.json has them."""
+    """The page shows the bits per byte of each stage from scores.json."""
     text = life.report.read_text()
     for stage in STAGES:
         scores = read_json(life.run(f"evaluate-{stage}") / "scores.json")
         assert f"{scores['bpb']['real']['mean']:.3f}" in text
 
 
-def test_what_a_model_says_is_never_markup(life: Life, tmp_path: Path) -> None:
-    """A reply that reads like a script is shown as the text it is."""
+def test_replies_are_escaped(life: Life, tmp_path: Path) -> None:
+    """A reply with a script element is shown as text."""
     facts = read_facts(life)
     scores = json.loads(json.dumps(facts.scores["aligned"]))
     scores["samples"][-1]["reply"] = "<script>alert(1)</script>\n\n& so"
-    shown = said(replace(facts, scores={"aligned": scores}))
+    shown = samples(replace(facts, scores={"aligned": scores}))
     assert "<script>" not in shown
     assert "&lt;script&gt;alert(1)&lt;/script&gt;<br>&amp; so" in shown
 
 
-def test_an_empty_life_says_what_to_run(tmp_path: Path) -> None:
-    """Where nothing was done yet each part names its command, and report.json holds no invented figure."""
+def test_the_report_of_an_empty_life_names_the_commands_to_run(tmp_path: Path) -> None:
+    """Each section names its command, and report.json has no figures."""
     Life(tmp_path / "new").root.mkdir()
     found = report(Report(life=tmp_path / "new"))
     text = (tmp_path / "new" / "report.html").read_text()
@@ -206,27 +208,27 @@ def test_an_empty_life_says_what_to_run(tmp_path: Path) -> None:
     assert found == {"acts": {}, "lineage": []}
 
 
-def test_no_life_is_a_sentence(tmp_path: Path) -> None:
-    """A folder that is not there is the person's to mend."""
+def test_a_missing_life_is_a_user_error(tmp_path: Path) -> None:
+    """The life's folder must exist."""
     with pytest.raises(UserError, match="no life"):
         report(Report(life=tmp_path / "nowhere"))
 
 
-def test_the_race_is_told_honestly(life: Life) -> None:
-    """A win needs an interval below zero, a loss says by how much, and what cannot be told is said so."""
+def test_the_verdict_on_baselines_depends_on_intervals(life: Life) -> None:
+    """A win needs an interval below zero, a loss one above; an interval that includes zero is neither."""
     facts = read_facts(life)
     own = facts.scores["base"]["bpb"]["real"]
     gaps = {"uniform": (-1.0, -0.9), "unigram": (-0.2, 0.1), "kn5": (0.1, 0.3)}
     own["above"] = {name: {"mean": (low + high) / 2, "low": low, "high": high} for name, (low, high) in gaps.items()}
     facts.baselines["xz"]["real"]["bpb"]["mean"] = own["mean"] - 0.25
-    told = race_verdict(facts, "base", "real")
-    assert "it beats guessing evenly" in told
-    assert "loses to the 5-gram model (by 0.20) and xz (by 0.25)" in told
-    assert "cannot be told from counting single tokens" in told
+    verdict = baseline_verdict(facts, "base", "real")
+    assert "it beats uniform guessing" in verdict
+    assert "loses to the 5-gram model (by 0.20) and xz (by 0.25)" in verdict
+    assert "does not differ significantly from the unigram model" in verdict
 
 
 def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
-    """Steps done twice show as they were done last, and the time of both pieces is added."""
+    """A repeated step has its latest value, and the times of both parts are added up."""
     life = Life(tmp_path)
     log = RunLog(life.run("pretrain-base") / "run.jsonl")
     log.write("start", act="pretrain")
@@ -245,8 +247,8 @@ def test_a_resumed_run_counts_each_step_once(tmp_path: Path) -> None:
     assert facts.acts[0].seconds == 5.5
 
 
-def test_an_act_done_anew_counts_once(tmp_path: Path) -> None:
-    """An act that was repeated after its end tells the time of its last run."""
+def test_an_act_that_was_run_again_counts_once(tmp_path: Path) -> None:
+    """The time of an act that was repeated after its end is that of the latest run."""
     log = RunLog(Life(tmp_path).run("evaluate-base") / "run.jsonl")
     for seconds in (30.0, 4.0):
         log.write("start", act="evaluate")
@@ -255,7 +257,7 @@ def test_an_act_done_anew_counts_once(tmp_path: Path) -> None:
 
 
 def test_held_out_is_a_sample_by_content(tmp_path: Path) -> None:
-    """The same documents are chosen in whatever order they lie, about as many bytes as asked, the kinds apart."""
+    """The sample does not depend on the order of documents, has about the requested size, and separates the kinds."""
     rows = [
         {"text": f"Document number {i}, about {i * i}.", "source": ("wiki", "chat", "smallworld")[i % 3]}
         for i in range(90)
@@ -270,57 +272,57 @@ def test_held_out_is_a_sample_by_content(tmp_path: Path) -> None:
     assert a["smallworld"].digest() != a["real"].digest()
 
 
-def test_training_text_is_thinned_evenly(tmp_path: Path) -> None:
-    """Above the limit the baselines learn from an even sample, below it from all."""
+def test_training_text_above_the_limit_is_sampled(tmp_path: Path) -> None:
+    """Above the limit the baselines are trained on a uniform sample, below it on all documents."""
     rows = [{"text": f"{i} " * 40, "source": "x"} for i in range(1000)]
     write_jsonl(tmp_path / "train-00000.jsonl", rows)
-    whole = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
-    assert len(list(training_texts(tmp_path, 0))) == len(list(training_texts(tmp_path, whole))) == 1000
-    assert 200 < len(list(training_texts(tmp_path, whole // 4))) < 300
+    total = sum(path.stat().st_size for path in tmp_path.glob("*.jsonl"))
+    assert len(list(training_texts(tmp_path, 0))) == len(list(training_texts(tmp_path, total))) == 1000
+    assert 200 < len(list(training_texts(tmp_path, total // 4))) < 300
 
 
 @pytest.mark.parametrize(("field", "value"), [("n", -1), ("text_bytes", 0), ("split", "train")])
-def test_options_that_cannot_work_are_refused(life: Life, field: str, value: object) -> None:
-    """One sentence that names the option."""
+def test_invalid_options_are_refused(life: Life, field: str, value: object) -> None:
+    """The error names the option."""
     with pytest.raises(UserError, match=f"--{field.replace('_', '-')}"):
         evaluate(replace(Evaluate(life=life.root), **{field: value}))
 
 
 def test_axes_have_round_numbers() -> None:
-    """An axis covers its data and is marked at 1, 2, 2.5 or 5 times a power of ten."""
+    """An axis covers its data, with ticks at multiples of 1, 2, 2.5 or 5 times a power of ten."""
     found = scale(0.31, 7.62)
     assert (found.low, found.high, found.ticks) == (0, 8, (0, 2, 4, 6, 8))
     assert scale(1.0, 1.0).at(1.0) == 50
     assert found.at(4) == 50
 
 
-def test_smoothing_starts_without_a_pull_to_zero() -> None:
-    """A constant stays what it is from the first value on; a step is followed slowly."""
+def test_smoothing_has_no_bias_at_the_start() -> None:
+    """A constant is unchanged from the first value on; a step is followed slowly."""
     assert smooth([3.0] * 5, 10) == pytest.approx([3.0] * 5)
     risen = smooth([0.0] * 50 + [1.0] * 10, 10)
     assert 0.3 < risen[-1] < 1
 
 
-def test_what_a_run_learned_to_prefer_is_drawn(life: Life, tmp_path: Path) -> None:
-    """Figures of steps and judgements each get a chart, warnings their sentence, replies a table; markup stays text."""
-    copy = practised(life, tmp_path)
+def test_a_reinforcement_run_is_reported(life: Life, tmp_path: Path) -> None:
+    """Metrics get charts, warnings a sentence and replies a table; markup in them is escaped."""
+    copy = reinforced(life, tmp_path)
     report(Report(life=copy.root))
     page = (copy.root / "report.html").read_text()
-    part = page.split('id="steering"')[1].split("</section>")[0]
+    part = page.split('id="alignment"')[1].split("</section>")[0]
     titles = re.findall(r"<h4>(.*?)</h4>", part)
-    kl, silent = "KL to the reference, nats per reply", "groups without signal"
-    assert titles == ["score on held-out prompts", "reward", kl, silent, "reward right"]
+    kl, no_signal = "KL to the reference, nats per reply", "groups with equal rewards"
+    assert titles == ["score on held-out prompts", "reward", kl, no_signal, "reward right"]
     assert "Reinforcement: aligned" in part
     assert "The KL runs &lt;away&gt;." in part
     assert "&lt;b&gt;2+2=&lt;/b&gt;" in part
     assert part.index("<th>step 0") < part.index("<th>step 3")
     shown = status("reinforce-aligned", read_log(copy.run("reinforce-aligned") / "run.jsonl")).plain
     assert "reward 0.6667, kl 0.5" in shown
-    assert 'id="steering"' not in (life.root / "report.html").read_text()
+    assert 'id="alignment"' not in (life.root / "report.html").read_text()
 
 
-def practised(life: Life, folder: Path) -> Life:
-    """A copy of a life in which the model has practised, too."""
+def reinforced(life: Life, folder: Path) -> Life:
+    """Return a copy of a life with a run of reinforcement."""
     shutil.copytree(life.root, folder / "life")
     copy = Life(folder / "life")
     log = RunLog(copy.run("reinforce-aligned") / "run.jsonl")
@@ -328,11 +330,11 @@ def practised(life: Life, folder: Path) -> Life:
     row = {"prompt": "<b>2+2=</b>", "reply": "5", "tokens": 2, "ended": False, "score": 0.0}
     log.write("samples", step=0, rows=[row])
     for step in (1, 2, 3):
-        told = {"loss": 0.1, "lr": 1.0, "gradient_norm": 0.2, "tokens": 9, "tokens_per_second": 90, "seconds": 0.1}
+        common = {"loss": 0.1, "lr": 1.0, "gradient_norm": 0.2, "tokens": 9, "tokens_per_second": 90, "seconds": 0.1}
         log.write(
             "iteration", step=step - 1, iteration=step - 1, no_signal=0.25, reward_right=0.5, sampling_seconds=9.0
         )
-        log.write("step", step=step, steps=3, **told, reward=step / 3, kl=0.5, entropy=math.nan)
+        log.write("step", step=step, steps=3, **common, reward=step / 3, kl=0.5, entropy=math.nan)
     log.write("val", step=3, score=0.75, held_out_interval=math.nan)
     log.write("warning", step=3, problem="The KL runs <away>.")
     log.write("samples", step=3, rows=[{**row, "reply": "4", "ended": True, "score": 1.0}])
@@ -340,29 +342,29 @@ def practised(life: Life, folder: Path) -> Life:
     return copy
 
 
-def test_no_one_is_shut_out_of_the_report(
+def test_the_report_is_accessible(
     life: Life, tmp_path: Path, browser: Any, accessibility_faults: Callable[[Any], list[str]]
 ) -> None:
-    """axe-core finds nothing: every part there is, or none; light on a desk, dark on a phone, and on paper."""
-    whole, empty = practised(life, tmp_path), Life(tmp_path / "empty")
-    assert run(["tokenizer", "compare", "--life", str(whole.root), "--vocab-size", "300"]) == 0
+    """axe-core finds no fault: with all sections and with none; on a screen, on a phone in dark mode, and in print."""
+    complete, empty = reinforced(life, tmp_path), Life(tmp_path / "empty")
+    assert run(["tokenizer", "compare", "--life", str(complete.root), "--vocab-size", "300"]) == 0
     empty.root.mkdir()
-    for each in (whole, empty):
+    for each in (complete, empty):
         report(Report(life=each.root))
-    parts = set(re.findall(r'<section id="(\w+)"', whole.report.read_text()))
-    assert parts == {part.__name__.removesuffix("_table") for part in SECTIONS}
+    names = set(re.findall(r'<section id="(\w+)"', complete.report.read_text()))
+    assert names == {section.__name__ for section in SECTIONS}
     page = browser.new_context().new_page()
-    looks = [
-        (whole, 1100, "light", "screen"),
-        (whole, 390, "dark", "screen"),
-        (whole, 800, "light", "print"),
+    views = [
+        (complete, 1100, "light", "screen"),
+        (complete, 390, "dark", "screen"),
+        (complete, 800, "light", "print"),
         (empty, 390, "light", "screen"),
     ]
     faults = set()
-    for each, width, scheme, medium in looks:
+    for each, width, scheme, medium in views:
         page.set_viewport_size({"width": width, "height": 800})
         page.emulate_media(media=medium, color_scheme=scheme)
         page.goto(each.report.as_uri())
-        faults |= {f"{scheme}, {width} wide, {medium}: {told}" for told in accessibility_faults(page)}
+        faults |= {f"{scheme}, {width} wide, {medium}: {fault}" for fault in accessibility_faults(page)}
     page.context.close()
     assert not faults, "\n".join(sorted(faults))

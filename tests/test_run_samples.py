@@ -1,4 +1,4 @@
-"""Replies to the same prompts while a run goes on: in its log, and the first beside the last in a table."""
+"""Replies to fixed prompts during a run: in its log, and the first next to the last in a table."""
 
 from pathlib import Path
 
@@ -16,13 +16,13 @@ PROMPTS = [[{"role": "user", "content": "Who has the hat?"}], [{"role": "user", 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    """A tokenizer of a handful of words."""
+    """Return a tokenizer with a small vocabulary."""
     return train("bpe", ["the red hat of the old cat, and the cat of the red hat. " * 20], 300)
 
 
 @pytest.fixture(scope="module")
 def model(tokenizer) -> Transformer:
-    """A small random model."""
+    """Return a small random model."""
     config = ModelConfig(
         vocab_size=tokenizer.vocab_size,
         layers=1,
@@ -37,13 +37,13 @@ def model(tokenizer) -> Transformer:
 
 
 def samples(tokenizer, path: Path) -> Samples:
-    """Samples that are scored by their prompt's number and their length."""
+    """Return samples that are scored by their prompt's index and their length."""
     sampling = Sampling(temperature=0, max_tokens=8)
     return Samples(tokenizer, PROMPTS, RunLog(path), sampling, lambda number, reply: number + len(reply) / 1000)
 
 
-def test_replies_are_logged_and_the_first_stand_beside_the_last(tokenizer, model, tmp_path: Path, capsys) -> None:
-    """Each taking is a line of the log, a resumed run knows the earlier ones, and markup in a text is text."""
+def test_replies_are_logged_and_shown_next_to_the_first(tokenizer, model, tmp_path: Path, capsys) -> None:
+    """A resumed run reads the earlier ones, and markup in a text is not interpreted."""
     path = tmp_path / "run.jsonl"
     first = samples(tokenizer, path).take(model, 0)
     resumed = samples(tokenizer, path)
@@ -58,8 +58,8 @@ def test_replies_are_logged_and_the_first_stand_beside_the_last(tokenizer, model
         assert expected in shown
 
 
-def test_no_prompts_make_no_table(tokenizer, model, tmp_path: Path, capsys) -> None:
-    """A run without prompts asks nothing and shows nothing."""
+def test_without_prompts_there_is_no_table(tokenizer, model, tmp_path: Path, capsys) -> None:
+    """Nothing is generated either."""
     none = Samples(tokenizer, [], RunLog(tmp_path / "run.jsonl"), Sampling(max_tokens=8))
     assert none.take(model, 0) == []
     none.show()

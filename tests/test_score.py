@@ -1,4 +1,4 @@
-"""A scalar head: where it looks, what trains it, and that transformers opens it and gives the same scores."""
+"""Reward models: scores, training, checkpoints, and the format of transformers."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +36,7 @@ LENGTHS = (9, 40, 1, 23)
 
 
 def scorer(config: ModelConfig = CONFIG) -> Transformer:
-    """A model of random weights with a scalar head that was moved."""
+    """Return a reward model with random weights."""
     generator = torch.Generator().manual_seed(0)
     model = Transformer(config).initialise(generator).eval()
     add_score(model, generator)
@@ -47,7 +47,7 @@ def scorer(config: ModelConfig = CONFIG) -> Transformer:
 
 
 def batch(padding: int, last: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Rows of unequal length with padding of an id; `last` is the id that every row ends with."""
+    """Return rows of unequal length, padded with an id; `last` is the id at the end of every row."""
     ids = torch.randint(5, 300, (len(LENGTHS), max(LENGTHS)), generator=torch.Generator().manual_seed(1))
     documents = torch.full(ids.shape, -1, dtype=torch.int32)
     for row, length in enumerate(LENGTHS):
@@ -62,15 +62,15 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer("bpe", ["the quick brown fox jumps over the lazy dog " * 20], 300)
 
 
-def test_a_score_is_that_of_the_last_real_token_alone() -> None:
-    """A row of a padded batch scores as it does by itself, also where padding has the id that replies end with."""
+def test_the_score_is_at_the_last_token_before_padding() -> None:
+    """A padded row has the score of the row alone, also if padding has the id that ends replies."""
     model, (ids, documents) = scorer(), batch(padding=1, last=1)
     alone = [token_scores(model, ids[i : i + 1, :n], documents[i : i + 1, :n])[0, -1] for i, n in enumerate(LENGTHS)]
     torch.testing.assert_close(last_scores(model, ids, documents), torch.stack(alone))
 
 
-def test_packed_documents_score_as_apart() -> None:
-    """Several documents in one row have an end each, and give what they give in rows of their own."""
+def test_packed_documents_have_the_scores_of_separate_rows() -> None:
+    """Each of several documents in a row has its own score."""
     model, (ids, documents) = scorer(), batch(padding=0)
     parts = [ids[i, :n] for i, n in enumerate(LENGTHS)]
     numbers = [torch.full((n,), i, dtype=torch.int32) for i, n in enumerate(LENGTHS)]
@@ -80,8 +80,8 @@ def test_packed_documents_score_as_apart() -> None:
     torch.testing.assert_close(last_scores(model, row, packed), last_scores(model, ids, documents))
 
 
-def test_a_fresh_head_is_drawn_as_in_the_paper() -> None:
-    """Weights have a standard deviation of 1 / sqrt(C + 1), the bias is 0, and a value model's head starts at 0."""
+def test_the_initial_head_is_that_of_the_paper() -> None:
+    """Weights have a standard deviation of 1 / sqrt(C + 1), or 0 for a value model; the bias is 0."""
     wide = replace(CONFIG, width=4096, layers=1)
     with torch.device("meta"):
         model = Transformer(wide)
@@ -96,8 +96,8 @@ def test_a_fresh_head_is_drawn_as_in_the_paper() -> None:
 
 @pytest.mark.parametrize("lora", [False, True], ids=["whole", "lora"])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_learns_is_kept_by_a_checkpoint(shape: str, lora: bool, tmp_path: Path) -> None:
-    """All weights, or adapters and the head, move by one step and come back from a checkpoint."""
+def test_a_checkpoint_restores_all_trained_weights(shape: str, lora: bool, tmp_path: Path) -> None:
+    """All weights, or adapters and the head, change in a step and are restored."""
 
     def fresh() -> State:
         model = Transformer(SHAPES[shape]).initialise(torch.Generator().manual_seed(0))
@@ -129,13 +129,13 @@ def test_what_learns_is_kept_by_a_checkpoint(shape: str, lora: bool, tmp_path: P
 def test_transformers_opens_it_as_a_reward_model_with_the_same_scores(
     shape: str, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """Its class for sequences finds the score at the last token before padding; our bias is the only difference."""
+    """Sequence classification scores the last token before padding; only our bias is missing there."""
     model = normalise(scorer(SHAPES[shape]), 0.5, 2.0)
     save_model(model, tokenizer, tmp_path / "reward", {"stage": "reward"})
     facts = read_json(tmp_path / "reward" / "config.json")
-    theirs, told = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward", output_loading_info=True)
+    theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward", output_loading_info=True)
     assert theirs.config.num_labels == 1
-    assert not any(told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert not any(info[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys"))
     ids, documents = batch(padding=facts["pad_token_id"])
     with torch.no_grad():
         expected = theirs(ids, attention_mask=(documents != -1).long()).logits[:, 0] + facts["score_bias"]
@@ -144,16 +144,16 @@ def test_transformers_opens_it_as_a_reward_model_with_the_same_scores(
         assert torch.equal(last_scores(opened, ids, documents), last_scores(model, ids, documents))
 
 
-def test_a_shape_of_ours_alone_is_opened_again(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """What no other family has, such as n-grams, keeps its scalar head through a folder."""
+def test_a_reward_model_of_the_own_family_round_trips(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """A shape that no other family has, such as one with n-grams, keeps its scalar head."""
     model = scorer(replace(CONFIG, ngrams=(2,), ngram_rows=64, mlp="relu2"))
     save_model(model, tokenizer, tmp_path / "reward", {"stage": "reward"})
     opened, _ = load_model(tmp_path / "reward", scores=True)
     assert torch.equal(last_scores(opened, *batch(0)), last_scores(model, *batch(0)))
 
 
-def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tmp_path: Path) -> None:
-    """Opening it to talk, a talker to score, or a head of several labels, is a sentence that names the folder."""
+def test_reward_models_and_language_models_are_not_confused(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    """Opening one as the other, or a head with several labels, is an error that names the folder."""
     save_model(scorer(), tokenizer, tmp_path / "reward", {"stage": "reward"})
     save_model(Transformer(CONFIG).initialise(), tokenizer, tmp_path / "tuned", {"stage": "tuned"})
     with pytest.raises(UserError, match="reward' is a model that scores replies; choose one that generates text"):
@@ -172,8 +172,8 @@ def test_a_reward_model_is_not_taken_for_one_that_talks(tokenizer: Tokenizer, tm
         load_model(tmp_path / "reward", scores=True)
 
 
-def test_normalised_scores_have_mean_0_and_deviation_1() -> None:
-    """The affine change goes into the head, so that every later score has it."""
+def test_normalized_scores_have_mean_0_and_deviation_1() -> None:
+    """The affine transformation becomes part of the head."""
     model, (ids, documents) = scorer(), batch(0)
     with torch.no_grad():
         before = last_scores(model, ids, documents)

@@ -1,4 +1,4 @@
-"""The store keeps what was said and thought, and gathering makes of it what the ratings still say."""
+"""The store of conversations and ratings, and the training data gathered from it."""
 
 import json
 import os
@@ -41,38 +41,38 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
 
 
 def ask(store: Store, text: str, *replies: str, conversation: int | None = None, finish: str = "stop") -> list[int]:
-    """Say something and answer it with each of the replies; return the replies' ids."""
+    """Add a message and each of the replies to it; return the replies' ids."""
     conversation = conversation or store.new_conversation().id
-    said = store.say(conversation, text)
+    message = store.say(conversation, text)
     made = Generation(**{**MADE.__dict__, "finish": finish})
-    return [store.reply(said.id, reply, store.prompt(said.id), made).id for reply in replies]
+    return [store.reply(message.id, reply, store.prompt(message.id), made).id for reply in replies]
 
 
-def test_a_conversation_comes_back_as_it_was_said(store: Store) -> None:
-    """Turns, their order, how the reply was made, and a title from the first words."""
+def test_a_conversation_round_trips(store: Store) -> None:
+    """Turns, their order, how the reply was generated, and a title from the first words."""
     talk = store.new_conversation()
     assert store.branch(talk.id) == []
     assert store.conversations() == []
-    said = store.say(talk.id, "Where is\n the cat? " + "x" * 80)
-    reply = store.reply(said.id, "In the barn. 🐈", store.prompt(said.id), MADE)
+    message = store.say(talk.id, "Where is\n the cat? " + "x" * 80)
+    reply = store.reply(message.id, "In the barn. 🐈", store.prompt(message.id), MADE)
     assert [turn.role for turn in store.branch(talk.id)] == ["user", "assistant"]
     assert store.message(reply.id) == reply
     assert reply.generation == MADE
-    assert reply.prompt == [{"role": "user", "content": said.content}]
+    assert reply.prompt == [{"role": "user", "content": message.content}]
     [listed] = store.conversations()
     assert listed.title.startswith("Where is the cat? xxx")
     assert len(listed.title) == 60
 
 
-def test_characters_that_no_database_takes_are_replaced(store: Store) -> None:
-    """A NUL or half of a surrogate pair, which a model or a client may send, becomes U+FFFD."""
+def test_unstorable_characters_are_replaced(store: Store) -> None:
+    """A NUL or half of a surrogate pair becomes U+FFFD."""
     [reply] = ask(store, "Hello\x00", "Hi\ud800")
     assert store.message(reply).content == "Hi\ufffd"
     assert store.message(reply).prompt == [{"role": "user", "content": "Hello\ufffd"}]
 
 
-def test_regenerated_replies_are_siblings_and_the_chosen_one_is_in_view(store: Store) -> None:
-    """Nothing is lost by regenerating; the conversation goes on from the reply that was chosen."""
+def test_regenerated_replies_are_siblings_and_the_chosen_one_is_current(store: Store) -> None:
+    """No reply is lost, and the conversation continues from the chosen one."""
     talk = store.new_conversation()
     first, second = ask(store, "Hello", "Hi", "Ho", conversation=talk.id)
     assert [turn.content for turn in store.branch(talk.id)] == ["Hello", "Ho"]
@@ -84,20 +84,20 @@ def test_regenerated_replies_are_siblings_and_the_chosen_one_is_in_view(store: S
     assert [turn["content"] for turn in store.message(third).prompt or []] == ["Hello", "Hi", "And?"]
 
 
-def test_an_edited_reply_stands_edited_in_the_prompts_after_it(store: Store) -> None:
-    """The conversation goes on from what should have been said; taking the edit back restores the words."""
+def test_later_prompts_have_the_edited_reply(store: Store) -> None:
+    """Removing the edit restores the original."""
     talk = store.new_conversation()
     [reply] = ask(store, "Two and two?", "Five.", conversation=talk.id)
     store.edit(reply, "Four.")
     assert store.opinions([reply]) == {reply: Opinion(0, "Four.")}
-    said = store.say(talk.id, "Sure?")
-    assert [turn["content"] for turn in store.prompt(said.id)] == ["Two and two?", "Four.", "Sure?"]
+    message = store.say(talk.id, "Sure?")
+    assert [turn["content"] for turn in store.prompt(message.id)] == ["Two and two?", "Four.", "Sure?"]
     store.edit(reply, "Five.")
     assert store.opinions([reply])[reply].edit is None
 
 
-def test_a_rating_keeps_the_conversation_as_it_stood(store: Store) -> None:
-    """A later edit of an earlier turn does not change what an earlier rating judged."""
+def test_a_rating_keeps_its_snapshot(store: Store) -> None:
+    """A later edit of an earlier turn does not change it."""
     talk = store.new_conversation()
     [first] = ask(store, "Hello", "Hi", conversation=talk.id)
     [second] = ask(store, "And?", "So.", conversation=talk.id)
@@ -109,8 +109,8 @@ def test_a_rating_keeps_the_conversation_as_it_stood(store: Store) -> None:
     assert rating.snapshot["model"] == "tuned"
 
 
-def test_deleting_a_conversation_takes_its_messages_and_ratings(store: Store) -> None:
-    """What a person deletes is gone, and no later conversation gets its number."""
+def test_deleting_a_conversation_deletes_its_messages_and_ratings(store: Store) -> None:
+    """Its id is never reused."""
     talk = store.new_conversation()
     first, second = ask(store, "Hello", "Hi", "Ho", conversation=talk.id)
     store.choose(first, second)
@@ -123,7 +123,7 @@ def test_deleting_a_conversation_takes_its_messages_and_ratings(store: Store) ->
 
 
 @pytest.mark.parametrize(
-    ("act", "says"),
+    ("act", "message"),
     [
         (lambda store, user, reply, other: store.thumb(user, 1), "Only replies"),
         (lambda store, user, reply, other: store.thumb(reply, 2), "up"),
@@ -136,15 +136,15 @@ def test_deleting_a_conversation_takes_its_messages_and_ratings(store: Store) ->
         (lambda store, user, reply, other: store.delete(999), "no conversation 999"),
     ],
 )
-def test_what_cannot_be_rated_is_refused(store: Store, act, says: str) -> None:  # type: ignore[no-untyped-def]
-    """Each mistake is one sentence, and leaves no row."""
+def test_invalid_ratings_are_refused(store: Store, act, message: str) -> None:  # type: ignore[no-untyped-def]
+    """Each is a one-sentence error, and nothing is stored."""
     [reply], [other] = ask(store, "Hello", "Hi"), ask(store, "Good day", "Hi")
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=message):
         act(store, (store.message(reply).parent_id or 0), reply, other)
     assert store.ratings() == []
 
 
-def test_threads_may_write_at_once(store: Store) -> None:
+def test_threads_can_write_concurrently(store: Store) -> None:
     """Eight threads that rate at the same time lose no rating."""
     [reply] = ask(store, "Hello", "Hi")
     failed: list[Exception] = []
@@ -165,8 +165,8 @@ def test_threads_may_write_at_once(store: Store) -> None:
     assert store.count_ratings() == len(store.ratings()) == 40
 
 
-def test_an_older_store_is_brought_up_and_a_newer_one_refused(tmp_path: Path) -> None:
-    """A store gets the migrations that it lacks once, and keeps its rows; an unknown one is not touched."""
+def test_an_older_store_is_migrated_and_a_newer_one_refused(tmp_path: Path) -> None:
+    """Missing migrations run once and keep the rows; an unknown one is an error."""
     path = tmp_path / "store.sqlite"
     old = Store(path)
     ask(old, "Hello", "Hi")
@@ -186,12 +186,12 @@ def test_an_older_store_is_brought_up_and_a_newer_one_refused(tmp_path: Path) ->
             ]
         new.close()
     assert runs == ["mood"]
-    with pytest.raises(UserError, match=r"newer sayso \(it has 'mood'\)"):
+    with pytest.raises(UserError, match=r"newer version of sayso \(it has 'mood'\)"):
         Store(path)
 
 
-def test_a_failed_migration_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    """A migration is one transaction: half of it never stays."""
+def test_a_failed_migration_is_rolled_back(tmp_path: Path) -> None:
+    """A migration is one transaction."""
 
     def break_down(connection: sql.Connection) -> None:
         connection.exec_driver_sql("CREATE TABLE half (id INTEGER)")
@@ -207,13 +207,13 @@ def test_a_failed_migration_leaves_the_store_as_it_was(tmp_path: Path) -> None:
 
 
 def size(store: Store) -> int:
-    """How many characters all rows of a store have."""
+    """Return the number of characters in all rows of a store."""
     with store.engine.begin() as connection:
         return sum(len(str(row)) for table in metadata.sorted_tables for row in connection.execute(table.select()))
 
 
-def test_a_conversation_whose_every_reply_is_rated_takes_room_in_proportion_to_its_turns(store: Store) -> None:
-    """Twice as many turns take twice the room: no reply and no rating has its whole prompt again."""
+def test_the_size_of_a_fully_rated_conversation_is_linear_in_its_turns(store: Store) -> None:
+    """No reply and no rating repeats its prompt."""
     talk, sizes = store.new_conversation(), []
     for turn in range(1, 21):
         first, second = ask(store, f"Question {turn} " + "x" * 50, "Yes " + "y" * 50, "No", conversation=talk.id)
@@ -232,13 +232,13 @@ def test_a_conversation_whose_every_reply_is_rated_takes_room_in_proportion_to_i
     ]
 
 
-def test_a_prompt_is_what_had_room(store: Store) -> None:
-    """Of the turns that were left out nothing is told, and yet the others are kept once."""
+def test_a_prompt_excludes_the_turns_left_out(store: Store) -> None:
+    """All turns are stored only once."""
     talk = store.new_conversation()
     ask(store, "Hello" * 500, "Hi", conversation=talk.id)
-    said = store.say(talk.id, "And?")
+    message = store.say(talk.id, "And?")
     before = size(store)
-    reply = store.reply(said.id, "So.", store.prompt(said.id), MADE, left_out=2)
+    reply = store.reply(message.id, "So.", store.prompt(message.id), MADE, left_out=2)
     assert reply.prompt == [{"role": "user", "content": "And?"}]
     assert store.thumb(reply.id, 1).snapshot["prompt"] == reply.prompt
     assert size(store) - before < 1000
@@ -256,7 +256,7 @@ for table, gone, column in (
 
 
 def as_first_version(store: Store) -> None:
-    """Turn a store into one of the first version, whose replies and ratings have their prompts."""
+    """Convert a store to the first version, in which replies and ratings have full prompts."""
     ratings, tables = store.ratings(), [metadata.tables[name] for name in ("conversations", "messages")]
     with store.engine.begin() as connection:
         rows = {table.name: [dict(row) for row in connection.execute(table.select()).mappings()] for table in tables}
@@ -276,8 +276,8 @@ def as_first_version(store: Store) -> None:
                 connection.exec_driver_sql(f"SELECT setval('{name}_id_seq', (SELECT max(id) FROM {name}))")
 
 
-def test_a_store_of_the_first_version_is_brought_up(store: Store) -> None:
-    """All that it says is the same afterwards, gathering gives the same rows, and the talk goes on."""
+def test_a_store_of_the_first_version_is_migrated(store: Store) -> None:
+    """Its content and the gathered rows are unchanged, and conversations can continue."""
     talk = store.new_conversation()
     first, second = ask(store, "Hello", "Hi", "Ho", conversation=talk.id)
     store.choose(first, second, position="right")
@@ -306,8 +306,8 @@ def test_a_store_of_the_first_version_is_brought_up(store: Store) -> None:
         new.close()
 
 
-def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(tmp_path: Path) -> None:
-    """The sentence names the disk; when there is room again the store goes on."""
+def test_a_full_disk_is_reported_and_changes_nothing(tmp_path: Path) -> None:
+    """The store works again when there is space."""
     kept = Store(tmp_path / "store.sqlite")
     [reply] = ask(kept, "Hello", "Hi")
     with kept.engine.connect() as connection:
@@ -317,7 +317,7 @@ def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(tmp_path: Path) -> N
         connection.execute(f"PRAGMA max_page_count={pages}")
 
     sql.event.listen(kept.engine, "checkout", limit)
-    with pytest.raises(StoreError, match="disk under the store is full") as refused:
+    with pytest.raises(StoreError, match="The store's disk is full") as refused:
         kept.edit(reply, "x" * 100_000)
     assert refused.value.full
     assert kept.ratings() == []
@@ -326,23 +326,23 @@ def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(tmp_path: Path) -> N
     kept.close()
 
 
-def test_a_store_that_is_held_by_another_is_said(tmp_path: Path) -> None:
-    """A lock that another program holds is one sentence and no traceback."""
+def test_a_locked_store_is_a_user_error(tmp_path: Path) -> None:
+    """If another program holds the lock."""
     kept = Store(tmp_path / "store.sqlite")
     [reply] = ask(kept, "Hello", "Hi")
     with closing(sqlite3.connect(tmp_path / "store.sqlite", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with kept.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA busy_timeout=0")
-        with pytest.raises(StoreError, match=r"cannot be used now \(database is locked\)"):
+        with pytest.raises(StoreError, match=r"is not available \(database is locked\)"):
             kept.thumb(reply, 1)
     assert kept.thumb(reply, 1)
     kept.close()
 
 
 @pytest.mark.parametrize("number", [0, -1, 2**31, 2**63, 10**4000], ids=["0", "-1", "2^31", "2^63", "10^4000"])
-def test_a_number_that_no_row_can_have_is_not_there(store: Store, number: int) -> None:
-    """Databases fail at numbers of more bits than they have; here they are rows that are not there."""
+def test_an_id_out_of_range_does_not_exist(store: Store, number: int) -> None:
+    """The database would fail on ids of more than 32 bits."""
     [reply] = ask(store, "Hello", "Hi")
     for act in (
         lambda: store.branch(number),
@@ -359,8 +359,8 @@ def test_a_number_that_no_row_can_have_is_not_there(store: Store, number: int) -
             act()
 
 
-def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
-    """A text file is not a database, and the sentence says which file."""
+def test_a_file_that_is_not_a_store_is_refused(tmp_path: Path) -> None:
+    """The error names the file."""
     path = tmp_path / "store.sqlite"
     path.write_text("these are not the rows that you look for" * 50)
     with pytest.raises(UserError, match=r"store\.sqlite.*not a database"):
@@ -368,7 +368,7 @@ def test_a_file_that_is_no_store_is_named(tmp_path: Path) -> None:
 
 
 def gathered(store: Store) -> tuple[list[list[str]], list[tuple[str, str]]]:
-    """What gathering gives: the words of each conversation, and each pair as (chosen, rejected)."""
+    """Return the texts of each gathered conversation, and each pair as (chosen, rejected)."""
     result = gather(store.ratings())
     return (
         [[turn["content"] for turn in row["messages"]] for row in result.conversations],
@@ -376,7 +376,7 @@ def gathered(store: Store) -> tuple[list[list[str]], list[tuple[str, str]]]:
     )
 
 
-def test_gathering_turns_each_kind_of_rating_into_its_rows(store: Store) -> None:
+def test_each_kind_of_rating_becomes_its_rows(store: Store) -> None:
     """Thumb up: a conversation. Edit: a conversation and a pair. Choice: a pair. Thumbs on siblings: a pair."""
     talk = store.new_conversation()
     liked, disliked = ask(store, "Hello", "Hi", "Grr", conversation=talk.id)
@@ -398,15 +398,15 @@ def test_gathering_turns_each_kind_of_rating_into_its_rows(store: Store) -> None
     }
 
 
-def test_a_pair_with_an_empty_side_is_none(store: Store) -> None:
-    """Preferring something to nothing teaches nothing of words, and a run that aligns would refuse the row."""
-    said, silent = ask(store, "Hello", "Hi", " ")
-    store.choose(said, silent)
+def test_a_pair_with_an_empty_side_is_left_out(store: Store) -> None:
+    """`sayso align` would refuse the row."""
+    reply, silent = ask(store, "Hello", "Hi", " ")
+    store.choose(reply, silent)
     assert gathered(store) == ([], [])
 
 
 def test_a_thumb_alone_is_a_rating(store: Store) -> None:
-    """Each reply with a thumb is rated good or bad, but an empty one and praise of one that was cut short."""
+    """Except on an empty reply, and a thumb up on one that was cut short."""
     [good], [bad] = ask(store, "Hello", "Hi"), ask(store, "Bye", "Grr")
     [cut], [empty] = ask(store, "Why?", "Because the", finish="length"), ask(store, "So?", " ")
     store.thumb(good, 1)
@@ -421,7 +421,7 @@ def test_a_thumb_alone_is_a_rating(store: Store) -> None:
 
 
 def test_the_latest_of_contradicting_ratings_wins(store: Store) -> None:
-    """A change of mind about a thumb, an edit or a choice leaves only what was said last."""
+    """For thumbs, edits and choices."""
     first, second = ask(store, "Hello", "Hi", "Ho")
     store.choose(first, second)
     store.choose(second, first)
@@ -439,8 +439,8 @@ def test_the_latest_of_contradicting_ratings_wins(store: Store) -> None:
     assert gathered(store) == ([], [])
 
 
-def test_the_same_words_are_gathered_once(store: Store) -> None:
-    """Two people who like the same reply to the same prompt make one row, and of two opposite ones the latest holds."""
+def test_the_same_text_is_gathered_once(store: Store) -> None:
+    """Equal ratings of the same prompt and reply give one row; of opposite ones, the latest counts."""
     [one], [two] = ask(store, "Hello", "Hi"), ask(store, "Hello", "Hi")
     store.thumb(one, 1)
     store.thumb(two, 1)
@@ -449,8 +449,8 @@ def test_the_same_words_are_gathered_once(store: Store) -> None:
     assert gathered(store) == ([], [])
 
 
-def test_a_reply_that_was_cut_short_is_not_taught(store: Store) -> None:
-    """A thumb up on a reply without its end would teach to stop in mid-sentence; it is left out and counted."""
+def test_a_reply_that_was_cut_short_is_left_out(store: Store) -> None:
+    """A thumb up on it would teach the model to stop in mid-sentence; it is counted."""
     [cut] = ask(store, "Hello", "Hi there, I am", finish="length")
     store.thumb(cut, 1)
     result = gather(store.ratings())
@@ -458,8 +458,8 @@ def test_a_reply_that_was_cut_short_is_not_taught(store: Store) -> None:
     assert result.left_out == {"thumb up on a reply that was cut short": 1}
 
 
-def test_earlier_replies_are_context_and_not_taught(store: Store) -> None:
-    """Only the reply that was praised is trained on; the replies before it carry weight 0."""
+def test_earlier_replies_have_weight_0(store: Store) -> None:
+    """Only the rated reply is trained."""
     talk = store.new_conversation()
     ask(store, "Hello", "Hi", conversation=talk.id)
     [last] = ask(store, "And?", "So.", conversation=talk.id)
@@ -469,8 +469,8 @@ def test_earlier_replies_are_context_and_not_taught(store: Store) -> None:
     assert row["source"] == "feedback"
 
 
-def test_the_act_writes_the_same_bytes_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Gathering twice changes nothing; the manifest counts and hashes what was written, and one line says it."""
+def test_gathering_twice_writes_the_same_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The manifest has counts and hashes, and a message sums them up."""
     life = Life(tmp_path / "life")
     store = Store(life.store)
     [reply] = ask(store, "Two and two?", "Five.")
@@ -489,13 +489,13 @@ def test_the_act_writes_the_same_bytes_again(tmp_path: Path, capsys: pytest.Capt
         "rejected": "Five.",
         "source": "feedback",
     }
-    told = capsys.readouterr().out.splitlines()
-    assert len(told) == 2
-    assert told[0].startswith("Gathered 1 conversation and 1 pair from 1 rating into ")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("Gathered 1 conversation and 1 pair from 1 rating into ")
 
 
-def test_gathering_without_a_store_says_what_to_do(tmp_path: Path) -> None:
-    """A life that nobody has talked to has no ratings; the sentence names the command that gets them."""
+def test_gathering_without_a_store_is_a_user_error(tmp_path: Path) -> None:
+    """The error names the command that collects ratings."""
     with pytest.raises(UserError, match="sayso serve"):
         gather_act(Gather(life=tmp_path))
 
@@ -522,8 +522,8 @@ def test_a_rating_can_be_told_from_its_fields_alone(store: Store) -> None:
     assert store.ratings() == given
 
 
-def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
-    """An SQLite file keeps its bytes, and a shared server gets no tables beside another program's by our names."""
+def test_a_database_of_another_program_is_not_changed(tmp_path: Path) -> None:
+    """An SQLite file keeps its bytes, and a shared server gets no tables."""
     path = tmp_path / "store.sqlite"
     with closing(sqlite3.connect(path)) as file:
         file.execute("CREATE TABLE customers (name TEXT)")
@@ -548,8 +548,8 @@ def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("store", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite+pysqlite:///:memory:"])
-def test_nothing_is_gathered_from_a_store_in_memory(store: str, tmp_path: Path) -> None:
-    """It is always empty, and would count as a life without ratings."""
+def test_gathering_from_a_store_in_memory_is_refused(store: str, tmp_path: Path) -> None:
+    """It is always empty, so it would count as a life without ratings."""
     with pytest.raises(UserError, match="is one in memory"):
         gather_act(Gather(life=tmp_path / "life", store=store))
     assert not (tmp_path / "life" / "data" / "feedback").exists()

@@ -1,4 +1,4 @@
-"""Files of weights that are broken, or made to do harm, are told in one sentence that names the file."""
+"""Damaged or malicious weight files give a one-sentence error that names the file."""
 
 import json
 import struct
@@ -20,7 +20,7 @@ EMBED = "model.embed_tokens.weight"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small whole model folder without a tokenizer."""
+    """Return a small model folder without a tokenizer."""
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     save_file(to_hub(model.state_dict(), CONFIG), tmp_path / FILE)
     (tmp_path / "config.json").write_text(json.dumps(to_hub_config(CONFIG)))
@@ -28,16 +28,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def refused(folder: Path, said: str, file: str = FILE) -> None:
-    """The folder is not opened, and one line says why and names the file."""
-    with pytest.raises(UserError, match=said) as caught:
+def refused(folder: Path, message: str, file: str = FILE) -> None:
+    """Check that the folder is refused with a one-line error that names the file."""
+    with pytest.raises(UserError, match=message) as caught:
         load_weights(folder)
     assert str(folder / file) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def with_header(data: bytes, change: dict) -> bytes:
-    """A safetensors file with entries of its header changed."""
+    """Return a safetensors file with changed header entries."""
     size = struct.unpack("<Q", data[:8])[0]
     header = json.loads(data[8 : 8 + size])
     for name, entry in change.items():
@@ -80,15 +80,15 @@ def with_header(data: bytes, change: dict) -> bytes:
         ),
     ],
 )
-def test_a_broken_file_is_told(broken, folder: Path) -> None:
-    """Whatever a file says of itself: nothing beyond its end is read, and nothing is read as two tensors."""
+def test_a_damaged_safetensors_file_is_refused(broken, folder: Path) -> None:
+    """Nothing beyond the end of the file is read, and tensors do not overlap."""
     path = folder / FILE
     path.write_bytes(broken(path.read_bytes()))
     refused(folder, "not a complete safetensors file")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda state: state.pop(EMBED), "embed_tokens.weight' is missing"),
         (lambda state: state.update(more=torch.ones(1)), "has no 'more'"),
@@ -98,16 +98,16 @@ def test_a_broken_file_is_told(broken, folder: Path) -> None:
     ],
     ids=["missing", "extra", "shape", "integers", "nothing"],
 )
-def test_weights_of_another_shape_are_told(change, said: str, folder: Path) -> None:
-    """Tensors that are not those of config.json are named."""
+def test_weights_that_do_not_match_the_config_are_refused(change, message: str, folder: Path) -> None:
+    """The error names the tensor."""
     state = {name: x.clone() for name, x in load_file(folder / FILE).items()}
     change(state)
     save_file(state, folder / FILE)
-    refused(folder, said)
+    refused(folder, message)
 
 
 def sharded(folder: Path, places: object | None = None, **change: str) -> dict[str, str]:
-    """Split the folder's weights into two files with an index, some of whose entries are changed."""
+    """Split the folder's weights into two files with an index, of which some entries are changed."""
     state = {name: x.clone() for name, x in load_file(folder / FILE).items()}
     (folder / FILE).unlink()
     names = {name: f"model-{1 + (name != EMBED)}.safetensors" for name in state}
@@ -118,8 +118,8 @@ def sharded(folder: Path, places: object | None = None, **change: str) -> dict[s
     return names
 
 
-def test_a_sharded_folder_is_whole(folder: Path) -> None:
-    """Split in two, it is the model that it was."""
+def test_a_sharded_folder_opens(folder: Path) -> None:
+    """It gives the same model."""
     before = load_weights(folder).state_dict()
     before = {name: x.clone() for name, x in before.items()}
     sharded(folder)
@@ -130,21 +130,21 @@ def test_a_sharded_folder_is_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     "path", ["../x.safetensors", "/etc/x.safetensors", "a/x.safetensors", "..", "", "x.bin", "a\\x"]
 )
-def test_an_index_leads_nowhere_else(path: str, folder: Path) -> None:
-    """Files outside of the folder are not opened, and none that could be pickled."""
+def test_an_index_may_not_name_other_files(path: str, folder: Path) -> None:
+    """Files outside the folder, or of pickled formats, are not opened."""
     sharded(folder, **{EMBED: path})
     refused(folder, "in its own folder", INDEX)
 
 
 @pytest.mark.parametrize("places", [[], {}, None, "x", {EMBED: 7}], ids=str)
-def test_an_index_that_is_none_is_told(places: object, folder: Path) -> None:
-    """An index without a table of names and files is said to be none."""
+def test_an_invalid_index_is_refused(places: object, folder: Path) -> None:
+    """It must have a table of names and files."""
     sharded(folder, places=places if places is not None else 1)
     refused(folder, "weight_map|in its own folder", INDEX)
 
 
-def test_shards_that_do_not_fit_are_told(folder: Path) -> None:
-    """A missing shard, a tensor in another shard than the index says, one that the index does not have."""
+def test_inconsistent_shards_are_refused(folder: Path) -> None:
+    """A missing shard, a tensor in another shard than the index says, or one that it does not list."""
     names = sharded(folder, **{EMBED: "model-2.safetensors"})
     refused(folder, "which does not", INDEX)
     (folder / INDEX).write_text(json.dumps({"weight_map": {name: x for name, x in names.items() if name != EMBED}}))
@@ -154,25 +154,25 @@ def test_shards_that_do_not_fit_are_told(folder: Path) -> None:
     save_file(state, folder / "model-1.safetensors")
     refused(folder, "not in the index", "model-1.safetensors")
     (folder / "model-1.safetensors").unlink()
-    refused(folder, "no weights file", "model-1.safetensors")
+    refused(folder, "model-1.safetensors.* does not exist")
 
 
 def test_pickled_weights_are_not_opened(folder: Path) -> None:
-    """A folder with pickled weights alone says how to convert them."""
+    """The error says how to convert them."""
     (folder / FILE).rename(folder / "pytorch_model.bin")
     refused(folder, "save_pretrained", "pytorch_model.bin")
 
 
-def test_a_folder_without_weights_is_told(folder: Path) -> None:
-    """Config alone is no model."""
+def test_a_folder_without_weights_is_refused(folder: Path) -> None:
+    """A config alone is not a model."""
     (folder / FILE).unlink()
-    refused(folder, "no weights file")
+    refused(folder, "does not exist")
 
 
 @pytest.mark.parametrize(
     "text", ["[]", "7", "{}", "{", "[" * 10**6, '{"model_type": "qwen3"}', '{"model_type": ["llama"]}'], ids=range(7)
 )
-def test_a_config_that_is_none_is_told(text: str, folder: Path) -> None:
-    """Whatever stands in config.json, the file is named."""
+def test_an_invalid_config_is_refused(text: str, folder: Path) -> None:
+    """The error names the file."""
     (folder / "config.json").write_text(text)
     refused(folder, "is not supported|not valid JSON", "config.json")

@@ -17,7 +17,7 @@ from sayso.reply import Replier
 from sayso.run.serve import Serve, engine_of
 from sayso.sample.sampling import Sampling
 from sayso.serve.app import make_app
-from sayso.weights.adapter import adapted_tensors, save_adapter
+from sayso.weights.adapter import adapted_model, save_adapter
 
 HERE = "http://127.0.0.1"
 TALK = [{"role": "user", "content": "the cat sat"}]
@@ -59,7 +59,7 @@ def test_an_adapter_speaks_under_its_name(client: TestClient, replier: Replier, 
         assert said.setdefault(name, answer.choices[0].message.content) == answer.choices[0].message.content
     text = official.responses.create(model="poet", input="the cat sat", temperature=0, max_output_tokens=12)
     assert (text.model, text.output_text) == ("poet", said["poet"])
-    poet = Replier(adapted_tensors(replier.model, folder), replier.tokenizer)
+    poet = Replier(adapted_model(replier.model, folder), replier.tokenizer)
     assert said["poet"] == poet.replies([TALK], Sampling(temperature=0, max_tokens=12))[0].text
     assert said["poet"] != said["tuned"]
 

@@ -155,7 +155,7 @@ def test_a_reply_waits_for_room_on_a_full_disk(
     assert events[-1][0] == "error"
     error = events[-1][1]["error"]
     assert (error["code"], error["type"]) == ("store_full", "server_error")
-    assert "disk under the store is full" in error["message"]
+    assert "The store's disk is full" in error["message"]
     text = "".join(data["text"] for name, data in lines(told) if name == "piece")
     refused = client.post("/api/messages", json={"conversation_id": said.conversation_id, "content": "x" * 90_000})
     assert (refused.status_code, refused.json()["error"]["code"]) == (507, "store_full")

@@ -1,1 +1,1 @@
-"""What `import sayso` offers: `load` a model, and a `Life` whose methods are the acts."""
+"""The Python API: `sayso.load` opens a model, and the methods of `sayso.Life` are the acts."""

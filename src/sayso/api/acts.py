@@ -1,8 +1,8 @@
 """The acts as methods with keyword arguments: the base class of `sayso.Life`.
 
-A method takes the fields of its act's options, in which Python's lists and strings stand for tuples and paths, and
-returns the act's result. No act is imported before its method is used. `acts.pyi`, generated from the same options,
-tells editors and type checkers the arguments.
+A method takes the fields of its act's options, where lists and strings may be passed for tuples and paths, and returns
+the act's result. An act is imported on the first use of its method. `acts.pyi`, generated from the same options, has
+the signatures for editors and type checkers.
 """
 
 import inspect
@@ -20,7 +20,7 @@ _METHODS = {command.method: command for command in COMMANDS}
 
 
 class Acts:
-    """Has every act as a method; `root` is the folder of the life."""
+    """Every act as a method; `root` is the folder of the life."""
 
     root: Path
 
@@ -34,7 +34,7 @@ class Acts:
 
 
 class _Method:
-    """One act of one life, to be called."""
+    """An act bound to a life."""
 
     def __init__(self, command: Command, root: Path) -> None:
         self.command, self.root = command, root
@@ -42,7 +42,7 @@ class _Method:
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
-        """What the act does and what each of its arguments means, as `help` and editors show it."""
+        """Description of the act and its arguments, for `help` and editors."""
         kind = self._act[1]
         helps = option_helps(kind)
         lines = [f"    {field.name}: {helps.get(field.name, '')}" for field in fields(kind) if field.name != "life"]
@@ -51,12 +51,12 @@ class _Method:
     def __repr__(self) -> str:
         return f"<act '{self.__name__}' of life '{self.root}': {self.command.help}>"
 
-    def __call__(self, *given: Any, **named: Any) -> Any:
-        """Run the act. Raises `UserError` for an unknown keyword, a value that cannot work, and what the act finds."""
+    def __call__(self, *positional: Any, **named: Any) -> Any:
+        """Run the act. Raises `UserError` for an unknown keyword, an invalid value, and the errors of the act."""
         act, kind = self._act
         hints = get_type_hints(kind, include_extras=True)
         known = {field.name: field for field in fields(kind) if field.name != "life"}
-        named = self._by_name(given, named)
+        named = self._by_name(positional, named)
         for name in named:
             if name not in known:
                 raise UserError(
@@ -71,7 +71,7 @@ class _Method:
 
     @property
     def __signature__(self) -> inspect.Signature:
-        """The arguments, for `help` and editors."""
+        """Signature of the act, for `help` and editors."""
         act, kind = self._act
         hints = get_type_hints(kind)
         parameters = [
@@ -93,17 +93,17 @@ class _Method:
         act = self.command.load()
         return act, get_type_hints(act)["options"]
 
-    def _by_name(self, given: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
-        """Return all arguments by name; one may be given by its place."""
+    def _by_name(self, positional: tuple[Any, ...], named: dict[str, Any]) -> dict[str, Any]:
+        """Return all arguments by name."""
         place = self.command.place
-        if not given:
+        if not positional:
             return named
-        if place is None or len(given) > 1:
-            rule = f"at most one, '{place}'" if place else "none"
-            raise UserError(f"{self.__name__}() takes keyword arguments; by position it takes {rule}.")
+        if place is None or len(positional) > 1:
+            rule = f"only '{place}' may be positional" if place else "none may be positional"
+            raise UserError(f"{self.__name__}() takes keyword arguments; {rule}.")
         if place in named:
-            raise UserError(f"{self.__name__}() got '{place}' twice, by position and by name.")
-        return {place: given[0], **named}
+            raise UserError(f"{self.__name__}() got '{place}' twice, by position and by keyword.")
+        return {place: positional[0], **named}
 
 
 def _is_required(field: Any) -> bool:

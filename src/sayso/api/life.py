@@ -1,10 +1,10 @@
-"""`sayso.Life`: a life in a notebook.
+"""`sayso.Life`: a life, whose methods include every act.
 
     life = sayso.Life("life")
     base = life.pretrain(minutes=3)
     life.load("base").generate("Once")
 
-Every act is a method, and its models open by name.
+The life's models are opened by name.
 """
 
 from collections.abc import Callable
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 _PLAIN = (str, int, float, bool, Path, type(None))
-OURS = {command.words[0] for command in COMMANDS}
+ACT_NAMES = {command.words[0] for command in COMMANDS}
 
 
 class Life(Acts):
-    """A life by its folder, which the first act makes. The acts are those of the command line."""
+    """A life in the folder `root`, which the first act creates. Its methods include every act of the command line."""
 
     def __init__(self, root: str | Path = "life") -> None:
         self.root = Path(root)
@@ -38,7 +38,7 @@ class Life(Acts):
         return f"<sayso.Life '{self.root}': {', '.join(self.models()) or 'no models'}>"
 
     def models(self) -> list[str]:
-        """Return the names of the life's models, the stages first and in their order."""
+        """Return the names of the life's models: stages first, in order."""
         from sayso.weights.models import models
 
         return models(Folders(self.root))
@@ -52,15 +52,15 @@ class Life(Acts):
     def run(self, act: Callable[..., Result], *, name: str = "", **options: Any) -> Result:
         """Call `act(life, **options)` and log it as the run `ACT-NAME` of this life; return its result.
 
-        The run records the options, the time, the memory, and a result that is a number, a text, or a dictionary or
-        list of them. Raises `UserError` for a function that is called like an act of Sayso, or cannot name a run.
+        The run records the options, the time, the memory, and the result if it is a number, a string, or a dictionary
+        or list of them. Raises `UserError` for a function with the name of an act, or one that is not valid for a run.
         """
-        called = getattr(act, "__name__", type(act).__name__)
-        if called in OURS:
-            raise UserError(f"A function of yours needs a name that no act of Sayso has; got '{called}'.")
-        given = {key: _recorded(value) for key, value in options.items()}
-        config = make_dataclass(called if called.isidentifier() else "Options", list(given), frozen=True)(**given)
-        with act_log(Folders(self.root), called, name, config) as log:
+        act_name = getattr(act, "__name__", type(act).__name__)
+        if act_name in ACT_NAMES:
+            raise UserError(f"A custom act must not have the name of a built-in act; got '{act_name}': rename it.")
+        values = {key: _recorded(value) for key, value in options.items()}
+        config = make_dataclass(act_name if act_name.isidentifier() else "Options", list(values), frozen=True)(**values)
+        with act_log(Folders(self.root), act_name, name, config) as log:
             result = act(self, **options)
             if _is_plain(result) and result is not None:
                 log.write("result", value=result)
@@ -68,7 +68,7 @@ class Life(Acts):
 
 
 def _recorded(value: Any) -> Any:
-    """Return an option as a run's config can hold it; of other objects, what they print."""
+    """Return an option in a form that a run's config can store; other objects become their repr."""
     if isinstance(value, tuple | list):
         return [_recorded(part) for part in value]
     return value if isinstance(value, _PLAIN) else repr(value)

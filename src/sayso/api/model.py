@@ -1,4 +1,4 @@
-"""One model in a notebook: text in; replies, continuations, logits, log-probabilities and vectors out.
+"""`sayso.Model`: replies, continuations, logits, log-probabilities and embeddings for text.
 
     model = sayso.load("smollm2")
     model.chat("What is the capital of France?")
@@ -32,12 +32,12 @@ from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model
 from sayso.weights.sources import locate, open_files
 
-EMBED_TOKENS = 8192  # positions of one batch of texts to embed, padding included
+EMBED_TOKENS = 8192  # maximum positions in a batch of texts to embed, including padding
 SETTINGS = {field.name for field in fields(Sampling)}
 
 
 class Model:
-    """A model with its tokenizer. `module` is the `torch.nn.Module`, `config` its shape."""
+    """A model with its tokenizer. `module` is the `torch.nn.Module`, `path` its folder or file, if any."""
 
     def __init__(self, module: Transformer, tokenizer: Tokenizer, path: Path | None = None) -> None:
         self.module, self.tokenizer, self.path = module, tokenizer, path
@@ -53,7 +53,7 @@ class Model:
 
     @property
     def config(self) -> ModelConfig:
-        """The model's shape."""
+        """Shape of the model."""
         return self.module.config
 
     def chat(self, messages: str | Messages, *, system: str | None = None, **sampling: Any) -> str:
@@ -66,22 +66,22 @@ class Model:
         return reply.text
 
     def generate(self, prompt: str, **sampling: Any) -> str:
-        """Return what follows a raw prompt, without the chat template; `sampling` and errors as in `chat`."""
+        """Return the continuation of a raw prompt, without the chat template; `sampling` and errors as in `chat`."""
         (reply,) = self._replier.complete([prompt], self._sampling(sampling))
         return reply.text
 
     def stream(self, prompt: str | Messages, *, system: str | None = None, **sampling: Any) -> Stream:
-        """Return the pieces of text as they are generated: of a reply to messages, or of what follows a raw prompt.
+        """Return an iterator over pieces of text as they are generated: a reply, or the continuation of a raw prompt.
 
-        A string is a raw prompt unless `system` is given. The result iterates over pieces; its `reply()` has the
-        whole text and the token counts.
+        A string is a raw prompt unless `system` is set. The `reply()` of the iterator has the complete text and the
+        token counts.
         """
         if isinstance(prompt, str) and system is None:
             return self._replier.stream_text(prompt, self._sampling(sampling))
         return self._replier.stream(self._messages(prompt, system), self._sampling(sampling))
 
     def ids(self, text: str) -> Tensor:
-        """Return the ids [1 + T] of a text, the token that begins every document first."""
+        """Return the ids [1 + T] of a text, preceded by the beginning-of-text token."""
         return torch.tensor(self._replier.text_ids(text))
 
     @torch.inference_mode()
@@ -96,7 +96,7 @@ class Model:
         return self.logits(text)[:-1].float().log_softmax(-1).gather(1, ids[:, None])[:, 0]
 
     def bits_per_byte(self, texts: str | Sequence[str]) -> Estimate:
-        """Return the bits needed per UTF-8 byte of one text or several, with a 95 % interval over several.
+        """Return the bits per UTF-8 byte of one text, or of several with a 95 % interval.
 
         Texts longer than the context are read in windows that overlap by half.
         """
@@ -129,7 +129,8 @@ class Model:
     def _fitting(self, ids: Tensor) -> Tensor:
         if len(ids) > self.config.context:
             raise UserError(
-                f"A text has at most {self.config.context - 1:,} tokens in this model's context; got {len(ids) - 1:,}."
+                f"A text must have at most {self.config.context - 1:,} tokens to fit this model's context; got "
+                f"{len(ids) - 1:,}."
             )
         return ids
 
@@ -137,10 +138,10 @@ class Model:
 def load(
     name: str | Path, *, life: str | Path = "life", adapter: str | Path | None = None, device: str | None = None
 ) -> Model:
-    """Open a model by name: of a life, of a folder, a GGUF file, a hub id (`owner/name`), or `smollm2`.
+    """Open a model: the name of a life's model, a folder, a GGUF file, a hub id (`owner/name`), or `smollm2`.
 
     `adapter` is the folder of a LoRA adapter in PEFT's format to apply. Omit `device` to choose the best one.
-    Raises `UserError` when nothing of that name exists, or what exists cannot be opened.
+    Raises `UserError` if the model does not exist or cannot be opened.
     """
     kind, name = pick_device(device).kind, str(name)
     try:
@@ -157,18 +158,18 @@ def load(
     return Model(module, tokenizer, folder)
 
 
-def settings(given: Mapping[str, Any]) -> Sampling:
+def settings(values: Mapping[str, Any]) -> Sampling:
     """Return keyword arguments as `Sampling`. Raises `UserError` for an unknown name or a value out of range."""
-    for name in given:
+    for name in values:
         if name not in SETTINGS:
             raise UserError(
                 f"Sampling has no setting '{name}'.{nearest(name, SETTINGS)} The settings are "
                 f"{', '.join(sorted(SETTINGS))}."
             )
     lists = {
-        name: tuple(given[name])
+        name: tuple(values[name])
         for name in ("stop", "allowed_ids", "dry_breakers")
-        if isinstance(given.get(name), list | set)
+        if isinstance(values.get(name), list | set)
     }
-    stop = {"stop": (given["stop"],)} if isinstance(given.get("stop"), str) else {}
-    return Sampling(**{**given, **lists, **stop})
+    stop = {"stop": (values["stop"],)} if isinstance(values.get("stop"), str) else {}
+    return Sampling(**{**values, **lists, **stop})

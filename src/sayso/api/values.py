@@ -1,7 +1,7 @@
-"""One keyword argument as the value of an option.
+"""Convert a keyword argument to the value of an option.
 
-A string becomes a path, a list a tuple, a function its name; any other type is refused. Numbers keep their checks in
-`base/ranges.py`.
+Strings become paths, lists become tuples, functions their names; other conversions are refused. The ranges of numbers
+are checked by `base/ranges.py`.
 """
 
 import os
@@ -14,11 +14,11 @@ from sayso.base.errors import UserError, nearest
 from sayso.base.functions import name_of
 
 FUNCTIONS = ("gold", "reward", "sources")
-"""Options that take a function where the command line takes a name."""
+"""Options that accept a function, where the command line takes its name."""
 
 
 def value_of(name: str, hint: Any, value: Any) -> Any:
-    """Return a value as the option's type. Raises `UserError` where it is of another one."""
+    """Return a value converted to the option's type. Raises `UserError` if that is not possible."""
     hint = _bare(hint)
     choices = get_args(hint) if _is_union(hint) else (hint,)
     if value is None and NoneType in choices:
@@ -31,15 +31,15 @@ def value_of(name: str, hint: Any, value: Any) -> Any:
 
 
 def _as(name: str, kind: Any, value: Any) -> Any:
-    """Return the value as one of the types, or None where it does not fit."""
+    """Return the value converted to a type, or None if that is not possible."""
     if get_origin(kind) is tuple:
         if isinstance(value, str | os.PathLike) or callable(value) or not hasattr(value, "__iter__"):
             value = (value,)
         element = get_args(kind)[0]
         return tuple(value_of(name, element, part) for part in value)
     if get_origin(kind) is Literal:
-        same = (option for option in get_args(kind) if option == value and type(option) is type(value))
-        return next(same, None)
+        equal = (option for option in get_args(kind) if option == value and type(option) is type(value))
+        return next(equal, None)
     if kind is Path:
         return Path(value) if isinstance(value, str | os.PathLike) else None
     if kind is str and name in FUNCTIONS and callable(value):
@@ -52,9 +52,9 @@ def _as(name: str, kind: Any, value: Any) -> Any:
 
 
 def _number(kind: type, value: Any) -> Any:
-    """Return a number as the command line would read it, so that a run is the same from there; others are kept.
+    """Return a number in the type that the command line would use, so that runs are equal; other values unchanged.
 
-    What is no number, or not in its range, is refused when the options are made.
+    Values that are not numbers, or out of range, are refused when the options are created.
     """
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         return value
@@ -70,14 +70,14 @@ def _is_union(hint: Any) -> bool:
 
 
 def _rule(choices: tuple[Any, ...]) -> str:
-    words = {str: "text", bool: "True or False", Path: "a path", NoneType: "None"}
-    told = []
+    words = {str: "a string", bool: "True or False", Path: "a path", NoneType: "None"}
+    rules = []
     for choice in map(_bare, choices):
         if get_origin(choice) is Literal:
-            told += [repr(option) for option in get_args(choice)]
+            rules += [repr(option) for option in get_args(choice)]
         else:
-            told.append(words.get(choice, "a list" if get_origin(choice) is tuple else "a number"))
-    return " or ".join([", ".join(told[:-1]), told[-1]] if told[:-1] else told)
+            rules.append(words.get(choice, "a list" if get_origin(choice) is tuple else "a number"))
+    return " or ".join([", ".join(rules[:-1]), rules[-1]] if rules[:-1] else rules)
 
 
 def _near(choices: tuple[Any, ...], value: Any) -> str:

@@ -1,1 +1,1 @@
-"""Feedback to data: conversations, their ratings, and the training files made from them."""
+"""Conversations, their ratings, and the training data made from them."""

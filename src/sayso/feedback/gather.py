@@ -1,7 +1,7 @@
-"""Converts ratings to training data: conversations to finetune on, and pairs and single ratings to align with.
+"""Convert ratings to training data: conversations to finetune on, and pairs and single ratings to align with.
 
-Takes the store's ratings in the order given; returns what still holds, each item once. Of contradictory ratings
-the latest wins; ratings are matched by what was judged (prompt and reply text), not by the button used.
+Takes the store's ratings in order; returns each item once. Of contradictory ratings, the latest wins; ratings are
+matched by the text of prompt and reply, whatever button was used.
 """
 
 import json
@@ -25,13 +25,15 @@ Key = tuple[str, str]  # prompt as JSON, and reply
 
 @dataclass(frozen=True)
 class Gathered:
-    """The result: rows ready to be written; counts of their sources and of what was left out."""
+    """The training data, as rows of the files to write."""
 
     conversations: list[dict[str, Any]]
     pairs: list[dict[str, Any]]
     ratings: list[dict[str, Any]]
     made_of: dict[str, int]
+    """Number of rows by their kind and source."""
     left_out: dict[str, int]
+    """Number of ratings left out, by reason."""
 
 
 def gather_store(where: str | Path, folder: Path) -> dict[str, Any]:
@@ -59,8 +61,9 @@ def gather_store(where: str | Path, folder: Path) -> dict[str, Any]:
 def gather(ratings: Sequence[Rating]) -> Gathered:
     """Convert ratings to conversations, pairs and single ratings.
 
-    An edited reply, and one with a thumb up, ends a conversation to finetune on. An edit beats its original, a chosen
-    reply the rejected one, a thumb up a thumb down on another reply to the same prompt. A thumb alone rates its reply.
+    A conversation ends with an edited reply or one with a thumb up. A pair prefers an edit to its original, a chosen
+    reply to the rejected one, or a reply with a thumb up to one with a thumb down for the same prompt. Each thumb is
+    also a single rating of its reply.
     """
     edits, thumbs = _edits(ratings), _thumbs(ratings)
     conversations, left_out = _conversations(edits, thumbs)
@@ -122,13 +125,13 @@ def _check_not_emptied(ratings: int, folder: Path) -> None:
 
 
 def _edits(ratings: Sequence[Rating]) -> dict[Key, Rating]:
-    """The latest edit of each reply, unless it was taken back."""
+    """Return the latest edit of each reply, unless it was removed."""
     found = {_key(rating): rating for rating in ratings if rating.kind == "edit"}
     return {key: rating for key, rating in found.items() if rating.value}
 
 
 def _thumbs(ratings: Sequence[Rating]) -> dict[Key, Rating]:
-    """The latest thumb on each reply, unless it was taken back."""
+    """Return the latest thumb on each reply, unless it was removed."""
     found = {_key(rating): rating for rating in ratings if rating.kind == "thumb"}
     return {key: rating for key, rating in found.items() if rating.value}
 
@@ -139,7 +142,7 @@ def _conversations(
     good: dict[Key, tuple[int, str]] = {}
     left_out: Counter[str] = Counter()
     for key, rating in thumbs.items():
-        if rating.value < 0 or key in edits:  # the edit takes precedence on an edited reply
+        if rating.value < 0 or key in edits:  # the edit takes precedence
             continue
         if not key[1].strip():
             left_out["empty reply"] += 1
@@ -149,8 +152,8 @@ def _conversations(
             good[key] = (rating.id, "thumbs up")
     for (prompt, _), rating in edits.items():
         key = (prompt, str(rating.text))
-        verdict = thumbs.get(key)
-        if verdict is not None and verdict.value < 0 and verdict.id > rating.id:
+        thumb = thumbs.get(key)
+        if thumb is not None and thumb.value < 0 and thumb.id > rating.id:
             left_out["edit that got a thumb down later"] += 1
         else:
             good[key] = (rating.id, "edits")
@@ -164,23 +167,23 @@ def _conversations(
 def _pairs(
     ratings: Sequence[Rating], edits: dict[Key, Rating], thumbs: dict[Key, Rating]
 ) -> list[tuple[str, dict[str, Any]]]:
-    said: list[tuple[int, str, str, str, str | None]] = []  # (when, prompt, chosen, rejected, kind or None for a tie)
+    found: list[tuple[int, str, str, str, str | None]] = []  # (rating id, prompt, chosen, rejected, kind; None = tie)
     for rating in ratings:
         if rating.kind == "choice":
             prompt, chosen = _key(rating)
             kind = "choices" if rating.value else None
-            said.append((rating.id, prompt, chosen, rating.snapshot["rejected"]["reply"], kind))
+            found.append((rating.id, prompt, chosen, rating.snapshot["rejected"]["reply"], kind))
     for (prompt, reply), rating in edits.items():
-        said.append((rating.id, prompt, str(rating.text), reply, "edits"))
+        found.append((rating.id, prompt, str(rating.text), reply, "edits"))
     down: dict[str, list[Rating]] = defaultdict(list)
     for (prompt, _), rating in thumbs.items():
         if rating.value < 0:
             down[prompt].append(rating)
     for (prompt, good), up in thumbs.items():
         if up.value > 0 and (prompt, good) not in edits:
-            said += [(max(up.id, bad.id), prompt, good, _key(bad)[1], "thumbs") for bad in down[prompt]]
+            found += [(max(up.id, bad.id), prompt, good, _key(bad)[1], "thumbs") for bad in down[prompt]]
     latest: dict[tuple[str, frozenset[str]], tuple[int, str, str, str, str | None]] = {}
-    for entry in sorted(said, key=lambda entry: entry[0]):
+    for entry in sorted(found, key=lambda entry: entry[0]):
         _, prompt, chosen, rejected, _ = entry
         if chosen.strip() and rejected.strip() and chosen.strip() != rejected.strip():
             latest[prompt, frozenset((chosen, rejected))] = entry
@@ -193,7 +196,7 @@ def _pairs(
 
 
 def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:
-    """The rating of a thumb; None for an empty reply, and for a thumb up on one that was cut short."""
+    """Return the row of a thumb; none for an empty reply, and for a thumb up on one that was cut short."""
     prompt, reply = key
     good = thumb.value > 0
     if not reply.strip() or (good and thumb.snapshot["finish"] != "stop"):
@@ -202,7 +205,7 @@ def _single(key: Key, thumb: Rating) -> list[dict[str, Any]]:
 
 
 def _context(turn: dict[str, str]) -> dict[str, Any]:
-    """Give earlier replies weight 0: they are context, and the loss skips them (OpenAI's finetuning format)."""
+    """Give an earlier reply weight 0, so that the loss skips it (OpenAI's finetuning format)."""
     return {**turn, "weight": 0} if turn["role"] == "assistant" else turn
 
 

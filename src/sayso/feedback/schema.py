@@ -1,8 +1,8 @@
 """The tables of a life's store, and the migrations of older stores.
 
-Takes a database address, returns an engine with an up-to-date schema. A new store is created completely or not at
-all; an older one gets the named migrations that it lacks, in order, under a lock, so that two processes may open it at
-once. SQLite runs in WAL mode and takes its write lock when a transaction begins, so that a writer waits instead of
+Takes a database address, returns an engine with an up-to-date schema. A new store is created atomically; an older one
+gets the migrations that it lacks, in order, under a lock, so that two processes can open it at the same time. SQLite
+runs in WAL mode and takes its write lock at the beginning of a transaction, so that a second writer waits instead of
 failing.
 """
 
@@ -42,8 +42,8 @@ conversations = sql.Table(
     sql.Column("updated_at", sql.String(32), nullable=False, index=True),
     sqlite_autoincrement=True,  # the id of a deleted conversation is never reused
 )
-# The prompts of replies: they may contain an earlier edit that was taken back later. Each prompt is a chain of
-# turns, from its last to its first, and shares its common beginning with the other prompts of its conversation.
+# The prompts of replies; they may contain an edit that was removed later. Each prompt is a chain of turns, from the
+# last to the first; prompts of a conversation share their common beginning.
 turns = sql.Table(
     "turns",
     metadata,
@@ -56,7 +56,7 @@ turns = sql.Table(
     sql.Index("turns_by_digest", "conversation_id", "digest"),
     sqlite_autoincrement=True,
 )
-# A tree: replies to the same message are siblings, so regenerating loses nothing.
+# A tree: replies to the same message are siblings, so a regenerated reply does not replace the first one.
 messages = sql.Table(
     "messages",
     metadata,
@@ -66,7 +66,7 @@ messages = sql.Table(
     sql.Column("role", sql.String(16), nullable=False),
     sql.Column("content", sql.Text, nullable=False),
     sql.Column("created_at", sql.String(32), nullable=False),
-    # Only for replies: their prompt, and how they were made.
+    # Only for replies: their prompt, and how they were generated.
     sql.Column("prompt_id", sql.ForeignKey("turns.id")),  # the last turn of its prompt
     sql.Column("left_out", sql.Integer),  # how many of the first turns did not fit
     sql.Column("model", sql.Text),
@@ -78,8 +78,8 @@ messages = sql.Table(
     sql.Column("seconds", sql.Float),
     sqlite_autoincrement=True,
 )
-# Append-only: a changed rating is another row, and the latest one counts. A thumb's value is 1, -1, or 0 (taken back),
-# an edit's 1 or 0 (taken back), a choice's 1 or 0 (no preference). Messages never change.
+# Append-only: a changed rating is a new row, and the latest one counts. A thumb's value is 1, -1, or 0 (removed), an
+# edit's 1 or 0 (removed), a choice's 1 or 0 (no preference). Messages never change.
 ratings = sql.Table(
     "ratings",
     metadata,
@@ -90,14 +90,14 @@ ratings = sql.Table(
     sql.Column("text", sql.Text),  # edit: the corrected reply
     sql.Column("rejected_id", sql.ForeignKey("messages.id", ondelete="CASCADE")),  # choice: the other reply
     sql.Column("comment", sql.Text),
-    sql.Column("position", sql.String(8)),  # choice: where the chosen reply stood, left or right
+    sql.Column("position", sql.String(8)),  # choice: side of the chosen reply, left or right
     sql.Column("created_at", sql.String(32), nullable=False),
     sqlite_autoincrement=True,
 )
 
 
 class StoreError(UserError):
-    """The database failed to execute a request, which had no effect. `full`: it is out of space."""
+    """The database failed; the request had no effect. `full` is whether it is out of space."""
 
     def __init__(self, message: str, *, full: bool = False) -> None:
         super().__init__(message)
@@ -105,7 +105,7 @@ class StoreError(UserError):
 
 
 def _keep_prompts_once(connection: sql.Connection) -> None:
-    """Replace the full prompts stored in every reply, and again in every rating of it, by chains of turns."""
+    """Replace the full prompts of all replies and ratings by chains of turns."""
     turns.create(connection)
     for column in ("prompt_id INTEGER REFERENCES turns (id)", "left_out INTEGER"):
         connection.exec_driver_sql(f"ALTER TABLE messages ADD COLUMN {column}")
@@ -126,7 +126,7 @@ def _keep_prompts_once(connection: sql.Connection) -> None:
 
 
 Migration = tuple[str, Callable[[sql.Connection], None]]
-# Later changes are appended; a new store has them all because it is created from the tables above.
+# Append later changes. A new store has them all because it is created from the tables above.
 MIGRATIONS: tuple[Migration, ...] = (
     ("conversations, messages, ratings", metadata.create_all),
     ("prompts are kept once", _keep_prompts_once),
@@ -154,7 +154,7 @@ def open_engine(where: str | Path, steps: tuple[Migration, ...] = MIGRATIONS) ->
     try:
         if path is not None:
             _check_file(path, engine)
-        _bring_up(engine, steps)
+        _upgrade(engine, steps)
     except BaseException:
         engine.dispose()
         raise
@@ -173,7 +173,7 @@ def store_file(where: str | Path) -> Path | None:
 
 
 def is_in_memory(where: str) -> bool:
-    """Whether a store's address names a database that ends with its process."""
+    """Whether a store's address is that of an in-memory database."""
     if "://" not in where:
         return False
     address = _address(where)
@@ -181,22 +181,22 @@ def is_in_memory(where: str) -> bool:
 
 
 def _create(path: Path, steps: tuple[Migration, ...]) -> None:
-    """Create an empty store under a temporary name first: an existing but empty file is a damaged store."""
+    """Create an empty store atomically, under a temporary name first: an empty file would be a damaged store."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
         part = Path(folder) / path.name
         engine = _connect(part)
-        _bring_up(engine, steps)
+        _upgrade(engine, steps)
         engine.dispose()
         try:
             os.link(part, path)
-        except FileExistsError:  # another process was first: use its store
+        except FileExistsError:  # another process created it in the meantime
             return
         except OSError:  # a file system without hard links
             part.replace(path)
 
 
-def _bring_up(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
+def _upgrade(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
     try:
         with engine.execution_options(writes=True).begin() as connection:
             _migrate(connection, steps)
@@ -213,7 +213,7 @@ def _bring_up(engine: sql.Engine, steps: tuple[Migration, ...]) -> None:
 
 
 def _check_file(path: Path, engine: sql.Engine) -> None:
-    """Raise `UserError` for a file that is empty, damaged, or a database of another program."""
+    """Raise `UserError` for a file that is empty, damaged, or not a store."""
     if path.is_file() and not path.stat().st_size:
         raise _damaged(str(path), "it is empty")
     try:
@@ -221,7 +221,7 @@ def _check_file(path: Path, engine: sql.Engine) -> None:
             found = connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar_one()
             known = sql.inspect(connection).has_table(migrations_table.name)
     except DBAPIError as error:
-        if isinstance(error, OperationalError):  # it cannot be opened, or is locked: reported when it is opened
+        if isinstance(error, OperationalError):  # locked or not readable; opening the store reports it
             return
         raise _damaged(str(path), str(error.orig)) from error
     if found != "ok":
@@ -230,9 +230,10 @@ def _check_file(path: Path, engine: sql.Engine) -> None:
         raise UserError(f"'{path}' is a database, but not a Sayso store; choose another with --store.")
 
 
-def _damaged(shown: str, why: str) -> UserError:
+def _damaged(shown: str, reason: str) -> UserError:
     return UserError(
-        f"The store '{shown}' is damaged ({why.strip()}); restore it from a backup, or move it away to start a new one."
+        f"The store '{shown}' is damaged ({reason.strip()}); restore it from a backup, or move it away to start a new "
+        "one."
     )
 
 
@@ -253,20 +254,20 @@ def _check_owner(path: Path) -> None:
 
 
 def _plain_error(context: sql.ExceptionContext) -> BaseException | None:
-    """Describe in one sentence what the database, not the statement, failed at."""
+    """Return a one-sentence error for a failure of the database; None if the statement is at fault."""
     error, original = context.sqlalchemy_exception, context.original_exception
-    ours = IntegrityError | ProgrammingError | DataError
-    if context.is_pre_ping or not isinstance(error, DBAPIError) or isinstance(error, ours):
+    statement_errors = IntegrityError | ProgrammingError | DataError
+    if context.is_pre_ping or not isinstance(error, DBAPIError) or isinstance(error, statement_errors):
         return None
     reason = (str(original).strip().splitlines() or [type(original).__name__])[0].rstrip(".")
     codes = (getattr(original, "sqlite_errorcode", None), getattr(original, "sqlstate", None))
     if codes[0] == sqlite3.SQLITE_FULL or codes[1] == "53100":
-        return StoreError(f"The disk under the store is full ({reason}). Free some space, then try again.", full=True)
-    return StoreError(f"The store cannot be used now ({reason}). Fix the database, then try again.")
+        return StoreError(f"The store's disk is full ({reason}). Free some space, then try again.", full=True)
+    return StoreError(f"The store is not available ({reason}). Fix the database, then try again.")
 
 
 def keep_prompt(connection: sql.Connection, conversation_id: int, prompt: Sequence[Mapping[str, str]]) -> int:
-    """Store the turns of a prompt that its conversation does not have yet; return the id of the last one."""
+    """Store the turns of a prompt that its conversation does not have yet; return the id of the last turn."""
     assert prompt
     digests = [""]
     for turn in prompt:
@@ -288,7 +289,7 @@ def keep_prompt(connection: sql.Connection, conversation_id: int, prompt: Sequen
 
 
 def _connect(where: str | Path) -> sql.Engine:
-    """Create an engine; a path means SQLite, an address is any that SQLAlchemy knows."""
+    """Return an engine for the path of an SQLite file, or an address in SQLAlchemy's format."""
     address = sql.URL.create("sqlite", database=str(where)) if "://" not in str(where) else _address(str(where))
     shown = address.render_as_string(hide_password=True)
 
@@ -296,22 +297,22 @@ def _connect(where: str | Path) -> sql.Engine:
         try:
             return json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise _damaged(shown, f"a row holds JSON that is not valid: {error}") from error
+            raise _damaged(shown, f"a row has invalid JSON: {error}") from error
 
-    def told(context: sql.engine.ExceptionContext) -> None:
-        if any(mark in str(context.original_exception) for mark in DAMAGE):
+    def report_damage(context: sql.engine.ExceptionContext) -> None:
+        if any(message in str(context.original_exception) for message in DAMAGE):
             raise _damaged(shown, str(context.original_exception)) from context.original_exception
 
     engine = sql.create_engine(address, pool_pre_ping="://" in str(where), json_deserializer=from_json)
     if engine.dialect.name == "sqlite":
         sql.event.listen(engine, "connect", _prepare_sqlite)
         sql.event.listen(engine, "begin", _begin_sqlite)
-        sql.event.listen(engine, "handle_error", told)
+        sql.event.listen(engine, "handle_error", report_damage)
     return engine
 
 
 def _address(where: str) -> sql.URL:
-    """Parse an address of SQLite or PostgreSQL; `UserError` for any other database, which is untested."""
+    """Parse an address of SQLite or PostgreSQL. Raises `UserError` for any other database."""
     try:
         address = sql.make_url(where)
         kind = DRIVERS.get(address.drivername)
@@ -361,7 +362,7 @@ def _migrate(connection: sql.Connection, steps: tuple[Migration, ...]) -> None:
         done = set(connection.scalars(sql.select(migrations_table.c.name)))
         if unknown := sorted(done - set(names)):
             raise UserError(
-                f"This store was written by a newer sayso (it has '{unknown[0]}'); upgrade sayso to open it."
+                f"This store was written by a newer version of sayso (it has '{unknown[0]}'); upgrade sayso to open it."
             )
         missing = [name for name in names if name not in done]
         for name, step in steps:

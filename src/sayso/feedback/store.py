@@ -1,8 +1,7 @@
 """The store of conversations and their ratings.
 
-A conversation is a tree of messages with one current branch. A rating is never changed, only superseded by a later
-one, and is read with a snapshot of everything it judged, which no later message or rating changes, so that it keeps
-its meaning when the conversation continues.
+A conversation is a tree of messages with one current branch. A rating is never changed, only superseded by a later one.
+It is read with a snapshot of the prompt and the reply that it rates, which later messages and ratings do not change.
 """
 
 import re
@@ -34,17 +33,19 @@ UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL accepts no NUL, UTF
 
 
 class MissingError(UserError):
-    """A conversation or message that is not in the store."""
+    """A conversation or message is not in the store."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """How a reply was generated: weights, sampling, reason of the end, tokens and time."""
+    """How a reply was generated."""
 
     model: str
     fingerprint: str
+    """Fingerprint of the model's weights."""
     sampling: dict[str, Any]
-    finish: str  # stop, length, or stopped (by the reader)
+    finish: str
+    """Reason for the end: stop, length, or stopped (by the user)."""
     prompt_tokens: int
     completion_tokens: int
     seconds: float
@@ -52,9 +53,9 @@ class Generation:
 
 @dataclass(frozen=True)
 class StoredMessage:
-    """One turn in the tree; only a reply has `generation` and `prompt` (the turns it replied to).
+    """One message of a tree; only a reply has `generation` and `prompt` (the turns that it answers).
 
-    A whole branch is read without prompts: their size would be quadratic in the number of messages.
+    Messages of a branch are read without prompts, whose total size would be quadratic in the number of messages.
     """
 
     id: int
@@ -79,7 +80,10 @@ class StoredConversation:
 
 @dataclass(frozen=True)
 class Rating:
-    """One rating. `snapshot` has prompt, reply, model, fingerprint, sampling, and for a choice rejected."""
+    """One rating.
+
+    `snapshot` has prompt, reply, model, fingerprint, sampling and finish, and for a choice also rejected and position.
+    """
 
     id: int
     message_id: int
@@ -94,7 +98,7 @@ class Rating:
 
 @dataclass(frozen=True)
 class Opinion:
-    """Current state of a reply: the latest thumb (1, -1, 0) and the latest edit (None if there is none)."""
+    """Current ratings of a reply: the latest thumb (1, -1 or 0) and the latest edit (None without one)."""
 
     thumb: int = 0
     edit: str | None = None
@@ -133,8 +137,8 @@ class Store:
         """Delete a conversation with its messages and ratings permanently."""
         with self._writes.begin() as connection:
             same = conversations.c.id == _known(conversation_id, "conversation")
-            gone = connection.execute(conversations.delete().where(same))
-        if not gone.rowcount:
+            deleted = connection.execute(conversations.delete().where(same))
+        if not deleted.rowcount:
             raise MissingError(f"There is no conversation {conversation_id}.")
 
     def branch(self, conversation_id: int) -> list[StoredMessage]:
@@ -178,18 +182,18 @@ class Store:
             return _add(connection, row | {"left_out": left_out} | made)
 
     def message(self, message_id: int) -> StoredMessage:
-        """Return one message, or raise `UserError`."""
+        """Return one message. Raises `UserError` if it does not exist."""
         with self.engine.begin() as connection:
             return _message(connection, message_id)
 
     def prompt(self, message_id: int) -> list[dict[str, str]]:
-        """Return the turns that a reply to a user's message answers; edited replies are in their edited form."""
+        """Return the prompt for a reply to a user's message: its branch, with edited replies in their edited form."""
         with self.engine.begin() as connection:
             turns = _branch(connection, message_id)
             if turns[-1].role != "user":
                 raise UserError(f"A reply must answer a user's message; message {message_id} is itself a reply.")
-            held = _opinions(connection, [turn.id for turn in turns])
-        return [{"role": turn.role, "content": held.get(turn.id, Opinion()).edit or turn.content} for turn in turns]
+            known = _opinions(connection, [turn.id for turn in turns])
+        return [{"role": turn.role, "content": known.get(turn.id, Opinion()).edit or turn.content} for turn in turns]
 
     # -- ratings -------------------------------------------------------------------------------------------------
 
@@ -200,7 +204,7 @@ class Store:
         return self._rate(message_id, {"kind": "thumb", "value": value, "comment": comment})
 
     def edit(self, message_id: int, text: str, comment: str | None = None) -> Rating:
-        """Correct a reply; the reply's own text removes an earlier correction."""
+        """Correct a reply; passing the reply's original text removes an earlier correction."""
         if not text.strip():
             raise UserError("The corrected reply must not be empty.")
         text = UNSTORABLE.sub("\ufffd", text)
@@ -216,26 +220,26 @@ class Store:
         position: str | None = None,
         comment: str | None = None,
     ) -> Rating:
-        """Store which of two replies to the same message is better; it becomes current.
+        """Store which of two replies to the same message is better, and make it current.
 
-        With `better=False` there is no preference and `chosen_id` is only the one to keep. `position` ("left", "right")
-        is the side of the chosen one, so that a side bias can be told from a preference.
+        With `better=False` there is no preference, and `chosen_id` is only the reply to keep. `position` ("left" or
+        "right") is the side of the chosen reply, so that a position bias can be distinguished from a preference.
         """
         row: dict[str, Any] = {"kind": "choice", "value": int(better), "rejected_id": rejected_id, "comment": comment}
         return self._rate(chosen_id, row, position)
 
     def ratings(self) -> list[Rating]:
-        """Return every rating in the order given."""
+        """Return all ratings in the order of creation. Raises `UserError` for a damaged one."""
         with self.engine.begin() as connection:
-            return [_whole(rating) for rating in _ratings(connection, sql.true(), _turns(connection, turns.select()))]
+            return [_checked(one) for one in _ratings(connection, sql.true(), _turns(connection, turns.select()))]
 
     def count_ratings(self) -> int:
-        """Return how many ratings there are."""
+        """Return the number of ratings."""
         with self.engine.begin() as connection:
             return connection.scalar(sql.select(sql.func.count()).select_from(ratings)) or 0
 
     def opinions(self, message_ids: Sequence[int]) -> dict[int, Opinion]:
-        """Return the current state of each of these replies that was ever rated."""
+        """Return the current ratings of those of these replies that were rated."""
         with self.engine.begin() as connection:
             return _opinions(connection, message_ids)
 
@@ -256,20 +260,20 @@ class Store:
             return _ratings(connection, ratings.c.id == made, _chain(connection, last))[0]
 
 
-def _whole(rating: Rating) -> Rating:
-    """Return a rating as read from the database; one that `Store` cannot have written is a `UserError`."""
-    shot = rating.snapshot if isinstance(rating.snapshot, dict) else {}
-    texts = [shot.get(name) for name in ("reply", "model", "fingerprint", "finish")]
-    turns = shot.get("prompt")
-    whole = isinstance(turns, list) and all(isinstance(turn, dict) and {"role", "content"} <= {*turn} for turn in turns)
+def _checked(rating: Rating) -> Rating:
+    """Return a rating read from the database. Raises `UserError` for one that `Store` cannot have written."""
+    snapshot = rating.snapshot if isinstance(rating.snapshot, dict) else {}
+    texts = [snapshot.get(name) for name in ("reply", "model", "fingerprint", "finish")]
+    turns = snapshot.get("prompt")
+    valid = isinstance(turns, list) and all(isinstance(turn, dict) and {"role", "content"} <= {*turn} for turn in turns)
     if rating.kind == "choice":
-        rejected = shot.get("rejected")
+        rejected = snapshot.get("rejected")
         texts.append(rejected.get("reply") if isinstance(rejected, dict) else None)
     elif rating.kind == "edit":
         texts.append(rating.text)
     elif rating.kind != "thumb":
-        whole = False
-    if not whole or not all(isinstance(text, str) for text in texts) or not isinstance(rating.value, int):
+        valid = False
+    if not valid or not all(isinstance(text, str) for text in texts) or not isinstance(rating.value, int):
         raise UserError(f"The store is damaged: rating {rating.id} is invalid; restore it from a backup.")
     return rating
 
@@ -302,14 +306,14 @@ def _message(connection: sql.Connection, message_id: int) -> StoredMessage:
 
 
 def _known(number: int, what: str) -> int:
-    """Return a valid row number, which has 32 bits; a database fails on a larger one."""
+    """Return a row number. Raises `UserError` for one beyond 32 bits, on which a database would fail."""
     if not 0 < number < 2**31:
         raise MissingError(f"There is no {what} {str(number)[:20]}.")
     return number
 
 
 def _turns(connection: sql.Connection, query: sql.Select[Any]) -> Turns:
-    """Return turns of prompts by their ids, each with the id of the previous one."""
+    """Return turns of prompts by id, each with the id of the previous one."""
     found = connection.execute(
         query.with_only_columns(*(turns.c[name] for name in ("id", "parent_id", "role", "content")))
     )
@@ -333,7 +337,7 @@ def _prompt(known: Turns, reply: sql.RowMapping) -> list[dict[str, str]]:
 
 
 def _ratings(connection: sql.Connection, condition: sql.ColumnElement[bool], known: Turns) -> list[Rating]:
-    """Return ratings in the order given, with their snapshots; `known` has the turns of their prompts."""
+    """Return ratings in the order of creation, with snapshots; `known` has the turns of their prompts."""
     reply, other = messages.alias("reply"), messages.alias("other")
     joined = ratings.join(reply, reply.c.id == ratings.c.message_id)
     joined = joined.outerjoin(other, other.c.id == ratings.c.rejected_id)

@@ -1,1 +1,1 @@
-"""Evaluation: replies and predictions to scores with their uncertainty."""
+"""Evaluation of models: scores with confidence intervals."""

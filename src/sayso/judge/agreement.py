@@ -1,8 +1,8 @@
 """Agreement of scores with human labels: which of two replies is better, or how good a single reply is.
 
-Takes scores and labels; returns shares with intervals. Items of one prompt or conversation are not independent,
-so every interval is a jackknife that leaves out one group at a time (Efron 1982); the leave-one-out
-values are kept, so that two judges of the same items are compared group by group. N comparisons, R ratings, G groups.
+Takes scores and labels; returns accuracies with confidence intervals. Items of one prompt or conversation are not
+independent, so intervals are from a jackknife that leaves out one group at a time (Efron 1982). The leave-one-out
+values are kept, so that two judges of the same items can be compared by group. N comparisons, R ratings, G groups.
 """
 
 import math
@@ -17,90 +17,97 @@ from sayso.judge.stats import Estimate, Floats, t_quantile, wilson, without_erro
 
 @dataclass(frozen=True)
 class Agreement:
-    """A share of correct answers, and its leave-one-group-out values."""
+    """An accuracy and its leave-one-group-out values."""
 
     value: float
+    """Fraction of correct answers."""
     without: Floats
-    """[G]"""
+    """The same fraction without each group, [G]."""
     n: int
     """Number of items."""
 
     def estimate(self) -> Estimate:
-        """Return the share with its jackknife error; without variation, the interval is Wilson's over the groups."""
+        """Return the accuracy with its jackknife error; without variation, the interval is Wilson's over the groups."""
         groups = len(self.without)
         if groups < 2 or math.isnan(self.value):
             return without_error(self.value, self.n)
-        se = math.sqrt((groups - 1) / groups * float(((self.without - self.without.mean()) ** 2).sum()))
+        se = _jackknife_error(self.without)
         if se == 0:
             return Estimate(self.value, 0.0, self.n, *wilson(self.value, groups))
-        reach = t_quantile(groups - 1) * se
-        return Estimate(self.value, se, self.n, max(0.0, self.value - reach), min(1.0, self.value + reach))
+        margin = t_quantile(groups - 1) * se
+        return Estimate(self.value, se, self.n, max(0.0, self.value - margin), min(1.0, self.value + margin))
 
     def above(self, other: "Agreement") -> Estimate:
-        """Return the difference of this share and another one of the same items and groups."""
-        assert len(self.without) == len(other.without), "the same groups"
-        groups, difference = len(self.without), self.without - other.without
-        mean = self.value - other.value
+        """Return the difference between this accuracy and another one on the same items and groups."""
+        assert len(self.without) == len(other.without), "the groups differ"
+        groups, mean = len(self.without), self.value - other.value
         if groups < 2:
             return without_error(mean, self.n)
-        se = math.sqrt((groups - 1) / groups * float(((difference - difference.mean()) ** 2).sum()))
-        reach = t_quantile(groups - 1) * se
-        return Estimate(mean, se, self.n, mean - reach, mean + reach)
+        se = _jackknife_error(self.without - other.without)
+        margin = t_quantile(groups - 1) * se
+        return Estimate(mean, se, self.n, mean - margin, mean + margin)
+
+
+def _jackknife_error(without: Floats) -> float:
+    groups = len(without)
+    return math.sqrt((groups - 1) / groups * float(((without - without.mean()) ** 2).sum()))
 
 
 def of_comparisons(differences: Sequence[float] | Floats, groups: Sequence[object]) -> Agreement:
-    """Return the share of correct comparisons, given score differences [N], better minus worse; 0 counts half."""
-    right = np.sign(np.asarray(differences, np.float64)) / 2 + 0.5
-    place, count = _places(groups)
-    total, of_group = np.bincount(place, minlength=count), np.bincount(place, right, minlength=count)
+    """Return the fraction of correct comparisons, given score differences [N], better minus worse; 0 counts half."""
+    correct = np.sign(np.asarray(differences, np.float64)) / 2 + 0.5
+    numbers, count = _numbered(groups)
+    per_group, correct_per_group = np.bincount(numbers, minlength=count), np.bincount(numbers, correct, minlength=count)
     with np.errstate(invalid="ignore"):
-        without = (right.sum() - of_group) / (len(right) - total)
-    return Agreement(float(right.mean()) if len(right) else math.nan, without, len(right))
+        without = (correct.sum() - correct_per_group) / (len(correct) - per_group)
+    return Agreement(float(correct.mean()) if len(correct) else math.nan, without, len(correct))
 
 
 def of_ratings(
     scores: Sequence[float] | Floats, ratings: Sequence[float] | Floats, groups: Sequence[object]
 ) -> Agreement:
-    """Return how often, of two replies with different ratings, the better rated one has the higher score [R].
+    """Return how often the better rated of two replies with different ratings has the higher score, for scores [R].
 
-    For ratings of good and bad that is the area under the ROC curve. Of two in one group each counts there once.
+    For ratings of good and bad, this is the area under the ROC curve.
     """
     score, rating = np.asarray(scores, np.float64), np.asarray(ratings, np.float64)
-    place, count = _places(groups)
-    right = apart = 0.0
-    right_of, apart_of = np.zeros(count), np.zeros(count)  # pairs that involve a group
-    for own in range(count):  # a group's rows against all: memory for R at a time
-        mine = place == own
-        judged = np.sign(rating[mine, None] - rating[None])
-        fits = (np.sign(score[mine, None] - score[None]) * judged / 2 + 0.5) * (judged != 0)
-        inside_right, inside_apart = fits[:, mine].sum() / 2, (judged[:, mine] != 0).sum() / 2
-        right_of[own], apart_of[own] = fits.sum() - inside_right, (judged != 0).sum() - inside_apart
-        right, apart = right + fits.sum() / 2, apart + float((judged != 0).sum()) / 2
-    if not apart:
+    numbers, count = _numbered(groups)
+    correct = pairs = 0.0
+    correct_of, pairs_of = np.zeros(count), np.zeros(count)  # pairs that involve a group
+    for own in range(count):  # a group's rows against all rows, to limit memory
+        mine = numbers == own
+        order = np.sign(rating[mine, None] - rating[None])
+        right = (np.sign(score[mine, None] - score[None]) * order / 2 + 0.5) * (order != 0)
+        inside_correct, inside_pairs = right[:, mine].sum() / 2, (order[:, mine] != 0).sum() / 2  # counted twice
+        correct_of[own], pairs_of[own] = right.sum() - inside_correct, (order != 0).sum() - inside_pairs
+        correct, pairs = correct + right.sum() / 2, pairs + float((order != 0).sum()) / 2
+    if not pairs:
         return Agreement(math.nan, np.zeros(0), len(score))
     with np.errstate(invalid="ignore", divide="ignore"):
-        without = (right - right_of) / (apart - apart_of)
-    return Agreement(right / apart, without[np.isfinite(without)], len(score))
+        without = (correct - correct_of) / (pairs - pairs_of)
+    return Agreement(correct / pairs, without[np.isfinite(without)], len(score))
 
 
 @dataclass(frozen=True)
 class Bin:
-    """Predictions of similar probability, and how often they came true."""
+    """Predictions of similar probability, with the frequency of the outcome."""
 
     said: float
     """Mean predicted probability."""
     was: float
+    """Observed frequency."""
     n: int
+    """Number of predictions."""
 
 
 def reliability(
     probabilities: Sequence[float] | Floats, outcomes: Sequence[float] | Floats, bins: int = 10
 ) -> list[Bin]:
     """Return the nonempty bins of equal width over [0, 1]; outcomes are 0, 1, or 0.5."""
-    said, was = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.float64)
-    place = np.minimum((said * bins).astype(int), bins - 1)
-    chosen = [(said[place == i], was[place == i]) for i in range(bins)]
-    return [Bin(float(s.mean()), float(w.mean()), len(s)) for s, w in chosen if len(s)]
+    predicted, observed = np.asarray(probabilities, np.float64), np.asarray(outcomes, np.float64)
+    index = np.minimum((predicted * bins).astype(int), bins - 1)
+    parts = [(predicted[index == i], observed[index == i]) for i in range(bins)]
+    return [Bin(float(p.mean()), float(o.mean()), len(p)) for p, o in parts if len(p)]
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
@@ -117,7 +124,7 @@ def correlation(a: Sequence[float] | Floats, b: Sequence[float] | Floats) -> flo
     return float(np.corrcoef(x, y)[0, 1])
 
 
-def _places(groups: Sequence[object]) -> tuple[NDArray[np.int64], int]:
+def _numbered(groups: Sequence[object]) -> tuple[NDArray[np.int64], int]:
     """Return the group number of each item, and the number of groups."""
     numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
     return np.array([numbers[group] for group in groups], np.int64), len(numbers)

@@ -1,9 +1,9 @@
-"""Compression of unseen text: held-out documents -> bits per byte.
+"""Bits per byte of held-out documents.
 
-Each document is predicted completely, from its first byte to its last, after <|bos|>; its end is not counted. Bits are
-divided by the text's bytes and not by its tokens, so models with different tokenizers are comparable. A document longer
-than the context is read in windows that overlap by half: a later window counts only its second half, so that
-every token has at least half a context before it (or the beginning of the document).
+All bytes of each document are predicted, after <|bos|>; its end is not counted. Bits are divided by bytes and not by
+tokens, so models with different tokenizers are comparable. A document longer than the context is read in windows that
+overlap by half; all but the first count only their second half, so that every token has at least half a context before
+it, or the beginning of the document.
 
 B rows, T time, V vocabulary size, D documents.
 """
@@ -23,24 +23,27 @@ from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
 
 _Floats = NDArray[np.float64]
-_LOGITS = 1 << 24  # maximum of logits held at once: 64 MB of float32
-_POSITIONS = 1 << 13  # maximum of positions in one batch
+_LOGITS = 1 << 24  # maximum number of logits in memory: 64 MB in float32
+_POSITIONS = 1 << 13  # maximum number of positions in a batch
 
 
 @dataclass(frozen=True)
-class TextWindow:
-    """A piece of one document that fits the context; of its targets (the next ids) the last `charged` count."""
+class Window:
+    """A piece of a document that fits the context."""
 
     document: int
+    """Index of the document."""
     inputs: Sequence[int]
     targets: Sequence[int]
-    charged: int
+    """The next id of each input."""
+    counted: int
+    """Number of targets, from the end, whose bits are counted."""
 
 
 def bits_per_byte(
     model: Transformer, tokenizer: Tokenizer, texts: Sequence[str], context: int | None = None
 ) -> Estimate:
-    """Total bits / total bytes over `texts`; the standard error treats documents as the sampled unit."""
+    """Return total bits / total bytes over `texts`; the standard error treats documents as the sampled unit."""
     ids = tokenizer.encode_batch(texts)
     sizes = [len(text.encode()) for text in texts]
     return ratio(document_bits(model, ids, tokenizer.specials["<|bos|>"], context), sizes)
@@ -49,7 +52,7 @@ def bits_per_byte(
 def document_bits(
     model: Transformer, documents: Sequence[Sequence[int]], bos: int, context: int | None = None
 ) -> _Floats:
-    """Bits the model needs for all ids of each document (ids without <|bos|>) -> [D]."""
+    """Return the bits of each document, [D], given its ids without <|bos|>."""
     context = min(context or model.config.context, model.config.context)
     windows = [piece for number, ids in enumerate(documents) for piece in text_windows(number, ids, bos, context)]
     bits = np.zeros(len(documents))
@@ -61,21 +64,21 @@ def document_bits(
     return bits
 
 
-def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[TextWindow]:
-    """One document -> windows that together count each of its ids once."""
+def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
+    """Yield windows of a document that together count each of its ids once."""
     sequence = [bos, *ids]
     stride = max(1, context // 2)
     end = min(len(ids), context)
-    charged = end
-    while charged:
+    counted = end
+    while counted:
         start = max(0, end - context)
-        yield TextWindow(number, sequence[start:end], sequence[start + 1 : end + 1], charged)
-        charged = min(stride, len(ids) - end)
-        end += charged
+        yield Window(number, sequence[start:end], sequence[start + 1 : end + 1], counted)
+        counted = min(stride, len(ids) - end)
+        end += counted
 
 
-def window_nats(model: Transformer, rows: Sequence[TextWindow]) -> list[float]:
-    """Nats of each row's counted targets. Rows are padded on the right, which no earlier position can see."""
+def window_nats(model: Transformer, rows: Sequence[Window]) -> list[float]:
+    """Return the nats of each row's counted targets; rows are sorted by length and padded on the right."""
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)
     ids = torch.zeros(len(rows), time, dtype=torch.long)
@@ -85,15 +88,11 @@ def window_nats(model: Transformer, rows: Sequence[TextWindow]) -> list[float]:
         length = len(window.inputs)
         ids[row, :length] = torch.as_tensor(window.inputs)
         targets[row, :length] = torch.as_tensor(window.targets)
-        counted[row, length - window.charged : length] = True
+        counted[row, length - window.counted : length] = True
     hidden = model.hidden(ids.to(device))[counted.to(device)]
-    wanted, at_once = targets[counted].to(device), max(1, _LOGITS // model.config.vocab_size)
-    losses = torch.cat(
-        [
-            F.cross_entropy(model.head(hidden[i : i + at_once]).float(), wanted[i : i + at_once], reduction="none")
-            for i in range(0, len(wanted), at_once)
-        ]
-    )
+    chunk = max(1, _LOGITS // model.config.vocab_size)
+    pairs = zip(hidden.split(chunk), targets[counted].to(device).split(chunk), strict=True)
+    losses = torch.cat([F.cross_entropy(model.head(x).float(), y, reduction="none") for x, y in pairs])
     owner = torch.arange(len(rows))[:, None].expand_as(counted)[counted]
     summed: list[float] = torch.zeros(len(rows), dtype=torch.double).index_add(0, owner, losses.double().cpu()).tolist()
     return summed

@@ -1,7 +1,7 @@
-"""Calibration and evaluation text for quantization, always disjoint.
+"""Disjoint calibration and evaluation text for quantization.
 
 Takes the life's prepared text and conversations, or any source that `sayso prepare` reads; returns rows of ids for
-calibration and held-out documents.
+calibration, and held-out documents.
 """
 
 from collections.abc import Iterable, Iterator
@@ -25,21 +25,23 @@ from sayso.token.tokenizer import Tokenizer
 _ROW = 512
 """Tokens per row of calibration text, if the model's context allows it."""
 AMOUNTS = Amounts(world_documents=2000, world_conversations=0, seed=0, val=0.0, test=0.0, piece=LONGEST_DOCUMENT)
-_JUDGED = 10  # every tenth document of a source is for evaluation, the others are for calibration
+_JUDGED = 10  # one in this many documents of a source is for evaluation, the others for calibration
 
 
 @dataclass(frozen=True)
 class Texts:
-    """Documents to calibrate on, one after another, and documents to evaluate on."""
+    """Documents for calibration and for evaluation."""
 
     learn: Iterable[str]
+    """Calibration documents."""
     judge: tuple[str, ...]
+    """Evaluation documents."""
 
 
 def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) -> Texts | None:
     """Return the texts of a source, or of the life; None if no source is given and the life has no text.
 
-    Raises `UserError` for a source that cannot be read, or that is too short to be split in two.
+    Raises `UserError` for a source that cannot be read or has fewer than two documents.
     """
     if source is not None:
         return _of_source(source, judged_bytes, bad)
@@ -51,21 +53,21 @@ def texts_of(life: Life, source: str | None, judged_bytes: int, bad: BadRows) ->
 
 
 def rows_of(tokenizer: Tokenizer, texts: Iterable[str], chats: Path | None, context: int, tokens: int) -> Tensor:
-    """Return about this many tokens of calibration text, ids [B, T]; half are of the folder `chats`, if it has any.
+    """Return about `tokens` tokens of calibration text, ids [B, T]; half are from the folder `chats`, if it has any.
 
     Raises `UserError` if the texts do not fill one row.
     """
-    wide = min(_ROW, context)
-    wanted = max(1, round(tokens / wide))
+    length = min(_ROW, context)
+    count = max(1, round(tokens / length))
     bos = tokenizer.specials["<|bos|>"]
-    written = ([bos, *tokenizer.encode(text)] for text in texts)
+    documents = ([bos, *tokenizer.encode(text)] for text in texts)
     if chats and (chats / "train.jsonl").exists() and tokenizer.chat_template is not None:
-        said = (prompt_ids(tokenizer, row["messages"], reply=False) for row in training_chats(chats))
-        rows = [*_rows(said, wide, wanted // 2), *_rows(written, wide, wanted - wanted // 2)]
+        conversations = (prompt_ids(tokenizer, row["messages"], reply=False) for row in training_chats(chats))
+        rows = [*_rows(conversations, length, count // 2), *_rows(documents, length, count - count // 2)]
     else:
-        rows = list(_rows(written, wide, wanted))
+        rows = list(_rows(documents, length, count))
     if not rows:
-        raise UserError(f"Calibration needs at least {wide} tokens of text; use a longer --text.")
+        raise UserError(f"Calibration needs at least {length} tokens of text; use a longer --text.")
     return torch.tensor(rows)
 
 
@@ -79,7 +81,7 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
         if document.text.strip()
     )
     learn, judge, size = [], [], 0
-    for text in _different(texts):
+    for text in _unique(texts):
         if rank(text) % _JUDGED or size >= judged_bytes:
             learn.append(text)
         else:
@@ -89,7 +91,9 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
             break
     report_rows(bad)
     if len(learn) + len(judge) < 2:
-        raise UserError(f"Calibration and evaluation need two documents; '{name}' has {len(learn) + len(judge)}.")
+        raise UserError(
+            f"Calibration and evaluation need at least two documents; '{name}' has {len(learn) + len(judge)}."
+        )
     if not judge:
         judge.append(learn.pop())
     if not learn:
@@ -97,19 +101,19 @@ def _of_source(name: str, judged_bytes: int, bad: BadRows) -> Texts:
     return Texts(learn, tuple(judge))
 
 
-def _different(texts: Iterable[str]) -> Iterator[str]:
+def _unique(texts: Iterable[str]) -> Iterator[str]:
     """Yield each text once, so that none is used for both calibration and evaluation."""
     seen: set[int] = set()
     for text in texts:
-        if (place := rank(text)) not in seen:
-            seen.add(place)
+        if (key := rank(text)) not in seen:
+            seen.add(key)
             yield text
 
 
-def _rows(documents: Iterable[list[int]], wide: int, count: int) -> Iterator[list[int]]:
+def _rows(documents: Iterable[list[int]], length: int, count: int) -> Iterator[list[int]]:
     ids = chain.from_iterable(documents)
     for _ in range(count):
-        row = list(islice(ids, wide))
-        if len(row) < wide:
+        row = list(islice(ids, length))
+        if len(row) < length:
             return
         yield row

@@ -1,4 +1,4 @@
-"""Cost and quality of a model's form: bytes on disk, tokens per second, perplexity, tasks; compared side by side."""
+"""Cost and quality of a model: size on disk, tokens per second, perplexity and task scores, compared side by side."""
 
 import math
 import time
@@ -21,14 +21,14 @@ from sayso.sample.sampling import Sampling
 from sayso.weights.folder import load_model
 from sayso.weights.tensors import weights_file
 
-ROUNDS, NEW, PROMPT = 3, 48, 32  # timing rounds, maximum new tokens per round, prompt tokens
-CONTEXT = 1024  # maximum window of tokens for perplexity
+ROUNDS, NEW, PROMPT = 3, 48, 32  # timed rounds, maximum new tokens per round, prompt tokens
+CONTEXT = 1024  # maximum context for perplexity
 
 Costs = dict[str, Any]
 
 
 def measure_cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Costs:
-    """Return size in MB, decoded tokens per second, nats by document, and scores of tasks, `n` of each family."""
+    """Return size in MB, decoded tokens per second, nats by document, and scores of `n` tasks per family."""
     model, tokenizer = load_model(folder, device)
     replier = Replier(model, tokenizer)
     ids = tokenizer.encode_batch(list(texts))
@@ -39,14 +39,14 @@ def measure_cost(folder: Path, device: str, texts: Sequence[str], n: int) -> Cos
         found["text"] = {"nats": nats.tolist(), "tokens": [len(row) for row in ids]}
         found["perplexity"] = math.exp(nats.sum() / sum(map(len, ids)))
     if n and replier.converses:
-        asked = judge_tasks(replier, n)
-        means = {"look-ups": asked.mean(world.STORY_FAMILIES), "instructions": asked.mean(world.INSTRUCTION_FAMILIES)}
+        scores = judge_tasks(replier, n)
+        means = {"look-ups": scores.mean(world.STORY_FAMILIES), "instructions": scores.mean(world.INSTRUCTION_FAMILIES)}
         found["tasks"] = {name: mean.as_dict() for name, mean in means.items()}
     return found
 
 
 def show_costs(costs: dict[str, Costs]) -> None:
-    """Draw the costs of two forms of a model, the original first, as a table."""
+    """Print a table of the costs of two versions of a model, the original first."""
     before, after = costs.values()
     table = Table(title=" and ".join(costs))
     for column in ("", *costs, "change"):
@@ -69,7 +69,7 @@ def show_costs(costs: dict[str, Costs]) -> None:
 
 
 def ratio_of(before: Costs, after: Costs) -> Estimate:
-    """Return the relative increase of perplexity, with its 95 % interval over documents."""
+    """Return the relative increase of the perplexity, with its 95 % interval over documents."""
     found = ratio(np.array(after["nats"]) - np.array(before["nats"]), before["tokens"])
     return Estimate(math.expm1(found.mean), found.se, found.n, math.expm1(found.low), math.expm1(found.high))
 

@@ -1,8 +1,8 @@
-"""Evaluation of a reward model on held-out replies, compared with what their length alone would predict.
+"""Evaluation of a reward model on held-out replies, with the length of replies as the baseline.
 
-Takes evaluated prompts, with a score for every reply; returns metrics: the share of correct comparisons and ratings,
-the same for length, the calibration of its probabilities, and the correlation of scores and length. "Length alone"
-predicts that the longer reply is better, or the shorter one, whichever was more frequent in the training prompts.
+Takes labeled prompts with a score for every reply; returns the accuracy on comparisons or ratings, that of the
+baseline, the calibration of predicted probabilities, and the correlation of scores and length. The baseline predicts
+that the longer reply is better, or the shorter one, whichever is more frequent in the training prompts.
 """
 
 import math
@@ -32,20 +32,24 @@ class RewardKnowledge:
     """Metrics of the scores of evaluated replies."""
 
     accuracy: Estimate
-    """Share of correct comparisons; for ratings, of pairs with different ratings. Ties do not count."""
+    """Fraction of correct comparisons, or of pairs with different ratings; ties do not count."""
     length_accuracy: Estimate
+    """Accuracy of the length baseline."""
     above_length: Estimate
+    """Difference of the two accuracies."""
     length_correlation: float
     """Correlation of scores with the number of tokens."""
     bins: list[Bin]
-    """Predicted and true probabilities of comparisons or of good ratings; empty for ratings of other kinds."""
+    """Predicted probabilities and outcomes of comparisons or of good ratings; empty for other ratings."""
     calibration_error: float
+    """Expected calibration error of the bins."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it ready for JSON."""
-        said = {name: getattr(self, name).as_dict() for name in ("accuracy", "length_accuracy", "above_length")}
-        rest = {name: getattr(self, name) for name in ("length_correlation", "calibration_error")}
-        return said | {k: None if math.isnan(v) else v for k, v in rest.items()} | {"bins": [*map(asdict, self.bins)]}
+        """Return JSON-ready data, with null for NaN."""
+        estimates = {name: getattr(self, name).as_dict() for name in ("accuracy", "length_accuracy", "above_length")}
+        numbers = {name: getattr(self, name) for name in ("length_correlation", "calibration_error")}
+        numbers = {name: None if math.isnan(value) else value for name, value in numbers.items()}
+        return estimates | numbers | {"bins": [*map(asdict, self.bins)]}
 
 
 def lengths(judged: Sequence[JudgedPrompt]) -> _Scores:
@@ -60,7 +64,7 @@ def length_sign(judged: Sequence[JudgedPrompt]) -> int:
 
 
 def agreement(judged: Sequence[JudgedPrompt], scores: _Scores, groups: Sequence[object]) -> Agreement:
-    """Return the agreement of scores with comparisons, or, without any, with ratings; `groups` are the prompts'."""
+    """Return the agreement of scores with comparisons or, without any, ratings; `groups` has one entry per prompt."""
     pairs = [
         (float(own[each.better] - own[each.worse]), group)
         for one, own, group in zip(judged, scores, groups, strict=True)
@@ -68,22 +72,22 @@ def agreement(judged: Sequence[JudgedPrompt], scores: _Scores, groups: Sequence[
         if not each.tie
     ]
     if pairs:
-        return of_comparisons(*_apart(pairs))
+        return of_comparisons(*_columns(pairs))
     rows = _rated(judged, scores, groups)
-    return of_ratings(*_apart(rows)) if rows else Agreement(math.nan, np.zeros(0), 0)
+    return of_ratings(*_columns(rows)) if rows else Agreement(math.nan, np.zeros(0), 0)
 
 
 def reward_knowledge(
     judged: Sequence[JudgedPrompt], scores: _Scores, groups: Sequence[object], sign: int
 ) -> RewardKnowledge:
-    """Return the metrics of evaluated prompts; `sign` is the training prompts' `length_sign`."""
-    told = agreement(judged, scores, groups)
+    """Return the metrics on labeled prompts; `sign` is the `length_sign` of the training prompts."""
+    by_score = agreement(judged, scores, groups)
     by_length = agreement(judged, [sign * own for own in lengths(judged)], groups)
     bins = reliability(*_probabilities(judged, scores))
     return RewardKnowledge(
-        told.estimate(),
+        by_score.estimate(),
         by_length.estimate(),
-        told.above(by_length),
+        by_score.above(by_length),
         correlation(np.concatenate(scores), np.concatenate(lengths(judged))) if judged else math.nan,
         bins,
         calibration_error(bins),
@@ -91,7 +95,7 @@ def reward_knowledge(
 
 
 def _probabilities(judged: Sequence[JudgedPrompt], scores: _Scores) -> tuple[Floats, Floats]:
-    """Return the probability of the likelier outcome, and whether it occurred; for good ratings, that of good."""
+    """Return the probability of the likelier outcome of comparisons, or of a good rating, and the outcomes."""
     differences = [
         own[each.better] - own[each.worse]
         for one, own in zip(judged, scores, strict=True)
@@ -103,7 +107,7 @@ def _probabilities(judged: Sequence[JudgedPrompt], scores: _Scores) -> tuple[Flo
         return _sigmoid(np.abs(data)), np.sign(data) / 2 + 0.5
     rows = _rated(judged, scores, range(len(judged)))
     score, rating = (np.array([row[i] for row in rows], np.float64) for i in (0, 1))
-    if not ((rating >= 0) & (rating <= 1)).all():  # not shares of raters who called it good
+    if not ((rating >= 0) & (rating <= 1)).all():  # not probabilities of being good
         return np.zeros(0), np.zeros(0)
     return _sigmoid(score), rating
 
@@ -119,7 +123,7 @@ def _rated(
     ]
 
 
-def _apart(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 

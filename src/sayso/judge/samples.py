@@ -1,6 +1,6 @@
-"""Replies to a few fixed prompts during a run, so that the user sees the effect of training, not only metrics.
+"""Replies to a few fixed prompts during a run, which show the effect of training beyond metrics.
 
-Takes a model and its tokenizer; the replies go to the run's log, and a table shows the first next to the last.
+The replies are written to the run's log, and a table shows the first next to the last.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +17,7 @@ from sayso.sample.sampling import Sampling
 from sayso.text.document import Messages
 from sayso.token.tokenizer import Tokenizer
 
-_SHOWN = 300  # characters of a prompt or a reply in the table; the log has the full text
+_SHOWN = 300  # maximum characters of a prompt or a reply in the table; the log has the full text
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,9 @@ class Sample:
     reply: str
     tokens: int
     ended: bool
-    """Whether it ended on its own, rather than being cut off."""
+    """Whether the model ended it, rather than the token limit."""
     score: float | None
-    """Score by the checker or the reward, if there is one."""
+    """Score from the checker or the reward function, if any."""
 
 
 @dataclass
@@ -43,9 +43,9 @@ class Samples:
     log: RunLog
     sampling: Sampling
     score: Callable[[int, str], float] | None = None
-    """Called with a prompt's number and the reply."""
+    """Returns a reply's score, given the prompt's index and the reply."""
     taken: dict[int, list[Sample]] = field(default_factory=dict)
-    """Replies by step; those of a resumed run are read from its log."""
+    """Replies by step; a resumed run reads the earlier ones from its log."""
 
     def __post_init__(self) -> None:
         for event in read_log(self.log.path):
@@ -53,7 +53,7 @@ class Samples:
                 self.taken[event["step"]] = [Sample(**row) for row in event["rows"]]
 
     def take(self, model: Transformer, step: int) -> list[Sample]:
-        """Reply to every prompt and log the replies; does nothing without prompts."""
+        """Generate, log and return a reply to every prompt."""
         if not self.prompts:
             return []
         replies = Replier(model, self.tokenizer).replies(list(self.prompts), self.sampling)
@@ -78,7 +78,7 @@ class Samples:
         first, last = min(self.taken), max(self.taken)
         table = Table("prompt", f"step {first}", f"step {last}", show_lines=True)
         for before, after in zip(self.taken[first], self.taken[last], strict=True):
-            table.add_row(_cut(before.prompt), _told(before), _told(after))
+            table.add_row(_shorten(before.prompt), _cell(before), _cell(after))
         console().print(table, markup=False)
 
 
@@ -86,12 +86,12 @@ def _text(message: Mapping[str, Any]) -> str:
     return str(message["content"])
 
 
-def _told(sample: Sample) -> str:
-    marks = [] if sample.score is None else [f"{sample.score:.2f}"]
-    marks += [] if sample.ended else ["cut"]
-    return _cut(sample.reply) + (f"\n({', '.join(marks)})" if marks else "")
+def _cell(sample: Sample) -> str:
+    notes = [] if sample.score is None else [f"{sample.score:.2f}"]
+    notes += [] if sample.ended else ["cut off"]
+    return _shorten(sample.reply) + (f"\n({', '.join(notes)})" if notes else "")
 
 
-def _cut(text: str) -> str:
-    """Cut out the middle of a long text: the end of a prompt often refers to its beginning."""
+def _shorten(text: str) -> str:
+    """Omit the middle of a long text, since the end of a prompt often refers to its beginning."""
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN // 2]} ... {text[-_SHOWN // 2 :]}"

@@ -25,15 +25,15 @@ ASK = (
     "Mira put the red cup in the kitchen. Then she took it to the garden. Where is the cup?",
     "Write two sentences with the words boat and lamp.",
 )
-SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the samples, drawn once and not selected
-ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks whose correct replies are at most one short sentence
-WRITE = Sampling(temperature=0, max_tokens=120)  # for instructions, which ask for more
+SPEAK = Sampling(temperature=0.7, top_p=0.95, max_tokens=60, seed=0)  # for the sample replies
+ANSWER = Sampling(temperature=0, max_tokens=40)  # for tasks with correct replies of at most one short sentence
+WRITE = Sampling(temperature=0, max_tokens=120)  # for instructions, which need longer replies
 MEANS = ("smallworld_accuracy", "instructions")
-ROOM = 20  # tokens that a task must leave for its reply
+ROOM = 20  # minimum number of tokens left for the reply to a task
 
 
 def judge_text(replier: Replier, held: dict[str, HeldOutSample], against: Scores) -> Scores:
-    """Bits per byte of each kind and source, and the difference from each baseline on the same documents."""
+    """Return the bits per byte of each kind and source, and the difference from each baseline on the same documents."""
     tokenizer = replier.tokenizer
     scores: Scores = {}
     for kind, sample in held.items():
@@ -56,7 +56,7 @@ def judge_text(replier: Replier, held: dict[str, HeldOutSample], against: Scores
 
 
 def judge_tasks(replier: Replier, n: int, seed: int = 0) -> WorldScores:
-    """Ask `n` small-world tasks of each family, greedily."""
+    """Score greedy replies to `n` small-world tasks of each family."""
     answers: list[TaskAnswer] = []
     short = tuple(family for family in world.FAMILIES if family not in world.INSTRUCTION_FAMILIES)
     for families, sampling in ((short, ANSWER), (world.INSTRUCTION_FAMILIES, WRITE)):
@@ -66,32 +66,30 @@ def judge_tasks(replier: Replier, n: int, seed: int = 0) -> WorldScores:
 
 
 def _replies(replier: Replier, sampling: Sampling, conversations: list[Messages]) -> list[str]:
-    """Reply to each; a conversation that leaves no room in the context gets an empty reply."""
+    """Return the reply to each conversation, empty if the context has no room for one."""
     fits = [len(replier.prompt_ids(messages)) <= replier.context - ROOM for messages in conversations]
-    said = (
-        replier.replies([m for m, fit in zip(conversations, fits, strict=True) if fit], sampling) if any(fits) else []
-    )
-    texts = iter(reply.text for reply in said)
+    fitting = [messages for messages, fit in zip(conversations, fits, strict=True) if fit]
+    texts = iter([reply.text for reply in replier.replies(fitting, sampling)] if fitting else [])
     return [next(texts) if fit else "" for fit in fits]
 
 
-def tasks_json(asked: WorldScores) -> Scores:
-    """The tasks' part of scores.json: families with every value (for pairing), and the means with fixed keys."""
+def tasks_json(scores: WorldScores) -> Scores:
+    """Return the tasks' part of scores.json: families with every value (for pairing), and means with fixed keys."""
     return {
         "families": {
-            family: {**found.as_dict(), "values": asked.values(family)} for family, found in asked.families().items()
+            family: {**found.as_dict(), "values": scores.values(family)} for family, found in scores.families().items()
         },
-        "smallworld_accuracy": asked.mean(world.STORY_FAMILIES).as_dict(),
-        "instructions": asked.mean(world.INSTRUCTION_FAMILIES).as_dict(),
+        "smallworld_accuracy": scores.mean(world.STORY_FAMILIES).as_dict(),
+        "instructions": scores.mean(world.INSTRUCTION_FAMILIES).as_dict(),
     }
 
 
 def samples(replier: Replier) -> list[dict[str, str]]:
-    """Replies to a fixed set of prompts, as {"kind": "continue" or "ask", "prompt", "reply"}."""
-    written = replier.complete(CONTINUE, SPEAK)
-    said = replier.replies([[{"role": "user", "content": prompt}] for prompt in ASK], SPEAK)
-    rows = [("continue", *pair) for pair in zip(CONTINUE, written, strict=True)]
-    rows += [("ask", *pair) for pair in zip(ASK, said, strict=True)]
+    """Return replies to a fixed set of prompts, as {"kind": "continue" or "ask", "prompt", "reply"}."""
+    continuations = replier.complete(CONTINUE, SPEAK)
+    replies = replier.replies([[{"role": "user", "content": prompt}] for prompt in ASK], SPEAK)
+    rows = [("continue", *pair) for pair in zip(CONTINUE, continuations, strict=True)]
+    rows += [("ask", *pair) for pair in zip(ASK, replies, strict=True)]
     return [{"kind": kind, "prompt": prompt, "reply": reply.text} for kind, prompt, reply in rows]
 
 

@@ -1,8 +1,8 @@
-"""Scores of single items -> an estimate with its standard error and 95 % interval.
+"""Means of scores with their standard error and 95 % confidence interval.
 
-Takes a list of numbers (one per question or document), returns an `Estimate`. Zero-or-one data gets Wilson's
-interval (it stays inside [0, 1] and is valid at 0 of n), everything else Student's t. Two models that answered
-the same questions are compared question by question: `paired`.
+Takes a list of numbers (one per question or document), returns an `Estimate`. Binary data gets Wilson's interval (it
+stays inside [0, 1] and is valid for 0 of n), other data Student's t. Two models that answered the same questions are
+compared question by question: `paired`.
 """
 
 import math
@@ -20,7 +20,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of `n` items, its standard error, and the ends of its 95 % interval (NaN where n is too small)."""
+    """A mean of `n` items, its standard error, and the ends of its 95 % interval (NaN if n is too small)."""
 
     mean: float
     se: float
@@ -29,18 +29,18 @@ class Estimate:
     high: float
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """Return it ready for JSON: NaN becomes null."""
+        """Return JSON-ready data, with null for NaN."""
         return {key: None if value != value else value for key, value in asdict(self).items()}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Estimate":
-        """The inverse of `as_dict`; other keys are ignored."""
+        """Return the estimate of a dict from `as_dict`; other keys are ignored."""
         known = {key: math.nan if data[key] is None else float(data[key]) for key in cls.__dataclass_fields__}
         return cls(known["mean"], known["se"], int(known["n"]), known["low"], known["high"])
 
 
 def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """The mean of `values`; `low` and `high` are the ends of the scale, if the score has them."""
+    """Return the mean of `values`, with its interval clipped to the score's range from `low` to `high`."""
     data = np.asarray(values, dtype=np.float64)
     n = len(data)
     if n == 0:
@@ -49,33 +49,33 @@ def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: flo
     if np.isin(data, (0.0, 1.0)).all():
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
     if data.min() == data.max() and (low, high) == (0.0, 1.0):
-        # Equal partial scores have no variance to estimate from, yet are not certain; on [0, 1] no variance is
-        # larger than that of zero-or-one answers with the same mean.
+        # The sample variance of equal scores is 0, which would claim certainty. On [0, 1] the largest variance for a
+        # given mean is that of binary scores.
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
     return student(data, low, high)
 
 
 def student(data: Floats, low: float = -math.inf, high: float = math.inf) -> Estimate:
-    """The mean with Student's t interval, clipped to the ends of the scale."""
+    """Return the mean with Student's t interval, clipped to the range from `low` to `high`."""
     n = len(data)
     if n < 2:
         return without_error(float(data[0]) if n else math.nan, n)
     mean, se = float(data.mean()), float(data.std(ddof=1)) / math.sqrt(n)
-    reach = t_quantile(n - 1) * se
-    return Estimate(mean, se, n, max(low, mean - reach), min(high, mean + reach))
+    margin = t_quantile(n - 1) * se
+    return Estimate(mean, se, n, max(low, mean - margin), min(high, mean + margin))
 
 
 def paired(a: Floats | Sequence[float], b: Floats | Sequence[float]) -> Estimate:
-    """The mean of a[i] - b[i] over the same items, whose own difficulty cancels (Miller 2024, arXiv 2411.00640)."""
+    """Return the mean of a[i] - b[i] over the same items, whose difficulty cancels (Miller 2024, arXiv 2411.00640)."""
     assert len(a) == len(b), f"paired: {len(a)} items against {len(b)}"
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
     return student(difference)
 
 
 def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) -> Estimate:
-    """sum(amounts) / sum(sizes), e.g. bits per byte, with documents as the sampled unit.
+    """Return sum(amounts) / sum(sizes), such as bits per byte, with documents as the sampled unit.
 
-    Standard error of the ratio estimator by linearization (Cochran, Sampling Techniques, 3rd ed., eq. 6.13).
+    The standard error is by linearization (Cochran, Sampling Techniques, 3rd ed., eq. 6.13).
     """
     top, bottom = np.asarray(amounts, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     n = len(top)
@@ -86,37 +86,37 @@ def ratio(amounts: Floats | Sequence[float], sizes: Floats | Sequence[float]) ->
         return without_error(mean, 1)
     residual = top - mean * bottom
     se = math.sqrt(float((residual**2).sum()) / (n * (n - 1))) / float(bottom.mean())
-    reach = t_quantile(n - 1) * se
-    return Estimate(mean, se, n, mean - reach, mean + reach)
+    margin = t_quantile(n - 1) * se
+    return Estimate(mean, se, n, mean - margin, mean + margin)
 
 
 def without_error(mean: float, n: int) -> Estimate:
-    """An estimate for all `n` items at once, without information on its variation."""
+    """Return an estimate without error and interval."""
     return Estimate(mean, math.nan, n, math.nan, math.nan)
 
 
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
-    """The unweighted mean of independent estimates (a mean over families), whatever their n."""
+    """Return the unweighted mean of independent estimates (over families), whatever their n."""
     if not estimates:
         return without_error(math.nan, 0)
     mean = sum(e.mean for e in estimates) / len(estimates)
     se = math.sqrt(sum(e.se**2 for e in estimates)) / len(estimates)
-    reach = NormalDist().inv_cdf(0.5 + LEVEL / 2) * se
+    margin = NormalDist().inv_cdf(0.5 + LEVEL / 2) * se
     inside = all(e.low >= 0 and e.high <= 1 for e in estimates)
-    low, high = (max(0.0, mean - reach), min(1.0, mean + reach)) if inside else (mean - reach, mean + reach)
+    low, high = (max(0.0, mean - margin), min(1.0, mean + margin)) if inside else (mean - margin, mean + margin)
     return Estimate(mean, se, sum(e.n for e in estimates), low, high)
 
 
 def wilson(rate: float, n: int) -> tuple[float, float]:
-    """Wilson's score interval of a proportion (Wilson 1927)."""
+    """Return Wilson's score interval of a proportion (Wilson 1927)."""
     z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
-    centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
-    reach = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
-    return (0.0 if rate == 0 else max(0.0, centre - reach)), (1.0 if rate == 1 else min(1.0, centre + reach))
+    center = (rate + z * z / (2 * n)) / (1 + z * z / n)
+    margin = z / (1 + z * z / n) * math.sqrt(rate * (1 - rate) / n + z * z / (4 * n * n))
+    return (0.0 if rate == 0 else max(0.0, center - margin)), (1.0 if rate == 1 else min(1.0, center + margin))
 
 
 def t_quantile(df: int) -> float:
-    """The t with P(|T| < t) = 0.95; exact for integer degrees of freedom (normal from 10,000 on), by bisection."""
+    """Return the t with P(|T| < t) = 0.95 by bisection, for integer degrees of freedom (normal from 10,000 on)."""
     if df >= 10_000:
         return NormalDist().inv_cdf(0.5 + LEVEL / 2)
     low, high = 0.0, 1.0
@@ -129,7 +129,7 @@ def t_quantile(df: int) -> float:
 
 
 def t_inside(t: float, df: int) -> float:
-    """P(|T| < t), the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4."""
+    """Return P(|T| < t) by the finite sums of Abramowitz and Stegun 26.7.3 and 26.7.4."""
     angle = math.atan(t / math.sqrt(df))
     sine, cosine = math.sin(angle), math.cos(angle)
     if df % 2 == 0:

@@ -1,1 +1,1 @@
-"""Loss functions: logits to one number."""
+"""Loss functions."""

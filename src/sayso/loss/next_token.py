@@ -3,7 +3,7 @@
         loss = - sum over trained tokens of log p(token | previous tokens)
 
 Sum and count are returned separately, so that a step divides once by the count of the whole batch, however the batch
-was split or distributed over devices (a mean of means overweights short rows).
+is split over devices (a mean of means would overweight short rows).
 """
 
 import torch
@@ -21,11 +21,10 @@ IGNORE = -100  # target of an untrained position
 
 
 def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> tuple[Tensor, int]:
-    """Return the summed loss in nats and the number of trained tokens, for ids, targets, documents [B, T].
+    """Return the summed loss in nats and the number of trained tokens, for ids, targets and document indices [B, T].
 
-    The head is computed only where a target is trained, so a batch of conversations pays only for its answers, and
-    only one chunk of its logits exists at a time. A batch may be on the CPU wherever the model is: counting and
-    looking up in it then needs no device synchronization.
+    Logits are computed only at trained positions, one chunk at a time. The batch may stay on the CPU, whatever the
+    model's device: counting trained tokens then needs no synchronization.
     """
     hidden, targets = hidden_states(model, ids, documents).flatten(0, 1), targets.flatten()
     trained = (targets != IGNORE).nonzero()[:, 0]
@@ -36,7 +35,7 @@ def next_token_loss(model: Transformer, ids: Tensor, targets: Tensor, documents:
 
 
 def token_logprobs(model: Transformer, ids: Tensor, targets: Tensor, documents: Tensor) -> Tensor:
-    """Return log p of each target, [B, T], zero where nothing is trained."""
+    """Return log p of each target, [B, T], zero at untrained positions."""
     hidden = hidden_states(model, ids, documents)
     targets = targets.to(hidden.device)
     trained = targets != IGNORE

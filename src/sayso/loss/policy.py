@@ -1,10 +1,10 @@
-"""Policy gradient variants, which differ in one line each: see `METHODS`.
+"""Policy gradient variants, listed in `METHODS`.
 
-Takes log-probabilities of sampled tokens, current and at sampling time, with advantages; returns a sum and a count.
-With r = exp(log p - log p_old), a ratio per token or per reply, and A its advantage, the loss of a token is
+Takes log-probabilities of sampled tokens, current and at sampling time, and advantages; returns a sum and a count.
+With r = exp(log p - log p_old), a ratio per token or per reply, and the advantage A, the loss of a token is
 
-    max(-A r, -A clip(r, 1 - low, 1 + high))                    PPO (Schulman et al. 2017) and its kin
-    -A min(r, high) log p, the first two without gradient       CISPO (MiniMax 2025): no token loses its gradient
+    max(-A r, -A clip(r, 1 - low, 1 + high))                    PPO (Schulman et al. 2017) and its variants
+    -A min(r, high) log p, no gradient through min(r, high)     CISPO (MiniMax 2025): every token keeps its gradient
     -A log p                                                    REINFORCE (Williams 1992)
 
 B rows, T time.
@@ -26,22 +26,23 @@ Average = Literal["tokens", "replies", "constant"]
 
 @dataclass(frozen=True)
 class PolicyMethod:
-    """The properties of a policy gradient variant."""
+    """Settings of a policy gradient variant."""
 
     baseline: Baseline
     scale: AdvantageScale = "none"
     ratio: Literal["none", "token", "mean", "product"] = "token"
-    """Per token, or per reply: the geometric mean of its tokens' ratios (GSPO), or their product (RLOO)."""
+    """Ratio r: none, per token, or per reply as the geometric mean (GSPO) or the product (RLOO) of its tokens'."""
     low: float = 0.2
+    """Clip range of the ratio below 1."""
     high: float = 0.2
-    """Clip range of the ratio below and above 1; for a clipped weight, `high` is its maximum."""
+    """Clip range of the ratio above 1; with `weight`, the maximum of the ratio."""
     weight: bool = False
-    """Whether the clipped ratio is a weight without gradient (CISPO) rather than differentiated."""
+    """Whether the clipped ratio is a weight without gradient (CISPO)."""
     dual: float = 0.0
-    """Where A < 0, a token's loss is at most this times |A| (dual clip, Ye et al. 2020), such as 3; 0 = off."""
+    """If A < 0, limit of a token's loss as a multiple of |A|, such as 3 (dual clip, Ye et al. 2020); 0 = off."""
     average: Average = "tokens"
-    """Over all tokens; over each reply's tokens and then over replies (tokens of long replies weigh less); or over
-    replies, each one's sum divided by a constant."""
+    """Mean over all tokens; over each reply's tokens, then over replies (tokens of long replies weigh less); or over
+    replies of the sum divided by a constant."""
 
 
 METHODS: Mapping[str, PolicyMethod] = MappingProxyType(
@@ -62,9 +63,10 @@ METHODS: Mapping[str, PolicyMethod] = MappingProxyType(
 def token_losses(
     method: PolicyMethod, logprobs: Tensor, old: Tensor, advantages: Tensor, mask: Tensor
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Return the loss of each token, [B, T], and per trained token the metrics ratio, clipped (0 or 1), KL from before.
+    """Return the loss of each token, [B, T], and metrics per trained token: ratio, clipped (0 or 1) and KL.
 
-    All arguments are [B, T]; `mask` is true where a token was sampled by the policy and is trained.
+    All arguments are [B, T]; `mask` is true for trained tokens, which the policy sampled. The KL divergence is that
+    from the policy at sampling time.
     """
     ratio = _ratio(method, logprobs, old, mask)
     if method.ratio == "none":
@@ -78,13 +80,13 @@ def token_losses(
         losses, clipped = torch.maximum(plain, bounded), bounded > plain
         if method.dual:
             losses = torch.where(advantages < 0, losses.minimum(-advantages * method.dual), losses)
-    moved = kl_estimate(logprobs.detach(), old, "k3")
-    figures = {"ratio": ratio.detach()[mask], "clip_fraction": clipped[mask].float(), "kl_step": moved[mask]}
+    kl = kl_estimate(logprobs.detach(), old, "k3")
+    figures = {"ratio": ratio.detach()[mask], "clip_fraction": clipped[mask].float(), "kl_step": kl[mask]}
     return losses.where(mask, 0.0), figures
 
 
 def averaged(losses: Tensor, mask: Tensor, average: Average, constant: float = 1.0) -> tuple[Tensor, int]:
-    """Return the sum of losses [B, T] and its divisor over a whole step, according to the method.
+    """Return the sum of losses [B, T] and its divisor, both to be added up over a step.
 
     Rows without a trained token are ignored.
     """
@@ -97,8 +99,9 @@ def averaged(losses: Tensor, mask: Tensor, average: Average, constant: float = 1
 
 def _ratio(method: PolicyMethod, logprobs: Tensor, old: Tensor, mask: Tensor) -> Tensor:
     """Return exp(log p - log p_old), [B, T]; equal for all tokens of a reply if the ratio is per reply."""
-    apart = (logprobs - old).where(mask, 0.0)
+    log_ratio = (logprobs - old).where(mask, 0.0)
     if method.ratio in ("mean", "product"):
-        whole = apart.sum(1, keepdim=True)
-        apart = (whole / mask.sum(1, keepdim=True).clamp_min(1) if method.ratio == "mean" else whole).expand_as(apart)
-    return apart.exp()
+        total = log_ratio.sum(1, keepdim=True)
+        per_reply = total / mask.sum(1, keepdim=True).clamp_min(1) if method.ratio == "mean" else total
+        log_ratio = per_reply.expand_as(log_ratio)
+    return log_ratio.exp()

@@ -1,8 +1,8 @@
-"""Preference losses on whole replies: chosen replies should become likelier than rejected ones.
+"""Preference losses, which make chosen replies more likely than rejected ones.
 
-Takes log-probabilities of replies, summed over their tokens; returns the loss of each pair (or rating) and the policy's
-implicit reward of each reply. Below, D = log p - log r is the log-ratio of policy p and
-reference r, l is a reply's length in tokens, w marks chosen, l rejected; B pairs are 2B rows, chosen first.
+Takes log-probabilities of replies, summed over their tokens; returns the loss of each pair (or rating) and the implicit
+reward of each reply. Below, D = log p - log r is the log-ratio of policy p and reference r, n is a reply's length in
+tokens, _w marks chosen and _l rejected replies; B pairs are 2B rows, chosen first.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 
-SURE = -1e-6
-"""The largest mean log-probability for odds: at 0 they and their gradient are undefined."""
+LARGEST = -1e-6
+"""Largest mean log-probability for odds: at 0 they and their gradient are undefined."""
 
 
 class PreferenceLoss(NamedTuple):
@@ -33,15 +33,15 @@ def dpo_loss(
 
         m = beta (D_w - D_l)        loss = -(1 - e) log sigmoid(m) - e log sigmoid(-m)
 
-    With `smoothing` e = 0 it is the paper's; e > 0 assumes that a share e of the pairs is mislabeled (cDPO,
-    Mitchell 2023). `robust` corrects for that share instead, so that the expected loss is that of clean pairs:
+    e is `smoothing`: 0 as in the paper, or the assumed fraction of mislabeled pairs (cDPO, Mitchell 2023). With
+    `robust`, the loss is corrected for that fraction, so that its expectation is that of clean pairs:
 
         loss = (-(1 - e) log sigmoid(m) + e log sigmoid(-m)) / (1 - 2 e)        (Ray Chowdhury et al. 2024)
 
     At the first step policy and reference are equal, so the loss is ln 2. Raises `UserError` unless 0 <= e < 0.5.
     """
     if not 0 <= smoothing < 0.5:
-        raise UserError(f"--smoothing (share of mislabeled pairs) must be from 0 to below 0.5; got {smoothing}.")
+        raise UserError(f"--smoothing must be at least 0 and less than 0.5; got {smoothing:g}.")
     rewards = beta * (policy - reference)
     margin = _margin(rewards)
     right, wrong = -F.logsigmoid(margin), -F.logsigmoid(-margin)
@@ -54,12 +54,11 @@ def ipo_loss(policy: Tensor, reference: Tensor, beta: float, lengths: Tensor | N
 
         loss = (D_w - D_l - 1 / (2 beta))^2
 
-    The target margin is finite, so that pairs which all agree cannot push it to infinity. D are sums, as in the
-    authors' and in OpenRLHF's code; with `lengths` [2B] they are means over a reply's tokens, as in TRL. It starts at
-    1 / (2 beta)^2.
+    The target margin is finite, so consistent pairs cannot push it to infinity. D are sums, as in the authors' and in
+    OpenRLHF's code, or with `lengths` [2B] means over a reply's tokens, as in TRL. The loss starts at 1 / (2 beta)^2.
     """
-    gained = policy - reference if lengths is None else (policy - reference) / lengths
-    return PreferenceLoss((_margin(gained) - 1 / (2 * beta)) ** 2, beta * gained.detach())
+    log_ratio = policy - reference if lengths is None else (policy - reference) / lengths
+    return PreferenceLoss((_margin(log_ratio) - 1 / (2 * beta)) ** 2, beta * log_ratio.detach())
 
 
 def kto_loss(
@@ -79,9 +78,9 @@ def kto_loss(
 
 
 def kto_drift(policy: Tensor, reference: Tensor) -> Tensor:
-    """Return the divergence of the policy from the reference, max(0, mean D), without gradient: KTO's z.
+    """Return KTO's z, the divergence of the policy from the reference, max(0, mean D), without gradient.
 
-    It is estimated on replies [M] to mismatched prompts, so that it does not contain what is learned of a reply.
+    It is estimated on replies [M] to mismatched prompts, so that it does not depend on what is learned about a reply.
     """
     return (policy - reference).detach().mean().clamp(min=0)
 
@@ -89,22 +88,22 @@ def kto_drift(policy: Tensor, reference: Tensor) -> Tensor:
 def orpo_loss(policy: Tensor, lengths: Tensor, beta: float) -> PreferenceLoss:
     """Odds ratio preference optimization (Hong et al. 2024), for log-probabilities and lengths [2B]; no reference.
 
-        loss = -a_w - beta log sigmoid(log odds_w - log odds_l)      a = log p / l, odds = exp(a) / (1 - exp(a))
+        loss = -a_w - beta log sigmoid(log odds_w - log odds_l)      a = log p / n, odds = exp(a) / (1 - exp(a))
 
     The first term is the next-token loss of the chosen reply per token; beta is the paper's lambda.
     """
     average = policy / lengths
-    sure = average.clamp(max=SURE)
-    odds = sure - torch.log(-torch.expm1(sure))
-    return PreferenceLoss(-average.chunk(2)[0] - beta * F.logsigmoid(_margin(odds)), beta * odds.detach())
+    clamped = average.clamp(max=LARGEST)
+    log_odds = clamped - torch.log(-torch.expm1(clamped))
+    return PreferenceLoss(-average.chunk(2)[0] - beta * F.logsigmoid(_margin(log_odds)), beta * log_odds.detach())
 
 
 def simpo_loss(policy: Tensor, lengths: Tensor, beta: float, margin: float) -> PreferenceLoss:
     """Simple preference optimization (Meng et al. 2024), for log-probabilities and lengths [2B]; no reference.
 
-        loss = -log sigmoid(beta (log p_w / l_w - log p_l / l_l) - margin)
+        loss = -log sigmoid(beta (log p_w / n_w - log p_l / n_l) - margin)
 
-    `margin` is the paper's gamma, the target margin of a chosen reply.
+    `margin` is the target margin, the paper's gamma.
     """
     rewards = beta * policy / lengths
     return PreferenceLoss(-F.logsigmoid(_margin(rewards) - margin), rewards.detach())

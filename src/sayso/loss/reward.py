@@ -3,9 +3,9 @@
     P(w beats l) = sigmoid(r_w - r_l - m - t)      Bradley and Terry 1952; m the margin (Touvron et al. 2023, Llama 2)
     P(tie)       = (e^2t - 1) P(w beats l) P(l beats w)                                     Rao and Kupper 1967
 
-`t` is the width of a tie, 0 without ties: the three probabilities then add up to 1, unlike with a soft label
-of 0.5. Only differences are learned, so a small `c (r_w + r_l)^2` keeps scores around 0 (Eisenstein et
-al. 2023). Ratings: squared error, or, of good (1) and bad (0), cross-entropy of sigmoid(r).
+`t` is the width of a tie, 0 without ties; the three probabilities add up to 1, unlike with a soft label of 0.5. Since
+only differences are learned, a small term `c (r_w + r_l)^2` keeps scores around 0 (Eisenstein et al. 2023). Ratings
+have a squared error or, if good is 1 and bad is 0, the cross-entropy of sigmoid(r).
 """
 
 from dataclasses import dataclass
@@ -23,14 +23,14 @@ from sayso.model.score import last_scores
 
 @dataclass(frozen=True)
 class RewardLoss:
-    """The terms of the loss and their weights."""
+    """Settings of the loss."""
 
     tie_width: float = 0.0
-    """t; more than 0 if there are ties."""
+    """Width of a tie, t; must be positive if the data has ties."""
     centre: float = 0.01
-    """c; 0 = off."""
+    """Weight of the term that keeps scores around 0, c; 0 = off."""
     ratings: Literal["squared", "binary"] = "squared"
-    """Loss of a rating."""
+    """Loss of ratings."""
 
 
 def comparison_losses(better: Tensor, worse: Tensor, margins: Tensor, ties: Tensor, tie_width: float = 0.0) -> Tensor:
@@ -39,7 +39,7 @@ def comparison_losses(better: Tensor, worse: Tensor, margins: Tensor, ties: Tens
     won = -F.logsigmoid(difference - tie_width - margins.masked_fill(ties, 0.0))
     if not bool(ties.any()):
         return won
-    assert tie_width > 0, "ties have a width"
+    assert tie_width > 0, "ties need a positive width"
     lost = -F.logsigmoid(-difference - tie_width)
     return torch.where(ties, won + lost - torch.tensor(2 * tie_width).expm1().log(), won)
 
@@ -54,7 +54,7 @@ def rating_losses(scores: Tensor, ratings: Tensor, kind: Literal["squared", "bin
 def batch_losses(scores: Tensor, batch: JudgedBatch, how: RewardLoss) -> Tensor:
     """Return the summed loss of a batch, a scalar, for the scores of its replies [R].
 
-    Each prompt has the same weight, whatever the number of its comparisons: the mean of theirs, and of its ratings'.
+    Each prompt has the same weight: its losses are averaged over its comparisons, and over its ratings.
     """
     total = scores.new_zeros(())
     if len(batch.pairs):
@@ -76,7 +76,7 @@ def batch_scores(model: Transformer, batch: JudgedBatch) -> Tensor:
 
 
 def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term:
-    """Return the loss of a batch, its number of prompts, the tokens read, and its metrics."""
+    """Return the loss of a batch, with its number of prompts, its tokens and its metrics."""
     scores = batch_scores(model, batch)
     total, figures = batch_losses(scores, batch, how), _figures(scores, batch)
     return Term(total, len(batch.judged), batch.ids.numel(), figures, batch.trained)
@@ -84,7 +84,7 @@ def reward_loss(model: Transformer, batch: JudgedBatch, how: RewardLoss) -> Term
 
 @torch.no_grad()
 def _figures(scores: Tensor, batch: JudgedBatch) -> dict[str, Tensor]:
-    """Return scores, and for comparisons without ties the better, the worse, their margin and correctness."""
+    """Return metrics: all scores and, for comparisons without ties, both scores, their margin and the accuracy."""
     figures = {"score": scores.detach()}
     pairs = batch.pairs[~batch.ties].to(scores.device)
     if len(pairs):

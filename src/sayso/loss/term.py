@@ -1,7 +1,7 @@
 """The return value of every loss for one part of a batch: a sum, its divisor, and metrics.
 
-A step divides its sum once by its count, however it was split or distributed; metrics are averaged alike, each
-over its own items (a mean of means would overweight short rows).
+A step divides the total of its sums once by the total count, however the batch is split over devices (a mean of means
+would overweight short rows). Each metric is averaged in the same way over its items.
 """
 
 from collections.abc import Mapping
@@ -23,6 +23,6 @@ class Term(NamedTuple):
     seen: int
     """Tokens read."""
     figures: Mapping[str, Tensor] = NONE
-    """By name, one value per item, in any shape: logged as the mean over the whole step. Without gradients."""
+    """Metrics by name: values of any shape, without gradients, which are logged as their mean over the step."""
     trained: int | None = None
-    """Target tokens, for counting operations; None if they are the items."""
+    """Number of target tokens, for counting FLOPs; None if equal to `items`."""

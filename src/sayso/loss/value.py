@@ -1,8 +1,8 @@
-"""The loss of a value model, which predicts the return at each token.
+"""The loss of a value model, which predicts the return after each token.
 
     loss = 1/2 max((V - R)^2, (clip(V, V_old - c, V_old + c) - R)^2)        (Schulman et al. 2017, as in OpenAI's code)
 
-The clip keeps a value near the one that the advantages were computed with. B rows, T time.
+The clip keeps values near those that the advantages were computed with. B rows, T time.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def value_losses(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:
-    """Return the loss of each value, of the shape of all three; `clip` 0 = off."""
+    """Return the loss of each value; all tensors have the same shape. A `clip` of 0 disables clipping."""
     losses = (values - returns).square()
     if clip:
         losses = torch.maximum(losses, (old + (values - old).clamp(-clip, clip) - returns).square())
@@ -18,9 +18,9 @@ def value_losses(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> T
 
 
 def explained_variance(values: Tensor, returns: Tensor, mask: Tensor) -> float:
-    """Return 1 - var(returns - values) / var(returns) over the masked positions: 1 is perfect, 0 as good as a constant.
+    """Return 1 - var(returns - values) / var(returns) where `mask` is true; NaN if all returns are equal.
 
-    NaN where all returns are equal.
+    1 means perfect values, 0 that a constant would be as good.
     """
-    left, whole = (returns - values)[mask].var(correction=0), returns[mask].var(correction=0)
-    return float(1 - left / whole) if whole > 0 else float("nan")
+    residual, total = (returns - values)[mask].var(correction=0), returns[mask].var(correction=0)
+    return float(1 - residual / total) if total > 0 else float("nan")

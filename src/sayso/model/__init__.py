@@ -1,4 +1,4 @@
-"""Batches to logits: one Transformer whose frozen config covers what Sayso trains and brings in."""
+"""Batches to logits: one Transformer whose frozen config covers all models that Sayso trains and imports."""
 
 from sayso.model.config import ModelConfig
 from sayso.model.transformer import Transformer

@@ -1,4 +1,4 @@
-"""Activations: those of the feed-forward part by its kind, and one that torch does not have in one piece."""
+"""Activation functions of the feed-forward layers."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ from sayso.model.autograd import is_plain
 
 
 def gelu(x: Tensor) -> Tensor:
-    """Return x times the normal distribution's share below x, by its tanh form (Hendrycks & Gimpel 2016)."""
+    """Return GELU(x) in the tanh approximation (Hendrycks & Gimpel 2016)."""
     return F.gelu(x, approximate="tanh")
 
 
 def relu2(x: Tensor) -> Tensor:
-    """Return max(x, 0)^2 (So et al. 2021, Primer), half the passes over memory of relu and square after each other."""
+    """Return max(x, 0)^2 (So et al. 2021, Primer), in half the memory passes of relu followed by square."""
     if is_plain():
         return torch.relu(x).square()
     squared: Tensor = _ReLU2.apply(x)  # type: ignore[no-untyped-call]
@@ -24,7 +24,7 @@ def relu2(x: Tensor) -> Tensor:
 
 
 def activation(mlp: str) -> Callable[[Tensor], Tensor]:
-    """Return the activation of a kind of feed-forward part; of the gate where there is one."""
+    """Return the activation of a kind of feed-forward layer; in gated ones it applies to the gate."""
     functions: dict[str, Callable[[Tensor], Tensor]] = {"swiglu": F.silu, "geglu": gelu, "gelu": gelu, "relu2": relu2}
     return functions[mlp]
 
@@ -38,6 +38,6 @@ class _ReLU2(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, of_y: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, grad_y: Tensor) -> Tensor:
         (positive,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return (of_y * positive).mul_(2)
+        return (grad_y * positive).mul_(2)

@@ -1,9 +1,9 @@
 """LoRA, applied from outside (Hu et al. 2021): a frozen matrix plus a trained product of two low-rank matrices.
 
-    y = W x + (alpha / rank) B A x        A [rank, in] random, B [out, rank] zero, so that nothing changes at first
+    y = W x + (alpha / rank) B A x        A [rank, in] random, B [out, rank] zero, so that outputs are first unchanged
 
-A Transformer enters, its linear layers are wrapped where they stand, and everything else is frozen; `merge` folds the
-products into the matrices and leaves a plain Transformer.
+Wraps the linear layers of a Transformer in place and freezes all other weights; `merge` folds the products into the
+matrices, which restores a plain Transformer.
 """
 
 from collections.abc import Iterable, Iterator
@@ -21,14 +21,14 @@ from sayso.model.transformer import Transformer
 
 @dataclass(frozen=True)
 class LoRA:
-    """How a model is adapted. Raises `UserError` when rank or alpha cannot be."""
+    """Settings of an adapter. Raises `UserError` for an invalid rank or alpha."""
 
     rank: int
-    """Width of the narrow matrices."""
+    """Rank of the products B A."""
     alpha: float
     """The products are scaled by alpha / rank."""
     targets: tuple[str, ...]
-    """Names of the layers that are adapted, in every block; all linear ones when empty."""
+    """Names of the linear layers to adapt in every block; empty = all."""
 
     def __post_init__(self) -> None:
         if self.rank < 1:
@@ -38,7 +38,7 @@ class LoRA:
 
 
 class LoRALinear(Linear):
-    """A linear layer plus a product of two low-rank matrices; its weight is shared with the layer that it wraps."""
+    """A linear layer plus a product of two low-rank matrices; shares its weight with the layer that it wraps."""
 
     def __init__(self, linear: Linear, a: Tensor, b: Tensor, scale: float) -> None:
         super().__init__(linear.in_features, linear.out_features, device="meta")
@@ -47,7 +47,7 @@ class LoRALinear(Linear):
         self.scale, self.active = scale, True
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return [..., out] for x [..., in]; the wrapped layer's alone while not `active`."""
+        """Return [..., out] for x [..., in]; only the wrapped layer's output if not `active`."""
         y = super().forward(x)
         if not self.active:
             return y
@@ -56,40 +56,39 @@ class LoRALinear(Linear):
 
 
 def linear_layers(model: Transformer) -> dict[str, Linear]:
-    """Return the linear layers inside the blocks by their names in the model."""
+    """Return the linear layers inside the blocks, by name."""
     found = model.blocks.named_modules(prefix="blocks")
     return {name: layer for name, layer in found if isinstance(layer, Linear)}
 
 
-def chosen_targets(model: Transformer, asked: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """Return the names of the linear layers of a block that were asked for, such as query and up; all when none was.
+def chosen_targets(model: Transformer, targets: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return `targets`, names of a block's linear layers such as query and up; all of them if empty.
 
     Raises `UserError`, with the nearest name, for one that the model does not have.
     """
     known = tuple(dict.fromkeys(name.rpartition(".")[2] for name in linear_layers(model)))
-    for name in asked:
+    for name in targets:
         if name not in known:
-            raise UserError(
-                f"The targets of LoRA must be among {', '.join(known)}; got '{name}'.{nearest(name, known)}"
-            )
-    return asked or known
+            raise UserError(f"A LoRA target must be one of {', '.join(known)}; got '{name}'.{nearest(name, known)}")
+    return targets or known
 
 
 def add_lora(model: Transformer, lora: LoRA, generator: torch.Generator) -> Transformer:
-    """Adapt the layers that `lora` names, freeze everything else, and return the model.
+    """Add new adapters to the layers of `lora.targets`, freeze all other weights, and return the model.
 
     A is uniform in +-1/sqrt(in). Raises `UserError` as `chosen_targets` does.
     """
-    targets, pairs = chosen_targets(model, lora.targets), {}
+    targets, products = chosen_targets(model, lora.targets), []
     for name, linear in linear_layers(model).items():
         if name.rpartition(".")[2] in targets:
             a = torch.empty(lora.rank, linear.in_features).uniform_(-1, 1, generator=generator)
-            pairs[name] = a * linear.in_features**-0.5, torch.zeros(linear.out_features, lora.rank)
-    return wrap(model, ((name, a, b, lora.alpha / lora.rank) for name, (a, b) in pairs.items()))
+            b = torch.zeros(linear.out_features, lora.rank)
+            products.append((name, a * linear.in_features**-0.5, b, lora.alpha / lora.rank))
+    return wrap(model, products)
 
 
 def wrap(model: Transformer, products: Iterable[tuple[str, Tensor, Tensor, float]]) -> Transformer:
-    """Wrap the named layers with a, b and scale, freeze everything else, and return the model."""
+    """Wrap layers, each given as (name, A, B, scale), freeze all other weights, and return the model."""
     model.requires_grad_(False)
     for name, a, b, scale in products:
         linear = model.get_submodule(name)
@@ -99,13 +98,13 @@ def wrap(model: Transformer, products: Iterable[tuple[str, Tensor, Tensor, float
 
 
 def adapters(model: Transformer) -> dict[str, LoRALinear]:
-    """Return the adapted layers of a model by name."""
+    """Return the adapted layers of a model, by name."""
     return {name: layer for name, layer in model.named_modules() if isinstance(layer, LoRALinear)}
 
 
 @contextmanager
 def without_adapters(model: Transformer) -> Iterator[None]:
-    """Let a model compute what it did before it was adapted."""
+    """Disable the adapters of a model inside the context."""
     layers = adapters(model).values()
     for layer in layers:
         layer.active = False
@@ -118,12 +117,12 @@ def without_adapters(model: Transformer) -> Iterator[None]:
 
 @torch.no_grad()
 def merge(model: Transformer) -> dict[str, LoRALinear]:
-    """Fold the products into the matrices, leave a plain model that trains whole, and return what was folded in."""
-    folded = adapters(model)
-    for name, layer in folded.items():
+    """Fold the adapters into the weights in place, make all weights trainable, and return the removed adapters."""
+    merged = adapters(model)
+    for name, layer in merged.items():
         plain = Linear(layer.in_features, layer.out_features, device="meta")
         plain.weight, plain.bias = layer.weight, layer.bias
         plain.weight.addmm_(layer.b, layer.a, alpha=layer.scale)
         model.set_submodule(name, plain)
     model.requires_grad_(True)
-    return folded
+    return merged

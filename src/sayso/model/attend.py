@@ -1,9 +1,9 @@
-"""Masked softmax attention: takes queries, keys, values and a mask, returns the weighted values.
+"""Masked softmax attention: takes queries, keys, values and a mask, returns weighted values.
 
     out = softmax(q k^T / sqrt(D)) v        (Vaswani et al. 2017)
 
-Fused where torch can, which is everywhere but under a soft cap on the scores. A window is a narrower mask: a position
-sees itself and the window - 1 positions before. B batch, T time, S keys, H heads, K key-value heads, D head size.
+Uses PyTorch's fused attention unless the scores have a soft cap. A window narrows the mask: a position attends to
+itself and the window - 1 positions before it. B batch, T time, S keys, H heads, K key-value heads, D head size.
 """
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cap: float = 0.0) -> Tensor:
     """Return [B, H, T, D] for q [B, H, T, D], k and v [B, K, S, D].
 
-    `mask` is bool, broadcasts to [B, 1, T, S] and is True where a key may be seen; None is causal, with S = T.
+    `mask` is bool, broadcasts to [B, 1, T, S] and is True for visible keys; None is causal, with S = T.
     """
     if not cap:
         grouped = k.shape[1] != q.shape[1]
@@ -23,7 +23,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, cap: float = 0.
 
 
 def softmax_scores(q: Tensor, k: Tensor, mask: Tensor | None, cap: float = 0.0) -> Tensor:
-    """Return what each position takes from each other, [B, H, T, S], which sums to 1; arguments as in `attend`."""
+    """Return the attention weights [B, H, T, S], which sum to 1 over keys; arguments as in `attend`."""
     scores = q @ k.repeat_interleave(q.shape[1] // k.shape[1], dim=1).transpose(-2, -1) * q.shape[-1] ** -0.5
     if cap:
         scores = cap * torch.tanh(scores / cap)
@@ -32,15 +32,15 @@ def softmax_scores(q: Tensor, k: Tensor, mask: Tensor | None, cap: float = 0.0) 
 
 
 def causal(time: int, device: torch.device, window: int = 0) -> Tensor:
-    """Return the mask [T, T] of what each position sees: itself and those before, as far as its window reaches."""
-    seen = torch.ones(time, time, dtype=torch.bool, device=device).tril()
-    return seen.triu(1 - window) if window else seen
+    """Return the causal mask [T, T], limited to the last `window` positions unless it is 0."""
+    visible = torch.ones(time, time, dtype=torch.bool, device=device).tril()
+    return visible.triu(1 - window) if window else visible
 
 
 def windowed(mask: Tensor | None, window: int, positions: Tensor) -> Tensor | None:
-    """Return a mask without positions beyond a window, for tokens at columns `positions` [B or 1, T] of the keys.
+    """Return the mask limited to a window, for tokens at columns `positions` [B or 1, T] of the keys.
 
-    A mask of None stays None where it hides all of that already.
+    A mask of None (causal) stays None if the window changes nothing.
     """
     if mask is None:
         time = positions.shape[-1]

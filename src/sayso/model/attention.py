@@ -1,8 +1,8 @@
-"""Attention: each position takes from earlier positions of its own document what it asks for.
+"""The attention layer: projections, QK-norm, rotary positions and attention.
 
-Queries, keys and values are made of the stream; queries and keys are normed where the config says so (QK-norm, Henry
-et al. 2020: every head as in Qwen3, or the whole projection as in OLMo 2), then turned by their positions.
-B batch, T time, S keys seen, C width, H heads, K key-value heads, D head size.
+Queries, keys and values are projections of the residual stream. Queries and keys are normalized if the config says so
+(QK-norm, Henry et al. 2020: each head as in Qwen3, or the whole projection as in OLMo 2), then rotated by position.
+B batch, T time, S visible keys, C width, H heads, K key-value heads, D head size.
 """
 
 from typing import Protocol
@@ -16,7 +16,7 @@ from sayso.model.norm import make_norm
 from sayso.model.positions import rotate
 from sayso.model.segments import Segments
 
-Angles = tuple[Tensor, Tensor] | None  # cos and sin, [B or 1, T, 1, D]; None where a layer has no rotary positions
+Angles = tuple[Tensor, Tensor] | None  # cos and sin, [B or 1, T, 1, D]; None in a layer without rotary positions
 Mask = Tensor | Segments | None
 
 
@@ -27,16 +27,16 @@ class KeyValueCache(Protocol):
     """
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Take k, v [B, K, T, D] of the new positions; return k, v [B, K, S, D] of all."""
+        """Store k, v [B, K, T, D] of the new positions; return k, v [B, K, S, D] of all positions."""
         ...
 
     def recall(self, ids: Tensor, reach: int) -> Tensor:
-        """Take the new ids [B, T]; return them after the `reach` ids before each row's first, [B, reach + T]."""
+        """Return the new ids [B, T] with the `reach` ids that precede them in each row prepended, [B, reach + T]."""
         ...
 
 
 class Attention(nn.Module):
-    """Grouped-query attention of one layer."""
+    """Grouped-query attention."""
 
     def __init__(self, config: ModelConfig, window: int = 0) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class Attention(nn.Module):
         )
 
     def project(self, x: Tensor, angles: Angles) -> tuple[Tensor, Tensor, Tensor]:
-        """Return q [B, T, H, D], k and v [B, T, K, D] of x [B, T, C], normed and turned."""
+        """Return q [B, T, H, D], k and v [B, T, K, D] for x [B, T, C]; q and k are normalized and rotated."""
         q, k = self.query(x), self.key(x)
         if self.norm_whole:
             q, k = self.query_norm(q), self.key_norm(k)
@@ -69,7 +69,7 @@ class Attention(nn.Module):
     ) -> Tensor:
         """Return [B, T, C] for x [B, T, C].
 
-        `mask` is bool [B, 1, T, S], less what is beyond the layer's window, `Segments`, or None for plain causal.
+        `mask` is bool [B, 1, T, S], already limited to the layer's window, or `Segments`, or None for plain causal.
         """
         q, k, v = self.project(x, angles)
         if isinstance(mask, Segments):

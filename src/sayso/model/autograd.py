@@ -1,8 +1,8 @@
-"""A mode in which the model is differentiable any number of times, and by `torch.func`.
+"""A mode that makes the model differentiable repeatedly and by `torch.func`.
 
-The model's own autograd functions write their backward pass by hand, which is faster but can be differentiated only
-once. Inside `plain_autograd()` the same values are computed from PyTorch's own operations, and attention by its math
-kernel, so that Hessian-vector products (`create_graph=True`) and `torch.func.grad`, `jvp`, `vmap` and `hessian` work.
+The model's autograd functions have handwritten backward passes, which are faster but can be differentiated only once.
+Inside `plain_autograd()` the same values are computed by built-in PyTorch operations, and attention by its math kernel,
+so that Hessian-vector products (`create_graph=True`) and `torch.func.grad`, `jvp`, `vmap` and `hessian` work.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _PLAIN = ContextVar("plain_autograd", default=False)
 
 @contextmanager
 def plain_autograd() -> Iterator[None]:
-    """Compute the forward passes inside by operations that can be differentiated repeatedly; values stay the same."""
+    """Use only operations that can be differentiated repeatedly in the forward passes inside; values are the same."""
     token = _PLAIN.set(True)
     try:
         with sdpa_kernel(SDPBackend.MATH):
@@ -27,5 +27,5 @@ def plain_autograd() -> Iterator[None]:
 
 
 def is_plain() -> bool:
-    """Whether the code runs inside `plain_autograd()`; never while it is compiled, which cannot look."""
+    """Whether the code runs inside `plain_autograd()`; False in `torch.compile`, which cannot trace the variable."""
     return not torch.compiler.is_compiling() and _PLAIN.get()

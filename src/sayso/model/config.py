@@ -1,7 +1,7 @@
-"""The shape of a Transformer: one frozen config, checked when it is made, JSON-ready.
+"""The shape of a Transformer: one frozen, JSON-ready config, validated on construction.
 
-Its defaults are what Sayso trains from scratch: rotary positions, RMS norms before each part and on every head, no
-bias. The other values are those by which the families of models that people use differ from it.
+The defaults describe what Sayso trains from scratch: rotary positions, RMS norms before each sublayer and on every
+head of queries and keys, no biases. The other values cover the supported model families.
 """
 
 from collections.abc import Sequence
@@ -26,25 +26,25 @@ def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
 
 @dataclass(frozen=True)
 class Rope:
-    """How rotary positions differ from plain ones. Raises `UserError` when its values do not fit together."""
+    """Settings of rotary positions; the defaults are plain RoPE. Raises `UserError` for inconsistent values."""
 
     stretch: str = "none"
-    """How frequencies are slowed down to reach further: linear (all alike, Chen et al. 2023), llama3 (the slow ones,
-    smoothly by frequency) or yarn (the slow ones, along a ramp over the dimensions, Peng et al. 2023)."""
+    """RoPE scaling for longer contexts: none, linear (all frequencies, Chen et al. 2023), llama3 (the low ones,
+    interpolated by frequency) or yarn (the low ones, along a ramp over the dimensions, Peng et al. 2023)."""
     factor: float = 1.0
-    """By how much; 1 or more."""
+    """Factor of the scaling, 1 or more."""
     original: int = 0
-    """Context before RoPE scaling, in tokens; for llama3 and yarn."""
+    """Context length before the scaling, in tokens; for llama3 and yarn."""
     slow: float = 1.0
-    """Frequencies with at most this many rotations in the original context are divided by the whole factor."""
+    """Frequencies with at most this many rotations in the original context are divided by `factor`."""
     fast: float = 32.0
     """Frequencies with at least this many rotations are unchanged; those in between are interpolated."""
     attention_factor: float = 1.0
-    """What sines and cosines are multiplied by (YaRN)."""
+    """Factor by which sines and cosines are multiplied (YaRN)."""
     local_theta: float = 0.0
-    """Base of the frequencies of layers with a window, without scaling; 0 = the same as in the other layers."""
+    """Frequency base of layers with a window, which are not scaled; 0 = as in the other layers."""
     nope_layers: tuple[int, ...] = ()
-    """Layers, counted from 0, without positions (NoPE, Kazemnejad et al. 2023)."""
+    """Indices of the layers without positions (NoPE, Kazemnejad et al. 2023)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nope_layers", tuple(sorted(self.nope_layers)))
@@ -63,7 +63,7 @@ PLAIN = Rope()
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """Sizes and choices that fix a `Transformer`. Raises `UserError` when they do not fit together."""
+    """Shape of a `Transformer`. Raises `UserError` for inconsistent values."""
 
     vocab_size: int
     """Number of token ids, V."""
@@ -74,48 +74,48 @@ class ModelConfig:
     heads: int
     """Query heads, H."""
     kv_heads: int
-    """Key and value heads; each serves H / kv_heads query heads (grouped-query attention, Ainslie et al. 2023)."""
+    """Key and value heads, each shared by H / kv_heads query heads (grouped-query attention, Ainslie et al. 2023)."""
     head_size: int
-    """Size of one head, D; even where positions are rotary, because these turn pairs."""
+    """Size of one head, D; even for rotary positions, which rotate pairs of dimensions."""
     mlp_width: int
-    """Hidden size of the feed-forward part."""
+    """Hidden size of the feed-forward layer."""
     mlp: str = "swiglu"
-    """swiglu or geglu (Shazeer 2020), gelu (Hendrycks & Gimpel 2016), all by tanh, or relu2 (So et al. 2021)."""
+    """swiglu or geglu (Shazeer 2020), gelu (Hendrycks & Gimpel 2016) or relu2 (So et al. 2021); GELUs use tanh."""
     context: int = 512
     """Longest sequence the model is trained and served with, in tokens."""
     positions: str = "rotary"
-    """rotary (Su et al. 2021), learned (a vector for each of the context's positions) or none."""
+    """rotary (Su et al. 2021), learned (an embedding per position of the context) or none."""
     rope_theta: float = 10_000.0
     """Base of the rotary frequencies."""
     rope: Rope = PLAIN
-    """How rotary positions differ from plain ones."""
+    """Settings of the rotary positions."""
     windows: tuple[int, ...] = ()
-    """How many tokens, its own counted, a position sees in each layer; 0 = all; repeated over the layers; () = (0,)."""
+    """Attention window of each layer in tokens, the current one included; 0 = unlimited; repeated; () = (0,)."""
     norm: str = "rms"
     """rms (Zhang & Sennrich 2019) or layer (Ba et al. 2016)."""
     norm_place: str = "pre"
     """pre (before attention and MLP), post (on their outputs, before the residual addition) or both."""
     norm_eps: float = 1e-6
-    """Added to the mean square, or the variance, under the root of every norm."""
+    """Added to the mean square or variance under the square root of every norm."""
     qk_norm: str = "head"
-    """Norm of queries and keys: on every head, on the whole projection, or none."""
+    """Norm of queries and keys: head (over each head), whole (over the whole projection) or none."""
     biases: tuple[str, ...] = ()
-    """Linear layers with a bias: of qkv (queries, keys and values), out (of attention) and mlp."""
+    """Linear layers with a bias: qkv (queries, keys and values), out (attention output) and mlp."""
     attention_cap: float = 0.0
     """Attention scores s become cap * tanh(s / cap) (Gemma 2); 0 = off."""
     logit_cap: float = 0.0
-    """The same for logits."""
+    """The same soft cap for logits; 0 = off."""
     embed_scale: float = 1.0
-    """Factor applied to the embeddings at the input of the residual stream."""
+    """Factor by which token embeddings are multiplied."""
     tie_embeddings: bool = False
     """Whether the output head is the embedding matrix."""
     ngrams: tuple[int, ...] = ()
-    """Orders of n-grams, 2 or more each, that have an embedding of their own; none for the known families."""
+    """Orders of the n-grams with an embedding table, each 2 or more; third-party families have none."""
     ngram_rows: int = 0
-    """Rows of the table of each of these orders."""
+    """Rows of each n-gram table."""
 
     def __post_init__(self) -> None:
-        self._from_json()
+        self._normalize()
         for name in ("vocab_size", "layers", "width", "heads", "kv_heads", "head_size", "mlp_width", "context"):
             if getattr(self, name) < 1:
                 raise UserError(f"A model's {name} must be at least 1; got {getattr(self, name)}.")
@@ -128,7 +128,7 @@ class ModelConfig:
             _check_choice("biases", name, BIASES)
         for name in ("attention_cap", "logit_cap"):
             if getattr(self, name) < 0:
-                raise UserError(f"A model's {name} must be greater than 0, or 0 for none; got {getattr(self, name):g}.")
+                raise UserError(f"A model's {name} must be positive, or 0 to disable it; got {getattr(self, name):g}.")
         if self.heads % self.kv_heads:
             raise UserError(f"heads must be a multiple of kv_heads; got {self.heads} and {self.kv_heads}.")
         if self.ngrams and (min(self.ngrams) < 2 or len(set(self.ngrams)) < len(self.ngrams) or self.ngram_rows < 1):
@@ -138,8 +138,8 @@ class ModelConfig:
             )
         self._check_positions()
 
-    def _from_json(self) -> None:
-        """Take lists and tables, as JSON has them, and bring patterns to their one shortest form."""
+    def _normalize(self) -> None:
+        """Convert the lists and tables of JSON, and reduce patterns to their shortest form."""
         object.__setattr__(self, "ngrams", tuple(self.ngrams))
         object.__setattr__(self, "biases", tuple(sorted(set(self.biases))))
         object.__setattr__(self, "rope", Rope(**self.rope) if isinstance(self.rope, dict) else self.rope)
@@ -157,13 +157,13 @@ class ModelConfig:
         if min(self.rope_theta, self.rope.local_theta or self.rope_theta) <= 1:
             raise UserError(f"A model's rope_theta must be greater than 1; got {self.rope_theta:g}.")
         if any(not 0 <= layer < self.layers for layer in self.rope.nope_layers):
-            raise UserError(f"rope.nope_layers must be among 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
+            raise UserError(f"rope.nope_layers must be from 0 to {self.layers - 1}; got {self.rope.nope_layers}.")
         if self.rope.local_theta and not self.windows:
             raise UserError("rope.local_theta applies to layers with a window; this model has no windows.")
 
     @property
     def layer_windows(self) -> tuple[int, ...]:
-        """How many tokens a position sees in each layer; 0 for all."""
+        """Attention window of each layer, in tokens; 0 = unlimited."""
         return tuple(self.windows[layer % len(self.windows)] if self.windows else 0 for layer in range(self.layers))
 
     @property
@@ -173,23 +173,23 @@ class ModelConfig:
 
     @property
     def matmul_parameters(self) -> int:
-        """Weights that every token is multiplied by: all matrices but the embedding look-up."""
+        """Weights in matrix multiplications: all matrices except the embedding table."""
         attention = self.width * self.head_size * (2 * self.heads + 2 * self.kv_heads)
         feed_forward = self.width * self.mlp_width * (3 if self.mlp in GATED else 2)
         return self.layers * (attention + feed_forward) + self.head_parameters
 
     def flops_per_token(self, length: int) -> int:
-        """Training operations a token costs, forward and backward, in rows of `length` tokens.
+        """Return the training FLOPs per token, forward and backward, in rows of `length` tokens.
 
-        6 a matmul weight, and 12 * H * D * length a layer for attention scores and values (PaLM, appendix B; the
-        causal half is not taken off, as is the convention for MFU; a window is).
+        6 per matmul weight, and 12 * H * D * length per layer for attention scores and values (PaLM, appendix B). As
+        is the convention for MFU, the count ignores that attention is causal; it does account for windows.
         """
         seen = sum(min(length, window or length) for window in self.layer_windows)
         return 6 * self.matmul_parameters + 12 * self.heads * self.head_size * seen
 
 
 def _shortest(pattern: Sequence[int], layers: int) -> tuple[int, ...]:
-    """Return the shortest pattern that repeats over that many layers."""
-    whole = [pattern[layer % len(pattern)] for layer in range(layers)]
-    period = next(size for size in range(1, layers + 1) if whole == [whole[layer % size] for layer in range(layers)])
-    return tuple(whole[:period])
+    """Return the shortest pattern with the same repetition over `layers` layers."""
+    full = [pattern[layer % len(pattern)] for layer in range(layers)]
+    period = next(size for size in range(1, layers + 1) if full == [full[layer % size] for layer in range(layers)])
+    return tuple(full[:period])

@@ -1,14 +1,14 @@
-"""A table of vectors that are looked up by number."""
+"""Embedding tables."""
 
 import torch
 from torch import nn
 
 
 def embedding(rows: int, width: int) -> nn.Embedding:
-    """Return torch's embedding [rows, width] with random weights.
+    """Return an `nn.Embedding` [rows, width] with random weights.
 
-    On the meta device, where a model is made that is to be loaded, nothing is drawn: torch would take more than a
-    second to import what draws nothing there.
+    On the meta device, used for models about to be loaded, initialization is skipped: PyTorch would import modules for
+    more than a second to draw nothing.
     """
     if torch.get_default_device().type == "meta":
         return nn.Embedding.from_pretrained(torch.empty(rows, width), freeze=False)

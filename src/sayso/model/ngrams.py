@@ -1,10 +1,9 @@
-"""N-gram embeddings: what the last two, three, ... tokens say together, looked up instead of computed.
+"""N-gram embeddings: an additional embedding of the last two, three, ... tokens.
 
     x_t = embed(id_t) + sum over orders n of table_n[hash(id_{t-n+1}, ..., id_t) mod rows]
 
 Tables of hashed n-grams (Huang et al. 2013; Clark et al. 2022, CANINE; bigrams in modded-nanogpt 2026) give a small
-model the statistics that a count of n-grams would, for a look-up's price; several n-grams may share a row. B batch, T
-time, C width.
+model n-gram statistics for the cost of a lookup; several n-grams may share a row. B batch, T time, C width.
 """
 
 import torch
@@ -13,27 +12,27 @@ from torch import Tensor, nn
 from sayso.model.config import ModelConfig
 from sayso.model.embedding import embedding
 
-FACTOR = 0x9E3779B1  # odd, near 2^32 divided by the golden ratio: multiplying spreads neighbours (Knuth, vol. 3, 6.4)
+FACTOR = 0x9E3779B1  # odd, near 2^32 divided by the golden ratio: spreads adjacent keys (Knuth, vol. 3, 6.4)
 _BITS = 0x7FFFFFFF
 
 
 class NGramEmbedding(nn.Module):
-    """One table of hashed n-grams for each order of the config."""
+    """One table of hashed n-grams for each order in the config."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.orders, self.rows, self.none = config.ngrams, config.ngram_rows, config.vocab_size
+        self.orders, self.rows, self.padding = config.ngrams, config.ngram_rows, config.vocab_size
         self.tables = nn.ModuleList(embedding(config.ngram_rows, config.width) for _ in config.ngrams)
 
     @property
     def reach(self) -> int:
-        """How many tokens before a token its n-grams hold."""
+        """Number of preceding tokens in the longest n-gram."""
         return max(self.orders) - 1
 
     def forward(self, ids: Tensor, positions: Tensor) -> Tensor:
         """Return [B, T, C] for the last T of `ids` [B, T + reach], at positions [B or 1, T] of their documents.
 
-        What lies before a document's start counts as one token that is nowhere else.
+        Positions before a document's start count as a padding id outside the vocabulary.
         """
         time = positions.shape[1]
         x = torch.zeros((), device=ids.device)
@@ -42,7 +41,7 @@ class NGramEmbedding(nn.Module):
             while back < order - 1:
                 back += 1
                 before = ids[:, self.reach - back :][:, :time]
-                before = torch.where(positions >= back, before, self.none)
+                before = torch.where(positions >= back, before, self.padding)
                 code = ((code * FACTOR) & _BITS) ^ (before + 1)
             mixed = (code * FACTOR) & _BITS
             x = x + table((mixed ^ (mixed >> 15)) % self.rows)

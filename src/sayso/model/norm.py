@@ -1,8 +1,9 @@
-"""Norms over the last dimension: torch's layer norm, and RMS norm (Zhang & Sennrich 2019), which is written out.
+"""Norms over the last dimension: PyTorch's layer norm, and RMS norm (Zhang & Sennrich 2019).
 
     y = x / sqrt(mean(x^2) + eps) * gain
 
-torch composes it of many passes over memory on a CPU; the passes below are a quarter of the time, forward and backward.
+On a CPU, PyTorch's RMS norm makes many passes over memory; the version below takes a quarter of its time, forward and
+backward.
 """
 
 import torch
@@ -15,12 +16,12 @@ from sayso.model.config import ModelConfig
 
 
 def make_norm(config: ModelConfig, size: int) -> nn.Module:
-    """Return a norm of the config's kind over `size` values."""
+    """Return a norm over `size` values, of the kind in the config."""
     return RMSNorm(size, config.norm_eps) if config.norm == "rms" else nn.LayerNorm(size, config.norm_eps)
 
 
 class RMSNorm(nn.Module):
-    """An RMS norm over the last dimension with a learned gain, which starts at 1."""
+    """RMS norm over the last dimension with a learned gain, initialized to 1."""
 
     def __init__(self, size: int, eps: float) -> None:
         super().__init__()
@@ -28,7 +29,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return x [..., size] normed, in its own dtype."""
+        """Return x [..., size] normalized, in its dtype."""
         if x.device.type != "cpu" or is_plain():
             return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
         normed: Tensor = _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
@@ -46,10 +47,10 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, of_y: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor, Tensor, None]:
         unit, gain, scale = ctx.saved_tensors  # type: ignore[attr-defined]
-        along = of_y * unit
-        of_gain = along.flatten(0, -2).sum(0)
-        of_unit = of_y * gain
-        mean = (along @ gain).unsqueeze(-1).div_(-gain.numel())
-        return of_unit.addcmul_(unit, mean).mul_(scale), of_gain, None
+        product = grad_y * unit
+        grad_gain = product.flatten(0, -2).sum(0)
+        grad_unit = grad_y * gain
+        mean = (product @ gain).unsqueeze(-1).div_(-gain.numel())
+        return grad_unit.addcmul_(unit, mean).mul_(scale), grad_gain, None

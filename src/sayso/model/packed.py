@@ -1,4 +1,4 @@
-"""The hidden states of rows that hold several documents, each of which sees only itself. B batch, T time, C width."""
+"""Hidden states of packed rows, with attention inside each document. B batch, T time, C width."""
 
 from torch import Tensor
 
@@ -8,6 +8,6 @@ from sayso.model.transformer import Transformer
 
 
 def hidden_states(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
-    """Return the last hidden states [B, T, C] for ids [B, T] and the number of each position's document [B, T]."""
+    """Return the last hidden states [B, T, C] for ids and document indices [B, T]."""
     segments = Segments(documents).to(model.device)
     return model.hidden(moved(ids, model.device), positions=segments.positions, mask=segments)

@@ -1,9 +1,9 @@
 """Attention inside packed documents, without computing scores between documents.
 
-A mask over rows of packed documents computes all pairs of positions and throws most away. Here the documents of a batch
-are sorted by length into a few blocks, each block goes through causal attention as rows of its own, and the results
-go back to their places. The cost is that of the documents, however long the rows are that they were packed into.
-B batch, T time, N = B * T positions, H heads, K key-value heads, D head size; M >= N places in the blocks.
+With a mask over rows of packed documents, most of the computed scores are discarded. Here the documents of a batch are
+grouped by length into a few blocks, causal attention runs on each block with one document per row, and the results are
+scattered back. The cost depends on the lengths of the documents, not on that of the packed rows.
+B batch, T time, N = B * T positions, H heads, K key-value heads, D head size; M >= N slots in the blocks.
 """
 
 import torch
@@ -14,24 +14,26 @@ from sayso.base.device import moved
 from sayso.model.attend import attend, causal
 from sayso.model.autograd import is_plain
 
-_STEP = 32  # a block's length is a multiple of it: few blocks, little padding
+_STEP = 32  # block lengths are multiples of it: few blocks, little padding
 
 
 class Segments:
-    """Which positions belong together, and the position of each in the blocks."""
+    """The documents of a packed batch, and the slot of each position in the blocks.
+
+    `documents` [B, T] is the document index of each position; equal adjacent values in a row are one document.
+    """
 
     def __init__(self, documents: Tensor) -> None:
-        """Take `documents` [B, T], the number of each position's document; equal neighbours in a row are one."""
         rows, time = documents.shape
         starts = torch.ones(documents.shape, dtype=torch.bool, device=documents.device)
         starts[:, 1:] = documents[:, 1:] != documents[:, :-1]
         first = starts.flatten().nonzero()[:, 0]
         lengths = torch.diff(first, append=first.new_tensor([rows * time]))
-        places = torch.arange(rows * time, device=documents.device)
-        self.positions = (places - first.repeat_interleave(lengths)).view(rows, time)
-        """How far each position is from its document's start, [B, T]."""
+        flat = torch.arange(rows * time, device=documents.device)
+        self.positions = (flat - first.repeat_interleave(lengths)).view(rows, time)
+        """Offset of each position from its document's start, [B, T]."""
         self.blocks: list[tuple[int, int]] = []
-        """Documents and length of each block."""
+        """(number of documents, padded length) of each block."""
         source, empty = [], []
         padded = (lengths + _STEP - 1) // _STEP * _STEP
         for length in padded.unique().tolist():
@@ -41,82 +43,82 @@ class Segments:
             source.append((first[chosen, None] + offsets).masked_fill(beyond, 0).flatten())
             empty.append(beyond.flatten())
             self.blocks.append((int(chosen.sum()), length))
-        self._source = torch.cat(source)  # [M]: the position that each place holds; any, where it is empty
+        self._source = torch.cat(source)  # [M]: the position in each slot; arbitrary in an empty one
         self._empty = torch.cat(empty)[:, None]  # [M, 1]
-        self._place = torch.empty_like(places)  # [N]: the place of each position
-        held = (~self._empty[:, 0]).nonzero()[:, 0]
-        self._place[self._source[held]] = held
-        self._whole = len(self.blocks) == 1 and len(held) == len(self._source)
-        """Whether the rows are one block already: documents of one length, nothing to sort or to pad."""
+        self._slot = torch.empty_like(flat)  # [N]: the slot of each position
+        filled = (~self._empty[:, 0]).nonzero()[:, 0]
+        self._slot[self._source[filled]] = filled
+        self._uniform = len(self.blocks) == 1 and len(filled) == len(self._source)
+        """Whether all documents have the same length and need no padding, so that a reshape makes the one block."""
 
     def to(self, device: torch.device) -> "Segments":
-        """Move it to a device and return it: made on the CPU, it need not wait for answers from a GPU."""
-        for name in ("positions", "_source", "_empty", "_place"):
+        """Move to a device and return self; building it on the CPU avoids synchronizing with a GPU."""
+        for name in ("positions", "_source", "_empty", "_slot"):
             setattr(self, name, moved(getattr(self, name), device))
         return self
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, window: int = 0, cap: float = 0.0) -> Tensor:
-        """Return [B, T, H, D]: causal attention inside each document, for q [B, T, H, D], k and v [B, T, K, D].
+        """Return causal attention inside each document, [B, T, H, D], for q [B, T, H, D], k and v [B, T, K, D].
 
-        A window and a soft cap on the scores are those of `sayso.model.attend`; 0 = none.
+        `window` and `cap` are those of `sayso.model.attend`; 0 = none.
         """
         masks = [causal(length, q.device, window) if 0 < window < length else None for _, length in self.blocks]
-        if self._whole:
+        if self._uniform:
             all_q, all_k, all_v = (x.flatten(0, 1).unflatten(0, self.blocks[0]).transpose(1, 2) for x in (q, k, v))
             return attend(all_q, all_k, all_v, masks[0], cap).transpose(1, 2).reshape(q.shape)
         sizes = [documents * length for documents, length in self.blocks]
-        taken = [self._take(x.flatten(0, 1)) for x in (q, k, v)]
-        mixed = []
-        for block, mask, *parts in zip(self.blocks, masks, *(x.split(sizes) for x in taken), strict=True):
-            ours, keys, values = (x.unflatten(0, block).transpose(1, 2) for x in parts)
-            mixed.append(attend(ours, keys, values, mask, cap).transpose(1, 2).flatten(0, 1))
-        return self._put(torch.cat(mixed)).view(q.shape)
+        gathered = [self._gather(x.flatten(0, 1)) for x in (q, k, v)]
+        outputs = []
+        for block, mask, *parts in zip(self.blocks, masks, *(x.split(sizes) for x in gathered), strict=True):
+            queries, keys, values = (x.unflatten(0, block).transpose(1, 2) for x in parts)
+            outputs.append(attend(queries, keys, values, mask, cap).transpose(1, 2).flatten(0, 1))
+        return self._scatter(torch.cat(outputs)).view(q.shape)
 
-    def _take(self, x: Tensor) -> Tensor:
-        """Return [M, H, D]: what each place holds, for x [N, H, D]."""
+    def _gather(self, x: Tensor) -> Tensor:
+        """Return the value of each slot, [M, H, D], for x [N, H, D]."""
         if is_plain():
             return _rows(x, self._source)
-        taken: Tensor = _Take.apply(x, self._source, self._place)  # type: ignore[no-untyped-call]
-        return taken
+        gathered: Tensor = _Gather.apply(x, self._source, self._slot)  # type: ignore[no-untyped-call]
+        return gathered
 
-    def _put(self, x: Tensor) -> Tensor:
-        """Return [N, H, D]: each position's place, for x [M, H, D]."""
+    def _scatter(self, x: Tensor) -> Tensor:
+        """Return the value of each position, [N, H, D], for x [M, H, D]."""
         if is_plain():
-            return _rows(x, self._place)
-        put: Tensor = _Put.apply(x, self._source, self._place, self._empty)  # type: ignore[no-untyped-call]
-        return put
+            return _rows(x, self._slot)
+        scattered: Tensor = _Scatter.apply(x, self._source, self._slot, self._empty)  # type: ignore[no-untyped-call]
+        return scattered
 
 
-class _Take(torch.autograd.Function):
-    """Positions to places. What an empty place holds is seen by nothing, so no gradient comes from there."""
+class _Gather(torch.autograd.Function):
+    """Positions to slots. Attention masks empty slots out, so they get no gradient."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, source: Tensor, place: Tensor) -> Tensor:
-        ctx.save_for_backward(place)
+    def forward(ctx: FunctionCtx, x: Tensor, source: Tensor, slot: Tensor) -> Tensor:
+        ctx.save_for_backward(slot)
         return _rows(x, source)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, of_y: Tensor) -> tuple[Tensor, None, None]:
-        (place,) = ctx.saved_tensors  # type: ignore[attr-defined]
-        return _rows(of_y, place), None, None
+    def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor, None, None]:
+        (slot,) = ctx.saved_tensors  # type: ignore[attr-defined]
+        return _rows(grad_y, slot), None, None
 
 
-class _Put(torch.autograd.Function):
-    """Places to positions; an empty place went nowhere, so its gradient is zero."""
+class _Scatter(torch.autograd.Function):
+    """Slots to positions. Empty slots are dropped, so their gradient is zero."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, x: Tensor, source: Tensor, place: Tensor, empty: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, x: Tensor, source: Tensor, slot: Tensor, empty: Tensor) -> Tensor:
         ctx.save_for_backward(source, empty)
-        return _rows(x, place)
+        return _rows(x, slot)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, of_y: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: FunctionCtx, grad_y: Tensor) -> tuple[Tensor, None, None, None]:
         source, empty = ctx.saved_tensors  # type: ignore[attr-defined]
-        return _rows(of_y, source).masked_fill_(empty[..., None], 0), None, None, None
+        return _rows(grad_y, source).masked_fill_(empty[..., None], 0), None, None, None
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """Return x[index] for x [R, H, D], copied a whole row at a time."""
+    """Return x[index] for x [R, H, D], copying whole rows."""
     return x.flatten(1).index_select(0, index).view(-1, *x.shape[1:])

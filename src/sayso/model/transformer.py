@@ -1,7 +1,7 @@
-"""The Transformer: embed, then blocks that attend and feed forward on a residual stream, then logits.
+"""The Transformer: embedding, then blocks of attention and MLP on a residual stream, then logits.
 
-Token ids [B, T] enter, logits [B, T, V] leave. The config says which norms stand where, what positions are and what
-each layer sees. Nothing here knows of training, files, parallelism or adapters: those are applied from outside.
+Takes token ids [B, T], returns logits [B, T, V]. The config sets norms, positions and windows. Training, files,
+parallelism and adapters are applied from outside.
 """
 
 from itertools import chain
@@ -24,7 +24,7 @@ from sayso.model.segments import Segments
 
 
 class FeedForward(nn.Module):
-    """The position-wise part: down(f(gate x) * up x) for the gated kinds, down(f(up x)) for the others."""
+    """Feed-forward layer: down(f(gate x) * up x) if gated, else down(f(up x))."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class FeedForward(nn.Module):
 
 
 class Block(nn.Module):
-    """x + norm(attention(norm x)), then x + norm(mlp(norm x)), with the norms before, after, or both."""
+    """x + norm(attention(norm x)), then x + norm(mlp(norm x)), with norms before, after or both."""
 
     def __init__(self, config: ModelConfig, window: int = 0) -> None:
         super().__init__()
@@ -66,13 +66,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A decoder-only language model of the shape its config says; weights are random until trained or loaded."""
+    """A decoder-only language model of the shape in its config; weights are random until trained or loaded."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
         self.recompute = False
-        """Whether the backward pass computes a block's activations again to spare memory (Chen et al. 2016)."""
+        """Whether the backward pass recomputes each block's activations to save memory (Chen et al. 2016)."""
         self.embed = embedding(config.vocab_size, config.width)
         self.positions = embedding(config.context, config.width) if config.positions == "learned" else None
         self.ngrams = NGramEmbedding(config) if config.ngrams else None
@@ -89,18 +89,18 @@ class Transformer(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the residual stream, whatever the weights are kept in."""
+        """Dtype of the residual stream, which may differ from that of quantized weights."""
         return self._floats().dtype
 
     def _floats(self) -> Tensor:
         return next(x for x in chain(self.parameters(), self.buffers()) if x.is_floating_point())
 
     def initialise(self, generator: torch.Generator | None = None) -> "Transformer":
-        """Draw fresh weights and return self.
+        """Draw random weights and return self.
 
-        Matrices that read the stream are uniform with standard deviation 1/sqrt(C); matrices that write to it start
-        at zero, so that every block is first the identity (Zhang et al. 2019, Fixup; nanochat), and so do n-grams and
-        biases. The head starts small, so that the first loss is ln V.
+        Matrices that read the residual stream are uniform with standard deviation 1/sqrt(C). Matrices that write to it
+        are zero, so that every block starts as the identity (Zhang et al. 2019, Fixup; nanochat); so are n-gram tables
+        and biases. The head's weights are small, so that the first loss is ln V.
         """
         bound = (3 / self.config.width) ** 0.5  # U(-a, a) has standard deviation a / sqrt(3)
         for name, weight in self.named_parameters():
@@ -126,14 +126,13 @@ class Transformer(nn.Module):
         mask: Mask = None,
         cache: KeyValueCache | None = None,
     ) -> Tensor:
-        """Return the normed residual stream [B, T, C] after the last block, for ids [B, T].
+        """Return the normalized residual stream [B, T, C] after the last block, for ids [B, T].
 
-        `positions` [B, T] are 0..T-1 when not given; `mask` is bool [B, 1, T, S], True where a key may be seen, or
-        `Segments` for packed documents, or None for causal. With a cache the caller gives positions and mask, because
-        only the caller knows what the cache holds.
+        `positions` [B, T] defaults to 0..T-1. `mask` is bool [B, 1, T, S], True for visible keys, or `Segments` for
+        packed documents, or None for causal. With a cache, pass positions and mask: they depend on its contents.
         """
         if positions is None:
-            assert self.positions is None or ids.shape[1] <= self.config.context, "as many positions as were learned"
+            assert self.positions is None or ids.shape[1] <= self.config.context, "more ids than learned positions"
             positions = torch.arange(ids.shape[1], device=ids.device)[None]
         x = self.embedded(ids, positions, cache)
         angles, masks = self.angles(positions), self._masks(mask, positions, cache)
@@ -150,14 +149,14 @@ class Transformer(nn.Module):
         if self.config.embed_scale != 1:
             x = x * self.config.embed_scale
         if self.positions is not None:
-            x = x + self.positions(positions.clamp_max(self.config.context - 1))  # a cache's padding may lie beyond
+            x = x + self.positions(positions.clamp_max(self.config.context - 1))  # a cache's padding may exceed it
         if self.ngrams is not None:
             reach = self.ngrams.reach
             x = x + self.ngrams(F.pad(ids, (reach, 0)) if cache is None else cache.recall(ids, reach), positions)
         return x
 
     def angles(self, positions: Tensor) -> list[Angles]:
-        """Return by how much each layer turns, [B or 1, T, 1, D]: the same for every head."""
+        """Return the rotary cosines and sines of each layer, [B or 1, T, 1, D]: the same for every head."""
         config, rope = self.config, self.config.rope
         if config.positions != "rotary":
             return [None] * config.layers
@@ -166,11 +165,13 @@ class Transformer(nn.Module):
         if rope.local_theta:
             cos, sin = rotary_angles(positions, config.head_size, rope.local_theta)
             local = cos[:, :, None], sin[:, :, None]
-        turns = [local if window else angles for window in config.layer_windows]
-        return [None if layer in rope.nope_layers else turn for layer, turn in enumerate(turns)]
+        return [
+            None if layer in rope.nope_layers else local if window else angles
+            for layer, window in enumerate(config.layer_windows)
+        ]
 
     def _masks(self, mask: Mask, positions: Tensor, cache: KeyValueCache | None) -> list[Mask]:
-        """Return what each layer sees; `Segments` know of windows themselves."""
+        """Return the mask of each layer; `Segments` apply the windows themselves."""
         config = self.config
         if not config.windows or isinstance(mask, Segments):
             return [mask] * config.layers

@@ -1,1 +1,1 @@
-"""Turns a life's files into its report: facts, figures, drawings, a page."""
+"""The report of a life: an HTML page and a JSON file, made from the life's files."""

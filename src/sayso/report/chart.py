@@ -1,7 +1,7 @@
-"""Charts as one standalone SVG file, for documents and runs: takes series of points, returns markup.
+"""Charts as a standalone SVG file, for documents and runs: takes series of points, returns markup.
 
-Panels are placed side by side with a title, axes with round ticks, a legend, and intervals for points that have them.
-The file has no external dependencies, and its text is selectable.
+Panels are placed side by side, each with a title, axes with round ticks, a legend and optional intervals. The file has
+no external dependencies, and its text can be selected.
 """
 
 import math
@@ -14,7 +14,7 @@ from sayso.report.draw import ChartScale, scale, short
 
 INK, SOFT, LINE, PAPER = "#1f2324", "#5d6467", "#e2e0d9", "#fcfbf8"
 COLORS = ("#0d6e6e", "#c2842a", "#9b2c2c", "#7d879a", "#5b4a9c", "#4a7d3a")
-WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # a panel's area, and its margins
+WIDTH, HEIGHT, LEFT, TOP, GAP = 330, 230, 62, 74, 34  # size of a panel's plot area, and margins
 _ROW = 17  # height of a legend entry
 _HEAD = 34  # height of the title
 FONT = "Inter, 'Helvetica Neue', 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
@@ -26,12 +26,12 @@ class Series:
     """One series of points."""
 
     name: str
-    """Name in the legend; none if empty."""
+    """Name in the legend; empty = not in the legend."""
     points: Sequence[Point]
     color: str = COLORS[0]
     style: Literal["line", "dashed", "dots", "both"] = "line"
     reach: Sequence[Point] = ()
-    """Lower and upper end at each point: whiskers of dots, a band around a line."""
+    """Lower and upper end of the interval at each point, drawn as whiskers of dots or a band around a line."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,12 @@ class Panel:
     y_name: str
     series: Sequence[Series]
     x_range: Point | None = None
-    """Range of the axis; default: from the data."""
+    """Range of the axis; None = from the data."""
     y_range: Point | None = None
 
 
 def picture(title: str, panels: Sequence[Panel], note: str = "", *, columns: int = 3) -> str:
-    """Return panels as an SVG file, `columns` side by side; the `note` is placed below them."""
+    """Return panels as an SVG file with at most `columns` side by side, and a `note` below them."""
     legend = max(sum(bool(one.name) for one in panel.series) for panel in panels)
     across, down = LEFT + WIDTH + GAP, 40 + HEIGHT + 52 + _ROW * legend
     columns = min(columns, len(panels))

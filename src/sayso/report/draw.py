@@ -1,7 +1,7 @@
-"""Small drawings as HTML with inline SVG: takes numbers, returns markup.
+"""Small charts as HTML with inline SVG: takes numbers, returns markup.
 
-Scalable parts (lines, bars, cells) are SVG or boxes sized in percent; labels are text next to them, so that
-they keep their size on a phone and can be selected. Colors are the page's classes.
+Scalable parts (lines, bars, cells) are SVG or boxes sized in percent. Labels are HTML text, so they keep their size on
+a phone and can be selected. Colors are CSS classes of the page.
 """
 
 import math
@@ -14,10 +14,12 @@ LINE_POINTS = 500  # more than a screen can resolve
 
 @dataclass(frozen=True)
 class Line:
-    """Points (x, y) of one line, and the class that colors it."""
+    """A line."""
 
     points: Sequence[tuple[float, float]]
+    """(x, y) pairs."""
     kind: str
+    """CSS class."""
 
 
 @dataclass(frozen=True)
@@ -29,13 +31,13 @@ class ChartScale:
     ticks: tuple[float, ...]
 
     def at(self, value: float) -> float:
-        """Position of a value, in percent, clamped to the range."""
+        """Return the position of a value in percent, clamped to the range."""
         share = (value - self.low) / (self.high - self.low) if self.high > self.low else 0.5
         return round(100 * min(1.0, max(0.0, share)), 2)
 
 
 def scale(low: float, high: float, marks: int = 5) -> ChartScale:
-    """An axis over [low, high], widened to its outer ticks."""
+    """Return an axis over [low, high], extended to round ticks."""
     span = (high - low) or abs(high) or 1.0
     raw = span / marks
     power = 10 ** math.floor(math.log10(raw))
@@ -46,13 +48,13 @@ def scale(low: float, high: float, marks: int = 5) -> ChartScale:
 
 
 def plot(lines: Sequence[Line], dots: Line | None, x_name: str, y_name: str, alt: str) -> str:
-    """A line chart; `dots` are single points drawn over the lines."""
+    """Return a line chart; `dots` are points drawn over the lines."""
     shown = [*lines, *([dots] if dots else [])]
     xs, ys = ([point[i] for line in shown for point in line.points] for i in (0, 1))
     x, y = scale(0, max(xs)), scale(min(ys), max(ys))
     grid = "".join(f'<path class="grid" d="M0 {100 - y.at(tick)}H100"/>' for tick in y.ticks)
     drawn = "".join(f'<path class="{line.kind}" d="{_path(thin(line.points), x, y)}"/>' for line in lines)
-    if dots:  # a round cap on a zero-length line is a dot that stretching does not distort
+    if dots:  # a zero-length line with round caps: scaling does not distort it
         spots = "".join(f"M{x.at(a)} {round(100 - y.at(b), 2)}h0" for a, b in dots.points)
         drawn += f'<path class="{dots.kind}" d="{spots}"/>'
     y_marks = "".join(f'<i class="yt" style="top:{100 - y.at(t)}%">{short(t)}</i>' for t in y.ticks)
@@ -66,12 +68,12 @@ def plot(lines: Sequence[Line], dots: Line | None, x_name: str, y_name: str, alt
 
 
 def bar(value: float, most: float, kind: str) -> str:
-    """A bar proportional to `value / most`."""
+    """Return a bar of width `value / most`."""
     return f'<div class="track"><div class="bar {kind}" style="width:{100 * value / most:.2f}%"></div></div>'
 
 
 def whiskers(marks: Sequence[tuple[float, float, float, str]]) -> str:
-    """Dots with intervals on a scale of 0 to 1, one below the other: (mean, low, high, class) each."""
+    """Return dots with intervals on a scale of 0 to 1, below each other; each mark is (mean, low, high, CSS class)."""
     rows = "".join(
         f'<div class="wh {kind}">'
         f'<div class="reach" style="left:{100 * low:.1f}%;width:{100 * (high - low):.1f}%"></div>'
@@ -82,11 +84,11 @@ def whiskers(marks: Sequence[tuple[float, float, float, str]]) -> str:
 
 
 def heat(weights: Sequence[Sequence[float]], labels: Sequence[str], alt: str) -> str:
-    """A square of cells, row t against column s <= t, with labels on the left and below."""
+    """Return a lower triangle of cells, row t and column s <= t, with labels on the left and below."""
     size = len(labels)
     cells = "".join(
         f'<rect x="{s}" y="{t}" width="1" height="1" fill-opacity="{weights[t][s]:.2f}">'
-        f"<title>{escape(labels[t])} takes {weights[t][s]:.0%} from {escape(labels[s])}</title></rect>"
+        f"<title>{escape(labels[t])} attends to {escape(labels[s])}: {weights[t][s]:.0%}</title></rect>"
         for t in range(size)
         for s in range(t + 1)
         if weights[t][s] >= 0.005
@@ -100,23 +102,23 @@ def heat(weights: Sequence[Sequence[float]], labels: Sequence[str], alt: str) ->
 
 
 def smooth(values: Sequence[float], span: int) -> list[float]:
-    """The exponential moving average over about `span` values, without the bias towards zero at the start."""
-    keep = 1 - 1 / max(1, span)
+    """Return the exponential moving average over about `span` values, corrected for the bias at the start."""
+    decay = 1 - 1 / max(1, span)
     total, weight, out = 0.0, 0.0, []
     for value in values:
-        total, weight = keep * total + value, keep * weight + 1
+        total, weight = decay * total + value, decay * weight + 1
         out.append(total / weight)
     return out
 
 
 def thin(points: Sequence[tuple[float, float]]) -> Sequence[tuple[float, float]]:
-    """At most about LINE_POINTS of the points, including the last."""
+    """Return about LINE_POINTS of the points, evenly spaced, including the last."""
     stride = max(1, len(points) // LINE_POINTS)
     return [*points[:-1:stride], points[-1]]
 
 
 def short(value: float) -> str:
-    """A number for an axis: 0.5, 12, 3k, 1.5M."""
+    """Format a number for an axis: 0.5, 12, 3k, 1.5M."""
     for size, letter in ((1e9, "B"), (1e6, "M"), (1e4, "k")):
         if abs(value) >= size:
             return f"{value / (1e3 if letter == 'k' else size):g}{letter}"

@@ -1,6 +1,6 @@
-"""All records of a life, read once; what does not exist yet is None or empty.
+"""Read all records of a life once, as `Facts`: plain data for the figures and the page.
 
-Takes a life's folder, returns `Facts`: plain data for figures, drawings and the page.
+Records that do not exist yet are None or empty.
 """
 
 import re
@@ -12,7 +12,7 @@ from sayso.base.files import read_json, read_object, sha256
 from sayso.base.intact import check_recorded
 from sayso.base.life import STAGES, Life
 from sayso.base.log import events_of
-from sayso.report.steered import Steered, steered
+from sayso.report.alignment_log import AlignmentRun, alignment_runs
 from sayso.token.load import MADE_OF
 from sayso.weights.lineage import read_lineage
 
@@ -21,20 +21,20 @@ ACTS = (
     *("prepare", "tokenizer", "import", "pretrain", "finetune", "reward", "align", "reinforce", "improve", "selfplay"),
     *("evaluate", "verify"),
 )
-TRAINED = {"base": "pretrain", "tuned": "finetune", "aligned": "align"}  # which act makes which stage
+TRAINED = {"base": "pretrain", "tuned": "finetune", "aligned": "align"}  # the act that trains each stage
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The log of a training run: one value per step, and periodic evaluations on held-out text."""
+    """Losses of a training run, and its evaluations on held-out text."""
 
     steps: tuple[int, ...]
     losses: tuple[float, ...]
     tokens: int
     held_out: tuple[tuple[int, float], ...]
-    """(step, bits per byte)."""
+    """(step, bits per byte) on held-out text."""
     replies: tuple[tuple[int, float], ...] = ()
-    """(step, nats per trained token), on held-out conversations."""
+    """(step, nats per trained token) on held-out conversations."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,9 @@ class Facts:
     manifest: _Data | None
     tokenizers: list[_Data]
     made_tokenizer: _Data | None
-    """The training data of the life's tokenizer, and its measurements."""
+    """Training data and measurements of the life's tokenizer."""
     hashes: dict[str, str]
-    """SHA-256 of the data's manifest ("data") and of the tokenizer ("tokenizer"), if they exist."""
+    """SHA-256 of the data's manifest ("data") and of the tokenizer ("tokenizer"), as far as they exist."""
     models: dict[str, _Data]
     """sayso.json of each existing stage, in order."""
     shapes: dict[str, _Data]
@@ -68,17 +68,16 @@ class Facts:
     scores: dict[str, _Data]
     """Results of evaluate, by stage."""
     verify: _Data
-    steered: list[Steered]
-    """The runs that learned from preferences or rewards."""
+    alignment: list[AlignmentRun]
 
     @property
     def newest(self) -> str | None:
-        """The latest existing stage."""
+        """Latest existing stage."""
         return list(self.models)[-1] if self.models else None
 
 
 def read_facts(life: Life) -> Facts:
-    """Read a life; a damaged file is a `UserError` that names it."""
+    """Return the records of a life. Raises `UserError` that names the file if one is damaged."""
     models = {stage: life.model(stage) for stage in STAGES if (life.model(stage) / "sayso.json").exists()}
     curves = {act: curve(life.run(f"{act}-{stage}") / "run.jsonl") for stage, act in TRAINED.items()}
     return Facts(
@@ -94,17 +93,17 @@ def read_facts(life: Life) -> Facts:
         baselines=maybe(life.run("baselines") / "scores.json"),
         scores={stage: found for stage in STAGES if (found := maybe(life.run(f"evaluate-{stage}") / "scores.json"))},
         verify=maybe(life.run("verify") / "scores.json") or {},
-        steered=steered(life),
+        alignment=alignment_runs(life),
     )
 
 
 def origins(life: Life) -> dict[str, Path]:
-    """The two files from which everything else in a life derives."""
+    """Return the two files from which everything else in a life is derived."""
     return {"data": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"}
 
 
 def maybe(path: Path) -> Any:
-    """The file's JSON, or None if there is no file."""
+    """Return the file's JSON, or None if it does not exist."""
     if not path.exists():
         return None
     check_recorded(path, "create it again")
@@ -112,10 +111,10 @@ def maybe(path: Path) -> Any:
 
 
 def curve(path: Path) -> Curve | None:
-    """The losses of a run; a step repeated after a resume counts once, with its latest value."""
+    """Return the losses of a run, None if it has none; of a step repeated after a resume, the latest value counts."""
     events = events_of(path) if path.exists() else []
-    told = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
-    losses = {event["step"]: event["loss"] for event in told}
+    finite = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
+    losses = {event["step"]: event["loss"] for event in finite}
     if not losses:
         return None
     held_out, replies = (
@@ -128,7 +127,7 @@ def curve(path: Path) -> Curve | None:
 
 
 def acts(life: Life) -> list[_Act]:
-    """Seconds and peak memory of each act, in the order of a life; runs that were set aside do not count."""
+    """Return the cost of each act, in the order of a life; runs set aside do not count."""
     found: dict[str, _Act] = {}
     for path in sorted((life.root / "runs").glob("*/run.jsonl")):
         events = events_of(path)
@@ -141,13 +140,13 @@ def acts(life: Life) -> list[_Act]:
 
 
 def spent(events: list[_Data]) -> float:
-    """Seconds of the latest run with all its parts: from each part's end event, or its last step."""
-    pieces: list[float] = []
-    before = None
+    """Return the seconds of the latest run, summed over its resumed parts; each part's last event has its seconds."""
+    parts: list[float] = []
+    previous = None
     for event in events:
         if event["event"] == "start":
-            pieces = [0.0] if before == "end" else [*pieces, 0.0]  # after an end the act was run again
-        elif "seconds" in event and pieces:
-            pieces[-1] = max(pieces[-1], event["seconds"])
-        before = event["event"]
-    return round(sum(pieces), 2)
+            parts = [0.0] if previous == "end" else [*parts, 0.0]  # a start after an end is a new run
+        elif "seconds" in event and parts:
+            parts[-1] = max(parts[-1], event["seconds"])
+        previous = event["event"]
+    return round(sum(parts), 2)

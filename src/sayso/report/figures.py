@@ -1,6 +1,6 @@
-"""The report's numbers for programs: takes facts, returns the content of `report.json`, with fixed keys.
+"""The content of `report.json`: the report's numbers under fixed keys, for programs.
 
-The key of an act that was not run yet is absent, never null or zero.
+The key of an act that has not run yet is absent, never null or zero.
 """
 
 from typing import Any
@@ -31,28 +31,28 @@ def report_figures(facts: Facts) -> _Data:
 
 
 def stage_figures(scores: _Data) -> _Data:
-    """One stage: bits per byte, and accuracies with n and standard error."""
+    """Return a stage's bits per byte, and its accuracies with n and standard error."""
     found: _Data = {
         "val_bpb": {kind: part["mean"] for kind, part in scores["bpb"].items()},
         "val_bpb_se": {kind: part["se"] for kind, part in scores["bpb"].items()},
     }
     if scores["families"]:
-        whole = scores["smallworld_accuracy"]
-        found["smallworld_accuracy"] = whole["mean"]
-        found["smallworld_accuracy_se"], found["smallworld_accuracy_n"] = whole["se"], whole["n"]
+        accuracy = scores["smallworld_accuracy"]
+        found["smallworld_accuracy"] = accuracy["mean"]
+        found["smallworld_accuracy_se"], found["smallworld_accuracy_n"] = accuracy["se"], accuracy["n"]
         found["families"] = {family: brief(part) for family, part in scores["families"].items()}
         found["instructions"] = brief(scores["instructions"])
     return found
 
 
 def brief(part: _Data) -> _Data:
-    """Mean, standard error and n of a stored estimate."""
+    """Return mean, standard error and n of a stored estimate."""
     return {key: part[key] for key in ("mean", "se", "n")}
 
 
 def lineage_figures(facts: Facts) -> list[_Data]:
-    """The lineage of the newest model, oldest first: data, tokenizer, then each stage with its parent and hash."""
-    chain: list[_Data] = [{"what": name, "sha256": mark} for name, mark in facts.hashes.items()]
+    """Return the lineage of the newest model, oldest first: data, tokenizer, then each stage with parent and hash."""
+    chain: list[_Data] = [{"what": name, "sha256": digest} for name, digest in facts.hashes.items()]
     for stage, made in facts.models.items():
         known: _Data = {key: made[key] for key in ("parent", "parameters", "metrics", "seed", "data") if key in made}
         chain.append({"what": stage, "sha256": made["weights_sha256"], **known})

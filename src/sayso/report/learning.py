@@ -1,19 +1,19 @@
-"""The progress of each training act: raw and smoothed loss by step, and evaluations on held-out text."""
+"""The report's section on training: raw and smoothed loss by step, and evaluations on held-out text."""
 
 import math
 
 from sayso.report.draw import Line, plot, smooth
 from sayso.report.facts import TRAINED, Curve, Facts
-from sayso.report.markup import counted, missing, says, section
+from sayso.report.markup import caption, counted, missing, section
 
 _TITLES = {"pretrain": "Pre-training", "finetune": "Finetuning on conversations", "align": "Alignment with comparisons"}
 UNITS = {"pretrain": "nats per token", "finetune": "nats per trained token", "align": "loss per pair, nats"}
 _SHORTEST = 5
-SMOOTH = 50  # the smoothed line averages over about a fiftieth of the run
+SMOOTH = 50  # the moving average spans about 1/50 of the run
 
 
 def learning(facts: Facts) -> str:
-    """The section: one chart for each act that has trained a model."""
+    """Return the section, with a chart for each act that has trained a model."""
     if not facts.curves:
         return section("learning", "Learning", missing("Nothing has been trained yet; start with", "sayso pretrain"))
     charts = [_chart(act, facts.curves[act], facts) for act in TRAINED.values() if act in facts.curves]
@@ -24,33 +24,34 @@ def learning(facts: Facts) -> str:
 
 
 def _chart(act: str, curve: Curve, facts: Facts) -> str:
-    """One act's losses."""
-    even = smooth(curve.losses, max(_SHORTEST, len(curve.losses) // SMOOTH))
+    """Return the chart of one act's losses."""
+    smoothed = smooth(curve.losses, max(_SHORTEST, len(curve.losses) // SMOOTH))
     lines = [
         Line(list(zip(curve.steps, values, strict=True)), kind)
-        for values, kind in ((curve.losses, "raw"), (even, "smooth"))
+        for values, kind in ((curve.losses, "raw"), (smoothed, "smooth"))
     ]
     held = [(float(step), nats(bpb, facts)) for step, bpb in curve.held_out] if nats(1, facts) else []
     held += [(float(step), loss) for step, loss in curve.replies]
     drawn = plot(lines, Line(held, "held") if held else None, "step", UNITS[act], f"Loss of {act} by step")
-    start, end = even[0], even[-1]
-    told = (
-        f"{_TITLES[act].split()[0]} reduced the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps "
+    start, end = smoothed[0], smoothed[-1]
+    change = "reduced" if end <= start else "raised"
+    text = (
+        f"{_TITLES[act].split()[0]} {change} the loss from {start:.2f} to {end:.2f} nats in {curve.steps[-1]:,} steps "
     )
-    told += f"and {counted(curve.tokens)} tokens; half of the decrease was reached by step {halfway(curve, even):,}."
-    return f"<figure><h3>{_TITLES[act]}</h3>{drawn}{says(told)}</figure>"
+    text += f"and {counted(curve.tokens)} tokens; half of the change was reached by step {halfway(curve, smoothed):,}."
+    return f"<figure><h3>{_TITLES[act]}</h3>{drawn}{caption(text)}</figure>"
 
 
-def halfway(curve: Curve, even: list[float]) -> int:
-    """The first step at which the smoothed loss had covered half of its decrease."""
-    middle = (even[0] + even[-1]) / 2
-    falls = even[-1] <= even[0]
+def halfway(curve: Curve, smoothed: list[float]) -> int:
+    """Return the first step at which the smoothed loss had covered half of its change."""
+    middle = (smoothed[0] + smoothed[-1]) / 2
+    falls = smoothed[-1] <= smoothed[0]
     return next(
-        step for step, loss in zip(curve.steps, even, strict=True) if (loss <= middle) == falls or loss == middle
+        step for step, loss in zip(curve.steps, smoothed, strict=True) if (loss <= middle) == falls or loss == middle
     )
 
 
 def nats(bpb: float, facts: Facts) -> float:
-    """Bits per byte as nats per token, using the tokenizer's bytes per token on held-out text; 0 if unknown."""
+    """Convert bits per byte to nats per token by the tokenizer's bytes per token on held-out text; 0 if unknown."""
     measured = (facts.made_tokenizer or {}).get("measured", {})
     return bpb * math.log(2) * float(measured.get("bytes_per_token", 0.0))

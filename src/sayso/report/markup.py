@@ -1,38 +1,38 @@
-"""The page's building blocks (section, table, missing parts), and number formatting."""
+"""HTML elements of the report (section, table, placeholder), and number formatting."""
 
 from collections.abc import Sequence
 from html import escape
 
 
 def section(name: str, title: str, *parts: str) -> str:
-    """A titled part of the page."""
+    """Return a titled section of the page."""
     return f'<section id="{name}"><h2>{escape(title)}</h2>{"".join(parts)}</section>'
 
 
-def says(text: str) -> str:
-    """The one sentence that states what a chart shows; `text` is already markup."""
-    return f'<p class="says">{text}</p>'
+def caption(text: str) -> str:
+    """Return the sentence that states what a chart shows; `text` is markup."""
+    return f'<p class="caption">{text}</p>'
 
 
 def missing(what: str, command: str) -> str:
-    """The placeholder for something that was not run yet, with the command that runs it."""
+    """Return the placeholder of a section without data, with the command that creates the data."""
     return f'<p class="missing">{escape(what)} <code>{escape(command)}</code></p>'
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]], kind: str = "") -> str:
-    """A table whose cells are markup; a heading that starts with ">" makes a column of numbers."""
-    right = [head.startswith(">") for head in heads]
-    top = "".join(_cell("th", escape(head.lstrip(">")), number) for head, number in zip(heads, right, strict=True))
+    """Return a table whose cells are markup; a heading that starts with ">" marks a column of numbers."""
+    numeric = [head.startswith(">") for head in heads]
+    top = "".join(_cell("th", escape(head.lstrip(">")), number) for head, number in zip(heads, numeric, strict=True))
     body = "".join(
-        f"<tr>{''.join(_cell('td', cell, number) for cell, number in zip(row, right, strict=True))}</tr>"
+        f"<tr>{''.join(_cell('td', cell, number) for cell, number in zip(row, numeric, strict=True))}</tr>"
         for row in rows
     )
-    whole = f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
-    return f'<div class="wide" tabindex="0">{whole}</div>'  # makes it scrollable by keyboard
+    content = f'<table class="{kind}"><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<div class="wide" tabindex="0">{content}</div>'  # tabindex makes it scrollable by keyboard
 
 
 def source_name(source: dict[str, object]) -> str:
-    """A source's name; for a path or an address only its last part."""
+    """Return a source's name; for a path or an address, its last part."""
     return escape(str(source["name"]).rstrip("/").split("/")[-1])
 
 
@@ -42,14 +42,14 @@ def listing(names: Sequence[str]) -> str:
 
 
 def counted(value: float) -> str:
-    """A large number: 940, 12,400, 3.20 million."""
+    """Format a large number: 940, 12,400, 3.20 million."""
     if value >= 1e9:
         return f"{value / 1e9:.2f} billion"
     return f"{value / 1e6:.2f} million" if value >= 1e6 else f"{value:,.0f}"
 
 
 def size(value: float) -> str:
-    """Bytes: 940 B, 12.4 kB, 3.2 MB."""
+    """Format a number of bytes: 940 B, 12.4 kB, 3.2 MB."""
     for unit, least in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if value >= least:
             return f"{value / least:.1f} {unit}"
@@ -57,7 +57,7 @@ def size(value: float) -> str:
 
 
 def mark(digest: str) -> str:
-    """The beginning of a hash."""
+    """Return the beginning of a hash."""
     return f'<code class="hash">{escape(digest[:12])}</code>'
 
 

@@ -1,41 +1,41 @@
-"""Facts -> one standalone HTML page: its style is inline, and it loads nothing and runs no scripts."""
+"""The report as one standalone HTML page, which loads nothing and runs no scripts."""
 
 from html import escape
 from importlib.resources import files
 
 from sayso.base.log import duration
+from sayso.report.alignment import alignment
+from sayso.report.baselines import baselines
 from sayso.report.facts import Facts
 from sayso.report.inside import inside
 from sayso.report.learning import learning
 from sayso.report.markup import counted, listing, source_name
-from sayso.report.papers import data, lineage_table, proved, tokenizers, took
-from sayso.report.race import race
-from sayso.report.said import said
+from sayso.report.provenance import cost, data, lineage, tokenizers, verification
+from sayso.report.samples import samples
 from sayso.report.scores import scores
-from sayso.report.steering import steering
 
-SECTIONS = (race, scores, said, learning, steering, inside, tokenizers, data, lineage_table, took, proved)
+SECTIONS = (baselines, scores, samples, learning, alignment, inside, tokenizers, data, lineage, cost, verification)
 
 
 def page(facts: Facts) -> str:
-    """The whole report."""
+    """Return the report."""
     style = files("sayso.report").joinpath("page.css").read_text(encoding="utf-8")
-    body = "".join(part(facts) for part in SECTIONS)
+    body = "".join(section(facts) for section in SECTIONS)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The life of a language model</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta name="color-scheme" content="light dark"><style>{style}</style></head><body>'
         f'<header><p class="over">Sayso · {escape(facts.life.root.resolve().name)}</p>'
         f'<h1>The life of a language model</h1><p class="lead">{lead(facts)}</p>{keys(facts)}</header>'
-        f"<main>{body}</main><footer><p>All figures were measured in this life; <code>report.json</code> next to "
-        "this page contains them for programs.</p></footer></body></html>\n"
+        f"<main>{body}</main><footer><p>All figures were measured in this life. <code>report.json</code>, next to this "
+        "page, has them for programs.</p></footer></body></html>\n"
     )
 
 
 def lead(facts: Facts) -> str:
-    """What was trained, from what, in how long."""
+    """Return a summary: the model, its data, the time and the stages."""
     if facts.newest is None:
-        return "Nothing has been trained yet. Below is what exists, and the commands for what is missing."
+        return "Nothing has been trained yet. The sections below show what exists, and the commands for the rest."
     base, total = next(iter(facts.models.values())), sum(act.seconds for act in facts.acts)
     imported = base.get("stage") == "imported"
     text = f"A Transformer of {counted(base['parameters'])} parameters, "
@@ -50,11 +50,11 @@ def lead(facts: Facts) -> str:
     )
     later = {"tuned": "finetuned on conversations", "aligned": "aligned with comparisons of its replies"}
     done = [words for stage, words in later.items() if stage in facts.models]
-    return text + (f" Then {listing(done)}." if done else "")
+    return text + (f" It was then {listing(done)}." if done else "")
 
 
 def keys(facts: Facts) -> str:
-    """The key figures of a life, if they exist."""
+    """Return the key figures of a life, if they exist."""
     shown: list[tuple[str, str]] = []
     if "metrics" in (base := next(iter(facts.models.values()), {})):
         shown.append((counted(base["metrics"]["tokens"]), "tokens of pretraining"))

@@ -1,4 +1,4 @@
-"""The reliability of a reward model as one SVG: predicted probabilities against observed shares."""
+"""The reliability diagram of a reward model: predicted probabilities against observed frequencies."""
 
 import math
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from sayso.report.chart import Panel, Series, picture
 
 
 def reliability_picture(name: str, bins: Sequence[Bin], path: Path) -> None:
-    """Draw predicted against observed probabilities to an SVG file."""
+    """Write the reliability diagram of a reward model as an SVG file."""
     reach = [(max(0.0, one.was - 2 * _se(one)), min(1.0, one.was + 2 * _se(one))) for one in bins]
     dots = Series("held out", [(one.said, one.was) for one in bins], style="both", reach=reach)
-    straight = Series("as said", [(0, 0), (1, 1)], "#7d879a", "dashed")
-    panel = Panel("Reliability", "predicted probability", "observed share", [straight, dots], (0, 1), (0, 1))
+    diagonal = Series("perfect calibration", [(0, 0), (1, 1)], "#7d879a", "dashed")
+    panel = Panel("Reliability", "predicted probability", "observed frequency", [diagonal, dots], (0, 1), (0, 1))
     write_atomic(path, picture(f"Calibration of '{name}'", [panel]))
 
 

@@ -17,7 +17,7 @@ from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.sample.pages import bytes_per_token
 from sayso.serve.listen import listen
-from sayso.weights.adapter import adapted_tensors
+from sayso.weights.adapter import adapted_model
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model, resolve_model
 from sayso.weights.tensors import weights_file
@@ -91,7 +91,7 @@ def engine_of(options: Serve, life: Life, name: str, model: Transformer, device:
         called, _, folder = given.partition("=")
         if not (called and folder) or called in (name, *adapters):
             raise UserError(f"--adapter takes NAME=FOLDER with a unique name; got '{given}'.")
-        adapters[called] = adapted_tensors(model, Path(folder))
+        adapters[called] = adapted_model(model, Path(folder))
     _check_cache(options, model, device)
     draft = load_model(resolve_model(life, options.draft), device)[0] if options.draft else None
     return Engine(

@@ -67,4 +67,4 @@ def save_tuned(
         if lora:
             save_adapter(layers, model.config, lora, str(parent), part / "adapter")
 
-    save_model(model, tokenizer, folder, lineage, beside=write_adapter)
+    save_model(model, tokenizer, folder, lineage, extra=write_adapter)

@@ -1,1 +1,1 @@
-"""A model to files and back: the Hugging Face folder, its names, its card and its lineage."""
+"""Saving and loading models: Hugging Face folders, GGUF, adapters, quantization, model cards and lineage."""

@@ -1,8 +1,8 @@
-"""LoRA in PEFT's format, in and out: a folder with adapter_config.json and adapter_model.safetensors.
+"""Save and load LoRA adapters in PEFT's format: a folder with adapter_config.json and adapter_model.safetensors.
 
-Our adapters open in `peft` on the model folder they were trained from. PEFT adapters load with any scaling and rank
-pattern; PEFT features beyond plain LoRA on the blocks are rejected. Layers that the family's files fuse (GPT-2's
-queries, keys and values) become one product there: their A matrices stacked, their B matrices block-diagonal.
+Saved adapters open in `peft` on the model folder they were trained from. PEFT adapters load with any scaling and rank
+pattern; PEFT features beyond plain LoRA on the blocks are rejected. Layers that are fused in a family's files (GPT-2's
+queries, keys and values) are saved as one product: their A matrices stacked, their B matrices block-diagonal.
 """
 
 import math
@@ -28,7 +28,7 @@ from sayso.weights.tensors import read_tensors
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _PREFIX = "base_model.model."
-PEFT_DEFAULT = 8  # of rank and of alpha
+PEFT_DEFAULT = 8  # PEFT's default rank and alpha
 _UNDERSTOOD = {
     *("auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision"),
     *("task_type", "r", "lora_alpha", "lora_dropout", "use_rslora", "rank_pattern", "alpha_pattern"),
@@ -36,11 +36,11 @@ _UNDERSTOOD = {
     *("eva_config", "fan_in_fan_out", "megatron_core", "qalora_group_size", "runtime_config", "ensure_weight_tying"),
 }
 """Settings of adapter_config.json that are supported, or that do not change what trained weights mean."""
-PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the others change the base weights
+PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # other initializations change the base weights
 
 
 def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA, parent: str, folder: Path) -> None:
-    """Write adapted layers, keyed by their names in a model of shape `config`; `parent` is the path of that model."""
+    """Write adapted layers, keyed by name in a model with `config`; `parent` is the path of that model."""
     family = family_of(config)
     pairs = {theirs: _fused([layers.get(name) for name in ours]) for theirs, ours in _names(layers, family).items()}
     tensors = {
@@ -75,9 +75,9 @@ def save_adapter(layers: dict[str, LoRALinear], config: ModelConfig, lora: LoRA,
 
 
 def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
-    """Attach the adapter in a folder to the model's layers; return its rank, alpha and targets as JSON-ready data.
+    """Attach the adapter in a folder to the model's layers; return its rank, alpha and targets.
 
-    Raises `UserError` if the adapter is incomplete, is not plain LoRA, or belongs to a model of another shape.
+    Raises `UserError` if the adapter is incomplete, is not plain LoRA, or does not match the model's shape.
     """
     if not (folder / CONFIG).exists():
         raise UserError(f"'{folder}' is not an adapter folder: it has no {CONFIG}.")
@@ -94,17 +94,17 @@ def load_adapter(model: Transformer, folder: Path) -> dict[str, Any]:
     }
 
 
-def adapted_tensors(model: Transformer, folder: Path) -> Transformer:
-    """Return a second model that shares the weights and adds the adapter in a folder; raises as `load_adapter`."""
+def adapted_model(model: Transformer, folder: Path) -> Transformer:
+    """Return a second model that shares the model's weights and has an adapter; raises as `load_adapter` does."""
     with torch.device("meta"):
-        twin = Transformer(model.config)
-    twin.load_state_dict(model.state_dict(), assign=True)
-    load_adapter(twin, folder)
-    return twin.eval()
+        adapted = Transformer(model.config)
+    adapted.load_state_dict(model.state_dict(), assign=True)
+    load_adapter(adapted, folder)
+    return adapted.eval()
 
 
 def _check(folder: Path, settings: dict[str, Any]) -> None:
-    """Reject anything beyond plain LoRA."""
+    """Raise `UserError` for anything beyond plain LoRA."""
     beyond = [f"{key} ({value})" for key, value in settings.items() if value and key not in _UNDERSTOOD]
     if settings.get("peft_type") != "LORA":
         beyond.insert(0, f"peft_type ({settings.get('peft_type')})")
@@ -120,7 +120,7 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
 
 
 def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dict[str, tuple[str, int, Tensor, Tensor]]:
-    """Return, by our layer names, PEFT's name, the rank, A and B of each adapted layer."""
+    """Return PEFT's name, the rank, A and B of each adapted layer, by our layer name."""
     layers = linear_layers(model)
     ours = _names(layers, family_of(model.config))
     parts: dict[str, dict[str, Tensor]] = {}
@@ -150,48 +150,48 @@ def _paired(folder: Path, model: Transformer, tensors: dict[str, Tensor]) -> dic
 
 
 def _names(layers: Iterable[str], family: Family) -> dict[str, list[str]]:
-    """Map each of the family's layer names to the layers of ours that it holds, in order."""
-    whole = {part: name for name, parts in family.fused.items() for part in parts}
+    """Map the family's layer names to our layers, several in order for a fused layer."""
+    fused = {part: name for name, parts in family.fused.items() for part in parts}
     found = {}
     for name in layers:
         before, _, last = name.rpartition(".")
-        if last in whole:
-            parts = [f"{before}.{part}" for part in family.fused[whole[last]]]
-            found[family.layer(f"{before}.{whole[last]}")] = parts
+        if last in fused:
+            parts = [f"{before}.{part}" for part in family.fused[fused[last]]]
+            found[family.layer(f"{before}.{fused[last]}")] = parts
         else:
             found[family.layer(name)] = [name]
     return found
 
 
 def _target(name: str, family: Family) -> str:
-    """Return the suffix that PEFT matches in every block: one part of its name, or two if that is ambiguous."""
+    """Return the suffix of a layer name that PEFT matches in every block: its last part, or two if ambiguous."""
     ends = Counter(one.rpartition(".")[2] for one in family.names.values())
     *_, before, last = name.split(".")
     return last if ends[last] == 1 else f"{before}.{last}"
 
 
 def _fused(parts: list[LoRALinear | None]) -> tuple[Tensor, Tensor]:
-    """Return A and B of a fused layer made of ours, of equal sizes; None marks a layer without an adapter."""
-    there = [part for part in parts if part is not None]
-    nothing = there[0].b.new_zeros(there[0].out_features, 0)
-    b = torch.block_diag(*(nothing if part is None else part.b for part in parts))
-    return torch.cat([part.a for part in there]), b
+    """Return A and B of a fused layer of equal-sized parts; None marks a part without an adapter."""
+    present = [part for part in parts if part is not None]
+    empty = present[0].b.new_zeros(present[0].out_features, 0)
+    b = torch.block_diag(*(empty if part is None else part.b for part in parts))
+    return torch.cat([part.a for part in present]), b
 
 
 def _split(names: list[str], a: Tensor, b: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
-    """Split A and B of a fused layer into those of our layers, dropping the ranks that are zero in a layer."""
+    """Split A and B of a fused layer into those of our layers, without the ranks that are zero in a layer."""
     if len(names) == 1:
         return {names[0]: (a, b)}
     found = {}
     for name, rows in zip(names, b.chunk(len(names)), strict=True):
-        heard = rows.any(0)
-        if heard.any():
-            found[name] = a[heard], rows[:, heard]
+        used = rows.any(0)
+        if used.any():
+            found[name] = a[used], rows[:, used]
     return found
 
 
 def _scale(settings: dict[str, Any], layer: str, rank: int) -> float:
-    """Return alpha / rank, or alpha / sqrt(rank) if rank-stabilized (Kalajdzievski 2023), by the layer's own alpha."""
+    """Return alpha / rank of a layer, or alpha / sqrt(rank) if rank-stabilized (Kalajdzievski 2023)."""
     patterns = settings.get("alpha_pattern") or {}
     matching = (alpha for pattern, alpha in patterns.items() if re.match(rf"(.*\.)?({pattern})$", layer))
     alpha: float = next(matching, settings.get("lora_alpha", PEFT_DEFAULT))

@@ -1,4 +1,4 @@
-"""The model card: what to know before using a model, generated from what the life recorded."""
+"""The model card of a model folder, generated from its config and lineage."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from sayso.model import ModelConfig
 
 
 def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
-    """Return the card as Markdown with the hub's front matter; every figure comes from the config or the lineage."""
+    """Return the card as Markdown with the Hugging Face hub's front matter."""
     windows = sorted({window for window in config.windows if window})
     shape = (
         f"{lineage['parameters']:,} parameters: {config.layers} layers, width {config.width}, {config.heads} heads "
@@ -26,22 +26,22 @@ def model_card(name: str, config: ModelConfig, lineage: dict[str, Any]) -> str:
         "",
         "## Origin",
         "",
-        f"- parent: {lineage.get('parent') or 'none, trained from random weights'}",
+        f"- parent: {lineage.get('parent') or 'none (trained from random weights)'}",
         *(f"- data: {item}" for item in lineage.get("data", [])),
         f"- tokenizer: `{lineage['tokenizer'][:12]}`, weights: `{lineage['weights_sha256'][:12]}`",
         f"- seed {lineage.get('seed')}, torch {lineage['torch']}",
         *_adapted(lineage.get("config", {}).get("lora")),
         *_quantized(lineage.get("config", {}).get("quantised")),
         "",
-        "## What it can and cannot do",
+        "## Limitations",
         "",
-        "A model of this size knows little of the world and states falsehoods fluently. Use it to learn and to",
+        "A model of this size has little world knowledge and states falsehoods fluently. Use it to learn and to",
         "experiment, not for facts or advice. Its training run and scores are in the life's `report.html`.",
         "",
     ]
     metrics = lineage.get("metrics", {})
     if metrics:
-        lines += ["## Measured", "", *(f"- {key}: {value}" for key, value in metrics.items()), ""]
+        lines += ["## Metrics", "", *(f"- {key}: {value}" for key, value in metrics.items()), ""]
     return "\n".join(lines)
 
 
@@ -55,16 +55,14 @@ def _adapted(lora: dict[str, Any] | None) -> list[str]:
     if not lora:
         return []
     targets = ", ".join(lora["targets"])
-    return [
-        f"- trained as an adapter (LoRA): rank {lora['rank']}, alpha {lora['alpha']:g}, on {targets}; folded in here"
-    ]
+    return [f"- trained as a LoRA adapter: rank {lora['rank']}, alpha {lora['alpha']:g}, on {targets}; merged here"]
 
 
 def _quantized(how: dict[str, Any] | None) -> list[str]:
     if not how:
         return []
     grid = how["grid"]
-    inputs = ", activations too" if how["inputs8"] else ""
-    ends = ", embedding and head in 8 bits" if how.get("ends8") else ""
     group = f" in groups of {grid['group']}" if grid["group"] else ""
-    return [f"- weights in {grid['bits']} bits{group}{inputs}{ends}, {'GPTQ' if how['gptq'] else 'round to nearest'}"]
+    inputs = ", 8-bit activations" if how["inputs8"] else ""
+    ends = ", 8-bit embedding and head" if how.get("ends8") else ""
+    return [f"- {grid['bits']}-bit weights{group}{inputs}{ends}, {'GPTQ' if how['gptq'] else 'round to nearest'}"]

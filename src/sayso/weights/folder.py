@@ -1,9 +1,9 @@
-"""A model as a folder in the Hugging Face layout, with its tokenizer, its card and where it came from.
+"""Save and load a model folder in the Hugging Face layout, with its tokenizer, card and lineage.
 
     config.json  model.safetensors  tokenizer.json  tokenizer_config.json  generation_config.json  README.md  sayso.json
 
-`sayso.json` is the lineage: parent, data, resolved config, seed, metrics, versions, and the digests of the other files,
-by which damaged ones and a tokenizer of another model are refused. Written whole or not at all; nothing is pickled.
+`sayso.json` is the lineage: parent, data, resolved config, seed, metrics, versions, and digests of the other files,
+which reveal damaged files and another model's tokenizer. Folders are written atomically; nothing is pickled.
 """
 
 from collections.abc import Callable
@@ -29,10 +29,10 @@ from sayso.weights.card import model_card
 from sayso.weights.lineage import LINEAGE, SINGLE, digests_in, read_lineage
 from sayso.weights.models import called
 from sayso.weights.names import family_in, to_hub, to_hub_config
-from sayso.weights.quantize.ends import rounds_ends
+from sayso.weights.quantize.ends import has_quantized_ends
 from sayso.weights.quantize.model import Quantized, bits_of, install, quantized_from_hub, quantized_to_hub
 from sayso.weights.quantize.scheme import read_scheme
-from sayso.weights.score import WORDS, put_score, score_from_hub, score_to_hub
+from sayso.weights.score import LM_HEAD, put_score, score_from_hub, score_to_hub
 from sayso.weights.tensors import read_weights, weights_file
 
 STORED = (torch.float32, torch.bfloat16, torch.float16)
@@ -44,12 +44,12 @@ def save_model(
     folder: Path,
     lineage: dict[str, Any],
     quantized: Quantized | None = None,
-    beside: Callable[[Path], object] = lambda _: None,
+    extra: Callable[[Path], object] = lambda _: None,
 ) -> None:
-    """Write the model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
+    """Write a model folder; `lineage` is JSON-ready and becomes sayso.json with the fingerprints added.
 
-    `quantized` are the quantized layers of the model, by our names. `beside` writes more files into the
-    folder that it is called with, before that gets its name.
+    `quantized` are the quantized layers of the model, by our names. `extra` is called with the folder to write more
+    files into, before the folder gets its final name.
     """
     bos, end = tokenizer.specials["<|bos|>"], tokenizer.specials["<|end|>"]
     ends = sorted(tokenizer.stop_ids - {bos, end})
@@ -70,25 +70,24 @@ def save_model(
             (sampling or {"do_sample": True}) | {"bos_token_id": bos, "eos_token_id": [end, *ends] if ends else end},
         )
         tokenizer.save(part)
-        whole = {
+        recorded = {
             **lineage,
             **digests_in(part),
             "parameters": sum(weight.numel() for weight in model.parameters()) + (quantized.count if quantized else 0),
             "torch": str(torch.__version__),
         }
-        write_json(part / LINEAGE, whole, sealed=True)
-        write_atomic(part / "README.md", model_card(folder.name, model.config, whole))
-        beside(part)
+        write_json(part / LINEAGE, recorded, sealed=True)
+        write_atomic(part / "README.md", model_card(folder.name, model.config, recorded))
+        extra(part)
 
 
 def load_model(
     folder: Path, device: str = "cpu", *, plain: bool = False, scores: bool = False
 ) -> tuple[Transformer, Tokenizer]:
-    """Open a model folder: the model in evaluation mode on `device`, and its tokenizer.
+    """Return the model of a folder, in evaluation mode on `device`, and its tokenizer.
 
-    Raises `UserError` for a missing, truncated or mismatching file, for a tokenizer of another model, where the weights
-    have to be `plain` floating-point numbers, for a quantized model, and for a reward model where none is meant, or the
-    other way round (`scores`).
+    `scores` is whether a reward model is expected. Raises `UserError` for the other kind of model, for a missing,
+    truncated or mismatching file, for another model's tokenizer and, with `plain`, for a quantized model.
     """
     return read_together(folder, lambda: _load(folder, device, plain, scores))
 
@@ -109,34 +108,37 @@ def _load(folder: Path, device: str, plain: bool, scores: bool) -> tuple[Transfo
 
 
 def load_weights(folder: Path, device: str = "cpu") -> Transformer:
-    """Open the model of a folder, ours or one of a known family, in evaluation mode on `device`, in float32.
+    """Return the model of a folder of any supported family, in float32 and evaluation mode, on `device`.
 
-    On a CPU, weights stored in float32 stay memory-mapped: they are read as they are used, and not held twice; training
-    copies the pages that it changes. Those stored in 16 bits are copied. Raises `UserError`, naming the file, for what
-    is missing, truncated, pickled, of another shape than config.json says, or cannot be honoured.
+    On a CPU, weights stored in float32 stay memory-mapped: pages are read on first use, and training copies those that
+    it changes. Weights stored in 16 bits are converted. Raises `UserError` that names the file if it is missing,
+    truncated, pickled, unsupported, or does not match config.json.
     """
     if not (path := folder / "config.json").exists():
         raise UserError(f"'{folder}' is not a model folder: it has no config.json.")
     source = weights_file(folder)
     facts, found = read_json(path), read_weights(source)
     if not isinstance(facts, dict) or not facts.get("quantization_config"):
-        return model_of(facts, found, source, said=path).to(device)
+        return model_of(facts, found, source, config_path=path).to(device)
     try:
-        scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=rounds_ends(facts))
+        scheme = replace(read_scheme(facts.pop("quantization_config")), ends8=has_quantized_ends(facts))
         found, quantized = quantized_from_hub(found, scheme)
-        model = model_of(facts, found, source, said=path)
+        model = model_of(facts, found, source, config_path=path)
         install(model, quantized, device)
     except UserError as error:
         raise UserError(f"'{folder}' cannot be opened. {error}") from error
     return model.to(device)
 
 
-def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, said: Path | None = None) -> Transformer:
-    """Return the model of a config.json's content and tensors, both as the hub has them, in evaluation mode.
+def model_of(
+    facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, config_path: Path | None = None
+) -> Transformer:
+    """Return the model, in evaluation mode, for the content of a config.json and the tensors of the hub's layout.
 
-    `source` is the file of the tensors and `said` that of the facts, for errors as in `load_weights`.
+    `source` is the file of the tensors and `config_path` that of `facts` (default: the same), for the errors, which
+    are those of `load_weights`.
     """
-    path = said or source
+    path = config_path or source
     try:
         family = family_in(facts)
         config = family.read(facts)
@@ -153,10 +155,10 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
         raise UserError(f"The sizes in '{path}' are not valid for a model ({error}).") from error
     expected = dict(model.state_dict())
     if score is not None:
-        del expected[WORDS]
+        del expected[LM_HEAD]
     _check_weights(source, found, family.to_hub(expected, config))
     state = family.from_hub({name: x.to(torch.float32) for name, x in found.items()}, config)
-    model.load_state_dict(state if score is None else state | {WORDS: state["embed.weight"]}, assign=True)
+    model.load_state_dict(state if score is None else state | {LM_HEAD: state["embed.weight"]}, assign=True)
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
     if score is not None:
@@ -165,7 +167,7 @@ def model_of(facts: dict[str, Any], found: dict[str, Tensor], source: Path, *, s
 
 
 def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Refuse weights that are not those of the shape, by the family's names."""
+    """Raise `UserError` if the names, shapes or dtypes of the weights are not the expected ones."""
     fix = "restore both files from the same model"
     for name, x in expected.items():
         if name not in found:
@@ -183,7 +185,7 @@ def _check_weights(source: Path, found: dict[str, Tensor], expected: dict[str, T
 
 
 def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
-    """Raise `UserError` where the tokenizer in `path` has ids that the model has no embedding for."""
+    """Raise `UserError` if the tokenizer in `path` has ids without an embedding in the model."""
     if tokenizer.vocab_size > vocab_size:
         beyond = next((f", such as {name!r}" for index, name in tokenizer.control.items() if index >= vocab_size), "")
         raise UserError(
@@ -193,7 +195,7 @@ def check_vocabulary(path: Path, tokenizer: Tokenizer, vocab_size: int) -> None:
 
 
 def _check_fingerprint(folder: Path) -> None:
-    """Raise `UserError` for another tokenizer than a model of ours was trained with."""
+    """Raise `UserError` if the tokenizer is not the one recorded in sayso.json."""
     expected, found = read_lineage(folder).get("tokenizer"), tokenizer_fingerprint(folder)
     if expected and expected != found:
         raise UserError(

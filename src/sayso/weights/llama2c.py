@@ -1,8 +1,8 @@
-"""Read a llama2.c model, `NAME.bin` (version 0), and the `tok*.bin` next to it as a model and its tokenizer.
+"""Read a llama2.c model, `NAME.bin` (version 0), and its tokenizer, the `tok*.bin` in the same folder.
 
-Seven integers, then all weights in float32, grouped by kind over the layers (github.com/karpathy/llama2.c,
-export.py: legacy_export); a tokenizer is the maximum length, then score, length and bytes of each token. Its RoPE
-rotates adjacent dimensions of a head; the hub's rotates the two halves.
+A model file has seven integers, then all weights in float32, grouped by kind over the layers
+(github.com/karpathy/llama2.c, export.py: legacy_export); a tokenizer file has the maximum length, then score, length
+and bytes of each token. RoPE rotates adjacent dimensions of a head; in Hugging Face models it rotates the two halves.
 """
 
 import struct
@@ -25,7 +25,7 @@ LAYER = "model.layers.{}."
 
 
 def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], ForeignTokenizer]:
-    """Return config.json and tensors (float32, sharing the file's pages) as the hub has them, and the tokenizer.
+    """Return config.json and tensors (float32, memory-mapped) in the hub's layout, and the tokenizer.
 
     Raises `UserError` if the file's size does not match its header, or if its folder does not have one tokenizer.
     """
@@ -43,15 +43,15 @@ def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Foreign
     if len(data) != _NUMBERS.size + 4 * sum(counts):
         raise UserError(
             f"'{path}' has {len(data):,} bytes, but the sizes in its header need "
-            f"{_NUMBERS.size + 4 * sum(counts):,}; fetch it again."
+            f"{_NUMBERS.size + 4 * sum(counts):,}; download it again."
         )
     flat = torch.from_numpy(np.asarray(data[_NUMBERS.size :]).view(np.float32))
     state: dict[str, Tensor] = {}
     for (name, times, shape), values in zip(parts, flat.split(counts), strict=True):
         for layer, x in enumerate(values.view(times, *shape)):
             if name:
-                turned = "q_proj" in name or "k_proj" in name
-                state[name.format(layer)] = halves(x, len(x) // size) if turned else x
+                rotated = "q_proj" in name or "k_proj" in name
+                state[name.format(layer)] = halves(x, len(x) // size) if rotated else x
     config = {
         "model_type": "llama",
         "vocab_size": vocabulary,
@@ -72,8 +72,8 @@ def read_llama2c(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], Foreign
 def _parts(
     width: int, hidden: int, layers: int, queries: int, keys: int, vocabulary: int, context: int, size: int
 ) -> list[tuple[str, int, tuple[int, ...]]]:
-    """Return the hub's name of each kind of weight in the file's order, how many there are, and their shape."""
-    angles = ("", 1, (context, size // 2))  # cosines and sines, which are computed
+    """Return the hub's name, the count and the shape of each kind of weight, in the order of the file."""
+    angles = ("", 1, (context, size // 2))  # cosines and sines; not used, since they can be computed
     return [
         ("model.embed_tokens.weight", 1, (vocabulary, width)),
         (LAYER + "input_layernorm.weight", layers, (width,)),
@@ -95,17 +95,17 @@ def _tokenizer(path: Path, size: int) -> ForeignTokenizer:
     """Return the tokenizer of the only `tok*.bin` next to a model."""
     found = sorted(path.parent.glob("tok*.bin"))
     if len(found) != 1:
-        there = ", ".join(file.name for file in found) or "none"
-        raise UserError(f"A llama2.c model needs one tok*.bin in its folder; '{path.parent}' has: {there}.")
-    data, place, pieces = found[0].read_bytes(), 4, []
+        present = ", ".join(file.name for file in found) or "none"
+        raise UserError(f"A llama2.c model needs exactly one tok*.bin in its folder; '{path.parent}' has {present}.")
+    data, offset, pieces = found[0].read_bytes(), 4, []
     try:
         for _ in range(size):
-            score, length = struct.unpack_from("<fi", data, place)
-            raw = data[place + 8 : place + 8 + length]
+            score, length = struct.unpack_from("<fi", data, offset)
+            raw = data[offset + 8 : offset + 8 + length]
             if not 0 <= length == len(raw):
                 raise struct.error
             pieces.append((raw, score))
-            place += 8 + length
+            offset += 8 + length
     except struct.error as error:
         raise UserError(
             f"'{found[0]}' does not hold the {size} tokens of '{path.name}'; replace it with the matching tokenizer."

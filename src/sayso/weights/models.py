@@ -14,9 +14,9 @@ from sayso.weights.lineage import check_saved, read_lineage
 
 
 def resolve_model(life: Life, name: str) -> Path:
-    """Return the folder of a model: of the life's model of that name, or the path itself.
+    """Return the folder of a life's model, or `name` itself if it is the path of a model folder.
 
-    Raises `UserError` that offers the nearest name, or the command to run when the life has no model yet.
+    Raises `UserError` with the nearest name, or with the command that makes a model if the life has none.
     """
     named = [life.model(name)] if NAME_PATTERN.fullmatch(name) and len(name) <= LONGEST_NAME else []
     for folder in (*named, put_back(Path(name))) if name else ():
@@ -33,7 +33,7 @@ def resolve_model(life: Life, name: str) -> Path:
 
 
 def newest_model(life: Life, name: str) -> Path:
-    """Return the model's folder; when `name` is a stage that is not there yet, the newest stage before it.
+    """Return a model's folder; if `name` is a stage that does not exist yet, that of the latest stage before it.
 
     Raises `UserError` as `resolve_model` does.
     """
@@ -51,9 +51,9 @@ def called(folder: Path) -> str:
 
 
 def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
-    """Whether a model of this lineage is there already.
+    """Whether the folder already has a model with this lineage.
 
-    Raises `UserError` where another one has its place and is not to be replaced, or something that is no model of ours.
+    Raises `UserError` if the folder has another model and `replace` is false, or holds anything but a model of Sayso.
     """
     found = read_lineage(folder)
     if found and all(found.get(key) == value for key, value in lineage.items()):
@@ -69,19 +69,19 @@ def is_made(folder: Path, lineage: dict[str, Any], *, replace: bool) -> bool:
 
 
 def run_of(lineage: dict[str, Any]) -> dict[str, Any]:
-    """Return what a model's lineage records about its training run, see `Stage.mark`; empty if there is none."""
+    """Return the training run recorded in a model's lineage, see `Stage.mark`; {} if it has none."""
     made = lineage.get("run")
     return made if isinstance(made, dict) else {}
 
 
 def maker_of(lineage: dict[str, Any]) -> str:
-    """Return a phrase that says what made a model, from its lineage."""
+    """Return a phrase for messages that names what made a model."""
     made = run_of(lineage)
     return f"by the run '{made.get('name')}'" if made else f"by no run (stage: {lineage.get('stage', 'unknown')})"
 
 
 def models(life: Life) -> list[str]:
-    """Return the names of a life's models, the stages first and in their order."""
+    """Return the names of a life's models: stages first, in order."""
     put_all_back(life.root / "models")
     names = [path.parent.name for path in sorted((life.root / "models").glob("[!.]*/config.json"))]
     return [name for name in STAGES if name in names] + [name for name in names if name not in STAGES]

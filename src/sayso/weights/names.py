@@ -1,7 +1,7 @@
-"""Our weights by the Hugging Face names, and our config as theirs: which family a shape is, and back.
+"""Convert weights and config between Sayso's names and those of Hugging Face model families.
 
-Models trained from scratch with a swiglu MLP are saved as Qwen3 (rotary, QK-norm, grouped heads, pre-norm RMS); those
-with relu2 as Apertus with that activation. A shape is saved as the first family whose config.json can express it.
+A shape is saved as the first family whose config.json can express it. Models trained from scratch with a swiglu MLP
+become Qwen3 (rotary positions, QK-norm, grouped-query attention, RMS pre-norm), those with relu2 Apertus.
 """
 
 from collections.abc import Iterable
@@ -24,12 +24,12 @@ from sayso.weights.families.smollm3 import SMOLLM3
 
 _FAMILIES = (QWEN3, APERTUS, LLAMA, MISTRAL, QWEN2, SMOLLM3, OLMO2, GPT2, GEMMA2, GEMMA3, OWN)
 BEYOND = ("num_experts", "num_local_experts", "n_routed_experts", "vision_config", "auto_map")
-"""Entries of a config.json that change what weights mean, whatever the family."""
+"""Entries of a config.json for unsupported architectures, in any family."""
 
 
-def family_of(config: ModelConfig, *, apart: bool = False) -> Family:
-    """Return the family that a shape is saved as; `apart`, the first that has a name for each of its linear layers."""
-    return next(family for family in _FAMILIES if _says(family, config) and not (apart and family.fused))
+def family_of(config: ModelConfig, *, unfused: bool = False) -> Family:
+    """Return the family that a shape is saved as; with `unfused`, the first without fused linear layers."""
+    return next(family for family in _FAMILIES if _expresses(family, config) and not (unfused and family.fused))
 
 
 def family_in(facts: Any) -> Family:
@@ -49,7 +49,7 @@ def family_in(facts: Any) -> Family:
 
 
 def to_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Return the weights under the names of their family; a tied head is omitted, as on the hub."""
+    """Return the weights under the family's names; a tied head is omitted, as on the hub."""
     return family_of(config).to_hub(state, config)
 
 
@@ -59,23 +59,23 @@ def from_hub(state: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]
 
 
 def hub_layers(names: Iterable[str], config: ModelConfig) -> dict[str, str]:
-    """Return the names of layers of ours in the first family that names each."""
-    family = family_of(config, apart=True)
+    """Map our layer names to those of the first family without fused layers."""
+    family = family_of(config, unfused=True)
     return {name: family.layer(name) for name in names}
 
 
-def to_hub_config(config: ModelConfig, *, apart: bool = False) -> dict[str, Any]:
-    """Return the family's config.json for a shape of ours; `apart` as for `family_of`."""
-    family = family_of(config, apart=apart)
+def to_hub_config(config: ModelConfig, *, unfused: bool = False) -> dict[str, Any]:
+    """Return the family's config.json for a shape; `unfused` as in `family_of`."""
+    family = family_of(config, unfused=unfused)
     return {"architectures": [family.architecture], "model_type": family.model_type} | family.write(config)
 
 
 def from_hub_config(facts: dict[str, Any]) -> ModelConfig:
-    """Return our shape for a family's config.json; raises `UserError` for settings that are not supported."""
+    """Return the shape in a family's config.json. Raises `UserError` for unsupported settings."""
     return family_in(facts).read(facts)
 
 
-def _says(family: Family, config: ModelConfig) -> bool:
+def _expresses(family: Family, config: ModelConfig) -> bool:
     try:
         return family.read(family.write(config)) == config
     except UserError:

@@ -1,7 +1,7 @@
-"""A reward model in the Hugging Face layout: `...ForSequenceClassification` with one label and `score.weight`.
+"""Reward models in the Hugging Face layout: `...ForSequenceClassification` with one label and `score.weight`.
 
-The families' classes have no bias, so ours, a constant shift, is `score_bias` in config.json: our score is what
-`transformers` computes plus that number. The language-model head is omitted.
+These classes have no bias, so ours is stored as `score_bias` in config.json: the score is the output of `transformers`
+plus that number. The language-model head is omitted.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ from sayso.weights.families.family import HubConfig, StateDict
 from sayso.weights.names import to_hub, to_hub_config
 
 SCORE, BIAS = "score.weight", "score_bias"
-WORDS = "unembed.weight"
+LM_HEAD = "unembed.weight"
 
 
 def score_to_hub(state: StateDict, config: ModelConfig) -> tuple[StateDict, HubConfig]:
-    """Return the tensors and the config.json of a model with a scalar head, by its weights under our names."""
-    rest = {name: x for name, x in state.items() if name not in (WORDS, SCORE, "score.bias")}
+    """Return the tensors and the config.json of a reward model, given its weights under our names."""
+    rest = {name: x for name, x in state.items() if name not in (LM_HEAD, SCORE, "score.bias")}
     facts = to_hub_config(config)
     kind = facts["architectures"][0].removesuffix("ForCausalLM").removesuffix("LMHeadModel")
     facts |= {
@@ -36,16 +36,16 @@ def score_to_hub(state: StateDict, config: ModelConfig) -> tuple[StateDict, HubC
 
 
 def score_from_hub(found: StateDict) -> tuple[StateDict, Tensor | None]:
-    """Return a file's weights without its scalar head and its head of words, and the scalar head if it has one."""
+    """Return a file's weights without heads, and the scalar head; the weights unchanged and None without one."""
     if SCORE not in found:
         return found, None
     return {name: x for name, x in found.items() if name not in (SCORE, "lm_head.weight")}, found[SCORE]
 
 
 def put_score(model: Transformer, weight: Tensor, facts: dict[str, Any], source: Path) -> None:
-    """Give a model the scalar head of a file. Raises `UserError` for several labels, or a bias that is not a number.
+    """Replace a model's head by the scalar head of a file; `source` is the file of the weights, for errors.
 
-    `source` is the file of the weights, for the errors.
+    Raises `UserError` for several labels, or a bias that is not a number.
     """
     bias = facts.get(BIAS, 0.0)
     if weight.shape != (1, model.config.width) or not isinstance(bias, int | float):

@@ -22,12 +22,12 @@ def locate(source: str) -> tuple[Path, str, str]:
     if not Path(source).exists():
         source = next((f"pip:{package}" for package, (_, name, _) in PACKAGES.items() if source == name), source)
     if source.startswith("pip:"):
-        wanted = source.removeprefix("pip:").partition("==")[0]
-        if wanted not in PACKAGES:
+        requested = source.removeprefix("pip:").partition("==")[0]
+        if requested not in PACKAGES:
             raise UserError(
-                f"The package must be one of {', '.join(PACKAGES)}; got '{wanted}'.{nearest(wanted, PACKAGES)}"
+                f"The package must be one of {', '.join(PACKAGES)}; got '{requested}'.{nearest(requested, PACKAGES)}"
             )
-        package, name, digest = PACKAGES[wanted]
+        package, name, digest = PACKAGES[requested]
         path = fetch(package)
         if sha256(path) != digest:
             raise UserError(f"'{path}' is not the file in {package.requirement}; remove it and import again.")
@@ -38,7 +38,7 @@ def locate(source: str) -> tuple[Path, str, str]:
     owner, _, rest = source.partition("/")
     if not rest or source.startswith(("/", ".", "~")) or rest.count("/") > 1:
         raise UserError(
-            f"There is no '{source}'; a source is a model folder, FILE.gguf, FILE.bin, OWNER/NAME on the hub, or "
+            f"'{source}' does not exist; a source is a model folder, FILE.gguf, FILE.bin, OWNER/NAME on the hub, or "
             "pip:PACKAGE."
         )
     name, _, file = rest.partition("/")
@@ -71,7 +71,7 @@ def _from_hub(repository: str, file: str) -> Path:
             return Path(hub.hf_hub_download(repository, file))
         return Path(hub.snapshot_download(repository, allow_patterns=HUB_FILES))
     except Exception as error:  # of many kinds: network, names, gates
-        said = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UserError(
-            f"'{repository}' could not be downloaded from the hub, and is not a local path ({said})."
+            f"'{repository}' could not be downloaded from the hub, and is not a local path ({reason})."
         ) from error

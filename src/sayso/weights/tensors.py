@@ -1,7 +1,6 @@
 """Read safetensors files, one or several with an index, as tensors by name. Pickles are never opened.
 
-Tensors are memory-mapped views of their file: pages are read when they are used. All that a file declares is checked
-for consistency.
+Tensors are memory-mapped views of their file. The index and the files are checked for consistency.
 """
 
 from pathlib import Path
@@ -24,7 +23,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError as error:
-        raise UserError(f"There is no weights file '{path}'.") from error
+        raise UserError(f"The weights file '{path}' does not exist.") from error
     except (SafetensorError, OSError) as error:
         raise UserError(
             f"'{path}' is not a complete safetensors file ({error}); copy it again or train that stage again."
@@ -32,10 +31,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
 
 def weights_file(folder: Path) -> Path:
-    """Return the file that holds a model folder's weights, or the index of those that do.
+    """Return the path of a model folder's weights: one file, or the index of several.
 
-    Raises `UserError` if there is none, if there are only pickles, or if a file in the folder was changed after saving.
-    All code that reads or fingerprints a model's weights calls this first.
+    Raises `UserError` if the folder has no weights or only pickles, or if a file was changed after saving. All code
+    that reads or fingerprints weights calls this first.
     """
     check_saved(folder)
     for name in (SINGLE, INDEX):
@@ -47,36 +46,36 @@ def weights_file(folder: Path) -> Path:
                 f"'{folder / name}' is a pickle, which can run code when opened; if you trust it, convert it: "
                 "transformers' AutoModelForCausalLM.from_pretrained(...).save_pretrained(...) writes safetensors."
             )
-    raise UserError(f"There is no weights file '{folder / SINGLE}'.")
+    raise UserError(f"The weights file '{folder / SINGLE}' does not exist.")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Read what `weights_file` found: one file, or the files of an index in the same folder.
+    """Return the tensors of a path from `weights_file`: of one file, or of the files of an index.
 
-    Raises `UserError`, naming the file, for an invalid index, a missing file or one in another folder, or a tensor that
-    is not where the index says.
+    Raises `UserError` that names the file for an invalid index, a missing file or one in another folder, and a tensor
+    that is not in the file given by the index.
     """
     if path.name != INDEX:
         return read_tensors(path)
-    places = _places(path)
-    shards = {file: read_tensors(path.parent / file) for file in sorted(set(places.values()))}
-    for name, file in places.items():
+    files = _files(path)
+    shards = {file: read_tensors(path.parent / file) for file in sorted(set(files.values()))}
+    for name, file in files.items():
         if name not in shards[file]:
             raise UserError(f"'{path}' lists '{name}' in '{file}', which does not have it; copy the folder again.")
-    for file, held in shards.items():
-        for name in held:
-            if places.get(name) != file:
+    for file, tensors in shards.items():
+        for name in tensors:
+            if files.get(name) != file:
                 raise UserError(f"'{path.parent / file}' has '{name}', which is not in the index; copy it again.")
-    return {name: shards[file][name] for name, file in places.items()}
+    return {name: shards[file][name] for name, file in files.items()}
 
 
-def _places(path: Path) -> dict[str, str]:
-    """Return the file of each tensor that an index names."""
+def _files(path: Path) -> dict[str, str]:
+    """Return the file of each tensor in an index."""
     index: Any = read_json(path)
-    places = index.get("weight_map") if isinstance(index, dict) else None
-    if not isinstance(places, dict) or not places:
-        raise UserError(f"'{path}' is not an index of weights: it has no table 'weight_map'; copy it again.")
-    for file in places.values():
+    files = index.get("weight_map") if isinstance(index, dict) else None
+    if not isinstance(files, dict) or not files:
+        raise UserError(f"'{path}' is not an index of weights: it has no 'weight_map'; copy it again.")
+    for file in files.values():
         if not isinstance(file, str) or Path(file).name != file or "\\" in file or not file.endswith(".safetensors"):
             raise UserError(f"An index may only name safetensors files in its own folder; '{path}' names {file!r}.")
-    return places
+    return files

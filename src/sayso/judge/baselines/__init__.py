@@ -1,3 +1,3 @@
-"""What a language model must beat: uniform, unigram and Kneser-Ney models, and a dictionary compressor."""
+"""Baselines of language models: uniform, unigram and Kneser-Ney models, and a dictionary compressor."""
 
 BASELINES = ("uniform", "unigram", "kn5", "xz")

@@ -1,7 +1,7 @@
-"""What a language model must beat: bits for held-out documents by models that do not learn.
+"""Bits of held-out documents under uniform, unigram and n-gram models.
 
-The training text and held-out documents enter as token ids; the bits of each held-out document leave. All are charged
-for exactly what a language model is charged for: every byte of a document, its beginning being known.
+Takes training and held-out documents as token ids. As for a language model, all bytes of a document count, but not its
+end.
 
 D documents, V vocabulary size.
 """
@@ -19,17 +19,17 @@ _Floats = NDArray[np.float64]
 
 
 def uniform_bits(documents: Sequence[_Ids], vocab_size: int) -> _Floats:
-    """Every id is as likely as any other: log2 V each -> [D]."""
+    """Return the bits of each document, [D], if all ids are equally likely."""
     return np.array([len(document) * math.log2(vocab_size) for document in documents])
 
 
 def unigram_bits(train: Sequence[_Ids], documents: Sequence[_Ids], vocab_size: int) -> _Floats:
-    """Each id by how often it was seen, one added to every count (Laplace) -> [D]."""
+    """Return the bits of each document, [D], with the frequencies of ids in training, plus one (Laplace)."""
     counts = np.bincount(np.concatenate([np.asarray(ids, dtype=np.int64) for ids in train]), minlength=vocab_size) + 1.0
     cost = -np.log2(counts / counts.sum())
     return np.array([cost[np.asarray(document, dtype=np.int64)].sum() for document in documents])
 
 
 def kn5_bits(train: Sequence[_Ids], documents: Sequence[_Ids], vocab_size: int, bos: int) -> _Floats:
-    """Interpolated modified Kneser-Ney over the same ids, 5-grams -> [D]."""
+    """Return the bits of each document, [D], under an interpolated modified Kneser-Ney model of 5-grams."""
     return train_kneser_ney(train, vocab_size, bos).bits(documents)

@@ -1,7 +1,6 @@
-"""What every stage is measured against, counted once for a life's data and tokenizer and kept.
+"""Baselines of a life's models, computed once for its data and tokenizer, and stored in `runs/baselines/scores.json`.
 
-Training text and held-out documents enter; bits for each held-out document by uniform, unigram and Kneser-Ney models
-and bits in all by xz leave, in `runs/baselines/scores.json`.
+They are the bits of each held-out document under uniform, unigram and Kneser-Ney models, and the total bits by xz.
 """
 
 import hashlib
@@ -25,44 +24,46 @@ from sayso.token.tokenizer import Tokenizer
 Scores = dict[str, Any]
 
 
-def baselines(life: Life, held: dict[str, HeldOutSample], tokenizer: Tokenizer, mark: str, limit: int) -> Scores:
-    """Return the life's baselines, from disk when nothing they depend on has changed; `mark` is the tokenizer's hash.
+def baselines(
+    life: Life, held: dict[str, HeldOutSample], tokenizer: Tokenizer, tokenizer_hash: str, limit: int
+) -> Scores:
+    """Return the life's baselines, from disk unless their inputs have changed; `limit` is in bytes of training text.
 
     {"train_bytes", "train_tokens", NAME: {KIND: {"bpb": an estimate, "bits": of each document (not for xz)}}}
     """
     path = life.run("baselines") / "scores.json"
     work_in(path.parent)
-    key = _key(life.data("text"), held, mark, limit)
+    key = _key(life.data("text"), held, tokenizer_hash, limit)
     if path.exists() and (stored := read_object(path, "key"))["key"] == key:
         return stored
-    say("Counting what a model must beat: uniform, unigram, Kneser-Ney 5-gram, xz.")
-    scores = {"key": key, **_count(list(training_texts(life.data("text"), limit)), held, tokenizer)}
+    say("Computing the baselines: uniform, unigram, Kneser-Ney 5-gram, xz.")
+    scores = {"key": key, **_scores(list(training_texts(life.data("text"), limit)), held, tokenizer)}
     write_json(path, scores, sealed=True)
     return scores
 
 
-def _count(train: list[str], held: dict[str, HeldOutSample], tokenizer: Tokenizer) -> Scores:
+def _scores(train: list[str], held: dict[str, HeldOutSample], tokenizer: Tokenizer) -> Scores:
     text = "".join(train).encode()
-    with ThreadPoolExecutor(1) as pool:  # xz works in a process of its own, beside the counting
+    with ThreadPoolExecutor(1) as pool:  # xz runs in another process while the others are computed
         xz = pool.submit(xz_bits, text, ["".join(sample.texts).encode() for sample in held.values()])
-        scores: Scores = {"train_bytes": len(text), **_count_ids(train, held, tokenizer), "xz": {}}
+        scores: Scores = {"train_bytes": len(text), **_token_scores(train, held, tokenizer), "xz": {}}
         for (kind, sample), bits in zip(held.items(), xz.result(), strict=True):
             found = without_error(bits / sum(sample.sizes), len(sample.texts))
             scores["xz"][kind] = {"bpb": found.as_dict()}
     return scores
 
 
-def _count_ids(train: list[str], held: dict[str, HeldOutSample], tokenizer: Tokenizer) -> Scores:
-    learnt = [np.array(ids[1:-1], dtype=np.int64) for ids in encode_documents(tokenizer, train)]
+def _token_scores(train: list[str], held: dict[str, HeldOutSample], tokenizer: Tokenizer) -> Scores:
+    training = [np.array(ids[1:-1], dtype=np.int64) for ids in encode_documents(tokenizer, train)]
     ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
     documents = [document for kind in held for document in ids[kind]]
     size, bos = tokenizer.vocab_size, tokenizer.specials["<|bos|>"]
     found = {
         "uniform": uniform_bits(documents, size),
-        "unigram": unigram_bits(learnt, documents, size),
-        "kn5": kn5_bits(learnt, documents, size, bos),
+        "unigram": unigram_bits(training, documents, size),
+        "kn5": kn5_bits(training, documents, size, bos),
     }
-    scores: Scores = {"train_tokens": sum(map(len, learnt)), **{name: {} for name in found}}
+    scores: Scores = {"train_tokens": sum(map(len, training)), **{name: {} for name in found}}
     for name, bits in found.items():
         start = 0
         for kind, sample in held.items():
@@ -72,6 +73,7 @@ def _count_ids(train: list[str], held: dict[str, HeldOutSample], tokenizer: Toke
     return scores
 
 
-def _key(folder: Path, held: dict[str, HeldOutSample], mark: str, limit: int) -> str:
-    parts = [sha256(folder / "manifest.json"), mark, str(limit), *(f"{k} {s.digest()}" for k, s in held.items())]
+def _key(folder: Path, held: dict[str, HeldOutSample], tokenizer_hash: str, limit: int) -> str:
+    documents = (f"{kind} {sample.digest()}" for kind, sample in held.items())
+    parts = [sha256(folder / "manifest.json"), tokenizer_hash, str(limit), *documents]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

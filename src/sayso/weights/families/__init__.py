@@ -1,1 +1,1 @@
-"""The families of models on the Hugging Face hub that are ours too: a file for each kind of them."""
+"""The model families of the Hugging Face hub that Sayso supports."""

@@ -1,6 +1,6 @@
-"""Apertus with ReLU squared: what Sayso trains from scratch with an MLP without a gate.
+"""Apertus with squared ReLU: the family of models trained from scratch with an ungated MLP.
 
-Apertus itself has another activation (xIELU), which is refused.
+Apertus itself has another activation (xIELU), which is not supported.
 """
 
 from sayso.model import ModelConfig

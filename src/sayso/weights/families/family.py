@@ -1,7 +1,7 @@
-"""A model family: its names for our weights, and its config.json for our shapes.
+"""A model family: its names of our weights, and its config.json for our shapes.
 
-`read` returns the shape that a config.json describes, or raises `UserError` for what is not supported. `write` returns
-the config.json of a shape as far as the family can express it; the caller checks that by reading the result.
+`read` returns the shape in a config.json, or raises `UserError` for unsupported settings. `write` returns the
+config.json of a shape, as far as the family can express it; the caller checks the result by reading it.
 """
 
 import math
@@ -23,7 +23,7 @@ MOST_LAYERS = 4096
 NUMBER = re.compile(r"\.(\d+)\.")
 
 
-def _as_they_are(state: StateDict) -> StateDict:
+def _unchanged(state: StateDict) -> StateDict:
     return state
 
 
@@ -37,16 +37,16 @@ class Family:
     """The family's names of our layers, with N for the block number."""
     read: Callable[[HubConfig], ModelConfig]
     write: Callable[[ModelConfig], HubConfig]
-    pack: Callable[[StateDict], StateDict] = _as_they_are
+    pack: Callable[[StateDict], StateDict] = _unchanged
     """Convert our weights, still under our names, to the family's layout."""
-    unpack: Callable[[StateDict], StateDict] = _as_they_are
+    unpack: Callable[[StateDict], StateDict] = _unchanged
     """The inverse of `pack`."""
     prefix: str = "model."
-    """Prefix of most names; missing where the model was saved without its head."""
+    """Prefix of most names; missing in models saved without a head."""
     buffers: re.Pattern[str] = re.compile(r".*\.rotary_emb\.inv_freq")
-    """Names in older files that are not weights."""
+    """Names of tensors in older files that are not weights."""
     fused: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Layers in its files that hold several of ours, by the last parts of our names."""
+    """Layers of its files that combine several of ours, by the last part of the names."""
 
     def name(self, ours: str) -> str:
         """Return the family's name of one of our weights."""
@@ -57,7 +57,7 @@ class Family:
         return self.name(f"{ours}.weight").removesuffix(".weight")
 
     def known(self, state: StateDict, config: ModelConfig) -> StateDict:
-        """Return the family's weights in a file, without buffers and a second copy of a tied head."""
+        """Return a file's tensors with complete names, without buffers and copies of a tied head."""
         bare = not any(name.startswith(self.prefix) for name in state)
         named = {f"{self.prefix}{name}" if bare else name: x for name, x in state.items()}
         head, embed = (f"{self.names[layer]}.weight" for layer in ("unembed", "embed"))
@@ -91,7 +91,7 @@ def _rename(name: str, table: dict[str, str]) -> str:
     return f"{table[general]}.{kind}".replace(".N.", number.group(), 1)
 
 
-def whole_number(facts: HubConfig, name: str, default: int | None = None) -> int:
+def integer(facts: HubConfig, name: str, default: int | None = None) -> int:
     """Return an integer from a config.json, or the default if it is missing."""
     value = facts.get(name)
     if value is None and default is not None:
@@ -112,8 +112,8 @@ def number(facts: HubConfig, name: str, default: float | None = None) -> float:
 
 
 def layer_count(facts: HubConfig, name: str = "num_hidden_layers") -> int:
-    """Return the number of layers of a config.json, checked because lists of that length are allocated."""
-    layers = whole_number(facts, name)
+    """Return the number of layers in a config.json, which is limited because lists of that length are allocated."""
+    layers = integer(facts, name)
     if not 0 < layers <= MOST_LAYERS:
         raise UserError(f"{name} in config.json must be 1 to {MOST_LAYERS}; got {layers}.")
     return layers
@@ -128,17 +128,17 @@ def flag(facts: HubConfig, name: str, *, default: bool) -> bool:
 
 
 def require_fields(facts: HubConfig, name: str, known: Sequence[Any]) -> None:
-    """Reject a config.json whose `name` is not one of the known values, of which the first is the default."""
+    """Raise `UserError` if a config.json sets `name` to a value other than the known ones."""
     value = facts.get(name)
     if value is not None and value not in known:
-        said = " or ".join(str(one) for one in known)
-        raise UserError(f"For {facts.get('model_type')} models, Sayso supports {name} {said}; got {value!r}.")
+        supported = " or ".join(str(one) for one in known)
+        raise UserError(f"For {facts.get('model_type')} models, Sayso supports {name} {supported}; got {value!r}.")
 
 
 def one_of(facts: HubConfig, name: str, known: dict[str, str], default: str) -> str:
     """Return our value for a string in a config.json."""
     value = facts.get(name) or default
     if value not in known:
-        said = " or ".join(known)
-        raise UserError(f"For {facts.get('model_type')} models, Sayso supports {name} {said}; got {value!r}.")
+        supported = " or ".join(known)
+        raise UserError(f"For {facts.get('model_type')} models, Sayso supports {name} {supported}; got {value!r}.")
     return known[value]

@@ -1,6 +1,6 @@
-"""Gemma 2 and 3, text alone: norms before and after, GeGLU, scaled embeddings, soft caps, windows in most layers.
+"""Gemma 2 and 3, text only: norms before and after, GeGLU, scaled embeddings, soft caps, windows in most layers.
 
-Their files hold the gains of norms less 1, so that loading and saving copy these.
+Their files store the gains of norms minus 1, so loading and saving copy the norms.
 """
 
 from dataclasses import replace
@@ -11,10 +11,10 @@ from sayso.weights.families.family import (
     Family,
     HubConfig,
     StateDict,
+    integer,
     layer_count,
     number,
     require_fields,
-    whole_number,
 )
 from sayso.weights.families.llama import (
     LLAMA_NAMES,
@@ -37,13 +37,13 @@ LOCAL_THETA = 10_000.0
 
 
 def read_gemma2(facts: HubConfig) -> ModelConfig:
-    """Return the shape of a Gemma 2: each other layer has a window."""
+    """Return the shape of a Gemma 2: every other layer has a window."""
     caps = {"attention_cap": _cap(facts, "attn_logit_softcapping", 50.0)}
     return ModelConfig(**_read(facts, 2) | caps | {"logit_cap": _cap(facts, "final_logit_softcapping", 30.0)})
 
 
 def read_gemma3(facts: HubConfig) -> ModelConfig:
-    """Return the shape of a Gemma 3: five layers of six have a window, and a theta of their own."""
+    """Return the shape of a Gemma 3: five of six layers have a window, with a separate theta."""
     require_fields(facts, "attn_logit_softcapping", [None])
     tables = facts.get("rope_parameters") or {}
     nested = isinstance(tables, dict) and "full_attention" in tables
@@ -57,14 +57,14 @@ def read_gemma3(facts: HubConfig) -> ModelConfig:
 
 
 def _read(facts: HubConfig, every: int, theta: float = 10_000.0) -> dict[str, Any]:
-    """Return the fields that both read alike; one layer of `every` sees all."""
+    """Return the fields that both families share; every `every`-th layer has no window."""
     shared = read_shared(facts | {"hidden_act": facts.get("hidden_activation")}, GEGLU, theta=theta, tied=True)
     require_fields(facts, "use_bidirectional_attention", [False])
-    require_fields(facts, "query_pre_attn_scalar", [shared["head_size"]])  # what scores are divided by the root of
-    every = max(whole_number(facts, "sliding_window_pattern", every), 1)
+    require_fields(facts, "query_pre_attn_scalar", [shared["head_size"]])  # scores are divided by its root
+    every = max(integer(facts, "sliding_window_pattern", every), 1)
     sliding = [(layer + 1) % every != 0 for layer in range(layer_count(facts))]
     return shared | {
-        "windows": read_windows(facts, whole_number(facts, "sliding_window", 4096), sliding),
+        "windows": read_windows(facts, integer(facts, "sliding_window", 4096), sliding),
         "norm_place": "both",
         "qk_norm": "none",
         "biases": read_biases(facts),
@@ -73,7 +73,7 @@ def _read(facts: HubConfig, every: int, theta: float = 10_000.0) -> dict[str, An
 
 
 def _cap(facts: HubConfig, name: str, default: float) -> float:
-    """Return a soft cap, where null is none, and the default only what is not said."""
+    """Return a soft cap: 0 (off) for null, the default if missing."""
     return 0.0 if name in facts and facts[name] is None else number(facts, name, default)
 
 
@@ -101,18 +101,18 @@ def write_gemma3(config: ModelConfig) -> HubConfig:
     return {name: value for name, value in facts.items() if name != "rope_scaling"}
 
 
-def _gains(state: StateDict, less: float) -> StateDict:
-    return {name: x - less if name.endswith("norm.weight") else x for name, x in state.items()}
+def _shift_gains(state: StateDict, shift: float) -> StateDict:
+    return {name: x + shift if name.endswith("norm.weight") else x for name, x in state.items()}
 
 
 def _pack(state: StateDict) -> StateDict:
-    """Return our weights as Gemma keeps them."""
-    return _gains(state, 1.0)
+    """Convert our weights to Gemma's."""
+    return _shift_gains(state, -1.0)
 
 
 def _unpack(state: StateDict) -> StateDict:
-    """Return Gemma's weights as ours."""
-    return _gains(state, -1.0)
+    """Convert Gemma's weights to ours."""
+    return _shift_gains(state, 1.0)
 
 
 GEMMA2 = Family("gemma2", "Gemma2ForCausalLM", GEMMA_NAMES, read_gemma2, write_gemma, _pack, _unpack)

@@ -1,7 +1,7 @@
-"""GPT-2: learned positions, layer norms, biases everywhere, an MLP without a gate.
+"""GPT-2: learned positions, layer norms, biases everywhere, an ungated MLP.
 
-Its files hold queries, keys and values as one layer, and every matrix inside a block the other way round (Conv1D), so
-that loading and saving copy.
+Its files fuse queries, keys and values into one layer, and store every matrix inside a block transposed (Conv1D), so
+loading and saving copy the weights.
 """
 
 import re
@@ -14,11 +14,11 @@ from sayso.weights.families.family import (
     HubConfig,
     StateDict,
     flag,
+    integer,
     layer_count,
     number,
     one_of,
     require_fields,
-    whole_number,
 )
 from sayso.weights.families.llama import write_shared
 
@@ -35,7 +35,7 @@ _NAMES = {
     "blocks.N.mlp.down": "transformer.h.N.mlp.c_proj",
 }
 _PARTS = ("query", "key", "value")
-_TURNED = ("attention.qkv.weight", "attention.out.weight", "mlp.up.weight", "mlp.down.weight")
+_TRANSPOSED = ("attention.qkv.weight", "attention.out.weight", "mlp.up.weight", "mlp.down.weight")
 
 
 def read_gpt2(facts: HubConfig) -> ModelConfig:
@@ -43,17 +43,17 @@ def read_gpt2(facts: HubConfig) -> ModelConfig:
     require_fields(facts, "scale_attn_weights", [True])
     require_fields(facts, "scale_attn_by_inverse_layer_idx", [False])
     require_fields(facts, "add_cross_attention", [False])
-    heads, width = whole_number(facts, "n_head"), whole_number(facts, "n_embd")
+    heads, width = integer(facts, "n_head"), integer(facts, "n_embd")
     return ModelConfig(
-        vocab_size=whole_number(facts, "vocab_size"),
+        vocab_size=integer(facts, "vocab_size"),
         layers=layer_count(facts, "n_layer"),
         width=width,
         heads=heads,
         kv_heads=heads,
         head_size=width // max(heads, 1),
-        mlp_width=whole_number(facts, "n_inner", 4 * width),
+        mlp_width=integer(facts, "n_inner", 4 * width),
         mlp=one_of(facts, "activation_function", {"gelu_new": "gelu", "gelu_pytorch_tanh": "gelu"}, "gelu_new"),
-        context=whole_number(facts, "n_positions"),
+        context=integer(facts, "n_positions"),
         positions="learned",
         norm="layer",
         norm_eps=number(facts, "layer_norm_epsilon", 1e-5),
@@ -64,7 +64,7 @@ def read_gpt2(facts: HubConfig) -> ModelConfig:
 
 
 def write_gpt2(config: ModelConfig) -> HubConfig:
-    """Return the config.json of a GPT-2: its own names, and the common names of most other families."""
+    """Return the config.json of a GPT-2, under its own names and those of most other families."""
     others = ("vocab_size", "num_hidden_layers", "hidden_size", "num_attention_heads", "max_position_embeddings")
     shared = write_shared(config)
     return {name: shared[name] for name in (*others, "tie_word_embeddings", "use_cache", "torch_dtype")} | {
@@ -80,25 +80,27 @@ def write_gpt2(config: ModelConfig) -> HubConfig:
 
 
 def _pack(state: StateDict) -> StateDict:
-    """Return our weights as GPT-2 lays them out."""
+    """Convert our weights to GPT-2's."""
     packed = {}
     for name, x in state.items():
-        before, of_query, kind = name.rpartition(".query.")
-        if of_query:
+        before, is_query, kind = name.rpartition(".query.")
+        if is_query:
             packed[f"{before}.qkv.{kind}"] = torch.cat([state[f"{before}.{part}.{kind}"] for part in _PARTS])
         elif not any(f".{part}." in name for part in _PARTS):
             packed[name] = x
-    return {name: x.T if name.endswith(_TURNED) else x for name, x in packed.items()}
+    return {name: x.T if name.endswith(_TRANSPOSED) else x for name, x in packed.items()}
 
 
 def _unpack(state: StateDict) -> StateDict:
-    """Return GPT-2's weights as ours."""
+    """Convert GPT-2's weights to ours."""
     unpacked: StateDict = {}
     for name, x in state.items():
-        turned = x.T.contiguous() if name.endswith(_TURNED) else x
+        ours = x.T.contiguous() if name.endswith(_TRANSPOSED) else x
         before, fused, kind = name.rpartition(".qkv.")
-        parts = zip(_PARTS, turned.chunk(3), strict=True) if fused else ()
-        unpacked |= {f"{before}.{part}.{kind}": piece for part, piece in parts} if fused else {name: turned}
+        if fused:
+            unpacked |= {f"{before}.{part}.{kind}": x for part, x in zip(_PARTS, ours.chunk(3), strict=True)}
+        else:
+            unpacked[name] = ours
     return unpacked
 
 

@@ -1,6 +1,6 @@
-"""Llama (also SmolLM2, and others that call themselves so), and what the families after it write as it does.
+"""Llama (also SmolLM2 and others of that model type), and the parts of config.json that later families share.
 
-Rotary positions, RMS norms before attention and MLP, SwiGLU, grouped heads.
+Rotary positions, RMS norms before attention and MLP, SwiGLU, grouped-query attention.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from sayso.weights.families.family import (
     Family,
     HubConfig,
     flag,
+    integer,
     layer_count,
     number,
     one_of,
     require_fields,
-    whole_number,
 )
 from sayso.weights.families.rope import read_rope, write_rope
 
@@ -46,19 +46,19 @@ FULL, SLIDING = "full_attention", "sliding_attention"
 def read_shared(
     facts: HubConfig, acts: dict[str, str] = SILU, *, theta: float = 10_000.0, eps: float = 1e-6, tied: bool = False
 ) -> dict[str, Any]:
-    """Return the fields of a shape that these families write alike; the defaults are the family's own."""
-    heads, width = whole_number(facts, "num_attention_heads"), whole_number(facts, "hidden_size")
+    """Return the fields of a shape from the entries that these families share, with the family's defaults."""
+    heads, width = integer(facts, "num_attention_heads"), integer(facts, "hidden_size")
     base, rope = read_rope(facts, theta)
     return {
-        "vocab_size": whole_number(facts, "vocab_size"),
+        "vocab_size": integer(facts, "vocab_size"),
         "layers": layer_count(facts),
         "width": width,
         "heads": heads,
-        "kv_heads": whole_number(facts, "num_key_value_heads", heads),
-        "head_size": whole_number(facts, "head_dim", width // max(heads, 1)),
-        "mlp_width": whole_number(facts, "intermediate_size"),
+        "kv_heads": integer(facts, "num_key_value_heads", heads),
+        "head_size": integer(facts, "head_dim", width // max(heads, 1)),
+        "mlp_width": integer(facts, "intermediate_size"),
         "mlp": one_of(facts, "hidden_act", acts, next(iter(acts))),
-        "context": whole_number(facts, "max_position_embeddings"),
+        "context": integer(facts, "max_position_embeddings"),
         "rope_theta": base,
         "rope": rope,
         "norm_eps": number(facts, "rms_norm_eps", eps),
@@ -89,16 +89,16 @@ def write_shared(config: ModelConfig) -> HubConfig:
 
 
 def read_biases(facts: HubConfig, *, attention: bool = True, mlp: bool = False) -> tuple[str, ...]:
-    """Return which layers have a bias; biases that the family does not have are rejected."""
+    """Return the layers with a bias. Raises `UserError` for biases that the family does not have."""
     for name, known in (("attention_bias", attention), ("mlp_bias", mlp)):
         if not known:
             require_fields(facts, name, [False])
-    of_attention = ("qkv", "out") if flag(facts, "attention_bias", default=False) else ()
-    return (*of_attention, *(("mlp",) if flag(facts, "mlp_bias", default=False) else ()))
+    attention_biases = ("qkv", "out") if flag(facts, "attention_bias", default=False) else ()
+    return (*attention_biases, *(("mlp",) if flag(facts, "mlp_bias", default=False) else ()))
 
 
 def read_windows(facts: HubConfig, window: int, sliding: Sequence[bool]) -> tuple[int, ...]:
-    """Return the window of each layer: by `layer_types` where these are given, else of those that are `sliding`."""
+    """Return the window of each layer: by `layer_types` if the config.json has them, else by `sliding`."""
     types = facts.get("layer_types")
     if types is not None:
         if not isinstance(types, list) or len(types) != len(sliding) or any(x not in (FULL, SLIDING) for x in types):
@@ -110,7 +110,7 @@ def read_windows(facts: HubConfig, window: int, sliding: Sequence[bool]) -> tupl
 
 
 def write_windows(config: ModelConfig) -> HubConfig:
-    """Return the entries of a config.json for windows of one size; none for a shape without windows."""
+    """Return the entries of a config.json for windows of one size; {} for a shape without windows."""
     if not config.windows:
         return {}
     types = [SLIDING if window else FULL for window in config.layer_windows]

@@ -1,16 +1,16 @@
-"""Mistral: a Llama without biases, whose layers may all have a window."""
+"""Mistral: a Llama without biases, with an optional window in all layers."""
 
 from sayso.base.errors import UserError
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Family, HubConfig, whole_number
+from sayso.weights.families.family import Family, HubConfig, integer
 from sayso.weights.families.llama import LLAMA_NAMES, read_biases, read_shared, write_shared
 
 
 def read_mistral(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Mistral."""
     if facts.get("layer_types"):
-        raise UserError("Sayso supports mistral models with one window for all layers; this one has layer_types.")
-    windows = (whole_number(facts, "sliding_window", 0),)
+        raise UserError("Sayso supports Mistral models with one window for all layers; this one has layer_types.")
+    windows = (integer(facts, "sliding_window", 0),)
     return ModelConfig(
         **read_shared(facts), qk_norm="none", windows=windows, biases=read_biases(facts, attention=False)
     )

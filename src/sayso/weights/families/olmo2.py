@@ -1,4 +1,4 @@
-"""OLMo 2: norms on what attention and MLP give, and on the whole projections of queries and keys."""
+"""OLMo 2: norms on the outputs of attention and MLP, and on the whole projections of queries and keys."""
 
 from sayso.model import ModelConfig
 from sayso.weights.families.family import Family, HubConfig

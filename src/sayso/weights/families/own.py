@@ -1,6 +1,6 @@
-"""Our own family: every shape there is, for those that no other family has. Sayso alone opens it.
+"""Sayso's own family, for shapes that no other family can express. Only Sayso opens it.
 
-Its config.json is a Llama's as far as that goes; `shape` in it has what a Llama does not say.
+Its config.json is that of a Llama; the entry `shape` has the settings that a Llama lacks.
 """
 
 from dataclasses import asdict, fields
@@ -32,7 +32,7 @@ def read_own(facts: HubConfig) -> ModelConfig:
     """Return the shape of a model of our own family."""
     shape: Any = facts.get("shape", {})
     if not isinstance(shape, dict) or not shape.keys() <= set(_SHAPE):
-        raise UserError(f"The shape in a Sayso config.json must be a table with keys from {', '.join(_SHAPE)}.")
+        raise UserError(f"The shape in a Sayso config.json must be an object with keys from {', '.join(_SHAPE)}.")
     ngrams = {"ngrams": facts.get("ngrams", ()), "ngram_rows": facts.get("ngram_rows", 0)}
     try:
         return ModelConfig(**read_shared(facts, ACTIVATIONS) | ngrams | shape)

@@ -1,10 +1,10 @@
-"""Qwen2 and Qwen3: queries, keys and values with a bias, and with a norm on every head; windows in later layers.
+"""Qwen2 (biases on queries, keys and values) and Qwen3 (a norm on every head), with windows in later layers.
 
-A Qwen3 without windows is what Sayso trains from scratch with a SwiGLU.
+Models trained from scratch with SwiGLU are Qwen3 without windows.
 """
 
 from sayso.model import ModelConfig
-from sayso.weights.families.family import Family, HubConfig, flag, layer_count, whole_number
+from sayso.weights.families.family import Family, HubConfig, flag, integer, layer_count
 from sayso.weights.families.llama import (
     LLAMA_NAMES,
     QK_NORM_NAMES,
@@ -17,14 +17,14 @@ from sayso.weights.families.llama import (
 
 
 def _windows(facts: HubConfig) -> tuple[int, ...]:
-    layers, first = layer_count(facts), whole_number(facts, "max_window_layers", 28)
-    window = whole_number(facts, "sliding_window", 4096) if flag(facts, "use_sliding_window", default=False) else 0
+    layers, first = layer_count(facts), integer(facts, "max_window_layers", 28)
+    window = integer(facts, "sliding_window", 4096) if flag(facts, "use_sliding_window", default=False) else 0
     return read_windows(facts, window, [layer >= first for layer in range(layers)])
 
 
 def read_qwen2(facts: HubConfig) -> ModelConfig:
     """Return the shape of a Qwen2."""
-    read_biases(facts, attention=False)  # it has the one of queries, keys and values whatever is said
+    read_biases(facts, attention=False)  # queries, keys and values always have one, without an entry
     return ModelConfig(**read_shared(facts), qk_norm="none", windows=_windows(facts), biases=("qkv",))
 
 

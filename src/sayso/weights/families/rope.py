@@ -1,6 +1,6 @@
-"""Rotary positions in a config.json: `rope_parameters` as transformers 5 writes them, `rope_scaling` as before.
+"""Rotary positions in a config.json: `rope_parameters` (transformers 5) and `rope_scaling` (older versions).
 
-Refused is what changes the angles of keys that are in a cache already (dynamic, longrope), and heads turned in part.
+Not supported: scaling that changes the angles of keys already in a cache (dynamic, longrope), and partial rotation.
 """
 
 import math
@@ -8,7 +8,7 @@ from typing import Any
 
 from sayso.base.errors import UserError
 from sayso.model.config import PLAIN, ModelConfig, Rope
-from sayso.weights.families.family import HubConfig, number, whole_number
+from sayso.weights.families.family import HubConfig, integer, number
 
 _KINDS = {"default": "none", "linear": "linear", "llama3": "llama3", "yarn": "yarn"}
 _UNDERSTOOD = {
@@ -21,7 +21,7 @@ def read_rope(facts: HubConfig, theta: float = 10_000.0) -> tuple[float, Rope]:
     """Return theta and the RoPE scaling; `theta` is the family's default, used if the config.json has none."""
     table = facts.get("rope_scaling") or facts.get("rope_parameters") or {}
     if not isinstance(table, dict):
-        raise UserError(f"rope_parameters in config.json must be a table; got {table!r}.")
+        raise UserError(f"rope_parameters in config.json must be an object; got {table!r}.")
     base = number(table, "rope_theta", number(facts, "rope_theta", theta))
     kind = table.get("rope_type", table.get("type", "default"))
     if kind not in _KINDS:
@@ -34,9 +34,9 @@ def read_rope(facts: HubConfig, theta: float = 10_000.0) -> tuple[float, Rope]:
         return base, PLAIN
     if kind == "linear":
         return base, Rope("linear", number(table, "factor"))
-    context = whole_number(facts, "max_position_embeddings")
-    within = whole_number(table, "original_max_position_embeddings", context)
-    original = whole_number(facts, "original_max_position_embeddings", within)
+    context = integer(facts, "max_position_embeddings")
+    original = integer(table, "original_max_position_embeddings", context)
+    original = integer(facts, "original_max_position_embeddings", original)
     if kind == "llama3":
         slow, fast = number(table, "low_freq_factor"), number(table, "high_freq_factor")
         return base, Rope("llama3", number(table, "factor"), original, slow, fast)
@@ -46,7 +46,7 @@ def read_rope(facts: HubConfig, theta: float = 10_000.0) -> tuple[float, Rope]:
 
 
 def _attention_factor(table: dict[str, Any], factor: float) -> float:
-    """Return what YaRN multiplies sines and cosines by (Peng et al. 2023, and DeepSeek-V2 for two mscales)."""
+    """Return YaRN's factor of sines and cosines (Peng et al. 2023; DeepSeek-V2 for two mscales)."""
 
     def scale(mscale: float) -> float:
         return 0.1 * mscale * math.log(factor) + 1 if factor > 1 else 1.0
@@ -59,7 +59,7 @@ def _attention_factor(table: dict[str, Any], factor: float) -> float:
 
 
 def write_rope(config: ModelConfig) -> HubConfig:
-    """Return the entries of a config.json for the rotary positions of a shape, under the old names and the new."""
+    """Return the entries of a config.json for the rotary positions of a shape, under new and old names."""
     rope, table = config.rope, {"rope_type": "default", "rope_theta": config.rope_theta}
     if rope.stretch != "none":
         table |= {"rope_type": rope.stretch, "factor": rope.factor}

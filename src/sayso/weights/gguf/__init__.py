@@ -1,1 +1,1 @@
-"""GGUF, the one-file format of llama.cpp: facts, tokenizer and (often quantized) weights, in and out."""
+"""GGUF, the single-file format of llama.cpp: metadata, tokenizer and (often quantized) weights, read and written."""

@@ -19,7 +19,7 @@ from sayso.base.errors import UserError, require
 MAGIC, VERSIONS = b"GGUF", (2, 3)
 STRING, ARRAY = 8, 9
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
-DIMENSIONS = 4  # at most, in ggml
+DIMENSIONS = 4  # the maximum in ggml
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,13 @@ class Stored:
     """Location of a tensor in the file."""
 
     kind: int
-    """Format, as ggml's number."""
+    """Format, by ggml's number."""
     shape: tuple[int, ...]
-    """As in torch, the fastest dimension last."""
+    """Shape in PyTorch's order, with the contiguous dimension last."""
     start: int
+    """Offset in bytes."""
     size: int
-    """Bytes."""
+    """Size in bytes."""
 
 
 class GGUF:
@@ -42,16 +43,16 @@ class GGUF:
         gguf = require("gguf", "gguf")
         self.path = path
         try:
-            self._data = np.memmap(path, dtype=np.uint8, mode="c")  # private and lazy: a page is read when it is used
+            self._data = np.memmap(path, dtype=np.uint8, mode="c")  # private and lazy: pages are read on first use
         except (OSError, ValueError) as error:
             raise UserError(f"'{path}' cannot be opened as a GGUF file ({error}).") from error
         try:
             header = _Header(self._data)
             self.facts = header.facts
             tensors = header.tensors()
-            self.tensors = _placed(tensors, header.data_start(), len(self._data), gguf.GGML_QUANT_SIZES)
+            self.tensors = _offsetd(tensors, header.data_start(), len(self._data), gguf.GGML_QUANT_SIZES)
         except _Broken as error:
-            raise UserError(f"'{path}' is not a whole GGUF file: {error}; fetch or convert it again.") from error
+            raise UserError(f"'{path}' is not a complete GGUF file: {error}; download or convert it again.") from error
 
     def fact(self, name: str) -> Any:
         """Return a metadata value of the header. Raises `UserError` if it is missing."""
@@ -76,7 +77,7 @@ class GGUF:
         return torch.from_numpy(plain.astype(np.float32, copy=False)).view(stored.shape)
 
 
-class _Broken(Exception):  # noqa: N818 - what is wrong, turned into a sentence above
+class _Broken(Exception):  # noqa: N818 - `GGUF` turns it into a UserError
     pass
 
 
@@ -84,7 +85,7 @@ class _Header:
     """Parses the header from the start; no length may exceed the remaining bytes."""
 
     def __init__(self, data: np.ndarray) -> None:
-        self._data, self._place = data, 0
+        self._data, self._offset = data, 0
         if self._bytes(4) != MAGIC:
             raise _Broken("it does not start with 'GGUF'")
         version = self._number("I")
@@ -116,7 +117,7 @@ class _Header:
         alignment = self.facts.get("general.alignment", 32)
         if not isinstance(alignment, int) or alignment < 1 or alignment & (alignment - 1):
             raise _Broken(f"its alignment is {alignment!r}, not a power of two")
-        return -(-self._place // alignment) * alignment
+        return -(-self._offset // alignment) * alignment
 
     def _value(self, kind: int, depth: int = 0) -> Any:
         if kind == STRING:
@@ -142,20 +143,20 @@ class _Header:
 
     def _count(self, count: int, size: int) -> int:
         """Return `count` after checking that the file has that many items of at least `size` bytes left."""
-        if count * size > len(self._data) - self._place:
-            raise _Broken(f"it declares {count:,} entries, but only {len(self._data) - self._place:,} bytes are left")
+        if count * size > len(self._data) - self._offset:
+            raise _Broken(f"it declares {count:,} entries, but only {len(self._data) - self._offset:,} bytes are left")
         return count
 
     def _bytes(self, count: int) -> bytes:
         self._count(count, 1)
-        self._place += count
-        return self._data[self._place - count : self._place].tobytes()
+        self._offset += count
+        return self._data[self._offset - count : self._offset].tobytes()
 
 
-def _placed(
+def _offsetd(
     found: dict[str, tuple[int, tuple[int, ...], int]], start: int, end: int, sizes: dict[Any, tuple[int, int]]
 ) -> dict[str, Stored]:
-    """Return the location of each tensor, checked: whole blocks, inside the file, no overlaps."""
+    """Return the location of each tensor; they must have complete blocks, be inside the file and not overlap."""
     placed, taken = {}, []
     for name, (kind, shape, offset) in found.items():
         if kind not in sizes:
@@ -163,7 +164,7 @@ def _placed(
         per_block, bytes_per_block = sizes[kind]
         count = int(np.prod([int(size) for size in shape], dtype=object)) if shape else 1
         if not shape or shape[-1] % per_block or count == 0:
-            raise _Broken(f"'{name}' has shape {shape}, which does not divide into blocks of {per_block}")
+            raise _Broken(f"'{name}' has shape {shape}, which cannot be split into blocks of {per_block}")
         size = count // per_block * bytes_per_block
         if start + offset + size > end:
             raise _Broken(f"'{name}' extends past the end of the file")

@@ -1,7 +1,7 @@
-"""The facts and tensor names of a GGUF file as those of the Hugging Face layout, and back.
+"""Convert metadata and tensor names between GGUF and the Hugging Face layout.
 
-llama.cpp names tensors alike in all families; its Llama turns neighbouring dimensions of a head where the hub's turns
-the two halves, so that the rows of queries and keys stand in another order there.
+llama.cpp uses the same tensor names in all families. Its Llama rotates adjacent dimensions of a head, the hub's the two
+halves, so the rows of queries and keys are in a different order.
 """
 
 import math
@@ -43,8 +43,8 @@ _APERTUS = {
     "blk.N.ffn_norm": "model.layers.N.feedforward_layernorm",
 }
 XIELU = {"alpha_p": math.log(math.e - 1), "alpha_n": -100.0, "beta": 0.0, "eps": -1e-6}
-"""Apertus' activation with which it is ReLU squared: softplus(alpha_p) x^2 above 0, and softplus(alpha_n) times a
-function of x, that is nothing, below."""
+"""Parameters for which Apertus' activation is squared ReLU: softplus(alpha_p) x^2 above 0; below 0, a function of x
+times softplus(alpha_n), which is 0."""
 _GPT2 = {
     "token_embd": "transformer.wte",
     "position_embd": "transformer.wpe",
@@ -66,9 +66,9 @@ GGUF_FAMILIES = {
     "gpt2": _GPT2,
     "apertus": {name: theirs for name, theirs in _COMMON.items() if "gate" not in name} | QK_NORM | _APERTUS,
 }
-HUB = {"mistral": "llama"}  # families of the hub that llama.cpp knows by another's name
+HUB = {"mistral": "llama"}  # hub families that llama.cpp treats as another one
 INTERLEAVED = {"llama": ("attn_q", "attn_k")}
-_TURNED = ("attn_qkv", "attn_output", "ffn_up", "ffn_down")  # GPT-2's matrices on the hub are inputs by outputs
+_TRANSPOSED = ("attn_qkv", "attn_output", "ffn_up", "ffn_down")  # GPT-2's matrices on the hub are inputs by outputs
 FACTS = {
     "num_hidden_layers": "block_count",
     "max_position_embeddings": "context_length",
@@ -90,7 +90,7 @@ GPT2_FACTS = {
     "layer_norm_epsilon": "attention.layer_norm_epsilon",
 }
 OPTIONAL = ("head_dim", "rope_theta", "sliding_window", "num_key_value_heads", "n_inner")
-STRETCHES = ("linear", "yarn")
+SCALINGS = ("linear", "yarn")
 PLAIN_SCALING = ("rope.scaling.type", "rope.scaling.finetuned")
 _LLAMA3 = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}
 ROPE = {
@@ -100,9 +100,9 @@ ROPE = {
 
 
 def hub_config(file: GGUF) -> dict[str, Any]:
-    """Return the config.json that the hub would have for the model in a file.
+    """Return the config.json of the model in a file.
 
-    Raises `UserError` for an unknown family, or a setting that is not supported.
+    Raises `UserError` for an unsupported family or setting.
     """
     family = str(file.fact("general.architecture"))
     if family not in GGUF_FAMILIES:
@@ -115,7 +115,7 @@ def hub_config(file: GGUF) -> dict[str, Any]:
         if f"{family}.{name}" in file.facts or theirs not in OPTIONAL:
             config[theirs] = file.fact(f"{family}.{name}")
     if "token_embd.weight" not in file.tensors:
-        raise UserError(f"'{file.path}' has no embedding (token_embd.weight): it is not a model, or only part of one.")
+        raise UserError(f"'{file.path}' has no embedding (token_embd.weight): it is not a complete model.")
     config["vocab_size"] = file.tensors["token_embd.weight"].shape[0]
     config["tie_word_embeddings"] = "output.weight" not in file.tensors
     if family == "gpt2":
@@ -136,7 +136,7 @@ def hub_config(file: GGUF) -> dict[str, Any]:
 
 
 def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
-    """Return the tensors of a file in float32, under the hub's names and in its order.
+    """Return the tensors of a file in float32, under the hub's names and with its order of rows.
 
     Raises `UserError` for a tensor that the family does not have.
     """
@@ -144,7 +144,7 @@ def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
     state = {}
     for name in file.tensors:
         if name == "rope_freqs.weight":
-            continue  # `hub_config` tells what it comes to
+            continue  # converted to settings by `hub_config`
         stem, _, end = name.rpartition(".")
         known = GGUF_FAMILIES[family].get(re.sub(r"\.\d+\.", ".N.", stem, count=1))
         if known is None or end not in ("weight", "bias"):
@@ -156,7 +156,7 @@ def hub_state(file: GGUF, config: dict[str, Any]) -> dict[str, Tensor]:
 
 
 def gguf_name(family: str, name: str) -> str:
-    """Return the name in a GGUF file of one of the hub's."""
+    """Return the GGUF name of a tensor, given its name on the hub."""
     table = {theirs: ours for ours, theirs in GGUF_FAMILIES[HUB.get(family, family)].items()}
     stem, _, end = name.rpartition(".")
     number = re.search(r"\.(\d+)\.", stem)
@@ -165,16 +165,16 @@ def gguf_name(family: str, name: str) -> str:
 
 
 def gguf_tensor(family: str, name: str, x: Tensor, config: dict[str, Any]) -> Tensor:
-    """Return a tensor of the hub as a GGUF file has it; `name` is the file's."""
+    """Convert a tensor from the hub's layout to that of GGUF, where it is called `name`."""
     part = name.rpartition(".")[0].rpartition(".")[2]
     if part in INTERLEAVED.get(HUB.get(family, family), ()):
         heads = config["num_attention_heads" if part == "attn_q" else "num_key_value_heads"]
         return x.view(heads, 2, -1, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
-    return x.T.contiguous() if family == "gpt2" and part in _TURNED and name.endswith("weight") else x
+    return x.T.contiguous() if family == "gpt2" and part in _TRANSPOSED and name.endswith("weight") else x
 
 
 def halves(x: Tensor, heads: int) -> Tensor:
-    """Return rows of queries or keys [H * D, ...] whose turned pairs were neighbours with the two D/2 apart."""
+    """Reorder rows of queries or keys [H * D, ...] so that rotated pairs, which were adjacent, are D/2 apart."""
     return x.view(heads, -1, 2, *x.shape[1:]).transpose(1, 2).reshape(x.shape)
 
 
@@ -183,51 +183,50 @@ def _to_hub(family: str, part: str, end: str, x: Tensor, config: dict[str, Any])
         heads = config["num_attention_heads"]
         heads = heads if part == "attn_q" else config.get("num_key_value_heads", heads)
         if heads < 1 or len(x) % (2 * heads):
-            raise UserError(f"'{part}' has {len(x)} rows, which do not divide into {heads} heads of an even size.")
+            raise UserError(f"The {len(x)} rows of '{part}' cannot be split into {heads} heads of an even size.")
         return halves(x, heads)
-    return x.T.contiguous() if family == "gpt2" and part in _TURNED and end == "weight" else x
+    return x.T.contiguous() if family == "gpt2" and part in _TRANSPOSED and end == "weight" else x
 
 
 def _activation(file: GGUF) -> str:
-    """Return the activation of an Apertus: ReLU squared where its numbers come to that."""
-    said = {name: file.facts.get(f"xielu.{name}") for name in XIELU}
-    values = {name: value if isinstance(value, list) else [value] for name, value in said.items()}
-    plain = all(
+    """Return the activation of an Apertus: squared ReLU if its parameters amount to that."""
+    found = {name: file.facts.get(f"xielu.{name}") for name in XIELU}
+    values = {name: value if isinstance(value, list) else [value] for name, value in found.items()}
+    squared = all(
         isinstance(one, float) and math.isclose(one, XIELU[name], rel_tol=1e-5)
-        for name, found in values.items()
-        for one in found
+        for name, per_layer in values.items()
+        for one in per_layer
     )
-    return "relu2" if plain else "xielu"
+    return "relu2" if squared else "xielu"
 
 
 def _rope(file: GGUF, family: str, theta: float) -> dict[str, Any]:
-    """Return the rotary positions of a file, as the hub says them."""
+    """Return the `rope_parameters` of the model in a file."""
     kind = file.facts.get(f"{family}.rope.scaling.type", "none")
     plain = {"rope_type": "default", "rope_theta": theta}
     if "rope_freqs.weight" in file.tensors:
         return plain | _llama3(file, theta)
     if kind == "none":
         return plain
-    if kind not in STRETCHES:
-        raise UserError(f"RoPE scaling in GGUF must be one of {', '.join(STRETCHES)}; '{file.path}' has '{kind}'.")
-    said = [name for name in file.facts if name.startswith(f"{family}.rope.scaling.")]
-    beyond = [name for name in said if name.removeprefix(f"{family}.") not in (*ROPE.values(), *PLAIN_SCALING)]
+    if kind not in SCALINGS:
+        raise UserError(f"RoPE scaling in GGUF must be one of {', '.join(SCALINGS)}; '{file.path}' has '{kind}'.")
+    settings = [name for name in file.facts if name.startswith(f"{family}.rope.scaling.")]
+    beyond = [name for name in settings if name.removeprefix(f"{family}.") not in (*ROPE.values(), *PLAIN_SCALING)]
     if beyond:
         raise UserError(
-            f"'{file.path}' sets '{beyond[0]}', which Sayso does not support; import the hub's folder instead."
+            f"'{file.path}' sets '{beyond[0]}', which Sayso does not support; import the model's folder from the hub."
         )
-    found = {name: file.facts[f"{family}.{of}"] for name, of in ROPE.items() if f"{family}.{of}" in file.facts}
-    return plain | {"rope_type": kind} | found
+    known = {hub: file.facts[f"{family}.{name}"] for hub, name in ROPE.items() if f"{family}.{name}" in file.facts}
+    return plain | {"rope_type": kind} | known
 
 
 def _llama3(file: GGUF, theta: float) -> dict[str, Any]:
-    """Return the stretch of Llama 3.1 and later, which a file holds as the factors that it comes to."""
+    """Return the RoPE scaling of Llama 3.1 and later, which a file stores as one factor per frequency."""
     factors = file.tensor("rope_freqs.weight")
-    turns = (
-        _LLAMA3["original_max_position_embeddings"] * theta ** -(torch.arange(len(factors)) / len(factors)) / math.tau
-    )
+    frequencies = theta ** -(torch.arange(len(factors)) / len(factors)) / math.tau
+    rotations = _LLAMA3["original_max_position_embeddings"] * frequencies
     slow, fast, factor = _LLAMA3["low_freq_factor"], _LLAMA3["high_freq_factor"], float(f"{factors.max():.6g}")
-    share = ((turns - slow) / (fast - slow)).clamp(0, 1)  # of what stays as it is
-    if not torch.allclose(factors, 1 / (share + (1 - share) / factor), rtol=1e-3):
-        raise UserError(f"'{file.path}' has RoPE frequency factors that are not those of Llama 3.")
+    kept = ((rotations - slow) / (fast - slow)).clamp(0, 1)
+    if not torch.allclose(factors, 1 / (kept + (1 - kept) / factor), rtol=1e-3):
+        raise UserError(f"'{file.path}' has RoPE frequency factors other than those of Llama 3.")
     return {"rope_type": "llama3", "factor": factor, **_LLAMA3}

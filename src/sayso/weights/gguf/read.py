@@ -1,4 +1,4 @@
-"""A GGUF file becomes a model of ours and its tokenizer."""
+"""Read the model and the tokenizer of a GGUF file."""
 
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,9 @@ from sayso.weights.gguf.tokenizer import gguf_tokenizer
 
 
 def read_gguf(path: Path) -> tuple[dict[str, Any], dict[str, Tensor], ForeignTokenizer]:
-    """Return config.json and tensors (float32) as the hub would have them, and the tokenizer.
+    """Return config.json and tensors (float32) in the hub's layout, and the tokenizer.
 
-    Raises `UserError` for a broken file, and for a model or tokenizer that is not known here.
+    Raises `UserError` for a damaged file, and for an unsupported model or tokenizer.
     """
     file = GGUF(path)
     config = hub_config(file)

@@ -1,7 +1,7 @@
-"""Export a model to a GGUF file, which llama.cpp runs: float16, or blocks of 32 weights in 8 or 4 bits.
+"""Export a model to a GGUF file for llama.cpp: float16, or blocks of 32 weights in 8 or 4 bits.
 
-Norms, biases and positions stay in float32; the embedding and the head of a 4-bit file have 8 bits, since
-llama.cpp also keeps them more precise than the rest.
+Norms, biases and positions stay in float32. In a 4-bit file, embedding and head have 8 bits; llama.cpp also gives them
+a higher precision.
 """
 
 import math
@@ -22,7 +22,7 @@ from sayso.weights.gguf.names import (
     GPT2_FACTS,
     HUB,
     ROPE,
-    STRETCHES,
+    SCALINGS,
     XIELU,
     gguf_name,
     gguf_tensor,
@@ -39,7 +39,7 @@ FINE = ("token_embd.weight", "output.weight")
 def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, name: str) -> None:
     """Write a model and its tokenizer as one file: f16, q8_0 or q4_0.
 
-    Raises `UserError` for an unknown kind, and for a model or tokenizer that llama.cpp has no name for.
+    Raises `UserError` for an unknown kind, and for a model or tokenizer that llama.cpp does not support.
     """
     gguf = require("gguf", "gguf")
     if kind not in FILE_TYPES:
@@ -62,8 +62,8 @@ def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, 
             getattr(writer, f"add_{add}")(value)
         state = {name: weight.detach().cpu() for name, weight in model.state_dict().items()}
         for hub, weight in to_hub(state, model.config).items():
-            called = gguf_name(family, hub)
-            _add_tensor(writer, gguf, called, gguf_tensor(family, called, weight, config), kind)
+            theirs = gguf_name(family, hub)
+            _add_tensor(writer, gguf, theirs, gguf_tensor(family, theirs, weight, config), kind)
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -72,7 +72,7 @@ def write_gguf(model: Transformer, tokenizer: Tokenizer, path: Path, kind: str, 
 
 
 def _check(path: Path, config: ModelConfig) -> None:
-    """Refuse a file that does not say all of a shape, by reading it back: llama.cpp would compute something else."""
+    """Raise `UserError` if the file, read back, lacks settings of the shape: llama.cpp would compute something else."""
     found = from_hub_config(hub_config(GGUF(path)))
     lost = [
         field.name for field in fields(config) if not _alike(getattr(found, field.name), getattr(config, field.name))
@@ -82,7 +82,7 @@ def _check(path: Path, config: ModelConfig) -> None:
 
 
 def _alike(one: Any, other: Any) -> bool:
-    """Whether two values are the same, numbers in the 32 bits that a file gives them."""
+    """Whether two values are equal; floats to the precision of float32, in which a file stores them."""
     return math.isclose(one, other, rel_tol=1e-6) if isinstance(one, float) else bool(one == other)
 
 
@@ -103,8 +103,8 @@ def _add_shape(writer: Any, family: str, config: dict[str, Any]) -> None:
     kind = rope.get("rope_type", "default")
     if kind == "default":
         return
-    if kind not in STRETCHES:
-        raise UserError(f"GGUF export does not support the RoPE scaling '{kind}'; keep the folder.")
+    if kind not in SCALINGS:
+        raise UserError(f"GGUF export does not support the RoPE scaling '{kind}'; keep the model as a folder.")
     writer.add_string(f"{family}.rope.scaling.type", kind)
     for hub, name in ROPE.items():
         if hub in rope:
@@ -113,11 +113,11 @@ def _add_shape(writer: Any, family: str, config: dict[str, Any]) -> None:
 
 
 def _add_tensor(writer: Any, gguf: Any, name: str, weight: Tensor, kind: str) -> None:
-    """Add one tensor in the format that suits it."""
+    """Add one tensor: vectors and positions in float32, matrices as `kind`, or float16 if blocks do not fit."""
     plain = weight.float().contiguous().numpy()
     if plain.ndim < 2 or name == "position_embd.weight":
         writer.add_tensor(name, plain)
         return
-    wanted = "q8_0" if kind == "q4_0" and name in FINE else kind
-    stored = gguf.GGMLQuantizationType["F16" if plain.shape[-1] % _BLOCK else wanted.upper()]
+    kind = "q8_0" if kind == "q4_0" and name in FINE else kind
+    stored = gguf.GGMLQuantizationType["F16" if plain.shape[-1] % _BLOCK else kind.upper()]
     writer.add_tensor(name, gguf.quants.quantize(plain, stored), raw_dtype=stored)

@@ -1,1 +1,1 @@
-"""Weights as 8- or 4-bit integers: rounding, computing and saving."""
+"""Quantization of weights to 8- or 4-bit integers."""

@@ -1,8 +1,8 @@
-"""Embedding and head in 8 bits by row: one tensor of integers if the two are tied.
+"""8-bit embedding and head, with one scale per row; if tied, they share their integers.
 
-The whole head is read for every decoded token. compressed-tensors could express this, but its readers do not support
-it: transformers finds no weight if an embedding is packed, and assumes the first group's bits for all layers if it
-unpacks on load. So a file holds these weights in 16 bits, readable by all, and they are rounded on load.
+Every decoded token reads the whole head, so its size matters. compressed-tensors could express this, but its readers do
+not support it: transformers finds no weight if an embedding is packed, and assumes the first group's bits for all
+layers if it unpacks on load. So files store these weights in 16 bits, and they are quantized on load.
 """
 
 from typing import Any
@@ -17,30 +17,32 @@ from sayso.weights.quantize.layers import Embedding8, Head8
 
 EMBED, HEAD = "embed", "unembed"
 BITS = "head_bits"
-"""The entry of a config.json that says so."""
+"""Name of the entry in config.json."""
 
 
-def round_ends(model: Transformer, device: str) -> dict[str, Tensor]:
-    """Round embedding and head, for a kind of device; return what they were rounded from, in 16 bits, by our names.
+def quantize_ends(model: Transformer, device: str) -> dict[str, Tensor]:
+    """Quantize embedding and head for a device type; return the original weights in float16, by our names.
 
-    Quantizing the result gives the same integers. Raises `UserError` for weights that 16 bits cannot hold.
+    Quantizing the returned weights gives the same integers. Raises `UserError` for weights that exceed float16.
     """
-    held = {}
+    originals = {}
     for name in (EMBED,) if model.config.tie_embeddings else (EMBED, HEAD):
         weight = model.get_parameter(f"{name}.weight").detach().to(device, torch.float16)
         if not weight.isfinite().all():
-            raise UserError("The embedding or head is empty or has weights beyond 65,504; exclude it with --head 0.")
-        held[f"{name}.weight"] = weight
+            raise UserError(
+                "The embedding or head has weights that are not finite in float16; exclude it with --head 0."
+            )
+        originals[f"{name}.weight"] = weight
         layer = Head8(round_nearest(weight, Grid(8)))
         if name == EMBED:
             model.set_submodule(EMBED, Embedding8(layer.values, layer.scales))
         if name == HEAD or model.config.tie_embeddings:
             model.set_submodule(HEAD, layer)
-    return held
+    return originals
 
 
-def rounds_ends(facts: dict[str, Any]) -> bool:
-    """Whether a config.json says that embedding and head are rounded; to other bits than 8 is a `UserError`."""
+def has_quantized_ends(facts: dict[str, Any]) -> bool:
+    """Whether a config.json requests an 8-bit embedding and head. Raises `UserError` for other than 8 bits."""
     bits = facts.get(BITS)
     if bits not in (None, 8):
         raise UserError(f"{BITS} in config.json must be 8; got {bits!r}.")

@@ -1,7 +1,7 @@
-"""A matrix as integers: w ~ scale (q - zero), with a scale, and optionally a zero, for each group of a row.
+"""A matrix as integers: w ~ scale (q - zero), with a scale, and optionally a zero point, for each group of a row.
 
-8 bits have one symmetric scale per row; 4 bits have a scale and a zero for every group of columns, since the few steps
-must cover just the range of a group. R outputs, C inputs, G groups of a row, of C/G columns each.
+8-bit weights have one symmetric scale per row. 4-bit weights have a scale and a zero point per group of columns, so
+that the few steps cover only the range of the group. R outputs, C inputs, G groups per row, of C/G columns each.
 """
 
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 
-LEAST = 1e-8  # of a scale: a group of zeros has some scale all the same
+LEAST = 1e-8  # smallest scale, so that a group of zeros has a nonzero one
 SHARES = [1 - step / 80 for step in range(40)]
-"""Of a group's range, that are tried for the one that loses least."""
+"""Fractions of a group's range that `fit_best` tries."""
 
 
 @dataclass(frozen=True)
@@ -22,30 +22,33 @@ class Grid:
 
     bits: int
     group: int = 0
-    """Columns that share a scale; 0 for a whole row."""
+    """Columns that share a scale; 0 = the whole row."""
     symmetric: bool = True
-    """Whether zero is in the middle of the steps, or fitted to each group's weights."""
+    """Whether the zero point is 0; otherwise it is fitted to each group."""
 
     def __post_init__(self) -> None:
         if self.bits not in (8, 4):
             raise UserError(f"Weights can be quantized to 8 or 4 bits; got {self.bits}.")
         if not isinstance(self.group, int) or self.group < 0:
-            raise UserError(f"The group size must be a number of weights, or 0 for a whole row; got {self.group!r}.")
+            raise UserError(f"The group size must be a positive integer, or 0 for the whole row; got {self.group!r}.")
 
     @property
     def least(self) -> int:
-        """The smallest integer."""
+        """Smallest integer."""
         return -(1 << (self.bits - 1))
 
     @property
     def most(self) -> int:
-        """The largest integer."""
+        """Largest integer."""
         return (1 << (self.bits - 1)) - 1
 
     def groups(self, columns: int) -> int:
-        """Return the number of groups in a row of `columns`. Raises `UserError` if it does not divide evenly."""
+        """Return the number of groups in a row of `columns`. Raises `UserError` if the row is not divisible."""
         if self.group and columns % self.group:
-            raise UserError(f"Groups of {self.group} do not divide a row of {columns} weights; choose another --group.")
+            raise UserError(
+                f"The group size must divide the {columns} weights of every row; got {self.group}: choose another "
+                "--group."
+            )
         return columns // self.group if self.group else 1
 
 
@@ -58,7 +61,7 @@ class Integers:
     scales: Tensor
     """float32 [R, G]."""
     zeros: Tensor | None
-    """int8 [R, G]; None where zero is zero."""
+    """int8 [R, G]; None if they are 0."""
     grid: Grid
 
     def steps(self) -> Tensor:
@@ -67,14 +70,14 @@ class Integers:
         return values if self.zeros is None else values - self.zeros[..., None]
 
     def dequantized(self) -> Tensor:
-        """Return the matrix that this represents, float32 [R, C]."""
+        """Return the represented matrix, float32 [R, C]."""
         return (self.steps() * self.scales[..., None]).flatten(1)
 
 
 def fit_grid(weight: Tensor, grid: Grid, share: float = 1.0) -> tuple[Tensor, Tensor | None]:
-    """Return the scales [R, G], and zeros [R, G] where they are wanted, that just hold the weights [R, C].
+    """Return the scales [R, G], and zeros [R, G] unless symmetric, that cover the range of the weights [R, C].
 
-    Where only a share of their range is held, weights beyond it become its ends, and steps are finer.
+    With a `share` below 1, they cover that fraction of the range, with finer steps; weights outside are clipped.
     """
     parts = weight.to(torch.float32).unflatten(1, (grid.groups(weight.shape[1]), -1))
     if grid.symmetric:
@@ -85,35 +88,35 @@ def fit_grid(weight: Tensor, grid: Grid, share: float = 1.0) -> tuple[Tensor, Te
 
 
 def fit_best(weight: Tensor, grid: Grid, importance: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Return scales and zeros as `fit_grid`, for the share of each group's range that loses least.
+    """Return scales and zeros as `fit_grid` does, for the share of each group's range with the smallest error.
 
-    Squared errors weigh as much as `importance`, of each column [C].
+    Squared errors are weighted by the `importance` of their column, [C].
     """
     parts = weight.to(torch.float32).unflatten(1, (grid.groups(weight.shape[1]), -1))
     weights = importance.view(1, parts.shape[1], -1)
     best: tuple[Tensor, Tensor, Tensor | None] | None = None
     for share in SHARES:
         scales, zeros = fit_grid(weight, grid, share)
-        held = Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
-        lost = ((held.dequantized().view_as(parts) - parts).square() * weights).sum(-1)
+        integers = Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)
+        error = ((integers.dequantized().view_as(parts) - parts).square() * weights).sum(-1)
         if best is None:
-            best = lost, scales, zeros
+            best = error, scales, zeros
             continue
-        better = lost < best[0]
-        kept = None if zeros is None or best[2] is None else torch.where(better, zeros, best[2])
-        best = torch.where(better, lost, best[0]), torch.where(better, scales, best[1]), kept
+        better = error < best[0]
+        best_zeros = None if zeros is None or best[2] is None else torch.where(better, zeros, best[2])
+        best = torch.where(better, error, best[0]), torch.where(better, scales, best[1]), best_zeros
     assert best is not None
     return best[1:]
 
 
 def rounded(weight: Tensor, scale: Tensor, zero: Tensor | None, grid: Grid) -> Tensor:
-    """Return the nearest integers, int8; scale and zero broadcast to the weights."""
+    """Return the nearest integers on the grid, int8; scale and zero are broadcast to the weights."""
     steps = (weight / scale).round()
     return (steps if zero is None else steps + zero).clamp(grid.least, grid.most).to(torch.int8)
 
 
 def round_nearest(weight: Tensor, grid: Grid) -> Integers:
-    """Return the weights [R, C] rounded to the nearest number of the grid that holds them."""
+    """Return the weights [R, C] rounded to the nearest values on a grid that covers them."""
     scales, zeros = fit_grid(weight, grid)
     parts = weight.to(torch.float32).unflatten(1, (scales.shape[1], -1))
     return Integers(rounded(parts, scales[..., None], _wide(zeros), grid).flatten(1), scales, zeros, grid)

@@ -1,11 +1,11 @@
 """Layers with integer weights; the residual stream, norms and sums stay in float32.
 
-    weights alone      y = x W^T,  W ~ scale (q - zero), by torch's kernels that unpack while they multiply
-    the head           the same by x ~ s_x (q + r / 254), both of 8 bits, since logits need more than bfloat16's 8
-    inputs too (W8A8)  y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x of each token, the outliers o kept apart (LLM.int8())
+    weights only        y = x W^T,  W ~ scale (q - zero), by kernels that unpack while they multiply
+    head                the same with x ~ s_x (q + r / 254), both 8-bit, since logits need more precision than bfloat16
+    inputs too (W8A8)   y ~ s_x s_w (q_x q_w^T) + x_o W_o^T,  q_x per token, outlier columns o in float32 (LLM.int8())
 
-If a kernel is missing, or its results differ from the definition, the definition itself is used. R outputs, C inputs,
-G groups of a row, K outliers; for an embedding V rows, one per token.
+If a kernel is missing or inaccurate, the reference implementation is used. R outputs, C inputs, G groups per row,
+K outliers; for an embedding V rows, one per token.
 """
 
 import torch
@@ -17,7 +17,7 @@ from sayso.weights.quantize.kernels import pack4, product8, weights4, weights8
 
 
 class QuantizedLinear(nn.Module):
-    """What the layers below share: their shape and bias. They are not trained."""
+    """Base class of the layers below, with shape and bias. They cannot be trained."""
 
     def __init__(self, integers: Integers, bias: Tensor | None) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class QuantizedLinear(nn.Module):
 
 
 class Weights8(QuantizedLinear):
-    """Weights in 8 bits, a scale for each row; inputs as they are."""
+    """8-bit weights with a scale per row; inputs are not quantized."""
 
     def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
         super().__init__(integers, bias)
@@ -52,7 +52,7 @@ class Weights8(QuantizedLinear):
 
 
 class Weights4(QuantizedLinear):
-    """Weights in 4 bits, a scale and a zero for each group of a row; inputs as they are."""
+    """4-bit weights with a scale and a zero point per group of a row; inputs are not quantized."""
 
     def __init__(self, integers: Integers, bias: Tensor | None = None) -> None:
         super().__init__(integers, bias)
@@ -72,7 +72,7 @@ class Weights4(QuantizedLinear):
 
 
 class WeightsAndInputs8(QuantizedLinear):
-    """Weights in 8 bits by row, inputs in 8 bits by token; the columns of outliers in float32."""
+    """8-bit weights with a scale per row, 8-bit inputs with a scale per token; outlier columns in float32."""
 
     def __init__(
         self,
@@ -95,8 +95,8 @@ class WeightsAndInputs8(QuantizedLinear):
         """Return x W^T, float32 [N, R]."""
         if self.outliers is None or self.outlier_weights is None:
             return self._rounded(x)
-        apart = F.linear(x[:, self.outliers], self.outlier_weights)
-        return self._rounded(x.index_fill(1, self.outliers, 0.0)) + apart
+        outlying = F.linear(x[:, self.outliers], self.outlier_weights)
+        return self._rounded(x.index_fill(1, self.outliers, 0.0)) + outlying
 
     def _rounded(self, x: Tensor) -> Tensor:
         scale = (x.abs().amax(-1, keepdim=True) / 127).clamp_min(LEAST)
@@ -104,9 +104,9 @@ class WeightsAndInputs8(QuantizedLinear):
 
 
 class Head8(Weights8):
-    """Weights in 8 bits, a scale per row; inputs as two integers each, the second for the rounding error of the first.
+    """8-bit weights with a scale per row; each input is two integers, the second for the rounding error of the first.
 
-    Sums are exact, so logits are those of the inputs up to 1/64,516 of a token's largest one.
+    Sums are exact, so inputs have an effective error of at most 1/64,516 of a token's largest one.
     """
 
     def product(self, x: Tensor) -> Tensor:
@@ -119,7 +119,7 @@ class Head8(Weights8):
 
 
 class Embedding8(nn.Module):
-    """An embedding in 8 bits by row, which may share its numbers with the head. It is not trained."""
+    """8-bit embedding with a scale per row, which may share its integers with the head. It cannot be trained."""
 
     def __init__(self, values: Tensor, scales: Tensor) -> None:
         super().__init__()
@@ -134,6 +134,6 @@ class Embedding8(nn.Module):
 
 
 def outlying(peaks: Tensor, share: float) -> Tensor | None:
-    """Return the columns, int64 [K], with the largest peaks [C], by the given fraction; None for none."""
+    """Return the given fraction of the columns, those with the largest peaks [C], int64 [K]; None if K is 0."""
     count = round(share * len(peaks))
     return peaks.topk(count).indices.sort().values if count else None

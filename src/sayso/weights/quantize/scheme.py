@@ -1,10 +1,10 @@
 """The quantization scheme of a model, and its `quantization_config` in compressed-tensors format (vLLM and others).
 
-pack-quantized   weights alone: `weight_packed` int32 [R, C bits/32], `weight_scale` [R, G], `weight_shape`, and
-                 `weight_zero_point` int32 [R bits/32, G] if zeros are not in the middle
-int-quantized    inputs by token too: `weight` int8 [R, C], `weight_scale` [R, 1]
+pack-quantized   weights only: `weight_packed` int32 [R, C bits/32], `weight_scale` [R, G], `weight_shape`, and
+                 `weight_zero_point` int32 [R bits/32, G] unless symmetric
+int-quantized    weights and inputs: `weight` int8 [R, C], `weight_scale` [R, 1]
 
-Embedding and head are not part of it: the file has them in 16 bits, and they become integers on load.
+Embedding and head are not part of it: they are stored in 16 bits and quantized on load.
 """
 
 from dataclasses import dataclass
@@ -15,27 +15,30 @@ from sayso.weights.quantize.integers import Grid
 
 _Facts = dict[str, Any]
 GROUP = 64
-METHOD, WHOLE, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"
+METHOD, INT, PACKED = "compressed-tensors", "int-quantized", "pack-quantized"
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """The grid of the blocks' weights, and whether inputs, and embedding and head, have 8 bits too."""
+    """Settings of a quantized model. Raises `UserError` for an unsupported combination."""
 
     grid: Grid
+    """Grid of the blocks' weights."""
     inputs8: bool = False
+    """Whether inputs of the blocks' layers are quantized to 8 bits."""
     ends8: bool = False
+    """Whether embedding and head are quantized to 8 bits."""
 
     def __post_init__(self) -> None:
         if self.inputs8 and self.grid.bits != 8:
             raise UserError("8-bit inputs require 8-bit weights; omit --inputs, or use --bits 8.")
         if self.grid.bits == 8 and (self.grid.group or not self.grid.symmetric):
-            raise UserError("8-bit weights have one symmetric scale per row; omit --group.")
+            raise UserError("8-bit weights use one symmetric scale per row; omit --group.")
 
     @property
     def form(self) -> str:
-        """What compressed-tensors calls the layout of the tensors."""
-        return WHOLE if self.inputs8 else PACKED
+        """Layout of the tensors, by its name in compressed-tensors."""
+        return INT if self.inputs8 else PACKED
 
     def write(self) -> _Facts:
         """Return the `quantization_config` of a config.json."""
@@ -68,7 +71,7 @@ def usual_scheme(bits: int, group: int | None = None, *, inputs8: bool = False, 
 
 
 def read_scheme(facts: Any) -> Scheme:
-    """Return the scheme that a `quantization_config` means; another one than ours can be is a `UserError`."""
+    """Return the scheme of a `quantization_config`. Raises `UserError` for unsupported settings."""
     if not isinstance(facts, dict) or facts.get("quant_method") != METHOD:
         kind = facts.get("quant_method") if isinstance(facts, dict) else facts
         raise UserError(f"Sayso supports models quantized with {METHOD}; this one has quant_method {kind!r}.")
@@ -84,10 +87,10 @@ def read_scheme(facts: Any) -> Scheme:
     )
     scheme = Scheme(grid, bool(inputs))
     (kind,) = scheme.write()["config_groups"].values()
-    for name, there, here in (("weights", weights, kind["weights"]), ("inputs", inputs, kind["input_activations"])):
+    for name, theirs, ours in (("weights", weights, kind["weights"]), ("inputs", inputs, kind["input_activations"])):
         for key in ("type", "strategy", "dynamic"):
-            if there and there.get(key, here[key]) != here[key]:
-                raise UserError(f"Sayso supports {name} with {key} {here[key]!r}; this model has {there[key]!r}.")
+            if theirs and theirs.get(key, ours[key]) != ours[key]:
+                raise UserError(f"Sayso supports {name} with {key} {ours[key]!r}; this model has {theirs[key]!r}.")
     if facts.get("format") != scheme.form:
         raise UserError(f"Sayso supports this quantization in the format {scheme.form}; got {facts.get('format')!r}.")
     return scheme
@@ -96,5 +99,5 @@ def read_scheme(facts: Any) -> Scheme:
 def _part(group: Any, name: str) -> _Facts:
     part = group.get(name) if isinstance(group, dict) else None
     if part is not None and not isinstance(part, dict):
-        raise UserError(f"{name} in quantization_config must be a table; got {part!r}.")
+        raise UserError(f"{name} in quantization_config must be an object; got {part!r}.")
     return part or {}

@@ -1,8 +1,8 @@
-"""The numbers of one quantized layer: on disk, and as the layer that computes with them.
+"""The weight of one quantized layer: convert it to and from the tensors of a file, and make the layer.
 
-Packed integers are offset to start at zero and fill an int32 from its lowest bits up, columns of a row for weights,
-rows of a column for zeros (compressed-tensors). Outliers, which that format does not have, are two additional tensors,
-`outliers` and `outlier_weights`; a reader that ignores them multiplies all columns as integers.
+Packed integers are offset to be nonnegative, and fill an int32 from its lowest bits up: along a row for weights, along
+a column for zeros (compressed-tensors). Outliers, which that format lacks, are two additional tensors, `outliers` and
+`outlier_weights`; readers that ignore them use the integers of all columns.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from torch import Tensor
 from sayso.base.errors import UserError
 from sayso.weights.quantize.integers import Grid, Integers
 from sayso.weights.quantize.layers import QuantizedLinear, Weights4, Weights8, WeightsAndInputs8
-from sayso.weights.quantize.scheme import WHOLE, Scheme
+from sayso.weights.quantize.scheme import INT, Scheme
 
 _WORD = 32
 PARTS = ["weight", "weight_packed", "weight_scale", "weight_zero_point", "weight_shape", "outliers", "outlier_weights"]
@@ -26,26 +26,27 @@ class QuantizedWeight:
 
     integers: Integers
     outliers: Tensor | None = None
+    """Indices of the outlier columns, int64 [K]."""
     outlier_weights: Tensor | None = None
+    """Weights of these columns, float32 [R, K]."""
 
     def layer(self, device: str, bias: Tensor | None = None, *, inputs8: bool = False) -> QuantizedLinear:
-        """Return the layer, made for a kind of device."""
-        on = [x if x is None else x.to(device) for x in (self.integers.values, self.integers.scales)]
+        """Return the layer for a device type."""
         zeros = None if self.integers.zeros is None else self.integers.zeros.to(device)
-        integers = Integers(on[0], on[1], zeros, self.integers.grid)
+        integers = Integers(self.integers.values.to(device), self.integers.scales.to(device), zeros, self.integers.grid)
         bias = None if bias is None else bias.detach().to(device)
         if integers.grid.bits == 4:
             return Weights4(integers, bias)
         if not inputs8:
             return Weights8(integers, bias)
-        apart = (None if x is None else x.to(device) for x in (self.outliers, self.outlier_weights))
-        return WeightsAndInputs8(integers, bias, *apart)
+        outliers = (None if x is None else x.to(device) for x in (self.outliers, self.outlier_weights))
+        return WeightsAndInputs8(integers, bias, *outliers)
 
     def tensors(self, form: str) -> dict[str, Tensor]:
         """Return the tensors to save in a format, by the last part of their names."""
         integers, bits = self.integers, self.integers.grid.bits
         found = {"weight_scale": integers.scales}
-        if form == WHOLE:
+        if form == INT:
             found["weight"] = integers.values
         else:
             found["weight_packed"] = pack(integers.values, bits)
@@ -58,13 +59,13 @@ class QuantizedWeight:
 
 
 def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> QuantizedWeight:
-    """Return a layer of the name `layer` from its saved tensors; raises `UserError` if they are inconsistent."""
+    """Return the weight of a layer from its saved tensors. Raises `UserError` if they are inconsistent."""
     grid, form = scheme.grid, scheme.form
-    wanted = {"weight_scale", *(("weight",) if form == WHOLE else ("weight_packed", "weight_shape"))}
-    wanted |= set() if grid.symmetric else {"weight_zero_point"}
-    if missing := sorted(wanted - found.keys()):
+    required = {"weight_scale", *(("weight",) if form == INT else ("weight_packed", "weight_shape"))}
+    required |= set() if grid.symmetric else {"weight_zero_point"}
+    if missing := sorted(required - found.keys()):
         raise UserError(f"The quantized layer '{layer}' has no {', '.join(missing)}; copy the model again.")
-    if form == WHOLE:
+    if form == INT:
         rows, columns = found["weight"].shape if found["weight"].ndim == 2 else (0, 0)
         values = _checked(found, "weight", torch.int8, (rows, columns), layer)
     else:
@@ -89,10 +90,10 @@ def read_weight(found: dict[str, Tensor], scheme: Scheme, layer: str) -> Quantiz
 
 
 def pack(values: Tensor, bits: int) -> Tensor:
-    """Return int8 [R, C] as int32 [R, W], 32/bits in each of W; the last may not be full."""
-    apart = _WORD // bits
-    padded = F.pad(values.to(torch.int64) + (1 << (bits - 1)), (0, -values.shape[1] % apart))
-    parts = padded.unflatten(1, (-1, apart))
+    """Return int8 [R, C] as int32 [R, W], with 32/bits values in each word; the last one is padded."""
+    per_word = _WORD // bits
+    padded = F.pad(values.to(torch.int64) + (1 << (bits - 1)), (0, -values.shape[1] % per_word))
+    parts = padded.unflatten(1, (-1, per_word))
     words = (parts << torch.arange(0, _WORD, bits, device=values.device)).sum(-1)
     return words.to(torch.int32)  # the highest bit becomes the sign
 
@@ -108,10 +109,12 @@ def _words(count: int, grid: Grid) -> int:
     return -(-count * grid.bits // _WORD)
 
 
-def _shape(said: Tensor, layer: str) -> tuple[int, int]:
-    if said.numel() != 2 or said.dtype.is_floating_point or min(said.tolist()) < 1:
-        raise UserError(f"The weight_shape of '{layer}' must be two integers; got {said.tolist()}: copy it again.")
-    rows, columns = said.tolist()
+def _shape(stored: Tensor, layer: str) -> tuple[int, int]:
+    if stored.numel() != 2 or stored.dtype.is_floating_point or min(stored.tolist()) < 1:
+        raise UserError(
+            f"The weight_shape of '{layer}' must be two positive integers; got {stored.tolist()}: copy the model again."
+        )
+    rows, columns = stored.tolist()
     return rows, columns
 
 
@@ -119,8 +122,8 @@ def _checked(
     found: dict[str, Tensor], name: str, dtype: torch.dtype | None, shape: tuple[int, int], layer: str
 ) -> Tensor:
     x = found.get(name)
-    right = x is not None and tuple(x.shape) == shape and (x.dtype == dtype if dtype else x.dtype.is_floating_point)
-    if x is None or not right:
+    valid = x is not None and tuple(x.shape) == shape and (x.dtype == dtype if dtype else x.dtype.is_floating_point)
+    if x is None or not valid:
         got = "none" if x is None else f"{x.dtype} {list(x.shape)}"
         kind = str(dtype or "a float").removeprefix("torch.")
         raise UserError(

@@ -1,4 +1,4 @@
-"""The log of a run that learned from preferences or rewards: metrics, evaluations, samples and warnings."""
+"""Read the logs of runs that learned from preferences or rewards: metrics, evaluations, samples and warnings."""
 
 import math
 from dataclasses import dataclass
@@ -10,44 +10,45 @@ from sayso.base.log import OF_EVERY_STEP, read_log
 
 Points = list[tuple[float, float]]
 NO_FIGURES = frozenset(("held_out_interval", "low", "high", "score_low", "score_high"))
-"""Fields of such a run's log lines other than the metrics in charts."""
-STEERING = ("align", "reward", "reinforce", "improve", "selfplay")
+"""Fields of log lines that are not shown in charts."""
+ALIGNMENT_ACTS = ("align", "reward", "reinforce", "improve", "selfplay")
 
 
 @dataclass(frozen=True)
-class Steered:
-    """One such run."""
+class AlignmentRun:
+    """The log of one run that learned from preferences or rewards."""
 
     act: str
     model: str
-    """Name of the model it makes."""
+    """Name of the model it trains."""
     figures: dict[str, Points]
-    """By name, (step, value) of each step, or iteration of reinforcement, that logs it."""
+    """(step, value) pairs of each metric, by name; for reinforcement, a step is an iteration."""
     judged: dict[str, Points]
-    """The same for held-out evaluations."""
+    """The same for metrics of held-out evaluations."""
     samples: dict[int, list[dict[str, Any]]]
     """Replies by step."""
     warnings: list[tuple[int, str]]
+    """(step, message) pairs."""
 
 
-def steered(life: Life) -> list[Steered]:
-    """Return the runs of a life that logged metrics, in the order of the acts; ignores runs set aside."""
+def alignment_runs(life: Life) -> list[AlignmentRun]:
+    """Return the runs of a life that logged metrics, in the order of the acts, without runs set aside."""
     found = []
-    for act in STEERING:
+    for act in ALIGNMENT_ACTS:
         for path in sorted((life.root / "runs").glob(f"{act}-*/run.jsonl")):
             model = path.parent.name.removeprefix(f"{act}-")
             if not NAME_PATTERN.fullmatch(model):
                 continue
-            run = read_steered(path, act, model)
+            run = read_alignment(path, act, model)
             if (run.figures or run.judged) and life.model(model).exists():
                 found.append(run)
     return found
 
 
-def read_steered(path: Path, act: str, model: str) -> Steered:
-    """Read a run's log; a step repeated after a resume counts once, with its latest value."""
+def read_alignment(path: Path, act: str, model: str) -> AlignmentRun:
+    """Return the content of a run's log; of a step repeated after a resume, the latest value counts."""
     events = read_log(path)
-    return Steered(
+    return AlignmentRun(
         act,
         model,
         figures=_points([event for event in events if event["event"] == "step"])
@@ -68,7 +69,7 @@ def _points(events: list[dict[str, Any]]) -> dict[str, Points]:
 
 
 def _is_figure(name: str, value: object) -> bool:
-    """Whether a value can be charted: the log of a diverged run has numbers that are not finite."""
+    """Whether a value can be charted; the log of a diverged run may have values that are not finite."""
     if name in OF_EVERY_STEP or name in NO_FIGURES or isinstance(value, bool):
         return False
     return isinstance(value, int | float) and math.isfinite(value)

@@ -1,17 +1,17 @@
-"""Preferences and rewards: the metrics of each aligning run as small charts, its warnings, its replies."""
+"""The report's section on runs that learned from preferences or rewards: metrics, warnings and replies."""
 
 from html import escape
 
+from sayso.report.alignment_log import AlignmentRun, Points
 from sayso.report.draw import Line, plot, smooth
 from sayso.report.facts import Facts
-from sayso.report.markup import says, section, table
-from sayso.report.steered import Points, Steered
+from sayso.report.markup import caption, section, table
 
 _TITLES = {
     "align": "Alignment with comparisons",
     "reward": "Reward model",
     "reinforce": "Reinforcement",
-    "improve": "Improvement on its own replies",
+    "improve": "Self-improvement",
     "selfplay": "Self-play",
 }
 _NAMES = {
@@ -28,47 +28,47 @@ _NAMES = {
     "rejected_reward": "reward of rejected replies",
     "kl": "KL to the reference, nats per reply",
     "entropy": "entropy, nats per token",
-    "length": "length of a reply, tokens",
-    "ended": "replies that end on their own",
-    "no_signal": "groups without signal",
-    "clip_fraction": "tokens whose ratio is clipped",
+    "length": "length of replies, tokens",
+    "ended": "replies not cut off",
+    "no_signal": "groups with equal rewards",
+    "clip_fraction": "tokens with a clipped ratio",
     "explained_variance": "explained variance of the values",
 }
-"""Titles of metrics, most important first; others are shown under their own names after these, reward parts first."""
+"""Titles of metrics, most important first; others follow under their own names, parts of the reward first."""
 PANELS = 12
 SMOOTH, SHORTEST = 20, 3
 
 
-def steering(facts: Facts) -> str:
-    """The section: a block for each run; empty in a life without one."""
-    blocks = [block(run) for run in facts.steered]
-    return section("steering", "Preferences and rewards", *blocks) if blocks else ""
+def alignment(facts: Facts) -> str:
+    """Return the section, with a block for each run; empty without runs."""
+    blocks = [block(run) for run in facts.alignment]
+    return section("alignment", "Preferences and rewards", *blocks) if blocks else ""
 
 
-def block(run: Steered) -> str:
-    """One run: small charts, its warnings, and replies before and after."""
+def block(run: AlignmentRun) -> str:
+    """Return small charts of a run's metrics, its warnings, and replies before and after."""
     names = {**dict.fromkeys(run.judged), **dict.fromkeys(run.figures)}
     others = sorted((name for name in names if name not in _NAMES), key=lambda name: not name.startswith("reward_"))
     order = [*(name for name in _NAMES if name in names), *others]
     panels = "".join(panel(name, run.figures.get(name, []), run.judged.get(name, [])) for name in order[:PANELS])
-    warned = "".join(says(f"Warning at step {step:,}: {escape(told)}") for step, told in run.warnings)
+    warnings = "".join(caption(f"Warning at step {step:,}: {escape(message)}") for step, message in run.warnings)
     title = f"<h3>{_TITLES[run.act]}: {escape(run.model)}</h3>"
-    return f'<figure>{title}<div class="panels">{panels}</div>{warned}{_replies(run)}</figure>'
+    return f'<figure>{title}<div class="panels">{panels}</div>{warnings}{_replies(run)}</figure>'
 
 
 def panel(name: str, points: Points, judged: Points) -> str:
-    """One metric over the steps: raw and smoothed, with evaluations as dots."""
+    """Return the chart of one metric by step: raw and smoothed, with evaluations as dots."""
     title = _NAMES.get(name, name.replace("_", " "))
     lines = []
     if len(points) > 1:
-        even = smooth([y for _, y in points], max(SHORTEST, len(points) // SMOOTH))
-        lines = [Line(points, "raw"), Line([(x, y) for (x, _), y in zip(points, even, strict=True)], "smooth")]
+        smoothed = smooth([y for _, y in points], max(SHORTEST, len(points) // SMOOTH))
+        lines = [Line(points, "raw"), Line([(x, y) for (x, _), y in zip(points, smoothed, strict=True)], "smooth")]
     dots = Line(judged or points, "held") if judged or not lines else None
     return f"<div><h4>{escape(title)}</h4>{plot(lines, dots, 'step', '', f'{title} by step')}</div>"
 
 
-def _replies(run: Steered) -> str:
-    """The first replies next to the last."""
+def _replies(run: AlignmentRun) -> str:
+    """Return a table of the first replies next to the last."""
     if len(run.samples) < 2:
         return ""
     first, last = min(run.samples), max(run.samples)
@@ -81,5 +81,5 @@ def _replies(run: Steered) -> str:
 
 def _reply(row: dict[str, object]) -> str:
     score = row["score"]
-    mark = f" <small>{score:.2f}</small>" if isinstance(score, float) else ""
-    return escape(str(row["reply"])) + mark + ("" if row["ended"] else " <small>cut</small>")
+    note = f" <small>{score:.2f}</small>" if isinstance(score, float) else ""
+    return escape(str(row["reply"])) + note + ("" if row["ended"] else " <small>cut off</small>")
