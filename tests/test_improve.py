@@ -14,6 +14,7 @@ from sayso.base.life import Life
 from sayso.base.log import read_log
 from sayso.cli.main import run
 from sayso.model import ModelConfig, Transformer
+from sayso.report.alignment_log import alignment_runs
 from sayso.token.whole import WholeTokenizer
 from sayso.weights.folder import save_model
 
