@@ -1,4 +1,4 @@
-"""Every command that reads a person's rows names the bad ones, or skips them; odd characters are no fault."""
+"""Every command that reads rows of a user lists the bad ones or skips them; unusual characters are allowed."""
 
 import json
 from pathlib import Path
@@ -25,12 +25,12 @@ REASONS = ["not valid JSON", "this is a list", "not UTF-8", "", "NaN is not vali
 
 
 def question(number: int, mark: str) -> str:
-    """What is asked in a row."""
+    """The prompt of a row."""
     return f"David put the bell in the garden.{mark} Where is the bell? ({number})"
 
 
 def rows(command: str, mark: str = "") -> list[dict[str, Any]]:
-    """Good rows for a command, with a mark in each."""
+    """Return good rows for a command, each with a marker."""
     asked = [question(number, mark) for number in range(COUNT)]
     said, other = f"In the garden.{mark}", f"I do not know.{mark}"
     return {
@@ -71,7 +71,7 @@ WHOLE = [name for name in COMMANDS if name != "improve"]  # of which this model 
 
 @pytest.fixture
 def life(tmp_path: Path) -> Life:
-    """A life with a small model and nothing else."""
+    """A life with only a small model."""
     life = Life(tmp_path / "life")
     tokenizer = train("bpe", WORDS * 9, 300)
     config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 2, 16, 64, context=128)
@@ -93,7 +93,7 @@ def command(life: Life, name: str, path: Path, *more: str) -> int:
 
 
 def write(path: Path, good: list[dict[str, Any]], bad: list[bytes]) -> Path:
-    """Write rows, the bad ones between the good ones."""
+    """Write rows, with the bad ones between the good ones."""
     lines = [json.dumps(row).encode() for row in good]
     for number, line in enumerate(bad):
         lines.insert(2 * number + 1, line)
@@ -102,8 +102,8 @@ def write(path: Path, good: list[dict[str, Any]], bad: list[bytes]) -> Path:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_bad_rows_are_named_five_at_once(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
-    """The first five stand there as file, line and reason, and the number of all; nothing was begun."""
+def test_the_first_five_bad_rows_are_listed(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
+    """The first five are listed with file, line and reason, and all are counted; nothing is started."""
     path = write(tmp_path / "rows.jsonl", rows(COMMANDS[name][0]), BAD)
     assert command(life, name, path) == 2
     told = capsys.readouterr().err
@@ -122,7 +122,7 @@ def test_bad_rows_are_named_five_at_once(name: str, life: Life, tmp_path: Path, 
     "name", ["prepare", "finetune", "align", "reward", "reinforce", "quantize", "tokenizer compare"]
 )
 def test_bad_rows_are_skipped_and_counted(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
-    """With --bad-rows skip the command goes on; the count is printed, and stands in the plan or the manifest."""
+    """With --bad-rows skip, the command continues; the count is printed, and recorded in the plan or the manifest."""
     path = write(tmp_path / "rows.jsonl", rows(COMMANDS[name][0]), BAD)
     assert command(life, name, path, "--bad-rows", "skip") == 0
     assert f"{len(BAD)} of {COUNT + len(BAD)} rows skipped:\n  {path}:2: " in capsys.readouterr().out
@@ -135,7 +135,7 @@ def test_bad_rows_are_skipped_and_counted(name: str, life: Life, tmp_path: Path,
 
 @pytest.mark.parametrize("name", ["reinforce", "improve"])
 def test_a_prompt_that_leaves_no_room_is_a_bad_row(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
-    """Before anything is drawn, and not at the iteration that comes to it."""
+    """It is reported before sampling, not at the iteration that reaches it."""
     path = tmp_path / "rows.jsonl"
     write(path, [{"prompt": question(0, " word" * 200)}, *rows("prompts")], [])
     assert command(life, name, path) == 2
@@ -144,8 +144,8 @@ def test_a_prompt_that_leaves_no_room_is_a_bad_row(name: str, life: Life, tmp_pa
 
 
 @pytest.mark.parametrize("name", ["align", "reward"])
-def test_a_prompt_that_cannot_be_laid_out_is_a_bad_row(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
-    """A result without its call is named by the row, and skipped if asked."""
+def test_a_prompt_that_cannot_be_rendered_is_a_bad_row(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
+    """A tool result without its call is reported by row, and skipped on request."""
     lost = {"role": "tool", "content": "2", "tool_call_id": "none"}
     bad = {"prompt": [{"role": "user", "content": "Why?"}, lost], "chosen": "a", "rejected": "b"}
     path = write(tmp_path / "rows.jsonl", rows("pairs"), [json.dumps(bad).encode()])
@@ -155,8 +155,8 @@ def test_a_prompt_that_cannot_be_laid_out_is_a_bad_row(name: str, life: Life, tm
 
 
 @pytest.mark.parametrize("name", WHOLE)
-def test_odd_characters_are_data(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
-    """A byte order mark, line separators and half an emoji go through every command, and its log is read again."""
+def test_unusual_characters_are_data(name: str, life: Life, tmp_path: Path, capsys: Any) -> None:
+    """A byte order mark, line separators and half an emoji pass through every command, and its log is readable."""
     text = "\ufeff" + "".join(json.dumps(row) + "\r\n" for row in rows(COMMANDS[name][0], "\u2028\u2029\x85\ud83d"))
     path = tmp_path / "rows.jsonl"
     path.write_bytes(text.replace("\\u2028", "\u2028").replace("\\u0085", "\x85").encode())

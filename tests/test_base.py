@@ -1,4 +1,4 @@
-"""Files that are never half there, configs that round-trip, and logs that survive a kill."""
+"""Atomic writes, configs that round-trip, and logs that survive a kill."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from sayso.cli.settings import ConfigFile
 
 @dataclass(frozen=True)
 class Options:
-    """A config with a field of each kind."""
+    """A config with a field of each type."""
 
     life: Path = Path("life")
     steps: int | None = None
@@ -27,7 +27,7 @@ class Options:
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    """When writing fails midway the old content stands and no temporary file is left."""
+    """If writing fails midway, the old content remains and no temporary file is left."""
     path = tmp_path / "rows.jsonl"
     write_jsonl(path, [{"a": 1}])
 
@@ -41,8 +41,8 @@ def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
     assert [child.name for child in tmp_path.iterdir()] == ["rows.jsonl"]
 
 
-def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A folder is replaced when the block succeeds, and stands as it was when it fails."""
+def test_a_folder_is_replaced_atomically(tmp_path: Path) -> None:
+    """A folder is replaced if the block succeeds, and unchanged if it fails."""
     folder = tmp_path / "model"
     with atomic_folder(folder) as part:
         (part / "x").write_text("old")
@@ -57,7 +57,7 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_a_config_round_trips_through_toml(tmp_path: Path) -> None:
-    """What was saved is read back equal; None is left out."""
+    """A saved config reads back equal; None is omitted."""
     options = Options(life=Path("a b"), steps=None, sources=("x", "y z"))
     save_config(options, tmp_path / "config.toml")
     known = {name: value for name, value in plain(options).items() if name != "steps"}
@@ -65,16 +65,16 @@ def test_a_config_round_trips_through_toml(tmp_path: Path) -> None:
     assert ConfigFile(tmp_path / "config.toml").values == known
 
 
-def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path: Path) -> None:
-    """Editors on Windows begin files with one: configs and JSON are read all the same."""
+def test_a_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    """Editors on Windows write one: configs and JSON are read all the same."""
     (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfsteps = 3\n")
     (tmp_path / "x.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
     assert ConfigFile(tmp_path / "c.toml").values == {"steps": 3}
     assert read_json(tmp_path / "x.json") == {"a": 1}
 
 
-def test_a_bad_line_is_told_by_its_number(tmp_path: Path) -> None:
-    """JSON that does not parse is told with the file and line."""
+def test_a_bad_line_is_reported_with_its_number(tmp_path: Path) -> None:
+    """The error for invalid JSON names the file and the line."""
     write_atomic(tmp_path / "rows.jsonl", '{"a": 1}\n{"a": \n')
     with pytest.raises(UserError, match=r"rows\.jsonl:2: .*Expecting value, column 8"):
         list(read_jsonl(tmp_path / "rows.jsonl"))
@@ -82,8 +82,8 @@ def test_a_bad_line_is_told_by_its_number(tmp_path: Path) -> None:
         read_json(tmp_path / "none.json")
 
 
-def test_a_log_goes_on_behind_a_cut_last_line(tmp_path: Path) -> None:
-    """What a kill cut off is taken away before the next line is written, so that no line is ever two halves."""
+def test_a_log_is_continued_after_an_incomplete_last_line(tmp_path: Path) -> None:
+    """An incomplete last line is removed before the next one is written, so that no line mixes two."""
     path = tmp_path / "run.jsonl"
     RunLog(path).write("step", step=1)
     with path.open("a") as file:
@@ -92,8 +92,8 @@ def test_a_log_goes_on_behind_a_cut_last_line(tmp_path: Path) -> None:
     assert [event["step"] for event in read_log(path)] == [1, 2]
 
 
-def test_a_log_survives_a_cut_last_line(tmp_path: Path) -> None:
-    """A line that a kill cut short is left out; a bad line before the last is told."""
+def test_an_incomplete_last_line_of_a_log_is_skipped(tmp_path: Path) -> None:
+    """An incomplete last line is skipped; a bad line before it is reported."""
     log = RunLog(tmp_path / "run.jsonl")
     log.write("step", step=1)
     with log.path.open("a") as file:
@@ -105,8 +105,8 @@ def test_a_log_survives_a_cut_last_line(tmp_path: Path) -> None:
         read_log(log.path)
 
 
-def test_an_act_tells_its_start_config_time_and_memory(tmp_path: Path) -> None:
-    """The run's folder holds the resolved config, and the log begins and ends the act."""
+def test_an_act_logs_its_config_time_and_memory(tmp_path: Path) -> None:
+    """The run's folder contains the resolved config; the log has start and end lines."""
     with act_log(Life(tmp_path), "try", "it", Options()) as log:
         log.write("step", step=1)
     start, step, end = read_log(tmp_path / "runs" / "try-it" / "run.jsonl")
@@ -117,31 +117,31 @@ def test_an_act_tells_its_start_config_time_and_memory(tmp_path: Path) -> None:
 
 
 def test_progress_is_quiet_when_piped_and_short(capsys: pytest.CaptureFixture[str]) -> None:
-    """Work that is over before the first line is due prints nothing to a pipe."""
+    """Work that ends before the first line is due prints nothing to a pipe."""
     with Progress(10, "step") as line:
         for step in range(10):
             line.update(step, loss=1.0)
     assert capsys.readouterr() == ("", "")
 
 
-def test_durations_read_as_people_say_them() -> None:
+def test_durations_are_formatted_with_units() -> None:
     """Seconds, minutes and hours."""
     assert [duration(s) for s in (8.2, 200, 7500)] == ["8 s", "3 min 20 s", "2 h 05 min"]
 
 
 def test_a_missing_extra_names_the_install_command() -> None:
-    """What is not installed is told with the command that installs it."""
+    """The error names the command that installs the extra."""
     with pytest.raises(UserError, match=r"pip install 'sayso\[data\]'"):
         require("a_module_that_is_not_there", "data")
 
 
-def test_the_nearest_name_is_offered_or_nothing() -> None:
-    """A near miss is offered, a far one is not."""
+def test_the_nearest_name_is_suggested_if_close() -> None:
+    """A near miss is suggested, a distant name is not."""
     assert nearest("wikki", ["wiki", "chitchat"]) == " Did you mean 'wiki'?"
     assert nearest("zzz", ["wiki"]) == ""
 
 
-def test_sha256_is_that_of_the_bytes(tmp_path: Path) -> None:
+def test_sha256_equals_a_test_vector(tmp_path: Path) -> None:
     """The hash of a file is the standard one (FIPS 180 test vector)."""
     write_atomic(tmp_path / "abc", b"abc")
     assert sha256(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

@@ -1,4 +1,4 @@
-"""Damaged files: whatever a life's file has become, who reads it says so in one sentence and ends with exit code 2."""
+"""Damaged files: whatever happened to a file of a life, its reader reports it in one sentence with exit code 2."""
 
 import os
 import shutil
@@ -43,20 +43,20 @@ PRACTISE = [
 
 
 def flipped(old: bytes, place: int) -> bytes:
-    """Return bytes with one bit changed."""
+    """Return bytes with one bit flipped."""
     return old[:place] + bytes([old[place] ^ 1]) + old[place + 1 :]
 
 
 @pytest.fixture
 def life(lived: Life, tmp_path: Path) -> Life:
-    """A copy of a life that every act wrote."""
+    """A copy of a life that every act has written to."""
     shutil.copytree(lived.root, tmp_path / "life")
     return Life(tmp_path / "life")
 
 
 @pytest.fixture
 def damaged(life: Life, capsys: pytest.CaptureFixture[str]) -> Callable[..., None]:
-    """Check that a command refuses a file in every way in which it can be damaged."""
+    """Return a check that a command refuses a file damaged in each way."""
 
     def check(file: str, *words: str, ways: Callable[[str], bool] = lambda _: True) -> None:
         path = next(life.root.glob(file))
@@ -76,7 +76,7 @@ def damaged(life: Life, capsys: pytest.CaptureFixture[str]) -> Callable[..., Non
 
 
 @pytest.mark.parametrize("name", [*MODEL, "sayso.json"])
-def test_a_models_files_are_those_that_were_saved(damaged: Callable[..., None], name: str) -> None:
+def test_damaged_files_of_a_model_are_refused(damaged: Callable[..., None], name: str) -> None:
     damaged(f"models/tuned/{name}", *SPEAK)
 
 
@@ -106,7 +106,7 @@ def test_a_models_files_are_those_that_were_saved(damaged: Callable[..., None], 
     ],
     ids=lambda words: words[0],
 )
-def test_no_act_takes_damaged_weights(
+def test_no_act_accepts_damaged_weights(
     damaged: Callable[..., None], lived: Life, life: Life, words: tuple[str, ...]
 ) -> None:
     given = [word.format(root=lived.root) for word in words]
@@ -115,7 +115,7 @@ def test_no_act_takes_damaged_weights(
     assert not list((life.root / "runs").glob("*.1")), "a run that was finished was set aside"
 
 
-def test_what_was_tokenized_and_prepared_is_checked(damaged: Callable[..., None]) -> None:
+def test_tokenized_and_prepared_data_is_checked(damaged: Callable[..., None]) -> None:
     again = ["pretrain", "--depth", "1", "--context", "128", "--steps", "1", "--name", "x"]
     damaged("data/text/tokens-*/00000.tokens", *again)
     damaged("tokenizer/tokenizer.json", *again)
@@ -130,14 +130,14 @@ def test_what_was_tokenized_and_prepared_is_checked(damaged: Callable[..., None]
 
 
 @pytest.mark.parametrize("name", ["pretrain-base", "finetune-tuned", "align-aligned"])
-def test_the_report_and_the_status_read_whole_logs_only(damaged: Callable[..., None], name: str) -> None:
-    """A log that is cut in the middle of a line is that of a run that was killed, which is no damage."""
+def test_the_report_and_the_status_refuse_damaged_logs(damaged: Callable[..., None], name: str) -> None:
+    """A log that ends in the middle of a line is that of a killed run, not a damaged one."""
     damaged(f"runs/{name}/run.jsonl", "report", ways=lambda way: way != "cut in half")
     damaged(f"runs/{name}/run.jsonl", "train-status", name, ways=lambda way: way != "cut in half")
 
 
-def test_a_run_whose_log_is_gone_is_not_run_again(damaged: Callable[..., None], life: Life) -> None:
-    """Its model is finished, and would be trained and replaced as if it were not."""
+def test_a_run_without_its_log_is_not_repeated(damaged: Callable[..., None], life: Life) -> None:
+    """Its model is finished, but would be trained again and replaced."""
     again = ["finetune", "--steps", "3", "--row-tokens", "64", "--rows", "2", "--processes", "1"]
     before = sha256(life.model("tuned") / "model.safetensors")
     damaged("runs/finetune-tuned/run.jsonl", *again, ways=lambda way: way in ("cut to nothing", "all zeros"))
@@ -146,7 +146,7 @@ def test_a_run_whose_log_is_gone_is_not_run_again(damaged: Callable[..., None], 
     assert not life.run("finetune-tuned").with_name("finetune-tuned.1").exists()
 
 
-def test_scores_are_those_that_were_measured(damaged: Callable[..., None]) -> None:
+def test_damaged_scores_are_refused(damaged: Callable[..., None]) -> None:
     damaged("runs/evaluate-tuned/scores.json", "report")
     damaged("runs/baselines/scores.json", "report")
     damaged("runs/tokenizer-compare/scores.json", "report")
@@ -157,8 +157,10 @@ def test_scores_are_those_that_were_measured(damaged: Callable[..., None]) -> No
 FEW = ("cut to nothing", "a bit at 3/8").__contains__
 
 
-def test_an_aligning_run_goes_on_from_what_it_left(damaged: Callable[..., None], lived: Life, life: Life) -> None:
-    """Plan, comparisons, cached log-probabilities and the best weights, where the model is still to be made."""
+def test_an_aligning_run_does_not_resume_from_damaged_files(
+    damaged: Callable[..., None], lived: Life, life: Life
+) -> None:
+    """Plan, comparisons, cached log-probabilities and best weights, if the model is not finished."""
     given = ["--pairs", f"{lived.root.parent}/pairs.jsonl", "--tasks", "0", "--reference", "cache", "--held-out", "4"]
     words, folder = ["align", *given, "--rows", "2", "--processes", "1", "--save-seconds", "0"], "runs/align-aligned"
     damaged(f"{folder}/plan.json", *words, ways=FEW)
@@ -170,8 +172,10 @@ def test_an_aligning_run_goes_on_from_what_it_left(damaged: Callable[..., None],
     assert life.model("aligned").exists()
 
 
-def test_a_practising_run_goes_on_from_what_it_left(damaged: Callable[..., None], lived: Life, life: Life) -> None:
-    """Its rollouts, from a checkpoint before them; what each act has is tested with its checkpoints."""
+def test_a_reinforcing_run_does_not_resume_from_damaged_files(
+    damaged: Callable[..., None], lived: Life, life: Life
+) -> None:
+    """Its rollouts, from a checkpoint before them; files of single acts are tested with their checkpoints."""
     root, folder = lived.root.parent, life.run("reinforce-practised")
     words = ["reinforce", "--prompts", f"{root}/prompts.jsonl", "--reward", f"{root}/pay.py:early", "--parent", "tuned"]
     words += ["--name", "practised", "--method", "ppo", *PRACTISE, "--processes", "1", "--save-seconds", "0"]
@@ -181,8 +185,8 @@ def test_a_practising_run_goes_on_from_what_it_left(damaged: Callable[..., None]
     assert run([*words, "--life", str(life.root)]) == 0
 
 
-def test_a_damaged_store_is_neither_read_nor_begun_again(damaged: Callable[..., None], life: Life) -> None:
-    """SQLite has no checksum of what a row says, so that only what breaks its structure is seen."""
+def test_a_damaged_store_is_neither_read_nor_replaced(damaged: Callable[..., None], life: Life) -> None:
+    """SQLite has no checksum of its rows, so only damage to its structure is detected."""
     kept = {path: path.read_bytes() for path in life.data("feedback").iterdir()}
     damaged("store.sqlite", "gather", ways=lambda way: not way.startswith("a bit") and way != "zeros in the middle")
     assert kept == {path: path.read_bytes() for path in life.data("feedback").iterdir()}
@@ -191,7 +195,7 @@ def test_a_damaged_store_is_neither_read_nor_begun_again(damaged: Callable[..., 
 def test_no_change_of_a_store_is_a_traceback(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], rated: Callable[[Life], None]
 ) -> None:
-    """One byte here and there: refused in one sentence, or what is gathered is as many rows as before."""
+    """Changed bytes: refused in one sentence, or the gathered rows keep their number."""
     life = Life(tmp_path / "life")
     rated(life)
     assert run(["gather", "--life", str(life.root)]) == 0
@@ -207,10 +211,10 @@ def test_no_change_of_a_store_is_a_traceback(
     assert codes == {0, 2}
 
 
-def test_a_store_without_ratings_does_not_empty_what_was_gathered(
+def test_a_store_without_ratings_does_not_empty_the_gathered_data(
     tmp_path: Path, rated: Callable[[Life], None]
 ) -> None:
-    """A store that was begun again, and another program's database."""
+    """A store that was created again, and the database of another program."""
     life = Life(tmp_path / "life")
     rated(life)
     assert run(["gather", "--life", str(life.root)]) == 0
@@ -223,14 +227,14 @@ def test_a_store_without_ratings_does_not_empty_what_was_gathered(
 
 
 def test_a_digest_is_computed_once_and_a_changed_file_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A settled file is looked up; one that changed is read again, also if its size and time stayed."""
+    """The digest of a settled file is cached; a changed file is read again, even with the same size and time."""
     monkeypatch.setenv("SAYSO_CACHE", str(tmp_path / "cache"))
     path = tmp_path / "weights"
     path.write_bytes(b"a" * 100)
     right = sha256(path)
     assert digest_of(path) == right
     assert not (tmp_path / "cache" / CACHE).exists(), "a file this young may change within the resolution of its times"
-    monkeypatch.setattr("sayso.base.intact.SETTLED", -1.0)
+    monkeypatch.setattr("sayso.base.intact.SETTLE_SECONDS", -1.0)
     assert digest_of(path) == right
     monkeypatch.setattr("sayso.base.intact.sha256", lambda _: "read again")
     assert digest_of(path) == right
@@ -258,8 +262,8 @@ def test_a_folder_that_was_changed_on_purpose_opens_without_its_lineage(lived: L
     load_model(folder)
 
 
-def test_every_change_of_a_log_is_seen(tmp_path: Path) -> None:
-    """Each byte of two events in turn: the reader raises `UserError`, or returns what was written."""
+def test_every_change_of_a_log_is_detected(tmp_path: Path) -> None:
+    """For each byte of two events: the reader raises `UserError`, or returns what was written."""
     path = tmp_path / "run.jsonl"
     log = RunLog(path)
     log.write("step", step=1, loss=0.5, text="\u2028 é")

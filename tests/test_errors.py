@@ -1,6 +1,6 @@
-"""Bad input: the real command, given what cannot work, ends with 2 and one sentence that says what to do.
+"""Bad input: the real command exits with code 2 and one sentence that says what to do.
 
-Every case runs in this process on a small life that was made by hand: documents, a tokenizer, random weights.
+Every case runs in this process on a small hand-made life: documents, a tokenizer, random weights.
 """
 
 import shutil
@@ -44,7 +44,7 @@ def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def life(whole_life: Path, tmp_path: Path) -> Path:
-    """A copy of the small life, to be spoiled."""
+    """A copy of the small life, to be damaged."""
     return Path(shutil.copytree(whole_life, tmp_path / "life"))
 
 
@@ -69,7 +69,7 @@ def refused(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ],
 )
 def test_text_that_is_not_text(name: str, content: bytes | None, told: str, tmp_path: Path, capsys) -> None:
-    """A missing, empty, binary or broken file is named, and no life is left half made."""
+    """A missing, empty, binary or broken file is named, and no incomplete life is left."""
     source = tmp_path / name
     if content is not None:
         source.write_bytes(content)
@@ -78,18 +78,18 @@ def test_text_that_is_not_text(name: str, content: bytes | None, told: str, tmp_
     assert not (tmp_path / "life" / "data" / "text" / "manifest.json").exists()
 
 
-def test_unknown_source_offers_the_nearest(tmp_path: Path, capsys) -> None:
-    """A source that is no path and no known name is compared with the known names."""
+def test_unknown_source_suggests_the_nearest(tmp_path: Path, capsys) -> None:
+    """A source that is neither a path nor a known name is compared with the known names."""
     assert "'smallworld'" in refused(["prepare", "smalworld", "--life", str(tmp_path / "life")], capsys)
 
 
-def test_unknown_flag_offers_the_nearest(capsys) -> None:
-    """A flag that does not exist is compared with those that do."""
+def test_unknown_flag_suggests_the_nearest(capsys) -> None:
+    """A flag that does not exist is compared with the existing ones."""
     assert "--depth" in refused(["pretrain", "--dept", "3"], capsys)
 
 
-def test_unknown_command_offers_the_nearest(capsys) -> None:
-    """A command that does not exist is compared with those that do."""
+def test_unknown_command_suggests_the_nearest(capsys) -> None:
+    """A command that does not exist is compared with the existing ones."""
     assert "Did you mean 'pretrain'?" in refused(["pretran"], capsys)
 
 
@@ -118,7 +118,7 @@ def test_unknown_command_offers_the_nearest(capsys) -> None:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_value_that_cannot_work(words: list[str], told: str, life: Path, capsys) -> None:
-    """A value outside its range is told with its flag or its choices."""
+    """The error for a value outside its range names its flag or its choices."""
     assert told in refused([*words, "--life", str(life)], capsys)
 
 
@@ -126,12 +126,12 @@ def test_value_that_cannot_work(words: list[str], told: str, life: Path, capsys)
     "words", [["pretrain"], ["finetune"], ["generate", "Hello"], ["chat"], ["evaluate"], ["gather"]]
 )
 def test_life_without_what_the_act_needs(words: list[str], tmp_path: Path, capsys) -> None:
-    """An act in an empty life names the command that has to come before it."""
+    """An act in an empty life names the command that must run first."""
     assert "sayso " in refused([*words, "--life", str(tmp_path / "none")], capsys).removeprefix("sayso: ")
 
 
 def test_corrupt_shard(life: Path, capsys) -> None:
-    """One flipped byte in the tokens is found before a step is trained on them."""
+    """A flipped byte in the tokens is detected before a training step uses them."""
     assert run([*PRETRAIN, "--name", "new", "--depth", "1", "--life", str(life)]) == 0
     capsys.readouterr()
     shard = next((life / "data" / "text").glob("tokens-*/*.tokens"))
@@ -142,26 +142,26 @@ def test_corrupt_shard(life: Path, capsys) -> None:
 
 
 def test_truncated_weights(life: Path, capsys) -> None:
-    """A safetensors file that lost its end is refused by name."""
+    """A truncated safetensors file is refused by name."""
     weights = life / "models" / "base" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
     assert "model.safetensors" in refused(["generate", "Hello", "--model", "base", "--life", str(life)], capsys)
 
 
 def test_tokenizer_of_another_model(life: Path, capsys) -> None:
-    """A tokenizer that the model was not trained with would silently turn words into others, so it is refused."""
+    """A tokenizer that the model was not trained with would silently change words, so it is refused."""
     train("bpe", ["other words make other merges " * 9], 290).save(life / "models" / "base")
     assert "tokenizer" in refused(["generate", "Hello", "--model", "base", "--life", str(life)], capsys)
 
 
 def test_prompt_longer_than_the_context(life: Path, capsys) -> None:
-    """A prompt that leaves no room for a reply is refused with both numbers, not cut in silence."""
+    """A prompt that leaves no room for a reply is refused with both numbers, not silently cut."""
     sentence = refused(["generate", "word " * 500, "--model", "base", "--life", str(life)], capsys)
     assert "64" in sentence
 
 
-def test_unknown_model_offers_the_nearest(life: Path, capsys) -> None:
-    """A model that the life does not have is compared with those it has."""
+def test_unknown_model_suggests_the_nearest(life: Path, capsys) -> None:
+    """A model that the life does not have is compared with the existing ones."""
     assert "'base'" in refused(["generate", "Hello", "--model", "bsae", "--life", str(life)], capsys)
 
 
@@ -170,7 +170,7 @@ def test_unknown_model_offers_the_nearest(life: Path, capsys) -> None:
     [(None, "no file"), ("depth = ", "not valid TOML"), ("dept = 3\n", "dept"), ('depth = "many"\n', "depth")],
 )
 def test_config_file_that_cannot_work(content: str | None, told: str, tmp_path: Path, capsys) -> None:
-    """A config file that is missing, malformed, or sets what does not exist is told with its fault."""
+    """The error names what is wrong: the file is missing, malformed, or sets an unknown option."""
     file = tmp_path / "config.toml"
     if content is not None:
         file.write_text(content)
@@ -179,7 +179,7 @@ def test_config_file_that_cannot_work(content: str | None, told: str, tmp_path: 
 
 @pytest.mark.parametrize("size", [1_000, 30_000], ids=["at the config", "at the weights"])
 def test_full_disk(size: int, life: Path, capsys, small_disk: Callable[[int], AbstractContextManager[None]]) -> None:
-    """A disk that fills up is said in a sentence, and no broken model takes the place of a whole one."""
+    """A full disk is reported in one sentence, and no broken model replaces a good one."""
     with small_disk(size):
         assert "disk is full" in refused([*PRETRAIN, "--name", "new", "--depth", "1", "--life", str(life)], capsys)
     assert run(["generate", "Hello", "--model", "base", "--max-tokens", "1", "--life", str(life)]) == 0
@@ -188,7 +188,7 @@ def test_full_disk(size: int, life: Path, capsys, small_disk: Callable[[int], Ab
 def test_full_disk_while_a_tokenizer_is_written(
     life: Path, capsys, small_disk: Callable[[int], AbstractContextManager[None]]
 ) -> None:
-    """The old tokenizer stays whole when the new one does not fit."""
+    """The old tokenizer is unchanged if the new one does not fit."""
     before = (life / "tokenizer" / "tokenizer.json").read_bytes()
     with small_disk(2_000):
         words = ["tokenizer", "train", "--vocab-size", "280", "--life", str(life)]
@@ -197,7 +197,7 @@ def test_full_disk_while_a_tokenizer_is_written(
 
 
 def test_port_in_use(life: Path, capsys) -> None:
-    """A port that another program listens on is told with its number."""
+    """The error for a port in use names its number."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -1,4 +1,4 @@
-"""JSON Lines: what is written is read back, whatever a text holds, and each bad row is named with its reason."""
+"""JSON Lines: what is written is read back, whatever the text, and each bad row is reported with its reason."""
 
 import json
 import math
@@ -17,15 +17,15 @@ SEPARATORS = "\u2028\u2029\x85\x0b\x0c\x1c\x1d\x1e\r\n"
 
 
 def rows_of(data: bytes, folder: Path, policy: Any = "skip") -> tuple[list[dict[str, Any]], BadRows]:
-    """The rows of a file of these bytes, and what was wrong with the others."""
+    """Return the rows of a file with these bytes, and the errors of the others."""
     path, bad = folder / "rows.jsonl", BadRows(policy)
     path.write_bytes(data)
     return [row for _, row in read_rows(path, bad)], bad
 
 
 @given(st.text(st.characters(codec="utf-8")))
-def test_any_text_is_one_line_and_comes_back(text: str) -> None:
-    """A line is one line of the file, and the same value when read."""
+def test_any_text_is_one_line_and_round_trips(text: str) -> None:
+    """A value is one line of the file, and reads back equal."""
     line = line_of({"text": text})
     assert line.count(b"\n") == 1
     assert parse(line) == {"text": text}
@@ -63,22 +63,22 @@ def test_a_byte_order_mark_crlf_and_blank_lines_are_no_rows(tmp_path: Path) -> N
     ],
 )
 def test_half_a_character_is_read_as_the_replacement(tmp_path: Path, escaped: str, text: str) -> None:
-    """A lone surrogate becomes U+FFFD and its row is counted; a pair, and an escaped backslash, stay as they are."""
+    """A lone surrogate becomes U+FFFD and its row is counted; a pair, and an escaped backslash, are unchanged."""
     found, bad = rows_of(b'{"a": "%s"}\n{"a": ""}\n' % escaped.encode(), tmp_path)
     assert found == [{"a": text}, {"a": ""}]
     assert bad.replaced == ("\ufffd" in text)
-    assert bool(bad.sentences()) == bool(bad.replaced)
+    assert bool(bad.notes()) == bool(bad.replaced)
 
 
 def test_half_a_character_is_written_as_the_replacement() -> None:
-    """Nothing that a text can hold makes a log unwritable; halves that meet become one character."""
+    """No text makes a log unwritable; adjacent halves become one character."""
     assert repair_surrogates("a\ud83db") == "a\ufffdb"
     assert repair_surrogates("\ud83d\ude00") == "\U0001f600"
     assert parse(line_of({"\udc80": ["\ud83d"]})) == {"\ufffd": ["\ufffd"]}
 
 
 def test_numbers_that_are_not_finite_are_written_as_null() -> None:
-    """JSON has no word for them, and other programs refuse ours."""
+    """JSON has no notation for them, and other programs would reject the file."""
     assert line_of({"a": [math.nan, 1.5], "b": (math.inf,)}) == b'{"a": [null, 1.5], "b": [null]}\n'
 
 
@@ -102,8 +102,8 @@ def test_numbers_that_are_not_finite_are_written_as_null() -> None:
         (b'{"a": 1} {"a": 2}', "Extra data"),
     ],
 )
-def test_a_bad_row_is_named_and_the_others_are_read(tmp_path: Path, line: bytes, reason: str) -> None:
-    """The reason stands with file and line; the rows before and after it are there."""
+def test_a_bad_row_is_reported_and_the_others_are_read(tmp_path: Path, line: bytes, reason: str) -> None:
+    """The reason has file and line; the rows before and after are read."""
     found, bad = rows_of(b'{"a": 0}\n' + line + b'\n{"a": 9}\n', tmp_path)
     assert found == [{"a": 0}, {"a": 9}]
     assert (bad.rows, bad.count) == (3, 1)
@@ -114,21 +114,21 @@ def test_a_bad_row_is_named_and_the_others_are_read(tmp_path: Path, line: bytes,
 
 
 def test_nesting_up_to_the_limit_is_read() -> None:
-    """A hundred levels are, and many values side by side are no levels."""
+    """A hundred levels are read; many values side by side are not levels."""
     deep = '{"a": ' * 99 + "[]" + "}" * 99
     assert parse(deep.encode()) == json.loads(deep)
     assert len(parse(b"[" + b"[]," * 500 + b"[]]")) == 501
 
 
-def test_the_first_five_bad_rows_are_named_and_all_are_counted(tmp_path: Path) -> None:
-    """With stop they end the command, with skip they are told; both say how many there were."""
+def test_the_first_five_bad_rows_are_listed_and_all_are_counted(tmp_path: Path) -> None:
+    """With stop they end the command, with skip they are reported; both give their number."""
     data = b"".join(b'{"a": %d}\n' % number if number % 2 else b"no\n" for number in range(16))
     found, bad = rows_of(data, tmp_path)
     assert [row["a"] for row in found] == list(range(1, 16, 2))
     assert bad.facts()["skipped"] == 8
     assert len(bad.facts()["first"]) == 5
     bad.check()
-    (told,) = bad.sentences()
+    (told,) = bad.notes()
     assert told.startswith("8 of 16 rows skipped:\n")
     assert told.endswith("\n  and 3 more")
     stopped = rows_of(data, tmp_path, "stop")[1]
@@ -136,8 +136,8 @@ def test_the_first_five_bad_rows_are_named_and_all_are_counted(tmp_path: Path) -
         stopped.check()
 
 
-def test_a_folder_or_nothing_is_no_file_of_rows(tmp_path: Path) -> None:
-    """Both are one sentence."""
+def test_a_folder_or_a_missing_file_is_refused(tmp_path: Path) -> None:
+    """Both give one sentence."""
     for path, said in ((tmp_path, "is a folder"), (tmp_path / "none", "no file")):
         with pytest.raises(UserError, match=said):
             list(read_jsonl(path))

@@ -1,4 +1,4 @@
-"""A whole tiny life in one test: from nothing to a model that learned from what a person said on its page."""
+"""A complete tiny life in one test: from nothing to a model that learned from a user's feedback on its page."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ ACTS = {"prepare", "tokenizer", "pretrain", "finetune", "align", "evaluate", "ve
 
 
 def talk(life: Life, better: str) -> str:
-    """Say hello on the page of the life's aligned model, and write what it should have said; return its reply."""
+    """Chat with the life's aligned model on its page, and submit a better reply; return its reply."""
     store = Store(life.store)
     app = make_app(Replier(*load_model(life.model("aligned"))), store, "aligned")
     with TestClient(app, base_url="http://127.0.0.1") as page:
@@ -38,7 +38,7 @@ def talk(life: Life, better: str) -> str:
 
 
 def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every act by its command; the report tells of each; a correction on the page changes the next aligned model."""
+    """Every act runs as a command, and is in the report; a correction on the page changes the next aligned model."""
     life, where = Life(tmp_path / "life"), ["--life", str(tmp_path / "life")]
     assert run(["demo", "--tiny", "--no-serve", *where]) == 0
 

@@ -1,4 +1,4 @@
-"""One output, one process: who holds a lock is told, it ends with its process, and nothing is set aside without it."""
+"""One process per output: the holder of a lock is reported, and a lock ends with its process."""
 
 import json
 import os
@@ -41,7 +41,7 @@ with locked(Path(sys.argv[1])):
 
 
 class Holding:
-    """Another process that holds a lock until it is told to end, or killed."""
+    """Another process that holds a lock until it is stopped or killed."""
 
     def __init__(self, path: Path, how: str = "alone") -> None:
         self.process = subprocess.Popen(
@@ -57,13 +57,13 @@ class Holding:
         self.process.communicate(b"")
 
     def kill(self) -> None:
-        """End it as the out-of-memory killer does."""
+        """Kill it as the out-of-memory killer does."""
         self.process.kill()
         self.process.communicate()
 
 
-def test_a_lock_says_who_holds_it_and_ends_with_its_process(tmp_path: Path) -> None:
-    """Process, host, command and time are told; after a kill the lock is free though its file is still there."""
+def test_a_lock_names_its_holder_and_ends_with_its_process(tmp_path: Path) -> None:
+    """Process, host, command and time are reported; after a kill the lock is free although its file exists."""
     path = tmp_path / "models" / "tuned"
     with Holding(path) as other:
         told = rf"'{path}' is in use by '.*' \(process {other.process.pid} on {socket.gethostname()}, since 2"
@@ -77,7 +77,7 @@ def test_a_lock_says_who_holds_it_and_ends_with_its_process(tmp_path: Path) -> N
 
 
 def test_a_worker_that_outlives_its_parent_holds_nothing(tmp_path: Path) -> None:
-    """A forked process that hangs on does not keep the next run away."""
+    """A forked process that keeps running does not block the next run."""
     with Holding(tmp_path / "tuned", "fork") as other:
         children = Path(f"/proc/{other.process.pid}/task/{other.process.pid}/children").read_text().split()
         with pytest.raises(UserError, match="in use"), locked(tmp_path / "tuned"):
@@ -93,7 +93,7 @@ def test_a_worker_that_outlives_its_parent_holds_nothing(tmp_path: Path) -> None
 
 
 def test_a_second_thread_is_another_holder(tmp_path: Path) -> None:
-    """A notebook that starts an act twice is told so; one act after the other is fine, and so are other names."""
+    """A notebook that starts an act twice gets an error; acts one after the other, or with other names, do not."""
     refused: list[str] = []
 
     def again() -> None:
@@ -113,7 +113,7 @@ def test_a_second_thread_is_another_holder(tmp_path: Path) -> None:
 
 
 def test_only_one_of_many_gets_a_lock(tmp_path: Path) -> None:
-    """Threads that take and release it all the time are never two inside, and the file that is removed fools none."""
+    """Of threads that constantly take and release it, only one is ever inside, even though the file is removed."""
     inside: list[int] = []
     entered: list[int] = []
 
@@ -139,7 +139,7 @@ def test_only_one_of_many_gets_a_lock(tmp_path: Path) -> None:
 
 
 def test_a_read_only_folder_needs_no_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing can be made there, so the command says itself what it could not write."""
+    """Nothing can be created there, so the command itself reports what it could not write."""
 
     def read_only(path: Path, *_: object) -> None:
         raise OSError(30, "Read-only file system", str(path))
@@ -149,14 +149,14 @@ def test_a_read_only_folder_needs_no_lock(tmp_path: Path, monkeypatch: pytest.Mo
         pass
 
 
-def test_where_no_folder_can_be_made_there_is_no_lock() -> None:
-    """A system's own folder refuses new ones as if their parent were missing."""
+def test_without_a_writable_folder_there_is_no_lock() -> None:
+    """A system folder rejects new folders as if their parent were missing."""
     with locked(Path("/proc/life/models/tuned")):
         pass
 
 
-def test_a_file_in_the_place_of_the_life_is_no_matter_of_locks(tmp_path: Path) -> None:
-    """What lies below a file cannot be locked, and is refused by whoever wants to write it."""
+def test_a_file_in_place_of_the_life_needs_no_lock(tmp_path: Path) -> None:
+    """A path below a file cannot be locked, and its writer reports the error."""
     (tmp_path / "life").write_text("mine")
     with locked(tmp_path / "life" / "models" / "tuned"):
         pass
@@ -164,14 +164,14 @@ def test_a_file_in_the_place_of_the_life_is_no_matter_of_locks(tmp_path: Path) -
 
 
 def test_without_flock_the_file_itself_is_the_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that is gone loses it, one of another host does not, and the sentence says what to remove."""
+    """A dead process loses it, one of another host does not, and the error names the file to remove."""
 
     def unsupported(handle: object, how: int) -> None:
         raise OSError(95, "Operation not supported")
 
     monkeypatch.setattr(lock.fcntl, "flock", unsupported)
     path, file = tmp_path / "tuned", tmp_path / ".tuned.held"
-    with locked(path), pytest.raises(UserError, match=f"If that process is gone, remove '{file}'"), locked(path):
+    with locked(path), pytest.raises(UserError, match=f"If that process no longer runs, remove '{file}'"), locked(path):
         pass
     assert not list(tmp_path.iterdir())
     gone = subprocess.Popen([sys.executable, "-c", ""])
@@ -193,7 +193,7 @@ TALK = {"messages": [{"role": "user", "content": "a?"}, {"role": "assistant", "c
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A life with models, text, conversations and pairs, of which no act has made anything yet."""
+    """A life with models, text, conversations and pairs, but without outputs of acts."""
     life = Life(tmp_path_factory.mktemp("lock") / "life")
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     for name in ("base", "tuned"):
@@ -219,17 +219,17 @@ def root(whole: Path, tmp_path: Path) -> Iterator[Path]:
 
 
 def everything(root: Path) -> dict[str, bytes]:
-    """Every file of a life with its content."""
+    """Return every file of a life with its content."""
     return {str(path): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def improve(prompts: str = "life/prompts.jsonl", held: str = "life/prompts.jsonl") -> list[str]:
-    """The words of an act that practises in rounds."""
+    """Return the arguments of an act that practises in rounds."""
     return ["improve", "--prompts", prompts, "--held-out", held]
 
 
 def reinforce(prompts: str = "life/prompts.jsonl", reward: str = "sayso.world.puzzles:score") -> list[str]:
-    """The words of an act that practises by gradients."""
+    """Return the arguments of an act that practises by gradients."""
     return ["reinforce", "--prompts", prompts, "--reward", reward]
 
 
@@ -254,8 +254,10 @@ LOCKED = {
 
 
 @pytest.mark.parametrize("name", LOCKED)
-def test_what_another_process_makes_is_left_alone(name: str, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each act that makes something is refused in one sentence while another process makes it, and changes nothing."""
+def test_the_output_of_another_process_is_not_changed(
+    name: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each act is refused in one sentence while another process makes its output, and changes nothing."""
     words, place = LOCKED[name]
     with locked(root / place):
         before = everything(root)
@@ -311,7 +313,7 @@ NAMES |= {"improve": "improved", "selfplay": "player"}
 @pytest.mark.parametrize("case", BROKEN)
 @pytest.mark.parametrize("restart", [False, True])
 def test_a_command_that_fails_its_checks_leaves_a_finished_run_alone(case: str, restart: bool, root: Path) -> None:
-    """Whatever is wrong with what goes in, the run that is there stays where it is, with all its files."""
+    """Whatever is wrong with the input, the existing run keeps its place and all its files."""
     words = BROKEN[case]
     life, folder = Life(root), root / "runs" / f"{words[0]}-{NAMES[words[0]]}"
     write_json(folder / "plan.json", {"options": {"seed": 7}, "inputs": {}, "derived": {}})

@@ -1,4 +1,4 @@
-"""Nothing of a person's is overwritten or removed: every command of the table, its outputs' places taken by others."""
+"""No file of the user is overwritten or removed: every command of the table, with its output paths taken."""
 
 import shutil
 import sqlite3
@@ -21,7 +21,6 @@ from sayso.cli.main import run
 from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, adapters, add_lora
-from sayso.run import serve
 from sayso.run.acts import COMMANDS
 from sayso.token.load import tokenizer_fingerprint
 from sayso.token.train import train
@@ -36,19 +35,19 @@ STEP = "--rows 2 --device cpu --processes 1"
 
 @dataclass(frozen=True)
 class Row:
-    """How a command is run, and all the places it writes to, below a folder with `life/` in it."""
+    """How a command is run, and all paths that it writes to, below a folder with `life/`."""
 
     command: str
     flags: str
     outputs: tuple[str, ...]
     without: tuple[str, ...] = ()
-    """What the life has for other commands, and this one makes."""
+    """Part of the life for other commands that this command creates."""
     finishes: bool = True
-    """Whether it is run to its end on a life whose places are free, to see that `outputs` are all."""
+    """Whether to run it to its end in a life with free paths, to check that `outputs` is complete."""
 
 
 def training(act: str, name: str, flags: str, *, rounds: int = 0, finishes: bool = True) -> Row:
-    """A command that trains: its run and its model, and those of its rounds."""
+    """Return the row of a command that trains: its run and its model, and those of its rounds."""
     names = [name, *(f"{name}-{number}" for number in range(1, rounds + 1))]
     outputs = [place for one in names for place in (f"life/models/{one}", f"life/runs/{act}-{one}")]
     return Row(act, f"{flags} {STEP}", tuple(outputs), finishes=finishes)
@@ -120,7 +119,7 @@ CONTENT = '{"years": "of work"}\n'
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a life in which any command can be run, and files of a person's beside it."""
+    """A folder with a life in which any command can run, next to files of the user."""
     place = tmp_path_factory.mktemp("made")
     life, there = Life(place / "life"), place / "there"
     texts = [{"text": text, "source": "test"} for text in TEXTS]
@@ -152,15 +151,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def place(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of it, in which commands are run."""
+    """A copy of it, in which commands run."""
     folder = Path(shutil.copytree(made, tmp_path / "place"))
     monkeypatch.chdir(folder)
     monkeypatch.setattr("sys.stdin", StringIO("/save there/talk.jsonl\n/quit\n"))
 
     def never(*_: object, **__: object) -> None:
-        raise AssertionError("a server on somebody else's store")
+        raise AssertionError("a server started on the store of the user")
 
-    monkeypatch.setattr(serve.asyncio, "run", never)
+    monkeypatch.setattr("asyncio.run", never)
     return folder
 
 
@@ -170,12 +169,12 @@ def call(words: str) -> int:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    """All files below a folder with their content."""
+    """Return all files below a folder with their content."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def clear(place: Path, names: tuple[str, ...]) -> None:
-    """Remove what a command is to make."""
+    """Remove the outputs of a command."""
     for name in names:
         if (place / name).is_dir():
             shutil.rmtree(place / name)
@@ -184,14 +183,14 @@ def clear(place: Path, names: tuple[str, ...]) -> None:
 
 
 def concrete(place: Path, output: str) -> str:
-    """An output with the mark of the life's tokenizer in it."""
+    """Return an output with the fingerprint of the life's tokenizer in it."""
     return (
         output.replace("MARK", tokenizer_fingerprint(place / "life" / "tokenizer")[:12]) if "MARK" in output else output
     )
 
 
 def taken(path: Path) -> None:
-    """Put files, or one, of somebody else's in a place."""
+    """Put files of the user, or one, at a path."""
     if path.suffix == ".sqlite":
         path.unlink(missing_ok=True)
         with closing(sqlite3.connect(path)) as file:
@@ -205,19 +204,19 @@ def taken(path: Path) -> None:
 
 
 def cases() -> Iterator[pytest.param]:
-    """Each output of each command."""
+    """Return each output of each command."""
     for row in ROWS:
         yield from (pytest.param(row, output, id=f"{row.command} {output}") for output in row.outputs)
 
 
 def test_every_command_has_a_row() -> None:
-    """A new command says here where it writes to."""
+    """A new command must declare where it writes."""
     assert {row.command for row in ROWS} == {command.name for command in COMMANDS}
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.finishes], ids=lambda row: f"{row.command} {row.flags}")
-def test_a_command_writes_to_the_places_of_its_row_and_to_no_other(row: Row, place: Path) -> None:
-    """Run to its end, it makes all of them, and changes nothing else but the markers of what it made."""
+def test_a_command_writes_only_to_the_paths_of_its_row(row: Row, place: Path) -> None:
+    """Run to its end, it creates all of them and changes nothing else except markers."""
     clear(place, row.without)
     outputs = [concrete(place, output) for output in row.outputs]
     before = files(place)
@@ -231,8 +230,8 @@ def test_a_command_writes_to_the_places_of_its_row_and_to_no_other(row: Row, pla
 
 
 @pytest.mark.parametrize(("row", "output"), list(cases()))
-def test_what_is_somebody_elses_is_left_alone(row: Row, output: str, place: Path, capsys) -> None:
-    """Where one of its places is taken a command says so in one sentence, and every byte there stays, by force too."""
+def test_files_of_the_user_are_not_changed(row: Row, output: str, place: Path, capsys) -> None:
+    """If one of its paths is taken, a command reports it in one sentence and changes no byte, even with --replace."""
     clear(place, row.without)
     path = place / concrete(place, output)
     taken(path)
@@ -250,8 +249,8 @@ def test_what_is_somebody_elses_is_left_alone(row: Row, output: str, place: Path
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row.outputs[:1] == ("there/new.gguf",) or
                                  row.command == "puzzles"], ids=lambda row: row.flags)  # fmt: skip
-def test_a_named_file_is_overwritten_with_the_flag_alone(row: Row, place: Path) -> None:
-    """One flag for all commands; a file of the life's own is safe even then."""
+def test_a_named_file_is_overwritten_only_with_the_flag(row: Row, place: Path) -> None:
+    """One flag for all commands; files of a life are protected even then."""
     path = place / row.outputs[0]
     taken(path)
     words = [*row.command.split(), *row.flags.split(), "--replace"]
@@ -284,8 +283,8 @@ NAMES = (
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_name_is_one_part_of_a_path(name: str, place: Path, capsys, monkeypatch) -> None:
-    """Whatever else it is, it is refused before anything is written, from a flag, the environment or a file alike."""
+def test_a_name_is_one_path_component(name: str, place: Path, capsys, monkeypatch) -> None:
+    """Anything else is refused before anything is written, from a flag, the environment or a file."""
     before = files(place)
     flags = ["finetune", "--steps", "1", "--rows", "1"]
     assert run([*flags, f"--name={name}"]) == 2
@@ -304,7 +303,7 @@ def test_a_name_is_one_part_of_a_path(name: str, place: Path, capsys, monkeypatc
                                      "import", "merge", "quantize"])  # fmt: skip
 @pytest.mark.parametrize("name", ["", ".", "../data", "/tmp/x"])
 def test_every_command_checks_its_name(command: str, name: str, place: Path, capsys) -> None:
-    """All that take one."""
+    """Every command with a name checks it."""
     row = next(row for row in ROWS if row.command == command)
     flags = [word for word in row.flags.split() if word not in ("--name", "new", "merged", "practised")]
     before = files(place)
@@ -314,7 +313,7 @@ def test_every_command_checks_its_name(command: str, name: str, place: Path, cap
 
 
 def test_a_name_can_be_made_of_any_text() -> None:
-    """What a file or folder is called becomes a name."""
+    """The name of a file or folder becomes a valid name."""
     life = Life(Path("life"))
     for text in (*NAMES, "My model (v2)", "日本語", "a..b"):
         life.model(name_from(text))
@@ -323,7 +322,7 @@ def test_a_name_can_be_made_of_any_text() -> None:
 
 
 def test_a_parent_is_not_replaced_by_its_child(place: Path, capsys) -> None:
-    """A model that is read to make another is not the one that is made, under any spelling, round or flag."""
+    """A model cannot replace the one that it is made from, under any spelling, round or flag."""
     (place / "life/models/link").symlink_to("base")
     before = files(place)
     for words in (
@@ -348,8 +347,8 @@ def test_a_parent_is_not_replaced_by_its_child(place: Path, capsys) -> None:
     assert "cannot replace" in capsys.readouterr().err
 
 
-def test_a_corpus_is_not_replaced_by_what_is_prepared_of_it(place: Path, capsys, monkeypatch) -> None:
-    """Sources and evaluation texts that lie where the prepared text goes, or a link that leads there, are refused."""
+def test_a_corpus_is_not_replaced_by_its_prepared_text(place: Path, capsys, monkeypatch) -> None:
+    """Sources and evaluation texts inside the output folder, or links to it, are refused."""
     project = place / "project"
     for number in range(3):
         taken_file = project / "data" / "text" / f"{number}.txt"
@@ -371,8 +370,8 @@ def test_a_corpus_is_not_replaced_by_what_is_prepared_of_it(place: Path, capsys,
         assert files(project) == before
 
 
-def test_what_a_person_adds_to_a_folder_of_ours_is_noticed(place: Path, capsys) -> None:
-    """A file added to a tokenizer, to prepared text or to a model keeps the folder; without it, it is replaced."""
+def test_files_that_the_user_adds_to_our_folders_are_noticed(place: Path, capsys) -> None:
+    """A file added to a tokenizer, prepared text or a model protects the folder; without it, the folder is replaced."""
     clear(place, ("life/data",))
     assert call(f"{PREPARE} 30") == 0
     for folder, words in (
@@ -393,7 +392,7 @@ def test_what_a_person_adds_to_a_folder_of_ours_is_noticed(place: Path, capsys) 
 
 
 def test_a_folder_that_is_filled_while_another_is_made_is_not_replaced(tmp_path: Path) -> None:
-    """It is looked at again before it goes."""
+    """It is checked again before it is replaced."""
     with pytest.raises(UserError, match="mine"), made_folder(tmp_path / "x") as part:  # noqa: PT012
         (part / "a").write_text("a")
         (tmp_path / "x").mkdir()
@@ -401,12 +400,12 @@ def test_a_folder_that_is_filled_while_another_is_made_is_not_replaced(tmp_path:
     assert files(tmp_path) == {"x/mine": b"mine"}
 
 
-def test_links_and_files_are_no_folders_of_ours(tmp_path: Path) -> None:
+def test_links_and_files_are_not_our_folders(tmp_path: Path) -> None:
     """Neither is replaced; an empty folder is, and a folder made inside one of ours belongs to it."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     for name in ("file", "link"):
-        with pytest.raises(UserError, match="move it away"):
+        with pytest.raises(UserError, match="in the way; move it"):
             check_replaceable(tmp_path / name)
     (tmp_path / "model").mkdir()
     for number in range(2):
@@ -420,7 +419,7 @@ def test_links_and_files_are_no_folders_of_ours(tmp_path: Path) -> None:
 
 
 def test_only_the_run_that_made_a_model_replaces_it(place: Path, capsys) -> None:
-    """Align and reinforce under one name: the second says how to go on, each by its flag; the first may run again."""
+    """Align and reinforce with one name: the second command says how to proceed; the first may run again."""
     align = f"align --pairs there/pairs.jsonl --parent base --held-out 0 {STEP}"
     reinforce = "reinforce addition --sizes 1 --parent base --groups 2 --replies 2 --max-tokens 4 --iterations 1"
     weights = place / "life/models/aligned/model.safetensors"
@@ -448,7 +447,7 @@ def test_only_the_run_that_made_a_model_replaces_it(place: Path, capsys) -> None
 
 
 def test_imports_and_rounds_do_not_replace_each_other(place: Path, capsys) -> None:
-    """What is imported, merged, quantized or a round's model has its place alone; a round's model is nobody's name."""
+    """Imported, merged, quantized and round models each keep their path; a round's model has a reserved name."""
     shutil.copytree(place / "life/models/base", place / "life/models/player-1")
     words = "selfplay --parent base --rounds 1 --games 2 --panel-games 1 --epochs 0.1 --rows 2 --device cpu"
     assert call(words) == 2
@@ -463,8 +462,8 @@ def test_imports_and_rounds_do_not_replace_each_other(place: Path, capsys) -> No
     load_model(place / "life/models/player")
 
 
-def test_the_place_of_each_member_of_an_ensemble_is_asked_for_first(place: Path, capsys) -> None:
-    """No member is trained while another's name is taken."""
+def test_the_path_of_each_ensemble_member_is_checked_first(place: Path, capsys) -> None:
+    """No member is trained if another's name is taken."""
     shutil.copytree(place / "life/models/base", place / "life/models/reward-2")
     words = f"reward --pairs there/pairs.jsonl --parent base --held-out 0 --samples 0 --members 2 {STEP}"
     assert call(words) == 2
@@ -472,16 +471,16 @@ def test_the_place_of_each_member_of_an_ensemble_is_asked_for_first(place: Path,
     assert not (place / "life/models/reward").exists()
 
 
-def test_folders_are_written_by_way_of_the_marker() -> None:
-    """Only what lies inside a run's own folder is replaced without one."""
+def test_folders_are_written_with_a_marker() -> None:
+    """Only folders inside a run are replaced without a marker."""
     source = Path(sayso.__file__).parent
     paths = [path for path in source.rglob("*.py") if "atomic_folder(" in path.read_text()]
     using = {path.relative_to(source).as_posix() for path in paths}
     assert using == {"base/files.py", "base/made.py", "train/checkpoint.py", "train/best.py"}
 
 
-def test_a_model_may_lie_anywhere(place: Path) -> None:
-    """A path that is no name is read as before, and what is written about it gets a name of its own."""
+def test_a_model_may_be_anywhere(place: Path) -> None:
+    """A path that is not a name is read as before, and outputs about it get a valid name."""
     (place / "there/other").rename(place / "there/My model (v2)")
     folder = "there/My model (v2)"
     assert run(["generate", "Hello", "--model", folder, "--max-tokens", "2"]) == 0
@@ -497,8 +496,8 @@ def test_a_model_may_lie_anywhere(place: Path) -> None:
     assert (place / "life/models/My-model-v2/config.json").is_file()
 
 
-def test_a_file_among_the_folders_above_is_said(place: Path, capsys) -> None:
-    """A file where a folder has to be is one sentence."""
+def test_a_file_among_the_parent_folders_is_reported(place: Path, capsys) -> None:
+    """A file in place of a folder is one sentence."""
     (place / "file").write_text(CONTENT)
     assert call("puzzles addition --count 3 --out file/new.jsonl") == 2
     assert "'file' is a file" in capsys.readouterr().err
@@ -511,15 +510,15 @@ def test_a_file_among_the_folders_above_is_said(place: Path, capsys) -> None:
 
 
 def test_a_model_is_not_exported_into_its_own_folder(place: Path, capsys, monkeypatch) -> None:
-    """Not even by the file's usual name."""
+    """Even with the default file name."""
     monkeypatch.chdir(place / "life/models/base")
     assert call("export . --life ../..") == 2
     assert "model's own folder" in capsys.readouterr().err
     assert not list((place / "life/models/base").glob("*.gguf"))
 
 
-def test_work_of_somebody_else_beside_prepared_text_stays(place: Path) -> None:
-    """A hidden folder that is called like one of prepare's own is not taken for a leftover."""
+def test_other_hidden_folders_next_to_prepared_text_are_kept(place: Path) -> None:
+    """A hidden folder named like one of prepare's is not mistaken for a leftover."""
     clear(place, ("life/data",))
     mine = place / "life" / "data" / ".prepare-mine" / "notes.txt"
     mine.parent.mkdir(parents=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from sayso.base.device import Device, bytes_wanted, free_memory, out_of_memory
+from sayso.base.device import Device, bytes_requested, free_memory, out_of_memory
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.base.log import RunLog
@@ -139,7 +139,7 @@ def test_rows_fit_if_their_estimate_is_below_the_free_memory() -> None:
 def test_out_of_memory_errors_are_recognized(error: Exception, is_it: bool, wanted: int | None) -> None:
     """Those of Python and torch, with the number of requested bytes."""
     assert out_of_memory(error) is is_it
-    assert bytes_wanted(str(error)) == wanted
+    assert bytes_requested(str(error)) == wanted
 
 
 @pytest.mark.parametrize(

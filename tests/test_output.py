@@ -1,4 +1,4 @@
-"""One switch for everything that acts print."""
+"""One setting for everything that acts print."""
 
 import io
 import sys
@@ -13,7 +13,7 @@ from sayso.base.terminal import Terminal
 
 
 def print_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Print in every way that acts do."""
+    """Print in every way that acts use."""
     monkeypatch.setattr("sayso.base.log.PIPED_SECONDS", 0.0)
     say("said", style="bold")
     warn("warned")
@@ -41,7 +41,7 @@ def test_quiet_prints_nothing_and_auto_returns(monkeypatch, capsys) -> None:
 
 
 def test_a_function_gets_every_line(monkeypatch, capsys) -> None:
-    """Lines come whole, plain and without their ends, also those written in pieces."""
+    """Lines are complete, plain and without line ends, even if written in pieces."""
     lines: list[str] = []
     with sayso.output(lines.append):
         print_all(monkeypatch)
@@ -52,8 +52,8 @@ def test_a_function_gets_every_line(monkeypatch, capsys) -> None:
     assert not any("\r" in line or "\x1b" in line or "\n" in line for line in lines)
 
 
-def test_a_stream_that_is_no_terminal_gets_no_control_codes(monkeypatch, capsys) -> None:
-    """As in a notebook or a file: whole lines, no carriage return."""
+def test_a_stream_that_is_not_a_terminal_gets_no_control_codes(monkeypatch, capsys) -> None:
+    """As in a notebook or a file: complete lines, no carriage return."""
     print_all(monkeypatch)
     out, err = capsys.readouterr()
     assert "said\n" in out
@@ -62,8 +62,8 @@ def test_a_stream_that_is_no_terminal_gets_no_control_codes(monkeypatch, capsys)
     assert "\x1b" not in out + err
 
 
-def test_the_choice_stays_without_a_block(capsys) -> None:
-    """A script chooses once, at its top."""
+def test_the_choice_persists_without_a_block(capsys) -> None:
+    """A script can choose once, at its top."""
     before = sayso.output("quiet")
     try:
         say("silent")
@@ -77,7 +77,7 @@ def test_the_choice_stays_without_a_block(capsys) -> None:
 
 @pytest.mark.parametrize("to", ["quite", 3, None])
 def test_another_destination_is_a_user_error(to) -> None:
-    """The nearest name is offered, and nothing changes."""
+    """The nearest name is suggested, and nothing changes."""
     with pytest.raises(sayso.UserError, match=r"'auto', 'quiet' or a function"):
         sayso.output(to)
     assert console().file is sys.stdout

@@ -1,4 +1,4 @@
-"""Numeric options: each declares its range once, and nothing outside of it is taken, wherever it comes from."""
+"""Numeric options: each declares its range once, and values outside are refused, wherever they come from."""
 
 import inspect
 import math
@@ -26,12 +26,12 @@ def options_of(command: Command) -> type:
 
 
 def required(kind: type) -> dict[str, str]:
-    """Return words for the options that have no default; none of these files exists."""
+    """Return arguments for the options without a default; none of these files exists."""
     return {field.name: "none.jsonl" for field in fields(kind) if field.default is MISSING}
 
 
 def outside(kind: type, limits: Range) -> list[str]:
-    """Return words for numbers that are not in a range, and for what is no number of its kind."""
+    """Return arguments with numbers outside a range, and with values that are not such numbers."""
     step = 1 if kind is int else 0.5
     low = limits.least if limits.above else limits.least - step
     high = limits.most if limits.below else limits.most + step if limits.most < 2**52 else limits.most * 2
@@ -39,8 +39,8 @@ def outside(kind: type, limits: Range) -> list[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
-def test_every_number_has_a_range_that_holds_its_default(command: Command) -> None:
-    """A numeric option without a range fails here; so does one whose default is out of its own range."""
+def test_every_number_has_a_range_that_contains_its_default(command: Command) -> None:
+    """A numeric option without a range fails here; so does one whose default is outside its range."""
     kind = options_of(command)
     assert issubclass(kind, Options)
     for name, _, limits in numbers_of(kind):
@@ -51,10 +51,10 @@ def test_every_number_has_a_range_that_holds_its_default(command: Command) -> No
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
-def test_no_command_takes_a_number_out_of_its_range(
+def test_no_command_accepts_a_number_out_of_range(
     command: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each is told in one sentence with its flag, with exit code 2, and nothing is written."""
+    """Each is reported in one sentence with its flag, with exit code 2, and nothing is written."""
     monkeypatch.chdir(tmp_path)
     kind = options_of(command)
     given = [word for name, value in required(kind).items() for word in (f"--{name.replace('_', '-')}", value)]
@@ -71,8 +71,8 @@ def test_no_command_takes_a_number_out_of_its_range(
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=NAMES)
-def test_python_takes_no_number_out_of_its_range(command: Command) -> None:
-    """Options made in Python are checked as those of the command line, a whole number's type too."""
+def test_python_accepts_no_number_out_of_range(command: Command) -> None:
+    """Options created in Python are checked like those of the command line, integer types included."""
     kind = options_of(command)
     for name, number, limits in numbers_of(kind):
         assert limits is not None
@@ -86,7 +86,7 @@ def test_python_takes_no_number_out_of_its_range(command: Command) -> None:
 
 @dataclass(frozen=True)
 class Example(Options):
-    """Options of each kind."""
+    """Options of each type."""
 
     count: Count = 3
     rows: Positive | None = None
@@ -108,8 +108,8 @@ class Example(Options):
     ],
     ids=str,
 )
-def test_the_sentence_names_flag_rule_value_and_default(given: dict[str, Any], told: str) -> None:
-    """A person reads what the rule is, what was given, and what to do."""
+def test_the_message_has_flag_rule_value_and_default(given: dict[str, Any], told: str) -> None:
+    """The message gives the rule, the value and the fix."""
     with pytest.raises(UserError) as error:
         Example(**given)
     assert str(error.value) == told
@@ -118,7 +118,7 @@ def test_the_sentence_names_flag_rule_value_and_default(given: dict[str, Any], t
 def test_a_file_and_the_environment_are_checked_too(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """TOML has nan and inf of its own."""
+    """TOML has nan and inf."""
     file = tmp_path / "config.toml"
     for text, flag in (
         ("minutes = nan", "--minutes"),
@@ -134,7 +134,7 @@ def test_a_file_and_the_environment_are_checked_too(
 
 
 def test_help_shows_the_range(capsys: pytest.CaptureFixture[str]) -> None:
-    """A person can read what is allowed before trying."""
+    """The help shows the allowed values."""
     assert run(["serve", "--help"]) == 0
     assert "from 0 to 65535" in " ".join(capsys.readouterr().out.replace("│", " ").split())
 

@@ -1,4 +1,4 @@
-"""A folder is replaced whole: killed at any call, raced by readers or writers, the old one or the new is there."""
+"""A folder is replaced atomically: after a kill at any call, or with concurrent readers and writers, one exists."""
 
 import json
 import os
@@ -65,7 +65,7 @@ def killed_at(moment: int, act: Callable[[], object]) -> bool:
 
 
 def write(folder: Path, number: int) -> None:
-    """Make or replace a folder of two files and a folder that all say the same number."""
+    """Create or replace a folder of two files and a folder that all contain the same number."""
     with atomic_folder(folder) as part:
         write_json(part / "config.json", number)
         (part / "adapter").mkdir()
@@ -73,19 +73,19 @@ def write(folder: Path, number: int) -> None:
 
 
 def content(folder: Path) -> set[int]:
-    """Return the numbers in a folder as a person finds it who opens it."""
+    """Return the numbers in a folder as a reader finds them."""
     return {json.loads((put_back(folder) / name).read_text()) for name in ("config.json", "adapter/weights.json")}
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spare the disk: a call that only a loss of power needs is still counted."""
+    """Skip real syncs, but count them as calls."""
     monkeypatch.setattr(os, "fsync", lambda handle: os.set_blocking(handle, True))
 
 
 @pytest.fixture(params=["exchanged", "two renames"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Both ways of replacing a folder; the second is that of file systems which cannot exchange names."""
+    """Both ways to replace a folder; the second is for file systems that cannot exchange names."""
     if request.param == "two renames":
 
         def exchange(one: Path, other: Path) -> bool:
@@ -96,7 +96,7 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_a_kill_at_any_system_call_leaves_the_old_folder_or_the_new(way: str, tmp_path: Path) -> None:
-    """Of a replacement at every call, and of a creation, too; the next writer leaves nothing but its folder."""
+    """For a replacement or creation killed at each call; the next writer leaves only its folder."""
     folder, found = tmp_path / "models" / "tuned", set()
     write(folder, 0)
     moment = number = 0
@@ -116,7 +116,7 @@ def test_a_kill_at_any_system_call_leaves_the_old_folder_or_the_new(way: str, tm
 
 
 def test_a_kill_while_the_old_folder_is_put_back_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that was left aside by a kill between two renames comes back when it is opened, however often."""
+    """A folder moved aside by a kill between two renames is restored when it is opened, repeatedly."""
     folder = tmp_path / "best"
     write(folder, 1)
     folder.rename(tmp_path / f".best{replace.OLD}")
@@ -126,13 +126,13 @@ def test_a_kill_while_the_old_folder_is_put_back_loses_nothing(tmp_path: Path, m
 
 
 def fresh() -> State:
-    """A training state of nothing but a few weights."""
+    """A training state with only a few weights."""
     model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
     return State(model, make_optimizers(model, Rates()))
 
 
 def test_no_kill_loses_the_best_weights_of_a_run(way: str, tmp_path: Path) -> None:
-    """At every call of keeping better weights, those before or the better ones are there, whole."""
+    """At every call of saving better weights, the old or the new ones are complete."""
     state, best = fresh(), Best(tmp_path, "score")
     best.offer(state, {"score": 0})
     moment = score = 0
@@ -146,7 +146,7 @@ def test_no_kill_loses_the_best_weights_of_a_run(way: str, tmp_path: Path) -> No
 
 
 def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
-    """At every call of beginning another run in its place, the finished one is there or under its number."""
+    """At every call of starting another run in its place, the finished one is there or under its number."""
     for moment in range(100):
         life = Life(tmp_path / str(moment))
         stage = Session(life, "align", "aligned", {"seed": 1}, {})
@@ -164,7 +164,7 @@ def test_no_kill_loses_a_run_that_is_set_aside(tmp_path: Path) -> None:
 
 
 def test_checkpoints_without_a_plan_are_set_aside(tmp_path: Path) -> None:
-    """A run whose plan is gone is not gone on with as if it were another."""
+    """A run without its plan is not resumed."""
     stage = Session(Life(tmp_path), "align", "aligned", {}, {})
     work_in(stage.folder)
     (stage.folder / "checkpoints" / "step-000001").mkdir(parents=True)
@@ -174,7 +174,7 @@ def test_checkpoints_without_a_plan_are_set_aside(tmp_path: Path) -> None:
 
 
 def test_no_kill_loses_a_checkpoint(way: str, tmp_path: Path) -> None:
-    """A checkpoint of a step that has one already, as after going on, is replaced whole."""
+    """A checkpoint of a step that already has one, as after resuming, is replaced atomically."""
     state = fresh()
     save_checkpoint(state, tmp_path)
     moment = 0
@@ -186,7 +186,7 @@ def test_no_kill_loses_a_checkpoint(way: str, tmp_path: Path) -> None:
 
 
 def test_readers_always_find_the_folder(way: str, tmp_path: Path) -> None:
-    """While one process replaces a folder again and again, another never misses it, and never reads a mixture."""
+    """While one process keeps replacing a folder, a reader never misses it or reads a mixture."""
     folder = tmp_path / "tuned"
     write(folder, 0)
     with warnings.catch_warnings():
@@ -209,8 +209,8 @@ def test_readers_always_find_the_folder(way: str, tmp_path: Path) -> None:
     assert len(content(folder)) == 1
 
 
-def test_writers_at_the_same_time_leave_one_whole_folder(way: str, tmp_path: Path) -> None:
-    """Whoever is last wins; none fails, and nothing is left over."""
+def test_concurrent_writers_leave_one_complete_folder(way: str, tmp_path: Path) -> None:
+    """The last one wins, none fails, and nothing is left over."""
     failed: list[BaseException] = []
 
     def again(number: int) -> None:
@@ -233,7 +233,7 @@ def test_writers_at_the_same_time_leave_one_whole_folder(way: str, tmp_path: Pat
 def test_a_writer_whose_old_folder_another_removed_does_not_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without exchange both move the old folder aside; the second finds it gone, also after it had seen it."""
+    """Without exchange, both move the old folder aside; the second finds it missing, even after seeing it."""
     monkeypatch.setattr(replace, "exchange", lambda one, other: False)
     write(tmp_path / "tuned", 0)
     seen = os.path.lexists
@@ -243,8 +243,8 @@ def test_a_writer_whose_old_folder_another_removed_does_not_fail(
     assert [path.name for path in tmp_path.iterdir()] == ["tuned"]
 
 
-def test_only_what_dead_writers_left_is_swept_away(tmp_path: Path) -> None:
-    """A folder that is being written stays, and so does every file of somebody else."""
+def test_only_leftovers_of_dead_writers_are_removed(tmp_path: Path) -> None:
+    """A folder being written is kept, and so are all files of the user."""
     left = tmp_path / f".tuned{replace.NEW}abcdefgh"
     left.mkdir()
     (left / "model.safetensors").write_bytes(b"half")
@@ -257,8 +257,8 @@ def test_only_what_dead_writers_left_is_swept_away(tmp_path: Path) -> None:
         assert {path.name for path in tmp_path.iterdir()} == {part.name, ".tuned.swp", ".tuned.old", ".hidden"}
 
 
-def test_without_locks_only_old_leftovers_are_swept_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network file system may not tell who still writes: what is older than a day is taken for left behind."""
+def test_without_locks_only_old_leftovers_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network file system may not show who still writes: leftovers older than a day are removed."""
 
     def unsupported(handle: int, how: int) -> None:
         raise OSError(95, "Operation not supported")
@@ -273,8 +273,8 @@ def test_without_locks_only_old_leftovers_are_swept_away(tmp_path: Path, monkeyp
     assert not old.exists()
 
 
-def test_a_file_or_a_link_in_the_place_of_a_folder(tmp_path: Path) -> None:
-    """A file is not replaced by a folder; a link is, and what it points to stays."""
+def test_a_file_or_a_link_in_place_of_a_folder(tmp_path: Path) -> None:
+    """A file is not replaced by a folder; a link is, and its target is kept."""
     (tmp_path / "file").write_text("mine")
     with pytest.raises(UserError, match="is a file"), atomic_folder(tmp_path / "file"):
         pass

@@ -1,4 +1,4 @@
-"""Cleaning: one normal form, reached once and kept."""
+"""Cleaning: one normal form, and idempotent."""
 
 import unicodedata
 
@@ -19,29 +19,29 @@ def test_cleaning_is_idempotent_and_normal(text: str) -> None:
 
 
 @given(st.text(st.characters(), max_size=60) | st.text("a \t\n\r\f\u0301\u200b\xa0e", max_size=40))
-def test_the_fast_way_for_clean_text_gives_what_the_full_way_gives(text: str) -> None:
-    """A text is cleaned the same with and without an unclean line behind it."""
+def test_the_fast_path_for_clean_text_equals_the_full_one(text: str) -> None:
+    """A text is cleaned the same with and without an unclean line after it."""
     assert clean(text + "\nx") + "\ny" == clean(text + "\nx\r\ny")
 
 
 def test_every_kind_of_line_end_becomes_one() -> None:
-    """CR LF, CR, NEL and the Unicode separators end lines; more than one blank line becomes one."""
+    """CR LF, CR, NEL and the Unicode separators end lines; several blank lines become one."""
     assert clean("a\r\nb\rc\x85d\u2028e\u2029f") == "a\nb\nc\nd\ne\nf"
     assert clean("a  \n\n\n\n b\t\n") == "a\n\n b"
 
 
-def test_what_a_script_needs_is_kept_and_what_nobody_sees_goes() -> None:
-    """Joiners of emoji and Persian stay; zero-width spaces, byte order marks, soft hyphens and controls go."""
+def test_joiners_are_kept_and_invisible_characters_removed() -> None:
+    """Joiners of emoji and Persian are kept; zero-width spaces, byte order marks, soft hyphens and controls go."""
     family, persian = "\U0001f469\u200d\U0001f469\u200d\U0001f467", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"
     assert clean(f"{family} {persian}") == f"{family} {persian}"
     assert clean("\ufeffhy\xadphen\u200b \x07bell\xa0and\u202ebidi") == "hyphen bell andbidi"
 
 
 def test_a_lone_surrogate_becomes_the_replacement_character() -> None:
-    """JSON can hold half a surrogate pair; a file of UTF-8 cannot."""
+    """JSON can contain half a surrogate pair; UTF-8 cannot."""
     assert clean("a\ud800b") == "a\ufffdb"
 
 
 def test_one_line_has_single_spaces() -> None:
-    """A chat bubble is one line."""
+    """A chat message is one line."""
     assert one_line(" a\n\n b \t c ") == "a b c"

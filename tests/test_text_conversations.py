@@ -1,10 +1,10 @@
-"""Conversations: turns joined as people would write them, windows whole, strangers decent."""
+"""Conversations: joined turns, complete windows, and rules for chat between strangers."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayso.text.conversations import as_messages, as_text, indecent_rule, join_texts, too_few_turns, windows, within
+from sayso.text.conversations import as_messages, as_text, decency_rule, join_texts, too_few_turns, windows, within
 from sayso.text.document import Message
 
 messages = st.lists(
@@ -13,13 +13,13 @@ messages = st.lists(
 
 
 def talk(*contents: str) -> tuple[Message, ...]:
-    """A conversation that the user opens, turn by turn."""
+    """Return a conversation that the user opens."""
     return as_messages(zip(["user", "assistant"] * len(contents), contents, strict=False))
 
 
 @given(messages, st.integers(4, 9), st.integers(20, 90))
 def test_windows_are_whole_ordered_and_within_their_limits(found: tuple[Message, ...], turns: int, size: int) -> None:
-    """Each starts with the user, alternates, ends with the assistant, and is a run of the whole."""
+    """Each starts with the user, alternates, ends with the assistant, and is a contiguous part of the conversation."""
     for window in windows(found, within(turns, size), 2):
         assert [message["role"] for message in window] == ["user", "assistant"] * (len(window) // 2)
         assert 4 <= len(window) <= turns
@@ -35,28 +35,28 @@ def test_without_limits_a_conversation_is_one_window() -> None:
 
 
 def test_every_window_keeps_the_system_message() -> None:
-    """What the assistant was told holds for each of its windows."""
+    """The system message applies to each window."""
     system = {"role": "system", "content": "Be brief."}
     cut = windows((system, *talk(*"abcdefgh")), within(5, 0))
     assert [window[0] for window in cut] == [system, system]
 
 
 def test_one_overlong_turn_ends_a_window_and_is_left_out() -> None:
-    """What is before it and after it stays apart."""
+    """The turns before and after it are in separate windows."""
     cut = windows(talk("a", "b", "c", "d", "e", "x" * 99, "f", "g", "h", "i"), within(0, 50))
     assert [as_text(window) for window in cut] == ["a\nb\nc\nd", "f\ng\nh\ni"]
 
 
 def test_texts_of_one_turn_are_joined_with_the_stop_that_is_missing() -> None:
-    """A full stop only between a bare end and a capital."""
+    """A full stop is added only between a bare end and a capital letter."""
     assert join_texts(["True", "Earth is nice", "and big!", "You?", ""]) == "True. Earth is nice and big! You?"
     assert as_messages([("user", "Hi"), ("user", "You there"), ("assistant", " \n"), ("user", "Hm")]) == (
         {"role": "user", "content": "Hi. You there. Hm"},
     )
 
 
-def test_few_turns_are_told() -> None:
-    """Two turns by each side is the least."""
+def test_too_few_turns_are_detected() -> None:
+    """Two turns of each side are the minimum."""
     assert too_few_turns(talk("a", "b", "c"), 2)
     assert not too_few_turns(talk("a", "b", "c", "d"), 2)
 
@@ -73,5 +73,5 @@ def test_few_turns_are_told() -> None:
     ],
 )
 def test_decency(text: str, rule: str | None) -> None:
-    """Profane words and personal details are found, innocent words that hold them are not."""
-    assert indecent_rule(talk("Hello", text)) == rule
+    """Profane words and personal details are found; harmless words that contain them are not."""
+    assert decency_rule(talk("Hello", text)) == rule

@@ -22,8 +22,8 @@ def test_thirteen_words_in_common_are_found_and_twelve_are_not() -> None:
     assert not overlaps(word_hashes("So: " + ", ".join(words[2:14]) + " and so on"), sets)
 
 
-def test_short_evaluation_texts_count_whole_and_shorter_ones_not_at_all() -> None:
-    """A text of 8 to 12 words must be held whole; one of 7 words is no evidence."""
+def test_short_evaluation_texts_are_one_n_gram_and_shorter_ones_none() -> None:
+    """A text of 8 to 12 words must occur completely; one of 7 words is no evidence."""
     sets = ngram_sets(["what did the old man see by the river", "who took the red kite today"], 13)
     assert list(sets) == [9]
     assert overlaps(word_hashes("I asked: what did the old man see by the river?"), sets)
@@ -31,7 +31,7 @@ def test_short_evaluation_texts_count_whole_and_shorter_ones_not_at_all() -> Non
 
 
 def test_n_grams_equal_those_of_plain_python() -> None:
-    """Equal runs of words have equal hashes and different runs different ones."""
+    """Equal runs of words have equal hashes, and different runs different ones."""
     words = list("abcabcdab")
     grams = [tuple(words[place : place + 3]) for place in range(len(words) - 2)]
     hashes = ngram_hashes(word_hashes(" ".join(words)), 3).tolist()
@@ -40,7 +40,7 @@ def test_n_grams_equal_those_of_plain_python() -> None:
 
 
 def test_saved_sets_are_mapped_back(tmp_path: Path) -> None:
-    """What workers map is what was computed; a folder without sets has none."""
+    """Workers map what was computed; a folder without sets has none."""
     assert open_sets(tmp_path / "none") == {}
     sets = ngram_sets([QUESTION], 13)
     save_sets(sets, tmp_path)
@@ -53,7 +53,7 @@ def test_hashes_are_the_same_on_every_machine() -> None:
 
 
 def test_splits_have_their_shares_and_do_not_move() -> None:
-    """About the asked shares; a text keeps its split when others come and go."""
+    """The shares are about those requested; a text keeps its split when others are added or removed."""
     hashes = np.array([hash64(f"text {number}") for number in range(20_000)], np.uint64)
     split = split_by_hash(hashes, 0.02, 0.03)
     assert abs(np.mean(split == VAL) - 0.02) < 0.004
@@ -71,7 +71,7 @@ def test_a_tiny_corpus_still_has_a_val_and_a_test_document() -> None:
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_training_is_never_empty(count: int) -> None:
-    """Whatever the texts and the shares are, something is trained on."""
+    """Whatever the texts and the shares, some training text remains."""
     for number in range(200):
         hashes = np.array([hash64(f"{number} {place}") for place in range(count)], np.uint64)
         for val, test in ((0.02, 0.02), (0.5, 0.49), (0.0, 0.99), (0.0, 0.0)):
@@ -91,7 +91,7 @@ SENTENCES = {
 
 @pytest.mark.parametrize("script", SENTENCES)
 def test_scripts_without_spaces_are_counted_by_characters(script: str) -> None:
-    """A text stands in a document, with other punctuation and among others; half as long a run is no evidence."""
+    """A text is found in a document with other punctuation and context; a run of half its length is no evidence."""
     text = SENTENCES[script]
     counts: Counter[str] = Counter()
     sets = ngram_sets([text, text[:6]], 13, counts)
@@ -117,12 +117,12 @@ def test_words_of_spaced_scripts_are_words_and_others_parts_of_them() -> None:
 
 
 def test_a_name_of_many_characters_is_no_evidence() -> None:
-    """Common names are longer than 13 characters: documents that share one of them stay."""
+    """Common names are longer than 13 characters: documents that share one are kept."""
     sets = ngram_sets(["中华人民共和国全国人民代表大会", "ประเทศสหรัฐอเมริกา"], 13)
     assert sets == {}
 
 
 def test_evaluation_texts_are_cleaned_as_documents_are() -> None:
-    """Composed or not, with a soft hyphen or without: it is one text."""
+    """Composed or not, with a soft hyphen or without, it is the same text."""
     sets = ngram_sets(["une cafe\u0301 noir au lait d'e\u0301te\u0301 sur la ter\xadrasse du vieux port"], 13)
     assert overlaps(word_hashes("une café noir au lait d'été sur la terrasse du vieux port"), sets)

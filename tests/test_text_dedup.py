@@ -1,4 +1,4 @@
-"""Duplicates: the estimate agrees with brute force, and what goes is what should."""
+"""Duplicates: the estimate agrees with brute force, and the right documents are dropped."""
 
 from itertools import combinations
 
@@ -19,7 +19,7 @@ from sayso.text.ngrams import Hashes, ngram_hashes, word_hashes
 
 
 def corpus(seed: int, originals: int, copies: int) -> list[str]:
-    """Random texts of 60 to 200 words, each with copies in which some words were changed."""
+    """Return random texts of 60 to 200 words, each with copies in which some words are changed."""
     rng = np.random.default_rng(seed)
     texts = []
     for _ in range(originals):
@@ -34,13 +34,13 @@ def corpus(seed: int, originals: int, copies: int) -> list[str]:
 
 
 def jaccard(a: Hashes, b: Hashes) -> float:
-    """The true similarity of two texts' sets of 5-word shingles."""
+    """Return the true similarity of two texts' sets of 5-word shingles."""
     one, two = set(ngram_hashes(a, 5).tolist()), set(ngram_hashes(b, 5).tolist())
     return len(one & two) / len(one | two)
 
 
 def dropped(texts: list[str], threshold: float = 0.8) -> list[int]:
-    """Which texts the whole way of MinHash, bands and check drops."""
+    """Return the texts that MinHash, bands and check drop."""
     signatures = np.array([signature(word_hashes(text)) for text in texts])
     finder = NearDuplicates(threshold)
     for band, keys in enumerate(band_keys(signatures)):
@@ -48,8 +48,8 @@ def dropped(texts: list[str], threshold: float = 0.8) -> list[int]:
     return finder.dropped(SignatureLookup([signatures]))
 
 
-def test_the_estimate_is_unbiased_with_the_error_that_theory_says() -> None:
-    """Over all copies the mean error is near 0 and its spread near sqrt(s (1 - s) / K)."""
+def test_the_estimate_is_unbiased_with_the_theoretical_error() -> None:
+    """Over all copies, the mean error is near 0 and its spread near sqrt(s (1 - s) / K)."""
     words = [word_hashes(text) for text in corpus(1, 60, 3)]
     signatures = [signature(own) for own in words]
     errors, expected = [], []
@@ -63,7 +63,7 @@ def test_the_estimate_is_unbiased_with_the_error_that_theory_says() -> None:
 
 
 def test_a_pair_shares_a_band_as_often_as_the_formula_says() -> None:
-    """1 - (1 - s^rows)^bands, over pairs of signatures built with similarity s."""
+    """1 - (1 - s^rows)^bands, over pairs of signatures with similarity s."""
     rng = np.random.default_rng(0)
     for s in (0.5, 0.6, 0.7, 0.8):
         one = rng.integers(0, 2**32, size=(2000, PERMUTATIONS), dtype=np.uint32)
@@ -73,7 +73,7 @@ def test_a_pair_shares_a_band_as_often_as_the_formula_says() -> None:
 
 
 def test_what_brute_force_drops_is_dropped() -> None:
-    """Against greedy brute force over true Jaccard: nothing clearly alike is kept, nothing clearly unlike dropped."""
+    """Against greedy brute force with true Jaccard: no clear duplicate is kept, nothing clearly distinct is dropped."""
     texts = corpus(2, 80, 4)
     words = [word_hashes(text) for text in texts]
     gone = set(dropped(texts))
@@ -90,7 +90,7 @@ def test_what_brute_force_drops_is_dropped() -> None:
 
 
 def test_a_chain_of_lookalikes_keeps_what_is_unlike_its_head() -> None:
-    """Only likeness to a text that stayed counts, so small steps do not drag the whole chain out."""
+    """Only similarity to a kept text counts, so that small steps do not remove the whole chain."""
     words = [f"w{number}" for number in range(100)]
     chain = [" ".join(words[step * 6 : step * 6 + 100] + [f"n{n}" for n in range(step * 6)]) for step in range(10)]
     gone = dropped(chain)
@@ -99,8 +99,8 @@ def test_a_chain_of_lookalikes_keeps_what_is_unlike_its_head() -> None:
     assert len(gone) < 8
 
 
-def test_templated_texts_with_different_words_stay() -> None:
-    """Texts of one form with other names, places and things are below the threshold."""
+def test_templated_texts_with_different_words_are_kept() -> None:
+    """Texts of one template with other names, places and things are below the threshold."""
     rng = np.random.default_rng(3)
     texts = [
         " ".join(
@@ -111,28 +111,28 @@ def test_templated_texts_with_different_words_stay() -> None:
     assert dropped(texts) == []
 
 
-def test_a_long_text_is_worked_in_blocks() -> None:
-    """A signature over more shingles than a block equals the minimum over any cut of them."""
+def test_a_long_text_is_processed_in_blocks() -> None:
+    """A signature over more shingles than a block equals the minimum over any division of them."""
     words = word_hashes(" ".join(f"w{number}" for number in range(10_000)))
     halves = np.minimum(signature(words[:6000]), signature(words[5996:]))
     assert np.array_equal(signature(words), halves)
 
 
-def test_the_first_of_equal_texts_stays() -> None:
-    """Exact duplicates: one of each remains, the first."""
+def test_the_first_of_equal_texts_is_kept() -> None:
+    """Of exact duplicates, the first remains."""
     hashes = np.array([5, 3, 5, 9, 3, 3], np.uint64)
     assert first_of_each(hashes).tolist() == [True, True, False, True, False, False]
 
 
-def test_texts_too_short_for_a_shingle_are_compared_whole() -> None:
-    """Two words are one shingle; no word at all gives a signature too."""
+def test_texts_too_short_for_a_shingle_are_one() -> None:
+    """Two words are one shingle; a text without words has a signature, too."""
     assert np.array_equal(signature(word_hashes("Good morning!")), signature(word_hashes("good morning")))
     assert not np.array_equal(signature(word_hashes("good morning")), signature(word_hashes("good night")))
     assert len(signature(word_hashes(""))) == PERMUTATIONS
 
 
 def test_near_copies_are_found_in_scripts_without_spaces() -> None:
-    """A character changed in every fifth clause leaves most runs of five characters as they are."""
+    """Changing a character in every fifth clause leaves most runs of five characters unchanged."""
     rng = np.random.default_rng(3)
     clauses = ["".join(chr(0x4E00 + place) for place in rng.integers(0, 3000, size=20)) for _ in range(60)]
     copy = [f"{clause[:9]}改{clause[10:]}" if place % 5 == 0 else clause for place, clause in enumerate(clauses)]

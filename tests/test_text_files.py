@@ -1,4 +1,4 @@
-"""Reading files: however they lie and are cut into parts, each document is read once, and bad ones are named."""
+"""Reading files: whatever their parts, each document is read once, and bad files are named."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ LINES = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).enco
 
 
 def texts(name: str | Path) -> list[str]:
-    """All texts of a source, part after part."""
+    """Return all texts of a source, part after part."""
     bad = BadRows()
     found = [document.text for part in resolve(str(name), AMOUNTS).parts for document in read_part(part, bad)]
     bad.check()
@@ -35,7 +35,7 @@ def texts(name: str | Path) -> list[str]:
 
 @pytest.fixture
 def memory() -> Iterator[fsspec.AbstractFileSystem]:
-    """An object store in memory, emptied afterwards."""
+    """An in-memory object store, emptied afterwards."""
     system = fsspec.filesystem("memory")
     yield system
     system.store.clear()
@@ -44,13 +44,13 @@ def memory() -> Iterator[fsspec.AbstractFileSystem]:
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet", "rows.ndjson"])
 def test_each_format_gives_the_same_documents(tmp_path: Path, name: str) -> None:
-    """Plain, packed and columnar files of the same rows read alike."""
+    """Plain, compressed and columnar files of the same rows read the same."""
     write(tmp_path / name)
     assert texts(tmp_path / name) == texts(tmp_path) == [row["text"] for row in ROWS]
 
 
 def write(path: Path) -> None:
-    """The rows in the format that the name says."""
+    """Return the rows in the format of the file name."""
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(ROWS), path, row_group_size=7)
     elif path.suffix == ".gz":
@@ -72,7 +72,7 @@ def test_parts_of_any_size_read_each_line_once(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_folder_of_text_files_is_read_in_order_without_the_hidden(tmp_path: Path) -> None:
-    """Each file is a document, in the order of the paths; other kinds and hidden folders are left alone."""
+    """Each file is a document, in the order of paths; other kinds and hidden folders are ignored."""
     for name in ("b/two.md", "a/one.txt", "c.TXT", ".git/no.txt", "picture.png", "empty.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("" if name == "empty.txt" else f"This is {name}.")
@@ -80,7 +80,7 @@ def test_a_folder_of_text_files_is_read_in_order_without_the_hidden(tmp_path: Pa
 
 
 def test_a_long_text_is_cut_at_paragraphs_and_loses_nothing(tmp_path: Path) -> None:
-    """The pieces joined are the file; each ends with a paragraph and is about as long as asked."""
+    """The joined pieces are the file; each ends with a paragraph and has about the requested length."""
     book = "\ufeff" + "\n\n".join(f"Paragraph {number} " + "word " * (number % 60) for number in range(300))
     (tmp_path / "book.txt").write_text(book, encoding="utf-8")
     pieces = texts(tmp_path / "book.txt")
@@ -93,20 +93,20 @@ def test_a_long_text_is_cut_at_paragraphs_and_loses_nothing(tmp_path: Path) -> N
 def test_a_text_is_cut_where_it_is_longer_than_one_and_a_half_pieces(
     tmp_path: Path, length: int, pieces: list[int]
 ) -> None:
-    """So that no piece is shorter than half of what was asked for."""
+    """So no piece is shorter than half the requested length."""
     (tmp_path / "long.txt").write_text("x" * length)
     assert list(map(len, texts(tmp_path / "long.txt"))) == pieces
 
 
 def test_a_text_without_any_space_is_cut_too(tmp_path: Path) -> None:
-    """Memory stays bounded whatever the file holds."""
+    """Memory is bounded whatever the file contains."""
     (tmp_path / "long.txt").write_text("x" * 10_000)
     assert "".join(texts(tmp_path / "long.txt")) == "x" * 10_000
     assert max(map(len, texts(tmp_path / "long.txt"))) <= 1500
 
 
-def test_columns_are_chosen_and_conversations_known(tmp_path: Path) -> None:
-    """`?column=` names it; a list of role and content is a conversation, in JSON Lines as in Parquet."""
+def test_columns_are_chosen_and_conversations_recognized(tmp_path: Path) -> None:
+    """`?column=` selects one; a list of role and content is a conversation, in JSON Lines and in Parquet."""
     messages = [{"role": "user", "content": "Hello?"}, {"role": "assistant", "content": "Here."}]
     rows = [{"body": "a text", "messages": messages}]
     (tmp_path / "rows.jsonl").write_text(json.dumps(rows[0]))
@@ -126,7 +126,7 @@ def test_an_object_store_is_read_as_a_folder_is(memory: fsspec.AbstractFileSyste
 
 
 def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
-    """Questions, choices and nested answers alike; from JSON Lines, Parquet and text files."""
+    """Questions, choices and nested answers, from JSON Lines, Parquet and text files."""
     row = {"question": "Who?", "choices": [{"label": "A", "text": "Ann"}, "Bob"], "gold": 1}
     (tmp_path / "a.jsonl").write_text(json.dumps(row))
     (tmp_path / "b.txt").write_text("A text.")
@@ -156,8 +156,8 @@ def test_evaluation_texts_are_all_strings_of_all_rows(tmp_path: Path) -> None:
         ("cut.parquet", b"PAR1 and no more", "is damaged"),
     ],
 )
-def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, name: str, content: bytes, says: str) -> None:
-    """One sentence with the file and the way out."""
+def test_a_bad_file_is_named_with_the_reason(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    """One sentence names the file and the fix."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=name) as caught:
         texts(tmp_path / name)
@@ -175,15 +175,15 @@ def test_a_bad_file_is_named_with_what_is_wrong(tmp_path: Path, name: str, conte
         ("s4://bucket/x", "cannot be listed"),
     ],
 )
-def test_an_unknown_source_offers_what_is_meant(name: str, says: str) -> None:
-    """The rule, what was got, the nearest."""
+def test_an_unknown_source_suggests_the_nearest(name: str, says: str) -> None:
+    """The message gives the rule, the value and the nearest name."""
     with pytest.raises(UserError) as caught:
         resolve(name, AMOUNTS)
     assert says in str(caught.value)
 
 
-def test_an_empty_folder_is_told(tmp_path: Path) -> None:
-    """No file of a known kind, and files without a byte."""
+def test_an_empty_folder_is_reported(tmp_path: Path) -> None:
+    """A folder without files of a known kind, or with only empty files, is refused."""
     with pytest.raises(UserError, match="has none"):
         resolve(str(tmp_path), AMOUNTS)
     (tmp_path / "a.txt").touch()
@@ -192,13 +192,13 @@ def test_an_empty_folder_is_told(tmp_path: Path) -> None:
 
 
 def test_every_reader_is_known() -> None:
-    """A part's reader is a key of the table that workers read with."""
+    """A part's reader is a key of the table that workers use."""
     assert {"text", "lines", "parquet"} <= set(sources.READERS)
     assert list(read_part(Part("text", extra=(0,)), BadRows())) == []
 
 
 def test_files_about_the_data_are_ignored_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Card, licence and the like of a cloned data set are no documents, for prepare and for finetune."""
+    """Card, license and similar files of a cloned data set are not documents, for prepare and for finetune."""
     folder, life = tmp_path / "clone", tmp_path / "life"
     (folder / ".git").mkdir(parents=True)
     for name in ("README.md", "LICENSE.txt", "LICENCE-MIT.md", "CITATION.md", "readme.zh-CN.md", "dataset_infos.jsonl"):
@@ -211,14 +211,14 @@ def test_files_about_the_data_are_ignored_and_named(tmp_path: Path, capsys: pyte
     assert texts(folder) == ["Hello?\nHere.", "A document. " * 20]
     assert run(["prepare", "--sources", str(folder), "--life", str(life), "--workers", "1", "--no-quality"]) == 0
     told = capsys.readouterr().out
-    assert f"Ignored in '{folder}' (no training text): CITATION.md, LICENCE-MIT.md, LICENSE.txt, README.md" in told
+    assert f"Ignored in '{folder}' (not training text): CITATION.md, LICENCE-MIT.md, LICENSE.txt, README.md" in told
     assert read_json(life / "data/text/manifest.json")["totals"]["in"]["documents"] == 2
     assert len(read_json(life / "data/text/manifest.json")["sources"][0]["ignored"]) == 6
     assert len(evaluation_files(folder)) == 2
 
 
 def test_files_that_are_named_or_alone_are_read(tmp_path: Path) -> None:
-    """A README that is named itself is text, and so are those of a folder that has nothing else."""
+    """An explicitly named README is text, and so are those of a folder with nothing else."""
     (tmp_path / "a").mkdir()
     for name in ("README.md", "a/README.md"):
         (tmp_path / name).write_text(f"What {name} says.")
@@ -230,7 +230,7 @@ def test_files_that_are_named_or_alone_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("inside", ["life", ".", "deep/er"])
 def test_a_life_in_a_corpus_is_not_read_back(inside: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The same command again finds the same text; what lies in the life and is the user's own is read."""
+    """The same command finds the same text again; the user's own files in the life are read."""
     corpus = tmp_path / "corpus"
     life = corpus / inside
     (life / "data" / "mine").mkdir(parents=True)
@@ -242,12 +242,12 @@ def test_a_life_in_a_corpus_is_not_read_back(inside: str, tmp_path: Path, capsys
     assert "Ignored" not in capsys.readouterr().out
     assert run(words) == 0
     told = capsys.readouterr().out
-    assert f"what the life in '{life}' made" in told
+    assert f"data of the life in '{life}'" in told
     assert "Already prepared" in told
 
 
-def test_a_parquet_file_without_rows_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """One without row groups has no part to read."""
+def test_a_parquet_file_without_rows_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A file without row groups has no part."""
     empty = pa.schema([("text", pa.string())])
     with pq.ParquetWriter(tmp_path / "empty.parquet", empty):
         pass
@@ -267,8 +267,8 @@ def test_text_of_a_parquet_file_that_is_not_utf_8_is_a_bad_row(tmp_path: Path) -
     assert bad.first == [f"{tmp_path / 'rows.parquet'}, row 2: A row must hold UTF-8 text; this one does not."]
 
 
-def test_a_text_file_that_is_no_text_is_left_out_whole(tmp_path: Path) -> None:
-    """With skip, nothing of a file that breaks off later is kept; with stop, the file is named."""
+def test_a_text_file_that_is_not_text_is_skipped_entirely(tmp_path: Path) -> None:
+    """With skip, nothing of a file with a bad end is kept; with stop, the file is named."""
     (tmp_path / "a.txt").write_bytes(b"A paragraph of text.\n\n" * 400 + "caf\xe9".encode("latin-1"))
     (tmp_path / "b.txt").write_text("A text.")
     parts = resolve(str(tmp_path), AMOUNTS).parts

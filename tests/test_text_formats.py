@@ -1,4 +1,4 @@
-"""Conversations in whatever format people keep them become the same messages; a wrong row is named with its place."""
+"""Conversations in any common format become the same messages; a bad row is reported with its position."""
 
 import json
 from contextlib import suppress
@@ -35,12 +35,12 @@ OPENAI_CALL = {**CALL, "function": {"name": "add", "arguments": '{"a": 1}'}}
 
 
 def said(*turns: str) -> list[dict[str, str]]:
-    """ShareGPT's turns from "who: what"."""
+    """Return ShareGPT's turns from "who: what"."""
     return [dict(zip(("from", "value"), turn.split(": ", 1), strict=True)) for turn in turns]
 
 
 def documents(path: Path, rows: list[Any]) -> list[Document]:
-    """What a file of rows, in the form that its name says, is read as."""
+    """Return the documents of a file of rows in the format of its name."""
     if path.suffix == ".parquet":
         pq.write_table(pa.Table.from_pylist(rows), path)
     elif path.suffix == ".json":
@@ -51,7 +51,7 @@ def documents(path: Path, rows: list[Any]) -> list[Document]:
 
 
 def read_all(path: Path) -> list[Document]:
-    """The documents of a file, all of whose rows must be good."""
+    """Return the documents of a file, all of whose rows must be good."""
     bad = BadRows()
     found = [document for part in file_source(str(path), 0).parts for document in read_part(part, bad)]
     bad.check()
@@ -116,8 +116,8 @@ FORMATS: dict[str, tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, An
 
 @pytest.mark.parametrize("suffix", [".jsonl", ".json", ".parquet"])
 @pytest.mark.parametrize("name", FORMATS)
-def test_a_conversation_is_known_by_its_columns(name: str, suffix: str, tmp_path: Path) -> None:
-    """Whoever's format and whatever kind of file, the messages and tools are the same."""
+def test_a_conversation_is_recognized_by_its_columns(name: str, suffix: str, tmp_path: Path) -> None:
+    """In any format and kind of file, the messages and tools are the same."""
     row, messages, tools = FORMATS[name]
     if suffix == ".parquet" and "tools" in name and "openai" in name:
         row = row | {"tools": json.dumps(row["tools"])}  # a column of schemas is spelled as JSON there
@@ -136,7 +136,10 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "content": ({"messages": [{"role": "user", "content": {"image": "x"}}]}, "content must be text; got"),
     "picture": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "content must be text; got"),
     "weight": ({"messages": [PLAIN[0], {**PLAIN[1], "weight": 0.5}]}, "weight must be 0"),
-    "call": ({"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]}, "A call needs an id and a function"),
+    "call": (
+        {"messages": [{"role": "assistant", "tool_calls": [{"id": "1"}]}]},
+        "A call must have an id and a function",
+    ),
     "result": ({"messages": [{"role": "tool", "content": "2", "tool_call_id": "9"}]}, "must answer a call"),
     "spelled call": (
         {"conversations": said("human: Add!", "function_call: add(1)")},
@@ -149,7 +152,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize("name", WRONG)
 def test_a_wrong_row_is_one_sentence_with_file_and_row(name: str, tmp_path: Path) -> None:
-    """The rule, what was got, and where."""
+    """The message gives the rule, the value and the position."""
     row, rule = WRONG[name]
     with pytest.raises(UserError) as caught:
         documents(tmp_path / "rows.jsonl", [{"messages": PLAIN}, row])
@@ -158,7 +161,7 @@ def test_a_wrong_row_is_one_sentence_with_file_and_row(name: str, tmp_path: Path
 
 
 def test_a_row_is_counted_from_the_files_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a worker began to read in the file's middle."""
+    """Even if a worker starts in the middle of the file."""
     monkeypatch.setattr(files, "PART_BYTES", 40)
     rows = [{"text": f"Text {number}."} for number in range(50)]
     assert [str(document.at).rpartition(":")[2] for document in documents(tmp_path / "rows.jsonl", rows)] == [
@@ -170,20 +173,20 @@ def test_a_row_is_counted_from_the_files_beginning(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize(
     ("content", "rule"),
     [
-        ('{"text": "a"}\n{"text": "b"}\n', "Name it .jsonl"),
+        ('{"text": "a"}\n{"text": "b"}\n', "Rename it to .jsonl"),
         ('{"text": "a"}', "holds an object"),
         ('["a"]', "rows.json, row 1: A row must be a JSON object; this is a string"),
     ],
 )
 def test_a_json_file_is_one_list_of_rows(content: str, rule: str, tmp_path: Path) -> None:
-    """Anything else is told, with what to do."""
+    """Anything else is an error that says what to do."""
     (tmp_path / "rows.json").write_text(content)
     with pytest.raises(UserError, match=rule):
         read_all(tmp_path / "rows.json")
 
 
 def test_prepared_conversations_keep_calls_results_tools_and_weights(tmp_path: Path) -> None:
-    """What a trainer needs arrives in the life, cleaned, with calls and their results in one window."""
+    """Everything that training needs is kept, cleaned, with calls and their results in one window."""
     talk = [SYSTEM, *CALLED, {"role": "user", "content": " Thanks!\u200b "}, {**PLAIN[1], "weight": 0}, *PLAIN]
     (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": talk, "tools": [TOOL]}))
     life = Life(tmp_path / "life")
@@ -195,7 +198,7 @@ def test_prepared_conversations_keep_calls_results_tools_and_weights(tmp_path: P
 
 
 def test_a_short_conversation_is_kept(tmp_path: Path) -> None:
-    """A question and its answer in a line are whole; a text as short is not, and goes as before."""
+    """A question and its answer in one line are complete; a text as short is dropped."""
     rows = [{"instruction": "What is the capital of France?", "output": "Paris."}, {"text": "It is Paris. It is so."}]
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     life = Life(tmp_path / "life")
@@ -205,7 +208,7 @@ def test_a_short_conversation_is_kept(tmp_path: Path) -> None:
 
 
 def calls_of(*names: str, **more: Any) -> dict[str, Any]:
-    """One turn that calls tools of these names, without ids."""
+    """Return one turn that calls tools with these names, without ids."""
     return {
         "role": "assistant",
         "tool_calls": [{"function": {"name": name, "arguments": "{}"}} for name in names],
@@ -213,7 +216,7 @@ def calls_of(*names: str, **more: Any) -> dict[str, Any]:
 
 
 def result(content: str, **more: str) -> dict[str, str]:
-    """What a tool gave."""
+    """Return a tool's result."""
     return {"role": "tool", "content": content, **more}
 
 
@@ -246,7 +249,7 @@ UNCLEAR: dict[str, tuple[list[Any], str]] = {
     "no call": ([ASK, result("1"), DONE], "result: 0, .*name: 1"),
     "another name": (
         [ASK, calls_of("first"), result("1", name="third"), DONE],
-        "no call right before it is of 'third'",
+        "no call directly before it calls 'third'",
     ),
     "twice": (
         [ASK, {"role": "assistant", "tool_calls": TWO}, *[result("1", tool_call_id="x")] * 2, DONE],
@@ -262,7 +265,7 @@ UNCLEAR: dict[str, tuple[list[Any], str]] = {
 
 @pytest.mark.parametrize("name", MATCHED)
 def test_each_result_goes_to_its_call(name: str, tmp_path: Path) -> None:
-    """By id, name or order; it has the call's name then, and doing it again changes nothing."""
+    """By id, name or order; it then has the call's name, and repeating this changes nothing."""
     [document] = documents(tmp_path / "rows.jsonl", [{"messages": MATCHED[name]}])
     names = {call["id"]: call["function"]["name"] for turn in document.messages for call in turn.get("tool_calls", [])}
     found = [turn for turn in document.messages if turn["role"] == "tool"]
@@ -276,15 +279,15 @@ def test_each_result_goes_to_its_call(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", UNCLEAR)
-def test_a_result_of_which_the_call_is_unclear_is_refused(name: str, tmp_path: Path) -> None:
-    """One sentence, never a guess."""
+def test_a_result_with_an_ambiguous_call_is_refused(name: str, tmp_path: Path) -> None:
+    """One sentence, and never a guess."""
     messages, rule = UNCLEAR[name]
     with pytest.raises(UserError, match=rule):
         documents(tmp_path / "rows.jsonl", [{"messages": messages}])
 
 
-def test_sharegpts_neighbouring_calls_are_one_turn(tmp_path: Path) -> None:
-    """Two calls and then two results are laid out as the template of any model expects parallel calls."""
+def test_consecutive_sharegpt_calls_are_one_turn(tmp_path: Path) -> None:
+    """Two calls and then two results are rendered as templates expect parallel calls."""
     call = 'function_call: {"name": "add", "arguments": {"a": %d}}'
     turns = said("human: Add!", call % 1, call % 2, "observation: 1", "observation: 2", "gpt: 3.")
     [document] = documents(tmp_path / "rows.jsonl", [{"conversations": turns}])
@@ -311,7 +314,7 @@ VALUES = st.recursive(
 @settings(max_examples=400, deadline=None)
 @given(st.dictionaries(KEYS, VALUES, max_size=3))
 def test_any_row_is_a_document_or_one_sentence(row: dict[str, Any]) -> None:
-    """Whatever stands where, nothing else is raised, and what is read can be told as text."""
+    """Whatever the row, no other error is raised, and the document can be rendered as text."""
     with suppress(UserError):
         document = document_of(row, None, Place("rows.jsonl", 1))
         assert isinstance(document.text, str)

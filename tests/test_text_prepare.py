@@ -1,4 +1,4 @@
-"""Preparing as a whole: from files to shards that are counted, split and the same on any number of workers."""
+"""Preparing end to end: from files to shards that are counted, split and the same on any number of workers."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ MANY = [f"{word}{number}" for word in WORDS for number in range(300)]
 
 
 def prose(seed: int, count: int) -> list[str]:
-    """Texts of 40 to 90 random words, each its own."""
+    """Return different texts of 40 to 90 random words."""
     rng = np.random.default_rng(seed)
     return [" ".join(rng.choice(MANY, size=rng.integers(40, 90))) + "." for _ in range(count)]
 
@@ -36,7 +36,7 @@ def lines(path: Path, texts: list[str]) -> Path:
 
 
 def documents(life: Path) -> dict[str, list[dict[str, Any]]]:
-    """The prepared documents by split."""
+    """Return the prepared documents by split."""
     folder = life / "data" / "text"
     return {
         split: [row for shard in sorted(folder.glob(f"{split}-*.jsonl")) for row in read_jsonl(shard)]
@@ -45,7 +45,7 @@ def documents(life: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def contents(life: Path) -> dict[str, str]:
-    """The hash of every prepared file."""
+    """Return the hash of every prepared file."""
     files = sorted(path for path in (life / "data").rglob("*") if path.is_file())
     return {str(path.relative_to(life)): sha256(path) for path in files}
 
@@ -67,11 +67,11 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def options(life: Path, *sources: object, **others: Any) -> Prepare:
-    """Options for a life with these sources, worked in this process."""
+    """Return options for a life with these sources, processed in this process."""
     return Prepare(life=life, sources=tuple(map(str, sources)), **{"workers": 1, **others})
 
 
-def test_what_comes_in_goes_out_or_is_counted(corpus: Path, tmp_path: Path) -> None:
+def test_every_document_is_kept_or_counted(corpus: Path, tmp_path: Path) -> None:
     """Documents in = documents out + those dropped, by rule; files have the lines, bytes and hashes of the manifest."""
     manifest = prepare(options(tmp_path / "life", corpus))
     [source] = manifest["sources"]
@@ -90,7 +90,7 @@ def test_what_comes_in_goes_out_or_is_counted(corpus: Path, tmp_path: Path) -> N
     assert manifest == read_json(tmp_path / "life" / "data" / "text" / "manifest.json")
 
 
-def test_a_text_stands_in_one_split_only(corpus: Path, tmp_path: Path) -> None:
+def test_a_text_is_in_one_split_only(corpus: Path, tmp_path: Path) -> None:
     """Validation and test exist, and share nothing with training."""
     prepare(options(tmp_path / "life", corpus, val=0.1, test=0.1))
     texts = [{row["text"] for row in rows} for rows in documents(tmp_path / "life").values()]
@@ -112,15 +112,15 @@ def test_conversations_are_cut_into_windows_in_the_split_of_their_document(corpu
 
 
 def test_workers_and_order_of_work_change_nothing(corpus: Path, tmp_path: Path) -> None:
-    """One process or three: the same bytes in every file, the small world among them."""
+    """One process or three: the same bytes in every file, the small world included."""
     amounts = {"world_documents": 60, "world_conversations": 60}
     for workers in (1, 3):
         prepare(options(tmp_path / str(workers), corpus, "smallworld", workers=workers, **amounts))
     assert contents(tmp_path / "1") == contents(tmp_path / "3")
 
 
-def test_the_same_wish_again_does_nothing_and_another_does(corpus: Path, tmp_path: Path) -> None:
-    """Same options: no file is touched; an option, a changed source or a lost file: prepared anew."""
+def test_the_same_options_do_nothing_again_and_others_do(corpus: Path, tmp_path: Path) -> None:
+    """With the same options, no file is changed; a new option, a changed source or a lost file prepares again."""
     life, shard = tmp_path / "life", tmp_path / "life/data/text/train-00000.jsonl"
     first = prepare(options(life, corpus))
     written = shard.stat().st_mtime_ns
@@ -136,7 +136,7 @@ def test_the_same_wish_again_does_nothing_and_another_does(corpus: Path, tmp_pat
 
 
 def test_another_source_moves_no_document_to_another_split(corpus: Path, tmp_path: Path) -> None:
-    """Splits follow from the text alone, so held-out text stays held out when a corpus grows."""
+    """Splits depend only on the text, so held-out text stays held out when a corpus grows."""
     more = lines(tmp_path / "more.jsonl", prose(9, 200))
     shares = {"val": 0.1, "test": 0.1}
     prepare(options(tmp_path / "one", corpus, **shares))
@@ -147,7 +147,7 @@ def test_another_source_moves_no_document_to_another_split(corpus: Path, tmp_pat
 
 
 def test_evaluation_texts_are_kept_out_of_training(corpus: Path, tmp_path: Path) -> None:
-    """A document that holds 13 words of an evaluation text goes; without the check it stays."""
+    """A document that contains 13 words of an evaluation text is dropped; without the check it is kept."""
     held = prose(0, 120)[11].split()
     (tmp_path / "eval").mkdir()
     (tmp_path / "eval" / "task.jsonl").write_text(json.dumps({"question": " ".join(held[5:20]), "answers": ["yes"]}))
@@ -158,7 +158,7 @@ def test_evaluation_texts_are_kept_out_of_training(corpus: Path, tmp_path: Path)
 
 
 def test_the_small_world_keeps_its_templates_and_its_own_splits(tmp_path: Path) -> None:
-    """Only exact copies of generated text go, and held-out stories are refused where a real source repeats them."""
+    """Only exact copies of generated text are dropped, and a real source that repeats held-out stories loses them."""
     from sayso.world import document
 
     copied = [document(0, index, split)["text"] for index, split in ((0, "val"), (1, "train"))]
@@ -174,7 +174,7 @@ def test_the_small_world_keeps_its_templates_and_its_own_splits(tmp_path: Path) 
 
 
 def test_a_limit_takes_the_first_documents_on_any_number_of_workers(corpus: Path, tmp_path: Path) -> None:
-    """As many as asked passed the rules; the parts after them are not read."""
+    """As many documents as requested pass the rules; later parts are not read."""
     for workers in (1, 2):
         manifest = prepare(options(tmp_path / str(workers), corpus, limit=70, workers=workers))
         assert manifest["totals"]["in"]["documents"] < 126
@@ -182,8 +182,8 @@ def test_a_limit_takes_the_first_documents_on_any_number_of_workers(corpus: Path
     assert contents(tmp_path / "1") == contents(tmp_path / "2")
 
 
-def test_a_killed_prepare_leaves_nothing_half_and_goes_on(tmp_path: Path) -> None:
-    """Killed with SIGKILL after its first part: no data folder; the same command again gives the undisturbed result."""
+def test_a_killed_prepare_leaves_nothing_incomplete_and_resumes(tmp_path: Path) -> None:
+    """Killed with SIGKILL after its first part: no data folder; the same command then gives the undisturbed result."""
     wish = {"world_documents": 4000, "world_conversations": 0, "workers": 1}
     life = str(tmp_path / "life")
     code = f"from sayso.run.prepare import *; prepare(Prepare(Path({life!r}), ('smallworld',), **{wish}))"
@@ -201,11 +201,11 @@ def test_a_killed_prepare_leaves_nothing_half_and_goes_on(tmp_path: Path) -> Non
 
 
 def done_parts(life: Path) -> list[Path]:
-    """The parts that an unfinished prepare has behind it."""
+    """Return the finished parts of an unfinished prepare."""
     return sorted(life.glob("data/.prepare-*/[0-9]*.json"))
 
 
-def test_a_full_disk_is_told_in_one_sentence(corpus: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_in_one_sentence(corpus: Path, tmp_path: Path) -> None:
     """Simulated by a limit on the size of files: exit code 2, no traceback, no data folder."""
     words = ["prepare", "--life", str(tmp_path / "life"), "--sources", str(corpus)]
     code = (
@@ -228,15 +228,15 @@ def test_a_full_disk_is_told_in_one_sentence(corpus: Path, tmp_path: Path) -> No
         ({"piece": -1}, "--piece must be at least 0; got -1"),
     ],
 )
-def test_an_impossible_option_is_told(tmp_path: Path, others: dict[str, Any], says: str) -> None:
-    """Before anything is read."""
+def test_an_impossible_option_is_refused(tmp_path: Path, others: dict[str, Any], says: str) -> None:
+    """It is refused before anything is read."""
     with pytest.raises(UserError) as caught:
         options(tmp_path, "wiki", **others)
     assert says in str(caught.value)
 
 
-def test_sources_that_give_nothing_are_told(tmp_path: Path) -> None:
-    """No document at all; none that passed, with the rules that dropped them; nothing half is left."""
+def test_sources_without_documents_are_refused(tmp_path: Path) -> None:
+    """No document at all; or none that passed, with the rules that dropped them; nothing incomplete is left."""
     short = lines(tmp_path / "short.jsonl", ["One.", "Two."])
     blank = lines(tmp_path / "blank.jsonl", [])
     blank.write_text("\n\n")
@@ -251,15 +251,15 @@ def test_sources_that_give_nothing_are_told(tmp_path: Path) -> None:
 
 @pytest.fixture(autouse=True)
 def quiet(capsys: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """What is said for people stays out of the report."""
+    """Messages for the user do not go into the report."""
     yield
     capsys.readouterr()
 
 
-def test_what_is_left_out_of_conversations_is_counted_and_told(
+def test_exchanges_left_out_of_conversations_are_counted_and_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Conversations that give none, and what the others lose, stand in the summary and the manifest by rule."""
+    """Conversations without a window, and exchanges left out of others, are in the summary and the manifest by rule."""
 
     def turns(*said: str) -> dict[str, Any]:
         roles = ("user", "assistant")
@@ -283,7 +283,7 @@ def test_what_is_left_out_of_conversations_is_counted_and_told(
 def test_evaluation_texts_of_any_script_are_kept_out_and_counted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A Chinese question goes as an English one does; how many texts were usable is in the summary and the manifest."""
+    """A Chinese question is found like an English one; the summary and the manifest count usable texts."""
     question = "小明早上带着一只红色的旧风筝走过石桥去港口找他的朋友，朋友却已经坐船到对岸的集市买面粉和盐了。"
     other = "港口的居民在冬天修好了灯塔的楼梯，也换掉了市场里破旧的木门，老人坐在炉火旁边讲故事。"
     rows = [f"{other * 2}{number}{question[:9]}" for number in range(3)] + [f"{other}{question}{other}"]

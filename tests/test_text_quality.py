@@ -1,4 +1,4 @@
-"""Quality rules: each drops what it names, and ordinary prose, verse and code pass."""
+"""Quality rules: each drops what it describes, and ordinary prose, verse and code pass."""
 
 import pytest
 
@@ -27,14 +27,14 @@ BAD = {
 
 
 @pytest.mark.parametrize("rule", BAD)
-def test_a_rule_drops_what_it_names(rule: str) -> None:
+def test_a_rule_drops_its_example(rule: str) -> None:
     """A text made to break one rule is dropped under that rule's name."""
     text = BAD[rule]
     assert broken_rule(text, word_hashes(text)) == rule
 
 
 def test_every_rule_has_its_example() -> None:
-    """No rule stands without a text that breaks it."""
+    """Every rule has a text that breaks it."""
     assert set(BAD) == set(RULES)
 
 

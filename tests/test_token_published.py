@@ -1,6 +1,6 @@
-"""Published tokenizers of other makers: on every text and conversation the ids of `transformers`, or a refusal.
+"""Published third-party tokenizers: for every text and conversation, the ids of `transformers` or an error.
 
-SAYSO_TEST_TOKENIZERS names a folder with one folder a family; `tools/published_tokenizers.sh` fetches some.
+SAYSO_TEST_TOKENIZERS names a folder with one folder per family; `tools/published_tokenizers.sh` downloads some.
 """
 
 import os
@@ -72,14 +72,14 @@ def family(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def opened(family: str) -> tuple[ForeignTokenizer, Any]:
-    """A family's tokenizer, ours and theirs as the file says it."""
+    """A family's tokenizer, ours and theirs, from its file."""
     ours = load(FOLDER / family)
     assert isinstance(ours, ForeignTokenizer)
     return ours, PreTrainedTokenizerFast.from_pretrained(FOLDER / family)
 
 
 def talks() -> list[list[dict[str, str]]]:
-    """Conversations of one to five turns of the user's, with a system message or without, answered or not."""
+    """Return conversations of one to five user turns, with or without a system message, answered or not."""
     found = []
     for system, turns in product(([], [SYSTEM]), range(1, 6)):
         whole = [turn for pair in zip(ASKED, SAID, strict=True) for turn in pair][: 2 * turns]
@@ -89,7 +89,7 @@ def talks() -> list[list[dict[str, str]]]:
 
 
 def test_texts_have_the_ids_of_transformers(family: str, opened) -> None:
-    """A text's ids, and the text of its ids; `AutoTokenizer` says the same, or that it does not is known."""
+    """A text's ids, and the text of its ids; differences of `AutoTokenizer` are known."""
     ours, theirs = opened
     auto = AutoTokenizer.from_pretrained(FOLDER / family)
     alike = True
@@ -101,11 +101,11 @@ def test_texts_have_the_ids_of_transformers(family: str, opened) -> None:
             said = theirs.backend_tokenizer.normalizer
             normal = said.normalize_str(text).replace("\u2581", " ") if said else text
             assert ours.decode(ids) in (text, normal, f" {text}")
-    assert alike != bool(ours.cut_otherwise)
+    assert alike != bool(ours.differing_class)
 
 
 def test_conversations_have_the_ids_of_transformers(opened) -> None:
-    """Whatever a template refuses is refused here, as is a system message that it drops; all else is the same."""
+    """A template's rejection is reported, as is a system message that it drops; everything else is the same."""
     ours, theirs = opened
     if ours.chat_template is None:
         with pytest.raises(UserError, match="no chat template"):
@@ -135,8 +135,8 @@ def test_conversations_have_the_ids_of_transformers(opened) -> None:
     assert same >= 10
 
 
-def test_tools_are_laid_out_as_transformers_does_or_told_in_words(opened) -> None:
-    """Data for the templates that know the format here, words for all others."""
+def test_tools_are_rendered_as_by_transformers_or_as_text(opened) -> None:
+    """As data for templates that support the format, as text for all others."""
     ours, theirs = opened
     if not ours.takes_tools:
         assert ours.tools_are_text or ours.chat_template is None or "tools" not in ours.chat_template
@@ -147,7 +147,7 @@ def test_tools_are_laid_out_as_transformers_does_or_told_in_words(opened) -> Non
 
 
 def test_nobody_types_a_control_token(opened) -> None:
-    """Where `transformers` would take a person's words for control tokens, they stay words."""
+    """If `transformers` would take typed text for control tokens, it stays text here."""
     ours, _ = opened
     if ours.chat_template is None:
         return

@@ -1,4 +1,4 @@
-"""Tokenizers: whatever goes in comes out again, control is never typed, and the files say the same as the memory."""
+"""Tokenizers: text round-trips, control tokens cannot be typed, and files equal the tokenizer in memory."""
 
 import json
 import random
@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
-from sayso.token.cut import PATTERN
 from sayso.token.engine import SPACES
 from sayso.token.load import load, tokenizer_fingerprint
+from sayso.token.pre_tokenizer import PATTERN
 from sayso.token.tokenizer import SMALLEST_VOCABULARY, SPECIALS, Tokenizer
 from sayso.token.train import TOKENIZER_KINDS, train
 
@@ -37,8 +37,8 @@ anything = st.one_of(st.text(), st.binary(), st.lists(st.sampled_from([*SPECIALS
 @each_kind
 @settings(deadline=None)
 @given(data=anything)
-def test_any_bytes_come_back(kind: str, data: str | bytes) -> None:
-    """Encoding and decoding gives the very same text or bytes, valid UTF-8 or not."""
+def test_any_bytes_round_trip(kind: str, data: str | bytes) -> None:
+    """Encoding and decoding returns the same text or bytes, valid UTF-8 or not."""
     ids = TOKENIZERS[kind].encode(data)
     if isinstance(data, str):
         assert TOKENIZERS[kind].decode(ids) == data
@@ -48,8 +48,8 @@ def test_any_bytes_come_back(kind: str, data: str | bytes) -> None:
 @each_kind
 @settings(deadline=None)
 @given(data=anything)
-def test_what_is_typed_is_never_control(kind: str, data: str | bytes) -> None:
-    """No text, not even the control tokens' own names, encodes to a control token, and every id is in range."""
+def test_typed_text_is_never_a_control_token(kind: str, data: str | bytes) -> None:
+    """No text, not even the names of control tokens, encodes to a control token, and every id is in range."""
     ids = TOKENIZERS[kind].encode(data)
     assert all(len(SPECIALS) <= number < TOKENIZERS[kind].vocab_size for number in ids)
 
@@ -57,29 +57,29 @@ def test_what_is_typed_is_never_control(kind: str, data: str | bytes) -> None:
 @each_kind
 @settings(deadline=None)
 @given(texts=st.lists(st.text(st.characters(exclude_categories=[])), max_size=4))
-def test_a_batch_is_each_alone(kind: str, texts: list[str]) -> None:
-    """`encode_batch` gives what `encode` of each gives, also for texts with half a surrogate pair."""
+def test_a_batch_equals_single_texts(kind: str, texts: list[str]) -> None:
+    """`encode_batch` returns what `encode` of each does, even for texts with half a surrogate pair."""
     assert TOKENIZERS[kind].encode_batch(texts) == [TOKENIZERS[kind].encode(text) for text in texts]
 
 
 @each_kind
 def test_half_a_surrogate_pair_is_encoded_as_bytes(kind: str) -> None:
-    """Text that JSON can carry but UTF-8 cannot does not crash; it reads back as replacement characters."""
+    """Text that JSON can hold but UTF-8 cannot does not crash; it decodes to replacement characters."""
     ids = TOKENIZERS[kind].encode("a\ud800b")
     assert TOKENIZERS[kind].decode_bytes(ids) == b"a\xed\xa0\x80b"
     assert TOKENIZERS[kind].decode(ids) == "a\ufffd\ufffd\ufffdb"
 
 
 @each_kind
-def test_empty_text_is_no_ids(kind: str) -> None:
-    """Nothing in, nothing out."""
+def test_empty_text_has_no_ids(kind: str) -> None:
+    """An empty text has no ids."""
     assert TOKENIZERS[kind].encode("") == TOKENIZERS[kind].encode(b"") == TOKENIZERS[kind].encode_batch([]) == []
     assert TOKENIZERS[kind].decode([]) == ""
 
 
 @each_kind
 def test_control_tokens_are_the_first_ids_and_decode_to_nothing(kind: str) -> None:
-    """Ids 0 to 4 are the control tokens in their order, and leave no trace in a text."""
+    """Ids 0 to 4 are the control tokens in order, and have no text."""
     tokenizer = TOKENIZERS[kind]
     assert list(tokenizer.specials.items()) == list(zip(SPECIALS, range(5), strict=True))
     assert tokenizer.decode([0, *tokenizer.encode("so"), 4]) == "so"
@@ -100,7 +100,7 @@ def test_a_saved_tokenizer_loads_the_same(kind: str, tmp_path) -> None:
 
 @each_kind
 def test_the_same_text_trains_the_same_tokenizer(kind: str, tmp_path) -> None:
-    """Training has no chance in it, and needs the texts only once, as a stream."""
+    """Training is deterministic, and reads the texts once, as a stream."""
     for name in ("one", "two"):
         train(kind, iter(some_text()), 400).save(tmp_path / name)
     assert tokenizer_fingerprint(tmp_path / "one") == tokenizer_fingerprint(tmp_path / "two")
@@ -108,7 +108,7 @@ def test_the_same_text_trains_the_same_tokenizer(kind: str, tmp_path) -> None:
 
 @each_kind
 def test_another_text_trains_another_tokenizer(kind: str, tmp_path) -> None:
-    """The fingerprint tells tokenizers apart."""
+    """The fingerprint distinguishes tokenizers."""
     for name, texts in (("one", some_text()), ("two", ["żółw żółw"] * 3)):
         train(kind, texts, 400).save(tmp_path / name)
     assert tokenizer_fingerprint(tmp_path / "one") != tokenizer_fingerprint(tmp_path / "two")
@@ -116,15 +116,15 @@ def test_another_text_trains_another_tokenizer(kind: str, tmp_path) -> None:
 
 @each_kind
 @pytest.mark.parametrize("texts", [[], [""], iter(())])
-def test_no_text_is_a_mistake(kind: str, texts) -> None:
-    """There is nothing to learn from no text, and that is said."""
+def test_training_without_text_is_refused(kind: str, texts) -> None:
+    """Training without text is an error."""
     with pytest.raises(UserError, match="empty"):
         train(kind, texts, 400)
 
 
 @each_kind
 def test_a_vocabulary_holds_control_tokens_and_bytes_at_least(kind: str) -> None:
-    """A size below that is refused with the smallest one named; the smallest one works."""
+    """A smaller size is refused, naming the smallest one, which works."""
     with pytest.raises(UserError, match=str(SMALLEST_VOCABULARY)):
         train(kind, some_text(), SMALLEST_VOCABULARY - 1)
     smallest = train(kind, some_text(), SMALLEST_VOCABULARY)
@@ -132,20 +132,20 @@ def test_a_vocabulary_holds_control_tokens_and_bytes_at_least(kind: str) -> None
     assert smallest.decode(smallest.encode("naïve fox")) == "naïve fox"
 
 
-def test_an_unknown_kind_offers_the_nearest() -> None:
-    """A slip of the finger is answered with what was meant."""
+def test_an_unknown_kind_suggests_the_nearest() -> None:
+    """A typo gets a suggestion."""
     with pytest.raises(UserError, match="Did you mean 'character'"):
         train("charcter", some_text(), 400)
 
 
 def test_texts_with_half_a_surrogate_pair_can_be_trained_on() -> None:
-    """What a JSON file may hold does not stop the training."""
+    """Text that a JSON file may contain does not stop the training."""
     for kind in TOKENIZER_KINDS:
         assert train(kind, ["so \ud800 it goes"] * 3, 400).encode("so")
 
 
-def test_a_known_word_is_one_id_and_an_unknown_one_is_spelled_and_counted() -> None:
-    """The word tokenizer falls back to bytes, one for each, and says how often it had to."""
+def test_a_known_word_is_one_id_and_an_unknown_one_is_bytes_and_counted() -> None:
+    """The word tokenizer falls back to bytes, and counts how often."""
     tokenizer = train("word", ["so it goes"] * 2, 400)
     assert len(tokenizer.encode("so it goes")) == 3
     assert len(tokenizer.encode("so it stays")) == 2 + len(" stays")
@@ -153,7 +153,7 @@ def test_a_known_word_is_one_id_and_an_unknown_one_is_spelled_and_counted() -> N
 
 
 def test_a_character_is_one_id_when_known() -> None:
-    """ASCII is known always, other characters when the training text had them."""
+    """ASCII is always known, other characters if the training text had them."""
     tokenizer = train("character", ["cafés"] * 2, 400)
     assert len(tokenizer.encode("cafés")) == 5
     assert len(tokenizer.encode("cafźs")) == 6
@@ -181,8 +181,8 @@ def test_a_damaged_folder_is_named(content: str | None, rule: str, tmp_path) -> 
     assert str(tmp_path) in str(caught.value)
 
 
-def test_a_strangers_tokenizer_without_our_control_tokens_is_refused(tmp_path) -> None:
-    """A byte-pair file that lacks the control tokens is told from one of ours."""
+def test_a_tokenizer_without_our_control_tokens_is_refused(tmp_path) -> None:
+    """A byte-pair file that lacks the control tokens is not mistaken for ours."""
     TOKENIZERS["bpe"].save(tmp_path)
     path = tmp_path / "tokenizer.json"
     path.write_text(path.read_text().replace("<|end|>", "</s>"))
@@ -192,7 +192,7 @@ def test_a_strangers_tokenizer_without_our_control_tokens_is_refused(tmp_path) -
 
 @pytest.fixture(scope="module")
 def core(tmp_path_factory):
-    """The byte-pair tokenizer as the library alone reads it from our file."""
+    """The byte-pair tokenizer as `tokenizers` alone reads it from our file."""
     folder = tmp_path_factory.mktemp("tokenizer")
     TOKENIZERS["bpe"].save(folder)
     core = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -206,12 +206,12 @@ edges = st.text(st.sampled_from("aZs'’lvé1²½ \t\r\n\xa0\x1c\x85\u2009\u0301
 @settings(deadline=None, max_examples=1000)
 @given(text=st.one_of(edges, st.text(), st.lists(st.sampled_from([*SPECIALS, *WORDS, " ", "\n"])).map("".join)))
 def test_ids_are_the_librarys(core, text: str) -> None:
-    """What encodes gives what the library gives: at every edge, for odd characters, for typed control tokens."""
+    """The encoder returns the library's ids: at every boundary, for unusual characters, for typed control tokens."""
     assert TOKENIZERS["bpe"].encode(text) == core.encode(text).ids
 
 
-def test_every_character_is_cut_as_the_library_cuts_it(core) -> None:
-    """Both regular expressions hold each character of Unicode for the same: letter, mark, digit, space or sign."""
+def test_every_character_is_split_as_by_the_library(core) -> None:
+    """Both regular expressions classify each character of Unicode the same: letter, mark, digit, space or sign."""
     assigned = [chr(code) for code in range(0x3FFFF) if unicodedata.category(chr(code)) not in ("Cs", "Cn", "Co")]
     assert len(assigned) > 140_000
     texts = [f"a{c}b {c}1{c}\n {c}'{c}  {c}" for c in assigned]
@@ -222,7 +222,7 @@ def test_every_character_is_cut_as_the_library_cuts_it(core) -> None:
 
 @pytest.mark.parametrize("space", [" ", "\t", "\xa0", "\n", " \n"])
 def test_a_very_long_run_of_white_space_is_encoded(core, space: str) -> None:
-    """What would use up the stack of a regular expression is cut too, in the same way."""
+    """Text that would exhaust the stack of a regular expression is split, too, in the same way."""
     for count in (SPACES - 1, SPACES, 10 * SPACES):
         text = "so" + space * count + "it goes"
         assert TOKENIZERS["bpe"].encode(text) == core.encode(text).ids
@@ -230,7 +230,7 @@ def test_a_very_long_run_of_white_space_is_encoded(core, space: str) -> None:
 
 @pytest.mark.parametrize("change", ["swap ids", "drop a merge", "ignore merges"])
 def test_a_file_whose_merges_are_out_of_order_gives_the_librarys_ids(core, tmp_path, change: str) -> None:
-    """Where the order of ids is not that of merges, or a token is never made, the library's own way counts."""
+    """If ids are not in the order of merges, or a token is never produced, the library encodes."""
     content = json.loads(core.to_str())
     model = content["model"]
     if change == "swap ids":
@@ -246,8 +246,8 @@ def test_a_file_whose_merges_are_out_of_order_gives_the_librarys_ids(core, tmp_p
     assert load(tmp_path).encode_batch(texts) == [other.encode(text).ids for text in texts]
 
 
-def test_another_cut_is_left_to_the_library(core, tmp_path) -> None:
-    """A file of our control tokens but another pattern is read by that pattern."""
+def test_another_pattern_is_left_to_the_library(core, tmp_path) -> None:
+    """A file with our control tokens but another pattern is encoded with that pattern."""
     content = json.loads(core.to_str())
     content["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"] = "x"
     (tmp_path / "tokenizer.json").write_text(json.dumps(content))
@@ -257,8 +257,8 @@ def test_another_cut_is_left_to_the_library(core, tmp_path) -> None:
     assert load(tmp_path).encode_batch(texts) != TOKENIZERS["bpe"].encode_batch(texts)
 
 
-def test_words_are_cut_as_stated() -> None:
-    """Contractions stand alone, as does each digit; marks stay with their letter, spaces with what follows."""
+def test_text_is_split_as_documented() -> None:
+    """Contractions are pieces, as is each digit; marks stay with their letter, spaces with what follows."""
     split = tokenizers.pre_tokenizers.Split(tokenizers.Regex(PATTERN), "isolated")
     cut = [piece for piece, _ in split.pre_tokenize_str("I'd say 'stone’s 12345, e\u0301té!\n\n  (so)")]
     assert cut == [
@@ -280,8 +280,8 @@ def test_words_are_cut_as_stated() -> None:
     ]
 
 
-def test_config_names_what_ends_a_turn(tmp_path) -> None:
-    """A reader of the Hugging Face layout learns the control tokens and the chat template from the config."""
+def test_the_config_names_the_end_of_a_turn(tmp_path) -> None:
+    """The config has the control tokens and the chat template in Hugging Face's layout."""
     TOKENIZERS["bpe"].save(tmp_path)
     config = json.loads((tmp_path / "tokenizer_config.json").read_text())
     assert (config["bos_token"], config["eos_token"]) == ("<|bos|>", "<|end|>")

@@ -1,4 +1,4 @@
-"""The mask of a template of another maker: what `transformers` marks, the same where nothing is marked, ends always."""
+"""The trained mask of a third-party template: what `transformers` marks, the same without marks, with the end."""
 
 import pytest
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -56,7 +56,7 @@ TALK = [
 
 
 def core(control: list[str], pieces: bool) -> Tokenizer:
-    """A small tokenizer, byte-level as Llama 3's or in pieces as Mistral's."""
+    """Return a small tokenizer, byte-level like Llama 3's or SentencePiece like Mistral's."""
     texts = [turn["content"] for turn in TALK] * 9 + ["system\nuser\nassistant\n"] * 9
     found = Tokenizer(models.BPE(byte_fallback=True, unk_token="<unk>") if pieces else models.BPE())
     if pieces:
@@ -76,17 +76,17 @@ def core(control: list[str], pieces: bool) -> Tokenizer:
 
 
 def marked(source: str) -> str:
-    """A template with its replies marked, as trainers want them."""
+    """Return a template with its replies marked, as trainers need them."""
     return source.replace("R{{", "{% generation %}{{").replace("}}E", "}}{% endgeneration %}")
 
 
 def plain(source: str) -> str:
-    """The same template as most folders bring it, with nothing marked."""
+    """Return the same template without marks, as in most folders."""
     return source.replace("R{{", "{{").replace("}}E", "}}")
 
 
 def opened(name: str, source: str) -> tuple[ForeignTokenizer, PreTrainedTokenizerFast]:
-    """A tokenizer with a template, as Sayso and as `transformers` has it; padding is what ends a text."""
+    """Return a tokenizer with a template, from Sayso and from `transformers`; padding is the token that ends a text."""
     _, control, bos, eos = TEMPLATES[name]
     made = core(control, name in ("Mistral", "Llama 2", "Zephyr"))
     facts = {"bos_token": bos, "eos_token": eos, "pad_token": eos, "chat_template": source}
@@ -96,7 +96,7 @@ def opened(name: str, source: str) -> tuple[ForeignTokenizer, PreTrainedTokenize
 @pytest.mark.parametrize("talk", [TALK, TALK[1:], TALK[1:3]], ids=["all", "no system", "two"])
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_mask_is_that_of_transformers(name: str, talk: list[dict[str, str]]) -> None:
-    """Marked, it is `return_assistant_tokens_mask`; the same template with nothing marked gives the same mask."""
+    """Marked, it is `return_assistant_tokens_mask`; the same template without marks gives the same mask."""
     ours, theirs = opened(name, marked(TEMPLATES[name][0]))
     unmarked, _ = opened(name, plain(TEMPLATES[name][0]))
     expected = theirs.apply_chat_template(talk, return_dict=True, return_assistant_tokens_mask=True)
@@ -109,7 +109,7 @@ def test_the_mask_is_that_of_transformers(name: str, talk: list[dict[str, str]])
 
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_end_of_a_turn_is_trained_and_stops_a_reply(name: str) -> None:
-    """Each reply's last trained token is what the template ends a turn with, though padding is the same token."""
+    """Each reply's last trained token is the one that ends a turn, although padding is the same token."""
     ours, theirs = opened(name, plain(TEMPLATES[name][0]))
     ids, mask = render(ours, TALK)
     lasts = [index for index, one, after in zip(ids, mask, [*mask[1:], False], strict=True) if one and not after]
@@ -122,7 +122,7 @@ def test_the_end_of_a_turn_is_trained_and_stops_a_reply(name: str) -> None:
 @pytest.mark.parametrize("mark", [marked, plain])
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_a_reply_of_weight_0_is_read_only(name: str, mark) -> None:
-    """The ids stay, the other reply is trained as before."""
+    """The ids are unchanged, and the other reply is trained as before."""
     ours, _ = opened(name, mark(TEMPLATES[name][0]))
     ids, mask = render(ours, TALK)
     less, fewer = render(ours, [*TALK[:2], {**TALK[2], "weight": 0}, *TALK[3:]])
@@ -133,7 +133,7 @@ def test_a_reply_of_weight_0_is_read_only(name: str, mark) -> None:
 
 
 def test_an_end_that_a_template_forgot_to_mark_is_trained() -> None:
-    """Where the mark stands around the words alone, the mask has one more token a reply: the end."""
+    """If only the content is marked, the mask has one more token per reply: the end."""
     source = marked(CHATML).replace("+ '<|im_end|>' }}{% endgeneration %}", "}}{% endgeneration %}{{ '<|im_end|>' }}")
     ours, theirs = opened("ChatML", source)
     expected = theirs.apply_chat_template(TALK, return_dict=True, return_assistant_tokens_mask=True)["assistant_masks"]
@@ -142,8 +142,8 @@ def test_an_end_that_a_template_forgot_to_mark_is_trained() -> None:
     assert more == [theirs.convert_tokens_to_ids("<|im_end|>")] * 2
 
 
-def test_a_template_that_changes_contents_but_marks_them_is_taken() -> None:
-    """What is trained is told by the marks, and what somebody spells stays text."""
+def test_a_template_that_changes_contents_but_marks_them_is_accepted() -> None:
+    """The marks determine what is trained, and typed control tokens stay text."""
     ours, theirs = opened("ChatML", marked(CHATML).replace("m['content'] +", "m['content'] | upper +"))
     expected = theirs.apply_chat_template(TALK, return_dict=True, return_assistant_tokens_mask=True)
     assert render(ours, TALK) == (expected["input_ids"], [bool(one) for one in expected["assistant_masks"]])
@@ -155,12 +155,12 @@ def test_a_template_that_changes_contents_but_marks_them_is_taken() -> None:
 def test_a_template_that_ends_no_reply_is_refused() -> None:
     """A model tuned with it would never stop."""
     ours, _ = opened("Zephyr", plain(ZEPHYR).replace("m['content'] + eos_token }}", "m['content'] }}"))
-    with pytest.raises(UserError, match=r"never learns to stop; this one writes '\\n\\n<\|user"):
+    with pytest.raises(UserError, match=r"does not learn to stop; this one writes '\\n\\n<\|user"):
         render(ours, TALK)
 
 
 def test_private_letters_in_a_text_are_text() -> None:
-    """Letters that the mask is found with are never those that a person wrote."""
+    """The letters that locate the mask are never those of the user."""
     odd = "".join(map(chr, range(0xE002, 0xE008)))
     ours, theirs = opened("ChatML", marked(CHATML))
     talk = [{"role": "user", "content": odd}, {"role": "assistant", "content": f"a{odd}b"}]

@@ -1,7 +1,7 @@
-"""Configs as TOML files and as plain data.
+"""Write configs as TOML files and as plain data.
 
-A config is a flat frozen dataclass; the resolved config is written next to its run, so that the run can be
-described and repeated. `None` means "derive it" and is omitted from the file; `0` means "off".
+A config is a flat frozen dataclass; the resolved config is written into its run, so that the run can be described
+and repeated. `None` means "derive it" and is omitted from the file; `0` means "off".
 """
 
 import json

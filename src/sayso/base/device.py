@@ -18,7 +18,7 @@ from sayso.base.errors import UserError, nearest
 if TYPE_CHECKING:
     import torch
 
-MOST_THREADS = 1024
+MAX_THREADS = 1024
 _KINDS = ("cpu", "cuda", "mps")
 STATUS, CPUINFO = Path("/proc/self/status"), Path("/proc/cpuinfo")
 MEMINFO, CGROUP = Path("/proc/meminfo"), Path("/sys/fs/cgroup")
@@ -47,16 +47,16 @@ def pick_device(name: str | None = None) -> Device:
         raise UserError(f"The device must be one of {', '.join(_KINDS)}; got '{name}'.{nearest(name, _KINDS)}")
     if not available[name]:
         raise UserError(f"This machine has no '{name}' device that torch can use; omit --device to use the best one.")
-    threads = _threads_asked() or cores()
+    threads = _threads_from_environment() or cores()
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)  # denormals in a near-converged optimizer state slow a CPU several times
     return Device(name, threads)
 
 
-def _threads_asked() -> int:
+def _threads_from_environment() -> int:
     """Return the thread count from OMP_NUM_THREADS, the first of a list such as "4,2"; 0 if it sets none."""
     first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(int(first), MOST_THREADS) if first.isascii() and first.isdigit() and len(first) < 10 else 0
+    return min(int(first), MAX_THREADS) if first.isascii() and first.isdigit() and len(first) < 10 else 0
 
 
 def has_bf16(kind: str) -> bool:
@@ -67,7 +67,7 @@ def has_bf16(kind: str) -> bool:
 
 
 def fast_bf16_cpu() -> bool:
-    """Whether this CPU reports bfloat16 product instructions (AMX or AVX512-BF16); known only on Linux."""
+    """Whether this CPU has bfloat16 dot-product instructions (AMX or AVX512-BF16); False except on Linux."""
     text = CPUINFO.read_text() if CPUINFO.exists() else ""
     return any(flag in text for flag in ("amx_bf16", "avx512_bf16"))
 
@@ -76,7 +76,7 @@ def fast_bf16_cpu() -> bool:
 def deterministic(on: bool) -> Iterator[None]:
     """Allow only deterministic algorithms of torch (pytorch.org/docs, "Reproducibility").
 
-    An operation without one is a `UserError`. For a GPU, `make_stage` sets `CUBLAS_WORKSPACE_CONFIG` earlier.
+    An operation without one raises `UserError`. For a GPU, `make_stage` sets `CUBLAS_WORKSPACE_CONFIG` earlier.
     """
     if not on:
         yield
@@ -134,32 +134,32 @@ def free_memory(kind: str) -> int | None:
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         free.append(limit - _kilobytes(STATUS, "VmSize:"))
-    with suppress(OSError, ValueError):  # the container's limit; "max" is none
+    with suppress(OSError, ValueError):  # the container's limit; "max" means none
         free.append(int((CGROUP / "memory.max").read_text()) - int((CGROUP / "memory.current").read_text()))
     return max(0, min(free))
 
 
 def out_of_memory(error: BaseException) -> bool:
     """Whether an error means that memory ran out: Python's own, or torch's on a CPU or a GPU."""
-    told = isinstance(error, RuntimeError) and any(mark in str(error) for mark in NO_MEMORY)
-    return told or isinstance(error, MemoryError)
+    from_torch = isinstance(error, RuntimeError) and any(mark in str(error) for mark in NO_MEMORY)
+    return from_torch or isinstance(error, MemoryError)
 
 
-def bytes_wanted(text: str) -> int | None:
-    """Return how many bytes torch reports that it tried to allocate, or None."""
+def bytes_requested(text: str) -> int | None:
+    """Return how many bytes torch tried to allocate, from the text of its error, or None."""
     found = re.search(r"[Tt]ried to allocate ([\d.]+) (bytes|[KMG]iB)", text)
     units = {"bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30}
     return round(float(found[1].rstrip(".")) * units[found[2]]) if found else None
 
 
 def _kilobytes(path: Path, name: str) -> int:
-    """Return a value of one of the kernel's tables, in bytes."""
+    """Return a value in bytes from a /proc file that lists kilobytes."""
     line = next(line for line in path.read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 2**10
 
 
 def reset_peak_memory() -> None:
-    """Restart the count of `peak_memory_mb`, if the kernel can (Linux)."""
+    """Reset `peak_memory_mb` to the current memory, if the kernel supports it (Linux)."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: resets the resident high-water mark
     except OSError:

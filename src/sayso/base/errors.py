@@ -1,7 +1,7 @@
 """Errors for the user.
 
 A `UserError` is one sentence: the rule, the value given, how to fix it. The command line prints it alone and exits
-with code 2. Our own broken invariants are asserts, never a `UserError`.
+with code 2. Broken invariants of the code itself are asserts, never a `UserError`.
 """
 
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ class UserError(Exception):
 
 
 class ListError(UserError):
-    """An error whose message is a list, printed line by line; line ends in any other error come from given values."""
+    """An error whose message is a list, printed line by line; in other errors, line breaks come from quoted values."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -27,7 +27,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def require(module: str, extra: str) -> ModuleType:
     """Import a module of an optional extra.
 
-    Raises `UserError` with the exact install command when it is missing.
+    Raises `UserError` with the exact install command if it is missing.
     """
     try:
         return import_module(module)

@@ -1,4 +1,4 @@
-r"""Atomic reading and writing of files and folders.
+r"""Read and write files and folders, atomically.
 
 A write goes to a temporary name next to its target and is renamed when complete: readers see the old
 content or the new, and a process killed in between loses nothing. JSON is UTF-8 with "\\n"; rows are in `jsonl.py`.
@@ -27,7 +27,7 @@ FULL_CODES = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yield a temporary path next to `path`; on success it replaces `path`, on any error it is removed.
 
-    Raises `UserError` for a folder, a device or a pipe, which a file must not replace.
+    Raises `UserError` if `path` is a folder, a device or a pipe, which a file must not replace.
     """
     if path.exists() and not path.is_file():
         raise UserError(f"'{path}' is not a regular file and cannot be replaced; choose another path.")
@@ -40,8 +40,8 @@ def atomic_file(path: Path) -> Iterator[Path]:
 def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder next to `path`; on success it replaces `path`, on any error it is removed.
 
-    Its files are on disk before it gets its name. A reader that opens `path` meanwhile, or after a kill at any moment,
-    finds the complete old or new folder; on a file system that cannot exchange two names, after `put_back`.
+    Its files are synced to disk before it is renamed. A reader that opens `path` meanwhile, or after a kill at any
+    moment, finds the complete old or new folder; where the file system cannot exchange two names, after `put_back`.
     """
     refuse_file(path)
     sweep(path.parent)
@@ -52,10 +52,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def read_together(folder: Path, read: Callable[[], _T]) -> _T:
-    """Return the result of `read` on several files of a folder; reads again if the folder is replaced meanwhile."""
+    """Return the result of `read` on several files of a folder; read again if the folder is replaced meanwhile."""
     while True:
         try:
-            handle = os.open(put_back(folder), os.O_RDONLY)  # while it is open no other folder gets its inode number
+            handle = os.open(put_back(folder), os.O_RDONLY)  # while open, no other folder can get its inode number
         except OSError:
             return read()
         try:
@@ -97,7 +97,7 @@ def sha256(path: Path) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """Read one JSON file; a missing, malformed or damaged one is a `UserError` that names it."""
+    """Read one JSON file. Raises `UserError` if it is missing, malformed or damaged."""
     try:
         return unseal(json.loads(path.read_text(encoding="utf-8-sig")))
     except FileNotFoundError as error:
@@ -107,7 +107,7 @@ def read_json(path: Path) -> Any:
 
 
 def read_object(path: Path, *keys: str) -> dict[str, Any]:
-    """Read a JSON file that must hold an object with these keys; `UserError` otherwise, and as in `read_json`."""
+    """Read a JSON object that must have these keys. Raises `UserError` otherwise, and as `read_json` does."""
     value = read_json(path)
     if not isinstance(value, dict):
         raise UserError(f"'{path}' is damaged: it must hold a JSON object; restore it, or create it again.")
@@ -117,5 +117,5 @@ def read_object(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def write_json(path: Path, value: Any, *, sealed: bool = False) -> None:
-    """Write a value as indented JSON, atomically; `sealed`: an object gets a checksum for `read_json`."""
+    """Write a value as indented JSON, atomically; `sealed` adds a checksum to an object, which `read_json` verifies."""
     write_atomic(path, json.dumps(seal(value) if sealed else value, indent=2, ensure_ascii=False) + "\n")

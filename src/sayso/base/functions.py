@@ -1,7 +1,7 @@
-"""A plain Python function as the value of an option: the function in, a name out that changes with its code.
+"""Python functions as option values: each is identified by a name that changes with its code.
 
-An option is recorded with its run, so a function is recorded by its module, its qualified name and a hash of its source
-text. The same code has the same name in another session, and a run that is resumed knows whether it is the same one.
+Options are recorded with their run, so a function is recorded as its module, its qualified name and a hash of its
+source text. The same code has the same name in another process, and a resumed run detects a function that changed.
 """
 
 import hashlib
@@ -16,14 +16,14 @@ from sayso.base.errors import UserError
 
 _PREFIX = "python:"
 _PLAIN = (str, bytes, int, float, complex, bool, type(None), Path)
-_PASSED: dict[str, Callable[..., Any]] = {}  # by name: options hold only the names
+_PASSED: dict[str, Callable[..., Any]] = {}  # by name; options hold only names
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """Return the name of a function passed in, by which `passed` finds it in this process.
+    """Return the name of a function, with which `passed` returns it in this process.
 
-    Raises `UserError` for what cannot be identified by its source: a lambda, a method, an object that is callable, a
-    built-in, or a function that has closed over such a thing or over other objects.
+    Raises `UserError` for anything that its source cannot identify: a lambda, a method, a callable object, a built-in,
+    or a function whose closure or defaults hold one of these or another object.
     """
     name = f"{_PREFIX}{_title(function)}#{hashlib.sha256(_mark(function).encode()).hexdigest()[:12]}"
     _PASSED[name] = function
@@ -36,22 +36,22 @@ def is_passed(name: str) -> bool:
 
 
 def passed(name: str) -> Callable[..., Any]:
-    """Return the function of a name. Raises `UserError` where it was not passed in by this process."""
+    """Return the function with a name. Raises `UserError` if it was not passed in this process."""
     if name not in _PASSED:
-        raise UserError(f"The function '{name}' is not known here; pass the function itself, from Python.")
+        raise UserError(f"The function '{name}' is unknown in this process; pass the function itself, from Python.")
     return _PASSED[name]
 
 
 def _mark(value: Any, within: tuple[Any, ...] = ()) -> str:
-    """Return text that is equal for equal functions and plain values; `within` are the functions that hold this one."""
+    """Return text that is equal for equal functions and plain values; `within` are the enclosing functions."""
     if isinstance(value, _PLAIN):
         return repr(value)
     if isinstance(value, tuple | list):
         return f"{type(value).__name__}({', '.join(_mark(part, within) for part in value)})"
     if not isinstance(value, FunctionType) or value.__name__ == "<lambda>":
         raise UserError(
-            "A function that is passed in must be defined with 'def', and hold only such functions, numbers and text; "
-            f"got {_title(value)}."
+            "A function passed as an option must be defined with 'def', and its defaults and closure may hold only "
+            f"such functions, numbers and text; got {_title(value)}."
         )
     if value in within:
         return _title(value)
@@ -61,7 +61,7 @@ def _mark(value: Any, within: tuple[Any, ...] = ()) -> str:
 
 
 def _source(function: FunctionType) -> str:
-    """Return the source text of a function itself, also where a decorator made it look like another one."""
+    """Return the source text of a function itself, even if a decorator made it look like another one."""
     try:
         return textwrap.dedent(inspect.getsource(function.__code__))
     except (OSError, TypeError) as error:

@@ -75,5 +75,7 @@ def held_out_file(held_out: float | Path | None) -> Path | None:
     if not isinstance(held_out, Path):
         return None
     if not held_out.is_file():
-        raise UserError(f"--held-out must be a share below 1, a number, or an existing file; got '{held_out}'.")
+        raise UserError(
+            f"--held-out must be a share below 1, a number, or an existing file; there is no file '{held_out}'."
+        )
     return held_out

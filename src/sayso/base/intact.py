@@ -1,7 +1,7 @@
-"""Detecting damaged files by their SHA-256.
+"""Detect damaged files by their SHA-256.
 
 The writer of a file records its digest, in a manifest or next to it (`recorded`). Computed digests are cached
-in the user's cache with the file's size, times and inode, so a large file is read once and not at every start.
+in the user's cache with the file's size, times and inode, so a large file is read only once.
 """
 
 import json
@@ -15,14 +15,14 @@ from typing import Any
 from sayso.base.errors import UserError
 from sayso.base.files import read_object, sha256, write_atomic
 
-DIGEST_SUFFIX = ".sha256"  # suffix of the file that holds a file's digest
+DIGEST_SUFFIX = ".sha256"  # of the file that holds a file's digest
 CACHE = "digests.json"
-REMEMBERED = 512  # files; the most recently checked ones stay
-SETTLED = 2.0  # seconds: a younger file may change again within the resolution of its times
+CACHE_SIZE = 512  # files; the most recently checked ones are kept
+SETTLE_SECONDS = 2.0  # a file changed more recently may change again within the resolution of its times
 
 
 def cache_folder() -> Path:
-    """Folder of the cache: $SAYSO_CACHE, else $XDG_CACHE_HOME/sayso, else ~/.cache/sayso."""
+    """Return the folder of the cache: $SAYSO_CACHE, else $XDG_CACHE_HOME/sayso, else ~/.cache/sayso."""
     own, shared = os.environ.get("SAYSO_CACHE"), os.environ.get("XDG_CACHE_HOME")
     return Path(own) if own else (Path(shared) if shared else Path.home() / ".cache") / "sayso"
 
@@ -37,9 +37,9 @@ def digest_of(path: Path) -> str:
     if isinstance(entry := known.get(state[0]), list) and entry[:-1] == state[1:]:
         return str(entry[-1])
     digest = sha256(path)
-    if _state(path) == state and time.time() - max(found.st_mtime, found.st_ctime) > SETTLED:
+    if _state(path) == state and time.time() - max(found.st_mtime, found.st_ctime) > SETTLE_SECONDS:
         known.pop(state[0], None)
-        kept = dict([*known.items(), (state[0], [*state[1:], digest])][-REMEMBERED:])
+        kept = dict([*known.items(), (state[0], [*state[1:], digest])][-CACHE_SIZE:])
         with suppress(OSError, RuntimeError):
             write_atomic(cache_folder() / CACHE, json.dumps(kept))
     return digest
@@ -55,18 +55,18 @@ def check_digest(path: Path, expected: object, fix: str) -> None:
 
 @contextmanager
 def recorded(path: Path) -> Iterator[None]:
-    """Yield to write a file, and then write its SHA-256 next to it, in the format of `sha256sum`."""
-    beside = path.with_name(path.name + DIGEST_SUFFIX)
-    beside.unlink(missing_ok=True)  # first: a kill in between must not leave the digest of another file
+    """Yield to write a file, then write its SHA-256 next to it, in the format of `sha256sum`."""
+    record = path.with_name(path.name + DIGEST_SUFFIX)
+    record.unlink(missing_ok=True)  # first: a kill in between must not leave the digest of another file
     yield
-    write_atomic(beside, f"{sha256(path)}  {path.name}\n")
+    write_atomic(record, f"{sha256(path)}  {path.name}\n")
 
 
 def check_recorded(path: Path, fix: str) -> None:
     """Raise `UserError` if a file does not match the digest next to it. A file without a digest is accepted."""
-    beside = path.with_name(path.name + DIGEST_SUFFIX)
-    if beside.exists():
-        check_digest(path, beside.read_bytes().split(b" ")[0].decode("ascii", "replace"), fix)
+    record = path.with_name(path.name + DIGEST_SUFFIX)
+    if record.exists():
+        check_digest(path, record.read_bytes().split(b" ")[0].decode("ascii", "replace"), fix)
 
 
 def check_listed(folder: Path, prefix: str) -> None:

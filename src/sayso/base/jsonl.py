@@ -1,8 +1,8 @@
-r"""Reading and writing JSON Lines: one object per row.
+r"""Read and write JSON Lines: one object per row.
 
 A line ends only at "\n", so U+2028, U+2029 and U+0085 are ordinary characters. A byte order mark is
 ignored. A lone surrogate such as "\ud83d", which UTF-8 cannot encode, becomes U+FFFD, both when reading and when
-writing. Rejected: bytes that are not UTF-8, NaN and Infinity, duplicate keys, and nesting deeper than `DEEPEST`.
+writing. Rejected: bytes that are not UTF-8, NaN and Infinity, duplicate keys, and nesting deeper than `MAX_DEPTH`.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any, Literal, NoReturn, TypeVar
 from sayso.base.errors import ListError, UserError
 from sayso.base.files import atomic_file
 
-_FIRST = 5  # bad rows that are listed; the others are counted
-DEEPEST = 100  # nested lists and objects: real data is flatter, and deeper nesting would exhaust the stack
+_LISTED = 5  # bad rows that are listed; the others are counted
+MAX_DEPTH = 100  # nested lists and objects: real data is flatter, and deeper nesting would exhaust the stack
 MARK = b"\xef\xbb\xbf"  # the byte order mark of UTF-8
 POINTER = b"version https://git-lfs.github.com/spec/"
 REPLACEMENT = "\ufffd"
@@ -26,7 +26,7 @@ _Row = dict[str, Any]
 _T = TypeVar("_T")
 
 _HALF = re.compile("[\ud800-\udfff]")
-# A whole surrogate pair of escapes, half of one, or any other escape, so that "\\\\ud83d" is not taken for one.
+# A complete surrogate pair of escapes, half of one, or any other escape, so that "\\\\ud83d" is not mistaken for one.
 _ESCAPE = re.compile(r"\\u[dD][89abAB]..\\u[dD][c-fC-F]..|\\u[dD](?P<half>[89a-fA-F])..|\\.", re.DOTALL)
 _MAYBE_HALF = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -40,24 +40,24 @@ class BadRows:
 
     policy: Policy = "stop"
     rows: int = 0
-    """Rows read."""
+    """Number of rows read."""
     count: int = 0
-    """Bad rows among them."""
+    """Number of bad rows among them."""
     first: list[str] = field(default_factory=list)
-    """The first of these, as "file:line: reason"."""
+    """The first bad rows, as "file:line: reason"."""
     replaced: int = 0
-    """Rows in which a lone surrogate became U+FFFD."""
+    """Number of rows in which a lone surrogate became U+FFFD."""
 
     def add(self, at: object, reason: str) -> None:
         """Count one bad row."""
         self.count += 1
-        if len(self.first) < _FIRST:
+        if len(self.first) < _LISTED:
             self.first.append(" ".join(repair_surrogates(f"{at}: {reason}").splitlines()))
 
-    def tried(self, at: object, make: Callable[..., _T], *given: Any) -> _T | None:
+    def attempt(self, at: object, make: Callable[..., _T], *arguments: Any) -> _T | None:
         """Return the result of `make` for a row; if it raises `UserError`, count the row and return None."""
         try:
-            return make(*given)
+            return make(*arguments)
         except UserError as error:
             self.add(at, str(error))
             return None
@@ -80,29 +80,29 @@ class BadRows:
         self.rows += other.rows
         self.count += other.count
         self.replaced += other.replaced
-        self.first = [*self.first, *other.first][:_FIRST]
+        self.first = [*self.first, *other.first][:_LISTED]
 
     def check(self, *, end: bool = True) -> None:
         """Raise `UserError`, with the first bad rows and their number, if the policy is to stop.
 
-        Before the `end` of all rows, only if no further rows would be listed.
+        With `end=False` (more rows follow), raise only if the list is already full.
         """
-        if self.policy == "stop" and self.count >= (1 if end else _FIRST):
-            told = self.told("cannot be used", "rows" if end else "rows read so far")
+        if self.policy == "stop" and self.count >= (1 if end else _LISTED):
+            summary = self.summary("cannot be used", "rows" if end else "rows read so far")
             if self.count == 1:
-                raise UserError(f"{told} Fix this row, or add --bad-rows skip to skip it.")
-            raise ListError(f"{told}\nFix these rows, or add --bad-rows skip to skip them.")
+                raise UserError(f"{summary} Fix this row, or add --bad-rows skip to skip it.")
+            raise ListError(f"{summary}\nFix these rows, or add --bad-rows skip to skip them.")
 
-    def told(self, what: str = "skipped", rows: str = "rows") -> str:
+    def summary(self, what: str = "skipped", rows: str = "rows") -> str:
         """Return the number of bad rows, and the first of them, one per line; a single one is on the same line."""
         more = [f"and {self.count - len(self.first):,} more"] if self.count > len(self.first) else []
         between = "\n  " if self.count > 1 else " "
         return between.join([f"{self.count:,} of {self.rows:,} {rows} {what}:", *self.first, *more])
 
-    def sentences(self) -> list[str]:
-        """Return notes for the user about the rows that were read; empty if there were no problems."""
+    def notes(self) -> list[str]:
+        """Return notes for the user about the rows read; empty if there were no problems."""
         halves = f"{self.replaced:,} rows contained a lone surrogate (such as \\ud83d), read as U+FFFD."
-        return [*([self.told()] if self.count else []), *([halves] if self.replaced else [])]
+        return [*([self.summary()] if self.count else []), *([halves] if self.replaced else [])]
 
     def facts(self) -> _Row:
         """Return the counts for a plan or a manifest."""
@@ -110,7 +110,7 @@ class BadRows:
 
 
 def parse(data: bytes) -> Any:
-    """Return the value of one piece of JSON; `ValueError` with the reason if it is invalid."""
+    """Return the value of a JSON text. Raises `ValueError` with the reason if it is invalid."""
     try:
         return _value(_decoded(data)[0])
     except ValueError as error:
@@ -158,7 +158,7 @@ def read_rows(path: Path, bad: BadRows) -> Iterator[tuple[int, _Row]]:
 
 
 def read_jsonl(path: Path) -> Iterator[_Row]:
-    """Yield the rows of a JSON Lines file written by Sayso; a bad line is a `UserError` with file and line number."""
+    """Yield the rows of a JSON Lines file written by Sayso. A bad line raises `UserError` with file and line number."""
     for number, line in lines_of(path):
         bad = BadRows()
         row = bad.row(line, f"{path}:{number}")
@@ -207,19 +207,19 @@ def _object(text: str) -> _Row:
 
 
 def _value(text: str) -> Any:
-    """Return the value of JSON text. Raises `ValueError` for what the docstring of this file lists as rejected."""
+    """Return the value of JSON text. Raises `ValueError` for everything that this module rejects."""
     try:
         value = _DECODER.decode(text)
     except RecursionError:
         raise _too_deep() from None
-    if text.count("[") + text.count("{") > DEEPEST:
+    if text.count("[") + text.count("{") > MAX_DEPTH:
         _check_depth(value)
     return value
 
 
 def _check_depth(value: Any) -> None:
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         level = [item for one in level for item in _items(one)]
         if not level:
             return
@@ -233,7 +233,7 @@ def _items(value: Any) -> Iterable[Any]:
 
 
 def _too_deep() -> ValueError:
-    return ValueError(f"Lists and objects may be nested at most {DEEPEST} levels deep; these are deeper.")
+    return ValueError(f"Lists and objects may be nested at most {MAX_DEPTH} levels deep; these are deeper.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> _Row:

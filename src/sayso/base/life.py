@@ -2,7 +2,7 @@
 
 Takes the life's root and names; returns the path of each part. Nothing here reads or writes, except that a folder is
 restored if its replacement was killed halfway. A name becomes one component of a path, so it is checked here,
-wherever it came from: a flag, the environment, a TOML file or Python.
+whether it comes from a flag, the environment, a TOML file or Python.
 """
 
 import re
@@ -14,12 +14,12 @@ from sayso.base.replace import put_back
 
 STAGES = ("base", "tuned", "aligned")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]*")
-LONGEST_NAME = 100  # of a name given by the user; names of runs and temporary files are a little longer
+LONGEST_NAME = 100  # of a name chosen by the user; names of runs and temporary files are a little longer
 SIGNS = (
     *("runs/*/config.toml", "runs/*/plan.json", "models/*/sayso.json"),
     *("data/*/manifest.json", "tokenizer/trained.json"),
 )
-"""Files that commands leave in a life, and which identify it."""
+"""Files that commands write into a life; any of them identifies one."""
 
 
 def is_life(folder: Path) -> bool:
@@ -34,18 +34,18 @@ class Life:
     root: Path
 
     def data(self, name: str) -> Path:
-        """The folder of one prepared dataset: `text`, `chat`, `pairs`, `feedback`."""
+        """Return the folder of a prepared dataset: `text`, `chat`, `pairs`, `feedback`."""
         return put_back(self.root / "data" / _checked(name))
 
     def model(self, name: str) -> Path:
-        """The folder of one model: `base`, `tuned`, `aligned`, or a name chosen by the user.
+        """Return the folder of a model: `base`, `tuned`, `aligned`, or a name chosen by the user.
 
         Raises `UserError` for an invalid name.
         """
         return put_back(self.root / "models" / _checked(name))
 
     def run(self, name: str) -> Path:
-        """The folder of one run, ACT or ACT-NAME: its resolved config, its log and its checkpoints."""
+        """Return the folder of a run, ACT or ACT-NAME: its resolved config, its log and its checkpoints."""
         act, dash, rest = name.partition("-")
         return self.root / "runs" / f"{_checked(act)}{dash}{_checked(rest) if dash else ''}"
 
@@ -81,5 +81,5 @@ def _checked(name: str) -> str:
 
 
 def name_from(text: str) -> str:
-    """Return a valid name for any text, such as a file's name: invalid characters become dashes."""
+    """Return a valid name made from any text, such as a file's name: invalid characters become dashes."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[: LONGEST_NAME - 20] or "model"

@@ -1,4 +1,4 @@
-"""One output, one process: an output is locked while a command writes it, and a second command reports the holder.
+"""One process per output: an output is locked while a command writes it, and a second command reports the holder.
 
 The lock of `models/tuned` is the file `models/.tuned.lock`, locked with flock(2), so that it is released when its
 process ends, however it ends. It records the process, its host, its command and its start. Reading takes no lock.
@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 
-_ATTEMPTS = 100  # on a lock file that other processes remove as they exit
+_ATTEMPTS = 100  # to lock a file that other processes remove as they exit
 _Act = TypeVar("_Act", bound=Callable[..., Any])
 
 
@@ -37,7 +37,7 @@ class Holder:
 
     @classmethod
     def this(cls) -> "Holder":
-        """Return this process; its command is cut at the first option, since options may be secret."""
+        """Return this process; its command is cut before the first option, since options may hold secrets."""
         program, *words = sys.argv
         name = {"__main__.py": "sayso", "": "python", "-c": "python"}.get(Path(program).name, Path(program).name)
         command = " ".join([name, *takewhile(lambda word: not word.startswith("-"), words)])
@@ -69,33 +69,33 @@ class Holder:
 def locked(path: Path) -> Iterator[None]:
     """Hold the lock of the output at `path`, a file or folder that need not exist yet.
 
-    Raises `UserError` that names the holder. If no lock file can be written (a read-only file system), there is no
-    lock: nothing can be written there either, and the command reports that itself.
+    Raises `UserError` that names the holder. If no lock file can be written (a read-only file system), nothing is
+    locked: the output cannot be written either, and the command reports that itself.
     """
     file, owner = path.with_name(f".{path.name}.lock"), os.getpid()
-    made = [parent for parent in file.parents if not parent.exists()]
+    created = [parent for parent in file.parents if not parent.exists()]
     held = _claimed(file, path)
     if held:
-        os.register_at_fork(after_in_child=held.close)  # or a child that outlives this process would keep the lock
+        os.register_at_fork(after_in_child=held.close)  # else a child that outlives this process would keep the lock
     try:
         yield
     finally:
         if held and os.getpid() == owner:
-            for left in (file, _named(file)):
-                left.unlink(missing_ok=True)
+            for leftover in (file, _named(file)):
+                leftover.unlink(missing_ok=True)
             held.close()
-            for parent in made:
-                with suppress(OSError):  # something was made in it
+            for parent in created:
+                with suppress(OSError):  # it is no longer empty
                     parent.rmdir()
 
 
-def alone(place: Callable[[Any], Path]) -> Callable[[_Act], _Act]:
-    """Decorate an act to run only while no other process writes the output at the `place` of its options."""
+def exclusive(output: Callable[[Any], Path]) -> Callable[[_Act], _Act]:
+    """Decorate an act to run only while no other process writes the `output` of its options."""
 
     def wrap(act: _Act) -> _Act:
         @functools.wraps(act)
         def run(options: Any) -> Any:
-            with locked(place(options)):
+            with locked(output(options)):
                 return act(options)
 
         return run  # type: ignore[return-value]
@@ -103,7 +103,7 @@ def alone(place: Callable[[Any], Path]) -> Callable[[_Act], _Act]:
     return wrap
 
 
-def model_place(options: Any) -> Path:
+def model_output(options: Any) -> Path:
     """Return the folder of the model that a command with the options `life` and `name` writes."""
     return Life(options.life).model(options.name)
 
@@ -114,7 +114,7 @@ def _claimed(file: Path, path: Path) -> FileIO | None:
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             held = _opened(file)
-        except FileNotFoundError:  # another process has just removed the folder that it had made for its own lock
+        except FileNotFoundError:  # another process has just removed the folder that it created for its own lock
             continue
         except OSError:
             return None
@@ -171,5 +171,5 @@ def _is_at(held: FileIO, file: Path) -> bool:
 
 def _in_use(path: Path, holder: Holder | None, file: Path | None = None) -> UserError:
     who = f"'{holder.command}' (process {holder.pid} on {holder.host}, since {holder.since})" if holder else ""
-    told = f" If that process is gone, remove '{file}'." if file else ""
-    return UserError(f"'{path}' is in use by {who or 'another process'}; wait until it ends, or stop it.{told}")
+    fix = f" If that process no longer runs, remove '{file}'." if file else ""
+    return UserError(f"'{path}' is in use by {who or 'another process'}; wait until it ends, or stop it.{fix}")

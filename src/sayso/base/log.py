@@ -1,4 +1,4 @@
-"""Logging of a run: to a file for programs, to the terminal for the user.
+"""Log a run: to a file for programs, to the terminal for the user.
 
 `run.jsonl` holds one JSON object per line, appended and flushed at once, so that a killed run keeps its log.
 On a terminal, long work shows one progress line with rate and time left; piped, it prints a plain line periodically.
@@ -25,25 +25,25 @@ from sayso.base.output import console, output_stream
 from sayso.base.replace import sweep
 from sayso.base.seal import seal, unseal
 
-PIPED_SECONDS = 20.0  # how often a progress line is printed when nobody watches a terminal
-DRAW_SECONDS = 0.1  # how often the moving line is drawn
+PIPED_SECONDS = 20.0  # between progress lines if the output is not a terminal
+DRAW_SECONDS = 0.1  # between updates of the progress line on a terminal
 
-OF_EVERY_STEP = frozenset(
+STEP_FIELDS = frozenset(
     (
         *("step", "steps", "loss", "lr", "gradient_norm", "tokens", "seconds", "tokens_per_second"),
         *("parameter_norm", "update_ratio", "mfu", "iteration", "sampling_seconds", "measuring_seconds"),
     )
 )
-"""Fields of step and iteration lines in every run; all others are metrics of the run's own loss."""
+"""Fields of the step and iteration lines of every run; all others are metrics of the run's own loss."""
 
 
 def say(text: str, *, style: str | None = None) -> None:
-    """Print one line for people on standard output (no colour when piped or with NO_COLOR)."""
+    """Print one line for the user on standard output (no color when piped or with NO_COLOR)."""
     console(soft_wrap=True).print(text, style=style, markup=False)
 
 
 def warn(text: str) -> None:
-    """Print one line for people on standard error, where it mixes with no result."""
+    """Print one line for the user on standard error, so that it does not mix with results."""
     console(stderr=True, soft_wrap=True).print(text, markup=False)
 
 
@@ -51,7 +51,7 @@ class RunLog:
     """Appends events to a run's `run.jsonl`."""
 
     def __init__(self, path: Path) -> None:
-        """Take off a last line that a kill or a full disk cut off, which the next one would be glued to."""
+        """Open a log; an incomplete last line, left by a kill or a full disk, is removed."""
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path = path
         if path.exists():
@@ -59,49 +59,51 @@ class RunLog:
                 file.truncate(file.read().rfind(b"\n") + 1)
 
     def write(self, event: str, **fields: Any) -> None:
-        """Append one event with its fields; the line is on its way to the disk when this returns."""
-        row = parse(line_of({"event": event, **fields}))  # as it will be read: the checksum is of that
+        """Append one event with its fields; the line has been flushed when this returns."""
+        row = parse(line_of({"event": event, **fields}))  # as it will be read: the checksum covers that form
         with self.path.open("ab") as file:
             file.write(line_of(seal(row)))
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Return a run's events; a last line cut off by a kill is skipped. Missing file: no events.
+    """Return a run's events; an incomplete last line is skipped, and a missing file has no events.
 
     Raises `UserError` for a line that is not an event or was changed after it was written.
     """
     if not path.exists():
         return []
     events = []
-    *lines, cut = path.read_bytes().split(b"\n")
-    if cut and not lines and not cut.startswith(b"{"):
-        raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it.")
+    *lines, rest = path.read_bytes().split(b"\n")
+    if rest and not lines and not rest.startswith(b"{"):
+        raise UserError(f"'{path}' is damaged: it contains no event; restore it, or remove it.")
     for number, line in enumerate(lines, 1):
         try:
             event = unseal(parse(line))
             if not isinstance(event, dict) or not isinstance(event.get("event"), str):
                 raise ValueError("it is not an event")
         except (ValueError, RecursionError) as error:
-            told = f"Line {number} of '{path}' is damaged or not valid JSON ({error})"
-            raise UserError(f"{told}; restore the file, or remove that line.") from error
+            raise UserError(
+                f"Line {number} of '{path}' is damaged or not valid JSON ({error}); restore the file, or remove that "
+                "line."
+            ) from error
         events.append(event)
     return events
 
 
 def events_of(path: Path) -> list[dict[str, Any]]:
-    """Return the events of a run, one or more: each begins with one, so that a log without any is a `UserError`."""
+    """Return the events of a run. Raises `UserError` if there is none, since every run begins with one."""
     events = read_log(path)
     if not events:
-        raise UserError(f"'{path}' is damaged: it holds no event; restore it, or remove it with its run.")
+        raise UserError(f"'{path}' is damaged: it contains no event; restore it, or remove it with its run.")
     return events
 
 
 @contextmanager
 def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
-    """Open the run `<act>-<name>`: its resolved config, a start line, and at success an end line.
+    """Open the run `<act>-<name>`: write its resolved config and a start line, and on success an end line.
 
-    The end line holds the act's wall seconds and its peak resident memory in MB. The run is locked until then; a
-    `UserError` says which process works on it already.
+    The end line holds the act's wall-clock seconds and its peak resident memory in MB. The run is locked until then.
+    Raises `UserError` if another process works on it.
     """
     folder = life.run(f"{act}-{name}" if name else act)
     with locked(folder):
@@ -118,13 +120,12 @@ def act_log(life: Life, act: str, name: str, config: Any) -> Iterator[RunLog]:
 
 
 class Progress:
-    """A line that moves while long work goes on: `with Progress(100, "step") as line: line.update(3, loss=2.1)`."""
+    """A progress line for long work: `with Progress(100, "step") as line: line.update(3, loss=2.1)`."""
 
     def __init__(self, total: int | None, label: str) -> None:
         self.total, self.label = total, label
-        self.live = (
-            output_stream(stderr=True).isatty() and os.environ.get("TERM") != "dumb"
-        )  # which knows no codes to redraw a line
+        # A dumb terminal cannot redraw a line.
+        self.live = output_stream(stderr=True).isatty() and os.environ.get("TERM") != "dumb"
         self.start = time.perf_counter()
         self.first: int | None = None
         self.drawn = 0.0 if self.live else self.start  # piped, the first line comes after PIPED_SECONDS
@@ -139,7 +140,7 @@ class Progress:
             self._write("\r\x1b[2K")
 
     def update(self, done: int, **fields: Any) -> None:
-        """Tell how much is done; `fields` are shown after it. Draws at most ten times a second."""
+        """Show that `done` items are done, followed by `fields`. Draws at most ten times a second."""
         now = time.perf_counter()
         if self.first is None:
             self.first, self.start = done, now
@@ -147,7 +148,7 @@ class Progress:
             return
         self.drawn = now
         line = self._line(done, now - self.start, fields)
-        width = shutil.get_terminal_size().columns - 1  # a line that wraps could not be redrawn
+        width = shutil.get_terminal_size().columns - 1  # a wrapped line cannot be redrawn
         self._write(f"\r\x1b[2K{line[:width]}" if self.live else f"{line}\n")
 
     def _write(self, text: str) -> None:
@@ -170,9 +171,9 @@ class Progress:
 
 def duration(seconds: float) -> str:
     """Format seconds for the user: "8 s", "3 min 20 s", "2 h 05 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    total = round(seconds)
+    if total < 60:
+        return f"{total} s"
+    if total < 3600:
+        return f"{total // 60} min {total % 60:02d} s"
+    return f"{total // 3600} h {total % 3600 // 60:02d} min"

@@ -1,8 +1,8 @@
-"""What Sayso created and may therefore replace; all other files are the user's and are never overwritten or removed.
+"""Track what Sayso created and may replace; all other files are the user's and are never overwritten or removed.
 
-Every folder that Sayso creates holds a marker, `.sayso`. In a folder that is written at once it lists all files, so
-that files added later are noticed; in a run's folder, which grows, it lists nothing; next to single files that
-are written repeatedly, such as a life's report, it lists these.
+Every folder that Sayso creates holds a marker, `.sayso`. In a folder that is written at once, it lists all files, so
+that files added later are noticed; in a run's folder, which grows, it lists nothing; next to single files that are
+written repeatedly, such as a life's report, it lists those files.
 """
 
 import json
@@ -43,16 +43,16 @@ def check_replaceable(path: Path) -> None:
     if not os.path.lexists(path):
         return
     if path.is_symlink() or not path.is_dir():
-        raise UserError(f"Sayso must write a folder to '{path}', but {_kind(path)} is there; move it away.")
+        raise UserError(f"Sayso must write a folder to '{path}', but {_kind(path)} is in the way; move it.")
     if (found := _foreign(path, path, _listed(path))) is not None:
         raise UserError(
             f"Sayso replaces only what it created; '{path}' holds '{found.relative_to(path)}', which it did not "
-            "create: move it away, or choose another --name or --life."
+            "create: move it, or choose another --name or --life."
         )
 
 
 def work_in(folder: Path) -> None:
-    """Create a folder to work in, or continue in a marked one; `UserError` if the folder is not Sayso's."""
+    """Create a folder to work in, or continue in a marked one. Raises `UserError` if the folder is not Sayso's."""
     check_work(folder)
     if not (folder / MARKER).is_file():
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,16 +60,16 @@ def work_in(folder: Path) -> None:
 
 
 def check_work(folder: Path) -> None:
-    """Raise `UserError` unless `work_in` can take the folder."""
+    """Raise `UserError` unless `work_in` accepts the folder."""
     _check_above(folder)
     if (folder / MARKER).is_file():
         return
     if os.path.lexists(folder) and not folder.is_dir():
-        raise UserError(f"Sayso must write a folder to '{folder}', but {_kind(folder)} is there; move it away.")
+        raise UserError(f"Sayso must write a folder to '{folder}', but {_kind(folder)} is in the way; move it.")
     if folder.is_dir() and (found := [path.name for path in folder.iterdir() if not _LOCK.fullmatch(path.name)]):
         raise UserError(
             f"Sayso writes only into folders that it created; '{folder}' holds '{min(found)}', which it did not "
-            "create: move it away, or choose another --name or --life."
+            "create: move it, or choose another --name or --life."
         )
 
 
@@ -79,12 +79,12 @@ def is_work(folder: Path) -> bool:
 
 
 def own_files(*paths: Path) -> None:
-    """Claim files of one folder that are written repeatedly, such as reports; `UserError` if they are not Sayso's."""
+    """Claim files in one folder that are rewritten, such as reports. Raises `UserError` for a user's file."""
     folder = paths[0].parent
     listed = _listed(folder)
     for path in paths:
         if os.path.lexists(path) and (path.name not in listed or path.is_symlink()):
-            raise UserError(f"Sayso replaces only what it created; '{path}' is {_kind(path)} of yours: move it away.")
+            raise UserError(f"Sayso replaces only what it created; '{path}' is {_kind(path)} of yours: move it.")
     if not listed.issuperset(names := {path.name for path in paths}):
         _write(folder, sorted(listed | names))
 
@@ -92,7 +92,7 @@ def own_files(*paths: Path) -> None:
 def new_file(path: Path, option: str, replace: bool) -> None:
     """Check an output file named in `option`: an existing one is overwritten only with `--replace`.
 
-    Even then it must be a regular file that does not belong to a life: `UserError`.
+    Raises `UserError` otherwise, and if it is a folder or belongs to a life.
     """
     _check_above(path)
     if path.is_dir():
@@ -104,7 +104,7 @@ def new_file(path: Path, option: str, replace: bool) -> None:
 
 
 def check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise `UserError` if one of `inputs` is, or lies in, a folder that is about to be replaced."""
+    """Raise `UserError` if one of `inputs` is, or is inside, a folder that is about to be replaced."""
     for output in outputs:
         folder = output.resolve()
         for path in inputs:
@@ -118,17 +118,17 @@ def _check_above(path: Path) -> None:
     """Raise `UserError` if one of the parents of a path is a file or a broken link."""
     for folder in path.parents:
         if os.path.lexists(folder) and not folder.is_dir():
-            raise UserError(f"'{path}' cannot be written: '{folder}' is {_kind(folder)}, not a folder; move it away.")
+            raise UserError(f"'{path}' cannot be written: '{folder}' is {_kind(folder)}, not a folder; move it.")
 
 
 def _belongs(path: Path) -> bool:
-    """Whether a file is listed by a marker above it, or lies in a folder that Sayso works in."""
+    """Whether a file is listed by a marker above it, or is in a folder that Sayso works in."""
     above = (folder for folder in path.parents if (folder / MARKER).is_file())
     return any(is_work(folder) or path.relative_to(folder).as_posix() in _listed(folder) for folder in above)
 
 
 def _foreign(folder: Path, top: Path, listed: set[str]) -> Path | None:
-    """Return something in a folder that its marker does not list; a nested folder may have its own marker.
+    """Return a file that the folder's marker does not list, or None; a nested folder may have its own marker.
 
     Empty folders are ignored.
     """
@@ -145,7 +145,7 @@ def _foreign(folder: Path, top: Path, listed: set[str]) -> Path | None:
 
 
 def _listed(folder: Path) -> set[str]:
-    """Return the names that a folder's marker lists; none if the marker is missing or damaged."""
+    """Return the names that a folder's marker lists; an empty set if the marker is missing or damaged."""
     try:
         files = json.loads((folder / MARKER).read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):

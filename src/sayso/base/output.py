@@ -1,7 +1,7 @@
-"""Where text for people goes: to the standard streams, nowhere, or line by line to a function.
+"""Destination of text for the user: the standard streams, nowhere, or a function that gets each line.
 
 Everything that an act prints (messages, tables, progress) is written to `output_stream()` or `console()`, so that
-one call of `output` redirects all of it. The choice holds for the process, as the standard streams do.
+one call of `output` redirects all of it. The destination applies to the whole process, as the standard streams do.
 """
 
 import io
@@ -19,7 +19,7 @@ _NAMES = ("auto", "quiet")
 
 
 class _Output:
-    """The previous destination, which returns when a `with` block ends."""
+    """The previous destination, restored at the end of a `with` block."""
 
     def __init__(self, before: "_Lines | None") -> None:
         self._before = before
@@ -36,8 +36,8 @@ class _Output:
 def output(to: Destination) -> _Output:
     """Choose where the acts print: "auto" for the standard streams, "quiet" for nowhere, or a function.
 
-    A function is called with each line of text, without its line end. The choice stays until the next call, or for the
-    length of a `with` block:
+    A function is called with each line of text, without its line end. The choice applies until the next call, or for a
+    `with` block:
 
         with sayso.output("quiet"):
             life.pretrain(steps=10)
@@ -46,24 +46,24 @@ def output(to: Destination) -> _Output:
     """
     if not callable(to) and to not in _NAMES:
         close = nearest(to, _NAMES) if isinstance(to, str) else ""
-        raise UserError(f"Output goes to 'auto', 'quiet' or a function that takes a line of text; got {to!r}.{close}")
+        raise UserError(f"Output must be 'auto', 'quiet' or a function that takes a line of text; got {to!r}.{close}")
     before = _Output(_CHOICE.lines)
     _CHOICE.lines = _Lines(to if callable(to) else None) if to != "auto" else None
     return before
 
 
 def output_stream(*, stderr: bool = False) -> TextIO:
-    """Return the file to which text for people is written now."""
+    """Return the file to which text for the user is currently written."""
     return _CHOICE.lines or (sys.stderr if stderr else sys.stdout)
 
 
 def console(*, stderr: bool = False, **settings: Any) -> Console:
-    """Return a console of rich that writes to `output_stream()`, as plain text in a notebook too."""
+    """Return a rich console that writes to `output_stream()`, as plain text even in a notebook."""
     return Console(file=output_stream(stderr=stderr), highlight=False, force_jupyter=False, **settings)
 
 
 class _Lines(io.StringIO):
-    """A file that hands each whole line to a function, or drops it without one."""
+    """A file that passes each complete line to a function, or drops it without one."""
 
     def __init__(self, function: Callable[[str], object] | None) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """The range of every numeric option: declared once, in the type of its field, and checked by one function.
 
-A dataclass of options derives from `Options` and annotates its numbers, `rows: Positive = 16`; a value outside
-its range is a `UserError`, whether it comes from a flag, the environment, a TOML file or Python.
+A dataclass of options derives from `Options` and annotates its numbers, `rows: Positive = 16`. A value outside its
+range raises `UserError`, whether it comes from a flag, the environment, a TOML file or Python.
 """
 
 from collections.abc import Iterator
@@ -37,10 +37,10 @@ class Range:
             if self.least == -HUGE:
                 return "a finite number"
             return f"above {_shown(self.least)}" if self.above else f"at least {_shown(self.least)}"
-        return self.whole
+        return self.both_ends
 
     @property
-    def whole(self) -> str:
+    def both_ends(self) -> str:
         """The rule with both ends."""
         low, high = _shown(self.least), _shown(self.most)
         if self.above:
@@ -60,11 +60,11 @@ Several = Annotated[int, Range(1, 10**5)]
 Repeats = Annotated[int, Range(0, 1000)]
 Questions = Annotated[int, Range(0, 10_000)]
 Replies = Annotated[int, Range(1, 4096)]
-"""Per prompt."""
+"""Number of replies per prompt."""
 Processes = Annotated[int, Range(1, 1024)]
 Rows = Annotated[int, Range(1, 2**20)]
 Tokens = Annotated[int, Range(2, 2**24)]
-"""The length of a text: at least one token to read and one to predict."""
+"""Length of a text: at least one token to read and one to predict."""
 Width = Annotated[int, Range(1, 2**20)]
 Depth = Annotated[int, Range(1, 1024)]
 # real numbers
@@ -84,7 +84,7 @@ class Options:
     """Base class of all option dataclasses: every instance is valid."""
 
     def __post_init__(self) -> None:
-        """Check every number, and that the life is a folder; `UserError` for the first invalid value."""
+        """Check every number, and that the life is a folder. Raises `UserError` for the first invalid value."""
         check_ranges(self)
         life = getattr(self, "life", None)
         for folder in (life, *life.parents) if isinstance(life, Path) else ():
@@ -93,17 +93,17 @@ class Options:
 
 
 def check_ranges(options: Any, *, flags: bool = True) -> None:
-    """Raise `UserError` for a numeric field of a dataclass that is not a number or is outside the range of its type.
+    """Raise `UserError` if a numeric field of a dataclass is not a number or is outside the range of its type.
 
-    The error names the field as a flag, or as it is.
+    The error names the field as a flag, or, if not `flags`, by its own name.
     """
     own: Any = type(options)
     for name, kind, limits in numbers_of(own):
-        given = getattr(options, name)
-        for value in given if isinstance(given, tuple | list) else (given,):
+        values = getattr(options, name)
+        for value in values if isinstance(values, tuple | list) else (values,):
             if value is not None and limits and not isinstance(value, Path) and not _is_in(value, kind, limits):
-                called = f"--{name.replace('_', '-')}" if flags else name
-                raise UserError(_sentence(options, name, called, kind, limits, value))
+                shown_name = f"--{name.replace('_', '-')}" if flags else name
+                raise UserError(_message(options, name, shown_name, kind, limits, value))
 
 
 @cache
@@ -130,21 +130,21 @@ def _is_in(value: Any, kind: type, limits: Range) -> bool:
     return number and value in limits  # inf and nan are in no range
 
 
-def _sentence(options: Any, name: str, called: str, kind: type, limits: Range, value: Any) -> str:
-    whole = " an integer," if kind is int and not isinstance(value, Integral) else ""
-    rule = limits.whole if isinstance(value, Real) and not value <= limits.most else str(limits)
+def _message(options: Any, name: str, shown_name: str, kind: type, limits: Range, value: Any) -> str:
+    integer = " an integer," if kind is int and not isinstance(value, Integral) else ""
+    rule = limits.both_ends if isinstance(value, Real) and not value <= limits.most else str(limits)
     default = next(field.default for field in fields(options) if field.name == name)
     if default is None:
-        fix = f" Omit {called} to have it chosen automatically."
+        fix = f" Omit {shown_name} to have it chosen automatically."
     else:
-        fix = "" if default in (MISSING, ()) else f" The default is {_given(default)}."
-    return f"{called} must be{whole} {rule}; got {_given(value)}.{fix}"
+        fix = "" if default in (MISSING, ()) else f" The default is {_typed(default)}."
+    return f"{shown_name} must be{integer} {rule}; got {_typed(value)}.{fix}"
 
 
-def _given(value: Any) -> str:
+def _typed(value: Any) -> str:
     """Return a value as the user would type it; very long numbers are shortened."""
     if isinstance(value, tuple):
-        return " ".join(map(_given, value))
+        return " ".join(map(_typed, value))
     if isinstance(value, int) and not isinstance(value, bool) and value.bit_length() > 128:
         return f"a number of {value.bit_length()} bits"
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,8 @@
-"""Replacing a folder by another in one step, and cleaning up after killed processes.
+"""Replace a folder by another in one step, and clean up after killed processes.
 
 Linux exchanges two names in one system call. Elsewhere the old folder is renamed to `.NAME.sayso-old` first: if the
 process is killed before the new one is in place, the next reader renames the old one back. Temporary
-names end in `.sayso-new-...` and are locked while they are written, so that only those of dead processes are removed.
+names contain `.sayso-new-` and are locked while they are written, so that only those of dead processes are removed.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ from sayso.base.errors import UserError
 
 NEW, OLD = ".sayso-new-", ".sayso-old"
 EXCHANGE, HERE = 2, -100  # RENAME_EXCHANGE and AT_FDCWD on Linux
-_ATTEMPTS = 100  # at replacing a folder while other processes do so too
+_ATTEMPTS = 100  # to replace a folder that other processes replace, too
 UNKNOWN_SECONDS = 86_400.0  # without locks, temporary names older than a day are stale
 
 
 @contextmanager
 def temporary(path: Path, *, folder: bool) -> Iterator[Path]:
-    """Yield an empty file or folder next to `path` that counts as alive until the block ends; it is then removed."""
+    """Yield an empty file or folder next to `path`, locked until the block ends and then removed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part, handle = _made(path, folder)
     try:
@@ -37,7 +37,7 @@ def temporary(path: Path, *, folder: bool) -> Iterator[Path]:
 
 
 def put(part: Path, path: Path) -> None:
-    """Give a finished folder its name; readers of `path` find the old folder or the new one at any time."""
+    """Move a finished folder to `path`; readers of `path` find the old folder or the new one at any time."""
     for attempt in range(_ATTEMPTS):
         put_back(path)
         try:
@@ -82,12 +82,12 @@ def put_all_back(folder: Path) -> None:
 
 def sweep(folder: Path) -> None:
     """Remove what killed writers left in `folder`."""
-    for left in folder.glob(f".*{NEW}*"):
+    for leftover in folder.glob(f".*{NEW}*"):
         with suppress(OSError):
-            handle = os.open(left, os.O_RDONLY)
+            handle = os.open(leftover, os.O_RDONLY)
             try:
-                if _locked(handle, wait=False) or time.time() - left.stat().st_mtime > UNKNOWN_SECONDS:
-                    _remove(left)
+                if _locked(handle, wait=False) or time.time() - leftover.stat().st_mtime > UNKNOWN_SECONDS:
+                    _remove(leftover)
             finally:
                 os.close(handle)
 
@@ -110,14 +110,14 @@ def sync_all(folder: Path) -> None:
 
 
 def refuse_file(path: Path) -> None:
-    """Raise `UserError` if a file has the name that a folder is to get."""
+    """Raise `UserError` if `path`, where a folder will be written, is a file."""
     if path.is_file():
         raise UserError(f"'{path}' is a file, but a folder must be written there; move it or choose another name.")
 
 
 def _discard(old: Path, name: Path) -> None:
-    """Remove a folder that was moved aside, under a name that nobody restores halfway."""
-    with suppress(FileNotFoundError):  # there is none, or another writer has just removed it
+    """Remove a folder that was moved aside, renamed first so that no reader restores it half removed."""
+    with suppress(FileNotFoundError):  # it does not exist, or another writer has just removed it
         old.rename(name)
         _remove(name)
 
@@ -155,7 +155,7 @@ def _old(path: Path) -> Path:
 
 
 def _remove(path: Path) -> None:
-    """Remove a file, a link or a whole folder as far as possible; the rest is removed later."""
+    """Remove a file, a link or a folder as far as possible; `sweep` removes the rest later."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -1,7 +1,7 @@
 """JSON objects with a checksum, so that a change of any byte is detected.
 
-Sealing adds a `crc32` to an object; opening verifies and removes it. Objects without one, written by other programs
-or by earlier versions, are accepted.
+`seal` adds a `crc32` to an object; `unseal` verifies and removes it. Objects without one, written by other programs or
+earlier versions, are accepted.
 """
 
 import json
@@ -18,7 +18,7 @@ def seal(value: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def unseal(value: Any) -> Any:
-    """Return the content of a sealed object, and anything else unchanged; `ValueError` if the checksum differs."""
+    """Return a sealed object's content, or any other value unchanged. Raises `ValueError` if the checksum is wrong."""
     if not isinstance(value, dict) or CHECKSUM not in value:
         return value
     content = {key: part for key, part in value.items() if key != CHECKSUM}

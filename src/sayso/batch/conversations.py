@@ -91,8 +91,8 @@ def prepared(path: Path, bad: BadRows) -> Iterator[TrainingConversation]:
         return
     check_listed(path.parent, path.name)
     for row, at in rows_of_lines(str(path), bad):
-        document = bad.tried(at, document_of, row, None, at)
-        talk = document and bad.tried(at, _talk, document, at, str(row.get("source", "")))
+        document = bad.attempt(at, document_of, row, None, at)
+        talk = document and bad.attempt(at, _talk, document, at, str(row.get("source", "")))
         if talk:
             yield talk
 
@@ -103,7 +103,7 @@ def read_conversations(sources: Iterable[Source], bad: BadRows) -> Iterator[Trai
         for part in source.parts:
             for document in read_part(part, bad):
                 at = document.at or part.where[0]
-                talk = bad.tried(at, _talk, document, at, source.name)
+                talk = bad.attempt(at, _talk, document, at, source.name)
                 if talk:
                     yield talk
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sayso.base.life import NAME_PATTERN, Life
-from sayso.base.log import OF_EVERY_STEP, read_log
+from sayso.base.log import STEP_FIELDS, read_log
 
 Points = list[tuple[float, float]]
 NO_FIGURES = frozenset(("held_out_interval", "low", "high", "score_low", "score_high"))
@@ -70,6 +70,6 @@ def _points(events: list[dict[str, Any]]) -> dict[str, Points]:
 
 def _is_figure(name: str, value: object) -> bool:
     """Whether a value can be charted; the log of a diverged run may have values that are not finite."""
-    if name in OF_EVERY_STEP or name in NO_FIGURES or isinstance(value, bool):
+    if name in STEP_FIELDS or name in NO_FIGURES or isinstance(value, bool):
         return False
     return isinstance(value, int | float) and math.isfinite(value)

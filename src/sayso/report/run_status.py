@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.text import Text
 
-from sayso.base.log import OF_EVERY_STEP, duration
+from sayso.base.log import STEP_FIELDS, duration
 
 _Event = dict[str, Any]
 WIDTH, HEIGHT = 64, 10  # of the curve, in characters; each is two dots wide and four high
@@ -103,7 +103,7 @@ def _figures(events: list[_Event]) -> str:
         name: None
         for event in events
         for name in event
-        if name not in {*OF_EVERY_STEP, "event"} and isinstance(event[name], float)
+        if name not in {*STEP_FIELDS, "event"} and isinstance(event[name], float)
     }
     return ", ".join(_mean(events, name, f"{name} {{:.4g}}") for name in names)
 

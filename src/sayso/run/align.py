@@ -8,7 +8,7 @@ from sayso.align.pairs.alignment import Align, Alignment, check_align
 from sayso.align.pairs.sources import PAIRS, RATINGS
 from sayso.base.hold_out import held_out_file
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.run.results import Trained, trained
 from sayso.train.session import open_session
 from sayso.train.tune import tune
@@ -16,7 +16,7 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 
-@alone(model_place)
+@exclusive(model_output)
 def align(options: Align) -> Trained:
     """Train a model on preferences: comparisons or ratings of replies."""
     check_align(options)

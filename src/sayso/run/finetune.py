@@ -10,7 +10,7 @@ from pathlib import Path
 from sayso.align.instructions import Finetune, InstructionTuning
 from sayso.base.hold_out import held_out_file
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.run.results import Trained, trained
 from sayso.text.document import Source
 from sayso.text.rows import report_ignored
@@ -21,7 +21,7 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 
-@alone(model_place)
+@exclusive(model_output)
 def finetune(options: Finetune) -> Trained:
     """Fine-tune a model on conversations; only the assistant's tokens are trained on."""
     life = Life(options.life)

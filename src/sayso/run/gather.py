@@ -6,7 +6,7 @@ from typing import Any
 
 from sayso.base.errors import require
 from sayso.base.life import Life
-from sayso.base.lock import alone
+from sayso.base.lock import exclusive
 from sayso.base.log import say
 from sayso.base.ranges import Options
 
@@ -21,7 +21,7 @@ class Gather(Options):
     """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
 
 
-@alone(lambda options: Life(options.life).data("feedback"))
+@exclusive(lambda options: Life(options.life).data("feedback"))
 def gather(options: Gather) -> dict[str, Any]:
     """Write data/feedback/{chat,pairs}.jsonl and their manifest from every rating in the store; return the manifest.
 

@@ -41,20 +41,20 @@ class Import(Options):
 
 def import_model(options: Import) -> Written:
     """Import a third-party model into the life."""
-    path, name, licence = locate(options.source)
+    path, name, license_name = locate(options.source)
     name = name if options.name is None else options.name
     with locked(Life(options.life).model(name)):
-        return _bring(options, path, name, licence)
+        return _bring(options, path, name, license_name)
 
 
-def _bring(options: Import, path: Path, name: str, licence: str) -> Written:
+def _bring(options: Import, path: Path, name: str, license_name: str) -> Written:
     life = Life(options.life)
     folder = life.model(name)
     check_apart([folder], [path])
     mark = sha256(path if path.is_file() else weights_file(path))[:12]
     lineage: dict[str, Any] = {"stage": "imported", "parent": f"{options.source} {mark}", "data": [], "seed": None}
-    if licence:
-        lineage["licence"] = licence
+    if license_name:
+        lineage["licence"] = license_name
     if is_made(folder, lineage, replace=options.replace):
         say(f"The model '{name}' has already been imported.")
         return Written(folder, finished_before=True)

@@ -21,7 +21,7 @@ from sayso.base.errors import UserError
 from sayso.base.hold_out import HeldOut, held_out_file
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Finite, Positive, Replies, Scale, Several
 from sayso.reply.conversation import Replier
@@ -74,7 +74,7 @@ class Improve(RoundOptions, ReadsRows):
     """Continue from the previous round's model instead of restarting each round from the parent."""
 
 
-@alone(model_place)
+@exclusive(model_output)
 def improve(options: Improve) -> Trained:
     """Train a model on its own verified replies, in rounds; keep the best model."""
     life = Life(options.life)

@@ -9,7 +9,7 @@ from pathlib import Path
 from sayso.base.device import pick_device
 from sayso.base.files import sha256
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.base.log import act_log, say
 from sayso.base.made import check_apart
 from sayso.base.ranges import Options
@@ -38,7 +38,7 @@ class Merge(Options):
     """Replace an existing model of this name."""
 
 
-@alone(model_place)
+@exclusive(model_output)
 def merge(options: Merge) -> Written:
     """Merge a LoRA adapter in PEFT's format into its base model."""
     life = Life(options.life)

@@ -15,7 +15,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import write_json
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone
+from sayso.base.lock import exclusive
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_apart, check_replaceable, is_work, made_folder, work_in
 from sayso.base.ranges import Count, PartOf, Processes, Repeats, Seed, Share
@@ -77,7 +77,7 @@ class Prepare(ReadsRows):
             raise UserError(f"--val and --test must add up to less than 1; got {self.val:g} and {self.test:g}.")
 
 
-@alone(lambda options: Life(options.life).data("text"))
+@exclusive(lambda options: Life(options.life).data("text"))
 def prepare(options: Prepare) -> dict[str, Any]:
     """Clean, deduplicate and split the sources; return the manifest of data/text.
 

@@ -12,7 +12,7 @@ import torch
 
 from sayso.base.device import Device, pick_device
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.base.log import act_log, say
 from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, Tokens, Weight, Width
 from sayso.batch.shards import Shards
@@ -77,7 +77,7 @@ class Pretrain(Training):
     """Decoupled weight decay of the matrices in the blocks."""
 
 
-@alone(model_place)
+@exclusive(model_output)
 def pretrain(options: Pretrain) -> Trained:
     """Train a base model on the prepared text."""
     life = Life(options.life)

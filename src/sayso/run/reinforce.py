@@ -9,7 +9,7 @@ from sayso.align.rl.reinforcement import Reinforcement
 from sayso.align.rl.setup import Reinforce
 from sayso.base.hold_out import held_out_file
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.run.results import Trained, trained
 from sayso.train.session import open_session
 from sayso.train.tune import tune
@@ -17,7 +17,7 @@ from sayso.weights.models import resolve_model
 from sayso.weights.tensors import weights_file
 
 
-@alone(model_place)
+@exclusive(model_output)
 def reinforce(options: Reinforce) -> Trained:
     """Train a model with reinforcement learning on prompts whose replies are scored."""
     life = Life(options.life)

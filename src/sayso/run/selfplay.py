@@ -28,7 +28,7 @@ from sayso.base.device import pick_device
 from sayso.base.intact import check_recorded, recorded
 from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
-from sayso.base.lock import alone, model_place
+from sayso.base.lock import exclusive, model_output
 from sayso.base.log import RunLog, act_log, read_log, say
 from sayso.base.ranges import Scale, Several
 from sayso.judge.stats import estimate
@@ -64,7 +64,7 @@ class Selfplay(RoundOptions):
     """Keep the best move per position or, as a control, any move that was played there."""
 
 
-@alone(model_place)
+@exclusive(model_output)
 def selfplay(options: Selfplay) -> Trained:
     """Train a model to play tic-tac-toe by self-play, in rounds; keep the best model."""
     life = Life(options.life)
@@ -152,4 +152,4 @@ def _read(path: Path) -> list[Played]:
 
 
 def _row(position: str, move: str) -> dict[str, Any]:
-    return {"messages": [*tictactoe.asked(position), {"role": "assistant", "content": move}], "source": "own"}
+    return {"messages": [*tictactoe.move_prompt(position), {"role": "assistant", "content": move}], "source": "own"}

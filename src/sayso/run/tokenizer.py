@@ -14,7 +14,7 @@ from sayso.base.files import read_object, write_json
 from sayso.base.intact import recorded
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
-from sayso.base.lock import alone
+from sayso.base.lock import exclusive
 from sayso.base.log import Progress, act_log, say
 from sayso.base.made import check_replaceable, made_folder
 from sayso.base.output import console
@@ -69,7 +69,7 @@ class Compare(ReadsRows):
     """Maximum amount of text to read in MB; 0 = all."""
 
 
-@alone(lambda options: Life(options.life).tokenizer)
+@exclusive(lambda options: Life(options.life).tokenizer)
 def train_tokenizer(options: TrainTokenizer) -> Tokenizer:
     """Train a tokenizer on the prepared documents and conversations."""
     life, kind = Life(options.life), options.kind

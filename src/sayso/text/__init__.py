@@ -1,1 +1,1 @@
-"""The world -> documents: sources, cleaning, quality rules, duplicates, contamination, splits, and the small world."""
+"""Sources -> documents: reading, cleaning, quality rules, deduplication, decontamination, splits."""

@@ -1,6 +1,6 @@
 """Check turns with tool calls and tool results, in OpenAI's format, and name each result.
 
-Takes and returns messages; arguments become an object, missing fields become empty. The function is idempotent.
+Takes and returns messages; arguments become an object, missing fields become empty. Both steps are idempotent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,24 +13,24 @@ from sayso.text.document import Message, Messages
 
 
 def with_calls(messages: Messages) -> bool:
-    """Whether a conversation has calls of tools, or what they gave."""
+    """Whether a conversation has tool calls or tool results."""
     return any(turn.get("role") == "tool" or turn.get("tool_calls") for turn in messages)
 
 
 def has_id(call: Any) -> bool:
-    """Whether a call says by which id its result is known."""
+    """Whether a call has an id."""
     return isinstance(call, Mapping) and bool(call.get("id"))
 
 
 def resolved(messages: Messages) -> list[Message]:
     """Return messages in which each call has an id and each result the id of its call.
 
-    A result that has no id is matched by its name, else by its order among the calls before it. Raises `UserError`
-    where that is unclear, and for a result that answers no call.
+    A result without an id is matched by its name, else by its order among the calls before it. Raises `UserError` if
+    that is ambiguous, and for a result that answers no call.
     """
     done: list[Message] = []
-    waiting: dict[str, str] = {}  # the ids of calls that have no result yet, with the names of what they call
-    latest: list[str] = []  # those of the turns right before, which results without an id may answer
+    waiting: dict[str, str] = {}  # ids of calls without a result so far, with the names of their functions
+    latest: list[str] = []  # those of the turns directly before, which results without an id may answer
     results: list[Message] = []
     used: set[str] = set()
     for message in [*messages, None]:
@@ -55,9 +55,9 @@ def resolved(messages: Messages) -> list[Message]:
 
 
 def _identified(message: Message, used: set[str]) -> Message:
-    """Return a turn whose calls all have ids, those that had none one that is not `used`."""
-    given = message["tool_calls"]
-    calls = [_call(call) for call in (given if isinstance(given, list | tuple) else [given])]
+    """Return a turn whose calls all have ids; missing ones get an id that is not `used`."""
+    original = message["tool_calls"]
+    calls = [_call(call) for call in (original if isinstance(original, list | tuple) else [original])]
     used.update(call["id"] for call in calls if call["id"])
     for call in calls:
         call["id"] = call["id"] or next(name for name in map("call_{}".format, count(len(used))) if name not in used)
@@ -66,32 +66,32 @@ def _identified(message: Message, used: set[str]) -> Message:
 
 
 def _matched(results: Messages, waiting: dict[str, str], latest: Sequence[str]) -> list[Message]:
-    """Return neighbouring results with the ids of their calls, which wait no longer."""
+    """Return consecutive results with the ids of their calls, which are removed from `waiting`."""
     ids: list[str | None] = []
     for result in results:  # by id
-        given = result.get("tool_call_id")
-        if given and given not in waiting:
+        known = result.get("tool_call_id")
+        if known and known not in waiting:
             raise UserError(
                 "A tool message must answer a call: its tool_call_id must be that of an earlier call without a result; "
-                f"got {given!r:.100}."
+                f"got {known!r:.100}."
             )
-        ids.append(str(given) if given else None)
-        if given:
-            del waiting[given]
+        ids.append(str(known) if known else None)
+        if known:
+            del waiting[known]
     left = [call for call in latest if call in waiting]
     for place, result in enumerate(results):  # by name
         name = result.get("name")
         if ids[place] is None and name:
             call = next((call for call in left if waiting[call] == name), None)
             if call is None:
-                raise UserError(f"A tool message must answer a call; no call right before it is of {name!r:.100}.")
+                raise UserError(f"A tool message must answer a call; no call directly before it calls {name!r:.100}.")
             ids[place] = call
             left.remove(call)
     unnamed = [place for place, known in enumerate(ids) if known is None]
     if unnamed and len(unnamed) != len(left):  # by order
         raise UserError(
             f"It is ambiguous which call a result answers; calls without a result: {len(left)}, results without "
-            f"tool_call_id or name: {len(unnamed)}. Name the call in each result, or give each call one, in order."
+            f"tool_call_id or name: {len(unnamed)}. Add a tool_call_id to each result."
         )
     for place, call in zip(unnamed, left, strict=False):
         ids[place] = call
@@ -103,7 +103,7 @@ def _matched(results: Messages, waiting: dict[str, str], latest: Sequence[str]) 
 def as_data(messages: Messages) -> list[dict[str, Any]]:
     """Return messages as chat templates expect them: arguments as an object, content as text, results with a name.
 
-    Raises `UserError` for calls that are not OpenAI's, and for a result without a call.
+    Raises `UserError` for calls that are not in OpenAI's format, and for a result without a call.
     """
     names: dict[str, str] = {}
     done = []
@@ -121,7 +121,7 @@ def as_data(messages: Messages) -> list[dict[str, Any]]:
             turn["name"] = names.get(str(turn.get("tool_call_id"))) or turn.get("name")
             if not isinstance(turn["name"], str):
                 raise UserError(
-                    "A tool message must answer a call: its tool_call_id is the id of an earlier call; "
+                    "A tool message must answer a call: its tool_call_id must be the id of an earlier call; "
                     f"got {turn.get('tool_call_id')!r:.100}."
                 )
         done.append(turn)
@@ -129,7 +129,7 @@ def as_data(messages: Messages) -> list[dict[str, Any]]:
 
 
 def json_or_text(text: Any) -> Any:
-    """Return what a text says as JSON where that is an object or a list, else the text."""
+    """Return the value of a text that is a JSON object or list, else the text."""
     if not isinstance(text, str):
         raise UserError(f"A tool's result must be text; got {type(text).__name__}.")
     try:
@@ -141,15 +141,15 @@ def json_or_text(text: Any) -> Any:
 
 def _call(call: Any) -> dict[str, Any]:
     """Return one call with its arguments as an object. Raises `UserError` for another shape."""
-    outside = call if isinstance(call, Mapping) else {}
-    function = outside.get("function", outside)  # ShareGPT's calls have no id, and no object around the function
+    outer = call if isinstance(call, Mapping) else {}
+    function = outer.get("function", outer)  # ShareGPT's calls have no id and no function object
     name = function.get("name") if isinstance(function, Mapping) else None
-    if not isinstance(name, str) or not isinstance(outside.get("id") or "", str):
-        raise UserError(f"A call needs an id and a function with a name and arguments; got {call!r:.100}.")
+    if not isinstance(name, str) or not isinstance(outer.get("id") or "", str):
+        raise UserError(f"A call must have an id and a function with a name and arguments; got {call!r:.100}.")
     arguments = function.get("arguments")
     if arguments is None or arguments == "":
         arguments = {}
     value = json_or_text(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(value, str | dict):
         raise UserError(f"The arguments of a call must be a JSON object; those of '{name}' are {value!r:.100}.")
-    return {"id": outside.get("id") or "", "type": "function", "function": {"name": name, "arguments": value}}
+    return {"id": outer.get("id") or "", "type": "function", "function": {"name": name, "arguments": value}}

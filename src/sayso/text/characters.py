@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 WORD, LETTER, SPACE, DENSE, LOOSE = (np.uint8(1 << bit) for bit in range(5))
-"""Kinds, as bits: part of a word (`\\w`), counts as a letter, white space; of a script that writes no spaces between
-words, whose characters are words of their own: about two (`DENSE`) or four (`LOOSE`) of them to a word."""
-# Beyond Latin a word holds combining signs that Unicode does not call letters: there every character counts.
+"""Kinds, as bits: part of a word (`\\w`), counts as a letter, white space. `DENSE` and `LOOSE` scripts have no spaces
+between words; each of their characters counts as a word, and an English word is worth about two or four of them."""
+# Beyond Latin, words contain combining marks that are not letters in Unicode: there, every character counts.
 PATTERNS = {WORD: r"\w+", LETTER: "(?:[^\\W\\d_]|[^\x00-\u02ff])+", SPACE: r"\s+"}
 
 SCRIPTS = {
@@ -28,7 +28,7 @@ SCRIPTS = {
         *((0xA9E0, 0xA9EF), (0xA9FA, 0xA9FE), (0xAA60, 0xAADD)),
     ),  # Thai, Lao, Burmese and Shan, Khmer, Tai Le, New Tai Lue, Tai Tham, Balinese, Javanese, Tai Viet
 }
-"""Ranges of characters that stand for a word or a part of one, the signs that combine with them among these."""
+"""Ranges of characters that represent a word or a part of one, combining marks included."""
 
 
 def code_points(text: str) -> NDArray[np.uint32]:
@@ -42,7 +42,7 @@ def kinds(points: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 def runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return where each run of true values starts, and where it ends (exclusive)."""
+    """Return the start and the end (exclusive) of each run of true values."""
     framed = np.zeros(len(mask) + 2, np.bool_)
     framed[1:-1] = mask
     edges = np.flatnonzero(framed[1:] != framed[:-1])
@@ -51,7 +51,7 @@ def runs(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]
 
 @cache
 def _table() -> NDArray[np.uint8]:
-    """Return the kinds of all characters of Unicode, as Python's regular expressions know them (1 MB)."""
+    """Return the kinds of all characters of Unicode, as Python's regular expressions classify them (1 MB)."""
     everything = "".join(map(chr, range(sys.maxunicode + 1)))
     table = np.zeros(len(everything), np.uint8)
     for kind, pattern in PATTERNS.items():

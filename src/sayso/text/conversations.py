@@ -1,7 +1,7 @@
 """Convert messages between two sides to conversations of a size that a small model can learn from.
 
 A long conversation is split into windows that start with the user and end with the assistant. Chat between strangers
-must also pass two decency rules: no profanity, no personal details.
+must also be free of profanity and personal details.
 """
 
 import json
@@ -13,8 +13,8 @@ from typing import Any
 from sayso.text.clean import clean
 from sayso.text.document import Message, Messages
 
-MIN_TURNS = 2  # by each side, in chat between strangers and in each window of it: "hi", "hi" teaches nothing
-# A word is profane when it begins with one of these stems or is one of these words, which would be innocent as stems.
+MIN_TURNS = 2  # of each side, in chat between strangers and in each of its windows: "hi", "hi" teaches nothing
+# A word is profane if it begins with one of these stems or is one of these words, which are harmless as stems.
 # fmt: off
 PROFANE_STEMS = (
     "fuck", "motherf", "shit", "bitch", "cunt", "nigg", "faggot", "whore", "slut", "porn", "rapist", "wank", "bollock",
@@ -26,7 +26,7 @@ PROFANE_WORDS = frozenset((
 ))
 # fmt: on
 UNPAIRED, TOO_LONG, SHORT = "unpaired_turn", "exchange_too_long", "exchange_in_short_window"
-"""What is left out of a conversation: turns without a question or a reply; exchanges longer than a window, or alone."""
+"""Why turns are omitted: without a question or a reply; exchange longer than a window; window with too few turns."""
 _WORD = re.compile(r"[a-z]+")
 MAIL = re.compile(r"[\w.+-]+@[\w-]+\.\w{2,}")
 PHONE = re.compile(r"(?<!\d)\d{3}\)?[ .-]\d{3}[ .-]\d{4}(?!\d)")
@@ -38,9 +38,9 @@ def as_messages(turns: Iterable[tuple[str, str]]) -> tuple[Message, ...]:
 
 
 def cleaned(messages: Iterable[Message]) -> tuple[Message, ...]:
-    """Return messages with clean contents; empty ones go, neighbours of one role become one.
+    """Return messages with clean contents; empty ones are removed, consecutive ones of one role are joined.
 
-    What a tool gave, calls, and replies of weight 0 stay as they are, each a message of its own.
+    Tool results, calls and replies of weight 0 are not joined.
     """
     done: list[Message] = []
     for message in messages:
@@ -54,7 +54,7 @@ def cleaned(messages: Iterable[Message]) -> tuple[Message, ...]:
 
 
 def join_texts(texts: Sequence[str]) -> str:
-    """Join the texts of one turn by spaces, with a full stop where one ends bare and the next begins with a capital."""
+    """Join the texts of one turn by spaces, adding a full stop if one is missing before a capital letter."""
     joined = ""
     for text in texts:
         stop = "." if joined[-1:].isalnum() and text[:1].isupper() else ""
@@ -63,12 +63,12 @@ def join_texts(texts: Sequence[str]) -> str:
 
 
 def as_text(messages: Messages) -> str:
-    """Return a conversation as a document: one paragraph a turn, calls of tools as JSON."""
-    return "\n".join(text for message in messages for text in _said(message) if text)
+    """Return a conversation as a document: one line per message or call, calls as JSON."""
+    return "\n".join(text for message in messages for text in _texts_of(message) if text)
 
 
-def indecent_rule(messages: Messages) -> str | None:
-    """Return the rule of decency that a conversation breaks ("profane", "personal"), or None."""
+def decency_rule(messages: Messages) -> str | None:
+    """Return the rule that a conversation breaks, "profane" or "personal", or None."""
     text = as_text(messages)
     words = set(_WORD.findall(text.lower()))
     if words & PROFANE_WORDS or any(word.startswith(PROFANE_STEMS) for word in words):
@@ -87,10 +87,10 @@ def windows(
     least: int = 1,
     left_out: Counter[str] | None = None,
 ) -> list[list[Message]]:
-    """Cut a conversation into windows that fit, as long as they can be, in order.
+    """Split a conversation into the longest windows that fit, in order.
 
-    Each keeps the system message, starts with the user, ends with the assistant and has `least` turns of each; calls of
-    tools stay with what they gave. What is in no window is counted in `left_out`, by the reason.
+    Each keeps the system message, starts with the user, ends with the assistant and has at least `least` turns of each;
+    tool calls stay with their results. Exchanges outside all windows are counted in `left_out`, by reason.
     """
     left_out = Counter() if left_out is None else left_out
     system = [message for message in messages[:1] if message["role"] == "system"]
@@ -115,7 +115,7 @@ def windows(
 
 
 def exchanges(messages: Messages) -> list[list[Message]]:
-    """Return each stretch from a user's turn through the last of the assistant's that answer it."""
+    """Return each exchange: the messages from a user's turn to the last reply of the assistant."""
     found: list[list[Message]] = []
     before = ""
     for message in messages:
@@ -135,7 +135,7 @@ def within(turns: int, characters: int) -> Callable[[list[Message]], bool]:
     """Return a check that messages are within a number of turns and characters; 0 = no limit."""
 
     def fits(messages: list[Message]) -> bool:
-        length = sum(len(text) for message in messages for text in _said(message))
+        length = sum(len(text) for message in messages for text in _texts_of(message))
         return (not turns or len(messages) <= turns) and (not characters or length <= characters)
 
     return fits
@@ -149,6 +149,6 @@ def _plain(message: Message) -> bool:
     return message["role"] != "tool" and not {"tool_calls", "weight"} & message.keys()
 
 
-def _said(message: Message) -> list[str]:
+def _texts_of(message: Message) -> list[str]:
     calls: list[dict[str, Any]] = message.get("tool_calls", [])
     return [message["content"], *(json.dumps(call["function"], ensure_ascii=False) for call in calls)]

@@ -2,7 +2,7 @@
 
 As in GPT-3 (Brown et al. 2020, appendix C) an n-gram is 13 words, lower-cased and without punctuation. A text of 8 to
 12 words is one n-gram; a shorter one is too common to be evidence. In scripts without spaces between words, n-grams
-are of characters, with the length of about as many words: 26 in Chinese, 52 in Thai.
+consist of characters and are as long as about 13 words: 26 in Chinese, 52 in Thai.
 """
 
 from collections import Counter, defaultdict
@@ -15,14 +15,14 @@ import numpy as np
 from sayso.text.clean import clean
 from sayso.text.ngrams import STEP, Hashes, mix, ngram_hashes, word_hashes, words_of
 
-SHORTEST = 8  # words of a text that is taken whole
-GRID = 4  # beyond n, lengths are multiples of this, so that few lengths are looked for
+SHORTEST = 8  # words of a text that becomes one n-gram
+GRID = 4  # above n, lengths are multiples of this, so that few lengths must be searched
 
 
 def ngram_sets(texts: Iterable[str], n: int, counts: Counter[str] | None = None) -> dict[int, Hashes]:
     """Return, for each length that occurs, the sorted hashes of the texts' n-grams (8 bytes each).
 
-    Texts are cleaned as documents are. `counts` gets how many were "usable" and how many "too_short".
+    Texts are cleaned like documents. `counts` is filled with the number of "usable" and "too_short" ones.
     """
     found: dict[int, list[Hashes]] = defaultdict(list)
     counts = Counter() if counts is None else counts
@@ -36,8 +36,8 @@ def ngram_sets(texts: Iterable[str], n: int, counts: Counter[str] | None = None)
     return {length: np.unique(np.concatenate(hashes)) for length, hashes in sorted(found.items())}
 
 
-def together(sets: Iterable[dict[int, Hashes]]) -> dict[int, Hashes]:
-    """Return several sets as one."""
+def union(sets: Iterable[dict[int, Hashes]]) -> dict[int, Hashes]:
+    """Return the union of several sets."""
     found: dict[int, list[Hashes]] = defaultdict(list)
     for one in sets:
         for length, hashes in one.items():
@@ -46,7 +46,7 @@ def together(sets: Iterable[dict[int, Hashes]]) -> dict[int, Hashes]:
 
 
 def save_sets(sets: dict[int, Hashes], folder: Path) -> None:
-    """Write the sets where worker processes can map them: one copy in memory for all."""
+    """Write the sets to files that worker processes map into memory, sharing one copy."""
     for length, hashes in sets.items():
         np.save(folder / f"overlap-{length}.npy", hashes)
 
@@ -59,7 +59,7 @@ def open_sets(folder: Path) -> dict[int, Hashes]:
 
 
 def overlaps(words: Hashes, sets: dict[int, Hashes]) -> bool:
-    """Whether a document, given its word hashes, holds an n-gram of the evaluation texts."""
+    """Whether a document, given its word hashes, contains an n-gram of the evaluation texts."""
     value = words
     for length in range(1, min(max(sets, default=0), len(words)) + 1):
         if length > 1:
@@ -70,13 +70,13 @@ def overlaps(words: Hashes, sets: dict[int, Hashes]) -> bool:
 
 
 def _length(pieces: int, words: float, n: int) -> int:
-    """Return the n-gram length in pieces for a text of that many pieces that is worth `words` words; 0 = too short."""
+    """Return the n-gram length in pieces for a text of `pieces` pieces, equivalent to `words` words; 0 = too short."""
     if not pieces or words < min(n, SHORTEST):
         return 0
     length = min(pieces, round(n * pieces / words))
     return length if length <= n else max(n, length - length % GRID)
 
 
-def _contains(known: Hashes, asked: Hashes) -> bool:
-    place = np.minimum(np.searchsorted(known, asked), len(known) - 1)
-    return bool(np.any(known[place] == asked))
+def _contains(known: Hashes, hashes: Hashes) -> bool:
+    place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    return bool(np.any(known[place] == hashes))

@@ -2,8 +2,8 @@
 
 MinHash (Broder 1997) estimates the Jaccard similarity of two documents' sets of 5-word shingles; locality-sensitive
 hashing (Leskovec et al., Mining of Massive Datasets, 3.4) finds the pairs worth estimating. A document is dropped only
-if its own estimate against a document that was *kept* reaches the threshold: no chain of similar documents drags a
-whole cluster out.
+if its estimate against a document that was *kept* reaches the threshold, so that a chain of similar documents does not
+remove a whole cluster.
 
 K = 120 permutations, in 20 bands of 6 rows: a pair of Jaccard s shares a band with probability 1 - (1 - s^6)^20, which
 is 0.998 at s = 0.8; the estimate's standard error there is sqrt(s(1-s)/K) = 0.037.
@@ -21,12 +21,12 @@ SHINGLE = 5  # words
 BANDS, ROWS = 20, 6
 PERMUTATIONS = BANDS * ROWS
 _BLOCK = 512  # shingles at a time: their hashes, 240 KB, stay in a core's cache
-RIVALS = 100  # documents compared for each band key that is shared
+RIVALS = 100  # documents compared per shared band key
 Signatures = NDArray[np.uint32]
 _Numbers = NDArray[np.int32]
 
 _draw = np.random.Generator(np.random.PCG64(0x5A150))
-# Multiply-add by odd numbers permutes the 32-bit integers, which the high halves of mixed hashes are.
+# Multiplying by an odd number and adding permutes the 32-bit integers; hashes are reduced to their high halves.
 FACTORS = _draw.integers(0, 2**31, size=(PERMUTATIONS, 1), dtype=np.uint32) * np.uint32(2) + np.uint32(1)
 TERMS = _draw.integers(0, 2**32, size=(PERMUTATIONS, 1), dtype=np.uint32)
 
@@ -43,7 +43,7 @@ def signature(words: Hashes) -> Signatures:
 
 
 def band_keys(signatures: Signatures) -> NDArray[np.uint64]:
-    """Return one key a band [BANDS, D] for signatures [D, K]: equal keys are candidates."""
+    """Return one key per band [BANDS, D] for signatures [D, K]; documents with an equal key are candidates."""
     rows = signatures.reshape(len(signatures), BANDS, ROWS).astype(np.uint64)
     keys = np.zeros((len(signatures), BANDS), np.uint64)
     for row in range(ROWS):
@@ -52,7 +52,7 @@ def band_keys(signatures: Signatures) -> NDArray[np.uint64]:
 
 
 def first_of_each(hashes: Hashes) -> NDArray[np.bool_]:
-    """Return which documents [D] are the first with their content hash. 24 bytes a document while it runs."""
+    """Return which documents [D] are the first with their content hash. Needs 24 bytes per document."""
     _, firsts = np.unique(hashes, return_index=True)
     keep = np.zeros(len(hashes), np.bool_)
     keep[firsts] = True
@@ -60,7 +60,7 @@ def first_of_each(hashes: Hashes) -> NDArray[np.bool_]:
 
 
 def shared_keys(keys: Hashes) -> tuple[_Numbers, _Numbers, int]:
-    """Return the documents whose key of one band [D] another has too, the keys' numbers, and how many keys they are."""
+    """Return the documents that share a key of one band [D] with another, the keys' numbers, and how many they are."""
     ordered = np.sort(keys)
     repeated = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
     if not len(repeated):
@@ -71,7 +71,7 @@ def shared_keys(keys: Hashes) -> tuple[_Numbers, _Numbers, int]:
 
 
 class NearDuplicates:
-    """Finds near-duplicates in document order. Its memory is that of the candidates, about 0.8 KB for each of them."""
+    """Finds near-duplicates in document order. Needs about 0.8 KB of memory per candidate."""
 
     def __init__(self, threshold: float) -> None:
         self.threshold = threshold
@@ -80,7 +80,7 @@ class NearDuplicates:
         self.count = 0
 
     def add_band(self, band: int, keys: Hashes) -> None:
-        """Take in the keys [D] of one band of all documents, band after band."""
+        """Add the keys [D] of one band of all documents; bands come in order."""
         assert band == len(self.documents), band
         documents, numbers, count = shared_keys(keys)
         self.documents.append(documents)
@@ -88,38 +88,38 @@ class NearDuplicates:
         self.count += count
 
     def dropped(self, signatures: "SignatureLookup") -> list[int]:
-        """Return the documents that are near-duplicates of an earlier one that stays, in order.
+        """Return the documents that are near-duplicates of an earlier kept one, in order.
 
-        Of the documents that share a key and stay, the last `RIVALS` are compared: where thousands share boilerplate
-        without being alike, the work stays linear.
+        Of the kept documents that share a key, only the last `RIVALS` are compared, so that the work stays linear even
+        if thousands share boilerplate.
         """
         documents, keys = np.concatenate(self.documents), np.concatenate(self.keys)
-        assert max(len(keys), self.count) < 2**31, "more candidates than 32-bit numbers can tell apart"
+        assert max(len(keys), self.count) < 2**31, "more candidates than 32-bit numbers"
         order = np.argsort(documents, kind="stable")
         documents, keys = documents[order], keys[order]
         starts = np.flatnonzero(np.diff(documents, prepend=-1))
-        stayed = Chains(self.count, len(documents))
-        gone = []
+        kept = Chains(self.count, len(documents))
+        dropped = []
         for start, stop in pairwise([*starts.tolist(), len(documents)]):
             own, places = int(documents[start]), keys[start:stop].tolist()
-            rivals = {int(documents[entry]) for key in places for entry in stayed.last(key, RIVALS)}
+            rivals = {int(documents[entry]) for key in places for entry in kept.last(key, RIVALS)}
             if rivals and _closest(signatures, own, sorted(rivals)) >= self.threshold:
-                gone.append(own)
+                dropped.append(own)
                 continue
             for entry, key in enumerate(places, start):
-                stayed.add(key, entry)
-        return gone
+                kept.add(key, entry)
+        return dropped
 
 
 class Chains:
-    """Lists of numbers, one a key, in two flat arrays: each key's newest entry, and each entry's older one."""
+    """A linked list of numbers per key, in two flat arrays: each key's newest entry, and each entry's predecessor."""
 
     def __init__(self, keys: int, entries: int) -> None:
         self.newest = np.full(max(keys, 1), -1, np.int32).data
         self.older = np.full(max(entries, 1), -1, np.int32).data
 
     def add(self, key: int, entry: int) -> None:
-        """Put an entry at the head of a key's list; an entry is added once."""
+        """Add an entry to a key's list; each entry is added once."""
         self.older[entry] = self.newest[key]
         self.newest[key] = entry
 
@@ -132,9 +132,9 @@ class Chains:
 
 
 class SignatureLookup:
-    """Signatures by document, over the arrays of the parts they came from (memory-mapped on disk).
+    """Signatures by document, in the arrays of all parts (memory-mapped on disk).
 
-    `among` [D] gives each document's place in the arrays taken together; None = its own number.
+    `among` [D] gives each document's index in the concatenated arrays; None = its own number.
     """
 
     def __init__(self, arrays: Sequence[Signatures], among: NDArray[np.int64] | None = None) -> None:

@@ -1,20 +1,20 @@
 """The data types of this stage: a document, and the part of a source that one worker reads at a time.
 
-Both are plain data. A source is split into parts by its nature (files, byte ranges, slices), never by the number of
-workers, so that the result is the same on any machine.
+A source is split into parts by its structure (files, byte ranges, slices), never by the number of workers, so that the
+result is the same on any machine.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sayso.text.packed import READ_BLOCK, open_bytes
+from sayso.text.compressed import READ_BLOCK, open_bytes
 
 DOCUMENT_SPLITS = ("train", "val", "test")
 FUNCTION = "function"
-"""The reader of a function passed in, which exists in this process alone."""
+"""Name of the reader for a Python function, which exists only in this process."""
 Message = Mapping[str, Any]
-"""OpenAI's: role (system, user, assistant, tool) and content, both texts; tool_calls, tool_call_id, name, weight 0."""
+"""In OpenAI's format: role (system, user, assistant, tool), content, tool_calls, tool_call_id, name, weight 0."""
 Messages = Sequence[Message]
 
 
@@ -24,7 +24,7 @@ class Place:
 
     where: str
     number: int
-    """Of the row, counted from 1 after the first `start` bytes, or in the whole file where that is 0."""
+    """Number of the row, counted from 1 after the first `start` bytes."""
     start: int = 0
     kind: str = "line"
 
@@ -41,7 +41,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One text; a conversation has its messages too. `split` is set only where the source's own law says it."""
+    """One text; a conversation has its messages too. `split` is set only if the source assigns it."""
 
     text: str
     title: str = ""
@@ -62,7 +62,7 @@ class File:
 
 @dataclass(frozen=True)
 class Part:
-    """What one worker reads at a time: `reader` is a name in `sources.READERS`, the rest is for that reader."""
+    """What one worker reads at a time: `reader` is a name in `sources.READERS`, the other fields are its arguments."""
 
     reader: str
     where: tuple[str, ...] = ()  # paths or URLs
@@ -74,14 +74,14 @@ class Part:
 
 @dataclass(frozen=True)
 class Source:
-    """A named supply of documents with its papers and its parts, in order."""
+    """A named source of documents: its provenance and its parts, in order."""
 
     name: str
-    licence: str
+    license_name: str
     origin: str  # package, path or URL
     parts: tuple[Part, ...]
     files: tuple[File, ...] = ()
     sha256: str | None = None  # of the downloaded package
-    generated: bool = False  # by program: exact duplicates alone are removed, its own law says the split
-    people: bool = False  # chat between strangers: rules against profanity and personal details hold
-    ignored: tuple[str, ...] = ()  # files there that are no text to learn, and lives
+    generated: bool = False  # by program: only exact duplicates are removed, and the source assigns the splits
+    people: bool = False  # chat between strangers: rules against profanity and personal details apply
+    ignored: tuple[str, ...] = ()  # files about the data, and lives, which are not read

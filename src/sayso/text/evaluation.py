@@ -1,6 +1,6 @@
-"""Read every string from files of evaluation texts: what no training document may contain.
+"""Read every string from files of evaluation texts, which no training document may contain.
 
-A row of JSON Lines or Parquet yields each of its strings at any depth: questions, contexts, choices and answers alike.
+A row of JSON Lines or Parquet yields each of its strings at any depth: questions, contexts, choices and answers.
 """
 
 from collections import Counter
@@ -11,16 +11,16 @@ from typing import Any
 
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import BadRows
-from sayso.text.decontaminate import ngram_sets, save_sets, together
+from sayso.text.decontaminate import ngram_sets, save_sets, union
 from sayso.text.document import File, Part, Source
 from sayso.text.files import IN_FOLDER, read_whole, rows_of_lines, rows_of_parquet, suffix_of
 from sayso.text.sources import local_files, read_part
 
-_PLAIN = (".json", ".csv", ".tsv")  # read whole: as JSON, or as text
+_PLAIN = (".json", ".csv", ".tsv")  # read at once, as JSON or as text
 
 
 def evaluation_files(path: Path) -> tuple[File, ...]:
-    """Return the files of evaluation texts at or below a path; `UserError` where there are none."""
+    """Return the files of evaluation texts at or below a path. Raises `UserError` if there is none."""
     return local_files(path, (*IN_FOLDER, *_PLAIN)).files
 
 
@@ -31,7 +31,7 @@ def evaluation_texts(files: Iterable[File], bad: BadRows) -> Iterator[str]:
 
 
 def held_out_texts(sources: Iterable[Source]) -> Iterator[str]:
-    """Yield the small world's held-out documents, where it is among the sources."""
+    """Yield the small world's held-out documents, if it is among the sources."""
     for source in sources:
         held_out = (part for part in source.parts if part.reader == "world_document" and part.where[0] != "train")
         for part in held_out:
@@ -50,7 +50,7 @@ def evaluation_counts(
     texts = Counter({"usable": 0, "too_short": 0})
     if ngram:
         of_files = ngram_sets(evaluation_texts(files, bad), ngram, texts)
-        save_sets(together([of_files, ngram_sets(held_out_texts(sources), ngram)]), work)
+        save_sets(union([of_files, ngram_sets(held_out_texts(sources), ngram)]), work)
     write_json(path, {"texts": texts, "bad": asdict(bad)})
     return dict(texts)
 

@@ -11,21 +11,21 @@ from typing import Any
 
 from sayso.base.errors import UserError, require
 from sayso.base.jsonl import BadRows, kind_of, parse
+from sayso.text.compressed import COMPRESSED, READ_BLOCK, open_bytes, open_decompressed
 from sayso.text.document import Document, File, Part, Place
 from sayso.text.formats import EXTRA_COLUMNS, NO_TEXT, column_of, document_of
-from sayso.text.packed import PACKED, READ_BLOCK, open_bytes, open_unpacked
 
-PART_BYTES = 8 << 20  # so small that a corpus of 20 MB keeps two cores busy
-FILES_A_PART = 256
+PART_BYTES = 8 << 20  # small enough that a corpus of 20 MB keeps two cores busy
+FILES_PER_PART = 256
 _ROWS = 256  # rows of a Parquet file read at a time
 IN_FOLDER = {".txt": "text", ".md": "text", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet"}
-SUFFIXES = {**IN_FOLDER, ".json": "array"}  # a .json in a data folder is often metadata: it must be named
+SUFFIXES = {**IN_FOLDER, ".json": "array"}  # a .json in a folder is often metadata, so it is read only if named
 
 
 def suffix_of(where: str, kinds: Iterable[str] = tuple(SUFFIXES)) -> str:
     """Return the kind of a file by its name (".txt", ".jsonl", ...), or "" if it is none of `kinds`."""
     name = where.lower()
-    for ending in PACKED:
+    for ending in COMPRESSED:
         name = name.removesuffix(ending)
     return next((kind for kind in kinds if name.endswith(kind)), "")
 
@@ -38,12 +38,12 @@ def parts_of(files: Sequence[File], column: str | None, piece: int) -> Iterator[
         where, length = file.where, file.size
         kind = SUFFIXES[suffix_of(where)]
         if kind == "text":
-            if texts and (size + length > PART_BYTES or len(texts) == FILES_A_PART):
+            if texts and (size + length > PART_BYTES or len(texts) == FILES_PER_PART):
                 yield Part("text", tuple(texts), extra=(piece,))
                 texts, size = [], 0
             texts.append(where)
             size += length
-        elif kind == "lines" and not where.lower().endswith(PACKED):
+        elif kind == "lines" and not where.lower().endswith(COMPRESSED):
             for start in range(0, max(length, 1), PART_BYTES):
                 yield Part("lines", (where,), start, start + PART_BYTES, column)
         elif kind == "parquet" and "://" not in where:
@@ -58,9 +58,8 @@ def read_text(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the documents of text files: one per file, long files split at paragraph ends."""
     for where in part.where:
         bad.rows += 1
-        if (
-            bad.policy == "skip" and bad.tried(where, _is_text, where) is None
-        ):  # read twice, so that a bad file is dropped entirely
+        # With "skip", read the file twice, so that a bad one is dropped entirely.
+        if bad.policy == "skip" and bad.attempt(where, _is_text, where) is None:
             continue
         try:
             for text in _pieces(where, part.extra[0]):
@@ -72,13 +71,13 @@ def read_text(part: Part, bad: BadRows) -> Iterator[Document]:
 def read_lines(part: Part, bad: BadRows) -> Iterator[Document]:
     """Yield the document of each line that begins in the part's byte range."""
     for row, at in rows_of_lines(part.where[0], bad, part.start, part.stop):
-        document = bad.tried(at, document_of, row, part.column, at)
+        document = bad.attempt(at, document_of, row, part.column, at)
         if document is not None:
             yield document
 
 
 def read_array(part: Part, bad: BadRows) -> Iterator[Document]:
-    """Yield the document of each row of a JSON file that is one list."""
+    """Yield the document of each row of a JSON file that holds one list."""
     where = part.where[0]
     rows = read_whole(where)
     if not isinstance(rows, list):
@@ -86,19 +85,19 @@ def read_array(part: Part, bad: BadRows) -> Iterator[Document]:
     for number, row in enumerate(rows, 1):
         bad.rows += 1
         at = Place(where, number, kind="row")
-        document = bad.tried(at, document_of, row, part.column, at)
+        document = bad.attempt(at, document_of, row, part.column, at)
         if document is not None:
             yield document
 
 
 def read_whole(where: str) -> Any:
     """Return the value in a JSON file, which may be compressed; raises `UserError` if it is not valid JSON."""
-    with open_unpacked(where) as file:
+    with open_decompressed(where) as file:
         content = file.read()
     try:
         return parse(content)
     except ValueError as error:
-        raise UserError(f"'{where}': {error} Name it .jsonl if each of its lines is a row.") from error
+        raise UserError(f"'{where}': {error} Rename it to .jsonl if each line is a row.") from error
 
 
 def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
@@ -118,7 +117,7 @@ def read_parquet(part: Part, bad: BadRows) -> Iterator[Document]:
                 number += 1
                 bad.rows += 1
                 at = Place(where, number, kind="row")
-                document = bad.tried(at, document_of, row, part.column, at)
+                document = bad.attempt(at, document_of, row, part.column, at)
                 if document is not None:
                     yield document
 
@@ -127,12 +126,12 @@ def rows_of_lines(
     where: str, bad: BadRows, start: int = 0, stop: int | None = None
 ) -> Iterator[tuple[dict[str, Any], Place]]:
     """Yield the object of each line that begins between two byte offsets, and its position; bad lines are counted."""
-    with open_unpacked(where) as file:
+    with open_decompressed(where) as file:
         place = first = start
         number = 0
         if start:
             file.seek(start - 1)
-            first = place = place + len(file.readline()) - 1  # a line that began before belongs to the part before
+            first = place = place + len(file.readline()) - 1  # a line that begins before belongs to the previous part
         while stop is None or place < stop:
             line = file.readline()
             if not line:
@@ -145,7 +144,7 @@ def rows_of_lines(
 
 
 def rows_of_parquet(where: str, bad: BadRows) -> Iterator[dict[str, Any]]:
-    """Yield each row of a Parquet file with all its columns; bad ones are counted."""
+    """Yield each row of a Parquet file with all its columns; bad rows are counted."""
     with _parquet(where) as table:
         for number, row in enumerate((row for batch in table.iter_batches(_ROWS) for row in _rows_of(batch)), 1):
             bad.rows += 1
@@ -156,7 +155,7 @@ def rows_of_parquet(where: str, bad: BadRows) -> Iterator[dict[str, Any]]:
 
 
 def _rows_of(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """Yield the rows of a batch of Parquet; None for one whose text is not UTF-8, which Parquet does not check."""
+    """Yield the rows of a Parquet batch; None for one whose text is not UTF-8, which Parquet does not check."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:
@@ -173,8 +172,8 @@ def _parquet(where: str) -> Iterator[Any]:
     try:
         with open_bytes(where) as file, parquet.ParquetFile(file) as table:
             yield table
-    except (arrow.ArrowInvalid, OSError) as error:  # pyarrow says a cut page as OSError
-        raise UserError(f"'{where}' is damaged or not a Parquet file ({error}); fetch it again.") from error
+    except (arrow.ArrowInvalid, OSError) as error:  # pyarrow reports a truncated page as OSError
+        raise UserError(f"'{where}' is damaged or not a Parquet file ({error}); download it again.") from error
 
 
 def _row_groups(where: str, column: str | None) -> Iterator[Part]:
@@ -189,17 +188,17 @@ def _row_groups(where: str, column: str | None) -> Iterator[Part]:
 
 
 def _is_text(where: str) -> bool:
-    """Whether a file can be read as text to its end; a `UserError` tells why it cannot."""
+    """Return True if a file can be read as text to its end; otherwise raise `UserError`."""
     for _ in _pieces(where, READ_BLOCK):
         pass
     return True
 
 
 def _pieces(where: str, piece: int) -> Iterator[str]:
-    """Yield a text file's text in pieces of about `piece` characters (0 = whole), cut where a paragraph ends."""
+    """Yield a text file's text in pieces of about `piece` characters (0 = one piece), split at paragraph ends."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")()
     rest, done = "", False
-    with open_unpacked(where) as file:
+    with open_decompressed(where) as file:
         while not done:
             block = file.read(READ_BLOCK)
             done = not block
@@ -207,15 +206,15 @@ def _pieces(where: str, piece: int) -> Iterator[str]:
                 raise UserError(f"A text file must be UTF-8; '{where}' is binary: remove or convert it.")
             rest += _decoded(decoder, block, where, final=done)
             while piece and len(rest) > 1.5 * piece:
-                cut = _cut(rest, piece)
-                yield rest[:cut]
-                rest = rest[cut:]
+                end = _split_point(rest, piece)
+                yield rest[:end]
+                rest = rest[end:]
     if rest.strip():
         yield rest
 
 
-def _cut(text: str, piece: int) -> int:
-    """Return where to cut a long text: after the last paragraph, line or word that ends in the first `piece`."""
+def _split_point(text: str, piece: int) -> int:
+    """Return where to split a long text: after the last paragraph, line or word of its first `piece` characters."""
     for end in ("\n\n", "\r\n\r\n", "\n", " "):
         place = text.rfind(end, piece // 2, piece)
         if place > 0:

@@ -1,7 +1,7 @@
-"""Find the data files of a Hugging Face data set to stream, by its card or else by file names.
+"""Find the data files of a Hugging Face data set to stream, by its card or by file names.
 
 `hf://owner/name[/config]?split=train&column=text&revision=main`. Only listings and the card are read here; files are
-read part by part through fsspec, never downloaded as a whole. `root` is another file system in the tests.
+read part by part through fsspec, without downloading whole files. Tests replace `root` by another file system.
 """
 
 import re
@@ -24,7 +24,7 @@ class HubFiles:
     """The data files, and the license that the card states."""
 
     files: tuple[File, ...]
-    licence: str
+    license_name: str
 
 
 def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFiles:
@@ -49,13 +49,13 @@ def hub_files(name: str, split: str, revision: str, root: str = ROOT) -> HubFile
             f"hf://{owner}/{short}?revision=refs/convert/parquet."
         )
     chosen = _by_card(names, card.get("configs") or [], config, split, folder) or _by_name(names, config, split, folder)
-    licence = card.get("license") or "unknown"
-    said = licence if isinstance(licence, str) else ", ".join(map(str, licence))
-    return HubFiles(tuple(found.files[path] for path in chosen), said)
+    stated = card.get("license") or "unknown"
+    license_name = stated if isinstance(stated, str) else ", ".join(map(str, stated))
+    return HubFiles(tuple(found.files[path] for path in chosen), license_name)
 
 
 def _card(found: Listing) -> dict[str, Any]:
-    """Return the metadata at the head of the data set's README, or {} if there is none."""
+    """Return the metadata at the top of the data set's README, or {} if there is none."""
     if "README.md" not in found.files:
         return {}
     text = found.file_system.cat_file(f"{found.base}/README.md").decode("utf-8", "replace")
@@ -72,9 +72,9 @@ def _by_card(names: list[str], configs: list[dict[str, Any]], config: str, split
     if not config:
         config = "default" if "default" in known else next(iter(known)) if len(known) == 1 else ""
     if config not in known:
-        asked = f"has no config '{config}'" if config else "has several configs"
+        problem = f"has no config '{config}'" if config else "has several configs"
         raise UserError(
-            f"'{folder}' {asked}: {', '.join(known)}.{nearest(config, known)} Name it: hf://owner/name/CONFIG."
+            f"'{folder}' {problem}: {', '.join(known)}.{nearest(config, known)} Choose one: hf://owner/name/CONFIG."
         )
     patterns = _patterns(known[config])
     if split not in patterns:
@@ -99,7 +99,7 @@ def _by_name(names: list[str], config: str, split: str, folder: str) -> list[str
     else:
         tops = sorted({name.split("/")[0] for name in names if "/" in name} - {"data", *SPLIT_NAMES})
         if len(tops) > 1:
-            raise UserError(f"'{folder}' has several configs: {', '.join(tops)}. Name one: hf://owner/name/CONFIG.")
+            raise UserError(f"'{folder}' has several configs: {', '.join(tops)}. Choose one: hf://owner/name/CONFIG.")
         kept = names
     if not kept:
         raise UserError(f"'{folder}' has no config '{config}'; its files are {', '.join(names[:8])} ...")

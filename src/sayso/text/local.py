@@ -1,4 +1,4 @@
-"""List the files of some kinds in a folder, and what is ignored: files about the data, and files that a life wrote.
+"""List the files of some kinds in a folder, except files about the data and files that a life wrote.
 
 A cloned data set has a card and a license next to its data, and a corpus folder may contain a life: neither is
 training text.
@@ -20,28 +20,28 @@ ABOUT = re.compile(
     r"|(notice|changelog|contributing|citation|code_of_conduct|security|authors|dataset_infos?|dataset_dict)\.\w+",
     re.IGNORECASE,
 )
-"""Names of files that tell of data and are none."""
+"""Names of files about data, such as a card or a license."""
 MADE = ("models", "runs", "tokenizer", "data/text", "data/chat", "data/pairs", "data/feedback", "data/puzzles")
-"""What acts write into a life; everything else there is the user's."""
+"""Folders that acts write into a life; everything else is the user's."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """The files below a path, and in words what was ignored there."""
+    """The files below a path, and descriptions of what was ignored."""
 
     files: tuple[File, ...]
     ignored: tuple[str, ...] = ()
 
 
 def found_below(path: Path, kinds: Sequence[str]) -> Found:
-    """Return the files of some kinds below a folder, sorted; those about the data only where there are no others."""
+    """Return the files of some kinds below a folder, sorted; those about the data only if there are no others."""
     lives: list[Path] = []
     known = sorted(file for file in _walk(path, lives) if suffix_of(file.name, kinds) and file.is_file())
     about = [file for file in known if is_about(file.name)]
     if len(about) == len(known):
         about = []
     ignored = [str(file.relative_to(path)) for file in about]
-    ignored += [f"what the life in '{life}' made" for life in lives]
+    ignored += [f"data of the life in '{life}'" for life in lives]
     left_out = set(about)
     return Found(tuple(file_of(file) for file in known if file not in left_out), tuple(ignored))
 
@@ -52,17 +52,17 @@ def is_about(name: str) -> bool:
 
 
 def file_of(path: Path) -> File:
-    """Return a file with its size, and its time of change as its mark."""
+    """Return a file with its size, and its modification time as its mark."""
     facts = path.stat()
     return File(str(path), facts.st_size, str(facts.st_mtime_ns))
 
 
 def _refuse(error: OSError) -> None:
-    raise UserError(f"'{error.filename}' cannot be read ({error.strerror}); change its permissions.") from error
+    raise UserError(f"'{error.filename}' cannot be read ({error.strerror}); check its permissions.") from error
 
 
 def _walk(path: Path, lives: list[Path]) -> Iterator[Path]:
-    """Yield the files below a folder that are not hidden, without what a life made; its folder is added to `lives`."""
+    """Yield the visible files below a folder, except those of a life, whose folder is added to `lives`."""
     for name, folders, files in os.walk(path, onerror=_refuse):
         here = Path(name)
         folders[:] = sorted(folder for folder in folders if not folder.startswith("."))

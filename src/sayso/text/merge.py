@@ -1,7 +1,7 @@
 """Merge the work folders' parts into shards by split: drop duplicates, assign splits, copy lines in order.
 
-Only here are the documents of all parts compared. Memory is 8 bytes per document, 24 more while hashes are sorted, and
-what the near-duplicate candidates need; the lines themselves stream from file to file.
+Only this step compares the documents of all parts. It needs 8 bytes of memory per document, 24 more while hashes are
+sorted, plus the near-duplicate candidates; the lines are streamed from file to file.
 """
 
 import hashlib
@@ -21,13 +21,13 @@ from sayso.text.split import TRAIN, keep_training, split_by_hash
 from sayso.text.work import Paths, PrepareJob, load_bands, load_rows, load_signatures
 
 SHARD_BYTES = 64 << 20
-STAYS, EXACT, NEAR = 0, 1, 2
+KEPT, EXACT, NEAR = 0, 1, 2
 Fates = NDArray[np.int8]
 
 
 @dataclass
 class Out:
-    """What one source gave: documents, their text bytes, conversations, by split; and what was dropped here."""
+    """Output of one source by split: documents, text bytes, conversations; and the documents dropped here."""
 
     documents: Counter[str] = field(default_factory=Counter)
     bytes: Counter[str] = field(default_factory=Counter)
@@ -36,16 +36,16 @@ class Out:
 
 
 def fates(jobs: Sequence[PrepareJob], folder: Path, threshold: float) -> Fates:
-    """Return for each document, in order, whether it stays or is which duplicate; `threshold` 0 = exact ones only."""
+    """Return for each document, in order, `KEPT`, `EXACT` or `NEAR`; `threshold` 0 = exact duplicates only."""
     hashes = np.concatenate([load_rows(folder, job)["hash"] for job in jobs] or [np.empty(0, np.uint64)])
-    fate = np.where(first_of_each(hashes), STAYS, EXACT).astype(np.int8)
+    fate = np.where(first_of_each(hashes), KEPT, EXACT).astype(np.int8)
     if not threshold:
         return fate
     real = [job for job in jobs if not job.generated]
     sizes = [len(load_rows(folder, job)) for job in jobs]
     is_real = np.repeat([not job.generated for job in jobs], sizes)
-    places = np.flatnonzero(is_real & (fate == STAYS))
-    among_real = np.flatnonzero(fate[is_real] == STAYS)  # the same documents, counted over real parts only
+    places = np.flatnonzero(is_real & (fate == KEPT))
+    among_real = np.flatnonzero(fate[is_real] == KEPT)  # the same documents, counted over real parts only
     finder = NearDuplicates(threshold)
     for band in range(BANDS):
         finder.add_band(band, _band(real, folder, band)[among_real])
@@ -63,10 +63,10 @@ def merge_shards(
     shares: tuple[float, float],
     done: Callable[[int], None],
 ) -> tuple[dict[str, Out], dict[str, Any], dict[str, Any]]:
-    """Copy what stays into `text`/SPLIT-NNNNN.jsonl and `chat`/SPLIT.jsonl.
+    """Copy kept documents into `text`/SPLIT-NNNNN.jsonl and `chat`/SPLIT.jsonl.
 
-    `shares` are those of val and test; `done` hears how many documents were passed. Returns the counts by source, and
-    for each folder its files with lines, bytes and SHA-256.
+    `shares` are those of val and test; `done` is called with the number of documents processed. Returns the counts by
+    source, and for each folder its files with lines, bytes and SHA-256.
     """
     split = _splits(jobs, fate, folder, shares)
     outs: dict[str, Out] = defaultdict(Out)
@@ -78,10 +78,10 @@ def merge_shards(
         own = slice(place, place + len(rows))
         paths = Paths.of(folder, job.number)
         with paths.text.open("rb") as text_lines, paths.chat.open("rb") as chat_lines:
-            for row, ends, target in zip(rows.tolist(), fate[own].tolist(), split[own].tolist(), strict=True):
+            for row, outcome, target in zip(rows.tolist(), fate[own].tolist(), split[own].tolist(), strict=True):
                 _copy(
                     row,
-                    ends,
+                    outcome,
                     DOCUMENT_SPLITS[target],
                     text_lines.read(row[3]),
                     chat_lines.read(row[4]),
@@ -99,36 +99,36 @@ def _copy(
     fate: int,
     split: str,
     line: bytes,
-    talks: bytes,
+    conversations: bytes,
     out: Out,
     texts: dict[str, "ShardWriter"],
     chats: dict[str, "ShardWriter"],
 ) -> None:
-    if fate != STAYS:
+    if fate != KEPT:
         out.dropped["exact_duplicate" if fate == EXACT else "near_duplicate"] += 1
         return
     if line:
         texts[split].write(line, 1)
         out.documents[split] += 1
         out.bytes[split] += row[2]
-    if talks:
-        chats[split].write(talks, row[5])
+    if conversations:
+        chats[split].write(conversations, row[5])
         out.conversations[split] += row[5]
 
 
 def _splits(jobs: Sequence[PrepareJob], fate: Fates, folder: Path, shares: tuple[float, float]) -> NDArray[np.int8]:
-    """Return the split of every document: the source's own where it says one, else by content hash.
+    """Return the split of every document: the one its source assigns, else by content hash.
 
-    Text and conversations are each trained on: neither is all held out, however few they are.
+    At least one text and one conversation are in the training split, however few there are.
     """
     rows = [load_rows(folder, job) for job in jobs]
     hashes: Hashes = np.concatenate([part["hash"] for part in rows])
     split: NDArray[np.int8] = np.concatenate([part["split"] for part in rows])
-    by_hash = np.flatnonzero((split < 0) & (fate == STAYS))
+    by_hash = np.flatnonzero((split < 0) & (fate == KEPT))
     split[by_hash] = split_by_hash(hashes[by_hash], *shares)
     for kind in ("text", "chat"):
         sizes = np.concatenate([part[kind] for part in rows])
-        if not np.any((split == TRAIN) & (fate == STAYS) & (sizes > 0)):
+        if not np.any((split == TRAIN) & (fate == KEPT) & (sizes > 0)):
             keep_training(split, hashes, by_hash[sizes[by_hash] > 0])
     return split
 
@@ -143,7 +143,7 @@ def _closed(shards: dict[str, "ShardWriter"]) -> dict[str, Any]:
 
 
 class ShardWriter:
-    """Writes lines to NAME-00000.jsonl, NAME-00001.jsonl, ... of `limit` bytes at most; `limit` 0 = one NAME.jsonl."""
+    """Writes lines to NAME-00000.jsonl, NAME-00001.jsonl, ... of at most `limit` bytes; `limit` 0 = one NAME.jsonl."""
 
     def __init__(self, folder: Path, name: str, limit: int) -> None:
         self.folder, self.name, self.limit = folder, name, limit
@@ -151,7 +151,7 @@ class ShardWriter:
         self._open()
 
     def write(self, lines: bytes, count: int) -> None:
-        """Append `count` whole lines."""
+        """Append `count` complete lines."""
         if self.limit and self.size and self.size + len(lines) > self.limit:
             self._end()
             self._open()
@@ -161,7 +161,7 @@ class ShardWriter:
         self.count += count
 
     def close(self) -> dict[str, dict[str, Any]]:
-        """End the last file; return every file's lines, bytes and SHA-256."""
+        """Close the last file; return every file's lines, bytes and SHA-256."""
         self._end()
         return self.files
 

@@ -3,7 +3,7 @@
 In scripts without spaces between words, each character is a word; `words_of` returns the equivalent number of words.
 A word's hash is a polynomial over its characters, so it is the same in every process and on every machine (Python's
 own `hash` is not). All words of a text are hashed at once: with S the running sum of c_i P^i modulo 2^64, the word from
-s to e has (S_e - S_s) P^-s, wherever it is in the text (P is odd, so that it has an inverse).
+s to e has (S_e - S_s) P^-s, wherever it occurs in the text (P is odd, so it has an inverse).
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from sayso.text.characters import DENSE, LOOSE, WORD, code_points, kinds, runs
 
 Hashes = NDArray[np.uint64]
 STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 / golden ratio, odd: the base of the polynomial over word hashes
-A_WORD = (2, 4)  # characters of DENSE and of LOOSE scripts that carry as much as an English word, roughly
+PER_WORD = (2, 4)  # characters of DENSE and of LOOSE scripts per English word, roughly
 BASE = 0xD1342543DE82EF95  # P
 _OWN = DENSE | LOOSE
 _BLOCK = 1 << 15  # characters at a time, so that their arrays stay in a core's cache
@@ -36,20 +36,20 @@ def word_hashes(text: str) -> Hashes:
 
 
 def words_of(text: str, hashes: Hashes) -> float:
-    """Return how many words a text has, given its word hashes, where several characters of a script come to one."""
+    """Return the equivalent number of words of a text, given its word hashes."""
     if text.isascii():
         return float(len(hashes))
     found = kinds(code_points(text.lower()))
     dense, loose = (int(np.count_nonzero(found & kind)) for kind in (DENSE, LOOSE))
-    return len(hashes) - dense * (1 - 1 / A_WORD[0]) - loose * (1 - 1 / A_WORD[1])
+    return len(hashes) - dense * (1 - 1 / PER_WORD[0]) - loose * (1 - 1 / PER_WORD[1])
 
 
 def _blocks(
     points: NDArray[np.uint32],
 ) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.bool_], NDArray[np.bool_]]]:
-    """Yield characters in blocks that end between words, which of them are part of one, and which are one alone.
+    """Yield blocks of characters that end between words, which of them are part of a word, and which are a word alone.
 
-    Only a "word" of more than `_BLOCK` characters is cut.
+    Only a "word" of more than `_BLOCK` characters is split.
     """
     start = 0
     while start < len(points):
@@ -81,14 +81,14 @@ def _word_hashes(points: NDArray[np.uint32], is_word: NDArray[np.bool_], own: ND
 
 @cache
 def _powers() -> tuple[Hashes, Hashes]:
-    """Return P^i and P^-i modulo 2^64 for a block's places."""
+    """Return P^i and P^-i modulo 2^64 for the positions of a block."""
     powers, inverses = (np.full(_BLOCK, base, np.uint64) for base in (BASE, pow(BASE, -1, 2**64)))
     powers[0] = inverses[0] = 1
     return np.cumprod(powers), np.cumprod(inverses)
 
 
 def ngram_hashes(words: Hashes, n: int) -> Hashes:
-    """Return the hash of each run of `n` words [max(0, W - n + 1)]; a polynomial, then SplitMix64's mixer."""
+    """Return the hash of each run of `n` words [max(0, W - n + 1)]: a polynomial, then SplitMix64's mixer."""
     count = len(words) - n + 1
     if count <= 0:
         return np.empty(0, np.uint64)

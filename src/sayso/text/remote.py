@@ -1,6 +1,6 @@
-"""List the files below a URL through fsspec: object stores, the hub, memory in the tests.
+"""List the files below a URL through fsspec: object stores, the hub, or memory in tests.
 
-Only listings are read here; the readers stream the files part by part.
+Only listings are read here; readers stream the files part by part.
 """
 
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ from typing import Any
 from sayso.base.errors import UserError, require
 from sayso.text.document import File
 
-_MARKS = ("ETag", "etag", "blob_id", "LastModified", "last_modified", "mtime", "created")  # by the stores' own names
+_MARKS = ("ETag", "etag", "blob_id", "LastModified", "last_modified", "mtime", "created")  # names of different stores
 
 
 @dataclass(frozen=True)
 class Listing:
-    """The files below a URL, by their paths from there (a single file has its own name)."""
+    """The files below a URL, by their relative paths (a single file by its name)."""
 
     file_system: Any
     base: str
@@ -28,11 +28,13 @@ def list_remote(url: str) -> Listing:
         file_system, base = core.url_to_fs(url)
         infos = file_system.find(base, detail=True)
     except ImportError as error:
-        raise UserError(f"'{url}' needs one more package: {error}.") from error
-    except Exception as error:  # each store's client raises its own kinds
-        raise UserError(f"'{url}' cannot be listed ({error}); check its name, the network and your login.") from error
+        raise UserError(f"'{url}' needs another package: {error}.") from error
+    except Exception as error:  # each store's client has its own errors
+        raise UserError(
+            f"'{url}' cannot be listed ({error}); check its name, the network and your credentials."
+        ) from error
     if not infos:
-        raise UserError(f"'{url}' does not exist or is empty.")
+        raise UserError(f"'{url}' does not exist or is empty; check the URL.")
     base = base.rstrip("/")
     files = {
         path.removeprefix(base).strip("/") or path.rpartition("/")[2]: File(

@@ -1,4 +1,4 @@
-"""Option shared by all commands that read rows: how to handle invalid rows."""
+"""Option shared by all commands that read rows: how to handle invalid ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sayso.base.log import say
 from sayso.base.ranges import Options
 from sayso.text.document import Source
 
-_SHOWN = 5  # ignored files of a source that are named
+_SHOWN = 5  # ignored files of a source that are listed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,11 +25,11 @@ def report_ignored(sources: Iterable[Source]) -> None:
         if source.ignored:
             shown = ", ".join(source.ignored[:_SHOWN])
             more = f" and {len(source.ignored) - _SHOWN:,} more" if len(source.ignored) > _SHOWN else ""
-            say(f"Ignored in '{source.name}' (no training text): {shown}{more}.")
+            say(f"Ignored in '{source.name}' (not training text): {shown}{more}.")
 
 
 def report_rows(bad: BadRows) -> None:
     """Stop the command if the policy requires it; otherwise print what was skipped or replaced."""
     bad.check()
-    for sentence in bad.sentences():
-        say(sentence)
+    for note in bad.notes():
+        say(note)

@@ -26,14 +26,14 @@ from sayso.text.hub import hub_files
 from sayso.text.local import Found, file_of, found_below, is_about
 from sayso.text.remote import list_remote
 
-_SLICE = 1000  # items a part, for sources that are one file or a generator
+_SLICE = 1000  # items per part of a source that is one file or generated
 BUILT_IN = ("wiki", "chitchat", "smallworld")
 QUERY = ("column", "split", "revision")
 
 
 @dataclass(frozen=True)
 class Amounts:
-    """How much of the small world, from which seed, with which shares held out; and where long texts are cut."""
+    """Size, seed and held-out shares of the small world; and the length at which long texts are split."""
 
     world_documents: int
     world_conversations: int
@@ -46,7 +46,7 @@ class Amounts:
 def resolve(name: str, amounts: Amounts) -> Source:
     """Return the source for a name, downloading a package if necessary.
 
-    Raises `UserError` for an unknown name (the nearest is offered), and for one that is empty or cannot be reached.
+    Raises `UserError` for an unknown name, suggesting the nearest, and for a source that is empty or unreachable.
     """
     if name == "wiki":
         return _packaged(name, packages.WIKI)
@@ -60,22 +60,22 @@ def resolve(name: str, amounts: Amounts) -> Source:
 
 
 def file_source(name: str, piece: int) -> Source:
-    """Return the source of a file, a folder, a data set of the hub or a URL; long texts are cut (0 = not).
+    """Return the source of a file, folder, hub data set or URL; `piece` is the length of a text piece (0 = unsplit).
 
     Raises `UserError` as `resolve` does.
     """
     plain, query = (name, {}) if Path(name).exists() else _query(name)
     if not plain:
         raise UserError('The name of a source must not be empty; for the current folder, write ".".')
-    licence = "not stated"
+    license_name = "not stated"
     ignored: tuple[str, ...] = ()
     if plain.startswith("hf://"):
         hub = hub_files(plain.removeprefix("hf://"), query.get("split", "train"), query.get("revision", ""))
-        files, licence = hub.files, hub.licence
+        files, license_name = hub.files, hub.license_name
     else:
         found = _remote(plain) if "://" in plain else local_files(Path(plain))
         files, ignored = found.files, found.ignored
-    return Source(name, licence, name, tuple(parts_of(files, query.get("column"), piece)), files, ignored=ignored)
+    return Source(name, license_name, name, tuple(parts_of(files, query.get("column"), piece)), files, ignored=ignored)
 
 
 def read_part(part: Part, bad: BadRows) -> Iterator[Document]:
@@ -88,7 +88,7 @@ def read_part(part: Part, bad: BadRows) -> Iterator[Document]:
 def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> Found:
     """Return the files of some kinds below a path, sorted, or the file itself; raises `UserError` if all are empty.
 
-    A file that is named explicitly is never ignored.
+    An explicitly named file is never ignored.
     """
     if path.is_file():
         if not suffix_of(path.name, (*SUFFIXES, *kinds)):
@@ -114,13 +114,13 @@ def local_files(path: Path, kinds: Sequence[str] = tuple(IN_FOLDER)) -> Found:
 
 def _query(name: str) -> tuple[str, dict[str, str]]:
     plain, _, query = name.partition("?")
-    asked = dict(parse_qsl(query, keep_blank_values=True))
-    for key in asked:
+    settings = dict(parse_qsl(query, keep_blank_values=True))
+    for key in settings:
         if key not in QUERY:
             raise UserError(
-                f"The options after a source's '?' are {', '.join(QUERY)}; got '{key}'.{nearest(key, QUERY)}"
+                f"The options after a source's '?' must be {', '.join(QUERY)}; got '{key}'.{nearest(key, QUERY)}"
             )
-    return plain, asked
+    return plain, settings
 
 
 def _remote(url: str) -> Found:
@@ -139,13 +139,13 @@ def _packaged(name: str, package: packages.Package, people: bool = False) -> Sou
     count = len(_loaded(path))
     parts = tuple(Part(name, (path,), start, min(start + _SLICE, count)) for start in range(0, count, _SLICE))
     return Source(
-        name, package.licence, f"pip: {package.requirement}", parts, sha256=package.wheel_sha256, people=people
+        name, package.license_name, f"pip: {package.requirement}", parts, sha256=package.wheel_sha256, people=people
     )
 
 
 @lru_cache(maxsize=1)
 def _loaded(path: str) -> list[Any]:
-    """Return the values of a package's JSON object in file order, kept for the next part of it."""
+    """Return the values of a package's JSON object in file order, cached for its next part."""
     return list(read_json(Path(path)).values())
 
 
@@ -156,10 +156,10 @@ def _read_wiki(part: Part) -> Iterator[Document]:
 
 def _read_chitchat(part: Part) -> Iterator[Document]:
     """Yield conversations: the first sender is the user; consecutive texts of a turn are joined."""
-    for talk in _loaded(part.where[0])[part.start : part.stop]:
+    for chat in _loaded(part.where[0])[part.start : part.stop]:
         turns = [
             (turn[0]["sender"], join_texts([one_line(text["text"]) for text in turn]))
-            for turn in talk["messages"]
+            for turn in chat["messages"]
             if turn
         ]
         first = turns[0][0] if turns else ""
@@ -197,24 +197,24 @@ def _read_world_conversation(part: Part) -> Iterator[Document]:
 
 
 def _read_function(part: Part, bad: BadRows) -> Iterator[Document]:
-    """Yield the documents of a function that yields texts, or rows as a JSON Lines file has them."""
+    """Yield the documents of a function that yields texts, or rows like those of a JSON Lines file."""
     name = part.where[0]
     for number, row in enumerate(_rows_of(name), 1):
         bad.rows += 1
         at = Place(name, number, kind="row")
-        document = bad.tried(at, document_of, {"text": row} if isinstance(row, str) else row, part.column, at)
+        document = bad.attempt(at, document_of, {"text": row} if isinstance(row, str) else row, part.column, at)
         if document is not None:
             yield document
 
 
 def _rows_of(name: str) -> Iterator[Any]:
-    """Yield what a function yields; what it raises is a `UserError`."""
+    """Yield what a function yields. Raises `UserError` if it raises anything."""
     try:
         yield from passed(name)()
     except UserError:
         raise
     except Exception as error:
-        raise UserError(f"The source '{name}' raised {type(error).__name__}: {error}.") from error
+        raise UserError(f"The source '{name}' raised {type(error).__name__}: {error}; fix the function.") from error
 
 
 READERS: dict[str, Callable[[Part, BadRows], Iterator[Document]]] = {

@@ -1,7 +1,7 @@
 """Process one part of a source: write its surviving documents to a work folder, with data to compare them.
 
-This is what worker processes run: reading, cleaning, quality rules, contamination, signatures. Parts are independent,
-so they may run anywhere in any order; a part whose counts are in the folder is not run again.
+Worker processes run this: reading, cleaning, quality rules, contamination, signatures. Parts are independent, so they
+may run in any process and order; a part whose counts are in the folder is not processed again.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from sayso.text.conversations import (
     TOO_LONG,
     as_text,
     cleaned,
-    indecent_rule,
+    decency_rule,
     too_few_turns,
     windows,
     within,
@@ -35,7 +35,7 @@ from sayso.text.ngrams import hash64, word_hashes
 from sayso.text.quality import broken_rule
 from sayso.text.sources import read_part
 
-# One row a surviving document: content hash, split (-1 = by hash), text bytes, bytes of its lines, its conversations.
+# A row per surviving document: content hash, split (-1 = by hash), text bytes, bytes of its lines, conversations.
 _ROW = np.dtype([("hash", "<u8"), ("split", "i1"), ("size", "<u4"), ("text", "<u4"), ("chat", "<u4"), ("chats", "<u2")])
 _CHUNK = 4096  # documents whose band keys are computed at a time
 Counts = dict[str, Any]
@@ -43,7 +43,7 @@ Counts = dict[str, Any]
 
 @dataclass(frozen=True)
 class PrepareRules:
-    """What every part is put through. 0 = off."""
+    """Rules for every part. 0 = off."""
 
     quality: bool
     near: bool
@@ -56,14 +56,14 @@ class PrepareRules:
 
 @dataclass(frozen=True)
 class PrepareJob:
-    """One part with its number in the whole order, and what holds for its source."""
+    """One part with its number in the order of all parts, and properties of its source."""
 
     number: int
     source: str
     part: Part
     generated: bool
     people: bool
-    take: int | None = None  # number of its documents to keep (a limit was reached); None = all
+    take: int | None = None  # number of its documents to keep if a limit was reached; None = all
 
 
 Ran = Sequence[tuple[PrepareJob, Counts]]
@@ -89,7 +89,7 @@ class Paths:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptRows:
+class KeptDocument:
     """A document that passed all rules of its part, as it will be written."""
 
     row: tuple[int, int, int, int, int, int]
@@ -99,48 +99,54 @@ class KeptRows:
 
 
 @dataclass
-class Unfit:
-    """Counts of what is left out of conversations, by rule."""
+class LeftOut:
+    """Counts of what was left out of conversations, by rule."""
 
     whole: Counter[str] = field(default_factory=Counter)
     """Conversations dropped entirely."""
     parts: Counter[str] = field(default_factory=Counter)
-    """Parts of the others."""
+    """Exchanges left out of the others."""
 
 
 def process(job: PrepareJob, rules: PrepareRules, folder: Path) -> Counts:
-    """Put one part through the rules, write its files, and return its counts."""
+    """Apply the rules to one part, write its files, and return its counts."""
     paths = Paths.of(folder, job.number)
     if paths.counts.exists():
         counts: Counts = read_object(paths.counts)
         return counts
     dropped: Counter[str] = Counter()
-    out = Unfit()
+    out = LeftOut()
     digest = hashlib.sha256()
-    came, size, stayed = 0, 0, 0
+    read, size, kept_count = 0, 0, 0
     bad = BadRows(rules.bad_rows)
     with ExitStack() as stack:
         written = (paths.text, paths.chat, paths.rows, paths.signatures)
         texts, chats, rows, signatures = (_open(stack, path) for path in written)
         for document in read_part(job.part, bad):
             raw = document.text.encode("utf-8", "replace")
-            came, size = came + 1, size + len(raw)
+            read, size = read + 1, size + len(raw)
             digest.update(raw)
             kept = _generated(job, document) if job.generated else _real(job, rules, folder, document, out)
             if isinstance(kept, str):
                 dropped[kept] += 1
                 continue
-            stayed += 1
+            kept_count += 1
             rows.write(np.array(kept.row, _ROW).tobytes())
             texts.write(kept.text)
             chats.write(kept.chat)
             signatures.write(kept.signature)
-            if stayed == rules.limit:
+            if kept_count == rules.limit:
                 break
     if rules.near and not job.generated:
         _write_bands(paths)
     dropped["bad_row"] = bad.count
-    counts = {"in": came + bad.count, "bytes": size, "kept": stayed, "sha256": digest.hexdigest(), "bad": asdict(bad)}
+    counts = {
+        "in": read + bad.count,
+        "bytes": size,
+        "kept": kept_count,
+        "sha256": digest.hexdigest(),
+        "bad": asdict(bad),
+    }
     counts |= {"dropped": dict(sorted((+dropped).items())), "unfit": dict(sorted(out.whole.items()))}
     counts["left_out"] = dict(sorted((+out.parts).items()))
     write_json(paths.counts, counts, sealed=True)
@@ -148,30 +154,30 @@ def process(job: PrepareJob, rules: PrepareRules, folder: Path) -> Counts:
 
 
 def load_rows(folder: Path, job: PrepareJob) -> NDArray[np.void]:
-    """Return the rows [D] of a part that is done."""
+    """Return the rows [D] of a finished part."""
     return np.fromfile(Paths.of(folder, job.number).rows, _ROW, count=-1 if job.take is None else job.take)
 
 
 def load_signatures(folder: Path, job: PrepareJob) -> Signatures:
-    """Return the signatures [D, K] of a part that is done, mapped from its file."""
+    """Return the signatures [D, K] of a finished part, memory-mapped."""
     path = Paths.of(folder, job.number).signatures
     flat = np.memmap(path, np.uint32, "r") if path.stat().st_size else np.empty(0, np.uint32)
     return flat.reshape(-1, PERMUTATIONS)[: job.take]
 
 
 def load_bands(folder: Path, job: PrepareJob) -> NDArray[np.uint64]:
-    """Return the band keys [BANDS, D] of a part that is done, mapped from its file."""
+    """Return the band keys [BANDS, D] of a finished part, memory-mapped."""
     path = Paths.of(folder, job.number).bands
     flat = np.memmap(path, np.uint64, "r") if path.stat().st_size else np.empty(0, np.uint64)
     return flat.reshape(BANDS, -1)[:, : job.take]
 
 
-def _real(job: PrepareJob, rules: PrepareRules, folder: Path, document: Document, out: Unfit) -> KeptRows | str:
-    """Return a real document as it is kept, or the name of the rule that drops it."""
+def _real(job: PrepareJob, rules: PrepareRules, folder: Path, document: Document, out: LeftOut) -> KeptDocument | str:
+    """Return a document in the form in which it is kept, or the name of the rule that drops it."""
     document = _cleaned(document)
     if not document.text:
         return "empty"
-    if job.people and (broken := indecent_rule(document.messages)):
+    if job.people and (broken := decency_rule(document.messages)):
         return broken
     words = word_hashes(document.text)
     if rules.quality and (broken := broken_rule(document.text, words, conversation=bool(document.messages))):
@@ -183,8 +189,8 @@ def _real(job: PrepareJob, rules: PrepareRules, folder: Path, document: Document
     return _kept(job, document, as_document, chats, signature(words).tobytes() if rules.near else b"")
 
 
-def _generated(job: PrepareJob, document: Document) -> KeptRows:
-    """Return a generated document as it is: its generator answers for its quality and its splits."""
+def _generated(job: PrepareJob, document: Document) -> KeptDocument:
+    """Return a generated document unchanged: its generator ensures its quality and assigns its split."""
     chats = [list(document.messages)] if document.messages else []
     return _kept(job, document, not document.messages, chats, b"")
 
@@ -196,8 +202,8 @@ def _cleaned(document: Document) -> Document:
     return replace(document, text=as_text(messages), messages=messages)
 
 
-def _conversations(job: PrepareJob, document: Document, rules: PrepareRules, out: Unfit) -> list[list[Message]]:
-    """Return the conversations that a document gives, counting what is left out under the rule that it breaks."""
+def _conversations(job: PrepareJob, document: Document, rules: PrepareRules, out: LeftOut) -> list[list[Message]]:
+    """Return the conversations of a document, and count what is left out by rule."""
     if not document.messages:
         return []
     least = MIN_TURNS if job.people else 1
@@ -215,7 +221,7 @@ def _conversations(job: PrepareJob, document: Document, rules: PrepareRules, out
 
 def _kept(
     job: PrepareJob, document: Document, as_document: bool, chats: list[list[Message]], signature: bytes
-) -> KeptRows:
+) -> KeptDocument:
     size = len(document.text.encode())
     title = {"title": document.title} if document.title else {}
     text = line_of({"text": document.text, "source": job.source, **title}) if as_document else b""
@@ -223,7 +229,7 @@ def _kept(
     chat = b"".join(line_of({"messages": messages, **tools, "source": job.source}) for messages in chats)
     split = DOCUMENT_SPLITS.index(document.split) if document.split else -1
     row = (hash64(document.text), split, size, len(text), len(chat), len(chats))
-    return KeptRows(row, text, chat, signature)
+    return KeptDocument(row, text, chat, signature)
 
 
 def _open(stack: ExitStack, path: Path) -> IO[bytes]:
@@ -231,7 +237,7 @@ def _open(stack: ExitStack, path: Path) -> IO[bytes]:
 
 
 def _write_bands(paths: Paths) -> None:
-    """Write the band keys of a part, band after band, so that all documents' keys of one band read as one stretch."""
+    """Write the band keys of a part band by band, so that the keys of one band are contiguous."""
     count = paths.signatures.stat().st_size // (4 * PERMUTATIONS)
     with atomic_file(paths.bands) as part:
         if not count:

@@ -1,1 +1,1 @@
-"""Documents to ids and back: byte-pair, word and character tokenizers behind one interface, and the chat layout."""
+"""Documents to ids and back: byte-pair, word and character tokenizers behind one interface, and chat templates."""

@@ -1,8 +1,9 @@
 """Byte-pair encoding over bytes: the tokenizer that models are trained with.
 
 Text is split into pieces (a word with the character before it, one digit, a run of punctuation, white space); each
-piece is spelled in bytes, and the pairs that training found most frequent are merged (Sennrich et al. 2016,
-arXiv:1508.07909). `tokenizers` trains and reads the files; `tiktoken` encodes with the same ids if the file is ours.
+piece becomes bytes, and the pairs that training found most frequent are merged (Sennrich et al. 2016,
+arXiv:1508.07909). `tokenizers` trains and reads the files; `tiktoken` encodes to the same ids if Sayso trained the
+file.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,11 +18,11 @@ from sayso.base.device import cores
 from sayso.base.errors import UserError
 from sayso.base.files import write_atomic, write_json
 from sayso.token.chat import CHAT_TEMPLATE, config
-from sayso.token.cut import pre_tokenizer
 from sayso.token.engine import has_long_space, make_engine
+from sayso.token.pre_tokenizer import pre_tokenizer
 from sayso.token.tokenizer import BOS, END, SPECIALS, byte_spelling, check_size, is_text, pieces, to_bytes
 
-_SLICE = 16  # texts per task of a thread: with one each, the overhead would equal encoding a short one
+_SLICE = 16  # texts per task of a thread: for a single short text, the overhead would equal the encoding
 
 
 class BytePairTokenizer:
@@ -33,7 +34,7 @@ class BytePairTokenizer:
 
     def __init__(self, core: tokenizers.Tokenizer) -> None:
         self.core = core
-        # Not kept in tokenizer.json: without it the core would turn a typed "<|end|>" into the control token.
+        # Not stored in tokenizer.json; without it, the core would turn a typed "<|end|>" into the control token.
         core.encode_special_tokens = True
         self.vocab_size: int = core.get_vocab_size()
         vocabulary = core.get_vocab(with_added_tokens=True)
@@ -56,7 +57,7 @@ class BytePairTokenizer:
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """Return the ids of each text, the same as `encode` of each; the cores share the texts."""
+        """Return the ids of each text, the same as `encode` of each, in parallel on all cores."""
         slices = [texts[start : start + _SLICE] for start in range(0, len(texts), _SLICE)]
         if len(slices) < 2:
             return [self.encode(text) for text in texts]
@@ -68,11 +69,11 @@ class BytePairTokenizer:
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Return the exact bytes of ids; control tokens give none."""
+        """Return the exact bytes of ids; control tokens have none."""
         return b"".join(map(self._bytes.__getitem__, ids))
 
     def save(self, folder: Path) -> None:
-        """Write the two files that `transformers` opens as well."""
+        """Write `tokenizer.json` and `tokenizer_config.json`, which `transformers` opens as well."""
         write_atomic(folder / "tokenizer.json", self.core.to_str(pretty=True) + "\n")
         write_json(folder / "tokenizer_config.json", config(self.kind))
 
@@ -84,7 +85,7 @@ class BytePairTokenizer:
 
 
 def train_bpe(texts: Iterable[str], vocab_size: int) -> BytePairTokenizer:
-    """Learn the merges from a stream of texts; a small text may yield fewer tokens than requested."""
+    """Learn merges from a stream of texts; a small text may yield fewer tokens than requested."""
     check_size(vocab_size)
     core = tokenizers.Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizer()
@@ -106,10 +107,12 @@ def _bytes_of_tokens(core: tokenizers.Tokenizer) -> list[bytes]:
     table = byte_spelling()
     names = sorted(core.get_vocab(with_added_tokens=True).items(), key=lambda item: item[1])
     if [index for _, index in names] != list(range(len(names))):
-        raise UserError("The ids of a vocabulary must run from 0 without gaps; this tokenizer.json skips some.")
+        raise UserError(
+            "The ids of a vocabulary must run from 0 without gaps; this tokenizer.json skips some: repair it."
+        )
     try:
         return [b"" if index in control else bytes(map(table.__getitem__, name)) for name, index in names]
     except KeyError as error:
         raise UserError(
-            f"The tokenizer.json must be byte-level; in this one, {error} does not stand for a byte."
+            f"A tokenizer.json must be byte-level; in this one, {error} is not a byte: use another tokenizer."
         ) from error

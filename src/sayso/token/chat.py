@@ -2,8 +2,8 @@
 
 Third-party models have their own layout, see `template.py`.
 
-Takes messages (role and content); returns the ids and the mask of those that are trained: an assistant's words and the
-`<|end|>` after them, so that a model learns to stop. The same layout as Jinja is saved in `tokenizer_config.json`.
+Takes messages (role and content); returns the ids and the mask of the trained ones: an assistant's text and the
+`<|end|>` after it, so that a model learns to stop. `tokenizer_config.json` stores the same layout as Jinja.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +19,7 @@ from sayso.token.tools import tool_text, with_tools
 
 ROLES = ("system", "user", "assistant")
 
-# "generation" marks what is trained: without it other trainers' assistant-only loss falls silent.
+# "generation" marks what is trained: without it, the assistant-only loss of other trainers has no tokens.
 CHAT_TEMPLATE = (
     "{{ '<|bos|>' }}"
     "{% for message in messages %}"
@@ -42,11 +42,11 @@ def render(
     reply: bool = False,
     tools: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[list[int], list[bool]]:
-    """Return the ids of a conversation and the mask of those that are trained; both have the same length.
+    """Return the ids of a conversation and the mask of the trained ones; both have the same length.
 
     A reply with `"weight": 0` (as in OpenAI's format) is read but not trained.
-    With `reply` the row ends with an open `<|assistant|>` to be continued. OpenAI's `tools`, calls and results are
-    passed to a template that supports them, else they become text, see `tools.py`.
+    With `reply`, the row ends with an open `<|assistant|>`. Tools, calls and results (OpenAI's format) are passed to a
+    template that supports them; otherwise they become text, see `tools.py`.
     Raises `UserError` for no messages, an unknown role, content that is not text, or a template for which the trained
     tokens cannot be determined.
     """
@@ -70,10 +70,10 @@ def row_to_train(
     ids, trained = [tokenizer.specials[BOS]], [False]
     for message in messages:
         role, content = _turn(message)
-        words = [*tokenizer.encode(content), tokenizer.specials[END]]
-        ids += [tokenizer.specials[f"<|{role}|>"], *words]
+        encoded = [*tokenizer.encode(content), tokenizer.specials[END]]
+        ids += [tokenizer.specials[f"<|{role}|>"], *encoded]
         learned = role == "assistant" and message.get("weight", 1) != 0
-        trained += [False, *[learned] * len(words)]
+        trained += [False, *[learned] * len(encoded)]
     if reply:
         ids.append(tokenizer.specials[ASSISTANT])
         trained.append(False)
@@ -88,9 +88,9 @@ def prompt_ids(
     tools: Sequence[Mapping[str, Any]] = (),
     continued: bool = False,
 ) -> list[int]:
-    """Return the ids of a conversation alone, with an open reply or without; errors as in `render`.
+    """Return only the ids of a conversation, with or without an open reply; errors as in `render`.
 
-    `continued`: leave the last message open, so that the model continues it. Any template works, even one that changes
+    `continued` leaves the last message open, so that the model continues it. Any template works, even one that changes
     its input, since nothing is trained here.
     """
     messages, tools = _checked(tokenizer, messages, tools)
@@ -101,7 +101,7 @@ def prompt_ids(
 
 
 def reply_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Return the ids of a whole reply as it comes after an open one, with the token that ends it."""
+    """Return the ids of a complete reply, with the token that ends it, to follow a prompt with an open reply."""
     end = tokenizer.turn_end if isinstance(tokenizer, ForeignTokenizer) else tokenizer.specials[END]
     return [*tokenizer.encode(text), end]
 
@@ -109,20 +109,20 @@ def reply_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 def encode_documents(tokenizer: Tokenizer, texts: Iterable[str], *, at_once: int = 256) -> Iterator[list[int]]:
     """Yield each text as a document for pre-training, `<|bos|> text <|end|>`; streams.
 
-    The end is part of the document, so that a model learns where a text stops with the token that a turn ends with.
+    The end token is part of the document: a model learns where a text stops with the token that also ends a turn.
     """
     bos, end = tokenizer.specials[BOS], tokenizer.specials[END]
     stream = iter(texts)
-    with ThreadPoolExecutor(1) as ahead:  # the next group is encoded while this one is used
-        coming = ahead.submit(tokenizer.encode_batch, list(islice(stream, at_once)))
-        while encoded := coming.result():
-            coming = ahead.submit(tokenizer.encode_batch, list(islice(stream, at_once)))
+    with ThreadPoolExecutor(1) as ahead:  # encodes the next group while this one is used
+        upcoming = ahead.submit(tokenizer.encode_batch, list(islice(stream, at_once)))
+        while encoded := upcoming.result():
+            upcoming = ahead.submit(tokenizer.encode_batch, list(islice(stream, at_once)))
             for ids in encoded:
                 yield [bos, *ids, end]
 
 
 def config(kind: str) -> dict[str, object]:
-    """Return what `tokenizer_config.json` says; its names are Hugging Face's."""
+    """Return the content of `tokenizer_config.json`, with Hugging Face's names."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,
@@ -138,7 +138,7 @@ def config(kind: str) -> dict[str, object]:
 def _checked(
     tokenizer: Tokenizer, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]
 ) -> tuple[Sequence[Mapping[str, Any]], Sequence[Mapping[str, Any]]]:
-    """Return messages and tools in the form that the tokenizer's layout takes. Raises `UserError` if invalid."""
+    """Return messages and tools in the form that the tokenizer's layout needs. Raises `UserError` if invalid."""
     if not messages:
         raise UserError("A conversation must have at least one message; got none.")
     if with_tools(messages, tools):

@@ -1,7 +1,7 @@
-"""Compare the three kinds of tokenizers on text that none of them was trained on.
+"""Compare the three kinds of tokenizers on held-out text.
 
-Takes training and held-out texts, or tokenizers; returns one row of numbers each, and how each encodes a word with two
-letters swapped: byte pairs break into smaller pieces, a word becomes unknown, characters hardly change.
+Takes training and held-out texts, or tokenizers; returns one row of numbers for each, and how it encodes a word with
+two letters swapped: byte pairs break into smaller pieces, a word becomes unknown, characters hardly change.
 """
 
 import re
@@ -26,19 +26,19 @@ from sayso.token.whole import WholeTokenizer
 LONG_WORD = re.compile(r"(?<![^\W\d_])[a-z]{7,}(?![^\W\d_])")
 PIECE = 2_000  # characters: text files are split into documents of this size, so that part of a file can be held out
 HELD_OUT_EVERY = 10  # every tenth document of a given text is held out
-RUNS = 3  # the fastest counts: a slower one was disturbed
+RUNS = 3  # the fastest counts; other work slows the others
 
 
 @dataclass(frozen=True)
 class ComparedTokenizer:
-    """One tokenizer on held-out text."""
+    """Figures of one tokenizer on held-out text."""
 
     name: str
     vocab_size: int
     bytes_per_token: float
     tokens_per_word: float  # words are separated by white space
-    unknown_rate: float  # share of pieces (words, characters) that are not in the vocabulary and had to be spelled
-    encode_mb_s: float  # UTF-8 megabytes a second, all texts in one call
+    unknown_rate: float  # share of pieces (words, characters) outside the vocabulary, encoded as bytes
+    encode_mb_s: float  # UTF-8 megabytes per second, all texts in one call
     word: str
     word_pieces: tuple[str, ...]
     misspelt: str
@@ -59,7 +59,7 @@ def compare_tokenizers(
 
 
 def measure_tokenizer(name: str, tokenizer: Tokenizer, texts: Sequence[str], word: str) -> ComparedTokenizer:
-    """Return the numbers of one tokenizer; no text at all is a `UserError`."""
+    """Return the figures of one tokenizer. Raises `UserError` if the texts have no words."""
     words, size = sum(len(text.split()) for text in texts), sum(len(text.encode()) for text in texts)
     if not words:
         raise UserError("Comparing tokenizers needs held-out text with words in it; got none. Add more text.")
@@ -133,7 +133,7 @@ def divided(texts: Sequence[str], name: str) -> tuple[list[str], list[str]]:
 
 
 def frequent_word(texts: Sequence[str]) -> str:
-    """Return the commonest word of seven or more small letters, the first in the alphabet of equals."""
+    """Return the most common word of seven or more lower-case letters; ties go to the alphabetically first."""
     counts: Counter[str] = Counter()
     for text in texts:
         counts.update(LONG_WORD.findall(text))
@@ -141,7 +141,7 @@ def frequent_word(texts: Sequence[str]) -> str:
 
 
 def misspell(word: str) -> str:
-    """Return the word with two neighbouring letters near its middle swapped, ones that differ."""
+    """Return the word with two adjacent, different letters near its middle swapped."""
     middle = len(word) // 2
     for at in sorted(range(1, len(word) - 1), key=lambda at: abs(at - middle)):
         if word[at] != word[at + 1]:
@@ -155,7 +155,7 @@ def _pieces(tokenizer: Tokenizer, word: str) -> tuple[str, ...]:
 
 
 def _unknown_rate(tokenizer: Tokenizer, texts: Sequence[str]) -> float:
-    """Return the share of unknown pieces; byte pairs have none, for each byte is a token of the vocabulary."""
+    """Return the share of unknown pieces; byte pairs have none, since every byte is a token of the vocabulary."""
     if not isinstance(tokenizer, WholeTokenizer):
         return 0.0
     counts = [tokenizer.unknown(text) for text in texts]

@@ -16,7 +16,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json
 from sayso.token.foreign import SPECIAL_NAMES, ForeignTokenizer
 
-CLASSES = {  # what tokens are called where a config leaves them to its class
+CLASSES = {  # default control tokens of a tokenizer class
     "LlamaTokenizer": {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"},
     "GemmaTokenizer": {"bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>", "pad_token": "<pad>"},
     "Qwen2Tokenizer": {"eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"},
@@ -24,13 +24,13 @@ CLASSES = {  # what tokens are called where a config leaves them to its class
     "CohereTokenizer": {"bos_token": "<BOS_TOKEN>", "eos_token": "<|END_OF_TURN_TOKEN|>"},
 }
 _SHAPE = ("bos_token_id", "eos_token_id", "pad_token_id", "transformers_version", "_from_model_config")
-"""Entries of a generation_config.json that do not tell how to sample."""
+"""Entries of a generation_config.json that are not sampling settings."""
 
 
 def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokenizer:
     """Return a third-party tokenizer with the settings of the files next to it.
 
-    Raises `UserError` for files that are none, and for ids that no token of the model has.
+    Raises `UserError` for invalid files, and for ids outside the model's vocabulary.
     """
     config = _table(folder / "tokenizer_config.json")
     decoder = config.get("added_tokens_decoder")
@@ -38,7 +38,7 @@ def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokeni
         config |= _table(folder / "special_tokens_map.json")
         decoder = {str(index): name for name, index in _table(folder / "added_tokens.json").items()}
     if not isinstance(decoder, Mapping):
-        raise UserError(f"'added_tokens_decoder' maps ids to tokens; that of '{folder}' does not: correct it.")
+        raise UserError(f"'added_tokens_decoder' must map ids to tokens; that of '{folder}' does not: correct it.")
     by_class = CLASSES.get(str(config.get("tokenizer_class")).removesuffix("Fast"), {})
     known = core.get_vocab(with_added_tokens=True)
     config |= {name: text for name, text in by_class.items() if name not in config and text in known}
@@ -53,24 +53,24 @@ def foreign_tokenizer(core: tokenizers.Tokenizer, folder: Path) -> ForeignTokeni
 
 
 def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping[Any, Any], folder: Path) -> None:
-    """Add the tokens that the config has and `tokenizer.json` lacks, or has otherwise; each by the id that it says."""
+    """Add the tokens of the config that `tokenizer.json` lacks or defines differently, with the ids of the config."""
     tokens = {}
-    for index, said in decoder.items():
+    for index, entry in decoder.items():
         if not re.fullmatch(r"[0-9]{1,18}", str(index)):
             raise UserError(f"The id of an added token must be an integer; '{folder}' has {index!r:.40}: correct it.")
-        tokens[int(index)] = _token(said, special=False)
-    there = core.get_added_tokens_decoder()
-    missing = [token for index, token in sorted(tokens.items()) if repr(there.get(index)) != repr(token)]
+        tokens[int(index)] = _token(entry, special=False)
+    present = core.get_added_tokens_decoder()
+    missing = [token for index, token in sorted(tokens.items()) if repr(present.get(index)) != repr(token)]
     named = [config.get(name) for name in SPECIAL_NAMES]
     more = config.get("extra_special_tokens") or config.get("additional_special_tokens") or []
     more = [*more.values()] if isinstance(more, Mapping) else more
     if not isinstance(more, list):
-        raise UserError(f"Additional special tokens are a list or an object; '{folder}' has {more!r:.40}: correct it.")
-    for said in [*named, *more]:
-        if not said:
-            continue
-        token = _token(said, special=True)
-        if core.token_to_id(token.content) not in there and all(token.content != one.content for one in missing):
+        raise UserError(
+            f"Additional special tokens must be a list or an object; '{folder}' has {more!r:.40}: correct it."
+        )
+    for entry in filter(None, [*named, *more]):
+        token = _token(entry, special=True)
+        if core.token_to_id(token.content) not in present and all(token.content != one.content for one in missing):
             missing.append(token)
     core.add_tokens(missing)
     for index, token in tokens.items():
@@ -81,18 +81,18 @@ def _add(core: tokenizers.Tokenizer, config: Mapping[str, Any], decoder: Mapping
             )
 
 
-def _token(said: Any, *, special: bool) -> AddedToken:
-    """Return a token that a config has as its text, or as a table."""
-    if isinstance(said, str):
-        return AddedToken(said, special=special, normalized=not special)
-    if not isinstance(said, Mapping) or not isinstance(said.get("content"), str):
-        raise UserError(f"A control token must be a string, or an object with 'content'; got {said!r:.100}.")
-    flags = {name: bool(said[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in said}
-    return AddedToken(said["content"], special=bool(said.get("special", special)), **flags)
+def _token(entry: Any, *, special: bool) -> AddedToken:
+    """Return a token that a config gives as text or as an object."""
+    if isinstance(entry, str):
+        return AddedToken(entry, special=special, normalized=not special)
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("content"), str):
+        raise UserError(f"A control token must be a string, or an object with 'content'; got {entry!r:.100}.")
+    flags = {name: bool(entry[name]) for name in ("single_word", "lstrip", "rstrip", "normalized") if name in entry}
+    return AddedToken(entry["content"], special=bool(entry.get("special", special)), **flags)
 
 
 def _templates(folder: Path) -> str | list[dict[str, str]]:
-    """Return the chat templates that are files of their own: the default, or several by their names; "" for none."""
+    """Return the chat templates in separate files: the default, or several with their names; "" if there is none."""
     paths = {path.stem: path for path in sorted(folder.glob("additional_chat_templates/*.jinja"))}
     if (default := folder / "chat_template.jinja").is_file():
         paths["default"] = default
@@ -100,27 +100,28 @@ def _templates(folder: Path) -> str | list[dict[str, str]]:
     return named[0]["template"] if list(paths) == ["default"] else named or ""
 
 
-def _ends(core: tokenizers.Tokenizer, folder: Path, model: Mapping[str, Any], said: Mapping[str, Any]) -> list[int]:
-    """Return the ids that end a reply, of generation_config.json or else config.json."""
+def _ends(core: tokenizers.Tokenizer, folder: Path, model: Mapping[str, Any], own: Mapping[str, Any]) -> list[int]:
+    """Return the ids that end a reply, from generation_config.json (`own`), else from config.json (`model`)."""
     text = model.get("text_config") if isinstance(model.get("text_config"), Mapping) else {}
     facts = {"vocab_size": None} | dict(text or {}) | dict(model)
     size = facts["vocab_size"] if isinstance(facts["vocab_size"], int) else core.get_vocab_size()
     found: list[int] = []
-    for name, source in (("generation_config.json", said), ("config.json", facts)):
+    for name, source in (("generation_config.json", own), ("config.json", facts)):
         ends = source.get("eos_token_id")
         ends = [] if ends is None else ends if isinstance(ends, list) else [ends]
         for index in [*ends, *([] if source.get("bos_token_id") is None else [source["bos_token_id"]])]:
             if type(index) is not int or not 0 <= index < size:
                 raise UserError(
-                    f"The id of a control token must be 0 to {size - 1}; '{folder / name}' has {index!r:.40}."
+                    f"The id of a control token must be from 0 to {size - 1}; '{folder / name}' has {index!r:.40}: "
+                    "correct it."
                 )
         found = found or ends
     return found
 
 
 def _table(path: Path) -> dict[str, Any]:
-    """Return what a file of JSON says; nothing where there is none."""
+    """Return the object in a JSON file, or {} if the file does not exist."""
     found = read_json(path) if path.is_file() else {}
     if not isinstance(found, dict):
-        raise UserError(f"'{path}' must be a JSON object, but is not.")
+        raise UserError(f"'{path}' must be a JSON object, but is not: correct it.")
     return found

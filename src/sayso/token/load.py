@@ -16,20 +16,20 @@ from sayso.token.whole import from_json
 
 TRAIN = "sayso tokenizer train"
 
-MADE_OF = "trained.json"  # a file in the tokenizer's folder that says what it was trained on
+MADE_OF = "trained.json"  # file in the tokenizer's folder that records what it was trained on
 
 
 def load(folder: Path) -> Tokenizer:
     """Return the tokenizer saved in a folder (a tokenizer's or a model's).
 
-    Raises `UserError` when the file is missing, damaged, or of a form that is not known here.
+    Raises `UserError` if the file is missing, damaged, or in an unknown format.
     """
     path = _file(folder)
     for file in (path, folder / "tokenizer_config.json"):
-        check_recorded(file, f"restore it or train again: {TRAIN}")
+        check_recorded(file, f"restore it, or train again with: {TRAIN}")
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"'{path}' is not a tokenizer; restore it or train one: {TRAIN}")
+        raise UserError(f"'{path}' is not a tokenizer; restore it, or train one with: {TRAIN}")
     if "model" not in content:
         return from_json(content, path)
     core = _core(path)
@@ -46,14 +46,14 @@ def load(folder: Path) -> Tokenizer:
 
 
 def dated(tokenizer: Tokenizer, when: datetime) -> Tokenizer:
-    """Return the tokenizer with the time fixed that its chat template may ask for, so that its ids stay the same."""
+    """Return the tokenizer with a fixed current time for its chat template, so that its ids are reproducible."""
     if isinstance(tokenizer, ForeignTokenizer) and tokenizer.template is not None:
         tokenizer.template.when = when
     return tokenizer
 
 
 def tokenizer_fingerprint(folder: Path) -> str:
-    """Return the SHA-256 of a folder's `tokenizer.json` in hex: the same file, the same ids."""
+    """Return the SHA-256 of a folder's `tokenizer.json` in hex; the same file gives the same ids."""
     return sha256(_file(folder))
 
 
@@ -72,5 +72,5 @@ def _core(path: Path) -> tokenizers.Tokenizer:
     except Exception as error:  # the library raises plain Exception with the reason
         raise UserError(f"'{path}' cannot be read as a tokenizer ({error}); restore it or train again.") from error
     if getattr(core.model, "dropout", None):
-        core.model.dropout = None  # left over from training: the same text would have other ids each time
+        core.model.dropout = None  # left over from training; with it, encoding is random
     return core

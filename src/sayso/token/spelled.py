@@ -1,8 +1,8 @@
-"""Keep text that spells a control token from becoming one: takes messages; returns ids where only the template's count.
+"""Keep typed control tokens as text: takes messages; returns ids in which only the template's control tokens count.
 
-A private-use character is inserted into each spelling of a control token before the template renders the messages, and
-removed afterwards, so that spellings in the text can be told from the template's. Text without any is encoded exactly
-as `transformers` does; text with some, by the same tokenizer with private names for the template's tokens.
+A private-use character is inserted into each typed control token before the template renders the messages, and removed
+afterwards, which distinguishes typed ones from the template's. Text without any is encoded exactly as `transformers`
+does; text with some, by the same tokenizer with private names for the template's tokens.
 """
 
 import json
@@ -21,35 +21,40 @@ from sayso.text.document import Messages
 from sayso.token.template import Span, unused_letters
 from sayso.token.tools import CALL, CALL_END, RESULT, RESULT_END
 
-_MARKS = (CALL, CALL_END, RESULT, RESULT_END)
-_OWN = ("content", "reasoning_content", "thinking", "reasoning")  # an assistant's words, which may hold thoughts
+_MARKERS = (CALL, CALL_END, RESULT, RESULT_END)
+_OWN = (
+    "content",
+    "reasoning_content",
+    "thinking",
+    "reasoning",
+)  # fields of an assistant's text, which may contain reasoning
 PRIVATE = 0xF0000  # planes 15 and 16 are for private use
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A text as it was meant."""
+    """A rendered text without the inserted letters."""
 
     text: str
     typed: Sequence[Span] = ()
-    """Where the text spells control tokens."""
+    """Spans of typed control tokens."""
     gaps: Sequence[Span] = ()
-    """Where letters stood that are out of it."""
+    """Spans, in the text with the letters, of those that were removed."""
 
     @cached_property
     def _removed(self) -> list[int]:
         return [0, *accumulate(end - start for start, end in self.gaps)]
 
     def place(self, place: int) -> int:
-        """Return where a place of the text with the letters is now."""
+        """Return the position, in this text, of a position in the text with the letters."""
         return place - self._removed[bisect_left(self.gaps, (place, 0))]
 
 
 class Spellings:
-    """The control tokens of a tokenizer as text: where they are typed, and how such a text is encoded.
+    """Find typed control tokens, and encode text that contains them.
 
-    Guarded are special tokens and, as `sanitize_control_tokens` of `transformers` has it, added ones that the template
-    writes. An assistant's own words are kept from special tokens and marks of calls only: its thoughts are tokens.
+    Protected are special tokens and, as in `sanitize_control_tokens` of `transformers`, added tokens that the template
+    writes. In an assistant's text, only special tokens and the markers of calls are: its reasoning uses the others.
     """
 
     def __init__(self, core: tokenizers.Tokenizer, literals: str) -> None:
@@ -59,11 +64,11 @@ class Spellings:
         special = {token.content for token in added if token.special}
         written = {token.content for token in added if token.content in literals and not token.content.isspace()}
         self._all = special | written
-        self._others, self._assistants = _pattern(self._all), _pattern(special | (written & {*_MARKS}))
+        self._others, self._assistants = _pattern(self._all), _pattern(special | (written & {*_MARKERS}))
         self._literals = literals
 
     def hidden(self, messages: Messages, tools: Messages) -> tuple[Messages, Messages, str]:
-        """Return messages and tools with a letter inside each typed control token, and the letter; "" without any."""
+        """Return messages and tools with a letter inside each typed control token, and the letter, or "" if none is."""
         if not any(self._typed(turn, turn.get("role") == "assistant") for turn in messages) and not self._typed(tools):
             return messages, tools, ""
         [gap] = unused_letters([*messages, *tools], self._literals + json.dumps([*messages, *tools], default=str), 1)
@@ -74,7 +79,7 @@ class Spellings:
         """Return a text without the letter, and where control tokens were typed in it."""
         if not gap:
             return Shown(text)
-        letter = f"(?:{gap}|{re.escape(json.dumps(gap)[1:-1])})"  # a template may ask JSON for ASCII
+        letter = f"(?:{gap}|{re.escape(json.dumps(gap)[1:-1])})"  # in ASCII if the template's tojson uses it
         gaps = [found.span() for found in re.finditer(letter, text)]
         shown = Shown(re.sub(letter, "", text), gaps=gaps)
         rests: dict[str, list[str]] = {}
@@ -84,36 +89,36 @@ class Spellings:
         return replace(shown, typed=[(shown.place(found.start()), shown.place(found.end())) for found in typed])
 
     def encode(self, shown: Shown) -> tuple[list[int], list[Span]]:
-        """Return the ids of a text, and which characters each is; what is typed is text."""
+        """Return the ids of a text with their spans of characters; typed control tokens are encoded as text."""
         text, typed = shown.text, shown.typed
         if not typed:
             encoding = self._parsing.encode(text, add_special_tokens=False)
             return encoding.ids, encoding.offsets
-        deaf, names, ids = self._deaf
+        renamed, names, ids = self._renamed
         if any(name[0] in text for name in names.values()):
             raise UserError(
-                "A conversation that spells out control tokens cannot also contain characters of Unicode's private use "
-                "planes; remove one of the two."
+                "A conversation that contains the text of control tokens cannot also contain characters of Unicode's "
+                "private use planes; remove one of the two."
             )
         edges, hidden = [0, *(edge for span in typed for edge in span), len(text)], []
         for number, (start, end) in enumerate(pairwise(edges)):
             part = text[start:end]
             hidden.append(part if number % 2 else self._others.sub(lambda found: names[found[0]], part))
-        encoding = deaf.encode("".join(hidden), add_special_tokens=False)
+        encoding = renamed.encode("".join(hidden), add_special_tokens=False)
         return [ids.get(index, index) for index in encoding.ids], encoding.offsets
 
     @cached_property
     def _parsing(self) -> tokenizers.Tokenizer:
-        """The same tokenizer, to which the spelling of a control token is that token."""
+        """The same tokenizer, which encodes the text of a control token as that token."""
         core = tokenizers.Tokenizer.from_str(self.core.to_str())
         core.encode_special_tokens = False
         return core
 
     @cached_property
-    def _deaf(self) -> tuple[tokenizers.Tokenizer, dict[str, str], dict[int, int]]:
-        """The same tokenizer with private names for guarded tokens, these names, and the true ids of added tokens.
+    def _renamed(self) -> tuple[tokenizers.Tokenizer, dict[str, str], dict[int, int]]:
+        """The same tokenizer with private names for protected tokens, these names, and the true ids of added tokens.
 
-        A name is as long as what it stands for, so that offsets stay.
+        A name is as long as the token's text, so that offsets are unchanged.
         """
         facts = json.loads(self.core.to_str())
         names = {token: chr(PRIVATE + number) * len(token) for number, token in enumerate(sorted(self._all))}
@@ -153,9 +158,9 @@ class Spellings:
 
 
 def any_of(names: Iterable[str]) -> str:
-    """Return a regular expression of any of these names, the longest that stands there.
+    """Return a regular expression that matches the longest of these names.
 
-    Names of one beginning share it, so that a text is searched once, and not once for each of thousands of tokens.
+    Common prefixes are shared (a trie), so that a text is searched once, and not once for each of thousands of tokens.
     """
     rests: dict[str, list[str]] = {}
     for name in sorted({*names}):

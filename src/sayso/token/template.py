@@ -1,7 +1,7 @@
-"""Render messages by a model folder's own chat template to the exact text that the model was tuned on.
+"""Render messages with a model's chat template to the exact text that the model was tuned on.
 
 The template is Jinja, run in a sandbox as `transformers` runs it (huggingface.co/docs/transformers, "Chat templates").
-Returns the text and the spans that the template marks as the assistant's by {% generation %}. The position of each
+Returns the text and the spans that the template marks as the assistant's with {% generation %}. The position of each
 message's content is found by rendering again, for training and to detect what the template drops.
 """
 
@@ -24,14 +24,14 @@ from sayso.base.errors import UserError
 from sayso.text.document import Messages
 from sayso.token.tools import CALL
 
-Span = tuple[int, int]  # characters of a text, from the first to one past the last
+Span = tuple[int, int]  # positions of characters, end exclusive
 _OPEN, _CLOSE = "generation_opens", "generation_closes"
-_THOUGHTS = ("reasoning_content", "thinking", "reasoning")  # fields for reasoning next to a message's content
-_MARK = re.compile(r"(?:\ue000|\\ue000)(\d+)(?:\ue001|\\ue001)")  # the latter where a template asks JSON for ASCII
+_REASONING = ("reasoning_content", "thinking", "reasoning")  # fields for reasoning next to a message's content
+_MARKER = re.compile(r"(?:\ue000|\\ue000)(\d+)(?:\ue001|\\ue001)")  # the latter if the template's tojson uses ASCII
 
 
 @dataclass(frozen=True)
-class Laid:
+class Rendered:
     """A conversation's text, and the spans that the template marks as the assistant's, if any."""
 
     text: str
@@ -48,10 +48,10 @@ class Content:
 
 
 class Template:
-    """A chat template that was compiled once. Raises `UserError` when it cannot be."""
+    """A compiled chat template. Raises `UserError` if it cannot be compiled."""
 
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
-        """Take the template and what it knows by name, such as `bos_token`."""
+        """Take the template and its variables, such as `bos_token`."""
         self.source, self.tokens = source, dict(tokens)
         self.when: datetime.datetime | None = None
         """The time that `strftime_now` returns, such as that of a run's start; None = the current time."""
@@ -67,26 +67,26 @@ class Template:
             raise UserError(f"The chat template of this tokenizer is not valid Jinja ({error}); correct it.") from error
 
         self.names_tools = "tools" in names
-        """Whether it lays out tools, in whatever format."""
+        """Whether it renders tools, in any format."""
         self.takes_tools = self.names_tools and CALL in source and "<function=" not in source
-        """Whether it lays out tools and calls in the format of Hermes and Qwen, JSON between marks."""
+        """Whether it renders tools and calls in the format of Hermes and Qwen, JSON between markers."""
 
     @cached_property
     def literals(self) -> str:
-        """The text that the template itself may write, its pieces apart from each other."""
+        """The text that the template itself may write, in pieces."""
         tree = self._settings.parse(self.source)
-        said = [node.data for node in tree.find_all(nodes.TemplateData)]
-        said += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
-        return "\0".join(said)
+        pieces = [node.data for node in tree.find_all(nodes.TemplateData)]
+        pieces += [node.value for node in tree.find_all(nodes.Const) if isinstance(node.value, str)]
+        return "\0".join(pieces)
 
     def text(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> str:
-        """Return the text of a conversation, as `lay` does."""
-        return self.lay(messages, reply=reply, tools=tools).text
+        """Return the text of a conversation, as `render` does."""
+        return self.render(messages, reply=reply, tools=tools).text
 
-    def lay(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> Laid:
-        """Return a conversation laid out, with `reply` opened for the model to go on.
+    def render(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> Rendered:
+        """Return a rendered conversation; with `reply`, it ends with an open reply of the assistant.
 
-        Raises `UserError` with what the template says where it refuses the messages, or fails.
+        Raises `UserError` with the template's message if it rejects the messages, or fails.
         """
         opens, closes = unused_letters([*messages, *tools], self.source, 2)
         return _unmarked(self._render(messages, reply, tools, {_OPEN: opens, _CLOSE: closes}), opens, closes)
@@ -104,21 +104,21 @@ class Template:
                 **marks,
                 **self.tokens,
             )
-        except Exception as error:  # a template is a program of somebody else's: it may fail in any way
-            said = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
-            said = " ".join(said.split())
-            raise UserError(f"The model's chat template rejects this conversation: {said}") from error
+        except Exception as error:  # a template is a third-party program, which may fail in any way
+            reason = str(error) if isinstance(error, jinja2.TemplateError) else f"{type(error).__name__}: {error}"
+            reason = " ".join(reason.split())
+            raise UserError(f"The model's chat template rejects this conversation: {reason}") from error
 
     def contents(
         self, messages: Messages, text: str, *, reply: bool = False, tools: Messages = ()
     ) -> list[Content] | None:
         """Return the position of each message's content in `text`, the rendered conversation; None where ambiguous.
 
-        The template is asked again with marks for contents. It may trim a content, and change nothing else in it.
-        A turn that only calls tools has none.
+        The template is rendered again with markers instead of contents. It may trim a content, but not change it
+        otherwise. A turn that only calls tools has no content.
         """
         marked = {number for number, turn in enumerate(messages) if turn["content"] or not turn.get("tool_calls")}
-        first, *others = _MARK.split(self._marked(messages, marked, reply=reply, tools=tools))
+        first, *others = _MARKER.split(self._marked(messages, marked, reply=reply, tools=tools))
         numbers, between = [int(number) for number in others[::2]], others[1::2]
         if numbers != sorted(marked) or not text.startswith(first):
             return None
@@ -135,27 +135,27 @@ class Template:
         return found if place == len(text) else None
 
     def dropped(self, messages: Messages, *, reply: bool = False, tools: Messages = ()) -> int | None:
-        """Return the number of a message, none of the assistant's, that leaves nothing in the text; None where all do.
+        """Return the index of a message, not of the assistant, that the template drops; None if it drops none.
 
-        The words alone would not tell: those of a short message may stand in the text for another reason.
+        Searching for its text would not be enough: the text of a short message may occur for another reason.
         """
-        lost = {number for number, turn in enumerate(messages) if _must_stay(turn)}
-        for behind in (True, False):  # a template may look into contents, or cut their ends off
+        lost = {number for number, turn in enumerate(messages) if _must_remain(turn)}
+        for behind in (True, False):  # a template may inspect contents, or cut off their ends
             if not lost:
                 break
             try:
                 text = self._marked(messages, lost, reply=reply, tools=tools, behind=behind)
-            except UserError:  # it does not take the marks for a content
+            except UserError:  # it does not accept markers as a content
                 if not behind:
                     return None
                 continue
-            lost -= {int(number) for number in _MARK.findall(text)}
+            lost -= {int(number) for number in _MARKER.findall(text)}
         return min(lost, default=None)
 
     def _marked(
         self, messages: Messages, numbers: set[int], *, reply: bool, tools: Messages, behind: bool = False
     ) -> str:
-        """Return the text of a conversation with marks for the contents of these messages, or `behind` them."""
+        """Return the text of a conversation with markers instead of the contents of some messages, or `behind` them."""
         turns = [
             {**turn, "content": f"{turn['content'] if behind else ''}\ue000{number}\ue001"}
             if number in numbers
@@ -165,14 +165,14 @@ class Template:
         return self.text(turns, reply=reply, tools=tools)
 
 
-def unused_letters(said: Sequence[Any], source: str, count: int) -> list[str]:
-    """Return letters for private use that occur neither in messages or tools nor in the template."""
-    used = json.dumps([*said], ensure_ascii=False, default=str) + source
+def unused_letters(values: Sequence[Any], source: str, count: int) -> list[str]:
+    """Return private-use characters that occur neither in messages or tools nor in the template."""
+    used = json.dumps([*values], ensure_ascii=False, default=str) + source
     return list(islice((letter for letter in map(chr, range(0xE002, 0xF900)) if letter not in used), count))
 
 
 class _Generation(Extension):
-    """The tag {% generation %}, which marks an assistant's words: what is in it, between two unused letters."""
+    """The tag {% generation %}, which marks an assistant's text by two unused letters around it."""
 
     tags = {"generation"}  # noqa: RUF012 - jinja2 declares it so
 
@@ -185,32 +185,32 @@ class _Generation(Extension):
 
 
 def _plain(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a message as `transformers` gives it to templates: nothing that is None, thoughts by all their names."""
+    """Return a message as `transformers` passes it to templates: without None, reasoning under all its names."""
     turn = {key: value for key, value in message.items() if value is not None}
-    thoughts = next((turn[name] for name in _THOUGHTS if name in turn), None)
-    return turn if thoughts is None else {"thinking": thoughts, **turn, "reasoning_content": thoughts}
+    reasoning = next((turn[name] for name in _REASONING if name in turn), None)
+    return turn if reasoning is None else {"thinking": reasoning, **turn, "reasoning_content": reasoning}
 
 
-def _must_stay(turn: Mapping[str, Any]) -> bool:
-    """Whether a message says something that the model has to read: templates may drop an assistant's old thoughts."""
+def _must_remain(turn: Mapping[str, Any]) -> bool:
+    """Whether the model must read a message; templates may drop an assistant's old reasoning."""
     content = turn.get("content")
     return turn.get("role") != "assistant" and isinstance(content, str) and bool(content.strip())
 
 
-def _unmarked(text: str, opens: str, closes: str) -> Laid:
+def _unmarked(text: str, opens: str, closes: str) -> Rendered:
     """Return a text without the characters that mark spans, and the spans."""
     marked: list[Span] = []
-    begun = length = 0
+    start = length = 0
     plain = []
     for piece in re.split(f"([{opens}{closes}])", text):
         if piece == opens:
-            begun = length
+            start = length
         elif piece == closes:
-            marked.append((begun, length))
+            marked.append((start, length))
         else:
             plain.append(piece)
             length += len(piece)
-    return Laid("".join(plain), marked)
+    return Rendered("".join(plain), marked)
 
 
 def _refuse(message: str) -> None:
@@ -224,5 +224,5 @@ def _to_json(
     separators: tuple[str, str] | None = None,
     sort_keys: bool = False,
 ) -> str:
-    """Return JSON by the arguments that templates give to `tojson`, in the order of `transformers`."""
+    """Return JSON; the arguments are those of `tojson` in `transformers`, in the same order."""
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)

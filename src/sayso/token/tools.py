@@ -1,7 +1,7 @@
 """Put tools into a prompt: the available functions, the calls, and their results.
 
-Messages and tools are OpenAI's. A model whose template supports the format of Hermes and Qwen gets them as data; for
-every other layout, including our own, they become text in the roles that it has: system, user and assistant.
+Messages and tools are in OpenAI's format. A template that supports the format of Hermes and Qwen gets them as data; for
+every other layout, including our own, they become text of the roles system, user and assistant.
 """
 
 import json
@@ -24,19 +24,19 @@ To call one, write its name and its arguments:
 </tool_call>
 What it gives comes back between <tool_response> and </tool_response>."""
 
-_MARK = re.compile(r"<(?=/?tool(s|_call|_response)>)")
+_MARKER = re.compile(r"<(?=/?tool(s|_call|_response)>)")
 
 
 def with_tools(messages: Messages, tools: Messages = ()) -> bool:
-    """Whether a conversation has tools, calls of them, or what they gave."""
+    """Whether a conversation has tools, tool calls or tool results."""
     return bool(tools) or with_calls(messages)
 
 
 def tool_text(messages: Messages, tools: Messages = ()) -> list[dict[str, Any]]:
-    """Return the same conversation in three roles, with the tools described in the first, a system message.
+    """Return the same conversation in three roles, with the tools described in a first system message.
 
-    What a tool gave is JSON in a user's turn, in which no mark can stand; a mark that a user typed loses its "<" to
-    "&lt;", so that neither can pass for the other. Raises `UserError` as `as_data`.
+    A tool's result is JSON in a user's turn, escaped so that it contains no marker; in a marker that a user typed, "<"
+    becomes "&lt;", so that neither can be mistaken for the other. Raises `UserError` as `as_data` does.
     """
     done: list[dict[str, Any]] = []
     results = False
@@ -53,14 +53,14 @@ def tool_text(messages: Messages, tools: Messages = ()) -> list[dict[str, Any]]:
         if calls := turn.pop("tool_calls", None):
             turn["content"] = "\n".join([*([content] if content else []), *map(_call_text, calls)])
         elif turn.get("role") == "user" and isinstance(content, str):
-            turn["content"] = _MARK.sub("&lt;", content)
+            turn["content"] = _MARKER.sub("&lt;", content)
         done.append(turn)
     if tools:
-        told = DESCRIPTION.format(tools="\n".join(map(_json, tools)))
+        description = DESCRIPTION.format(tools="\n".join(map(_json, tools)))
         if done and done[0].get("role") == "system" and isinstance(done[0].get("content"), str):
-            done[0]["content"] += f"\n\n{told}"
+            done[0]["content"] += f"\n\n{description}"
         else:
-            done.insert(0, {"role": "system", "content": told})
+            done.insert(0, {"role": "system", "content": description})
     return done
 
 
@@ -69,7 +69,8 @@ def opening(name: str) -> str:
     return f'\n{{"name": {json.dumps(name)}, "arguments": '
 
 
-CLOSING = "}\n" + CALL_END  # the text after the arguments
+CLOSING = "}\n" + CALL_END
+"""The text after the arguments of a call."""
 
 
 def _call_text(call: Mapping[str, Any]) -> str:
@@ -79,4 +80,4 @@ def _call_text(call: Mapping[str, Any]) -> str:
 
 def _json(value: Any) -> str:
     """Return JSON without markers: the same value, escaped so that it cannot end its block."""
-    return _MARK.sub(r"\\u003c", json.dumps(value, ensure_ascii=False))
+    return _MARKER.sub(r"\\u003c", json.dumps(value, ensure_ascii=False))

@@ -18,8 +18,8 @@ TOKENIZER_KINDS = tuple(TRAINERS)
 def train(kind: str, texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Return a tokenizer of one of `TOKENIZER_KINDS` with at most `vocab_size` ids.
 
-    The texts are read once, as a stream. A small text may give fewer ids than asked for.
-    Raises `UserError` for an unknown kind, no text at all, or a vocabulary too small for its fixed tokens.
+    The texts are read once, as a stream. A small text may yield fewer ids than requested.
+    Raises `UserError` for an unknown kind, empty texts, or a vocabulary too small for its fixed tokens.
     """
     if kind not in TRAINERS:
         known = ", ".join(TOKENIZER_KINDS)
@@ -27,12 +27,12 @@ def train(kind: str, texts: Iterable[str], vocab_size: int) -> Tokenizer:
     stream = _Stream(texts)
     tokenizer = TRAINERS[kind](stream, vocab_size)
     if not stream.found:
-        raise UserError("Training a tokenizer needs text; the given texts are empty.")
+        raise UserError("Training a tokenizer needs text, but all texts are empty; add text.")
     return tokenizer
 
 
 class _Stream:
-    """Texts as they pass: `found` tells whether there was any; half surrogate pairs are replaced."""
+    """A stream of texts with lone surrogates replaced; `found` is whether any text was not empty."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts, self.found = texts, False

@@ -1,7 +1,7 @@
 """Whole words, or whole characters, as tokens: the two classic kinds of tokenizers, behind the same interface.
 
 The vocabulary holds the most frequent pieces of the training text; a word keeps the space before it and its case, so
-joining the pieces restores the text exactly. Unknown pieces are spelled in byte tokens, and counted.
+joining the pieces restores the text exactly. Unknown pieces are encoded as byte tokens, and counted.
 """
 
 import json
@@ -17,7 +17,7 @@ from sayso.token.tokenizer import BOS, END, SMALLEST_VOCABULARY, SPECIALS, check
 
 _WORD = re.compile(r" ?[^\W\d_]+(?:['’][^\W\d_]+)*| ?\d+| ?(?:[^\w\s]|_)|\s+(?!\S)|\s")
 _CUTS: dict[str, Callable[[str], Iterable[str]]] = {"word": _WORD.findall, "character": iter}
-MIN_COUNT = 2  # a piece seen once teaches a model nothing, and leaves it without practice in spelling
+MIN_COUNT = 2  # a piece seen once teaches nothing, and without unknown pieces the byte tokens are never trained
 
 FIRST_BYTE = len(SPECIALS)
 
@@ -64,17 +64,17 @@ class WholeTokenizer:
         return self.decode_bytes(ids).decode("utf-8", "replace")
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
-        """Return the exact bytes of ids; control tokens give none."""
+        """Return the exact bytes of ids; control tokens have none."""
         return b"".join(map(self._bytes.__getitem__, ids))
 
     def save(self, folder: Path) -> None:
-        """Write `tokenizer.json`, a form of our own, and `tokenizer_config.json`."""
+        """Write `tokenizer.json`, in our own format, and `tokenizer_config.json`."""
         content = {"kind": self.kind, "vocabulary": self.vocabulary}
         write_atomic(folder / "tokenizer.json", json.dumps(content, ensure_ascii=False, indent=0) + "\n")
         write_json(folder / "tokenizer_config.json", config(self.kind))
 
     def unknown(self, text: str) -> tuple[int, int]:
-        """Return how many pieces of a text are not in the vocabulary, and how many there are."""
+        """Return the number of pieces of a text that are not in the vocabulary, and of all its pieces."""
         cut = list(self._cut(text))
         return sum(piece not in self._known for piece in cut), len(cut)
 
@@ -85,19 +85,19 @@ def train_word(texts: Iterable[str], vocab_size: int) -> WholeTokenizer:
 
 
 def train_character(texts: Iterable[str], vocab_size: int) -> WholeTokenizer:
-    """Take the most frequent characters of a stream of texts; those of ASCII are there already, as bytes."""
+    """Take the most frequent characters of a stream of texts; those of ASCII are already known, as bytes."""
     return _train("character", texts, vocab_size)
 
 
 def from_json(content: dict[str, object], path: Path) -> WholeTokenizer:
-    """Return the tokenizer of a read `tokenizer.json` of our own form; a damaged one is a `UserError`."""
+    """Return the tokenizer in a `tokenizer.json` of our own format. Raises `UserError` if it is damaged."""
     kind, vocabulary = content.get("kind"), content.get("vocabulary")
-    if not (isinstance(kind, str) and kind in _CUTS and isinstance(vocabulary, list) and _all_different(vocabulary)):
-        raise UserError(f"'{path}' is damaged: it needs a kind and a list of unique pieces. Train it again.")
+    if not (isinstance(kind, str) and kind in _CUTS and isinstance(vocabulary, list) and _unique_texts(vocabulary)):
+        raise UserError(f"'{path}' is damaged: it must have a kind and a list of unique pieces. Train it again.")
     return WholeTokenizer(kind, vocabulary)
 
 
-def _all_different(values: list[object]) -> bool:
+def _unique_texts(values: list[object]) -> bool:
     return all(isinstance(value, str) for value in values) and len(set(values)) == len(values)
 
 

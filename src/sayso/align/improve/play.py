@@ -46,7 +46,7 @@ def policy_player(replier: Replier, seed: int, temperature: float = 1.0) -> Play
     draw = Random(seed)
 
     def move(games: Sequence[str]) -> list[str]:
-        prompts = [tictactoe.asked(tictactoe.board(game)) for game in games]
+        prompts = [tictactoe.move_prompt(tictactoe.board(game)) for game in games]
         sampling = Sampling(temperature=temperature, max_tokens=2, seed=draw.getrandbits(32))
         return [one.text for one in replier.replies(prompts, sampling)]
 

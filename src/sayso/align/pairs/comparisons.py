@@ -67,7 +67,7 @@ def _read(
             check(converted)
         return {**_rest(row), **converted}
 
-    rows = (bad.tried(f"{path}:{number}", checked, row) for number, row in read_rows(path, bad))
+    rows = (bad.attempt(f"{path}:{number}", checked, row) for number, row in read_rows(path, bad))
     return [row for row in rows if row is not None]
 
 

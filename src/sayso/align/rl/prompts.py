@@ -48,7 +48,7 @@ def read_prompts(path: Path, bad: BadRows, check: Callable[[Prompt], object] | N
             check(prompt)
         return prompt
 
-    tried = [bad.tried(f"{path}:{number}", checked, number, row) for number, row in read_rows(path, bad)]
+    tried = [bad.attempt(f"{path}:{number}", checked, number, row) for number, row in read_rows(path, bad)]
     prompts = [prompt for prompt in tried if prompt is not None]
     if not prompts:
         bad.check()

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from typing import BinaryIO
 
-from sayso.base.ended import ended
 from sayso.base.errors import UserError
+from sayso.base.exit_code import describe_exit
 
 DICTIONARY = 3 << 29  # liblzma's largest, 1.5 GiB
 
@@ -31,7 +31,7 @@ def xz_bits(train: bytes, samples: Sequence[bytes]) -> list[int]:
     if done.returncode:
         if b"MemoryError" in done.stderr:
             raise MemoryError
-        raise UserError(f"The process that computes the xz baseline {ended(done.returncode)}; run it again.")
+        raise UserError(f"The process that computes the xz baseline {describe_exit(done.returncode)}; run it again.")
     return [int(line) for line in done.stdout.split()]
 
 

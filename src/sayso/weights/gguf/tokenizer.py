@@ -9,8 +9,8 @@ from typing import Any
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from sayso.base.errors import UserError
-from sayso.token.cut import PATTERN
 from sayso.token.foreign import SPACE, ForeignTokenizer
+from sayso.token.pre_tokenizer import PATTERN
 from sayso.weights.gguf.file import GGUF
 
 NORMAL, UNKNOWN, CONTROL, TYPED, UNUSED, BYTE = range(1, 7)  # llama.cpp's types of tokens

@@ -1,6 +1,6 @@
 """Open a path or URL as bytes, decompressed if its name ends in .gz or .zst; truncated or damaged files are detected.
 
-The stream reader of zstandard ends silently where a file was truncated; `Frames` checks that the last frame is whole.
+The stream reader of zstandard silently accepts a truncated file; `Frames` checks that the last frame is complete.
 """
 
 import gzip
@@ -14,7 +14,7 @@ from typing import IO, Any, cast
 from sayso.base.errors import UserError, require
 
 READ_BLOCK = 1 << 20  # bytes read at a time
-PACKED = (".gz", ".zst")
+COMPRESSED = (".gz", ".zst")
 
 
 def open_bytes(where: str) -> IO[bytes]:
@@ -30,20 +30,20 @@ def open_bytes(where: str) -> IO[bytes]:
 
 
 @contextmanager
-def open_unpacked(where: str) -> Iterator[IO[bytes]]:
-    """Open a path or URL for reading as what it unpacks to; a damaged one is a `UserError`."""
+def open_decompressed(where: str) -> Iterator[IO[bytes]]:
+    """Open a path or URL for reading its decompressed content. Raises `UserError` if it is damaged."""
     with open_bytes(where) as raw:
         kinds: tuple[type[BaseException], ...] = ()
-        unpacked: Any = raw
+        decompressed: Any = raw
         if where.lower().endswith(".gz"):
             kinds = (gzip.BadGzipFile, EOFError, zlib.error)
-            unpacked = gzip.GzipFile(fileobj=raw)
+            decompressed = gzip.GzipFile(fileobj=raw)
         elif where.lower().endswith(".zst"):
             zstandard = require("zstandard", "data")
             kinds = (EOFError, zstandard.ZstdError)
-            unpacked = io.BufferedReader(Frames(raw, zstandard.ZstdDecompressor()), READ_BLOCK)
+            decompressed = io.BufferedReader(Frames(raw, zstandard.ZstdDecompressor()), READ_BLOCK)
         try:
-            yield unpacked
+            yield decompressed
         except kinds as error:
             raise UserError(
                 f"'{where}' is damaged or does not match its extension ({error}); download it again."
@@ -51,7 +51,7 @@ def open_unpacked(where: str) -> Iterator[IO[bytes]]:
 
 
 class Frames(io.RawIOBase):
-    """Reads Zstandard frames, one after another; raises `EOFError` when the last one is cut off."""
+    """Reads Zstandard frames, one after another; raises `EOFError` if the last one is truncated."""
 
     def __init__(self, raw: IO[bytes], decompressor: Any) -> None:
         self.raw, self.decompressor = raw, decompressor
@@ -59,22 +59,20 @@ class Frames(io.RawIOBase):
         self.ready = memoryview(b"")
 
     def readable(self) -> bool:
-        """It is."""
+        """Return True."""
         return True
 
     def readinto(self, target: Any) -> int:
-        """Fill the buffer as far as what is unpacked goes; 0 at the end."""
+        """Fill the buffer with decompressed bytes and return their number; 0 at the end."""
         while not self.ready:
-            packed = (self.frame.unused_data if self.frame and self.frame.eof else b"") or self.raw.read(
-                READ_BLOCK >> 3
-            )
-            if not packed:
+            data = (self.frame.unused_data if self.frame and self.frame.eof else b"") or self.raw.read(READ_BLOCK >> 3)
+            if not data:
                 if self.frame and not self.frame.eof:
-                    raise EOFError("the last frame is cut off")
+                    raise EOFError("the last frame is truncated")
                 return 0
             if self.frame is None or self.frame.eof:
                 self.frame = self.decompressor.decompressobj()
-            self.ready = memoryview(self.frame.decompress(packed))
+            self.ready = memoryview(self.frame.decompress(data))
         count = min(len(target), len(self.ready))
         target[:count] = self.ready[:count]
         self.ready = self.ready[count:]
