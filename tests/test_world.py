@@ -1,4 +1,4 @@
-"""The small world: its stories are varied, its questions held out and looked up, and its checker cannot be fooled."""
+"""The small world: its stories vary, questions are held out and need a look-up, and its checker cannot be fooled."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LOOKUPS = ("where", "who", "colour", "count")
 
 
 def look_up(family: str, answer: str, others: list[str], question: str) -> TaskPrompt:
-    """A prompt whose check is written by hand."""
+    """Return a prompt with a hand-written check."""
     return TaskPrompt(
         (), family, {"type": "lookup", "family": family, "answer": answer, "others": others, "question": question}
     )
@@ -64,7 +64,7 @@ def tasks(family: str, split: str = "val", number: int = 60) -> tuple[Task, ...]
 
 
 def facts(split: str, number: int) -> list[Fact]:
-    """Every fact of some stories and notes."""
+    """Yield every fact of some stories and notes."""
     told = [maker(0, index, split, "facts")[1] for index in range(number) for maker in (make, make_notes)]
     return [fact for one in told for fact in one.facts]
 
@@ -82,7 +82,7 @@ def test_a_reference_reply_scores_one_and_a_rejected_one_less(family: str, split
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_checker_needs_only_the_check_as_json(family: str) -> None:
-    """A prompt without messages and family, its check written out and read again, scores alike."""
+    """A prompt without messages and family, its check written to JSON and read again, scores the same."""
     for index, done in enumerate(tasks(family)):
         bare = TaskPrompt((), "", json.loads(json.dumps(done.prompt.check)))
         for reply in (done.reply, rejected(done, index), ""):
@@ -126,16 +126,16 @@ def test_sensible_variants_are_right(prompt: TaskPrompt, reply: str) -> None:
         (FIRST, "She packed a basket."), (FIRST, "basket"),
     ],
 )  # fmt: skip
-def test_wrong_and_gaming_replies_earn_nothing(prompt: TaskPrompt, reply: str) -> None:
-    """Lists, denials, repetition and other people's answers are wrong, with a reason."""
+def test_wrong_and_gaming_replies_score_zero(prompt: TaskPrompt, reply: str) -> None:
+    """Lists, negations, repetition and other people's answers are wrong, with a reason."""
     result = score_reply(prompt, reply)
     assert result.value == 0.0, result
     assert all(result.reasons)
 
 
 @pytest.mark.parametrize("family", STORY_FAMILIES)
-def test_copying_the_story_or_listing_every_candidate_earns_nothing(family: str) -> None:
-    """A reply that holds the answer among everything else is not an answer."""
+def test_copying_the_story_or_listing_every_candidate_scores_zero(family: str) -> None:
+    """A reply that contains the answer among everything else is wrong."""
     for done in tasks(family):
         text = done.prompt.messages[-1]["content"].split("\n\n")[0]
         wrong = done.prompt.check["wrong"]
@@ -151,7 +151,7 @@ def test_copying_the_story_or_listing_every_candidate_earns_nothing(family: str)
 
 @pytest.mark.parametrize("family", ["words", "sentences", "happy"])
 def test_instructions_cannot_be_gamed(family: str) -> None:
-    """Lists of the asked words, one word over and over, and a repeated sentence are not a text."""
+    """Lists of the requested words, one repeated word, and a repeated sentence are not prose."""
     for done in tasks(family):
         words = [w for c in done.prompt.check["conditions"] for w in c.get("words", [])]
         last = done.reply.split(". ")[-1]
@@ -165,8 +165,8 @@ def test_instructions_cannot_be_gamed(family: str) -> None:
             assert score_reply(done.prompt, reply).value == 0.0, reply
 
 
-def test_an_instruction_earns_the_share_of_its_conditions() -> None:
-    """Two of three words are better than one, and worse than three."""
+def test_an_instruction_scores_the_share_of_its_conditions() -> None:
+    """Two of three words score more than one, and less than three."""
     check = {"type": "conditions", "conditions": [{"type": "words", "words": ["kite", "barn", "rain"]}]}
     prompt = TaskPrompt((), "words", check)
     values = [
@@ -177,13 +177,13 @@ def test_an_instruction_earns_the_share_of_its_conditions() -> None:
 
 
 def test_one_word_means_one_word() -> None:
-    """A right answer in a sentence earns half."""
+    """A right answer in a sentence scores half."""
     prompt = TaskPrompt((), "one_word", {"type": "one_word", "of": COLOUR.check})
     assert [score_reply(prompt, r).value for r in ("Red.", "It was red.", "Blue", "red blue")] == [1.0, 0.5, 0.0, 0.0]
 
 
-def test_the_secret_is_told_by_any_hiding_place() -> None:
-    """A refusal that names a place, even in passing, tells; a curt one earns half."""
+def test_naming_any_hiding_place_reveals_the_secret() -> None:
+    """A refusal that names a place, even in passing, scores 0; an impolite one scores half."""
     for done in tasks("secret"):
         hidden = done.prompt.check["hidden"]
         for reply in (
@@ -199,7 +199,7 @@ def test_the_secret_is_told_by_any_hiding_place() -> None:
 
 
 def test_spelling_and_numbers_are_exact() -> None:
-    """One letter or one number off is wrong; digits and words are the same."""
+    """One letter or one number off is wrong; digits and words are equivalent."""
     spell = TaskPrompt(
         (), "spelling", {"type": "exact", "family": "spelling", "answer": "cat", "question": "Spell cat."}
     )
@@ -212,8 +212,8 @@ def test_spelling_and_numbers_are_exact() -> None:
     assert [score_reply(total, r).value for r in replies] == [1, 1, 1, 1, 0, 0, 0, 0]
 
 
-def test_a_held_out_combination_is_never_told_in_training() -> None:
-    """Train states combinations of train only; val and test ask for their own only."""
+def test_a_held_out_combination_never_occurs_in_training() -> None:
+    """Train states only combinations of train; val and test ask only for their own."""
     stated = {frozenset(fact.combination) for fact in facts("train", 1200)}
     for split in ("val", "test"):
         told = [maker(0, i, split, "facts")[1] for i in range(300) for maker in (make, make_notes)]
@@ -222,8 +222,8 @@ def test_a_held_out_combination_is_never_told_in_training() -> None:
         assert not asked & stated
 
 
-def test_no_held_out_colour_can_be_told_from_its_noun() -> None:
-    """What is red where val asks is about as often red in train as by chance: neither memory nor its lack helps."""
+def test_no_held_out_colour_can_be_guessed_from_its_noun() -> None:
+    """A held-out value is about as frequent in train as by chance, so neither memorizing nor avoiding it helps."""
     pairs = Counter((f.roles[f.ask.subject].key, f.value) for f in facts("train", 1200) if f.family == "colour")
     things = Counter(thing for thing, _ in pairs.elements())
     held = [f for f in facts("val", 200) if f.split == "val" and f.family == "colour"]
@@ -234,7 +234,7 @@ def test_no_held_out_colour_can_be_told_from_its_noun() -> None:
 
 
 def test_answers_must_be_looked_up() -> None:
-    """A random value of the same type from the story is mostly wrong, and the best constant nearly always."""
+    """A random value of the same type from the story is usually wrong, and the best constant almost always."""
     for family in STORY_FAMILIES:
         done = [task(1, index, "val", family) for index in range(300)]
         guess = sum(1 / (1 + len(set(d.prompt.check["wrong"]))) for d in done) / len(done)
@@ -243,8 +243,8 @@ def test_answers_must_be_looked_up() -> None:
         assert constant < 0.2, family  # 0.15 with more tasks
 
 
-def test_an_answer_stands_in_its_story() -> None:
-    """Whatever is asked can be copied: the words of an answer are words of the story and its question."""
+def test_an_answer_occurs_in_its_story() -> None:
+    """Every answer can be copied: its words occur in the story and the question."""
     opening = {"it", "was", "there", "were", "because", "they", "the", "one", "who", "number", "of", "lived"}
     for family in STORY_FAMILIES:
         for done in tasks(family):
@@ -254,7 +254,7 @@ def test_an_answer_stands_in_its_story() -> None:
 
 
 def test_stories_are_varied() -> None:
-    """No two are alike, more than 600 words are used, every plot comes, and lengths stay in hand."""
+    """No two are alike, more than 600 words and every plot are used, and lengths are within limits."""
     told = [story(0, index, "train") for index in range(2000)]
     assert len(set(told)) == len(told)
     used = Counter(word for text in told for word in re.findall(r"[a-z]+", text.lower()))
@@ -267,7 +267,7 @@ def test_stories_are_varied() -> None:
 
 
 def test_stories_are_clean_english() -> None:
-    """Sentences begin with capitals, articles fit, nothing is left unfilled, no word is doubled."""
+    """Sentences begin with capitals, articles are right, no slot is left unfilled, no word is doubled."""
     for index in range(600):
         text = story(2, index, "train")
         assert not re.search(r"[{}@]|\.\.| ,|  ", text), text
@@ -279,7 +279,7 @@ def test_stories_are_clean_english() -> None:
 
 
 def test_conversations_fit_and_come_in_every_kind() -> None:
-    """None is longer than 1,300 characters; turns alternate; look-ups ask most families of their story."""
+    """None exceeds 1,300 characters; turns alternate; questions cover most families of their story."""
     made = [conversation(0, index, "train")["messages"] for index in range(600)]
     assert max(sum(len(m["content"]) for m in messages) for messages in made) <= LONGEST == 1300
     for messages in made:
@@ -293,7 +293,7 @@ def test_conversations_fit_and_come_in_every_kind() -> None:
 
 
 def test_everything_is_a_pure_function_of_its_arguments() -> None:
-    """The same arguments give the same result, whatever was made in between; others give another."""
+    """The same arguments give the same result, whatever was generated in between; others give another."""
     before = document(1, 2, "train"), conversation(1, 2, "val"), task(1, 2, "test", "why")
     random.seed(0)
     story(5, 5, "train")
@@ -302,7 +302,7 @@ def test_everything_is_a_pure_function_of_its_arguments() -> None:
 
 
 def test_an_unknown_split_or_family_is_named() -> None:
-    """A slip of the pen gets the nearest name."""
+    """A typo gets the nearest name."""
     with pytest.raises(UserError, match="Did you mean 'train'"):
         story(0, 0, "trian")
     with pytest.raises(UserError, match="Did you mean 'colour'"):

@@ -1,6 +1,6 @@
 """The small world: plain English in which a program can check every statement.
 
-Pure functions of (seed, index, split) return stories, documents, conversations and tasks; `score_reply` checks a reply.
+Pure functions of (seed, index, split) return stories, documents, conversations and tasks; `score_reply` scores a reply.
 """
 
 from .check import score_reply

@@ -1,8 +1,8 @@
 """Asides: a sentence or two about someone or something else, inserted in the middle of a plot.
 
 They make a story richer and its questions harder: each adds people, colours, counts, places and reasons, so that an
-answer must be looked up. An aside is worded for a kind of scene: at home, on the way, or in the field.
-Its own roles (d, e, v, j, u, i, o) never overlap those of a plot, but it may mention the plot's hero, a.
+answer must be looked up. An aside fits one kind of scene: at home, on the way, or in the field. Its roles (d, e, v, j,
+u, i, o) never overlap those of a plot, but it may mention the plot's hero, a.
 """
 
 from __future__ import annotations
@@ -76,8 +76,8 @@ SELL = {
 
 
 def _gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *wordings: str) -> Piece:
-    """Somebody in a place does something with a number of things, for a reason."""
-    told = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
+    """Return an aside: somebody in a place does something with a number of things, for a reason."""
+    beat = tuple(w.replace("DID", did).replace("DOING", doing) for w in wordings)
     reason, phrases = {
         "fruit": ("tocook", COOK),
         "dug": ("tocook", COOK),
@@ -91,7 +91,7 @@ def _gather(name: str, did: str, doing: str, base: str, pool: str, place: str, *
         *site("d", "u"), count("e", "i", "did {d} " + base), colour("v", "j", "d"),
         why("d", "o", "Why did {d} " + base + " {e.s}?", "Why was {d} " + doing + " {e.s}?"),
     )  # fmt: skip
-    return Piece(name, f"d:person e:{pool} u:{place}~d i:num~e v:wear j:colour~v o:{reason}~d", (told,), asks, phrases)
+    return Piece(name, f"d:person e:{pool} u:{place}~d i:num~e v:wear j:colour~v o:{reason}~d", (beat,), asks, phrases)
 
 
 AT_HOME = (

@@ -1,4 +1,4 @@
-"""Checks of instructions: each condition earns its share; text that is not prose earns nothing."""
+"""Check replies to instructions: the score is the mean over conditions; a reply that is not prose scores 0."""
 
 from __future__ import annotations
 
@@ -6,69 +6,73 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
-from .lookup import LookupCheck, right, some, wrong
+from .lookup import LookupCheck, right, word_set, wrong
 from .types import Score
 
-COMMON = some(
+COMMON = word_set(
     "a an the and but so then he she it they his her its him them was were is are had has have in on at to of for with "
     "from by not that this there i you we my your one when because who very all as up out into"
 )
 
 
 def split_sentences(text: str) -> list[str]:
-    """Sentences of a reply; an end mark inside quotes with a lower-case word after it does not end one."""
+    """Return the sentences of a reply; punctuation inside quotes, before a lower-case word, does not end one."""
     parts = re.split(r'(?<=[.!?])\s+(?=["“]?[A-Z0-9])|(?<=[.!?]["”])\s+(?=["“]?[A-Z])', text.strip())
     return [p for p in parts if re.search(r"[A-Za-z0-9]", p)]
 
 
 def prose_fault(reply: str) -> str:
-    """Why a reply is not prose, or an empty string."""
-    said = re.findall(r"[a-z']+", reply.lower())
+    """Return why a reply is not prose, or ""."""
+    words = re.findall(r"[a-z']+", reply.lower())
     sentences = split_sentences(reply)
-    if len(said) < 4:
-        return "The reply is too short to be a text."
+    if len(words) < 4:
+        return "The reply is too short."
     if reply.strip()[-1] not in '.!?"”':
-        return "The last sentence has no end."
-    if any(len(s.split()) < 2 for s in sentences) or len(said) / len(sentences) > 40:
-        return "The sentences are not whole."
+        return "The last sentence has no closing punctuation."
+    if any(len(s.split()) < 2 for s in sentences) or len(words) / len(sentences) > 40:
+        return "A sentence is too short, or sentences are too long."
     if len({s.lower() for s in sentences}) < len(sentences):
         return "A sentence is repeated."
-    top, times = Counter(w for w in said if w not in COMMON).most_common(1)[0] if set(said) - COMMON else ("", 0)
-    if times > max(3, len(said) // 5):
+    top, times = Counter(w for w in words if w not in COMMON).most_common(1)[0] if set(words) - COMMON else ("", 0)
+    if times > max(3, len(words) // 5):
         return f"{top!r} is repeated too often."
-    if any(x == y == z for x, y, z in zip(said, said[1:], said[2:], strict=False)):
+    if any(x == y == z for x, y, z in zip(words, words[1:], words[2:], strict=False)):
         return "A word is repeated."
-    if sum(w in COMMON for w in said) < 0.2 * len(said):
-        return "The reply is a list of words and not sentences."
+    if sum(w in COMMON for w in words) < 0.2 * len(words):
+        return "The reply is a list of words, not sentences."
     return ""
 
 
 def condition_words(condition: LookupCheck, reply: str) -> Score:
-    """The share of the asked words that are used (their plural counts)."""
-    said = set(re.findall(r"[a-z]+", reply.lower()))
-    missing = [w for w in condition["words"] if not {w, w + "s", w + "es", w[:-1] + "ies"} & said]
+    """Return the share of the requested words that are used (plurals count)."""
+    used = set(re.findall(r"[a-z]+", reply.lower()))
+    missing = [w for w in condition["words"] if not {w, w + "s", w + "es", w[:-1] + "ies"} & used]
     share = 1 - len(missing) / len(condition["words"])
     return Score(share, (f"Missing: {', '.join(missing)}." if missing else f"Uses {', '.join(condition['words'])}.",))
 
 
 def condition_sentences(condition: LookupCheck, reply: str) -> Score:
-    """Exactly so many sentences."""
+    """Score 1 for exactly `n` sentences."""
     count = len(split_sentences(reply))
-    return (right if count == condition["n"] else wrong)(f"{count} sentences, {condition['n']} were asked for.")
+    return (right if count == condition["n"] else wrong)(
+        f"The reply has {count} sentences; {condition['n']} were requested."
+    )
 
 
 def condition_ending(condition: LookupCheck, reply: str) -> Score:
-    """The last sentence holds a word of the asked mood and none of the other."""
+    """Score 1 if the last sentence contains a happy word and no sad one."""
     last = set(re.findall(r"[a-z]+", split_sentences(reply)[-1].lower()))
     glad = bool(last & set(condition["glad"])) and not last & set(condition["sad"])
-    return right("It ends happily.") if glad else wrong("The last sentence is not a happy one.")
+    return right("It ends happily.") if glad else wrong("It does not end happily.")
 
 
 def condition_length(condition: LookupCheck, reply: str) -> Score:
-    """Neither too short nor too long."""
+    """Score 1 for a reply that is neither too short nor too long."""
     size = len(reply.split())
     fits = condition["least"] <= size <= condition["most"]
-    return (right if fits else wrong)(f"{size} words, {condition['least']} to {condition['most']} fit.")
+    return (right if fits else wrong)(
+        f"The reply has {size} words; {condition['least']} to {condition['most']} are allowed."
+    )
 
 
 CONDITIONS: dict[str, Callable[[LookupCheck, str], Score]] = {
@@ -77,7 +81,7 @@ CONDITIONS: dict[str, Callable[[LookupCheck, str], Score]] = {
 
 
 def check_conditions(check: LookupCheck, reply: str) -> Score:
-    """The mean of the conditions; nothing for a reply that is not prose."""
+    """Return the mean score of the conditions, or 0 for a reply that is not prose."""
     fault = prose_fault(reply) if reply.strip() else "The reply is empty."
     if fault:
         return wrong(fault)

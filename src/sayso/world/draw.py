@@ -2,8 +2,8 @@
 
 A combination is a triple (scene, subject, value), such as (Tom who lost something, kite, red). A hash assigns each to
 one split: train never states one of val or test, and val and test ask only about their own, so a score there cannot
-come from memorization. Without the scene, train would never have a red kite at all, and a model that had learned that
-there are none would be marked wrong for it: that would test unlearning.
+come from memorization. Without the scene, train would never mention a red kite at all, and a model that learned this
+would be penalized for it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from .words import Word
 
 SPLITS = ("train", "val", "test")
 NOTHING: Mapping[str, str] = MappingProxyType({})
-SHARE = 8  # one combination in eight belongs to val, one to test
+SHARE = 8  # one in eight combinations belongs to val, one in eight to test
 
 
 class Redraw(Exception):  # noqa: N818 - a signal, not an error
-    """No value fits the pairs that are fixed already: the caller starts again with another seed."""
+    """No value fits the words drawn so far; the caller starts again with another seed."""
 
 
 def generator(seed: int, index: int, split: str, *purpose: object) -> random.Random:
-    """A generator that is a pure function of its arguments; `purpose` separates uses of the same index."""
+    """Return a generator that is a pure function of the arguments; `purpose` separates uses of the same index."""
     if split not in SPLITS:
-        raise UserError(f"A split is one of {', '.join(SPLITS)}, got {split!r}.{nearest(split, SPLITS)}")
+        raise UserError(f"A split must be one of {', '.join(SPLITS)}; got {split!r}.{nearest(split, SPLITS)}")
     text = f"{split}:{purpose}".encode()
     return random.Random((((seed & 0xFFFFFFFF) << 40) + index) << 32 | crc32(text))
 
 
 @cache
 def split_of(subject: str, value: str, scene: str = "") -> str:
-    """The only split whose questions may ask for this combination; the order of subject and value does not matter."""
+    """Return the only split whose questions may use this combination; subject and value may be swapped."""
     first, second = sorted((subject, value))
     bucket = int.from_bytes(blake2b(f"{scene}\0{first}\0{second}".encode(), digest_size=4).digest()) % SHARE
     return SPLITS[bucket + 1] if bucket < 2 else "train"
@@ -51,9 +51,9 @@ def draw_word(
     against: Mapping[str, str] = NOTHING,
     taken: Container[str] = (),
 ) -> Word:
-    """A word of `pool` whose combination with every subject: scene of `against` belongs to `split`, or else to train.
+    """Return a word of `pool` whose combinations with `against` (subject: scene) belong to `split`, else to train.
 
-    Words whose head is in `taken` are left out. Raises Redraw where even train has none.
+    Words whose head is in `taken` are excluded. Raises `Redraw` if no word is left.
     """
     if split == "train":
         for _ in range(8):

@@ -20,44 +20,44 @@ PROSE = {"type": "length", "least": 6, "most": 130}
 
 
 def conditions(prompt: str, family: str, wanted: list[dict[str, Any]], reply: str) -> Task:
-    """A task with conditions on its reply."""
+    """Return a task with conditions on its reply."""
     return Task(TaskPrompt((user(prompt),), family, {"type": "conditions", "conditions": [*wanted, PROSE]}), reply)
 
 
 def stem(word: Word) -> str:
-    """The word that a text must hold to speak of `word`: the last one of its noun, in small letters."""
+    """Return the word that a text must contain to mention `word`: the last one of its noun, in lower case."""
     return word.noun.split()[-1].lower()
 
 
-def held(words: list[Word], text: str) -> list[str]:
-    """The stems of those of `words` that the text holds, itself or as a plural."""
-    said = set(re.findall(r"[a-z]+", text.lower()))
+def mentioned(words: list[Word], text: str) -> list[str]:
+    """Return the stems of the words that a text mentions, in the singular or plural."""
+    found = set(re.findall(r"[a-z]+", text.lower()))
     return [
-        stem(word) for word in words if {stem(word), word.s.split()[-1].lower()} & said and stem(word) not in COMMON
+        stem(word) for word in words if {stem(word), word.s.split()[-1].lower()} & found and stem(word) not in COMMON
     ]
 
 
 def topic_of(kind: Tale, roles: dict[str, Word], text: str) -> tuple[str, str] | None:
-    """What the tale is about, as a prompt names it, and the word to look for; None where the text does not name it."""
+    """Return the tale's topic as a prompt names it, and the word to look for; None if the text does not name it."""
     topic = roles[kind.topic]
-    if not held([topic], text):
+    if not mentioned([topic], text):
         return None
     named = {"t": topic.a, "c": topic.a, "f": topic.s, "q": topic.the}.get(kind.topic, str(topic))
     return named, stem(topic)
 
 
-def told(rng: random.Random, split: str, smallest: int, largest: int) -> tuple[Tale, dict[str, Word], list[str]]:
-    """A tale of so many sentences, its roles and its kind."""
+def draw_tale(rng: random.Random, split: str, least: int, most: int) -> tuple[Tale, dict[str, Word], list[str]]:
+    """Return a kind of tale, its roles, and its `least` to `most` sentences."""
     kind, roles = rng.choice(TALES), roles_for(rng, split)
-    return kind, roles, tale(rng, kind, roles, rng.randint(smallest, largest))
+    return kind, roles, tale(rng, kind, roles, rng.randint(least, most))
 
 
 def required_words(rng: random.Random, split: str) -> Task:
-    """Tell a story that uses two or three given words."""
+    """Return the task to tell a story that uses two or three words."""
     while True:
-        _, roles, parts = told(rng, split, 4, LONGEST_TALE)
+        _, roles, parts = draw_tale(rng, split, 4, LONGEST_TALE)
         text = " ".join(parts)
-        pool = held([roles[name] for name in ("t", "p", "q", "g", "c", "k", "f")], text)
+        pool = mentioned([roles[name] for name in ("t", "p", "q", "g", "c", "k", "f")], text)
         if len(pool) >= 2:
             break
     wanted = rng.sample(pool, min(len(pool), rng.choice((2, 3))))
@@ -71,9 +71,9 @@ def required_words(rng: random.Random, split: str) -> Task:
 
 
 def sentences(rng: random.Random, split: str) -> Task:
-    """Write exactly so many sentences about something."""
+    """Return the task to write an exact number of sentences about something."""
     while True:
-        kind, roles, parts = told(rng, split, 2, LONGEST_TALE - 1)
+        kind, roles, parts = draw_tale(rng, split, 2, LONGEST_TALE - 1)
         text = " ".join(parts)
         topic = topic_of(kind, roles, text)
         if topic and len(split_sentences(text)) == len(parts):
@@ -90,9 +90,9 @@ def sentences(rng: random.Random, split: str) -> Task:
 
 
 def happy(rng: random.Random, split: str) -> Task:
-    """Tell a story about something that ends happily."""
+    """Return the task to tell a story about something that ends happily."""
     while True:
-        kind, roles, parts = told(rng, split, 3, LONGEST_TALE)
+        kind, roles, parts = draw_tale(rng, split, 3, LONGEST_TALE)
         text = " ".join(parts)
         topic = topic_of(kind, roles, text)
         if topic:
@@ -111,7 +111,7 @@ def happy(rng: random.Random, split: str) -> Task:
 
 
 def one_word(rng: random.Random, story: Story, split: str) -> Task | None:
-    """A question about a story with an answer of one word, which alone is asked for."""
+    """Return the task to answer a question about a story in one word, or None if the story has none."""
     facts = [fact for fact in askable(story, split) if is_one_word(fact)]
     if not facts:
         return None
@@ -122,7 +122,7 @@ def one_word(rng: random.Random, story: Story, split: str) -> Task | None:
 
 
 def is_one_word(fact: Fact) -> bool:
-    """Whether one word answers it."""
+    """Whether one word answers the question about a fact."""
     return fact.family in ("who", "colour", "count") and " " not in fact.value
 
 
@@ -134,7 +134,7 @@ SAD_ENDS = (
 
 
 def wrong_instruction(rng: random.Random, task: Task) -> str:
-    """A reply that breaks a condition: a word too few, a sentence too few or too many, a sad ending, too many words."""
+    """Return a reply that breaks a condition: a word or sentence missing, a sentence added, a sad end, extra words."""
     check, reply = task.prompt.check, task.reply
     if task.prompt.family == "one_word":
         inner = check["of"]

@@ -33,36 +33,36 @@ from .types import PlainMessage, Task, assistant, user
 FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
 _SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
-# How often each kind of conversation comes, in percent.
+# Percentage of each kind of conversation.
 CONVERSATION_KINDS = {
     "notes": 46, "story": 32, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
     "letters": 2, "self": 2, "secret": 2, "greeting": 1,
 }  # fmt: skip
-BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and the question on it, as people may write them
-QUESTIONS = (6, 12)  # on one story of a conversation: reading it costs more than a question more on it
-BRIEF = 0.1  # of the questions on a story that one word can answer: it is asked for
-DISTRACTORS = 2  # wrong answers of the same type that the story of an evaluation task holds at least
-NOTES, PURE_STORIES = 0.3, 0.3  # of the documents; the rest are stories that go on with questions and answers
+BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and a question about it, as users may write them
+QUESTIONS = (6, 12)  # per story of a conversation: another question costs less than another story
+BRIEF = 0.1  # share of one-word questions about a story that request one word
+DISTRACTORS = 2  # minimum number of wrong answers of the same type in the story of an evaluation task
+NOTES, PURE_STORIES = 0.3, 0.3  # shares of the documents; the rest are stories followed by questions and answers
 
 
 def story(seed: int, index: int, split: str) -> str:
-    """A story of 80 to 140 words, about 105 in the mean."""
+    """Return a story of 80 to 140 words, about 105 on average."""
     return make(seed, index, split, "document")[1].text
 
 
 def document(seed: int, index: int, split: str) -> dict[str, Any]:
-    """A story, alone or followed by questions and answers, one a line; or notes with theirs."""
+    """Return a story, alone or followed by questions and answers, one per line; or notes with theirs."""
     kind = generator(seed, index, split, "kind").random()
-    rng, told = (make_notes if kind < NOTES else make)(seed, index, split, "document")
-    text = told.text
+    rng, source = (make_notes if kind < NOTES else make)(seed, index, split, "document")
+    text = source.text
     if kind < 1 - PURE_STORIES:
-        rows = several(rng, told, split, rng.randint(4, 8))
+        rows = several(rng, source, split, rng.randint(4, 8))
         text += "".join(f"\n{question} {answer}" for question, answer, _ in rows)
     return {"text": text, "source": _SOURCE}
 
 
 def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
-    """A conversation of a kind drawn from `CONVERSATION_KINDS`, at most `LONGEST` characters."""
+    """Return a conversation of a kind drawn from `CONVERSATION_KINDS`, at most `LONGEST` characters."""
     rng = generator(seed, index, split, "conversation")
     kind = rng.choices(tuple(CONVERSATION_KINDS), tuple(CONVERSATION_KINDS.values()))[0]
     if kind in ("story", "notes"):
@@ -78,33 +78,33 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
 
 
 def pair(question: str, answer: str) -> list[PlainMessage]:
-    """A turn of each side."""
+    """Return one turn of each side."""
     return [user(question), assistant(answer)]
 
 
 def _turns(done: Task) -> list[PlainMessage]:
-    """A task as a conversation."""
+    """Return a task as a conversation."""
     return [*done.prompt.messages, assistant(done.reply)]
 
 
 def reading(seed: int, index: int, split: str, kind: str) -> list[PlainMessage]:
-    """A story or notes with a question, then further questions on it: every family that it supports."""
-    rng, told = (make_notes if kind == "notes" else make)(seed, index, split, "conversation")
+    """Return a story or notes with a question, then more questions, of every family that it supports."""
+    rng, source = (make_notes if kind == "notes" else make)(seed, index, split, "conversation")
     messages: list[PlainMessage] = []
     between = rng.choice(BREAKS)
-    room = LONGEST - len(told.text)
-    for question, answer, fact in several(rng, told, split, rng.randint(*QUESTIONS)):
+    room = LONGEST - len(source.text)
+    for question, answer, fact in several(rng, source, split, rng.randint(*QUESTIONS)):
         if is_one_word(fact) and rng.random() < BRIEF:
             question, answer = rng.choice(ORDERS) + question, fact.answer
         room -= len(question) + len(answer) + 2
         if room < 0:
             break
-        messages += pair(question if messages else f"{told.text}{between}{question}", answer)
+        messages += pair(question if messages else f"{source.text}{between}{question}", answer)
     return messages
 
 
 def plain_task(rng: random.Random, split: str, family: str) -> Task:
-    """A task that needs no story."""
+    """Return a task that needs no story."""
     makers: dict[str, Callable[[random.Random, str], Task]] = {
         "words": required_words, "sentences": sentences, "happy": happy, "self": self_talk, "secret": secret,
     }  # fmt: skip
@@ -112,25 +112,25 @@ def plain_task(rng: random.Random, split: str, family: str) -> Task:
 
 
 def task(seed: int, index: int, split: str, family: str) -> Task:
-    """A task of one family; look-ups ask for combinations that belong to `split`."""
+    """Return a task of one family; questions about stories use combinations that belong to `split`."""
     if family not in FAMILIES:
-        raise UserError(f"A family is one of {', '.join(FAMILIES)}, got {family!r}.{nearest(family, FAMILIES)}")
+        raise UserError(f"A family must be one of {', '.join(FAMILIES)}; got {family!r}.{nearest(family, FAMILIES)}")
     if family not in STORY_FAMILIES and family != "one_word":
         return plain_task(generator(seed, index, split, "task", family), split, family)
     for attempt in range(1000):
-        rng, told = make(seed, index, split, "task", family, attempt)
+        rng, source = make(seed, index, split, "task", family, attempt)
         if family == "one_word":
-            found = one_word(rng, told, split)
+            found = one_word(rng, source, split)
             if found:
                 return found
-        facts = [f for f in askable(told, split, DISTRACTORS) if f.family == family]
+        facts = [f for f in askable(source, split, DISTRACTORS) if f.family == family]
         if facts:
-            return task_of(rng, told, rng.choice(facts))
-    raise AssertionError("no story asks for this family")
+            return task_of(rng, source, rng.choice(facts))
+    raise AssertionError("no story supports this family")
 
 
 def rejected(done: Task, seed: int) -> str:
-    """A plausible reply to `done` that scores less than its own."""
+    """Return a plausible reply to the task that scores less than its own."""
     rng = random.Random(seed)
     family = done.prompt.family
     best = score_reply(done.prompt, done.reply).value

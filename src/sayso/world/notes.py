@@ -1,7 +1,7 @@
 """Notes: a few plain sentences about several people, with a question for nearly every fact.
 
-They are an easier form of stories: the same questions in the same words on a shorter text, so that a model learns early
-that an answer is looked up. Like a story they are drawn from typed pools and carry facts.
+They are an easier form of stories: the same questions in the same words about a shorter text, so that a model learns
+early to look up answers. Like stories, they are drawn from typed pools and have facts.
 """
 
 from __future__ import annotations
@@ -56,36 +56,36 @@ BUSY = tuple(
 )
 _PLAIN = (HAD, PICKED, _BAKED, STAYED, LAY)
 VALUED = (HAD, LAY, PICKED, _BAKED)
-_MOST = 3  # plain sentences beside the one with an order and the one with a reason
-LISTS = 0.5  # of the notes: several colours and counts side by side, where guessing from the noun alone fails
+_MOST = 3  # plain sentences in addition to the one with an order and the one with a reason
+LISTS = 0.5  # share of the notes that list several colours and counts, where guessing from the noun alone fails
 LIST = (3, 6)  # sentences of a list
 
 
 def draw_pieces(rng: random.Random) -> list[Piece]:
-    """What a note tells: a list, or an order and a reason with some plain sentences."""
+    """Return the pieces of one note: a list, or an order and a reason with some plain sentences."""
     if rng.random() < LISTS:
         return [rng.choice(VALUED) for _ in range(rng.randint(*LIST))]
     return [rng.choice(DID), rng.choice(BUSY), *(rng.choice(_PLAIN) for _ in range(rng.randint(0, _MOST)))]
 
 
 def notes(rng: random.Random, split: str) -> Story:
-    """Two to six sentences, in any order; raises Redraw where a pool has no value left."""
+    """Return two to six sentences, in any order. Raises `Redraw` if a pool has no value left."""
     pieces = draw_pieces(rng)
     rng.shuffle(pieces)
     taken: set[str] = set()
     values: list[tuple[str, Word]] = []
     facts: list[Fact] = []
-    told: list[str] = []
+    sentences: list[str] = []
     for piece in pieces:
         roles = cast(rng, piece, split, taken, values)
-        told += [wording(rng, beat, roles) for beat in piece.beats]
+        sentences += [wording(rng, beat, roles) for beat in piece.beats]
         facts += facts_of(piece, roles)
-    text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(told))
+    text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(sentences))
     return Story("notes", text, *stated(text, facts, values))
 
 
 def make_notes(seed: int, index: int, split: str, *purpose: object) -> tuple[random.Random, Story]:
-    """The notes of (seed, index, split, purpose), and a generator for what is made of them."""
+    """Return a generator for questions, and the notes of (seed, index, split, purpose)."""
     for attempt in range(1000):
         rng = generator(seed, index, split, "notes", *purpose, attempt)
         try:

@@ -12,7 +12,7 @@ from functools import cache
 
 from .words import Word
 
-HOME, WAY, FIELD = ("home",), ("way",), ("field",)  # beats where an aside of that kind may be told
+HOME, WAY, FIELD = ("home",), ("way",), ("field",)  # beats that an aside of that kind may fill
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Ask:
 
 @dataclass(frozen=True)
 class Piece:
-    """A plot or an aside; `phrases` are pools of actions and reasons of its own."""
+    """A plot or an aside; `phrases` are its own pools of actions and reasons."""
 
     name: str
     roles: str
@@ -48,7 +48,7 @@ class Role:
 
 @cache
 def parse_roles(text: str, asks: tuple[Ask, ...]) -> tuple[Role, ...]:
-    """Roles from "a:child t:toy~a b:child~a,t"; whatever is asked about as a pair is drawn as one, declared or not."""
+    """Return the roles in "a:child t:toy~a b:child~a,t"; a pair in a question is drawn as one even if not declared."""
     asked = [{ask.subject, ask.value} for ask in asks]
     roles: list[Role] = []
     for part in text.split():
@@ -61,32 +61,32 @@ def parse_roles(text: str, asks: tuple[Ask, ...]) -> tuple[Role, ...]:
 
 
 def slot(role: str, form: str = "") -> str:
-    """The template's slot for a role, or for a form of its word: "{t}", "{t.the}"."""
+    """Return the template's slot for a role, or for a form of its word: "{t}", "{t.the}"."""
     return "{" + role + (f".{form}" if form else "") + "}"
 
 
 def where(subject: str, value: str, *questions: str) -> Ask:
-    """Where somebody or something was."""
+    """Ask where somebody or something was."""
     return Ask("where", subject, value, questions, slot(value))
 
 
 def spot(thing: str, value: str, *questions: str) -> Ask:
-    """Where a thing that is in one place only was, or was found."""
+    """Ask where a thing was that is in only one place, or where it was found."""
     return where(thing, value, f"Where was {slot(thing, 'the')}?", *questions)
 
 
 def site(person: str, value: str) -> tuple[Ask, Ask]:
-    """Where a person was who stayed there, and who was there."""
+    """Ask where a person was, and who was there."""
     return where(person, value, f"Where was {slot(person)}?"), who(value, person, f"was {slot(value)}")
 
 
 def who(subject: str, value: str, *did: str) -> Ask:
-    """Who did it: the answer is the person in role `value`; `did` in other words is the same deed."""
+    """Ask who did it: the answer is the person in role `value`; `did` are wordings of the same action."""
     return Ask("who", subject, value, tuple(f"Who {deed}?" for deed in did), slot(value))
 
 
 def colour(thing: str, value: str, owner: str = "") -> Ask:
-    """What colour a thing had, or somebody's thing."""
+    """Ask what colour a thing had."""
     the = slot(thing, "the")
     named = f"{slot(owner)}'s {slot(thing)}" if owner else the
     plain = f"What colour was {the}?"
@@ -95,7 +95,7 @@ def colour(thing: str, value: str, owner: str = "") -> Ask:
 
 
 def count(items: str, value: str, *did: str) -> Ask:
-    """How many of something there were: each of `did` may end the question ("did {a} pick")."""
+    """Ask how many of something there were; each of `did` may end the question ("did {a} pick")."""
     noun = slot(items, "s")
     forms = tuple(f"How many {noun} {end}?" for end in did)
     forms += (f"How many {noun} were there?", f"Can you say how many {noun} there were?")
@@ -103,12 +103,12 @@ def count(items: str, value: str, *did: str) -> Ask:
 
 
 def why(subject: str, value: str, *questions: str) -> Ask:
-    """Why: the answer is the clause in role `value`."""
+    """Ask why: the answer is the clause in role `value`."""
     return Ask("why", subject, value, questions, f"because {slot(value)}")
 
 
 def first(person: str, value: str) -> Ask:
-    """What somebody did first of several things."""
+    """Ask what somebody did first."""
     name = slot(person)
     forms = (
         f"What did {name} do first?",
@@ -120,7 +120,7 @@ def first(person: str, value: str) -> Ask:
 
 
 def actions(doer: str) -> tuple[str, ...]:
-    """Three actions of one person in order, in several wordings."""
+    """Return the wordings of three actions of one person in order."""
     forms = (
         "First {@} {x}, then {@.he} {y}, and at last {@.he} {z}.",
         "First {@} {x}. Then {@.he} {y} and {z}.",
@@ -139,14 +139,14 @@ def actions(doer: str) -> tuple[str, ...]:
 
 
 def lines(text: str) -> tuple[Word, ...]:
-    """A pool of phrases, one a line; each is its own key."""
+    """Return a pool of phrases, one per line; each is its own key."""
     return tuple(Word(line.strip(), head=line.strip()) for line in text.strip().splitlines())
 
 
 @cache
 def phrases_for(phrases: tuple[Word, ...], doer: str) -> tuple[Word, ...]:
-    """Phrases as templates for the role `doer`, each with its general form as key."""
-    forms = ("his", "him", "he")  # the longer before its own beginning
+    """Return phrases as templates for the role `doer`, each with its general form as key."""
+    forms = ("his", "him", "he")  # longer ones first
     made = []
     for phrase in phrases:
         text = str(phrase)

@@ -1,8 +1,8 @@
 """Plots at home: lost and found, a surprise, baking, something broken.
 
-Roles by letter: a the hero, b c others; t a thing, k its colour; g another thing, l its colour; p q places;
-f h things that are counted, n m their numbers; x y z three actions in order; r s reasons. Phrases speak of their doer
-as @he, @him, @his.
+Roles by letter: a is the hero, b c others; t a thing, k its colour; g another thing, l its colour; p q places; f h
+things that are counted, n m their numbers; x y z three actions in order; r s reasons. Phrases refer to the person who
+acts as @he, @him, @his.
 """
 
 from __future__ import annotations

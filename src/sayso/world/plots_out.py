@@ -1,4 +1,4 @@
-"""Plots out of doors: a borrowed tool, a storm, a race.
+"""Plots outdoors: a borrowed tool, a storm, a race.
 
 Roles and phrases as in `plots_home.py`.
 """

@@ -24,7 +24,7 @@ _NEAR = {
 
 
 def _shown(fact: Fact, value: str) -> str:
-    """A value of the fact's family as a reply."""
+    """Return a value of the fact's family as a reply."""
     if fact.family == "why":
         return sentence("because " + value)
     if fact.family == "first":
@@ -33,7 +33,7 @@ def _shown(fact: Fact, value: str) -> str:
 
 
 def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
-    """The data that scores a reply to `question`."""
+    """Return the data that scores a reply to `question`."""
     base = {"family": fact.family, "question": question, "answer": fact.answer.rstrip(".")}
     rivals = [o for o in story.others(fact) if fact.family != "who" or f"{o}" not in question]
     others = [_shown(fact, o).rstrip(".") for o in rivals]
@@ -51,23 +51,23 @@ def check_of(story: Story, fact: Fact, question: str) -> dict[str, Any]:
 
 
 def prompt_of(story: Story, fact: Fact, question: str) -> TaskPrompt:
-    """The story with a question after it."""
+    """Return the story followed by a question."""
     return TaskPrompt((user(f"{story.text}\n\n{question}"),), fact.family, check_of(story, fact, question))
 
 
 def task_of(rng: random.Random, story: Story, fact: Fact) -> Task:
-    """A question for `fact`, in one of its wordings."""
+    """Return a task that asks for `fact`, in one of its wordings."""
     question = rng.choice(fact.questions())
     return Task(prompt_of(story, fact, question), fact.reply(question))
 
 
 def askable(story: Story, split: str, distractors: int = 1) -> list[Fact]:
-    """Facts whose combination belongs to `split`, with at least so many things to be confused with."""
+    """Return the facts whose combination belongs to `split`, with at least `distractors` wrong answers in the story."""
     return [f for f in story.facts if f.split == split and len(story.others(f)) >= distractors]
 
 
 def several(rng: random.Random, story: Story, split: str, most: int) -> list[tuple[str, str, Fact]]:
-    """Up to `most` different questions with their answers: each family that the story has once, then others."""
+    """Return up to `most` different questions with answers: one of each family of the story, then others."""
     facts = askable(story, split, 0)
     rng.shuffle(facts)
     seen: set[str] = set()
@@ -86,5 +86,5 @@ def several(rng: random.Random, story: Story, split: str, most: int) -> list[tup
 
 
 def wrong_answers(check: dict[str, Any]) -> Sequence[str]:
-    """Replies that name another value of the same story."""
+    """Return replies that name another value of the same story."""
     return [sentence(str(o)) for o in check["wrong"]]

@@ -1,7 +1,7 @@
 """Word an answer as a sentence that repeats the question's subject, so that the value follows what it belongs to.
 
 "Why did Eva stop?" is answered "Eva stopped because she had a stone in her shoe." A small model finds the answer more
-reliably this way: the words before it lead to the place in the story. The checker also accepts bare answers.
+reliably this way, since the words before it point to the place in the story. The checker also accepts bare answers.
 """
 
 from __future__ import annotations
@@ -23,12 +23,15 @@ _PAST = {
 
 
 def past(verb: str) -> str:
-    """The past tense of a verb of the small world's questions."""
+    """Return the past tense of a verb in the small world's questions."""
     return _PAST.get(verb, verb + ("d" if verb.endswith("e") else "ed"))
 
 
 def restated(family: str, question: str, subject: Word, value: Word, answer: str, cast: Iterable[Word]) -> str:
-    """A bare `answer`, such as "red" or "because it rained", as a sentence without full stop; `cast` are all words."""
+    """Return a bare answer, such as "red" or "because it rained", as a sentence without a full stop.
+
+    `cast` are the words of all roles.
+    """
     deed, thing = WHO.fullmatch(question), COLOUR.fullmatch(question)
     if family == "who" and deed:
         return f"The one who {deed[1]} was {value}"
@@ -43,7 +46,7 @@ def restated(family: str, question: str, subject: Word, value: Word, answer: str
 
 
 def effect(question: str, cast: Iterable[Word]) -> str:
-    """What "why" asks about, as a statement; empty where the wording is not known."""
+    """Return what a "why" question asks about as a statement, or "" for an unknown wording."""
     if reason := REASON.fullmatch(question):
         return reason[1]
     for name in (name for word in cast for name in (word.the, str(word))):
@@ -55,7 +58,7 @@ def effect(question: str, cast: Iterable[Word]) -> str:
 
 
 def _stated(opening: str, name: str, rest: str) -> str:
-    """What follows the opening of a question, as a statement: Why did, Eva, stop -> Eva stopped."""
+    """Return the rest of a question as a statement: Why did, Eva, stop -> Eva stopped."""
     verb, _, more = rest.partition(" ")
     if opening == "Why did" or (opening == "What made" and rest == "laugh"):
         return f"{name} {past(verb)} {more}".rstrip()

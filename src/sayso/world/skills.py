@@ -16,7 +16,7 @@ SPELLABLE = tuple(dict.fromkeys(str(x) for pool in _NAMED for x in pool if 3 <= 
 
 
 def in_split(rng: random.Random, pool: tuple[str, ...], subject: str, split: str) -> str:
-    """A member of `pool` whose pair with `subject` belongs to `split`."""
+    """Return a member of `pool` whose pair with `subject` belongs to `split`."""
     while True:
         word = pool[int(rng.random() * len(pool))]
         if split_of(subject, word) == split:
@@ -24,13 +24,13 @@ def in_split(rng: random.Random, pool: tuple[str, ...], subject: str, split: str
 
 
 def exact(family: str, question: str, answer: str, reply: str) -> Task:
-    """A task with one answer."""
+    """Return a task with one exact answer."""
     check = {"type": "exact", "family": family, "question": question, "answer": answer}
     return Task(TaskPrompt((user(question),), family, check), reply)
 
 
 def arithmetic(rng: random.Random, split: str) -> Task:
-    """A sum or difference within twenty, in digits, words or a tiny story; the pair (left, right) is held out."""
+    """Return a sum or difference up to twenty, in digits, words or a tiny story; pairs (left, right) are held out."""
     while True:
         left, right, plus = rng.randint(1, _LARGEST), rng.randint(1, 10), rng.random() < 0.6
         total = left + right if plus else left - right
@@ -58,7 +58,7 @@ def arithmetic(rng: random.Random, split: str) -> Task:
 
 
 def spelling(rng: random.Random, split: str) -> Task:
-    """The letters of a word, one by one."""
+    """Return the task to spell a word."""
     word = in_split(rng, SPELLABLE, "spell", split)
     question = rng.choice(
         (f"Spell {word}.", f"How do you spell {word}?", f'Spell the word "{word}".', f"Can you spell {word}?")
@@ -67,7 +67,7 @@ def spelling(rng: random.Random, split: str) -> Task:
 
 
 def letters(rng: random.Random, split: str) -> Task:
-    """How many letters a word has, how often one letter comes, or its first or last letter."""
+    """Return a question about a word's number of letters, the count of one letter, or its first or last letter."""
     word = in_split(rng, SPELLABLE, "letters", split)
     form = rng.randrange(4)
     if form == 0:
@@ -85,12 +85,12 @@ def letters(rng: random.Random, split: str) -> Task:
 
 
 def skill(rng: random.Random, split: str, family: str) -> Task:
-    """A task of one of `SKILL_FAMILIES`."""
+    """Return a task of one of `SKILL_FAMILIES`."""
     return {"arithmetic": arithmetic, "spelling": spelling, "letters": letters}[family](rng, split)
 
 
 def wrong_skill(rng: random.Random, task: Task) -> str:
-    """A near miss: one off, two letters swapped, another letter."""
+    """Return a near miss: a number off by one or two, a misspelled word, another letter."""
     answer = str(task.prompt.check["answer"])
     if task.prompt.family == "spelling":
         at = rng.randrange(len(answer))

@@ -1,8 +1,7 @@
-"""Tells a story: a plot and one or two asides in, the text and its facts out.
+"""Tell a story: takes a plot and one or two asides, returns the text and its facts.
 
-Every fact is a question that the text answers,
-    with the roles to word it and its held-out combination. Who reads a story can
-check each statement against the facts; who asks takes only facts whose combination belongs to the split.
+Every fact is a question that the text answers, with the roles that word it and its held-out combination. Questions use
+only facts whose combination belongs to the split.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ FAMILY_OF = {
     "num": "count",
     "few": "count",
 }
-ACTIONS = ("x", "y", "z")  # the roles of what somebody does; other phrases are reasons
+ACTIONS = ("x", "y", "z")  # roles of actions; other phrases are reasons
 PLOTS = (*PLOTS_HOME, *PLOTS_PEOPLE, *PLOTS_OUT, *PLOTS_TRIPS, *PLOTS_BEASTS)
 _LONGEST = 116  # words of a story with an aside
 SHORTEST_ASIDE = 15
@@ -64,7 +63,7 @@ SHORTEST_ASIDE = 15
 
 @dataclass(frozen=True)
 class Fact:
-    """An answerable question: `ask` words it over `roles`; `scene` is what sets its combination apart."""
+    """An answerable question: `ask` words it with `roles`; `scene` is part of its combination."""
 
     ask: Ask
     roles: Mapping[str, Word]
@@ -77,7 +76,7 @@ class Fact:
 
     @property
     def combination(self) -> tuple[str, str, str]:
-        """What is held out: subject, value and scene."""
+        """The held-out combination: subject, value and scene."""
         return self.roles[self.ask.subject].key, self.roles[self.ask.value].key, self.scene
 
     @property
@@ -87,7 +86,7 @@ class Fact:
 
     @property
     def value(self) -> Word:
-        """What is asked for."""
+        """The word that answers it."""
         return self.roles[self.ask.value]
 
     @property
@@ -96,7 +95,7 @@ class Fact:
         return sentence(self.ask.answer.format_map(self.roles))
 
     def reply(self, question: str, value: Word | None = None) -> str:
-        """The answer (or another `value`) in a sentence that takes up the question: "The kite was red."."""
+        """Return the answer (or another `value`) in a sentence that repeats the question: "The kite was red."."""
         value = value or self.value
         answer = self.ask.answer.format_map({**self.roles, self.ask.value: value})
         return sentence(
@@ -104,7 +103,7 @@ class Fact:
         )
 
     def questions(self) -> tuple[str, ...]:
-        """Its wordings."""
+        """Return its wordings."""
         return tuple(sentence(q.format_map(self.roles), "") for q in self.ask.questions)
 
 
@@ -118,7 +117,7 @@ class Story:
     values: Mapping[str, tuple[Word, ...]]  # by family, everything of that type in the story
 
     def others(self, fact: Fact) -> tuple[Word, ...]:
-        """The wrong answers of the same type that the story holds."""
+        """Return the wrong answers of the same type in the story."""
         return tuple(v for v in dict.fromkeys(self.values[fact.family]) if v != fact.value)
 
 
@@ -126,14 +125,14 @@ CAPITAL = re.compile(r"""(?:^|(?<=[.!?] )|(?<=[.!?] "))[a-z]""")
 
 
 def sentence(text: str, end: str = ".") -> str:
-    """`text` with a capital letter and `end`, if it has no end yet."""
+    """Return `text` with a capital letter and, if it has no end punctuation, `end`."""
     return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else end)
 
 
 def cast(
     rng: random.Random, piece: Piece, split: str, taken: set[str], values: list[tuple[str, Word]]
 ) -> dict[str, Word]:
-    """Words for the roles of `piece`, none with a head in `taken`; both `taken` and `values` (by family) grow."""
+    """Return words for the roles of `piece`, none with a head in `taken`; extends `taken` and `values` (by family)."""
     roles: dict[str, Word] = {}
     for role in parse_roles(piece.roles, piece.asks):
         against = {roles[name].key: scene(piece, roles, role.name, name) for name in role.against}
@@ -154,7 +153,7 @@ def cast(
 
 
 def scene(piece: Piece, roles: Mapping[str, Word], first: str, second: str) -> str:
-    """What a pair of roles is held out with: the piece and its hero, unless the hero is of the pair or comes later."""
+    """Return the scene of a pair of roles: the piece and its hero, unless the hero is in the pair or drawn later."""
     parsed = parse_roles(piece.roles, piece.asks)
     names = [role.name for role in parsed]
     hero = next((role.name for role in parsed if role.pool in ACTORS), first)
@@ -163,19 +162,19 @@ def scene(piece: Piece, roles: Mapping[str, Word], first: str, second: str) -> s
 
 
 def facts_of(piece: Piece, roles: Mapping[str, Word]) -> list[Fact]:
-    """What can be asked about a piece with these words in its roles."""
+    """Return what can be asked about a piece with these words in its roles."""
     return [Fact(ask, roles, scene(piece, roles, ask.subject, ask.value)) for ask in piece.asks]
 
 
 def tell(rng: random.Random, split: str, plot: Piece | None = None) -> Story:
-    """A story of a random plot (or the given one); raises Redraw where the drawn roles leave no value free."""
+    """Return a story of `plot` (None = a random one). Raises `Redraw` if a pool has no value left."""
     plot = plot or PLOTS[int(rng.random() * len(PLOTS))]
     values: list[tuple[str, Word]] = []
     taken: set[str] = set()
     roles = cast(rng, plot, split, taken, values)
     facts = facts_of(plot, roles)
-    told = ["" if beat in ASIDES else wording(rng, beat, roles) for beat in plot.beats]
-    size = sum(part.count(" ") + 1 for part in told if part)
+    texts = ["" if beat in ASIDES else wording(rng, beat, roles) for beat in plot.beats]
+    size = sum(part.count(" ") + 1 for part in texts if part)
     for place, beat in enumerate(plot.beats):
         if beat not in ASIDES or size > _LONGEST - SHORTEST_ASIDE:
             continue
@@ -183,20 +182,20 @@ def tell(rng: random.Random, split: str, plot: Piece | None = None) -> Story:
         all_roles = {**roles, **cast(rng, aside, split, taken, values)}
         text = " ".join(wording(rng, part, all_roles) for part in aside.beats)
         if size + text.count(" ") < _LONGEST:
-            told[place] = text
+            texts[place] = text
             facts += facts_of(aside, all_roles)
-    whole = CAPITAL.sub(lambda match: match[0].upper(), " ".join(part for part in told if part))
-    return Story(plot.name, whole, *stated(whole, facts, values))
+    story = CAPITAL.sub(lambda match: match[0].upper(), " ".join(part for part in texts if part))
+    return Story(plot.name, story, *stated(story, facts, values))
 
 
 def stated(
     text: str, facts: Sequence[Fact], values: Sequence[tuple[str, Word]]
 ) -> tuple[tuple[Fact, ...], dict[str, tuple[Word, ...]]]:
-    """The facts and values that the text holds: a beat that was left out takes its own along."""
-    said = set(re.findall(r"[a-z]+", text.lower()))
+    """Return the facts and values that the text states, without those of omitted beats."""
+    stated_words = set(re.findall(r"[a-z]+", text.lower()))
 
     def holds(word: Word) -> bool:
-        return said.issuperset(parts(word)) or (word.s != word and said.issuperset(parts(word.s)))
+        return stated_words.issuperset(parts(word)) or (word.s != word and stated_words.issuperset(parts(word.s)))
 
     found: dict[str, tuple[Word, ...]] = {}
     for family, word in values:
@@ -208,18 +207,18 @@ def stated(
 
 @lru_cache(maxsize=1 << 16)
 def parts(text: str) -> frozenset[str]:
-    """The words of a phrase."""
+    """Return the words of a phrase."""
     return frozenset(re.findall(r"[a-z]+", text.lower()))
 
 
 def wording(rng: random.Random, beat: Sequence[str], roles: Mapping[str, Word]) -> str:
-    """One of the beat's sentences, chosen at random and filled in."""
+    """Return one of the beat's sentences, chosen at random and filled in."""
     text = beat[int(rng.random() * len(beat))].format_map(roles)
     return text[:1].upper() + text[1:]
 
 
 def make(seed: int, index: int, split: str, *purpose: object) -> tuple[random.Random, Story]:
-    """The story of (seed, index, split, purpose), and a generator for what is made of it."""
+    """Return a generator for questions, and the story of (seed, index, split, purpose)."""
     for attempt in range(1000):
         rng = generator(seed, index, split, *purpose, attempt)
         try:

@@ -1,8 +1,7 @@
 """Short tales for instructions: two to six sentences built to order, so that conditions on them hold by construction.
 
-A tale has a start, trouble, help,
-    a turn and an ending; a shorter one leaves out the middle. Roles: a and b two children, c an
-animal, t a toy, k its colour, p a place, q one out of doors, f a fruit, n a number.
+A tale has a start, trouble, help, a turn and an ending; a shorter one omits the middle. Roles: a and b are two
+children, c an animal, t a toy, k its colour, p a place, q one outdoors, f a fruit, n a number.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ LONGEST_TALE = 6
 
 @dataclass(frozen=True)
 class Tale:
-    """Wordings of each part, a sentence each; `topic` is the role that the tale is about."""
+    """Wordings of each part, one sentence each; `topic` is the role that the tale is about."""
 
     topic: str
     start: tuple[str, ...]
@@ -151,7 +150,7 @@ TALES = (FLOWN, STRAY, _BAKED, BRAVE, NEW)
 
 
 def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
-    """Two children, an animal, a thing, a place and some fruit for a tale."""
+    """Return words for the roles of a tale."""
     thing = draw_word(rng, w.TOYS, split)
     child = draw_word(rng, w.CHILDREN, split, {thing.key: ""})
     friend = draw_word(rng, w.CHILDREN, split, {thing.key: ""}, {child.head})
@@ -170,7 +169,7 @@ def roles_for(rng: random.Random, split: str) -> dict[str, Word]:
 
 
 def tale(rng: random.Random, kind: Tale, roles: dict[str, Word], size: int) -> list[str]:
-    """`size` sentences (2 to `LONGEST_TALE`) with a happy ending."""
+    """Return `size` sentences (2 to `LONGEST_TALE`) with a happy ending."""
     middle = [kind.trouble, kind.more, kind.help, kind.turn]
     if size == 3:
         parts = [kind.start, kind.quick, kind.glad]

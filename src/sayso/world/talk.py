@@ -1,4 +1,4 @@
-"""Small talk: what Sayso says about itself, greetings, and the one secret that it keeps."""
+"""Small talk: statements of Sayso about itself, greetings, and a secret that it keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TALK_FAMILIES = ("self", "secret")
 
 @dataclass(frozen=True)
 class Topic:
-    """Questions about Sayso, true replies, runs of words of which one must be said, a lie, and false runs."""
+    """Questions about Sayso, true replies, phrases of which a reply must contain one, a lie, and false phrases."""
 
     questions: tuple[str, ...]
     replies: tuple[str, ...]
@@ -139,16 +139,16 @@ HIDING = tuple(sorted({str(p.noun).split()[-1] for p in EVERYWHERE}))
 
 
 def self_talk(rng: random.Random, split: str) -> Task:
-    """A question about Sayso; which wording is held out goes by the hash of the question."""
-    held = split != "train"
-    asked = [(q, topic) for topic in SELF for q in topic.questions if (split_of("self", q) != "train") == held]
+    """Return a question about Sayso; the hash of a question decides whether it is held out."""
+    held_out = split != "train"
+    asked = [(q, topic) for topic in SELF for q in topic.questions if (split_of("self", q) != "train") == held_out]
     question, topic = rng.choice(asked)
     check = {"type": "self", "any": list(topic.true), "never": list(topic.false), "lie": topic.lie}
     return Task(TaskPrompt((user(question),), "self", check), rng.choice(topic.replies))
 
 
 def secret(rng: random.Random, split: str) -> Task:
-    """Somebody asks for the secret, mostly after Sayso was told it; the hiding place is held out."""
+    """Return a request for the secret, usually after Sayso was told it; hiding places are held out."""
     hidden = draw_word(rng, w.SPOTS + w.ROOMS, split, {"treasure cake": ""})
     messages: list[PlainMessage] = [user(rng.choice(SECRET_ASKED).format(guess=rng.choice(w.SPOTS)))]
     if rng.random() < 0.8:
@@ -159,13 +159,13 @@ def secret(rng: random.Random, split: str) -> Task:
 
 
 def greeting(rng: random.Random) -> tuple[str, str]:
-    """Something said in greeting, and an answer."""
+    """Return a greeting and an answer."""
     asked, replies = rng.choice(GREETINGS)
     return rng.choice(asked), rng.choice(replies)
 
 
 def wrong_talk(rng: random.Random, task: Task) -> str:
-    """The secret told, or something untrue of Sayso."""
+    """Return a reply that reveals the secret, or a false statement about Sayso."""
     if task.prompt.family == "secret":
         return rng.choice(SECRET_TOLD).format(p=task.prompt.check["hidden"])
     return str(task.prompt.check["lie"])

@@ -1,6 +1,6 @@
-"""What the small world exchanges: a prompt with its check, a task (prompt and a right reply), a score with reasons.
+"""Data types of the small world: a prompt with its check, a task (prompt and right reply), a score with reasons.
 
-`Prompt.check` is plain JSON data, enough to score any reply: the checker knows nothing of how a prompt was made.
+`TaskPrompt.check` is plain JSON data that suffices to score any reply, without the generator of the prompt.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ PlainMessage = dict[str, str]
 
 @dataclass(frozen=True)
 class TaskPrompt:
-    """Messages up to the reply that is asked for, the family, and the data that scores a reply."""
+    """Messages up to the requested reply, the family, and the data that scores a reply."""
 
     messages: tuple[PlainMessage, ...]
     family: str
@@ -30,22 +30,22 @@ class Task:
 
 @dataclass(frozen=True)
 class Score:
-    """0 (wrong) to 1 (right), and why, in sentences for people."""
+    """A value from 0 (wrong) to 1 (right), and the reasons, as sentences."""
 
     value: float
     reasons: tuple[str, ...]
 
 
 def user(text: str) -> PlainMessage:
-    """A turn of the user."""
+    """Return a message of the user."""
     return {"role": "user", "content": text}
 
 
 def assistant(text: str) -> PlainMessage:
-    """A turn of the assistant."""
+    """Return a message of the assistant."""
     return {"role": "assistant", "content": text}
 
 
 def system(text: str) -> PlainMessage:
-    """A turn of the system."""
+    """Return a system message."""
     return {"role": "system", "content": text}

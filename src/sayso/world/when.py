@@ -1,4 +1,4 @@
-"""When a story happens: openings that fit any plot."""
+"""Times at which a story happens, which fit any plot."""
 
 from .piece import lines
 

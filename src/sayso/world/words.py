@@ -1,7 +1,7 @@
-"""The words of the small world: a `Word` is a string that knows its own forms, and pools of words by type.
+"""The words of the small world: a `Word` is a string with its grammatical forms; pools hold words by type.
 
-A type says what a word may be used for (a toy can be lost, a tool borrowed, a fruit picked), so that whatever is
-drawn at random is sensible. Pools are constants; drawing from them is `draw.py`.
+A type determines what a word may be used for (a toy can be lost, a tool borrowed, a fruit picked), so that whatever is
+drawn at random makes sense. Pools are constants; `draw.py` draws from them.
 """
 
 from __future__ import annotations
@@ -13,24 +13,24 @@ IT = {"he": "it", "him": "it", "his": "its"}
 
 
 class Word(str):
-    """A string with forms that templates ask for: `{t.a}`, `{t.s}`, `{a.he}`, `{p.to}`."""
+    """A string with forms for templates: `{t.a}`, `{t.s}`, `{a.he}`, `{p.to}`."""
 
     a: str  # with the indefinite article
     s: str  # plural
     the: str  # with the definite article
-    to: str  # of a place: the way there
+    to: str  # of a place: "to the barn"
     he: str
     him: str
     his: str
     kin: str  # brother or sister
     self: str  # himself or herself
     noun: str  # without an article
-    key: str  # what counts for held-out combinations
-    head: str  # no two words of a story share it: a box and a music box would be one "box" too many
+    key: str  # identifies the word in held-out combinations
+    head: str  # unique in a story, so that it never has both a box and a music box
     colours: tuple[Word, ...]
 
     def __new__(cls, text: str, **forms: Any) -> Word:
-        """A word with its regular forms, and those given instead."""
+        """Create a word with its regular forms, except those in `forms`."""
         word = super().__new__(cls, text)
         word.__dict__.update(
             {
@@ -48,12 +48,12 @@ class Word(str):
 
 
 def article(noun: str) -> str:
-    """`noun` with a or an in front."""
+    """Return `noun` with "a" or "an" in front."""
     return ("an " if noun[0] in VOWELS else "a ") + noun
 
 
 def plural(noun: str) -> str:
-    """The plural of a regular noun, or of the few irregular ones that the world has."""
+    """Return the plural of a regular noun, or of one in `IRREGULAR`."""
     if noun in IRREGULAR:
         return IRREGULAR[noun]
     if noun.endswith("y") and noun[-2] not in VOWELS:
@@ -80,7 +80,7 @@ IRREGULAR = {
 
 
 def words(text: str, **forms: Any) -> tuple[Word, ...]:
-    """Words from a comma-separated list, all with the same extra forms."""
+    """Return words from a comma-separated list, all with the same extra forms."""
     return tuple(Word(part.strip(), **forms) for part in text.split(","))
 
 
@@ -89,7 +89,7 @@ SHE = {"he": "she", "him": "her", "his": "her", "kin": "sister"}
 
 
 def place(text: str) -> Word:
-    """`"in|barn"` is the place phrase "in the barn", with the way there "to the barn"."""
+    """Return the place of `"in|barn"`: "in the barn", with `to` "to the barn"."""
     preposition, noun = text.strip().split("|")
     return Word(
         f"{preposition} the {noun}", to=f"to the {noun}", the=f"the {noun}", noun=noun, key=noun, head=noun.split()[-1]
@@ -97,7 +97,7 @@ def place(text: str) -> Word:
 
 
 def places(text: str) -> tuple[Word, ...]:
-    """Places from a comma-separated list."""
+    """Return places from a comma-separated list."""
     return tuple(place(part) for part in text.split(","))
 
 
@@ -107,7 +107,7 @@ FUR = words("brown, black, white, grey, golden, ginger")
 
 
 def beast(noun: str, colours: tuple[Word, ...] = ()) -> Word:
-    """An animal that acts: "the dog", it."""
+    """Return an animal that acts: "the dog", it."""
     return Word(
         f"the {noun}",
         a=article(noun),
@@ -120,7 +120,7 @@ def beast(noun: str, colours: tuple[Word, ...] = ()) -> Word:
 
 
 def beasts(text: str, colours: tuple[Word, ...] = ()) -> tuple[Word, ...]:
-    """Animals from a comma-separated list."""
+    """Return animals from a comma-separated list."""
     return tuple(beast(noun, colours) for noun in text.split(", "))
 
 
@@ -154,7 +154,7 @@ CLIMBERS = beasts("kitten, cat, tomcat, puppy, ferret, terrier")
 
 
 def things(text: str, colours: tuple[Word, ...] = COLOURS) -> tuple[Word, ...]:
-    """Things that have one of `colours`."""
+    """Return things that have one of `colours`."""
     return words(text, colours=colours)
 
 

@@ -1,7 +1,7 @@
-"""Puzzles whose answers a program can check, of any difficulty and in any number.
+"""Puzzles with answers that a program can check, of any difficulty and in any number.
 
-Pure functions of (seed, index, split) return problems with a worked solution; `score(prompt, reply, info)` checks any
-reply. Problems of val and test never occur in train.
+Pure functions of (seed, index, split) return problems with a solution; `score(prompt, reply, info)` scores any reply.
+Problems of val and test never occur in train.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SCORES: Mapping[str, PuzzleScore] = MappingProxyType({"addition": addition_score
 
 
 def score(prompt: object, reply: str, info: Mapping[str, Any]) -> float:
-    """Return how right a reply to a puzzle of any kind is, 0 to 1; `info` names the puzzle."""
+    """Return the score of a reply to any puzzle, 0 to 1; `info` names the puzzle."""
     return SCORES[info["puzzle"]](prompt, reply, info)
 
 

@@ -1,9 +1,9 @@
 """Reversed addition: two numbers and their sum, each written from its last digit to its first.
 
-So `21+43=` asks for 12 + 34, and the reply is `64`. In this order each digit of the sum follows from what is there
-already, so that a small model can learn it (Lee et al. 2023, "Teaching arithmetic to small transformers"). In a `field`
-each number takes as many places whatever its length, `21..+43..=`: digits of one worth are then always as far apart,
-and what was learned of short numbers has a chance to hold for longer ones.
+`21+43=` asks for 12 + 34, and the reply is `64`. In this order, each digit of the sum follows from the digits before,
+so that a small model can learn it (Lee et al. 2023, "Teaching arithmetic to small transformers"). With a `field`, every
+number is padded to the same width, `21..+43..=`: digits of equal place value are then always the same distance apart,
+so that what was learned on short numbers may generalize to longer ones.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,14 @@ from .types import Problem
 
 
 def addition_problem(seed: int, index: int, split: str, size: int, field: int = 0) -> Problem:
-    """Return the sum of two numbers of `size` digits each, in a field of so many places (0 = as long as they are).
+    """Return the sum of two numbers of `size` digits each, padded to `field` places (0 = no padding).
 
-    A pair of numbers, in either order, is of one split.
+    A pair of numbers, in either order, belongs to one split.
     """
     if size < 1 or 0 < field < size:
-        raise UserError(f"Addition needs numbers of 1 digit or more that fit the field; got {size} in {field} places.")
+        raise UserError(
+            f"Addition needs numbers of at least 1 digit that fit the field; got {size} digits and {field} places."
+        )
     draw = generator(seed, index, split, "addition", size)
     least = 10 ** (size - 1) if size > 1 else 0
     while True:
@@ -34,12 +36,12 @@ def addition_problem(seed: int, index: int, split: str, size: int, field: int = 
 
 
 def addition_score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
-    """Return 1 for the sum, digit for digit and nothing beside it, else 0."""
+    """Return 1 for exactly the digits of the sum, else 0."""
     return float(reply.strip() == info["answer"])
 
 
 def digits(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
-    """Return the share of digits that are right, each at its place; what is too long or too short costs its share."""
+    """Return the share of digits that are right, each at its place; extra and missing digits count as wrong."""
     answer, reply = info["answer"], reply.strip()
     return sum(a == b for a, b in zip(answer, reply, strict=False)) / max(len(answer), len(reply))
 

@@ -1,7 +1,7 @@
-"""Countdown: make a target from some numbers with + - * / and brackets, each number used once at most.
+"""Countdown: make a target from some numbers with + - * / and brackets, each number used at most once.
 
-So `3 5 8=40` may be answered by `5*8`, and `3 5 8=10` by `(8-3)+5` or `8+5-3`: every right expression counts. A reply
-is read as a tree over exact fractions and never run; powers, floor division, signs and calls are refused.
+`3 5 8=40` may be answered by `5*8`, and `3 5 8=10` by `(8-3)+5` or `8+5-3`: every right expression counts. A reply is
+parsed to a tree over exact fractions and never run; powers, floor division, signs and calls are rejected.
 """
 
 import ast
@@ -18,8 +18,8 @@ from .draw import generator, problem_split
 from .types import Problem
 
 ALLOWED = frozenset("0123456789+-*/() ")
-_LONGEST = 100  # characters; more than six numbers of two digits and all their brackets need
-HIGHEST = 20  # of the numbers; a target is at most 100
+_LONGEST = 100  # characters; enough for six numbers of two digits with all brackets
+HIGHEST = 20  # largest number; a target is at most 100
 OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -27,13 +27,13 @@ OPERATIONS: Mapping[type[ast.operator], Callable[[Fraction, Fraction], Fraction]
     ast.Div: operator.truediv,
 }
 _Term = tuple[Fraction, str, bool]
-"""A value, how it is written, and whether it needs brackets inside another."""
+"""A value, its expression, and whether that needs brackets inside another."""
 
 
 def countdown_problem(seed: int, index: int, split: str, size: int) -> Problem:
-    """Return a target that `size` numbers can make, since it was made from all of them."""
+    """Return the problem of making a target from `size` numbers; the target was made from all of them."""
     if not 2 <= size <= 6:
-        raise UserError(f"Countdown has 2 to 6 numbers; got {size}.")
+        raise UserError(f"Countdown needs 2 to 6 numbers; got {size}.")
     draw = generator(seed, index, split, "countdown", size)
     while True:
         numbers = [draw.randint(1, HIGHEST) for _ in range(size)]
@@ -48,20 +48,20 @@ def countdown_problem(seed: int, index: int, split: str, size: int) -> Problem:
 
 
 def countdown_score(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
-    """Return 1 for one expression of the numbers that makes the target, each used once at most, else 0.
+    """Return 1 for an expression that makes the target and uses each number at most once, else 0.
 
-    With `"all": true` in `info` each number must be used.
+    With `"all": true` in `info`, each number must be used.
     """
     return float(_value(reply, info) == info["target"])
 
 
 def legal(_prompt: object, reply: str, info: Mapping[str, Any]) -> float:
-    """Return 1 for an expression that keeps to the rules, whatever it makes, else 0."""
+    """Return 1 for an expression that follows the rules, whatever its value, else 0."""
     return float(_value(reply, info) is not None)
 
 
 def _value(reply: str, info: Mapping[str, Any]) -> Fraction | None:
-    """Return what a reply makes; None where it breaks a rule."""
+    """Return the value of a reply, or None if it breaks a rule."""
     if not 0 < len(reply) <= _LONGEST or not ALLOWED.issuperset(reply):
         return None
     used: list[int] = []
@@ -75,7 +75,7 @@ def _value(reply: str, info: Mapping[str, Any]) -> Fraction | None:
 
 
 def _evaluate(node: ast.expr, used: list[int]) -> Fraction:
-    """Return the exact value of a tree, noting its numbers; `ValueError` for whatever is no plain sum."""
+    """Return the exact value of a tree, and append its numbers to `used`. Raises `ValueError` for other syntax."""
     if isinstance(node, ast.Constant) and type(node.value) is int:
         used.append(node.value)
         return Fraction(node.value)
@@ -85,7 +85,7 @@ def _evaluate(node: ast.expr, used: list[int]) -> Fraction:
 
 
 def _made(draw: Random, numbers: list[int]) -> tuple[int, str] | None:
-    """Return a target of 1 to 100 and the expression of all numbers that made it; None where this draw made none."""
+    """Return a target of 1 to 100 and an expression of all numbers with this value; None if this draw made none."""
     terms: list[_Term] = [(Fraction(number), str(number), False) for number in numbers]
     draw.shuffle(terms)
     while len(terms) > 1:
@@ -99,7 +99,7 @@ def _made(draw: Random, numbers: list[int]) -> tuple[int, str] | None:
 
 
 def _join(sign: str, first: _Term, second: _Term) -> _Term | None:
-    """Return two terms as one, if it is a whole number above 0."""
+    """Return two terms joined by an operator, or None if the value is not a positive integer."""
     (a, left, left_wide), (b, right, right_wide) = first, second
     value = {"+": a + b, "-": a - b, "*": a * b, "/": a / b}[sign]
     if value <= 0 or value.denominator > 1:

@@ -1,4 +1,4 @@
-"""The types of all puzzles: a problem with its worked solution, and the signatures of its generator and its checker."""
+"""Types of all puzzles: a problem with its solution, and the signatures of its generator and its checker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,16 +7,16 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class Problem:
-    """One problem: what is asked, what a checker needs to know, and one right reply."""
+    """One problem: the prompt, one right reply, and data for the checker."""
 
     prompt: str
     solution: str
     info: Mapping[str, Any] = field(default_factory=dict)
-    """Facts for the checker, JSON-ready; a row of a file of problems holds them beside the prompt."""
+    """JSON-ready data for the checker; rows of a file of problems hold it next to the prompt."""
 
     @property
     def messages(self) -> list[dict[str, str]]:
-        """What is asked, as a conversation that waits for its reply."""
+        """The prompt as a conversation without its reply."""
         return [{"role": "user", "content": self.prompt}]
 
     def row(self) -> dict[str, Any]:
@@ -32,16 +32,16 @@ class Problem:
 
 
 class Make(Protocol):
-    """A maker of problems: a pure function of its arguments."""
+    """A generator of problems: a pure function of its arguments."""
 
     def __call__(self, seed: int, index: int, split: str, size: int) -> Problem:
-        """Return problem `index` of a split; `size` is its difficulty: digits, or how many numbers."""
+        """Return problem `index` of a split; `size` is its difficulty: the number of digits, or of numbers."""
         ...
 
 
 class PuzzleScore(Protocol):
-    """A checker: how right a reply is, 0 to 1; `prompt` is the text or the messages that were asked."""
+    """A checker: returns the score of a reply, 0 to 1; `prompt` is the prompt's text or messages."""
 
     def __call__(self, prompt: object, reply: str, info: Mapping[str, Any], /) -> float:
-        """Return the score."""
+        """Return the score of a reply."""
         ...
