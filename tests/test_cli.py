@@ -1,4 +1,4 @@
-"""The command line: what it loads, what it offers, where a setting comes from, and how it ends."""
+"""The command line: its imports, commands, sources of settings, and exit codes."""
 
 import errno
 import subprocess
@@ -22,25 +22,25 @@ from sayso.train.options import Training
 
 @dataclass(frozen=True)
 class Options:
-    """Options of an act, as every act has them."""
+    """Options like those of an act."""
 
     sources: tuple[str, ...] = ("wiki",)
     """What to read."""
     life: Path = Path("life")
     """Folder of the life."""
     depth: int | None = None
-    """How many blocks."""
+    """Number of blocks."""
     held_out: float = 0.1
-    """The share that is held out."""
+    """Share held out."""
 
 
 def act(options: Options) -> Options:
-    """Give the options back."""
+    """Return the options."""
     return options
 
 
 def parse(tokens: list[str], config: Path | None = None) -> Options:
-    """Parse words as the command `sayso act` does."""
+    """Parse arguments as the command `sayso act` does."""
     app = cyclopts.App(name="sayso", config=sources(config), default_parameter=FLAGS)
     app.command(as_command(act, "sources"), name="act")
     return app(["act", *tokens], exit_on_error=False, print_error=False, result_action="return_value")
@@ -48,7 +48,7 @@ def parse(tokens: list[str], config: Path | None = None) -> Options:
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"], ["tokenizer", "--help"]])
 def test_help_and_version_load_no_torch(words: list[str]) -> None:
-    """Asking what there is must not cost the seconds that torch takes to load."""
+    """Help must not take the seconds that importing torch takes."""
     code = f"import sys; from sayso.cli.main import run; assert run({words!r}) == 0; assert 'torch' not in sys.modules"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -56,28 +56,28 @@ def test_help_and_version_load_no_torch(words: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
-def test_every_command_explains_itself(command, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each command of the table leads to an act whose every flag has a line of help."""
+def test_every_command_has_help(command, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each command of the table has an act whose every flag has help."""
     assert run([*command.words, "--help"]) == 0
     assert "--life" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_a_command_that_trains_keeps_its_memory(command: Command) -> None:
-    """Each act with options of training is known before it is imported; `demo` trains by calling such acts."""
+    """Training acts are recognized before they are imported; `demo` trains by calling such acts."""
     kind = get_type_hints(command.load())["options"]
     assert trains(command.words) == (issubclass(kind, Training) or command.name == "demo")
     assert trains(["--config", "a.toml", *command.words, "--life", "here"]) == trains(command.words)
 
 
-def test_a_config_without_its_file_is_told_by_the_command() -> None:
-    """Whether a command trains is asked before its words are checked."""
+def test_a_config_flag_without_a_file_is_reported_by_the_command() -> None:
+    """Whether a command trains is determined before its arguments are checked."""
     assert not trains(["pretrain", "--config"])
     assert run(["pretrain", "--config"]) == 2
 
 
-def test_a_field_is_a_flag_and_one_may_be_given_by_place() -> None:
-    """The field that the table names may be given by place, all fields by name with dashes."""
+def test_a_field_is_a_flag_and_one_may_be_positional() -> None:
+    """The field in the table may be positional; all fields work by name, with dashes."""
     given = parse(["a", "b", "--held-out", "0.3", "--life", "tom"])
     assert given == Options(("a", "b"), life=Path("tom"), held_out=0.3)
     assert parse([]) == Options()
@@ -87,7 +87,7 @@ def test_a_field_is_a_flag_and_one_may_be_given_by_place() -> None:
 
 
 def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each source of settings is asked only when the one above it is silent."""
+    """Each source of settings is used only if the one above does not set the value."""
     file = tmp_path / "config.toml"
     file.write_text('life = "from file"\ndepth = 2\nheld_out = 0.2\nsources = ["x", "y"]\n')
     monkeypatch.setenv("SAYSO_ACT_DEPTH", "3")
@@ -96,22 +96,22 @@ def test_flags_win_over_environment_over_file_over_defaults(tmp_path: Path, monk
     assert parse(["--depth", "4"], file).depth == 4
 
 
-def test_a_file_may_hold_one_table_a_command(tmp_path: Path) -> None:
-    """One TOML file can configure a whole life, and other commands' tables are left alone."""
+def test_a_file_may_have_one_table_per_command(tmp_path: Path) -> None:
+    """One TOML file can configure a whole life; tables of other commands are ignored."""
     file = tmp_path / "life.toml"
     file.write_text("[act]\ndepth = 5\n[pretrain]\nsteps = 9\n")
     assert parse([], file).depth == 5
 
 
-def test_config_is_taken_out_of_the_words() -> None:
-    """`--config` stands anywhere, in both spellings, but not behind `--`."""
+def test_the_config_flag_is_removed_from_the_arguments() -> None:
+    """`--config` is accepted anywhere, in both spellings, but not after `--`."""
     assert split_config(["pretrain", "--config", "a.toml", "--depth", "4"]) == (
         ["pretrain", "--depth", "4"],
         Path("a.toml"),
     )
     assert split_config(["--config=b.toml", "chat"]) == (["chat"], Path("b.toml"))
     assert split_config(["generate", "--", "--config", "c"]) == (["generate", "--", "--config", "c"], None)
-    with pytest.raises(UserError, match="needs a TOML file"):
+    with pytest.raises(UserError, match="must name a TOML file"):
         split_config(["pretrain", "--config"])
 
 
@@ -139,8 +139,8 @@ def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
         (PermissionError(errno.EACCES, "Permission denied", "life"), 2, "no permission to"),
     ],
 )
-def test_a_failure_is_told_in_one_line(error, code: int, told: str, monkeypatch, capsys) -> None:
-    """What a person can mend is one line on standard error, with its exit code."""
+def test_a_failure_is_reported_in_one_line(error, code: int, told: str, monkeypatch, capsys) -> None:
+    """A failure that a user can fix is one line on standard error, with its exit code."""
     assert ends(monkeypatch, error) == code
     out, err = capsys.readouterr()
     assert out == ""
@@ -148,15 +148,15 @@ def test_a_failure_is_told_in_one_line(error, code: int, told: str, monkeypatch,
     assert err.count("\n") == 1
 
 
-def test_a_bug_of_ours_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An error that no person can mend is not dressed up as one."""
+def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error that no user can fix keeps its traceback."""
     with pytest.raises(ZeroDivisionError):
         ends(monkeypatch, ZeroDivisionError("ours"))
     assert failure_sentence(ValueError("ours")) is None
 
 
 def test_a_closed_pipe_is_silent() -> None:
-    """`sayso --help | head -1` ends without a word."""
+    """`sayso --help | head -1` ends silently."""
     command = f"{sys.executable} -m sayso --help | true"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True)
     assert done.stderr == ""

@@ -1,1 +1,1 @@
-"""The command line: takes words, runs a command, returns an exit code."""
+"""The command line: parses arguments, runs a command, returns an exit code."""

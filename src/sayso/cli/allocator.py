@@ -1,6 +1,6 @@
-"""Makes a training process keep its memory instead of returning it to the kernel after every step.
+"""Make a training process keep its memory instead of returning it to the kernel after every step.
 
-A step frees and allocates hundreds of megabytes again; by default glibc unmaps them, and the next step pays for a page
+Every step allocates and frees hundreds of megabytes; by default glibc unmaps them, and the next step pays for a page
 fault on each page. glibc reads its settings only when a process starts, so the command re-executes itself once.
 """
 
@@ -9,7 +9,7 @@ import sys
 
 VARIABLE = "GLIBC_TUNABLES"
 TUNABLES = {
-    "glibc.malloc.mmap_max": "0",  # never by mmap, so never unmapped
+    "glibc.malloc.mmap_max": "0",  # allocate nothing by mmap, so that nothing is unmapped
     "glibc.malloc.trim_threshold": str(2**34),
     "glibc.malloc.top_pad": str(2**28),
     "glibc.malloc.hugetlb": "1",  # transparent huge pages where the kernel offers them (glibc 2.35)

@@ -1,6 +1,6 @@
-"""The table of acts as a command line: each act becomes a command when it is called.
+"""Build the command line from the table of acts: each act becomes a command when it is called.
 
-The fields of an act's options become the flags, and the strings under them the help. Acts know nothing of it.
+The fields of an act's options become the flags, and the strings under them the help. Acts do not depend on this.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from sayso.run.acts import COMMANDS, Act, Command
 
 # `--empty-sources` would be redundant
 FLAGS = cyclopts.Parameter(negative_iterable=(), consume_multiple=True)
-_GROUPS = {"tokenizer": "Train a tokenizer, or compare the kinds."}
+_GROUPS = {"tokenizer": "Train a tokenizer, or compare kinds of tokenizers."}
 
 
 def build_app(**settings: Any) -> cyclopts.App:
@@ -37,23 +37,23 @@ def build_app(**settings: Any) -> cyclopts.App:
 def as_command(act: Act, place: str | None = None) -> Act:
     """Return an act as a function that takes its options' fields one by one, which cyclopts turns into flags.
 
-    The field `place` comes first and may be given by place too, all others only by name, those of parent classes last.
+    The field `place` comes first and may also be positional; all others are keyword-only, those of parent classes last.
     """
     kind: Any = get_type_hints(act)["options"]
-    types, told, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
+    types, parameters, own = get_type_hints(kind), _parameters(kind), kind.__annotations__
     flags = [
         Parameter(
             field.name,
             Parameter.POSITIONAL_OR_KEYWORD if field.name == place else Parameter.KEYWORD_ONLY,
-            annotation=Annotated[types[field.name], told[field.name]],
+            annotation=Annotated[types[field.name], parameters[field.name]],
             default=_default(field),
         )
         for field in sorted(fields(kind), key=lambda field: (field.name != place, field.name not in own))
     ]
     signature = Signature(flags)
 
-    def command(*given: Any, **named: Any) -> object:
-        return act(kind(**signature.bind(*given, **named).arguments))
+    def command(*arguments: Any, **named: Any) -> object:
+        return act(kind(**signature.bind(*arguments, **named).arguments))
 
     command.__doc__ = act.__doc__
     command.__signature__ = signature  # type: ignore[attr-defined]
@@ -71,21 +71,21 @@ def _parameters(kind: type) -> dict[str, cyclopts.Parameter]:
         number, limits = numbers.get(field.name, (None, None))
         text = helps.get(field.name, "") + (f" Range: {limits}." if limits else "")
         hint = types[field.name]
-        converter = _whole if number is int else _path if Path in (hint, *get_args(hint)) else None
+        converter = _integers if number is int else _paths if Path in (hint, *get_args(hint)) else None
         found[field.name] = cyclopts.Parameter(help=text, converter=converter)
     return found
 
 
-def _whole(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Convert words to whole numbers; cyclopts alone would round 1.5 to 2."""
+def _integers(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Convert arguments to integers; cyclopts alone would round 1.5 to 2."""
     for token in tokens:
         if "." in token.value and not float(token.value).is_integer():
-            raise ValueError(f'"{token.value}" is not a whole number.')
+            raise ValueError(f'"{token.value}" is not an integer.')
     return cyclopts.convert(kind, tokens)
 
 
-def _path(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
-    """Parse words as paths; cyclopts alone would take an empty one for the current folder."""
+def _paths(kind: Any, tokens: Sequence[cyclopts.Token]) -> Any:
+    """Convert arguments to paths; cyclopts alone would take an empty one for the current folder."""
     if not all(token.value for token in tokens):
         raise ValueError('a path must not be empty; for the current folder, write ".".')
     return cyclopts.convert(kind, tokens)
@@ -98,7 +98,7 @@ def _default(field: Field[Any]) -> object:
 
 
 def __getattr__(key: str) -> Act:
-    """Resolve `tokenizer_train` and the like: import the act's module now, and give the act as a command."""
+    """Resolve a command's key, such as `tokenizer_train`: import the act's module and return the act as a command."""
     for command in COMMANDS:
         if _key(command) == key:
             return as_command(command.load(), command.place)

@@ -1,7 +1,7 @@
-"""Errors of the machine, not the program, in one sentence: a full disk, no memory, no permission.
+"""Describe errors of the machine, not the program, in one sentence: a full disk, no memory, no permission.
 
-Takes any exception; returns the sentence, or None for a bug, which must keep its traceback. Compares names
-and messages instead of types, so that nothing heavy is imported to recognize an error of torch or SQLite.
+Takes any exception; returns the sentence, or None for a bug, which must keep its traceback. Compares names and
+messages instead of types, so that no large library is imported to recognize an error of torch or SQLite.
 """
 
 import errno
@@ -15,17 +15,17 @@ ON_A_PATH = {
     errno.EPERM: "You have no permission to read or write '{path}'; change its permissions or choose another folder.",
     errno.EROFS: "'{path}' cannot be written because its file system is read-only; choose another folder.",
     errno.ENOENT: "There is no file or folder '{path}'; check the path.",
-    errno.ENOTDIR: "A part of the path '{path}' is a file where a folder is needed; choose another path.",
-    errno.EISDIR: "'{path}' is a folder where a file is needed; choose another path.",
-    errno.EEXIST: "'{path}' is in the way, a file where a folder is needed; move it or choose another path.",
-    errno.ENOTEMPTY: "The folder '{path}' is in the way; move it or choose another path.",
+    errno.ENOTDIR: "A part of the path '{path}' is a file, but a folder is needed; choose another path.",
+    errno.EISDIR: "'{path}' is a folder, but a file is needed; choose another path.",
+    errno.EEXIST: "'{path}' is a file, but a folder is needed; move it or choose another path.",
+    errno.ENOTEMPTY: "The folder '{path}' is not empty; move it or choose another path.",
     errno.ENAMETOOLONG: "The name of '{path}' is too long for the file system; choose a shorter one.",
     errno.ELOOP: "'{path}' is a symbolic link that refers to itself; remove it or choose another path.",
     errno.EIO: "'{path}' could not be read or written because of a disk error; check the disk.",
     errno.ESTALE: "'{path}' is on a network file system that lost it; mount it again.",
     errno.EXDEV: "'{path}' cannot be moved to another file system; choose a folder on the same one.",
-    errno.ETXTBSY: "'{path}' is in use by another program; end that one or choose another path.",
-    errno.EBUSY: "'{path}' is in use by another program; end that one or choose another path.",
+    errno.ETXTBSY: "'{path}' is in use by another program; close it or choose another path.",
+    errno.EBUSY: "'{path}' is in use by another program; close it or choose another path.",
     errno.EINVAL: "The file system does not accept '{path}'; choose another path.",
     errno.ENXIO: "'{path}' is not a regular file; choose another path.",
     errno.ENODEV: "'{path}' is not a regular file; choose another path.",
@@ -38,18 +38,18 @@ WITHOUT_A_PATH = {
     errno.EIO: "A file could not be read or written because of a disk error; check the disk.",
     errno.EROFS: "A file could not be written because its file system is read-only; choose another folder.",
 }
-SAID = {  # by libraries with error types of their own, recognized only by their messages
+MESSAGES = {  # of libraries with their own error types
     "Read-only file system": errno.EROFS,
     "Input/output error": errno.EIO,
     "Too many open files": errno.EMFILE,
 }
-TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.[a-z0-9_]{8}$")  # the name under which `base/files.py` writes first
+TEMPORARY = re.compile(r"(?<=/)\.([^/]+)\.[a-z0-9_]{8}$")  # temporary names of `base/files.py`
 
 
 def failure_sentence(error: BaseException) -> str | None:
     """Return one sentence for a failure that the user can fix, or None."""
     if disk_full(error):
-        where = f" while '{error.filename}' was written" if isinstance(error, OSError) and error.filename else ""
+        where = f" while writing '{error.filename}'" if isinstance(error, OSError) and error.filename else ""
         return f"The disk is full{where}; free some space and run the same command again to resume."
     if out_of_memory(error):
         return "Out of memory; use a smaller model, a shorter --context, or a machine with more memory."
@@ -57,9 +57,9 @@ def failure_sentence(error: BaseException) -> str | None:
         return "A path must not contain a null byte; choose another path."
     if isinstance(error, OSError):
         path = error.filename2 or error.filename
-        told = ON_A_PATH.get(error.errno or 0) if path and not isinstance(path, int) else None
-        return told.format(path=_shown(path)) if told else WITHOUT_A_PATH.get(error.errno or 0)
-    code = next((code for words, code in SAID.items() if words in str(error)), None)
+        sentence = ON_A_PATH.get(error.errno or 0) if path and not isinstance(path, int) else None
+        return sentence.format(path=_shown(path)) if sentence else WITHOUT_A_PATH.get(error.errno or 0)
+    code = next((code for message, code in MESSAGES.items() if message in str(error)), None)
     return WITHOUT_A_PATH.get(code or 0)
 
 

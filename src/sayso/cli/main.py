@@ -1,7 +1,7 @@
-"""`sayso`: takes the words typed by the user, returns an exit code.
+"""Entry point of the `sayso` command: takes the arguments, returns an exit code.
 
-0 done, 2 invalid input from the user (one sentence on standard error, no traceback), 130 stopped by Ctrl-C.
-Anything else is a bug and keeps its traceback.
+0: success. 2: invalid input (one sentence on standard error, no traceback). 130: stopped by Ctrl-C. Anything else is a
+bug and keeps its traceback.
 """
 
 import sys
@@ -21,11 +21,11 @@ from sayso.run.acts import COMMANDS
 
 HELP = "The whole life of a language model, from raw text to an assistant that learns from its ratings."
 EPILOGUE = (
-    "A setting is taken from its flag, else from the environment (SAYSO_PRETRAIN_DEPTH, SAYSO_LIFE), else from "
-    "--config FILE.toml, else it is derived and printed. `sayso demo` runs a complete small life."
+    "Flags override environment variables (SAYSO_PRETRAIN_DEPTH, SAYSO_LIFE), which override --config FILE.toml, which "
+    "overrides the defaults. A value that is derived is printed. To run every stage on a small model, use sayso demo."
 )
 
-_LONGEST = 2000  # characters of a message; longer ones are due to values that nobody reads
+_MAX_LENGTH = 2000  # characters of a line; longer ones quote very long values
 
 
 def main() -> None:
@@ -39,14 +39,14 @@ def main() -> None:
     except BrokenPipeError:  # `sayso ... | head`: the reader closed the pipe
         close_output()
         code = 0
-    except OSError as error:  # only from the flush: `run` reports those of the act
+    except OSError as error:  # of the flush: `run` reports those of the act
         close_output()
-        code = _tell(f"Standard output could not be written ({error.strerror}).")
+        code = _report(f"Standard output could not be written ({error.strerror}).")
     sys.exit(code)
 
 
 def trains(arguments: Sequence[str]) -> bool:
-    """Whether the command on the command line trains; imports no act."""
+    """Whether the command in these arguments trains; imports no act."""
     try:
         words, _ = split_config(arguments)
     except UserError:  # reported when the command runs
@@ -55,7 +55,7 @@ def trains(arguments: Sequence[str]) -> bool:
 
 
 def run(tokens: Sequence[str]) -> int:
-    """Run one command from its words; return the exit code.
+    """Run one command from its arguments; return the exit code.
 
     A user's mistake is reported on standard error in one sentence; a bug raises.
     """
@@ -66,20 +66,20 @@ def run(tokens: Sequence[str]) -> int:
         app(words, exit_on_error=False, print_error=False, result_action="return_value")
         return 0
     except KeyboardInterrupt:
-        return _tell("Stopped.", code=130)
+        return _report("Stopped.", code=130)
     except BrokenPipeError:
         raise
     except cyclopts.UnknownCommandError as error:
-        return _tell(_unknown(words, error.unused_tokens or []))
+        return _report(_unknown(words, error.unused_tokens or []))
     except cyclopts.UnusedCliTokensError as error:
-        return _tell(_unused(words, error.unused_tokens or []))
+        return _report(_unused(words, error.unused_tokens or []))
     except cyclopts.CycloptsError as error:
-        return _tell(str(error))
+        return _report(str(error))
     except Exception as error:
-        told = str(error) if isinstance(error, UserError) else failure_sentence(error)
-        if told is None:
+        message = str(error) if isinstance(error, UserError) else failure_sentence(error)
+        if message is None:
             raise
-        return _tell(*(told.splitlines() if isinstance(error, ListError) else [told]))
+        return _report(*(message.splitlines() if isinstance(error, ListError) else [message]))
 
 
 def _unknown(words: Sequence[str], unused: Sequence[str]) -> str:
@@ -95,14 +95,14 @@ def _unused(words: Sequence[str], unused: Sequence[str]) -> str:
     return f"'{command}' cannot use '{unused[0]}', which follows no flag; '{command} --help' lists the flags."
 
 
-def _tell(*lines: str, code: int = 2) -> int:
-    told = "\n".join(map(_line, lines))
-    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {told}", markup=False)
+def _report(*lines: str, code: int = 2) -> int:
+    message = "\n".join(map(_line, lines))
+    Console(stderr=True, highlight=False, soft_wrap=True).print(f"sayso: {message}", markup=False)
     return code
 
 
 def _line(text: str) -> str:
     line = " ".join(text.splitlines())
-    if len(line) > _LONGEST:  # values from the user may have any length
-        line = f"{line[: _LONGEST // 2]} ... {line[-_LONGEST // 2 :]}"
+    if len(line) > _MAX_LENGTH:
+        line = f"{line[: _MAX_LENGTH // 2]} ... {line[-_MAX_LENGTH // 2 :]}"
     return line

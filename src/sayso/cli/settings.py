@@ -19,24 +19,24 @@ FLAG, PREFIX = "--config", "SAYSO_"
 
 
 def valid(tokens: Sequence[str]) -> Sequence[str]:
-    """Return the words; words or settings that are not valid UTF-8 are a `UserError`."""
+    """Return the arguments. Raises `UserError` if one, or a setting in the environment, is not valid UTF-8."""
     for word in tokens:
         if not _is_text(word):
             shown = word.encode("utf-8", "backslashreplace").decode()
-            raise UserError(f"Arguments must be valid UTF-8; got '{shown}'. Rename that file, or correct that text.")
+            raise UserError(f"Arguments must be valid UTF-8; got '{shown}'. Rename the file, or correct the text.")
     for name, value in os.environ.items():
         if name.startswith(PREFIX) and not _is_text(value):
-            raise UserError(f"Settings must be valid UTF-8; the environment variable {name} is not.")
+            raise UserError(f"Settings must be valid UTF-8; the environment variable {name} is not; correct it.")
     return tokens
 
 
 def _is_text(word: str) -> bool:
-    """Whether a word has no lone surrogate, which is how Python represents bytes that are not UTF-8."""
+    """Whether an argument has no lone surrogate, which is how Python represents bytes that are not UTF-8."""
     return not any("\ud800" <= character <= "\udfff" for character in word)
 
 
 def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
-    """Remove `--config FILE` from the command line; return the other words and the file."""
+    """Remove `--config FILE` from the command line; return the other arguments and the file."""
     rest, path = [], None
     words = iter(tokens)
     for word in words:
@@ -45,7 +45,7 @@ def split_config(tokens: Sequence[str]) -> tuple[list[str], Path | None]:
         elif word == FLAG or word.startswith(f"{FLAG}="):
             value = word.partition("=")[2] or next(words, None)
             if value is None:
-                raise UserError(f"{FLAG} needs a TOML file after it, such as life/runs/pretrain-base/config.toml.")
+                raise UserError(f"{FLAG} must be followed by a TOML file, such as life/runs/pretrain-base/config.toml.")
             path = Path(value)
         else:
             rest.append(word)
@@ -62,14 +62,14 @@ def sources(path: Path | None) -> list[Any]:
 
 
 class ConfigFile:
-    """A TOML file as a source of settings; cyclopts calls it with the command's words and its arguments."""
+    """A TOML file as a source of settings; cyclopts calls it with the words of the command and its arguments."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self.values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
         except (FileNotFoundError, IsADirectoryError) as error:
-            raise UserError(f"{FLAG} needs a TOML file; there is no file '{path}'.") from error
+            raise UserError(f"{FLAG} must name a TOML file; there is no file '{path}'.") from error
         except ValueError as error:
             raise UserError(f"'{path}' is not valid TOML ({error}); fix that line.") from error
 

@@ -1,7 +1,7 @@
-"""Safe standard streams, even if they are closed or not UTF-8, and the terminal's width.
+"""Make the standard streams safe, even if they are closed or not UTF-8, and limit the terminal's width.
 
-A closed stream becomes the null device, so that no other file gets its number; a character that the output's encoding
-lacks becomes "?", and input bytes that are not text are marked for `Terminal` and `generate` to reject.
+A closed stream becomes the null device, so that no other file gets its descriptor; a character that the output's
+encoding lacks becomes "?", and input bytes that are not text are escaped, for `Terminal` and `generate` to reject.
 """
 
 import io
@@ -9,11 +9,11 @@ import os
 import shutil
 import sys
 
-NARROWEST, WIDEST = 24, 1000  # limits of the columns for tables and help; rich never finishes at 1
+NARROWEST, WIDEST = 24, 1000  # columns for tables and help; at 1, rich does not terminate
 
 
 def open_streams() -> None:
-    """Open closed standard streams, and make characters that cannot be encoded harmless."""
+    """Open closed standard streams, and replace characters that cannot be encoded."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             null = os.open(os.devnull, os.O_RDWR)
@@ -27,7 +27,7 @@ def open_streams() -> None:
 
 
 def close_output() -> None:
-    """Discard the buffered output, since nobody reads it."""
+    """Discard the buffered output after its reader closed the pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
