@@ -1,1 +1,1 @@
-"""Benchmarks: ours and a peer in turn, in one run, on the same machine and the same data."""
+"""Benchmarks: Sayso and a peer take turns in one run, on the same machine and data."""

@@ -1,13 +1,13 @@
-"""What each part of the recipe is worth: one thing changed at a time, at two sizes, over three seeds.
+"""Measure what each part of the recipe contributes: one change at a time, at two sizes, over three seeds.
 
     make bench NAME=ablation TEXT=text.jsonl
 
-Paragraphs of a text ({"text"} a line) are split into documents of a few hundred tokens, the last tenth held out. Every
-change is trained on as many tokens as the plain recipe, and its held-out loss compared with two of the plain recipe: at
-equal tokens, and at equal time, read off the plain recipe's losses after half, as many and twice the steps at the time
-that the change takes, which some steps of both in turn tell. Changes that the model does not have are made here, from
-outside. `--dial` changes what the dial of depth sets instead. Each run is a line of JSON as it ends (nats a token); the
-last line holds the table. One thread.
+Paragraphs of a text (rows with "text") are joined into documents of a few hundred tokens, a tenth of them held out.
+Every change is trained on as many tokens as the plain recipe. Its held-out loss is compared with that of the plain
+recipe at equal tokens, and at equal time: interpolated between the plain recipe's losses after half, as many and twice
+the steps, at the relative time of the change, measured on alternating steps. Changes that the model does not support
+are applied here, from outside. `--dial` varies what the depth dial sets instead. Each run prints a line of JSON (nats
+per token); the last line holds the table. One thread.
 """
 
 import dataclasses
@@ -50,7 +50,7 @@ SOFT_CAP = 15.0
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """The plain recipe, or it with a change."""
+    """The plain recipe, or one change to it."""
 
     shape: dict[str, Any] = dataclasses.field(default_factory=dict)
     layers: int = 0
@@ -69,17 +69,17 @@ class Recipe:
 
 
 class Ids:
-    """The ids that a model is reading, kept by a hook for the parts that need them."""
+    """The ids of the current batch, recorded by a hook for the parts that need them."""
 
     def __init__(self, model: Transformer) -> None:
         model.embed.register_forward_hook(self._keep)
 
-    def _keep(self, _module: nn.Module, given: tuple[Tensor, ...], embedded: Tensor) -> None:
-        self.ids, self.embedded = given[0], embedded
+    def _keep(self, _module: nn.Module, inputs: tuple[Tensor, ...], embedded: Tensor) -> None:
+        self.ids, self.embedded = inputs[0], embedded
 
 
 class ValueEmbedded(Attention):
-    """Attention whose values have an embedding of their token added (Zhou et al. 2024; modded-nanogpt)."""
+    """Attention with an embedding of the token added to its values (Zhou et al. 2024; modded-nanogpt)."""
 
     def project(self, x: Tensor, angles: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Return q, k and v, with the values' embedding."""
@@ -88,7 +88,7 @@ class ValueEmbedded(Attention):
 
 
 def value_embeddings(model: Transformer, generator: torch.Generator) -> None:
-    """Give every second layer from the last on a value embedding of its own."""
+    """Add a value embedding to every second layer, starting at the last."""
     kept = Ids(model)
     for block in list(model.blocks)[::-2]:
         attention = block.attention
@@ -100,73 +100,75 @@ def value_embeddings(model: Transformer, generator: torch.Generator) -> None:
 
 
 def residual_scalars(model: Transformer, _: torch.Generator) -> None:
-    """Let each block enter a learned mix of the stream and the embedding (modded-nanogpt)."""
+    """Feed each block a learned mix of the residual stream and the embedding (modded-nanogpt)."""
     kept = Ids(model)
     for block in model.blocks:
         block.mix = nn.Parameter(torch.tensor([1.0, 0.0]))
         block.register_forward_pre_hook(
-            lambda block, given: (block.mix[0] * given[0] + block.mix[1] * kept.embedded, *given[1:])
+            lambda block, inputs: (block.mix[0] * inputs[0] + block.mix[1] * kept.embedded, *inputs[1:])
         )
 
 
 def no_qk_norm(model: Transformer, _: torch.Generator) -> None:
-    """Leave queries and keys as they are."""
+    """Do not normalize queries and keys."""
     for block in model.blocks:
         block.attention.query_norm, block.attention.key_norm = nn.Identity(), nn.Identity()
 
 
-def drawn_projections(model: Transformer, generator: torch.Generator) -> None:
-    """Draw the matrices that write to the stream, as GPT-2 does (std 0.02 / sqrt(2 layers))."""
+def random_projections(model: Transformer, generator: torch.Generator) -> None:
+    """Initialize the matrices that write to the residual stream as GPT-2 does (std 0.02 / sqrt(2 layers))."""
     for block in model.blocks:
         for linear in (block.attention.out, block.mlp.down):
             nn.init.normal_(linear.weight, std=0.02 / (2 * model.config.layers) ** 0.5, generator=generator)
 
 
-def drawn_as_gpt2(model: Transformer, generator: torch.Generator) -> None:
-    """Draw all matrices with a standard deviation of 0.02, those that write to the stream with less (GPT-2)."""
+def initialized_as_gpt2(model: Transformer, generator: torch.Generator) -> None:
+    """Initialize all matrices with std 0.02, those that write to the residual stream with less (GPT-2)."""
     for weight in model.parameters():
         if weight.dim() > 1:
             nn.init.normal_(weight, std=0.02, generator=generator)
-    drawn_projections(model, generator)
+    random_projections(model, generator)
 
 
 CHANGES = {
     **{f"AdamW {rate} for the matrices": Recipe(matrix_adamw=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)},
-    **{f"AdamW {rate} for all, GPT-2's draw": Recipe(adamw=rate) for rate in (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
-    "Muon with rows normalised (NorMuon)": Recipe(row_norm=True),
+    **{f"AdamW {rate} for all, GPT-2's initialization": Recipe(adamw=rate) for rate in (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
+    "Muon with normalized rows (NorMuon)": Recipe(row_norm=True),
     "ReLU squared": Recipe(shape={"mlp": "relu2"}),
     "no QK-norm": Recipe(change=no_qk_norm),
-    "output projections drawn, not zero": Recipe(change=drawn_projections),
+    "output projections random, not zero": Recipe(change=random_projections),
     "value embeddings": Recipe(change=value_embeddings),
     "residual and input scalars": Recipe(change=residual_scalars),
     "soft cap of 15 on the logits": Recipe(soft_cap=True),
     "tied head": Recipe(shape={"tie_embeddings": True}),
     "n-gram embeddings (2, 3)": Recipe(shape={"ngrams": (2, 3), "ngram_rows": 16_384}),
-    "windows of 64 but in the last layer": Recipe(window=True),
+    "windows of 64 except in the last layer": Recipe(window=True),
     "no document masks": Recipe(masks=False),
-    "linear to zero from the start": Recipe(decay=1.0),
-    "WSD, the last fifth falls": Recipe(decay=0.2),
+    "linear decay from the start": Recipe(decay=1.0),
+    "WSD, decay in the last fifth": Recipe(decay=0.2),
 }
 DIAL = {
-    "half the rates": Recipe(rates=Rates().times(0.5)),
-    "twice the rates": Recipe(rates=Rates().times(2.0)),
+    "half the learning rates": Recipe(rates=Rates().times(0.5)),
+    "twice the learning rates": Recipe(rates=Rates().times(2.0)),
     "half the batch": Recipe(rows=0.5, steps=2.0),
     "twice the batch": Recipe(rows=2.0, steps=0.5),
     "weight decay 0.1": Recipe(rates=Rates(weight_decay=0.1)),
     "weight decay 0.3": Recipe(rates=Rates(weight_decay=0.3)),
-    "a layer more, a head narrower": Recipe(layers=1, heads=-1),
-    "a layer less, a head wider": Recipe(layers=-1, heads=1),
-    "a head narrower": Recipe(heads=-1),
-    "a head wider": Recipe(heads=1),
+    "one layer more, one head fewer": Recipe(layers=1, heads=-1),
+    "one layer fewer, one head more": Recipe(layers=-1, heads=1),
+    "one head fewer": Recipe(heads=-1),
+    "one head more": Recipe(heads=1),
 }
 
 
 def main() -> None:
-    """Run all of it, or what is named."""
+    """Run all changes, or those in `--only`."""
     arguments = parser("ablation")
-    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help='lines of {"text"}')
-    arguments.add_argument("--only", nargs="*", choices=CHANGES | DIAL)
-    arguments.add_argument("--dial", action="store_true", help="what the dial sets, instead of parts of the recipe")
+    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help='JSON Lines file with rows that have "text"')
+    arguments.add_argument("--only", nargs="*", choices=CHANGES | DIAL, help="changes to run")
+    arguments.add_argument(
+        "--dial", action="store_true", help="vary what the depth dial sets instead of parts of the recipe"
+    )
     arguments.add_argument("--depths", nargs="*", type=int, default=DEPTHS)
     arguments.add_argument("--steps", type=int, default=STEPS)
     arguments.add_argument("--seeds", nargs="*", type=int, default=SEEDS)
@@ -187,7 +189,7 @@ def main() -> None:
 
 
 def documents(path: Path | None, folder: Path) -> tuple[Shards, Shards]:
-    """Return documents to learn from and some that are held out, as shards."""
+    """Return documents to train on and held-out ones, as shards."""
     texts, size = [], 0
     for text in read(path):
         piece = ""
@@ -207,7 +209,7 @@ def documents(path: Path | None, folder: Path) -> tuple[Shards, Shards]:
 
 
 def read(path: Path | None) -> Iterator[str]:
-    """Yield the texts of a file; with `--tiny` some of the small world where there is none."""
+    """Yield the texts of a file, or stories of the small world if there is none (`--tiny`)."""
     if path is None:
         yield from (story(0, index, "train") for index in range(100))
         return
@@ -218,20 +220,20 @@ def read(path: Path | None) -> Iterator[str]:
 def compared(
     depth: int, steps: int, names: Iterable[str], seeds: Sequence[int], learn: Shards, held: Shards
 ) -> dict[str, Any]:
-    """Return for each change how much lower its loss is than the plain recipe's, mean and spread over the seeds."""
+    """Return how much each change lowers the loss of the plain recipe, with mean and spread over the seeds."""
 
-    def told(name: str, recipe: Recipe, seed: int) -> float:
+    def trained(name: str, recipe: Recipe, seed: int) -> float:
         loss, _ = run(depth, recipe, round(steps * recipe.steps), learn, held, seed)
         say(json.dumps({"depth": depth, "change": name, "seed": seed, "loss": loss}))
         return loss
 
-    plain = [told("plain", Recipe(), seed) for seed in seeds]
-    ends = [(part, told(f"plain x {part}", Recipe(steps=part), seeds[0])) for part in (0.5, 2)]
+    plain = [trained("plain", Recipe(), seed) for seed in seeds]
+    ends = [(part, trained(f"plain x {part}", Recipe(steps=part), seeds[0])) for part in (0.5, 2)]
     curve = [(math.log(part), loss - plain[0]) for part, loss in [ends[0], (1, plain[0]), ends[1]]]
     rows: dict[str, Any] = {"plain": {"loss": [round(loss, 4) for loss in plain], "curve": curve}}
     for name in names:
         recipe = (CHANGES | DIAL)[name]
-        gains = [base - told(name, recipe, seed) for base, seed in zip(plain, seeds, strict=True)]
+        gains = [base - trained(name, recipe, seed) for base, seed in zip(plain, seeds, strict=True)]
         slower = pace(depth, recipe, learn, held)
         rows[name] = {
             "equal_tokens": round(statistics.mean(gains), 4),
@@ -244,7 +246,7 @@ def compared(
 
 
 def pace(depth: int, recipe: Recipe, learn: Shards, held: Shards) -> float:
-    """Return how much longer a change takes over the same tokens, by steps of it and of the plain recipe in turn."""
+    """Return the time of a change for the same tokens relative to the plain recipe, from alternating steps."""
 
     def seconds(of: Recipe) -> float:
         return run(depth, of, round(PACE_STEPS * of.steps), learn, held, seed=0, scored=False)[1]
@@ -253,7 +255,7 @@ def pace(depth: int, recipe: Recipe, learn: Shards, held: Shards) -> float:
 
 
 def read_off(curve: list[tuple[float, float]], x: float) -> float:
-    """Return the loss at log seconds `x` on the line through the two nearest points of the curve."""
+    """Return the loss at log time `x`, on the line through the two nearest points of the curve."""
     (x0, y0), (x1, y1) = curve[:2] if x < curve[1][0] else curve[1:]
     return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
 
@@ -261,7 +263,7 @@ def read_off(curve: list[tuple[float, float]], x: float) -> float:
 def run(
     depth: int, recipe: Recipe, steps: int, learn: Shards, held: Shards, seed: int, *, scored: bool = True
 ) -> tuple[float, float]:
-    """Train once; return the held-out loss in nats a token, if it is to be scored, and the seconds of training."""
+    """Train once; return the held-out loss in nats per token (NaN unless `scored`) and the seconds of training."""
     config = shape_of(depth, recipe)
     generator = torch.Generator().manual_seed(seed)
     model = Transformer(config).initialise(generator)
@@ -275,7 +277,7 @@ def run(
         group = {"params": matrices["params"], "lr": recipe.matrix_adamw, "peak": recipe.matrix_adamw}
         optimizers[0] = torch.optim.AdamW([group], betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     if recipe.adamw:
-        drawn_as_gpt2(model, generator)
+        initialized_as_gpt2(model, generator)
         optimizers = [adamw(model, recipe.adamw)]
         for group in optimizers[0].param_groups:
             group["peak"] = recipe.adamw
@@ -299,7 +301,7 @@ def run(
 
 
 def shape_of(depth: int, recipe: Recipe) -> ModelConfig:
-    """Return the shape of a depth with a recipe's changes."""
+    """Return the model config of a depth with a recipe's changes."""
     plain = shape_of_depth(depth, VOCABULARY, CONTEXT)
     heads = max(1, plain.heads + recipe.heads)
     width = heads * HEAD_SIZE
@@ -311,7 +313,7 @@ def shape_of(depth: int, recipe: Recipe) -> ModelConfig:
 
 
 def summed(model: Transformer, recipe: Recipe, batch: Any) -> tuple[Tensor, int]:
-    """Return the summed loss of a batch and its count."""
+    """Return the summed loss of a batch and its number of targets."""
     segments = Segments(batch.documents if recipe.masks else torch.zeros_like(batch.documents))
     mask: Any = segments
     if recipe.window:
@@ -319,7 +321,7 @@ def summed(model: Transformer, recipe: Recipe, batch: Any) -> tuple[Tensor, int]
         last = len(model.blocks) - 1
         hooks = [
             block.attention.register_forward_pre_hook(
-                lambda _, given, wide=number == last: (*given[:2], near[wide], *given[3:])
+                lambda _, inputs, wide=number == last: (*inputs[:2], near[wide], *inputs[3:])
             )
             for number, block in enumerate(model.blocks)
         ]
@@ -334,18 +336,18 @@ def summed(model: Transformer, recipe: Recipe, batch: Any) -> tuple[Tensor, int]
 
 
 def seen(documents: Tensor, positions: Tensor, window: int) -> Tensor:
-    """Return the mask [B, 1, T, T] of what lies in the same document, not ahead, and less than `window` behind."""
+    """Return the mask [B, 1, T, T] of positions in the same document, at most `window` - 1 behind and not ahead."""
     same = documents[:, :, None] == documents[:, None]
     behind = positions[:, :, None] - positions[:, None]
     return (same & (behind >= 0) & (behind < window))[:, None]
 
 
 class RowNormMuon(Muon):
-    """Muon whose updates have rows of equal size, by a second moment of each row (Li et al. 2025, NorMuon)."""
+    """Muon with updates normalized by a second moment of each row (Li et al. 2025, NorMuon)."""
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # noqa: ARG002
-        """Update, then scale each row of what was moved."""
+        """Update the weights, then scale each row of the update."""
         before = [weight.clone() for group in self.param_groups for weight in group["params"]]
         super().step()
         weights = [weight for group in self.param_groups for weight in group["params"]]
@@ -358,7 +360,7 @@ class RowNormMuon(Muon):
 
 
 def with_new(model: Transformer, plain: set[str], rates: Rates) -> list[torch.optim.Optimizer]:
-    """Return the usual optimizers, with weights that a change added moved to AdamW at the embedding's rate."""
+    """Return the usual optimizers, with weights that a change added in AdamW at the embedding's rate."""
     new = {name: weight for name, weight in model.named_parameters() if name not in plain}
     optimizers = make_optimizers(model, rates)
     mine = {id(weight) for weight in new.values()}

@@ -1,8 +1,8 @@
-"""What tuning on instructions gives: loss, exact match and F1 on rows that were held out, before and after.
+"""Measure tuning on instructions: loss, exact match and F1 on held-out rows, before and after.
 
-DATA holds `short_instructions.json` and `fairytaleqa.jsonl`; LIFE is one of `sayso demo`, whose base model is ours. The
-other is SmolLM2-135M-Instruct with LoRA, which was tuned by its makers already, on other instructions. Both are tuned
-by `sayso finetune --data` and judged on rows of each set that were held out. Run:
+DATA contains `short_instructions.json` and `fairytaleqa.jsonl`; LIFE is a life of `sayso demo`, whose base model is
+ours. The other model is SmolLM2-135M-Instruct with LoRA, which was already tuned on other instructions. Both are tuned
+with `sayso finetune --data` and judged on held-out rows of each set. Run:
 python -m bench.align_instructions DATA LIFE WORK
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bench.answers import exact_match, f1
-from bench.harness import TINY, keep_picture, parser, result, say, sized
+from bench.harness import TINY, parser, result, save_picture, say, sized
 from bench.picture import Bar, picture
 from bench.smollm2 import smollm2
 from bench.tiny import tiny_life, write_instructions
@@ -33,7 +33,7 @@ from sayso.token.chat import render
 from sayso.weights.folder import load_model, save_model
 
 SAY = Sampling(temperature=0, max_tokens=sized(40, 3))
-WORDS = 130  # longest section of a story, so that a row is short
+WORDS = 130  # longest section of a story, to keep rows short
 ROW = 512
 Row = dict[str, Any]
 Figures = dict[str, np.ndarray[Any, np.dtype[np.float64]]]
@@ -45,9 +45,9 @@ class Plan:
 
     name: str
     train: dict[str, int]
-    """Rows of each set that are trained on; another seed takes others."""
+    """Number of training rows of each set; each seed draws others."""
     test: int
-    """Rows of each set that are judged; the same for every seed."""
+    """Number of test rows of each set; the same for every seed."""
     options: dict[str, Any]
     seeds: tuple[int, ...]
 
@@ -69,14 +69,14 @@ OURS = Plan(
 
 
 def main() -> None:
-    """Read where the data are, and measure."""
+    """Tune and judge both models, or the one in ONLY."""
     arguments = parser("align_instructions", __doc__)
     for name in ("data", "life", "work"):
         arguments.add_argument(name, type=Path, nargs=sized(None, "?"))
-    arguments.add_argument("only", nargs="*", help="the parent of one model alone")
-    asked = arguments.parse_args()
+    arguments.add_argument("only", nargs="*", help="parent of the only model to run, smollm2 or base")
+    options = arguments.parse_args()
     if not TINY:
-        measured(asked.data, asked.life, asked.work, asked.only)
+        measured(options.data, options.life, options.work, options.only)
         return
     with TemporaryDirectory() as folder:
         root = Path(folder)
@@ -85,9 +85,9 @@ def main() -> None:
 
 
 def measured(data: Path, life: Path, work: Path, only: Sequence[str]) -> None:
-    """Tune and judge both models, draw what came of it, and print the figures.
+    """Tune and judge both models, draw the results, and print the figures.
 
-    WORK keeps each model's figures, so that the two may be measured beside each other, naming the parent of one alone.
+    WORK keeps each model's figures, so that two processes may measure one model each, with ONLY.
     """
     sets = {"short": short(data), "fairytale": fairytale(data), "smallworld": small_world(life)}
     found = {}
@@ -96,7 +96,7 @@ def measured(data: Path, life: Path, work: Path, only: Sequence[str]) -> None:
         path = work / f"{parent}.json"
         if not path.exists() and parent in (only or (parent,)):
             with TemporaryDirectory() as folder:
-                write_json(path, lived(plan, sets, Path(folder), life / "models" / "base"))
+                write_json(path, tuned(plan, sets, Path(folder), life / "models" / "base"))
         if path.exists():
             found[plan.name] = read_json(path)
     if len(found) < 2:
@@ -109,8 +109,8 @@ def measured(data: Path, life: Path, work: Path, only: Sequence[str]) -> None:
     )  # fmt: skip
 
 
-def lived(plan: Plan, sets: dict[str, tuple[list[Row], list[Row]]], root: Path, base: Path) -> dict[str, Any]:
-    """Tune a model once for each seed; return each set's figures before and after."""
+def tuned(plan: Plan, sets: dict[str, tuple[list[Row], list[Row]]], root: Path, base: Path) -> dict[str, Any]:
+    """Tune a model once per seed; return each set's figures before and after."""
     tests = {name: sets[name][1][: plan.test] for name in plan.train}
     parent = base
     if plan.options["parent"] == "smollm2":
@@ -138,7 +138,7 @@ def lived(plan: Plan, sets: dict[str, tuple[list[Row], list[Row]]], root: Path, 
 
 
 def judged(folder: Path, rows: Sequence[Row]) -> Figures:
-    """Return each row's nats and trained tokens, exact match, F1, and whether the reply ended by itself."""
+    """Return each row's nats and trained tokens, exact match, F1, and whether the reply ended with a stop token."""
     model, tokenizer = load_model(folder, "cpu")
     conversations = [render(tokenizer, row["messages"]) for row in rows]
     nats, counts = reply_nats(model, conversations, max(ROW, *(len(ids) for ids, _ in conversations)))
@@ -156,25 +156,25 @@ def judged(folder: Path, rows: Sequence[Row]) -> Figures:
 
 
 def compared(before: Figures, after: Sequence[Figures]) -> dict[str, Any]:
-    """Return each figure before and after, the mean of the seeds, with 95 % intervals over the rows, and the gain.
+    """Return each figure before and after, and the gain, with 95 % intervals over the rows.
 
-    A row's value after is its mean over the seeds, so that the interval is of the rows; `seeds` are the single ones.
+    The value of a row after tuning is its mean over the seeds; `seeds` lists each seed's figure.
     """
     mean = {name: np.mean([one[name] for one in after], axis=0) for name in before}
     counts = before["counts"]
-    told: dict[str, Any] = {"loss": _told(
+    figures: dict[str, Any] = {"loss": _rounded(
         ratio(before["nats"], counts), ratio(mean["nats"], counts), ratio(mean["nats"] - before["nats"], counts),
         [one["nats"].sum() / counts.sum() for one in after],
     )}  # fmt: skip
     for name in ("exact", "f1", "ended"):
-        told[name] = _told(
+        figures[name] = _rounded(
             estimate(before[name], 0, 1), estimate(mean[name], 0, 1), paired(mean[name], before[name]),
             [one[name].mean() for one in after],
         )  # fmt: skip
-    return told
+    return figures
 
 
-def _told(before: Estimate, after: Estimate, gain: Estimate, seeds: Sequence[float]) -> dict[str, Any]:
+def _rounded(before: Estimate, after: Estimate, gain: Estimate, seeds: Sequence[float]) -> dict[str, Any]:
     figures = {"before": before, "after": after, "gain": gain}
     rounded = {
         name: {key: round(getattr(one, key), 4) for key in ("mean", "low", "high")} for name, one in figures.items()
@@ -183,21 +183,21 @@ def _told(before: Estimate, after: Estimate, gain: Estimate, seeds: Sequence[flo
 
 
 def short(data: Path) -> tuple[list[Row], list[Row]]:
-    """Return the short instructions to train on and those held out, a fixed seventh."""
+    """Return the short instructions to train on and the held-out ones, a fixed seventh."""
     rows = []
     for row in read_json(data / "short_instructions.json"):
-        asked = f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"]
-        rows.append(_row(asked, [row["output"]]))
+        question = f"{row['instruction']}\n\n{row['input']}" if row["input"] else row["instruction"]
+        rows.append(_row(question, [row["output"]]))
     return [row for row in rows if _rank(row) % 7], sorted((row for row in rows if not _rank(row) % 7), key=_rank)
 
 
 def fairytale(data: Path) -> tuple[list[Row], list[Row]]:
-    """Return questions on short sections of stories: of the training stories, and of the test stories."""
+    """Return questions about short sections of the training stories and of the test stories."""
     parts: dict[str, list[Row]] = {"train": [], "val": [], "test": []}
     for story in read_jsonl(data / "fairytaleqa.jsonl"):
         for one in story["questions"]:
             if not one["section"].isdigit():
-                continue  # a question on several sections
+                continue  # a question about several sections
             section = story["sections"][int(one["section"]) - 1]
             if len(section.split()) <= WORDS:
                 right = [answer for answer in (one["answer"], one["answer2"]) if answer]
@@ -206,7 +206,7 @@ def fairytale(data: Path) -> tuple[list[Row], list[Row]]:
 
 
 def small_world(life: Path) -> tuple[list[Row], list[Row]]:
-    """Return the life's conversations of the small world, and those of its test part, whose last reply is asked for."""
+    """Return the life's conversations of the small world from its training and its test split."""
     parts = []
     for split in ("train", "test"):
         rows = (row["messages"] for row in read_jsonl(life / "data" / "chat" / f"{split}.jsonl") if _world(row))
@@ -215,14 +215,14 @@ def small_world(life: Path) -> tuple[list[Row], list[Row]]:
 
 
 def drawn(rows: Sequence[Row], count: int, seed: int) -> list[Row]:
-    """Return so many rows, others for another seed."""
+    """Return `count` rows drawn with a seed."""
     order = np.random.default_rng(seed).permutation(len(rows))[:count]
     return [rows[index] for index in order]
 
 
 def draw(found: dict[str, Any]) -> None:
     """Draw each model's figures on each set, before and after."""
-    names = {"loss": "loss, nats a token", "f1": "F1", "exact": "exact match"}
+    names = {"loss": "loss, nats per token", "f1": "F1", "exact": "exact match"}
     panels = {
         title: [
             Bar(f"{model.split(',')[0]}: {part}", *(figures[key][when] for when in ("before", "after")))
@@ -232,11 +232,11 @@ def draw(found: dict[str, Any]) -> None:
         for key, title in names.items()
     }
     path = Path("docs/images/align_instructions.svg")
-    keep_picture(path, picture("Tuned on instructions: before and after, on rows held out (95 %)", panels))
+    save_picture(path, picture("Tuning on instructions: before and after, on held-out rows (95 %)", panels))
 
 
-def _row(asked: str, right: list[str]) -> Row:
-    return {"messages": [_turn("user", asked), _turn("assistant", right[0])], "right": right}
+def _row(question: str, right: list[str]) -> Row:
+    return {"messages": [_turn("user", question), _turn("assistant", right[0])], "right": right}
 
 
 def _turn(role: str, content: str) -> dict[str, str]:

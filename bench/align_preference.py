@@ -1,10 +1,10 @@
-"""Five preference losses on the small world, where a program says which reply is better: what each wins and costs.
+"""Compare five preference losses on the small world, where a program scores replies: what each gains and costs.
 
-A life with a `tuned` model enters (that of `make demo`). For each seed the model replies several times to tasks of two
-families, best and worst make a pair, and each loss learns from the same pairs. Against the tuned model, on held-out
-tasks: how often its reply scores higher; on families that it was not aligned on, the change of its scores, and that
-of bits per byte. Run: python -m bench.align_preference LIFE WORK, a folder for what is made, where what is finished
-already is not done again; with the number of a seed behind them for this seed alone.
+Takes a life with a `tuned` model, such as that of `make demo`. For each seed, the model replies several times to tasks
+of two families, the best and the worst reply make a pair, and each loss learns from the same pairs. Reported against
+the tuned model, on held-out tasks: how often the reply scores higher; on families that were not aligned, the change in
+score; and the change in bits per byte. Run: python -m bench.align_preference LIFE WORK [SEED ...]. WORK is a folder for
+results; finished ones are not repeated.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 
 from bench.forest import Panel, forest
-from bench.harness import TINY, keep_picture, parser, result, rounded, say, sized
+from bench.harness import TINY, parser, result, rounded, save_picture, say, sized
 from bench.tiny import tiny_life, write_pairs
 from sayso import world
 from sayso.align.pairs.preference import WITH_REFERENCE, LossName
@@ -39,27 +39,27 @@ LOSSES: tuple[LossName, ...] = ("dpo", "ipo", "kto", "orpo", "simpo")
 TAUGHT = ("words", "sentences")
 ELSEWHERE = (*world.STORY_FAMILIES, *world.TALK_FAMILIES, "happy", "one_word", "letters")
 SEEDS, TASKS, REPLIES = sized((3, 600, 4), (1, 4, 2))
-HELD: int | None = sized(None, 4)  # pairs that the run is judged by; as the act has it when None
+HELD: int | None = sized(None, 4)  # held-out pairs of a run; None = the act's default
 RATE, ODDS = sized(0.3, 0.003), 1.0
-"""Of learning, of all losses; and the weight of ORPO's odds, which at its usual 0.1 moved no held-out comparison."""
+"""Learning rate of all losses; weight of ORPO's odds (the usual 0.1 changed no held-out comparison)."""
 N_TAUGHT, N_ELSEWHERE, TEXT, LONGEST = sized((120, 20, 30_000, 120), (2, 1, 500, 3))
-SAMPLED = partial(Sampling, temperature=0.7, max_tokens=LONGEST)  # as the replies were that made the pairs
+SAMPLED = partial(Sampling, temperature=0.7, max_tokens=LONGEST)  # as for the replies of the pairs
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What one model says and knows."""
+    """Measurements of one model."""
 
     taught: list[float]
-    """The scores of sampled replies to tasks of the families it was aligned on."""
+    """Scores of sampled replies to tasks of the aligned families."""
     elsewhere: list[float]
-    """Of its likeliest replies to other families."""
+    """Scores of greedy replies to tasks of other families."""
     bits: dict[str, list[float]]
-    """Of each held-out document, by kind."""
+    """Bits of each held-out document, by kind."""
 
 
 def measured(life: Life, name: str, seed: int, held: dict[str, HeldOutSample]) -> Measured:
-    """Ask a model of a life the tasks of one seed, once."""
+    """Return the measurements of a life's model with the tasks of one seed, from its file if it exists."""
     path = life.root / "measured" / f"{name}-{seed}.json"
     if not path.exists():
         write_json(path, vars(measure(life.model(name), seed, held)))
@@ -67,17 +67,17 @@ def measured(life: Life, name: str, seed: int, held: dict[str, HeldOutSample]) -
 
 
 def measure(folder: Path, seed: int, held: dict[str, HeldOutSample]) -> Measured:
-    """Ask a model the tasks of one seed."""
+    """Measure a model with the tasks of one seed."""
     replier = Replier(*load_model(folder))
 
     def scores(families: Sequence[str], n: int, sampling: Sampling) -> list[float]:
-        asked = judge_world(
+        judged = judge_world(
             lambda messages: [reply.text for reply in replier.replies(messages, sampling)],
             families=families,
             n=n,
             seed=1000 + seed,
         )
-        return [answer.score for answer in asked.answers]
+        return [answer.score for answer in judged.answers]
 
     tokenizer = replier.tokenizer
     return Measured(
@@ -91,15 +91,15 @@ def measure(folder: Path, seed: int, held: dict[str, HeldOutSample]) -> Measured
 
 
 def main() -> None:
-    """Read where the lives are, and compare the losses."""
+    """Compare the losses."""
     arguments = parser("align_preference", __doc__)
-    arguments.add_argument("life", type=Path, nargs=sized(None, "?"), help="a life with a tuned model")
-    arguments.add_argument("work", type=Path, nargs=sized(None, "?"), help="a folder for what is made")
-    arguments.add_argument("seeds", type=int, nargs="*", help="all when none is given")
-    asked = arguments.parse_args()
-    seeds = asked.seeds or range(SEEDS)
+    arguments.add_argument("life", type=Path, nargs=sized(None, "?"), help="life with a tuned model")
+    arguments.add_argument("work", type=Path, nargs=sized(None, "?"), help="folder for results, to resume from")
+    arguments.add_argument("seeds", type=int, nargs="*", help="seeds to run; default: all")
+    options = arguments.parse_args()
+    seeds = options.seeds or range(SEEDS)
     if not TINY:
-        compared(Life(asked.life), Life(asked.work), seeds)
+        compared(Life(options.life), Life(options.work), seeds)
         return
     with tempfile.TemporaryDirectory() as folder:
         work = Life(Path(folder) / "work")
@@ -108,7 +108,7 @@ def main() -> None:
 
 
 def compared(source: Life, life: Life, seeds: Sequence[int]) -> None:
-    """Align by every loss with every seed, and tell what that changed."""
+    """Align with every loss and seed, and report the changes."""
     held = held_out(source.data("text"), "val", TEXT)
     outcomes: dict[str, list[Outcome]] = {loss: [] for loss in LOSSES}
     life.model("tuned").parent.mkdir(parents=True, exist_ok=True)
@@ -122,8 +122,8 @@ def compared(source: Life, life: Life, seeds: Sequence[int]) -> None:
         before = measured(life, "tuned", seed, held)
         for loss in LOSSES:
             outcomes[loss].append(outcome(life, loss, seed, before, held))
-            say(f"seed {seed}: {outcomes[loss][-1].told()}")
-    figures = {loss: together(found) for loss, found in outcomes.items()}
+            say(f"seed {seed}: {outcomes[loss][-1].line()}")
+    figures = {loss: pooled(found) for loss, found in outcomes.items()}
     draw(figures, Path(__file__).parent.parent / "docs" / "images" / "align_preference.svg")
     best = max(LOSSES, key=lambda loss: figures[loss]["win_rate"]["mean"])
     result(
@@ -135,19 +135,19 @@ def compared(source: Life, life: Life, seeds: Sequence[int]) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one loss changed with one seed: differences to the tuned model on the very same questions."""
+    """Changes by one loss with one seed: differences from the tuned model on the same questions."""
 
     loss: str
     wins: list[float]
-    """For each question 1 where its reply scores higher, 0.5 where both score the same, 0 where it scores lower."""
+    """1 for each question whose reply scores higher, 0.5 for equal scores, 0 for lower."""
     gained: list[float]
     elsewhere: list[float]
     bits: dict[str, Estimate]
     """Change of bits per byte, by kind of text."""
     facts: dict[str, float]
 
-    def told(self) -> str:
-        """In one line."""
+    def line(self) -> str:
+        """Return the outcome in one line."""
         ties = np.mean(np.array(self.wins) == 0.5)
         return (
             f"{self.loss} wins {np.mean(self.wins):.3f} (ties {ties:.2f}), score {np.mean(self.gained):+.3f}, "
@@ -156,11 +156,11 @@ class Outcome:
 
 
 def outcome(life: Life, loss: LossName, seed: int, before: Measured, held: dict[str, HeldOutSample]) -> Outcome:
-    """Align by one loss with one seed, by the act, and compare."""
+    """Align with one loss and seed, and compare with the tuned model."""
     name, pairs = f"{loss}-{seed}", life.root / f"pairs-{seed}.jsonl"
     rows = 32 if loss == "kto" else 16  # a pair is two ratings
     cache: Literal["cache"] | None = "cache" if loss in WITH_REFERENCE else None
-    given = Align(
+    options = Align(
         life=life.root,
         loss=loss,
         pairs=pairs,
@@ -171,7 +171,7 @@ def outcome(life: Life, loss: LossName, seed: int, before: Measured, held: dict[
         held_out=HELD,
         processes=1,
     )
-    align(replace(given, rate=RATE, beta=ODDS if loss == "orpo" else None))
+    align(replace(options, rate=RATE, beta=ODDS if loss == "orpo" else None))
     after = measured(life, name, seed, held)
     gained = np.array(after.taught) - np.array(before.taught)
     bits = {
@@ -190,29 +190,29 @@ def outcome(life: Life, loss: LossName, seed: int, before: Measured, held: dict[
     )
 
 
-def together(found: list[Outcome]) -> dict[str, Any]:
-    """Return the figures of all seeds of one loss; intervals are over questions, each seed's mean stands beside."""
+def pooled(found: list[Outcome]) -> dict[str, Any]:
+    """Return the figures of one loss over all seeds: intervals over questions, and each seed's mean."""
     wins, gained, elsewhere = (
         [value for one in found for value in getattr(one, name)] for name in ("wins", "gained", "elsewhere")
     )
     return {
-        "win_rate": told(estimate(wins), [float(np.mean(one.wins)) for one in found]),
+        "win_rate": with_seeds(estimate(wins), [float(np.mean(one.wins)) for one in found]),
         "ties": round(float(np.mean(np.array(wins) == 0.5)), 3),
-        "score": told(estimate(gained), [float(np.mean(one.gained)) for one in found]),
-        "elsewhere": told(estimate(elsewhere), [float(np.mean(one.elsewhere)) for one in found]),
+        "score": with_seeds(estimate(gained), [float(np.mean(one.gained)) for one in found]),
+        "elsewhere": with_seeds(estimate(elsewhere), [float(np.mean(one.elsewhere)) for one in found]),
         "bpb": {kind: seeds_of([one.bits[kind].mean for one in found]) for kind in found[0].bits},
         "seconds": round(float(np.mean([one.facts["seconds"] for one in found])), 1),
         "kept_step": [one.facts["kept_step"] for one in found],
     }
 
 
-def told(of: Estimate, seeds: list[float]) -> dict[str, Any]:
+def with_seeds(of: Estimate, seeds: list[float]) -> dict[str, Any]:
     """Return an estimate as figures, with the mean of each seed."""
     return rounded({"mean": of.mean, "low": of.low, "high": of.high}) | {"seeds": [round(x, 4) for x in seeds]}
 
 
 def seeds_of(values: list[float]) -> dict[str, Any]:
-    """Return the mean of some seeds' figures with the least and the largest."""
+    """Return the mean, minimum and maximum over seeds."""
     return rounded({"mean": float(np.mean(values)), "low": min(values), "high": max(values)})
 
 
@@ -229,15 +229,13 @@ def draw(figures: dict[str, dict[str, Any]], path: Path) -> None:
 
     panels = [
         Panel("wins against the tuned model", 0.5, rows("win_rate")),
-        Panel("score, families aligned on", 0.0, rows("score")),
+        Panel("score, aligned families", 0.0, rows("score")),
         Panel("score, other families", 0.0, rows("elsewhere")),
-        Panel("bits a byte of the small world", 0.0, rows("bpb", "smallworld")),
+        Panel("bits per byte of the small world", 0.0, rows("bpb", "smallworld")),
     ]
-    keep_picture(
+    save_picture(
         path,
-        forest(
-            "Aligned on the same pairs by five losses: what is won, and what it costs (95 %)", list(figures), panels
-        ),
+        forest("Five losses on the same pairs: gains and costs (95 %)", list(figures), panels),
     )
 
 

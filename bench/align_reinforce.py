@@ -1,9 +1,9 @@
-"""Reinforcement from rewards that a program checks: reversed addition and countdown, by GRPO, PPO and their kin.
+"""Reinforcement learning from verifiable rewards: reversed addition and countdown, with GRPO, PPO and related methods.
 
-For each puzzle a small model is made here, on few examples, so that it solves some problems and not most; then each
-method practises with the same settings and three seeds. What is told is the share of held-out problems, of the test
-split, that are solved: by replies drawn at temperature 1, as in practice, and by the likeliest reply. A picture shows
-reward, length and entropy while they practise. Run: python -m bench.align_reinforce [FOLDER]
+For each puzzle, a small model is trained here on few examples, so that it solves some problems but not most; then each
+method practises with the same settings and three seeds. Reported is the share of held-out problems of the test split
+that are solved: by replies sampled at temperature 1, as in practice, and by greedy replies. A picture shows reward,
+length and entropy during practice. Run: python -m bench.align_reinforce [FOLDER]
 """
 
 import tempfile
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from bench.curves import Curve, curves
-from bench.harness import each, keep_picture, parser, result, say, sized
+from bench.harness import parser, result, run_each, save_picture, say, sized
 from sayso.align.rl.options import held_out_score
 from sayso.align.rl.prompt_order import puzzle
 from sayso.align.rl.rewards import load_rewards
@@ -43,13 +43,13 @@ SEEDS = sized((0, 1, 2), (0,))
 TESTED = sized(300, 4)  # problems of the test split
 RATE = 0.3
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
-SPAN = sized(10, 1)  # iterations of which a dot is the mean
+SPAN = sized(10, 1)  # iterations averaged per dot
 GROUPS, REPLIES, JUDGED = sized((32, 8, 100), (2, 2, 2))
 
 
 @dataclass(frozen=True)
 class Task:
-    """A puzzle, the model that begins, and how it practises."""
+    """A puzzle, its initial model, and the settings of practice."""
 
     name: str
     puzzle: str
@@ -71,35 +71,35 @@ TASKS = sized(
     (Task("addition", "addition", (1,), 1, 32, 50, 2, 4, 2, 3),),
 )
 METHODS: dict[str, dict[str, Any]] = {"grpo": {}, "ppo": {"critic": "shared"}}
-KIN = sized(("dr-grpo", "dapo", "gspo", "cispo", "rloo", "reinforce"), ("rloo",))
-"""Practised with one seed, on the last puzzle alone."""
+OTHERS = sized(("dr-grpo", "dapo", "gspo", "cispo", "rloo", "reinforce"), ("rloo",))
+"""Methods that practise with one seed, only on the last puzzle."""
 
 
 def main() -> None:
-    """Make the models that begin, let every method practise, and tell what that gained."""
+    """Train the initial models, run every method, and report the gains."""
     arguments = parser("align_reinforce")
-    arguments.add_argument("folder", type=Path, nargs="?", help="for what is made, to go on from")
-    asked = arguments.parse_args()
+    arguments.add_argument("folder", type=Path, nargs="?", help="folder for results, to resume from")
+    options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        root = asked.folder or Path(temporary)
+        root = options.folder or Path(temporary)
         began = time.perf_counter()
         jobs = [(root, task, method, seed) for task in TASKS for method in METHODS for seed in SEEDS]
-        jobs += [(root, TASKS[-1], method, 0) for method in KIN]
-        begun = each(begin, [(root, task) for task in TASKS], processes=2)
-        starts = {task.name: solved for task, solved in zip(TASKS, begun, strict=True)}
-        runs = each(practise, jobs, processes=2)
+        jobs += [(root, TASKS[-1], method, 0) for method in OTHERS]
+        first_shares = run_each(train_initial, [(root, task) for task in TASKS], processes=2)
+        starts = {task.name: solved for task, solved in zip(TASKS, first_shares, strict=True)}
+        runs = run_each(practise, jobs, processes=2)
         for task in TASKS:
-            keep_picture(IMAGES / f"reinforce-{task.name}.svg", drawn(task, runs))
+            save_picture(IMAGES / f"reinforce-{task.name}.svg", drawn(task, runs))
     found = {task.name: summary(task, starts[task.name], runs) for task in TASKS}
     least = min(found[task.name][method]["gain"] for task in TASKS for method in METHODS)
     result(
-        "align_reinforce", "points gained by the method that gained least (wanted: 25)", least, 25.0,
+        "align_reinforce", "points gained by the method with the smallest gain (target: 25)", least, 25.0,
         tasks=found, tested=TESTED, seeds=len(SEEDS), minutes=round((time.perf_counter() - began) / 60, 1),
     )  # fmt: skip
 
 
-def begin(root: Path, task: Task) -> dict[str, float]:
-    """Make the model that begins: a few updates on worked examples, none of them tested; return what it solves."""
+def train_initial(root: Path, task: Task) -> dict[str, float]:
+    """Train the initial model with a few updates on solved examples outside the test split; return what it solves."""
     torch.set_num_threads(1)
     folder, tokenizer = root / f"start-{task.name}", WholeTokenizer("character", ())
     if not folder.exists():
@@ -116,14 +116,14 @@ def begin(root: Path, task: Task) -> dict[str, float]:
 
 
 def examples(task: Task, tokenizer: WholeTokenizer) -> Sequence[tuple[list[int], list[bool]]]:
-    """Return worked problems of the train split, rendered."""
+    """Return rendered problems of the train split with solutions."""
     make, sizes = MAKERS[task.puzzle], task.sizes
     problems = (make(0, index, "train", sizes[index % len(sizes)]) for index in range(task.examples))
     return [render(tokenizer, problem.demonstration()["messages"]) for problem in problems]
 
 
 def solved(folder: Path, task: Task) -> dict[str, float]:
-    """Return the share of test problems that a model solves: drawn at temperature 1, and by its likeliest replies."""
+    """Return the share of test problems that a model solves: sampled at temperature 1 ("drawn"), and greedily."""
     model, tokenizer = load_model(folder)
     held = [puzzle(task.puzzle, task.sizes, 1, index, "test") for index in range(TESTED)]
     checker = load_rewards(["sayso.world.puzzles:score"])
@@ -135,21 +135,21 @@ def solved(folder: Path, task: Task) -> dict[str, float]:
 
 
 def practise(root: Path, task: Task, method: str, seed: int) -> dict[str, Any]:
-    """Let a method practise from the model that begins; return what is solved then, and the curves."""
+    """Run a method from the initial model; return what it then solves, and the curves."""
     torch.set_num_threads(1)
-    life, given = root / f"{task.name}-{method}-{seed}", METHODS.get(method, {})
+    life, extra = root / f"{task.name}-{method}-{seed}", METHODS.get(method, {})
     if (life / "result.json").exists():
         return dict(read_json(life / "result.json"))
     options = Reinforce(
         task.puzzle, sizes=task.sizes, method=method, life=life, parent=str(root / f"start-{task.name}"),
         iterations=task.iterations, groups=GROUPS, replies=REPLIES, max_tokens=task.max_tokens, judged=JUDGED,
         judge_every=20,
-        updates=2, rate=RATE, processes=1, seed=100 + seed,  # other problems than the worked examples
+        updates=2, rate=RATE, processes=1, seed=100 + seed,  # other problems than the examples
     )  # fmt: skip
     began = time.perf_counter()
-    reinforce(replace(options, **given))
-    told = [row for row in read_log(life / "runs" / "reinforce-aligned" / "run.jsonl") if row["event"] == "iteration"]
-    kept = {name: [row[name] for row in told] for name in ("reward", "length", "entropy", "kl", "no_signal", "drift")}
+    reinforce(replace(options, **extra))
+    lines = [row for row in read_log(life / "runs" / "reinforce-aligned" / "run.jsonl") if row["event"] == "iteration"]
+    kept = {name: [row[name] for row in lines] for name in ("reward", "length", "entropy", "kl", "no_signal", "drift")}
     found = {
         "task": task.name, "method": method, "seed": seed, "curves": kept,
         "seconds": time.perf_counter() - began, **solved(life / "models" / "aligned", task),
@@ -160,19 +160,19 @@ def practise(root: Path, task: Task, method: str, seed: int) -> dict[str, Any]:
 
 
 def summary(task: Task, start: dict[str, float], runs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return what a puzzle's runs gained, in points, with 95 % intervals over the seeds."""
+    """Return the gains of a puzzle's runs, in points, with 95 % intervals over the seeds."""
     found: dict[str, Any] = {"start": {name: round(100 * value, 1) for name, value in start.items()}}
-    for method in (*METHODS, *KIN):
+    for method in (*METHODS, *OTHERS):
         mine = [run for run in runs if (run["task"], run["method"]) == (task.name, method)]
         if not mine:
             continue
-        told: dict[str, Any] = {}
+        shares: dict[str, Any] = {}
         for how in ("drawn", "likeliest"):
             after = student(torch.tensor([100 * run[how] for run in mine]).double().numpy(), 0, 100)
-            told[how] = {"mean": round(after.mean, 1), "low": round(after.low, 1), "high": round(after.high, 1)}
+            shares[how] = {"mean": round(after.mean, 1), "low": round(after.low, 1), "high": round(after.high, 1)}
         found[method] = {
-            **told,
-            "gain": round(told["drawn"]["mean"] - 100 * start["drawn"], 1),
+            **shares,
+            "gain": round(shares["drawn"]["mean"] - 100 * start["drawn"], 1),
             "seeds": len(mine),
             "kl": round(fmean(run["curves"]["kl"][-1] for run in mine), 2),
             "drift": max(max(run["curves"]["drift"]) for run in mine),
@@ -182,7 +182,7 @@ def summary(task: Task, start: dict[str, float], runs: list[dict[str, Any]]) -> 
 
 
 def drawn(task: Task, runs: list[dict[str, Any]]) -> str:
-    """Return the picture of a puzzle: a panel a figure, a curve a method, a band over its seeds."""
+    """Return the picture of a puzzle: a panel per figure, a curve per method, a band over its seeds."""
     panels: dict[str, dict[str, Curve]] = {}
     for figure in ("reward", "length", "entropy"):
         panels[figure] = {}
@@ -192,7 +192,7 @@ def drawn(task: Task, runs: list[dict[str, Any]]) -> str:
             panels[figure][method] = {end: [fmean(line[end - SPAN : end]) for line in mine] for end in ends}
     tops = {name: max(max(at) for curve in panel.values() for at in curve.values()) for name, panel in panels.items()}
     most = {name: 1.0 if name == "reward" else ceil(top * 4) / 4 for name, top in tops.items()}
-    titles = {"reward": "reward", "length": "length (tokens)", "entropy": "entropy (nats a token)"}
+    titles = {"reward": "reward", "length": "length (tokens)", "entropy": "entropy (nats per token)"}
     named = {titles[name]: panel for name, panel in panels.items()}
     return curves(
         f"Practising {task.name}: {len(SEEDS)} seeds", ["iteration"] * len(named), named,

@@ -1,13 +1,13 @@
-"""Reward models on people's judgements: right on conversations that they never saw, beyond what length tells.
+"""Reward models on human judgements: accuracy on held-out conversations, compared with the length of replies alone.
 
     python -m bench.align_reward_model MODEL DATA [--only harmless taskmaster-3 taskmaster-4] [--work FOLDER]
 
-With the same FOLDER, another run on other data may start from another model; both are drawn.
+With the same FOLDER, another run may use other data and another model; the picture shows both.
 
-MODEL is the folder that a reward model starts from, such as a demo's tuned model, or an imported SmolLM2 cut to its
-first `--layers` and tuned with `--rank`. DATA is the folder with `hh_harmless_test.jsonl.gz` (comparisons of replies,
-Bai et al. 2022) and `taskmaster_rewards` (turns of an agent, rated good or bad). Every conversation is held out once:
-each fold is scored by a model of `sayso reward`, of another seed, that was trained on the others.
+MODEL is the folder of the model to start from, such as a demo's tuned model, or an imported SmolLM2 cut to its first
+`--layers` and tuned with `--rank`. DATA is a folder with `hh_harmless_test.jsonl.gz` (comparisons of replies, Bai et
+al. 2022) and `taskmaster_rewards` (turns of an agent, rated good or bad). Every conversation is held out once: each
+fold is scored by a model that `sayso reward` trained on the other folds, with another seed.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from zlib import crc32
 
 import numpy as np
 
-from bench.harness import TINY, keep_picture, parser, result, say, sized
+from bench.harness import TINY, parser, result, save_picture, say, sized
 from bench.tiny import tiny_life, write_judgements
 from sayso.align.pairs.comparisons import ComparisonRow
 from sayso.align.pairs.reward_data import Question, questions, tokenized
@@ -42,14 +42,14 @@ from sayso.run.reward import Reward, reward
 from sayso.token.tokenizer import Tokenizer
 from sayso.weights.folder import load_model, save_model
 
-LONGEST = 192  # tokens of a prompt with its reply; what is longer is left out
-TURN_WORDS = 24  # of the turn that is replied to, its last ones
+LONGEST = 192  # tokens of a prompt with its reply; longer ones are left out
+TURN_WORDS = 24  # last words of the turn before the reply
 PICTURE = Path("docs/images/align_reward_model.svg")
 NAMES = ("harmless", "taskmaster-3", "taskmaster-4")
 
 
 def harmless(data: Path) -> Iterator[ComparisonRow]:
-    """Yield comparisons of two replies to the end of one conversation."""
+    """Yield comparisons of two replies to one conversation."""
     with gzip.open(data / "hh_harmless_test.jsonl.gz", "rt") as lines:
         for line in lines:
             row = json.loads(line)
@@ -58,24 +58,24 @@ def harmless(data: Path) -> Iterator[ComparisonRow]:
             )
             chosen, rejected = chosen.strip(), rejected.strip()
             if before == other and chosen and rejected and chosen != rejected:
-                asked = cut(re.split(r"\n\n(?:Human|Assistant):", before)[-1])
-                prompt = [{"role": "user", "content": asked}]
+                question = cut(re.split(r"\n\n(?:Human|Assistant):", before)[-1])
+                prompt = [{"role": "user", "content": question}]
                 yield {"prompt": prompt, "chosen": chosen, "rejected": rejected, "group": before[:200]}
 
 
 def taskmaster(data: Path, part: str) -> Iterator[ComparisonRow]:
-    """Yield turns of an agent, calls of its tools among them, as people rated them, after the turn before."""
+    """Yield rated turns of an agent, tool calls included, with the turn before as the prompt."""
     for path in sorted((data / "taskmaster_rewards").glob(f"TM-{part}-*.json")):
         for row in json.loads(path.read_text()):
-            context = [f"{turn['role']}: {cut(said(turn))}" for turn in json.loads(row["context"])]
+            context = [f"{turn['role']}: {cut(text_of(turn))}" for turn in json.loads(row["context"])]
             if context:
                 prompt = [{"role": "user", "content": context[-1]}]
-                reply, good = said(json.loads(row["generation"])), row["reward"] == 1.0
+                reply, good = text_of(json.loads(row["generation"])), row["reward"] == 1.0
                 yield {"prompt": prompt, "reply": reply, "good": good, "group": " ".join(context[:2])}
 
 
-def said(turn: dict[str, Any]) -> str:
-    """Return what a turn says: its text, or the data of a call or an answer."""
+def text_of(turn: dict[str, Any]) -> str:
+    """Return the text of a turn, or the data of a call or result."""
     return str(turn.get("text") or json.dumps({key: value for key, value in turn.items() if key != "role"}))
 
 
@@ -84,12 +84,12 @@ def cut(text: str) -> str:
     return " ".join(text.split()[-TURN_WORDS:])
 
 
-def shallow(folder: Path, layers: int, into: Path) -> None:
-    """Write a model, or its first layers, as a model; all of them when 0."""
-    whole, tokenizer = load_model(folder)
-    config = replace(whole.config, layers=layers or whole.config.layers, windows=whole.config.windows[: layers or None])
+def truncated(folder: Path, layers: int, into: Path) -> None:
+    """Write a model with only its first layers (0 = all)."""
+    full, tokenizer = load_model(folder)
+    config = replace(full.config, layers=layers or full.config.layers, windows=full.config.windows[: layers or None])
     model = Transformer(config)
-    state = whole.state_dict()
+    state = full.state_dict()
     model.load_state_dict({name: state[name] for name in model.state_dict()})
     if config.tie_embeddings:
         model.unembed.weight = model.embed.weight
@@ -99,7 +99,7 @@ def shallow(folder: Path, layers: int, into: Path) -> None:
 def of_fold(
     rows: Sequence[ComparisonRow], name: str, fold: int, life: Life, options: argparse.Namespace
 ) -> dict[str, Any]:
-    """Train on all folds but one, and return what the scores of that one tell, with the scores."""
+    """Train on all folds but one; return the scores of that one, and figures about them."""
     _, tokenizer = load_model(life.model("begin"))
     inside = [row for row in rows if place(row, options.folds) != fold]
     outside = read([row for row in rows if place(row, options.folds) == fold], tokenizer)
@@ -120,20 +120,20 @@ def of_fold(
     cuts = np.cumsum([len(one.replies) for one, _ in outside])[:-1]
     scores = np.split(np.array(scorer(asked)), cuts)
     sign = length_sign([judged for _, judged in read(inside, tokenizer)])
-    found = told(outside, scores, sign)
+    found = figures_of(outside, scores, sign)
     say(f"{name} fold {fold}: {json.dumps(found)}")
     seconds = time.process_time() - began
     return {"sign": sign, "scores": [own.tolist() for own in scores], "told": found, "seconds": seconds}
 
 
-def told(asked: Sequence[tuple[Question, JudgedPrompt]], scores: Sequence[Floats], sign: int) -> dict[str, Any]:
-    """Return what scores tell of judged questions."""
+def figures_of(asked: Sequence[tuple[Question, JudgedPrompt]], scores: Sequence[Floats], sign: int) -> dict[str, Any]:
+    """Return figures about the scores of judged questions."""
     judged, groups = [judged for _, judged in asked], [one.group for one, _ in asked]
     return reward_knowledge(judged, scores, groups, sign).as_dict()
 
 
 def read(rows: Sequence[ComparisonRow], tokenizer: Tokenizer) -> list[tuple[Question, JudgedPrompt]]:
-    """Return the questions of rows that fit."""
+    """Return the questions of the rows that fit."""
     return tokenized(questions(rows), tokenizer, LONGEST)
 
 
@@ -143,10 +143,10 @@ def place(row: ComparisonRow, folds: int) -> int:
 
 
 def measured(name: str, life: Life, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what the models of all folds know of what each did not see."""
+    """Return figures of the models of all folds on their held-out data."""
     _, tokenizer = load_model(life.model("begin"))
-    there = harmless(options.data) if name == "harmless" else taskmaster(options.data, name[-1])
-    rows = [row for row in there if read([row], tokenizer)]
+    found_rows = harmless(options.data) if name == "harmless" else taskmaster(options.data, name[-1])
+    rows = [row for row in found_rows if read([row], tokenizer)]
     Random(0).shuffle(rows)
     rows = rows[: options.most or None]
     folds: list[dict[str, Any]] = []
@@ -163,14 +163,14 @@ def measured(name: str, life: Life, options: argparse.Namespace) -> dict[str, An
         own = [np.array(each) for each in folds[-1]["scores"]]
         flat = np.concatenate(own)
         middle, spread = (flat.mean(), flat.std()) if "good" in rows[0] else (0.0, 1.0)
-        # each fold has a model of its own: ratings compare across folds once their scores are standardised
+        # each fold has its own model: ratings are comparable across folds only with standardized scores
         scores += [(each - middle) / spread for each in own]
         asked += read([row for row in rows if place(row, options.folds) == fold], tokenizer)
-    whole = told(asked, scores, 1 if sum(one["sign"] for one in folds) >= 0 else -1)
-    if "good" in rows[0]:  # standardised scores say no probabilities, each fold's own do
+    total = figures_of(asked, scores, 1 if sum(one["sign"] for one in folds) >= 0 else -1)
+    if "good" in rows[0]:  # standardized scores are not probabilities, but each fold's own are
         errors = [one["told"]["calibration_error"] for one in folds]
-        whole |= {"bins": [], "calibration_error": float(np.mean(errors)) if None not in errors else None}
-    return whole | {
+        total |= {"bins": [], "calibration_error": float(np.mean(errors)) if None not in errors else None}
+    return total | {
         "folds": [round(one["told"]["accuracy"]["mean"], 4) for one in folds],
         "rows": len(rows),
         "conversations": len({one.group for one, _ in asked}),
@@ -179,7 +179,7 @@ def measured(name: str, life: Life, options: argparse.Namespace) -> dict[str, An
 
 
 def kept(name: str, life: Life, options: argparse.Namespace) -> dict[str, Any]:
-    """Return what is measured, from the work folder if it was done, whatever it started from then."""
+    """Return the figures, from the work folder if they exist, whatever model they started from."""
     path = options.work / f"whole-{name}.json" if options.work else None
     if path is not None and path.exists():
         return dict(read_json(path))
@@ -190,7 +190,7 @@ def kept(name: str, life: Life, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def drawn(found: dict[str, dict[str, Any]], path: Path) -> None:
-    """Draw shares that are right, with length's, and how far the probabilities hold."""
+    """Draw the accuracy, that of length alone, and the calibration."""
     shares = [
         Series(label, [(n + shift, one[key]["mean"]) for n, one in enumerate(found.values(), 1)], color, "dots",
                [(one[key]["low"], one[key]["high"]) for one in found.values()])
@@ -201,16 +201,16 @@ def drawn(found: dict[str, dict[str, Any]], path: Path) -> None:
     ]  # fmt: skip
     chance = Series("chance", [(0.5, 0.5), (len(found) + 0.5, 0.5)], COLORS[3], "dashed")
     names = ", ".join(f"{n} {name}" for n, name in enumerate(found, 1))
-    panels = [Panel("Right on conversations never seen", names, "share", [chance, *shares], (0.5, len(found) + 0.5))]
+    panels = [Panel("Accuracy on held-out conversations", names, "share", [chance, *shares], (0.5, len(found) + 0.5))]
     for n, (name, one) in enumerate(found.items()):
         bins = [each for each in one["bins"] if each["n"] >= 20]
         if name == "harmless" and bins:
             ends = [2 * (each["was"] * (1 - each["was"]) / each["n"]) ** 0.5 for each in bins]
             reach = [(each["was"] - end, each["was"] + end) for each, end in zip(bins, ends, strict=True)]
             dots = Series(name, [(each["said"], each["was"]) for each in bins], COLORS[n], "both", reach)
-            straight = Series("as said", [(0.5, 0.5), (1, 1)], COLORS[3], "dashed")
-            panels.append(Panel("How far its probabilities hold", "predicted probability", "share", [straight, dots]))
-    keep_picture(path, picture("Reward models on people's judgements", panels))
+            straight = Series("ideal", [(0.5, 0.5), (1, 1)], COLORS[3], "dashed")
+            panels.append(Panel("Calibration", "predicted probability", "share", [straight, dots]))
+    save_picture(path, picture("Reward models on human judgements", panels))
 
 
 def main() -> None:
@@ -218,29 +218,29 @@ def main() -> None:
     arguments = parser("align_reward_model", __doc__)
     arguments.add_argument("model", type=Path, nargs=sized(None, "?"))
     arguments.add_argument("data", type=Path, nargs=sized(None, "?"))
-    arguments.add_argument("--layers", type=int, default=0, help="the first so many; all when 0")
-    arguments.add_argument("--rank", type=int, default=0, help="of LoRA; all weights when 0")
+    arguments.add_argument("--layers", type=int, default=0, help="number of first layers to keep; 0 = all")
+    arguments.add_argument("--rank", type=int, default=0, help="LoRA rank; 0 = train all weights")
     arguments.add_argument("--folds", type=int, default=2)
     arguments.add_argument("--epochs", type=float, default=sized(2.0, 1.0))
     arguments.add_argument("--rate", type=float, default=0.3)
-    arguments.add_argument("--members", type=int, default=1, help="of an ensemble for each fold")
-    arguments.add_argument("--most", type=int, default=0, help="rows of a data set; all when 0")
+    arguments.add_argument("--members", type=int, default=1, help="members of the ensemble of each fold")
+    arguments.add_argument("--most", type=int, default=0, help="maximum number of rows of a data set; 0 = all")
     arguments.add_argument("--only", nargs="*", default=list(NAMES))
-    arguments.add_argument("--work", type=Path, help="a folder where folds that are done are kept, to go on from")
+    arguments.add_argument("--work", type=Path, help="folder for finished folds, to resume from")
     options = arguments.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         life = Life(Path(folder))
         if TINY:
             options.model = tiny_life(life.root / "begun").model("tuned")
             options.data = write_judgements(life.root / "judgements")
-        shallow(options.model, options.layers, life.model("begin"))
+        truncated(options.model, options.layers, life.model("begin"))
         found = {name: kept(name, life, options) for name in options.only}
     for path in sorted(options.work.glob("whole-*.json")) if options.work else ():
         found.setdefault(path.stem.removeprefix("whole-"), read_json(path))
     drawn(found, PICTURE)
     first = found[options.only[0]]
     result(
-        "align_reward_model", f"share right on {options.only[0]}, against length alone",
+        "align_reward_model", f"accuracy on {options.only[0]}, against length alone",
         first["accuracy"]["mean"], first["length_accuracy"]["mean"],
         **{name: {key: value for key, value in one.items() if key != "bins"} for name, one in found.items()},
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""Against TRL: the same loss on the same batch, and tokens a second of whole training steps, on this CPU.
+"""DPO against TRL: the same loss on the same batch, and tokens per second of complete training steps, on this CPU.
 
-Ours and TRL's `DPOTrainer` start from the same weights, a small Qwen3 of our own that both open from one folder, on the
-same pairs, with the same optimizer (a fused AdamW), threads and float32; each side has a process of its own and they
-take turns. The details hold how far losses and gradients differ. Run: python -m bench.align_trl
+Ours and TRL's `DPOTrainer` start from the same weights (a small Qwen3 in one folder that both open), with the same
+pairs, optimizer (fused AdamW), threads and float32; each side has its own process, and they take turns. The details
+hold the differences of losses and gradients. Run: python -m bench.align_trl
 """
 
 import tempfile
@@ -40,7 +40,7 @@ SHAPE = sized((4, 256, 8, 8, 32, 704), (1, 32, 2, 2, 16, 64))
 
 
 def main() -> None:
-    """Compare losses, then race whole steps."""
+    """Compare losses, then race complete steps."""
     parser("align_trl").parse_args()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def dpo(root: Path) -> None:
-    """Compare and race direct preference optimisation."""
+    """Compare and race direct preference optimization."""
     make(root / "model")
     agreement = dpo_agreement(root)
     sides = {
@@ -69,7 +69,7 @@ def dpo(root: Path) -> None:
 
 
 def make(folder: Path) -> None:
-    """Write a model of random weights, with a tokenizer learned from the small world."""
+    """Write a model with random weights, and a tokenizer trained on the small world."""
     texts = [world.document(0, index, "train")["text"] for index in range(TEXTS)]
     tokenizer = train_tokenizer("bpe", texts, VOCABULARY)
     model = fresh(ModelConfig(tokenizer.vocab_size, *SHAPE, context=CONTEXT))
@@ -77,7 +77,7 @@ def make(folder: Path) -> None:
 
 
 def comparisons() -> list[dict[str, Any]]:
-    """Return pairs of the small world: a task's reply against the reply to another one."""
+    """Return pairs of the small world: a task's reply against the reply to another task."""
     tasks = [world.task(0, index, "train", "words") for index in range(PAIRS + 1)]
     return [
         {
@@ -90,7 +90,7 @@ def comparisons() -> list[dict[str, Any]]:
 
 
 def pair_ids(folder: Path) -> list[Pair]:
-    """Return the ids of the pairs, as our act renders them."""
+    """Return the ids of the pairs, as `sayso align` renders them."""
     tokenizer = load_tokenizer(folder)
     end = tokenizer.specials["<|end|>"]
     return [
@@ -103,12 +103,12 @@ def pair_ids(folder: Path) -> list[Pair]:
 
 
 def our_batches(folder: Path) -> PairBatches:
-    """Return the pairs as our act batches them: all in each step."""
+    """Return the pairs as `sayso align` batches them, all in each step."""
     return PairBatches(pair_ids(folder), PAIRS, CONTEXT, 0)
 
 
 def our_dpo(turn: Turn, root: Path) -> None:
-    """Take our steps, a turn each: the loop of every act, against a frozen copy."""
+    """Run our steps, one per turn, with the usual loop and a frozen copy as the reference."""
     processes = sized(pick_device("cpu").threads, 1)
     model, _ = load_model(root / "model", plain=True)
     term = term_of(Preference("dpo", BETA), Frozen(deepcopy(model).requires_grad_(False)))
@@ -122,42 +122,42 @@ def our_dpo(turn: Turn, root: Path) -> None:
 
 
 class Turns(transformers.TrainerCallback):
-    """Calls the turn after each step."""
+    """Call the turn after each step."""
 
     def __init__(self, turn: Turn) -> None:
         self.turn = turn
 
     def on_step_end(self, *_: object, **__: object) -> None:
-        """Take it."""
+        """Call the turn."""
         self.turn()
 
 
 def trainer_of(root: Path, policy: str, *callbacks: transformers.TrainerCallback) -> trl.DPOTrainer:
-    """Return TRL's trainer of a model in `root`, against the one that ours is measured against."""
-    given = trl.DPOConfig(
+    """Return TRL's trainer of a model in `root`, with the same reference as ours."""
+    settings = trl.DPOConfig(
         output_dir=str(root / "trl"), use_cpu=True, bf16=False, beta=BETA, per_device_train_batch_size=PAIRS,
         activation_checkpointing=False, max_length=CONTEXT, max_steps=10**6, learning_rate=RATE,
         lr_scheduler_type="constant", max_grad_norm=1.0, optim="adamw_torch_fused", adam_beta2=0.95,
         weight_decay=0.1, report_to="none", logging_strategy="no", save_strategy="no", disable_tqdm=True,
         train_sampling_strategy="sequential", seed=0,
     )  # fmt: skip
-    rows = comparisons() * 64  # many steps an epoch, each of the same pairs
+    rows = comparisons() * 64  # many steps per epoch, each of the same pairs
     load = transformers.AutoModelForCausalLM.from_pretrained
     policy_model, reference = (load(root / name, dtype=torch.float32) for name in (policy, "model"))
     return trl.DPOTrainer(
-        policy_model, reference, given, train_dataset=datasets.Dataset.from_list(rows),
+        policy_model, reference, settings, train_dataset=datasets.Dataset.from_list(rows),
         processing_class=transformers.AutoTokenizer.from_pretrained(root / "model"), callbacks=list(callbacks),
     )  # fmt: skip
 
 
 def their_dpo(turn: Turn, root: Path) -> None:
-    """Take TRL's steps, a turn each."""
+    """Run TRL's steps, one per turn."""
     pick_device("cpu")
     trainer_of(root, "model", Turns(turn)).train()
 
 
 def dpo_agreement(root: Path) -> dict[str, Any]:
-    """Return the losses of both on one batch, for a policy apart from its reference, and how far gradients differ."""
+    """Return both losses on one batch, for a policy that differs from its reference, and the gradient difference."""
     model, tokenizer = load_model(root / "model", plain=True)
     reference = deepcopy(model).requires_grad_(False)
     with torch.no_grad():
@@ -172,7 +172,7 @@ def dpo_agreement(root: Path) -> dict[str, Any]:
     width = inputs["input_ids"].shape[1]
     read = batch.documents[:, :width] >= 0
     assert torch.equal(read, inputs["attention_mask"].bool())
-    assert torch.equal(batch.ids[:, :width][read], inputs["input_ids"][read]), "both read the same ids"
+    assert torch.equal(batch.ids[:, :width][read], inputs["input_ids"][read]), "both must read the same ids"
     theirs = trainer.compute_loss(trainer.model, inputs)
     theirs.backward()
     losses = {"ours": round(term.loss.item() / term.items, 7), "TRL": round(theirs.item(), 7)}
@@ -185,17 +185,17 @@ def dpo_agreement(root: Path) -> dict[str, Any]:
 
 
 def gradient_difference(ours: Transformer, theirs: torch.nn.Module) -> float:
-    """Return the norm of the difference of both gradients over that of theirs.
+    """Return the norm of the difference of both gradients, relative to that of theirs.
 
-    Embeddings are left out: an `Embedding` of `transformers` gives its padding token, here the first of each text too,
+    Embeddings are left out: an `Embedding` of `transformers` gives the padding token, here also the first of each text,
     no gradient.
     """
     found = to_hub({name: weight.grad for name, weight in ours.named_parameters()}, ours.config)
     pairs = [(found[name], weight.grad) for name, weight in theirs.named_parameters() if "embed_tokens" not in name]
-    apart, whole = (
+    difference, total = (
         sum(float(x.square().sum()) for x in of) for of in ([a - b for a, b in pairs], [b for _, b in pairs])
     )
-    return (apart / whole) ** 0.5
+    return (difference / total) ** 0.5
 
 
 if __name__ == "__main__":

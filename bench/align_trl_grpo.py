@@ -1,9 +1,9 @@
-"""Against TRL: tokens a second of whole GRPO steps on this CPU, from the prompts to the updated weights.
+"""GRPO against TRL: tokens per second of complete steps on this CPU, from the prompts to the updated weights.
 
-Ours and TRL's `GRPOTrainer` start from the same weights, a small Qwen3 of our own that both open from one folder, and
-take the same prompts, replies a prompt, most tokens, reward, optimizer (a fused AdamW), threads and float32; each side
-has a process of its own and they take turns. Ours is what the act does, drift and KL told and rollouts on disk; TRL's
-has no reference (its default). Run: python -m bench.align_trl_grpo
+Ours and TRL's `GRPOTrainer` start from the same weights (a small Qwen3 in one folder that both open), with the same
+prompts, replies per prompt, token limit, reward, optimizer (fused AdamW), threads and float32; each side has its own
+process, and they take turns. Ours also measures drift and KL and writes rollouts to disk, as the act does; TRL's has no
+reference (its default). Run: python -m bench.align_trl_grpo
 """
 
 import random
@@ -45,7 +45,7 @@ METHOD = METHODS["grpo"]
 
 
 def main() -> None:
-    """Race whole steps."""
+    """Race complete steps."""
     parser("align_trl_grpo").parse_args()
     datasets.disable_progress_bars()
     transformers.utils.logging.disable_progress_bar()
@@ -61,10 +61,10 @@ def main() -> None:
             "TRL with our memory settings": Side(theirs, (folder,), keeps_memory=True),
         }
         steps = race_processes(sides, steps=STEPS, rounds=ROUNDS)
-    tokens = GROUPS * REPLIES * TOKENS  # random weights end one reply in forty before its most tokens, on all sides
+    tokens = GROUPS * REPLIES * TOKENS  # random weights end one reply in forty early, on all sides
     speeds = {side: round(of * tokens, 1) for side, of in steps.items()}
     result(
-        "align_trl_grpo", "tokens sampled and learned from/s", speeds["ours"], speeds["TRL"],
+        "align_trl_grpo", "tokens sampled and trained on/s", speeds["ours"], speeds["TRL"],
         peer_name=f"trl {trl.__version__}, transformers {transformers.__version__}",
         tokens_per_second=speeds, prompts=GROUPS, replies=REPLIES, most_tokens=TOKENS,
         threads=pick_device("cpu").threads, torch=torch.__version__,
@@ -77,17 +77,17 @@ def prompts() -> list[list[dict[str, Any]]]:
 
 
 def worth(text: str) -> float:
-    """Return a reward that depends on the text and costs nothing; random weights earn it by chance."""
+    """Return a reward that depends only on the text and is cheap to compute."""
     return random.Random(text).random()
 
 
 def ours(turn: Turn, root: Path) -> None:
-    """Take our steps, a turn each: what the act does in an iteration of one update."""
+    """Run our steps, one per turn: an iteration of `sayso reinforce` with one update."""
     processes = sized(pick_device("cpu").threads, 1)
     model, tokenizer = load_model(root / "model", plain=True)
-    asked = [Prompt(number, messages, {}) for number, messages in enumerate(prompts(), 1)]
+    tasks = [Prompt(number, messages, {}) for number, messages in enumerate(prompts(), 1)]
     reward = RewardFunction("worth", lambda _prompt, reply, _info: worth(reply))
-    sampler = GroupSampler(tokenizer, lambda _first, _count: asked, [reward], GROUPS, REPLIES, TOKENS)
+    sampler = GroupSampler(tokenizer, lambda _first, _count: tasks, [reward], GROUPS, REPLIES, TOKENS)
     reference = Frozen(deepcopy(model).requires_grad_(False)).model
     plan = Plan(sampler, Credit(METHOD), reference, on_policy=True)
     iterations = Iterations(plan, root / "run", lambda *_: None)
@@ -102,9 +102,9 @@ def ours(turn: Turn, root: Path) -> None:
 
 
 def theirs(turn: Turn, root: Path) -> None:
-    """Take TRL's steps, a turn each."""
+    """Run TRL's steps, one per turn."""
     pick_device("cpu")
-    given = trl.GRPOConfig(
+    settings = trl.GRPOConfig(
         output_dir=str(root / "trl"), use_cpu=True, bf16=False, per_device_train_batch_size=GROUPS * REPLIES,
         num_generations=REPLIES, max_completion_length=TOKENS, temperature=1.0, top_k=0, beta=0.0, loss_type="grpo",
         gradient_checkpointing=False, max_steps=10**6, learning_rate=RATE, lr_scheduler_type="constant",
@@ -114,7 +114,7 @@ def theirs(turn: Turn, root: Path) -> None:
     rows = datasets.Dataset.from_list([{"prompt": messages} for messages in prompts()] * 64)
     trainer = trl.GRPOTrainer(
         transformers.AutoModelForCausalLM.from_pretrained(root / "model", dtype=torch.float32),
-        lambda completions, **_: [worth(messages[0]["content"]) for messages in completions], given,
+        lambda completions, **_: [worth(messages[0]["content"]) for messages in completions], settings,
         train_dataset=rows, processing_class=transformers.AutoTokenizer.from_pretrained(root / "model"),
         callbacks=[Turns(turn)],
     )  # fmt: skip

@@ -1,8 +1,8 @@
-"""SmolLM2-135M-Instruct in ours and in llama.cpp, at the same bits: what `bench.decode` and `bench.prefill` race.
+"""SmolLM2-135M-Instruct in Sayso and in llama.cpp, at the same number of bits, for `bench.decode` and `bench.prefill`.
 
-In 8 bits ours has a scale a row, llama.cpp's Q8_0 one for each 32 weights; in 4 both have groups of 32, ours with a
-zero of its own; embedding and head are in 8 bits in both. Plain weights are float32 in ours and float16 in llama.cpp,
-which are half as many bytes.
+In 8 bits, ours has a scale per row, llama.cpp's Q8_0 one per 32 weights; in 4 bits, both have groups of 32, ours with a
+zero point each; embedding and head have 8 bits in both. Unquantized weights are float32 in ours and float16 in
+llama.cpp, half as many bytes.
 """
 
 import copy
@@ -35,12 +35,12 @@ BITS = {32: "f16", 8: "q8_0", 4: "q4_0"}
 GROUP, CONTEXT = 32, 1024
 
 Times = tuple[float, float]
-"""Prompt tokens a second, and new tokens a second."""
+"""Prompt tokens per second, and new tokens per second."""
 
 
 @dataclass(frozen=True)
 class Contenders:
-    """Of one number of bits: each takes a prompt and a number of new tokens, and tells its speeds."""
+    """The contenders at one number of bits: each takes a prompt and a number of new tokens, and returns its speeds."""
 
     native: Callable[[list[int], int], Times]
     torch: Callable[[list[int], int], Times]
@@ -48,8 +48,8 @@ class Contenders:
 
 
 @contextmanager
-def entered() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
-    """Yield the plain model, its tokenizer, and the contenders by their bits."""
+def contenders() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
+    """Yield the unquantized model, its tokenizer, and the contenders by number of bits."""
     torch.set_num_threads(THREADS)
     model, tokenizer = smollm2()
     found = {}
@@ -64,7 +64,7 @@ def entered() -> Iterator[tuple[Transformer, Tokenizer, dict[int, Contenders]]]:
 
 
 def quantized(model: Transformer, bits: int) -> Transformer:
-    """Return a copy whose layers have so many bits, and whose head has 8."""
+    """Return a copy whose layers have `bits` bits, and whose head has 8."""
     copied = copy.deepcopy(model)
     for name, linear in {**linear_layers(copied), "unembed": copied.unembed}.items():
         four = bits == 4 and name != "unembed"
@@ -74,7 +74,7 @@ def quantized(model: Transformer, bits: int) -> Transformer:
 
 
 def timed(runner: Runner) -> Callable[[list[int], int], Times]:
-    """Return what reads a prompt in one pass and goes on greedily."""
+    """Return a function that reads a prompt in one pass and continues it greedily."""
 
     def run(prompt: list[int], new: int) -> Times:
         blocks = list(range(blocks_for(CONTEXT)))
@@ -89,7 +89,7 @@ def timed(runner: Runner) -> Callable[[list[int], int], Times]:
 
 
 def llama_cpp(file: Path) -> Callable[[list[int], int], Times]:
-    """Return the same in llama.cpp's own server, by the times it tells."""
+    """Return the same function for llama.cpp's server, with the times that it reports."""
     settings: Any = xllamacpp.CommonParams()
     settings.model.path = str(file)
     settings.n_ctx, settings.n_parallel, settings.verbosity = CONTEXT, 1, -1
@@ -97,8 +97,8 @@ def llama_cpp(file: Path) -> Callable[[list[int], int], Times]:
     server = xllamacpp.Server(settings)
 
     def run(prompt: list[int], new: int) -> Times:
-        asked = {"prompt": prompt, "max_tokens": new, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
-        told = server.handle_completions(asked)["timings"]
-        return told["prompt_per_second"], told["predicted_per_second"]
+        body = {"prompt": prompt, "max_tokens": new, "temperature": 0.0, "ignore_eos": True, "cache_prompt": False}
+        timings = server.handle_completions(body)["timings"]
+        return timings["prompt_per_second"], timings["predicted_per_second"]
 
     return run

@@ -1,4 +1,4 @@
-"""Curves of several seeds as one picture: panels of lines, and the span of the seeds as a band."""
+"""Draw curves of several seeds as one picture: panels of lines, with the range of the seeds as a band."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -6,7 +6,7 @@ from statistics import fmean
 from sayso.report.chart import COLORS, Panel, Series, picture
 
 Curve = Mapping[float, Sequence[float]]
-"""At each x, the values of all seeds."""
+"""The values of all seeds at each x."""
 
 
 def curves(
@@ -15,9 +15,9 @@ def curves(
     panels: Mapping[str, Mapping[str, Curve]],
     most: float | Mapping[str, float] = 1.0,
 ) -> str:
-    """Return panels side by side, each of named curves on a scale of 0 to `most`; one name has one colour in all.
+    """Return panels side by side, with named curves on a scale from 0 to `most`; a name has the same color in all.
 
-    `most` is that of all panels, or each one's by its name.
+    `most` applies to all panels, or is given by panel name.
     """
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
     colors = dict(zip(names, COLORS, strict=False))

@@ -1,7 +1,7 @@
-"""Decoding one row on a CPU: new tokens a second after a prompt, ours against llama.cpp at the same bits.
+"""Decode one row on a CPU: new tokens per second after a prompt, against llama.cpp at the same number of bits.
 
-Ours natively and by torch; `transformers` beside them in float32. How much of the memory's speed float32 reaches is
-told too: every token reads all weights once, and torch's sum over them says how fast that can be.
+Ours runs natively and with torch; `transformers` in float32 as well. Also reported is the share of the memory speed
+that float32 reaches: every token reads all weights once, and torch's sum over them measures how fast that can be.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ import torch
 import transformers
 import xllamacpp
 
-from bench.contenders import THREADS, entered
+from bench.contenders import THREADS, contenders
 from bench.harness import parser, result, rounded, sized, turns
 from sayso.model import Transformer
 from sayso.token.tokenizer import Tokenizer
@@ -26,8 +26,8 @@ def main() -> None:
     parser("decode").parse_args()
     prompt = torch.randint(5, sized(40_000, 300), (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
     found = {}
-    with entered() as (model, tokenizer, contenders):
-        for bits, who in contenders.items():
+    with contenders() as (model, tokenizer, by_bits):
+        for bits, who in by_bits.items():
             sides = {
                 "native": lambda who=who: who.native(prompt, NEW)[1],
                 "torch": lambda who=who: who.torch(prompt, NEW)[1],
@@ -48,7 +48,7 @@ def main() -> None:
 
 
 def weights_read(model: Transformer) -> float:
-    """Return how often a second all weights can be read."""
+    """Return how many times per second all weights can be read."""
     began = time.perf_counter()
     for _ in range(5):
         for weight in model.parameters():
@@ -57,14 +57,14 @@ def weights_read(model: Transformer) -> float:
 
 
 def their_model(model: Transformer, tokenizer: Tokenizer) -> transformers.PreTrainedModel:
-    """Return the plain model as `transformers` opens it."""
+    """Return the unquantized model as `transformers` opens it."""
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, tokenizer, Path(folder) / "model", {})
         return transformers.AutoModelForCausalLM.from_pretrained(Path(folder) / "model", dtype=torch.float32).eval()
 
 
 def theirs(model: transformers.PreTrainedModel, prompt: list[int]) -> float:
-    """Return the new tokens a second of `transformers`, the time for the prompt taken off."""
+    """Return the new tokens per second of `transformers`, without the time for the prompt."""
     taken = []
     for new in (1, NEW + 1):
         began = time.perf_counter()

@@ -1,12 +1,12 @@
-"""Decoding on a GPU in bfloat16: one stream and 256, ours beside `transformers`, and the share of the memory's speed.
+"""Decode on a GPU in bfloat16: one stream and 256, against `transformers`, and the share of the memory speed.
 
     python -m bench.decode_gpu                        # a random model of 1.2B weights, on CUDA
     python -m bench.decode_gpu --tiny                 # the same code, small, on the CPU
 
-Greedy, 128 tokens after 64. Told of ours are the engine that serves, and its recorded passes alone (hidden states, head
-and argmax, no bookkeeping). MBU is what must be read for a step (weights once, every stream's keys and values) over
-what the memory can read: by a large copy here, and by the maker's data sheet. `transformers` decodes as its `generate`
-does by default; where it is not installed, it is left out with a word.
+Greedy, 128 tokens after 64. Ours is measured as the serving engine, and as its recorded passes alone (hidden states,
+head and argmax, no bookkeeping). MBU is the data that a step must read (weights once, keys and values of every stream)
+relative to what the memory can read, by a large copy here and by the data sheet. `transformers` decodes with the
+defaults of `generate`; it is skipped if it is not installed.
 """
 
 import time
@@ -35,7 +35,7 @@ SHAPE = sized(
     {"layers": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_size": 32, "mlp_width": 128, "context": 256},
 )
 NOMINAL = {"H200": 4.8e12, "H100": 3.35e12, "A100": 2.04e12, "B200": 8.0e12, "L40S": 0.864e12}
-"""Bytes a second by the makers' data sheets (SXM, where there are several)."""
+"""Bytes per second by the data sheets (SXM if there are several)."""
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def random_model(shape: dict[str, int], vocabulary: int, device: torch.device) -> Transformer:
-    """Return a model in bfloat16 whose every weight does something."""
+    """Return a model in bfloat16 without zero weights."""
     with torch.device(device):
         model = Transformer(ModelConfig(vocab_size=vocabulary, **shape))
     generator = torch.Generator(device).manual_seed(0)
@@ -71,7 +71,7 @@ def random_model(shape: dict[str, int], vocabulary: int, device: torch.device) -
 def raced(
     model: Transformer, peer: tuple[Any, str] | None, rows: int, limits: dict[str, float | None]
 ) -> dict[str, Any]:
-    """Return tokens a second of all streams together by each side, and the share of the memory's speed."""
+    """Return the total tokens per second of each side, and its share of the memory speed."""
     generator = torch.Generator().manual_seed(rows)
     prompts = torch.randint(5, model.config.vocab_size, (rows, PROMPT), generator=generator).tolist()
     sides = {"engine": engine(model, prompts, NEW), "passes": passes(model, prompts, NEW)}
@@ -89,14 +89,14 @@ def raced(
 
 
 def bytes_read(model: Transformer, rows: int, seen: float) -> float:
-    """Return the bytes that a step must read: each weight once but the embedding's, and the cache."""
+    """Return the bytes that a step must read: each weight once, except the embedding, and the cache."""
     weights = sum(weight.numel() * weight.element_size() for weight in model.parameters())
     weights -= model.embed.weight.numel() * model.embed.weight.element_size()
     return weights + rows * seen * bytes_per_token(model.config, model.dtype)
 
 
 def engine(model: Transformer, prompts: list[list[int]], new: int) -> Callable[[], float]:
-    """Return what decodes by the engine and tells the tokens a second after the first of each stream."""
+    """Return a function that decodes with the engine and returns tokens per second after each stream's first."""
     rows = len(prompts)
     room = rows * blocks_for(PROMPT + new) * 16
     ours = Engine(model, rows=rows, tokens=room, pass_tokens=max(4096, rows), reuse=False)
@@ -118,7 +118,7 @@ def engine(model: Transformer, prompts: list[list[int]], new: int) -> Callable[[
 
 @torch.inference_mode()
 def passes(model: Transformer, prompts: list[list[int]], new: int) -> Callable[[], float]:
-    """Return what runs the recorded passes one after another, greedily, and tells their speed."""
+    """Return a function that runs the recorded passes one after another, greedily, and returns their speed."""
     rows, each = len(prompts), blocks_for(PROMPT + new)
     runner = GraphRunner(model, Pages(model.config, rows * each, model.device, model.dtype))
     runner.pages.clear(range(rows * each))
@@ -139,9 +139,9 @@ def passes(model: Transformer, prompts: list[list[int]], new: int) -> Callable[[
 
 
 def their_model(model: Transformer) -> tuple[Any, str] | None:
-    """Return the peer with the same weights and its version; None, and a word, where it is not installed."""
+    """Return the peer with the same weights and its version, or None, with a message, if it is not installed."""
     if find_spec("transformers") is None:
-        say("transformers is not installed: ours alone")
+        say("transformers is not installed; measuring ours only")
         return None
     import transformers
 
@@ -152,7 +152,7 @@ def their_model(model: Transformer) -> tuple[Any, str] | None:
 
 
 def theirs(peer: Any, prompts: list[list[int]], new: int) -> Callable[[], float]:
-    """Return what decodes by the peer and tells its speed, the time for the prompts taken off."""
+    """Return a function that decodes with the peer and returns its speed, without the time for the prompts."""
     ids = torch.tensor(prompts, device=peer.device)
 
     def taken(tokens: int) -> float:

@@ -1,6 +1,6 @@
-"""Near-duplicates: documents a second, ours against `datasketch`, same shingles, permutations, bands and threshold.
+"""Near-duplicates: documents per second against `datasketch`, with the same shingles, bands and threshold.
 
-Small-world stories, a tenth of them again with a few words changed; both must find what was planted.
+Small-world stories, a tenth of them repeated with a few words changed; both sides must find the planted copies.
 """
 
 import random
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def documents() -> tuple[list[str], set[int]]:
-    """Return the texts, and the numbers of those that repeat an earlier one but for a few words."""
+    """Return the texts, and the numbers of those that repeat an earlier one except for a few words."""
     draw = random.Random(0)
     texts = [story(0, index, "train") for index in range(DOCUMENTS)]
     for original in draw.sample(range(DOCUMENTS), PLANTED):
@@ -46,13 +46,13 @@ def documents() -> tuple[list[str], set[int]]:
 
 
 def worked(drop: Callable[[list[str]], list[int]], texts: list[str]) -> float:
-    """Do the work; return how many documents it was."""
+    """Deduplicate the texts; return their number."""
     drop(texts)
     return len(texts)
 
 
 def our_dropped(texts: list[str]) -> list[int]:
-    """Return the documents we call near-duplicates."""
+    """Return the documents that we drop as near-duplicates."""
     signatures = np.stack([signature(word_hashes(text)) for text in texts])
     near = NearDuplicates(THRESHOLD)
     for band, keys in enumerate(band_keys(signatures)):
@@ -61,7 +61,7 @@ def our_dropped(texts: list[str]) -> list[int]:
 
 
 def their_dropped(texts: list[str]) -> list[int]:
-    """Return the documents that the peer calls near-duplicates, checked by the same estimate as ours."""
+    """Return the documents that the peer drops as near-duplicates, by the same estimate as ours."""
     index = datasketch.MinHashLSH(num_perm=PERMUTATIONS, params=(BANDS, ROWS))
     kept: dict[int, datasketch.MinHash] = {}
     dropped = []

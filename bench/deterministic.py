@@ -1,7 +1,7 @@
-"""What the deterministic mode costs: tokens a second with it and without, of prompts and of 16 rows that decode.
+"""The cost of the deterministic mode: tokens per second with and without it, for prompts and for 16 decoding rows.
 
-SmolLM2-135M-Instruct in float32: by the native pass, and by torch as where there is no compiler. In 8 or 4 bits the
-native pass is the same with it and without.
+SmolLM2-135M-Instruct in float32: with the native pass, and with torch, as used without a compiler. In 8 or 4 bits, the
+native pass is the same in both modes.
 """
 
 import time
@@ -22,7 +22,7 @@ ROWS, PROMPT, ROUNDS = sized((16, 256, 3), (2, 64, 1))
 
 
 def main() -> None:
-    """Time the runners that the engine chooses from, in turn."""
+    """Time the runners that the engine chooses from, in turns."""
     parser("deterministic").parse_args()
     torch.set_num_threads(THREADS)
     model, _ = smollm2()
@@ -43,13 +43,13 @@ def main() -> None:
     }
     ours, plain = found["prompt"]["native, deterministic"], found["prompt"]["native"]
     result(
-        "deterministic", "prompt tokens/s", ours, plain, peer_name="the same without", tokens_s=found,
+        "deterministic", "prompt tokens/s", ours, plain, peer_name="not deterministic", tokens_s=found,
         prompt=PROMPT, rows=ROWS, threads=THREADS, torch=torch.__version__,
     )  # fmt: skip
 
 
 def timed(runner: Runner, chunks: list[Chunk]) -> Callable[[], float]:
-    """Return what takes a pass, with the head of each row, and tells its tokens a second."""
+    """Return a function that runs a pass, with the head of each row, and returns its tokens per second."""
 
     def work() -> float:
         began = time.perf_counter()

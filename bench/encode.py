@@ -1,8 +1,8 @@
-"""Encoding: megabytes a second, our byte-pair tokenizer against the library whose files it writes, same ids.
+"""Encoding: megabytes per second of our byte-pair tokenizer against `tokenizers`, with the same ids.
 
-The text is Python's standard library, code and comments, cut into documents; half trains the vocabulary, half is
-encoded by a tokenizer that was just loaded. Details are small-world stories, one line a call, `tiktoken` by itself
-(which our tokenizer encodes with), `rustbpe` (on a vocabulary of its own), and training against `rustbpe`.
+The text is Python's standard library, code and comments, split into documents; half trains the vocabulary, half is
+encoded by a newly loaded tokenizer. The details hold small-world stories, one line per call, `tiktoken` alone (which
+our tokenizer encodes with), `rustbpe` (with its own vocabulary), and training against `rustbpe`.
 """
 
 import os
@@ -16,8 +16,8 @@ import tokenizers
 
 from bench.harness import pair, parser, race, result, sized
 from sayso.base.device import cores
-from sayso.token.cut import PATTERN
 from sayso.token.load import load
+from sayso.token.pre_tokenizer import PATTERN
 from sayso.token.train import train
 from sayso.world import story
 
@@ -26,7 +26,7 @@ ROUNDS = sized(5, 1)
 
 
 def main() -> None:
-    """Race over real text, then over stories, then one short text a call."""
+    """Race over real text, then over stories, then one short text per call."""
     parser("encode").parse_args()
     texts = documents()
     with tempfile.TemporaryDirectory() as name:
@@ -50,7 +50,10 @@ def main() -> None:
             rounds=sized(3, 1), label="train",
         )  # fmt: skip
         short = race(
-            lambda: one_a_call(ours.encode, lines), lambda: one_a_call(core.encode, lines), rounds=ROUNDS, label="lines"
+            lambda: line_by_line(ours.encode, lines),
+            lambda: line_by_line(core.encode, lines),
+            rounds=ROUNDS,
+            label="lines",
         )
     result(
         "encode", "MB/s", *speeds, peer_name=f"tokenizers {tokenizers.__version__} encode_batch_fast",
@@ -72,7 +75,7 @@ def documents() -> list[str]:
 
 
 def compare(folder: Path, texts: list[str], label: str) -> tuple[float, float]:
-    """Return both speeds over the same texts, each tokenizer loaded anew."""
+    """Return both speeds over the same texts, with newly loaded tokenizers."""
 
     def ours() -> float:
         load(folder).encode_batch(texts)
@@ -86,7 +89,7 @@ def compare(folder: Path, texts: list[str], label: str) -> tuple[float, float]:
 
 
 def against_tiktoken(folder: Path, texts: list[str]) -> tuple[Callable[[], float], Callable[[], float]]:
-    """Return ours, and its encoder without what we put around it, on as many threads."""
+    """Return ours, and tiktoken alone with the same number of threads."""
     ours = load(folder)
     ranks = {ours.decode_bytes([number]): number for number in range(ours.vocab_size)}
     ranks.pop(b"")
@@ -98,8 +101,8 @@ def against_tiktoken(folder: Path, texts: list[str]) -> tuple[Callable[[], float
 
 
 def learned_by_rustbpe(texts: list[str]) -> Any:
-    """Return a vocabulary of the same size, learned with the same cuts by the peer."""
-    import rustbpe  # here, for another bench takes `theirs` alone
+    """Return a rustbpe tokenizer of the same size, trained with the same pattern."""
+    import rustbpe  # here, since another bench imports only `theirs`
 
     other = rustbpe.Tokenizer()
     other.train_from_iterator(iter(texts), VOCABULARY, pattern=PATTERN)
@@ -107,31 +110,31 @@ def learned_by_rustbpe(texts: list[str]) -> Any:
 
 
 def encoded(encode: Callable[[list[str]], object], texts: list[str]) -> float:
-    """Encode all at once; return how many megabytes they have."""
+    """Encode all texts at once; return their size in megabytes."""
     return worked(encode(texts), texts)
 
 
 def worked(_done: object, texts: list[str]) -> float:
-    """Return how many megabytes were worked."""
+    """Return the size of the texts in megabytes, after the work."""
     return size(texts)
 
 
-def one_a_call(encode: Callable[[str], object], lines: list[str]) -> float:
-    """Encode line by line; return how many megabytes they have."""
+def line_by_line(encode: Callable[[str], object], lines: list[str]) -> float:
+    """Encode line by line; return the size in megabytes."""
     for line in lines:
         encode(line)
     return size(lines)
 
 
 def theirs(folder: Path, texts: list[str]) -> list[list[int]]:
-    """Return the library's ids, by its fastest call, on all cores."""
+    """Return the ids of `tokenizers`, with its fastest call, on all cores."""
     core = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
     core.encode_special_tokens = True
     return [item.ids for item in core.encode_batch_fast(texts, add_special_tokens=False)]
 
 
 def size(texts: list[str]) -> float:
-    """Return how many megabytes the texts have."""
+    """Return the size of the texts in megabytes."""
     return sum(len(text.encode()) for text in texts) / 1e6
 
 

@@ -1,4 +1,4 @@
-"""Figures with their intervals as one SVG, a forest plot: panels of rows, each dot beside the line of no effect."""
+"""Draw figures with their intervals as an SVG forest plot: panels of rows, with a line at no effect."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ DOT, NONE, INK, GRID = "#0b6bcb", "#c0392b", "#30363d", "#e3e7eb"
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure of every row."""
+    """One figure for every row."""
 
     name: str
     line: float
-    """Where no effect stands."""
+    """The value of no effect."""
     rows: Sequence[tuple[float, float, float]]
     """Mean, low and high of each row."""
 
 
 def forest(title: str, names: Sequence[str], panels: Sequence[Panel]) -> str:
-    """Return the panels side by side, each on a scale of its own."""
+    """Return the panels side by side, each with its own scale."""
     width, height = LEFT + len(panels) * (WIDE + GAP), TOP + len(names) * ROW + 26
     drawn = [f'<text x="10" y="20" font-weight="600" fill="{INK}">{escape(title)}</text>']
     for number, name in enumerate(names):
@@ -38,7 +38,7 @@ def _panel(left: int, panel: Panel) -> list[str]:
     span = max(values) - min(values)
     step = next(s * 10**p for p in range(-4, 4) for s in (1, 2, 5) if span / (s * 10**p) <= 5)
     first = int(min(values) // step)
-    last = max(first + 1, int(-(-max(values) // step)))  # also where all are the same
+    last = max(first + 1, int(-(-max(values) // step)))  # also if all are equal
 
     def at(value: float) -> float:
         return round(left + (value / step - first) / (last - first) * WIDE, 1)

@@ -1,7 +1,7 @@
-"""Greedy decoding: tokens a second, ours against `transformers`, on the same weights.
+"""Greedy decoding: tokens per second against `transformers`, with the same weights.
 
-A model folder that Sayso wrote is opened by both. 16 prompts of unequal length decode side by side, as a server or an
-evaluation does; a single row, as in a chat, and the shape of a demo's model are in the details. Both must say the same
+Both open a model folder that Sayso wrote. 16 prompts of unequal length decode together, as in a server or an
+evaluation; the details hold a single row, as in a chat, and the shape of a demo's model. Both must return the same
 tokens.
 """
 
@@ -55,10 +55,10 @@ def main() -> None:
 
 
 def both_open(folder: Path, shape: dict[str, int]) -> tuple[Transformer, transformers.PreTrainedModel]:
-    """Return random weights, written once and opened by both."""
+    """Return a model with random weights, written once and opened by both."""
     tokenizer = train("bpe", TEXT, sized(2048, 280))
     model = Transformer(ModelConfig(vocab_size=VOCABULARY, **shape)).initialise(torch.Generator().manual_seed(0))
-    for weight in model.parameters():  # every part of a fresh model that starts at zero gets something to do
+    for weight in model.parameters():  # parts of a new model that start at zero
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))
     save_model(model, tokenizer, folder, {})
@@ -73,7 +73,7 @@ def our_ids(model: Transformer, prompts: list[list[int]]) -> list[list[int]]:
 
 
 def their_ids(model: transformers.PreTrainedModel, prompts: list[list[int]]) -> list[list[int]]:
-    """Return the peer's greedy tokens; prompts are padded on the left, as its documentation says."""
+    """Return the peer's greedy tokens; prompts are padded on the left, as its documentation recommends."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[0] * (longest - len(prompt)) + prompt for prompt in prompts])
     mask = torch.tensor([[0] * (longest - len(prompt)) + [1] * len(prompt) for prompt in prompts])
@@ -85,7 +85,7 @@ def their_ids(model: transformers.PreTrainedModel, prompts: list[list[int]]) -> 
 
 
 def timed(ours: Transformer, theirs: transformers.PreTrainedModel, prompts: list[list[int]]) -> tuple[float, float]:
-    """Return new tokens a second of both."""
+    """Return the new tokens per second of both."""
     return race(
         lambda: sum(map(len, our_ids(ours, prompts))),
         lambda: sum(map(len, their_ids(theirs, prompts))),

@@ -1,7 +1,7 @@
-"""Perplexity of exported GGUF files: llama.cpp's beside ours on the same file, SmolLM2-135M-Instruct, for each format.
+"""Perplexity of exported GGUF files of SmolLM2-135M-Instruct: llama.cpp's and ours on the same file, for each format.
 
-llama.cpp's server tells the likeliest next tokens with their logarithms; a text is read token by token, and a token
-that is not among them counts for neither side.
+llama.cpp's server returns the log-probabilities of the likeliest next tokens. A text is read token by token, and a
+token that is not among the likeliest is skipped on both sides.
 """
 
 import math
@@ -26,7 +26,7 @@ FORMATS = ("f16", "q8_0", "q4_0")
 
 
 def main() -> None:
-    """Export in each format, and read one text by both."""
+    """Export each format, and measure one text with both."""
     parser("gguf_perplexity").parse_args()
     model, tokenizer = smollm2()
     documents = (document for part in resolve("wiki", AMOUNTS).parts for document in read_part(part, BadRows()))
@@ -37,10 +37,10 @@ def main() -> None:
         for kind in FORMATS:
             file = Path(folder) / f"{kind}.gguf"
             write_gguf(model, tokenizer, file, kind, "smollm2")
-            again, _ = open_files(file)
+            reopened, _ = open_files(file)
             with torch.inference_mode():
-                ours = again(torch.tensor([ids])).log_softmax(-1)[0]
-            theirs, counted = read_along(file, ids)
+                ours = reopened(torch.tensor([ids])).log_softmax(-1)[0]
+            theirs, counted = llama_cpp_nats(file, ids)
             ours_nats = [-float(ours[place, ids[place + 1]]) for place in counted]
             found[kind] = {
                 "ours": round(math.exp(sum(ours_nats) / len(counted)), 3),
@@ -55,8 +55,8 @@ def main() -> None:
     )  # fmt: skip
 
 
-def read_along(file: Path, ids: list[int]) -> tuple[list[float], list[int]]:
-    """Return llama.cpp's nats of each next token that it tells of, and their places."""
+def llama_cpp_nats(file: Path, ids: list[int]) -> tuple[list[float], list[int]]:
+    """Return llama.cpp's nats of the next tokens that it returns, and their positions."""
     settings: Any = xllamacpp.CommonParams()
     settings.model.path = str(file)
     settings.n_ctx, settings.n_parallel, settings.warmup, settings.verbosity = 512, 1, False, -1
@@ -64,11 +64,11 @@ def read_along(file: Path, ids: list[int]) -> tuple[list[float], list[int]]:
     server = xllamacpp.Server(settings)
     nats, places = [], []
     for place in range(len(ids) - 1):
-        asked = {"prompt": ids[: place + 1], "max_tokens": 1, "logprobs": LIKELIEST, "temperature": 0.0}
-        (choice,) = server.handle_completions(asked)["choices"]
-        told = {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
-        if ids[place + 1] in told:
-            nats.append(-told[ids[place + 1]])
+        body = {"prompt": ids[: place + 1], "max_tokens": 1, "logprobs": LIKELIEST, "temperature": 0.0}
+        (choice,) = server.handle_completions(body)["choices"]
+        logprobs = {one["id"]: one["logprob"] for one in choice["logprobs"]["content"][0]["top_logprobs"]}
+        if ids[place + 1] in logprobs:
+            nats.append(-logprobs[ids[place + 1]])
             places.append(place)
     return nats, places
 

@@ -1,11 +1,11 @@
-"""A race: ours and the peer take turns, so that a busy machine slows both, and the medians are compared.
+"""Race Sayso against a peer: both take turns, so that a busy machine slows both, and the medians are compared.
 
-Takes two functions that do the same work and return how much they did (tokens, documents); prints the rounds on
-standard error and one JSON object as the last line of standard output:
+Takes two functions that do the same work and return its amount (tokens, documents); prints the rounds on standard error
+and one JSON object as the last line of standard output:
 `{"name", "unit", "ours", "peer", "ratio", "details"}`, where more is better and `ratio` is ours / peer.
 
-Every bench takes `--tiny`: the same code at sizes that end in seconds, in one process, which is what the tests run. Its
-figures mean nothing. A bench says both of its sizes by `sized`.
+Every bench accepts `--tiny`: the same code at sizes that take seconds, in one process, as the tests run it. The figures
+are then meaningless. `sized` chooses between the two sizes.
 """
 
 import argparse
@@ -35,88 +35,90 @@ Turn = Callable[[], None]
 Worker = multiprocessing.process.BaseProcess | threading.Thread
 T = TypeVar("T")
 TINY = "--tiny" in sys.argv[1:]
-"""Whether sizes are the small ones; processes that a bench starts get its arguments, and so know, too."""
+"""Whether to use the small sizes; processes that a bench starts get the same arguments."""
 
 
 def sized(full: T, tiny: T) -> T:
-    """Return a size of the bench, or the one at which it only shows that it runs."""
+    """Return the full size, or the tiny one with `--tiny`."""
     return tiny if TINY else full
 
 
 def parser(name: str, description: str | None = None) -> argparse.ArgumentParser:
-    """Return a parser of a bench's arguments, which knows `--tiny`."""
-    made = argparse.ArgumentParser(
+    """Return a parser of a bench's arguments, with `--tiny`."""
+    arguments = argparse.ArgumentParser(
         prog=name, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument("--tiny", action="store_true", help="small sizes: does it run? The figures mean nothing")
-    return made
+    arguments.add_argument(
+        "--tiny", action="store_true", help="use tiny sizes to test the code; figures are meaningless"
+    )
+    return arguments
 
 
-def say(told: object) -> None:
-    """Tell how far a bench is, on standard error."""
-    print(told, file=sys.stderr, flush=True)
+def say(message: object) -> None:
+    """Print progress on standard error."""
+    print(message, file=sys.stderr, flush=True)
 
 
-def keep_picture(path: Path, content: str) -> None:
-    """Write a picture of the documentation; with `--tiny` it has been drawn, and is not kept."""
+def save_picture(path: Path, content: str) -> None:
+    """Write a picture for the documentation, except with `--tiny`."""
     if not TINY:
         path.write_text(content, encoding="utf-8")
 
 
-def begun(work: Callable[..., None], given: tuple[Any, ...]) -> Worker:
-    """Start a process that works, not a daemon, for it may have its own; with `--tiny` a thread of this one."""
+def start_worker(work: Callable[..., None], arguments: tuple[Any, ...]) -> Worker:
+    """Start a process that may start others (so not a daemon); with `--tiny`, a thread."""
     worker: Worker
     if TINY:
-        worker = threading.Thread(target=work, args=given)
+        worker = threading.Thread(target=work, args=arguments)
     else:
-        worker = multiprocessing.get_context("spawn").Process(target=work, args=given)
+        worker = multiprocessing.get_context("spawn").Process(target=work, args=arguments)
     worker.start()
     return worker
 
 
-def ended(worker: Worker) -> None:
-    """Wait for a worker that has nothing left to do, or end its process."""
+def stop_worker(worker: Worker) -> None:
+    """Terminate a worker's process, or wait for its thread."""
     if isinstance(worker, multiprocessing.process.BaseProcess):
         worker.terminate()
     worker.join()
 
 
-def each(work: Callable[..., T], given: Iterable[tuple[Any, ...]], processes: int) -> list[T]:
-    """Return what work gives for each of many arguments, some at a time, each in a fresh process; here if tiny."""
+def run_each(work: Callable[..., T], jobs: Iterable[tuple[Any, ...]], processes: int) -> list[T]:
+    """Return the results of all jobs, `processes` at a time, each in a fresh process; with `--tiny`, in this one."""
     if TINY:
-        return list(starmap(work, given))
+        return list(starmap(work, jobs))
     with multiprocessing.get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
-        return pool.starmap(work, given, chunksize=1)
+        return pool.starmap(work, jobs, chunksize=1)
 
 
 def speed(work: Work) -> float:
-    """Return how much work a second one call does."""
+    """Return the amount of work per second of one call."""
     began = time.perf_counter()
     done = work()
     return done / (time.perf_counter() - began)
 
 
 def race(ours: Work, peer: Work, *, rounds: int = 5, label: str = "") -> tuple[float, float]:
-    """Return the median speeds of ours and the peer over alternating rounds, after one round of warm-up each."""
+    """Return the median speeds of ours and the peer over alternating rounds, after one warm-up call each."""
     ours()
     peer()
     speeds: tuple[list[float], list[float]] = [], []
     for number in range(rounds):
-        for side in (0, 1) if number % 2 == 0 else (1, 0):  # who goes first alternates too
+        for side in (0, 1) if number % 2 == 0 else (1, 0):  # the order alternates too
             speeds[side].append(speed((ours, peer)[side]))
         say(f"{label} round {number + 1}: ours {speeds[0][-1]:,.1f}, peer {speeds[1][-1]:,.1f}")
     return statistics.median(speeds[0]), statistics.median(speeds[1])
 
 
 def turns(sides: Mapping[str, Work], *, rounds: int = 5, label: str = "") -> dict[str, float]:
-    """Return the median of the speeds that each side tells of itself, over rounds in turn after one of warm-up."""
-    told: dict[str, list[float]] = {name: [] for name in sides}
+    """Return the median of the speeds that each side reports, over alternating rounds after one warm-up round."""
+    speeds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(rounds + 1):
-        for name in sides if number % 2 else reversed(sides):  # who goes first alternates
-            told[name].append(sides[name]())
-        shown = ", ".join(f"{name} {speeds[-1]:,.1f}" for name, speeds in told.items())
+        for name in sides if number % 2 else reversed(sides):  # the order alternates
+            speeds[name].append(sides[name]())
+        shown = ", ".join(f"{name} {values[-1]:,.1f}" for name, values in speeds.items())
         say(f"{label} round {number}: {shown}")
-    return {name: statistics.median(speeds[1:]) for name, speeds in told.items()}
+    return {name: statistics.median(values[1:]) for name, values in speeds.items()}
 
 
 @dataclass(frozen=True)
@@ -124,17 +126,17 @@ class Side:
     """One side of a race between processes."""
 
     work: Callable[..., None]
-    """A function of a module, called with a `Turn` and `given`; it calls the turn after each step, and never ends."""
-    given: tuple[Any, ...]
+    """A module-level function, called with a `Turn` and `arguments`; it calls the turn after each step, forever."""
+    arguments: tuple[Any, ...]
     keeps_memory: bool
-    """Whether its process starts with the memory settings of a Sayso command that trains."""
+    """Whether its process starts with the memory settings of a training command of Sayso."""
 
 
 def race_processes(sides: Mapping[str, Side], *, steps: int, rounds: int = 5) -> dict[str, float]:
-    """Return each side's median steps a second over alternating turns of `steps`, each in a process of its own.
+    """Return each side's median steps per second over alternating turns of `steps`, each in its own process.
 
-    How a process gets its memory is settled when it starts, which is why a race may need processes. The first turn
-    of each side is warm-up.
+    The memory settings of a process are fixed when it starts, so a race may need processes. The first turn of each
+    side is a warm-up.
     """
     times: dict[str, list[float]] = {name: [] for name in sides}
     with _started(sides, steps) as pipes:
@@ -149,7 +151,7 @@ def race_processes(sides: Mapping[str, Side], *, steps: int, rounds: int = 5) ->
 
 @contextmanager
 def _started(sides: Mapping[str, Side], steps: int) -> Iterator[dict[str, Connection]]:
-    """Yield the pipe to each side's process; the processes end with it."""
+    """Yield the pipe to each side's process; terminate the processes at the end."""
     pipes: dict[str, Connection] = {}
     workers = []
     before = os.environ.get(VARIABLE)
@@ -158,7 +160,7 @@ def _started(sides: Mapping[str, Side], steps: int) -> Iterator[dict[str, Connec
         os.environ.pop(VARIABLE, None)
         if side.keeps_memory:
             os.environ[VARIABLE] = ":".join(f"{key}={value}" for key, value in TUNABLES.items())
-        workers.append(begun(_side, (pickle.loads(pickle.dumps(side)), theirs, steps)))
+        workers.append(start_worker(_side, (pickle.loads(pickle.dumps(side)), theirs, steps)))
     os.environ.pop(VARIABLE, None)
     if before is not None:
         os.environ[VARIABLE] = before
@@ -168,19 +170,19 @@ def _started(sides: Mapping[str, Side], steps: int) -> Iterator[dict[str, Connec
         for pipe in pipes.values():
             pipe.close()
         for worker in workers:
-            ended(worker)
+            stop_worker(worker)
 
 
 def _answer(pipe: Connection, name: str) -> float:
-    """Return the seconds that a side took; what went wrong there is raised here."""
-    told = pipe.recv()
-    if isinstance(told, str):
-        raise RuntimeError(f"{name} failed:\n{told}")
-    return float(told)
+    """Return the seconds that a side took. Raises `RuntimeError` with its traceback if it failed."""
+    answer = pipe.recv()
+    if isinstance(answer, str):
+        raise RuntimeError(f"{name} failed:\n{answer}")
+    return float(answer)
 
 
 def _side(side: Side, pipe: Connection, steps: int) -> None:
-    """Work through a side's turns, one for each message."""
+    """Run a side's turns, one per message."""
     done, began = 0, 0.0
 
     def turn() -> None:
@@ -195,7 +197,7 @@ def _side(side: Side, pipe: Connection, steps: int) -> None:
         pipe.recv()
         began = time.perf_counter()
         try:
-            side.work(turn, *side.given)
+            side.work(turn, *side.arguments)
         except (EOFError, OSError):
             raise
         except Exception:
@@ -203,11 +205,11 @@ def _side(side: Side, pipe: Connection, steps: int) -> None:
 
 
 def result(name: str, unit: str, ours: float, peer: float, **details: Any) -> None:
-    """Print the last line: the figures as one JSON object, with the machine they were measured on."""
+    """Print the last line: the figures as one JSON object, with facts about the machine."""
     machine = {
         "machine": platform.machine(),
         "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 1),  # above the cores: others were at work, trust the ratio only
+        "load": round(os.getloadavg()[0], 1),  # if it exceeds the cores, only the ratio is meaningful
         "python": platform.python_version(),
     }
     figures = {
@@ -217,12 +219,12 @@ def result(name: str, unit: str, ours: float, peer: float, **details: Any) -> No
         "peer": _rounded(peer),
         "ratio": _rounded(ours / peer if peer else math.nan),
     }
-    told = details | machine | ({"tiny": True} if TINY else {})
-    print(json.dumps(_plain(figures | {"details": told}), allow_nan=False), flush=True)
+    details = details | machine | ({"tiny": True} if TINY else {})
+    print(json.dumps(_plain(figures | {"details": details}), allow_nan=False), flush=True)
 
 
 def _plain(value: Any) -> Any:
-    """Return anything in a form that JSON has, NaN as null: hours of work must not end in an error."""
+    """Return any value as JSON-ready data, NaN as None, so that hours of work do not end in an error."""
     if is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
@@ -235,7 +237,7 @@ def _plain(value: Any) -> Any:
 
 
 def rounded(figures: Mapping[str, float]) -> dict[str, float]:
-    """Return figures as details."""
+    """Return figures rounded to four digits."""
     return {name: _rounded(value) for name, value in figures.items()}
 
 

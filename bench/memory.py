@@ -1,4 +1,4 @@
-"""The memory of a process and all below it, watched from a thread while they work (Linux)."""
+"""Watch the memory of a process and its descendants from a thread (Linux)."""
 
 import os
 import threading
@@ -6,13 +6,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-SECONDS = 0.1  # between two looks
+SECONDS = 0.1  # between two samples
 
 
 class Peak:
-    """`with Peak() as peak: ...`, then `peak.megabytes`: the largest sum of proportional set sizes that was seen.
+    """`with Peak() as peak: ...`, then `peak.megabytes`: the largest sampled sum of proportional set sizes.
 
-    A page that several processes share counts once, and so do pages of files that they have mapped.
+    A page that several processes share counts once, and so do pages of mapped files.
     """
 
     def __init__(self, process: int | None = None) -> None:
@@ -22,12 +22,12 @@ class Peak:
         self._thread = threading.Thread(target=self._watch)
 
     def __enter__(self) -> Self:
-        """Begin to look."""
+        """Start the thread."""
         self._thread.start()
         return self
 
     def __exit__(self, *failed: type[BaseException] | BaseException | TracebackType | None) -> None:
-        """Look once more and end."""
+        """Take a last sample and stop."""
         self._done.set()
         self._thread.join()
 
@@ -39,7 +39,7 @@ class Peak:
 
 
 def family(process: int) -> list[int]:
-    """Return a process and all below it."""
+    """Return a process and its descendants."""
     found = [process]
     for own in found:
         try:
@@ -51,7 +51,7 @@ def family(process: int) -> list[int]:
 
 
 def megabytes(process: int) -> float:
-    """Return the proportional set size of a process, 0 when it has ended."""
+    """Return the proportional set size of a process in MB; 0 if it has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
     except OSError:

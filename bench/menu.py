@@ -1,7 +1,7 @@
-"""A small world of orders at a table, where the truth about a reply is a program: what reward models are fooled on.
+"""A toy world of restaurant orders in which a program scores replies, to test reward models against.
 
-A guest wishes for four dishes; a reply is some words. It is the better the more of the wishes it names, the fewer words
-it repeats, and the nearer it comes to three kind words: one more is welcome up to there, and cloying beyond.
+A guest wishes for four dishes; a reply is a list of words. It is better the more of the dishes it names, the fewer
+words it repeats, and the closer its number of kind words is to three.
 """
 
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ OTHER = ("here", "comes", "some", "and", "with", "the", "hot", "fresh", "now", "
 WORDS = (*DISHES, *KIND, *OTHER)
 WISHED = 4
 BEST_KIND = 3
-WISHES, FRESH, WARM = 0.5, 0.2, 0.3  # what each part is worth
+WISHES, FRESH, WARM = 0.5, 0.2, 0.3  # weights of the parts
 LENGTHS = (5, 14)
-HEARD = 0.3  # how often a waiter who was not trained names a dish that was wished for
+HEARD = 0.3  # probability that an untrained waiter names a wished dish
 
 
-def gold(prompt: list[dict[str, Any]], reply: str, info: Mapping[str, Any]) -> float:  # noqa: ARG001 - a reward's form
-    """Return how good a reply is, 0 to 1."""
+def gold(prompt: list[dict[str, Any]], reply: str, info: Mapping[str, Any]) -> float:  # noqa: ARG001 - the signature of a reward
+    """Return the score of a reply, 0 to 1."""
     words = reply.split()
     wished = set(prompt[-1]["content"].split())
     if not words:
@@ -36,7 +36,7 @@ def order(draw: Random) -> list[dict[str, str]]:
 
 
 def untrained(prompt: list[dict[str, str]], draw: Random) -> str:
-    """Return what a waiter says who was not told what is good."""
+    """Return a reply of an untrained waiter."""
     words = draw.choices(WORDS, k=draw.randint(*LENGTHS))
     for dish in prompt[-1]["content"].split():
         if draw.random() < HEARD:

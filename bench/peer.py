@@ -1,4 +1,4 @@
-"""The peer in training: a model of `transformers` of the same shape, with the very same weights."""
+"""The peer in training: a model of `transformers` of the same shape, with the same weights."""
 
 import torch
 import transformers
@@ -10,9 +10,9 @@ Peer = transformers.PreTrainedModel
 
 
 def fresh(config: ModelConfig) -> Transformer:
-    """Return a model of ours in which every part has something to do."""
+    """Return a new model of ours without parts that are all zero."""
     model = Transformer(config).initialise(torch.Generator().manual_seed(0))
-    for weight in model.parameters():  # those that a fresh model has at zero
+    for weight in model.parameters():  # a new model has some at zero
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))
     return model
@@ -30,7 +30,7 @@ def peer_of(model: Transformer, attention: str = "sdpa") -> Peer:
 
 
 def gpt2(vocab_size: int, layers: int, width: int, heads: int, context: int) -> Peer:
-    """Return a fresh GPT-2 without dropout, in training mode."""
+    """Return a new GPT-2 without dropout, in training mode."""
     config = transformers.GPT2Config(
         vocab_size=vocab_size, n_positions=context, n_embd=width, n_layer=layers, n_head=heads,
         resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
@@ -39,7 +39,7 @@ def gpt2(vocab_size: int, layers: int, width: int, heads: int, context: int) -> 
 
 
 def adamw(model: torch.nn.Module, rate: float, beta: float = 0.95) -> torch.optim.Optimizer:
-    """Return a fused AdamW over all weights at one rate that decays the matrices by 0.1, as nanoGPT has it."""
+    """Return a fused AdamW over all weights at one rate that decays the matrices by 0.1, as in nanoGPT."""
     matrices = [weight for weight in model.parameters() if weight.dim() > 1]
     others = [weight for weight in model.parameters() if weight.dim() < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
@@ -47,6 +47,6 @@ def adamw(model: torch.nn.Module, rate: float, beta: float = 0.95) -> torch.opti
 
 
 def peer_loss(peer: Peer, ids: torch.Tensor) -> torch.Tensor:
-    """Return the mean next-token loss of rows of ids [B, T + 1], as its own class computes it."""
+    """Return the mean next-token loss of rows of ids [B, T + 1], as its class computes it."""
     targets = ids[:, 1:].contiguous()
     return peer(input_ids=ids[:, :-1], labels=targets, shift_labels=targets, use_cache=False).loss

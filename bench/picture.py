@@ -1,4 +1,4 @@
-"""Figures before and after, with their intervals, as one SVG: panels of rows, a ring for before and a dot for after."""
+"""Draw figures before and after with their intervals as SVG: panels of rows, a ring for before and a dot for after."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Bar:
 
 
 def picture(title: str, panels: Mapping[str, Sequence[Bar]]) -> str:
-    """Return the panels side by side, each on a scale of its own from zero; all have the same rows."""
+    """Return the panels side by side, each with its own scale from zero; all have the same rows."""
     rows = len(next(iter(panels.values())))
     width, height = LEFT + len(panels) * (WIDE + GAP), TOP + rows * ROW + 40
     drawn = [f'<text x="10" y="20" font-weight="600" fill="{INK}">{escape(title)}</text>']
@@ -52,13 +52,13 @@ def _panel(left: int, name: str, bars: Sequence[Bar]) -> list[str]:
         where = f'x="{x:.1f}" y="{bottom + 14}" text-anchor="middle" font-size="10"'
         drawn.append(f'<text {where} fill="{INK}">{mark * step:g}</text>')
     for number, bar in enumerate(bars):
-        for one, y, colour, fill in (
+        for one, y, color, fill in (
             (bar.before, _y(number) - 4, BEFORE, "#fff"),
             (bar.after, _y(number) + 4, AFTER, AFTER),
         ):
             low, mean, high = (left + one[key] / most * WIDE for key in ("low", "mean", "high"))
-            drawn.append(f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="{colour}" stroke-width="2"/>')
-            drawn.append(f'<circle cx="{mean:.1f}" cy="{y}" r="4" fill="{fill}" stroke="{colour}" stroke-width="2"/>')
+            drawn.append(f'<path d="M{low:.1f} {y}H{high:.1f}" stroke="{color}" stroke-width="2"/>')
+            drawn.append(f'<circle cx="{mean:.1f}" cy="{y}" r="4" fill="{fill}" stroke="{color}" stroke-width="2"/>')
     return drawn
 
 

@@ -1,12 +1,12 @@
-"""Reading a prompt on a CPU: prompt tokens a second, ours against llama.cpp at the same bits.
+"""Read a prompt on a CPU: prompt tokens per second, against llama.cpp at the same number of bits.
 
-Ours natively and by torch, each in one pass; llama.cpp in batches as it sets them.
+Ours runs natively and with torch, each in one pass; llama.cpp in its default batches.
 """
 
 import torch
 import xllamacpp
 
-from bench.contenders import THREADS, entered
+from bench.contenders import THREADS, contenders
 from bench.harness import parser, result, rounded, sized, turns
 
 PROMPT, ROUNDS = sized((512, 5), (32, 1))
@@ -17,8 +17,8 @@ def main() -> None:
     parser("prefill").parse_args()
     prompt = torch.randint(5, sized(40_000, 300), (PROMPT,), generator=torch.Generator().manual_seed(1)).tolist()
     found = {}
-    with entered() as (_, _, contenders):
-        for bits, who in contenders.items():
+    with contenders() as (_, _, by_bits):
+        for bits, who in by_bits.items():
             sides = {
                 "native": lambda who=who: who.native(prompt, 0)[0],
                 "torch": lambda who=who: who.torch(prompt, 0)[0],

@@ -1,10 +1,10 @@
-"""Text to token shards, end to end: megabytes a second and the peak memory of all processes, at three sizes.
+"""Text to token shards, end to end: megabytes per second and the peak memory of all processes, at three sizes.
 
     make bench NAME=prepare_text TEXT=books.jsonl
 
 Reading, cleaning, quality rules, decontamination, near-duplicates, merging, then encoding into shards, each as its
-command does it, on all cores, with a trained tokenizer. A corpus is the named text (a file or folder) over and over,
-each time with other words in some places, so that copies are no near-duplicates. The peer only encodes the same text.
+command does it, on all cores, with a trained tokenizer. A corpus repeats the given text (a file or folder) with some
+words changed each time, so that copies are not near-duplicates. The peer only encodes the same text.
 """
 
 import json
@@ -21,7 +21,7 @@ from pathlib import Path
 import tokenizers
 
 from bench.encode import theirs
-from bench.harness import begun, ended, parser, result, say, sized
+from bench.harness import parser, result, say, sized, start_worker, stop_worker
 from bench.memory import Peak
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
@@ -40,9 +40,9 @@ VOCABULARY, LEARN_FROM = sized((8_192, 1_500), (400, 10))  # characters, share o
 
 
 def main() -> None:
-    """Prepare three corpora, each in a process of its own; then the peer encodes what became of the first."""
+    """Prepare three corpora, each in its own process; then the peer encodes the result of the first."""
     arguments = parser("prepare_text")
-    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help="a text file or a folder of them")
+    arguments.add_argument("text", type=Path, nargs=sized(None, "?"), help="text file, or folder of text files")
     text = arguments.parse_args().text
     pieces = list(read_pieces(text)) if text else [story(0, index, "train") for index in range(20)]
     tokenizer = train("bpe", pieces[:LEARN_FROM], VOCABULARY)
@@ -74,7 +74,7 @@ def read_pieces(path: Path) -> Iterator[str]:
 
 
 def write_corpus(path: Path, pieces: list[str], megabytes: float) -> int:
-    """Write so much text as JSON Lines, each round of it with other words changed; return its bytes."""
+    """Write `megabytes` of text as JSON Lines, changing other words in each repetition; return its bytes."""
     size = 0
     with path.open("w", encoding="utf-8") as file:
         for text in varied(pieces):
@@ -82,11 +82,11 @@ def write_corpus(path: Path, pieces: list[str], megabytes: float) -> int:
             size += len(text.encode())
             if size > megabytes * 1e6:
                 return size
-    raise AssertionError("rounds do not end")
+    raise AssertionError("the repetitions are endless")
 
 
 def varied(pieces: list[str]) -> Iterator[str]:
-    """Yield the pieces, then again and again, some words of each replaced by others of the same piece."""
+    """Yield the pieces repeatedly, each time with some words replaced by others of the same piece."""
     yield from pieces
     for round_ in count(1):
         draw = random.Random(round_)
@@ -98,12 +98,12 @@ def varied(pieces: list[str]) -> Iterator[str]:
 
 
 def measured(life: Life, size: int) -> dict[str, float]:
-    """Return what one whole preparation took, in a fresh process."""
+    """Return the figures of one complete preparation in a new process."""
     ours, its = multiprocessing.Pipe()
-    worker = begun(work, (life.root, its))
+    worker = start_worker(work, (life.root, its))
     with Peak(ours.recv()) as peak:
         seconds, documents_in, dropped = ours.recv()
-    ended(worker)
+    stop_worker(worker)
     megabytes = size / 1e6
     return {
         "megabytes": round(megabytes, 1), "mb_s": round(megabytes / sum(seconds), 2),
@@ -113,7 +113,7 @@ def measured(life: Life, size: int) -> dict[str, float]:
 
 
 def work(folder: Path, pipe: Connection) -> None:
-    """Prepare and encode the corpus of a life's folder; send the seconds of both, and what came and went."""
+    """Prepare and encode the corpus of a life; send the seconds of both, and the documents read and dropped."""
     pipe.send(os.getpid())
     life = Life(folder)
     checked = folder / "evaluation.txt"

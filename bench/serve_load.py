@@ -1,11 +1,11 @@
-"""Many streams at once over HTTP: our server against llama.cpp's and `transformers serve`, with SmolLM2-135M-Instruct.
+"""Concurrent streams over HTTP: our server against llama.cpp's and `transformers serve`, with SmolLM2-135M-Instruct.
 
-16 clients stream completions of 64 greedy tokens each, with prompts of their own; then with a shared beginning of 1,000
-tokens, as a system prompt is. Told are the tokens a second of all together, the time to the first token under load and
-unloaded, and what a shared beginning costs: until all have their first token, over one alone.
+16 clients stream completions of 64 greedy tokens each, first with separate prompts, then with a shared prefix of 1,000
+tokens, such as a system prompt. Reported are the total tokens per second, the time to the first token under load and
+without, and the cost of a shared prefix: the time until all clients have their first token, relative to one alone.
 
-    python -m bench.serve_load [--bits 8]        # 32 (float32 against F16), 8, or 4; in 32 with transformers
-    python -m bench.serve_load --model small     # 10M random weights: what is not the model's counts more
+    python -m bench.serve_load [--bits 8]        # 32 (float32 against F16), 8, or 4; with 32, also transformers
+    python -m bench.serve_load --model small     # 10M random weights, which emphasizes the server's overhead
 """
 
 import json
@@ -39,12 +39,12 @@ WORDS = TEXT.split()
 
 @dataclass
 class Side:
-    """A server, and what it takes."""
+    """A server, and the fields of its requests."""
 
     address: str
     model: str
     extra: dict[str, Any] = field(default_factory=dict)
-    """Fields of its own: that a reply goes on after its end, where that can be asked for."""
+    """Extra fields, such as one that continues a reply after its end."""
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     arguments.add_argument("--rounds", type=int, default=sized(5, 1))
     arguments.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = arguments.parse_args()
-    say(f"load before: {os.getloadavg()[0]:.1f}")
+    say(f"load average before: {os.getloadavg()[0]:.1f}")
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         model, tokenizer = chosen(options.model)
         file, folder = written(Path(name), model, tokenizer, KINDS[options.bits])
@@ -63,10 +63,10 @@ def main() -> None:
         setting = Setting(file, folder, options.bits, min(context, 2048), STREAMS, options.threads)
         del model
         texts = Texts(tokenizer)
-        go_on = {"ignore_eos": True}
+        no_stop = {"ignore_eos": True}
         sides = {
-            "ours": Side(stack.enter_context(served(our_server, setting)), NAME, go_on),
-            "llama.cpp": Side(stack.enter_context(served(llama_cpp, setting)), NAME, go_on),
+            "ours": Side(stack.enter_context(served(our_server, setting)), NAME, no_stop),
+            "llama.cpp": Side(stack.enter_context(served(llama_cpp, setting)), NAME, no_stop),
         }
         own = race(sides, texts, 0, options.rounds)
         shared = race(sides, texts, SHARED, options.rounds)
@@ -85,35 +85,35 @@ def main() -> None:
 
 
 def chosen(name: str) -> tuple[Transformer, Tokenizer]:
-    """Return the model to be served."""
+    """Return the model to serve."""
     return smollm2() if name == "smollm2" else small_model(TEXT)
 
 
 class Texts:
-    """Prompts of about so many tokens, none twice, so that nothing but a shared beginning is used again."""
+    """Unique prompts, so that only a shared prefix can be reused."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self.tokenizer, self._random, self._numbers = tokenizer, random.Random(0), count()
 
     def new(self, tokens: int) -> str:
-        """Return a text that no other begins like."""
+        """Return a text of about `tokens` tokens with a unique beginning."""
         words = [str(next(self._numbers)), *self._random.choices(WORDS, k=tokens)]
         return self.tokenizer.decode(self.tokenizer.encode(" ".join(words))[:tokens])
 
     def prompts(self, shared: int) -> list[str]:
-        """Return a prompt for each stream: as many tokens of their own after a new shared beginning."""
-        beginning = f"{self.new(shared)} " if shared else ""
-        return [beginning + self.new(OWN) for _ in range(STREAMS)]
+        """Return a prompt for each stream: `OWN` tokens after a new shared prefix."""
+        prefix = f"{self.new(shared)} " if shared else ""
+        return [prefix + self.new(OWN) for _ in range(STREAMS)]
 
 
 def race(sides: dict[str, Side], texts: Texts, shared: int, rounds: int) -> dict[str, Any]:
-    """Return tokens a second of all streams together."""
+    """Return the total tokens per second of all streams."""
 
     def load(side: Side) -> Callable[[], float]:
         def work() -> float:
             began = time.perf_counter()
-            told = streamed(side, texts.prompts(shared))
-            return sum(tokens for tokens, _ in told) / (time.perf_counter() - began)
+            streams = streamed(side, texts.prompts(shared))
+            return sum(tokens for tokens, _ in streams) / (time.perf_counter() - began)
 
         return work
 
@@ -122,33 +122,33 @@ def race(sides: dict[str, Side], texts: Texts, shared: int, rounds: int) -> dict
 
 
 def first_tokens(side: Side, texts: Texts, rounds: int) -> dict[str, float]:
-    """Return the seconds to a first token: with nobody else, for one who comes to 15 that speak, and for 16 at once."""
+    """Return the seconds to the first token: alone, while 15 others stream, and for 16 at once."""
     alone, among, together = [], [], []
     for _ in range(rounds):
         alone.append(streamed(side, [texts.new(OWN)], 1)[0][1])
         together += [first for _, first in streamed(side, [texts.new(OWN) for _ in range(STREAMS)], 1)]
         with ThreadPoolExecutor(1) as others:
-            speaking = others.submit(streamed, side, [texts.new(OWN) for _ in range(STREAMS - 1)], NEW)
-            time.sleep(sized(1.0, 0.1))  # the others have begun
+            streaming = others.submit(streamed, side, [texts.new(OWN) for _ in range(STREAMS - 1)], NEW)
+            time.sleep(sized(1.0, 0.1))  # the others have started
             among.append(streamed(side, [texts.new(OWN)], 1)[0][1])
-            speaking.result()
+            streaming.result()
     middle = statistics.median
     return rounded({"alone": middle(alone), "to_15_that_speak": middle(among), "all_at_once": middle(together)})
 
 
 def prefix_cost(side: Side, texts: Texts, rounds: int) -> dict[str, float]:
-    """Return how much longer 16 wait that share a new beginning than one alone, until the last has its first token."""
+    """Return the time until 16 streams with a new shared prefix have their first token, relative to one alone."""
     ratios, alone = [], []
     for _ in range(rounds):
         alone.append(streamed(side, [texts.new(SHARED)], SOME)[0][1])
-        beginning = texts.new(SHARED)
-        given = [f"{beginning} {word}" for word in WORDS[:STREAMS]]
-        ratios.append(max(first for _, first in streamed(side, given, SOME)) / alone[-1])
+        prefix = texts.new(SHARED)
+        prompts = [f"{prefix} {word}" for word in WORDS[:STREAMS]]
+        ratios.append(max(first for _, first in streamed(side, prompts, SOME)) / alone[-1])
     return rounded({"seconds_of_one": statistics.median(alone), "times_one": statistics.median(ratios)})
 
 
-def streamed(side: Side, given: Sequence[str], new: int = NEW) -> list[tuple[int, float]]:
-    """Stream all at once; return of each how many tokens came, and the seconds to the first text."""
+def streamed(side: Side, prompts: Sequence[str], new: int = NEW) -> list[tuple[int, float]]:
+    """Stream all prompts at once; return the number of tokens of each, and the seconds to its first text."""
 
     def one(prompt: str) -> tuple[int, float]:
         body: dict[str, Any] = {"model": side.model, "prompt": prompt, "max_tokens": new, "temperature": 0}
@@ -164,8 +164,8 @@ def streamed(side: Side, given: Sequence[str], new: int = NEW) -> list[tuple[int
                         tokens = (chunk.get("usage") or {}).get("completion_tokens", tokens)
         return tokens, first
 
-    with httpx2.Client(timeout=600) as client, ThreadPoolExecutor(len(given)) as threads:
-        return list(threads.map(one, given))
+    with httpx2.Client(timeout=600) as client, ThreadPoolExecutor(len(prompts)) as threads:
+        return list(threads.map(one, prompts))
 
 
 if __name__ == "__main__":

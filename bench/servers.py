@@ -1,6 +1,6 @@
-"""The servers that `bench.serve_load` races, each in a process of its own: ours, llama.cpp's and `transformers serve`.
+"""The servers of `bench.serve_load`, each in its own process: ours, llama.cpp's and `transformers serve`.
 
-All speak OpenAI's /v1/completions. Ours and llama.cpp open one GGUF file; at fewer bits ours quantizes what it reads.
+All support OpenAI's /v1/completions. Ours and llama.cpp open one GGUF file; at fewer bits, ours quantizes its weights.
 """
 
 import multiprocessing
@@ -37,11 +37,11 @@ VOCABULARY, NAME = 2048, "model"
 
 @dataclass(frozen=True)
 class Setting:
-    """What all servers are started with."""
+    """Settings of all servers."""
 
     file: Path
     folder: Path
-    """The same in `transformers`' layout."""
+    """The same model in the layout of `transformers`."""
     bits: int
     context: int
     rows: int
@@ -50,7 +50,7 @@ class Setting:
 
 @contextmanager
 def served(server: Callable[[Setting, int], None], setting: Setting) -> Iterator[str]:
-    """Run a server in a process of its own; yield its address when it answers."""
+    """Run a server in its own process; yield its address when it answers."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     process = multiprocessing.get_context("spawn").Process(target=server, args=(setting, port))
@@ -74,7 +74,7 @@ def _answers(address: str) -> bool:
 
 
 def our_server(setting: Setting, port: int) -> None:
-    """Serve by ours, until the process is ended."""
+    """Run our server until the process is terminated."""
     from bench.contenders import quantized
 
     torch.set_num_threads(setting.threads)
@@ -88,7 +88,7 @@ def our_server(setting: Setting, port: int) -> None:
 
 
 def llama_cpp(setting: Setting, port: int) -> None:
-    """Serve by llama.cpp, until the process is ended."""
+    """Run llama.cpp's server until the process is terminated."""
     settings: Any = xllamacpp.CommonParams()
     settings.model.path = str(setting.file)
     settings.n_ctx, settings.n_parallel, settings.kv_unified = setting.rows * setting.context, setting.rows, True
@@ -102,7 +102,7 @@ def llama_cpp(setting: Setting, port: int) -> None:
 
 
 def transformers(setting: Setting, port: int) -> None:
-    """Serve by `transformers serve`, until the process is ended; its continuous batching needs a GPU."""
+    """Run `transformers serve` until the process is terminated; its continuous batching needs a GPU."""
     command = ["transformers", "serve", str(setting.folder), "--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--device", "cpu"]
     os.environ |= {"OMP_NUM_THREADS": str(setting.threads), "HF_HUB_OFFLINE": "1"}
@@ -110,14 +110,14 @@ def transformers(setting: Setting, port: int) -> None:
 
 
 def written(place: Path, model: Transformer, tokenizer: Tokenizer, kind: str) -> tuple[Path, Path]:
-    """Write a model as a GGUF file and as a folder, and return both."""
+    """Write a model as a GGUF file and as a folder, and return their paths."""
     write_gguf(model, tokenizer, place / "model.gguf", kind, NAME)
     save_model(model, tokenizer, place / "model", {})
     return place / "model.gguf", place / "model"
 
 
 def small_model(text: str) -> tuple[Transformer, Tokenizer]:
-    """Return random weights, none of them zero, and a tokenizer of some text."""
+    """Return a model with random weights, none of them zero, and a tokenizer trained on a text."""
     model, generator = Transformer(ModelConfig(vocab_size=VOCABULARY, **SHAPE)).eval(), torch.Generator().manual_seed(0)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.05, generator=generator)

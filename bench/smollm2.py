@@ -1,4 +1,4 @@
-"""SmolLM2-135M-Instruct, which several benches are about; with `--tiny` random weights of a small shape."""
+"""SmolLM2-135M-Instruct, which several benches use; with `--tiny`, random weights of a small shape."""
 
 import torch
 
@@ -15,7 +15,7 @@ TEXT = (
 
 
 def smollm2() -> tuple[Transformer, Tokenizer]:
-    """Return the model and its tokenizer, new at each call."""
+    """Return the model and its tokenizer, loaded at each call."""
     if TINY:
         shape = ModelConfig(512, 1, 64, 2, 1, 32, 128, context=512, qk_norm="none")
         return random_model(shape), train("bpe", [TEXT] * 50, 512)
@@ -23,7 +23,7 @@ def smollm2() -> tuple[Transformer, Tokenizer]:
 
 
 def random_model(shape: ModelConfig) -> Transformer:
-    """Return random weights, none of them zero."""
+    """Return a model with random weights, none of them zero."""
     model, generator = Transformer(shape).eval(), torch.Generator().manual_seed(0)
     for weight in model.parameters():
         torch.nn.init.normal_(weight, mean=float(weight.dim() == 1), std=0.05, generator=generator)

@@ -1,4 +1,4 @@
-"""Inputs for benches at `--tiny`: a life and people's judgements, small and made up, in the forms of the real ones."""
+"""Small made-up inputs for benches with `--tiny`, in the formats of the real ones: a life and human judgements."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ TASKS = 24
 
 
 def tiny_life(folder: Path) -> Life:
-    """Return a life with text, conversations and random models, as `sayso demo` leaves one."""
+    """Return a life with text, conversations and random models, like one of `sayso demo`."""
     life = Life(folder)
     texts = [world.document(0, index, "train") for index in range(40)]
     write_jsonl(life.data("text") / "train-00000.jsonl", texts[:30])
@@ -27,7 +27,8 @@ def tiny_life(folder: Path) -> Life:
     for split in ("train", "test"):
         tasks = [world.task(0, index, split, "words") for index in range(TASKS)]
         write_jsonl(
-            life.data("chat") / f"{split}.jsonl", ({"messages": talk(one), "source": "smallworld"} for one in tasks)
+            life.data("chat") / f"{split}.jsonl",
+            ({"messages": conversation(one), "source": "smallworld"} for one in tasks),
         )
     tokenizer = train("bpe", [row["text"] for row in texts], 400)
     for name in ("base", "tuned"):
@@ -37,13 +38,13 @@ def tiny_life(folder: Path) -> Life:
     return life
 
 
-def talk(task: world.Task) -> list[dict[str, str]]:
+def conversation(task: world.Task) -> list[dict[str, str]]:
     """Return a task with its reply as a conversation."""
     return [*task.prompt.messages, {"role": "assistant", "content": task.reply}]
 
 
 def write_pairs(path: Path) -> None:
-    """Write pairs of a task's reply against the reply to another one."""
+    """Write pairs of a task's reply against the reply to another task."""
     tasks = [world.task(0, index, "train", "words") for index in range(TASKS)]
     rows = (
         {"prompt": list(one.prompt.messages), "chosen": one.reply, "rejected": other.reply, "source": "tiny"}
@@ -54,13 +55,13 @@ def write_pairs(path: Path) -> None:
 
 
 def write_instructions(folder: Path) -> Path:
-    """Write short instructions and questions on stories; return their folder."""
+    """Write short instructions and questions about stories; return their folder."""
     short = [{"instruction": f"Say the number {n}.", "input": "", "output": f"{n}"} for n in range(60)]
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "short_instructions.json", short)
-    asked = {"question": "Who went?", "answer": "the fox", "answer2": "a fox", "section": "1"}
+    question = {"question": "Who went?", "answer": "the fox", "answer2": "a fox", "section": "1"}
     stories = [
-        {"split": split, "sections": [f"The fox went to hill {n}."], "questions": [asked]}
+        {"split": split, "sections": [f"The fox went to hill {n}."], "questions": [question]}
         for split in ("train", "test")
         for n in range(6)
     ]
@@ -69,7 +70,7 @@ def write_instructions(folder: Path) -> Path:
 
 
 def write_judgements(folder: Path) -> Path:
-    """Write people's comparisons and ratings, a conversation each; return their folder."""
+    """Write comparisons and ratings, one conversation each; return their folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with gzip.open(folder / "hh_harmless_test.jsonl.gz", "wt") as file:
         for n in range(16):

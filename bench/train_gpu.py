@@ -1,16 +1,16 @@
-"""Training on a GPU: tokens a second, share of the peak, memory and the floor, ours beside `transformers`, in turns.
+"""Training on a GPU: tokens per second, share of the peak, memory and lower bound, against `transformers`, in turns.
 
     python -m bench.train_gpu                                        # both shapes, on CUDA
     python -m bench.train_gpu --device cpu --tiny --backend eager    # the same code, small
 
-Random tokens, whole rows, bfloat16 autocast and torch.compile on both sides. Ours is the loop that every stage uses
-(the loss in chunks, Muon and AdamW, clipping, its checks of every step) over compiled hidden states; the peer is a
-plain loop over fused AdamW with the best attention it has here.
+Random tokens, full rows, bfloat16 autocast and torch.compile on both sides. Ours is the loop of every stage (the loss
+in chunks, Muon and AdamW, clipping, its checks of every step) over compiled hidden states; the peer is a plain loop
+with fused AdamW and the best attention available.
 
-MFU is (6 N + 12 L H D T) operations a token, N the weights that a token is multiplied by (all but the embedding), the
-causal half not taken off (PaLM, appendix B), over the dense bfloat16 peak: the one that a large product of matrices
-reaches here, and the nominal one. The floor is that count at the measured peak, Muon's own products at the same, and
-the optimizers' traffic at the bandwidth that a large copy reaches; nothing overlaps.
+MFU is (6 N + 12 L H D T) operations per token, N the weights that a token is multiplied by (all but the embedding),
+without subtracting the causal half (PaLM, appendix B), over the dense bfloat16 peak: the one that a large matrix
+product reaches here, and the nominal one. The lower bound on time (the "floor") is that count at the measured peak,
+Muon's own products at the same, and the optimizers' traffic at the bandwidth of a large copy, without overlap.
 """
 
 import time
@@ -36,31 +36,31 @@ GPT2 = {"layers": 12, "width": 768, "heads": 12, "kv_heads": 12, "head_size": 64
 LARGE = {"layers": 26, "width": 1664, "heads": 26, "kv_heads": 26, "head_size": 64, "mlp_width": 4416, "context": 2048}
 SMALL = {"layers": 2, "width": 64, "heads": 2, "kv_heads": 1, "head_size": 32, "mlp_width": 128, "context": 64}
 SHAPES = sized({"124M": (50_304, 16, GPT2), "0.9B": (50_304, 4, LARGE)}, {"tiny": (512, 2, SMALL)})
-"""Vocabulary, rows, the rest."""
+"""Vocabulary, rows, other fields of the config."""
 NOMINAL = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "B200": 2250e12, "L40S": 362e12}
-"""Dense bfloat16 operations a second by the makers' data sheets."""
+"""Dense bfloat16 operations per second by the data sheets."""
 
 
 def main() -> None:
     """Race the shapes, the small one first."""
     arguments = parser("train_gpu")
     arguments.add_argument("--device", default=sized("cuda", "cpu"), choices=("cuda", "cpu"))
-    arguments.add_argument("--backend", default=sized("inductor", "eager"), help="of torch.compile")
-    asked = arguments.parse_args()
-    device = torch.device(pick_device(asked.device).kind)
+    arguments.add_argument("--backend", default=sized("inductor", "eager"), help="backend of torch.compile")
+    options = arguments.parse_args()
+    device = torch.device(pick_device(options.device).kind)
     peak, bandwidth = matmul_peak(device.type, precision_on(device)), copy_bandwidth(device)
     name = torch.cuda.get_device_name() if device.type == "cuda" else "CPU"
     nominal = next((value for kind, value in NOMINAL.items() if kind in name), None)
     figures = {}
     for label, (vocabulary, rows, shape) in SHAPES.items():
         config = ModelConfig(vocab_size=vocabulary, **shape)
-        figures[label] = raced(config, rows, device, asked.backend, (peak, bandwidth, nominal))
+        figures[label] = raced(config, rows, device, options.backend, (peak, bandwidth, nominal))
     first = next(iter(figures.values()))
     result(
         "train_gpu", "tokens/s", first["ours"], first["peer"], peer_name=f"transformers {transformers.__version__}",
         shapes=figures,
         device=name, matmul_tflops=round(peak / 1e12, 3), nominal_tflops=nominal and nominal / 1e12,
-        copy_gb_s=round(bandwidth / 1e9, 1), backend=asked.backend, torch=torch.__version__,
+        copy_gb_s=round(bandwidth / 1e9, 1), backend=options.backend, torch=torch.__version__,
     )  # fmt: skip
 
 
@@ -101,29 +101,29 @@ def raced(
 
 
 def precision_on(device: torch.device) -> str:
-    """Return what products are made in, as `sayso pretrain` chooses."""
+    """Return the precision of matrix products, as `sayso pretrain` chooses it."""
     return "bf16" if device.type == "cuda" else "fp32"
 
 
 def our_side(
     model: Transformer, ids: torch.Tensor, steps: int, device: torch.device, backend: str
 ) -> tuple[Callable[[], int], State, list[float]]:
-    """Return what does some steps of ours, its state, and the losses as they come."""
+    """Return a function that runs steps of ours, its state, and a list to which it appends losses."""
     hidden = torch.compile(model.hidden, fullgraph=True, dynamic=False, backend=backend)
     state, losses = State(model, make_optimizers(model, Rates())), list[float]()
-    whole = ids.to(device)
+    batch = ids.to(device)
 
     def loss(model: Transformer, rows: torch.Tensor) -> tuple[torch.Tensor, int, int]:
         targets = rows[:, 1:].flatten()
         found = linear_cross_entropy(hidden(rows[:, :-1]).flatten(0, 1), model.unembed.weight, targets)
         return found, len(targets), len(targets)
 
-    def tell(shown: StepRecord) -> None:
-        losses.append(shown.loss)
+    def record(step: StepRecord) -> None:
+        losses.append(step.loss)
 
     def work() -> int:
         state.step = 0
-        train(state, lambda _: [whole], loss, Schedule(steps), Hooks(show=tell), precision=precision_on(device))
+        train(state, lambda _: [batch], loss, Schedule(steps), Hooks(show=record), precision=precision_on(device))
         finish(device)
         return steps
 
@@ -133,7 +133,7 @@ def our_side(
 def their_side(
     peer: Peer, ids: torch.Tensor, steps: int, device: torch.device, backend: str
 ) -> tuple[Callable[[], int], torch.optim.Optimizer]:
-    """Return what does as many steps of the peer, and its optimizer."""
+    """Return a function that runs as many steps of the peer, and its optimizer."""
     compiled = torch.compile(peer, dynamic=False, backend=backend)
     optimizer = torch.optim.AdamW(peer.parameters(), lr=1e-4, fused=True)
 
@@ -152,10 +152,10 @@ def their_side(
 
 
 def peak_mb(work: Callable[[], int], optimizers: list[torch.optim.Optimizer], device: torch.device) -> int | None:
-    """Return the MB of a side's weights and optimizer, and the most that its steps take beside them; GPU only."""
+    """Return the MB of a side's weights and optimizer plus the peak of its steps above them; GPU only."""
     if device.type != "cuda":
         return None
-    work()  # the optimizers get their state, and the compiler does its trials
+    work()  # creates the optimizers' state, and autotunes
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.memory_allocated()
     work()
@@ -166,7 +166,7 @@ def peak_mb(work: Callable[[], int], optimizers: list[torch.optim.Optimizer], de
 
 
 def floor_seconds(model: Transformer, state: State, tokens: int, peak: float, bandwidth: float) -> float:
-    """Return the least seconds of a step: its products, Muon's, and its updates' traffic, one after another."""
+    """Return the minimum seconds of a step: its products, Muon's, and the traffic of updates, without overlap."""
     products = tokens * model.config.flops_per_token(model.config.context)
     traffic = 0
     for optimizer in state.optimizers:
@@ -181,7 +181,7 @@ def floor_seconds(model: Transformer, state: State, tokens: int, peak: float, ba
 
 
 def copy_bandwidth(device: torch.device) -> float:
-    """Return the bytes a second that a large copy reads and writes."""
+    """Return the bytes per second that a large copy reads and writes."""
     source = torch.ones(2**28 if device.type == "cuda" else 2**22, device=device)
     target = torch.empty_like(source)
     times = []
@@ -195,7 +195,7 @@ def copy_bandwidth(device: torch.device) -> float:
 
 
 def finish(device: torch.device) -> None:
-    """Wait for a GPU."""
+    """Wait until a GPU has finished."""
     if device.type == "cuda":
         torch.cuda.synchronize()
 

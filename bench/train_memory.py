@@ -1,17 +1,17 @@
-"""Memory of a training step: the peak of all its processes, beside what the shape requires and beside `transformers`.
+"""Memory of a training step: the peak of all its processes, against the requirement of the shape and `transformers`.
 
-Figures are MB above what a process has that only imported and made the batch. Float32, P weights, L layers, C width, Q
-and K the widths of all query heads and of all key heads, F hidden size of the SwiGLU part, V vocabulary, N = B * T.
+Figures are MB above a process that only imported and created the batch. Float32, P weights, L layers, C width, Q and K
+the widths of all query heads and of all key heads, F hidden size of the SwiGLU part, V vocabulary, N = B * T.
 The shape requires
 
-    state        4 P (weights) + 4 P (gradients) + 4 (each weight of a matrix in a block) + 8 (each other weight)
-    activations  4 N L (4 C + 3 Q + 3 K + 4 F): two normed streams as they are and after their gains; queries and keys
-                 normed and turned, values, what attention gave; gate, up, silu(gate) and their product
+    state        4 P (weights) + 4 P (gradients) + 4 (per weight of a matrix in a block) + 8 (per other weight)
+    activations  4 N L (4 C + 3 Q + 3 K + 4 F): two streams normalized, before and after their gains; queries and keys
+                 normalized and rotated, values, attention output; gate, up, silu(gate) and their product
     recomputed   4 N (L C + one block's share of the above) instead
     loss         4 V C (the head's gradient, before it is added) + 4 N C, and a few chunks of logits, 16 MiB each
 
-and never the 4 N V of all logits, of which the plain loop of the peer holds several copies. Each variant runs in a
-process of its own.
+but never the 4 N V of all logits, of which the plain loop of the peer holds several copies. Each variant runs in its
+own process.
 """
 
 import gc
@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection
 import torch
 import transformers
 
-from bench.harness import begun, ended, parser, result, say, sized
+from bench.harness import parser, result, say, sized, start_worker, stop_worker
 from bench.memory import Peak, megabytes
 from bench.peer import fresh, peer_loss, peer_of
 from sayso.base.device import pick_device
@@ -43,7 +43,7 @@ VARIANTS = ("ours", "recomputed", "two processes", "peer")
 
 
 def main() -> None:
-    """Run each variant; say what it took and what the shape requires."""
+    """Run each variant; report its memory and the requirement."""
     parser("train_memory").parse_args()
     took = {name: measured(name) for name in VARIANTS}
     needs = {"ours": required(CONFIG, recompute=False), "recomputed": required(CONFIG, recompute=True)}
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def required(config: ModelConfig, *, recompute: bool) -> float:
-    """Return the MB that the formula at the head of this file says, without the chunks."""
+    """Return the MB by the formula in this file's docstring, without the chunks."""
     blocks = config.matmul_parameters - config.head_parameters
     others = 2 * config.head_parameters + config.layers * 2 * (config.width + config.head_size) + config.width
     queries, keys = config.heads * config.head_size, config.kv_heads * config.head_size
@@ -72,22 +72,22 @@ def required(config: ModelConfig, *, recompute: bool) -> float:
 
 
 def measured(variant: str) -> float:
-    """Return the peak MB of a variant's steps above where its process stood before."""
+    """Return the peak MB of a variant's steps above its process before them."""
     ours, its = multiprocessing.Pipe()
-    worker = begun(work, (variant, its))
+    worker = start_worker(work, (variant, its))
     process, before = ours.recv()
     with Peak(process) as peak:
         ours.send("go")
         ours.recv()
     ours.send("end")
-    ended(worker)
-    took = max(peak.megabytes - before, 0.1)  # what a tiny one takes is there already
+    stop_worker(worker)
+    took = max(peak.megabytes - before, 0.1)  # a tiny variant may need no new memory
     say(f"{variant}: {took:,.1f} MB")
     return took
 
 
 def work(variant: str, pipe: Connection) -> None:
-    """Do some steps of a variant when asked, after telling the memory before."""
+    """Send the memory before, then run steps of a variant on request."""
     threads = pick_device("cpu").threads
     ids = torch.randint(CONFIG.vocab_size, (ROWS, CONFIG.context + 1), generator=torch.Generator().manual_seed(1))
     torch.set_num_threads(threads)
@@ -100,17 +100,17 @@ def work(variant: str, pipe: Connection) -> None:
 
 
 def our_steps(ids: torch.Tensor, variant: str) -> None:
-    """Train as every stage does."""
+    """Train with the loop of every stage."""
     model = fresh(CONFIG)
     model.recompute = variant == "recomputed"
-    whole = Batch(ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))
+    batch = Batch(ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))
     processes = 2 if variant == "two processes" else 1
     state = State(model, make_optimizers(model, Rates()))
-    train(state, lambda _: whole.split(processes), batch_loss, Schedule(STEPS), processes=processes)
+    train(state, lambda _: batch.split(processes), batch_loss, Schedule(STEPS), processes=processes)
 
 
 def their_steps(ids: torch.Tensor) -> None:
-    """Train by a plain loop over the peer."""
+    """Train the peer with a plain loop."""
     model = fresh(CONFIG)
     peer = peer_of(model)
     del model

@@ -1,9 +1,9 @@
-"""Training: tokens a second of whole updates, ours against a plain loop over `transformers`, at one shape.
+"""Training: tokens per second of complete updates, against a plain loop with `transformers`, at one shape.
 
-Same weights, batch, context, optimizer (a fused AdamW) and threads, float32. Each side has a process of its own: ours
-starts as `sayso pretrain` does, with settings by which it keeps its memory, the peer as Python does. Ours is the loop
-of every stage, with its processes. The details hold ours with Muon, the peer with our memory settings, a GPT-2 of the
-same sizes, the share of the machine's peak (`sayso.train.measure`), and how far losses and gradients of both differ.
+Same weights, batch, context, optimizer (fused AdamW) and threads, float32. Each side has its own process: ours starts
+as `sayso pretrain` does, with settings that keep freed memory, the peer as Python does. Ours is the loop of every
+stage, with its processes. The details hold ours with Muon, the peer with our memory settings, a GPT-2 of the same
+size, the share of the machine's peak (`sayso.train.measure`), and the differences of losses and gradients.
 """
 
 import torch
@@ -25,11 +25,11 @@ CONFIG = sized(
     ModelConfig(4096, 4, 256, 8, 8, 32, 704, context=CONTEXT), ModelConfig(128, 1, 32, 2, 2, 16, 64, context=CONTEXT)
 )
 STEPS, ROUNDS = sized((4, 7), (1, 1))
-RATE = 1e-3  # of AdamW, on both sides
+RATE = 1e-3  # learning rate of AdamW, on both sides
 
 
 def main() -> None:
-    """Race whole updates."""
+    """Race complete updates."""
     parser("train_throughput").parse_args()
     device = pick_device("cpu")
     losses, difference = agreement()
@@ -55,18 +55,18 @@ def main() -> None:
 
 
 def batch() -> torch.Tensor:
-    """Return the ids of the one batch that all steps are on, [B, T + 1]."""
+    """Return the ids of the batch of all steps, [B, T + 1]."""
     return torch.randint(5, CONFIG.vocab_size, (ROWS, CONTEXT + 1), generator=torch.Generator().manual_seed(1))
 
 
 def our_updates(turn: Turn, optimizer: str) -> None:
-    """Update ours, a turn a step."""
+    """Update ours, one step per turn."""
     processes, ids, model = sized(pick_device("cpu").threads, 1), batch(), fresh(CONFIG).train()
-    whole = Batch(ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))
+    full = Batch(ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))
     optimizers = [adamw(model, RATE)] if optimizer == "AdamW" else make_optimizers(model, Rates())
     for group in (group for one in optimizers for group in one.param_groups):
         group.setdefault("peak", group["lr"])
-    parts = whole.split(processes)
+    parts = full.split(processes)
     train(
         State(model, optimizers), lambda _: parts, batch_loss, Schedule(10**9), Hooks(show=lambda _: turn()),
         processes=processes,
@@ -74,17 +74,17 @@ def our_updates(turn: Turn, optimizer: str) -> None:
 
 
 def their_updates(turn: Turn) -> None:
-    """Update the peer, a turn a step."""
+    """Update the peer, one step per turn."""
     plain_loop(turn, peer_of(fresh(CONFIG)))
 
 
 def gpt2_updates(turn: Turn) -> None:
-    """Update a GPT-2 of the same sizes, a turn a step."""
+    """Update a GPT-2 of the same size, one step per turn."""
     plain_loop(turn, gpt2(CONFIG.vocab_size, CONFIG.layers, CONFIG.width, CONFIG.heads, CONTEXT))
 
 
 def plain_loop(turn: Turn, model: Peer) -> None:
-    """Update a model of `transformers`, as its users do without a trainer."""
+    """Update a model of `transformers` with a plain loop."""
     pick_device("cpu")
     ids, optimizer = batch(), adamw(model, RATE)
     while True:
@@ -96,7 +96,7 @@ def plain_loop(turn: Turn, model: Peer) -> None:
 
 
 def agreement() -> tuple[list[float], float]:
-    """Return the losses of both on the batch, and how far the embeddings' gradients are apart, relative to theirs."""
+    """Return both losses on the batch, and the relative difference of the embeddings' gradients."""
     ids, ours = batch(), fresh(CONFIG)
     theirs = peer_of(ours)
     total, count = next_token_loss(ours, ids[:, :-1], ids[:, 1:], torch.zeros_like(ids[:, 1:]))

@@ -1,4 +1,4 @@
-"""Every bench runs with `--tiny`: the same code at small sizes, up to its last line."""
+"""Every bench runs with `--tiny`: the same code at small sizes, to its last line."""
 
 import importlib
 import json
@@ -15,9 +15,9 @@ ROOT = Path(__file__).parent.parent
 BENCHES = sorted(path.stem for path in (ROOT / "bench").glob("*.py") if "\ndef main(" in path.read_text())
 PEERS = {"align_trl": "trl", "align_trl_grpo": "trl", "dedup": "datasketch", "encode": "rustbpe"}
 PEERS |= dict.fromkeys(("decode", "deterministic", "gguf_perplexity", "prefill", "serve_load"), "xllamacpp")
-"""What `pip install -e '.[bench]'` has and a development environment may not."""
+"""Packages of `pip install -e '.[bench]'` that a development environment may lack."""
 SECONDS = 120
-"""A tiny bench ends in a few, and on a busy machine in some more; one without a tiny size takes many minutes."""
+"""A tiny bench takes a few seconds, more on a busy machine; one without tiny sizes takes many minutes."""
 pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),  # of the peers
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -28,7 +28,7 @@ Ran = tuple[dict[str, Any], str]
 
 @pytest.fixture
 def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Let `bench` be imported anew, as by `--tiny`, and end one that takes far too long."""
+    """Let `bench` be imported again with `--tiny`, and stop one that takes too long."""
     monkeypatch.syspath_prepend(ROOT)
     monkeypatch.chdir(tmp_path)  # nothing may be written beside the sources
 
@@ -45,13 +45,13 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 
 
 def forget() -> None:
-    """Unload all benches: sizes are settled when they are imported."""
+    """Unload all benches: sizes are fixed at import."""
     for name in [name for name in sys.modules if name == "bench" or name.startswith("bench.")]:
         del sys.modules[name]
 
 
 def ran(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Ran:
-    """Run a bench; return its last line, and what it told on the way."""
+    """Run a bench; return its last line and its progress messages."""
     if name in PEERS:
         pytest.importorskip(PEERS[name], reason=f"bench.{name} needs {PEERS[name]}: pip install -e '.[bench]'")
     monkeypatch.setattr(sys, "argv", [name, "--tiny"])
@@ -64,7 +64,7 @@ def ran(name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtur
 def test_a_bench_runs_to_its_last_line(
     name: str, bench: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The last line is an object with the promised keys, figures are numbers, and progress was told."""
+    """The last line is an object with the documented keys, figures are numbers, and progress was printed."""
     found, told = ran(name, monkeypatch, capsys)
     assert list(found) == ["name", "unit", "ours", "peer", "ratio", "details"]
     assert found["name"].startswith(name)
@@ -74,15 +74,15 @@ def test_a_bench_runs_to_its_last_line(
     DETAILS.get(name, lambda _: None)(found)
 
 
-def test_the_menu_of_benches_is_that_of_the_makefile() -> None:
-    """`make bench NAME=` offers what has a `main`, and nothing else."""
+def test_the_makefile_lists_the_benches() -> None:
+    """`make bench NAME=` accepts exactly the modules with a `main`."""
     left = next(line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("BENCHES :="))
     out = set(left.partition("filter-out ")[2].partition(",")[0].split())
     assert out == {path.stem for path in (ROOT / "bench").glob("*.py")} - set(BENCHES)
 
 
-def test_a_side_that_fails_is_told(bench: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What went wrong in a side's process ends the race with its traceback, and never hangs it."""
+def test_a_failing_side_is_reported(bench: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure in a side's process ends the race with its traceback, and never hangs it."""
     monkeypatch.setattr(sys, "argv", ["race", "--tiny"])
     harness = importlib.import_module("bench.harness")
     with pytest.raises(RuntimeError, match=r"ours failed:(.|\n)*ValueError: math domain error"):
@@ -93,10 +93,10 @@ def _fails(_turn: object) -> None:
     math.sqrt(-1)
 
 
-def test_a_last_line_has_a_form_for_all_details(
+def test_the_last_line_serializes_all_details(
     bench: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A dataclass, a path and a dtype among the details do not end hours of work in an error; nor does a peer of 0."""
+    """A dataclass, a path or a dtype among the details does not end hours of work in an error; nor does a peer of 0."""
     import torch
 
     from sayso.model import ModelConfig
@@ -122,7 +122,7 @@ def check_train_gpu(found: dict[str, Any]) -> None:
 
 
 def check_decode_gpu(found: dict[str, Any]) -> None:
-    """Every side decodes, and the share of the memory's speed is of what must be read."""
+    """Every side decodes, and the share of the memory speed counts the bytes to read."""
     details = found["details"]
     assert found["ours"] == details["streams"]["1"]["tokens_s"]["engine"]
     for rows, told in details["streams"].items():
@@ -135,7 +135,7 @@ def check_decode_gpu(found: dict[str, Any]) -> None:
 
 
 def check_train_throughput(found: dict[str, Any]) -> None:
-    """Both compute the same; each share of the peak is a time, so that only its sign is certain on a busy machine."""
+    """Both compute the same; shares of the peak depend on time, so only their sign is certain on a busy machine."""
     details = found["details"]
     assert details["losses"][0] == pytest.approx(details["losses"][1], abs=1e-5)
     assert details["relative_gradient_difference"] < 1e-4
@@ -143,4 +143,4 @@ def check_train_throughput(found: dict[str, Any]) -> None:
 
 
 DETAILS = {"train_gpu": check_train_gpu, "decode_gpu": check_decode_gpu, "train_throughput": check_train_throughput}
-"""What more holds of some."""
+"""Further checks of single benches."""

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from bench.answers import exact_match, f1, normalised
+from bench.answers import exact_match, f1, normalized
 
 from sayso.judge.replies import reply_loss, reply_nats
 from sayso.model import ModelConfig, Transformer
@@ -18,7 +18,7 @@ DATA = os.environ.get("SAYSO_TEST_DATA")
 
 def test_normalization_removes_what_does_not_count() -> None:
     """Case, punctuation, articles and blanks; an article inside a word is kept."""
-    assert normalised(" The  Cat's theatre,\n an A. and-so ") == "cats theatre andso"
+    assert normalized(" The  Cat's theatre,\n an A. and-so ") == "cats theatre andso"
 
 
 @pytest.mark.parametrize(

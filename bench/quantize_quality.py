@@ -1,8 +1,8 @@
-"""What quantising costs SmolLM2-135M-Instruct: perplexity on held-out text, and how fast it decodes.
+"""The cost of quantizing SmolLM2-135M-Instruct: perplexity on held-out text, and decoding speed.
 
-The weights come from a package of 4-bit ones, so that 4-bit rows stack a second rounding on the first. The peer of the
-calibrated 4 bits (GPTQ) are the same grid's nearest numbers; a ratio of 2 means that half as much is lost. TEXT is a
-source as `sayso prepare` takes it, encyclopedia articles when none is given.
+The weights come from a package with 4-bit weights, so that 4-bit rows round a second time. The peer of the calibrated 4
+bits (GPTQ) is rounding to the nearest on the same grid; a ratio of 2 means half the loss. SOURCE is a source of
+`sayso prepare`, by default encyclopedia articles.
 """
 
 import math
@@ -34,18 +34,18 @@ WAYS = {
     "float32": None,
     "8 bits": (EIGHT, QuantizeMethod()),
     "8 bits, inputs too": (BOTH8, QuantizeMethod()),
-    "8 bits, inputs too, outliers apart": (BOTH8, QuantizeMethod(outliers=OUTLIERS)),
+    "8 bits, inputs too, without outliers": (BOTH8, QuantizeMethod(outliers=OUTLIERS)),
     "4 bits, nearest": (FOUR, QuantizeMethod()),
     "4 bits, GPTQ": (FOUR, QuantizeMethod(gptq=True)),
 }
 
 
 def main() -> None:
-    """Quantise in each way, judge all on the same text, and let them decode in turns."""
-    asked = parser("quantise_quality")
-    asked.add_argument("source", nargs="?", default="wiki", help="a source of text, as sayso prepare takes it")
+    """Quantize in each way, judge all on the same text, and measure decoding in turns."""
+    arguments = parser("quantize_quality")
+    arguments.add_argument("source", nargs="?", default="wiki", help="source of text, as for sayso prepare")
     _, tokenizer = smollm2()
-    learn, judge = texts(asked.parse_args().source)
+    learn, judge = texts(arguments.parse_args().source)
     rows = rows_of(tokenizer, learn, None, CONTEXT, CALIBRATED)
     documents = tokenizer.encode_batch(list(judge))
     tokens, bos = sum(map(len, documents)), tokenizer.specials["<|bos|>"]
@@ -59,7 +59,7 @@ def main() -> None:
         say(f"{name}: {perplexity[name]:.3f}")
     lost = {name: perplexity[name] / perplexity["float32"] - 1 for name in WAYS}
     result(
-        "quantise_quality", "1 / share of perplexity lost in 4 bits", 1 / (lost["4 bits, GPTQ"] or math.nan),
+        "quantize_quality", "1 / share of perplexity lost in 4 bits", 1 / (lost["4 bits, GPTQ"] or math.nan),
         1 / (lost["4 bits, nearest"] or math.nan), peer_name="nearest", perplexity=_round(perplexity),
         lost=_round(lost),
         tokens_per_second=_round(decoding(models, documents[0][:32])), judged_tokens=tokens,
@@ -68,16 +68,16 @@ def main() -> None:
 
 
 def texts(source: str) -> tuple[Iterable[str], Iterable[str]]:
-    """Return the texts to calibrate on, and those to be judged on."""
+    """Return the texts to calibrate on, and those to judge on."""
     if TINY:
         return [TEXT] * 20, [TEXT[::-1]]
     found = texts_of(Life(Path("nowhere")), source, JUDGED_BYTES)
-    assert found is not None, "a source was named"
+    assert found is not None, "a source is given"
     return found.learn, found.judge
 
 
 def decoding(models: dict[str, Transformer], prompt: list[int]) -> dict[str, float]:
-    """Return each model's median speed over alternating rounds, the first of which warms up."""
+    """Return each model's median speed over alternating rounds after a warm-up round."""
     speeds: dict[str, list[float]] = {name: [] for name in models}
     for _ in range(ROUNDS + 1):
         for name, model in models.items():

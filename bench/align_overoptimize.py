@@ -1,11 +1,11 @@
-"""Overoptimisation: a reward model is trusted further and further, until what it likes is no longer what is good.
+"""Overoptimization: a policy maximizes a reward model further and further, until its true quality falls.
 
-    python -m bench.align_overoptimise [--comparisons 500] [--iterations 60]
+    python -m bench.align_overoptimize [--comparisons 500] [--iterations 60]
 
-The gold is a program (`bench/menu.py`). Proxy reward models of three sizes learn from few comparisons of an untrained
-waiter's replies, a quarter of them wrong. Best of n and PPO then maximise each proxy, and the gold of what they say is
-drawn against sqrt(KL), with the law of Gao et al. 2022 fitted: d (a - b d) for best of n, d (a - b log d) for PPO,
-where d = sqrt(KL). Ensembles and a KL penalty are held against the smallest proxy alone.
+The gold reward is a program (`bench/menu.py`). Proxy reward models of three sizes learn from few comparisons of an
+untrained waiter's replies, a quarter of them wrong. Best of n and PPO then maximize each proxy, and the gold of their
+replies is plotted against sqrt(KL), with the fitted law of Gao et al. 2022: d (a - b d) for best of n, d (a - b log d)
+for PPO, where d = sqrt(KL). Ensembles and a KL penalty are compared with the smallest proxy alone.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from bench import menu
-from bench.harness import keep_picture, parser, result, say, sized
+from bench.harness import parser, result, save_picture, say, sized
 from sayso.align.rl.setup import Reinforce
 from sayso.align.scorer import open_scorer
 from sayso.base.files import read_json, write_json
@@ -47,34 +47,34 @@ from sayso.train.schedule import Schedule
 from sayso.weights.folder import load_model, save_model
 
 Floats = NDArray[np.float64]
-Asked = tuple[list[dict[str, str]], str, dict[str, object]]  # prompt, reply, and nothing else
+Asked = tuple[list[dict[str, str]], str, dict[str, object]]  # prompt, reply, empty info
 SIZES = sized({"small": (16, 1), "middle": (48, 2), "large": (96, 3)}, {"small": (16, 1), "middle": (16, 1)})
 """Width, layers."""
 RATES = {"small": 0.2, "middle": 0.15, "large": 0.1}
 POLICY = "middle"
 CONTEXT, LONGEST = 64, sized(24, 8)
-WRONG = 0.25  # of the comparisons
-TALKS, STEPS = sized((6000, 150), (40, 2))  # of an untuned model
-PROMPTS, REPLIES = sized((24, 1024), (2, 4))  # of best of n
+WRONG = 0.25  # share of the comparisons
+CONVERSATIONS, STEPS = sized((6000, 150), (40, 2))  # conversations and steps of an untuned model
+PROMPTS, REPLIES = sized((24, 1024), (2, 4))  # for best of n
 ENDS = sized((1, 2, 4, 8, 16, 32, 64, 128, 256, 512), (1, 2, 4))
-MEMBERS = sized(4, 2)  # of an ensemble
+MEMBERS = sized(4, 2)  # models in an ensemble
 EPOCHS, GROUPS, PRACTICE, HELD = sized((3, 32, 4000, 0.1), (1, 2, 20, 0.5))
 PPO_RATE = 0.1
-PICTURE = Path("docs/images/align_overoptimise.svg")
+PICTURE = Path("docs/images/align_overoptimize.svg")
 
 
 def untuned(size: str, tokenizer: Tokenizer, seed: int) -> Transformer:
-    """Return a model of a size that talks like a waiter who was not told what is good."""
+    """Return a model of a size that replies like an untrained waiter."""
     width, layers = SIZES[size]
     config = ModelConfig(vocab_size=tokenizer.vocab_size, layers=layers, width=width, heads=2, kv_heads=2,
                          head_size=width // 2, mlp_width=3 * width, context=CONTEXT)  # fmt: skip
     draw = Random(seed)
-    talks = []
-    for _ in range(TALKS):
-        asked = menu.order(draw)
-        said = {"role": "assistant", "content": menu.untrained(asked, draw)}
-        talks.append(render(tokenizer, [*asked, said]))
-    batches = ChatBatches(talks, sized(32, 4), 64, seed)
+    conversations = []
+    for _ in range(CONVERSATIONS):
+        prompt = menu.order(draw)
+        reply = {"role": "assistant", "content": menu.untrained(prompt, draw)}
+        conversations.append(render(tokenizer, [*prompt, reply]))
+    batches = ChatBatches(conversations, sized(32, 4), 64, seed)
     model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
 
     def loss(model: Transformer, batch: object) -> Term:
@@ -88,22 +88,22 @@ def untuned(size: str, tokenizer: Tokenizer, seed: int) -> Transformer:
 def sampled(life: Life, prompts: Sequence[list[dict[str, str]]], replies: int, seed: int) -> list[list[str]]:
     """Return replies of the policy to each prompt."""
     replier = Replier(*load_model(life.model("policy")))
-    asked = [prompt for prompt in prompts for _ in range(replies)]
-    said = replier.replies(asked, Sampling(temperature=1.0, max_tokens=LONGEST, seed=seed), rows=256)
-    texts = [one.text for one in said]
+    repeated = [prompt for prompt in prompts for _ in range(replies)]
+    sampled_replies = replier.replies(repeated, Sampling(temperature=1.0, max_tokens=LONGEST, seed=seed), rows=256)
+    texts = [one.text for one in sampled_replies]
     return [texts[n * replies : (n + 1) * replies] for n in range(len(prompts))]
 
 
 def comparisons(life: Life, count: int, seed: int) -> list[dict[str, object]]:
-    """Return comparisons of two replies of the policy, so many of them the wrong way round."""
+    """Return comparisons of two replies of the policy; the share `WRONG` prefers the worse one."""
     draw = Random(seed)
     prompts = [menu.order(draw) for _ in range(2 * count)]
     rows: list[dict[str, object]] = []
     for prompt, (one, other) in zip(prompts, sampled(life, prompts, 2, seed), strict=True):
-        apart = menu.gold(prompt, one, {}) - menu.gold(prompt, other, {})
-        if apart == 0 or not one.strip() or not other.strip():
+        difference = menu.gold(prompt, one, {}) - menu.gold(prompt, other, {})
+        if difference == 0 or not one.strip() or not other.strip():
             continue
-        better, worse = (one, other) if (apart > 0) != (draw.random() < WRONG) else (other, one)
+        better, worse = (one, other) if (difference > 0) != (draw.random() < WRONG) else (other, one)
         rows.append({"prompt": prompt, "chosen": better, "rejected": worse})
     return rows[:count]
 
@@ -111,7 +111,7 @@ def comparisons(life: Life, count: int, seed: int) -> list[dict[str, object]]:
 def best_of(proxy: Floats, gold: Floats, n: int) -> tuple[float, float]:
     """Return the mean proxy and gold score of the best of n by proxy, unbiased over N replies to each prompt [P, N].
 
-    The i-th smallest of N is the largest of n drawn without putting back with probability C(i - 1, n - 1) / C(N, n).
+    The i-th smallest of N is the largest of n drawn without replacement with probability C(i - 1, n - 1) / C(N, n).
     """
     total = proxy.shape[1]
     place = np.arange(1, total + 1)
@@ -132,7 +132,7 @@ def kl_best_of(n: int) -> float:
 
 @dataclass(frozen=True)
 class Law:
-    """Gao et al.'s law of the gold gained, fitted."""
+    """The fitted law of Gao et al. for the gain in gold."""
 
     a: float
     b: float
@@ -140,24 +140,24 @@ class Law:
     logarithmic: bool
 
     def at(self, d: float) -> float:
-        """Return what is gained at a distance."""
+        """Return the gain at a distance."""
         return d * (self.a - self.b * (math.log(d) if self.logarithmic else d)) if d else 0.0
 
 
 def fitted(distances: Sequence[float], gains: Sequence[float], *, logarithmic: bool) -> Law:
-    """Return the law by least squares; points at distance 0 say nothing."""
+    """Return the law fitted by least squares; points at distance 0 are ignored."""
     d, y = np.array(distances), np.array(gains)
     kept = d > 0
     d, y = d[kept], y[kept]
     columns = np.stack([d, -d * (np.log(d) if logarithmic else d)], axis=1)
     (a, b), *_ = np.linalg.lstsq(columns, y, rcond=None)
-    off = y - columns @ np.array([a, b])
+    residual = y - columns @ np.array([a, b])
     spread = float(((y - y.mean()) ** 2).sum())
-    return Law(float(a), float(b), 1 - float((off**2).sum()) / spread if spread else math.nan, logarithmic)
+    return Law(float(a), float(b), 1 - float((residual**2).sum()) / spread if spread else math.nan, logarithmic)
 
 
-def born(life: Life, seed: int) -> None:
-    """Make the policy and what the proxies begin as."""
+def make_models(life: Life, seed: int) -> None:
+    """Create the policy and the initial models of the proxies."""
     words = sorted(menu.WORDS)
     tokenizer = train_tokenizer("word", [" ".join(words * 3)], 320)
     for size in SIZES:
@@ -166,7 +166,7 @@ def born(life: Life, seed: int) -> None:
 
 
 def proxies(life: Life, rows: Path, size: str, members: int, seed: int) -> dict[str, float]:
-    """Train proxy reward models of a size on comparisons; return what the first one knows."""
+    """Train proxy reward models of a size on comparisons; return the metrics of the first."""
     reward(
         Reward(life=life.root, parent=f"untuned-{size}", name=f"proxy-{size}-{seed}", pairs=(rows,), members=members,
                epochs=EPOCHS, held_out=HELD, rows=16, rate=RATES[size], reference="policy", seed=seed,
@@ -176,8 +176,8 @@ def proxies(life: Life, rows: Path, size: str, members: int, seed: int) -> dict[
 
 
 @dataclass(frozen=True)
-class Pursuit:
-    """A reward that is pursued further and further: distances in nats, and what proxy and gold give there."""
+class Trajectory:
+    """The maximization of a reward over iterations: KL in nats, proxy and gold reward."""
 
     kl: Sequence[float]
     proxy: Sequence[float]
@@ -189,12 +189,12 @@ class Pursuit:
         return [(math.sqrt(max(0.0, kl)), gold) for kl, gold in zip(self.kl, self.gold, strict=True)]
 
     def law(self, first: float) -> Law:
-        """Return Gao et al.'s law of the gold gained over `first`, what the policy gives before it learns."""
+        """Return Gao et al.'s law of the gold gained over `first`, that of the initial policy."""
         return fitted([d for d, _ in self.points], [g - first for g in self.gold], logarithmic=True)
 
 
-def pursued(life: Life, name: str, rewarded: str, seed: int, iterations: int, beta: float = 0.0) -> Pursuit:
-    """Let PPO maximise a reward from the policy on, and return what each iteration told."""
+def maximized(life: Life, name: str, rewarded: str, seed: int, iterations: int, beta: float = 0.0) -> Trajectory:
+    """Maximize a reward by PPO from the policy, and return the figures of each iteration."""
     draw = Random(1000 + seed)
     prompts = life.root / f"practice-{seed}.jsonl"
     write_jsonl(prompts, ({"prompt": menu.order(draw)} for _ in range(PRACTICE)))
@@ -203,25 +203,27 @@ def pursued(life: Life, name: str, rewarded: str, seed: int, iterations: int, be
                   iterations=iterations, reward=(rewarded, "bench.menu:gold=0"), judged=0, groups=GROUPS, replies=4,
                   max_tokens=LONGEST, updates=2, passes=2, rate=PPO_RATE, seed=seed, processes=1, save_seconds=1e9)
     )  # fmt: skip
-    told = [line for line in read_log(life.run(f"reinforce-{name}") / "run.jsonl") if line["event"] == "iteration"]
-    return Pursuit([one["kl"] for one in told], [one["reward"] for one in told], [one["reward_gold"] for one in told])
+    lines = [line for line in read_log(life.run(f"reinforce-{name}") / "run.jsonl") if line["event"] == "iteration"]
+    return Trajectory(
+        [one["kl"] for one in lines], [one["reward"] for one in lines], [one["reward_gold"] for one in lines]
+    )
 
 
 @dataclass(frozen=True)
 class Seed:
-    """What one seed gives: by name of a proxy, best of each n as (proxy, gold), and the pursuits by PPO."""
+    """Results of one seed, by proxy: best of each n as (proxy, gold), and the PPO runs."""
 
     knows: dict[str, float]
-    """Accuracy on held-out comparisons, which are as wrong as those trained on."""
+    """Accuracy on held-out comparisons, of which as many are wrong as of the training ones."""
     best: dict[str, list[tuple[float, float]]]
-    pursuits: dict[str, Pursuit]
+    trajectories: dict[str, Trajectory]
     oracle: float
-    """Gold of the best of the largest n by gold itself."""
+    """Gold of the best of n by gold itself, at the largest n."""
 
 
-def lived(life: Life, seed: int, options: argparse.Namespace) -> Seed:
-    """Train the proxies of one seed, and pursue each."""
-    born(life, seed)
+def measured(life: Life, seed: int, options: argparse.Namespace) -> Seed:
+    """Train the proxies of one seed, and maximize each."""
+    make_models(life, seed)
     rows = life.root / "pairs.jsonl"
     write_jsonl(rows, comparisons(life, options.comparisons, 10 * seed + 1))
     knows = {size: proxies(life, rows, size, MEMBERS if size == "small" else 1, seed)["accuracy"] for size in SIZES}
@@ -241,40 +243,41 @@ def lived(life: Life, seed: int, options: argparse.Namespace) -> Seed:
     wanted = {size: (f"model:proxy-{size}-{seed}", 0.0) for size in SIZES}
     wanted |= {f"small, KL {beta:g}": (f"model:proxy-small-{seed}", beta) for beta in options.betas}
     wanted[f"min of {MEMBERS} small"] = ("min:" + ",".join(members), 0.0)
-    pursuits: dict[str, Pursuit] = {}
+    trajectories: dict[str, Trajectory] = {}
     for name, (rewarded, beta) in wanted.items() if seed < options.ppo_seeds else ():
-        pursuits[name] = pursued(life, f"ppo-{len(pursuits)}", rewarded, seed, options.iterations, beta)
-        say((seed, name, pursuits[name]))
-    return Seed(knows, best, pursuits, best_of(gold, gold, ENDS[-1])[1])
+        trajectories[name] = maximized(life, f"ppo-{len(trajectories)}", rewarded, seed, options.iterations, beta)
+        say((seed, name, trajectories[name]))
+    return Seed(knows, best, trajectories, best_of(gold, gold, ENDS[-1])[1])
 
 
 def kept(seed: int, options: argparse.Namespace) -> Seed:
-    """Return what a seed gives, from the work folder if it was done."""
+    """Return the results of a seed, from the work folder if it is finished."""
     path = options.work / f"seed-{seed}.json" if options.work else None
     if path is None or not path.exists():
         with tempfile.TemporaryDirectory() as folder:
-            found = lived(Life(Path(folder)), seed, options)
+            found = measured(Life(Path(folder)), seed, options)
         if path is None:
             return found
         write_json(path, asdict(found))
-    told = read_json(path)
-    pursuits = {name: Pursuit(**one) for name, one in told["pursuits"].items()}
-    return Seed(told["knows"], told["best"], pursuits, told["oracle"])
+    stored = read_json(path)
+    trajectories = {name: Trajectory(**one) for name, one in stored["trajectories"].items()}
+    return Seed(stored["knows"], stored["best"], trajectories, stored["oracle"])
 
 
-def smooth(pursuit: Pursuit, width: int = 5) -> Pursuit:
-    """Return a pursuit with the mean of so many iterations for each."""
+def smooth(trajectory: Trajectory, width: int = 5) -> Trajectory:
+    """Return a trajectory as moving averages over `width` iterations."""
     parts = (
-        np.convolve(x, np.ones(width) / width, "valid").tolist() for x in (pursuit.kl, pursuit.proxy, pursuit.gold)
+        np.convolve(x, np.ones(width) / width, "valid").tolist()
+        for x in (trajectory.kl, trajectory.proxy, trajectory.gold)
     )
-    return Pursuit(*parts)
+    return Trajectory(*parts)
 
 
-def mean_of(pursuits: Sequence[Pursuit]) -> Pursuit:
-    """Return the mean over seeds, iteration by iteration, as far as all went."""
-    far = min(len(one.kl) for one in pursuits)
-    columns = ([getattr(one, name)[:far] for one in pursuits] for name in ("kl", "proxy", "gold"))
-    return Pursuit(*(np.mean(column, 0).tolist() for column in columns))
+def mean_of(trajectories: Sequence[Trajectory]) -> Trajectory:
+    """Return the mean over seeds per iteration, up to the shortest run."""
+    far = min(len(one.kl) for one in trajectories)
+    columns = ([getattr(one, name)[:far] for one in trajectories] for name in ("kl", "proxy", "gold"))
+    return Trajectory(*(np.mean(column, 0).tolist() for column in columns))
 
 
 def law_points(law: Law, base: float, far: float) -> list[tuple[float, float]]:
@@ -303,9 +306,12 @@ def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
     panels.append(Panel("Best of n: the proxies", "sqrt(KL), nats", "proxy (policy's replies: 0 +- 1)", [
         Series(f"{size} proxy", best(size, 0), colors[size], "both", reach(size, 0)) for size in SIZES]))  # fmt: skip
     ensembles = [name for name in seeds[0].best if name not in SIZES]
-    panels.append(Panel("Best of n: small proxies together", "sqrt(KL), nats", "gold", [
+    panels.append(Panel("Best of n: ensembles of small proxies", "sqrt(KL), nats", "gold", [
         Series(name, best(name, 1), COLORS[n], "both") for n, name in enumerate(["small", *ensembles])]))  # fmt: skip
-    runs = {name: mean_of([smooth(one.pursuits[name]) for one in seeds if one.pursuits]) for name in seeds[0].pursuits}
+    runs = {
+        name: mean_of([smooth(one.trajectories[name]) for one in seeds if one.trajectories])
+        for name in seeds[0].trajectories
+    }
     golds, likes = [], []
     for size in SIZES:
         points, law = runs[size].points, laws[f"ppo, {size}"]
@@ -316,17 +322,17 @@ def drawn(seeds: Sequence[Seed], laws: dict[str, Law], path: Path) -> None:
     panels.append(Panel("PPO: the gold", "sqrt(KL), nats", "gold", golds))
     panels.append(Panel("PPO: the proxies", "sqrt(KL), nats", "proxy (policy's replies: 0 +- 1)", likes))
     others = ["small", *(name for name in runs if name not in SIZES)]
-    panels.append(Panel("PPO: what holds the smallest back", "sqrt(KL), nats", "gold", [
+    panels.append(Panel("PPO: restraining the smallest proxy", "sqrt(KL), nats", "gold", [
         Series(name, runs[name].points, COLORS[n], "dots") for n, name in enumerate(others)]))  # fmt: skip
-    pursued_by = sum(bool(one.pursuits) for one in seeds)
-    laws_said = "dashed: d (a - b d) for best of n, d (a - b log d) for PPO, fitted (Gao et al. 2022)"
-    note = f"Seeds of best of n: {len(seeds)}, of PPO: {pursued_by}; {laws_said}"
-    keep_picture(path, picture("A proxy is pursued: what it likes grows, what is good turns", panels, note))
+    ppo_seeds = sum(bool(one.trajectories) for one in seeds)
+    legend = "dashed: d (a - b d) for best of n, d (a - b log d) for PPO, fitted (Gao et al. 2022)"
+    note = f"Seeds of best of n: {len(seeds)}, of PPO: {ppo_seeds}; {legend}"
+    save_picture(path, picture("Maximizing a proxy: its reward grows, the gold turns down", panels, note))
 
 
 def first_of(seeds: Sequence[Seed]) -> float:
-    """Return the gold of the policies that pursue, by the replies of best of 1: they are the most."""
-    return float(np.mean([one.best["small"][0][1] for one in seeds if one.pursuits]))
+    """Return the gold of the initial policies of the PPO runs, from best of 1, which has the most replies."""
+    return float(np.mean([one.best["small"][0][1] for one in seeds if one.trajectories]))
 
 
 def fits(seeds: Sequence[Seed]) -> dict[str, Law]:
@@ -335,44 +341,51 @@ def fits(seeds: Sequence[Seed]) -> dict[str, Law]:
     for size in SIZES:
         gold = np.mean([[pair[1] for pair in one.best[size]] for one in seeds], 0)
         found[f"best of n, {size}"] = fitted(at, (gold - gold[0]).tolist(), logarithmic=False)
-        runs = [one.pursuits[size] for one in seeds if one.pursuits]
+        runs = [one.trajectories[size] for one in seeds if one.trajectories]
         if runs:
             found[f"ppo, {size}"] = smooth(mean_of(runs)).law(first_of(seeds))
     return found
 
 
-def summary(pursuit: Pursuit) -> dict[str, float]:
-    """Return where a pursuit begins, is best, and ends."""
-    one = smooth(pursuit)
+def summary(trajectory: Trajectory) -> dict[str, float]:
+    """Return the figures of a trajectory at its start, best gold and end."""
+    one = smooth(trajectory)
     top = int(np.argmax(one.gold))
-    told = {"gold first": pursuit.gold[0], "gold best": one.gold[top], "at KL": one.kl[top], "gold last": one.gold[-1]}
-    told |= {
-        "proxy first": pursuit.proxy[0],
+    figures = {
+        "gold first": trajectory.gold[0],
+        "gold best": one.gold[top],
+        "at KL": one.kl[top],
+        "gold last": one.gold[-1],
+    }
+    figures |= {
+        "proxy first": trajectory.proxy[0],
         "proxy best": one.proxy[top],
         "proxy last": one.proxy[-1],
         "KL last": one.kl[-1],
     }
-    return {name: round(float(x), 3) for name, x in told.items()}
+    return {name: round(float(x), 3) for name, x in figures.items()}
 
 
 def main() -> None:
     """Measure, draw, and print one JSON object."""
-    arguments = parser("align_overoptimise", __doc__)
+    arguments = parser("align_overoptimize", __doc__)
     arguments.add_argument("--comparisons", type=int, default=sized(2000, 80))
     arguments.add_argument("--iterations", type=int, default=sized(30, 6))
     arguments.add_argument("--seeds", type=int, default=sized(3, 1))
-    arguments.add_argument("--ppo-seeds", type=int, default=sized(2, 1), help="of these, how many pursue by PPO too")
+    arguments.add_argument("--ppo-seeds", type=int, default=sized(2, 1), help="number of these seeds that also run PPO")
     arguments.add_argument("--betas", type=float, nargs="*", default=[0.1])
-    arguments.add_argument("--work", type=Path, help="a folder where seeds that are done are kept, to go on from")
+    arguments.add_argument("--work", type=Path, help="folder for finished seeds, to resume from")
     options = arguments.parse_args()
     began = time.perf_counter()
     seeds = [kept(seed, options) for seed in range(options.seeds)]
     laws = fits(seeds)
     drawn(seeds, laws, PICTURE)
-    runs = {name: mean_of([one.pursuits[name] for one in seeds if one.pursuits]) for name in seeds[0].pursuits}
+    runs = {
+        name: mean_of([one.trajectories[name] for one in seeds if one.trajectories]) for name in seeds[0].trajectories
+    }
     best = {name: np.mean([[pair[1] for pair in one.best[name]] for one in seeds], 0) for name in seeds[0].best}
     result(
-        "align_overoptimise", "gold that PPO on the smallest proxy lost after its best",
+        "align_overoptimize", "gold that PPO on the smallest proxy lost after its best",
         max(smooth(runs["small"]).gold), smooth(runs["small"]).gold[-1],
         accuracy={size: round(float(np.mean([one.knows[size] for one in seeds])), 3) for size in SIZES},
         best_of={name: dict(zip(map(str, ENDS), np.round(x, 3).tolist(), strict=True)) for name, x in best.items()},
