@@ -1,4 +1,4 @@
-# Every target makes its environment first; a stamp file remembers that, so that a second call starts at once.
+# Every target creates its environment first; a stamp file records this, so that later calls start at once.
 PYTHON ?= python3
 VENV := .venv
 BENCH_VENV := .venv-bench
@@ -14,7 +14,7 @@ DEMO_FLAGS := $(if $(MINUTES),--minutes $(MINUTES)) $(if $(FROM),--parent $(FROM
 .DEFAULT_GOAL := help
 .PHONY: demo test bench named lint docs clean help
 
-demo: $(VENV)/.demo ## Live a whole small life and serve it: make demo [MINUTES=60] [FROM=smollm2 DATA=FILE] [SERVE=0]
+demo: $(VENV)/.demo ## Run every stage on a small model and serve it: make demo [MINUTES=60] [FROM=smollm2 DATA=FILE] [SERVE=0]
 	$(VENV)/bin/sayso demo $(DEMO_FLAGS)
 
 test: $(VENV)/.dev ## Run the tests
@@ -26,17 +26,17 @@ lint: $(VENV)/.dev ## Check style, types and the layer contract
 	$(VENV)/bin/mypy
 	$(VENV)/bin/lint-imports
 
-bench: named $(BENCH_VENV)/.bench ## Time one thing of ours against its peer: make bench NAME=generate, some with TEXT=FILE
+bench: named $(BENCH_VENV)/.bench ## Run a benchmark against its peer: make bench NAME=generate (some need TEXT=FILE)
 	$(BENCH_VENV)/bin/python -m bench.$(NAME) $(TEXT)
 
 named:
-	@test -f 'bench/$(NAME).py' || { echo "Say which: make bench NAME=... , one of: $(BENCHES)"; exit 2; }
+	@test -f 'bench/$(NAME).py' || { echo "Choose a benchmark with NAME=, one of: $(BENCHES)"; exit 2; }
 
 docs: $(VENV)/.dev $(VENV)/.docs ## Generate the reference pages and build the site into site/
 	$(VENV)/bin/python tools/docs.py
 	$(VENV)/bin/sphinx-build -q -W --keep-going -b html docs site
 
-clean: ## Remove the environments and caches; a life is kept
+clean: ## Remove the environments and caches, but no life
 	rm -rf $(VENV) $(BENCH_VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 help: ## Show this list

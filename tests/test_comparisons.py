@@ -151,5 +151,5 @@ def test_any_row_is_read_or_counted(tmp_path: Path, row: dict) -> None:
         assert len(reader(path, bad)) + bad.count == 1
         questions(reader(path, bad))
     bad = BadRows("skip")
-    assert all(tried is None or tried.messages for tried in [bad.tried(path, prompt_of, 1, row)])
+    assert all(tried is None or tried.messages for tried in [bad.attempt(path, prompt_of, 1, row)])
     holds_ratings(path)

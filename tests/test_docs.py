@@ -1,4 +1,4 @@
-"""The docs say what the code says: every command, flag and file, and the generated parts are up to date."""
+"""The docs match the code: every command, flag and file, and the generated parts are up to date."""
 
 import importlib.util
 import re
@@ -24,13 +24,13 @@ def docs():
 
 
 def test_command_list_is_up_to_date(docs) -> None:
-    """`docs/commands.md` is what `make docs` would write now."""
+    """`docs/commands.md` equals the output of `make docs`."""
     assert docs.COMMANDS.read_text() == docs.commands(), "run `make docs`"
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.name)
 def test_every_flag_is_documented(command) -> None:
-    """Each command's section names each of its flags, and each flag has words beside it."""
+    """Each command's section lists each of its flags, and each flag has help."""
     text = (ROOT / "docs" / "commands.md").read_text()
     section = text.split(f"# sayso {command.name}\n")[1].split("\n#")[0]
     kind = get_type_hints(command.load())["options"]
@@ -40,19 +40,19 @@ def test_every_flag_is_documented(command) -> None:
 
 
 def test_tree_is_up_to_date(docs) -> None:
-    """`docs/tree.md` and the drawing of the layers are what `make docs` writes, and no docstring is missing."""
+    """`docs/tree.md` and the drawing of the layers equal the output of `make docs`, and no docstring is missing."""
     assert docs.TREE.read_text() == docs.tree(), "run `make docs`"
     assert docs.LAYERS.read_text() == docs.layers(), "run `make docs`"
     assert not re.search(r"^[a-z_/]+\.\w+ *$", docs.tree(), re.MULTILINE), "a file opens without a docstring"
 
 
-def test_readme_is_a_front_door() -> None:
+def test_readme_is_short() -> None:
     """It fits on a few screens."""
     assert (ROOT / "README.md").stat().st_size <= 8_000
 
 
-def test_links_between_the_docs_lead_somewhere() -> None:
-    """A relative link in a Markdown file points at a file that exists."""
+def test_links_between_the_docs_work() -> None:
+    """A relative link in a Markdown file points to an existing file."""
     pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")]
     broken = [
         f"{page.name}: {link}"
@@ -65,7 +65,7 @@ def test_links_between_the_docs_lead_somewhere() -> None:
 
 @pytest.mark.parametrize("page", sorted((*ROOT.glob("docs/*.md"), ROOT / "README.md")), ids=lambda page: page.name)
 def test_flags_on_the_pages_exist(page: Path) -> None:
-    """Every command that a page shows has each flag that stands in the same piece of code."""
+    """Every command on a page has each flag shown with it."""
     flags = {}
     for command in COMMANDS:
         names = [field.name.replace("_", "-") for field in fields(get_type_hints(command.load())["options"])]
@@ -81,7 +81,7 @@ def test_flags_on_the_pages_exist(page: Path) -> None:
 
 
 def test_files_named_by_the_architecture_exist() -> None:
-    """Every file on the page, and every name that stands next to one, is in the package."""
+    """Every file on the page, and every name next to one, is in the package."""
     page = (ROOT / "docs" / "architecture.md").read_text()
     package = ROOT / "src" / "sayso"
     named = re.findall(r"`(\w+/[\w/]+\.\w+)`", page)
@@ -94,12 +94,12 @@ def test_files_named_by_the_architecture_exist() -> None:
 
 
 def test_version_is_in_the_changelog() -> None:
-    """The changelog has a place for what is being made."""
+    """The changelog has a section for unreleased changes."""
     assert re.search(r"^## \[(Unreleased|\d)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
 
 
 def test_no_lock_file_or_machine_path_is_tracked() -> None:
-    """Nothing that only holds on one machine is part of the life."""
+    """No file contains anything that is specific to one machine."""
     done = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode:
         pytest.skip("not a git checkout")

