@@ -133,7 +133,7 @@ def drawn_as_gpt2(model: Transformer, generator: torch.Generator) -> None:
 CHANGES = {
     **{f"AdamW {rate} for the matrices": Recipe(matrix_adamw=rate) for rate in (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2)},
     **{f"AdamW {rate} for all, GPT-2's draw": Recipe(adamw=rate) for rate in (4e-3, 8e-3, 1.6e-2, 3.2e-2)},
-    "Muon with rows normalised (NorMuon)": Recipe(row_norm=True),
+    "Muon with rows normalized (NorMuon)": Recipe(row_norm=True),
     "ReLU squared": Recipe(shape={"mlp": "relu2"}),
     "no QK-norm": Recipe(change=no_qk_norm),
     "output projections drawn, not zero": Recipe(change=drawn_projections),
@@ -264,7 +264,7 @@ def run(
     """Train once; return the held-out loss in nats a token, if it is to be scored, and the seconds of training."""
     config = shape_of(depth, recipe)
     generator = torch.Generator().manual_seed(seed)
-    model = Transformer(config).initialise(generator)
+    model = Transformer(config).initialize(generator)
     optimizers = make_optimizers(model, recipe.rates) if recipe.change is None else []
     if recipe.change:
         plain = {name for name, _ in model.named_parameters()}

@@ -13,7 +13,7 @@ ARTICLE = re.compile(r"\b(a|an|the)\b")
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
-def normalised(text: str) -> str:
+def normalized(text: str) -> str:
     """Return a text in lower case without punctuation, articles and extra whitespace."""
     return " ".join(ARTICLE.sub(" ", text.lower().translate(PUNCTUATION)).split())
 
@@ -29,8 +29,8 @@ def f1(answer: str, references: Iterable[str]) -> float:
 
 
 def _best(answer: str, references: Iterable[str], score: Callable[[str, str], float]) -> float:
-    answer = normalised(answer)
-    return max(score(answer, normalised(one)) for one in references)
+    answer = normalized(answer)
+    return max(score(answer, normalized(one)) for one in references)
 
 
 def _overlap(answer: str, reference: str) -> float:

@@ -11,7 +11,7 @@ Peer = transformers.PreTrainedModel
 
 def fresh(config: ModelConfig) -> Transformer:
     """Return a model of ours in which every part has something to do."""
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     for weight in model.parameters():  # those that a fresh model has at zero
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))

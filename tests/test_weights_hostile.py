@@ -21,7 +21,7 @@ EMBED = "model.embed_tokens.weight"
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Return a small model folder without a tokenizer."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     save_file(to_hub(model.state_dict(), CONFIG), tmp_path / FILE)
     (tmp_path / "config.json").write_text(json.dumps(to_hub_config(CONFIG)))
     assert load_weights(tmp_path).config == CONFIG
