@@ -266,7 +266,7 @@ def run(
     """Train once; return the held-out loss in nats per token (NaN unless `scored`) and the seconds of training."""
     config = shape_of(depth, recipe)
     generator = torch.Generator().manual_seed(seed)
-    model = Transformer(config).initialise(generator)
+    model = Transformer(config).initialize(generator)
     optimizers = make_optimizers(model, recipe.rates) if recipe.change is None else []
     if recipe.change:
         plain = {name for name, _ in model.named_parameters()}

@@ -113,7 +113,7 @@ def first_model(life: Life, seed: int) -> None:
         return
     tokenizer = WholeTokenizer("character", [])
     config = ModelConfig(tokenizer.vocab_size, 2, 64, 2, 2, 32, 160, context=128)
-    model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(seed))
     shown = (addition_problem(seed, i, "train", 1 + i % TRAINED, FIELD) for i in range(SHOWN))
     batches = ChatBatches([render(tokenizer, one.demonstration()["messages"]) for one in shown], 24, 112, seed)
     state = State(model.train(), make_optimizers(model, Rates()))

@@ -75,7 +75,7 @@ def untuned(size: str, tokenizer: Tokenizer, seed: int) -> Transformer:
         reply = {"role": "assistant", "content": menu.untrained(prompt, draw)}
         conversations.append(render(tokenizer, [*prompt, reply]))
     batches = ChatBatches(conversations, sized(32, 4), 64, seed)
-    model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(seed))
 
     def loss(model: Transformer, batch: object) -> Term:
         return Term(*next_token_loss(model, batch.ids, batch.targets, batch.documents), batch.ids.numel())  # type: ignore[attr-defined]

@@ -106,7 +106,7 @@ def train_initial(root: Path, task: Task) -> dict[str, float]:
         heads = task.width // 32
         shape = (tokenizer.vocab_size, task.layers, task.width, heads, heads, 32, 4 * task.width)
         model = Transformer(ModelConfig(*shape, mlp="relu2", context=64))
-        model.initialise(torch.Generator().manual_seed(0))
+        model.initialize(torch.Generator().manual_seed(0))
         state = State(model, make_optimizers(model, Rates()))
         batches = ChatBatches(list(examples(task, tokenizer)), task.rows, 256, 0)
         whole = Schedule(task.steps, 10, 1e-9)

@@ -64,7 +64,7 @@ def one_seed(life: Life, seed: int) -> Arms:
     if not life.model("base").exists():
         tokenizer = WholeTokenizer("character", [])
         config = ModelConfig(tokenizer.vocab_size, 2, 64, 2, 2, 32, 160, context=64)
-        model = Transformer(config).initialise(torch.Generator().manual_seed(seed))
+        model = Transformer(config).initialize(torch.Generator().manual_seed(seed))
         save_model(model, tokenizer, life.model("base"), {"stage": "base"})
     found = {}
     for arm in ARMS:

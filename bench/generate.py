@@ -57,7 +57,7 @@ def main() -> None:
 def both_open(folder: Path, shape: dict[str, int]) -> tuple[Transformer, transformers.PreTrainedModel]:
     """Return a model with random weights, written once and opened by both."""
     tokenizer = train("bpe", TEXT, sized(2048, 280))
-    model = Transformer(ModelConfig(vocab_size=VOCABULARY, **shape)).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(ModelConfig(vocab_size=VOCABULARY, **shape)).initialize(torch.Generator().manual_seed(0))
     for weight in model.parameters():  # parts of a new model that start at zero
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))

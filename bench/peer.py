@@ -11,7 +11,7 @@ Peer = transformers.PreTrainedModel
 
 def fresh(config: ModelConfig) -> Transformer:
     """Return a new model of ours without parts that are all zero."""
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     for weight in model.parameters():  # a new model has some at zero
         if not weight.any():
             torch.nn.init.normal_(weight, std=0.02, generator=torch.Generator().manual_seed(2))

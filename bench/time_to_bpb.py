@@ -113,7 +113,7 @@ def ours(batches: TextBatches, recipe: str, seconds: float) -> tuple[Logits, int
         context=CONTEXT, mlp="relu2" if fastest else "swiglu", rope_theta=1e6,
     )  # fmt: skip
     config = with_ngrams(config) if fastest else config
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
     with suppress(TimeUp):
         train(state, lambda step: [batches.batch(step)], batch_loss, clock, Hooks(show=clock.check))

@@ -88,7 +88,7 @@ def ours(
         write_shards(Path(folder) / "learn", parts, vocab_size, tokenizer="characters")
         batches = TextBatches(Shards.open(Path(folder) / "learn"), ROWS, CONTEXT, seed=0)
     config = with_ngrams(ModelConfig(vocab_size=vocab_size, context=CONTEXT, **OURS))
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, RATES))
     layout = Layout(processes, processes)
     show = schedule.check if isinstance(schedule, Clock) else lambda _: None

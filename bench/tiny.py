@@ -33,7 +33,7 @@ def tiny_life(folder: Path) -> Life:
     tokenizer = train("bpe", [row["text"] for row in texts], 400)
     for name in ("base", "tuned"):
         shape = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 1, 16, 64, context=512)
-        model = Transformer(shape).initialise(torch.Generator().manual_seed(0))
+        model = Transformer(shape).initialize(torch.Generator().manual_seed(0))
         save_model(model.eval(), tokenizer, life.model(name), {"stage": name, "seed": 0})
     return life
 

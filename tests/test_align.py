@@ -34,7 +34,7 @@ WORDS = [f"{first}{last}" for first in ("red", "blue", "grey", "pale") for last 
 
 def model(seed: int) -> Transformer:
     """Random weights, none of them zero."""
-    made = Transformer(CONFIG).initialise(torch.Generator().manual_seed(seed))
+    made = Transformer(CONFIG).initialize(torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 100)
     with torch.no_grad():
         for weight in made.parameters():
@@ -183,7 +183,7 @@ def parent_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_jsonl(life.root / "pairs.jsonl", pairs)
     tokenizer = train_tokenizer("bpe", [pair["prompt"] + pair["chosen"] for pair in pairs] * 3, 300)
     config = ModelConfig(**{**vars(CONFIG), "vocab_size": tokenizer.vocab_size})
-    save_model(Transformer(config).initialise(torch.Generator()), tokenizer, life.model("tuned"), {"stage": "tuned"})
+    save_model(Transformer(config).initialize(torch.Generator()), tokenizer, life.model("tuned"), {"stage": "tuned"})
     return life.root
 
 

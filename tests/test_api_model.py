@@ -120,7 +120,7 @@ def test_embeddings_do_not_depend_on_the_batch(model: Model) -> None:
         (lambda model: model.logits("the cat " * 80), "at most 63 tokens"),
         (lambda model: model.bits_per_byte(""), "at least one character"),
         (lambda model: sayso.load("basee", life=model.path.parent.parent), "Did you mean 'base'"),
-        (lambda model: sayso.load("no/such/model/here", life=model.path.parent.parent), "There is no"),
+        (lambda model: sayso.load("no/such/model/here", life=model.path.parent.parent), "does not exist"),
     ],
 )
 def test_mistakes_are_user_errors(model: Model, call, message: str) -> None:

@@ -76,7 +76,7 @@ def life(tmp_path: Path) -> Life:
     tokenizer = train("bpe", WORDS * 9, 300)
     config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 2, 16, 64, context=128)
     save_model(
-        Transformer(config).initialise(torch.Generator().manual_seed(0)),
+        Transformer(config).initialize(torch.Generator().manual_seed(0)),
         tokenizer,
         life.model("base"),
         {"stage": "base"},

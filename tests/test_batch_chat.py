@@ -91,12 +91,12 @@ def test_packing_is_best_fit(lengths, context) -> None:
     assert sorted(sum(lengths[item] for item in row) for row in rows) == sorted(fullness)
 
 
-def test_utilisation_is_the_share_that_is_not_padding() -> None:
+def test_utilization_is_the_share_that_is_not_padding() -> None:
     """It is 1 for full rows, and less for a row with padding."""
     full = conversations_of([[False] * size for size in (6, 6, 6, 6)])
-    assert ChatBatches(full, 1, CONTEXT, 0).utilisation == 1
+    assert ChatBatches(full, 1, CONTEXT, 0).utilization == 1
     half = ChatBatches(full[2:3], 1, CONTEXT, 0)
-    assert half.utilisation == 0.5
+    assert half.utilization == 0.5
     assert (half.batch(0).documents >= 0).float().mean() == 0.5
 
 
@@ -104,7 +104,7 @@ def test_many_short_conversations_are_packed_almost_full() -> None:
     """With the typical lengths of dialogues, less than 3 % of rows of twice the longest one is padding."""
     lengths = np.random.default_rng(0).lognormal(4.5, 0.7, 3000).clip(4, 512).astype(int)
     batches = ChatBatches([([1] * n, [False] + [True] * (n - 1)) for n in lengths], 16, 1024, 0)
-    assert batches.utilisation > 0.97
+    assert batches.utilization > 0.97
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_conversations_that_are_too_long_are_separated() -> None:
 def test_packing_does_not_change_loss_and_gradient() -> None:
     """They are the sums over conversations in separate batches, in float64."""
     model = Transformer(ModelConfig(60, 2, 32, 2, 1, 16, 48, context=40)).double()
-    model.initialise(torch.Generator().manual_seed(0))
+    model.initialize(torch.Generator().manual_seed(0))
     draw = np.random.default_rng(1)
     talks = [
         (draw.integers(0, 60, n).tolist(), [False, *(draw.random(n - 2) < 0.5).tolist(), True])

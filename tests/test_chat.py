@@ -32,7 +32,7 @@ SHOWN = "Hi, cat."
 def reciter(tokenizer: Tokenizer, first: int, then: list[int], context: int) -> Transformer:
     """A model that says `then` after the token `first`: its blocks add nothing, its head knows each successor."""
     config = ModelConfig(tokenizer.vocab_size, 1, 64, 2, 1, 32, 64, context=context)
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     with torch.no_grad():
         model.unembed.weight.zero_()
         for token, successor in zip([first, *then], then, strict=False):

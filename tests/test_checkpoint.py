@@ -23,7 +23,7 @@ CONFIG = ModelConfig(vocab_size=50, layers=1, width=32, heads=2, kv_heads=1, hea
 
 def fresh() -> State:
     """A state before its first step."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     return State(model, make_optimizers(model, Rates()))
 
 

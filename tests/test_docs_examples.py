@@ -31,7 +31,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer = train("bpe", ["the cat sat on the mat. " * 9], 300)
     shape = ModelConfig(tokenizer.vocab_size, 2, 32, 2, 1, 16, 48, context=256)
     for name in ("base", "tuned", "aligned", "reward", "reward-2"):
-        made = Transformer(shape).initialise(torch.Generator().manual_seed(0))
+        made = Transformer(shape).initialize(torch.Generator().manual_seed(0))
         save_model(add_score(made) if "reward" in name else made, tokenizer, life.model(name), {"stage": name})
     return life.root / "models"
 

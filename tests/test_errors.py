@@ -38,7 +38,7 @@ def whole_life(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with made_folder(life.tokenizer) as part:
         tokenizer.save(part)
     config = ModelConfig(tokenizer.vocab_size, 1, 64, 2, 1, 32, 128, context=64)
-    save_model(Transformer(config).initialise(torch.Generator().manual_seed(0)), tokenizer, life.model("base"), {})
+    save_model(Transformer(config).initialize(torch.Generator().manual_seed(0)), tokenizer, life.model("base"), {})
     return life.root
 
 

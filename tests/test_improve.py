@@ -43,7 +43,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     life = Life(tmp_path_factory.mktemp("improve") / "life")
     tokenizer = WholeTokenizer("character", [])
     config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 2, 16, 64, context=32)
-    base = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    base = Transformer(config).initialize(torch.Generator().manual_seed(0))
     save_model(base, tokenizer, life.model("base"), {"stage": "base"})
     plain = [turns(question, letter) for question, letter in product(ANSWERS, LETTERS)]
     hinted = [turns(f"{question}({letter})", letter) for question, letter in product(ANSWERS, LETTERS)]

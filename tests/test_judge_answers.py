@@ -55,7 +55,7 @@ def test_reference_answers_of_squad_score_one() -> None:
 
 def test_the_loss_of_held_out_replies_is_their_cross_entropy() -> None:
     """In packed rows, each conversation has its own loss, over its trained tokens only."""
-    model = Transformer(ModelConfig(40, 2, 32, 2, 2, 16, 48, context=32)).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(ModelConfig(40, 2, 32, 2, 2, 16, 48, context=32)).initialize(torch.Generator().manual_seed(0))
     draw = np.random.default_rng(0)
     talks = [
         (draw.integers(0, 40, n).tolist(), [False, *(draw.random(n - 2) < 0.5).tolist(), True]) for n in (5, 9, 20, 3)

@@ -195,7 +195,7 @@ TALK = {"messages": [{"role": "user", "content": "a?"}, {"role": "assistant", "c
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A life with models, text, conversations and pairs, but without outputs of acts."""
     life = Life(tmp_path_factory.mktemp("lock") / "life")
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     for name in ("base", "tuned"):
         save_model(model, TOKENIZER, life.model(name), {"stage": name})
     save_model(add_score(model, torch.Generator()), TOKENIZER, life.model("scorer"), {"stage": "reward"})

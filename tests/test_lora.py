@@ -56,7 +56,7 @@ def noise(*weights: torch.Tensor) -> None:
 
 def random_model(config: ModelConfig = CONFIG) -> Transformer:
     """Return a model with random weights."""
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0)).eval()
     noise(*model.parameters())
     return model
 

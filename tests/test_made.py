@@ -133,7 +133,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with made_folder(life.tokenizer) as part:
         tokenizer.save(part)
     config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 2, 16, 48, context=128)
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     save_model(model, tokenizer, life.model("base"), {"stage": "base"})
     Store(life.store).close()
     shutil.copytree(life.model("base"), there / "other")

@@ -70,7 +70,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 )
 def test_the_estimate_is_what_autograd_keeps(changes: dict, precision: str) -> None:
     """Within a quarter of the bytes of all distinct tensors that the forward pass of four rows keeps."""
-    model, part = Transformer(config(**changes)).initialise(torch.Generator().manual_seed(0)), batch(4)
+    model, part = Transformer(config(**changes)).initialize(torch.Generator().manual_seed(0)), batch(4)
     weights, kept = {weight.untyped_storage().data_ptr() for weight in model.parameters()}, {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ sys.path.insert(0, sys.argv[1])
 from sayso.base.device import peak_memory_mb, reset_peak_memory
 from test_memory import *
 for recompute in (False, True):
-    model, part = Transformer(config()).initialise(torch.Generator().manual_seed(0)), batch(24)
+    model, part = Transformer(config()).initialize(torch.Generator().manual_seed(0)), batch(24)
     model.recompute = recompute
     loss_of(model, batch(1))[0].backward()  # allocates gradients and the buffers of libraries
     reset_peak_memory()
@@ -185,7 +185,7 @@ def limited(folder: Path, micro_rows: int | None, answer: Connection) -> None:
     """Train two steps of 40 rows in little memory; send the error message, or the last step."""
     torch.set_num_threads(1)
     shape = config()
-    model = Transformer(shape).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(shape).initialize(torch.Generator().manual_seed(0))
     state, stage = State(model, make_optimizers(model, Rates())), Session(Life(folder), "pretrain", "base", {}, {})
 
     class Batches:

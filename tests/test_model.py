@@ -38,7 +38,7 @@ NGRAMS = replace(CONFIG, ngrams=(2, 4), ngram_rows=64)
 def random_model(config: ModelConfig = CONFIG, seed: int = 0) -> Transformer:
     """Return a model with only random weights, also those that are initialized to zero or one."""
     generator = torch.Generator().manual_seed(seed)
-    model = Transformer(config).initialise(generator)
+    model = Transformer(config).initialize(generator)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
@@ -210,7 +210,7 @@ def test_attention_is_causal() -> None:
 
 def test_the_initial_loss_is_ln_v() -> None:
     """Initial weights give every token nearly the same probability."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     ids = torch.randint(300, (4, 50), generator=torch.Generator().manual_seed(4))
     loss = torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), ids.flatten())
     assert loss.item() == pytest.approx(torch.log(torch.tensor(300.0)).item(), abs=0.01)

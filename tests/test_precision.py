@@ -39,7 +39,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 
 def fresh(mlp: str = "swiglu") -> State:
     """A state before its first step."""
-    model = Transformer(ModelConfig(**SHAPE, context=16, mlp=mlp)).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(ModelConfig(**SHAPE, context=16, mlp=mlp)).initialize(torch.Generator().manual_seed(0))
     return State(model, make_optimizers(model, Rates()))
 
 

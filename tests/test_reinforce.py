@@ -46,7 +46,7 @@ LINEAGE = {"stage": "tuned", "parent": None, "data": [], "config": {}, "seed": 0
 
 def speaker(seed: int = 0) -> Transformer:
     """Return a model of random weights that ends some of its replies."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(seed))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(seed))
     generator = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for weight in model.parameters():

@@ -127,7 +127,7 @@ def test_a_kill_while_the_old_folder_is_put_back_loses_nothing(tmp_path: Path, m
 
 def fresh() -> State:
     """A training state with only a few weights."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     return State(model, make_optimizers(model, Rates()))
 
 

@@ -50,7 +50,7 @@ def tokenizer() -> Tokenizer:
 def life(tokenizer: Tokenizer, tmp_path: Path) -> Life:
     """A life with a tuned model of random weights."""
     found = Life(tmp_path / "life")
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     save_model(model, tokenizer, found.model("tuned"), {"stage": "tuned"})
     return found
 

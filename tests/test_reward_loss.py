@@ -87,7 +87,7 @@ def test_equal_scores_cost_ln_2_and_only_differences_matter() -> None:
 
 def test_parts_add_up_to_the_batch() -> None:
     """Loss, count and gradient of the parts add up to those of the batch; prompts are not split."""
-    model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
+    model = add_score(Transformer(CONFIG).initialize(torch.Generator().manual_seed(0)))
     loss = RewardLoss(tie_width=0.3)
     batch = JudgedBatches([RANKED, PAIR, RATED, PAIR], 4, 192, 0).batch(0)
     total = reward_loss(model, batch, loss)
@@ -105,7 +105,7 @@ def test_replies_are_documents_that_share_rows() -> None:
     assert batch.pairs.tolist() == [[0, 1], [0, 2], [1, 2], [4, 3]]
     assert len(batch.ids) < len(batch.pairs.unique()), "rows have several replies"
     assert [batch.ids[batch.documents == number].tolist() for number in (2, 3)] == [[1, 2, 6, 7, 8], [9, 3, 3]]
-    model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
+    model = add_score(Transformer(CONFIG).initialize(torch.Generator().manual_seed(0)))
     alone = [
         batch_scores(model, collate([JudgedPrompt(one.prompt, [reply])]))
         for one in batch.judged
@@ -124,7 +124,7 @@ def test_replies_are_documents_that_share_rows() -> None:
 
 def test_figures_are_of_comparisons_without_ties() -> None:
     """The scores of both replies, their margin, and the accuracy."""
-    model = add_score(Transformer(CONFIG).initialise(torch.Generator().manual_seed(0)))
+    model = add_score(Transformer(CONFIG).initialize(torch.Generator().manual_seed(0)))
     batch = collate([RANKED, PAIR])
     figures = reward_loss(model, batch, RewardLoss(tie_width=0.3)).figures
     scores = batch_scores(model, batch)

@@ -162,7 +162,7 @@ def life(tmp_path_factory: pytest.TempPathFactory) -> Life:
     life = Life(tmp_path_factory.mktemp("new") / "life")
     config = ModelConfig(TOKENIZER.vocab_size, 1, 32, 2, 2, 16, 48, context=64)
     save_model(
-        Transformer(config).initialise(torch.Generator().manual_seed(0)),
+        Transformer(config).initialize(torch.Generator().manual_seed(0)),
         TOKENIZER,
         life.model("base"),
         {"stage": "base"},

@@ -33,7 +33,7 @@ def model(tokenizer) -> Transformer:
         mlp_width=64,
         context=96,
     )
-    return Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
+    return Transformer(config).initialize(torch.Generator().manual_seed(0)).eval()
 
 
 def samples(tokenizer, path: Path) -> Samples:

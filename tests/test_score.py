@@ -12,7 +12,7 @@ from sayso.base.errors import UserError
 from sayso.base.files import read_json, write_json
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora, merge
-from sayso.model.score import add_score, last_scores, last_tokens, normalise, score_head, token_scores
+from sayso.model.score import add_score, last_scores, last_tokens, normalize, score_head, token_scores
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train as train_tokenizer
 from sayso.train.checkpoint import load_checkpoint, save_checkpoint
@@ -38,7 +38,7 @@ LENGTHS = (9, 40, 1, 23)
 def scorer(config: ModelConfig = CONFIG) -> Transformer:
     """Return a reward model with random weights."""
     generator = torch.Generator().manual_seed(0)
-    model = Transformer(config).initialise(generator).eval()
+    model = Transformer(config).initialize(generator).eval()
     add_score(model, generator)
     with torch.no_grad():
         for weight in model.parameters():
@@ -100,7 +100,7 @@ def test_a_checkpoint_restores_all_trained_weights(shape: str, lora: bool, tmp_p
     """All weights, or adapters and the head, change in a step and are restored."""
 
     def fresh() -> State:
-        model = Transformer(SHAPES[shape]).initialise(torch.Generator().manual_seed(0))
+        model = Transformer(SHAPES[shape]).initialize(torch.Generator().manual_seed(0))
         if lora:
             add_lora(model, LoRA(2, 4.0, ()), torch.Generator().manual_seed(2))
         add_score(model, torch.Generator().manual_seed(3))
@@ -130,7 +130,7 @@ def test_transformers_opens_it_as_a_reward_model_with_the_same_scores(
     shape: str, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     """Sequence classification scores the last token before padding; only our bias is missing there."""
-    model = normalise(scorer(SHAPES[shape]), 0.5, 2.0)
+    model = normalize(scorer(SHAPES[shape]), 0.5, 2.0)
     save_model(model, tokenizer, tmp_path / "reward", {"stage": "reward"})
     facts = read_json(tmp_path / "reward" / "config.json")
     theirs, info = AutoModelForSequenceClassification.from_pretrained(tmp_path / "reward", output_loading_info=True)
@@ -155,7 +155,7 @@ def test_a_reward_model_of_the_own_family_round_trips(tokenizer: Tokenizer, tmp_
 def test_reward_models_and_language_models_are_not_confused(tokenizer: Tokenizer, tmp_path: Path) -> None:
     """Opening one as the other, or a head with several labels, is an error that names the folder."""
     save_model(scorer(), tokenizer, tmp_path / "reward", {"stage": "reward"})
-    save_model(Transformer(CONFIG).initialise(), tokenizer, tmp_path / "tuned", {"stage": "tuned"})
+    save_model(Transformer(CONFIG).initialize(), tokenizer, tmp_path / "tuned", {"stage": "tuned"})
     with pytest.raises(UserError, match="reward' is a model that scores replies; choose one that generates text"):
         load_model(tmp_path / "reward")
     with pytest.raises(UserError, match="tuned' is a model that generates text; choose one that scores replies"):
@@ -177,5 +177,5 @@ def test_normalized_scores_have_mean_0_and_deviation_1() -> None:
     model, (ids, documents) = scorer(), batch(0)
     with torch.no_grad():
         before = last_scores(model, ids, documents)
-        after = last_scores(normalise(model, before.mean().item(), before.std().item()), ids, documents)
+        after = last_scores(normalize(model, before.mean().item(), before.std().item()), ids, documents)
     torch.testing.assert_close(after, (before - before.mean()) / before.std())

@@ -30,7 +30,7 @@ def tokenizer() -> Tokenizer:
 
 def model(seed: int) -> Transformer:
     generator = torch.Generator().manual_seed(seed)
-    return add_score(Transformer(CONFIG).initialise(generator).eval(), generator)
+    return add_score(Transformer(CONFIG).initialize(generator).eval(), generator)
 
 
 def test_scores_do_not_depend_on_what_else_is_asked(tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,7 +86,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
     life = Life(tmp_path_factory.mktemp("selfplay") / "life")
     tokenizer = WholeTokenizer("character", [])
     config = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 2, 16, 64, context=48)
-    base = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    base = Transformer(config).initialize(torch.Generator().manual_seed(0))
     save_model(base, tokenizer, life.model("base"), {"stage": "base"})
     assert act(life.root) == 0
     return life.root

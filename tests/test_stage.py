@@ -61,7 +61,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 def trained(life: Life, **options: object) -> tuple[State, list[dict]]:
     """Train from scratch with these options; return the final state and the log."""
     run = Session(life, "pretrain", "base", {}, {})
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     state = State(model, make_optimizers(model, Rates()))
     path = run.folder / "run.jsonl"
     chosen = Training(save_seconds=0.0, **options)  # type: ignore[arg-type]
@@ -91,7 +91,7 @@ def test_a_run_rewinds_to_a_checkpoint_and_skips_the_bad_batch(tmp_path: Path) -
     assert all(math.isfinite(line["loss"]) and line["tokens_per_second"] > 0 for line in steps)
     assert [line["seconds"] for line in steps] == sorted(line["seconds"] for line in steps)
 
-    straight = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    straight = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     expected = State(straight, make_optimizers(straight, Rates()))
 
     class Without(Batches):
@@ -149,7 +149,7 @@ def test_an_interrupted_run_has_the_same_warnings(tmp_path: Path) -> None:
 def watched(life: Life, stop: int) -> None:
     """Train while the entropy collapses after the third step."""
     run = Session(life, "reinforce", "better", {}, {})
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
 
     def loss(model: Transformer, part: Batch) -> Term:
@@ -174,7 +174,7 @@ def test_a_run_keeps_the_threads_of_its_plan(tmp_path: Path) -> None:
         seen.append(torch.get_num_threads())
         return loss_of(model, part)
 
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     run, log = Session(Life(tmp_path), "pretrain", "base", {}, {}), RunLog(tmp_path / "run.jsonl")
     try:
         state = State(model, make_optimizers(model, Rates()))
@@ -337,7 +337,7 @@ def gathered(
 ) -> tuple[State, list[dict]]:
     """Train on gathered batches; `stops` has the step up to which those gathered at a step last."""
     run = Session(life, "reinforce", "better", {}, {})
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     state, log = State(model, make_optimizers(model, Rates())), RunLog(run.folder / "run.jsonl")
     gathered_at: list[int] = []
 
@@ -386,7 +386,7 @@ def test_the_weights_of_the_best_evaluation_are_restored_at_the_end(
 
 def test_an_interrupt_in_the_only_step_of_an_iteration_stops_the_run() -> None:
     """Ctrl-C is not lost when the loop continues with gathering."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     state, saved = State(model, make_optimizers(model, Rates())), []
 
     def loss(model: Transformer, part: Batch) -> object:

@@ -135,7 +135,7 @@ def test_the_page_and_the_api_continue_after_reasoning(tmp_path: Path) -> None:
     broken = "{% if messages[0].content == 'fail' %}{{ 1 / 0 }}{% endif %}"
     ours = load(written(tmp_path, byte_level(), facts(refusing + broken + THINKING)))
     model = Transformer(ModelConfig(ours.vocab_size, 1, 32, 2, 1, 16, 32, context=512))
-    replier = Replier(model.initialise(torch.Generator().manual_seed(0)).eval(), ours)
+    replier = Replier(model.initialize(torch.Generator().manual_seed(0)).eval(), ours)
     store = Store(tmp_path / "store.sqlite")
     with TestClient(make_app(replier, store, "m"), base_url="http://127.0.0.1") as client:
 

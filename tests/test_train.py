@@ -54,7 +54,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 
 def fresh() -> State:
     """A state before its first step."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     return State(model, make_optimizers(model, Rates()))
 
 
@@ -107,7 +107,7 @@ def test_the_logits_of_a_batch_never_exist_at_once(monkeypatch: pytest.MonkeyPat
     """No tensor of the loss is as large as the logits, which plain cross entropy computes."""
     monkeypatch.setitem(cross_entropy.CHUNK, "cpu", 2**16)
     config = dataclasses.replace(CONFIG, vocab_size=5_000)
-    model = Transformer(config).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(config).initialize(torch.Generator().manual_seed(0))
     ids = torch.randint(5_000, (32, 17), generator=torch.Generator().manual_seed(1))
     logits, weight = 32 * 16 * 5_000, 5_000 * config.width
     with Largest() as ours:

@@ -57,7 +57,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[Tensor, int, int]:
 
 def fresh() -> State:
     """A state before its first step."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     return State(model, make_optimizers(model, Rates()))
 
 
@@ -75,7 +75,7 @@ class Recorder(torch.optim.Optimizer):
 
 def gradient_of(made: Batch, loss: Callable, parts: int, processes: int) -> tuple[float, Tensor]:
     """Return loss and gradient of a step on a batch in `parts` parts; the output matrices are not zero."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     for block in model.blocks:
         for weight in (block.attention.out.weight, block.mlp.down.weight, model.unembed.weight):
             torch.nn.init.normal_(weight, std=0.2, generator=torch.Generator().manual_seed(1))
@@ -105,7 +105,7 @@ def ratings() -> Batch:
 
 def preference_loss(preference: Preference) -> Callable:
     """A preference loss, with a reference of other weights."""
-    return term_of(preference, Frozen(Transformer(CONFIG).initialise(torch.Generator().manual_seed(7))))
+    return term_of(preference, Frozen(Transformer(CONFIG).initialize(torch.Generator().manual_seed(7))))
 
 
 DPO, KTO = Preference("dpo", 0.1, nll=1.0), Preference("kto", 0.5, nll=0.5, good_weight=1.5)

@@ -39,7 +39,7 @@ def loss_of(model: Transformer, part: Batch) -> tuple[torch.Tensor, int, int]:
 
 def fresh(rate: float = 1.0, seed: int = 0) -> State:
     """A state before its first step."""
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(seed))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(seed))
     return State(model, make_optimizers(model, Rates().times(rate)))
 
 

@@ -83,7 +83,7 @@ class Method(Tuning):
 def life(tmp_path: Path) -> Life:
     """A life with a parent model."""
     life = Life(tmp_path / "life")
-    model = Transformer(CONFIG).initialise(torch.Generator().manual_seed(0))
+    model = Transformer(CONFIG).initialize(torch.Generator().manual_seed(0))
     save_model(model, TOKENIZER, life.model("parent"), {"stage": "base"})
     return life
 

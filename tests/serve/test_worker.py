@@ -166,7 +166,7 @@ tokenizer = train("bpe", ["the cat"], 270)
 config = ModelConfig(
     vocab_size=tokenizer.vocab_size, layers=1, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=64, context=9000
 )
-model = Transformer(config).initialise(torch.Generator().manual_seed(0)).eval()
+model = Transformer(config).initialize(torch.Generator().manual_seed(0)).eval()
 
 async def ask():
     request = Request([1, 2], Sampling(temperature=0, max_tokens=8000))

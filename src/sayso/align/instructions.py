@@ -149,7 +149,7 @@ class InstructionTuning(Tuning):
             held = f"evaluated on {derived['judged']:,} of {derived['held_out']:,} held-out conversations"
         say(
             f"{derived['conversations']:,} conversations; {steps:,} steps of {self.rows} rows x {self.row_tokens} "
-            f"tokens, {100 * batches.utilisation:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; {held}."
+            f"tokens, {100 * batches.utilization:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; {held}."
         )
 
 

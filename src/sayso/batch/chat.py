@@ -46,7 +46,7 @@ class ChatBatches:
         self._documents = np.repeat(np.array(order, np.int32), lengths[order])
 
     @property
-    def utilisation(self) -> float:
+    def utilization(self) -> float:
         """Share of positions that are not padding."""
         return len(self._ids) / (self.rows_per_epoch * self.context)
 

@@ -65,7 +65,7 @@ def last_scores(model: Transformer, ids: Tensor, documents: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def normalise(model: Transformer, mean: float, std: float) -> Transformer:
+def normalize(model: Transformer, mean: float, std: float) -> Transformer:
     """Rescale the head so that scores of `mean` become 0 and scores of `mean + std` become 1; return the model."""
     head = score_head(model)
     assert head is not None, "the model has no scalar head, see `add_score`"

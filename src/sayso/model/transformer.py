@@ -95,7 +95,7 @@ class Transformer(nn.Module):
     def _floats(self) -> Tensor:
         return next(x for x in chain(self.parameters(), self.buffers()) if x.is_floating_point())
 
-    def initialise(self, generator: torch.Generator | None = None) -> "Transformer":
+    def initialize(self, generator: torch.Generator | None = None) -> "Transformer":
         """Draw random weights and return self.
 
         Matrices that read the residual stream are uniform with standard deviation 1/sqrt(C). Matrices that write to it

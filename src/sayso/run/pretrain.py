@@ -99,7 +99,7 @@ def pretrain(options: Pretrain) -> Trained:
     rows, row_tokens, steps = derived["rows"], derived["row_tokens"], derived["steps"]
     _report(config, rows, row_tokens, steps, shards)
     batches = TextBatches(shards, rows, row_tokens, options.seed)
-    model = Transformer(config).initialise(torch.Generator().manual_seed(options.seed)).to(device.kind)
+    model = Transformer(config).initialize(torch.Generator().manual_seed(options.seed)).to(device.kind)
     rates = Rates(weight_decay=options.weight_decay).times(options.rate)
     state = State(model, make_optimizers(model, rates))
 

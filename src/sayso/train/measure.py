@@ -97,7 +97,7 @@ def seconds_per_step(
 ) -> float:
     """Return the median seconds per step of a model of this shape, on the first batches of the run."""
     generator = torch.Generator().manual_seed(0)
-    model = Transformer(config).initialise(generator).to(device)
+    model = Transformer(config).initialize(generator).to(device)
     if lora:
         add_lora(model, lora, generator)
     model.recompute = recompute

@@ -30,7 +30,7 @@ from sayso.loss.reward import reward_loss
 from sayso.loss.term import Term
 from sayso.model import Transformer
 from sayso.model.adapters import add_lora, merge
-from sayso.model.score import add_score, normalise
+from sayso.model.score import add_score, normalize
 from sayso.reply.conversation import Replier
 from sayso.sample.sampling import Sampling
 from sayso.text.rows import ReadsRows
@@ -199,6 +199,6 @@ def _normalized(start: Start, options: Reward, questions: Sequence[Question]) ->
         raise UserError(
             "The reference model's replies all have the same score; raise --rate or --epochs, or pass --samples 0."
         )
-    normalise(model, mean, std)
+    normalize(model, mean, std)
     say(f"Replies of '{options.reference or options.parent}' scored {mean:.2f} ± {std:.2f}; normalized to 0 ± 1.")
     return {"reference_mean": mean, "reference_std": std}
