@@ -25,7 +25,7 @@ class Pages:
         self, config: ModelConfig, count: int, device: torch.device, dtype: torch.dtype, bits: int = 0
     ) -> None:
         if bits not in (0, 8):
-            raise UserError(f"Keys and values are stored with 8 bits, or not quantized (0); got {bits}.")
+            raise UserError(f"Keys and values are stored with 8 bits, or unquantized (0); got {bits}.")
         self.config, self.count, self.dtype, self.bits = config, count, dtype, bits
         # Not initialized: unused blocks take no memory on a CPU. `clear` fills a block when it is allocated.
         shape = (config.layers, 2, count + 1, BLOCK, config.kv_heads, config.head_size)
