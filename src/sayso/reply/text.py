@@ -11,7 +11,7 @@ from sayso.token.tokenizer import Tokenizer
 
 
 class Text:
-    """Collects the text of one reply; `stopped` becomes true at a stop text."""
+    """Collects the text of one reply; `stopped` becomes true at a stop text, which is then `matched`."""
 
     def __init__(
         self,
@@ -22,7 +22,7 @@ class Text:
         spelled: Mapping[int, str] | None = None,
     ) -> None:
         """Take the stop texts, whether to keep one in the text, and control tokens to spell out."""
-        self.stopped = False
+        self.stopped, self.matched = False, ""
         self._keep_stop, self._spelled = keep_stop, spelled or {}
         self._tokenizer, self._stop = tokenizer, stop
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
@@ -39,10 +39,10 @@ class Text:
         if not stops:
             self._held = ""
             return text
-        found = [(text.find(stop) + len(stop), text.find(stop)) for stop in self._stop if stop in text]
+        found = [(text.find(stop) + len(stop), text.find(stop), stop) for stop in self._stop if stop in text]
         if found:
             self.stopped, self._held = True, ""
-            end, start = min(found)  # the one that is complete first
+            end, start, self.matched = min(found)  # the one that is complete first
             return text[: end if self._keep_stop else start]
         certain = len(text) - beginning(text, self._stop)
         self._held = text[certain:]

@@ -17,6 +17,7 @@ from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
 from sayso.serve.access import AccessMiddleware
+from sayso.serve.anthropic import anthropic_routes
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
@@ -74,6 +75,7 @@ def make_app(
     for routes in (openai_routes(voice, int(time.time())), embedding_routes(voice), token_routes(voice)):
         app.include_router(routes)
     app.include_router(response_routes(voice))
+    app.include_router(anthropic_routes(voice))
     app.include_router(conversation_routes(store))
     app.include_router(reply_routes(replies))
     app.include_router(rating_routes(store))

@@ -51,9 +51,26 @@ def error_body(status: int, message: str, code: str | None = None, param: str | 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+def anthropic_error(status: int, message: str) -> dict[str, Any]:
+    """Return an error in the format of Anthropic's API."""
+    kinds = {**TYPES, 413: "request_too_large", 503: "overloaded_error"}
+    kind = kinds.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return {"type": "error", "error": {"type": kind, "message": message}}
+
+
+def is_anthropic(request: Request) -> bool:
+    """Whether a request is for one of Anthropic's routes, whose errors have another format."""
+    return request.url.path.rstrip("/").endswith(("/messages", "/messages/count_tokens"))
+
+
 def failure(error: Exception) -> dict[str, Any]:
     """Return the error body for an exception raised while a request was processed."""
     return error_body(*_told(error))
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status for an exception raised while a request was processed."""
+    return _told(error)[0]
 
 
 def _told(error: Exception) -> tuple[int, str, str | None, str | None]:
@@ -75,25 +92,30 @@ def add_handlers(app: FastAPI) -> None:
     @app.exception_handler(ApiError)
     @app.exception_handler(ClosingError)
     @app.exception_handler(UserError)
-    async def expected(_request: Request, error: Exception) -> Json:
+    async def expected(request: Request, error: Exception) -> Json:
         if isinstance(error, StoreError):
             _log.warning(str(error))
         status = _told(error)[0]
         headers = {"retry-after": "5"} if status in (429, 503) else None
-        return Json(failure(error), status, headers)
+        return Json(_for(request, failure(error), status), status, headers)
 
     @app.exception_handler(LeftError)
     async def left(_request: Request, _error: LeftError) -> Response:
         return Response(status_code=499)  # nginx's code; only for the log, because the client has gone
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_request: Request, error: RequestValidationError) -> Json:
-        return Json(error_body(400, *first_problem(error)), 400)
+    async def invalid(request: Request, error: RequestValidationError) -> Json:
+        return Json(_for(request, error_body(400, *first_problem(error)), 400), 400)
 
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: HTTPException) -> Json:
         message = f"There is no {request.method} {request.url.path}." if error.status_code == 404 else str(error.detail)
         return Json(error_body(error.status_code, message), error.status_code)
+
+
+def _for(request: Request, body: dict[str, Any], status: int) -> dict[str, Any]:
+    """Return an error body in the format of the API that the request is for."""
+    return anthropic_error(status, body["error"]["message"]) if is_anthropic(request) else body
 
 
 def first_problem(error: RequestValidationError) -> tuple[str, str, str | None]:
