@@ -8,8 +8,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from pydantic import BaseModel
 
+from sayso.reply import Replier
+from sayso.sample.engine import Engine
 from sayso.serve.body import HARMLESS
 from sayso.serve.embeddings import EmbeddingRequest
+from sayso.serve.engine_counts import EngineCounts
 from sayso.serve.fields import GenerationFields
 from sayso.serve.openai import ChatRequest, CompletionRequest
 from sayso.serve.responses import ResponsesRequest
@@ -55,6 +58,15 @@ def test_every_metric_is_in_the_docs(client: TestClient) -> None:
     """Each name, as it is read."""
     told = re.findall(r"^# TYPE (\S+)", client.get("/metrics").text, re.MULTILINE)
     assert listed("metric") == {name for name in told if not name.endswith("_created")}
+
+
+def test_every_metric_of_speculation_and_adapters_is_in_the_docs(replier: Replier) -> None:
+    """They exist only where they can count."""
+    engine = Engine(replier.model, speculate=2, adapters={"poet": replier.model})
+    more = {metric.name + "_total" * (metric.type == "counter") for metric in EngineCounts(engine, "tuned").collect()}
+    plain = {metric.name + "_total" * (metric.type == "counter")
+             for metric in EngineCounts(Engine(replier.model), "tuned").collect()}  # fmt: skip
+    assert listed("metric with `--speculate` or `--adapter`") == more - plain
 
 
 def test_every_label_is_in_the_docs() -> None:

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from sayso.feedback.store import Store
-from sayso.serve.access import HEADERS
+from sayso.serve.envelope import HEADERS
 
 HUGE = [2**31, 2**32, 2**53, 2**63 - 1, 2**63, 2**64, 10**30, 10**400, -1, -(2**63) - 1, 0]
 TEXTS = ["\ud800", "a\udfffb", "\x00", "", "\u2028", "x" * 3000, "é", "[", "http://["]

@@ -17,7 +17,7 @@ from sayso.base.errors import UserError
 from sayso.feedback.store import Store
 from sayso.reply import Replier
 from sayso.sample.sampling import Sampling
-from sayso.serve.access import HEADERS
+from sayso.serve.envelope import HEADERS
 from sayso.serve.listen import listen
 from sayso.serve.server import Loading, Server
 

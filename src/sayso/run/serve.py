@@ -1,5 +1,6 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
+import re
 import socket
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from sayso.weights.tensors import weights_file
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://(\[[0-9a-f:]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -42,6 +44,8 @@ class Serve(Options):
     """Port to listen on; 0 = any free port."""
     api_key: str | None = None
     """API key that requests must send. Prefer SAYSO_API_KEY, which does not appear in process lists."""
+    allow_origin: tuple[str, ...] = ()
+    """Origin whose web pages may use the server, such as https://chat.example.org; may be repeated."""
     rows: Several = 64
     """Maximum number of replies generated concurrently."""
     cache_tokens: Positive | None = None
@@ -79,9 +83,21 @@ def serve(options: Serve) -> None:
             f"An API key is required to listen on addresses other than localhost; got --host {options.host}. "
             "Set SAYSO_API_KEY, or omit --host."
         )
+    origins = origins_of(options)
     folder = newest_model(life, options.model)
     with listen(options.host, options.port) as listening:
-        _run(options, life, folder, listening)
+        _run(options, life, folder, origins, listening)
+
+
+def origins_of(options: Serve) -> frozenset[str]:
+    """Return the allowed origins as browsers send them. Raises `UserError` for anything but SCHEME://HOST[:PORT]."""
+    origins = set()
+    for given in options.allow_origin:
+        origin = given.removesuffix("/").lower()
+        if not _ORIGIN.fullmatch(origin):
+            raise UserError(f"--allow-origin takes an origin such as https://chat.example.org; got '{given}'.")
+        origins.add(origin)
+    return frozenset(origins)
 
 
 def engine_of(options: Serve, life: Life, name: str, model: Transformer, device: str) -> Engine:
@@ -116,7 +132,7 @@ def _check_cache(options: Serve, model: Transformer, device: str) -> None:
         )
 
 
-def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> None:
+def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], listening: socket.socket) -> None:
     from sayso.feedback.store import Store
     from sayso.serve.app import make_app
     from sayso.serve.server import run_server
@@ -137,6 +153,7 @@ def _run(options: Serve, life: Life, folder: Path, listening: socket.socket) -> 
             key=options.api_key or None,
             engine=engine_of(options, life, folder.name, model, device.kind),
             queue=options.queue,
+            origins=origins,
         )
         say(
             f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the web page, and OpenAI's API under "

@@ -8,7 +8,7 @@ up its blocks and is resumed later. The output of a request does not depend on t
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 import torch
@@ -43,12 +43,17 @@ class _Counts:
     reused_tokens: int = 0
     """Prompt tokens whose keys and values were already cached."""
     reply_tokens: int = 0
+    proposals: int = 0
     proposed_tokens: int = 0
     """Tokens proposed by speculative decoding."""
     accepted_tokens: int = 0
     """Proposed tokens that the model picked too."""
+    accepted_at: list[int] = field(default_factory=list)
+    """Accepted tokens by their position in a proposal."""
     preemptions: int = 0
     steps: int = 0
+    step_tokens: int = 0
+    """Tokens processed by all steps, proposed ones included."""
 
 
 class Engine:
@@ -142,6 +147,7 @@ class Engine:
         if not plan:
             return []
         self.counts.steps += 1
+        self.counts.step_tokens += sum(len(chunk.ids) for _, chunk in plan)
         hidden = self._hidden(plan)
         active, hidden_states, first = [], [], 0
         for (row, chunk), states in zip(plan, hidden.split([len(chunk.ids) for _, chunk in plan]), strict=True):
@@ -255,6 +261,7 @@ class Engine:
                 eligible.append(row)
         found = dict(zip(eligible, self.proposer.propose(eligible), strict=True))
         cut = [found.get(row, [])[: row.request.room - len(row.request.ids) - 1] for row in rows]
+        self.counts.proposals += sum(map(bool, cut))
         self.counts.proposed_tokens += sum(map(len, cut))
         return cut
 
@@ -308,12 +315,20 @@ class Engine:
             matching = [
                 one for one, token in picked if list(one.proposed[ahead : ahead + 1]) == [token] and one.unfinished
             ]
-            self.counts.accepted_tokens += len(matching)
+            self._accept(len(matching), ahead)
             ahead += 1
         for one in active:
             self._record_cached(one.row, max(one.row.done, one.row.length - 1))  # including accepted proposals
             if one.row.request.finish:
                 self._remove(one.row)
+
+    def _accept(self, tokens: int, place: int) -> None:
+        """Count accepted tokens at one position of the proposals."""
+        counts = self.counts
+        counts.accepted_tokens += tokens
+        if tokens:
+            counts.accepted_at += [0] * (place + 1 - len(counts.accepted_at))
+            counts.accepted_at[place] += tokens
 
     def _remove(self, row: Row) -> None:
         self.running.remove(row)

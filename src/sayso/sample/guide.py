@@ -227,4 +227,4 @@ def _plain(reason: str) -> str:
     if "panic" in reason:
         return "it names something that cannot be compiled"
     lines = [line.strip() for line in reason.replace("<non-verbose/>", "").splitlines()]
-    return " ".join(line for line in lines if line and not set(line) <= set("^~ "))[:300].rstrip(". ")
+    return " ".join(line for line in lines if line and not set(line) <= set("^~ "))[:200].rstrip(". ")

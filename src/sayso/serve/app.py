@@ -4,7 +4,7 @@ Takes a replier and a store, returns an ASGI application. Nothing here listens o
 """
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from importlib.resources import files
 
@@ -21,8 +21,10 @@ from sayso.serve.anthropic import anthropic_routes
 from sayso.serve.completions import openai_routes
 from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
+from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
 from sayso.serve.metrics import TYPE, Metrics
+from sayso.serve.paths import Paths, names_under_v1
 from sayso.serve.ratings import rating_routes
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
@@ -49,18 +51,20 @@ def make_app(
     engine: Engine | None = None,
     queue: int = QUEUE,
     body_limit: int = BODY_LIMIT,
+    origins: Collection[str] = (),
 ) -> FastAPI:
     """Return the application that serves a model under `name`.
 
     `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
     and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
-    At most `queue` requests wait for a row; any further one is answered with 429.
+    At most `queue` requests wait for a row; further ones are answered with 429. Web pages of `origins` may use the
+    server (CORS).
     """
     engine = engine or Engine(replier.model)
     metrics = Metrics(engine, name)
     worker = Worker(engine, queue, metrics)
-    voice = ServedModel(replier, name, fingerprint, worker)
-    replies = PageReplies(voice, store)
+    served = ServedModel(replier, name, fingerprint, worker)
+    replies = PageReplies(served, store)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -70,15 +74,23 @@ def make_app(
 
     app = FastAPI(title="sayso", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.worker = worker
-    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit)
     add_handlers(app)
-    for routes in (openai_routes(voice, int(time.time())), embedding_routes(voice), token_routes(voice)):
-        app.include_router(routes)
-    app.include_router(response_routes(voice))
-    app.include_router(anthropic_routes(voice))
-    app.include_router(conversation_routes(store))
-    app.include_router(reply_routes(replies))
-    app.include_router(rating_routes(store))
+    routers = [
+        openai_routes(served, int(time.time())),
+        embedding_routes(served),
+        token_routes(served),
+        response_routes(served),
+        anthropic_routes(served),
+        conversation_routes(store),
+        reply_routes(replies),
+        rating_routes(store),
+    ]
+    for router in routers:
+        app.include_router(router)
+    # The last one added is the outermost.
+    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit, origins=origins)
+    app.add_middleware(Paths, names=names_under_v1(routers))
+    app.add_middleware(Envelope, origins=origins)
 
     @app.get("/health")
     async def health() -> dict[str, str]:
@@ -91,7 +103,7 @@ def make_app(
         return {"status": "ok"}
 
     @app.get("/metrics")
-    async def numbers() -> Response:
+    async def measured() -> Response:
         return Response(metrics.text(), media_type=TYPE)
 
     for path, (file, kind) in PAGE.items():

@@ -52,23 +52,26 @@ TokenIds = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_l
 
 
 class Strict(BaseModel):
-    """A body that rejects unknown fields."""
+    """A body that rejects unknown fields and values of another type: true is no number, "1" is no number."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
 
     @model_validator(mode="before")
     @classmethod
     def screen(cls, body: Any) -> Any:
-        """Drop fields without effect; reject unknown and unsupported ones by name."""
+        """Drop fields without effect; reject unknown and unsupported ones by name.
+
+        A whole number may be written with a decimal point, as in JSON Schema.
+        """
         if not isinstance(body, dict):
             raise ValueError("The body must be a JSON object")
         known = [info.alias or name for name, info in cls.model_fields.items()]
         kept = {}
         for name, value in body.items():
             if name in known:
-                kept[name] = value
-            elif value is None or name in HARMLESS or _asks_nothing(value, cls.neutral.get(name, ())):
+                kept[name] = int(value) if isinstance(value, float) and value.is_integer() else value
+            elif value is None or name in HARMLESS or _is_neutral(value, cls.neutral.get(name, ())):
                 continue
             elif name in cls.neutral:
                 reason = f": {_REASONS[name]}" if name in _REASONS else "; omit it"
@@ -79,7 +82,7 @@ class Strict(BaseModel):
         return kept
 
 
-def _asks_nothing(value: Any, neutral: tuple[Any, ...]) -> bool:
+def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
     """Whether a value is one of those without effect; 0 and False are distinct."""
     return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
 

@@ -38,6 +38,7 @@ class Choice:
         request.watch = self._hear
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
+        self.first: float | None = None
         self.counted = 0  # tokens already counted by the metrics
         self._heard, self._given, self._begun = "", 0, False
 

@@ -6,13 +6,13 @@ from fastapi import APIRouter
 
 from sayso.base.errors import UserError
 from sayso.feedback.store import Store, StoredConversation
-from sayso.serve.turns import Body, BodyText, turns_of
+from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
 
 class MessageBody(Body):
     """POST /api/messages: the user's message at the end of a conversation."""
 
-    conversation_id: int
+    conversation_id: RowId
     content: BodyText
 
 
@@ -29,11 +29,11 @@ def conversation_routes(store: Store) -> APIRouter:
         return store.new_conversation()
 
     @router.get("/conversations/{conversation_id}")
-    def conversation(conversation_id: int) -> dict[str, Any]:
+    def conversation(conversation_id: RowId) -> dict[str, Any]:
         return {"id": conversation_id, "turns": turns_of(store, store.branch(conversation_id))}
 
     @router.delete("/conversations/{conversation_id}", status_code=204)
-    def delete(conversation_id: int) -> None:
+    def delete(conversation_id: RowId) -> None:
         store.delete(conversation_id)
 
     @router.post("/messages", status_code=201)

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from sayso.feedback.store import Rating, Store
-from sayso.serve.turns import Body, BodyText, turns_of
+from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
 Comment = Annotated[str, Field(max_length=2000)]
 
@@ -15,8 +15,8 @@ class ThumbBody(Body):
     """A reply is good (1), bad (-1), or unrated (0)."""
 
     kind: Literal["thumb"]
-    message_id: int
-    value: Literal[1, -1, 0]
+    message_id: RowId
+    value: Annotated[int, Field(ge=-1, le=1)]
     comment: Comment | None = None
 
 
@@ -24,7 +24,7 @@ class EditBody(Body):
     """A correction of a reply."""
 
     kind: Literal["edit"]
-    message_id: int
+    message_id: RowId
     text: BodyText
     comment: Comment | None = None
 
@@ -33,8 +33,8 @@ class ChoiceBody(Body):
     """Which of two replies is better; with `better` false neither is, and the chosen one is only kept."""
 
     kind: Literal["choice"]
-    chosen_id: int
-    rejected_id: int
+    chosen_id: RowId
+    rejected_id: RowId
     better: bool = True
     position: Literal["left", "right"] | None = None
     comment: Comment | None = None

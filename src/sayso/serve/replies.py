@@ -27,7 +27,7 @@ from sayso.serve.served_model import ServedModel
 from sayso.serve.setting_fields import page_controls, settings_of, with_settings
 from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Reader, ReplyTerms
-from sayso.serve.turns import Body, turns_of
+from sayso.serve.turns import Body, RowId, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
 
 _log = logging.getLogger(__name__)
@@ -38,7 +38,7 @@ PATIENCE = 3.0  # seconds between attempts to write to the store
 class ReplyBody(Body):
     """POST /api/replies: a reply to a message; a repeated request gives another one."""
 
-    message_id: int
+    message_id: RowId
 
     def sampling(self, reader: Reader) -> Sampling:
         """Return the settings over the defaults, with a seed, so that the reply can be reproduced."""

@@ -87,7 +87,7 @@ class ResponsesRequest(SamplingFields):
             raise ValueError(f"'input' must have from 1 to {MOST_MESSAGES} items, or be a text that is not empty")
         for place, item in enumerate(given if isinstance(given, list) else []):
             kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
-            if kind not in ITEMS:
+            if not isinstance(kind, str) or kind not in ITEMS:
                 text = f"An input item must be one of: {', '.join(ITEMS)}; got '{str(kind)[:100]}'."
                 raise refusal(str(place), "invalid_value", text)
             if unknown := [name for name in item if name not in ITEMS[kind]]:
@@ -120,9 +120,22 @@ class ResponsesRequest(SamplingFields):
             raise RequestValidationError([_of_input(problem) for problem in error.errors()]) from error
 
 
+_FIELDS = {
+    ("messages",): ("input",),
+    ("response_format", "json_schema"): ("text", "format"),
+    ("response_format",): ("text", "format"),
+    ("max_completion_tokens",): ("max_output_tokens",),
+}
+"""Fields of a chat that have another name here."""
+
+
 def _of_input(problem: Mapping[str, Any]) -> dict[str, Any]:
     loc = problem["loc"]
-    return {**problem, "loc": ("input",) if loc[:1] == ("messages",) else loc}
+    for chat, own in _FIELDS.items():
+        if loc[: len(chat)] == chat:
+            loc = own if chat == ("messages",) else (*own, *loc[len(chat) :])
+            break
+    return {**problem, "loc": loc}
 
 
 def response_routes(voice: ServedModel) -> APIRouter:

@@ -1,8 +1,8 @@
-"""The listening server: responds before its model is loaded, and lets running requests finish on shutdown.
+"""The listening server: answers before its model is loaded, and lets running requests finish on shutdown.
 
 While the model loads, /health is alive and all other paths answer 503. On shutdown it answers /ready and new requests
-with 503, closes the port, gives replies a grace period, and cuts off the rest, which their streams report as an error;
-replies on the page are stored.
+with 503, closes the port, gives replies a grace period, and cuts off the rest: streams end with an error event, other
+requests get 503. Replies on the page are stored.
 """
 
 import asyncio
@@ -15,28 +15,31 @@ from contextlib import suppress
 import uvicorn
 from fastapi import FastAPI
 from starlette.concurrency import run_in_threadpool
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
-from sayso.serve.access import HEADERS, raw, send_json
+from sayso.serve.envelope import HEADERS, Envelope, request_id, send_json
 from sayso.serve.errors import error_body
+from sayso.serve.paths import Paths
 
-LINGER = 3  # seconds to inform readers after replies were cut off
+LINGER = 3  # seconds for replies to end after they were cut off
 
 
 class Loading:
-    """An ASGI application that is replaced by another one when that is loaded."""
+    """An ASGI application that loads another one, and then forwards every request to it."""
 
     def __init__(self, load: Callable[[], FastAPI]) -> None:
         """Take the function that makes the application; it is called in a thread once the server has started."""
         self.load = load
+        self.early = Envelope(Paths(_not_yet))
+        """Answers until the application is loaded."""
         self.app: FastAPI | None = None
         self.error: Exception | None = None
         """The error of a failed load, which ends the server."""
         self.failed: Callable[[], None] = lambda: None
 
     def drain(self, grace: float | None = None) -> None:
-        """Accept nothing new from now on, and cut off requests that have not finished after `grace` seconds."""
+        """Accept no new requests, and cut off those that have not finished after `grace` seconds."""
         if self.app is not None:
             self.app.state.worker.drain(grace)
 
@@ -47,7 +50,7 @@ class Loading:
         elif self.app is not None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
-            await _not_yet(scope, send)
+            await self.early(scope, receive, send)
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -65,28 +68,25 @@ class Loading:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-async def _not_yet(scope: Scope, send: Send) -> None:
-    alive = scope["path"] == "/health"
-    told = {"status": "loading"} if alive else error_body(503, "The model is still loading; try again soon.", "loading")
-
-    async def send_on(message: Message) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] += raw(HEADERS)
-        await send(message)
-
-    await send_json(send_on, 200 if alive else 503, told)
+async def _not_yet(scope: Scope, _receive: Receive, send: Send) -> None:
+    """Answer while the model loads."""
+    if scope["path"] == "/health":
+        await send_json(send, 200, {"status": "loading"})
+    else:
+        await send_json(send, 503, error_body(503, "The model is still loading; try again soon.", "loading"))
 
 
 class Protocol(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
-    """HTTP as uvicorn speaks it, whose answer to what is no HTTP looks like every other error."""
+    """uvicorn's HTTP, with the same errors as everywhere for bytes that are not HTTP."""
 
     transport: asyncio.Transport
 
     def send_400_response(self, msg: str) -> None:
         """Answer bytes that never become a request for the application, and close the connection."""
         body = json.dumps(error_body(400, msg, "invalid_request")).encode()
-        headers = {"content-type": "application/json", "content-length": str(len(body)), "connection": "close"}
-        lines = "".join(f"{name}: {value}\r\n" for name, value in (headers | HEADERS).items())
+        headers = HEADERS | {"x-request-id": request_id({}), "content-type": "application/json"}
+        headers |= {"content-length": str(len(body)), "connection": "close"}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(f"HTTP/1.1 400 Bad Request\r\n{lines}\r\n".encode() + body)
         self.transport.close()
 
@@ -103,11 +103,11 @@ class Server(uvicorn.Server):
         self.drain, self.grace = drain, grace
 
     def end(self) -> None:
-        """Ask it to shut down."""
+        """Request a shutdown."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept nothing new, and wait."""
+        """Accept no new requests, and wait for the running ones."""
         self.drain(self.grace)
         await super().shutdown(sockets)
 

@@ -17,6 +17,8 @@ from sayso.serve.errors import LeftError
 from sayso.serve.worker import EngineJob, Worker
 
 _Value = TypeVar("_Value")
+# Ends of lines that JSON allows in a string, but at which many line readers split an event.
+_LINE_ENDS = {ord(char): f"\\u{ord(char):04x}" for char in "\x85\u2028\u2029"}
 
 
 async def unless_left(work: Coroutine[Any, Any, _Value], request: Request) -> _Value:
@@ -52,7 +54,7 @@ async def collect(worker: Worker, job: EngineJob, request: Request) -> list[Choi
 def event(data: Any, name: str | None = None) -> str:
     """Return one server-sent event with JSON data."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {to_json(data)}\n\n"
+    return f"{head}data: {to_json(data).translate(_LINE_ENDS)}\n\n"
 
 
 class EventStream(StreamingResponse):
@@ -70,7 +72,7 @@ class EventStream(StreamingResponse):
             self.worker.stop(self.job)
 
     async def _all(self, events: AsyncIterator[str]) -> AsyncIterator[str]:
-        if self.job.waits:  # a comment, so that the status is on its way while the model is busy
+        if self.job.waits:  # a comment, so that the client gets the status while the model is busy
             yield ": waiting for the model\n\n"
         async for one in events:
             yield one

@@ -8,13 +8,14 @@ from sayso.feedback.store import Opinion, Store, StoredMessage
 from sayso.serve.markdown import to_html
 
 TEXT_LIMIT = 100_000  # characters of one message or edit
+RowId = Annotated[int, Field(ge=1, lt=2**63)]
 BodyText = Annotated[str, Field(min_length=1, max_length=TEXT_LIMIT)]
 
 
 class Body(BaseModel):
-    """A body that rejects unknown fields."""
+    """A body that rejects unknown fields and values of another type."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def turns_of(store: Store, branch: list[StoredMessage]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The thread that runs the engine, and the communication with it.
+"""The engine's thread, and the communication with it.
 
 Jobs, which are requests that belong together, come from the event loop; their output returns to it piece by piece,
 all of a step in one call. Only this thread touches the engine, and the event loop never waits for it. An error in a
@@ -31,7 +31,7 @@ class QueueFullError(Exception):
 
 
 class ClosingError(Exception):
-    """The server is shutting down and accepts nothing new."""
+    """The server is shutting down and accepts no new requests."""
 
 
 @dataclass(eq=False)
@@ -75,13 +75,17 @@ class Worker:
         self._closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._open: set[EngineJob] = set()  # used only by the event loop: jobs that have not finished
+        # Used only by the event loop: jobs and calls that have not finished.
+        self._open: set[EngineJob] = set()
+        self._called: set[asyncio.Future[Any]] = set()
+        self._cut = False
         self._jobs: dict[Request, tuple[EngineJob, Choice]] = {}  # used only by the thread: requests in the engine
 
     def submit(self, choices: Sequence[Choice]) -> EngineJob:
         """Queue choices. Raises `QueueFullError` if `limit` requests already wait, `ClosingError` during shutdown."""
         self._check()
         job = EngineJob(list(choices), self.load >= self.engine.rows, left=len(choices))
+        self.metrics.queued(job.choices)
         self.load += len(job.choices)
         self._open.add(job)
         self._order(partial(self._add, job))
@@ -92,12 +96,19 @@ class Worker:
         self._check()
         self.load += 1
         future: Future[_Value] = Future()
+        result = asyncio.wrap_future(future)
+        self._called.add(result)
         try:
             with self._changed:
                 self._calls.append((future, function))
             self._order()
-            return await asyncio.wrap_future(future)
+            return await result
+        except asyncio.CancelledError:
+            if self._cut:
+                raise ClosingError from None
+            raise
         finally:
+            self._called.discard(result)
             self.load -= 1
 
     def stop(self, job: EngineJob) -> None:
@@ -107,13 +118,16 @@ class Worker:
             self._order(partial(self._cancel, job))
 
     def drain(self, grace: float | None = None) -> None:
-        """Accept nothing new; running jobs continue, and are cut off after `grace` seconds if given."""
+        """Accept no new jobs; running ones continue, and are cut off after `grace` seconds if given."""
         self.closing = True
         if grace is not None:
             asyncio.get_running_loop().call_later(grace, self.cut)
 
     def cut(self) -> None:
-        """Stop every job with `ClosingError`, even during a long step."""
+        """Stop every job and call with `ClosingError`, even during a long step."""
+        self._cut = True
+        for result in self._called:
+            result.cancel()
         for job in list(self._open):
             job.pieces.put_nowait(ClosingError())
             self.stop(job)
@@ -133,6 +147,7 @@ class Worker:
         if self.closing:
             raise ClosingError
         if self.load >= self.engine.rows + self.limit:
+            self.metrics.rejected()
             raise QueueFullError
 
     def _order(self, *orders: Callable[[], None]) -> None:
@@ -178,37 +193,40 @@ class Worker:
         requests = [choice.request for choice in job.choices if choice.request in self._jobs]
         for request in requests:
             self.engine.cancel(request)
-        self._tell(requests)
+        self._publish(requests)
 
     def _step(self) -> None:
-        started = time.perf_counter()
+        started, before = time.perf_counter(), self.engine.counts.step_tokens
         try:
-            told = self.engine.step()
+            advanced = self.engine.step()
         except Exception as error:
-            # Rows are affected; without any, the waiting requests must go, or the error would repeat forever.
+            # The rows are affected; without any, the waiting requests must fail, or the error would repeat forever.
             waiting = set(self.engine.waiting)
-            met = {job for request, (job, _) in self._jobs.items() if request not in waiting}
-            self._fail(met or {job for job, _ in self._jobs.values()}, error)
+            affected = {job for request, (job, _) in self._jobs.items() if request not in waiting}
+            self._fail(affected or {job for job, _ in self._jobs.values()}, error)
         else:
-            for request in [*told, *(row.request for row in self.engine.running)]:
+            self.metrics.stepped(self.engine.counts.step_tokens - before)
+            for request in [*advanced, *(row.request for row in self.engine.running)]:
                 _, choice = self._jobs[request]
                 if choice.began is None:
                     self.metrics.began(choice, started)
-            self._tell(told)
+            self._publish(advanced)
 
-    def _tell(self, requests: Sequence[Request]) -> None:
+    def _publish(self, requests: Sequence[Request]) -> None:
         """Pass output to the event loop."""
         news, now = News(), time.perf_counter()
         for request in requests:
             if request not in self._jobs:  # its job failed with another request
                 continue
             job, choice = self._jobs[request]
-            self.metrics.heard(choice, now)
+            self.metrics.progressed(choice, now)
             if request.finish == "error":
                 self._fail([job], UserError(request.error))
                 continue
             if request.finish:
                 del self._jobs[request]
+                if not any(choice.request in self._jobs for choice in job.choices):
+                    self.metrics.answered(job.choices)
             piece = choice.take()
             if piece is not None:
                 news.append((job, piece))
@@ -226,9 +244,9 @@ class Worker:
             with suppress(RuntimeError):  # the loop is closed: nobody is waiting
                 self._loop.call_soon_threadsafe(self._deliver, news)
 
-    def _deliver(self, told: News) -> None:
+    def _deliver(self, news: News) -> None:
         """In the event loop: deliver output to its consumers."""
-        for job, piece in told:
+        for job, piece in news:
             ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
             job.left -= ended
             self.load -= ended
