@@ -470,6 +470,7 @@ class Acts:
         host: str = ...,
         port: int = ...,
         api_key: str | None = ...,
+        allow_origin: str | Sequence[str] = ...,
         rows: int = ...,
         cache_tokens: int | None = ...,
         cache_bits: Literal[8, 0] = ...,
