@@ -27,6 +27,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": "cat"},
     "/v1/responses": {"input": "hello"},
     "/v1/embeddings": {"input": "cat"},
+    "/v1/messages": {"model": "tuned", "max_tokens": 2, "messages": HELLO},
+    "/v1/messages/count_tokens": {"model": "tuned", "messages": HELLO},
     "/tokenize": {"prompt": "cat"},
     "/detokenize": {"tokens": [1]},
     "/api/messages": {"conversation_id": 1, "content": "hello"},
@@ -39,6 +41,7 @@ LENGTHS = {
     "/v1/chat/completions": "max_completion_tokens",
     "/v1/completions": "max_tokens",
     "/v1/responses": "max_output_tokens",
+    "/v1/messages": "max_tokens",
     "/api/replies": "max_tokens",
 }
 """The field that bounds the length of a reply, and so the time of a test."""
@@ -48,10 +51,12 @@ BOUNDED = settings(
 
 
 def check(response: Any, sent: object) -> int:
-    """Check that a response is a success or an error in OpenAI's shape, and return its status."""
+    """Check that a response is a success or an error in OpenAI's or Anthropic's shape, and return its status."""
     assert response.status_code < 500, (sent, response.text)
     if response.status_code >= 400:
-        assert set(response.json()["error"]) == {"message", "type", "param", "code"}, sent
+        of_anthropic = response.json().get("type") == "error"
+        keys = {"message", "type"} if of_anthropic else {"message", "type", "param", "code"}
+        assert set(response.json()["error"]) == keys, sent
         assert len(response.json()["error"]["message"]) < 600, sent
     elif response.headers.get("content-type", "").startswith("text/event-stream"):
         assert "server_error" not in response.text, sent

@@ -80,7 +80,9 @@ class CountRequest(Strict):
     tool_choice: dict[str, Any] | None = None
     thinking: dict[str, Any] | None = None
     output_config: OutputConfig | None = None
-    cache_control: dict[str, Any] | None = None
+    cache_control: dict[str, Any] | None = None  # a label, as are the next two
+    user_profile_id: str | None = None
+    workspace_id: str | None = None
 
     def chat_body(self) -> dict[str, Any]:
         """Return the conversation as the body of a chat. Raises a validation error for blocks that are not text."""

@@ -16,8 +16,7 @@ MOST_IDS = 1024  # per list of ids or texts in a request
 # The caller's own labels.
 HARMLESS = frozenset(
     {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
-     "request_id", "session_id", "user_profile_id",
-     "workspace_id"}
+     "request_id", "session_id"}
 )  # fmt: skip
 # Fields that no route supports, with the values that have no effect; null never has one.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
