@@ -180,6 +180,20 @@ def test_a_file_may_be_held_out(life: Life, tmp_path: Path, rated: bool) -> None
     assert (derived["prompts"], derived["held_out"]) == (30, 10)
 
 
+@pytest.mark.parametrize(("count", "message"), [(7, "at least 8 prompts .* got 7"), (40, "contains all prompts")])
+def test_a_held_out_file_must_allow_evaluation_and_training(
+    life: Life, tmp_path: Path, count: int, message: str
+) -> None:
+    """Its prompts are never trained on instead."""
+    rows = pairs(40)
+    write_jsonl(tmp_path / "pairs.jsonl", rows)
+    write_jsonl(tmp_path / "held.jsonl", rows[:count])
+    options = Reward(life=life.root, pairs=(tmp_path / "pairs.jsonl",), held_out=tmp_path / "held.jsonl", **SMALL)
+    with pytest.raises(UserError, match=message):
+        reward(options)
+    assert not life.run("reward-reward").exists()
+
+
 def test_degraded_versions_of_a_reply_lose_against_it() -> None:
     """They are its first half, the reply twice, and an empty one; a reply of one word has no first half."""
     assert spoiled("a b c d") == {"truncated": "a b", "repeated": "a b c d a b c d", "empty": ""}

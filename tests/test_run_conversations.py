@@ -197,7 +197,7 @@ def test_a_file_is_all_that_tuning_needs(life: Life, tmp_path: Path, capsys: pyt
     assert "already been trained" in capsys.readouterr().out
 
 
-def test_a_file_may_be_held_out(life: Life, tmp_path: Path) -> None:
+def test_a_file_may_be_held_out(life: Life, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """All conversations of the file evaluate the run; copies of them in the training data are not trained on."""
     rows = [{"messages": chat(1, word)} for word in ("red", "blue", "green", "white")]
     write_jsonl(tmp_path / "train.jsonl", rows)
@@ -210,6 +210,9 @@ def test_a_file_may_be_held_out(life: Life, tmp_path: Path) -> None:
     assert (derived["conversations"], derived["held_out"], derived["judged"]) == (2, 3, 3)
     assert "held_out" in plan["inputs"]
     assert run([*words, "--held-out", str(tmp_path / "none.jsonl")]) == 2
+    capsys.readouterr()
+    assert run([*words, "--held-out", str(tmp_path / "train.jsonl")]) == 2
+    assert "none are left to train on" in capsys.readouterr().err
 
 
 def test_a_share_of_a_source_is_asked_of_what_was_held_out_too(life: Life, tmp_path: Path) -> None:

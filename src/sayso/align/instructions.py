@@ -35,7 +35,7 @@ from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
 from sayso.loss.next_token import batch_loss
 from sayso.sample.sampling import Sampling
-from sayso.text.document import Message, Source
+from sayso.text.document import Messages, Source
 from sayso.text.rows import ReadsRows, report_rows
 from sayso.text.sources import file_source
 from sayso.token.chat import prompt_ids
@@ -172,7 +172,7 @@ class _Data:
     train: LaidOut
     held: LaidOut
     bad: BadRows
-    prompts: list[Sequence[Message]]
+    prompts: list[Messages]
     """Prompts to sample before, during and after training."""
 
 
@@ -194,7 +194,7 @@ def _read(
     chat, feedback, mix = life.data("chat"), life.data("feedback") / "chat.jsonl", shares(options.mix)
     read = list(read_conversations(sources, bad) if sources else prepared(chat / "train.jsonl", bad))
     reserved = [] if sources else share_of(prepared(chat / "val.jsonl", bad), mix)
-    liked = list(prepared(feedback, bad))
+    liked = [talk for talk in prepared(feedback, bad) for _ in range(options.feedback_weight)]
     file = held_out_file(options.held_out)
     held = list(read_conversations([file_source(str(file), 0)], bad)) if file else []
     bad.check()
@@ -208,7 +208,7 @@ def _read(
     talks, liked = ([talk for talk in some if talk.key not in keys] for some in (talks, liked))
     if not talks and not liked:
         raise UserError("All conversations are held out, so none are left to train on; hold out fewer (--held-out).")
-    return [*talks, *(talk for talk in liked for _ in range(options.feedback_weight))], held
+    return [*talks, *liked], held
 
 
 def _report_laid_out(train: LaidOut, tokens: int) -> None:
@@ -232,9 +232,7 @@ def _report_laid_out(train: LaidOut, tokens: int) -> None:
     raise UserError("No conversations are left to train on: the model's chat template rejects all of them.")
 
 
-def _sample_prompts(
-    tokenizer: Tokenizer, talks: Sequence[TrainingConversation], tokens: int
-) -> list[Sequence[Message]]:
+def _sample_prompts(tokenizer: Tokenizer, talks: Sequence[TrainingConversation], tokens: int) -> list[Messages]:
     """Return the first few different prompts that leave room for a reply in `tokens`."""
     different = {talk.key: talk for talk in talks}.values()
     prompts = (prompt for talk in different if (prompt := talk.prompt()))
