@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import anthropic
 import openai
 import pytest
 import torch
@@ -38,11 +39,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def served(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """OpenAI's client reaches a server of the model `aligned`, without a network."""
+    """OpenAI's and Anthropic's clients reach a server of the model `aligned`, without a network."""
     store = Store(tmp_path / "store.sqlite")
     app = make_app(Replier(*load_model(models / "aligned")), store, "aligned", fingerprint="0123456789ab")
     with TestClient(app, base_url="http://127.0.0.1:8000") as client:
         monkeypatch.setattr(openai, "OpenAI", partial(openai.OpenAI, http_client=client))
+        monkeypatch.setattr(anthropic, "Anthropic", partial(anthropic.Anthropic, http_client=client))
         yield
     store.close()
 
