@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from sayso.token.tokenizer import Tokenizer
 
+_LONGEST = 3  # bytes of an incomplete character
+
 
 class Text:
     """Collects the text of one reply; `stopped` becomes true at a stop text, which is then `matched`."""
@@ -20,12 +22,18 @@ class Text:
         *,
         keep_stop: bool = False,
         spelled: Mapping[int, str] | None = None,
+        prompt: Sequence[int] = (),
     ) -> None:
-        """Take the stop texts, whether to keep one in the text, and control tokens to spell out."""
+        """Take the stop texts, whether to keep one in the text, and control tokens to spell out.
+
+        A character that begins at the end of `prompt` belongs to the reply that completes it.
+        """
         self.stopped, self.matched = False, ""
-        self._keep_stop, self._spelled = keep_stop, spelled or {}
-        self._tokenizer, self._stop = tokenizer, stop
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.offsets: list[int] = []
+        """Of each id, the index of the character in which it begins, counted without regard to stop texts."""
+        self._keep_stop, self._stop = keep_stop, stop
+        self._characters = Characters(tokenizer, spelled)
+        self._characters.begin(prompt)
         self._held = ""
 
     def push(self, token: int, *, stops: bool = True) -> str:
@@ -35,7 +43,9 @@ class Text:
         """
         if self.stopped:
             return ""
-        text = self._held + self._text_of(token)
+        offset, text = self._characters.push(token)
+        self.offsets.append(offset)
+        text = self._held + text
         if not stops:
             self._held = ""
             return text
@@ -48,17 +58,44 @@ class Text:
         self._held = text[certain:]
         return text[:certain]
 
-    def _text_of(self, token: int) -> str:
-        if token in self._spelled:
-            return self._spelled[token]
-        if token >= self._tokenizer.vocab_size:  # a head may be wider than the vocabulary: such ids have no text
-            return ""
-        return self._decoder.decode(self._tokenizer.decode_bytes([token]))
-
     def close(self) -> str:
         """Return what was held back, at the end of the reply; an incomplete character is dropped."""
         text, self._held = self._held, ""
         return text
+
+
+class Characters:
+    """Decodes ids one by one. Bytes that are not UTF-8 become U+FFFD; an incomplete character waits for more bytes."""
+
+    def __init__(self, tokenizer: Tokenizer, spelled: Mapping[int, str] | None = None) -> None:
+        """Take the tokenizer, and control tokens to spell out."""
+        self._tokenizer, self._spelled = tokenizer, spelled or {}
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._count = 0  # complete characters
+
+    def begin(self, before: Sequence[int]) -> None:
+        """Start with the incomplete character at the end of some ids, if any."""
+        data = b""
+        for token in reversed(before):
+            data = token_bytes(self._tokenizer, token) + data
+            if len(data) >= _LONGEST:
+                break
+        self._decoder.decode(data[-_LONGEST:])
+
+    def push(self, token: int) -> tuple[int, str]:
+        """Return the index of the character that contains the id's first byte, and the text completed by the id."""
+        data = self._spelled[token].encode() if token in self._spelled else token_bytes(self._tokenizer, token)
+        waiting, offset = self._decoder.getstate()[0], self._count
+        if waiting and data:  # bytes that wait and are not continued become one or more U+FFFD before this id
+            offset += len((waiting + data[:1]).decode("utf-8", "replace")) - 1
+        text = self._decoder.decode(data)
+        self._count += len(text)
+        return offset, text
+
+
+def token_bytes(tokenizer: Tokenizer, token: int) -> bytes:
+    """Return the bytes of an id; none for control tokens, nor for ids of a head that is wider than the vocabulary."""
+    return tokenizer.decode_bytes([token]) if token < tokenizer.vocab_size else b""
 
 
 def beginning(text: str, stop: Sequence[str]) -> int:

@@ -4,6 +4,7 @@ The text is made in the engine's thread, so that a stop text ends the request at
 """
 
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -13,15 +14,17 @@ from sayso.sample.request import PromptLogprob, Request
 
 @dataclass(frozen=True)
 class ChoicePiece:
-    """New output of choice `index` since its last piece; a token whose text is held back comes with a later piece."""
+    """New output of choice `index` since its last piece. A token comes with the character in which it begins."""
 
     index: int
     text: str
     ids: list[int]
+    offsets: list[int]
+    """Index in the text of the choice of the character in which each id begins; at most the length of the text."""
     logprobs: list[float]
     """Natural log-probability of each id under the model itself."""
     tops: list[dict[int, float]]
-    """The likeliest ids in place of each id, if requested."""
+    """Log-probabilities of the likeliest ids at the position of each id; empty unless requested."""
     tokens: int
     """Number of tokens of the choice so far."""
     finish: str
@@ -35,37 +38,42 @@ class Choice:
 
     def __init__(self, index: int, request: Request, text: Text) -> None:
         self.index, self.request, self.text = index, request, text
-        request.watch = self._hear
+        request.watch = self._watch
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
         self.first: float | None = None
         self.counted = 0  # tokens already counted by the metrics
-        self._heard, self._given, self._begun = "", 0, False
+        self._new, self._length = "", 0  # text since the last piece, and characters in all pieces
+        self._given, self._begun = 0, False  # tokens in all pieces, and whether there was one
 
     def take(self) -> ChoicePiece | None:
         """Return what is new, or None if nothing can be shown yet."""
         request, start = self.request, self._given
         if request.finish:
-            self._heard += self.text.close()
-        elif not self._heard:
+            self._new += self.text.close()
+        elif not self._new:
             return None
-        text, self._heard, self._given = self._heard, "", len(request.ids)
+        text, self._new = self._new, ""
+        self._length += len(text)
+        offsets = self.text.offsets
+        end = len(request.ids) if request.finish else bisect_left(offsets, self._length, start)
         prompt = () if self._begun else request.prompt_scores
-        self._begun = True
+        self._given, self._begun = end, True
         return ChoicePiece(
             self.index,
             text,
-            request.ids[start:],
-            request.logprobs[start:],
-            request.tops[start:],
-            self._given,
+            request.ids[start:end],
+            [min(offset, self._length) for offset in offsets[start:end]],
+            request.logprobs[start:end],
+            request.tops[start:end],
+            end,
             request.finish,
             prompt,
         )
 
-    def _hear(self, token: int) -> bool:
+    def _watch(self, token: int) -> bool:
         enough = len(self.request.ids) >= self.request.sampling.min_tokens
-        self._heard += self.text.push(token, stops=enough)
+        self._new += self.text.push(token, stops=enough)
         return self.text.stopped
 
 
@@ -75,6 +83,7 @@ def joined(pieces: Sequence[ChoicePiece]) -> ChoicePiece:
         pieces[-1],
         text="".join(piece.text for piece in pieces),
         ids=[token for piece in pieces for token in piece.ids],
+        offsets=[offset for piece in pieces for offset in piece.offsets],
         logprobs=[logprob for piece in pieces for logprob in piece.logprobs],
         tops=[top for piece in pieces for top in piece.tops],
         prompt=pieces[0].prompt,

@@ -11,11 +11,13 @@ from starlette.concurrency import run_in_threadpool
 from sayso.reply.tools import Toolbox
 from sayso.serve.answer import ApiAnswer
 from sayso.serve.choice import ChoicePiece
+from sayso.serve.echo import EchoedPrompt, echoed_prompt
 from sayso.serve.errors import naming
 from sayso.serve.fields import GenerationFields
+from sayso.serve.logprobs import ReportedLogprobs
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.served_model import ServedModel
-from sayso.serve.shapes import ChatShape, ReportedLogprobs, TextShape
+from sayso.serve.shapes import ChatShape, TextShape
 from sayso.serve.terms import ReplyTerms
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
@@ -67,18 +69,18 @@ async def read_chat(voice: ServedModel, asked: ChatRequest) -> tuple[list[int], 
 async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) -> Response:
     """Reply to a conversation."""
     prompt, terms, tools = await read_chat(voice, asked)
-    telling = telling_of(voice, asked)
-    answer = ApiAnswer(voice, request, [prompt], terms, ChatShape(telling, calls=tools.calls))
+    reported = reported_logprobs(voice, asked)
+    answer = ApiAnswer(voice, request, [prompt], terms, ChatShape(reported, prompt, calls=tools.calls))
     if asked.stream:
         return await answer.stream(asked.options)
 
-    def more(body: dict[str, Any], said: Sequence[ChoicePiece]) -> None:
+    def extend(body: dict[str, Any], replies: Sequence[ChoicePiece]) -> None:
         if asked.return_token_ids:
             body["prompt_token_ids"] = prompt
         if asked.prompt_logprobs is not None:
-            body["prompt_logprobs"] = telling.prompt(prompt, said[0], asked.prompt_logprobs)
+            body["prompt_logprobs"] = reported.prompt(prompt, replies[0], asked.prompt_logprobs)
 
-    return await answer.whole(more=more)
+    return await answer.whole(extend=extend)
 
 
 async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Request) -> Response:
@@ -91,28 +93,39 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
             for prompt in prompts_of(asked.prompt)
         ]
 
+    def echoed(prompts: list[list[int]]) -> list[EchoedPrompt]:
+        sent = [
+            text if isinstance(text, str) and asked.truncate_prompt_tokens is None else None
+            for text in prompts_of(asked.prompt)
+        ]
+        return [echoed_prompt(voice.replier.tokenizer, ids, text) for ids, text in zip(prompts, sent, strict=True)]
+
     adapter = voice.adapter(asked.model)
     prompts = await run_in_threadpool(read)
-    terms, telling = voice.reader.terms(asked, COMPLETION_TOKENS), telling_of(voice, asked)
+    terms, reported = voice.reader.terms(asked, COMPLETION_TOKENS), reported_logprobs(voice, asked)
     terms = replace(terms, adapter=adapter)
     if asked.scores:
         terms = replace(terms, stop_ids=frozenset())
-    answer = ApiAnswer(voice, request, prompts, terms, TextShape(telling, terms.n, prompts if asked.echo else None))
+    echo = await run_in_threadpool(echoed, prompts) if asked.echo else None
+    answer = ApiAnswer(voice, request, prompts, terms, TextShape(reported, prompts, terms.n, echo))
     if asked.stream:
         return await answer.stream(asked.options)
 
-    def more(body: dict[str, Any], said: Sequence[ChoicePiece]) -> None:
-        for choice, piece in zip(body["choices"], said, strict=True):
-            prompt = prompts[piece.index // terms.n]
-            if asked.return_token_ids:
-                choice["prompt_token_ids"] = prompt
+    def extend(body: dict[str, Any], replies: Sequence[ChoicePiece]) -> None:
+        for choice, piece in zip(body["choices"], replies, strict=True):
             if asked.prompt_logprobs is not None:
-                choice["prompt_logprobs"] = telling.prompt(prompt, piece, asked.prompt_logprobs)
+                prompt = prompts[piece.index // terms.n]
+                choice["prompt_logprobs"] = reported.prompt(prompt, piece, asked.prompt_logprobs)
 
-    return await answer.whole(best=asked.best_of or 0, unsaid=asked.length == 0, more=more)
+    return await answer.whole(best=asked.best_of or 0, score_only=asked.length == 0, extend=extend)
 
 
-def telling_of(voice: ServedModel, asked: GenerationFields) -> ReportedLogprobs:
+def reported_logprobs(voice: ServedModel, asked: GenerationFields) -> ReportedLogprobs:
     """Return the token details to include."""
-    named, ids = bool(asked.return_tokens_as_token_ids), bool(asked.return_token_ids)
-    return ReportedLogprobs(voice.replier.tokenizer, asked.tops, ids, named)
+    return ReportedLogprobs(
+        voice.replier.tokenizer,
+        asked.tops,
+        ids=bool(asked.return_token_ids),
+        named_by_id=bool(asked.return_tokens_as_token_ids),
+        spells_control=asked.skip_special_tokens is False,
+    )

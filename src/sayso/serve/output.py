@@ -11,7 +11,7 @@ from sayso.reply.calls import Delta, ToolCalls
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 from sayso.serve.choice import ChoicePiece
-from sayso.serve.shapes import ReportedLogprobs
+from sayso.serve.logprobs import ReportedLogprobs
 
 _Event = dict[str, Any]
 
@@ -40,11 +40,12 @@ def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict
 class Output:
     """The growing output of one response."""
 
-    def __init__(self, response: dict[str, Any], telling: ReportedLogprobs, request: Request, *, calls: bool) -> None:
+    def __init__(self, response: dict[str, Any], reported: ReportedLogprobs, request: Request, *, calls: bool) -> None:
         """Take the response to fill, the token details, the request, and whether the text may contain calls."""
         self.response = response
-        self._telling, self._request, self._calls = telling, request, calls
-        self._reading = ToolCalls()
+        self._reported, self._request, self._calls = reported, request, calls
+        self._parser = ToolCalls()
+        self._logprobs: list[dict[str, Any]] = []  # of tokens whose text has not come yet
         self._open: dict[str, Any] | None = None
         self._number = 0
 
@@ -55,15 +56,14 @@ class Output:
     def push(self, piece: ChoicePiece) -> list[_Event]:
         """Take a piece; return its events, including the final ones if it is the last."""
         if self._calls:
-            deltas = self._reading.push(piece.text) + (self._reading.close() if piece.finish else [])
+            deltas = self._parser.push(piece.text) + (self._parser.close() if piece.finish else [])
         else:
             deltas = [Delta(piece.text)] if piece.text else []
-        told = self._telling.chat(piece)
-        logprobs = told["content"] if told else []
+        logprobs = self._reported.chat(piece)
+        self._logprobs += logprobs["content"] if logprobs else []
         events: list[_Event] = []
         for delta in deltas:
-            events += self._say(delta.content, logprobs) if delta.call is None else self._call(delta)
-            logprobs = []
+            events += self._add_text(delta.content) if delta.call is None else self._add_call(delta)
         return events + (self._end(piece) if piece.finish else [])
 
     def fail(self, why: str) -> list[_Event]:
@@ -73,7 +73,9 @@ class Output:
 
     def _end(self, piece: ChoicePiece) -> list[_Event]:
         cut = piece.finish != "stop"
-        events = [] if self.response["output"] else self._begin(self._message())  # an empty reply is also reported
+        events = []
+        if not self.response["output"] or (self._logprobs and self._in_message):
+            events += self._add_text("")  # an empty reply is also reported, and so are tokens without text
         events += self._close("incomplete" if cut else "completed")
         prompt_tokens = len(self._request.prompt)
         self.response["usage"] = {
@@ -89,17 +91,23 @@ class Output:
             self.response["incomplete_details"] = {"reason": "max_output_tokens"}
         return [*events, self._whole(f"response.{status}")]
 
-    def _say(self, text: str, logprobs: list[Any]) -> list[_Event]:
+    def _add_text(self, text: str) -> list[_Event]:
+        """Add text to the message; the tokens since the last text belong to it."""
         events: list[_Event] = []
-        if self._open is None or self._open["type"] != "message":
+        if not self._in_message:
             events = self._close() + self._begin(self._message())
         assert self._open is not None
-        part = self._open["content"][0]
+        part, logprobs = self._open["content"][0], self._logprobs
         part["text"] += text
         part["logprobs"] += logprobs
+        self._logprobs = []
+        if not text and not logprobs:
+            return events
         return [*events, self._event("output_text.delta", delta=text, logprobs=logprobs, **self._part())]
 
-    def _call(self, delta: Delta) -> list[_Event]:
+    def _add_call(self, delta: Delta) -> list[_Event]:
+        """Add to a call, which has no log-probabilities."""
+        self._logprobs = []
         events: list[_Event] = []
         if delta.id:
             item = {"type": "function_call", "id": f"fc_{uuid.uuid4().hex}", "call_id": delta.id, "name": delta.name}
@@ -122,7 +130,8 @@ class Output:
         bare = {**item, "content": []} if item["type"] == "message" else dict(item)
         events = [self._event("output_item.added", output_index=self._place, item=bare)]
         if item["type"] == "message":
-            events.append(self._event("content_part.added", part={**item["content"][0]}, **self._part()))
+            part = {**item["content"][0], "logprobs": []}  # a copy, because the item's own grows
+            events.append(self._event("content_part.added", part=part, **self._part()))
         return events
 
     def _close(self, status: str = "completed") -> list[_Event]:
@@ -142,6 +151,10 @@ class Output:
         events.append(self._event("output_item.done", output_index=self._place, item={**item}))
         self._open = None
         return events
+
+    @property
+    def _in_message(self) -> bool:
+        return self._open is not None and self._open["type"] == "message"
 
     @property
     def _place(self) -> int:

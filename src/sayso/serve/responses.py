@@ -13,7 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 
 from sayso.base.errors import UserError
 from sayso.serve.body import NEUTRAL, Strict, refusal
-from sayso.serve.completions import read_chat, telling_of
+from sayso.serve.completions import read_chat, reported_logprobs
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
 from sayso.serve.fields import MOST_TOPS, SamplingFields
@@ -149,7 +149,7 @@ def response_routes(voice: ServedModel) -> APIRouter:
         prompt, terms, tools = await read_chat(voice, chat)
         job = await voice.speak([prompt], terms)
         response = new_response(terms.adapter or voice.name, terms.sampling, _echoed(asked))
-        output = Output(response, telling_of(voice, chat), job.choices[0].request, calls=tools.calls)
+        output = Output(response, reported_logprobs(voice, chat), job.choices[0].request, calls=tools.calls)
         if asked.stream:
             return EventStream(_events(job, output), voice.worker, job)
         for piece in await collect(voice.worker, job, request):

@@ -133,7 +133,7 @@ class ServedModel:
                     prompt, sampling, index, terms.stop_ids, terms.salt, adapter=terms.adapter, constraint=guided
                 )
                 request.prompt_tops = terms.prompt_tops
-                text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled)
+                text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled, prompt=prompt)
                 choices.append(Choice(len(choices), request, text))
         return choices
 
