@@ -56,6 +56,9 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for question, letter in list(ANSWERS.items())[2 * (level - 1) : 2 * level]
     ]
     write_jsonl(life.root / "prompts.jsonl", rows)
+    for row in rows:  # the same questions to the model, which does not see the name
+        row["prompt"] = [{"role": "user", "content": row["prompt"], "name": "examiner"}]
+    write_jsonl(life.root / "held_out.jsonl", rows)
     (life.root / "mine.py").write_text(REWARD)
     return life.root
 
@@ -64,7 +67,7 @@ def act(root: Path, name: str, inputs: Path | None = None, **flags: str) -> int:
     """Improve the tuned model with the prompts and the reward in `inputs`; return the exit code."""
     inputs = inputs or root
     given = {
-        "life": root, "name": name, "prompts": inputs / "prompts.jsonl", "held_out": inputs / "prompts.jsonl",
+        "life": root, "name": name, "prompts": inputs / "prompts.jsonl", "held_out": inputs / "held_out.jsonl",
         "reward": f"{inputs / 'mine.py'}:right", "max_tokens": 4, "replies": 16, "keep_replies": 1, "rounds": 2,
         "epochs": 40, "rows": 1, "rate": 0.5, "processes": 1, "device": "cpu",
     } | flags  # fmt: skip

@@ -283,6 +283,18 @@ def test_no_more_prompts_are_evaluated_than_requested(
     assert epoch.isdisjoint(one.number for one in judged)
 
 
+def test_the_prompts_of_a_held_out_file_are_not_trained_on(tmp_path: Path) -> None:
+    """Not even those that are not evaluated; a file that contains all prompts is an error."""
+    for name, numbers in (("prompts", range(10)), ("held", range(6, 12))):
+        write_jsonl(tmp_path / f"{name}.jsonl", [{"prompt": f"p{n}", "n": n} for n in numbers])
+    name = str(tmp_path / "prompts.jsonl")
+    order, judged = open_prompt_order(name, (), 0, 2, tmp_path / "held.jsonl", BadRows())
+    assert sorted(one.info["n"] for one in order(0, 6)) == list(range(6))
+    assert [one.info["n"] for one in judged] == [6, 7]
+    with pytest.raises(UserError, match="contains all prompts"):
+        open_prompt_order(name, (), 0, 2, Path(name), BadRows())
+
+
 def test_all_copies_of_a_prompt_are_on_one_side() -> None:
     """Those that are held out are evaluated once."""
     copies = [replace(one, number=one.number + 40 * copy) for copy in range(3) for one in prompts(40)]

@@ -52,11 +52,16 @@ def open_prompts(
 ) -> tuple[list[Prompt], list[Prompt]]:
     """Return the training prompts of a file, and the held-out ones: another file, or some of them, by default a tenth.
 
-    At most `most` prompts of another file, or by a share, are held out.
+    `most` limits the held-out prompts of another file or a share. No held-out prompt is trained on. Raises `UserError`
+    if none are left to train on.
     """
     prompts = read_prompts(path, bad, check)
     if file := held_out_file(held_out):
-        return prompts, read_prompts(file, bad, check)[:most]
+        held = read_prompts(file, bad, check)
+        train, _ = separate(prompts, [prompt.key for prompt in held], lambda prompt: prompt.key)
+        if not train:
+            raise UserError(f"--held-out '{file}' contains all prompts, so none are left to train on; shorten it.")
+        return train, held[:most]
     assert not isinstance(held_out, Path)
     return hold_out_prompts(prompts, seed, HoldOut(0.1 if held_out is None else held_out, most))
 
