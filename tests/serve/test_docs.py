@@ -10,7 +10,6 @@ from pydantic import BaseModel
 
 from sayso.reply import Replier
 from sayso.sample.engine import Engine
-from sayso.serve.body import HARMLESS
 from sayso.serve.embeddings import EmbeddingRequest
 from sayso.serve.engine_counts import EngineCounts
 from sayso.serve.fields import GenerationFields
@@ -67,9 +66,3 @@ def test_every_metric_of_speculation_and_adapters_is_in_the_docs(replier: Replie
     plain = {metric.name + "_total" * (metric.type == "counter")
              for metric in EngineCounts(Engine(replier.model), "tuned").collect()}  # fmt: skip
     assert listed("metric with `--speculate` or `--adapter`") == more - plain
-
-
-def test_every_label_is_in_the_docs() -> None:
-    """What is accepted without an effect is named."""
-    said = DOCS.split("Labels without effect:", 1)[1].split(".", 1)[0]
-    assert set(re.findall(r"`([^`]+)`", said)) == HARMLESS

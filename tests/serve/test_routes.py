@@ -98,10 +98,11 @@ def test_a_response_has_a_form_and_log_probabilities(official: openai.OpenAI) ->
         ({"background": True}, "background"),
         ({"input": []}, "input"),
         ({"input": [{"type": "reasoning"}]}, "input.0"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content.0.type"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
-        ({"truncation": "auto"}, "truncation"),
-        ({"max_output_tokens": 0}, "max_output_tokens"),
+        ({"truncation": "some"}, "truncation"),
+        ({"max_output_tokens": -1}, "max_output_tokens"),
+        ({"text": {"format": {"type": "text", "schema": {}}}}, "response_format"),
     ],
 )
 def test_a_response_that_cannot_be_is_refused_by_name(client: TestClient, change: dict[str, Any], param: str) -> None:

@@ -16,7 +16,14 @@ from sayso.token.tools import CALL, CLOSING, opening
 MOST_TOOLS = 128
 NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # OpenAI's rule
 CHOICES = ("none", "auto", "required")
-FIELDS = {"tool": {"type", "function"}, "function": {"name", "description", "parameters", "strict"}}
+INPUT = "input"  # the one argument that a custom tool has in the prompt and in the reply
+FIELDS = {
+    "tool": {"type", "function"},
+    "function": {"name", "description", "parameters", "strict"},
+    "custom tool": {"type", "custom"},
+    "custom": {"name", "description", "format"},
+    "allowed_tools": {"mode", "tools"},
+}
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,8 @@ class Tool:
     """JSON schema of its arguments, an object."""
     strict: bool
     """Whether unsupported schema keywords are an error; otherwise they are ignored."""
+    custom: bool = False
+    """Whether it is one of OpenAI's custom tools, whose input is a text; its one argument is `INPUT`."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +49,18 @@ class Toolbox:
     """"none", "auto" (text or calls), "required", or the name of the one tool that must be called."""
     parallel: bool = True
     """Whether a reply may contain more than one call."""
+    allowed: frozenset[str] | None = None
+    """The only tools that may be called (OpenAI's `allowed_tools`); None: all. The prompt has all of them."""
 
     @property
     def calls(self) -> bool:
         """Whether the reply may contain calls: `grammar` then constrains them and `Calls` parses them."""
         return self.choice != "none"
+
+    @property
+    def custom(self) -> frozenset[str]:
+        """Names of the custom tools."""
+        return frozenset(tool.name for tool in self.tools if tool.custom)
 
     @property
     def shown(self) -> list[dict[str, Any]]:
@@ -60,6 +76,8 @@ class Toolbox:
         if not self.calls:
             return None
         allowed = [tool for tool in self.tools if self.choice in (*CHOICES, tool.name)]
+        if self.allowed is not None:
+            allowed = [tool for tool in allowed if tool.name in self.allowed]
         more = f'("\\n{CALL}" body)*' if self.parallel else ""
         if self.choice == "auto" and text:
             # Lazy: it ends at the first marker, so that no text follows one. TEXT is for replies without calls.
@@ -87,22 +105,22 @@ def toolbox(tools: Sequence[Any] | None, choice: Any = None, *, parallel: bool |
         raise UserError(f"A request may have at most {MOST_TOOLS} tools; got {len(parsed)}.")
     if duplicate := next((name for name in names if names.count(name) > 1), None):
         raise UserError(f"Tool names must be unique; '{duplicate}' occurs twice.")
+    if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
+        mode, allowed = _allowed(choice.get("allowed_tools"), names)
+        return Toolbox(parsed, mode, parallel is not False, allowed)
     return Toolbox(parsed, _choice(choice, names), parallel is not False)
 
 
 def _tool(place: int, given: Any) -> Tool:
     where = f"tools[{place}]"
+    kind = given.get("type") if isinstance(given, Mapping) else None
+    if kind == "custom":
+        return _custom(_fields(_fields(given, where, "custom tool").get("custom"), f"{where}.custom", "custom"), where)
     tool = _fields(given, where, "tool")
-    if tool.get("type") != "function":
-        raise UserError(f"A tool's type must be 'function'; that of {where} is {tool.get('type')!r:.100}.")
+    if kind != "function":
+        raise UserError(f"A tool's type must be 'function' or 'custom'; that of {where} is {kind!r:.100}.")
     function = _fields(tool.get("function"), f"{where}.function", "function")
-    name, description = function.get("name"), function.get("description")
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UserError(
-            f"A tool's name must have 1 to 64 letters, digits, _ or -, such as get_time; {where} has {name!r:.100}."
-        )
-    if not isinstance(description, str | None):
-        raise UserError(f"A tool's description must be text; that of '{name}' is {type(description).__name__}.")
+    name, description = _named(function, where)
     if not isinstance(function.get("strict"), bool | None):
         raise UserError(f"'strict' of a tool must be true or false; that of '{name}' is {function['strict']!r:.100}.")
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
@@ -112,28 +130,75 @@ def _tool(place: int, given: Any) -> Tool:
             f"The parameters of a tool must be the schema of an object; those of '{name}' have the type "
             f"{parameters['type']!r:.100}: wrap them in an object."
         )
-    return Tool(name, description or "", {"type": "object", **parameters}, bool(function.get("strict")))
+    return Tool(name, description, {"type": "object", **parameters}, bool(function.get("strict")))
+
+
+def _custom(given: Mapping[str, Any], where: str) -> Tool:
+    """Return a custom tool: a function whose one argument is a text, free or with a pattern."""
+    name, description = _named(given, where)
+    form = given.get("format") or {"type": "text"}
+    grammar = form.get("grammar") if isinstance(form, Mapping) else None
+    text = {"type": "string"}
+    if isinstance(grammar, Mapping) and grammar.get("syntax") == "regex" and isinstance(grammar.get("definition"), str):
+        text["pattern"] = f"^(?:{grammar['definition']})$"
+    elif form != {"type": "text"}:
+        raise UserError(
+            f"The format of a custom tool must be 'text', or a grammar with the syntax 'regex'; that of '{name}' is "
+            f"{form!r:.100}."
+        )
+    schema = {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
+    return Tool(name, description, schema, strict=True, custom=True)
+
+
+def _named(given: Mapping[str, Any], where: str) -> tuple[str, str]:
+    """Return the checked name and description of a tool."""
+    name, description = given.get("name"), given.get("description")
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise UserError(
+            f"A tool's name must have 1 to 64 letters, digits, _ or -, such as get_time; {where} has {name!r:.100}."
+        )
+    if not isinstance(description, str | None):
+        raise UserError(f"A tool's description must be text; that of '{name}' is {type(description).__name__}.")
+    return name, description or ""
 
 
 def _fields(given: Any, where: str, kind: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
         raise UserError(f"{where} must be a JSON object; got {type(given).__name__}.")
-    if unknown := [str(key) for key in given if key not in FIELDS[kind]]:
+    fields = {str(key): value for key, value in given.items() if value is not None}
+    if unknown := [key for key in fields if key not in FIELDS[kind]]:
         hint = nearest(unknown[0], FIELDS[kind])
         raise UserError(f"{where} may only have {', '.join(sorted(FIELDS[kind]))}; got '{unknown[0]:.100}'.{hint}")
-    return given
+    return fields
+
+
+def _allowed(given: Any, names: Sequence[str]) -> tuple[str, frozenset[str]]:
+    """Return the mode and the names of OpenAI's `allowed_tools`."""
+    fields = _fields(given, "tool_choice.allowed_tools", "allowed_tools")
+    mode, tools = fields.get("mode"), fields.get("tools")
+    if mode not in ("auto", "required"):
+        raise UserError(f"The mode of 'allowed_tools' must be auto or required; got {mode!r:.100}.")
+    if not isinstance(tools, list) or not tools:
+        raise UserError("'allowed_tools' must have a list of at least one of the tools; omit it to allow all.")
+    return mode, frozenset(_name_of(tool, names) for tool in tools)
+
+
+def _name_of(choice: Any, names: Sequence[str]) -> str:
+    """Return the name of the tool that `{"type": KIND, KIND: {"name": NAME}}` refers to."""
+    kind = choice.get("type") if isinstance(choice, Mapping) else None
+    named = choice.get(kind) if kind in ("function", "custom") else None
+    name = named.get("name") if isinstance(named, Mapping) else None
+    if name not in names:
+        hint, known = nearest(str(name), names), ", ".join(names) or "none"
+        raise UserError(f"'tool_choice' must name one of the tools ({known}); got {name!r:.100}.{hint}")
+    return str(name)
 
 
 def _choice(choice: Any, names: Sequence[str]) -> str:
     if choice is None:
         return "auto" if names else "none"
     if isinstance(choice, Mapping):
-        function = choice.get("function")
-        name = function.get("name") if isinstance(function, Mapping) else None
-        if choice.get("type") != "function" or name not in names:
-            hint, known = nearest(str(name), names), ", ".join(names) or "none"
-            raise UserError(f"'tool_choice' must name one of the tools ({known}); got {name!r:.100}.{hint}")
-        return str(name)
+        return _name_of(choice, names)
     if choice not in CHOICES:
         raise UserError(f"'tool_choice' must be {', '.join(CHOICES)} or name a function; got {choice!r:.100}.")
     if choice == "required" and not names:

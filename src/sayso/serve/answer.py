@@ -45,18 +45,12 @@ class ApiAnswer:
         job = await self.served.speak(self.prompts, self.terms)
         return EventStream(self._events(job, options), self.served.worker, job)
 
-    async def whole(self, *, best: int = 0, score_only: bool = False, extend: Extend = _add_nothing) -> Response:
-        """Respond with one object, to which `extend` adds. Of `best` replies to each prompt the best n are returned.
-
-        `score_only`: return only the scores of the prompts.
-        """
+    async def whole(self, *, best: int = 0, extend: Extend = _add_nothing) -> Response:
+        """Respond with one object, to which `extend` adds. Of `best` replies to each prompt the best n are returned."""
         n = self.terms.n
         job = await self.served.speak(self.prompts, replace(self.terms, n=max(best, n)))
         pieces = sorted(await collect(self.served.worker, job, self.request), key=lambda piece: piece.index)
         replies = [joined(list(group)) for _, group in groupby(pieces, key=lambda piece: piece.index)]
-        if score_only:
-            nothing: dict[str, Any] = {"ids": [], "offsets": [], "logprobs": [], "tops": [], "tokens": 0}
-            replies = [replace(reply, text="", finish="length", **nothing) for reply in replies]
         used = self._usage(job, sum(reply.tokens for reply in replies))
         if best > n:
             groups = [replies[start : start + best] for start in range(0, len(replies), best)]

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from sayso.base.errors import UserError
 from sayso.serve.anthropic_reply import MessageReply
-from sayso.serve.body import Number, Strict, refusal
+from sayso.serve.body import ANY, Number, Strict, refusal
 from sayso.serve.completions import read_chat
 from sayso.serve.encode import Json
 from sayso.serve.errors import anthropic_error, failure, status_of
@@ -70,7 +70,7 @@ class CountRequest(Strict):
 
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "service_tier": ("auto", "standard_only"), "container": (), "mcp_servers": ([],), "context_management": (),
-        "betas": ([],), "inference_geo": (), "speed": ("standard",), "diagnostics": (),
+        "betas": ([],), "inference_geo": (), "speed": ("standard",), "diagnostics": (), "metadata": ANY,
     }  # fmt: skip
 
     model: str
@@ -126,11 +126,11 @@ class MessageRequest(CountRequest):
     top_p: Annotated[Number, Field(ge=0, le=1)] | None = None
 
     def chat_body(self) -> dict[str, Any]:
-        """Return the body of a chat with the sampling settings; the temperature is 1 by default."""
+        """Return the body of a chat with the sampling settings."""
         return super().chat_body() | {
             "max_completion_tokens": self.max_tokens,
             "stop": self.stop_sequences or None,
-            "temperature": 1.0 if self.temperature is None else self.temperature,
+            "temperature": self.temperature,
             "top_k": self.top_k,
             "top_p": self.top_p,
         }

@@ -13,16 +13,20 @@ from sayso.base.errors import nearest
 from sayso.feedback.store import UNSTORABLE
 
 MOST_IDS = 1024  # per list of ids or texts in a request
-# The caller's own labels.
-HARMLESS = frozenset(
-    {"user", "metadata", "safety_identifier", "prompt_cache_key", "prompt_cache_retention", "prompt_cache_options",
-     "request_id", "session_id"}
-)  # fmt: skip
-# Fields that no route supports, with the values that have no effect; null never has one.
+ANY: tuple[Any, ...] = (...,)
+"""Stands for every value of a field that never has an effect."""
+TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+VERBOSITIES = ("low", "medium", "high")
+
+# Fields that requests may have without an effect, with the values that have none; null never has one. The first are
+# the caller's own labels and hints about speed, which do not change the reply.
 NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "store": (False,), "service_tier": ("auto", "default"), "audio": (), "modalities": (["text"],), "prediction": (),
-    "functions": ([],), "function_call": ("none", "auto"), "reasoning_effort": ("none",), "verbosity": ("medium",),
-    "web_search_options": (), "moderation": (), "annotations": ([],), "refusal": (), "suffix": ("",), "priority": (0,),
+    "user": ANY, "metadata": ANY, "safety_identifier": ANY, "prompt_cache_key": ANY, "prompt_cache_retention": ANY,
+    "prompt_cache_options": ANY, "request_id": ANY, "session_id": ANY, "prediction": ANY,
+    "service_tier": TIERS, "reasoning_effort": EFFORTS, "verbosity": VERBOSITIES,
+    "store": (False,), "audio": (), "modalities": (["text"],), "functions": ([],), "function_call": ("none", "auto"),
+    "web_search_options": (), "moderation": (), "suffix": ("",), "priority": (0,),
     "documents": ([],), "chat_template": (), "chat_template_kwargs": ({},), "mm_processor_kwargs": ({},),
     "media_io_kwargs": ({},), "prompt_embeds": (), "use_beam_search": (False,), "length_penalty": (1, 1.0),
     "spaces_between_special_tokens": (True,), "logprob_token_ids": ([],), "thinking_token_budget": (),
@@ -34,27 +38,42 @@ NEUTRAL: Mapping[str, tuple[Any, ...]] = {
     "continue_final_message": (False,), "logprobs": (False,), "top_logprobs": (0,), "tools": ([],),
     "tool_choice": ("none", "auto"), "parallel_tool_calls": (True, False), "tool_calls": ([],),
 }  # fmt: skip
-_REASONS = {
-    "use_beam_search": "a search would block all other replies; in Python, use sayso.sample.beams.beam_search",
-    "store": "requests to the API are not stored",
+REASONS = {
+    "access_programs": "the server has none",
+    "audio": "the model reads and writes only text",
+    "background": "send the request without it and wait for the response",
+    "background_options": "there is no background mode",
     "chat_template": "the model's own template is used",
-    "functions": "use 'tools'",
-    "function_call": "use 'tool_choice'",
-    "guided_json": "use 'structured_outputs'",
-    "guided_regex": "use 'structured_outputs'",
+    "context_management": "to drop the oldest turns, use 'truncation': 'auto'",
+    "conversation": "the server keeps no conversations; send all items as 'input'",
     "guided_choice": "use 'structured_outputs'",
     "guided_grammar": "use 'structured_outputs'",
+    "guided_json": "use 'structured_outputs'",
+    "guided_regex": "use 'structured_outputs'",
+    "image": "the model reads and writes only text",
+    "modalities": "the model reads and writes only text",
+    "moderation": "the server has no moderation model",
+    "previous_response_id": "the server keeps no responses; send all items as 'input'",
+    "prompt": "the server keeps no prompts; send the text as 'input' and 'instructions'",
+    "store": "requests to the API are not stored",
+    "use_beam_search": "a search would block all other replies; in Python, use sayso.sample.beams.beam_search",
+    "web_search_options": "the server has no web search; define a function as a tool",
 }
+"""Why a field is refused, where the reason is not plain."""
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length=MOST_IDS)]
 
 
 class Strict(BaseModel):
-    """A body that rejects unknown fields and values of another type: true is no number, "1" is no number."""
+    """A JSON object that rejects unknown fields and values of another type: true is no number, "1" is no number.
+
+    null stands for the default of any field.
+    """
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
+    """Fields that have no effect, with the values for which this is true."""
 
     @model_validator(mode="before")
     @classmethod
@@ -64,26 +83,40 @@ class Strict(BaseModel):
         A whole number may be written with a decimal point, as in JSON Schema.
         """
         if not isinstance(body, dict):
-            raise ValueError("The body must be a JSON object")
+            raise ValueError("A JSON object is required")
         known = [info.alias or name for name, info in cls.model_fields.items()]
         kept = {}
         for name, value in body.items():
+            if value is None:
+                continue
             if name in known:
                 kept[name] = int(value) if isinstance(value, float) and value.is_integer() else value
-            elif value is None or name in HARMLESS or _is_neutral(value, cls.neutral.get(name, ())):
-                continue
-            elif name in cls.neutral:
-                reason = f": {_REASONS[name]}" if name in _REASONS else "; omit it"
-                raise refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
-            else:
+            elif name not in cls.neutral:
                 text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
                 raise refusal(str(name)[:100], "unknown_parameter", text)
+            elif not _has_no_effect(value, cls.neutral[name]):
+                raise _unsupported(name, value, cls.neutral[name])
         return kept
 
 
-def _is_neutral(value: Any, neutral: tuple[Any, ...]) -> bool:
+class RequestBody(Strict):
+    """The body of a request; fields that other routes or servers support are accepted while they have no effect."""
+
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
+
+
+def _has_no_effect(value: Any, neutral: tuple[Any, ...]) -> bool:
     """Whether a value is one of those without effect; 0 and False are distinct."""
-    return any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
+    return neutral is ANY or any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
+
+
+def _unsupported(name: str, value: Any, neutral: tuple[Any, ...]) -> PydanticCustomError:
+    choices = [one for one in neutral if isinstance(one, str)]
+    if len(choices) > 1 and name not in REASONS:
+        text = f"'{name}' must be one of {', '.join(choices)}; got {value!r:.100}."
+        return refusal(name, "invalid_value", text)
+    reason = f": {REASONS[name]}" if name in REASONS else "; omit it"
+    return refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
 
 
 def refusal(param: str, code: str, text: str) -> PydanticCustomError:

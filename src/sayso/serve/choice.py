@@ -6,7 +6,8 @@ The text is made in the engine's thread, so that a stop text ends the request at
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from sayso.reply.text import Text
 from sayso.sample.request import PromptLogprob, Request
@@ -75,6 +76,19 @@ class Choice:
         enough = len(self.request.ids) >= self.request.sampling.min_tokens
         self._new += self.text.push(token, stops=enough)
         return self.text.stopped
+
+
+class SilentChoice(Choice):
+    """A choice of which only the prompt counts: its reply, one token, is not shown."""
+
+    def take(self) -> ChoicePiece | None:
+        """Return the scores of the prompt without a reply, once the prompt is read."""
+        piece = super().take() if self.request.finish else None
+        if piece is None:
+            return None
+        names = (field.name for field in fields(piece) if field.name != "prompt")
+        empty: dict[str, Any] = {name: [] for name in names if isinstance(getattr(piece, name), list)}
+        return replace(piece, text="", tokens=0, finish="length" if piece.finish == "stop" else piece.finish, **empty)
 
 
 def joined(pieces: Sequence[ChoicePiece]) -> ChoicePiece:

@@ -10,10 +10,12 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.reply.tools import Toolbox
 from sayso.serve.answer import ApiAnswer
+from sayso.serve.call_format import CallFormat
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.echo import EchoedPrompt, echoed_prompt
 from sayso.serve.errors import naming
 from sayso.serve.fields import GenerationFields
+from sayso.serve.infill import infill_ids
 from sayso.serve.logprobs import ReportedLogprobs
 from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.served_model import ServedModel
@@ -50,11 +52,17 @@ def openai_routes(voice: ServedModel, created: int) -> APIRouter:
     return router
 
 
-async def read_chat(voice: ServedModel, asked: ChatRequest) -> tuple[list[int], ReplyTerms, Toolbox]:
-    """Return the prompt ids of a conversation, the terms of its reply, and the tools that it may call."""
+async def read_chat(
+    voice: ServedModel, asked: ChatRequest, *, truncate: bool = False
+) -> tuple[list[int], ReplyTerms, Toolbox]:
+    """Return the prompt ids of a conversation, the terms of its reply, and the tools that it may call.
+
+    `truncate`: drop the oldest turns of a conversation that exceeds the context.
+    """
     adapter = voice.adapter(asked.model)
-    with naming("tools"):
+    with naming("functions" if asked.legacy else "tools"):
         tools = asked.toolbox()
+    length = voice.context if asked.length is None else asked.length
     prompt = await run_in_threadpool(
         voice.chat_ids,
         [turn.plain() for turn in asked.messages],
@@ -62,6 +70,7 @@ async def read_chat(voice: ServedModel, asked: ChatRequest) -> tuple[list[int], 
         opened=asked.add_generation_prompt is not False,
         continued=bool(asked.continue_final_message),
         keep=asked.truncate_prompt_tokens,
+        reserve=length if truncate else None,
     )
     return prompt, replace(voice.reader.terms(asked, voice.context, tools), adapter=adapter), tools
 
@@ -70,7 +79,8 @@ async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) 
     """Reply to a conversation."""
     prompt, terms, tools = await read_chat(voice, asked)
     reported = reported_logprobs(voice, asked)
-    answer = ApiAnswer(voice, request, [prompt], terms, ChatShape(reported, prompt, calls=tools.calls))
+    calls = CallFormat(asked.legacy, tools.custom) if tools.calls else None
+    answer = ApiAnswer(voice, request, [prompt], terms, ChatShape(reported, prompt, calls=calls))
     if asked.stream:
         return await answer.stream(asked.options)
 
@@ -86,8 +96,15 @@ async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) 
 async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Request) -> Response:
     """Continue or score prompts."""
 
+    def infill(prompt: str | list[int], suffix: str) -> list[int]:
+        with naming("suffix"):
+            ids = infill_ids(voice.replier.tokenizer, prompt, suffix)
+        return voice.text_ids(ids)
+
     def read() -> list[list[int]]:
         begun = asked.add_special_tokens is not False
+        if asked.suffix:
+            return [infill(prompt, asked.suffix) for prompt in prompts_of(asked.prompt)]
         return [
             voice.text_ids(prompt, begun=begun, keep=asked.truncate_prompt_tokens)
             for prompt in prompts_of(asked.prompt)
@@ -117,7 +134,7 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
                 prompt = prompts[piece.index // terms.n]
                 choice["prompt_logprobs"] = reported.prompt(prompt, piece, asked.prompt_logprobs)
 
-    return await answer.whole(best=asked.best_of or 0, score_only=asked.length == 0, extend=extend)
+    return await answer.whole(best=asked.best_of or 0, extend=extend)
 
 
 def reported_logprobs(voice: ServedModel, asked: GenerationFields) -> ReportedLogprobs:

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.batch.by_length import by_length
 from sayso.reply.embed import embed
-from sayso.serve.body import Strict
+from sayso.serve.body import RequestBody
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
 from sayso.serve.served_model import ServedModel
@@ -24,11 +24,18 @@ from sayso.serve.stream import unless_left
 BATCH_TOKENS = 512  # padded: a batch delays replies no longer than a pass of the engine
 
 
-class EmbeddingRequest(Strict):
+def some_texts(texts: Prompts) -> Prompts:
+    """Reject what `some_prompts` rejects, and empty texts, as OpenAI does."""
+    if any(len(text) == 0 for text in prompts_of(some_prompts(texts))):
+        raise ValueError("A text must not be empty")
+    return texts
+
+
+class EmbeddingRequest(RequestBody):
     """The body of POST /v1/embeddings."""
 
     model: str | None = None
-    input: Annotated[Prompts, AfterValidator(some_prompts)]
+    input: Annotated[Prompts, AfterValidator(some_texts)]
     encoding_format: Literal["float", "base64"] | None = None
     dimensions: Annotated[int, Field(ge=1)] | None = None
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None

@@ -1,6 +1,6 @@
 """Fields common to chats and completions: sampling, end of the reply, and what to return about it.
 
-OpenAI's, and those of vLLM and llama.cpp under their names there. null stands for the default.
+OpenAI's, and those of vLLM and llama.cpp under their names there.
 """
 
 import json
@@ -11,14 +11,14 @@ from pydantic import Field, field_validator, model_validator
 from sayso.base.errors import UserError
 from sayso.sample import grammar as language
 from sayso.sample.grammar import Grammar
-from sayso.serve.body import MOST_IDS, Number, Strict, TokenIds
+from sayso.serve.body import MOST_IDS, Number, RequestBody, Strict, TokenIds
 from sayso.serve.setting_fields import settings_of, with_settings
 
-MOST_CHOICES, MOST_STOPS, MOST_TOPS = 8, 4, 20
+MOST_CHOICES, MOST_STOPS, MOST_TOPS = 128, 128, 20
 _Text = Annotated[str, Field(min_length=1, max_length=1000)]
 
 
-class SamplingFields(Strict):
+class SamplingFields(RequestBody):
     """Sampling of the next token, in addition to the declared settings; DRY's breakers have llama.cpp's name."""
 
     logit_bias: Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MOST_IDS)] | None = (
@@ -29,7 +29,7 @@ class SamplingFields(Strict):
     dry_sequence_breakers: Annotated[list[_Text], Field(max_length=64)] | None = None
 
 
-class LengthFields(Strict):
+class LengthFields(RequestBody):
     """When a reply ends."""
 
     stop: Annotated[list[_Text], Field(max_length=MOST_STOPS)] | None = None
@@ -48,13 +48,18 @@ class SchemaFormat(Strict):
     """OpenAI's `json_schema`."""
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
-    schema_: Annotated[dict[str, Any], Field(alias="schema")]
+    schema_: Annotated[dict[str, Any] | None, Field(alias="schema")] = None
     strict: bool | None = None
     description: str | None = None
 
     @property
     def grammar(self) -> Grammar:
-        """Return its grammar; what cannot be enforced is an error only if it is strict, as with OpenAI."""
+        """Return its grammar: any object without a schema.
+
+        What cannot be enforced is an error only if the schema is strict, as with OpenAI.
+        """
+        if self.schema_ is None:
+            return language.json_object()
         return language.json_schema(self.schema_, lenient=not self.strict)
 
 

@@ -1,23 +1,24 @@
 """Request bodies of OpenAI's chats and completions: checked, or rejected with the field's name."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from sayso.reply.tools import Toolbox, toolbox
-from sayso.serve.body import Strict, refusal, shown
-from sayso.serve.fields import MOST_TOPS, GenerationFields
+from sayso.serve.body import refusal
+from sayso.serve.chat_message import Turn
+from sayso.serve.fields import MOST_CHOICES, MOST_TOPS, GenerationFields
 
-MOST_PROMPTS, MOST_MESSAGES, MOST_BEST = 256, 1000, 20
+MOST_PROMPTS, MOST_MESSAGES, MOST_REPLIES = 256, 1000, 4096
 
 
 Prompts = str | list[str] | list[int] | list[list[int]]
 
 
 def some_prompts(prompts: Prompts) -> Prompts:
-    """Reject no prompt and too many."""
-    if len(prompts) == 0 or (isinstance(prompts, list) and len(prompts_of(prompts)) > MOST_PROMPTS):
+    """Reject an empty list of prompts and too many."""
+    if prompts == [] or len(prompts_of(prompts)) > MOST_PROMPTS:
         raise ValueError(f"The number of prompts must be from 1 to {MOST_PROMPTS}")
     return prompts
 
@@ -29,55 +30,18 @@ def prompts_of(prompts: Prompts) -> Sequence[str | list[int]]:
     return [prompts] if isinstance(prompts[0], int) else prompts
 
 
-class Turn(Strict):
-    """One message of a conversation. `developer` is OpenAI's newer name for `system`."""
-
-    role: Literal["system", "developer", "user", "assistant", "tool"]
-    content: str | None = None
-    tool_calls: list[Any] | None = None
-    tool_call_id: str | None = None
-    name: str | None = None
-
-    @field_validator("content", mode="before")
-    @classmethod
-    def join_parts(cls, content: Any) -> Any:
-        """Join the text parts that newer clients send; reject other parts."""
-        if not isinstance(content, list):
-            return content
-        for part in content:
-            if not isinstance(part, dict) or part.get("type") != "text" or not isinstance(part.get("text"), str):
-                kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-                raise ValueError(f"This model accepts only text; got a part of type '{shown(str(kind)[:100])}'")
-        return "".join(part["text"] for part in content)
-
-    @model_validator(mode="after")
-    def fields_of_its_role(self) -> "Turn":
-        """Reject fields that belong to another role, and an empty message."""
-        owners = {"tool_calls": ("assistant",), "tool_call_id": ("tool",), "name": ("tool",)}
-        for field, roles in owners.items():
-            if getattr(self, field) and self.role not in roles:
-                text = f"'{field}' is not allowed in a message with the role '{self.role}'."
-                raise refusal(field, "unknown_parameter", text)
-        if self.content is None and not self.tool_calls:
-            raise refusal("content", "invalid_value", f"A message with the role '{self.role}' needs 'content'.")
-        return self
-
-    def plain(self) -> dict[str, Any]:
-        """Return the message in the form that the tokenizer's chat template takes."""
-        plain = self.model_dump(exclude_none=True)
-        return plain | {"role": "system" if self.role == "developer" else self.role}
-
-
 class ChatRequest(GenerationFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_MESSAGES)]
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
+    functions: list[Any] | None = None
+    function_call: Any = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
 
@@ -89,8 +53,24 @@ class ChatRequest(GenerationFields):
         if self.continue_final_message:
             if self.add_generation_prompt:
                 raise ValueError("'continue_final_message' needs 'add_generation_prompt': false, or neither")
-            if self.messages[-1].role != "assistant" or not self.messages[-1].content:
+            if self.messages[-1].role != "assistant" or not self.messages[-1].text:
                 raise ValueError("'continue_final_message' needs a last message by the assistant that is not empty")
+        return self
+
+    @model_validator(mode="after")
+    def one_kind_of_tools(self) -> "ChatRequest":
+        """Reject functions next to tools, and a `function_call` of none of them."""
+        if self.functions and self.tools:
+            raise refusal("functions", "invalid_value", "'functions' is the older form of 'tools'; omit one of them.")
+        names = [function.get("name") for function in self.functions or [] if isinstance(function, Mapping)]
+        choice = self.function_call
+        if isinstance(choice, Mapping):
+            known = choice.get("name") in names
+        else:
+            known = choice is None or choice in ("none", "auto")
+        if not known:
+            text = f"'function_call' must be none, auto or the name of one of the functions; got {choice!r:.100}."
+            raise refusal("function_call", "invalid_value", text)
         return self
 
     @property
@@ -103,30 +83,45 @@ class ChatRequest(GenerationFields):
         """Number of likeliest tokens to return per position; None without log-probabilities."""
         return (self.top_logprobs or 0) if self.logprobs else None
 
+    @property
+    def legacy(self) -> bool:
+        """Whether calls are requested and returned in OpenAI's older form, one `function_call` per reply."""
+        return bool(self.functions)
+
     def toolbox(self) -> Toolbox:
         """Return the checked tools. Raises `UserError` if they do not follow OpenAI's format."""
-        return toolbox(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
+        if not self.functions:
+            return toolbox(self.tools, self.tool_choice, parallel=self.parallel_tool_calls)
+        tools = [{"type": "function", "function": function} for function in self.functions]
+        choice = self.function_call
+        named = {"type": "function", "function": choice} if isinstance(choice, Mapping) else choice
+        return toolbox(tools, named, parallel=False)
 
 
 class CompletionRequest(GenerationFields):
     """The body of POST /v1/completions. With `echo`, `logprobs` and a length of 0 or 1 it scores a prompt (lm-eval)."""
 
-    prompt: Annotated[Prompts, AfterValidator(some_prompts)]
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    prompt: Annotated[Prompts, AfterValidator(some_prompts)] = ""
+    suffix: str | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
-    best_of: Annotated[int, Field(ge=1, le=MOST_BEST)] | None = None
+    best_of: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     add_special_tokens: bool | None = None
 
     @model_validator(mode="after")
     def completion_options_go_together(self) -> "CompletionRequest":
-        """Reject a length of 0 without a result, and a `best_of` below `n`."""
-        if self.length == 0 and (not self.echo or self.stream):
-            raise ValueError("'max_tokens' must be at least 1, or 0 with 'echo' and no stream")
+        """Reject a `best_of` below `n`, too many replies, and what a `suffix` excludes."""
+        best, prompts = max(self.best_of or 1, self.choices), len(prompts_of(self.prompt))
         if self.best_of is not None and self.best_of < self.choices:
             raise ValueError(f"'best_of' must be at least 'n', {self.choices}; got {self.best_of}")
         if self.best_of is not None and self.best_of > self.choices and self.stream:
             raise ValueError("'best_of' cannot be streamed: the best reply is known only at the end")
+        if best * prompts > MOST_REPLIES:
+            raise ValueError(
+                f"A request may have at most {MOST_REPLIES} replies; got {prompts} prompts with {best} each"
+            )
+        if self.suffix and (self.echo or self.truncate_prompt_tokens is not None or self.add_special_tokens is False):
+            raise ValueError("'suffix' excludes 'echo', 'truncate_prompt_tokens' and 'add_special_tokens': false")
         return self
 
     @property

@@ -8,8 +8,10 @@ import uuid
 from typing import Any
 
 from sayso.reply.calls import Delta, ToolCalls
+from sayso.reply.tools import Toolbox
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
+from sayso.serve.call_format import call_input
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.logprobs import ReportedLogprobs
 
@@ -40,10 +42,11 @@ def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict
 class Output:
     """The growing output of one response."""
 
-    def __init__(self, response: dict[str, Any], reported: ReportedLogprobs, request: Request, *, calls: bool) -> None:
-        """Take the response to fill, the token details, the request, and whether the text may contain calls."""
+    def __init__(self, response: dict[str, Any], reported: ReportedLogprobs, request: Request, tools: Toolbox) -> None:
+        """Take the response to fill, the token details, the request, and the tools that the text may call."""
         self.response = response
-        self._reported, self._request, self._calls = reported, request, calls
+        self._reported, self._request, self._tools = reported, request, tools
+        self._arguments = ""  # of the open call of a custom tool
         self._parser = ToolCalls()
         self._logprobs: list[dict[str, Any]] = []  # of tokens whose text has not come yet
         self._open: dict[str, Any] | None = None
@@ -55,7 +58,7 @@ class Output:
 
     def push(self, piece: ChoicePiece) -> list[_Event]:
         """Take a piece; return its events, including the final ones if it is the last."""
-        if self._calls:
+        if self._tools.calls:
             deltas = self._parser.push(piece.text) + (self._parser.close() if piece.finish else [])
         else:
             deltas = [Delta(piece.text)] if piece.text else []
@@ -110,13 +113,25 @@ class Output:
         self._logprobs = []
         events: list[_Event] = []
         if delta.id:
-            item = {"type": "function_call", "id": f"fc_{uuid.uuid4().hex}", "call_id": delta.id, "name": delta.name}
-            events = self._close() + self._begin(item | {"arguments": "", "status": "in_progress"})
+            events = self._close() + self._begin(self._new_call(delta))
         assert self._open is not None
+        if self._open["type"] == "custom_tool_call":
+            self._arguments += delta.arguments
+            text = call_input(self._arguments)[len(self._open["input"]) :]
+            self._open["input"] += text
+            return events + ([self._event("custom_tool_call_input.delta", delta=text, **self._item())] if text else [])
         if delta.arguments:
             self._open["arguments"] += delta.arguments
             events.append(self._event("function_call_arguments.delta", delta=delta.arguments, **self._item()))
         return events
+
+    def _new_call(self, delta: Delta) -> dict[str, Any]:
+        self._arguments = ""
+        head = {"call_id": delta.id, "name": delta.name}
+        if delta.name in self._tools.custom:
+            return {"type": "custom_tool_call", "id": f"ctc_{uuid.uuid4().hex}", **head, "input": ""}
+        head = {"type": "function_call", "id": f"fc_{uuid.uuid4().hex}", **head}
+        return head | {"arguments": "", "status": "in_progress"}
 
     def _message(self) -> dict[str, Any]:
         part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
@@ -139,8 +154,11 @@ class Output:
         item = self._open
         if item is None:
             return []
-        item["status"] = status
-        if item["type"] == "message":
+        if "status" in item:
+            item["status"] = status
+        if item["type"] == "custom_tool_call":
+            events = [self._event("custom_tool_call_input.done", input=item["input"], **self._item())]
+        elif item["type"] == "message":
             part = item["content"][0]
             done = {"text": part["text"], "logprobs": part["logprobs"]}
             events = [self._event("output_text.done", **done, **self._part())]

@@ -3,7 +3,7 @@
 Its body is converted to that of a chat, so that both behave alike; the reply is returned as output items or events.
 """
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
@@ -12,11 +12,12 @@ from fastapi.responses import Response
 from pydantic import Field, ValidationError, field_validator
 
 from sayso.base.errors import UserError
-from sayso.serve.body import NEUTRAL, Strict, refusal
+from sayso.serve.body import ANY, EFFORTS, NEUTRAL, VERBOSITIES, Strict
 from sayso.serve.completions import read_chat, reported_logprobs
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
 from sayso.serve.fields import MOST_TOPS, SamplingFields
+from sayso.serve.input_items import check_item, choice_of_chat, messages_of, tool_of_chat
 from sayso.serve.openai import MOST_MESSAGES, ChatRequest
 from sayso.serve.output import Output, new_response
 from sayso.serve.served_model import ServedModel
@@ -25,11 +26,17 @@ from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.worker import ClosingError, EngineJob
 
 LOGPROBS = "message.output_text.logprobs"
-ITEMS = {
-    "message": {"type", "role", "content", "id", "status", "phase"},
-    "function_call": {"type", "call_id", "name", "arguments", "id", "status"},
-    "function_call_output": {"type", "call_id", "output", "id", "status"},
-}
+Includable = Literal[
+    "message.output_text.logprobs",
+    "code_interpreter_call.outputs",
+    "computer_call_output.output.image_url",
+    "file_search_call.results",
+    "message.input_image.image_url",
+    "reasoning.encrypted_content",
+    "web_search_call.action.sources",
+    "web_search_call.results",
+]
+"""OpenAI's `include`: only the log-probabilities exist here; there is nothing to include of the other kinds."""
 
 
 class Format(Strict):
@@ -43,16 +50,31 @@ class Format(Strict):
 
     def of_chat(self) -> dict[str, Any]:
         """Return it as a chat's `response_format`."""
-        if self.type != "json_schema":
-            return {"type": self.type}
         own = {"name": self.name, "schema": self.schema_, "strict": self.strict, "description": self.description}
-        return {"type": self.type, "json_schema": own}
+        given = any(value is not None for value in own.values())
+        return {"type": self.type, "json_schema": own if given or self.type == "json_schema" else None}
 
 
 class TextOptions(Strict):
     """OpenAI's `text`."""
 
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {"verbosity": VERBOSITIES}
+
     format: Format | None = None
+
+
+class Reasoning(Strict):
+    """OpenAI's `reasoning`, which has no effect."""
+
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "effort": EFFORTS, "summary": ANY, "generate_summary": ANY, "context": ANY, "mode": ANY,
+    }  # fmt: skip
+
+
+class StreamOptions(Strict):
+    """OpenAI's `stream_options` of responses."""
+
+    include_obfuscation: bool = False  # padding against eavesdroppers on the length of chunks; we send none
 
 
 @with_settings(without="max_tokens")
@@ -60,22 +82,24 @@ class ResponsesRequest(SamplingFields):
     """The body of POST /v1/responses."""
 
     neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        **NEUTRAL, "previous_response_id": (), "conversation": (), "background": (False,), "include": ([],),
-        "prompt": (), "reasoning": ({},), "truncation": ("disabled",), "max_tool_calls": (),
-        "context_management": ([],), "background_options": (), "access_programs": ([],), "image": (),
-        "stream_options": ({},),
+        **NEUTRAL, "previous_response_id": (), "conversation": (), "background": (False,), "prompt": (),
+        "max_tool_calls": ANY, "context_management": ([],), "background_options": (), "access_programs": (),
+        "image": (),
     }  # fmt: skip
 
     model: str | None = None
     input: str | list[Any]
     instructions: str | None = None
-    max_output_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_output_tokens: Annotated[int, Field(ge=0)] | None = None
     stream: bool | None = None
+    stream_options: StreamOptions | None = None
     text: TextOptions | None = None
+    reasoning: Reasoning | None = None
+    truncation: Literal["auto", "disabled"] | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
     parallel_tool_calls: bool | None = None
-    include: list[Literal["message.output_text.logprobs"]] | None = None
+    include: list[Includable] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     metadata: dict[str, str] | None = None
 
@@ -86,28 +110,23 @@ class ResponsesRequest(SamplingFields):
         if not given or (isinstance(given, list) and len(given) > MOST_MESSAGES):
             raise ValueError(f"'input' must have from 1 to {MOST_MESSAGES} items, or be a text that is not empty")
         for place, item in enumerate(given if isinstance(given, list) else []):
-            kind = item.get("type", "message") if isinstance(item, dict) else type(item).__name__
-            if not isinstance(kind, str) or kind not in ITEMS:
-                text = f"An input item must be one of: {', '.join(ITEMS)}; got '{str(kind)[:100]}'."
-                raise refusal(str(place), "invalid_value", text)
-            if unknown := [name for name in item if name not in ITEMS[kind]]:
-                raise refusal(
-                    f"{place}.{unknown[0][:100]}", "unknown_parameter", f"A {kind} has no '{unknown[0][:100]}'."
-                )
+            check_item(place, item)
         return given
 
     def chat(self) -> ChatRequest:
         """Return it as a chat. Raises `RequestValidationError` for anything that a chat would reject."""
         same = self.model_dump(exclude_none=True, include=set(SamplingFields.model_fields)) | settings_of(self)
-        messages = [{"role": "system", "content": self.instructions}] if self.instructions else []
+        messages, places = messages_of(self.input)
+        if self.instructions:
+            messages, places = [{"role": "system", "content": self.instructions}, *messages], ["", *places]
         told = LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None
         body = same | {
             "model": self.model,
-            "messages": [*messages, *_messages(self.input)],
+            "messages": messages,
             "max_completion_tokens": self.max_output_tokens,
-            "tools": [_tool_of_chat(tool) for tool in self.tools] if self.tools else None,
-            "tool_choice": _choice_of_chat(self.tool_choice),
+            "tools": [tool_of_chat(tool) for tool in self.tools] if self.tools else None,
+            "tool_choice": choice_of_chat(self.tool_choice),
             "parallel_tool_calls": self.parallel_tool_calls,
             "response_format": form.of_chat() if form else None,
             "logprobs": told or None,
@@ -116,12 +135,10 @@ class ResponsesRequest(SamplingFields):
         try:
             return ChatRequest.model_validate(body)
         except ValidationError as error:
-            # Items have other positions than a chat's messages: report only the field's name.
-            raise RequestValidationError([_of_input(problem) for problem in error.errors()]) from error
+            raise RequestValidationError([_of_input(problem, places) for problem in error.errors()]) from error
 
 
 _FIELDS = {
-    ("messages",): ("input",),
     ("response_format", "json_schema"): ("text", "format"),
     ("response_format",): ("text", "format"),
     ("max_completion_tokens",): ("max_output_tokens",),
@@ -129,12 +146,15 @@ _FIELDS = {
 """Fields of a chat that have another name here."""
 
 
-def _of_input(problem: Mapping[str, Any]) -> dict[str, Any]:
+def _of_input(problem: Mapping[str, Any], places: Sequence[int | str]) -> dict[str, Any]:
+    """Return a problem of a chat as one of the response's own field, or of the item that a message comes from."""
     loc = problem["loc"]
+    if loc[:1] == ("messages",):
+        place = places[loc[1]] if len(loc) > 1 else ""
+        return {**problem, "loc": ("input",) if place == "" else ("input", place, *loc[2:])}
     for chat, own in _FIELDS.items():
         if loc[: len(chat)] == chat:
-            loc = own if chat == ("messages",) else (*own, *loc[len(chat) :])
-            break
+            return {**problem, "loc": (*own, *loc[len(chat) :])}
     return {**problem, "loc": loc}
 
 
@@ -146,10 +166,10 @@ def response_routes(voice: ServedModel) -> APIRouter:
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
         voice.adapter(asked.model)  # before any other error in the body
         chat = asked.chat()
-        prompt, terms, tools = await read_chat(voice, chat)
+        prompt, terms, tools = await read_chat(voice, chat, truncate=asked.truncation == "auto")
         job = await voice.speak([prompt], terms)
         response = new_response(terms.adapter or voice.name, terms.sampling, _echoed(asked))
-        output = Output(response, reported_logprobs(voice, chat), job.choices[0].request, calls=tools.calls)
+        output = Output(response, reported_logprobs(voice, chat), job.choices[0].request, tools)
         if asked.stream:
             return EventStream(_events(job, output), voice.worker, job)
         for piece in await collect(voice.worker, job, request):
@@ -185,48 +205,6 @@ def _echoed(asked: ResponsesRequest) -> dict[str, Any]:
         "tool_choice": asked.tool_choice or "auto",
         "tools": asked.tools or [],
         "top_logprobs": asked.top_logprobs or 0,
+        "truncation": asked.truncation or "disabled",
+        **asked.model_dump(include={"top_p"}, exclude_none=True),
     }
-
-
-def _messages(given: str | list[Any]) -> list[dict[str, Any]]:
-    """Return input items as a chat's messages; calls belong to the assistant's message before them."""
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    done: list[dict[str, Any]] = []
-    for item in given:
-        kind = item.get("type", "message")
-        if kind == "function_call_output":
-            done.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _text(item.get("output"))})
-        elif kind == "function_call":
-            if not done or done[-1]["role"] != "assistant":
-                done.append({"role": "assistant", "content": "", "tool_calls": []})
-            function = {"name": item.get("name"), "arguments": item.get("arguments")}
-            call = {"id": item.get("call_id"), "type": "function", "function": function}
-            done[-1].setdefault("tool_calls", []).append(call)
-        else:
-            done.append({"role": item.get("role"), "content": _text(item.get("content"))})
-    return done
-
-
-def _text(content: Any) -> Any:
-    """Return text parts with the type that chats use."""
-    if not isinstance(content, list):
-        return content
-    kinds = ("input_text", "output_text")
-    return [
-        {"type": "text", "text": part.get("text")} if isinstance(part, dict) and part.get("type") in kinds else part
-        for part in content
-    ]
-
-
-def _tool_of_chat(tool: Any) -> Any:
-    """Return a flat function in a chat's form; a chat validates it."""
-    if not isinstance(tool, Mapping) or tool.get("type") != "function":
-        return tool
-    return {"type": "function", "function": {name: value for name, value in tool.items() if name != "type"}}
-
-
-def _choice_of_chat(choice: Any) -> Any:
-    if isinstance(choice, Mapping) and choice.get("type") == "function":
-        return {"type": "function", "function": {"name": choice.get("name")}}
-    return choice

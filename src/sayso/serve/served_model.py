@@ -21,9 +21,9 @@ from sayso.sample.grammar import either
 from sayso.sample.guide import GrammarConstraint, Guide
 from sayso.sample.request import Request
 from sayso.sample.sampling import seeded
-from sayso.serve.choice import Choice
+from sayso.serve.choice import Choice, SilentChoice
 from sayso.serve.errors import ApiError, naming
-from sayso.serve.terms import Reader, ReplyTerms
+from sayso.serve.terms import Reader, ReplyTerms, sampling_defaults
 from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
 from sayso.text.document import Message, Messages
 from sayso.token.chat import prompt_ids
@@ -39,6 +39,9 @@ class ServedModel:
     name: str
     fingerprint: str
     worker: Worker
+
+    def __post_init__(self) -> None:
+        sampling_defaults(self.replier.tokenizer)  # invalid ones are an error at the start, not of each request
 
     @property
     def context(self) -> int:
@@ -77,13 +80,21 @@ class ServedModel:
         opened: bool = True,
         continued: bool = False,
         keep: int | None = None,
+        reserve: int | None = None,
     ) -> list[int]:
         """Return the ids that ask for the next reply; `ApiError` if they leave no room.
 
         Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, is continued.
-        `keep`: keep only this many of the last ids, -1 as many as leave room.
+        `keep`: keep only this many of the last ids, -1 as many as leave room. With `reserve`, a conversation that
+        leaves no room loses its oldest turns until that many tokens are free, as in `fit`.
         """
-        ids = prompt_ids(self.replier.tokenizer, messages, reply=opened, tools=tools, continued=continued)
+
+        def ids_of(turns: Messages) -> list[int]:
+            return prompt_ids(self.replier.tokenizer, turns, reply=opened, tools=tools, continued=continued)
+
+        ids = ids_of(messages)
+        if reserve is not None and len(ids) >= self.context:
+            ids = ids_of(self.fit(messages, reserve, lambda turns: len(ids_of(turns)))[0])
         return self._checked(ids, "messages", keep)
 
     def text_ids(
@@ -103,13 +114,17 @@ class ServedModel:
             raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)
 
-    def fit(self, messages: Messages, tokens: int) -> tuple[list[Message], int]:
+    def fit(
+        self, messages: Messages, tokens: int, count: Callable[[Messages], int] | None = None
+    ) -> tuple[list[Message], int]:
         """Drop the oldest turns if there is no room for `tokens` more; return the rest, and how many were dropped.
 
-        At most half of the context is reserved, so that recent turns are not dropped for a long reply.
+        At most half of the context is reserved, so that recent turns are not dropped for a long reply. `count` returns
+        the tokens of a conversation; default: without tools.
         """
         reserve = min(tokens, self.context // 2)
-        return fit_window(messages, lambda turns: len(self.replier.prompt_ids(turns)), self.context, reserve)
+        count = count or (lambda turns: len(self.replier.prompt_ids(turns)))
+        return fit_window(messages, count, self.context, reserve)
 
     async def speak(self, prompts: Sequence[Sequence[int]], terms: ReplyTerms) -> EngineJob:
         """Queue `terms.n` replies to each prompt, numbered prompt by prompt; with a seed each of them is different.
@@ -134,7 +149,8 @@ class ServedModel:
                 )
                 request.prompt_tops = terms.prompt_tops
                 text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled, prompt=prompt)
-                choices.append(Choice(len(choices), request, text))
+                kind = SilentChoice if terms.prompt_only else Choice
+                choices.append(kind(len(choices), request, text))
         return choices
 
     def _constraint(self, terms: ReplyTerms) -> GrammarConstraint | None:

@@ -11,6 +11,8 @@ from sayso.sample.settings import SamplingSettings, Setting, declared
 # Ranges of the HTTP API that differ from the declared ones: those of OpenAI, and -1 for off of vLLM and llama.cpp.
 LIMITS = {
     "temperature": Range(0, 100),
+    "top_p": Range(0, 1),
+    "max_tokens": Range(0, LARGEST),
     "repetition_penalty": Range(0, 100, above=True),
     "presence_penalty": Range(-2, 2),
     "frequency_penalty": Range(-2, 2),
@@ -19,6 +21,7 @@ LIMITS = {
     "seed": Range(-(2**63), LARGEST),
 }
 _MINUS_ONE_IS_OFF = ("top_k", "dry_penalty_last_n")
+_TINY = 1e-9  # a nucleus of only the most likely token, which OpenAI writes as 0
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -35,11 +38,14 @@ def with_settings(kind: type = SamplingSettings, *, without: str = "") -> Callab
 def settings_of(body: BaseModel) -> dict[str, Any]:
     """Return the settings that a body sets, by name."""
     given = {setting.name: getattr(body, setting.name, None) for setting in declared()}
-    return {
-        name: max(value, 0) if name in _MINUS_ONE_IS_OFF else value
-        for name, value in given.items()
-        if value is not None
-    }
+    return {name: _in_range(name, value) for name, value in given.items() if value is not None}
+
+
+def _in_range(name: str, value: Any) -> Any:
+    """Return a value of the API in the declared range of its setting."""
+    if name in _MINUS_ONE_IS_OFF:
+        return max(value, 0)
+    return max(value, _TINY) if name == "top_p" else value
 
 
 def page_controls(context: int, kind: type = SamplingSettings) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from sayso.reply.calls import ToolCalls
+from sayso.serve.call_format import CallFormat
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.echo import EchoedPrompt
 from sayso.serve.logprobs import ReportedLogprobs
@@ -41,8 +42,8 @@ class ChatShape:
 
     kind, chunk, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
-    def __init__(self, reported: ReportedLogprobs, prompt: Sequence[int], *, calls: bool = False) -> None:
-        """Take the token details, the prompt's ids, and whether the text may contain tool calls."""
+    def __init__(self, reported: ReportedLogprobs, prompt: Sequence[int], *, calls: CallFormat | None = None) -> None:
+        """Take the token details, the prompt's ids, and the format of the tool calls that the text may contain."""
         self.reported, self.prompt, self.calls = reported, prompt, calls
         self._parsers: dict[int, ToolCalls] = {}
 
@@ -53,8 +54,8 @@ class ChatShape:
             parser = ToolCalls()
             parser.push(piece.text)
             parser.close()
-            message |= parser.message()
-            finish = "tool_calls" if parser.calls and finish == "stop" else finish
+            message |= self.calls.message(parser)
+            finish = self.calls.finish(parser, finish)
         choice = {"index": piece.index, "message": message, "logprobs": self.reported.chat(piece)}
         return choice | {"finish_reason": finish} | _ids(self.reported, piece)
 
@@ -71,10 +72,10 @@ class ChatShape:
         parser, finish = self._parsers[piece.index], piece.finish
         deltas: list[dict[str, Any]] = []
         if self.calls:
-            deltas += [delta.openai() for delta in parser.push(piece.text)]
+            deltas += self.calls.deltas(parser, parser.push(piece.text))
             if finish:
-                deltas += [delta.openai() for delta in parser.close()]
-                finish = "tool_calls" if parser.calls and finish == "stop" else finish
+                deltas += self.calls.deltas(parser, parser.close())
+                finish = self.calls.finish(parser, finish)
         elif piece.text:
             deltas.append({"content": piece.text})
         if piece.ids and not deltas and (self.reported.ids or self.reported.tops is not None):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
+from sayso.base.errors import UserError
 from sayso.reply.tools import Toolbox
 from sayso.sample.dry import BREAKERS, breaker_ids
 from sayso.sample.grammar import Grammar
@@ -15,7 +16,11 @@ from sayso.sample.sampling import Sampling
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.fields import GenerationFields
 from sayso.serve.setting_fields import settings_of
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import Tokenizer
+
+_STORED = ("temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
+"""Settings that a generation_config.json may set."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,25 @@ class ReplyTerms:
     """Number of likeliest ids to return per position of the prompt; None: none."""
     spells_control: bool = False
     """Whether control tokens are spelled out in the text."""
+    prompt_only: bool = False
+    """Whether only the prompt is read (a length of 0): the reply is empty."""
+
+
+def sampling_defaults(tokenizer: Tokenizer) -> dict[str, Any]:
+    """Return the API's defaults: those of the imported model's generation_config.json over a temperature of 1.
+
+    Raises `UserError` for a value that is no number or out of range.
+    """
+    stored = tokenizer.generation if isinstance(tokenizer, ForeignTokenizer) else {}
+    found = {name: stored[name] for name in _STORED if stored.get(name) is not None}
+    try:
+        defaults = {"temperature": 1.0} | found | ({"top_k": max(found["top_k"], 0)} if "top_k" in found else {})
+        Sampling(**defaults)
+    except (TypeError, UserError) as error:
+        raise UserError(
+            f"The model's generation_config.json has invalid sampling settings, {found}: {error}"
+        ) from error
+    return defaults
 
 
 class Reader:
@@ -43,6 +67,7 @@ class Reader:
 
     def __init__(self, tokenizer: Tokenizer, vocab_size: int) -> None:
         self.tokenizer, self.vocab_size = tokenizer, vocab_size
+        self.defaults = sampling_defaults(tokenizer)
         self._breakers: Callable[[tuple[bytes, ...]], tuple[int, ...]] = lru_cache(8)(
             lambda texts: breaker_ids(tokenizer, texts)
         )
@@ -59,12 +84,13 @@ class Reader:
             keep_stop=bool(asked.include_stop_str_in_output),
             prompt_tops=asked.prompt_tops,
             spells_control=asked.skip_special_tokens is False,
+            prompt_only=asked.length == 0,
         )
 
     def sampling(self, asked: GenerationFields, default_tokens: int) -> Sampling:
         """Return the requested settings over the defaults; `default_tokens` if no length is set."""
         length = asked.length if asked.length is not None else default_tokens
-        settings = settings_of(asked) | {"max_tokens": max(length, 1)}
+        settings = self.defaults | settings_of(asked) | {"max_tokens": max(length, 1)}
         return Sampling(
             **settings,
             logit_bias=self._bias(asked),

@@ -5,16 +5,17 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
-from sayso.serve.body import Strict
+from sayso.serve.body import RequestBody
+from sayso.serve.chat_message import Turn
 from sayso.serve.errors import naming
-from sayso.serve.openai import MOST_MESSAGES, Turn
+from sayso.serve.openai import MOST_MESSAGES
 from sayso.serve.served_model import ServedModel
 from sayso.token.chat import prompt_ids
 
 MOST_TOKENS = 2**17  # of a text to be decoded
 
 
-class TokenizeRequest(Strict):
+class TokenizeRequest(RequestBody):
     """The body of POST /tokenize: a text, or a conversation."""
 
     model: str | None = None
@@ -32,7 +33,7 @@ class TokenizeRequest(Strict):
         return self
 
 
-class DetokenizeRequest(Strict):
+class DetokenizeRequest(RequestBody):
     """The body of POST /detokenize."""
 
     model: str | None = None
