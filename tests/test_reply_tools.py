@@ -270,7 +270,14 @@ def tool(**fields: object) -> dict[str, object]:
         ([tool()], "always", "none, auto, required or name"),
         ([], "required", "needs 'tools'"),
         ([tool(name="look")], {"type": "function", "function": {"name": "lok"}}, "Did you mean 'look'"),
-        ([tool()], {"type": "allowed_tools"}, "must name one of the tools"),
+        ([tool()], {"type": "allowed_tools"}, "must be a JSON object"),
+        ([tool()], {"type": "mcp"}, "must name one of the tools"),
+        (
+            [{"type": "custom", "custom": {"name": "x", "format": {"type": "grammar", "grammar": {"syntax": "lark"}}}}],
+            None,
+            "syntax 'regex'",
+        ),
+        ([{"type": "custom", "custom": {"name": "x", "parameters": {}}}], None, "may only have"),
         ([tool()], 3, "none, auto, required or name"),
     ],
 )

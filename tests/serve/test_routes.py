@@ -102,7 +102,8 @@ def test_a_response_has_a_form_and_log_probabilities(official: openai.OpenAI) ->
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"truncation": "some"}, "truncation"),
         ({"max_output_tokens": -1}, "max_output_tokens"),
-        ({"text": {"format": {"type": "text", "schema": {}}}}, "response_format"),
+        ({"text": {"format": {"type": "text", "schema": {}}}}, "text.format.schema"),
+        ({"text": {"format": {"type": "json_schema", "schema": {}}}}, "text.format.name"),
     ],
 )
 def test_a_response_that_cannot_be_is_refused_by_name(client: TestClient, change: dict[str, Any], param: str) -> None:

@@ -9,10 +9,10 @@ from typing import Annotated, Any, ClassVar, Literal
 from fastapi import APIRouter, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sayso.base.errors import UserError
-from sayso.serve.body import ANY, EFFORTS, NEUTRAL, VERBOSITIES, Strict
+from sayso.serve.body import ANY, EFFORTS, NEUTRAL, VERBOSITIES, Strict, refusal
 from sayso.serve.completions import read_chat, reported_logprobs
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
@@ -48,11 +48,23 @@ class Format(Strict):
     strict: bool | None = None
     description: str | None = None
 
+    @model_validator(mode="after")
+    def schema_needs_its_type(self) -> "Format":
+        """Reject a schema that has no name, and one that would not be used."""
+        if self.type == "json_schema" and self.name is None:
+            raise refusal("name", "invalid_value", "A format of the type 'json_schema' needs 'name'.")
+        for field, value in self.model_dump(exclude_none=True, by_alias=True).items():
+            if field != "type" and self.type != "json_schema":
+                text = f"'{field}' is only allowed with the type 'json_schema'; got {str(value)[:100]!r}."
+                raise refusal(field, "invalid_value", text)
+        return self
+
     def of_chat(self) -> dict[str, Any]:
         """Return it as a chat's `response_format`."""
+        if self.type != "json_schema":
+            return {"type": self.type}
         own = {"name": self.name, "schema": self.schema_, "strict": self.strict, "description": self.description}
-        given = any(value is not None for value in own.values())
-        return {"type": self.type, "json_schema": own if given or self.type == "json_schema" else None}
+        return {"type": self.type, "json_schema": own}
 
 
 class TextOptions(Strict):
