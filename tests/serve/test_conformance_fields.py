@@ -39,8 +39,9 @@ from openai.types.shared_params import response_format_json_schema
 
 from sayso.base.errors import UserError
 from sayso.reply import Replier
+from sayso.reply.calls import ToolCalls
 from sayso.serve.body import EFFORTS, TIERS, VERBOSITIES
-from sayso.serve.call_format import call_input
+from sayso.serve.call_format import CallFormat, call_input
 from sayso.serve.infill import infill_ids
 from sayso.serve.responses import Includable
 from sayso.serve.terms import sampling_defaults
@@ -381,6 +382,17 @@ def test_the_input_of_a_custom_tool_grows(arguments: str) -> None:
     parts = [call_input(arguments[:end]) for end in range(len(arguments) + 1)]
     assert parts[-1] == json.loads(arguments)["input"]
     assert all(after.startswith(before) for before, after in itertools.pairwise(parts))
+
+
+def test_a_call_in_pieces_is_the_whole_input() -> None:
+    """However many pieces of its arguments come at once."""
+    parsed, form = ToolCalls(), CallFormat(custom=frozenset({"shout"}))
+    text = '<tool_call>\n{"name": "shout", "arguments": {"input": "hello"}}\n</tool_call>'
+    deltas = [delta for letter in text for delta in parsed.push(letter)]
+    found = [delta["tool_calls"][0]["custom"] for delta in form.deltas(parsed, deltas)]
+    assert found[0]["name"] == "shout"
+    assert "".join(part["input"] for part in found) == "hello"
+    assert form.message(parsed)["tool_calls"][0]["custom"] == {"name": "shout", "input": "hello"}
 
 
 def test_functions_are_called_in_their_older_form(official: openai.OpenAI, client: TestClient) -> None:
