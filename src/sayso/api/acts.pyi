@@ -478,6 +478,7 @@ class Acts:
         draft: str | PathLike[str] | None = ...,
         adapter: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         deterministic: bool = ...,
+        admin_key: str | None = ...,
         queue: int = ...,
         grace: int = ...,
         store: str | None = ...,

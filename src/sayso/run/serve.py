@@ -21,6 +21,7 @@ from sayso.serve.listen import listen
 from sayso.weights.adapter import adapted_model
 from sayso.weights.folder import load_model
 from sayso.weights.models import newest_model, resolve_model
+from sayso.weights.score import is_reward_model
 from sayso.weights.tensors import weights_file
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ class Serve(Options):
     """LoRA adapter in PEFT's format as NAME=FOLDER, served as the model NAME; may be repeated."""
     deterministic: bool = False
     """Make replies bitwise independent of concurrent requests."""
+    admin_key: str | None = None
+    """Key of the routes that load and unload adapters; without it, they are off."""
     queue: Amount = 16
     """Maximum number of waiting requests; further ones receive status 429."""
     grace: Amount = 5
@@ -143,7 +146,9 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
     shown = f"[{host}]" if ":" in host else host
 
     def load() -> "FastAPI":
-        model, tokenizer = load_model(folder, device.kind, plain=bool(options.adapter))
+        model, tokenizer = load_model(
+            folder, device.kind, plain=bool(options.adapter or options.admin_key), scores=is_reward_model(folder)
+        )
         fingerprint = sha256(weights_file(folder))[:12]
         app = make_app(
             Replier(model, tokenizer),
@@ -154,6 +159,7 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
             engine=engine_of(options, life, folder.name, model, device.kind),
             queue=options.queue,
             origins=origins,
+            admin_key=options.admin_key or None,
         )
         say(
             f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the web page, and OpenAI's API under "

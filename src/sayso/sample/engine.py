@@ -90,10 +90,10 @@ class Engine:
         self.model, self.rows, self.pass_tokens, self.refill, self.reuse = model, rows, pass_tokens, refill, reuse
         self.blocks = Blocks(blocks_for(tokens))
         self.pages = Pages(config, self.blocks.count, model.device, model.dtype, cache_bits)
-        self.runners: dict[str, Runner] = {
-            name: runner_for(variant, self.pages, deterministic=deterministic)
-            for name, variant in {"": model, **(adapters or {})}.items()
-        }
+        self.deterministic = deterministic
+        self.runners: dict[str, Runner] = {}
+        for name, variant in {"": model, **(adapters or {})}.items():
+            self.load_adapter(name, variant)
         self.waiting: deque[Request] = deque()
         self.running: list[Row] = []
         self.counts = _Counts()
@@ -108,6 +108,17 @@ class Engine:
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self.waiting and not self.running
+
+    def load_adapter(self, name: str, model: Transformer) -> None:
+        """Serve the same model with an adapter to requests that use `name`; "" is the model itself."""
+        self.runners[name] = runner_for(model, self.pages, deterministic=self.deterministic)
+
+    def unload_adapter(self, name: str) -> None:
+        """Remove an adapter. Raises `UserError` while requests use it."""
+        used = sum(request.adapter == name for request in (*self.waiting, *(row.request for row in self.running)))
+        if used:
+            raise UserError(f"The adapter '{name}' is used by {used} requests; unload it when they have ended.")
+        del self.runners[name]
 
     def add(self, request: Request) -> None:
         """Queue a request.

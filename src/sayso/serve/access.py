@@ -34,8 +34,16 @@ class Refusal:
 class AccessMiddleware:
     """ASGI middleware that checks host, origin, key and size of requests, and answers CORS preflights."""
 
-    def __init__(self, app: ASGIApp, key: str | None, body_limit: int, origins: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        key: str | None,
+        body_limit: int,
+        origins: Collection[str] = (),
+        admin_key: str | None = None,
+    ) -> None:
         self.app, self.key, self.body_limit, self.origins = app, key, body_limit, frozenset(origins)
+        self.admitted = [one.encode() for one in (key, admin_key) if one is not None]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Admit a request, or refuse it."""
@@ -72,8 +80,8 @@ class AccessMiddleware:
     def _without_key(self, scope: Scope, headers: Mapping[str, str]) -> Refusal | None:
         if self.key is None or scope["path"] in PUBLIC:
             return None
-        key = self.key.encode()
-        if any(hmac.compare_digest(given.encode("latin-1"), key) for given in _keys(headers)):
+        given = [one.encode("latin-1") for one in keys_of(headers)]
+        if any(hmac.compare_digest(one, key) for one in given for key in self.admitted):
             return None
         text = "This server requires the API key as 'Authorization: Bearer KEY' or 'X-Api-Key: KEY'."
         return Refusal(401, text, "invalid_api_key")
@@ -102,7 +110,7 @@ class AccessMiddleware:
         return receive_on
 
 
-def _keys(headers: Mapping[str, str]) -> Iterator[str]:
+def keys_of(headers: Mapping[str, str]) -> Iterator[str]:
     """Yield the API keys that a request sends."""
     scheme, _, credentials = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":

@@ -23,11 +23,14 @@ from sayso.serve.conversations import conversation_routes
 from sayso.serve.embeddings import embedding_routes
 from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
+from sayso.serve.lora import lora_routes
 from sayso.serve.metrics import TYPE, Metrics
 from sayso.serve.paths import Paths, names_under_v1
+from sayso.serve.prompt_routes import prompt_routes
 from sayso.serve.ratings import rating_routes
 from sayso.serve.replies import PageReplies, reply_routes
 from sayso.serve.responses import response_routes
+from sayso.serve.scoring import scoring_routes
 from sayso.serve.served_model import ServedModel
 from sayso.serve.tokens import token_routes
 from sayso.serve.worker import Worker
@@ -52,13 +55,14 @@ def make_app(
     queue: int = QUEUE,
     body_limit: int = BODY_LIMIT,
     origins: Collection[str] = (),
+    admin_key: str | None = None,
 ) -> FastAPI:
     """Return the application that serves a model under `name`.
 
     `fingerprint` of the weights is stored with every reply. With a `key` every route but the page's files, /health
     and /ready requires it. `engine` runs the replier's model (default: a new one); its adapters are served as models.
     At most `queue` requests wait for a row; further ones are answered with 429. Web pages of `origins` may use the
-    server (CORS).
+    server (CORS). With an `admin_key`, adapters can be loaded while the server runs.
     """
     engine = engine or Engine(replier.model)
     metrics = Metrics(engine, name)
@@ -81,6 +85,9 @@ def make_app(
         token_routes(served),
         response_routes(served),
         anthropic_routes(served),
+        prompt_routes(served),
+        scoring_routes(served),
+        lora_routes(served, admin_key),
         conversation_routes(store),
         reply_routes(replies),
         rating_routes(store),
@@ -88,7 +95,7 @@ def make_app(
     for router in routers:
         app.include_router(router)
     # The last one added is the outermost.
-    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit, origins=origins)
+    app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit, origins=origins, admin_key=admin_key)
     app.add_middleware(Paths, names=names_under_v1(routers))
     app.add_middleware(Envelope, origins=origins)
 
@@ -101,6 +108,10 @@ def make_app(
         if worker.closing:
             raise ApiError(503, "This server is shutting down.", "closing")
         return {"status": "ok"}
+
+    @app.get("/version")
+    async def version() -> dict[str, str]:
+        return {"version": __version__}
 
     @app.get("/metrics")
     async def measured() -> Response:

@@ -106,7 +106,7 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
         if asked.suffix:
             return [infill(prompt, asked.suffix) for prompt in prompts_of(asked.prompt)]
         return [
-            voice.text_ids(prompt, begun=begun, keep=asked.truncate_prompt_tokens)
+            voice.text_ids(prompt, begun=begun, control=bool(asked.parse_special), keep=asked.truncate_prompt_tokens)
             for prompt in prompts_of(asked.prompt)
         ]
 

@@ -107,6 +107,7 @@ class CompletionRequest(GenerationFields):
     logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     best_of: Annotated[int, Field(ge=1, le=MOST_CHOICES)] | None = None
     add_special_tokens: bool | None = None
+    parse_special: bool | None = None
 
     @model_validator(mode="after")
     def completion_options_go_together(self) -> "CompletionRequest":

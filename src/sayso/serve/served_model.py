@@ -4,6 +4,7 @@ Counting and checking happen before a request is queued, so that a prompt withou
 numbers; generation happens in the engine's thread.
 """
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from typing import TypeVar
 from starlette.concurrency import run_in_threadpool
 
 from sayso.base.errors import nearest
+from sayso.model.score import score_head
 from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.reply.window import fit_window
@@ -98,14 +100,22 @@ class ServedModel:
         return self._checked(ids, "messages", keep)
 
     def text_ids(
-        self, prompt: str | Sequence[int], *, begun: bool = True, keep: int | None = None, param: str = "prompt"
+        self,
+        prompt: str | Sequence[int],
+        *,
+        begun: bool = True,
+        control: bool = False,
+        keep: int | None = None,
+        param: str = "prompt",
     ) -> list[int]:
         """Return the ids of a raw prompt, `begun` as a document is; ids are used unchanged.
 
-        `keep` and errors as in `chat_ids`; `param` is the field that they name.
+        With `control`, the names of control tokens in a text become these tokens. `keep` and errors as in `chat_ids`;
+        `param` is the field that they name.
         """
         if isinstance(prompt, str):
-            ids = self.replier.text_ids(prompt) if begun else self.replier.tokenizer.encode(prompt)
+            ids = self.replier.text_ids("") if begun else []
+            ids += self._control_ids(prompt) if control else self.replier.tokenizer.encode(prompt)
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
             if any(not 0 <= token < size for token in ids):
@@ -113,6 +123,13 @@ class ServedModel:
         if not ids:
             raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)
+
+    def _control_ids(self, text: str) -> list[int]:
+        """Return the ids of a text in which the names of control tokens are these tokens."""
+        tokenizer = self.replier.tokenizer
+        ids = {name: token for token, name in tokenizer.control.items()}
+        pieces = re.split(f"({'|'.join(map(re.escape, sorted(ids, key=len, reverse=True)))})", text)
+        return [one for piece in pieces for one in ([ids[piece]] if piece in ids else tokenizer.encode(piece))]
 
     def fit(
         self, messages: Messages, tokens: int, count: Callable[[Messages], int] | None = None
@@ -132,6 +149,9 @@ class ServedModel:
         Raises `ApiError` 429 if too many requests wait, 503 if the server is shutting down, and `UserError` for an
         unsupported grammar.
         """
+        if score_head(self.replier.model) is not None:
+            text = f"'{self.name}' is a reward model, which generates no text; use /v1/score or /v1/rerank."
+            raise ApiError(400, text, "invalid_value", "model")
         choices = await run_in_threadpool(self._choices, prompts, terms)
         with self._door():
             return self.worker.submit(choices)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
+from sayso.base.files import read_object
 from sayso.model import ModelConfig, Transformer
 from sayso.model.score import set_score
 from sayso.weights.families.family import HubConfig, StateDict
@@ -40,6 +41,13 @@ def score_from_hub(found: StateDict) -> tuple[StateDict, Tensor | None]:
     if SCORE not in found:
         return found, None
     return {name: x for name, x in found.items() if name not in (SCORE, "lm_head.weight")}, found[SCORE]
+
+
+def is_reward_model(folder: Path) -> bool:
+    """Return whether a model folder holds a reward model, by its config.json."""
+    path = folder / "config.json"
+    names = read_object(path).get("architectures") if path.is_file() else None
+    return isinstance(names, list) and any(str(name).endswith("ForSequenceClassification") for name in names)
 
 
 def put_score(model: Transformer, weight: Tensor, facts: dict[str, Any], source: Path) -> None:

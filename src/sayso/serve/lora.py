@@ -1,0 +1,80 @@
+"""LoRA adapters of a running server: POST /v1/load_lora_adapter and /v1/unload_lora_adapter, as in vLLM.
+
+Both need the admin key, because they read files of the server's machine and change what every client sees.
+"""
+
+import hmac
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Request
+from fastapi.responses import PlainTextResponse
+from pydantic import Field
+
+from sayso.base.errors import UserError
+from sayso.serve.access import keys_of
+from sayso.serve.body import Strict
+from sayso.serve.envelope import headers_of
+from sayso.serve.errors import ApiError, naming
+from sayso.serve.served_model import ServedModel
+from sayso.weights.adapter import adapted_model
+
+_Name = Annotated[str, Field(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class LoadRequest(Strict):
+    """The body of POST /v1/load_lora_adapter."""
+
+    lora_name: _Name
+    lora_path: Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+class UnloadRequest(Strict):
+    """The body of POST /v1/unload_lora_adapter."""
+
+    lora_name: _Name
+
+
+def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
+    """Return the routes for one served model; without an admin key they refuse every request."""
+    router = APIRouter(prefix="/v1")
+    engine = served.worker.engine
+
+    def check(request: Request) -> None:
+        if admin_key is None:
+            raise ApiError(
+                403, "Adapters can be changed only with an admin key; start with --admin-key.", "no_admin_key"
+            )
+        given = [key.encode("latin-1") for key in keys_of(headers_of(request.scope))]
+        if not any(hmac.compare_digest(one, admin_key.encode()) for one in given):
+            raise ApiError(401, "This route requires the admin key as 'Authorization: Bearer KEY'.", "invalid_api_key")
+
+    @router.post("/load_lora_adapter")
+    async def load(body: LoadRequest, request: Request) -> PlainTextResponse:
+        check(request)
+        if body.lora_name in (served.name, *served.adapters):
+            text = f"There already is a model '{body.lora_name}' here; unload it first, or choose another name."
+            raise ApiError(400, text, "invalid_value", "lora_name")
+        if not Path(body.lora_path).is_dir():
+            raise ApiError(404, f"There is no folder '{body.lora_path[:100]}'.", "not_found", "lora_path")
+
+        def work() -> None:
+            engine.load_adapter(body.lora_name, adapted_model(served.replier.model, Path(body.lora_path)))
+
+        with naming("lora_path"):
+            await served.call(work)
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
+
+    @router.post("/unload_lora_adapter")
+    async def unload(body: UnloadRequest, request: Request) -> PlainTextResponse:
+        check(request)
+        if body.lora_name not in served.adapters:
+            raise ApiError(404, f"There is no adapter '{body.lora_name}' here.", "not_found", "lora_name")
+        try:
+            await served.call(partial(engine.unload_adapter, body.lora_name))
+        except UserError as error:
+            raise ApiError(409, str(error), "adapter_in_use", "lora_name") from error
+        return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' removed successfully.")
+
+    return router

@@ -1,0 +1,30 @@
+"""Prompts as the model reads them, without a reply: POST /apply-template and /v1/responses/input_tokens."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from sayso.serve.completions import read_chat
+from sayso.serve.openai import ChatRequest
+from sayso.serve.responses import ResponsesRequest
+from sayso.serve.served_model import ServedModel
+
+
+def prompt_routes(served: ServedModel) -> APIRouter:
+    """Return the routes for one served model."""
+    router = APIRouter()
+    tokenizer = served.replier.tokenizer
+
+    @router.post("/apply-template")
+    async def apply_template(body: ChatRequest) -> dict[str, str]:
+        ids, _, _ = await read_chat(served, body)
+        pieces = [tokenizer.control.get(one, "").encode() or tokenizer.decode_bytes([one]) for one in ids]
+        return {"prompt": b"".join(pieces).decode("utf-8", "replace")}
+
+    @router.post("/v1/responses/input_tokens")
+    async def input_tokens(body: ResponsesRequest) -> dict[str, Any]:
+        served.adapter(body.model)
+        ids, _, _ = await read_chat(served, body.chat())
+        return {"object": "response.input_tokens", "input_tokens": len(ids)}
+
+    return router
