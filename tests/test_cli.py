@@ -111,7 +111,7 @@ def test_the_config_flag_is_removed_from_the_arguments() -> None:
     )
     assert split_config(["--config=b.toml", "chat"]) == (["chat"], Path("b.toml"))
     assert split_config(["generate", "--", "--config", "c"]) == (["generate", "--", "--config", "c"], None)
-    with pytest.raises(UserError, match="must name a TOML file"):
+    with pytest.raises(UserError, match="must be followed by a TOML file"):
         split_config(["pretrain", "--config"])
 
 
@@ -133,7 +133,7 @@ def ends(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> int:
     [
         (UserError("A depth is at least 1; got 0."), 2, "A depth is at least 1; got 0."),
         (KeyboardInterrupt(), 130, "Stopped."),
-        (OSError(errno.ENOSPC, "No space left on device", "life/x"), 2, "disk is full while 'life/x'"),
+        (OSError(errno.ENOSPC, "No space left on device", "life/x"), 2, "disk is full while writing 'life/x'"),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), 2, "Out of memory"),
         (MemoryError(), 2, "Out of memory"),
         (PermissionError(errno.EACCES, "Permission denied", "life"), 2, "no permission to"),
