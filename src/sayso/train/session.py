@@ -138,10 +138,11 @@ class Session:
         return model, dated(tokenizer, self.when(restart=restart))
 
     def finished(self) -> bool:
-        """Whether the model of exactly this run exists. Raises `UserError` if the model's files are damaged."""
+        """Whether the model of exactly this run exists. Raises `UserError` if the plan or the model is damaged."""
         folder = self.life.model(self.name)
         if not self._ended() or run_of(read_lineage(folder)) != self.mark:
             return False
+        read_object(self.folder / "plan.json")  # refuses a damaged one
         check_saved(folder)
         return True
 
