@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import random
 import re
 from collections import Counter
 from functools import cache
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +31,10 @@ from sayso.world.make import LONGEST
 from sayso.world.notes import make_notes
 from sayso.world.questions import askable
 from sayso.world.replies import past
+from sayso.world.smalltalk import ABOUT, ANY, CHATS, CREATURES, THINGS, small_talk, story_request
 from sayso.world.story import PLOTS, Fact, make
+from sayso.world.tales import GLAD
+from sayso.world.talk import SELF
 
 LOOKUPS = ("where", "who", "colour", "count")
 
@@ -292,6 +297,32 @@ def test_conversations_fit_and_come_in_every_kind() -> None:
     assert sum(len(messages) // 2 for messages in long) / len(long) > 4
 
 
+def test_small_talk_is_answered_on_its_topic() -> None:
+    """Each reply has one of the topic's words, each wording is in one topic, and casual typing keeps the words."""
+    wordings = [wording.lower() for chat in CHATS for wording in chat.said]
+    assert len(set(wordings)) == len(wordings) > 200
+    for chat in CHATS:
+        assert all({*re.findall(r"[a-z]+", reply.lower())} & {*chat.words} for reply in chat.replies), chat
+    said = {small_talk(random.Random(seed))[0] for seed in range(400)}
+    assert {text.lower().rstrip(".!?") for text in said} <= {wording.rstrip(".!?") for wording in wordings}
+    casual = [text for text in said if text == text.lower() and text[-1] not in ".!?"]
+    assert 0.2 < len(casual) / len(said) < 0.6
+
+
+def test_a_requested_story_is_about_what_was_named() -> None:
+    """It names the creature or thing of the request and ends happily; no article is wrong."""
+    heroes = {word.noun.removeprefix("the "): word.s for word in (*CREATURES, *THINGS)}
+    named = 0
+    for seed in range(300):
+        asked, text = story_request(random.Random(seed), "train")
+        about = [noun for noun, many in heroes.items() if re.search(rf"\b({noun}|{many})\b", asked.lower())]
+        named += bool(about)
+        assert all(noun in text for noun in about), (asked, text)
+        assert set(GLAD) & {*re.findall(r"[a-z]+", text.split(". ")[-1].lower())}, text
+        assert not re.search(r"\ba [aeio]\w|\ban (?!hour)[^aeiou]|[{}]", text), text
+    assert 0.6 < named / 300 < 0.8
+
+
 def test_everything_is_a_pure_function_of_its_arguments() -> None:
     """The same arguments give the same result, whatever was generated in between; others give another."""
     before = document(1, 2, "train"), conversation(1, 2, "val"), task(1, 2, "test", "why")
@@ -307,3 +338,23 @@ def test_an_unknown_split_or_family_is_named() -> None:
         story(0, 0, "trian")
     with pytest.raises(UserError, match="Did you mean 'colour'"):
         task(0, 0, "val", "color")
+
+
+def test_everyday_chat_of_the_benchmark_is_not_in_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wording that the demo's lives are judged by is trained on, whatever its capitals and marks."""
+    monkeypatch.syspath_prepend(Path(__file__).parent.parent)
+    turns = importlib.import_module("bench.everyday").TURNS
+    known = [wording for chat in CHATS for wording in chat.said] + [
+        question for one in SELF for question in one.questions
+    ]
+    known += [
+        *ANY,
+        *(about.format(x=form) for about in ABOUT for word in (*CREATURES, *THINGS) for form in (word.a, word.s)),
+    ]
+    assert len(turns) == 50
+    assert not {plain(turn.said) for turn in turns} & set(map(plain, known))
+
+
+def plain(text: str) -> str:
+    """The words of a text, in small letters."""
+    return " ".join(re.findall(r"[a-z]+", text.lower()))

@@ -26,8 +26,9 @@ from .instructions import (
 from .notes import make_notes
 from .questions import STORY_FAMILIES, askable, several, task_of, wrong_answers
 from .skills import SKILL_FAMILIES, skill, wrong_skill
+from .smalltalk import small_talk, story_request
 from .story import make
-from .talk import TALK_FAMILIES, greeting, secret, self_talk, wrong_talk
+from .talk import TALK_FAMILIES, secret, self_talk, wrong_talk
 from .types import PlainMessage, Task, assistant, user
 
 FAMILIES = (*STORY_FAMILIES, *SKILL_FAMILIES, *INSTRUCTION_FAMILIES, *TALK_FAMILIES)
@@ -35,12 +36,14 @@ _SOURCE = "smallworld"
 LONGEST = 1300  # characters of a conversation
 # Percentage of each kind of conversation.
 CONVERSATION_KINDS = {
-    "notes": 46, "story": 32, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 4, "spelling": 2,
-    "letters": 2, "self": 2, "secret": 2, "greeting": 1,
+    "notes": 45, "story": 31, "words": 2, "sentences": 2, "happy": 2, "one_word": 3, "arithmetic": 3, "spelling": 1,
+    "letters": 1, "self": 3, "secret": 2, "chat": 4, "request": 1,
 }  # fmt: skip
 BREAKS = ("\n\n", "\n\n", "\n\n", "\n", " ")  # between a story and a question about it, as users may write them
 QUESTIONS = (6, 12)  # per story of a conversation: another question costs less than another story
 BRIEF = 0.1  # share of one-word questions about a story that request one word
+TURNS = (1, 3)  # of small talk in a chat
+ENDING_IN_STORY = 0.3  # share of the chats that end with a request for a story
 DISTRACTORS = 2  # minimum number of wrong answers of the same type in the story of an evaluation task
 NOTES, PURE_STORIES = 0.3, 0.3  # shares of the documents; the rest are stories followed by questions and answers
 
@@ -69,8 +72,13 @@ def conversation(seed: int, index: int, split: str) -> dict[str, Any]:
         messages = reading(seed, index, split, kind)
     elif kind == "one_word":
         messages = _turns(task(seed, index, split, "one_word"))
-    elif kind == "greeting":
-        messages = [*pair(*greeting(rng)), *_turns(self_talk(rng, split))]
+    elif kind == "chat":
+        messages = [message for _ in range(rng.randint(*TURNS)) for message in pair(*small_talk(rng))]
+        messages += _turns(self_talk(rng, split))
+        if rng.random() < ENDING_IN_STORY:
+            messages += pair(*story_request(rng, split))
+    elif kind == "request":
+        messages = pair(*story_request(rng, split))
     else:
         size = {"words": 1, "sentences": 2, "happy": 1, "secret": 1}.get(kind, 3)
         messages = [message for _ in range(size) for message in _turns(plain_task(rng, split, kind))]

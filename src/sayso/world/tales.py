@@ -83,7 +83,7 @@ STRAY = Tale(
     ("{a} tried everything, but it only looked at {a.him}.", "The night was cold.",
      "People walked past and did not care."),
     ("{b} fetched a blanket and {n} {f.s}.", '"We must be quiet," whispered {b}.',
-     "{a} ran to get {b}, who knew what to do.", "{b} had an idea and brought a {k} {t} for it to play with."),
+     "{a} ran to get {b}, who knew what to do.", "{b} had an idea and brought {k.a} {t} for it to play with."),
     ("Slowly {c} came closer and began to eat.", "After a while {c} put its head on {a}'s knee.",
      "On the third day {c} got up and followed them."),
     ("From that day on, {a} and {c} were friends.", "{a} laughed, and {c} slept safe and warm in a box.",
