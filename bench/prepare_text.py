@@ -30,7 +30,7 @@ from sayso.run.prepare import Prepare, prepare
 from sayso.text.files import parts_of
 from sayso.text.prepared import documents
 from sayso.text.sources import local_files, read_part
-from sayso.token.load import load
+from sayso.token.load import load, tokenizer_fingerprint
 from sayso.token.train import train
 from sayso.world import story
 
@@ -124,7 +124,7 @@ def work(folder: Path, pipe: Connection) -> None:
     began = time.perf_counter()
     manifest = prepare(Prepare(life=folder, sources=(str(corpus),), eval_texts=(checked,)))
     prepared = time.perf_counter()
-    open_tokens(life, load(life.tokenizer))
+    open_tokens(life, load(life.tokenizer), tokenizer_fingerprint(life.tokenizer))
     ended = time.perf_counter()
     totals = manifest["totals"]
     pipe.send(((prepared - began, ended - prepared), totals["in"]["documents"], totals["dropped"]))

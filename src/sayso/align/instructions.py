@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from typing_extensions import override
 
+from sayso.align.replay import Replay
 from sayso.base.errors import UserError
 from sayso.base.hold_out import HeldOut, HoldOut, held_out_file
 from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.log import RunLog, say
-from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, Tokens
+from sayso.base.ranges import Epochs, Minutes, Positive, Repeats, Rows, Scale, SecondShare, Tokens
 from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import (
     MOST_HELD_OUT,
@@ -30,7 +31,9 @@ from sayso.batch.conversations import (
     prepared,
     read_conversations,
     share_of,
+    shares,
 )
+from sayso.batch.mixed import second_size, trained_tokens
 from sayso.judge.replies import reply_loss
 from sayso.judge.samples import Samples
 from sayso.loss.next_token import batch_loss
@@ -83,6 +86,8 @@ class Finetune(Adapting, ReadsRows):
     """Share (at most 256), number or file of conversations held out to select the best weights; 0 = none."""
     mix: tuple[str, ...] = ()
     """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1. Default: all."""
+    replay: SecondShare = 0.0
+    """Share of prepared documents in every batch, so that the model forgets less of its pre-training; 0 = none."""
     rate: Scale = 0.5
     """Multiplier on the pre-training learning rates."""
     feedback_weight: Repeats = 4
@@ -100,7 +105,9 @@ class InstructionTuning(Tuning):
         context = min(options.row_tokens, start.model.config.context)
         self.data = _data(options, start.session.life, sources, start.tokenizer, context)
         self.batches = ChatBatches(self.data.train.conversations, options.rows, options.row_tokens, options.seed)
-        self.row_tokens = self.batches.context
+        self.row_tokens = self.batches.context + second_size(self.batches.context, options.replay)
+        self.replay = Replay.open(start, options.replay, options.seed)
+        self.mixed, self.loss = self.replay.batches(self.batches, trained_tokens), self.replay.loss(batch_loss)
 
     @override
     def derive(self, layout: Layout) -> Derived:
@@ -108,8 +115,10 @@ class InstructionTuning(Tuning):
         options, data, start = self.options, self.data, self.start
         steps = options.steps
         if steps is None and options.minutes is not None:
-            run = (start.model.config, self.batches, layout, start.device)
-            steps = steps_in_minutes(options.minutes, *run, recompute=options.recompute, lora=start.lora)
+            run = (start.model.config, self.mixed, layout, start.device)
+            steps = steps_in_minutes(
+                options.minutes, *run, recompute=options.recompute, lora=start.lora, loss=self.loss
+            )
         steps = steps or max(1, round(options.epochs * self.batches.steps_per_epoch))
         return {
             "steps": steps,
@@ -117,7 +126,7 @@ class InstructionTuning(Tuning):
             **{name: getattr(data.train, name) for name in ("long", "windows", "replies_left_out", "unclear")},
             "held_out": len(data.held.conversations),
             "bad_rows": data.bad.facts(),
-            "judged": _judged(options, data.held.conversations, steps * options.rows * self.row_tokens),
+            "judged": _judged(options, data.held.conversations, steps * options.rows * self.batches.context),
         }
 
     @override
@@ -133,8 +142,8 @@ class InstructionTuning(Tuning):
         if 0 not in self.samples.taken:  # otherwise the run is resumed
             self.samples.take(state.model, 0)
         held = self.data.held.conversations[: derived["judged"]]
-        evaluation = _evaluation(held, self.row_tokens, steps, self.samples)
-        return Recipe(self.batches, batch_loss, tuning_schedule(steps), evaluation)
+        evaluation = _evaluation(held, self.batches.context, steps, self.samples, self.replay)
+        return Recipe(self.mixed, self.loss, tuning_schedule(steps), evaluation)
 
     @override
     def finish(self, state: State, log: RunLog) -> None:
@@ -148,23 +157,9 @@ class InstructionTuning(Tuning):
         if derived["judged"]:
             held = f"evaluated on {derived['judged']:,} of {derived['held_out']:,} held-out conversations"
         say(
-            f"{derived['conversations']:,} conversations; {steps:,} steps of {self.rows} rows x {self.row_tokens} "
+            f"{derived['conversations']:,} conversations; {steps:,} steps of {self.rows} rows x {batches.context} "
             f"tokens, {100 * batches.utilization:.1f} % full, {steps / batches.steps_per_epoch:.2f} passes; {held}."
         )
-
-
-def shares(mix: tuple[str, ...]) -> dict[str, float]:
-    """Parse parts such as chitchat=0.1 into the share of each source; raise `UserError` if one is malformed."""
-    found = {}
-    for part in mix:
-        name, _, share = part.partition("=")
-        try:
-            found[name] = float(share)
-        except ValueError:
-            found[name] = -1.0
-        if not name or not 0 <= found[name] <= 1:
-            raise UserError(f"--mix takes SOURCE=SHARE with a share from 0 to 1, such as chitchat=0.1; got '{part}'.")
-    return found
 
 
 @dataclass(frozen=True)
@@ -249,14 +244,17 @@ def _judged(options: Finetune, held: Sequence[MaskedIds], trained: int) -> int:
     return min(len(held), max(1, fitting))
 
 
-def _evaluation(held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples) -> Evaluation | None:
-    """Return the evaluation on held-out conversations, which also samples replies; None without any."""
+def _evaluation(
+    held: Sequence[MaskedIds], row_tokens: int, steps: int, samples: Samples, replay: Replay
+) -> Evaluation | None:
+    """Return the evaluation on held-out conversations and documents, which also samples replies; None without any."""
     every = max(1, steps // _JUDGEMENTS)
 
     def judge(state: State) -> dict[str, Any]:
         if state.step == every * (_JUDGEMENTS // 2):
             samples.take(state.model, state.step)
         found = reply_loss(state.model, held, row_tokens)
-        return {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}
+        figures = {"held_out_loss": round(found.mean, 5), "se": None if isnan(found.se) else round(found.se, 5)}
+        return {**figures, **replay.forgetting(state.model)}
 
     return Evaluation(judge, every, "-held_out_loss") if held else None

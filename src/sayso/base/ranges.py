@@ -74,6 +74,8 @@ Scale = Annotated[float, Range(0, HUGE, above=True)]
 Epochs = Annotated[float, Range(0, 10**6, above=True)]
 Minutes = Annotated[float, Range(0, 10**7, above=True)]
 Share = Annotated[float, Range(0, 1)]
+SecondShare = Annotated[float, Range(0, 0.9)]
+"""Share of a second kind of data in every batch."""
 PartOf = Annotated[float, Range(0, 1, below=True)]
 """A share below 1."""
 Mass = Annotated[float, Range(0, 1, above=True)]

@@ -6,7 +6,7 @@ attend to each other only if they have the same document number. Padding has the
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Self
+from typing import Protocol, Self
 
 import torch
 
@@ -46,3 +46,11 @@ class Batch:
         """Return some rows as a batch: these rows of every field that is not `SHARED`."""
         own = {one.name: getattr(self, one.name) for one in fields(self) if not one.metadata.get("shared")}
         return replace(self, **{name: value[rows] for name, value in own.items()})
+
+
+class HasBatches(Protocol):
+    """Batches as a pure function of the step."""
+
+    def batch(self, step: int) -> Batch:
+        """Return the batch of a step."""
+        ...

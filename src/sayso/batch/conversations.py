@@ -113,6 +113,20 @@ def share_of(talks: Iterable[TrainingConversation], shares: dict[str, float]) ->
     return [talk for talk in talks if crc32(json.dumps(talk.messages).encode()) / 2**32 < shares.get(talk.source, 1.0)]
 
 
+def shares(mix: tuple[str, ...]) -> dict[str, float]:
+    """Parse `mix` into the share of each source; raise `UserError` unless each part is SOURCE=SHARE, 0 to 1."""
+    found = {}
+    for part in mix:
+        name, _, share = part.partition("=")
+        try:
+            found[name] = float(share)
+        except ValueError:
+            found[name] = -1.0
+        if not name or not 0 <= found[name] <= 1:
+            raise UserError(f"--mix takes SOURCE=SHARE with a share from 0 to 1, such as chitchat=0.1; got '{part}'.")
+    return found
+
+
 def check_shares(shares: dict[str, float], talks: Sequence[TrainingConversation]) -> None:
     """Raise `UserError` for a share of an unknown source."""
     known = sorted({talk.source for talk in talks})

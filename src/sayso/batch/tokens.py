@@ -6,14 +6,15 @@ from sayso.base.log import say
 from sayso.batch.shards import Shards, write_shards
 from sayso.text.prepared import document_texts
 from sayso.token.chat import encode_documents
-from sayso.token.load import tokenizer_fingerprint
 from sayso.token.tokenizer import Tokenizer
 
 
-def open_tokens(life: Life, tokenizer: Tokenizer) -> Shards:
-    """Return the training text of a life as shards of token ids; encode it first if necessary."""
+def open_tokens(life: Life, tokenizer: Tokenizer, mark: str) -> Shards:
+    """Return the training text of a life as shards of token ids; encode it first if necessary.
+
+    `mark` is the tokenizer's fingerprint. Raises `UserError` if the life has no training text.
+    """
     folder = life.data("text")
-    mark = tokenizer_fingerprint(life.tokenizer)
     shards = folder / f"tokens-{mark[:12]}"
     if not shards.is_dir():
         with locked(folder):  # the text must not be replaced while it is read

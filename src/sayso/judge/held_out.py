@@ -6,11 +6,14 @@ Takes prepared documents; returns a sample by content hash, the same on every ma
 
 import hashlib
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from sayso.judge.bits import document_bits
+from sayso.model import Transformer
 from sayso.text.prepared import documents
+from sayso.token.tokenizer import BOS, Tokenizer
 
 _KINDS = ("real", "smallworld")
 LONGEST_DOCUMENT = 16_384  # maximum characters of a document, so that no single book dominates
@@ -58,6 +61,24 @@ def held_out(folder: Path, split: str, limit: int) -> dict[str, HeldOutSample]:
     return {
         kind: HeldOutSample(tuple(t for _, t, _ in rows), tuple(s for _, _, s in rows)) for kind, rows in kept.items()
     }
+
+
+def held_out_bits(folder: Path, tokenizer: Tokenizer, limit: int) -> Callable[[Transformer], dict[str, float]] | None:
+    """Return a function from a model to its bits per byte on about `limit` bytes of each kind of validation text.
+
+    The figures are `val_bpb`, of all kinds, and one such as `val_bpb_real` for each. None without validation text.
+    """
+    held = held_out(folder, "val", limit)
+    ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
+    sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
+
+    def measure(model: Transformer) -> dict[str, float]:
+        bits = {kind: float(document_bits(model, ids[kind], tokenizer.specials[BOS]).sum()) for kind in held}
+        of_kinds = {f"val_bpb_{kind}": bits[kind] / sizes[kind] for kind in held}
+        figures = {"val_bpb": sum(bits.values()) / sum(sizes.values()), **of_kinds}
+        return {name: round(value, 4) for name, value in figures.items()}
+
+    return measure if held else None
 
 
 def training_texts(folder: Path, limit: int) -> Iterator[str]:

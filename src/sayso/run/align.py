@@ -25,6 +25,7 @@ def align(options: Align) -> Trained:
     inputs = {"feedback": feedback / PAIRS, options.parent: weights_file(parent)}
     inputs |= {"ratings": feedback / RATINGS} if options.loss == "kto" else {}
     inputs |= {"pairs": options.pairs} if options.pairs else {}
+    inputs |= {"text": life.data("text") / "manifest.json"} if options.replay else {}
     inputs |= {"held_out": file} if (file := held_out_file(options.held_out)) else {}
     session = open_session(life, "align", options.name, options, inputs)
     new = tune(options, session, parent, lambda start: Alignment(start, options, feedback))

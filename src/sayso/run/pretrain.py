@@ -4,32 +4,39 @@ Input: prepared documents and a tokenizer. Output: `models/base`. Model shape, b
 derived from --depth, or from --minutes and the measured speed of the machine; explicit options take precedence.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, asdict, dataclass
 from typing import Any, Literal
 
 import torch
 
 from sayso.base.device import Device, pick_device
+from sayso.base.errors import UserError
+from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import exclusive, model_output
 from sayso.base.log import act_log, say
-from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, Tokens, Weight, Width
+from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, SecondShare, Tokens, Weight, Width
+from sayso.batch.batch import Batch, HasBatches
+from sayso.batch.chat import ChatBatches, MaskedIds
+from sayso.batch.conversations import check_shares, lay_out, prepared, share_of, shares
+from sayso.batch.mixed import MixedBatches, second_size, trained_tokens
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 from sayso.batch.tokens import open_tokens
-from sayso.judge.bits import document_bits
-from sayso.judge.held_out import held_out
+from sayso.judge.held_out import held_out_bits
+from sayso.loss.mixed import MixedLoss
 from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.run.results import Trained, trained
 from sayso.sample.generate import generate
 from sayso.sample.sampling import Sampling
 from sayso.token.load import load as load_tokenizer
+from sayso.token.load import tokenizer_fingerprint
 from sayso.token.tokenizer import BOS, END, Tokenizer
 from sayso.train.dial import depth_of_budget, rows_of_tokens, shape_of_depth, tokens_of_shape, with_ngrams
 from sayso.train.layout import layout_of_plan
-from sayso.train.loop import State
+from sayso.train.loop import Loss, State
 from sayso.train.measure import steps_in_minutes
 from sayso.train.oom import layout_that_fits
 from sayso.train.optimizers import Rates, make_optimizers
@@ -71,6 +78,10 @@ class Pretrain(Training):
     """Type of the feed-forward layers. Default: set by --recipe."""
     mlp_width: Width | None = None
     """Hidden size of the feed-forward layers. Default: derived."""
+    conversations: SecondShare = 0.0
+    """Share of prepared conversations in every batch, of which only the replies are trained; 0 = documents only."""
+    mix: tuple[str, ...] = ()
+    """Share of a source's conversations to use, as SOURCE=SHARE, such as chitchat=0.1. Default: all."""
     rate: Scale = 1.0
     """Multiplier on all learning rates."""
     weight_decay: Weight = 0.0
@@ -87,26 +98,29 @@ def pretrain(options: Pretrain) -> Trained:
         "pretrain",
         options.name,
         options,
-        {"text": life.data("text") / "manifest.json", "tokenizer": life.tokenizer / "tokenizer.json"},
+        {
+            "text": life.data("text") / "manifest.json",
+            "tokenizer": life.tokenizer / "tokenizer.json",
+            **({"chat": life.data("chat") / "train.jsonl"} if options.conversations else {}),
+        },
     )
     if session.finished() and not options.restart:
         say(f"The model '{options.name}' has already been pre-trained with these options.")
         return trained(life, "pretrain", options.name, finished_before=True)
-    shards = open_tokens(life, tokenizer)
+    data = _data(options, life, tokenizer)
     device, judge = pick_device(options.device), _judge(life, tokenizer)
-    derived = session.plan(lambda: _derive(options, shards, device), options.restart)
+    derived = session.plan(lambda: _derive(options, data, device), options.restart)
     config = ModelConfig(**derived["model"])
     rows, row_tokens, steps = derived["rows"], derived["row_tokens"], derived["steps"]
-    _report(config, rows, row_tokens, steps, shards)
-    batches = TextBatches(shards, rows, row_tokens, options.seed)
+    _report(config, rows, row_tokens, steps, data)
     model = Transformer(config).initialize(torch.Generator().manual_seed(options.seed)).to(device.kind)
     rates = Rates(weight_decay=options.weight_decay).times(options.rate)
     state = State(model, make_optimizers(model, rates))
 
     with act_log(life, "pretrain", options.name, options) as log:
         recipe = Recipe(
-            batches,
-            batch_loss,
+            data.batches(rows, row_tokens),
+            data.loss,
             Schedule(steps, warmup=min(20, steps // 10 + 1)),
             Evaluation(judge, max(1, steps // JUDGEMENTS)) if judge else None,
         )
@@ -116,27 +130,59 @@ def pretrain(options: Pretrain) -> Trained:
     return trained(life, "pretrain", options.name)
 
 
+@dataclass(frozen=True)
+class _Data:
+    """What a run is trained on: documents, and perhaps conversations."""
+
+    options: Pretrain
+    shards: Shards
+    conversations: Sequence[MaskedIds] = ()
+
+    @property
+    def loss(self) -> Loss[Batch]:
+        """The loss of the batches."""
+        return MixedLoss(batch_loss, ("document_loss", "reply_loss")) if self.conversations else batch_loss
+
+    def batches(self, rows: int, row_tokens: int) -> HasBatches:
+        """Return batches of so many rows of documents; the rows of conversations are added to them."""
+        share, seed = self.options.conversations, self.options.seed
+        documents = TextBatches(self.shards, rows, row_tokens, seed)
+        if not self.conversations:
+            return documents
+        chats = ChatBatches(self.conversations, second_size(rows, share), row_tokens, seed)
+        return MixedBatches(documents, chats, share, trained_tokens)
+
+
+def _data(options: Pretrain, life: Life, tokenizer: Tokenizer) -> _Data:
+    """Read the documents and conversations; raise `UserError` if there are none."""
+    shards = open_tokens(life, tokenizer, tokenizer_fingerprint(life.tokenizer))
+    if not options.conversations:
+        if options.mix:
+            raise UserError("--mix requires --conversations, such as --conversations 0.5.")
+        return _Data(options, shards)
+    bad, mix = BadRows(), shares(options.mix)
+    talks = list(prepared(life.data("chat") / "train.jsonl", bad))
+    check_shares(mix, talks)
+    found = lay_out(tokenizer, share_of(talks, mix), _row_tokens(options), bad, split=True).conversations
+    if not found:
+        raise UserError("There are no conversations to train on; prepare some with: sayso prepare")
+    return _Data(options, shards, found)
+
+
+def _row_tokens(options: Pretrain) -> int:
+    return min(options.row_tokens or options.context, options.context)
+
+
 def _judge(life: Life, tokenizer: Tokenizer) -> Callable[[State], dict[str, Any]] | None:
     """Return a function that evaluates a state in bits per byte on held-out text and samples from it.
 
     None if there is no held-out text.
     """
-    held = held_out(life.data("text"), "val", JUDGE_BYTES)
-    if not held:
+    measure = held_out_bits(life.data("text"), tokenizer, JUDGE_BYTES)
+    if measure is None:
         say("There is no held-out text, so the run is trained without evaluation.")
         return None
-    ids = {kind: tokenizer.encode_batch(sample.texts) for kind, sample in held.items()}
-    sizes = {kind: sum(sample.sizes) for kind, sample in held.items()}
-
-    def judge(state: State) -> dict[str, Any]:
-        bits = {kind: document_bits(state.model, ids[kind], tokenizer.specials[BOS]).sum() for kind in held}
-        return (
-            {"val_bpb": round(float(sum(bits.values()) / sum(sizes.values())), 4)}
-            | {f"val_bpb_{kind}": round(float(bits[kind] / sizes[kind]), 4) for kind in held}
-            | {"sample": _sample(state, tokenizer)}
-        )
-
-    return judge
+    return lambda state: {**measure(state.model), "sample": _sample(state, tokenizer)}
 
 
 def _sample(state: State, tokenizer: Tokenizer) -> str:
@@ -147,15 +193,15 @@ def _sample(state: State, tokenizer: Tokenizer) -> str:
     return tokenizer.decode(sample.ids)
 
 
-def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
+def _derive(options: Pretrain, data: _Data, device: Device) -> Derived:
     """Return shape, rows, processes and steps; with a time budget, measure the machine's speed first."""
-    width = min(options.row_tokens or options.context, options.context)
+    width, shards = _row_tokens(options), data.shards
+    both = width + second_size(width, options.conversations)  # tokens of both kinds for each row of documents
 
     def steps_of(config: ModelConfig, rows: int) -> int:
         assert options.minutes is not None
-        batches = TextBatches(shards, rows, width, options.seed)
-        layout = layout_that_fits(options, config, rows, width, device)
-        return steps_in_minutes(options.minutes, config, batches, layout, device, recompute=options.recompute)
+        given = (config, data.batches(rows, width), layout_that_fits(options, config, rows, both, device), device)
+        return steps_in_minutes(options.minutes, *given, recompute=options.recompute, loss=data.loss)
 
     def shape(depth: int) -> ModelConfig:
         fastest = options.recipe == "fastest"
@@ -172,7 +218,7 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
     config = shape(depth)
     tokens = round(flops / config.flops_per_token(width)) if flops else tokens_of_shape(config)
     rows = options.rows or rows_of_tokens(tokens, width)
-    TextBatches(shards, rows, width, options.seed)  # raises if the text cannot be trained on
+    data.batches(rows, width)  # raises if the text cannot be trained on
     steps = options.steps
     if steps is None and options.minutes is not None:
         steps = steps_of(config, rows)
@@ -180,12 +226,12 @@ def _derive(options: Pretrain, shards: Shards, device: Device) -> Derived:
         "model": asdict(config),
         "rows": rows,
         "row_tokens": width,
-        "layout": asdict(layout_that_fits(options, config, rows, width, device)),
+        "layout": asdict(layout_that_fits(options, config, rows, both, device)),
         "steps": steps or max(1, round(tokens / (rows * width))),
     }
 
 
-def _report(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards: Shards) -> None:
+def _report(config: ModelConfig, rows: int, row_tokens: int, steps: int, data: _Data) -> None:
     tokens = rows * row_tokens * steps
     say(
         f"{config.layers} layers, {config.width} wide, {config.heads} heads ({config.kv_heads} for keys and values), "
@@ -196,5 +242,8 @@ def _report(config: ModelConfig, rows: int, row_tokens: int, steps: int, shards:
         say(f"N-grams of {orders} tokens, {config.ngram_rows:,} rows each: a Sayso-only model (--recipe fastest).")
     say(
         f"{steps:,} steps of {rows} rows x {row_tokens} tokens: {tokens / 1e6:.2f}M tokens, "
-        f"{tokens / shards.tokens:.2f} passes over the text."
+        f"{tokens / data.shards.tokens:.2f} passes over the text."
     )
+    if data.conversations:
+        more = second_size(rows, data.options.conversations)
+        say(f"Each batch also has {more} rows of the {len(data.conversations):,} conversations.")

@@ -2,22 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from sayso.base.device import Device, has_bf16
 from sayso.base.errors import UserError, nearest
 from sayso.base.log import say
-from sayso.batch.batch import Batch
+from sayso.batch.batch import Batch, HasBatches
 from sayso.train.options import PRECISIONS, Training
 from sayso.train.workers import can_fork
-
-
-class HasBatches(Protocol):
-    """Batches as a pure function of the step."""
-
-    def batch(self, step: int) -> Batch:
-        """Return the batch of a step."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,12 @@ from typing import TypeVar
 import torch
 
 from sayso.base.device import Device, cores
+from sayso.batch.batch import Batch, HasBatches
 from sayso.loss.next_token import batch_loss
 from sayso.model import ModelConfig, Transformer
 from sayso.model.adapters import LoRA, add_lora
 from sayso.model.linear import linear
-from sayso.train.layout import HasBatches, Layout
+from sayso.train.layout import Layout
 from sayso.train.loop import Hooks, Interrupted, Loss, State, StepRecord, train
 from sayso.train.oom import explain_out_of_memory
 from sayso.train.optimizers import Rates, make_optimizers
@@ -123,9 +124,10 @@ def steps_in_minutes(
     *,
     recompute: bool,
     lora: LoRA | None = None,
+    loss: Loss[Batch] = batch_loss,
 ) -> int:
     """Return how many steps on these batches this machine can do in `minutes`, by measuring some."""
-    given = (config, layout.of(batches), batch_loss, device.kind, layout.processes, layout.precision)
+    given = (config, layout.of(batches), loss, device.kind, layout.processes, layout.precision)
     try:
         with explain_out_of_memory(config, lambda: batches.batch(0), layout, device.kind, recompute=recompute):
             seconds = seconds_per_step(*given, recompute=recompute, lora=lora)

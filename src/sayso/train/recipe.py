@@ -16,11 +16,11 @@ from sayso.base.device import deterministic, fast_bf16_cpu
 from sayso.base.errors import UserError
 from sayso.base.files import disk_full
 from sayso.base.log import Progress, RunLog, say
-from sayso.batch.batch import Batch
+from sayso.batch.batch import Batch, HasBatches
 from sayso.train.best import Best
 from sayso.train.checkpoint import checkpoints_in, load_checkpoint, save_checkpoint, step_of
 from sayso.train.divergence import Divergence, stopped
-from sayso.train.layout import HasBatches, Layout
+from sayso.train.layout import Layout
 from sayso.train.loop import Diverged, Hooks, Interrupted, Loss, State, train
 from sayso.train.mirrors import mirrored
 from sayso.train.oom import explain_out_of_memory

@@ -28,11 +28,12 @@ from sayso.align.pairs.sources import (
     write_comparisons,
 )
 from sayso.align.pairs.world_pairs import world_pairs
+from sayso.align.replay import Replay
 from sayso.base.errors import UserError, nearest
 from sayso.base.hold_out import HeldOut, HoldOut, held_out_file, separate
 from sayso.base.jsonl import BadRows
 from sayso.base.log import RunLog, say
-from sayso.base.ranges import Amount, Epochs, Range, Repeats, Replies, Rows, Scale, Weight
+from sayso.base.ranges import Amount, Epochs, Range, Repeats, Replies, Rows, Scale, SecondShare, Weight
 from sayso.batch.pairs import WIDTH_STEP, PairBatches
 from sayso.batch.ratings import RatingBatches
 from sayso.model import Transformer
@@ -98,6 +99,8 @@ class Align(Adapting, ReadsRows):
     """ipo: average log-probabilities over the reply's tokens instead of summing them."""
     good_weight: Scale | None = None
     """kto: weight of a good rating relative to a bad one. Default: balances both classes."""
+    replay: SecondShare = 0.0
+    """Share of prepared documents in every batch, so that the model forgets less of its pre-training; 0 = none."""
     rate: Scale | None = None
     """Multiplier on the pre-training learning rates. Default: 0.05 for dpo, else 0.3."""
     feedback_weight: Repeats = 4
@@ -115,6 +118,7 @@ class Alignment(Tuning):
     def __init__(self, start: Start, options: Align, feedback: Path) -> None:
         super().__init__(start)
         self.options, self.feedback, self.rows = options, feedback, options.rows
+        self.replay = Replay.open(start, options.replay, options.seed)
         self._data: Comparisons | None = None
 
     @property
@@ -155,10 +159,12 @@ class Alignment(Tuning):
         folder, weights, adapted = start.session.folder, weights_file(start.parent), start.lora is not None
         train, held = make_references(kind, folder, start.model, weights, data, adapted=adapted)
         samples = samples_of(start.tokenizer, data.rows, log, options.seed)
-        self._evaluation = PreferenceEval(preference, data.held, samples, held)
+        self._evaluation = PreferenceEval(preference, data.held, samples, held, self.replay.forgetting)
         self._evaluation.first(start.model)
         evaluation = self._evaluation.schedule(steps)
-        return Recipe(data.train, term_of(preference, train), tuning_schedule(steps), evaluation, watch=Watch())
+        batches = self.replay.batches(data.train, lambda _: options.rows)
+        loss = self.replay.loss(term_of(preference, train))
+        return Recipe(batches, loss, tuning_schedule(steps), evaluation, watch=Watch())
 
     @override
     def finish(self, state: State, log: RunLog) -> None:

@@ -5,7 +5,7 @@ share that was not truncated, and the KL divergence from the reference in nats p
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ class PreferenceEval:
     """Held-out comparisons; None if there are none."""
     samples: Samples
     reference: PreferenceReference | None
+    measure: Callable[[Transformer], Mapping[str, Any]] = lambda _: {}
+    """Returns further figures of a model."""
 
     def schedule(self, steps: int) -> Evaluation:
         """Return the evaluation of a run of `steps` steps; it selects the weights if comparisons are held out."""
@@ -53,7 +55,7 @@ class PreferenceEval:
         figures = self._sampled(state)
         if self.held:
             figures = held_out_figures(state.model, term_of(self.preference, self.reference), self.held) | figures
-        return figures
+        return {**figures, **self.measure(state.model)}
 
     def first(self, model: Transformer) -> None:
         """Sample replies before training, if the first evaluation does not."""
