@@ -40,7 +40,7 @@ def talk(life: Life, better: str) -> str:
 def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every act runs as a command, and is in the report; a correction on the page changes the next aligned model."""
     life, where = Life(tmp_path / "life"), ["--life", str(tmp_path / "life")]
-    assert run(["demo", "--tiny", "--no-serve", *where]) == 0
+    assert run(["demo", "--tiny", "--no-serve", "--seed", "3", *where]) == 0
 
     report = read_json(life.report_json)
     assert report["resume"]["identical"] is True
@@ -55,9 +55,17 @@ def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "<svg" in life.report.read_text()
     weights = {stage: sha256(life.model(stage) / "model.safetensors") for stage in STAGES}
     assert len(set(weights.values())) == len(STAGES)
+    assert {read_json(life.model(stage) / "sayso.json")["seed"] for stage in STAGES} == {3}
+    asked = {read_json(life.run(f"evaluate-{stage}") / "scores.json")["key"]["asked"]["seed"] for stage in STAGES}
+    assert asked == {0}, "lives of all seeds are asked the same questions"
 
     capsys.readouterr()
-    assert run(["pretrain", "--depth", "1", "--steps", "6", "--rows", "4", *where]) == 0
+    assert (
+        run(
+            ["pretrain", "--depth", "1", "--steps", "6", "--rows", "4", "--conversations", "0.5", "--seed", "3", *where]
+        )
+        == 0
+    )
     assert "already" in capsys.readouterr().out, "what is finished is left alone"
 
     better = "Hello! How are you today?"
