@@ -1,6 +1,6 @@
 """Whole lives of `sayso demo`, from scratch, with several seeds, to see whether the assistant is right every time.
 
-    python -m bench.demo_lives [--seeds 5] [--minutes 11.7] [--work FOLDER]
+    python -m bench.demo_lives [--seeds 5] [--minutes 11.9] [--work FOLDER]
 
 Each seed is one life in a process of its own, as a user runs it, then fifty turns of everyday chat with the aligned
 model (bench/everyday.py). `ours` is the lowest of the lives' mean accuracies on look-ups, six families of questions

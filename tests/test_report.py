@@ -25,7 +25,7 @@ from sayso.judge.held_out import held_out, training_texts
 from sayso.model import ModelConfig, Transformer
 from sayso.report.baselines import baseline_verdict
 from sayso.report.draw import scale, smooth
-from sayso.report.facts import TRAINED, read_facts
+from sayso.report.facts import TRAINED, curve, read_facts
 from sayso.report.page import SECTIONS
 from sayso.report.run_status import status
 from sayso.report.samples import samples
@@ -368,3 +368,22 @@ def test_the_report_is_accessible(
         faults |= {f"{scheme}, {width} wide, {medium}: {fault}" for fault in accessibility_faults(page)}
     page.context.close()
     assert not faults, "\n".join(sorted(faults))
+
+
+@pytest.mark.parametrize(
+    ("keys", "losses", "held_out"),
+    [
+        ({}, (5.0, 5.0), ((2, 1.5),)),
+        ({"document_loss": 3.0, "reply_loss": 2.0}, (3.0, 3.0), ((2, 1.5),)),
+        ({"own_loss": 2.0, "replay_loss": 3.0}, (2.0, 2.0), ()),
+    ],
+)
+def test_the_curve_of_a_run_on_two_kinds_of_data_is_that_of_its_own(
+    tmp_path: Path, keys: dict[str, float], losses: tuple[float, ...], held_out: tuple[tuple[int, float], ...]
+) -> None:
+    """The sum of both losses has no unit; bits of replayed documents are not on the scale of the replies' loss."""
+    steps = [{"event": "step", "step": step, "loss": 5.0, "tokens": 10 * step, **keys} for step in (1, 2)]
+    write_jsonl(tmp_path / "run.jsonl", [*steps, {"event": "val", "step": 2, "val_bpb": 1.5}])
+    found = curve(tmp_path / "run.jsonl")
+    assert found is not None
+    assert (found.losses, found.held_out, found.tokens) == (losses, held_out, 20)

@@ -111,16 +111,22 @@ def maybe(path: Path) -> Any:
 
 
 def curve(path: Path) -> Curve | None:
-    """Return the losses of a run, None if it has none; of a step repeated after a resume, the latest value counts."""
+    """Return the losses of a run, None if it has none; of a step repeated after a resume, the latest value counts.
+
+    Of a run on two kinds of data, they are those of its main kind: documents in pre-training, its own data with replay.
+    """
     events = events_of(path) if path.exists() else []
     finite = [event for event in events if event["event"] == "step" and event["loss"] is not None]  # null: not finite
-    losses = {event["step"]: event["loss"] for event in finite}
+    keys = {key for event in finite for key in event}
+    main = next((key for key in ("document_loss", "own_loss") if key in keys), "loss")
+    losses = {event["step"]: event[main] for event in finite}
     if not losses:
         return None
     held_out, replies = (
         tuple(sorted({one["step"]: one[key] for one in events if one["event"] == "val" and key in one}.items()))
         for key in ("val_bpb", "held_out_loss")
     )
+    held_out = () if main == "own_loss" else held_out  # its documents are replayed: another scale than its loss
     tokens = max(event["tokens"] for event in events if event["event"] == "step")
     steps = tuple(sorted(losses))
     return Curve(steps, tuple(losses[step] for step in steps), tokens, held_out, replies)

@@ -26,11 +26,12 @@ def scores(facts: Facts) -> str:
     rows = "".join(_group(facts, stages, title, families) for title, families in _GROUPS)
     heads = "".join(f'<span class="n {stage}">{stage}</span>' for stage in stages)
     n = min(part["n"] for stage in stages for part in facts.scores[stage]["families"].values())
-    imported = facts.models.get("base", {}).get("stage") == "imported"
+    base = facts.models.get("base", {})
+    familiar = base.get("stage") == "imported" or base.get("config", {}).get("conversations")
     intro = (
         f"<p>Percentage of correct answers to {n} tasks per family, which are not in the training data and are checked "
         "by a program; whiskers and small numbers are 95&nbsp;% intervals. Every stage answers the same tasks in the "
-        "chat template" + (".</p>" if imported else ", which the base model has never seen.</p>")
+        "chat template" + (".</p>" if familiar else ", which the base model has never seen.</p>")
     )
     ends = "<span>0</span><span>50</span><span>100&nbsp;%</span>"
     top = f'<div class="row top"><span></span><span class="ends">{ends}</span>{heads}</div>'
