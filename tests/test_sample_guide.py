@@ -344,7 +344,7 @@ def nested(levels: int) -> dict[str, object]:
         (lambda: json_schema({"x-guidance": {"lenient": True}}), "x-guidance"),
         (lambda: regex("x" * (MOST_BYTES + 1)), "A regular expression may have at most"),
         (lambda: regex(3), "must be text; got int"),
-        (lambda: rules("\ud800"), "no UTF-8"),
+        (lambda: rules("\ud800"), "invalid UTF-8"),
         (lambda: choice([]), "one or more texts"),
         (lambda: choice("yes"), "one or more texts"),
         (lambda: choice(["a", 3]), "one or more texts"),
