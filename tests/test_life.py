@@ -60,12 +60,7 @@ def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert asked == {0}, "lives of all seeds are asked the same questions"
 
     capsys.readouterr()
-    assert (
-        run(
-            ["pretrain", "--depth", "1", "--steps", "6", "--rows", "4", "--conversations", "0.5", "--seed", "3", *where]
-        )
-        == 0
-    )
+    assert run(["pretrain", "--depth", "1", "--steps", "6", "--rows", "4", "--seed", "3", *where]) == 0
     assert "already" in capsys.readouterr().out, "what is finished is left alone"
 
     better = "Hello! How are you today?"

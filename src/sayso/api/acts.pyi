@@ -19,6 +19,7 @@ class Acts:
         minutes: float = ...,
         parent: str | PathLike[str] | None = ...,
         data: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
+        seed: int = ...,
         serve: bool = ...,
         port: int = ...,
         replace: bool = ...,
@@ -99,6 +100,8 @@ class Acts:
         recipe: Literal["standard", "fastest"] = ...,
         mlp: Literal["swiglu", "relu2"] | None = ...,
         mlp_width: int | None = ...,
+        conversations: float = ...,
+        mix: str | Sequence[str] = ...,
         rate: float = ...,
         weight_decay: float = ...,
     ) -> Trained:
@@ -134,6 +137,7 @@ class Acts:
         data: str | PathLike[str] | Sequence[str | PathLike[str]] = ...,
         held_out: float | str | PathLike[str] = ...,
         mix: str | Sequence[str] = ...,
+        replay: float = ...,
         rate: float = ...,
         feedback_weight: int = ...,
     ) -> Trained:
@@ -210,6 +214,7 @@ class Acts:
         robust: bool = ...,
         average: bool = ...,
         good_weight: float | None = ...,
+        replay: float = ...,
         rate: float | None = ...,
         feedback_weight: int = ...,
         held_out: float | str | PathLike[str] | None = ...,

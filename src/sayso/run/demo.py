@@ -26,12 +26,10 @@ from sayso.run.serve import Serve, serve
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
 from sayso.run.verify import Verify, verify
 
-MINUTES = 11.9
+MINUTES = 11.7
 OTHER_MINUTES = 2.3  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-_TUNING = 0.40  # share of a short demo's training that goes to fine-tuning ...
+_TUNING = 0.60  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
-CONVERSATIONS = 0.5  # of pre-training batches: looking up is learned late, so it is practiced from the first step
-REPLAY = 0.2  # of fine-tuning and alignment batches: documents, so that the model does not forget them
 _SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
 NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
 VOCABULARY = 3072
@@ -102,21 +100,13 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     if tuning > ENOUGH_TUNING:
         tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / _TUNING)
     short, left = training < _SHORT, training - tuning
-    documents = 3_500 if short else 14_000  # few in a short demo, whose conversations have stories as well
+    documents = 7_000 if short else 14_000
     return _life(
         Prepare(life=life, world_documents=documents, world_conversations=50_000, chat_documents=not short),
         VOCABULARY,
-        Pretrain(
-            life=life,
-            depth=3 if short else 4,
-            mlp="relu2",
-            mlp_width=NARROW if short else None,
-            minutes=left,
-            conversations=CONVERSATIONS,
-            mix=MIX,
-        ),
-        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0, replay=REPLAY),
-        Align(life=life, tasks=800 if short else 1600, replay=REPLAY),
+        Pretrain(life=life, depth=3 if short else 4, mlp="relu2", mlp_width=NARROW if short else None, minutes=left),
+        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0),
+        Align(life=life, tasks=800 if short else 1600),
         Evaluate(life=life),
         Verify(life=life),
     )
@@ -127,9 +117,9 @@ def tiny(life: Path) -> tuple[Chapter, ...]:
     return _life(
         Prepare(life=life, sources=_SOURCES, world_documents=400, world_conversations=200),
         600,
-        Pretrain(life=life, depth=1, steps=6, rows=4, conversations=CONVERSATIONS),
-        Finetune(life=life, steps=4, rows=4, replay=REPLAY),
-        Align(life=life, tasks=4, replies=2, rows=4, replay=REPLAY),
+        Pretrain(life=life, depth=1, steps=6, rows=4),
+        Finetune(life=life, steps=4, rows=4),
+        Align(life=life, tasks=4, replies=2, rows=4),
         Evaluate(life=life, n=2, text_bytes=4_000),
         Verify(life=life, export=False),
     )
@@ -166,7 +156,7 @@ def _life(
     return (
         ("Text: real documents and a synthetic small world", ((prepare, text),)),
         ("A tokenizer, trained on that text", tuple(zip((train_tokenizer, compare), tokenizers, strict=True))),
-        ("A base model, trained on documents and conversations together", ((pretrain, base),)),
+        ("A base model, trained to predict the next token", ((pretrain, base),)),
         *_taught(tuned, aligned, judged, promised),
     )
 
