@@ -76,7 +76,7 @@ ROWS = (
     training(
         "improve",
         "improved",
-        "--prompts there/prompts.jsonl --held-out there/prompts.jsonl --parent base --rounds 2 --max-tokens 4",
+        "--prompts there/prompts.jsonl --held-out 1 --parent base --rounds 2 --max-tokens 4",
         rounds=2,
         finishes=False,  # this model never ends a reply, so that there is nothing to learn from
     ),
@@ -342,7 +342,7 @@ def test_a_parent_is_not_replaced_by_its_child(place: Path, capsys) -> None:
         assert "cannot replace" in capsys.readouterr().err
         assert files(place) == before
     shutil.copytree(place / "life/models/base", place / "life/models/improved-1")
-    words = "improve --parent improved-1 --prompts there/prompts.jsonl --held-out there/prompts.jsonl --replace"
+    words = "improve --parent improved-1 --prompts there/prompts.jsonl --held-out 1 --replace"
     assert run(words.split()) == 2
     assert "cannot replace" in capsys.readouterr().err
 

@@ -21,6 +21,7 @@ from sayso.feedback.store import Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.reply.text import Characters, Text
+from sayso.reply.tools import toolbox
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
@@ -450,7 +451,8 @@ def test_a_call_in_a_response_has_no_log_probabilities(after: str) -> None:
     """OpenAI has no place for them; they do not move into a message, nor make one."""
     tokenizer = train("character", TEXTS, 300)
     reported, request = ReportedLogprobs(tokenizer, 0), Request([1], Sampling())
-    output = Output(new_response("tuned", Sampling(), {}), reported, request, calls=True)
+    tools = toolbox([{"type": "function", "function": {"name": "look"}}])
+    output = Output(new_response("tuned", Sampling(), {}), reported, request, tools)
     text = 'hi <tool_call>{"name": "look", "arguments": {}}</tool_call>' + after
     for number, letter in enumerate(text, 1):
         [token] = tokenizer.encode(letter)
