@@ -28,7 +28,7 @@ _POSITIONS = 1 << 13  # maximum number of positions in a batch
 
 
 @dataclass(frozen=True)
-class Window:
+class ScoredWindow:
     """A piece of a document that fits the context."""
 
     document: int
@@ -64,7 +64,7 @@ def document_bits(
     return bits
 
 
-def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[Window]:
+def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Iterator[ScoredWindow]:
     """Yield windows of a document that together count each of its ids once."""
     sequence = [bos, *ids]
     stride = max(1, context // 2)
@@ -72,12 +72,12 @@ def text_windows(number: int, ids: Sequence[int], bos: int, context: int) -> Ite
     counted = end
     while counted:
         start = max(0, end - context)
-        yield Window(number, sequence[start:end], sequence[start + 1 : end + 1], counted)
+        yield ScoredWindow(number, sequence[start:end], sequence[start + 1 : end + 1], counted)
         counted = min(stride, len(ids) - end)
         end += counted
 
 
-def window_nats(model: Transformer, rows: Sequence[Window]) -> list[float]:
+def window_nats(model: Transformer, rows: Sequence[ScoredWindow]) -> list[float]:
     """Return the nats of each row's counted targets; rows are sorted by length and padded on the right."""
     device = next(model.parameters()).device
     time = len(rows[-1].inputs)

@@ -84,7 +84,7 @@ def tasks_json(scores: WorldScores) -> Scores:
     }
 
 
-def samples(replier: Replier) -> list[dict[str, str]]:
+def sample_replies(replier: Replier) -> list[dict[str, str]]:
     """Return replies to a fixed set of prompts, as {"kind": "continue" or "ask", "prompt", "reply"}."""
     continuations = replier.complete(CONTINUE, SPEAK)
     replies = replier.replies([[{"role": "user", "content": prompt}] for prompt in ASK], SPEAK)

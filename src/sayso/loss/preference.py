@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sayso.base.errors import UserError
 
-LARGEST = -1e-6
+_LARGEST = -1e-6
 """Largest mean log-probability for odds: at 0 they and their gradient are undefined."""
 
 
@@ -93,7 +93,7 @@ def orpo_loss(policy: Tensor, lengths: Tensor, beta: float) -> PreferenceLoss:
     The first term is the next-token loss of the chosen reply per token; beta is the paper's lambda.
     """
     average = policy / lengths
-    clamped = average.clamp(max=LARGEST)
+    clamped = average.clamp(max=_LARGEST)
     log_odds = clamped - torch.log(-torch.expm1(clamped))
     return PreferenceLoss(-average.chunk(2)[0] - beta * F.logsigmoid(_margin(log_odds)), beta * log_odds.detach())
 

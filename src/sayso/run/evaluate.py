@@ -18,7 +18,7 @@ from sayso.base.made import work_in
 from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
-from sayso.judge.scorecard import judge_tasks, judge_text, samples, show_scores, tasks_json
+from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
 from sayso.reply.conversation import Replier
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
@@ -76,7 +76,7 @@ def evaluate(options: Evaluate) -> Scores:
         scores: Scores = {"key": key, "model": folder.name, "bpb": judge_text(replier, held, against)}
         asked = judge_tasks(replier, options.n, options.seed)
         scores |= tasks_json(asked)
-        scores["samples"] = samples(replier)
+        scores["samples"] = sample_replies(replier)
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
         write_json(path, scores, sealed=True)
     show_scores(scores, against)

@@ -17,7 +17,7 @@ from sayso.serve.encode import Json
 from sayso.serve.errors import failure
 from sayso.serve.fields import StreamOptions
 from sayso.serve.served_model import ServedModel
-from sayso.serve.shapes import Chunk, Shape, new_head, usage
+from sayso.serve.shapes import ResponseChunk, Shape, new_head, usage
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.terms import ReplyTerms
 from sayso.serve.worker import ClosingError, EngineJob
@@ -76,7 +76,7 @@ class ApiAnswer:
         """
         head, tokens = self._head(self.shape.chunk), dict[int, int]()
 
-        def chunk(fields: Chunk) -> str:
+        def chunk(fields: ResponseChunk) -> str:
             extra = {}
             if options.include_usage:
                 used = self._usage(job, sum(tokens.values())) if options.continuous_usage_stats else None

@@ -25,7 +25,7 @@ from sayso.serve.envelope import Envelope
 from sayso.serve.errors import ApiError, add_handlers
 from sayso.serve.lora import lora_routes
 from sayso.serve.metrics import TYPE, Metrics
-from sayso.serve.paths import Paths, names_under_v1
+from sayso.serve.paths import PathAliases, names_under_v1
 from sayso.serve.prompt_routes import prompt_routes
 from sayso.serve.ratings import rating_routes
 from sayso.serve.replies import PageReplies, reply_routes
@@ -96,7 +96,7 @@ def make_app(
         app.include_router(router)
     # The last one added is the outermost.
     app.add_middleware(AccessMiddleware, key=key, body_limit=body_limit, origins=origins, admin_key=admin_key)
-    app.add_middleware(Paths, names=names_under_v1(routers))
+    app.add_middleware(PathAliases, names=names_under_v1(routers))
     app.add_middleware(Envelope, origins=origins)
 
     @app.get("/health")

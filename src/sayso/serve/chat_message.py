@@ -17,7 +17,7 @@ TEXTS = {"text": "text", "refusal": "refusal"}
 """The parts that are text, by type, each with the field of its text."""
 PART_NEUTRAL = ("prompt_cache_breakpoint", "cache_control", "annotations", "logprobs", "parsed")
 """Fields of a part without effect: hints about caching, and what responses add to a text."""
-ROLES = {"developer": "system", "function": "tool"}
+_ROLES = {"developer": "system", "function": "tool"}
 
 
 class FunctionCall(Strict):
@@ -83,7 +83,7 @@ class Turn(Strict):
             "content": self.text, "tool_calls": calls or None, "tool_call_id": self.tool_call_id, "name": self.name,
         }  # fmt: skip
         given = {name: value for name, value in fields.items() if value is not None}
-        return {"role": ROLES.get(self.role, self.role), **given}
+        return {"role": _ROLES.get(self.role, self.role), **given}
 
 
 def _part_text(place: int, part: Any, role: str | None) -> str:

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 from sayso.sample.blocks import BLOCK
 from sayso.sample.engine import Engine
 
-Samples = list[tuple[Mapping[str, str], float]]
+SampleRows = list[tuple[Mapping[str, str], float]]
 """Labels and values of one metric."""
 
 
@@ -55,7 +55,7 @@ class EngineCounts(Collector):
         }.items():
             yield self._counter(kind, text, [({}, number)])
         accepted = [*counts.accepted_at, *[0] * most][:most]
-        by_place: Samples = [({"position": str(place)}, count) for place, count in enumerate(accepted)]
+        by_place: SampleRows = [({"position": str(place)}, count) for place, count in enumerate(accepted)]
         text = "Accepted proposed tokens by their position in the proposal."
         yield self._counter("spec_decode_num_accepted_tokens_per_pos", text, by_place)
 
@@ -68,16 +68,16 @@ class EngineCounts(Collector):
             "enable_prefix_caching": str(self.engine.reuse),
         }
 
-    def _gauge(self, kind: str, text: str, samples: Samples) -> Metric:
+    def _gauge(self, kind: str, text: str, samples: SampleRows) -> Metric:
         return self._filled(GaugeMetricFamily(f"vllm:{kind}", text, labels=self._labels(samples)), samples)
 
-    def _counter(self, kind: str, text: str, samples: Samples) -> Metric:
+    def _counter(self, kind: str, text: str, samples: SampleRows) -> Metric:
         return self._filled(CounterMetricFamily(f"vllm:{kind}", text, labels=self._labels(samples)), samples)
 
-    def _labels(self, samples: Samples) -> list[str]:
+    def _labels(self, samples: SampleRows) -> list[str]:
         return ["model_name", *(samples[0][0] if samples else ())]
 
-    def _filled(self, metric: GaugeMetricFamily | CounterMetricFamily, samples: Samples) -> Metric:
+    def _filled(self, metric: GaugeMetricFamily | CounterMetricFamily, samples: SampleRows) -> Metric:
         for labels, value in samples:
             metric.add_metric([self.name, *labels.values()], value)
         return metric

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 PREFIX = "/v1/"
 
 
-class Paths:
+class PathAliases:
     """ASGI middleware that rewrites a request to the address and method of its route.
 
     `names` are the first parts of the routes under /v1 that are also served without it.

@@ -83,7 +83,7 @@ class Reasoning(Strict):
     }  # fmt: skip
 
 
-class StreamOptions(Strict):
+class ResponseStreamOptions(Strict):
     """OpenAI's `stream_options` of responses."""
 
     include_obfuscation: bool = False  # padding against eavesdroppers on the length of chunks; we send none
@@ -104,7 +104,7 @@ class ResponsesRequest(SamplingFields):
     instructions: str | None = None
     max_output_tokens: Annotated[int, Field(ge=0)] | None = None
     stream: bool | None = None
-    stream_options: StreamOptions | None = None
+    stream_options: ResponseStreamOptions | None = None
     text: TextOptions | None = None
     reasoning: Reasoning | None = None
     truncation: Literal["auto", "disabled"] | None = None

@@ -27,7 +27,7 @@ MOST_PAIRS = 1000
 _Texts = Annotated[list[str], Field(min_length=1, max_length=MOST_PAIRS)]
 
 
-class Document(Strict):
+class RerankDocument(Strict):
     """A document as an object."""
 
     text: str
@@ -38,7 +38,7 @@ class RerankRequest(Strict):
 
     model: str | None = None
     query: str
-    documents: Annotated[list[str | Document], Field(min_length=1, max_length=MOST_PAIRS)]
+    documents: Annotated[list[str | RerankDocument], Field(min_length=1, max_length=MOST_PAIRS)]
     top_n: Annotated[int, Field(ge=0)] | None = None
     return_documents: bool | None = None
 

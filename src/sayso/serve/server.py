@@ -20,7 +20,7 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 from sayso.serve.envelope import HEADERS, Envelope, request_id, send_json
 from sayso.serve.errors import error_body
-from sayso.serve.paths import Paths
+from sayso.serve.paths import PathAliases
 
 LINGER = 3  # seconds for replies to end after they were cut off
 
@@ -31,7 +31,7 @@ class Loading:
     def __init__(self, load: Callable[[], FastAPI]) -> None:
         """Take the function that makes the application; it is called in a thread once the server has started."""
         self.load = load
-        self.early = Envelope(Paths(_not_yet))
+        self.early = Envelope(PathAliases(_not_yet))
         """Answers until the application is loaded."""
         self.app: FastAPI | None = None
         self.error: Exception | None = None

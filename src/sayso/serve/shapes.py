@@ -16,7 +16,7 @@ from sayso.serve.choice import ChoicePiece
 from sayso.serve.echo import EchoedPrompt
 from sayso.serve.logprobs import ReportedLogprobs
 
-Chunk = dict[str, Any]
+ResponseChunk = dict[str, Any]
 """The fields in which chunks of one stream differ: `choices`, and further ones."""
 
 
@@ -30,10 +30,10 @@ class Shape(Protocol):
     def whole(self, piece: ChoicePiece) -> dict[str, Any]:
         """Return a finished choice, given as one piece."""
 
-    def opening(self, index: int) -> list[Chunk]:
+    def opening(self, index: int) -> list[ResponseChunk]:
         """Return the chunks that precede the first tokens of a choice."""
 
-    def parts(self, piece: ChoicePiece) -> list[Chunk]:
+    def parts(self, piece: ChoicePiece) -> list[ResponseChunk]:
         """Return the chunks for one more piece."""
 
 
@@ -59,15 +59,15 @@ class ChatShape:
         choice = {"index": piece.index, "message": message, "logprobs": self.reported.chat(piece)}
         return choice | {"finish_reason": finish} | _ids(self.reported, piece)
 
-    def opening(self, index: int) -> list[Chunk]:
+    def opening(self, index: int) -> list[ResponseChunk]:
         """Return the delta with the role; the first one of the stream comes with the prompt's ids, if requested."""
-        chunk: Chunk = {"choices": [_delta(index, {"role": "assistant", "content": ""})]}
+        chunk: ResponseChunk = {"choices": [_delta(index, {"role": "assistant", "content": ""})]}
         if self.reported.ids and not self._parsers:
             chunk["prompt_token_ids"] = self.prompt
         self._parsers[index] = ToolCalls()
         return [chunk]
 
-    def parts(self, piece: ChoicePiece) -> list[Chunk]:
+    def parts(self, piece: ChoicePiece) -> list[ResponseChunk]:
         """Return deltas with text or calls, and at the end an empty one with the finish reason."""
         parser, finish = self._parsers[piece.index], piece.finish
         deltas: list[dict[str, Any]] = []
@@ -108,11 +108,11 @@ class TextShape:
         """Return a choice with its text."""
         return self._choice(piece, piece.finish)
 
-    def opening(self, index: int) -> list[Chunk]:  # noqa: ARG002 - the protocol's
+    def opening(self, index: int) -> list[ResponseChunk]:  # noqa: ARG002 - the protocol's
         """Return nothing: the first tokens come with all that precedes them."""
         return []
 
-    def parts(self, piece: ChoicePiece) -> list[Chunk]:
+    def parts(self, piece: ChoicePiece) -> list[ResponseChunk]:
         """Return a choice with more text; the last has the finish reason."""
         if not piece.text and not piece.finish and piece.index in self._begun:
             return []

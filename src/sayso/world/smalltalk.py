@@ -1,7 +1,7 @@
 """Everyday chat: greetings, small talk and requests for stories, in many wordings, with replies on the same topic.
 
 No task checks them: they make a small assistant answer what people say first. A wording may be typed in small letters
-and without a full stop. `Chat.words` are words of which a reply on the topic has at least one.
+and without a full stop. `SmallTalk.words` are words of which a reply on the topic has at least one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CASUAL = 0.35  # of the wordings are typed in small letters, without the mark at
 
 
 @dataclass(frozen=True)
-class Chat:
+class SmallTalk:
     """One topic: what people say, replies to it, and words that show that a reply is on the topic."""
 
     said: tuple[str, ...]
@@ -25,9 +25,9 @@ class Chat:
     words: tuple[str, ...]
 
 
-def _chat(said: str, replies: str, words: str) -> Chat:
+def _chat(said: str, replies: str, words: str) -> SmallTalk:
     wordings, answers = (tuple(map(str, lines(text))) for text in (said, replies))
-    return Chat(wordings, answers, tuple(words.split()))
+    return SmallTalk(wordings, answers, tuple(words.split()))
 
 
 CHATS = (

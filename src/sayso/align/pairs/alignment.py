@@ -51,7 +51,7 @@ from sayso.train.tune import Start, Tuning
 from sayso.train.watch import Watch
 from sayso.weights.tensors import weights_file
 
-DEFAULTS: dict[str, dict[str, float]] = {
+LOSS_DEFAULTS: dict[str, dict[str, float]] = {
     "dpo": {"beta": 0.1, "nll": 1.0, "rate": 0.05},
     "ipo": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
     "kto": {"beta": 0.1, "nll": 0.0, "rate": 0.3},
@@ -178,9 +178,10 @@ class Alignment(Tuning):
 
 def check_align(options: Align) -> None:
     """Raise `UserError` for options that the selected loss does not have."""
-    if options.loss not in DEFAULTS:
+    if options.loss not in LOSS_DEFAULTS:
         raise UserError(
-            f"--loss must be one of {', '.join(DEFAULTS)}; got '{options.loss}'.{nearest(options.loss, DEFAULTS)}"
+            f"--loss must be one of {', '.join(LOSS_DEFAULTS)}; got '{options.loss}'."
+            f"{nearest(options.loss, LOSS_DEFAULTS)}"
         )
     only = {"margin": "simpo", "smoothing": "dpo", "robust": "dpo", "average": "ipo", "good_weight": "kto"}
     for name, loss in only.items():
@@ -196,7 +197,7 @@ def check_align(options: Align) -> None:
 def _value_of(options: Align, name: str) -> float:
     """Return the value of an option, or the default of the selected loss."""
     value = getattr(options, name)
-    return float(DEFAULTS[options.loss].get(name, 0.0) if value is None else value)
+    return float(LOSS_DEFAULTS[options.loss].get(name, 0.0) if value is None else value)
 
 
 def _preference(options: Align, train: PairBatches | RatingBatches) -> Preference:

@@ -27,7 +27,7 @@ from sayso.train.loop import State
 
 MEASURED = 16  # replies whose drift, entropy and KL are computed if they are only reported
 HORIZON = 10_000.0  # replies in which the adaptive KL weight changes by at most a fifth (Ziegler et al. 2019)
-Report = Callable[[int, int, dict[str, float]], None]
+ReportIteration = Callable[[int, int, dict[str, float]], None]
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Iterations:
     plan: Plan
     folder: Path
     """The run's folder."""
-    report: Report
+    report: ReportIteration
     """Called with the step, number and metrics of an iteration before its updates; called again after a resume."""
     _number: int | None = field(default=None, init=False)
     _rows: list[RolloutRow] = field(default_factory=list, init=False)

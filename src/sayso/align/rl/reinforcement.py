@@ -12,7 +12,7 @@ from typing_extensions import override
 from sayso.align.pairs.reference import Frozen
 from sayso.align.rl.critic import remove_critic
 from sayso.align.rl.figures import figures_line
-from sayso.align.rl.iterations import Iterations, Report
+from sayso.align.rl.iterations import Iterations, ReportIteration
 from sayso.align.rl.options import group_sampler, held_out_judge, open_rewards, prompt_check
 from sayso.align.rl.prompts import ids_of
 from sayso.align.rl.setup import Reinforce, method_of, objective_of, plan_of, policy_state
@@ -93,7 +93,7 @@ class Reinforcement(Tuning):
         self.samples.show()
 
 
-def _reporter(log: RunLog, watch: Watch, iterations: int) -> Report:
+def _reporter(log: RunLog, watch: Watch, iterations: int) -> ReportIteration:
     """Return a function that logs the metrics of an iteration, prints some of them, and warns about problems."""
     every = max(1, iterations // _LINES)
 
