@@ -97,7 +97,7 @@ def test_a_response_has_a_form_and_log_probabilities(official: openai.OpenAI) ->
         ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"input": []}, "input"),
-        ({"input": [{"type": "reasoning"}]}, "input.0"),
+        ({"input": [{"type": "item_reference"}]}, "input.0"),
         ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content.0.type"),
         ({"tools": [{"type": "web_search"}]}, "tools"),
         ({"truncation": "some"}, "truncation"),

@@ -19,11 +19,12 @@ _HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\
 
 @dataclass(frozen=True)
 class Delta:
-    """A further piece of a reply: of its text, or of one of its calls."""
+    """A further piece of a reply: of its text, of its reasoning, or of one of its calls."""
 
     content: str = ""
+    reasoning: str = ""
     call: int | None = None
-    """Index of the call, from 0; None for text."""
+    """Index of the call, from 0; None for text and reasoning."""
     id: str = ""
     """With `name`, only in the first piece of a call."""
     name: str = ""
@@ -33,7 +34,7 @@ class Delta:
     def openai(self) -> dict[str, Any]:
         """Return it as the `delta` of a chunk in OpenAI's stream format."""
         if self.call is None:
-            return {"content": self.content}
+            return {"reasoning_content": self.reasoning} if self.reasoning else {"content": self.content}
         function = {"name": self.name, "arguments": self.arguments} if self.id else {"arguments": self.arguments}
         head = {"id": self.id, "type": "function"} if self.id else {}
         return {"tool_calls": [{"index": self.call, **head, "function": function}]}
@@ -73,14 +74,18 @@ class ToolCalls:
             pass
         return found
 
-    def close(self) -> list[Delta]:
-        """Return what was held back, at the end of the reply; the rest of a block that is not a call is text."""
+    def close(self, *, cut: bool = False) -> list[Delta]:
+        """Return what was held back, at the end of the reply; the rest of a block that is not a call is text.
+
+        If the reply was `cut`, such as by its length, an incomplete marker or beginning of a call is dropped.
+        """
         found: list[Delta] = []
         if self._block is not None:
-            if not self._block.started:
+            if not self._block.started and not cut:
                 self._emit_text(self._block.text + self._held, found)
         elif not (self._after_call and not self._held.strip()):
-            self._emit_text(self._held, found)
+            half = beginning(self._held, (CALL,)) if cut else 0
+            self._emit_text(self._held[:-half].rstrip() if half else self._held, found)
         self._held, self._block = "", None
         return found
 

@@ -2,12 +2,18 @@
 
 A piece never contains part of a character, whose bytes may span several tokens, nor any part of a stop text: a
 possible beginning of one is held back until the next tokens decide. How the text is split into tokens does not matter.
+
+Stop texts do not apply to reasoning and tool calls, as with OpenAI: they would leave a reply without its answer, and a
+call with broken arguments.
 """
 
 import codecs
 from collections.abc import Mapping, Sequence
 
+from sayso.token.reasoning import Reasoning, marker_names
+from sayso.token.template import THINK, THINK_END
 from sayso.token.tokenizer import Tokenizer
+from sayso.token.tools import CALL
 
 _LONGEST = 3  # bytes of an incomplete character
 
@@ -23,16 +29,25 @@ class Text:
         keep_stop: bool = False,
         spelled: Mapping[int, str] | None = None,
         prompt: Sequence[int] = (),
+        calls: bool = False,
+        reasoning: Reasoning = "none",
     ) -> None:
         """Take the stop texts, whether to keep one in the text, and control tokens to spell out.
 
-        A character that begins at the end of `prompt` belongs to the reply that completes it.
+        A character that begins at the end of `prompt` belongs to the reply that completes it. `calls`: from the first
+        marker of a call on, no stop text applies. `reasoning`: whether the text may begin with reasoning, where none
+        applies either.
         """
         self.stopped, self.matched = False, ""
         self.offsets: list[int] = []
         """Of each id, the index of the character in which it begins, counted without regard to stop texts."""
-        self._keep_stop, self._stop = keep_stop, stop
-        self._characters = Characters(tokenizer, spelled)
+        self.reasoning_tokens = 0
+        """Number of ids of the reasoning so far, markers included."""
+        self._calls, self._reasons = calls, False
+        self._part = {"none": "content", "possible": "start", "open": "reasoning"}[reasoning]
+        self._keep_stop, self._stop, self._active = keep_stop, stop, stop
+        markers = marker_names(tokenizer) if reasoning != "none" else {}
+        self._characters = Characters(tokenizer, {**(spelled or {}), **markers})
         self._characters.begin(prompt)
         self._held = ""
 
@@ -45,23 +60,61 @@ class Text:
             return ""
         offset, text = self._characters.push(token)
         self.offsets.append(offset)
-        text = self._held + text
-        if not stops:
-            self._held = ""
-            return text
-        found = [(text.find(stop) + len(stop), text.find(stop), stop) for stop in self._stop if stop in text]
-        if found:
-            self.stopped, self._held = True, ""
-            end, start, self.matched = min(found)  # the one that is complete first
-            return text[: end if self._keep_stop else start]
-        certain = len(text) - beginning(text, self._stop)
-        self._held = text[certain:]
-        return text[:certain]
+        self._active, before = self._stop if stops else (), self._part
+        found, self._held = self._split(self._held + text)
+        if before == "reasoning":
+            self.reasoning_tokens += 1
+        elif before == "start" and self._reasons:
+            self.reasoning_tokens = len(self.offsets)
+        return found
 
     def close(self) -> str:
         """Return what was held back, at the end of the reply; an incomplete character is dropped."""
         text, self._held = self._held, ""
-        return text
+        return text if self._part != "content" else self._until_stop(text, len(text))
+
+    def _split(self, text: str) -> tuple[str, str]:
+        """Return the part of the text that is certain now, and the rest, which is held back."""
+        done = ""
+        if self._part == "start":
+            begun = text.lstrip()
+            if begun != THINK and THINK.startswith(begun):
+                return "", text
+            self._reasons = begun.startswith(THINK)
+            self._part = "reasoning" if self._reasons else "content"
+        if self._part == "reasoning":
+            before, mark, after = text.partition(THINK_END)
+            if not mark:
+                certain = len(text) - beginning(text, (THINK_END,))
+                return text[:certain], text[certain:]
+            self._part, done, text = "after", before + mark, after
+        if self._part == "after":  # white space after the marker belongs to it
+            rest = text.lstrip()
+            done, text = done + text[: len(text) - len(rest)], rest
+            self._part = "content" if rest else "after"
+        if self._part == "calls":
+            return text, ""
+        marks = (CALL,) if self._calls else ()
+        call = text.find(CALL) if self._calls else -1
+        limit = len(text) - beginning(text, marks) if call < 0 else call
+        kept = self._until_stop(text, limit)
+        if self.stopped:
+            return done + kept, ""
+        if call >= 0:
+            self._part = "calls"
+            return done + text, ""
+        certain = min(limit, len(text) - beginning(text, self._active))
+        return done + text[:certain], text[certain:]
+
+    def _until_stop(self, text: str, limit: int) -> str:
+        """Return the text up to the stop text that is complete first, of those that end within `limit` characters."""
+        places = [(text.find(stop, 0, limit), stop) for stop in self._active]
+        found = [(start + len(stop), start, stop) for start, stop in places if start >= 0]
+        if not found:
+            return text
+        self.stopped = True
+        end, start, self.matched = min(found)
+        return text[: end if self._keep_stop else start]
 
 
 class Characters:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
+from sayso.reply.schema import closed
 from sayso.sample.grammar import Grammar, inlined, lark, quoted, schema_text
+from sayso.token.template import THINK
 from sayso.token.tools import CALL, CLOSING, opening
 
 MOST_TOOLS = 128
@@ -67,10 +69,11 @@ class Toolbox:
         """The tools to include in the prompt, for `render`; empty if none may be called."""
         return [_to_openai(tool) for tool in self.tools] if self.calls else []
 
-    def grammar(self, *, text: bool = True) -> Grammar | None:
+    def grammar(self, *, text: bool = True, reasons: bool = False) -> Grammar | None:
         """Return the grammar of the reply; None if it is unconstrained.
 
-        Without `text` the reply consists of calls, even if the model may choose: a separate grammar covers text.
+        Without `text` the reply consists of calls, even if the model may choose: a separate grammar covers text. If it
+        `reasons`, the text does not begin with `<think>`: `after_reasoning` covers that.
         Raises `UserError` if the schemas are too large together.
         """
         if not self.calls:
@@ -81,12 +84,13 @@ class Toolbox:
         more = f'("\\n{CALL}" body)*' if self.parallel else ""
         if self.choice == "auto" and text:
             # Lazy: it ends at the first marker, so that no text follows one. TEXT is for replies without calls.
-            lines = [f"start: TEXT | call body {more}", f"call[lazy]: TEXT {quoted(CALL)}", r"TEXT: /(?s:.*)/"]
+            free = rf"/(?s:.*)/ & ~/[ \n]*{THINK}(?s:.*)/" if reasons else "/(?s:.*)/"
+            lines = [f"start: TEXT | call body {more}", f"call[lazy]: TEXT {quoted(CALL)}", f"TEXT: {free}"]
         else:
             lines = [f"start: {quoted(CALL)} body {more}"]
         lines.append("body: " + " | ".join(f"body_{number}" for number in range(len(allowed))))
         for number, tool in enumerate(allowed):
-            schema = inlined(tool.parameters, f"The parameters of '{tool.name}'", lenient=not tool.strict)
+            schema = inlined(closed(tool.parameters), f"The parameters of '{tool.name}'", lenient=not tool.strict)
             lines += [f"body_{number}: {quoted(opening(tool.name))} arguments_{number} {quoted(CLOSING)}"]
             lines += [f"arguments_{number}: {schema}"]
         return lark("\n".join(lines), "set of tools")

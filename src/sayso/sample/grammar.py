@@ -7,7 +7,7 @@ masks from it. JSON whitespace is one space, or a line break and its indentation
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sayso.base.errors import UserError
@@ -35,6 +35,8 @@ class Grammar:
     """Whether unsupported keywords of a JSON schema are ignored instead of being an error."""
     parts: tuple["Grammar", ...] = ()
     """For the kind "either": the alternative grammars."""
+    reasoning: Literal["", "possible", "begun"] = ""
+    """Whether reasoning precedes the text."""
 
 
 def json_schema(schema: Mapping[str, Any], *, lenient: bool = False) -> Grammar:
@@ -88,7 +90,19 @@ def rules(source: str) -> Grammar:
 
 def either(*grammars: Grammar) -> Grammar:
     """Return the grammar of the texts that any of several grammars allows."""
-    return Grammar("either", "", " or ".join(grammar.name for grammar in grammars), parts=grammars)
+    reasoning = grammars[0].reasoning
+    assert all(grammar.reasoning == reasoning for grammar in grammars), "reasoning precedes all of them or none"
+    parts = tuple(replace(grammar, reasoning="") for grammar in grammars)
+    return Grammar("either", "", " or ".join(grammar.name for grammar in grammars), parts=parts, reasoning=reasoning)
+
+
+def after_reasoning(grammar: Grammar, *, begun: bool) -> Grammar:
+    """Return the grammar of replies that reason first, freely, and then follow a grammar.
+
+    `begun`: the prompt ends with `<think>`, so that the reply must end its reasoning with `</think>`; else it may begin
+    with `<think>`.
+    """
+    return replace(grammar, reasoning="begun" if begun else "possible")
 
 
 def lark(source: str, name: str) -> Grammar:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +18,20 @@ from torch import Tensor
 from sayso.base.errors import UserError, require
 from sayso.sample.deep import on_deep_stack
 from sayso.sample.grammar import GRAMMAR_SPACE, Grammar
+from sayso.token.reasoning import marker_names
+from sayso.token.template import THINK
 from sayso.token.tokenizer import END, Tokenizer
 
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 COMPILED = 32  # compiled grammars kept: a copy shares its grammar's caches, and takes a microsecond
+BEFORE = {"": "", "possible": "(reasoning SPACE?)?", "begun": "reasoning SPACE?"}
+REASONING = {  # lazy: it ends at the first end marker
+    "": [],
+    "possible": [rf"reasoning[lazy]: /[ \n]*{THINK}(?s:.*)<\/think>/", r"SPACE: /[ \n]{1,4}/"],
+    "begun": [r"reasoning[lazy]: /(?s:.*)<\/think>/", r"SPACE: /[ \n]{1,4}/"],
+}
 LEXER_STATES = 50_000  # 1 to 2 kB each
 LEXER_FUEL = 50_000  # per step, and five times as much at the start: a quarter of llguidance's default, with
 # which /(a{1000}){1000}/ takes seconds
@@ -90,12 +99,14 @@ class Guide:
     def _source(self, grammar: Grammar) -> str:
         """Return a grammar in the compiler's format. Raises `ValueError` if it cannot be parsed."""
         source: str
-        if grammar.kind == "either":
+        if grammar.kind == "either" or grammar.reasoning:
             parts = [
-                _grammar_of(self._source(part)) | {"name": f"part{number}"} for number, part in enumerate(grammar.parts)
+                _grammar_of(self._source(replace(part, reasoning=""))) | {"name": f"part{number}"}
+                for number, part in enumerate(grammar.parts or [grammar])
             ]
             names = " | ".join(f"@{part['name']}" for part in parts)
-            return json.dumps({"grammars": [{"lark_grammar": f"start: {names}"}, *parts]})
+            lines = [f"start: {BEFORE[grammar.reasoning]} ({names})", *REASONING[grammar.reasoning]]
+            return json.dumps({"grammars": [{"lark_grammar": "\n".join(lines)}, *parts]})
         if grammar.kind == "json":
             options = {"whitespace_pattern": GRAMMAR_SPACE, "lenient": grammar.lenient}
             source = self._library.LLMatcher.grammar_from_json_schema(grammar.source, overrides=options)
@@ -171,10 +182,16 @@ class GrammarConstraint:
 
 
 class Words:
-    """A tokenizer in llguidance's form: the bytes of each id, and text to ids for forced text."""
+    """A tokenizer in llguidance's form: the bytes of each id, and text to ids for forced text.
+
+    Markers of reasoning have bytes even if they are control tokens, because grammars contain them.
+    """
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        self.tokens = [tokenizer.decode_bytes([index]) for index in range(tokenizer.vocab_size)]
+        marks = marker_names(tokenizer)
+        self.tokens = [
+            marks.get(index, "").encode() or tokenizer.decode_bytes([index]) for index in range(tokenizer.vocab_size)
+        ]
         self.special_token_ids = [index for index, token in enumerate(self.tokens) if not token]
         self.eos_token_id, self.bos_token_id = tokenizer.specials[END], None
         self._tokenizer = tokenizer

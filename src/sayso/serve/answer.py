@@ -64,7 +64,9 @@ class ApiAnswer:
     def _usage(self, job: EngineJob, tokens: int) -> dict[str, Any]:
         """Return OpenAI's `usage`: each prompt counts once, whatever its number of replies."""
         firsts = job.choices[:: len(job.choices) // len(self.prompts)]
-        return usage(sum(map(len, self.prompts)), tokens, sum(choice.request.reused for choice in firsts))
+        reused = sum(choice.request.reused for choice in firsts)
+        reasoning = sum(choice.text.reasoning_tokens for choice in job.choices)
+        return usage(sum(map(len, self.prompts)), tokens, reused, min(reasoning, tokens))
 
     def _head(self, kind: str) -> dict[str, Any]:
         return new_head(kind, self.shape.prefix, self.terms.adapter or self.served.name, self.served.fingerprint)

@@ -145,7 +145,7 @@ def anthropic_routes(model: ServedModel) -> APIRouter:
         model.adapter(body.model)  # before any other error in the body
         prompt, terms, tools = await read_chat(model, body.chat())
         job = await model.speak([prompt], terms)
-        reply = MessageReply(terms.adapter or model.name, job.choices[0], calls=tools.calls)
+        reply = MessageReply(terms.adapter or model.name, job.choices[0], calls=tools.calls, reasoning=terms.reasoning)
         if body.stream:
             return EventStream(_events(job, reply), model.worker, job)
         for piece in await collect(model.worker, job, request):
@@ -178,11 +178,13 @@ def _turns(turn: MessageTurn, where: str) -> Iterator[dict[str, Any]]:
     if isinstance(turn.content, str):
         yield {"role": turn.role, "content": turn.content}
         return
-    texts, calls = [], []
+    texts, calls, thoughts = [], list[dict[str, Any]](), list[str]()
     for place, block in enumerate(turn.content):
         kind = _kind(block, f"{where}.{place}")
         if kind == "text":
             texts.append(_text([block], f"{where}.{place}"))
+        elif kind == "thinking":
+            thoughts.append(str(block.get("thinking") or ""))
         elif kind == "tool_use":
             function = {"name": block.get("name"), "arguments": json.dumps(block.get("input") or {})}
             calls.append({"id": block.get("id"), "type": "function", "function": function})
@@ -190,8 +192,10 @@ def _turns(turn: MessageTurn, where: str) -> Iterator[dict[str, Any]]:
             content = _text(block.get("content") or "", f"{where}.{place}.content")
             text = f"Error: {content}" if block.get("is_error") else content
             yield {"role": "tool", "tool_call_id": block.get("tool_use_id"), "content": text}
-    if texts or calls or not turn.content:
+    if texts or calls or thoughts or not turn.content:
         message: dict[str, Any] = {"role": turn.role, "content": "".join(texts)}
+        if any(thoughts):
+            message["reasoning_content"] = "".join(thoughts)
         yield message | ({"tool_calls": calls} if calls else {})
 
 

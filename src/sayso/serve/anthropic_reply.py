@@ -1,14 +1,17 @@
 """A reply in the format of Anthropic's messages: takes pieces, builds content blocks, and returns stream events.
 
-Text becomes a `text` block, each tool call a `tool_use` block; one is closed before the next begins.
+Text becomes a `text` block, reasoning a `thinking` block, each tool call a `tool_use` block; one is closed before the
+next begins.
 """
 
 import json
 import uuid
 from typing import Any
 
-from sayso.reply.calls import Delta, ToolCalls
+from sayso.reply.calls import Delta
+from sayso.reply.parser import ReplyParser
 from sayso.serve.choice import Choice, ChoicePiece
+from sayso.token.reasoning import Reasoning
 
 _Event = dict[str, Any]
 
@@ -16,8 +19,8 @@ _Event = dict[str, Any]
 class MessageReply:
     """The growing message of one reply."""
 
-    def __init__(self, model: str, choice: Choice, *, calls: bool) -> None:
-        """Take the name of the model, the choice that is generated, and whether the text may contain calls."""
+    def __init__(self, model: str, choice: Choice, *, calls: bool, reasoning: Reasoning = "none") -> None:
+        """Take the model's name, the choice that is generated, and whether its text may call tools and reason."""
         self.message: dict[str, Any] = {
             "id": f"msg_{uuid.uuid4().hex}",
             "type": "message",
@@ -28,20 +31,23 @@ class MessageReply:
             "stop_sequence": None,
             "usage": {},
         }
-        self._choice, self._calls = choice, calls
-        self._reader = ToolCalls(lambda: f"toolu_{uuid.uuid4().hex[:24]}")
+        self._choice = choice
+        name = lambda: f"toolu_{uuid.uuid4().hex[:24]}"  # noqa: E731 - of a call
+        self._parser = ReplyParser(calls=calls, reasoning=reasoning, name=name)
         self._arguments = ""
         self._begun = self._open = False
 
     def push(self, piece: ChoicePiece) -> list[_Event]:
         """Take a piece; return its events, including the first and the last ones of the message."""
         events = [] if self._begun else [self._begin()]
-        if self._calls:
-            deltas = self._reader.push(piece.text) + (self._reader.close() if piece.finish else [])
-        else:
-            deltas = [Delta(piece.text)] if piece.text else []
+        deltas = self._parser.push(piece.text)
+        if piece.finish:
+            deltas += self._parser.close(cut=piece.finish != "stop")
         for delta in deltas:
-            events += self._text(delta.content) if delta.call is None else self._call(delta)
+            if delta.reasoning:
+                events += self._think(delta.reasoning)
+            else:
+                events += self._text(delta.content) if delta.call is None else self._call(delta)
         return events + (self._end(piece) if piece.finish else [])
 
     def _begin(self) -> _Event:
@@ -61,6 +67,13 @@ class MessageReply:
             events = self._close() + self._add({"type": "text", "text": "", "citations": None})
         content[-1]["text"] += text
         return [*events, self._delta({"type": "text_delta", "text": text})]
+
+    def _think(self, text: str) -> list[_Event]:
+        content, events = self.message["content"], []
+        if not self._open or content[-1]["type"] != "thinking":
+            events = self._close() + self._add({"type": "thinking", "thinking": "", "signature": ""})
+        content[-1]["thinking"] += text
+        return [*events, self._delta({"type": "thinking_delta", "thinking": text})]
 
     def _call(self, delta: Delta) -> list[_Event]:
         events: list[_Event] = []

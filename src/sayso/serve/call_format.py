@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sayso.reply.calls import Delta, ToolCalls
+from sayso.reply.calls import Delta
+from sayso.reply.parser import ReplyParser
 from sayso.reply.tools import INPUT
 
 _BEGIN = re.compile(rf'\s*\{{\s*"{INPUT}"\s*:\s*"((?:[^"\\]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{{4}}))*)')
@@ -25,13 +26,13 @@ class CallFormat:
     custom: frozenset[str] = frozenset()
     """Names of the custom tools, whose calls have an input instead of arguments."""
 
-    def finish(self, parsed: ToolCalls, finish: str) -> str:
+    def finish(self, parsed: ReplyParser, finish: str) -> str:
         """Return the finish reason of a reply."""
         if not parsed.calls or finish != "stop":
             return finish
         return "function_call" if self.legacy else "tool_calls"
 
-    def message(self, parsed: ToolCalls) -> dict[str, Any]:
+    def message(self, parsed: ReplyParser) -> dict[str, Any]:
         """Return a finished reply as a message."""
         message = parsed.message()
         calls = message.pop("tool_calls", [])
@@ -39,7 +40,7 @@ class CallFormat:
             return message | {"function_call": calls[0]["function"]}
         return message | ({"tool_calls": [self._call(call) for call in calls]} if calls else {})
 
-    def deltas(self, parsed: ToolCalls, deltas: Sequence[Delta]) -> Iterator[dict[str, Any]]:
+    def deltas(self, parsed: ReplyParser, deltas: Sequence[Delta]) -> Iterator[dict[str, Any]]:
         """Yield the latest deltas of a parsed reply in the format of a stream."""
         for place, delta in enumerate(deltas):
             if delta.call is None:

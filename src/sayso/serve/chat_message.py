@@ -39,6 +39,7 @@ class Turn(Strict):
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
     content: str | None = None
     refusal: str | None = None
+    reasoning_content: str | None = None
     tool_calls: list[Any] | None = None
     function_call: FunctionCall | None = None
     tool_call_id: str | None = None
@@ -56,7 +57,8 @@ class Turn(Strict):
     def fields_of_its_role(self) -> "Turn":
         """Reject fields that belong to another role, and an empty message."""
         owners = {
-            "refusal": "assistant", "tool_calls": "assistant", "function_call": "assistant", "tool_call_id": "tool",
+            "refusal": "assistant", "reasoning_content": "assistant", "tool_calls": "assistant",
+            "function_call": "assistant", "tool_call_id": "tool",
         }  # fmt: skip
         for field, role in owners.items():
             if getattr(self, field) and self.role != role:
@@ -64,7 +66,8 @@ class Turn(Strict):
                 raise refusal(field, "unknown_parameter", text)
         if self.role == "function" and not self.name:
             raise refusal("name", "invalid_value", "A message with the role 'function' needs 'name'.")
-        if self.content is None and not (self.refusal or self.tool_calls or self.function_call):
+        others = (self.refusal, self.reasoning_content, self.tool_calls, self.function_call)
+        if self.content is None and not any(others):
             raise refusal("content", "invalid_value", f"A message with the role '{self.role}' needs 'content'.")
         return self
 
@@ -79,8 +82,10 @@ class Turn(Strict):
         calls = [_function_call(call) for call in self.tool_calls or []]
         if self.function_call is not None:
             calls.append({"type": "function", "function": self.function_call.model_dump()})
+        text = "" if self.text is None and not calls else self.text  # a reply that was cut in its reasoning
         fields = {
-            "content": self.text, "tool_calls": calls or None, "tool_call_id": self.tool_call_id, "name": self.name,
+            "content": text, "reasoning_content": self.reasoning_content, "tool_calls": calls or None,
+            "tool_call_id": self.tool_call_id, "name": self.name,
         }  # fmt: skip
         given = {name: value for name, value in fields.items() if value is not None}
         return {"role": _ROLES.get(self.role, self.role), **given}

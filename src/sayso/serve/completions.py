@@ -21,6 +21,8 @@ from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.served_model import ServedModel
 from sayso.serve.shapes import ChatShape, TextShape
 from sayso.serve.terms import ReplyTerms
+from sayso.token.chat import template_variables
+from sayso.token.reasoning import reasoning_of
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 
@@ -62,17 +64,23 @@ async def read_chat(
     adapter = voice.adapter(asked.model)
     with naming("functions" if asked.legacy else "tools"):
         tools = asked.toolbox()
+    with naming("chat_template_kwargs"):
+        variables = template_variables(voice.replier.tokenizer, asked.chat_template_kwargs or {})
     length = voice.context if asked.length is None else asked.length
+    messages = [turn.plain() for turn in asked.messages]
     prompt = await run_in_threadpool(
         voice.chat_ids,
-        [turn.plain() for turn in asked.messages],
+        messages,
         tools.shown,
         opened=asked.add_generation_prompt is not False,
         continued=bool(asked.continue_final_message),
         keep=asked.truncate_prompt_tokens,
         reserve=length if truncate else None,
+        variables=variables,
     )
-    return prompt, replace(voice.reader.terms(asked, voice.context, tools), adapter=adapter), tools
+    continued = messages[-1]["content"] if asked.continue_final_message else ""
+    reasoning = reasoning_of(voice.replier.tokenizer, prompt, continued)
+    return prompt, replace(voice.reader.terms(asked, voice.context, tools, reasoning), adapter=adapter), tools
 
 
 async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) -> Response:
@@ -80,7 +88,8 @@ async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) 
     prompt, terms, tools = await read_chat(voice, asked)
     reported = reported_logprobs(voice, asked)
     calls = CallFormat(asked.legacy, tools.custom) if tools.calls else None
-    answer = ApiAnswer(voice, request, [prompt], terms, ChatShape(reported, prompt, calls=calls))
+    shape = ChatShape(reported, prompt, calls=calls, reasoning=terms.reasoning)
+    answer = ApiAnswer(voice, request, [prompt], terms, shape)
     if asked.stream:
         return await answer.stream(asked.options)
 

@@ -14,6 +14,7 @@ _OWN = {"type", "id", "status"}  # fields of every item; the latter two are labe
 ITEMS = {
     "message": _OWN | {"role", "content", "phase"},
     "function_call": _OWN | {"call_id", "name", "arguments", "parsed_arguments"},
+    "reasoning": _OWN | {"summary", "content", "encrypted_content"},
     "function_call_output": _OWN | {"call_id", "output", "name"},
     "custom_tool_call": _OWN | {"call_id", "name", "input"},
     "custom_tool_call_output": _OWN | {"call_id", "output"},
@@ -35,15 +36,20 @@ def check_item(place: int, item: Any) -> None:
 def messages_of(given: str | list[Any]) -> tuple[list[dict[str, Any]], list[int | str]]:
     """Return input items as a chat's messages, and the index of the item of each; "" for a plain text.
 
-    Calls belong to the assistant's message before them.
+    Calls belong to the assistant's message before them, reasoning to the one after it.
     """
     if isinstance(given, str):
         return [{"role": "user", "content": given}], [""]
     done: list[dict[str, Any]] = []
     places: list[int | str] = []
+    reasoned = False  # whether the last message has only reasoning so far
     for place, item in enumerate(given):
-        kind = _kind(item)
-        if kind.endswith("_output"):
+        kind, after, reasoned = _kind(item), reasoned, False
+        if kind == "reasoning":
+            if text := _reasoning(item):
+                done.append({"role": "assistant", "content": "", "reasoning_content": text})
+                reasoned = True
+        elif kind.endswith("_output"):
             done.append({"role": "tool", "tool_call_id": item.get("call_id"), "content": _content(item.get("output"))})
         elif kind.endswith("_call"):
             if not done or done[-1]["role"] != "assistant":
@@ -53,6 +59,8 @@ def messages_of(given: str | list[Any]) -> tuple[list[dict[str, Any]], list[int 
             call = {"id": item.get("call_id"), "type": "function"}
             call["function"] = {"name": item.get("name"), "arguments": arguments}
             done[-1].setdefault("tool_calls", []).append(call)
+        elif after and item.get("role") == "assistant":
+            done[-1]["content"] = _content(item.get("content"))
         else:
             done.append({"role": item.get("role"), "content": _content(item.get("content"))})
         places += [place] * (len(done) - len(places))
@@ -85,6 +93,13 @@ def choice_of_chat(choice: Any) -> Any:
 
 def _kind(item: Mapping[str, Any]) -> str:
     return str(item.get("type") or "message")
+
+
+def _reasoning(item: Mapping[str, Any]) -> str:
+    """Return the text of a reasoning item; none if it is empty, or encrypted by another server."""
+    parts = item.get("content")
+    texts = [part.get("text") for part in parts if isinstance(part, dict)] if isinstance(parts, list) else []
+    return "".join(text for text in texts if isinstance(text, str))
 
 
 def _content(content: Any) -> Any:

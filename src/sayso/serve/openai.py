@@ -30,6 +30,14 @@ def prompts_of(prompts: Prompts) -> Sequence[str | list[int]]:
     return [prompts] if isinstance(prompts[0], int) else prompts
 
 
+def check_continued(messages: Sequence[Turn], opened: bool | None) -> None:
+    """Raise `ValueError` for a conversation whose last message cannot be continued."""
+    if opened:
+        raise ValueError("'continue_final_message' needs 'add_generation_prompt': false, or neither")
+    if messages[-1].role != "assistant" or not messages[-1].text:
+        raise ValueError("'continue_final_message' needs a last message by the assistant that is not empty")
+
+
 class ChatRequest(GenerationFields):
     """The body of POST /v1/chat/completions."""
 
@@ -44,6 +52,7 @@ class ChatRequest(GenerationFields):
     function_call: Any = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def chat_options_go_together(self) -> "ChatRequest":
@@ -51,10 +60,7 @@ class ChatRequest(GenerationFields):
         if self.top_logprobs is not None and not self.logprobs:
             raise ValueError("'top_logprobs' needs 'logprobs': true")
         if self.continue_final_message:
-            if self.add_generation_prompt:
-                raise ValueError("'continue_final_message' needs 'add_generation_prompt': false, or neither")
-            if self.messages[-1].role != "assistant" or not self.messages[-1].text:
-                raise ValueError("'continue_final_message' needs a last message by the assistant that is not empty")
+            check_continued(self.messages, self.add_generation_prompt)
         return self
 
     @model_validator(mode="after")

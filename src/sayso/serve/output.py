@@ -1,19 +1,21 @@
 """The output of /v1/responses: takes pieces, builds output items, and returns each change as one of OpenAI's events.
 
-Text becomes a `message`, each tool call a `function_call`; one is closed before the next begins.
+Text becomes a `message`, reasoning a `reasoning` item, each tool call a `function_call`; one is closed before the next
+begins.
 """
 
 import time
 import uuid
 from typing import Any
 
-from sayso.reply.calls import Delta, ToolCalls
+from sayso.reply.calls import Delta
+from sayso.reply.parser import ReplyParser
 from sayso.reply.tools import Toolbox
-from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 from sayso.serve.call_format import call_input
-from sayso.serve.choice import ChoicePiece
+from sayso.serve.choice import Choice, ChoicePiece
 from sayso.serve.logprobs import ReportedLogprobs
+from sayso.token.reasoning import Reasoning
 
 _Event = dict[str, Any]
 
@@ -42,12 +44,22 @@ def new_response(model: str, sampling: Sampling, echoed: dict[str, Any]) -> dict
 class Output:
     """The growing output of one response."""
 
-    def __init__(self, response: dict[str, Any], reported: ReportedLogprobs, request: Request, tools: Toolbox) -> None:
-        """Take the response to fill, the token details, the request, and the tools that the text may call."""
+    def __init__(
+        self,
+        response: dict[str, Any],
+        reported: ReportedLogprobs,
+        choice: Choice,
+        tools: Toolbox,
+        reasoning: Reasoning = "none",
+    ) -> None:
+        """Take the response to fill, the token details, the choice, and the tools that its text may call.
+
+        `reasoning`: whether the text may begin with reasoning.
+        """
         self.response = response
-        self._reported, self._request, self._tools = reported, request, tools
+        self._reported, self._choice, self._tools = reported, choice, tools
         self._arguments = ""  # of the open call of a custom tool
-        self._parser = ToolCalls()
+        self._parser = ReplyParser(calls=tools.calls, reasoning=reasoning)
         self._logprobs: list[dict[str, Any]] = []  # of tokens whose text has not come yet
         self._open: dict[str, Any] | None = None
         self._number = 0
@@ -58,15 +70,17 @@ class Output:
 
     def push(self, piece: ChoicePiece) -> list[_Event]:
         """Take a piece; return its events, including the final ones if it is the last."""
-        if self._tools.calls:
-            deltas = self._parser.push(piece.text) + (self._parser.close() if piece.finish else [])
-        else:
-            deltas = [Delta(piece.text)] if piece.text else []
+        deltas = self._parser.push(piece.text)
+        if piece.finish:
+            deltas += self._parser.close(cut=piece.finish != "stop")
         logprobs = self._reported.chat(piece)
         self._logprobs += logprobs["content"] if logprobs else []
         events: list[_Event] = []
         for delta in deltas:
-            events += self._add_text(delta.content) if delta.call is None else self._add_call(delta)
+            if delta.reasoning:
+                events += self._add_reasoning(delta.reasoning)
+            else:
+                events += self._add_text(delta.content) if delta.call is None else self._add_call(delta)
         return events + (self._end(piece) if piece.finish else [])
 
     def fail(self, why: str) -> list[_Event]:
@@ -80,12 +94,12 @@ class Output:
         if not self.response["output"] or (self._logprobs and self._in_message):
             events += self._add_text("")  # an empty reply is also reported, and so are tokens without text
         events += self._close("incomplete" if cut else "completed")
-        prompt_tokens = len(self._request.prompt)
+        prompt_tokens = len(self._choice.request.prompt)
         self.response["usage"] = {
             "input_tokens": prompt_tokens,
-            "input_tokens_details": {"cached_tokens": self._request.reused},
+            "input_tokens_details": {"cached_tokens": self._choice.request.reused},
             "output_tokens": piece.tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
+            "output_tokens_details": {"reasoning_tokens": self._choice.text.reasoning_tokens},
             "total_tokens": prompt_tokens + piece.tokens,
         }
         status = "incomplete" if cut else "completed"
@@ -107,6 +121,17 @@ class Output:
         if not text and not logprobs:
             return events
         return [*events, self._event("output_text.delta", delta=text, logprobs=logprobs, **self._part())]
+
+    def _add_reasoning(self, text: str) -> list[_Event]:
+        """Add to the reasoning, which has no log-probabilities."""
+        self._logprobs = []
+        events: list[_Event] = []
+        if self._open is None or self._open["type"] != "reasoning":
+            own = {"type": "reasoning", "id": f"rs_{uuid.uuid4().hex}", "summary": [], "status": "in_progress"}
+            events = self._close() + self._begin(own | {"content": [{"type": "reasoning_text", "text": ""}]})
+        assert self._open is not None
+        self._open["content"][0]["text"] += text
+        return [*events, self._event("reasoning_text.delta", delta=text, **self._part())]
 
     def _add_call(self, delta: Delta) -> list[_Event]:
         """Add to a call, which has no log-probabilities."""
@@ -142,10 +167,12 @@ class Output:
         """Open an item."""
         self.response["output"].append(item)
         self._open = item
-        bare = {**item, "content": []} if item["type"] == "message" else dict(item)
+        bare = {**item, "content": []} if "content" in item else dict(item)
         events = [self._event("output_item.added", output_index=self._place, item=bare)]
-        if item["type"] == "message":
-            part = {**item["content"][0], "logprobs": []}  # a copy, because the item's own grows
+        if "content" in item:
+            part = {**item["content"][0]}  # a copy, because the item's own grows
+            if "logprobs" in part:
+                part["logprobs"] = []
             events.append(self._event("content_part.added", part=part, **self._part()))
         return events
 
@@ -162,6 +189,10 @@ class Output:
             part = item["content"][0]
             done = {"text": part["text"], "logprobs": part["logprobs"]}
             events = [self._event("output_text.done", **done, **self._part())]
+            events.append(self._event("content_part.done", part={**part}, **self._part()))
+        elif item["type"] == "reasoning":
+            part = item["content"][0]
+            events = [self._event("reasoning_text.done", text=part["text"], **self._part())]
             events.append(self._event("content_part.done", part={**part}, **self._part()))
         else:
             done = {"name": item["name"], "arguments": item["arguments"]}

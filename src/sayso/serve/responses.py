@@ -181,7 +181,7 @@ def response_routes(voice: ServedModel) -> APIRouter:
         prompt, terms, tools = await read_chat(voice, chat, truncate=asked.truncation == "auto")
         job = await voice.speak([prompt], terms)
         response = new_response(terms.adapter or voice.name, terms.sampling, _echoed(asked))
-        output = Output(response, reported_logprobs(voice, chat), job.choices[0].request, tools)
+        output = Output(response, reported_logprobs(voice, chat), job.choices[0], tools, terms.reasoning)
         if asked.stream:
             return EventStream(_events(job, output), voice.worker, job)
         for piece in await collect(voice.worker, job, request):

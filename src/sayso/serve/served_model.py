@@ -5,11 +5,12 @@ numbers; generation happens in the engine's thread.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from types import MappingProxyType
+from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
 
@@ -83,16 +84,19 @@ class ServedModel:
         continued: bool = False,
         keep: int | None = None,
         reserve: int | None = None,
+        variables: Mapping[str, Any] = MappingProxyType({}),
     ) -> list[int]:
         """Return the ids that ask for the next reply; `ApiError` if they leave no room.
 
         Without `opened` the assistant's turn is not begun; `continued`: the last message, an assistant's, is continued.
         `keep`: keep only this many of the last ids, -1 as many as leave room. With `reserve`, a conversation that
-        leaves no room loses its oldest turns until that many tokens are free, as in `fit`.
+        leaves no room loses its oldest turns until that many tokens are free, as in `fit`. `variables`: those of the
+        chat template.
         """
 
         def ids_of(turns: Messages) -> list[int]:
-            return prompt_ids(self.replier.tokenizer, turns, reply=opened, tools=tools, continued=continued)
+            tokenizer = self.replier.tokenizer
+            return prompt_ids(tokenizer, turns, reply=opened, tools=tools, continued=continued, variables=variables)
 
         ids = ids_of(messages)
         if reserve is not None and len(ids) >= self.context:
@@ -168,7 +172,15 @@ class ServedModel:
                     prompt, sampling, index, terms.stop_ids, terms.salt, adapter=terms.adapter, constraint=guided
                 )
                 request.prompt_tops = terms.prompt_tops
-                text = Text(tokenizer, sampling.stop, keep_stop=terms.keep_stop, spelled=spelled, prompt=prompt)
+                text = Text(
+                    tokenizer,
+                    sampling.stop,
+                    keep_stop=terms.keep_stop,
+                    spelled=spelled,
+                    prompt=prompt,
+                    calls=terms.calls,
+                    reasoning=terms.reasoning,
+                )
                 kind = SilentChoice if terms.prompt_only else Choice
                 choices.append(kind(len(choices), request, text))
         return choices

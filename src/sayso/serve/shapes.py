@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from sayso.reply.calls import ToolCalls
+from sayso.reply.parser import ReplyParser
 from sayso.serve.call_format import CallFormat
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.echo import EchoedPrompt
 from sayso.serve.logprobs import ReportedLogprobs
+from sayso.token.reasoning import Reasoning
 
 ResponseChunk = dict[str, Any]
 """The fields in which chunks of one stream differ: `choices`, and further ones."""
@@ -42,20 +43,29 @@ class ChatShape:
 
     kind, chunk, prefix = "chat.completion", "chat.completion.chunk", "chatcmpl"
 
-    def __init__(self, reported: ReportedLogprobs, prompt: Sequence[int], *, calls: CallFormat | None = None) -> None:
-        """Take the token details, the prompt's ids, and the format of the tool calls that the text may contain."""
-        self.reported, self.prompt, self.calls = reported, prompt, calls
-        self._parsers: dict[int, ToolCalls] = {}
+    def __init__(
+        self,
+        reported: ReportedLogprobs,
+        prompt: Sequence[int],
+        *,
+        calls: CallFormat | None = None,
+        reasoning: Reasoning = "none",
+    ) -> None:
+        """Take the token details, the prompt's ids, and whether the text may contain calls, in which format.
+
+        `reasoning`: whether it may begin with reasoning.
+        """
+        self.reported, self.prompt, self.calls, self.reasoning = reported, prompt, calls, reasoning
+        self._format = calls or CallFormat()
+        self._parsers: dict[int, ReplyParser] = {}
 
     def whole(self, piece: ChoicePiece) -> dict[str, Any]:
         """Return a choice with its message."""
-        finish, message = piece.finish, {"role": "assistant", "content": piece.text, "refusal": None}
-        if self.calls:
-            parser = ToolCalls()
-            parser.push(piece.text)
-            parser.close()
-            message |= self.calls.message(parser)
-            finish = self.calls.finish(parser, finish)
+        parser = self._parser()
+        parser.push(piece.text)
+        parser.close(cut=piece.finish != "stop")
+        message = self._format.message(parser) | {"refusal": None}
+        finish = self._format.finish(parser, piece.finish)
         choice = {"index": piece.index, "message": message, "logprobs": self.reported.chat(piece)}
         return choice | {"finish_reason": finish} | _ids(self.reported, piece)
 
@@ -64,20 +74,16 @@ class ChatShape:
         chunk: ResponseChunk = {"choices": [_delta(index, {"role": "assistant", "content": ""})]}
         if self.reported.ids and not self._parsers:
             chunk["prompt_token_ids"] = self.prompt
-        self._parsers[index] = ToolCalls()
+        self._parsers[index] = self._parser()
         return [chunk]
 
     def parts(self, piece: ChoicePiece) -> list[ResponseChunk]:
         """Return deltas with text or calls, and at the end an empty one with the finish reason."""
         parser, finish = self._parsers[piece.index], piece.finish
-        deltas: list[dict[str, Any]] = []
-        if self.calls:
-            deltas += self.calls.deltas(parser, parser.push(piece.text))
-            if finish:
-                deltas += self.calls.deltas(parser, parser.close())
-                finish = self.calls.finish(parser, finish)
-        elif piece.text:
-            deltas.append({"content": piece.text})
+        deltas = list(self._format.deltas(parser, parser.push(piece.text)))
+        if finish:
+            deltas += self._format.deltas(parser, parser.close(cut=finish != "stop"))
+            finish = self._format.finish(parser, finish)
         if piece.ids and not deltas and (self.reported.ids or self.reported.tops is not None):
             deltas.append({})  # details of tokens without text
         choices = [_delta(piece.index, delta) for delta in deltas]
@@ -86,6 +92,9 @@ class ChatShape:
         if finish:
             choices.append(_delta(piece.index, {}, finish))
         return [{"choices": [choice]} for choice in choices]
+
+    def _parser(self) -> ReplyParser:
+        return ReplyParser(calls=self.calls is not None, reasoning=self.reasoning)
 
 
 @dataclass
@@ -161,11 +170,12 @@ def new_head(kind: str, prefix: str, model: str, fingerprint: str) -> dict[str, 
     }
 
 
-def usage(prompt_tokens: int, completion_tokens: int, reused: int) -> dict[str, Any]:
+def usage(prompt_tokens: int, completion_tokens: int, reused: int, reasoning: int) -> dict[str, Any]:
     """Return the number of tokens in OpenAI's format."""
     return {
         "prompt_tokens": prompt_tokens,
         "completion_tokens": completion_tokens,
         "total_tokens": prompt_tokens + completion_tokens,
         "prompt_tokens_details": {"cached_tokens": reused},
+        "completion_tokens_details": {"reasoning_tokens": reasoning},
     }

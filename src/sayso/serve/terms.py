@@ -11,12 +11,13 @@ from typing import Any
 from sayso.base.errors import UserError
 from sayso.reply.tools import Toolbox
 from sayso.sample.dry import BREAKERS, breaker_ids
-from sayso.sample.grammar import Grammar
+from sayso.sample.grammar import Grammar, after_reasoning
 from sayso.sample.sampling import Sampling
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.fields import GenerationFields
 from sayso.serve.setting_fields import settings_of
 from sayso.token.foreign import ForeignTokenizer
+from sayso.token.reasoning import Reasoning
 from sayso.token.tokenizer import Tokenizer
 
 _STORED = ("temperature", "top_k", "top_p", "min_p", "typical_p", "repetition_penalty")
@@ -41,6 +42,10 @@ class ReplyTerms:
     """Number of likeliest ids to return per position of the prompt; None: none."""
     spells_control: bool = False
     """Whether control tokens are spelled out in the text."""
+    calls: bool = False
+    """Whether the reply may contain tool calls."""
+    reasoning: Reasoning = "none"
+    """Whether the reply may begin with reasoning."""
     prompt_only: bool = False
     """Whether only the prompt is read (a length of 0): the reply is empty."""
 
@@ -72,18 +77,27 @@ class Reader:
             lambda texts: breaker_ids(tokenizer, texts)
         )
 
-    def terms(self, asked: GenerationFields, default_tokens: int, tools: Toolbox | None = None) -> ReplyTerms:
-        """Return the terms of a reply that may call some tools. Raises `ApiError` or `UserError`."""
+    def terms(
+        self,
+        asked: GenerationFields,
+        default_tokens: int,
+        tools: Toolbox | None = None,
+        reasoning: Reasoning = "none",
+    ) -> ReplyTerms:
+        """Return the terms of a reply that may call some tools, and reason. Raises `ApiError` or `UserError`."""
+        tools = tools or Toolbox()
         stops = self._known(asked.stop_token_ids or [], "stop_token_ids")
         return ReplyTerms(
             self.sampling(asked, default_tokens),
             frozenset(stops) if asked.ignore_eos else self.tokenizer.stop_ids | frozenset(stops),
             asked.choices,
             asked.cache_salt or "",
-            forms=_forms(asked, tools or Toolbox()),
+            forms=_forms(asked, tools, reasoning),
             keep_stop=bool(asked.include_stop_str_in_output),
             prompt_tops=asked.prompt_tops,
             spells_control=asked.skip_special_tokens is False,
+            calls=tools.calls,
+            reasoning=reasoning,
             prompt_only=asked.length == 0,
         )
 
@@ -127,14 +141,19 @@ class Reader:
         return self._breakers(BREAKERS if texts is None else tuple(text.encode() for text in texts))
 
 
-def _forms(asked: GenerationFields, tools: Toolbox) -> dict[str, Grammar]:
-    """Return the allowed forms of the reply by the requesting field: a text format, or tool calls."""
+def _forms(asked: GenerationFields, tools: Toolbox, reasoning: Reasoning) -> dict[str, Grammar]:
+    """Return the allowed forms of the reply by the requesting field: a text format, or tool calls.
+
+    The form is that of the text after the reasoning.
+    """
     forms: dict[str, Grammar] = {}
     form = "structured_outputs" if asked.structured_outputs else "response_format"
     with naming(form):
         if (own := asked.grammar) is not None and tools.choice in ("none", "auto"):
             forms[form] = own
     with naming("tools"):
-        if (calls := tools.grammar(text=not forms)) is not None:
+        if (calls := tools.grammar(text=not forms, reasons=reasoning != "none")) is not None:
             forms["tools"] = calls
-    return forms
+    if reasoning == "none":
+        return forms
+    return {name: after_reasoning(form, begun=reasoning == "open") for name, form in forms.items()}

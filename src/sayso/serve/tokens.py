@@ -5,12 +5,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import Field, model_validator
 
-from sayso.serve.body import RequestBody
+from sayso.reply.tools import toolbox
+from sayso.serve.body import RequestBody, refusal
 from sayso.serve.chat_message import Turn
 from sayso.serve.errors import naming
-from sayso.serve.openai import MOST_MESSAGES
+from sayso.serve.openai import MOST_MESSAGES, check_continued
 from sayso.serve.served_model import ServedModel
-from sayso.token.chat import prompt_ids
+from sayso.text.document import Messages
+from sayso.token.chat import prompt_ids, template_variables
 
 MOST_TOKENS = 2**17  # of a text to be decoded
 
@@ -24,12 +26,22 @@ class TokenizeRequest(RequestBody):
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     return_token_strs: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+    tools: list[Any] | None = None
+    tool_choice: Any = None
 
     @model_validator(mode="after")
     def one_of_two(self) -> "TokenizeRequest":
         """Reject neither and both."""
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("The body must have either 'prompt' or 'messages'")
+        if self.messages is None:
+            names = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools", "tool_choice")
+            if found := next((name for name in names if getattr(self, name)), None):
+                raise refusal(found, "invalid_value", f"'{found}' needs 'messages'.")
+        elif self.continue_final_message:
+            check_continued(self.messages, self.add_generation_prompt)
         return self
 
 
@@ -45,13 +57,26 @@ def token_routes(voice: ServedModel) -> APIRouter:
     router = APIRouter()
     tokenizer = voice.replier.tokenizer
 
+    def chat_ids(asked: TokenizeRequest, messages: Messages) -> list[int]:
+        with naming("tools"):
+            tools = toolbox(asked.tools, asked.tool_choice)
+        with naming("chat_template_kwargs"):
+            variables = template_variables(tokenizer, asked.chat_template_kwargs or {})
+        with naming("messages"):
+            return prompt_ids(
+                tokenizer,
+                messages,
+                reply=asked.add_generation_prompt is not False,
+                tools=tools.shown,
+                continued=bool(asked.continue_final_message),
+                variables=variables,
+            )
+
     @router.post("/tokenize")
     def tokenize(asked: TokenizeRequest) -> dict[str, Any]:
         voice.adapter(asked.model)
         if asked.messages is not None:
-            with naming("messages"):
-                turns = [turn.plain() for turn in asked.messages]
-                ids = prompt_ids(tokenizer, turns, reply=asked.add_generation_prompt is not False)
+            ids = chat_ids(asked, [turn.plain() for turn in asked.messages])
         else:
             begun = asked.add_special_tokens is not False
             text = asked.prompt or ""

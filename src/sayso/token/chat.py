@@ -9,6 +9,7 @@ Takes messages (role and content); returns the ids and the mask of the trained o
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
+from types import MappingProxyType
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
@@ -87,17 +88,37 @@ def prompt_ids(
     reply: bool = True,
     tools: Sequence[Mapping[str, Any]] = (),
     continued: bool = False,
+    variables: Mapping[str, Any] = MappingProxyType({}),
 ) -> list[int]:
     """Return only the ids of a conversation, with or without an open reply; errors as in `render`.
 
-    `continued` leaves the last message open, so that the model continues it. Any template works, even one that changes
-    its input, since nothing is trained here.
+    `continued` leaves the last message open, so that the model continues it. `variables` are those of the chat
+    template, see `template_variables`. Any template works, even one that changes its input, since nothing is trained
+    here.
     """
     messages, tools = _checked(tokenizer, messages, tools)
     if isinstance(tokenizer, ForeignTokenizer):
-        return tokenizer.ids(messages, reply=reply and not continued, tools=tools, continued=continued)
+        return tokenizer.ids(
+            messages, reply=reply and not continued, tools=tools, continued=continued, variables=variables
+        )
     ids = row_to_train(tokenizer, messages, reply=reply and not continued)[0]
     return ids[:-1] if continued else ids
+
+
+def template_variables(tokenizer: Tokenizer, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables of a chat template, checked.
+
+    null and false are accepted for any name, because they equal an absent variable. Raises `UserError` for a name that
+    the template does not use.
+    """
+    names = tokenizer.variables if isinstance(tokenizer, ForeignTokenizer) else frozenset()
+    unknown = next((name for name, value in given.items() if name not in names and value not in (None, False)), None)
+    if unknown is not None:
+        known = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        raise UserError(
+            f"This model's chat template has no variable '{unknown:.100}'; {known}.{nearest(unknown, names)}"
+        )
+    return {name: value for name, value in given.items() if name in names}
 
 
 def reply_ids(tokenizer: Tokenizer, text: str) -> list[int]:
@@ -145,7 +166,8 @@ def _checked(
         if isinstance(tokenizer, ForeignTokenizer) and tokenizer.lays_out(tools):
             messages = as_data(messages)
         else:
-            messages, tools = tool_text(messages, tools), ()
+            system = not isinstance(tokenizer, ForeignTokenizer) or tokenizer.takes_system
+            messages, tools = tool_text(messages, tools, system=system), ()
     for message in messages:
         _content(message)
     return messages, tools

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import tokenizers
@@ -20,7 +21,7 @@ from sayso.token.spelled import Spellings, any_of
 from sayso.token.template import Template, unused_letters
 from sayso.token.tokenizer import BOS, END, byte_spelling, is_text, pieces, to_bytes
 from sayso.token.tools import CALL, CALL_END
-from sayso.token.trained import Around, around_reply, check_ends, trained_spans
+from sayso.token.trained import EXAMPLE, Around, around_reply, check_ends, trained_spans
 
 SEPARATOR = "<|endoftext|>"  # between documents if no other token begins one (GPT-2, Qwen, SmolLM)
 SPECIAL_NAMES = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
@@ -107,6 +108,28 @@ class ForeignTokenizer:
         write_json(folder / "tokenizer_config.json", self._config)
 
     @property
+    def reasons(self) -> bool:
+        """Whether replies may begin with reasoning, between `<think>` and `</think>`."""
+        return any(template.reasons for template in self._templates.values())
+
+    @property
+    def variables(self) -> frozenset[str]:
+        """Names of the variables of the chat templates that a caller may set, such as `enable_thinking`."""
+        return frozenset().union(*(template.variables for template in self._templates.values()))
+
+    @cached_property
+    def takes_system(self) -> bool:
+        """Whether the chat template accepts a system message."""
+        if self.template is None:
+            return True
+        messages = [{"role": "system", "content": "Be kind."}, *EXAMPLE[:1]]
+        try:
+            self.template.text(messages, reply=True)
+        except UserError:
+            return False
+        return self.template.dropped(messages, reply=True) is None
+
+    @property
     def takes_tools(self) -> bool:
         """Whether a template supports tools and calls, between markers that are text and not control tokens."""
         return self._takes_tools(self.template) or self._takes_tools(self._templates.get("tool_use"))
@@ -144,15 +167,23 @@ class ForeignTokenizer:
         return found
 
     def ids(
-        self, messages: Messages, *, reply: bool = False, tools: Messages = (), continued: bool = False
+        self,
+        messages: Messages,
+        *,
+        reply: bool = False,
+        tools: Messages = (),
+        continued: bool = False,
+        variables: Mapping[str, Any] = MappingProxyType({}),
     ) -> list[int]:
         """Return the ids of a conversation by the chat template, as `transformers` does.
 
-        Control tokens typed in messages, calls and tools stay text. `continued` leaves the last message open.
+        Control tokens typed in messages, calls, tools and the template's variables stay text. `continued` leaves the
+        last message open.
         Raises `UserError` if there is no template, or the template rejects the conversation or drops a message.
         """
         template = self._template(tools)
-        messages, tools, gap = self._spellings.hidden(messages, tools)
+        messages, values, gap = self._spellings.hidden(messages, [*tools, variables])
+        tools, template = values[:-1], template.with_variables(values[-1])
         if continued:
             text = _continued(template, messages, tools)
         else:

@@ -5,6 +5,7 @@ Returns the text and the spans that the template marks as the assistant's with {
 message's content is found by rendering again, for training and to detect what the template drops.
 """
 
+import copy
 import datetime
 import json
 import re
@@ -24,8 +25,14 @@ from sayso.base.errors import UserError
 from sayso.text.document import Messages
 from sayso.token.tools import CALL
 
+THINK, THINK_END = "<think>", "</think>"  # around the reasoning of a reply
+
 Span = tuple[int, int]  # positions of characters, end exclusive
 _OPEN, _CLOSE = "generation_opens", "generation_closes"
+_RESERVED = {
+    *("messages", "tools", "documents", "add_generation_prompt", "continue_final_message"),
+    *("raise_exception", "strftime_now", _OPEN, _CLOSE),
+}
 _REASONING = ("reasoning_content", "thinking", "reasoning")  # fields for reasoning next to a message's content
 _MARKER = re.compile(r"(?:\ue000|\\ue000)(\d+)(?:\ue001|\\ue001)")  # the latter if the template's tojson uses ASCII
 
@@ -52,7 +59,8 @@ class Template:
 
     def __init__(self, source: str, tokens: Mapping[str, str]) -> None:
         """Take the template and its variables, such as `bos_token`."""
-        self.source, self.tokens = source, dict(tokens)
+        self.source = source
+        self.tokens: dict[str, Any] = dict(tokens)
         self.when: datetime.datetime | None = None
         """The time that `strftime_now` returns, such as that of a run's start; None = the current time."""
         self._settings = ImmutableSandboxedEnvironment(
@@ -66,10 +74,20 @@ class Template:
         except (jinja2.TemplateError, RecursionError) as error:
             raise UserError(f"The chat template of this tokenizer is not valid Jinja ({error}); correct it.") from error
 
+        self.variables = frozenset(names) - _RESERVED - {*self.tokens}
+        """Names of the variables that a caller may set, such as `enable_thinking`."""
+        self.reasons = THINK_END in source
+        """Whether a reply may begin with its reasoning, between `<think>` and `</think>`."""
         self.names_tools = "tools" in names
         """Whether it renders tools, in any format."""
         self.takes_tools = self.names_tools and CALL in source and "<function=" not in source
         """Whether it renders tools and calls in the format of Hermes and Qwen, JSON between markers."""
+
+    def with_variables(self, variables: Mapping[str, Any]) -> "Template":
+        """Return the same template with the values of some of its variables."""
+        changed = copy.copy(self)
+        changed.tokens = {**self.tokens, **variables}
+        return changed
 
     @cached_property
     def literals(self) -> str:
@@ -88,7 +106,7 @@ class Template:
 
         Raises `UserError` with the template's message if it rejects the messages, or fails.
         """
-        opens, closes = unused_letters([*messages, *tools], self.source, 2)
+        opens, closes = unused_letters([*messages, *tools, self.tokens], self.source, 2)
         return _unmarked(self._render(messages, reply, tools, {_OPEN: opens, _CLOSE: closes}), opens, closes)
 
     def _now(self, layout: str) -> str:

@@ -32,9 +32,10 @@ def with_tools(messages: Messages, tools: Messages = ()) -> bool:
     return bool(tools) or with_calls(messages)
 
 
-def tool_text(messages: Messages, tools: Messages = ()) -> list[dict[str, Any]]:
+def tool_text(messages: Messages, tools: Messages = (), *, system: bool = True) -> list[dict[str, Any]]:
     """Return the same conversation in three roles, with the tools described in a first system message.
 
+    Without `system`, for templates that reject that role, the description begins the first message of the user.
     A tool's result is JSON in a user's turn, escaped so that it contains no marker; in a marker that a user typed, "<"
     becomes "&lt;", so that neither can be mistaken for the other. Raises `UserError` as `as_data` does.
     """
@@ -57,10 +58,12 @@ def tool_text(messages: Messages, tools: Messages = ()) -> list[dict[str, Any]]:
         done.append(turn)
     if tools:
         description = DESCRIPTION.format(tools="\n".join(map(_json, tools)))
-        if done and done[0].get("role") == "system" and isinstance(done[0].get("content"), str):
-            done[0]["content"] += f"\n\n{description}"
+        role = "system" if system else "user"
+        first = done[0].get("content") if done and done[0].get("role") == role else None
+        if not isinstance(first, str):
+            done.insert(0, {"role": role, "content": description})
         else:
-            done.insert(0, {"role": "system", "content": description})
+            done[0]["content"] = f"{first}\n\n{description}" if system else f"{description}\n\n{first}"
     return done
 
 

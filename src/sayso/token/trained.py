@@ -13,11 +13,10 @@ from dataclasses import dataclass
 
 from sayso.base.errors import UserError
 from sayso.text.document import Messages
-from sayso.token.template import Content, Rendered, Span, Template
+from sayso.token.template import THINK, Content, Rendered, Span, Template
 from sayso.token.tools import CALL, CALL_END
 
 EXAMPLE = ({"role": "user", "content": "Hello."}, {"role": "assistant", "content": "Good day."})
-THOUGHT = "<think>"  # some templates open a reply with it, but omit it from earlier ones
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def _between(text: str, header: str, ending: re.Pattern[str]) -> list[Span]:
 
     The user cannot type a header: it contains a control token, and typed ones are hidden before this runs.
     """
-    header = header.split(THOUGHT)[0]
+    header = header.split(THINK)[0]  # some templates open a reply with it, but omit it from earlier ones
     found = []
     for opening in re.finditer(re.escape(header), text) if header.strip() else ():
         end = ending.search(text, opening.end())
