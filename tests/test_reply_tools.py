@@ -1,7 +1,7 @@
 """Tools: what reaches the prompt, what a reply may be, and what is read from it, piece by piece."""
 
 import json
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 import torch
@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from sayso.base.errors import UserError
 from sayso.reply.calls import ToolCalls
+from sayso.reply.parser import ReplyParser
+from sayso.reply.schema import closed
+from sayso.reply.text import Text
 from sayso.reply.tools import Toolbox, toolbox
 from sayso.sample.guide import Guide
 from sayso.token.chat import render
@@ -293,3 +296,113 @@ def test_too_much_schema_is_refused() -> None:
     box = toolbox([tool(name=name, parameters=parameters) for name in ("f", "g")])
     with pytest.raises(UserError, match="A set of tools may have at most"):
         box.grammar()
+
+
+STRING = {"type": "string"}
+OBJECT = {"type": "object", "properties": {"a": STRING}}
+CLOSED = OBJECT | {"additionalProperties": False}
+NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
+CLOSED_ONLY = {"additionalProperties": False}
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [
+        ({"type": "object"}, NOTHING),
+        ({"type": "object", "properties": {}}, NOTHING),
+        (OBJECT, CLOSED),
+        ({"properties": {"if": {"items": OBJECT}}}, {"properties": {"if": {"items": CLOSED}}, **CLOSED_ONLY}),
+        ({"properties": {"x": {"anyOf": [OBJECT, STRING]}}},
+         {"properties": {"x": {"anyOf": [CLOSED, STRING]}}, **CLOSED_ONLY}),
+        ({"properties": {"x": {"$ref": "#/$defs/O"}}, "$defs": {"O": OBJECT}},
+         {"properties": {"x": {"$ref": "#/$defs/O"}}, "$defs": {"O": CLOSED}, **CLOSED_ONLY}),
+        ({"properties": {"any": {"type": "object"}}}, {"properties": {"any": {"type": "object"}}, **CLOSED_ONLY}),
+        ({"type": "object", "anyOf": [OBJECT]}, {"type": "object", "anyOf": [CLOSED]}),
+    ],
+)  # fmt: skip
+def test_objects_are_closed(schema: dict[str, object], expected: dict[str, object]) -> None:
+    """No object allows properties that its schema does not declare."""
+    assert closed(schema) == expected
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        OBJECT | {"additionalProperties": True},
+        {"type": "object", "additionalProperties": STRING, "properties": {}},
+        OBJECT | {"patternProperties": {"^x": STRING}},
+        OBJECT | {"required": ["b"]},
+        OBJECT | {"minProperties": 2},
+        OBJECT | {"anyOf": [{"properties": {"b": STRING}}]},
+        {"properties": {"x": {"allOf": [OBJECT, {"properties": {"b": STRING}}]}}},
+        OBJECT | {"if": {"properties": {"b": STRING}}},
+    ],
+)
+def test_objects_that_a_schema_opens_stay_open(schema: dict[str, object]) -> None:
+    """Closing them would contradict the schema."""
+    assert closed(schema) == schema
+
+
+def test_a_tool_without_parameters_has_no_arguments(guide: Guide) -> None:
+    """Nothing can be invented; the prompt shows the schema as it was given."""
+    for parameters in (None, {}, {"type": "object"}, {"type": "object", "properties": {}}):
+        box = toolbox([tool(parameters=parameters)], "required", parallel=False)
+        assert allows(guide, box, f"{CALL}{opening('f')}{{}}{CLOSING}")
+        assert not allows(guide, box, f'{CALL}{opening("f")}{{"a": 1}}{CLOSING}')
+    assert box.shown[0]["function"]["parameters"] == {"type": "object", "properties": {}}
+    opened = toolbox([tool(parameters={"type": "object", "additionalProperties": True})], "required")
+    assert allows(guide, opened, f'{CALL}{opening("f")}{{"a": 1}}{CLOSING}')
+
+
+THOUGHT = "\n<think>\nHm <tool_call> </thin \n\nno. \n</think>\n\n"
+THINKING = [
+    (THOUGHT + "So <think>.", "Hm <tool_call> </thin \n\nno.", "So <think>.", 0),
+    (f"{THOUGHT}So.\n{NO_ARGUMENTS}", "Hm <tool_call> </thin \n\nno.", "So.", 1),
+    ("<think>cut </thi", "cut", "", 0), ("<think></think>\n", "", "", 0), ("  <thin", "", "  ", 0),
+    ("<thin>", "", "<thin>", 0), ("So\n<tool_c", "", "So", 0), (f"So\n{CALL}\n{{", "", "So", 0),
+    ("So \n", "", "So \n", 0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "reasoning", "content", "calls"), THINKING)
+@pytest.mark.parametrize("opened", [False, True])
+def test_the_parts_of_a_cut_reply(text: str, reasoning: str, content: str, calls: int, opened: bool) -> None:
+    """However it comes in pieces; nothing incomplete remains of markers. The prompt may have the first marker."""
+    if opened:
+        if "<think>" not in text[:8]:
+            return
+        text = text.split("<think>", 1)[1]
+    for cuts in [[], list(range(len(text))), *([place] for place in range(len(text)))]:
+        parser = ReplyParser(calls=True, reasoning="open" if opened else "possible")
+        places = [0, *cuts, len(text)]
+        deltas = [delta for start, end in pairwise(places) for delta in parser.push(text[start:end])]
+        deltas += parser.close(cut=True)
+        assert "".join(delta.reasoning for delta in deltas) == reasoning
+        assert "".join(delta.content for delta in deltas) == parser.content == content
+        assert len(parser.calls) == calls
+        assert parser.message()["reasoning_content"] == (reasoning or None)
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        (f"{THOUGHT}So. It is.", f"{THOUGHT}So"),
+        (f"{THOUGHT}So{NO_ARGUMENTS}\n{NO_ARGUMENTS}", f"{THOUGHT}So{NO_ARGUMENTS}\n{NO_ARGUMENTS}"),
+        ("So <tool_call>.", "So <tool_call>."),
+        ("So <tool_cal.", "So "),
+        ("So <tool", "So "),
+        ("<think>never. ended", "<think>never. ended"),
+    ],
+)
+def test_stop_texts_do_not_apply_to_reasoning_and_calls(text: str, kept: str) -> None:
+    """However the text is split into tokens."""
+    for cuts in [[], list(range(1, len(text))), *([place] for place in range(1, len(text)))]:
+        pieces = [text[start:end] for start, end in pairwise([0, *cuts, len(text)])]
+        reply = Text(
+            TOKENIZER, [".", "<", "\n\n", "tool"], spelled=dict(enumerate(pieces)), calls=True, reasoning="possible"
+        )
+        found = "".join(reply.push(token) for token in range(len(pieces))) + reply.close()
+        assert (found, reply.stopped) == (kept, kept != text)
+        if len(pieces) == len(text):
+            thought = text.find("</think>") + len("</think>") if "</think>" in text else len(text)
+            assert reply.reasoning_tokens == (thought if "<think>" in text else 0)

@@ -147,6 +147,27 @@ def test_other_layouts_get_tools_as_text(tmp_path: Path) -> None:
     assert render(OURS, talk()[1:2], tools=tools()) == render(OURS, [{"role": "system", "content": told}, expected[1]])
 
 
+# After Gemma's template, which rejects system messages and turns of one role in a row.
+GEMMA = """{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}
+{%- for message in messages %}
+{%- if (message.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('Roles must alternate') }}{% endif %}
+{{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"""
+
+
+def test_tools_precede_the_first_message_if_the_template_rejects_system_messages(tmp_path: Path) -> None:
+    """Or form a message of the user before an assistant's; a system message is still rejected."""
+    tokenizer = load(folder(tmp_path, GEMMA))
+    described = DESCRIPTION.format(tools=json.dumps(tools()[0]))
+    first = tokenizer.decode(render(tokenizer, talk()[1:], tools=tools())[0])
+    assert first.startswith(f"user\n{described}\n\nAdd!\nassistant\n<tool_call>")
+    alone = tokenizer.decode(render(tokenizer, [{"role": "assistant", "content": "Hi"}], tools=tools())[0])
+    assert alone == f"user\n{described}\nassistant\nHi\n"
+    with pytest.raises(UserError, match="System role not supported"):
+        render(tokenizer, talk(), tools=tools())
+
+
 def test_calls_are_trained_and_results_are_read() -> None:
     """In our own layout, too: the call and its end, not its result, nor tools, nor a call of weight 0."""
     ids, trained = render(OURS, talk(), tools=tools())

@@ -450,9 +450,9 @@ def test_a_response_keeps_the_log_probabilities_of_text_that_is_held_or_missing(
 def test_a_call_in_a_response_has_no_log_probabilities(after: str) -> None:
     """OpenAI has no place for them; they do not move into a message, nor make one."""
     tokenizer = train("character", TEXTS, 300)
-    reported, request = ReportedLogprobs(tokenizer, 0), Request([1], Sampling())
+    reported, choice = ReportedLogprobs(tokenizer, 0), Choice(0, Request([1], Sampling()), Text(tokenizer))
     tools = toolbox([{"type": "function", "function": {"name": "look"}}])
-    output = Output(new_response("tuned", Sampling(), {}), reported, request, tools)
+    output = Output(new_response("tuned", Sampling(), {}), reported, choice, tools)
     text = 'hi <tool_call>{"name": "look", "arguments": {}}</tool_call>' + after
     for number, letter in enumerate(text, 1):
         [token] = tokenizer.encode(letter)

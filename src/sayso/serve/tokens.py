@@ -37,7 +37,7 @@ class TokenizeRequest(RequestBody):
         if (self.prompt is None) == (self.messages is None):
             raise ValueError("The body must have either 'prompt' or 'messages'")
         if self.messages is None:
-            names = ("add_generation_prompt", "continue_final_message", "chat_template_kwargs", "tools", "tool_choice")
+            names = ("continue_final_message", "chat_template_kwargs", "tools")
             if found := next((name for name in names if getattr(self, name)), None):
                 raise refusal(found, "invalid_value", f"'{found}' needs 'messages'.")
         elif self.continue_final_message:

@@ -59,11 +59,12 @@ def tool_text(messages: Messages, tools: Messages = (), *, system: bool = True) 
     if tools:
         description = DESCRIPTION.format(tools="\n".join(map(_json, tools)))
         role = "system" if system else "user"
-        first = done[0].get("content") if done and done[0].get("role") == role else None
+        place = 1 if not system and done and done[0].get("role") == "system" else 0  # left for the template to reject
+        first = done[place].get("content") if place < len(done) and done[place].get("role") == role else None
         if not isinstance(first, str):
-            done.insert(0, {"role": role, "content": description})
+            done.insert(place, {"role": role, "content": description})
         else:
-            done[0]["content"] = f"{first}\n\n{description}" if system else f"{description}\n\n{first}"
+            done[place]["content"] = f"{first}\n\n{description}" if system else f"{description}\n\n{first}"
     return done
 
 
