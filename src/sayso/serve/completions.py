@@ -27,49 +27,55 @@ from sayso.token.reasoning import reasoning_of
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
 
 
-def openai_routes(voice: ServedModel, created: int) -> APIRouter:
+def openai_routes(served: ServedModel, created: int) -> APIRouter:
     """Return the API's routes for one served model; the model list reports `created` (Unix seconds)."""
     router = APIRouter(prefix="/v1")
 
     def entry(name: str) -> dict[str, Any]:
-        told = {"id": name, "object": "model", "created": created, "owned_by": "sayso", "max_model_len": voice.context}
-        return told | ({"parent": voice.name} if name != voice.name else {})
+        fields = {
+            "id": name,
+            "object": "model",
+            "created": created,
+            "owned_by": "sayso",
+            "max_model_len": served.context,
+        }
+        return fields | ({"parent": served.name} if name != served.name else {})
 
     @router.get("/models")
     async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [entry(name) for name in (voice.name, *voice.adapters)]}
+        return {"object": "list", "data": [entry(name) for name in (served.name, *served.adapters)]}
 
     @router.get("/models/{name}")
     async def model(name: str) -> dict[str, Any]:
-        return entry(voice.adapter(name) or voice.name)
+        return entry(served.adapter(name) or served.name)
 
     @router.post("/chat/completions")
     async def chat(asked: ChatRequest, request: Request) -> Response:
-        return await answer_chat(voice, asked, request)
+        return await answer_chat(served, asked, request)
 
     @router.post("/completions")
     async def complete(asked: CompletionRequest, request: Request) -> Response:
-        return await answer_text(voice, asked, request)
+        return await answer_text(served, asked, request)
 
     return router
 
 
 async def read_chat(
-    voice: ServedModel, asked: ChatRequest, *, truncate: bool = False
+    served: ServedModel, asked: ChatRequest, *, truncate: bool = False
 ) -> tuple[list[int], ReplyTerms, Toolbox]:
     """Return the prompt ids of a conversation, the terms of its reply, and the tools that it may call.
 
     `truncate`: drop the oldest turns of a conversation that exceeds the context.
     """
-    adapter = voice.adapter(asked.model)
+    adapter = served.adapter(asked.model)
     with naming("functions" if asked.legacy else "tools"):
         tools = asked.toolbox()
     with naming("chat_template_kwargs"):
-        variables = template_variables(voice.replier.tokenizer, asked.chat_template_kwargs or {})
-    length = voice.context if asked.length is None else asked.length
+        variables = template_variables(served.replier.tokenizer, asked.chat_template_kwargs or {})
+    length = served.context if asked.length is None else asked.length
     messages = [turn.plain() for turn in asked.messages]
     prompt = await run_in_threadpool(
-        voice.chat_ids,
+        served.chat_ids,
         messages,
         tools.shown,
         opened=asked.add_generation_prompt is not False,
@@ -79,17 +85,17 @@ async def read_chat(
         variables=variables,
     )
     continued = messages[-1]["content"] if asked.continue_final_message else ""
-    reasoning = reasoning_of(voice.replier.tokenizer, prompt, continued)
-    return prompt, replace(voice.reader.terms(asked, voice.context, tools, reasoning), adapter=adapter), tools
+    reasoning = reasoning_of(served.replier.tokenizer, prompt, continued)
+    return prompt, replace(served.reader.terms(asked, served.context, tools, reasoning), adapter=adapter), tools
 
 
-async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) -> Response:
+async def answer_chat(served: ServedModel, asked: ChatRequest, request: Request) -> Response:
     """Reply to a conversation."""
-    prompt, terms, tools = await read_chat(voice, asked)
-    reported = reported_logprobs(voice, asked)
+    prompt, terms, tools = await read_chat(served, asked)
+    reported = reported_logprobs(served, asked)
     calls = CallFormat(asked.legacy, tools.custom) if tools.calls else None
     shape = ChatShape(reported, prompt, calls=calls, reasoning=terms.reasoning)
-    answer = ApiAnswer(voice, request, [prompt], terms, shape)
+    answer = ApiAnswer(served, request, [prompt], terms, shape)
     if asked.stream:
         return await answer.stream(asked.options)
 
@@ -102,20 +108,20 @@ async def answer_chat(voice: ServedModel, asked: ChatRequest, request: Request) 
     return await answer.whole(extend=extend)
 
 
-async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Request) -> Response:
+async def answer_text(served: ServedModel, asked: CompletionRequest, request: Request) -> Response:
     """Continue or score prompts."""
 
     def infill(prompt: str | list[int], suffix: str) -> list[int]:
         with naming("suffix"):
-            ids = infill_ids(voice.replier.tokenizer, prompt, suffix)
-        return voice.text_ids(ids)
+            ids = infill_ids(served.replier.tokenizer, prompt, suffix)
+        return served.text_ids(ids)
 
     def read() -> list[list[int]]:
         begun = asked.add_special_tokens is not False
         if asked.suffix:
             return [infill(prompt, asked.suffix) for prompt in prompts_of(asked.prompt)]
         return [
-            voice.text_ids(prompt, begun=begun, control=bool(asked.parse_special), keep=asked.truncate_prompt_tokens)
+            served.text_ids(prompt, begun=begun, control=bool(asked.parse_special), keep=asked.truncate_prompt_tokens)
             for prompt in prompts_of(asked.prompt)
         ]
 
@@ -124,16 +130,16 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
             text if isinstance(text, str) and asked.truncate_prompt_tokens is None else None
             for text in prompts_of(asked.prompt)
         ]
-        return [echoed_prompt(voice.replier.tokenizer, ids, text) for ids, text in zip(prompts, sent, strict=True)]
+        return [echoed_prompt(served.replier.tokenizer, ids, text) for ids, text in zip(prompts, sent, strict=True)]
 
-    adapter = voice.adapter(asked.model)
+    adapter = served.adapter(asked.model)
     prompts = await run_in_threadpool(read)
-    terms, reported = voice.reader.terms(asked, COMPLETION_TOKENS), reported_logprobs(voice, asked)
+    terms, reported = served.reader.terms(asked, COMPLETION_TOKENS), reported_logprobs(served, asked)
     terms = replace(terms, adapter=adapter)
     if asked.scores:
         terms = replace(terms, stop_ids=frozenset())
     echo = await run_in_threadpool(echoed, prompts) if asked.echo else None
-    answer = ApiAnswer(voice, request, prompts, terms, TextShape(reported, prompts, terms.n, echo))
+    answer = ApiAnswer(served, request, prompts, terms, TextShape(reported, prompts, terms.n, echo))
     if asked.stream:
         return await answer.stream(asked.options)
 
@@ -146,10 +152,10 @@ async def answer_text(voice: ServedModel, asked: CompletionRequest, request: Req
     return await answer.whole(best=asked.best_of or 0, extend=extend)
 
 
-def reported_logprobs(voice: ServedModel, asked: GenerationFields) -> ReportedLogprobs:
+def reported_logprobs(served: ServedModel, asked: GenerationFields) -> ReportedLogprobs:
     """Return the token details to include."""
     return ReportedLogprobs(
-        voice.replier.tokenizer,
+        served.replier.tokenizer,
         asked.tops,
         ids=bool(asked.return_token_ids),
         named_by_id=bool(asked.return_tokens_as_token_ids),

@@ -41,16 +41,16 @@ class EmbeddingRequest(RequestBody):
     truncate_prompt_tokens: Annotated[int, Field(ge=-1)] | None = None
 
 
-def embedding_routes(voice: ServedModel) -> APIRouter:
+def embedding_routes(served: ServedModel) -> APIRouter:
     """Return the route for one served model."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/embeddings")
     async def embeddings(asked: EmbeddingRequest, request: Request) -> dict[str, Any]:
-        if voice.adapter(asked.model):
-            text = f"Embeddings come from the base model without an adapter; use the model '{voice.name}'."
+        if served.adapter(asked.model):
+            text = f"Embeddings come from the base model without an adapter; use the model '{served.name}'."
             raise ApiError(400, text, "invalid_value", "model")
-        width = voice.replier.model.config.width
+        width = served.replier.model.config.width
         size = asked.dimensions or width
         if size > width:
             text = f"This model's embeddings have {width} dimensions; got 'dimensions': {size}."
@@ -58,28 +58,28 @@ def embedding_routes(voice: ServedModel) -> APIRouter:
 
         def read() -> list[list[int]]:
             keep = asked.truncate_prompt_tokens
-            return [voice.text_ids(text, keep=keep, param="input") for text in prompts_of(asked.input)]
+            return [served.text_ids(text, keep=keep, param="input") for text in prompts_of(asked.input)]
 
         prompts = await run_in_threadpool(read)
 
         def vectors(texts: Sequence[Sequence[int]], size: int) -> list[list[float]]:
-            several: list[list[float]] = embed(voice.replier.model, texts, size).tolist()
+            several: list[list[float]] = embed(served.replier.model, texts, size).tolist()
             return several
 
         async def work() -> dict[int, list[float]]:  # one batch at a time, so that other replies continue in between
             found: dict[int, list[float]] = {}
             for batch in by_length(list(map(len, prompts)), BATCH_TOKENS):
-                several = await voice.call(partial(vectors, [prompts[i] for i in batch], size))
+                several = await served.call(partial(vectors, [prompts[i] for i in batch], size))
                 found |= zip(batch, several, strict=True)
             return found
 
         found = await unless_left(work(), request)
         coded = _base64 if asked.encoding_format == "base64" else list
-        told = [coded(found[place]) for place in range(len(prompts))]
-        data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(told)]
+        coded_vectors = [coded(found[place]) for place in range(len(prompts))]
+        data = [{"object": "embedding", "index": index, "embedding": one} for index, one in enumerate(coded_vectors)]
         used = sum(map(len, prompts))
         usage = {"prompt_tokens": used, "total_tokens": used}
-        return {"object": "list", "data": data, "model": voice.name, "usage": usage}
+        return {"object": "list", "data": data, "model": served.name, "usage": usage}
 
     return router
 

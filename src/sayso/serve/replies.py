@@ -63,113 +63,115 @@ class ReplyInProgress:
     """How many of the prompt's first turns did not fit in the context."""
     sampling: Sampling
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
-    news: asyncio.Queue[ChoicePiece | StoredMessage | Exception | None] = field(default_factory=asyncio.Queue)
+    events: asyncio.Queue[ChoicePiece | StoredMessage | Exception | None] = field(default_factory=asyncio.Queue)
     """Pieces, then the stored message (None if empty) or the error."""
 
 
 class PageReplies:
     """The running replies. Each is consumed by a task of its own, which stores it even without a reader."""
 
-    def __init__(self, voice: ServedModel, store: Store) -> None:
-        self.voice, self.store = voice, store
-        self.speaking: dict[str, ReplyInProgress] = {}
+    def __init__(self, served: ServedModel, store: Store) -> None:
+        self.served, self.store = served, store
+        self.running: dict[str, ReplyInProgress] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing = asyncio.Event()
 
-    def begin(self, spoken: ReplyInProgress) -> None:
+    def begin(self, running: ReplyInProgress) -> None:
         """Start to consume a reply."""
-        self.speaking[spoken.name] = spoken
-        task = asyncio.create_task(self._hear(spoken))
+        self.running[running.name] = running
+        task = asyncio.create_task(self._collect(running))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def halt(self, name: str) -> None:
         """Stop a reply at its reader's request: its text so far is stored and shown."""
-        spoken = self.speaking.get(name)
-        if spoken is not None:
-            self.voice.worker.stop(spoken.job)
+        running = self.running.get(name)
+        if running is not None:
+            self.served.worker.stop(running.job)
 
     async def close(self) -> None:
         """Wait until all text is stored; no reply may be running any more."""
         self._closing.set()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _hear(self, spoken: ReplyInProgress) -> None:
+    async def _collect(self, running: ReplyInProgress) -> None:
         """Forward the text, and store it, even if the reply breaks off."""
-        said: list[ChoicePiece] = []
-        started, trouble = time.perf_counter(), None
+        pieces: list[ChoicePiece] = []
+        started, problem = time.perf_counter(), None
         try:
             try:
-                async for piece in spoken.job:
-                    said.append(piece)
+                async for piece in running.job:
+                    pieces.append(piece)
                     if piece.text:
-                        spoken.news.put_nowait(piece)
+                        running.events.put_nowait(piece)
             except Exception as error:  # whatever it was, it is reported to the reader
-                trouble = error
-            kept = await self._kept(spoken, said, time.perf_counter() - started)
-            spoken.news.put_nowait(trouble or kept)
+                problem = error
+            stored = await self._store_patiently(running, pieces, time.perf_counter() - started)
+            running.events.put_nowait(problem or stored)
         except Exception as error:
-            spoken.news.put_nowait(error)
+            running.events.put_nowait(error)
         finally:
-            del self.speaking[spoken.name]
+            del self.running[running.name]
 
-    async def _kept(self, spoken: ReplyInProgress, said: list[ChoicePiece], seconds: float) -> StoredMessage | None:
+    async def _store_patiently(
+        self, running: ReplyInProgress, pieces: list[ChoicePiece], seconds: float
+    ) -> StoredMessage | None:
         """Store a reply. While the store fails, report it to the reader and retry until the server shuts down."""
-        told = False
+        reported = False
         while True:
             try:
-                return await run_in_threadpool(self._keep, spoken, said, seconds)
+                return await run_in_threadpool(self._store, running, pieces, seconds)
             except StoreError as error:
-                if not told:
+                if not reported:
                     _log.warning("A reply is held in memory until it can be stored. %s", error)
-                    spoken.news.put_nowait(error)
-                    told = True
+                    running.events.put_nowait(error)
+                    reported = True
                 if self._closing.is_set():
-                    text = "".join(piece.text for piece in said)
-                    _log.error("The reply to message %d was not stored. Its text: %s", spoken.message_id, text)
+                    text = "".join(piece.text for piece in pieces)
+                    _log.error("The reply to message %d was not stored. Its text: %s", running.message_id, text)
                     raise
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), PATIENCE)
 
-    def _keep(self, spoken: ReplyInProgress, said: list[ChoicePiece], seconds: float) -> StoredMessage | None:
-        """Store a reply, unless it was stopped, abandoned or cut off before its first word."""
-        text = "".join(piece.text for piece in said)
-        end = said[-1] if said else None
+    def _store(self, running: ReplyInProgress, pieces: list[ChoicePiece], seconds: float) -> StoredMessage | None:
+        """Store a reply, unless it was stopped, abandoned or cut off before its first piece."""
+        text = "".join(piece.text for piece in pieces)
+        end = pieces[-1] if pieces else None
         finish = end.finish if end and end.finish in ("stop", "length") else "stopped"
         if end is None or (finish == "stopped" and not text):
             return None
         made = Generation(
-            self.voice.name,
-            self.voice.fingerprint,
-            asdict(spoken.sampling),
+            self.served.name,
+            self.served.fingerprint,
+            asdict(running.sampling),
             finish,
-            len(spoken.job.choices[0].request.prompt),
+            len(running.job.choices[0].request.prompt),
             end.tokens,
             seconds,
         )
-        return self.store.reply(spoken.message_id, text, spoken.prompt, made, spoken.left_out)
+        return self.store.reply(running.message_id, text, running.prompt, made, running.left_out)
 
 
 def reply_routes(replies: PageReplies) -> APIRouter:
     """Return the routes for the replies of one served model."""
     router = APIRouter(prefix="/api")
-    voice, store = replies.voice, replies.store
+    served, store = replies.served, replies.store
 
     @router.get("/model")
     def model() -> dict[str, Any]:
-        facts = {"name": voice.name, "fingerprint": voice.fingerprint, "context": voice.context}
-        return facts | {"settings": page_controls(voice.context), "ratings": store.count_ratings()}
+        facts = {"name": served.name, "fingerprint": served.fingerprint, "context": served.context}
+        return facts | {"settings": page_controls(served.context), "ratings": store.count_ratings()}
 
     @router.post("/replies")
     async def reply(wanted: ReplyBody) -> Response:
         turns = await run_in_threadpool(store.prompt, wanted.message_id)
-        sampling = await run_in_threadpool(wanted.sampling, voice.reader)
-        prompt, left_out = await run_in_threadpool(voice.fit, turns, sampling.max_tokens)
-        ids = await run_in_threadpool(voice.chat_ids, prompt)
-        job = await voice.speak([ids], ReplyTerms(sampling, voice.replier.stop_ids))
-        spoken = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling)
-        replies.begin(spoken)
-        return EventStream(_events(store, spoken), voice.worker, job)
+        sampling = await run_in_threadpool(wanted.sampling, served.reader)
+        prompt, left_out = await run_in_threadpool(served.fit, turns, sampling.max_tokens)
+        ids = await run_in_threadpool(served.chat_ids, prompt)
+        job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids))
+        running = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling)
+        replies.begin(running)
+        return EventStream(_events(store, running), served.worker, job)
 
     @router.post("/stop", status_code=204)
     async def stop(halt: Halt) -> None:
@@ -178,10 +180,10 @@ def reply_routes(replies: PageReplies) -> APIRouter:
     return router
 
 
-async def _events(store: Store, spoken: ReplyInProgress) -> AsyncIterator[str]:
+async def _events(store: Store, running: ReplyInProgress) -> AsyncIterator[str]:
     """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null if empty) or `error`."""
-    yield event({"generation": spoken.name, "left_out": spoken.left_out}, "start")
-    while isinstance(piece := await spoken.news.get(), ChoicePiece):
+    yield event({"generation": running.name, "left_out": running.left_out}, "start")
+    while isinstance(piece := await running.events.get(), ChoicePiece):
         yield event({"text": piece.text}, "piece")
     try:
         if isinstance(piece, Exception):

@@ -131,7 +131,7 @@ class ResponsesRequest(SamplingFields):
         messages, places = messages_of(self.input)
         if self.instructions:
             messages, places = [{"role": "system", "content": self.instructions}, *messages], ["", *places]
-        told = LOGPROBS in (self.include or [])
+        wanted = LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None
         body = same | {
             "model": self.model,
@@ -141,8 +141,8 @@ class ResponsesRequest(SamplingFields):
             "tool_choice": choice_of_chat(self.tool_choice),
             "parallel_tool_calls": self.parallel_tool_calls,
             "response_format": form.of_chat() if form else None,
-            "logprobs": told or None,
-            "top_logprobs": self.top_logprobs if told else None,
+            "logprobs": wanted or None,
+            "top_logprobs": self.top_logprobs if wanted else None,
         }
         try:
             return ChatRequest.model_validate(body)
@@ -170,21 +170,21 @@ def _of_input(problem: Mapping[str, Any], places: Sequence[int | str]) -> dict[s
     return {**problem, "loc": loc}
 
 
-def response_routes(voice: ServedModel) -> APIRouter:
+def response_routes(served: ServedModel) -> APIRouter:
     """Return the route for one served model."""
     router = APIRouter(prefix="/v1")
 
     @router.post("/responses")
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
-        voice.adapter(asked.model)  # before any other error in the body
+        served.adapter(asked.model)  # before any other error in the body
         chat = asked.chat()
-        prompt, terms, tools = await read_chat(voice, chat, truncate=asked.truncation == "auto")
-        job = await voice.speak([prompt], terms)
-        response = new_response(terms.adapter or voice.name, terms.sampling, _echoed(asked))
-        output = Output(response, reported_logprobs(voice, chat), job.choices[0], tools, terms.reasoning)
+        prompt, terms, tools = await read_chat(served, chat, truncate=asked.truncation == "auto")
+        job = await served.speak([prompt], terms)
+        response = new_response(terms.adapter or served.name, terms.sampling, _echoed(asked))
+        output = Output(response, reported_logprobs(served, chat), job.choices[0], tools, terms.reasoning)
         if asked.stream:
-            return EventStream(_events(job, output), voice.worker, job)
-        for piece in await collect(voice.worker, job, request):
+            return EventStream(_events(job, output), served.worker, job)
+        for piece in await collect(served.worker, job, request):
             output.push(piece)
         return Json(output.response)
 

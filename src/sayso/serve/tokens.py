@@ -52,10 +52,10 @@ class DetokenizeRequest(RequestBody):
     tokens: Annotated[list[Annotated[int, Field(ge=0)]], Field(max_length=MOST_TOKENS)]
 
 
-def token_routes(voice: ServedModel) -> APIRouter:
+def token_routes(served: ServedModel) -> APIRouter:
     """Return the routes for one served model's tokenizer."""
     router = APIRouter()
-    tokenizer = voice.replier.tokenizer
+    tokenizer = served.replier.tokenizer
 
     def chat_ids(asked: TokenizeRequest, messages: Messages) -> list[int]:
         with naming("tools"):
@@ -74,21 +74,21 @@ def token_routes(voice: ServedModel) -> APIRouter:
 
     @router.post("/tokenize")
     def tokenize(asked: TokenizeRequest) -> dict[str, Any]:
-        voice.adapter(asked.model)
+        served.adapter(asked.model)
         if asked.messages is not None:
             ids = chat_ids(asked, [turn.plain() for turn in asked.messages])
         else:
             begun = asked.add_special_tokens is not False
             text = asked.prompt or ""
-            ids = voice.replier.text_ids(text) if begun else tokenizer.encode(text)
-        found: dict[str, Any] = {"count": len(ids), "max_model_len": voice.context, "tokens": ids}
+            ids = served.replier.text_ids(text) if begun else tokenizer.encode(text)
+        found: dict[str, Any] = {"count": len(ids), "max_model_len": served.context, "tokens": ids}
         if asked.return_token_strs:
             found["token_strs"] = [tokenizer.control.get(token) or tokenizer.decode([token]) for token in ids]
         return found
 
     @router.post("/detokenize")
     def detokenize(asked: DetokenizeRequest) -> dict[str, str]:
-        voice.adapter(asked.model)
+        served.adapter(asked.model)
         return {"prompt": tokenizer.decode([token for token in asked.tokens if token < tokenizer.vocab_size])}
 
     @router.get("/tokenizer_info")
