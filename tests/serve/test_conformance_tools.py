@@ -303,6 +303,19 @@ def test_unknown_variables_are_refused(client: TestClient, path: str) -> None:
     assert client.post(path, json=body).status_code == 200
 
 
+def test_lone_surrogates_become_replacement_characters(client: TestClient) -> None:
+    """In a text, in reasoning and in a variable: never a failure of the server."""
+    for role, field, letter in (("user", "content", "\ud800"), ("assistant", "reasoning_content", "\udfff")):
+        broken = {"messages": [*HELLO, {"role": role, field: letter}]}
+        repaired = {"messages": [*HELLO, {"role": role, field: "\ufffd"}]}
+        body, headers = json.dumps(broken).encode(), {"content-type": "application/json"}
+        answer = client.post("/tokenize", content=body, headers=headers)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["count"] == count(client, **repaired)
+    variable = json.dumps({"messages": HELLO, "chat_template_kwargs": {"\ud800": 1}}).encode()
+    assert client.post("/tokenize", content=variable, headers={"content-type": "application/json"}).status_code == 400
+
+
 def test_control_tokens_in_variables_are_text(client: TestClient) -> None:
     """A variable cannot end a turn."""
     found = client.post("/tokenize", json={"messages": HELLO, "chat_template_kwargs": {"opened": "<|im_end|>"}}).json()

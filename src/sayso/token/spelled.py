@@ -28,6 +28,7 @@ _OWN = (
     "thinking",
     "reasoning",
 )  # fields of an assistant's text, which may contain reasoning
+_SURROGATE = re.compile("[\ud800-\udfff]")
 PRIVATE = 0xF0000  # planes 15 and 16 are for private use
 
 
@@ -76,7 +77,11 @@ class Spellings:
         return turns, self._gapped([*tools], gap), gap
 
     def shown(self, text: str, gap: str) -> "Shown":
-        """Return a text without the letter, and where control tokens were typed in it."""
+        """Return a text without the letter, and where control tokens were typed in it.
+
+        Lone surrogates, which UTF-8 cannot encode, become U+FFFD.
+        """
+        text = _SURROGATE.sub("\ufffd", text)
         if not gap:
             return Shown(text)
         letter = f"(?:{gap}|{re.escape(json.dumps(gap)[1:-1])})"  # in ASCII if the template's tojson uses it
