@@ -7,6 +7,7 @@ import torch
 
 from sayso.batch.batch import IGNORED, PADDING, Batch
 from sayso.batch.judged import Comparison, JudgedBatch, JudgedPrompt, collate
+from sayso.batch.mixed import MixedBatch
 from sayso.batch.pairs import PairBatch, PairBatches
 from sayso.batch.ratings import RatingBatch, RatingBatches
 from sayso.batch.rollouts import NUMBERS, RolloutBatch, RolloutRow, rollout_batch
@@ -36,12 +37,20 @@ def rollouts() -> RolloutBatch:
     return rollout_batch(rows)
 
 
+def documents(rows: int) -> Batch:
+    """Rows of documents."""
+    ids = torch.arange(8 * rows).view(rows, 8)
+    return Batch(ids, ids + 1, torch.zeros(rows, 8, dtype=torch.int32))
+
+
 MAKERS: dict[str, Callable[[], Batch]] = {
     "text": text,
     "pairs": lambda: PairBatches(PAIRS, 3, 64, 0).batch(0),
     "ratings": lambda: RatingBatches(RATINGS, 3, 64, 0).batch(0),
     "judged": lambda: collate(JUDGED),
     "rollouts": rollouts,
+    "mixed": lambda: MixedBatch.of(text(), documents(2), 0.5),
+    "mixed pairs": lambda: MixedBatch.of(PairBatches(PAIRS, 3, 64, 0).batch(0), documents(8), 0.5),
 }
 
 
@@ -68,6 +77,17 @@ def test_every_item_is_in_one_part(name: str, parts: int) -> None:
     assert max(sizes) - min(sizes) <= 1
     assert sorted(row for part in split for row in rows_of(part)) == rows_of(batch)
     assert sum(part.trained for part in split) == batch.trained
+
+
+@pytest.mark.parametrize("parts", [1, 2, 8])
+@pytest.mark.parametrize("rows", [1, 2, 3, 8])
+def test_parts_of_two_streams_have_all_rows_of_the_second(rows: int, parts: int) -> None:
+    """Also if it has more or fewer rows than the first has items; the factor stays that of the batch."""
+    split = MixedBatch.of(PairBatches(PAIRS, 3, 64, 0).batch(0), documents(rows), 0.5).split(parts)
+    assert len(split) == min(parts, 3)
+    assert {part.factor for part in split} == {0.5}
+    assert sorted(row for part in split for row in rows_of(part.second)) == rows_of(documents(rows))
+    assert all(isinstance(part.first, PairBatch) for part in split)
 
 
 def test_a_pair_is_never_split() -> None:

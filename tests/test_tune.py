@@ -7,6 +7,7 @@ import pytest
 import torch
 from typing_extensions import override
 
+from sayso.base.errors import UserError
 from sayso.base.files import read_json, sha256
 from sayso.base.life import Life
 from sayso.base.log import RunLog, read_log
@@ -136,6 +137,17 @@ def test_a_finished_run_is_repeated_on_restart_or_with_other_options(life: Life)
         assert tuned(life, calls, **options)[0]
         assert calls[:3] == ["init", "derive", "keep"]
         assert (session.folder.with_name(f"{session.folder.name}.{number}") / "kept").exists()
+
+
+def test_a_damaged_model_is_an_error_unless_the_run_is_restarted(life: Life) -> None:
+    """The error says so; `restart` replaces the model."""
+    tuned(life, [])
+    weights = life.model("child") / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        tuned(life, [])
+    assert tuned(life, [], restart=True)[0]
+    load_model(life.model("child"))
 
 
 def test_a_resumed_run_derives_and_keeps_nothing_again(life: Life, tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Replay: documents of pre-training in the batches of a tuning run, so that the model forgets less of them.
 
-A model that is trained on one kind of text alone gets worse at others (McCloskey & Cohen 1989); a share of the earlier
+A model that is trained on only one kind of text gets worse at others (McCloskey & Cohen 1989); a share of the earlier
 text in every batch is the simplest remedy (Scialom et al. 2022; Ouyang et al. 2022, PPO-ptx).
 """
 
@@ -19,7 +19,7 @@ from sayso.model import Transformer
 from sayso.token.load import tokenizer_fingerprint
 from sayso.train.tune import Start
 
-_BYTES = 20_000  # of held-out text of each kind, to measure forgetting
+_BYTES = 20_000  # bytes of held-out text of each kind, on which forgetting is measured
 BatchLoss = Callable[[Transformer, Batch], Term]
 
 
@@ -45,13 +45,13 @@ class Replay:
         return cls(share, seed, context, shards, held_out_bits(life.data("text"), tokenizer, _BYTES))
 
     def batches(self, own: HasBatches, items: Callable[[Batch], int]) -> HasBatches:
-        """Return a run's own batches with the documents; `items` returns what divides the loss of its own."""
+        """Return a run's own batches with the documents added; `items` returns the divisor of its own loss."""
         if self.shards is None:
             return own
         return with_documents(own, self.shards, self.share, self.context, self.seed, items)
 
     def loss(self, own: BatchLoss) -> BatchLoss:
-        """Return the loss of these batches, for a run's own loss."""
+        """Return the loss of these batches, given the run's own loss."""
         return own if self.shards is None else MixedLoss(own, ("own_loss", "replay_loss"))
 
     def forgetting(self, model: Transformer) -> Mapping[str, Any]:

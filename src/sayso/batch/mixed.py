@@ -16,12 +16,12 @@ from sayso.batch.batch import Batch, HasBatches
 from sayso.batch.shards import Shards
 from sayso.batch.text import TextBatches
 
-SHORTEST_ROW = 128  # tokens of a row of documents; shorter ones would cut nearly every document
+SHORTEST_ROW = 128  # minimum tokens per row of documents; shorter rows would cut nearly every document
 
 
 @dataclass(frozen=True)
 class MixedBatch(Batch):
-    """The ids, targets and documents of `first`, and both streams' batches."""
+    """The ids, targets and documents of `first`, and the batches of both streams."""
 
     first: Batch
     second: Batch
@@ -33,10 +33,17 @@ class MixedBatch(Batch):
         """Join two batches."""
         return cls(first.ids, first.targets, first.documents, first, second, factor)
 
+    @property
+    @override
+    def items(self) -> int:
+        """Number of items of the first batch."""
+        return self.first.items
+
     @override
     def split(self, parts: int) -> list[Self]:
         """Split both batches into as many parts as the first one; some may have no rows of the second."""
-        firsts, seconds = self.first.split(parts), self.second.split(parts)
+        firsts = self.first.split(parts)
+        seconds = self.second.split(len(firsts))
         none = self.second.take(torch.arange(0))
         seconds += [none] * (len(firsts) - len(seconds))
         return [self.of(*pair, self.factor) for pair in zip(firsts, seconds, strict=True)]
@@ -46,7 +53,7 @@ class MixedBatches:
     """Batches of two streams: `batch(step)` is a pure function of the step if both are."""
 
     def __init__(self, first: HasBatches, second: HasBatches, share: float, items: Callable[[Batch], int]) -> None:
-        """Take the second stream's share of the loss, and what divides the summed loss of a batch of the first."""
+        """`share` is the second stream's share of the loss; `items` returns the divisor of the first stream's loss."""
         self.first, self.second, self.items = first, second, items
         self.weight = share / (1 - share)
 
@@ -61,8 +68,8 @@ def with_documents(
 ) -> MixedBatches:
     """Return batches in which documents have a `share` of the tokens and the loss, in rows of at most `context`.
 
-    There are as many rows as in the first stream, which gives all processes equal work, or fewer if they were shorter
-    than `SHORTEST_ROW`.
+    There are as many rows as in the first stream, so that processes have equal work, or fewer, so that they have at
+    least `SHORTEST_ROW` tokens.
     """
     own = first.batch(0)
     tokens = second_size(own.ids.numel(), share)
@@ -79,5 +86,5 @@ def second_size(size: int, share: float) -> int:
 
 
 def trained_tokens(batch: Batch) -> int:
-    """Return what divides the next-token loss of a batch."""
+    """Return the divisor of the next-token loss of a batch."""
     return batch.trained

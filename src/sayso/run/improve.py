@@ -83,7 +83,7 @@ def improve(options: Improve) -> Trained:
     inputs |= {"held_out": file} if (file := held_out_file(options.held_out)) else {}
     session = open_session(life, "improve", options.name, options, inputs)
     check_rounds(session, options.rounds, inputs.values())
-    if session.finished() and not options.restart:
+    if not options.restart and session.finished():
         say(f"The model '{options.name}' has already been improved with these options.")
         return trained(life, "improve", options.name, finished_before=True)
     practice = _practice(options, session.when(restart=options.restart))

@@ -104,7 +104,7 @@ def pretrain(options: Pretrain) -> Trained:
             **({"chat": life.data("chat") / "train.jsonl"} if options.conversations else {}),
         },
     )
-    if session.finished() and not options.restart:
+    if not options.restart and session.finished():
         say(f"The model '{options.name}' has already been pre-trained with these options.")
         return trained(life, "pretrain", options.name, finished_before=True)
     data = _data(options, life, tokenizer)

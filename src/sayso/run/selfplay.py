@@ -72,7 +72,7 @@ def selfplay(options: Selfplay) -> Trained:
     inputs = {options.parent: weights_file(parent)}
     session = open_session(life, "selfplay", options.name, options, inputs)
     check_rounds(session, options.rounds, inputs.values())
-    if session.finished() and not options.restart:
+    if not options.restart and session.finished():
         say(f"The model '{options.name}' has already been trained with these options.")
         return trained(life, "selfplay", options.name, finished_before=True)
     model, _ = session.open(parent, pick_device(options.device).kind, plain=True, restart=options.restart)

@@ -82,7 +82,7 @@ def tune(options: Adapting, session: Session, parent: Path, method: Callable[[St
     Returns false, without loading the parent or any data, if the run has already been finished.
     """
     device = pick_device(options.device)
-    if session.finished() and not options.restart:
+    if not options.restart and session.finished():
         say(f"The model '{session.name}' has already been trained with these options and inputs.")
         return False
     model, tokenizer = session.open(parent, device.kind, plain=True, restart=options.restart)
