@@ -18,7 +18,7 @@ from sayso.align.scorer import AT_ONCE, Scorer
 from sayso.base.errors import UserError
 from sayso.batch.by_length import by_length
 from sayso.model.score import score_head
-from sayso.serve.body import Strict
+from sayso.serve.body import RequestBody, Strict
 from sayso.serve.errors import ApiError, naming
 from sayso.serve.served_model import ServedModel
 from sayso.serve.stream import unless_left
@@ -33,7 +33,7 @@ class RerankDocument(Strict):
     text: str
 
 
-class RerankRequest(Strict):
+class RerankRequest(RequestBody):
     """The body of POST /v1/rerank."""
 
     model: str | None = None
@@ -43,7 +43,7 @@ class RerankRequest(Strict):
     return_documents: bool | None = None
 
 
-class ScoreRequest(Strict):
+class ScoreRequest(RequestBody):
     """The body of POST /v1/score: one text against several, or as many against each other."""
 
     model: str | None = None
