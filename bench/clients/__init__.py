@@ -1,0 +1,1 @@
+"""Clients that people bring, each run against `sayso serve` unchanged: see `bench.clients.run`."""
