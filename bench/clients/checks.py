@@ -35,7 +35,7 @@ def run(client: str, *checks: Check, package: str = "") -> None:
         try:
             check(base_url)
             passed.append(check.__name__)
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             failed[check.__name__] = f"{type(error).__name__}: {error}"[:1000]
     line: dict[str, Any] = {"client": client, "version": found, "ok": not failed, "checks": passed}
     print(json.dumps(line | ({"failed": failed} if failed else {})), flush=True)

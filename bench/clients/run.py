@@ -32,7 +32,7 @@ HERE = Path(__file__).parent
 SECONDS = 900
 PACKAGES = {
     "openai": ["openai"], "anthropic": ["anthropic"], "litellm": ["litellm"], "langchain": ["langchain-openai"],
-    "llm": ["llm"], "inspect_ai": ["inspect-ai", "openai"], "lm_eval": ["lm-eval[api]"], "open_webui": [],
+    "llm": ["llm"], "inspect_ai": ["inspect-ai", "openai"], "open_webui": [],
 }  # fmt: skip
 """What pip installs for each client."""
 

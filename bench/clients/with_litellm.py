@@ -2,9 +2,8 @@
 
 import json
 
-from checks import MESSAGES, MODEL, PETS, TOOL, expect, run
-
 import litellm
+from checks import MESSAGES, MODEL, PETS, TOOL, expect, run
 
 
 def chat(base_url: str) -> None:
