@@ -2,9 +2,9 @@
 
     python -m bench.clients.run [openai llm ...]     # installs the clients by pip
 
-Each `with_NAME.py` takes the base URL as its argument and prints one line of JSON. Prints a table on standard error and
-one JSON object as the last line of standard output; fails if a client does. The model is small and random: what is
-tested is the protocol.
+Each `with_NAME.py` takes the base URL and the folder of the model, and prints one line of JSON. Prints a table on
+standard error and one JSON object as the last line of standard output; fails if a client does. The model is small and
+random: what is tested is the protocol.
 """
 
 import argparse
@@ -33,6 +33,7 @@ SECONDS = 900
 PACKAGES = {
     "openai": ["openai"], "anthropic": ["anthropic"], "litellm": ["litellm"], "langchain": ["langchain-openai"],
     "llm": ["llm"], "inspect_ai": ["inspect-ai", "openai"], "open_webui": [],
+    "lm_eval": ["lm-eval[api]", "transformers"],
 }  # fmt: skip
 """What pip installs for each client."""
 
@@ -100,7 +101,7 @@ def ran(name: str, base_url: str, place: Path) -> dict[str, Any]:
     """Install a client and run its script; return the line that it prints."""
     say(f"{name}: install {' '.join(PACKAGES[name]) or 'nothing'}")
     python = installed(name, place / "venv" / name)
-    script = [python, str(HERE / f"with_{name}.py"), base_url]
+    script = [python, str(HERE / f"with_{name}.py"), base_url, str(Life(place / "life").model(MODEL))]
     clean = {key: value for key, value in os.environ.items() if key not in {"PYTHONPATH", "OPENAI_API_KEY"}}
     clean |= {"HOME": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(script, capture_output=True, text=True, timeout=SECONDS, env=clean, cwd=place, check=False)
