@@ -134,6 +134,7 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "size": 1}]}]}, "has no 'size'"),
     ({"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}, "block of type 'text'"),
     ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "'input_schema'"),
+    ({"tools": [{"name": "x"}]}, "needs an 'input_schema'"),
     ({"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "time"}}, "'tool_choice' must name one of"),
     ({"tool_choice": {"type": "some"}}, "auto, any, tool or none; got 'some'"),
     ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "'thinking' must be disabled or adaptive"),
@@ -184,3 +185,26 @@ def test_the_events_are_named(client: TestClient) -> None:
     for block in blocks:
         name, data = block.split("\n")
         assert name.removeprefix("event: ") == json.loads(data.removeprefix("data: "))["type"]
+
+
+def test_every_error_of_these_routes_has_anthropics_format(client: TestClient) -> None:
+    """Refused before the body is read, or by the framework: the method, the bytes, the size and the path too."""
+    answers = [
+        client.get("/v1/messages"),
+        client.post("/v1/messages", content=b'{"max_tokens":', headers={"content-type": "application/json"}),
+        client.post("/messages", content=b'"\xff"', headers={"content-type": "application/json"}),
+        client.post("/v1/messages", content=b" " * (2**20 + 1), headers={"content-type": "application/json"}),
+        client.post("/v1/messages", json={}, headers={"origin": "https://elsewhere.example"}),
+        client.post("/v1/messages/batches", json={}),
+    ]
+    assert [one.status_code for one in answers] == [405, 400, 400, 413, 403, 404]
+    assert all(one.json()["type"] == "error" and one.json()["error"]["message"] for one in answers)
+
+
+def test_bytes_that_are_not_json_are_named_as_such(client: TestClient) -> None:
+    """Not UTF-8, or nested too deeply to be read."""
+    for content in (b'{"messages": "\xff"}', b"[" * 5000):
+        error = client.post(
+            "/v1/chat/completions", content=content, headers={"content-type": "application/json"}
+        ).json()["error"]
+        assert (error["code"], "must be JSON" in error["message"]) == ("invalid_json", True)

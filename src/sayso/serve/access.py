@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sayso.serve.envelope import headers_of, raw, send_json
-from sayso.serve.errors import clip, error_body
+from sayso.serve.errors import clip, error_body, in_format_of
 
 PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -59,7 +59,8 @@ class AccessMiddleware:
         if refusal is None:
             await self.app(scope, self._limited(receive), send)
         else:
-            await send_json(send, refusal.status, error_body(refusal.status, refusal.message, refusal.code))
+            body = error_body(refusal.status, refusal.message, refusal.code)
+            await send_json(send, refusal.status, in_format_of(scope["path"], body, refusal.status))
 
     def _stranger(self, headers: Mapping[str, str]) -> Refusal | None:
         """Refuse a host or origin that may not use this server."""

@@ -87,7 +87,9 @@ class CountRequest(Strict):
     def chat_body(self) -> dict[str, Any]:
         """Return the conversation as the body of a chat. Raises a validation error for blocks that are not text."""
         if self.thinking is not None and self.thinking.get("type") not in ("disabled", "adaptive"):
-            raise refusal("thinking", "unsupported_parameter", "'thinking' must be disabled or adaptive; omit it.")
+            raise refusal(
+                "thinking", "unsupported_parameter", "'thinking' must be disabled or adaptive, or be omitted."
+            )
         form = self.output_config.format if self.output_config else None
         messages = [{"role": "system", "content": _text(self.system, "system")}] if self.system else []
         for place, turn in enumerate(self.messages):
@@ -228,6 +230,8 @@ def _tool(tool: Mapping[str, Any], place: int) -> dict[str, Any]:
     if tool.get("type", "custom") not in ("custom", None):
         text = f"Only tools with an 'input_schema' are supported; got the type '{str(tool['type'])[:100]}'."
         raise refusal(f"tools.{place}.type", "unsupported_parameter", text)
+    if not isinstance(tool.get("input_schema"), dict):
+        raise refusal(f"tools.{place}.input_schema", "invalid_value", "A tool needs an 'input_schema', a JSON object.")
     for name in sorted(tool.keys() - _TOOL - _LABELS):
         if name not in _TOOL_NEUTRAL or tool[name] not in _TOOL_NEUTRAL[name]:
             text = f"'{name[:100]}' of a tool is not supported here; omit it."

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sayso.serve.encode import to_json
-from sayso.serve.errors import failure
+from sayso.serve.errors import failure, in_format_of
 from sayso.serve.worker import ClosingError
 
 _log = logging.getLogger(__name__)
@@ -66,11 +66,11 @@ class Envelope:
             await self.app(scope, receive, send_on)
         except asyncio.CancelledError:  # the server is shutting down and waits no longer
             if not status:
-                await send_json(send_on, 503, failure(ClosingError()))
+                await send_json(send_on, 503, in_format_of(scope["path"], failure(ClosingError()), 503))
         except Exception as error:
             _log.exception("Request %s failed: %s", name, shown)
             if not status:
-                await send_json(send_on, 500, failure(error))
+                await send_json(send_on, 500, in_format_of(scope["path"], failure(error), 500))
         _log.info("Request %s: %s %d in %.3f s", name, shown, status, time.perf_counter() - started)
 
     def _cors(self, origin: str | None) -> dict[str, str]:

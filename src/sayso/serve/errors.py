@@ -59,9 +59,11 @@ def anthropic_error(status: int, message: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message}}
 
 
-def is_anthropic(request: Request) -> bool:
-    """Whether a request is for one of Anthropic's routes, whose errors have another format."""
-    return request.url.path in ("/v1/messages", "/v1/messages/count_tokens")
+def in_format_of(path: str, body: dict[str, Any], status: int) -> dict[str, Any]:
+    """Return an error body in the format of the API that a path belongs to."""
+    name = path.rstrip("/").removeprefix("/v1")
+    anthropic = name == "/messages" or name.startswith("/messages/")
+    return anthropic_error(status, body["error"]["message"]) if anthropic else body
 
 
 def failure(error: Exception) -> dict[str, Any]:
@@ -116,7 +118,11 @@ def add_handlers(app: FastAPI) -> None:
         method, path = request.method[:20], clip(request.url.path)
         messages = {404: f"There is no {method} {path}.", 405: f"{method} is not allowed for {path}."}
         message = messages.get(error.status_code, str(error.detail))
-        return Json(error_body(error.status_code, message), error.status_code, error.headers)
+        code = None
+        if message == "There was an error parsing the body":  # FastAPI's, for bytes that are not JSON text
+            message, code = "The body must be JSON, in UTF-8 and not nested too deeply.", "invalid_json"
+        body = error_body(error.status_code, message, code)
+        return Json(_for(request, body, error.status_code), error.status_code, error.headers)
 
 
 def _other_content_type(request: Request) -> str | None:
@@ -133,7 +139,7 @@ def _other_content_type(request: Request) -> str | None:
 
 def _for(request: Request, body: dict[str, Any], status: int) -> dict[str, Any]:
     """Return an error body in the format of the API that the request is for."""
-    return anthropic_error(status, body["error"]["message"]) if is_anthropic(request) else body
+    return in_format_of(request.url.path, body, status)
 
 
 def first_problem(error: RequestValidationError) -> tuple[str, str, str | None]:

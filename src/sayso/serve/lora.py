@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
@@ -41,7 +41,7 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
     router = APIRouter(prefix="/v1")
     engine = served.worker.engine
 
-    def check(request: Request) -> None:
+    def check(request: Request) -> None:  # a dependency, so that it comes before the body
         if admin_key is None:
             raise ApiError(
                 403, "Adapters can be changed only with an admin key; start with --admin-key.", "no_admin_key"
@@ -50,9 +50,8 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
         if not any(hmac.compare_digest(one, admin_key.encode()) for one in given):
             raise ApiError(401, "This route requires the admin key as 'Authorization: Bearer KEY'.", "invalid_api_key")
 
-    @router.post("/load_lora_adapter")
-    async def load(body: LoadRequest, request: Request) -> PlainTextResponse:
-        check(request)
+    @router.post("/load_lora_adapter", dependencies=[Depends(check)])
+    async def load(body: LoadRequest) -> PlainTextResponse:
         if body.lora_name in (served.name, *served.adapters):
             text = f"There already is a model '{body.lora_name}' here; unload it first, or choose another name."
             raise ApiError(400, text, "invalid_value", "lora_name")
@@ -66,9 +65,8 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
             await served.call(work)
         return PlainTextResponse(f"Success: LoRA adapter '{body.lora_name}' added successfully.")
 
-    @router.post("/unload_lora_adapter")
-    async def unload(body: UnloadRequest, request: Request) -> PlainTextResponse:
-        check(request)
+    @router.post("/unload_lora_adapter", dependencies=[Depends(check)])
+    async def unload(body: UnloadRequest) -> PlainTextResponse:
         if body.lora_name not in served.adapters:
             raise ApiError(404, f"There is no adapter '{body.lora_name}' here.", "not_found", "lora_name")
         try:

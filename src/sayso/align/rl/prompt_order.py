@@ -60,6 +60,7 @@ def open_prompts(
         held = read_prompts(file, bad, check)
         train, _ = separate(prompts, [prompt.key for prompt in held], lambda prompt: prompt.key)
         if not train:
+            bad.check()
             raise UserError(f"--held-out '{file}' contains all prompts, so none are left to train on; shorten it.")
         return train, held[:most]
     assert not isinstance(held_out, Path)
