@@ -144,7 +144,7 @@ class _Data:
         return MixedLoss(batch_loss, ("document_loss", "reply_loss")) if self.conversations else batch_loss
 
     def batches(self, rows: int, row_tokens: int) -> HasBatches:
-        """Return batches of so many rows of documents; the rows of conversations are added to them."""
+        """Return batches with `rows` rows of documents each; rows of conversations are added to them."""
         share, seed = self.options.conversations, self.options.seed
         documents = TextBatches(self.shards, rows, row_tokens, seed)
         if not self.conversations:
