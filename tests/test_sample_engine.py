@@ -209,6 +209,22 @@ def test_a_long_prompt_does_not_hold_up_the_others(model: Transformer) -> None:
     assert len(late.ids) == 1
 
 
+def test_requests_that_belong_together_take_turns_with_others(model: Transformer) -> None:
+    """On one row: many of one caller, and others of which three always wait, start by turns; nobody waits forever."""
+    engine, one = Engine(model, rows=1), replace(GREEDY, max_tokens=1)
+    many = [Request([1], one, index) for index in range(5)]
+    others = [Request([2], one, index) for index in range(40)]
+    for place, request in enumerate(many):
+        engine.add(request, place)
+    started, coming = [], iter(others)
+    while not all(request.finish for request in many):
+        while sum(request in others for request in engine.waiting) < 3:
+            engine.add(next(coming))
+        started += ["many" if request in many else "other" for request in engine.step()]
+    gaps = "".join(name[0] for name in started).split("m")[1:-1]
+    assert all(1 <= len(gap) <= 4 for gap in gaps), started
+
+
 def test_a_prefix_is_computed_once(model: Transformer) -> None:
     """Requests that begin alike, at once or later, compute only what is new, and say what they say without that."""
     shared = [5, 6, 7, 8] * 20

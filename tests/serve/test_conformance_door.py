@@ -637,10 +637,9 @@ def test_the_metrics_of_vllm_are_there(fresh: TestClient) -> None:
 
 def test_refused_requests_are_counted(fresh: TestClient, app: FastAPI) -> None:
     """By vLLM's reason for a full queue."""
-    app.state.worker.load = 10**6
+    app.state.worker.limit = -(10**6)
     assert fresh.post("/v1/completions", json=SHORT).status_code == 429
     assert samples(fresh)['vllm:admission_rejections_total{reason="max_num_queued_reqs"}'] == 1
-    app.state.worker.load = 0
 
 
 def test_speculation_is_counted(replier: Replier, store: Store) -> None:

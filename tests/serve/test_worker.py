@@ -79,6 +79,26 @@ def test_a_full_queue_refuses_the_next(replier: Replier) -> None:
     asyncio.run(ask())
 
 
+def test_a_request_with_many_replies_counts_once_and_takes_turns(replier: Replier) -> None:
+    """Forty replies on one row: one more request may wait, and gets the row long before the forty have ended."""
+
+    async def ask() -> None:
+        worker = Worker(Engine(replier.model, rows=1), 1)
+        many, one = worker.submit(choices(replier, 40, 20)), worker.submit(choices(replier, tokens=20))
+        with pytest.raises(QueueFullError):
+            worker.submit(choices(replier))
+        assert [piece async for piece in one][-1].finish == "length"
+        assert many.left > 35
+        late = worker.submit(choices(replier, 2, tokens=20))
+        assert [piece.finish async for piece in late if piece.finish] == ["length", "length"]
+        assert many.left > 30
+        finished = [piece.index async for piece in many if piece.finish]
+        assert finished == list(range(40))
+        worker.close()
+
+    asyncio.run(ask())
+
+
 def test_an_error_in_a_step_ends_its_requests_and_not_the_thread(replier: Replier, hook: Callable[..., None]) -> None:
     """What was decoded gets the error, and so does a call that fails; the next job runs."""
     broken = [True]

@@ -6,6 +6,7 @@ gets a token, and prompts are processed in chunks alongside, so that a long prom
 up its blocks and is resumed later. The output of a request does not depend on the others.
 """
 
+from bisect import insort
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,7 +95,8 @@ class Engine:
         self.runners: dict[str, Runner] = {}
         for name, variant in {"": model, **(adapters or {})}.items():
             self.load_adapter(name, variant)
-        self.waiting: deque[Request] = deque()
+        self.waiting: deque[Request] = deque()  # in the order of their rounds
+        self.round = 0  # of the last request that started
         self.running: list[Row] = []
         self.counts = _Counts()
         self.proposer: Proposer | None = None
@@ -120,8 +122,10 @@ class Engine:
             raise UserError(f"The adapter '{name}' is used by {used} requests; unload it when they have ended.")
         del self.runners[name]
 
-    def add(self, request: Request) -> None:
-        """Queue a request.
+    def add(self, request: Request, place: int = 0) -> None:
+        """Queue a request. Of requests that belong together, `place` is the number of those before this one.
+
+        Callers take turns: the second request of one starts after the first ones of all that have come by then.
 
         Raises `UserError` for a prompt that is empty or leaves no room in the context or the cache, for an unknown
         adapter, and for settings with ids beyond the vocabulary.
@@ -139,7 +143,8 @@ class Engine:
                 f"A request must fit in the cache of {self.blocks.count * BLOCK} tokens; this one may need {needed}: "
                 "lower max_tokens or shorten the prompt."
             )
-        self.waiting.append(request)
+        request.round = self.round + 1 + place
+        insort(self.waiting, request, key=lambda other: other.round)
 
     def cancel(self, request: Request) -> None:
         """Stop a request in any state; its blocks are free at once."""
@@ -222,6 +227,7 @@ class Engine:
             self.counts.prompt_tokens += row.length
             self.counts.reused_tokens += row.done
             self.running.append(row)
+            self.round = max(self.round, request.round)
             free -= 1
         self.waiting.extendleft(reversed(deferred))
 

@@ -55,6 +55,8 @@ class Request:
     """Called with every new id that is not a stop id; True ends the reply there."""
     room: int = 0
     """Maximum number of tokens that may follow; set by the engine."""
+    round: int = 0
+    """Waiting requests start in the order of their rounds; set by the engine."""
     ids: list[int] = field(default_factory=list)
     """The new tokens, without the stop id."""
     logprobs: list[float] = field(default_factory=list)

@@ -24,8 +24,8 @@ class EngineCounts(Collector):
         """Yield the metrics."""
         engine, counts = self.engine, self.engine.counts
         running, waiting = list(engine.running), list(engine.waiting)  # copied: the engine runs in another thread
-        yield self._gauge("num_requests_running", "Requests being decoded.", [({}, len(running))])
-        yield self._gauge("num_requests_waiting", "Requests waiting for a row.", [({}, len(waiting))])
+        yield self._gauge("num_requests_running", "Replies in progress.", [({}, len(running))])
+        yield self._gauge("num_requests_waiting", "Replies waiting for a row.", [({}, len(waiting))])
         used = 1 - engine.blocks.free / engine.blocks.count
         yield self._gauge("kv_cache_usage_perc", "Share of the cache in use, 1 = full.", [({}, used)])
         yield self._gauge("cache_config_info", "Settings of the cache, as labels.", [(self._cache(), 1)])

@@ -206,7 +206,7 @@ class ServedModel:
         try:
             yield
         except QueueFullError as full:
-            text = f"The model is busy and {self.worker.limit} requests are already waiting; try again in seconds."
+            text = f"The model is busy and its queue of {self.worker.limit} is full; try again in a few seconds."
             raise ApiError(429, text, "queue_full") from full
         except ClosingError as closing:
             raise ApiError(503, "This server is shutting down and accepts no new requests.", "closing") from closing

@@ -27,7 +27,7 @@ _Value = TypeVar("_Value")
 
 
 class QueueFullError(Exception):
-    """Too many requests are waiting."""
+    """As many requests as may wait are waiting for a row."""
 
 
 class ClosingError(Exception):
@@ -44,6 +44,8 @@ class EngineJob:
     pieces: asyncio.Queue[ChoicePiece | Exception] = field(default_factory=asyncio.Queue)
     left: int = 0
     """How many choices have not finished."""
+    begun: bool = False
+    """Whether a choice has had a row."""
     stopped: bool = False
 
     async def __aiter__(self) -> AsyncIterator[ChoicePiece]:
@@ -61,13 +63,11 @@ News = list[tuple[EngineJob, ChoicePiece | Exception]]
 
 
 class Worker:
-    """The engine's thread. At most `limit` requests wait for a row; all methods are for the event loop."""
+    """The engine's thread. At most `limit` jobs wait for their first row; all methods are for the event loop."""
 
     def __init__(self, engine: Engine, limit: int, metrics: Metrics | None = None) -> None:
         self.engine, self.limit = engine, limit
         self.metrics = metrics or Metrics(engine, "")
-        self.load = 0
-        """How many requests and calls have not finished."""
         self.closing = False
         self._orders: deque[Callable[[], None]] = deque()
         self._calls: deque[tuple[Future[Any], Callable[[], Any]]] = deque()
@@ -81,12 +81,26 @@ class Worker:
         self._cut = False
         self._jobs: dict[Request, tuple[EngineJob, Choice]] = {}  # used only by the thread: requests in the engine
 
+    @property
+    def load(self) -> int:
+        """How many choices and calls have not finished."""
+        return sum(job.left for job in list(self._open)) + len(self._called)
+
+    @property
+    def surplus(self) -> int:
+        """How many jobs and calls there are beyond the free rows; negative while rows are free for more.
+
+        A job needs one row to begin, whatever its number of choices.
+        """
+        begun = [job for job in self._open if job.begun]
+        free = max(self.engine.rows - sum(job.left for job in begun), 0)
+        return len(self._open) - len(begun) + len(self._called) - free
+
     def submit(self, choices: Sequence[Choice]) -> EngineJob:
-        """Queue choices. Raises `QueueFullError` if `limit` requests already wait, `ClosingError` during shutdown."""
+        """Queue choices. Raises `QueueFullError` if `limit` jobs already wait, `ClosingError` during shutdown."""
         self._check()
-        job = EngineJob(list(choices), self.load >= self.engine.rows, left=len(choices))
+        job = EngineJob(list(choices), self.surplus >= 0, left=len(choices))
         self.metrics.queued(job.choices)
-        self.load += len(job.choices)
         self._open.add(job)
         self._order(partial(self._add, job))
         return job
@@ -94,7 +108,6 @@ class Worker:
     async def call(self, function: Callable[[], _Value]) -> _Value:
         """Run a function with the model between two steps; errors as in `submit`, and the function's own."""
         self._check()
-        self.load += 1
         future: Future[_Value] = Future()
         result = asyncio.wrap_future(future)
         self._called.add(result)
@@ -109,7 +122,6 @@ class Worker:
             raise
         finally:
             self._called.discard(result)
-            self.load -= 1
 
     def stop(self, job: EngineJob) -> None:
         """Stop the unfinished part of a job: its rows are free at the next step."""
@@ -146,7 +158,7 @@ class Worker:
         self._loop = asyncio.get_running_loop()
         if self.closing:
             raise ClosingError
-        if self.load >= self.engine.rows + self.limit:
+        if self.surplus >= self.limit:
             self.metrics.rejected()
             raise QueueFullError
 
@@ -183,8 +195,8 @@ class Worker:
 
     def _add(self, job: EngineJob) -> None:
         try:
-            for choice in job.choices:
-                self.engine.add(choice.request)
+            for place, choice in enumerate(job.choices):
+                self.engine.add(choice.request, place)
                 self._jobs[choice.request] = job, choice
         except Exception as error:
             self._fail([job], error)
@@ -207,7 +219,8 @@ class Worker:
         else:
             self.metrics.stepped(self.engine.counts.step_tokens - before)
             for request in [*advanced, *(row.request for row in self.engine.running)]:
-                _, choice = self._jobs[request]
+                job, choice = self._jobs[request]
+                job.begun = True
                 if choice.began is None:
                     self.metrics.began(choice, started)
             self._publish(advanced)
@@ -249,7 +262,6 @@ class Worker:
         for job, piece in news:
             ended = job.left if isinstance(piece, Exception) else bool(piece.finish)
             job.left -= ended
-            self.load -= ended
             if not job.left:
                 self._open.discard(job)
             job.pieces.put_nowait(piece)
