@@ -44,6 +44,7 @@ from sayso.serve.body import EFFORTS, TIERS, VERBOSITIES
 from sayso.serve.call_format import CallFormat, call_input
 from sayso.serve.infill import infill_ids
 from sayso.serve.responses import Includable
+from sayso.serve.setting_fields import ALIASES
 from sayso.serve.terms import sampling_defaults
 from sayso.token.foreign import ForeignTokenizer
 
@@ -239,6 +240,76 @@ def test_every_field_is_treated_as_its_row_says(client: TestClient, route: str) 
             after = said(client, route, **sample, **({"stream": True} if stream else {}))
             if treatment == "neutral":
                 assert after == before, field
+
+
+@pytest.mark.parametrize(
+    ("route", "field", "wrong"),
+    [
+        *((route, "user", 5) for route in BODIES),
+        *((route, "metadata", {"a": 1}) for route in ("chat", "completions", "responses")),
+        *(
+            (route, field, wrong)
+            for route in ("chat", "responses")
+            for field, wrong in (
+                ("safety_identifier", {}), ("prompt_cache_key", 1), ("prompt_cache_retention", "1h"),
+                ("prompt_cache_options", "k"), ("service_tier", "gold"),
+            )
+        ),
+        ("chat", "prediction", "the"), ("responses", "max_tool_calls", "2"), ("responses", "max_tool_calls", True),
+        ("responses", "reasoning.summary", "long"), ("responses", "reasoning.mode", 1),
+        ("chat", "messages.0.cache_control", "x"), ("chat", "messages.0.annotations", {}),
+        ("chat", "messages.0.content.0.cache_control", 1),
+    ],
+)  # fmt: skip
+def test_a_label_of_another_type_is_an_error(client: TestClient, route: str, field: str, wrong: Any) -> None:
+    """Without an effect, but of the type that the client's types give it."""
+    outer, _, inner = field.partition(".")
+    value = wrong
+    if outer == "reasoning":
+        value = {inner: wrong}
+    elif outer == "messages":
+        name = inner.rsplit(".", 1)[-1]
+        content = [{"type": "text", "text": "hi", name: wrong}] if ".content." in field else "hi"
+        value = [{**HELLO[0], "content": content} | ({} if ".content." in field else {name: wrong})]
+    reply = post(client, route, **{outer: value})
+    assert reply.status_code == 400, reply.text
+    assert reply.json()["error"]["message"].startswith(f"'{field.rsplit('.', 1)[-1]}") or field in reply.text
+
+
+def test_names_of_llama_cpp_and_ollama_are_the_settings(client: TestClient) -> None:
+    """docs/serve.md lists them; each does what its own name does, and both at once are refused."""
+    values = {"repetition_penalty": 50, "max_tokens": 2}
+    listed = {row[0].strip("`"): row[1].strip("`") for row in table("other name")}
+    assert listed == {alias: name for name, aliases in ALIASES.items() for alias in aliases}
+    plain = {"max_tokens": 20, "temperature": 0}
+    bodies = {"chat/completions": plain | {"messages": HELLO}, "completions": plain | {"prompt": "the cat"}}
+    for (alias, name), (route, full) in itertools.product(listed.items(), bodies.items()):
+        body = {key: value for key, value in full.items() if key != name}
+
+        def ask(body: dict[str, Any] = body, route: str = route, **change: Any) -> Any:
+            return client.post(f"/v1/{route}", json=body | change)
+
+        own, other = ask(**{name: values[name]}).json(), ask(**{alias: values[name]}).json()
+        assert own["choices"] == other["choices"] != ask(full).json()["choices"]
+        assert ask(**{alias: None, name: values[name]}).status_code == 200
+        for wrong, field in (({alias: values[name], name: values[name]}, name), ({alias: "x"}, alias)):
+            refused = ask(**wrong)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (400, field)
+
+
+@pytest.mark.parametrize("route", ["chat", "completions", "responses"])
+def test_an_empty_list_is_inactive(client: TestClient, route: str) -> None:
+    """Of ids, words and texts alike."""
+    lists = ["allowed_token_ids", "bad_words"] + ([] if route == "responses" else ["stop", "stop_token_ids"])
+    for name in lists:
+        assert said(client, route, **{name: []}) == said(client, route), name
+
+
+def test_the_last_of_repeated_keys_counts(client: TestClient) -> None:
+    """As with other servers, at any depth."""
+    body = '{"prompt": "the dog", "prompt": "the cat", "max_tokens": 99, "temperature": 0, "max_tokens": 3}'
+    reply = client.post("/v1/completions", content=body, headers={"content-type": "application/json"})
+    assert reply.json()["choices"] == said(client, "completions")
 
 
 @pytest.mark.parametrize("route", ["chat", "completions", "responses"])

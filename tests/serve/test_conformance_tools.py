@@ -283,6 +283,61 @@ def test_a_prompt_is_counted_as_it_is_read(client: TestClient, chat: Callable[..
     assert len(set(counts[:-1])) == len(counts) - 1
 
 
+@pytest.mark.parametrize("thinks", [False, True, None])
+def test_every_route_turns_reasoning_off_and_on(client: TestClient, replier: Replier, thinks: bool | None) -> None:
+    """By its own field, as `enable_thinking` does; an explicit variable takes precedence, null is none."""
+    variables = {} if thinks is None else {"enable_thinking": thinks}
+    expected = len(replier.tokenizer.ids(HELLO, reply=True, variables=variables))  # type: ignore[attr-defined]
+    effort = {False: "none", True: "low", None: None}[thinks]
+    kinds = {False: {"type": "disabled"}, True: {"type": "enabled", "budget_tokens": 1024}, None: {"type": "adaptive"}}
+    same: dict[str, Any] = {"chat_template_kwargs": variables}
+    other: dict[str, Any] = {"reasoning_effort": "none" if thinks else "high", **same}
+    assert count(client, reasoning_effort=effort) == count(client, **same) == expected
+    assert thinks is None or count(client, **other) == expected
+    ask = {"/v1/chat/completions": {"messages": HELLO, "max_tokens": 1},
+           "/v1/responses": {"input": "Hello", "max_output_tokens": 1},
+           "/v1/messages": {"model": "tuned", "messages": HELLO, "max_tokens": 1}}  # fmt: skip
+    own = {"/v1/chat/completions": {"reasoning_effort": effort}, "/v1/responses": {"reasoning": {"effort": effort}},
+           "/v1/messages": {"thinking": kinds[thinks]}}  # fmt: skip
+    for path, body in ask.items():
+        for fields in (own[path], same):
+            used = client.post(path, json=body | fields).json()["usage"]
+            read = used.get("prompt_tokens") or used["input_tokens"] + used.get("cache_read_input_tokens", 0)
+            assert read == expected, (path, fields)
+    for path in ("/v1/responses/input_tokens", "/v1/messages/count_tokens"):
+        generating = path.rsplit("/", 1)[0]
+        body = {name: value for name, value in ask[generating].items() if not name.startswith("max")}
+        assert client.post(path, json=body | own[generating]).json()["input_tokens"] == expected
+
+
+def test_an_effort_needs_no_template_that_thinks(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a hint then; an unknown one is an error."""
+    monkeypatch.setattr(ForeignTokenizer, "variables", frozenset())
+    for effort in ("none", "high"):
+        assert count(client, reasoning_effort=effort)
+    wrong = client.post("/tokenize", json={"messages": HELLO, "reasoning_effort": "much"})
+    assert (wrong.status_code, wrong.json()["error"]["param"]) == (400, "reasoning_effort")
+
+
+def test_a_thought_before_a_call_is_read_again(official: openai.OpenAI, client: TestClient) -> None:
+    """A client sends back reasoning, call and result; a summary, which only other servers make, is not read."""
+    thought = {"type": "reasoning", "id": "r", "summary": [{"type": "summary_text", "text": "Short."}],
+               "content": [{"type": "reasoning_text", "text": "Hm"}], "encrypted_content": "xyz"}  # fmt: skip
+    call = {"type": "function_call", "call_id": "c", "name": "add", "arguments": '{"a": "b"}'}
+    result = {"type": "function_call_output", "call_id": "c", "output": "3"}
+    items: list[Any] = [{"role": "user", "content": "Hello"}, thought, call, result]
+    turn = {"role": "assistant", "content": "", "reasoning_content": "Hm"}
+    calls = [{"id": "c", "type": "function", "function": {"name": "add", "arguments": '{"a": "b"}'}}]
+    talk = [*HELLO, turn | {"tool_calls": calls}, {"role": "tool", "tool_call_id": "c", "content": "3"}]
+
+    def read(items: list[Any]) -> int:
+        return official.responses.input_tokens.count(model="tuned", input=items).input_tokens
+
+    assert read(items) == count(client, messages=talk)
+    del thought["content"]
+    assert read(items) == read([*items[:1], *items[2:]])
+
+
 def test_a_thought_can_be_continued(chat: Callable[..., dict[str, Any]]) -> None:
     """A message that ends in its reasoning goes on with it."""
     last = {"role": "assistant", "content": "<think>\nHm, "}

@@ -130,6 +130,17 @@ def test_an_echo_says_the_prompt_first(client: TestClient, replier: Replier, str
         assert "".join(chunks) == "the cat" + plain
 
 
+def test_an_echo_says_what_truncation_left_of_the_prompt(client: TestClient, replier: Replier) -> None:
+    """Text, tokens and their places are those of the prompt that the model reads."""
+    kept = replier.tokenizer.encode("the cat sat on")[-2:]
+    text = replier.tokenizer.decode(kept)
+    found = complete(client, prompt="the cat sat on", truncate_prompt_tokens=2, echo=True, max_tokens=0, logprobs=0)
+    assert (found["text"], "".join(found["logprobs"]["tokens"])) == (text, text)
+    assert len(found["logprobs"]["text_offset"]) == 2
+    same = complete(client, prompt="the cat sat on", truncate_prompt_tokens=500, echo=True, max_tokens=0)
+    assert same["text"] == "the cat sat on"
+
+
 def test_the_best_of_some_is_the_likeliest(client: TestClient) -> None:
     """Of four replies the two with the highest mean log-probability a token, best first; all four are counted."""
     body = {"prompt": "the cat", "seed": 3, "temperature": 1.0, "max_tokens": 6, "logprobs": 0}

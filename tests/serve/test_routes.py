@@ -3,6 +3,7 @@
 import base64
 import json
 import struct
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -10,7 +11,10 @@ import pytest
 import torch
 from fastapi.testclient import TestClient
 
+from sayso.feedback.store import Store
+from sayso.model import Transformer
 from sayso.reply import Replier
+from sayso.serve.app import make_app
 
 HELLO = [{"role": "user", "content": "hello"}]
 PARAMETERS = {
@@ -115,6 +119,19 @@ def test_a_response_that_cannot_be_is_refused_by_name(client: TestClient, change
 # -- /v1/embeddings ----------------------------------------------------------------------------------------------------
 
 
+def test_likeliest_tokens_of_a_response_need_no_include(official: openai.OpenAI) -> None:
+    """`top_logprobs` alone gives the log-probabilities."""
+    asked: dict[str, Any] = {"model": "tuned", "input": "hello", "temperature": 0, "max_output_tokens": 3}
+    replies = [
+        official.responses.create(**asked, **more)
+        for more in ({"top_logprobs": 2, "include": ["message.output_text.logprobs"]}, {"top_logprobs": 2}, {})
+    ]
+    included, bare, plain = (reply.output[0].content[0].logprobs for reply in replies)  # type: ignore[union-attr]
+    assert bare == included
+    assert [len(token.top_logprobs) for token in bare] == [2, 2, 2]  # type: ignore[union-attr]
+    assert plain == []
+
+
 def test_an_embedding_is_the_mean_of_the_last_hidden_states(official: openai.OpenAI, replier: Replier) -> None:
     """As floats and as base64 (which the client asks for by itself), of length 1, cut to fewer dimensions."""
     texts = ["the cat", "the dog said hello", *("the mat " * count for count in (70, 90, 1, 150))]
@@ -170,8 +187,7 @@ def test_texts_become_tokens_and_back(client: TestClient, replier: Replier) -> N
     assert (found["count"], found["max_model_len"]) == (len(found["tokens"]), 4096)
     bare = client.post("/tokenize", json={"prompt": said, "add_special_tokens": False}).json()["tokens"]
     size = replier.tokenizer.vocab_size
-    for beyond in ([], [size], [size + 7]):  # ids that the model has and its tokenizer has not
-        assert client.post("/detokenize", json={"tokens": [*bare, *beyond]}).json() == {"prompt": said}
+    assert client.post("/detokenize", json={"tokens": bare}).json() == {"prompt": said}
     assert client.post("/detokenize", json={"tokens": [size - 1]}).json()["prompt"]
     talk = client.post("/tokenize", json={"messages": HELLO}).json()["tokens"]
     assert talk == replier.prompt_ids(HELLO)
@@ -179,6 +195,21 @@ def test_texts_become_tokens_and_back(client: TestClient, replier: Replier) -> N
     known = client.get("/tokenizer_info").json()
     assert known["vocab_size"] == replier.tokenizer.vocab_size
     assert known["control_tokens"] == replier.tokenizer.specials
+
+
+def test_an_id_that_the_model_does_not_have_is_named(replier: Replier, store: Store) -> None:
+    """By every route that takes ids; one that only the tokenizer lacks has no text."""
+    size = replier.tokenizer.vocab_size
+    wider = Transformer(replace(replier.model.config, vocab_size=size + 8)).eval()
+    with TestClient(make_app(Replier(wider, replier.tokenizer), store, "tuned"), base_url="http://127.0.0.1") as client:
+        ids = replier.tokenizer.encode("the cat")
+        told = client.post("/detokenize", json={"tokens": [*ids, size, size + 7]}).json()
+        assert told == {"prompt": "the cat"}
+        for path, field in (("/detokenize", "tokens"), ("/v1/completions", "prompt"), ("/v1/embeddings", "input")):
+            answer = client.post(path, json={field: [*ids, size + 8]})
+            error = answer.json()["error"]
+            assert (answer.status_code, error["param"]) == (400, field)
+            assert f"must be from 0 to {size + 7}; got {size + 8}." in error["message"]
 
 
 def test_the_metrics_count_what_was_served(client: TestClient) -> None:

@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from sayso.base.errors import UserError
 from sayso.serve.anthropic_reply import MessageReply
-from sayso.serve.body import ANY, Number, Strict, refusal
+from sayso.serve.body import STRINGS, Number, Strict, refusal
 from sayso.serve.completions import read_chat
 from sayso.serve.encode import Json
 from sayso.serve.errors import anthropic_error, failure, status_of
@@ -47,6 +47,20 @@ class MessageTurn(Strict):
     content: str | list[dict[str, Any]]
 
 
+class Thinking(Strict):
+    """Anthropic's `thinking`; a budget is a hint."""
+
+    neutral: ClassVar[Mapping[str, Any]] = {"display": ("summarized",)}
+
+    type: Literal["enabled", "disabled", "adaptive"]
+    budget_tokens: Annotated[int, Field(ge=1024)] | None = None
+
+    @property
+    def effort(self) -> str | None:
+        """The effort that has the same effect in a chat; None leaves the choice to the chat template."""
+        return {"enabled": "medium", "disabled": "none"}.get(self.type)
+
+
 class OutputFormat(Strict):
     """The format of the text: JSON that follows a schema."""
 
@@ -68,9 +82,9 @@ class OutputConfig(Strict):
 class CountRequest(Strict):
     """The body of POST /v1/messages/count_tokens."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    neutral: ClassVar[Mapping[str, Any]] = {
         "service_tier": ("auto", "standard_only"), "container": (), "mcp_servers": ([],), "context_management": (),
-        "betas": ([],), "inference_geo": (), "speed": ("standard",), "diagnostics": (), "metadata": ANY,
+        "betas": ([],), "inference_geo": (), "speed": ("standard",), "diagnostics": (), "metadata": STRINGS,
     }  # fmt: skip
 
     model: str
@@ -78,18 +92,15 @@ class CountRequest(Strict):
     system: str | list[dict[str, Any]] | None = None
     tools: list[dict[str, Any]] | None = None
     tool_choice: dict[str, Any] | None = None
-    thinking: dict[str, Any] | None = None
+    thinking: Thinking | None = None
     output_config: OutputConfig | None = None
     cache_control: dict[str, Any] | None = None  # a label, as are the next two
     user_profile_id: str | None = None
     workspace_id: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     def chat_body(self) -> dict[str, Any]:
         """Return the conversation as the body of a chat. Raises a validation error for blocks that are not text."""
-        if self.thinking is not None and self.thinking.get("type") not in ("disabled", "adaptive"):
-            raise refusal(
-                "thinking", "unsupported_parameter", "'thinking' must be disabled or adaptive, or be omitted."
-            )
         form = self.output_config.format if self.output_config else None
         messages = [{"role": "system", "content": _text(self.system, "system")}] if self.system else []
         for place, turn in enumerate(self.messages):
@@ -104,6 +115,8 @@ class CountRequest(Strict):
             "parallel_tool_calls": parallel,
             "continue_final_message": prefilled or None,
             "response_format": form.chat_body() if form else None,
+            "reasoning_effort": self.thinking.effort if self.thinking else None,
+            "chat_template_kwargs": self.chat_template_kwargs,
         }
 
     def chat(self) -> ChatRequest:

@@ -4,9 +4,10 @@ A field is used, or is a label without effect, or has a value without effect (nu
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from sayso.base.errors import nearest
@@ -16,14 +17,23 @@ MOST_IDS = 1024  # per list of ids or texts in a request
 ANY: tuple[Any, ...] = (...,)
 """Stands for every value of a field that never has an effect."""
 TIERS = ("auto", "default", "flex", "scale", "priority", "fast", "ultrafast")
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+EFFORTS: tuple[str, ...] = get_args(Effort)
 VERBOSITIES = ("low", "medium", "high")
 
-# Fields that requests may have without an effect, with the values that have none; null never has one. The first are
-# the caller's own labels and hints about speed, which do not change the reply.
-NEUTRAL: Mapping[str, tuple[Any, ...]] = {
-    "user": ANY, "metadata": ANY, "safety_identifier": ANY, "prompt_cache_key": ANY, "prompt_cache_retention": ANY,
-    "prompt_cache_options": ANY, "request_id": ANY, "session_id": ANY, "prediction": ANY,
+STRINGS: Any = dict[str, str]
+KINDS: Mapping[Any, str] = {
+    str: "a string", int: "an integer", list: "an array", dict: "an object",
+    STRINGS: "an object whose values are strings",
+}  # fmt: skip
+"""Types of labels, as an error names them."""
+
+# Fields that requests may have without an effect, with the values that have none, or their type if that is any value;
+# null never has one. The first are the caller's own labels and hints about speed, which do not change the reply.
+NEUTRAL: Mapping[str, Any] = {
+    "user": str, "metadata": STRINGS, "safety_identifier": str, "prompt_cache_key": str,
+    "prompt_cache_retention": ("in_memory", "in-memory", "24h"), "prompt_cache_options": dict, "request_id": str,
+    "session_id": str, "prediction": dict, "cache_prompt": (True,), "repeat_last_n": (-1,),
     "service_tier": TIERS, "reasoning_effort": EFFORTS, "verbosity": VERBOSITIES,
     "store": (False,), "audio": (), "modalities": (["text"],), "functions": ([],), "function_call": ("none", "auto"),
     "web_search_options": (), "moderation": (), "suffix": ("",), "priority": (0,),
@@ -53,6 +63,7 @@ REASONS = {
     "image": "the model reads and writes only text",
     "modalities": "the model reads and writes only text",
     "moderation": "the server has no moderation model",
+    "repeat_last_n": "penalties apply to all tokens",
     "previous_response_id": "the server keeps no responses; send all items as 'input'",
     "prompt": "the server keeps no prompts; send the text as 'input' and 'instructions'",
     "store": "requests to the API are not stored",
@@ -72,8 +83,8 @@ class Strict(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", strict=True)
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
-    """Fields that have no effect, with the values for which this is true."""
+    neutral: ClassVar[Mapping[str, Any]] = {}
+    """Fields that have no effect, with the values for which this is true, or their type."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,17 +95,22 @@ class Strict(BaseModel):
         """
         if not isinstance(body, dict):
             raise ValueError("A JSON object is required")
-        known = [info.alias or name for name, info in cls.model_fields.items()]
-        kept = {}
+        fields = {name: field for field, info in cls.model_fields.items() for name in _names(field, info)}
+        known = list(fields)
+        kept: dict[str, Any] = {}
+        held: dict[str, str] = {}  # the name under which each field was sent
         for name, value in body.items():
             if value is None:
                 continue
             if name in known:
+                if (other := held.setdefault(fields[name], name)) != name:
+                    text = f"'{name}' and '{other}' are the same parameter; omit one of them."
+                    raise refusal(name, "invalid_value", text)
                 kept[name] = int(value) if isinstance(value, float) and value.is_integer() else value
             elif name not in cls.neutral:
                 text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
                 raise refusal(str(name)[:100], "unknown_parameter", text)
-            elif not _has_no_effect(value, cls.neutral[name]):
+            elif not has_no_effect(value, cls.neutral[name]):
                 raise _unsupported(name, value, cls.neutral[name])
         return kept
 
@@ -102,15 +118,28 @@ class Strict(BaseModel):
 class RequestBody(Strict):
     """The body of a request; fields that other routes or servers support are accepted while they have no effect."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = NEUTRAL
+    neutral: ClassVar[Mapping[str, Any]] = NEUTRAL
 
 
-def _has_no_effect(value: Any, neutral: tuple[Any, ...]) -> bool:
-    """Whether a value is one of those without effect; 0 and False are distinct."""
+def has_no_effect(value: Any, neutral: Any) -> bool:
+    """Whether a value is one of those without effect, or of that type; 0 and False are distinct."""
+    if neutral is STRINGS:
+        return isinstance(value, dict) and all(one is None or isinstance(one, str) for one in value.values())
+    if isinstance(neutral, type):
+        return isinstance(value, neutral) and not isinstance(value, bool)
     return neutral is ANY or any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in neutral)
 
 
-def _unsupported(name: str, value: Any, neutral: tuple[Any, ...]) -> PydanticCustomError:
+def _names(field: str, info: FieldInfo) -> list[str]:
+    """Return the names of a field in a body."""
+    if isinstance(info.validation_alias, AliasChoices):
+        return [str(name) for name in info.validation_alias.choices]
+    return [info.alias or field]
+
+
+def _unsupported(name: str, value: Any, neutral: Any) -> PydanticCustomError:
+    if not isinstance(neutral, tuple):
+        return refusal(name, "invalid_value", f"'{name}' must be {KINDS[neutral]}.")
     choices = [one for one in neutral if isinstance(one, str)]
     if len(choices) > 1 and name not in REASONS:
         text = f"'{name}' must be one of {', '.join(choices)}; got {value!r:.100}."

@@ -11,19 +11,21 @@ from typing import Any, ClassVar, Literal
 from pydantic import ValidationInfo, field_validator, model_validator
 
 from sayso.reply.tools import INPUT
-from sayso.serve.body import ANY, Strict, refusal, shown
+from sayso.serve.body import ANY, KINDS, Strict, has_no_effect, refusal, shown
 
 TEXTS = {"text": "text", "refusal": "refusal"}
 """The parts that are text, by type, each with the field of its text."""
-PART_NEUTRAL = ("prompt_cache_breakpoint", "cache_control", "annotations", "logprobs", "parsed")
-"""Fields of a part without effect: hints about caching, and what responses add to a text."""
+PART_NEUTRAL: Mapping[str, Any] = {
+    "prompt_cache_breakpoint": dict, "cache_control": dict, "annotations": list, "logprobs": list, "parsed": ANY,
+}  # fmt: skip
+"""Fields of a part without effect, with their types: hints about caching, and what responses add to a text."""
 _ROLES = {"developer": "system", "function": "tool"}
 
 
 class FunctionCall(Strict):
     """OpenAI's older form of a tool call."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {"parsed_arguments": ANY}
+    neutral: ClassVar[Mapping[str, Any]] = {"parsed_arguments": ANY}
 
     name: str
     arguments: str
@@ -32,8 +34,8 @@ class FunctionCall(Strict):
 class Turn(Strict):
     """One message of a conversation."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "annotations": ANY, "audio": (), "parsed": ANY, "cache_control": ANY,
+    neutral: ClassVar[Mapping[str, Any]] = {
+        "annotations": list, "audio": (), "parsed": ANY, "cache_control": dict,
     }  # fmt: skip
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
@@ -104,7 +106,12 @@ def _part_text(place: int, part: Any, role: str | None) -> str:
     if not isinstance(part.get(field), str):
         raise refusal(f"{place}.{field}", "invalid_value", f"A part of type '{kind}' needs '{field}', a text.")
     for name, value in part.items():
-        if name not in ("type", field, *PART_NEUTRAL) and value is not None:
+        if value is None or name in ("type", field):
+            continue
+        if name in PART_NEUTRAL and not has_no_effect(value, PART_NEUTRAL[name]):
+            text = f"'{name}' must be {KINDS[PART_NEUTRAL[name]]}."
+            raise refusal(f"{place}.{name}", "invalid_value", text)
+        if name not in PART_NEUTRAL:
             text = f"'{shown(str(name)[:100])}' is not supported in a part of type '{kind}'; omit it."
             raise refusal(f"{place}.{str(name)[:100]}", "unknown_parameter", text)
     return str(part[field])

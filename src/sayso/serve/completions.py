@@ -21,7 +21,6 @@ from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.served_model import ServedModel
 from sayso.serve.shapes import ChatShape, TextShape
 from sayso.serve.terms import ReplyTerms
-from sayso.token.chat import template_variables
 from sayso.token.reasoning import reasoning_of
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
@@ -70,8 +69,7 @@ async def read_chat(
     adapter = served.adapter(asked.model)
     with naming("functions" if asked.legacy else "tools"):
         tools = asked.toolbox()
-    with naming("chat_template_kwargs"):
-        variables = template_variables(served.replier.tokenizer, asked.chat_template_kwargs or {})
+    variables = asked.variables(served.replier.tokenizer)
     length = served.context if asked.length is None else asked.length
     messages = [turn.plain() for turn in asked.messages]
     prompt = await run_in_threadpool(

@@ -24,7 +24,7 @@ class SamplingFields(RequestBody):
     logit_bias: Annotated[dict[str, Annotated[Number, Field(ge=-100, le=100)]], Field(max_length=MOST_IDS)] | None = (
         None
     )
-    allowed_token_ids: Annotated[TokenIds, Field(min_length=1)] | None = None
+    allowed_token_ids: TokenIds | None = None
     bad_words: Annotated[list[_Text], Field(max_length=MOST_IDS)] | None = None
     dry_sequence_breakers: Annotated[list[_Text], Field(max_length=64)] | None = None
 

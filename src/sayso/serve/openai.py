@@ -9,6 +9,7 @@ from sayso.reply.tools import Toolbox, toolbox
 from sayso.serve.body import refusal
 from sayso.serve.chat_message import Turn
 from sayso.serve.fields import MOST_CHOICES, MOST_TOPS, GenerationFields
+from sayso.serve.template_fields import TemplateFields
 
 MOST_PROMPTS, MOST_MESSAGES, MOST_REPLIES = 256, 1000, 4096
 
@@ -38,7 +39,7 @@ def check_continued(messages: Sequence[Turn], opened: bool | None) -> None:
         raise ValueError("'continue_final_message' needs a last message by the assistant that is not empty")
 
 
-class ChatRequest(GenerationFields):
+class ChatRequest(GenerationFields, TemplateFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_MESSAGES)]
@@ -52,7 +53,6 @@ class ChatRequest(GenerationFields):
     function_call: Any = None
     add_generation_prompt: bool | None = None
     continue_final_message: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
 
     @model_validator(mode="after")
     def chat_options_go_together(self) -> "ChatRequest":

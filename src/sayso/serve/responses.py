@@ -12,7 +12,7 @@ from fastapi.responses import Response
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from sayso.base.errors import UserError
-from sayso.serve.body import ANY, EFFORTS, NEUTRAL, VERBOSITIES, Strict, refusal
+from sayso.serve.body import NEUTRAL, VERBOSITIES, Effort, Strict, refusal
 from sayso.serve.completions import read_chat, reported_logprobs
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
@@ -25,6 +25,7 @@ from sayso.serve.setting_fields import settings_of, with_settings
 from sayso.serve.stream import EventStream, collect, event
 from sayso.serve.worker import ClosingError, EngineJob
 
+SUMMARIES = ("auto", "concise", "detailed")
 LOGPROBS = "message.output_text.logprobs"
 Includable = Literal[
     "message.output_text.logprobs",
@@ -70,17 +71,20 @@ class Format(Strict):
 class TextOptions(Strict):
     """OpenAI's `text`."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {"verbosity": VERBOSITIES}
+    neutral: ClassVar[Mapping[str, Any]] = {"verbosity": VERBOSITIES}
 
     format: Format | None = None
 
 
 class Reasoning(Strict):
-    """OpenAI's `reasoning`, which has no effect."""
+    """OpenAI's `reasoning`; only its effort has an effect."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
-        "effort": EFFORTS, "summary": ANY, "generate_summary": ANY, "context": ANY, "mode": ANY,
+    neutral: ClassVar[Mapping[str, Any]] = {
+        "summary": SUMMARIES, "generate_summary": SUMMARIES, "context": ("auto", "current_turn", "all_turns"),
+        "mode": str,
     }  # fmt: skip
+
+    effort: Effort | None = None
 
 
 class ResponseStreamOptions(Strict):
@@ -93,9 +97,9 @@ class ResponseStreamOptions(Strict):
 class ResponsesRequest(SamplingFields):
     """The body of POST /v1/responses."""
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+    neutral: ClassVar[Mapping[str, Any]] = {
         **NEUTRAL, "previous_response_id": (), "conversation": (), "background": (False,), "prompt": (),
-        "max_tool_calls": ANY, "context_management": ([],), "background_options": (), "access_programs": (),
+        "max_tool_calls": int, "context_management": ([],), "background_options": (), "access_programs": (),
         "image": (),
     }  # fmt: skip
 
@@ -114,6 +118,7 @@ class ResponsesRequest(SamplingFields):
     include: list[Includable] | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     metadata: dict[str, str] | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
 
     @field_validator("input")
     @classmethod
@@ -131,7 +136,7 @@ class ResponsesRequest(SamplingFields):
         messages, places = messages_of(self.input)
         if self.instructions:
             messages, places = [{"role": "system", "content": self.instructions}, *messages], ["", *places]
-        wanted = LOGPROBS in (self.include or [])
+        wanted = bool(self.top_logprobs) or LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None
         body = same | {
             "model": self.model,
@@ -143,6 +148,8 @@ class ResponsesRequest(SamplingFields):
             "response_format": form.of_chat() if form else None,
             "logprobs": wanted or None,
             "top_logprobs": self.top_logprobs if wanted else None,
+            "reasoning_effort": self.reasoning.effort if self.reasoning else None,
+            "chat_template_kwargs": self.chat_template_kwargs,
         }
         try:
             return ChatRequest.model_validate(body)

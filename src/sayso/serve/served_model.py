@@ -122,8 +122,9 @@ class ServedModel:
             ids += self._control_ids(prompt) if control else self.replier.tokenizer.encode(prompt)
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
-            if any(not 0 <= token < size for token in ids):
-                raise ApiError(400, f"A prompt's ids must be from 0 to {size - 1}.", "invalid_value", param)
+            if (unknown := next((token for token in ids if not 0 <= token < size), None)) is not None:
+                text = f"A prompt's ids must be from 0 to {size - 1}; got {unknown}."
+                raise ApiError(400, text, "invalid_value", param)
         if not ids:
             raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)

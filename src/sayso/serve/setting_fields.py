@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, Field, create_model
+from pydantic import AliasChoices, BaseModel, Field, create_model
 
 from sayso.base.ranges import LARGEST, Range
 from sayso.sample.settings import SamplingSettings, Setting, declared
@@ -20,6 +20,8 @@ LIMITS = {
     "dry_penalty_last_n": Range(-1, LARGEST),
     "seed": Range(-(2**63), LARGEST),
 }
+ALIASES = {"repetition_penalty": ("repeat_penalty",), "max_tokens": ("n_predict", "num_predict")}
+"""Names of llama.cpp and Ollama for the same settings."""
 _MINUS_ONE_IS_OFF = ("top_k", "dry_penalty_last_n")
 _TINY = 1e-9  # a nucleus of only the most likely token, which OpenAI writes as 0
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -27,7 +29,9 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 def with_settings(kind: type = SamplingSettings, *, without: str = "") -> Callable[[type[_Body]], type[_Body]]:
     """Return a decorator that adds the declared settings to a request body as optional fields, except `without`."""
-    added: dict[str, Any] = {one.name: (_field(one) | None, None) for one in declared(kind) if one.name != without}
+    added: dict[str, Any] = {
+        one.name: (_field(one) | None, _default(one.name)) for one in declared(kind) if one.name != without
+    }
 
     def add(body: type[_Body]) -> type[_Body]:
         return create_model(body.__name__, __base__=body, __module__=body.__module__, __doc__=body.__doc__, **added)
@@ -64,6 +68,11 @@ def page_controls(context: int, kind: type = SamplingSettings) -> list[dict[str,
         for setting in declared(kind)
         if (control := setting.control) is not None
     ]
+
+
+def _default(name: str) -> Any:
+    """Return the default of a field, None, with its other names."""
+    return Field(None, validation_alias=AliasChoices(name, *ALIASES[name])) if name in ALIASES else None
 
 
 def _field(setting: Setting) -> Any:

@@ -3,7 +3,7 @@
 Texts become ids here, and ids are checked against the vocabulary before anything is queued.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -86,7 +86,7 @@ class Reader:
     ) -> ReplyTerms:
         """Return the terms of a reply that may call some tools, and reason. Raises `ApiError` or `UserError`."""
         tools = tools or Toolbox()
-        stops = self._known(asked.stop_token_ids or [], "stop_token_ids")
+        stops = self.known_ids(asked.stop_token_ids or [], "stop_token_ids")
         return ReplyTerms(
             self.sampling(asked, default_tokens),
             frozenset(stops) if asked.ignore_eos else self.tokenizer.stop_ids | frozenset(stops),
@@ -108,7 +108,7 @@ class Reader:
         return Sampling(
             **settings,
             logit_bias=self._bias(asked),
-            allowed_ids=tuple(self._known(asked.allowed_token_ids or [], "allowed_token_ids")),
+            allowed_ids=tuple(self.known_ids(asked.allowed_token_ids or [], "allowed_token_ids")),
             banned=self._banned(asked.bad_words or []),
             dry_breakers=self.breakers(asked.dry_sequence_breakers) if settings.get("dry_multiplier") else (),
             stop=tuple(asked.stop or ()),
@@ -121,10 +121,11 @@ class Reader:
             if not (name.isascii() and name.isdigit() and len(name) < 20):
                 text = f"The keys of 'logit_bias' must be ids; got {name[:100]!r}."
                 raise ApiError(400, text, "invalid_value", "logit_bias")
-        ids = self._known(map(int, bias), "logit_bias")
+        ids = self.known_ids(map(int, bias), "logit_bias")
         return tuple(zip(ids, bias.values(), strict=True))
 
-    def _known(self, ids: Any, param: str) -> list[int]:
+    def known_ids(self, ids: Iterable[int], param: str) -> list[int]:
+        """Return ids as a list. Raises `ApiError` for one that the model's head does not have."""
         known = list(ids)
         if any(token >= self.vocab_size for token in known):
             text = f"The ids of '{param}' must be from 0 to {self.vocab_size - 1}; got {max(known)}."

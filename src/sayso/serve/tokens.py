@@ -11,13 +11,14 @@ from sayso.serve.chat_message import Turn
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, check_continued
 from sayso.serve.served_model import ServedModel
+from sayso.serve.template_fields import TemplateFields
 from sayso.text.document import Messages
-from sayso.token.chat import prompt_ids, template_variables
+from sayso.token.chat import prompt_ids
 
 MOST_TOKENS = 2**17  # of a text to be decoded
 
 
-class TokenizeRequest(RequestBody):
+class TokenizeRequest(TemplateFields):
     """The body of POST /tokenize: a text, or a conversation."""
 
     model: str | None = None
@@ -27,7 +28,6 @@ class TokenizeRequest(RequestBody):
     add_generation_prompt: bool | None = None
     return_token_strs: bool | None = None
     continue_final_message: bool | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
 
@@ -60,8 +60,7 @@ def token_routes(served: ServedModel) -> APIRouter:
     def chat_ids(asked: TokenizeRequest, messages: Messages) -> list[int]:
         with naming("tools"):
             tools = toolbox(asked.tools, asked.tool_choice)
-        with naming("chat_template_kwargs"):
-            variables = template_variables(tokenizer, asked.chat_template_kwargs or {})
+        variables = asked.variables(tokenizer)
         with naming("messages"):
             return prompt_ids(
                 tokenizer,
@@ -89,7 +88,8 @@ def token_routes(served: ServedModel) -> APIRouter:
     @router.post("/detokenize")
     def detokenize(asked: DetokenizeRequest) -> dict[str, str]:
         served.adapter(asked.model)
-        return {"prompt": tokenizer.decode([token for token in asked.tokens if token < tokenizer.vocab_size])}
+        ids = served.reader.known_ids(asked.tokens, "tokens")
+        return {"prompt": tokenizer.decode([token for token in ids if token < tokenizer.vocab_size])}
 
     @router.get("/tokenizer_info")
     def tokenizer_info() -> dict[str, Any]:

@@ -111,7 +111,7 @@ def template_variables(tokenizer: Tokenizer, given: Mapping[str, Any]) -> dict[s
     null and false are accepted for any name, because they equal an absent variable. Raises `UserError` for a name that
     the template does not use.
     """
-    names = tokenizer.variables if isinstance(tokenizer, ForeignTokenizer) else frozenset()
+    names = variable_names(tokenizer)
     unknown = next((name for name, value in given.items() if name not in names and value not in (None, False)), None)
     if unknown is not None:
         known = f"it has {', '.join(sorted(names))}" if names else "it has none"
@@ -119,6 +119,11 @@ def template_variables(tokenizer: Tokenizer, given: Mapping[str, Any]) -> dict[s
             f"This model's chat template has no variable '{unknown:.100}'; {known}.{nearest(unknown, names)}"
         )
     return {name: value for name, value in given.items() if name in names}
+
+
+def variable_names(tokenizer: Tokenizer) -> frozenset[str]:
+    """Return the names of the variables that the tokenizer's chat template uses."""
+    return tokenizer.variables if isinstance(tokenizer, ForeignTokenizer) else frozenset()
 
 
 def reply_ids(tokenizer: Tokenizer, text: str) -> list[int]:
