@@ -1,14 +1,17 @@
 """The act that puts a model on a port."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
 
 from sayso.base.errors import UserError
 from sayso.base.life import Life
 from sayso.cli.main import run
-from sayso.run.serve import Serve, serve
+from sayso.run.serve import Serve, logged_requests, serve
 from sayso.serve.listen import listen
 
 
@@ -40,6 +43,17 @@ def test_what_cannot_be_served_is_said(tmp_path: Path, options: dict[str, Any], 
     """An open door without a key, a life without a model, a model that is not there."""
     with pytest.raises(UserError, match=says):
         serve(Serve(life=tmp_path, **options))
+
+
+def test_requests_are_logged_to_standard_error(app: FastAPI, capfd: pytest.CaptureFixture[str]) -> None:
+    """One line with the id, method, path, status and seconds; none once the server has ended."""
+    with TestClient(app, base_url="http://127.0.0.1") as client:
+        with logged_requests():
+            client.get("/version", headers={"x-request-id": "mine"})
+        client.get("/version", headers={"x-request-id": "other"})
+    told = capfd.readouterr()
+    assert re.fullmatch(r"[-\d]+ [:,\d]+ Request mine: GET /version 200 in \d\.\d{3} s\n", told.err)
+    assert told.out == ""
 
 
 def test_an_address_that_is_not_ours_is_said() -> None:

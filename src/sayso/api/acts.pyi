@@ -486,6 +486,7 @@ class Acts:
         admin_key: str | None = ...,
         queue: int = ...,
         grace: int = ...,
+        log_requests: bool = ...,
         store: str | None = ...,
         device: str | None = ...,
     ) -> None:

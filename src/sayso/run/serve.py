@@ -1,8 +1,10 @@
 """Act: serve a model: the web page for users, and the OpenAI-compatible API for programs."""
 
+import logging
 import re
 import socket
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -67,6 +69,8 @@ class Serve(Options):
     """Maximum number of waiting requests; further ones receive status 429."""
     grace: Amount = 5
     """Seconds to finish running replies on shutdown before they are cut off."""
+    log_requests: bool = True
+    """Log each request to standard error: method, path, status, seconds and request id."""
     store: str | None = None
     """Database URL of the store, such as postgresql://host/name. Default: the life's store.sqlite."""
     device: str | None = None
@@ -101,6 +105,21 @@ def origins_of(options: Serve) -> frozenset[str]:
             raise UserError(f"--allow-origin takes an origin such as https://chat.example.org; got '{given}'.")
         origins.add(origin)
     return frozenset(origins)
+
+
+@contextmanager
+def logged_requests() -> Iterator[None]:
+    """Write the server's line for each request, with the time, to standard error."""
+    log, handler = logging.getLogger("sayso.serve.envelope"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    before = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(before)
 
 
 def engine_of(options: Serve, life: Life, name: str, model: Transformer, device: str) -> Engine:
@@ -167,5 +186,5 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
         )
         return app
 
-    with closing(store):
+    with closing(store), logged_requests() if options.log_requests else nullcontext():
         run_server(load, listening, options.grace)
