@@ -4,6 +4,7 @@ import io
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -11,15 +12,21 @@ import sys
 from pathlib import Path
 
 import pytest
+import tokenizers
 import torch
+from tokenizers import decoders, models, pre_tokenizers
 
 from sayso.base.errors import UserError
 from sayso.base.life import Life
+from sayso.base.terminal import Terminal
 from sayso.model import ModelConfig, Transformer
 from sayso.reply.conversation import Replier
 from sayso.reply.speaking import with_breakers
+from sayso.reply.terminal_chat import TerminalChat
 from sayso.run.chat import Chat, chat
 from sayso.run.generate import Generate, generate
+from sayso.sample.sampling import Sampling
+from sayso.token.foreign import ForeignTokenizer
 from sayso.token.tokenizer import Tokenizer
 from sayso.token.train import train
 from sayso.weights.folder import load_model, save_model
@@ -96,6 +103,41 @@ def test_a_person_sees_prompts_and_notes(life: Path) -> None:
 def test_a_reply_cannot_command_the_terminal(life: Path) -> None:
     """Escape codes in a reply are not written to the terminal."""
     assert "\x1b" not in talk(life, "Hello")
+
+
+THINKING = """{%- for message in messages -%}
+<{{ message.role }}>{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif -%}
+{{ message.content }}<|end|>
+{%- endfor -%}
+{%- if add_generation_prompt %}<assistant>{% endif -%}"""
+
+
+@pytest.mark.parametrize("typed", [True, False])
+@pytest.mark.parametrize("control", [True, False], ids=["control tokens", "tokens"])
+def test_reasoning_is_dim_and_apart_from_the_reply(
+    typed: bool, control: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A terminal shows it before the reply, without markers and escape codes; a pipe gets only the reply."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    core = tokenizers.Tokenizer(models.BPE({letter: place for place, letter in enumerate(letters)}, []))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    core.add_tokens([tokenizers.AddedToken(mark, special=control) for mark in ("<think>", "</think>")])
+    core.add_special_tokens(["<|end|>", "<assistant>"])
+    tokenizer = ForeignTokenizer(core, {"eos_token": "<|end|>", "chat_template": THINKING})
+    first, begin, close, end = (core.token_to_id(name) for name in ("<assistant>", "<think>", "</think>", "<|end|>"))
+    said = [begin, *tokenizer.encode("Hm\x1b."), close, *tokenizer.encode("So, cat"), end]
+    replier = Replier(reciter(tokenizer, first, said, 64).eval(), tokenizer)
+    source, target = (Typed if typed else io.StringIO)("hello\n"), io.StringIO()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    talk = TerminalChat(replier, Sampling(temperature=0), Terminal(source, target))
+    talk.run()
+    before, reply, after = target.getvalue().partition("So, cat\n")
+    assert (reply, after) == ("So, cat\n", "> \n" if typed else "")
+    thought = before if typed else capsys.readouterr().err
+    assert "".join(re.split(r"\x1b\[[\d;]*m", thought)).removeprefix("> ") == "Hm.\n"
+    assert typed or not before
+    assert not typed or "\x1b[2m" in thought
+    assert talk.messages[-1] == {"role": "assistant", "content": "<think>Hm\x1b.</think>So, cat"}
 
 
 def test_exit_leaves_at_once(life: Path) -> None:

@@ -1,5 +1,6 @@
 """The page in a real browser: talk, rate, correct, compare; by keyboard, at phone width, in dark and light."""
 
+import json
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ import pytest
 import torch
 import uvicorn
 
-from sayso.feedback.store import Store
+from sayso.feedback.store import Generation, Store
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
 from sayso.sample.runner import Chunk, Runner
@@ -225,6 +226,32 @@ def test_a_reply_streams_and_esc_stops_it(visit: Open, store: Store, pace: Pace)
 def said(page: sync_api.Page) -> str:
     """What has come of the reply that is on its way."""
     return "".join(page.locator(".words.live").all_text_contents())
+
+
+def test_reasoning_is_folded(visit: Open, store: Store) -> None:
+    """While it comes, and when the conversation is opened again; a copy has only the reply."""
+    talk = store.new_conversation().id
+    asked = store.say(talk, "hello")
+    made = Generation("tuned", "0123456789ab", {}, "stop", 3, 5, 0.1)
+    store.reply(asked.id, "<think>\nHm, *so*.\n</think>\n\nHi.", [{"role": "user", "content": "hello"}], made)
+    page = visit(path=f"/#{talk}")
+    thought = page.locator(".reply > .words > .thought")
+    assert page.locator(".reply > .words > p").inner_text() == "Hi."
+    assert not thought.locator("em").is_visible()
+    thought.get_by_text("Reasoning").click()
+    assert thought.locator("em").inner_text() == "so"
+
+    events = [("start", {"generation": "g", "left_out": 0}),
+              ("thought", {"text": "Hm, "}), ("thought", {"text": "no."}),
+              ("piece", {"text": "Bye"}), ("error", {"error": {"message": "It broke."}})]  # fmt: skip
+    body = "".join(f"event: {name}\ndata: {json.dumps(data)}\n\n" for name, data in events)
+    page.route("**/api/replies", lambda route: route.fulfill(body=body, content_type="text/event-stream"))
+    page.get_by_label("Your message").fill("and?")
+    page.keyboard.press("Enter")
+    page.get_by_text("It broke.").wait_for()
+    live = page.locator(".reply > .words").last
+    assert live.text_content() == "ReasoningHm, no.Bye"
+    assert live.locator(".thought").text_content() == "ReasoningHm, no."
 
 
 def test_the_keyboard_is_enough(visit: Open, store: Store) -> None:

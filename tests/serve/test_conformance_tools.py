@@ -412,6 +412,46 @@ def test_a_response_has_a_reasoning_item(official: openai.OpenAI, script: Callab
     assert after.usage.input_tokens == count(official._client, messages=talk)  # type: ignore[arg-type]
 
 
+@every_tokenizer
+def test_the_page_gets_reasoning_apart(client: TestClient, script: Callable[[str], list[int]]) -> None:
+    """Streamed as thoughts, folded in the HTML, absent from the answer; the stored reply has it with its markers."""
+    talk = client.post("/api/conversations").json()["id"]
+    asked = client.post("/api/messages", json={"conversation_id": talk, "content": "Hello"}).json()["id"]
+    script(f"{THOUGHT}*Hi*.")
+    text = client.post("/api/replies", json={"message_id": asked, "max_tokens": 100}).text
+    found = {"thought": "", "piece": ""}
+    for block in text.split("\n\n"):
+        name, _, data = block.partition("\n")
+        if (kind := name.removeprefix("event: ")) in found:
+            found[kind] += json.loads(data.removeprefix("data: "))["text"]
+    assert found == {"thought": REASONED, "piece": "*Hi*."}
+    turn = client.get(f"/api/conversations/{talk}").json()["turns"][-1]
+    assert (turn["content"], turn["answer"]) == (f"{THOUGHT}*Hi*.", "*Hi*.")
+    folded, _, rest = turn["html"].partition("</details>")
+    assert folded.startswith('<details class="thought"><summary>Reasoning</summary><p>A &lt;tool_call&gt; would')
+    assert rest.strip() == "<p><em>Hi</em>.</p>"
+    edit = {"kind": "edit", "message_id": turn["id"], "text": "<think>\nWell.\n</think>\n\nBye.", "comment": ""}
+    rated = client.post("/api/ratings", json=edit).json()["turn"]
+    assert (rated["answer"], rated["edit_html"].count("<details")) == ("Bye.", 1)
+
+
+def test_reasoning_that_the_prompt_begins_is_stored_with_its_marker(
+    client: TestClient, replier: Replier, script: Callable[[str], list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a stored reply can be read by itself."""
+    opening = ForeignTokenizer(
+        replier.tokenizer.core,  # type: ignore[attr-defined]
+        {"eos_token": "<|im_end|>", "chat_template": TEMPLATE.replace("elif opened", "else")},
+    )
+    monkeypatch.setattr(replier, "tokenizer", opening)
+    talk = client.post("/api/conversations").json()["id"]
+    asked = client.post("/api/messages", json={"conversation_id": talk, "content": "Hello"}).json()["id"]
+    script("Hm\n</think>\n\nHi.")
+    assert "event: thought" in client.post("/api/replies", json={"message_id": asked, "max_tokens": 100}).text
+    turn = client.get(f"/api/conversations/{talk}").json()["turns"][-1]
+    assert (turn["content"], turn["answer"]) == ("<think>\nHm\n</think>\n\nHi.", "Hi.")
+
+
 def test_anthropics_messages_have_a_thinking_block(client: TestClient, script: Callable[[str], list[int]]) -> None:
     """Whole and streamed; given back, it is read again."""
     body: dict[str, Any] = {"model": "tuned", "max_tokens": 200, "messages": HELLO}

@@ -1,7 +1,7 @@
 """Line-based input and output for a terminal or a pipe.
 
-A terminal gets a prompt, a line editor and dim notes between the replies. With a pipe, standard output contains only
-the model's text, and notes go to standard error.
+A terminal gets a prompt, a line editor, and dim notes and reasoning between the replies. With a pipe, standard output
+contains only the model's replies; notes and reasoning go to standard error.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ class Terminal:
         self.source = sys.stdin if source is None else source
         self.target = output_stream() if target is None else target
         self.live = self.source.isatty()
+        self._thinking = False  # whether the last text was reasoning
         self._notes = Console(
             file=self.target if self.live else output_stream(stderr=True), highlight=False, soft_wrap=True
         )
@@ -55,8 +56,16 @@ class Terminal:
 
     def write(self, text: str) -> None:
         """Write and flush a piece of text, without control characters."""
+        if self._thinking:
+            self._thinking = False
+            self._notes.print("\n", end="")
         self.target.write(text.translate(_CONTROL))
         self.target.flush()
+
+    def think(self, text: str) -> None:
+        """Write a piece of the model's reasoning, dim and apart from the text that follows; a pipe gets only that."""
+        self._thinking = True
+        self._notes.print(text.translate(_CONTROL), style="dim", markup=False, end="")
 
     def note(self, text: str) -> None:
         """Print a message that is not part of the model's output."""

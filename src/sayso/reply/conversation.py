@@ -14,6 +14,7 @@ from sayso.sample.generate import generate, stream
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Messages
 from sayso.token.chat import prompt_ids
+from sayso.token.reasoning import Reasoning, reasoning_of
 from sayso.token.tokenizer import BOS, Tokenizer
 
 
@@ -31,7 +32,11 @@ class Reply:
 class Stream(Iterator[str]):
     """The pieces of one reply as they are generated; `reply()` returns the reply so far, complete at the end."""
 
-    def __init__(self, ids: Iterator[int], text: Text, prompt_tokens: int, limit: int) -> None:
+    def __init__(
+        self, ids: Iterator[int], text: Text, prompt_tokens: int, limit: int, reasoning: Reasoning = "none"
+    ) -> None:
+        self.reasoning = reasoning
+        """Whether the reply begins with reasoning, which is part of the text."""
         self.prompt_tokens, self.completion_tokens = prompt_tokens, 0
         self.finish: str | None = None
         """None while in progress, then as in `Reply`."""
@@ -92,7 +97,8 @@ class Replier:
 
         Raises `UserError` at the call if the prompt leaves no room in the context.
         """
-        return self._stream(self.prompt_ids(messages), sampling, row)
+        prompt = self.prompt_ids(messages)
+        return self._stream(prompt, sampling, row, reasoning_of(self.tokenizer, prompt))
 
     def stream_text(self, prompt: str, sampling: Sampling, *, row: int = 0) -> Stream:
         """Stream the continuation of a raw prompt, without the chat template; errors as in `stream`."""
@@ -100,19 +106,23 @@ class Replier:
 
     def replies(self, conversations: Sequence[Messages], sampling: Sampling, *, rows: int = ROWS) -> list[Reply]:
         """Return the reply to each conversation, decoded `rows` at a time; errors as in `stream`."""
-        return self._replies([self.prompt_ids(messages) for messages in conversations], sampling, rows)
+        prompts = [self.prompt_ids(messages) for messages in conversations]
+        return self._replies(prompts, sampling, rows, [reasoning_of(self.tokenizer, prompt) for prompt in prompts])
 
     def complete(self, prompts: Sequence[str], sampling: Sampling, *, rows: int = ROWS) -> list[Reply]:
         """Return the continuation of each raw prompt, without the chat template; errors as in `stream`."""
-        return self._replies([self.text_ids(prompt) for prompt in prompts], sampling, rows)
+        return self._replies([self.text_ids(prompt) for prompt in prompts], sampling, rows, ["none"] * len(prompts))
 
-    def _stream(self, prompt: list[int], sampling: Sampling, row: int) -> Stream:
+    def _stream(self, prompt: list[int], sampling: Sampling, row: int, reasoning: Reasoning = "none") -> Stream:
         limit = room(self.model, prompt, sampling)
         ids = stream(self.model, prompt, sampling, self.stop_ids, row=row)
-        return Stream(ids, Text(self.tokenizer, sampling.stop), len(prompt), limit)
+        text = Text(self.tokenizer, sampling.stop, reasoning=reasoning)
+        return Stream(ids, text, len(prompt), limit, reasoning)
 
-    def _replies(self, prompts: list[list[int]], sampling: Sampling, rows: int) -> list[Reply]:
-        texts = [Text(self.tokenizer, sampling.stop) for _ in prompts]
+    def _replies(
+        self, prompts: list[list[int]], sampling: Sampling, rows: int, reasoning: Sequence[Reasoning]
+    ) -> list[Reply]:
+        texts = [Text(self.tokenizer, sampling.stop, reasoning=own) for own in reasoning]
         pieces: list[list[str]] = [[] for _ in prompts]
 
         def watch(row: int, token: int) -> bool:

@@ -8,6 +8,18 @@ from sayso.token.reasoning import Reasoning
 from sayso.token.template import THINK, THINK_END
 
 
+def with_marker(text: str, reasoning: Reasoning) -> str:
+    """Return a reply with the marker that its prompt ended with, so that it can be read by itself."""
+    return f"{THINK}\n{text}" if text and reasoning == "open" else text
+
+
+def split_reasoning(text: str) -> tuple[str, str]:
+    """Return the reasoning of a whole reply, none if it does not begin with `<think>`, and the rest."""
+    parser = ReasoningParser("possible")
+    parts = parser.push(text), parser.close()
+    return parts[0][0] + parts[1][0], parts[0][1] + parts[1][1]
+
+
 class ReasoningParser:
     """Splits one reply. Without `<think>` at its beginning, or in the prompt, it has no reasoning."""
 

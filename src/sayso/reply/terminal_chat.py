@@ -5,12 +5,16 @@ Ctrl-C stops a reply, not the program. When the conversation exceeds the model's
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from sayso.base.errors import UserError, nearest
 from sayso.base.jsonl import write_jsonl
 from sayso.base.terminal import Terminal
+from sayso.reply.calls import Delta
 from sayso.reply.conversation import Replier
+from sayso.reply.parser import ReplyParser
+from sayso.reply.reasoning import with_marker
 from sayso.reply.window import fit_window
 from sayso.sample.sampling import Sampling
 from sayso.text.document import Message
@@ -73,15 +77,18 @@ class TerminalChat:
 
     def reply(self) -> None:
         """Stream the reply to the last question; if there is no reply at all, remove the question."""
-        said = ""
+        said, parser = "", ReplyParser()
         try:
             stream = self.replier.stream(self.window(), self.sampling, row=self.attempt)
+            parser = ReplyParser(reasoning=stream.reasoning)
             for piece in stream:
-                said += piece
-                self.terminal.write(piece)
+                said = said + piece if said else with_marker(piece, stream.reasoning)
+                self.show(parser.push(piece))
+            self.show(parser.close(cut=stream.finish == "length"))
             if stream.finish == "length" and self.terminal.live:
                 self.terminal.write(" [cut]")
         except KeyboardInterrupt:
+            self.show(parser.close(cut=True))
             self.terminal.write(" [stopped]" if self.terminal.live else "")
         finally:
             if said:
@@ -91,6 +98,14 @@ class TerminalChat:
                 self.messages.pop()
         if not said:
             self.terminal.note("There was no reply; the question was removed.")
+
+    def show(self, deltas: Sequence[Delta]) -> None:
+        """Write new parts of a reply, its reasoning apart from the rest."""
+        for delta in deltas:
+            if delta.reasoning:
+                self.terminal.think(delta.reasoning)
+            else:
+                self.terminal.write(delta.content)
 
     def window(self) -> list[Message]:
         """Return the messages that fit the model's context; report once that turns are dropped."""

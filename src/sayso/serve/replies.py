@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -20,6 +20,9 @@ from starlette.concurrency import run_in_threadpool
 from sayso.base.errors import UserError
 from sayso.feedback.schema import StoreError
 from sayso.feedback.store import Generation, Store, StoredMessage
+from sayso.reply.calls import Delta
+from sayso.reply.parser import ReplyParser
+from sayso.reply.reasoning import with_marker
 from sayso.sample.sampling import Sampling, seeded
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import failure
@@ -29,6 +32,7 @@ from sayso.serve.stream import EventStream, event
 from sayso.serve.terms import Reader, ReplyTerms
 from sayso.serve.turns import Body, RowId, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
+from sayso.token.reasoning import Reasoning, reasoning_of
 
 _log = logging.getLogger(__name__)
 PATIENCE = 3.0  # seconds between attempts to write to the store
@@ -62,6 +66,8 @@ class ReplyInProgress:
     left_out: int
     """How many of the prompt's first turns did not fit in the context."""
     sampling: Sampling
+    reasoning: Reasoning = "none"
+    """Whether the reply begins with reasoning."""
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     events: asyncio.Queue[ChoicePiece | StoredMessage | Exception | None] = field(default_factory=asyncio.Queue)
     """Pieces, then the stored message (None if empty) or the error."""
@@ -135,7 +141,7 @@ class PageReplies:
 
     def _store(self, running: ReplyInProgress, pieces: list[ChoicePiece], seconds: float) -> StoredMessage | None:
         """Store a reply, unless it was stopped, abandoned or cut off before its first piece."""
-        text = "".join(piece.text for piece in pieces)
+        text = with_marker("".join(piece.text for piece in pieces), running.reasoning)
         end = pieces[-1] if pieces else None
         finish = end.finish if end and end.finish in ("stop", "length") else "stopped"
         if end is None or (finish == "stopped" and not text):
@@ -168,8 +174,9 @@ def reply_routes(replies: PageReplies) -> APIRouter:
         sampling = await run_in_threadpool(wanted.sampling, served.reader)
         prompt, left_out = await run_in_threadpool(served.fit, turns, sampling.max_tokens)
         ids = await run_in_threadpool(served.chat_ids, prompt)
-        job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids))
-        running = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling)
+        reasoning = reasoning_of(served.replier.tokenizer, ids)
+        job = await served.speak([ids], ReplyTerms(sampling, served.replier.stop_ids, reasoning=reasoning))
+        running = ReplyInProgress(job, wanted.message_id, turns, left_out, sampling, reasoning)
         replies.begin(running)
         return EventStream(_events(store, running), served.worker, job)
 
@@ -181,10 +188,14 @@ def reply_routes(replies: PageReplies) -> APIRouter:
 
 
 async def _events(store: Store, running: ReplyInProgress) -> AsyncIterator[str]:
-    """Yield `start`, a `piece` for each bit of text, then `done` with the turn (null if empty) or `error`."""
+    """Yield `start`, a `thought` or `piece` for each bit of text, then `done` with the turn or null, or `error`."""
     yield event({"generation": running.name, "left_out": running.left_out}, "start")
+    parser = ReplyParser(reasoning=running.reasoning)
     while isinstance(piece := await running.events.get(), ChoicePiece):
-        yield event({"text": piece.text}, "piece")
+        for bit in _bits(parser.push(piece.text)):
+            yield bit
+    for bit in _bits(parser.close()):
+        yield bit
     try:
         if isinstance(piece, Exception):
             raise piece
@@ -194,3 +205,8 @@ async def _events(store: Store, running: ReplyInProgress) -> AsyncIterator[str]:
         yield event(failure(error), "error")
         if not isinstance(error, UserError | ClosingError):
             raise
+
+
+def _bits(deltas: Sequence[Delta]) -> Iterator[str]:
+    for delta in deltas:
+        yield event({"text": delta.reasoning or delta.content}, "thought" if delta.reasoning else "piece")

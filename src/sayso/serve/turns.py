@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from sayso.feedback.store import Opinion, Store, StoredMessage
+from sayso.reply.reasoning import split_reasoning
 from sayso.serve.markdown import to_html
 
 TEXT_LIMIT = 100_000  # characters of one message or edit
@@ -24,13 +25,21 @@ def turns_of(store: Store, branch: list[StoredMessage]) -> list[dict[str, Any]]:
     return [_turn(message, held.get(message.id, Opinion())) for message in branch]
 
 
+def reply_html(text: str) -> str:
+    """Return a reply as safe HTML, with its reasoning folded."""
+    thought, rest = split_reasoning(text)
+    folded = f'<details class="thought"><summary>Reasoning</summary>{to_html(thought)}</details>' if thought else ""
+    return folded + to_html(rest)
+
+
 def _turn(message: StoredMessage, opinion: Opinion) -> dict[str, Any]:
     names = ("id", "conversation_id", "parent_id", "role", "content", "created_at")
     turn = {name: getattr(message, name) for name in names}
     if message.generation is None:
         return turn
     made = message.generation
-    turn |= {"html": to_html(message.content), "thumb": opinion.thumb, "edit": opinion.edit}
-    turn |= {"edit_html": to_html(opinion.edit) if opinion.edit else None}
+    turn |= {"html": reply_html(message.content), "thumb": opinion.thumb, "edit": opinion.edit}
+    turn |= {"edit_html": reply_html(opinion.edit) if opinion.edit else None}
+    turn |= {"answer": split_reasoning(opinion.edit or message.content)[1]}
     turn |= {"model": made.model, "finish": made.finish, "tokens": made.completion_tokens, "seconds": made.seconds}
     return turn

@@ -245,7 +245,7 @@ function replyTurn(turn) {
   find(".down", article).addEventListener("click", () => thumb(-1));
   find(".edit", article).addEventListener("click", () => correct(article, turn, update));
   find(".again", article).addEventListener("click", () => another(article, turn));
-  find(".copy", article).addEventListener("click", () => copy(turn.edit ?? turn.content, article));
+  find(".copy", article).addEventListener("click", () => copy(turn.answer, article));
   draw(turn);
   return article;
 }
@@ -373,6 +373,7 @@ async function speak(messageId, words) {
     for await (const [name, data] of events(response)) {
       if (name === "start") started(speaking, data);
       else if (name === "piece") append(words, data.text);
+      else if (name === "thought") append(find(".thought", words) ?? addThought(words), data.text);
       else if (name === "error") throw new Refused(data.error.message, 500);
       else if (name === "done") return data.turn;
     }
@@ -396,6 +397,13 @@ function append(words, text) {
   const follow = nearEnd();
   words.append(text);
   if (follow) toEnd();
+}
+
+// The reasoning before a reply is folded, as in the server's HTML.
+function addThought(words) {
+  const thought = copyOf("thought");
+  words.append(thought);
+  return thought;
 }
 
 // Stop the running reply, and wait until it has ended.
