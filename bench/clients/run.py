@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,8 @@ PACKAGES = {
     "lm_eval": ["lm-eval[api]", "transformers"],
 }  # fmt: skip
 """What pip installs for each client."""
+WITH_TORCH = {"lm_eval_hf": ["lm-eval[api,hf]", "transformers<5"]}
+"""An environment of `bench.clients.tasks`; lm-eval's task coqa imports what transformers 5 has no more."""
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     names = arguments.parse_args().clients or list(PACKAGES)
     if unknown := sorted(set(names) - set(PACKAGES)):
         arguments.error(f"unknown clients: {', '.join(unknown)}; choose from {', '.join(PACKAGES)}")
-    with tempfile.TemporaryDirectory() as place, served(Path(place)) as base_url:
+    with tempfile.TemporaryDirectory() as place, served(Path(place), save_random_model) as base_url:
         found = [ran(name, base_url, Path(place)) for name in names]
     say(f"{'client':12} {'version':12} {'ok':5} checks")
     for line in found:
@@ -62,10 +64,10 @@ def say(message: str) -> None:
 
 
 @contextmanager
-def served(place: Path) -> Iterator[str]:
-    """Start `sayso serve` with a small random model on a free port; yield the base URL."""
+def served(place: Path, save: Callable[[Life], None]) -> Iterator[str]:
+    """Start `sayso serve` on a free port with the model that `save` puts into a life; yield the base URL."""
     life = Life(place / "life")
-    save_random_model(life)
+    save(life)
     command = [sys.executable, "-m", "sayso", "serve", "--life", str(life.root), "--model", MODEL, "--port", "0"]
     log = place / "serve.log"
     with log.open("w") as file:
@@ -115,10 +117,11 @@ def ran(name: str, base_url: str, place: Path) -> dict[str, Any]:
 
 def installed(name: str, folder: Path) -> str:
     """Make an environment with a client; return its Python."""
-    venv.create(folder, with_pip=bool(PACKAGES[name]))
+    packages = (PACKAGES | WITH_TORCH)[name]
+    venv.create(folder, with_pip=bool(packages))
     python = str(folder / "bin" / "python")
-    if PACKAGES[name]:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *PACKAGES[name]], check=True)
+    if packages:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", *packages], check=True)
     return python
 
 

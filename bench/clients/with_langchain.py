@@ -55,10 +55,21 @@ def structured(base_url: str) -> None:
 
 
 def responses(base_url: str) -> None:
-    """The same by the responses route, whole and streamed."""
+    """The same by the responses route, whole and streamed; replies, calls and their results are accepted back."""
     api = model(base_url, max_tokens=16, use_responses_api=True)
-    expect(api.invoke(MESSAGES).usage_metadata, "no usage")
+    reply = api.invoke(MESSAGES)
+    expect(reply.usage_metadata, "no usage")
     expect(list(api.stream(MESSAGES)), "no chunks")
+    expect(api.invoke([*MESSAGES, reply, HumanMessage("more")]).usage_metadata, reply)
+    calling = model(base_url, max_tokens=200, use_responses_api=True).bind_tools(
+        [TOOL], tool_choice="feed", parallel_tool_calls=False
+    )
+    called = calling.invoke(MESSAGES)
+    expect(called.tool_calls[0]["args"]["pet"] in PETS, called)
+    done = ToolMessage("fed", tool_call_id=called.tool_calls[0]["id"])
+    expect(api.invoke([*MESSAGES, called, done]).usage_metadata, called)
+    parsed = model(base_url, max_tokens=200, use_responses_api=True).with_structured_output(Answer).invoke(MESSAGES)
+    expect(isinstance(parsed, Answer), parsed)
 
 
 def embeddings(base_url: str) -> None:

@@ -1,6 +1,7 @@
 """LiteLLM: its OpenAI-compatible provider, whole, streamed, with tools, and its Anthropic provider."""
 
 import json
+from typing import Any
 
 import litellm
 from checks import MESSAGES, MODEL, PETS, TOOL, expect, run
@@ -25,12 +26,21 @@ def stream(base_url: str) -> None:
 
 
 def tools(base_url: str) -> None:
-    """A required call has valid arguments."""
-    found = litellm.completion(
-        model=f"openai/{MODEL}", messages=MESSAGES, api_base=base_url, api_key="none", tools=[TOOL],
-        tool_choice="required", max_tokens=200,
-    )  # fmt: skip
-    expect(json.loads(found.choices[0].message.tool_calls[0].function.arguments)["pet"] in PETS, found)
+    """A required call has valid arguments, whole and streamed, and the message is accepted back with its result."""
+    options: Any = {
+        "model": f"openai/{MODEL}", "api_base": base_url, "api_key": "none", "tools": [TOOL], "max_tokens": 200,
+    }  # fmt: skip
+    required = options | {"tool_choice": "required", "parallel_tool_calls": False}
+    found = litellm.completion(messages=MESSAGES, **required)
+    chunks = list(litellm.completion(messages=MESSAGES, stream=True, **required))
+    for made in (found, litellm.stream_chunk_builder(chunks, messages=MESSAGES)):
+        message = made.choices[0].message
+        call = message.tool_calls[0]
+        expect(json.loads(call.function.arguments)["pet"] in PETS, made)
+        done = {"role": "tool", "tool_call_id": call.id, "name": "feed", "content": "fed"}
+        for turn in (message, message.model_dump()):
+            again = litellm.completion(messages=[*MESSAGES, turn, done], **options | {"max_tokens": 4})
+            expect(again.choices, again)
 
 
 def text(base_url: str) -> None:
@@ -42,11 +52,15 @@ def text(base_url: str) -> None:
 
 
 def responses(base_url: str) -> None:
-    """A response."""
-    found = litellm.responses(
-        model=f"openai/{MODEL}", input="hello", api_base=base_url, api_key="none", max_output_tokens=16
-    )
+    """A response, whole and streamed, and its output accepted back."""
+    options: Any = {"model": f"openai/{MODEL}", "api_base": base_url, "api_key": "none", "max_output_tokens": 16}
+    found = litellm.responses(input="hello", **options)
     expect(found.output, found)
+    events = list(litellm.responses(input="hello", stream=True, **options))
+    expect(events[-1].type in {"response.completed", "response.incomplete"}, events[-1])
+    hello = {"role": "user", "content": "hello"}
+    again = [hello, *(item.model_dump() for item in found.output), hello]
+    expect(litellm.responses(input=again, **options).output, again)
 
 
 def embeddings(base_url: str) -> None:

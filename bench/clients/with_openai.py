@@ -82,9 +82,9 @@ def tools(base_url: str) -> None:
 
 
 def tools_stream(base_url: str) -> None:
-    """The client's helper assembles a streamed call."""
+    """The client's helper assembles a streamed call; only one, since a random model may never cease to call."""
     with client(base_url).chat.completions.stream(
-        model=MODEL, messages=MESSAGES, tools=[TOOL], tool_choice="required", max_tokens=200
+        model=MODEL, messages=MESSAGES, tools=[TOOL], tool_choice="required", parallel_tool_calls=False, max_tokens=200
     ) as stream:
         found = stream.get_final_completion()
     calls = found.choices[0].message.tool_calls or []
