@@ -36,8 +36,8 @@ PACKAGES = {
     "lm_eval": ["lm-eval[api]", "transformers"],
 }  # fmt: skip
 """What pip installs for each client."""
-WITH_TORCH = {"lm_eval_hf": ["lm-eval[api,hf]", "transformers<5"]}
-"""An environment of `bench.clients.tasks`; lm-eval's task coqa imports what transformers 5 has no more."""
+WITH_TORCH = {"lm_eval_hf": ["lm-eval[api,hf]"]}
+"""The environment of `bench.clients.tasks`."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The requests of Open WebUI, written out: its models list, chats with its usual fields, its background tasks."""
+"""The requests of Open WebUI 0.12.4, written out from what it sends: models, chats and responses, background tasks."""
 
 import json
 from typing import Any
@@ -13,9 +13,9 @@ HEADERS = {
 }  # fmt: skip
 
 
-def post(base_url: str, body: dict[str, Any]) -> str:
-    """Return the answer of a chat."""
-    request = Request(f"{base_url}/chat/completions", json.dumps({"model": MODEL} | body).encode(), HEADERS)
+def post(base_url: str, body: dict[str, Any], route: str = "chat/completions") -> str:
+    """Return the answer of a route."""
+    request = Request(f"{base_url}/{route}", json.dumps({"model": MODEL} | body).encode(), HEADERS)
     with urlopen(request) as answer:
         return str(answer.read().decode())
 
@@ -57,11 +57,26 @@ def native_tools(base_url: str) -> None:
     call = {"id": "call_1", "index": 0, "type": "function",
             "function": {"name": "feed", "arguments": '{"pet": "cat"}'}}  # fmt: skip
     messages = [
-        *MESSAGES, {"role": "assistant", "content": "", "tool_calls": [call]},
+        *MESSAGES, {"role": "assistant", "content": "", "tool_calls": [call], "reasoning_content": "A pet."},
         {"role": "tool", "tool_call_id": "call_1", "content": "fed"},
     ]  # fmt: skip
     for turns in (MESSAGES, messages):
         expect(events(base_url, {"messages": turns, "tools": [TOOL], "max_tokens": 8}), turns)
+
+
+def responses(base_url: str) -> None:
+    """A connection of the type "responses": instructions, parts of text, a call and its result."""
+    items = [
+        {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "hello"}]},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "the cat"}]},
+        {"type": "function_call", "call_id": "call_1", "name": "feed", "arguments": '{"pet": "cat"}'},
+        {"type": "function_call_output", "call_id": "call_1", "output": "fed"},
+    ]
+    tool = {"type": "function", "strict": False} | TOOL["function"]
+    body = {"instructions": "Be short.", "input": items, "tools": [tool], "max_output_tokens": 16, "stream": True}
+    lines = [line for line in post(base_url, body, "responses").splitlines() if line.startswith("data: ")]
+    found = json.loads(lines[-1].removeprefix("data: "))
+    expect(found["type"] in {"response.completed", "response.incomplete"}, lines)
 
 
 def tasks(base_url: str) -> None:
@@ -73,4 +88,4 @@ def tasks(base_url: str) -> None:
 
 
 if __name__ == "__main__":
-    run("open-webui", models, chat, parts, native_tools, tasks, package="-")
+    run("open-webui", models, chat, parts, native_tools, responses, tasks, package="-")

@@ -97,7 +97,7 @@ class Output:
         prompt_tokens = len(self._choice.request.prompt)
         self.response["usage"] = {
             "input_tokens": prompt_tokens,
-            "input_tokens_details": {"cached_tokens": self._choice.request.reused},
+            "input_tokens_details": {"cached_tokens": self._choice.request.reused, "cache_write_tokens": 0},
             "output_tokens": piece.tokens,
             "output_tokens_details": {"reasoning_tokens": self._choice.text.reasoning_tokens},
             "total_tokens": prompt_tokens + piece.tokens,
