@@ -1,8 +1,8 @@
 """Clients that people bring: the official ones as they are, others by the requests that they send.
 
 `client_requests.jsonl` holds requests of LiteLLM 1.110.2, langchain-openai 1.7.4, llm 0.36 and inspect-ai 0.3.285, as
-recorded between `bench.clients` and a server, with ids and replies shortened. Those of Open WebUI were not recorded: they
-are written out from what version 0.12.4 sends.
+recorded between `bench.clients` and a server, with ids and replies shortened. Those of Open WebUI were not recorded:
+they are written out from what version 0.12.4 sends.
 """
 
 import asyncio
