@@ -150,7 +150,7 @@ def test_a_prompt_that_cannot_be_rendered_is_a_bad_row(name: str, life: Life, tm
     bad = {"prompt": [{"role": "user", "content": "Why?"}, lost], "chosen": "a", "rejected": "b"}
     path = write(tmp_path / "rows.jsonl", rows("pairs"), [json.dumps(bad).encode()])
     assert command(life, name, path) == 2
-    assert f"{path}:2: A tool message must answer a call" in capsys.readouterr().err
+    assert f"{path}:2: A tool's result must answer a call" in capsys.readouterr().err
     assert command(life, name, path, "--bad-rows", "skip") == 0
 
 

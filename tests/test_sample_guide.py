@@ -335,7 +335,7 @@ def nested(levels: int) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("make", "rule"),
     [
-        (lambda: json_schema("x"), "A JSON schema must be a JSON object; got str"),
+        (lambda: json_schema("x"), "A JSON schema must be a JSON object; got a string"),
         (lambda: json_schema(nested(MOST_DEPTH)), f"at most {MOST_DEPTH} levels"),
         (lambda: json_schema(nested(100_000)), "flatten it"),
         (lambda: json_schema({"enum": ["x" * MOST_BYTES]}), f"at most {MOST_BYTES} bytes"),
@@ -343,7 +343,7 @@ def nested(levels: int) -> dict[str, object]:
         (lambda: json_schema({"const": {1, 2}}), "only JSON values"),
         (lambda: json_schema({"x-guidance": {"lenient": True}}), "x-guidance"),
         (lambda: regex("x" * (MOST_BYTES + 1)), "A regular expression may have at most"),
-        (lambda: regex(3), "must be text; got int"),
+        (lambda: regex(3), "must be text; got a number"),
         (lambda: rules("\ud800"), "invalid UTF-8"),
         (lambda: choice([]), "one or more texts"),
         (lambda: choice("yes"), "one or more texts"),

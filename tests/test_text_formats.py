@@ -249,11 +249,11 @@ UNCLEAR: dict[str, tuple[list[Any], str]] = {
     "no call": ([ASK, result("1"), DONE], "result: 0, .*name: 1"),
     "another name": (
         [ASK, calls_of("first"), result("1", name="third"), DONE],
-        "no call directly before it calls 'third'",
+        'no call directly before it calls "third"',
     ),
     "twice": (
         [ASK, {"role": "assistant", "tool_calls": TWO}, *[result("1", tool_call_id="x")] * 2, DONE],
-        "without a result; got 'x'",
+        'without a result; got "x"',
     ),
     "one id": (
         [ASK, {"role": "assistant", "tool_calls": [TWO[0], TWO[0]]}, result("1"), result("2"), DONE],

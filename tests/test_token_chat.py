@@ -91,8 +91,8 @@ def test_an_open_reply_comes_after_the_conversation() -> None:
         ([], "at least one message"),
         ([{"role": "assistent", "content": "so"}], "Did you mean 'assistant'"),
         ([{"content": "so"}], "role must be one of"),
-        ([{"role": "user"}], "content must be text; the user's is NoneType"),
-        ([{"role": "user", "content": [{"type": "text"}]}], "is list"),
+        ([{"role": "user"}], "content must be text; got null from the user"),
+        ([{"role": "user", "content": [{"type": "text"}]}], "got an array"),
     ],
 )
 def test_a_malformed_message_is_named(talk, rule: str) -> None:

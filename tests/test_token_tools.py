@@ -216,8 +216,8 @@ def test_without_tools_nothing_changes() -> None:
     ("message", "rule"),
     [
         ({"role": "tool", "content": "4"}, "must answer a call"),
-        ({"role": "tool", "content": "4", "tool_call_id": "7"}, "got '7'"),
-        ({"role": "tool", "content": None, "name": "add"}, "result must be text; got NoneType"),
+        ({"role": "tool", "content": "4", "tool_call_id": "7"}, 'got "7"'),
+        ({"role": "tool", "content": None, "name": "add"}, "result must be text; got null"),
         ({"role": "user", "content": "x", "tool_calls": [{}]}, "Only assistant messages may call"),
         ({"role": "assistant", "content": None, "tool_calls": [{}]}, "a function with a name"),
         ({"role": "assistant", "content": None, "tool_calls": [3]}, "a function with a name"),

@@ -130,18 +130,27 @@ def test_tokens_are_counted_as_they_are_read(claude: anthropic.Anthropic) -> Non
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]}, "got 'image'"),
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "size": 1}]}]}, "has no 'size'"),
-    ({"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]}, "block of type 'text'"),
-    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "'input_schema'"),
-    ({"tools": [{"name": "x"}]}, "needs an 'input_schema'"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image", "source": {}}]}]},
+        "'messages[0].content[0].type' must be",
+    ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a", "size": 1}]}]},
+        "content[0].size' is not supported",
+    ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": 1}]}]},
+        "content[0].text' must be a string; got 1",
+    ),
+    ({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}, "'tools[0].type' must be"),
+    ({"tools": [{"name": "x"}]}, "'tools[0].input_schema' must be an object"),
     ({"tools": [WEATHER], "tool_choice": {"type": "tool", "name": "time"}}, "'tool_choice' must name one of"),
-    ({"tool_choice": {"type": "some"}}, "auto, any, tool or none; got 'some'"),
+    ({"tool_choice": {"type": "some"}}, '"auto", "any", "tool" or "none"; got "some"'),
     ({"thinking": {"type": "between_tools"}}, "thinking.type"),
     ({"thinking": {"type": "enabled", "budget_tokens": 10}}, "thinking.budget_tokens"),
-    ({"thinking": {"type": "enabled", "display": "omitted"}}, "'display' is not supported"),
+    ({"thinking": {"type": "enabled", "display": "omitted"}}, "'thinking.display' is not supported"),
     ({"metadata": {"user_id": 5}}, "'metadata' must be an object whose values are strings"),
-    ({"tools": [{**WEATHER, "input_examples": [{}]}]}, "'input_examples' of a tool"),
+    ({"tools": [{**WEATHER, "input_examples": [{}]}]}, "'tools[0].input_examples' is not supported"),
     ({"max_tokens": 0}, "max_tokens"),
     ({"temperature": 1.5}, "temperature"),
     ({"colour": 1}, "'colour' is not a parameter"),

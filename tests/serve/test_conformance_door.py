@@ -156,7 +156,7 @@ def test_other_addresses_get_no_v1(client: TestClient) -> None:
     for path in ("/v1/health", "/v1/tokenize", "/nothing", "/v1/nothing", "/v1", "/chats"):
         response = client.get(path)
         assert response.status_code == 404, path
-        assert response.json()["error"]["message"] == f"There is no GET {path}."
+        assert response.json()["error"]["message"] == f"There is no route GET {path}."
 
 
 # Request ids
@@ -266,15 +266,15 @@ def test_an_absent_body_is_named_as_such(client: TestClient) -> None:
 @pytest.mark.parametrize(
     ("path", "field", "value", "param"),
     [
-        ("/v1/completions", "prompt", [1, True], "prompt.1"),
-        ("/v1/completions", "prompt", [[True]], "prompt.0.0"),
-        ("/v1/completions", "prompt", [1, 2.5], "prompt.1"),
+        ("/v1/completions", "prompt", [1, True], "prompt[1]"),
+        ("/v1/completions", "prompt", [[True]], "prompt[0][0]"),
+        ("/v1/completions", "prompt", [1, 2.5], "prompt[1]"),
         ("/v1/completions", "n", True, "n"),
         ("/v1/completions", "max_tokens", "1", "max_tokens"),
         ("/v1/completions", "echo", "true", "echo"),
         ("/v1/completions", "echo", 1, "echo"),
-        ("/v1/completions", "stop_token_ids", [True], "stop_token_ids.0"),
-        ("/v1/completions", "allowed_token_ids", ["1"], "allowed_token_ids.0"),
+        ("/v1/completions", "stop_token_ids", [True], "stop_token_ids[0]"),
+        ("/v1/completions", "allowed_token_ids", ["1"], "allowed_token_ids[0]"),
         ("/v1/completions", "seed", True, "seed"),
         ("/v1/completions", "temperature", "1", "temperature"),
         ("/v1/completions", "temperature", True, "temperature"),
@@ -285,11 +285,11 @@ def test_an_absent_body_is_named_as_such(client: TestClient) -> None:
         ("/v1/chat/completions", "stream", "true", "stream"),
         ("/v1/responses", "max_output_tokens", "1", "max_output_tokens"),
         ("/v1/responses", "temperature", True, "temperature"),
-        ("/v1/embeddings", "input", [True], "input.0"),
+        ("/v1/embeddings", "input", [True], "input[0]"),
         ("/v1/embeddings", "dimensions", "2", "dimensions"),
         ("/tokenize", "return_token_strs", 1, "return_token_strs"),
-        ("/detokenize", "tokens", [True], "tokens.0"),
-        ("/detokenize", "tokens", ["1"], "tokens.0"),
+        ("/detokenize", "tokens", [True], "tokens[0]"),
+        ("/detokenize", "tokens", ["1"], "tokens[0]"),
         ("/api/messages", "conversation_id", True, "conversation_id"),
         ("/api/messages", "conversation_id", "1", "conversation_id"),
         ("/api/replies", "message_id", True, "message_id"),
@@ -306,7 +306,15 @@ def test_types_are_strict_and_errors_name_the_clients_field(
     response = client.post(path, json=BODIES[path] | {field: value})
     error = response.json()["error"]
     assert (response.status_code, error["param"], error["code"]) == (400, param, "invalid_value")
-    assert error["message"].startswith(f"'{param}': Input should be ")
+    assert error["message"].startswith(f"'{param}' must be ")
+    assert error["message"].endswith(f"; got {json.dumps(at(value))}.")
+
+
+def at(value: object) -> object:
+    """The wrong value itself, in lists and objects of others."""
+    while isinstance(value, dict | list):
+        value = list(value.values() if isinstance(value, dict) else value)[-1]
+    return value
 
 
 def test_a_whole_number_may_have_a_decimal_point(client: TestClient) -> None:
@@ -316,25 +324,28 @@ def test_a_whole_number_may_have_a_decimal_point(client: TestClient) -> None:
     assert client.post("/v1/completions", json={"prompt": "cat", "max_tokens": 2.5}).status_code == 400
 
 
+SHAPES = "must be a string, an array of strings, an array of integers or an array of arrays of integers; got 5."
+
+
 @pytest.mark.parametrize(
     ("path", "change", "param", "message"),
     [
-        ("/v1/completions", {"prompt": 5}, "prompt", "Input should be a valid string or a valid list; got 5."),
-        ("/v1/completions", {"prompt": ["x", 5]}, "prompt.1", "Input should be a valid string; got 5."),
-        ("/v1/completions", {"n": True, "prompt": 5}, "n", "Input should be a valid integer; got True."),
-        ("/v1/completions", {"stop": 5}, "stop", "Input should be a valid list; got 5."),
-        ("/v1/responses", {"input": 5}, "input", "Input should be a valid string or a valid list; got 5."),
+        ("/v1/completions", {"prompt": 5}, "prompt", SHAPES),
+        ("/v1/completions", {"prompt": ["x", 5]}, "prompt[1]", "must be a string; got 5."),
+        ("/v1/completions", {"n": True, "prompt": 5}, "n", "must be an integer; got true."),
+        ("/v1/completions", {"stop": 5}, "stop", "must be a string or an array of strings; got 5."),
+        ("/v1/responses", {"input": 5}, "input", "must be a string or an array; got 5."),
         (
             "/v1/responses",
             {"text": {"format": {"type": "json_schema", "name": "a b", "schema": {}}}},
             "text.format.name",
-            "String should match pattern",
+            "must match the pattern ^[a-z",
         ),
-        ("/api/ratings", {"kind": "clap"}, "kind", "must be one of 'thumb', 'edit', 'choice'."),
-        ("/api/ratings", {"kind": None}, "kind", "must be one of 'thumb', 'edit', 'choice'."),
-        ("/api/ratings", {"value": 2}, "value", "less than or equal to 1; got 2."),
-        ("/api/ratings", {"kind": "edit", "value": 2}, "text", "Field required"),
-        ("/api/conversations/x", {}, "conversation_id", "valid integer"),
+        ("/api/ratings", {"kind": "clap"}, "kind", 'must be "thumb", "edit" or "choice"'),
+        ("/api/ratings", {"kind": None}, "kind", 'must be "thumb", "edit" or "choice"'),
+        ("/api/ratings", {"value": 2}, "value", "must be at most 1; got 2."),
+        ("/api/ratings", {"kind": "edit", "value": 2}, "text", "'text' is required."),
+        ("/api/conversations/x", {}, "conversation_id", 'must be an integer; got "x"'),
     ],
 )
 def test_an_error_names_the_field_that_the_client_sent(

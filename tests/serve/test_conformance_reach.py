@@ -73,7 +73,7 @@ def test_scores_that_cannot_be_are_errors(scoring: TestClient, client: TestClien
         (client, "/v1/rerank", {"query": "a", "documents": ["b"]}, "'tuned' is not a reward model"),
         (client, "/v1/score", {"text_1": "a", "text_2": "b"}, "'tuned' is not a reward model"),
         (scoring, "/v1/score", {"text_1": ["a", "b"], "text_2": ["c", "d", "e"]}, "got 2 and 3"),
-        (scoring, "/v1/rerank", {"query": "a", "documents": ["b", "cat " * 9000]}, "number 1 has"),
+        (scoring, "/v1/rerank", {"query": "a", "documents": ["b", "cat " * 9000]}, "pair 1, counted from 0, has"),
         (scoring, "/v1/rerank", {"query": "a", "documents": []}, "documents"),
         (scoring, "/v1/chat/completions", {"messages": HELLO}, "generates no text"),
         (scoring, "/v1/completions", {"prompt": "a"}, "generates no text"),

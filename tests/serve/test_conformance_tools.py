@@ -384,7 +384,7 @@ def test_control_tokens_in_variables_are_text(client: TestClient) -> None:
 def test_a_text_has_no_conversation(client: TestClient, fields: dict[str, Any]) -> None:
     """/tokenize refuses with a prompt what only messages have."""
     answer = client.post("/tokenize", json={"prompt": "x", **fields})
-    assert (answer.status_code, "needs 'messages'" in answer.json()["error"]["message"]) == (400, True)
+    assert (answer.status_code, "requires 'messages'" in answer.json()["error"]["message"]) == (400, True)
 
 
 def test_a_response_has_a_reasoning_item(official: openai.OpenAI, script: Callable[[str], list[int]]) -> None:

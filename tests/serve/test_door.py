@@ -61,6 +61,7 @@ def test_a_body_without_a_length_has_the_limit_too(replier: Replier, store: Stor
         reply = client.post("/v1/completions", content=pieces, headers={"content-type": "application/json"})
     assert reply.status_code == 413
     assert "1000 bytes" in reply.json()["error"]["message"]
+    assert reply.json()["error"]["code"] == "request_too_large"
 
 
 def test_the_page_runs_no_script_but_its_own(client: TestClient) -> None:

@@ -349,7 +349,7 @@ def test_a_grammar_that_cannot_be_followed_is_named_beside_tools(client: TestCli
     tool = {"type": "function", "function": {"name": "x", "parameters": wrong, "strict": True}}
     for body, param in [
         ({"tools": [TOOL], "response_format": form}, "response_format"),
-        ({"tools": [tool], "response_format": {"type": "json_object"}}, "tools"),
+        ({"tools": [tool], "response_format": {"type": "json_object"}}, "tools[0].function.parameters"),
     ]:
         reply = client.post("/v1/chat/completions", json=GREEDY | body)
         assert (reply.status_code, reply.json()["error"]["param"]) == (400, param), reply.text
@@ -375,7 +375,9 @@ def test_a_reply_that_can_go_on_with_nothing_holds_up_nobody(client: TestClient)
     body = GREEDY | {"structured_outputs": {"choice": ["a"]}, "min_tokens": 5}
     stuck = client.post("/v1/chat/completions", json=body)
     assert stuck.status_code == 400
-    assert "exclude all after 1 tokens" in stuck.json()["error"]["message"]
+    error = stuck.json()["error"]
+    told = "'structured_outputs' and 'min_tokens' together exclude all tokens at position 1 of the reply"
+    assert (error["param"], told in error["message"]) == ("structured_outputs", True)
     streamed = client.post("/v1/chat/completions", json=body | {"stream": True}).text
-    assert "exclude all after 1 tokens" in json.loads(streamed.strip().split("data: ")[-1])["error"]["message"]
+    assert json.loads(streamed.strip().split("data: ")[-1])["error"] == error
     assert chat(client)["finish_reason"] == "length"

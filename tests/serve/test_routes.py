@@ -101,9 +101,9 @@ def test_a_response_has_a_form_and_log_probabilities(official: openai.OpenAI) ->
         ({"store": True}, "store"),
         ({"background": True}, "background"),
         ({"input": []}, "input"),
-        ({"input": [{"type": "item_reference"}]}, "input.0"),
-        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input.0.content.0.type"),
-        ({"tools": [{"type": "web_search"}]}, "tools"),
+        ({"input": [{"type": "item_reference"}]}, "input[0].type"),
+        ({"input": [{"role": "user", "content": [{"type": "input_image"}]}]}, "input[0].content[0].type"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"truncation": "some"}, "truncation"),
         ({"max_output_tokens": -1}, "max_output_tokens"),
         ({"text": {"format": {"type": "text", "schema": {}}}}, "text.format.schema"),
@@ -209,7 +209,7 @@ def test_an_id_that_the_model_does_not_have_is_named(replier: Replier, store: St
             answer = client.post(path, json={field: [*ids, size + 8]})
             error = answer.json()["error"]
             assert (answer.status_code, error["param"]) == (400, field)
-            assert f"must be from 0 to {size + 7}; got {size + 8}." in error["message"]
+            assert f"must have token ids from 0 to {size + 7}; got {size + 8}." in error["message"]
 
 
 def test_the_metrics_count_what_was_served(client: TestClient) -> None:

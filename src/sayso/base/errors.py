@@ -14,13 +14,24 @@ class UserError(Exception):
     """A user's mistake, in one sentence: the rule, the value given, how to fix it."""
 
 
+class FieldError(UserError):
+    """A mistake in one field of nested data, with the path of the field, such as `tools[0].function.name`."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field
+
+
 class ListError(UserError):
     """An error whose message is a list, printed line by line; in other errors, line breaks come from quoted values."""
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return " Did you mean 'x'?" for the closest of the `known` names, or "" if none is close."""
-    close = get_close_matches(name, list(known), n=1, cutoff=0.5)
+def nearest(name: str, known: Iterable[str], least: float = 0.5) -> str:
+    """Return " Did you mean 'x'?" for the closest of the `known` names, or "" if none is close.
+
+    `least`: the smallest similarity that is close, from 0 to 1 (the same name).
+    """
+    close = get_close_matches(name, list(known), n=1, cutoff=least)
     return f" Did you mean '{close[0]}'?" if close else ""
 
 

@@ -6,12 +6,13 @@ constrains the reply: always if a call is required, from `<tool_call>` on if the
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from sayso.base.errors import UserError, nearest
+from sayso.base.errors import FieldError, UserError, nearest
+from sayso.base.json_words import either_of, json_shown
 from sayso.reply.schema import closed
-from sayso.sample.grammar import Grammar, inlined, lark, quoted, schema_text
+from sayso.sample.grammar import Grammar, inlined, json_schema, lark, quoted, schema_text
 from sayso.token.template import THINK
 from sayso.token.tools import CALL, CLOSING, opening
 
@@ -65,6 +66,17 @@ class Toolbox:
         return frozenset(tool.name for tool in self.tools if tool.custom)
 
     @property
+    def schemas(self) -> dict[str, Grammar]:
+        """The grammar of each tool's arguments alone, by the field that sets it, to tell which of them is wrong."""
+        return {
+            f"tools[{place}].{'custom.format' if tool.custom else 'function.parameters'}": replace(
+                json_schema(closed(tool.parameters), lenient=not tool.strict),
+                name=f"schema of the tool {json_shown(tool.name)}",
+            )
+            for place, tool in enumerate(self.tools)
+        }
+
+    @property
     def shown(self) -> list[dict[str, Any]]:
         """The tools to include in the prompt, for `render`; empty if none may be called."""
         return [_to_openai(tool) for tool in self.tools] if self.calls else []
@@ -90,7 +102,7 @@ class Toolbox:
             lines = [f"start: {quoted(CALL)} body {more}"]
         lines.append("body: " + " | ".join(f"body_{number}" for number in range(len(allowed))))
         for number, tool in enumerate(allowed):
-            schema = inlined(closed(tool.parameters), f"The parameters of '{tool.name}'", lenient=not tool.strict)
+            schema = inlined(closed(tool.parameters), f"The schema of the tool '{tool.name}'", lenient=not tool.strict)
             lines += [f"body_{number}: {quoted(opening(tool.name))} arguments_{number} {quoted(CLOSING)}"]
             lines += [f"arguments_{number}: {schema}"]
         return lark("\n".join(lines), "set of tools")
@@ -99,16 +111,16 @@ class Toolbox:
 def toolbox(tools: Sequence[Any] | None, choice: Any = None, *, parallel: bool | None = None) -> Toolbox:
     """Parse OpenAI's `tools`, `tool_choice` and `parallel_tool_calls`; None means OpenAI's default.
 
-    Raises `UserError` for invalid values: the tool by its position or name, the rule, the value given.
+    Raises `FieldError` for invalid values: the field of the tool, the rule, the value given.
     """
     if tools is not None and not isinstance(tools, list | tuple):
-        raise UserError(f"'tools' must be a list of functions; got {type(tools).__name__}.")
+        raise FieldError("tools", f"'tools' must be an array of tools; got {json_shown(tools)}.")
     parsed = tuple(_tool(place, tool) for place, tool in enumerate(tools or ()))
     names = [tool.name for tool in parsed]
     if len(parsed) > MOST_TOOLS:
-        raise UserError(f"A request may have at most {MOST_TOOLS} tools; got {len(parsed)}.")
+        raise FieldError("tools", f"'tools' must have at most {MOST_TOOLS} items; got {len(parsed)}.")
     if duplicate := next((name for name in names if names.count(name) > 1), None):
-        raise UserError(f"Tool names must be unique; '{duplicate}' occurs twice.")
+        raise FieldError("tools", f"'tools' must have unique names; {json_shown(duplicate)} occurs more than once.")
     if isinstance(choice, Mapping) and choice.get("type") == "allowed_tools":
         mode, allowed = _allowed(choice.get("allowed_tools"), names)
         return Toolbox(parsed, mode, parallel is not False, allowed)
@@ -119,22 +131,31 @@ def _tool(place: int, given: Any) -> Tool:
     where = f"tools[{place}]"
     kind = given.get("type") if isinstance(given, Mapping) else None
     if kind == "custom":
-        return _custom(_fields(_fields(given, where, "custom tool").get("custom"), f"{where}.custom", "custom"), where)
+        where = f"{where}.custom"
+        return _custom(_fields(_fields(given, f"tools[{place}]", "custom tool").get("custom"), where, "custom"), where)
     tool = _fields(given, where, "tool")
     if kind != "function":
-        raise UserError(f"A tool's type must be 'function' or 'custom'; that of {where} is {kind!r:.100}.")
-    function = _fields(tool.get("function"), f"{where}.function", "function")
+        raise _wrong(f"{where}.type", 'must be "function" or "custom"', kind)
+    where = f"{where}.function"
+    function = _fields(tool.get("function"), where, "function")
     name, description = _named(function, where)
     if not isinstance(function.get("strict"), bool | None):
-        raise UserError(f"'strict' of a tool must be true or false; that of '{name}' is {function['strict']!r:.100}.")
+        raise _wrong(f"{where}.strict", "must be true or false", function["strict"])
     parameters = function.get("parameters") or {"type": "object", "properties": {}}
-    schema_text(parameters, f"A schema as the parameters of '{name}'")
-    if parameters.get("type", "object") != "object":
-        raise UserError(
-            f"The parameters of a tool must be the schema of an object; those of '{name}' have the type "
-            f"{parameters['type']!r:.100}: wrap them in an object."
-        )
+    where = f"{where}.parameters"
+    try:
+        schema_text(parameters, f"'{where}'")
+    except UserError as error:
+        raise FieldError(where, str(error)) from error
+    if (own := parameters.get("type", "object")) != "object":
+        text = f"'{where}' must be the schema of an object; got the type {json_shown(own)}: wrap it in an object."
+        raise FieldError(where, text)
     return Tool(name, description, {"type": "object", **parameters}, bool(function.get("strict")))
+
+
+def _wrong(field: str, rule: str, given: Any, hint: str = "") -> FieldError:
+    """Return the error of a field that breaks a rule, such as "must be true or false"."""
+    return FieldError(field, f"'{field}' {rule}; got {json_shown(given)}.{hint}")
 
 
 def _custom(given: Mapping[str, Any], where: str) -> Tool:
@@ -146,10 +167,7 @@ def _custom(given: Mapping[str, Any], where: str) -> Tool:
     if isinstance(grammar, Mapping) and grammar.get("syntax") == "regex" and isinstance(grammar.get("definition"), str):
         text["pattern"] = f"^(?:{grammar['definition']})$"
     elif form != {"type": "text"}:
-        raise UserError(
-            f"The format of a custom tool must be 'text', or a grammar with the syntax 'regex'; that of '{name}' is "
-            f"{form!r:.100}."
-        )
+        raise _wrong(f"{where}.format", 'must be of the type "text", or a grammar with the syntax "regex"', form)
     schema = {"type": "object", "properties": {INPUT: text}, "required": [INPUT], "additionalProperties": False}
     return Tool(name, description, schema, strict=True, custom=True)
 
@@ -158,21 +176,20 @@ def _named(given: Mapping[str, Any], where: str) -> tuple[str, str]:
     """Return the checked name and description of a tool."""
     name, description = given.get("name"), given.get("description")
     if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise UserError(
-            f"A tool's name must have 1 to 64 letters, digits, _ or -, such as get_time; {where} has {name!r:.100}."
-        )
+        raise _wrong(f"{where}.name", 'must have from 1 to 64 letters, digits, _ or -, such as "get_time"', name)
     if not isinstance(description, str | None):
-        raise UserError(f"A tool's description must be text; that of '{name}' is {type(description).__name__}.")
+        raise _wrong(f"{where}.description", "must be a string", description)
     return name, description or ""
 
 
 def _fields(given: Any, where: str, kind: str) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise UserError(f"{where} must be a JSON object; got {type(given).__name__}.")
+        raise FieldError(where, f"'{where}' must be an object; got {json_shown(given)}.")
     fields = {str(key): value for key, value in given.items() if value is not None}
-    if unknown := [key for key in fields if key not in FIELDS[kind]]:
-        hint = nearest(unknown[0], FIELDS[kind])
-        raise UserError(f"{where} may only have {', '.join(sorted(FIELDS[kind]))}; got '{unknown[0]:.100}'.{hint}")
+    if unknown := next((key for key in fields if key not in FIELDS[kind]), None):
+        known = either_of([f"'{name}'" for name in sorted(FIELDS[kind])])
+        text = f"'{where}' may only have {known}; got '{unknown:.100}'.{nearest(unknown, FIELDS[kind], 0.75)}"
+        raise FieldError(f"{where}.{unknown:.100}", text)
     return fields
 
 
@@ -181,9 +198,9 @@ def _allowed(given: Any, names: Sequence[str]) -> tuple[str, frozenset[str]]:
     fields = _fields(given, "tool_choice.allowed_tools", "allowed_tools")
     mode, tools = fields.get("mode"), fields.get("tools")
     if mode not in ("auto", "required"):
-        raise UserError(f"The mode of 'allowed_tools' must be auto or required; got {mode!r:.100}.")
+        raise _wrong("tool_choice.allowed_tools.mode", 'must be "auto" or "required"', mode)
     if not isinstance(tools, list) or not tools:
-        raise UserError("'allowed_tools' must have a list of at least one of the tools; omit it to allow all.")
+        raise _wrong("tool_choice.allowed_tools.tools", "must be an array of at least one of the tools", tools)
     return mode, frozenset(_name_of(tool, names) for tool in tools)
 
 
@@ -193,8 +210,8 @@ def _name_of(choice: Any, names: Sequence[str]) -> str:
     named = choice.get(kind) if kind in ("function", "custom") else None
     name = named.get("name") if isinstance(named, Mapping) else None
     if name not in names:
-        hint, known = nearest(str(name), names), ", ".join(names) or "none"
-        raise UserError(f"'tool_choice' must name one of the tools ({known}); got {name!r:.100}.{hint}")
+        known = either_of([json_shown(one) for one in names]) or "there are none"
+        raise _wrong("tool_choice", f"must name one of the tools ({known})", name, nearest(str(name), names))
     return str(name)
 
 
@@ -204,9 +221,9 @@ def _choice(choice: Any, names: Sequence[str]) -> str:
     if isinstance(choice, Mapping):
         return _name_of(choice, names)
     if choice not in CHOICES:
-        raise UserError(f"'tool_choice' must be {', '.join(CHOICES)} or name a function; got {choice!r:.100}.")
+        raise _wrong("tool_choice", 'must be "none", "auto" or "required", or name a tool', choice)
     if choice == "required" and not names:
-        raise UserError("'tool_choice' 'required' needs 'tools'; got none.")
+        raise FieldError("tool_choice", "'tool_choice' requires a call, but there are no 'tools'.")
     return str(choice) if names else "none"
 
 

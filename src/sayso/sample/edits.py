@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sayso.base.errors import UserError
+from sayso.base.json_words import either_of
 from sayso.sample.dry import penalties
 from sayso.sample.filters import EXCLUDED
 from sayso.sample.request import Request
@@ -22,10 +23,15 @@ class NothingLeftError(UserError):
     """No token can follow, because the settings of `request` exclude all."""
 
     def __init__(self, request: Request) -> None:
-        super().__init__(
-            "A reply needs at least one possible next token; constraint, allowed_ids, banned and min_tokens "
-            f"together exclude all after {len(request.ids)} tokens: relax one of them."
-        )
+        sampling = request.sampling
+        settings = {
+            "constraint": request.constraint is not None,
+            "allowed_ids": sampling.allowed_ids,
+            "banned": sampling.banned,
+            "min_tokens": len(request.ids) < sampling.min_tokens,
+        }
+        names = either_of([f"'{name}'" for name, is_set in settings.items() if is_set], "and")
+        super().__init__(f"{names} together exclude all tokens at position {len(request.ids)} of the reply: relax one.")
         self.request = request
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from sayso.base.errors import UserError
+from sayso.base.json_words import json_kind, json_shown
 from sayso.sample.chain import rule_chain, schema_chain
 from sayso.token.tokenizer import is_text
 
@@ -66,7 +67,9 @@ def regex(pattern: str) -> Grammar:
 def choice(texts: Sequence[str]) -> Grammar:
     """Return the grammar of a few texts, one of which is the reply. Raises `UserError` for none or invalid ones."""
     if isinstance(texts, str) or not texts or not all(isinstance(text, str) for text in texts):
-        raise UserError(f'A choice must be a list of one or more texts, such as ["yes", "no"]; got {texts!r:.100}.')
+        raise UserError(
+            f'A choice must be a list of one or more texts, such as ["yes", "no"]; got {json_shown(texts)}.'
+        )
     if not all(map(is_text, texts)):
         raise UserError("The texts of a choice must be valid UTF-8; one contains a lone surrogate: remove it.")
     return lark("start: " + " | ".join(map(quoted, texts)), "choice")
@@ -124,7 +127,7 @@ def inlined(schema: Mapping[str, Any], what: str, *, lenient: bool = False) -> s
 def schema_text(schema: Mapping[str, Any], what: str) -> str:
     """Return a JSON schema as JSON. Raises `UserError` naming `what` if it is not an object, too deep or too large."""
     if not isinstance(schema, Mapping):
-        raise UserError(f"{what} must be a JSON object; got {type(schema).__name__}.")
+        raise UserError(f"{what} must be a JSON object; got {json_kind(schema)}.")
     if "x-guidance" in schema:
         raise UserError(f"{what} must not have 'x-guidance', because the compiler's settings are fixed. Omit it.")
     if depth(schema) > MOST_DEPTH:
@@ -167,7 +170,7 @@ def _check_inlined(source: str, start: int) -> None:
 def _sized(text: str, what: str) -> str:
     if not isinstance(text, str) or not is_text(text):
         raise UserError(
-            f"{what} must be text; got {type(text).__name__ if not isinstance(text, str) else 'invalid UTF-8'}."
+            f"{what} must be text; got {json_kind(text) if not isinstance(text, str) else 'invalid UTF-8'}."
         )
     if len(text.encode()) > MOST_BYTES:
         raise UserError(f"{what} may have at most {MOST_BYTES} bytes; this one has {len(text.encode())}: shorten it.")

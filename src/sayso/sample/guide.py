@@ -7,6 +7,7 @@ all tokens). Control tokens are in no mask; a stop id is allowed exactly where t
 from __future__ import annotations
 
 import json
+import re
 from collections import OrderedDict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from sayso.token.tokenizer import END, Tokenizer
 if TYPE_CHECKING:
     from llguidance import LLMatcher
 
+_EXCERPT = re.compile(r"\d+ \| ")  # a line of the source
 COMPILED = 32  # compiled grammars kept: a copy shares its grammar's caches, and takes a microsecond
 BEFORE = {"": "", "possible": "(reasoning SPACE?)?", "begun": "reasoning SPACE?"}
 REASONING = {  # lazy: it ends at the first end marker
@@ -236,12 +238,16 @@ def _grammar_of(source: str) -> dict[str, Any]:
 
 
 def _refusal(grammar: Grammar, reason: str) -> UserError:
-    return UserError(f"This {grammar.name} cannot be followed: {_plain(reason)}. Fix or simplify it.")
+    position = r"line \1, column \2: " if grammar.kind == "rules" else ""  # other sources are generated
+    reason = re.sub(r"^at (\d+)\((\d+)\): ", position, reason)
+    return UserError(f"The {grammar.name} cannot be followed: {_plain(reason)}. Fix or simplify it.")
 
 
 def _plain(reason: str) -> str:
     """Return the compiler's reason as one line, without source excerpts."""
     if "panic" in reason:
         return "it names something that cannot be compiled"
-    lines = [line.strip() for line in reason.replace("<non-verbose/>", "").splitlines()]
-    return " ".join(line for line in lines if line and not set(line) <= set("^~ "))[:200].rstrip(". ")
+    reason = reason.replace("<non-verbose/>", "").replace("Unimplemented keys", "unsupported keywords")
+    lines = [line.strip() for line in reason.splitlines()]
+    kept = [line for line in lines if line and not set(line) <= set("^~ ") and not _EXCERPT.match(line)]
+    return " ".join(kept)[:200].rstrip(". ")

@@ -15,7 +15,8 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sayso.serve.envelope import headers_of, raw, send_json
-from sayso.serve.errors import clip, error_body, in_format_of
+from sayso.serve.errors import error_body, in_format_of
+from sayso.serve.problems import clip
 
 PUBLIC = frozenset({"/", "/page.css", "/page.js", "/health", "/ready"})
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})

@@ -3,7 +3,7 @@
 A field is used, or is a label without effect, or has a value without effect (null, its default), or is rejected.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +11,8 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from sayso.base.errors import nearest
+from sayso.base.json_words import either_of, json_shown
+from sayso.base.ranges import LARGEST
 from sayso.feedback.store import UNSTORABLE
 
 MOST_IDS = 1024  # per list of ids or texts in a request
@@ -72,7 +74,30 @@ REASONS = {
 }
 """Why a field is refused, where the reason is not plain."""
 
+OTHER_NAMES = {
+    "instructions": ("system",),
+    "input": ("messages", "prompt"),
+    "max_completion_tokens": ("max_tokens", "max_output_tokens"),
+    "max_new_tokens": ("max_tokens", "max_output_tokens"),
+    "max_output_tokens": ("max_tokens",),
+    "max_tokens": ("max_output_tokens",),
+    "messages": ("input", "prompt"),
+    "n_predict": ("max_tokens", "max_output_tokens"),
+    "n_probs": ("logprobs", "top_logprobs"),
+    "num_predict": ("max_tokens", "max_output_tokens"),
+    "output_config": ("response_format", "text"),
+    "prompt": ("messages", "input"),
+    "response_format": ("text", "output_config"),
+    "stop": ("stop_sequences",),
+    "stop_sequences": ("stop",),
+    "system": ("instructions", "messages"),
+    "text": ("response_format", "input", "prompt"),
+}
+"""Names of fields of other routes and servers, with those that the same thing may have here."""
+NEAR = 0.75  # similarity of a misspelled name
+
 Number = Annotated[float, Field(allow_inf_nan=False)]
+Length = Annotated[int, Field(ge=0, le=LARGEST)]
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, strict=True)]], Field(max_length=MOST_IDS)]
 
 
@@ -94,7 +119,7 @@ class Strict(BaseModel):
         A whole number may be written with a decimal point, as in JSON Schema.
         """
         if not isinstance(body, dict):
-            raise ValueError("A JSON object is required")
+            raise PydanticCustomError("model_type", "must be an object")
         fields = {name: field for field, info in cls.model_fields.items() for name in _names(field, info)}
         known = list(fields)
         kept: dict[str, Any] = {}
@@ -108,7 +133,7 @@ class Strict(BaseModel):
                     raise refusal(name, "invalid_value", text)
                 kept[name] = int(value) if isinstance(value, float) and value.is_integer() else value
             elif name not in cls.neutral:
-                text = f"'{str(name)[:100]}' is not a parameter of this request.{nearest(str(name), known)}"
+                text = f"'{str(name)[:100]}' is not a parameter of this request.{_hint(str(name), known)}"
                 raise refusal(str(name)[:100], "unknown_parameter", text)
             elif not has_no_effect(value, cls.neutral[name]):
                 raise _unsupported(name, value, cls.neutral[name])
@@ -119,6 +144,12 @@ class RequestBody(Strict):
     """The body of a request; fields that other routes or servers support are accepted while they have no effect."""
 
     neutral: ClassVar[Mapping[str, Any]] = NEUTRAL
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    """Return the name that a field has here: a known other name, or one that is spelled much alike."""
+    other = next((one for one in OTHER_NAMES.get(name, ()) if one in known), None)
+    return f" Did you mean '{other}'?" if other else nearest(name, known, NEAR)
 
 
 def has_no_effect(value: Any, neutral: Any) -> bool:
@@ -139,13 +170,18 @@ def _names(field: str, info: FieldInfo) -> list[str]:
 
 def _unsupported(name: str, value: Any, neutral: Any) -> PydanticCustomError:
     if not isinstance(neutral, tuple):
-        return refusal(name, "invalid_value", f"'{name}' must be {KINDS[neutral]}.")
-    choices = [one for one in neutral if isinstance(one, str)]
+        return refusal(name, "invalid_value", f"'{name}' must be {KINDS[neutral]}; got {json_shown(value)}.")
+    choices = [json_shown(one) for one in neutral if isinstance(one, str)]
     if len(choices) > 1 and name not in REASONS:
-        text = f"'{name}' must be one of {', '.join(choices)}; got {value!r:.100}."
+        text = f"'{name}' must be {either_of(choices)}; got {json_shown(value)}."
         return refusal(name, "invalid_value", text)
     reason = f": {REASONS[name]}" if name in REASONS else "; omit it"
     return refusal(name, "unsupported_parameter", f"'{name}' is not supported here{reason}.")
+
+
+def rule(text: str, got: Any) -> PydanticCustomError:
+    """Return the error of the field that is validated: the rule to follow its name ("must be ..."), and what it got."""
+    return PydanticCustomError("rule", "{text}", {"text": shown(f"{text}; got {json_shown(got)}")})
 
 
 def refusal(param: str, code: str, text: str) -> PydanticCustomError:

@@ -5,13 +5,15 @@
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 from pydantic import ValidationInfo, field_validator, model_validator
 
+from sayso.base.json_words import json_shown
 from sayso.reply.tools import INPUT
-from sayso.serve.body import ANY, KINDS, Strict, has_no_effect, refusal, shown
+from sayso.serve.body import ANY, KINDS, Strict, has_no_effect, refusal, rule, shown
+from sayso.text.calls import json_or_text, unanswered
 
 TEXTS = {"text": "text", "refusal": "refusal"}
 """The parts that are text, by type, each with the field of its text."""
@@ -51,9 +53,19 @@ class Turn(Strict):
     @classmethod
     def join_parts(cls, content: Any, info: ValidationInfo) -> Any:
         """Join the text parts that newer clients send; reject other parts."""
-        if not isinstance(content, list):
+        if not isinstance(content, str | list):
+            raise rule("must be a string or an array of parts", content)
+        if isinstance(content, str):
             return content
         return "".join(_part_text(place, part, info.data.get("role")) for place, part in enumerate(content))
+
+    @field_validator("tool_calls")
+    @classmethod
+    def known_calls(cls, calls: list[Any]) -> list[Any]:
+        """Reject calls that are not in OpenAI's form."""
+        for place, call in enumerate(calls):
+            _check_call(f"[{place}]", call)
+        return calls
 
     @model_validator(mode="after")
     def fields_of_its_role(self) -> "Turn":
@@ -64,13 +76,14 @@ class Turn(Strict):
         }  # fmt: skip
         for field, role in owners.items():
             if getattr(self, field) and self.role != role:
-                text = f"'{field}' is not allowed in a message with the role '{self.role}'."
+                text = f"'{field}' is not allowed in a message with the role {json_shown(self.role)}."
                 raise refusal(field, "unknown_parameter", text)
         if self.role == "function" and not self.name:
-            raise refusal("name", "invalid_value", "A message with the role 'function' needs 'name'.")
+            raise refusal("name", "invalid_value", "A message with the role \"function\" requires 'name'.")
         others = (self.refusal, self.reasoning_content, self.tool_calls, self.function_call)
         if self.content is None and not any(others):
-            raise refusal("content", "invalid_value", f"A message with the role '{self.role}' needs 'content'.")
+            text = f"A message with the role {json_shown(self.role)} requires 'content'."
+            raise refusal("content", "invalid_value", text)
         return self
 
     @property
@@ -83,7 +96,7 @@ class Turn(Strict):
         """Return the message in the form that the tokenizer's chat template takes."""
         calls = [_function_call(call) for call in self.tool_calls or []]
         if self.function_call is not None:
-            calls.append({"type": "function", "function": self.function_call.model_dump()})
+            calls.append(_function_call({"function": self.function_call.model_dump()}))
         text = "" if self.text is None and not calls else self.text  # a reply that was cut in its reasoning
         fields = {
             "content": text, "reasoning_content": self.reasoning_content, "tool_calls": calls or None,
@@ -95,33 +108,80 @@ class Turn(Strict):
 
 def _part_text(place: int, part: Any, role: str | None) -> str:
     """Return the text of one part. Raises an error for another type, and for a field that would have no effect."""
-    kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-    field = TEXTS.get(kind) if isinstance(part, dict) and isinstance(kind, str) else None
+    if not isinstance(part, dict):
+        text = f'A part of a message must be an object such as {{"type": "text", ...}}; got {json_shown(part)}.'
+        raise refusal(f"[{place}]", "invalid_value", text)
+    kind = part.get("type")
+    field = TEXTS.get(kind) if isinstance(kind, str) else None
     if field is None:
-        text = f"This model accepts only text; got a part of type '{shown(str(kind)[:100])}'."
-        raise refusal(f"{place}.type", "invalid_value", text)
+        text = f"This model accepts only text; got a part of the type {json_shown(kind)}."
+        raise refusal(f"[{place}].type", "invalid_value", text)
     if kind == "refusal" and role != "assistant":
-        text = f"A part of type 'refusal' is not allowed in a message with the role '{role}'."
-        raise refusal(f"{place}.type", "invalid_value", text)
+        text = f'A part of the type "refusal" is not allowed in a message with the role {json_shown(role)}.'
+        raise refusal(f"[{place}].type", "invalid_value", text)
     if not isinstance(part.get(field), str):
-        raise refusal(f"{place}.{field}", "invalid_value", f"A part of type '{kind}' needs '{field}', a text.")
+        text = f"A part of the type {json_shown(kind)} requires '{field}', a string."
+        raise refusal(f"[{place}].{field}", "invalid_value", text)
     for name, value in part.items():
         if value is None or name in ("type", field):
             continue
         if name in PART_NEUTRAL and not has_no_effect(value, PART_NEUTRAL[name]):
-            text = f"'{name}' must be {KINDS[PART_NEUTRAL[name]]}."
-            raise refusal(f"{place}.{name}", "invalid_value", text)
+            text = f"'{name}' must be {KINDS[PART_NEUTRAL[name]]}; got {json_shown(value)}."
+            raise refusal(f"[{place}].{name}", "invalid_value", text)
         if name not in PART_NEUTRAL:
-            text = f"'{shown(str(name)[:100])}' is not supported in a part of type '{kind}'; omit it."
-            raise refusal(f"{place}.{str(name)[:100]}", "unknown_parameter", text)
+            text = f"'{shown(str(name)[:100])}' is not supported in a part of the type {json_shown(kind)}; omit it."
+            raise refusal(f"[{place}].{str(name)[:100]}", "unknown_parameter", text)
     return str(part[field])
 
 
-def _function_call(call: Any) -> Any:
-    """Return a call of a custom tool as that of a function with its input as the only argument; others unchanged."""
-    if not isinstance(call, Mapping) or call.get("type") != "custom":
-        return call
-    custom = call.get("custom")
-    custom = custom if isinstance(custom, Mapping) else {}
-    arguments = json.dumps({INPUT: custom.get("input")}, ensure_ascii=False)
-    return {"id": call.get("id"), "type": "function", "function": {"name": custom.get("name"), "arguments": arguments}}
+def _check_call(where: str, call: Any) -> None:
+    """Raise an error for a call that is not in OpenAI's form; an id may be absent."""
+    if not isinstance(call, dict):
+        raise refusal(where, "invalid_value", f"A tool call must be an object; got {json_shown(call)}.")
+    kind = call.get("type") or "function"
+    if kind not in ("function", "custom"):
+        text = f'The type of a tool call must be "function" or "custom"; got {json_shown(kind)}.'
+        raise refusal(f"{where}.type", "invalid_value", text)
+    own = call.get(kind)
+    if not isinstance(own, dict):
+        text = f"A tool call of the type {json_shown(kind)} requires '{kind}', an object."
+        raise refusal(f"{where}.{kind}", "invalid_value", text)
+    argument = "arguments" if kind == "function" else "input"
+    given = own.get(argument)
+    if kind == "function" and isinstance(given, dict | None):
+        given = ""  # an object, or no arguments: beyond what OpenAI accepts
+    texts = {"id": call.get("id") or "", f"{kind}.name": own.get("name"), f"{kind}.{argument}": given}
+    for name, value in texts.items():
+        if not isinstance(value, str):
+            message = f"'{name.rpartition('.')[2]}' of a tool call must be a string; got {json_shown(value)}."
+            raise refusal(f"{where}.{name}", "invalid_value", message)
+
+
+def check_results(messages: Sequence[Turn]) -> None:
+    """Raise an error for a tool's or function's result that answers no earlier call."""
+    ids, names = set[str](), set[str]()
+    for place, turn in enumerate(messages):
+        for call in turn.plain().get("tool_calls", []):
+            ids.add(call.get("id") or "")
+            names.add(call["function"]["name"])
+        where = f"messages[{place}]"
+        if turn.role == "tool" and (turn.tool_call_id not in ids if turn.tool_call_id else turn.name not in names):
+            error = unanswered(where, turn.tool_call_id)
+            raise refusal(error.field, "invalid_value", str(error))
+        if turn.role == "function" and turn.name not in names:
+            text = f"A function's result must answer a call: '{where}.name' must be that of an earlier call"
+            raise refusal(f"{where}.name", "invalid_value", f"{text}; got {json_shown(turn.name)}.")
+
+
+def _function_call(call: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call as that of a function whose arguments are a JSON object.
+
+    The input of a custom tool becomes its only argument. So do arguments that are no JSON object, such as those of a
+    call that was cut: OpenAI accepts them, but chat templates cannot render them.
+    """
+    kind = "custom" if call.get("type") == "custom" else "function"
+    own = call[kind]
+    arguments = own.get("input") if kind == "custom" else own.get("arguments") or {}
+    if kind == "custom" or (isinstance(arguments, str) and not isinstance(json_or_text(arguments), dict)):
+        arguments = json.dumps({INPUT: arguments}, ensure_ascii=False)
+    return {"id": call.get("id") or "", "type": "function", "function": {"name": own["name"], "arguments": arguments}}

@@ -3,12 +3,14 @@
 The text is made in the engine's thread, so that a stop text ends the request at exactly the token that completes it.
 """
 
+import re
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from sayso.base.errors import FieldError, UserError
 from sayso.reply.text import Text
 from sayso.sample.request import PromptLogprob, Request
 
@@ -37,8 +39,9 @@ class ChoicePiece:
 class Choice:
     """A request to the engine, and its text."""
 
-    def __init__(self, index: int, request: Request, text: Text) -> None:
-        self.index, self.request, self.text = index, request, text
+    def __init__(self, index: int, request: Request, text: Text, form: str = "response_format") -> None:
+        """`form` is the field that requests the form of the reply, for errors."""
+        self.index, self.request, self.text, self.form = index, request, text, form
         request.watch = self._watch
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
@@ -46,6 +49,15 @@ class Choice:
         self.counted = 0  # tokens already counted by the metrics
         self._new, self._length = "", 0  # text since the last piece, and characters in all pieces
         self._given, self._begun = 0, False  # tokens in all pieces, and whether there was one
+
+    @property
+    def error(self) -> UserError:
+        """The engine's error of the request, in the words of the client's fields."""
+        message = self.request.error
+        for own, name in {"constraint": self.form, "allowed_ids": "allowed_token_ids", "banned": "bad_words"}.items():
+            message = message.replace(f"'{own}'", f"'{name}'")
+        field = re.search(r"'([\w.]+)'", message)
+        return FieldError(field[1], message) if field else UserError(message)
 
     def take(self) -> ChoicePiece | None:
         """Return what is new, or None if nothing can be shown yet."""

@@ -21,6 +21,7 @@ from sayso.serve.openai import ChatRequest, CompletionRequest, prompts_of
 from sayso.serve.served_model import ServedModel
 from sayso.serve.shapes import ChatShape, TextShape
 from sayso.serve.terms import ReplyTerms
+from sayso.serve.wording import CHAT, FUNCTIONS, Wording
 from sayso.token.reasoning import reasoning_of
 
 COMPLETION_TOKENS = 16  # OpenAI's default for /v1/completions
@@ -60,28 +61,36 @@ def openai_routes(served: ServedModel, created: int) -> APIRouter:
 
 
 async def read_chat(
-    served: ServedModel, asked: ChatRequest, *, truncate: bool = False
+    served: ServedModel, asked: ChatRequest, *, truncate: bool = False, wording: Wording = CHAT
 ) -> tuple[list[int], ReplyTerms, Toolbox]:
     """Return the prompt ids of a conversation, the terms of its reply, and the tools that it may call.
 
-    `truncate`: drop the oldest turns of a conversation that exceeds the context.
+    `truncate`: drop the oldest turns of a conversation that exceeds the context. `wording`: that of the errors.
     """
+    wording = FUNCTIONS if asked.legacy else wording
+    with wording.errors():
+        prompt, terms, tools = await _read_chat(served, asked, truncate)
+    return prompt, terms.renamed(wording.path), tools
+
+
+async def _read_chat(served: ServedModel, asked: ChatRequest, truncate: bool) -> tuple[list[int], ReplyTerms, Toolbox]:
     adapter = served.adapter(asked.model)
-    with naming("functions" if asked.legacy else "tools"):
+    with naming("tools"):
         tools = asked.toolbox()
     variables = asked.variables(served.replier.tokenizer)
     length = served.context if asked.length is None else asked.length
     messages = [turn.plain() for turn in asked.messages]
-    prompt = await run_in_threadpool(
-        served.chat_ids,
-        messages,
-        tools.shown,
-        opened=asked.add_generation_prompt is not False,
-        continued=bool(asked.continue_final_message),
-        keep=asked.truncate_prompt_tokens,
-        reserve=length if truncate else None,
-        variables=variables,
-    )
+    with naming("messages"):
+        prompt = await run_in_threadpool(
+            served.chat_ids,
+            messages,
+            tools.shown,
+            opened=asked.add_generation_prompt is not False,
+            continued=bool(asked.continue_final_message),
+            keep=asked.truncate_prompt_tokens,
+            reserve=length if truncate else None,
+            variables=variables,
+        )
     continued = messages[-1]["content"] if asked.continue_final_message else ""
     reasoning = reasoning_of(served.replier.tokenizer, prompt, continued)
     return prompt, replace(served.reader.terms(asked, served.context, tools, reasoning), adapter=adapter), tools

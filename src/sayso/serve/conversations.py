@@ -4,7 +4,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from sayso.base.errors import UserError
+from sayso.base.errors import FieldError
 from sayso.feedback.store import Store, StoredConversation
 from sayso.serve.turns import Body, BodyText, RowId, turns_of
 
@@ -39,7 +39,7 @@ def conversation_routes(store: Store) -> APIRouter:
     @router.post("/messages", status_code=201)
     def message(said: MessageBody) -> dict[str, Any]:
         if not said.content.strip():
-            raise UserError("A message must not be empty.")
+            raise FieldError("content", "'content' must not be empty.")
         return turns_of(store, [store.say(said.conversation_id, said.content)])[0]
 
     return router

@@ -15,7 +15,7 @@ from starlette.concurrency import run_in_threadpool
 
 from sayso.batch.by_length import by_length
 from sayso.reply.embed import embed
-from sayso.serve.body import RequestBody
+from sayso.serve.body import RequestBody, rule
 from sayso.serve.errors import ApiError
 from sayso.serve.openai import Prompts, prompts_of, some_prompts
 from sayso.serve.served_model import ServedModel
@@ -27,7 +27,7 @@ BATCH_TOKENS = 512  # padded: a batch delays replies no longer than a pass of th
 def some_texts(texts: Prompts) -> Prompts:
     """Reject what `some_prompts` rejects, and empty texts, as OpenAI does."""
     if any(len(text) == 0 for text in prompts_of(some_prompts(texts))):
-        raise ValueError("A text must not be empty")
+        raise rule("must not have an empty text", texts)
     return texts
 
 

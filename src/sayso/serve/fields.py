@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from sayso.base.errors import UserError
+from sayso.base.errors import FieldError
 from sayso.sample import grammar as language
 from sayso.sample.grammar import Grammar
-from sayso.serve.body import MOST_IDS, Number, RequestBody, Strict, TokenIds
+from sayso.serve.body import MOST_IDS, Number, RequestBody, Strict, TokenIds, refusal, rule
 from sayso.serve.setting_fields import settings_of, with_settings
 
 MOST_CHOICES, MOST_STOPS, MOST_TOPS = 128, 128, 20
@@ -41,6 +41,8 @@ class LengthFields(RequestBody):
     @classmethod
     def as_list(cls, stop: Any) -> Any:
         """Accept a single stop text without a list."""
+        if not isinstance(stop, str | list):
+            raise rule("must be a string or an array of strings", stop)
         return [stop] if isinstance(stop, str) else stop
 
 
@@ -73,7 +75,8 @@ class ResponseFormat(Strict):
     def schema_needs_its_type(self) -> "ResponseFormat":
         """Reject a missing schema, and one that would not be used."""
         if (self.json_schema is not None) != (self.type == "json_schema"):
-            raise ValueError("'json_schema' is required with the type 'json_schema', and allowed only there")
+            text = "'json_schema' is required with the type \"json_schema\", and allowed only with it."
+            raise refusal("json_schema", "invalid_value", text)
         return self
 
     @property
@@ -96,11 +99,14 @@ class StructuredOutputs(Strict):
     @model_validator(mode="before")
     @classmethod
     def screen(cls, body: Any) -> Any:
-        """Reject unknown kinds, none, and several."""
-        known = {"json", "regex", "choice", "grammar", "json_object"}
-        asked = {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else {}
-        if len(asked) != 1 or not set(asked) <= known or asked == {"json_object": False}:
-            raise ValueError("'structured_outputs' must have one of json, regex, choice, grammar, json_object (true)")
+        """Reject none of the kinds, and several."""
+        asked = super().screen(body)  # type: ignore[operator]
+        kinds = [name for name, value in asked.items() if (name, value) != ("json_object", False)]
+        if len(kinds) != 1:
+            text = (
+                "'structured_outputs' must have exactly one of 'json', 'regex', 'choice', 'grammar' and 'json_object'"
+            )
+            raise refusal("", "invalid_value", f"{text}; got {', '.join(map(repr, kinds)) or 'none'}.")
         return asked
 
     @property
@@ -144,13 +150,16 @@ class GenerationFields(SamplingFields, LengthFields):
     def options_go_together(self) -> "GenerationFields":
         """Reject stream options without a stream, what no stream supports, and two formats at once."""
         if self.stream_options is not None and not self.stream:
-            raise ValueError("'stream_options' is only allowed with 'stream': true")
+            raise refusal("stream_options", "invalid_value", "'stream_options' is only allowed with 'stream': true.")
         if self.prompt_logprobs is not None and self.stream:
-            raise ValueError("'prompt_logprobs' is not supported in a stream; omit 'stream'")
+            text = "'prompt_logprobs' is not supported in a stream; omit 'stream'."
+            raise refusal("prompt_logprobs", "invalid_value", text)
         if self.structured_outputs is not None and _has_form(self.response_format):
-            raise ValueError("'response_format' and 'structured_outputs' both set the reply's format; omit one")
+            text = "'structured_outputs' and 'response_format' both set the format of the reply; omit one of them."
+            raise refusal("structured_outputs", "invalid_value", text)
         if self.truncate_prompt_tokens == 0:
-            raise ValueError("'truncate_prompt_tokens' must be at least 1, or -1 to keep as many as fit")
+            text = "'truncate_prompt_tokens' must be at least 1, or -1 to keep as many as fit; got 0."
+            raise refusal("truncate_prompt_tokens", "invalid_value", text)
         return self
 
     @property
@@ -197,6 +206,7 @@ def _loaded(schema: dict[str, Any] | str | None) -> Any:
     try:
         return json.loads(schema)
     except (ValueError, RecursionError) as error:
-        raise UserError(
-            "'structured_outputs.json' must be a JSON schema, or one as JSON text; got invalid JSON."
+        field = "structured_outputs.json"
+        raise FieldError(
+            field, f"'{field}' must be a JSON schema, as an object or as a string of JSON; got invalid JSON."
         ) from error

@@ -7,8 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sayso.base.json_words import either_of, json_shown
 from sayso.reply.tools import INPUT
-from sayso.serve.body import refusal, shown
+from sayso.serve.body import refusal
 
 _OWN = {"type", "id", "status"}  # fields of every item; the latter two are labels
 ITEMS = {
@@ -20,28 +21,51 @@ ITEMS = {
     "custom_tool_call_output": _OWN | {"call_id", "output"},
 }
 """Fields of the items that a text model can read."""
+ROLES = ("user", "assistant", "system", "developer")
+_TEXTS = {
+    "function_call": ("call_id", "name", "arguments"),
+    "function_call_output": ("call_id",),
+    "custom_tool_call": ("call_id", "name", "input"),
+    "custom_tool_call_output": ("call_id",),
+}
+"""Required fields of each kind of item that are strings."""
 
 
 def check_item(place: int, item: Any) -> None:
-    """Raise an error for an item of another type, and for a field that would have no effect."""
-    kind = _kind(item) if isinstance(item, dict) else type(item).__name__
-    if not isinstance(item, dict) or kind not in ITEMS:
-        text = f"An input item must be one of: {', '.join(ITEMS)}; got '{shown(kind[:100])}'."
-        raise refusal(str(place), "invalid_value", text)
+    """Raise an error for an item of another type or without a required field, and for a field without effect."""
+    where = f"[{place}]"
+    if not isinstance(item, dict):
+        raise refusal(where, "invalid_value", f"'input{where}' must be an object; got {json_shown(item)}.")
+    kind = _kind(item)
+    if not isinstance(kind, str) or kind not in ITEMS:
+        text = f"'input{where}.type' must be {either_of([json_shown(one) for one in ITEMS])}; got {json_shown(kind)}."
+        raise refusal(f"{where}.type", "invalid_value", text)
+    if kind == "message" and item.get("role") not in ROLES:
+        known = either_of([json_shown(role) for role in ROLES])
+        text = f"'input{where}.role' must be {known}; got {json_shown(item.get('role'))}."
+        raise refusal(f"{where}.role", "invalid_value", text)
+    if kind.endswith("_output") and not isinstance(item.get("output"), str | list):
+        text = f"'input{where}.output' must be a string or an array of parts; got {json_shown(item.get('output'))}."
+        raise refusal(f"{where}.output", "invalid_value", text)
+    for name in _TEXTS.get(kind, ()):
+        if not isinstance(item.get(name), str):
+            text = f"'input{where}.{name}' must be a string; got {json_shown(item.get(name))}."
+            raise refusal(f"{where}.{name}", "invalid_value", text)
     if unknown := [name for name, value in item.items() if value is not None and name not in ITEMS[kind]]:
         name = unknown[0][:100]
-        raise refusal(f"{place}.{name}", "unknown_parameter", f"A {kind} has no '{name}'.")
+        text = f"'input{where}.{name}' is not supported in an item of the type {json_shown(kind)}; omit it."
+        raise refusal(f"{where}.{name}", "unknown_parameter", text)
 
 
-def messages_of(given: str | list[Any]) -> tuple[list[dict[str, Any]], list[int | str]]:
-    """Return input items as a chat's messages, and the index of the item of each; "" for a plain text.
+def messages_of(given: str | list[Any]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return input items as a chat's messages, and the path of the item of each; "input" for a plain text.
 
     Calls belong to the assistant's message before them, reasoning to the one after it.
     """
     if isinstance(given, str):
-        return [{"role": "user", "content": given}], [""]
+        return [{"role": "user", "content": given}], ["input"]
     done: list[dict[str, Any]] = []
-    places: list[int | str] = []
+    places: list[str] = []
     reasoned = False  # whether the last message has only reasoning so far
     for place, item in enumerate(given):
         kind, after, reasoned = _kind(item), reasoned, False
@@ -63,7 +87,8 @@ def messages_of(given: str | list[Any]) -> tuple[list[dict[str, Any]], list[int 
             done[-1]["content"] = _content(item.get("content"))
         else:
             done.append({"role": item.get("role"), "content": _content(item.get("content"))})
-        places += [place] * (len(done) - len(places))
+        where = f"input[{place}].output" if kind.endswith("_output") else f"input[{place}]"
+        places += [where] * (len(done) - len(places))
     return done, places
 
 
@@ -91,8 +116,8 @@ def choice_of_chat(choice: Any) -> Any:
     return {"type": kind, kind: {"mode": choice.get("mode"), "tools": tools}}
 
 
-def _kind(item: Mapping[str, Any]) -> str:
-    return str(item.get("type") or "message")
+def _kind(item: Mapping[str, Any]) -> Any:
+    return item.get("type") or "message"
 
 
 def _reasoning(item: Mapping[str, Any]) -> str:

@@ -44,7 +44,9 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
     def check(request: Request) -> None:  # a dependency, so that it comes before the body
         if admin_key is None:
             raise ApiError(
-                403, "Adapters can be changed only with an admin key; start with --admin-key.", "no_admin_key"
+                403,
+                "Adapters can be changed only with an admin key; start the server with --admin-key.",
+                "no_admin_key",
             )
         given = [key.encode("latin-1") for key in keys_of(headers_of(request.scope))]
         if not any(hmac.compare_digest(one, admin_key.encode()) for one in given):
@@ -53,7 +55,7 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
     @router.post("/load_lora_adapter", dependencies=[Depends(check)])
     async def load(body: LoadRequest) -> PlainTextResponse:
         if body.lora_name in (served.name, *served.adapters):
-            text = f"There already is a model '{body.lora_name}' here; unload it first, or choose another name."
+            text = f"A model '{body.lora_name}' is already served; unload it first, or choose another name."
             raise ApiError(400, text, "invalid_value", "lora_name")
         if not Path(body.lora_path).is_dir():
             raise ApiError(404, f"There is no folder '{body.lora_path[:100]}'.", "not_found", "lora_path")

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sayso.base.json_words import json_shown
 from sayso.reply.tools import Toolbox, toolbox
-from sayso.serve.body import refusal
-from sayso.serve.chat_message import Turn
+from sayso.serve.body import Length, refusal, rule
+from sayso.serve.chat_message import Turn, check_results
 from sayso.serve.fields import MOST_CHOICES, MOST_TOPS, GenerationFields
 from sayso.serve.template_fields import TemplateFields
 
@@ -20,7 +21,7 @@ Prompts = str | list[str] | list[int] | list[list[int]]
 def some_prompts(prompts: Prompts) -> Prompts:
     """Reject an empty list of prompts and too many."""
     if prompts == [] or len(prompts_of(prompts)) > MOST_PROMPTS:
-        raise ValueError(f"The number of prompts must be from 1 to {MOST_PROMPTS}")
+        raise rule(f"must have from 1 to {MOST_PROMPTS} items", len(prompts))
     return prompts
 
 
@@ -32,18 +33,21 @@ def prompts_of(prompts: Prompts) -> Sequence[str | list[int]]:
 
 
 def check_continued(messages: Sequence[Turn], opened: bool | None) -> None:
-    """Raise `ValueError` for a conversation whose last message cannot be continued."""
+    """Raise an error for a conversation whose last message cannot be continued."""
+    text = ""
     if opened:
-        raise ValueError("'continue_final_message' needs 'add_generation_prompt': false, or neither")
-    if messages[-1].role != "assistant" or not messages[-1].text:
-        raise ValueError("'continue_final_message' needs a last message by the assistant that is not empty")
+        text = "'continue_final_message' cannot be combined with 'add_generation_prompt': true; omit one of them."
+    elif messages[-1].role != "assistant" or not messages[-1].text:
+        text = "'continue_final_message' requires the last message to be the assistant's and not empty."
+    if text:
+        raise refusal("continue_final_message", "invalid_value", text)
 
 
 class ChatRequest(GenerationFields, TemplateFields):
     """The body of POST /v1/chat/completions."""
 
     messages: Annotated[list[Turn], Field(min_length=1, max_length=MOST_MESSAGES)]
-    max_completion_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_completion_tokens: Length | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MOST_TOPS)] | None = None
     tools: list[Any] | None = None
@@ -56,9 +60,10 @@ class ChatRequest(GenerationFields, TemplateFields):
 
     @model_validator(mode="after")
     def chat_options_go_together(self) -> "ChatRequest":
-        """Reject `top_logprobs` without log-probabilities, and contradictory ways to begin the reply."""
+        """Reject `top_logprobs` without log-probabilities, results without calls, and contradictory beginnings."""
+        check_results(self.messages)
         if self.top_logprobs is not None and not self.logprobs:
-            raise ValueError("'top_logprobs' needs 'logprobs': true")
+            raise refusal("top_logprobs", "invalid_value", "'top_logprobs' requires 'logprobs': true.")
         if self.continue_final_message:
             check_continued(self.messages, self.add_generation_prompt)
         return self
@@ -75,7 +80,8 @@ class ChatRequest(GenerationFields, TemplateFields):
         else:
             known = choice is None or choice in ("none", "auto")
         if not known:
-            text = f"'function_call' must be none, auto or the name of one of the functions; got {choice!r:.100}."
+            text = '\'function_call\' must be "none", "auto" or {"name": NAME} of one of the functions'
+            text += f"; got {json_shown(choice)}."
             raise refusal("function_call", "invalid_value", text)
         return self
 
@@ -120,15 +126,17 @@ class CompletionRequest(GenerationFields):
         """Reject a `best_of` below `n`, too many replies, and what a `suffix` excludes."""
         best, prompts = max(self.best_of or 1, self.choices), len(prompts_of(self.prompt))
         if self.best_of is not None and self.best_of < self.choices:
-            raise ValueError(f"'best_of' must be at least 'n', {self.choices}; got {self.best_of}")
+            text = f"'best_of' must be at least 'n', which is {self.choices}; got {self.best_of}."
+            raise refusal("best_of", "invalid_value", text)
         if self.best_of is not None and self.best_of > self.choices and self.stream:
-            raise ValueError("'best_of' cannot be streamed: the best reply is known only at the end")
+            text = "'best_of' cannot be streamed, because the best reply is known only at the end; omit 'stream'."
+            raise refusal("best_of", "invalid_value", text)
         if best * prompts > MOST_REPLIES:
-            raise ValueError(
-                f"A request may have at most {MOST_REPLIES} replies; got {prompts} prompts with {best} each"
-            )
+            text = f"A request may have at most {MOST_REPLIES} replies; got {prompts} prompts with {best} replies each."
+            raise refusal("best_of" if best > self.choices else "n", "invalid_value", text)
         if self.suffix and (self.echo or self.truncate_prompt_tokens is not None or self.add_special_tokens is False):
-            raise ValueError("'suffix' excludes 'echo', 'truncate_prompt_tokens' and 'add_special_tokens': false")
+            text = "'suffix' cannot be combined with 'echo', 'truncate_prompt_tokens' or 'add_special_tokens': false."
+            raise refusal("suffix", "invalid_value", text)
         return self
 
     @property

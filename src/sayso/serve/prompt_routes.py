@@ -24,7 +24,8 @@ def prompt_routes(served: ServedModel) -> APIRouter:
     @router.post("/v1/responses/input_tokens")
     async def input_tokens(body: ResponsesRequest) -> dict[str, Any]:
         served.adapter(body.model)
-        ids, _, _ = await read_chat(served, body.chat())
+        chat, wording = body.chat()
+        ids, _, _ = await read_chat(served, chat, wording=wording)
         return {"object": "response.input_tokens", "input_tokens": len(ids)}
 
     return router

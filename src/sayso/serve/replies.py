@@ -24,12 +24,13 @@ from sayso.reply.calls import Delta
 from sayso.reply.parser import ReplyParser
 from sayso.reply.reasoning import with_marker
 from sayso.sample.sampling import Sampling, seeded
+from sayso.sample.settings import SamplingSettings
 from sayso.serve.choice import ChoicePiece
 from sayso.serve.errors import failure
 from sayso.serve.served_model import ServedModel
 from sayso.serve.setting_fields import page_controls, settings_of, with_settings
 from sayso.serve.stream import EventStream, event
-from sayso.serve.terms import Reader, ReplyTerms
+from sayso.serve.terms import Reader, ReplyTerms, check_least
 from sayso.serve.turns import Body, RowId, turns_of
 from sayso.serve.worker import ClosingError, EngineJob
 from sayso.token.reasoning import Reasoning, reasoning_of
@@ -47,6 +48,7 @@ class ReplyBody(Body):
     def sampling(self, reader: Reader) -> Sampling:
         """Return the settings over the defaults, with a seed, so that the reply can be reproduced."""
         settings = settings_of(self)
+        check_least(settings.get("min_tokens", 0), settings.get("max_tokens", SamplingSettings.max_tokens))
         return seeded(Sampling(**settings, dry_breakers=reader.breakers() if settings.get("dry_multiplier") else ()))
 
 

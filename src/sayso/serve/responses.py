@@ -3,16 +3,16 @@
 Its body is converted to that of a chat, so that both behave alike; the reply is returned as output items or events.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from fastapi import APIRouter, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from sayso.base.errors import UserError
-from sayso.serve.body import NEUTRAL, VERBOSITIES, Effort, Strict, refusal
+from sayso.base.json_words import json_shown
+from sayso.serve.body import NEUTRAL, VERBOSITIES, Effort, Length, Strict, refusal, rule
 from sayso.serve.completions import read_chat, reported_logprobs
 from sayso.serve.encode import Json
 from sayso.serve.errors import failure
@@ -23,6 +23,7 @@ from sayso.serve.output import Output, new_response
 from sayso.serve.served_model import ServedModel
 from sayso.serve.setting_fields import settings_of, with_settings
 from sayso.serve.stream import EventStream, collect, event
+from sayso.serve.wording import Wording
 from sayso.serve.worker import ClosingError, EngineJob
 
 SUMMARIES = ("auto", "concise", "detailed")
@@ -53,10 +54,10 @@ class Format(Strict):
     def schema_needs_its_type(self) -> "Format":
         """Reject a schema that has no name, and one that would not be used."""
         if self.type == "json_schema" and self.name is None:
-            raise refusal("name", "invalid_value", "A format of the type 'json_schema' needs 'name'.")
+            raise refusal("name", "invalid_value", "A format of the type \"json_schema\" requires 'name'.")
         for field, value in self.model_dump(exclude_none=True, by_alias=True).items():
             if field != "type" and self.type != "json_schema":
-                text = f"'{field}' is only allowed with the type 'json_schema'; got {str(value)[:100]!r}."
+                text = f"'{field}' is only allowed with the type \"json_schema\"; got {json_shown(value)}."
                 raise refusal(field, "invalid_value", text)
         return self
 
@@ -106,7 +107,7 @@ class ResponsesRequest(SamplingFields):
     model: str | None = None
     input: str | list[Any]
     instructions: str | None = None
-    max_output_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_output_tokens: Length | None = None
     stream: bool | None = None
     stream_options: ResponseStreamOptions | None = None
     text: TextOptions | None = None
@@ -125,17 +126,20 @@ class ResponsesRequest(SamplingFields):
     def known_items(cls, given: Any) -> Any:
         """Reject no items, too many, and those that a text model cannot read."""
         if not given or (isinstance(given, list) and len(given) > MOST_MESSAGES):
-            raise ValueError(f"'input' must have from 1 to {MOST_MESSAGES} items, or be a text that is not empty")
+            raise rule(f"must have from 1 to {MOST_MESSAGES} items, or be a string that is not empty", len(given))
         for place, item in enumerate(given if isinstance(given, list) else []):
             check_item(place, item)
         return given
 
-    def chat(self) -> ChatRequest:
-        """Return it as a chat. Raises `RequestValidationError` for anything that a chat would reject."""
+    def chat(self) -> tuple[ChatRequest, Wording]:
+        """Return it as a chat, with the words of its errors.
+
+        Raises `ApiError` for anything that a chat would reject.
+        """
         same = self.model_dump(exclude_none=True, include=set(SamplingFields.model_fields)) | settings_of(self)
         messages, places = messages_of(self.input)
         if self.instructions:
-            messages, places = [{"role": "system", "content": self.instructions}, *messages], ["", *places]
+            messages, places = [{"role": "system", "content": self.instructions}, *messages], ["instructions", *places]
         wanted = bool(self.top_logprobs) or LOGPROBS in (self.include or [])
         form = self.text.format if self.text else None
         body = same | {
@@ -151,30 +155,23 @@ class ResponsesRequest(SamplingFields):
             "reasoning_effort": self.reasoning.effort if self.reasoning else None,
             "chat_template_kwargs": self.chat_template_kwargs,
         }
-        try:
-            return ChatRequest.model_validate(body)
-        except ValidationError as error:
-            raise RequestValidationError([_of_input(problem, places) for problem in error.errors()]) from error
+        wording = WORDING.at(places)
+        return wording.chat(body), wording
 
 
-_FIELDS = {
-    ("response_format", "json_schema"): ("text", "format"),
-    ("response_format",): ("text", "format"),
-    ("max_completion_tokens",): ("max_output_tokens",),
-}
-"""Fields of a chat that have another name here."""
-
-
-def _of_input(problem: Mapping[str, Any], places: Sequence[int | str]) -> dict[str, Any]:
-    """Return a problem of a chat as one of the response's own field, or of the item that a message comes from."""
-    loc = problem["loc"]
-    if loc[:1] == ("messages",):
-        place = places[loc[1]] if len(loc) > 1 else ""
-        return {**problem, "loc": ("input",) if place == "" else ("input", place, *loc[2:])}
-    for chat, own in _FIELDS.items():
-        if loc[: len(chat)] == chat:
-            return {**problem, "loc": (*own, *loc[len(chat) :])}
-    return {**problem, "loc": loc}
+WORDING = Wording(
+    {
+        r"^messages$": "input",
+        r"\.output\.content\b": ".output",
+        r"\.output\.tool_call_id$": ".call_id",
+        r"^tool_call_id$": "call_id",
+        r"^(tools\[\d+\])\.(function|custom)\b": r"\1",
+        r"^tool_choice\.(function|custom|allowed_tools)\b": "tool_choice",
+        r"^response_format(\.json_schema)?": "text.format",
+        r"^max_(completion_)?tokens$": "max_output_tokens",
+    }
+)
+"""Names of a chat's fields here."""
 
 
 def response_routes(served: ServedModel) -> APIRouter:
@@ -184,8 +181,8 @@ def response_routes(served: ServedModel) -> APIRouter:
     @router.post("/responses")
     async def respond(asked: ResponsesRequest, request: Request) -> Response:
         served.adapter(asked.model)  # before any other error in the body
-        chat = asked.chat()
-        prompt, terms, tools = await read_chat(served, chat, truncate=asked.truncation == "auto")
+        chat, wording = asked.chat()
+        prompt, terms, tools = await read_chat(served, chat, truncate=asked.truncation == "auto", wording=wording)
         job = await served.speak([prompt], terms)
         response = new_response(terms.adapter or served.name, terms.sampling, _echoed(asked))
         output = Output(response, reported_logprobs(served, chat), job.choices[0], tools, terms.reasoning)

@@ -58,7 +58,9 @@ def scoring_routes(served: ServedModel) -> APIRouter:
     @router.post("/rerank")
     async def rerank(body: RerankRequest, request: Request) -> dict[str, Any]:
         documents = [one if isinstance(one, str) else one.text for one in body.documents]
-        scores, tokens = await _scored(served, body.model, [(body.query, text) for text in documents], request)
+        scores, tokens = await _scored(
+            served, body.model, [(body.query, text) for text in documents], request, "documents"
+        )
         order = sorted(range(len(scores)), key=lambda place: -scores[place])[: body.top_n or None]
         results = [
             {"index": place, "relevance_score": scores[place]}
@@ -73,10 +75,11 @@ def scoring_routes(served: ServedModel) -> APIRouter:
         first = first * len(second) if len(first) == 1 else first
         if len(first) != len(second):
             text = (
-                f"'text_1' and 'text_2' must be equally many, or 'text_1' one text; got {len(first)} and {len(second)}."
+                "'text_1' and 'text_2' must have the same number of texts, unless 'text_1' is a single one; "
+                f"got {len(first)} and {len(second)}."
             )
             raise ApiError(400, text, "invalid_value", "text_1")
-        scores, tokens = await _scored(served, body.model, list(zip(first, second, strict=True)), request)
+        scores, tokens = await _scored(served, body.model, list(zip(first, second, strict=True)), request, "text_2")
         data = [{"index": place, "object": "score", "score": value} for place, value in enumerate(scores)]
         return _head("score", served.name, tokens) | {"object": "list", "created": int(time.time()), "data": data}
 
@@ -84,9 +87,12 @@ def scoring_routes(served: ServedModel) -> APIRouter:
 
 
 async def _scored(
-    served: ServedModel, model: str | None, pairs: Sequence[tuple[str, str]], request: Request
+    served: ServedModel, model: str | None, pairs: Sequence[tuple[str, str]], request: Request, param: str
 ) -> tuple[list[float], int]:
-    """Return the score of each pair and the number of tokens read; `ApiError` if the model has no scores."""
+    """Return the score of each pair and the number of tokens read; `ApiError` if the model has no scores.
+
+    Errors name `param`, the field of the second texts.
+    """
     served.adapter(model)
     if score_head(served.replier.model) is None:
         text = f"'{served.name}' is not a reward model; train one with `sayso reward` and serve it with --model reward."
@@ -94,7 +100,7 @@ async def _scored(
     scorer = Scorer([served.replier.model], served.replier.tokenizer)
 
     def read() -> list[tuple[list[int], list[int]]]:
-        with naming("documents"):
+        with naming(param):
             return [scorer.row(query, text) for query, text in pairs]
 
     rows = await run_in_threadpool(read)
@@ -102,9 +108,10 @@ async def _scored(
     if max(lengths) > served.context:
         place = lengths.index(max(lengths))
         text = (
-            f"A pair must fit the context of {served.context} tokens; number {place} has {lengths[place]}. Shorten it."
+            f"This model's context is {served.context} tokens; pair {place}, counted from 0, has {lengths[place]}: "
+            "shorten it."
         )
-        raise ApiError(400, text, "context_length_exceeded", "documents")
+        raise ApiError(400, text, "context_length_exceeded", param)
 
     async def work() -> list[float]:  # one batch at a time, so that other requests continue in between
         found = [0.0] * len(rows)
@@ -117,7 +124,7 @@ async def _scored(
     try:
         return await unless_left(work(), request), sum(lengths)
     except UserError as error:
-        raise ApiError(400, str(error), "invalid_value", "documents") from error
+        raise ApiError(400, str(error), "invalid_value", param) from error
 
 
 def _head(kind: str, model: str, tokens: int) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from sayso.sample.request import Request
 from sayso.sample.sampling import seeded
 from sayso.serve.choice import Choice, SilentChoice
 from sayso.serve.errors import ApiError, naming
-from sayso.serve.terms import Reader, ReplyTerms, sampling_defaults
+from sayso.serve.terms import Reader, ReplyTerms, check_least, sampling_defaults
 from sayso.serve.worker import ClosingError, EngineJob, QueueFullError, Worker
 from sayso.text.document import Message, Messages
 from sayso.token.chat import prompt_ids
@@ -123,10 +123,10 @@ class ServedModel:
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
             if (unknown := next((token for token in ids if not 0 <= token < size), None)) is not None:
-                text = f"A prompt's ids must be from 0 to {size - 1}; got {unknown}."
+                text = f"'{param}' must have token ids from 0 to {size - 1}; got {unknown}."
                 raise ApiError(400, text, "invalid_value", param)
         if not ids:
-            raise ApiError(400, "A prompt needs at least one token; got an empty one.", "invalid_value", param)
+            raise ApiError(400, f"'{param}' must have at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)
 
     def _control_ids(self, text: str) -> list[int]:
@@ -166,6 +166,7 @@ class ServedModel:
         spelled = tokenizer.control if terms.spells_control else None
         for prompt in prompts:
             limit = min(terms.sampling.max_tokens, self.context - len(prompt))
+            check_least(terms.sampling.min_tokens, limit)
             sampling = replace(seeded(terms.sampling), max_tokens=limit)
             for index in range(terms.n):
                 guided = self._constraint(terms)
@@ -183,18 +184,28 @@ class ServedModel:
                     reasoning=terms.reasoning,
                 )
                 kind = SilentChoice if terms.prompt_only else Choice
-                choices.append(kind(len(choices), request, text))
+                choices.append(kind(len(choices), request, text, "' and '".join(terms.forms)))
         return choices
 
     def _constraint(self, terms: ReplyTerms) -> GrammarConstraint | None:
         """Return the constraint of a reply; `ApiError` names the field whose grammar is not supported."""
         guided = None
         for name, grammar in terms.forms.items():
-            with naming(name):
-                guided = self.guide.constraint(grammar, terms.stop_ids)
+            try:
+                with naming(name):
+                    guided = self.guide.constraint(grammar, terms.stop_ids)
+            except ApiError:
+                self._check_schemas(terms)
+                raise
         if len(terms.forms) > 1:
             guided = self.guide.constraint(either(*terms.forms.values()), terms.stop_ids)
         return guided
+
+    def _check_schemas(self, terms: ReplyTerms) -> None:
+        """Raise `ApiError` for the tool whose schema is not supported, if it is that of one tool."""
+        for name, schema in terms.schemas.items():
+            with naming(name):
+                self.guide.constraint(schema, terms.stop_ids)
 
     async def call(self, function: Callable[[], _Value]) -> _Value:
         """Run a function with the model in its thread; errors as in `speak`."""
@@ -219,7 +230,7 @@ class ServedModel:
             raise ApiError(
                 400,
                 f"This model's context is {self.context} tokens, including the reply; "
-                f"the prompt has {len(ids)} tokens. Shorten it.",
+                f"the prompt has {len(ids)} tokens: shorten it.",
                 "context_length_exceeded",
                 param,
             )

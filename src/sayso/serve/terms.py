@@ -4,11 +4,12 @@ Texts become ids here, and ids are checked against the vocabulary before anythin
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from sayso.base.errors import UserError
+from sayso.base.json_words import json_shown
 from sayso.reply.tools import Toolbox
 from sayso.sample.dry import BREAKERS, breaker_ids
 from sayso.sample.grammar import Grammar, after_reasoning
@@ -36,6 +37,8 @@ class ReplyTerms:
     """Name of the engine's adapter; none if empty."""
     forms: Mapping[str, Grammar] = field(default_factory=dict)
     """Allowed forms of the reply, by the field that requests them; empty: any text."""
+    schemas: Mapping[str, Grammar] = field(default_factory=dict)
+    """The form of each tool's arguments, by the field that sets it."""
     keep_stop: bool = False
     """Whether a stop text stays in the reply."""
     prompt_tops: int | None = None
@@ -48,6 +51,11 @@ class ReplyTerms:
     """Whether the reply may begin with reasoning."""
     prompt_only: bool = False
     """Whether only the prompt is read (a length of 0): the reply is empty."""
+
+    def renamed(self, path: Callable[[str], str]) -> "ReplyTerms":
+        """Return the same terms with other names of the requesting fields."""
+        forms = {path(name): form for name, form in self.forms.items()}
+        return replace(self, forms=forms, schemas={path(name): form for name, form in self.schemas.items()})
 
 
 def sampling_defaults(tokenizer: Tokenizer) -> dict[str, Any]:
@@ -93,6 +101,7 @@ class Reader:
             asked.choices,
             asked.cache_salt or "",
             forms=_forms(asked, tools, reasoning),
+            schemas=tools.schemas if tools.calls else {},
             keep_stop=bool(asked.include_stop_str_in_output),
             prompt_tops=asked.prompt_tops,
             spells_control=asked.skip_special_tokens is False,
@@ -105,6 +114,7 @@ class Reader:
         """Return the requested settings over the defaults; `default_tokens` if no length is set."""
         length = asked.length if asked.length is not None else default_tokens
         settings = self.defaults | settings_of(asked) | {"max_tokens": max(length, 1)}
+        check_least(settings.get("min_tokens", 0), settings["max_tokens"])
         return Sampling(
             **settings,
             logit_bias=self._bias(asked),
@@ -119,16 +129,19 @@ class Reader:
         bias = asked.logit_bias or {}
         for name in bias:
             if not (name.isascii() and name.isdigit() and len(name) < 20):
-                text = f"The keys of 'logit_bias' must be ids; got {name[:100]!r}."
+                text = f"'logit_bias' must have token ids as keys; got {json_shown(name)}."
                 raise ApiError(400, text, "invalid_value", "logit_bias")
         ids = self.known_ids(map(int, bias), "logit_bias")
+        if len(set(ids)) < len(ids):
+            text = "'logit_bias' must have each token id once; got two spellings of one id."
+            raise ApiError(400, text, "invalid_value", "logit_bias")
         return tuple(zip(ids, bias.values(), strict=True))
 
     def known_ids(self, ids: Iterable[int], param: str) -> list[int]:
         """Return ids as a list. Raises `ApiError` for one that the model's head does not have."""
         known = list(ids)
         if any(token >= self.vocab_size for token in known):
-            text = f"The ids of '{param}' must be from 0 to {self.vocab_size - 1}; got {max(known)}."
+            text = f"'{param}' must have token ids from 0 to {self.vocab_size - 1}; got {max(known)}."
             raise ApiError(400, text, "invalid_value", param)
         return known
 
@@ -140,6 +153,13 @@ class Reader:
     def breakers(self, texts: Sequence[str] | None = None) -> tuple[int, ...]:
         """Return the ids of DRY's sequence breakers: those of the texts, or the default ones."""
         return self._breakers(BREAKERS if texts is None else tuple(text.encode() for text in texts))
+
+
+def check_least(least: int, most: int) -> None:
+    """Raise `ApiError` if a reply must be longer than it can be, in tokens."""
+    if least > most:
+        text = f"'min_tokens' must be at most the maximum length of this reply, {most} tokens; got {least}."
+        raise ApiError(400, text, "invalid_value", "min_tokens")
 
 
 def _forms(asked: GenerationFields, tools: Toolbox, reasoning: Reasoning) -> dict[str, Grammar]:

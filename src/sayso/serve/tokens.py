@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from sayso.reply.tools import toolbox
 from sayso.serve.body import RequestBody, refusal
-from sayso.serve.chat_message import Turn
+from sayso.serve.chat_message import Turn, check_results
 from sayso.serve.errors import naming
 from sayso.serve.openai import MOST_MESSAGES, check_continued
 from sayso.serve.served_model import ServedModel
@@ -35,12 +35,15 @@ class TokenizeRequest(TemplateFields):
     def one_of_two(self) -> "TokenizeRequest":
         """Reject neither and both."""
         if (self.prompt is None) == (self.messages is None):
-            raise ValueError("The body must have either 'prompt' or 'messages'")
+            got = "neither" if self.prompt is None else "both"
+            raise refusal("messages", "invalid_value", f"The body must have either 'prompt' or 'messages'; got {got}.")
         if self.messages is None:
             names = ("continue_final_message", "chat_template_kwargs", "tools")
             if found := next((name for name in names if getattr(self, name)), None):
-                raise refusal(found, "invalid_value", f"'{found}' needs 'messages'.")
-        elif self.continue_final_message:
+                raise refusal(found, "invalid_value", f"'{found}' requires 'messages'.")
+            return self
+        check_results(self.messages)
+        if self.continue_final_message:
             check_continued(self.messages, self.add_generation_prompt)
         return self
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from sayso.base.errors import UserError
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
 from sayso.serve.choice import Choice, ChoicePiece
@@ -234,7 +233,7 @@ class Worker:
             job, choice = self._jobs[request]
             self.metrics.progressed(choice, now)
             if request.finish == "error":
-                self._fail([job], UserError(request.error))
+                self._fail([job], choice.error)
                 continue
             if request.finish:
                 del self._jobs[request]

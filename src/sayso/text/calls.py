@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from sayso.base.errors import UserError
+from sayso.base.errors import FieldError, UserError
+from sayso.base.json_words import json_kind, json_shown
 from sayso.base.jsonl import parse, repair_surrogates
 from sayso.text.document import Message, Messages
 
@@ -72,8 +73,8 @@ def _matched(results: Messages, waiting: dict[str, str], latest: Sequence[str]) 
         known = result.get("tool_call_id")
         if known and known not in waiting:
             raise UserError(
-                "A tool message must answer a call: its tool_call_id must be that of an earlier call without a result; "
-                f"got {known!r:.100}."
+                "A tool's result must answer a call: its tool_call_id must be that of an earlier call without a "
+                f"result; got {json_shown(known)}."
             )
         ids.append(str(known) if known else None)
         if known:
@@ -84,7 +85,9 @@ def _matched(results: Messages, waiting: dict[str, str], latest: Sequence[str]) 
         if ids[place] is None and name:
             call = next((call for call in left if waiting[call] == name), None)
             if call is None:
-                raise UserError(f"A tool message must answer a call; no call directly before it calls {name!r:.100}.")
+                raise UserError(
+                    f"A tool's result must answer a call; no call directly before it calls {json_shown(name)}."
+                )
             ids[place] = call
             left.remove(call)
     unnamed = [place for place, known in enumerate(ids) if known is None]
@@ -107,12 +110,13 @@ def as_data(messages: Messages) -> list[dict[str, Any]]:
     """
     names: dict[str, str] = {}
     done = []
-    for message in messages:
+    for place, message in enumerate(messages):
         turn = dict(message)
         if calls := turn.get("tool_calls"):
             if turn.get("role") != "assistant":
+                role = json_shown(turn.get("role"))
                 raise UserError(
-                    f"Only assistant messages may call tools; got a call in a message with role {turn.get('role')!r}."
+                    f"Only assistant messages may call tools; got a call in a message with the role {role}."
                 )
             turn["tool_calls"] = [_call(call) for call in (calls if isinstance(calls, list | tuple) else [calls])]
             names |= {call["id"]: call["function"]["name"] for call in turn["tool_calls"]}
@@ -120,18 +124,22 @@ def as_data(messages: Messages) -> list[dict[str, Any]]:
         elif turn.get("role") == "tool":
             turn["name"] = names.get(str(turn.get("tool_call_id"))) or turn.get("name")
             if not isinstance(turn["name"], str):
-                raise UserError(
-                    "A tool message must answer a call: its tool_call_id must be the id of an earlier call; "
-                    f"got {turn.get('tool_call_id')!r:.100}."
-                )
+                raise unanswered(f"messages[{place}]", turn.get("tool_call_id"))
         done.append(turn)
     return done
+
+
+def unanswered(where: str, given: Any) -> FieldError:
+    """Return the error of a tool's result, the message at the path `where`, whose id is that of no earlier call."""
+    field = f"{where}.tool_call_id"
+    text = f"A tool's result must answer a call: '{field}' must be the id of an earlier call"
+    return FieldError(field, f"{text}; got {json_shown(given)}.")
 
 
 def json_or_text(text: Any) -> Any:
     """Return the value of a text that is a JSON object or list, else the text."""
     if not isinstance(text, str):
-        raise UserError(f"A tool's result must be text; got {type(text).__name__}.")
+        raise UserError(f"A tool's result must be text; got {json_kind(text)}.")
     try:
         value = parse(repair_surrogates(text).encode())
     except ValueError:
@@ -145,11 +153,11 @@ def _call(call: Any) -> dict[str, Any]:
     function = outer.get("function", outer)  # ShareGPT's calls have no id and no function object
     name = function.get("name") if isinstance(function, Mapping) else None
     if not isinstance(name, str) or not isinstance(outer.get("id") or "", str):
-        raise UserError(f"A call must have an id and a function with a name and arguments; got {call!r:.100}.")
+        raise UserError(f"A call must have an id and a function with a name and arguments; got {json_shown(call)}.")
     arguments = function.get("arguments")
     if arguments is None or arguments == "":
         arguments = {}
     value = json_or_text(arguments) if isinstance(arguments, str) else arguments
     if not isinstance(value, str | dict):
-        raise UserError(f"The arguments of a call must be a JSON object; those of '{name}' are {value!r:.100}.")
+        raise UserError(f"The arguments of a call must be a JSON object; those of '{name}' are {json_shown(value)}.")
     return {"id": outer.get("id") or "", "type": "function", "function": {"name": name, "arguments": value}}

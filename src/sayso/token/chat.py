@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sayso.base.errors import UserError, nearest
+from sayso.base.json_words import json_kind, json_shown
 from sayso.text.calls import as_data
 from sayso.token.foreign import CHANGES, ForeignTokenizer
 from sayso.token.tokenizer import ASSISTANT, BOS, END, SPECIALS, Tokenizer
@@ -114,7 +115,7 @@ def template_variables(tokenizer: Tokenizer, given: Mapping[str, Any]) -> dict[s
     names = variable_names(tokenizer)
     unknown = next((name for name, value in given.items() if name not in names and value not in (None, False)), None)
     if unknown is not None:
-        known = f"it has {', '.join(sorted(names))}" if names else "it has none"
+        known = f"its variables are {', '.join(sorted(names))}" if names else "it has no variables at all"
         raise UserError(
             f"This model's chat template has no variable '{unknown:.100}'; {known}.{nearest(unknown, names)}"
         )
@@ -181,12 +182,14 @@ def _checked(
 def _turn(message: Mapping[str, Any]) -> tuple[str, str]:
     role = message.get("role")
     if role not in ROLES:
-        raise UserError(f"A message's role must be one of {', '.join(ROLES)}; got {role!r}.{nearest(str(role), ROLES)}")
+        raise UserError(
+            f"A message's role must be one of {', '.join(ROLES)}; got {json_shown(role)}.{nearest(str(role), ROLES)}"
+        )
     return role, _content(message)
 
 
 def _content(message: Mapping[str, Any]) -> str:
     content = message.get("content")
     if not isinstance(content, str):
-        raise UserError(f"A message's content must be text; the {message.get('role')}'s is {type(content).__name__}.")
+        raise UserError(f"A message's content must be text; got {json_kind(content)} from the {message.get('role')}.")
     return content
