@@ -332,6 +332,25 @@ SHAPES = "must be a string, an array of strings, an array of integers or an arra
     [
         ("/v1/completions", {"prompt": 5}, "prompt", SHAPES),
         ("/v1/completions", {"prompt": ["x", 5]}, "prompt[1]", "must be a string; got 5."),
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/completions", {"prompt": [5, 6], "max_tokens": 1, "stop_token_ids": [7], "allowed_token_ids": [8]}),
+        ("/v1/completions", {"prompt": [[5], [6]], "max_tokens": 1}),
+        ("/v1/embeddings", {"input": [5, 6]}),
+        ("/detokenize", {"tokens": [5, 6]}),
+    ],
+)
+def test_whole_numbers_in_lists_may_have_a_decimal_point(client: TestClient, path: str, body: dict[str, Any]) -> None:
+    """As alone: [2.0] is a list of integers, [2.5] is none."""
+    texts = json.dumps(body)
+    headers = {"content-type": "application/json"}
+    for decimals, status in ((".0", 200), (".5", 400)):
+        sent = re.sub(r"(?<=[\[ ])(\d)(?=[,\]])", rf"\1{decimals}", texts)
+        assert decimals in sent
+        assert client.post(path, content=sent, headers=headers).status_code == status
+
+
         ("/v1/completions", {"n": True, "prompt": 5}, "n", "must be an integer; got true."),
         ("/v1/completions", {"stop": 5}, "stop", "must be a string or an array of strings; got 5."),
         ("/v1/responses", {"input": 5}, "input", "must be a string or an array; got 5."),

@@ -131,7 +131,7 @@ class Strict(BaseModel):
                 if (other := held.setdefault(fields[name], name)) != name:
                     text = f"'{name}' and '{other}' are the same parameter; omit one of them."
                     raise refusal(name, "invalid_value", text)
-                kept[name] = int(value) if isinstance(value, float) and value.is_integer() else value
+                kept[name] = _whole(value)
             elif name not in cls.neutral:
                 text = f"'{str(name)[:100]}' is not a parameter of this request.{_hint(str(name), known)}"
                 raise refusal(str(name)[:100], "unknown_parameter", text)
@@ -144,6 +144,13 @@ class RequestBody(Strict):
     """The body of a request; fields that other routes or servers support are accepted while they have no effect."""
 
     neutral: ClassVar[Mapping[str, Any]] = NEUTRAL
+
+
+def _whole(value: Any, depth: int = 2) -> Any:
+    """Return a value in which whole numbers are integers, also those in a list of lists, such as prompts of ids."""
+    if isinstance(value, list) and depth:
+        return [_whole(one, depth - 1) for one in value]
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _hint(name: str, known: Collection[str]) -> str:
