@@ -171,6 +171,14 @@ def test_every_response_has_a_request_id(client: TestClient, method: str, path: 
     assert first != second
     response = client.request(method, path, headers={"x-request-id": "mine-1"})
     assert response.headers.get_list("x-request-id") == ["mine-1"]
+    assert "request-id" not in response.headers
+
+
+@pytest.mark.parametrize("path", ["/v1/messages", "/messages/", "/v1/messages/count_tokens", "/v1/messages/x"])
+def test_anthropics_client_reads_the_request_id(client: TestClient, path: str) -> None:
+    """Under the name of its own API, also when a request fails."""
+    answer = client.post(path, json={}, headers={"x-request-id": "mine-1"})
+    assert [answer.headers[name] for name in ("request-id", "x-request-id")] == ["mine-1", "mine-1"]
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "\u00e9", "a\tb"])

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from sayso.serve.encode import to_json
-from sayso.serve.errors import failure, in_format_of
+from sayso.serve.errors import failure, in_format_of, is_anthropic
 from sayso.serve.worker import ClosingError
 
 _log = logging.getLogger(__name__)
@@ -52,7 +52,8 @@ class Envelope:
             return
         given, status, started = headers_of(scope), 0, time.perf_counter()
         name = request_id(given)
-        added = HEADERS | {"x-request-id": name} | self._cors(given.get("origin"))
+        ids = {"x-request-id": name} | ({"request-id": name} if is_anthropic(scope["path"]) else {})
+        added = HEADERS | ids | self._cors(given.get("origin"))
         shown = f"{scope['method'][:20]} {quote(scope['path'])[:200]}"
 
         async def send_on(message: Message) -> None:
@@ -79,7 +80,7 @@ class Envelope:
             return {}
         if origin is None or origin not in self.origins:
             return {"vary": "origin"}
-        readable = "x-request-id, retry-after"
+        readable = "x-request-id, request-id, retry-after"
         return {
             "vary": "origin", "access-control-allow-origin": origin, "access-control-expose-headers": readable
         }  # fmt: skip

@@ -63,9 +63,13 @@ def anthropic_error(status: int, message: str) -> dict[str, Any]:
 
 def in_format_of(path: str, body: dict[str, Any], status: int) -> dict[str, Any]:
     """Return an error body in the format of the API that a path belongs to."""
+    return anthropic_error(status, body["error"]["message"]) if is_anthropic(path) else body
+
+
+def is_anthropic(path: str) -> bool:
+    """Whether a path belongs to Anthropic's API."""
     name = path.rstrip("/").removeprefix("/v1")
-    anthropic = name == "/messages" or name.startswith("/messages/")
-    return anthropic_error(status, body["error"]["message"]) if anthropic else body
+    return name == "/messages" or name.startswith("/messages/")
 
 
 def failure(error: Exception) -> dict[str, Any]:
