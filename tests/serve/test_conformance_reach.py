@@ -181,6 +181,11 @@ def test_control_tokens_are_parsed_only_on_request(client: TestClient, replier: 
     encode = replier.tokenizer.encode
     assert prompt(parse_special=True) == [*encode("the "), token, *encode("cat")]
     assert prompt() == prompt(parse_special=False) == encode(f"the {name}cat")
+    for special in (True, False):
+        counted = client.post("/tokenize", json={"prompt": body["prompt"], "parse_special": special}).json()
+        assert counted["tokens"][1:] == prompt(parse_special=special)
+    refused = client.post("/tokenize", json={"messages": HELLO, "parse_special": True})
+    assert (refused.status_code, refused.json()["error"]["param"]) == (400, "parse_special")
 
 
 def test_the_version_is_told(client: TestClient) -> None:

@@ -119,7 +119,7 @@ class ServedModel:
         """
         if isinstance(prompt, str):
             ids = self.replier.text_ids("") if begun else []
-            ids += self._control_ids(prompt) if control else self.replier.tokenizer.encode(prompt)
+            ids += self.control_ids(prompt) if control else self.replier.tokenizer.encode(prompt)
         else:
             ids, size = list(prompt), self.replier.model.config.vocab_size
             if (unknown := next((token for token in ids if not 0 <= token < size), None)) is not None:
@@ -129,7 +129,7 @@ class ServedModel:
             raise ApiError(400, f"'{param}' must have at least one token; got an empty one.", "invalid_value", param)
         return self._checked(ids, param, keep)
 
-    def _control_ids(self, text: str) -> list[int]:
+    def control_ids(self, text: str) -> list[int]:
         """Return the ids of a text in which the names of control tokens are these tokens."""
         tokenizer = self.replier.tokenizer
         ids = {name: token for token, name in tokenizer.control.items()}

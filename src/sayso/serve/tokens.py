@@ -27,6 +27,7 @@ class TokenizeRequest(TemplateFields):
     add_special_tokens: bool | None = None
     add_generation_prompt: bool | None = None
     return_token_strs: bool | None = None
+    parse_special: bool | None = None
     continue_final_message: bool | None = None
     tools: list[Any] | None = None
     tool_choice: Any = None
@@ -42,6 +43,8 @@ class TokenizeRequest(TemplateFields):
             if found := next((name for name in names if getattr(self, name)), None):
                 raise refusal(found, "invalid_value", f"'{found}' requires 'messages'.")
             return self
+        if self.parse_special:
+            raise refusal("parse_special", "invalid_value", "'parse_special' requires 'prompt'.")
         check_results(self.messages)
         if self.continue_final_message:
             check_continued(self.messages, self.add_generation_prompt)
@@ -80,9 +83,9 @@ def token_routes(served: ServedModel) -> APIRouter:
         if asked.messages is not None:
             ids = chat_ids(asked, [turn.plain() for turn in asked.messages])
         else:
-            begun = asked.add_special_tokens is not False
             text = asked.prompt or ""
-            ids = served.replier.text_ids(text) if begun else tokenizer.encode(text)
+            ids = served.replier.text_ids("") if asked.add_special_tokens is not False else []
+            ids += served.control_ids(text) if asked.parse_special else tokenizer.encode(text)
         found: dict[str, Any] = {"count": len(ids), "max_model_len": served.context, "tokens": ids}
         if asked.return_token_strs:
             found["token_strs"] = [tokenizer.control.get(token) or tokenizer.decode([token]) for token in ids]
