@@ -482,6 +482,8 @@ def test_functions_are_called_in_their_older_form(official: openai.OpenAI, clien
     new = [*HELLO, {"role": "assistant", "content": None, "tool_calls": [call]},
            {"role": "tool", "tool_call_id": "a", "content": "done"}]  # fmt: skip
     assert prompt_of(client, old, **asked) == prompt_of(client, new, tools=[TOOL])
+    nothing = [[*turns[:-1], {**turns[-1], "content": content}] for turns, content in ((old, None), (new, ""))]
+    assert prompt_of(client, nothing[0], **asked) == prompt_of(client, nothing[1], tools=[TOOL])
     for wrong, param in [
         ({"functions": [FUNCTION], "tools": [TOOL]}, "functions"),
         ({"functions": [FUNCTION], "function_call": {"name": "wash"}}, "function_call"),

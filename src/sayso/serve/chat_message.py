@@ -81,7 +81,7 @@ class Turn(Strict):
         if self.role == "function" and not self.name:
             raise refusal("name", "invalid_value", "A message with the role \"function\" requires 'name'.")
         others = (self.refusal, self.reasoning_content, self.tool_calls, self.function_call)
-        if self.content is None and not any(others):
+        if self.content is None and not any(others) and self.role != "function":  # OpenAI's type allows null there
             text = f"A message with the role {json_shown(self.role)} requires 'content'."
             raise refusal("content", "invalid_value", text)
         return self
