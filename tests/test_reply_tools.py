@@ -280,7 +280,11 @@ def tool(**fields: object) -> dict[str, object]:
             None,
             'syntax "regex"',
         ),
-        ([{"type": "custom", "custom": {"name": "x", "parameters": {}}}], None, "may only have"),
+        (
+            [{"type": "custom", "custom": {"name": "x", "parameters": {}}}],
+            None,
+            "custom.parameters' is not a field of a custom",
+        ),
         ([tool()], 3, '"none", "auto" or "required", or name a tool'),
     ],
 )

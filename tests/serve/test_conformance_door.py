@@ -332,14 +332,6 @@ def test_a_whole_number_may_have_a_decimal_point(client: TestClient) -> None:
     assert client.post("/v1/completions", json={"prompt": "cat", "max_tokens": 2.5}).status_code == 400
 
 
-SHAPES = "must be a string, an array of strings, an array of integers or an array of arrays of integers; got 5."
-
-
-@pytest.mark.parametrize(
-    ("path", "change", "param", "message"),
-    [
-        ("/v1/completions", {"prompt": 5}, "prompt", SHAPES),
-        ("/v1/completions", {"prompt": ["x", 5]}, "prompt[1]", "must be a string; got 5."),
 @pytest.mark.parametrize(
     ("path", "body"),
     [
@@ -359,6 +351,14 @@ def test_whole_numbers_in_lists_may_have_a_decimal_point(client: TestClient, pat
         assert client.post(path, content=sent, headers=headers).status_code == status
 
 
+SHAPES = "must be a string, an array of strings, an array of integers or an array of arrays of integers; got 5."
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "param", "message"),
+    [
+        ("/v1/completions", {"prompt": 5}, "prompt", SHAPES),
+        ("/v1/completions", {"prompt": ["x", 5]}, "prompt[1]", "must be a string; got 5."),
         ("/v1/completions", {"n": True, "prompt": 5}, "n", "must be an integer; got true."),
         ("/v1/completions", {"stop": 5}, "stop", "must be a string or an array of strings; got 5."),
         ("/v1/responses", {"input": 5}, "input", "must be a string or an array; got 5."),

@@ -25,7 +25,7 @@ FIELDS = {
     "function": {"name", "description", "parameters", "strict"},
     "custom tool": {"type", "custom"},
     "custom": {"name", "description", "format"},
-    "allowed_tools": {"mode", "tools"},
+    "set of allowed tools": {"mode", "tools"},
 }
 
 
@@ -187,15 +187,15 @@ def _fields(given: Any, where: str, kind: str) -> Mapping[str, Any]:
         raise FieldError(where, f"'{where}' must be an object; got {json_shown(given)}.")
     fields = {str(key): value for key, value in given.items() if value is not None}
     if unknown := next((key for key in fields if key not in FIELDS[kind]), None):
-        known = either_of([f"'{name}'" for name in sorted(FIELDS[kind])])
-        text = f"'{where}' may only have {known}; got '{unknown:.100}'.{nearest(unknown, FIELDS[kind], 0.75)}"
+        known = ", ".join(f"'{name}'" for name in sorted(FIELDS[kind]))
+        text = f"'{where}.{unknown:.100}' is not a field of a {kind}: {known}.{nearest(unknown, FIELDS[kind], 0.75)}"
         raise FieldError(f"{where}.{unknown:.100}", text)
     return fields
 
 
 def _allowed(given: Any, names: Sequence[str]) -> tuple[str, frozenset[str]]:
     """Return the mode and the names of OpenAI's `allowed_tools`."""
-    fields = _fields(given, "tool_choice.allowed_tools", "allowed_tools")
+    fields = _fields(given, "tool_choice.allowed_tools", "set of allowed tools")
     mode, tools = fields.get("mode"), fields.get("tools")
     if mode not in ("auto", "required"):
         raise _wrong("tool_choice.allowed_tools.mode", 'must be "auto" or "required"', mode)
