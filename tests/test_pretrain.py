@@ -51,3 +51,13 @@ def test_a_recipe_leaves_a_model_of_its_family(
     assert run(["verify", "--life", str(life.root), "--model", "base", "--no-resume"]) == 0
     told = capsys.readouterr()
     assert ("nothing to compare" in told.out + told.err) == (family == "sayso")
+
+
+def test_the_first_window_limits_the_first_layer_only(life: Life) -> None:
+    """The model is still one that transformers opens, with equal logits."""
+    flags = ["--depth", "3", "--first-window", "4", *FLAGS[2:]]
+    assert run(["pretrain", "--life", str(life.root), *flags]) == 0
+    config = read_json(life.model("base") / "config.json")
+    assert (config["model_type"], config["sliding_window"]) == ("qwen3", 4)
+    assert config["layer_types"] == ["sliding_attention", "full_attention", "full_attention"]
+    assert run(["verify", "--life", str(life.root), "--model", "base", "--no-resume"]) == 0

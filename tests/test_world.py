@@ -34,7 +34,7 @@ from sayso.world.replies import past
 from sayso.world.smalltalk import ABOUT, ANY, CHATS, CREATURES, THINGS, small_talk, story_request
 from sayso.world.story import PLOTS, Fact, make
 from sayso.world.tales import GLAD
-from sayso.world.talk import SELF
+from sayso.world.topics import SELF
 
 LOOKUPS = ("where", "who", "colour", "count")
 
@@ -358,3 +358,25 @@ def test_everyday_chat_of_the_benchmark_is_not_in_training(monkeypatch: pytest.M
 def plain(text: str) -> str:
     """The words of a text, in small letters."""
     return " ".join(re.findall(r"[a-z]+", text.lower()))
+
+
+def test_notes_say_about_half_of_their_colours_and_counts_again() -> None:
+    """In the words of an answer, which is easier to find than a word before its noun; stories do not."""
+    told = [make_notes(0, index, "train", "stated")[1] for index in range(300)]
+    asked = [(one, fact) for one in told for fact in one.facts if fact.family in ("colour", "count")]
+    again = [any(fact.reply(question) in one.text for question in fact.questions()) for one, fact in asked]
+    assert len(asked) > 400
+    assert 0.4 < sum(again) / len(again) < 0.6
+    stories = [make(0, index, "train", "stated")[1] for index in range(100)]
+    assert not any(
+        f.reply(q) in one.text for one in stories for f in one.facts if f.family == "colour" for q in f.questions()
+    )
+
+
+def test_half_of_the_questions_that_one_word_answers_ask_for_one() -> None:
+    """Their replies are that word; the share is that of questions about who, colour and count."""
+    turns = [conversation(0, index, "train")["messages"] for index in range(400)]
+    questions = [(m[i]["content"], m[i + 1]["content"]) for m in turns for i in range(0, len(m) - 1, 2)]
+    short = [reply for question, reply in questions if "one word" in question.lower() or "one-word" in question.lower()]
+    assert len(short) > 300
+    assert all(len(reply.split()) == 1 for reply in short)

@@ -100,6 +100,7 @@ class Acts:
         recipe: Literal["standard", "fastest"] = ...,
         mlp: Literal["swiglu", "relu2"] | None = ...,
         mlp_width: int | None = ...,
+        first_window: int = ...,
         conversations: float = ...,
         mix: str | Sequence[str] = ...,
         rate: float = ...,

@@ -26,12 +26,13 @@ from sayso.run.serve import Serve, serve
 from sayso.run.tokenizer import Compare, TrainTokenizer, compare, train_tokenizer
 from sayso.run.verify import Verify, verify
 
-MINUTES = 11.7
-OTHER_MINUTES = 2.3  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-_TUNING = 0.60  # share of a short demo's training that goes to conversations, where looking up is learned ...
+MINUTES = 11.9
+OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
+_TUNING = 0.40  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
 _SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
-NARROW = 256  # hidden size of a short demo's feed-forward parts, twice the width: more tokens a second, see LOG.md
+NARROW = 160  # hidden size of a short demo's feed-forward layers, half the derived one: more tokens a second
+REPLAY = 0.2  # share of documents in fine-tuning and alignment, so that they are not forgotten
 VOCABULARY = 3072
 MIX = ("chitchat=0.01",)  # human chatter is long and hard: with more of it, a short run learns little else
 _SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party model, trains and is evaluated on
@@ -100,13 +101,22 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     if tuning > ENOUGH_TUNING:
         tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / _TUNING)
     short, left = training < _SHORT, training - tuning
-    documents = 7_000 if short else 14_000
+    documents = 3_000 if short else 14_000
     return _life(
         Prepare(life=life, world_documents=documents, world_conversations=50_000, chat_documents=not short),
         VOCABULARY,
-        Pretrain(life=life, depth=3 if short else 4, mlp="relu2", mlp_width=NARROW if short else None, minutes=left),
-        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0),
-        Align(life=life, tasks=800 if short else 1600),
+        Pretrain(
+            life=life,
+            depth=3 if short else 4,
+            mlp_width=NARROW if short else None,
+            first_window=4,
+            minutes=left,
+            rows=8 if short else None,
+            conversations=0.4,
+            mix=MIX,
+        ),
+        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0, replay=REPLAY),
+        Align(life=life, tasks=800 if short else 1600, replay=REPLAY),
         Evaluate(life=life),
         Verify(life=life),
     )

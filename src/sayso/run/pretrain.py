@@ -5,7 +5,7 @@ derived from --depth, or from --minutes and the measured speed of the machine; e
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -16,7 +16,7 @@ from sayso.base.jsonl import BadRows
 from sayso.base.life import Life
 from sayso.base.lock import exclusive, model_output
 from sayso.base.log import act_log, say
-from sayso.base.ranges import Depth, Minutes, Positive, Rows, Scale, SecondShare, Tokens, Weight, Width
+from sayso.base.ranges import Count, Depth, Minutes, Positive, Rows, Scale, SecondShare, Tokens, Weight, Width
 from sayso.batch.batch import Batch, HasBatches
 from sayso.batch.chat import ChatBatches, MaskedIds
 from sayso.batch.conversations import check_shares, lay_out, prepared, share_of, shares
@@ -78,6 +78,8 @@ class Pretrain(Training):
     """Type of the feed-forward layers. Default: set by --recipe."""
     mlp_width: Width | None = None
     """Hidden size of the feed-forward layers. Default: derived."""
+    first_window: Count = 0
+    """Attention window of the first layer in tokens, the current one included, such as 4; 0 = unlimited."""
     conversations: SecondShare = 0.0
     """Share of prepared conversations in every batch, of which only the replies are trained; 0 = documents only."""
     mix: tuple[str, ...] = ()
@@ -207,6 +209,7 @@ def _derive(options: Pretrain, data: _Data, device: Device) -> Derived:
         fastest = options.recipe == "fastest"
         mlp = options.mlp or ("relu2" if fastest else "swiglu")
         config = shape_of_depth(depth, shards.vocab_size, options.context, mlp, options.mlp_width)
+        config = replace(config, windows=(options.first_window, *[0] * (depth - 1)))
         return with_ngrams(config) if fastest else config
 
     depth, flops = options.depth, None

@@ -57,6 +57,7 @@ BUSY = tuple(
 _PLAIN = (HAD, PICKED, _BAKED, STAYED, LAY)
 VALUED = (HAD, LAY, PICKED, _BAKED)
 _MOST = 3  # plain sentences in addition to the one with an order and the one with a reason
+STATED = 0.5  # share of the colours and counts that a sentence of its own repeats, in the words of an answer
 LISTS = 0.5  # share of the notes that list several colours and counts, where guessing from the noun alone fails
 LIST = (3, 6)  # sentences of a list
 
@@ -80,6 +81,9 @@ def notes(rng: random.Random, split: str) -> Story:
         roles = cast(rng, piece, split, taken, values)
         sentences += [wording(rng, beat, roles) for beat in piece.beats]
         facts += facts_of(piece, roles)
+    for fact in facts:
+        if fact.family in ("colour", "count") and rng.random() < STATED:
+            sentences.insert(rng.randint(0, len(sentences)), fact.reply(rng.choice(fact.questions())))
     text = CAPITAL.sub(lambda match: match[0].upper(), " ".join(sentences))
     return Story("notes", text, *stated(text, facts, values))
 
