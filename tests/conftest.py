@@ -113,7 +113,7 @@ def live(root: Path) -> Life:
         life=life,
     )
     act(
-        *("improve", *practising, "--held-out", "4", "--least", "0", "--rounds", "1", "--replies", "1"),
+        *("improve", *practising, "--held-out", "4", "--least", "0", "--rounds", "1", "--replies", "8"),
         *("--keep-replies", "1", "--max-tokens", "8", "--epochs", "1", "--select", "random"),
         life=life,
     )
