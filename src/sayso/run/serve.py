@@ -164,12 +164,15 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
 
+    fingerprint = ""
+
     def load() -> "FastAPI":
+        nonlocal fingerprint
         model, tokenizer = load_model(
             folder, device.kind, plain=bool(options.adapter or options.admin_key), scores=is_reward_model(folder)
         )
         fingerprint = sha256(weights_file(folder))[:12]
-        app = make_app(
+        return make_app(
             Replier(model, tokenizer),
             store,
             folder.name,
@@ -180,11 +183,12 @@ def _run(options: Serve, life: Life, folder: Path, origins: frozenset[str], list
             origins=origins,
             admin_key=options.admin_key or None,
         )
+
+    def announce() -> None:
         say(
             f"Serving {folder.name} ({fingerprint}) at http://{shown}:{port}: the web page, and OpenAI's API under "
             "/v1. Press Ctrl-C to stop."
         )
-        return app
 
     with closing(store), logged_requests() if options.log_requests else nullcontext():
-        run_server(load, listening, options.grace)
+        run_server(load, listening, options.grace, announce)

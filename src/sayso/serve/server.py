@@ -37,6 +37,8 @@ class Loading:
         self.error: Exception | None = None
         """The error of a failed load, which ends the server."""
         self.failed: Callable[[], None] = lambda: None
+        self.ready: Callable[[], None] = lambda: None
+        """Called when the application answers."""
 
     def drain(self, grace: float | None = None) -> None:
         """Accept no new requests, and cut off those that have not finished after `grace` seconds."""
@@ -60,6 +62,7 @@ class Loading:
             app = await run_in_threadpool(self.load)
             async with app.router.lifespan_context(app):
                 self.app = app
+                self.ready()
                 await ending
         except Exception as error:
             self.error = error
@@ -112,9 +115,15 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run_server(load: Callable[[], FastAPI], listening: socket.socket, grace: int) -> None:
-    """Serve the application that `load` makes until interrupted; raise the error of a failed load."""
+def run_server(
+    load: Callable[[], FastAPI], listening: socket.socket, grace: int, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Serve the application that `load` makes until interrupted; raise the error of a failed load.
+
+    `ready` is called once the application, and no longer the early answer, receives requests.
+    """
     loading = Loading(load)
+    loading.ready = ready
     server = Server(loading, loading.drain, grace)
     loading.failed = server.end
     with suppress(KeyboardInterrupt):
