@@ -56,6 +56,10 @@ def read_together(folder: Path, read: Callable[[], _T]) -> _T:
     while True:
         try:
             handle = os.open(put_back(folder), os.O_RDONLY)  # while open, no other folder can get its inode number
+        except FileNotFoundError:
+            if put_back(folder).exists():  # it was between two renames
+                continue
+            return read()
         except OSError:
             return read()
         try:
@@ -74,8 +78,8 @@ def _is_at(handle: int, folder: Path) -> bool:
     """Whether a folder is still the one that was opened."""
     try:
         return os.path.samestat(os.fstat(handle), folder.stat())
-    except OSError:
-        return not put_back(folder).exists()
+    except OSError:  # between two renames, or gone, which the next attempt to open it tells
+        return False
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
