@@ -185,6 +185,36 @@ def test_no_kill_loses_a_checkpoint(way: str, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["step-000000"]
 
 
+@pytest.mark.parametrize("missing", ["when opened", "when compared"])
+def test_what_is_read_between_two_renames_is_read_again(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder that is not there at a moment may have been replaced in the meantime."""
+    folder, away = tmp_path / "tuned", tmp_path / "away"
+    write(folder, 0)
+    tries = []
+
+    def open_nothing(*_given: Any) -> int:
+        monkeypatch.undo()
+        raise FileNotFoundError
+
+    def read() -> set[int]:
+        tries.append(1)
+        if away.exists():
+            away.rename(folder)
+        found = content(folder)
+        if len(tries) == 1:  # the folder is replaced while it is read
+            write(folder, 1)
+            found |= content(folder)
+            if missing == "when compared":
+                folder.rename(away)
+        return found
+
+    if missing == "when opened":
+        monkeypatch.setattr(os, "open", open_nothing)
+    assert read_together(folder, read) == {1}
+
+
 def test_readers_always_find_the_folder(way: str, tmp_path: Path) -> None:
     """While one process keeps replacing a folder, a reader never misses it or reads a mixture."""
     folder = tmp_path / "tuned"
