@@ -127,9 +127,9 @@ def tiny(life: Path) -> tuple[Chapter, ...]:
     return _life(
         Prepare(life=life, sources=_SOURCES, world_documents=400, world_conversations=200),
         600,
-        Pretrain(life=life, depth=1, steps=6, rows=4),
-        Finetune(life=life, steps=4, rows=4),
-        Align(life=life, tasks=4, replies=2, rows=4),
+        Pretrain(life=life, depth=2, steps=6, rows=4, first_window=4, conversations=0.4),
+        Finetune(life=life, steps=4, rows=4, replay=REPLAY),
+        Align(life=life, tasks=4, replies=2, rows=4, replay=REPLAY),
         Evaluate(life=life, n=2, text_bytes=4_000),
         Verify(life=life, export=False),
     )
