@@ -420,7 +420,7 @@ def test_a_reply_that_cannot_go_on_ends_alone(model: Transformer) -> None:
     engine.add(stuck)
     assert replied(engine, requests) == whole
     assert (stuck.ids, stuck.finish) == ([5], "error")
-    assert "'allowed_ids' and 'banned' together exclude all tokens at position 1" in stuck.error
+    assert "'allowed_ids' and 'banned' together exclude all tokens at position 1" in str(stuck.error)
     with pytest.raises(UserError, match="exclude all tokens at position 1"):
         generate(model, [stuck.prompt], stuck.sampling)
     with pytest.raises(UserError, match="97"):

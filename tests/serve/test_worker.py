@@ -8,12 +8,15 @@ from collections.abc import Callable
 import pytest
 import torch
 
+from sayso.base.errors import BrokenModelError
+from sayso.model import Transformer
 from sayso.reply import Replier
 from sayso.reply.text import Text
 from sayso.sample.engine import Engine
 from sayso.sample.request import Request
 from sayso.sample.sampling import Sampling
 from sayso.serve.choice import Choice
+from sayso.serve.errors import failure, status_of
 from sayso.serve.worker import ClosingError, QueueFullError, Worker
 
 
@@ -132,6 +135,23 @@ def test_a_request_that_the_engine_refuses_is_told_so(replier: Replier) -> None:
             _ = [piece async for piece in worker.submit([fine, long])]
         assert fine.request.finish == "cancelled"
         assert worker.load == 0
+        worker.close()
+
+    asyncio.run(ask())
+
+
+def test_a_model_that_computes_no_numbers_is_the_servers_fault(replier: Replier) -> None:
+    """No request can mend it, so its status is not that of a wrong request; the cause is said all the same."""
+    broken = Transformer(replier.model.config)
+    with torch.no_grad():
+        broken.norm.weight.fill_(float("nan"))
+
+    async def ask() -> None:
+        worker = Worker(Engine(broken, rows=1), 4)
+        with pytest.raises(BrokenModelError) as told:
+            _ = [piece async for piece in worker.submit(choices(replier))]
+        assert (status_of(told.value), failure(told.value)["error"]["code"]) == (500, "broken_model")
+        assert "produced NaN" in failure(told.value)["error"]["message"]
         worker.close()
 
     asyncio.run(ask())

@@ -22,6 +22,10 @@ class FieldError(UserError):
         self.field = field
 
 
+class BrokenModelError(UserError):
+    """A model that computes no numbers: a mistake of whoever trained or serves it, not of a request."""
+
+
 class ListError(UserError):
     """An error whose message is a list, printed line by line; in other errors, line breaks come from quoted values."""
 

@@ -24,15 +24,22 @@ class NothingLeftError(UserError):
 
     def __init__(self, request: Request) -> None:
         sampling = request.sampling
-        settings = {
+        forbidding = {
             "constraint": request.constraint is not None,
             "allowed_ids": sampling.allowed_ids,
             "banned": sampling.banned,
             "min_tokens": len(request.ids) < sampling.min_tokens,
         }
-        names = either_of([f"'{name}'" for name, is_set in settings.items() if is_set], "and")
-        super().__init__(f"{names} together exclude all tokens at position {len(request.ids)} of the reply: relax one.")
-        self.request = request
+        self.request, self.position = request, len(request.ids)
+        self.settings = tuple(name for name, is_set in forbidding.items() if is_set)
+        """Names of the settings that exclude tokens at this position."""
+        super().__init__(self.named(self.settings))
+
+    def named(self, settings: Sequence[str]) -> str:
+        """Return the message with these names of the settings."""
+        names = either_of([f"'{name}'" for name in settings], "and")
+        exclude, them = ("together exclude", "one of them") if len(settings) > 1 else ("excludes", "it")
+        return f"{names} {exclude} all tokens at position {self.position} of the reply; relax {them}."
 
 
 @dataclass(frozen=True)

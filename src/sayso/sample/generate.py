@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from sayso.base.errors import UserError
 from sayso.model.transformer import Transformer
 from sayso.sample.blocks import BLOCK
 from sayso.sample.engine import ROWS, Engine
@@ -60,7 +59,7 @@ def generate(
     while not engine.idle:
         for request in engine.step():
             if request.error:
-                raise UserError(request.error)
+                raise request.error
     return [
         Completion(request.ids, request.finish, request.logprobs, request.ended_by, request.ended_logprob)
         for request in requests
@@ -90,7 +89,7 @@ def _stream(engine: Engine, request: Request) -> Iterator[int]:
     while not request.finish:
         engine.step()
         if request.error:
-            raise UserError(request.error)
+            raise request.error
         yield from request.ids[yielded:]
         yielded = len(request.ids)
 

@@ -11,6 +11,7 @@ from typing import NamedTuple, Protocol
 
 from torch import Tensor
 
+from sayso.base.errors import UserError
 from sayso.sample.rules import Rules
 from sayso.sample.sampling import Sampling, seeded
 
@@ -75,8 +76,8 @@ class Request:
     """Number of prompt tokens found in the cache; set by the engine."""
     finish: str = ""
     """Empty while in progress; then "stop" (a stop id, or the watcher ended it), "length", "cancelled" or "error"."""
-    error: str = ""
-    """The reason of an error."""
+    error: UserError | None = None
+    """Why it ended, after "error"."""
     rules: Rules | None = field(default=None, init=False, repr=False)
     """The settings resolved for the vocabulary, with the token counts; set when the request is first used."""
 

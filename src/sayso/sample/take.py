@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from sayso.base.errors import BrokenModelError, UserError
 from sayso.sample.edits import NothingLeftError
 from sayso.sample.pick import pick
 from sayso.sample.request import Request
@@ -35,7 +36,7 @@ def take(active: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[Acti
         try:
             picked = pick(own, [one.row.request for one in active])
         except NothingLeftError as error:
-            fail(error.request, str(error))
+            fail(error.request, error)
             active = [one for one in active if one.unfinished]
             continue
         new = zip(picked.ids, picked.logprobs, picked.tops, strict=True)
@@ -48,7 +49,8 @@ def take(active: list[ActiveRow], ahead: int, logits: Tensor) -> list[tuple[Acti
 def keep(request: Request, token: int, logprob: float, likeliest: dict[int, float]) -> None:
     """Append a token to a reply, or end it."""
     if math.isnan(logprob):
-        fail(request, "A model's logits must be numbers; this model produced NaN: retrain it or reload its weights.")
+        text = "A model's logits must be numbers; this model produced NaN: retrain it or reload its weights."
+        fail(request, BrokenModelError(text))
         return
     if token in request.stop_ids:
         request.finish, request.ended_by, request.ended_logprob = "stop", token, logprob
@@ -64,6 +66,6 @@ def keep(request: Request, token: int, logprob: float, likeliest: dict[int, floa
         request.finish = "length"
 
 
-def fail(request: Request, reason: str) -> None:
+def fail(request: Request, error: UserError) -> None:
     """End a reply with an error."""
-    request.finish, request.error = "error", reason
+    request.finish, request.error = "error", error

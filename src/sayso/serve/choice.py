@@ -3,7 +3,6 @@
 The text is made in the engine's thread, so that a stop text ends the request at exactly the token that completes it.
 """
 
-import re
 import time
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from sayso.base.errors import FieldError, UserError
 from sayso.reply.text import Text
+from sayso.sample.edits import NothingLeftError
 from sayso.sample.request import PromptLogprob, Request
 
 
@@ -39,9 +39,9 @@ class ChoicePiece:
 class Choice:
     """A request to the engine, and its text."""
 
-    def __init__(self, index: int, request: Request, text: Text, form: str = "response_format") -> None:
-        """`form` is the field that requests the form of the reply, for errors."""
-        self.index, self.request, self.text, self.form = index, request, text, form
+    def __init__(self, index: int, request: Request, text: Text, forms: Sequence[str] = ()) -> None:
+        """`forms` are the fields that request the form of the reply, for errors."""
+        self.index, self.request, self.text, self.forms = index, request, text, forms
         request.watch = self._watch
         self.asked = self.last = time.perf_counter()  # seconds, as are the next two
         self.began: float | None = None
@@ -51,13 +51,14 @@ class Choice:
         self._given, self._begun = 0, False  # tokens in all pieces, and whether there was one
 
     @property
-    def error(self) -> UserError:
+    def error(self) -> UserError | None:
         """The engine's error of the request, in the words of the client's fields."""
-        message = self.request.error
-        for own, name in {"constraint": self.form, "allowed_ids": "allowed_token_ids", "banned": "bad_words"}.items():
-            message = message.replace(f"'{own}'", f"'{name}'")
-        field = re.search(r"'([\w.]+)'", message)
-        return FieldError(field[1], message) if field else UserError(message)
+        error = self.request.error
+        if not isinstance(error, NothingLeftError):
+            return error
+        fields = {"constraint": self.forms, "allowed_ids": ["allowed_token_ids"], "banned": ["bad_words"]}
+        names = [name for setting in error.settings for name in fields.get(setting, [setting])]
+        return FieldError(names[0], error.named(names))
 
     def take(self) -> ChoicePiece | None:
         """Return what is new, or None if nothing can be shown yet."""

@@ -13,7 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from sayso.base.errors import FieldError, UserError
+from sayso.base.errors import BrokenModelError, FieldError, UserError
 from sayso.feedback.schema import StoreError
 from sayso.feedback.store import MissingError
 from sayso.serve.encode import Json
@@ -93,6 +93,8 @@ def _fields(error: Exception) -> tuple[int, str, str | None, str | None]:
     if isinstance(error, UserError):
         if isinstance(error, MissingError):
             return 404, str(error), "not_found", None
+        if isinstance(error, BrokenModelError):
+            return 500, str(error), "broken_model", None
         return 400, str(error), "invalid_value", error.field if isinstance(error, FieldError) else None
     return 500, "The server failed on this request; see its log.", None, None
 

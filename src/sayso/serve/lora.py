@@ -55,7 +55,8 @@ def lora_routes(served: ServedModel, admin_key: str | None) -> APIRouter:
     @router.post("/load_lora_adapter", dependencies=[Depends(check)])
     async def load(body: LoadRequest) -> PlainTextResponse:
         if body.lora_name in (served.name, *served.adapters):
-            text = f"A model '{body.lora_name}' is already served; unload it first, or choose another name."
+            way = "choose another name" if body.lora_name == served.name else "unload it first, or choose another name"
+            text = f"A model '{body.lora_name}' is already served; {way}."
             raise ApiError(400, text, "invalid_value", "lora_name")
         if not Path(body.lora_path).is_dir():
             raise ApiError(404, f"There is no folder '{body.lora_path[:100]}'.", "not_found", "lora_path")

@@ -184,7 +184,7 @@ class ServedModel:
                     reasoning=terms.reasoning,
                 )
                 kind = SilentChoice if terms.prompt_only else Choice
-                choices.append(kind(len(choices), request, text, "' and '".join(terms.forms)))
+                choices.append(kind(len(choices), request, text, tuple(terms.forms)))
         return choices
 
     def _constraint(self, terms: ReplyTerms) -> GrammarConstraint | None:

@@ -232,8 +232,8 @@ class Worker:
                 continue
             job, choice = self._jobs[request]
             self.metrics.progressed(choice, now)
-            if request.finish == "error":
-                self._fail([job], choice.error)
+            if (error := choice.error) is not None:
+                self._fail([job], error)
                 continue
             if request.finish:
                 del self._jobs[request]

@@ -133,7 +133,7 @@ def unanswered(where: str, given: Any) -> FieldError:
     """Return the error of a tool's result, the message at the path `where`, whose id is that of no earlier call."""
     field = f"{where}.tool_call_id"
     text = f"A tool's result must answer a call: '{field}' must be the id of an earlier call"
-    return FieldError(field, f"{text}; got {json_shown(given)}.")
+    return FieldError(field, f"{text}; got {'none' if given is None else json_shown(given)}.")
 
 
 def json_or_text(text: Any) -> Any:
