@@ -60,7 +60,8 @@ def test_a_whole_life(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert asked == {0}, "lives of all seeds are asked the same questions"
 
     capsys.readouterr()
-    assert run(["pretrain", "--depth", "1", "--steps", "6", "--rows", "4", "--seed", "3", *where]) == 0
+    options = ["--depth", "2", "--steps", "6", "--rows", "4", "--first-window", "4", "--conversations", "0.4"]
+    assert run(["pretrain", *options, "--seed", "3", *where]) == 0
     assert "already" in capsys.readouterr().out, "what is finished is left alone"
 
     better = "Hello! How are you today?"
