@@ -403,6 +403,17 @@ def test_the_dial_gives_shapes_and_budgets() -> None:
         shape_of_depth(0, 4096, 512)
 
 
+def test_a_width_replaces_the_one_of_the_depth() -> None:
+    """There is a head per 32; from nine heads on, two share keys and values."""
+    narrow, wide = (shape_of_depth(2, 4096, 512, width=width) for width in (160, 320))
+    assert (narrow.layers, narrow.width, narrow.heads, narrow.kv_heads) == (2, 160, 5, 5)
+    assert (wide.width, wide.heads, wide.kv_heads) == (320, 10, 5)
+    assert shape_of_depth(2, 4096, 512, width=256).kv_heads == 8
+    for width in (16, 100, 288):  # too small, no multiple of 32, nine heads
+        with pytest.raises(UserError, match=f"--width must be a multiple of 32.*got {width}"):
+            shape_of_depth(2, 4096, 512, width=width)
+
+
 def test_flops_per_token_are_six_per_weight_and_those_of_attention() -> None:
     """The count of weights agrees with the model."""
     model = Transformer(CONFIG)

@@ -28,13 +28,13 @@ from sayso.run.verify import Verify, verify
 
 MINUTES = 11.9
 OTHER_MINUTES = 1.9  # what prepare, tokenizer, align, three evaluations, verify and report take together, measured
-_TUNING = 0.40  # share of a short demo's training that goes to conversations, where looking up is learned ...
+_TUNING = 0.28  # share of a short demo's training that goes to conversations, where looking up is learned ...
 ENOUGH_TUNING, FURTHER = 8.0, 0.25  # ... and of the time left beyond that many minutes of it
-_SHORT = 15  # minutes of training below which chatter, hard and half of all real text, is not read in pre-training
-NARROW = 160  # hidden size of a short demo's feed-forward layers, half the derived one: more tokens a second
+_SHORT = 15  # minutes of training below which the model is smaller and reads no chatter, which is hard
+WIDE, NARROW = 160, 192  # a short demo's model: two layers find how to look up an answer sooner than three, see LOG.md
 REPLAY = 0.2  # share of documents in fine-tuning and alignment, so that they are not forgotten
 VOCABULARY = 3072
-MIX = ("chitchat=0.01",)  # human chatter is long and hard: with more of it, a short run learns little else
+MIX = ("chitchat=0.01",)  # with more human chatter, an hour learns little else
 _SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party model, trains and is evaluated on
 RANK = 16  # of the adapters of a third-party model
 OTHER_MINUTES_ADOPTED = 4.5  # time of the other acts with a third-party model; measured: 4.2 with SmolLM2-135M
@@ -101,25 +101,33 @@ def _whole(life: Path, minutes: float) -> tuple[Chapter, ...]:
     if tuning > ENOUGH_TUNING:
         tuning = ENOUGH_TUNING + FURTHER * (training - ENOUGH_TUNING / _TUNING)
     short, left = training < _SHORT, training - tuning
-    documents = 3_000 if short else 14_000
+    mix = () if short else MIX
     return _life(
-        Prepare(life=life, world_documents=documents, world_conversations=50_000, chat_documents=not short),
+        _text(life, short),
         VOCABULARY,
         Pretrain(
             life=life,
-            depth=3 if short else 4,
+            depth=2 if short else 4,
+            width=WIDE if short else None,
             mlp_width=NARROW if short else None,
             first_window=4,
             minutes=left,
             rows=8 if short else None,
             conversations=0.4,
-            mix=MIX,
+            mix=mix,
         ),
-        Finetune(life=life, minutes=tuning, mix=MIX, rate=1.0, replay=REPLAY),
+        Finetune(life=life, minutes=tuning, mix=mix, rate=1.0, replay=REPLAY),
         Align(life=life, tasks=800 if short else 1600, replay=REPLAY),
         Evaluate(life=life),
         Verify(life=life),
     )
+
+
+def _text(life: Path, short: bool) -> Prepare:
+    """Return the preparation of the text; a short run has no time for human chatter, which is long and hard."""
+    if short:
+        return Prepare(life=life, sources=("wiki", *_SOURCES), world_documents=1_200, world_conversations=36_000)
+    return Prepare(life=life, world_documents=14_000, world_conversations=50_000)
 
 
 def tiny(life: Path) -> tuple[Chapter, ...]:

@@ -62,6 +62,8 @@ class Pretrain(Training):
     """Name of the new model."""
     depth: Depth | None = None
     """Number of layers, which determines width, heads, batch size and steps. Default: derived from --minutes."""
+    width: Width | None = None
+    """Size of the residual stream, a multiple of 32; there is one head per 32. Default: derived from the depth."""
     minutes: Minutes | None = None
     """Time budget for training in minutes; the machine's speed is measured first."""
     steps: Positive | None = None
@@ -208,7 +210,9 @@ def _derive(options: Pretrain, data: _Data, device: Device) -> Derived:
     def shape(depth: int) -> ModelConfig:
         fastest = options.recipe == "fastest"
         mlp = options.mlp or ("relu2" if fastest else "swiglu")
-        config = shape_of_depth(depth, shards.vocab_size, options.context, mlp, options.mlp_width)
+        config = shape_of_depth(
+            depth, shards.vocab_size, options.context, mlp, options.mlp_width, options.width
+        )
         config = replace(config, windows=(options.first_window, *[0] * (depth - 1)))
         return with_ngrams(config) if fastest else config
 

@@ -21,13 +21,24 @@ MIN_TOKENS, MAX_TOKENS = 2_048, 2**20  # tokens per step
 
 
 def shape_of_depth(
-    depth: int, vocab_size: int, context: int, mlp: str = "swiglu", mlp_width: int | None = None
+    depth: int,
+    vocab_size: int,
+    context: int,
+    mlp: str = "swiglu",
+    mlp_width: int | None = None,
+    width: int | None = None,
 ) -> ModelConfig:
     """Return the shape of a depth: the width is proportional to it, heads have size 32, many share keys and values."""
     if depth < 1:
         raise UserError(f"--depth must be at least 1; got {depth}.")
-    heads = max(2, 2 * round(depth * WIDTH_PER_LAYER / (2 * HEAD_SIZE)))
-    width = heads * HEAD_SIZE
+    if width is None:
+        width = HEAD_SIZE * max(2, 2 * round(depth * WIDTH_PER_LAYER / (2 * HEAD_SIZE)))
+    heads = width // HEAD_SIZE
+    if width % HEAD_SIZE or (heads > FEW_HEADS and heads % 2):
+        raise UserError(
+            f"--width must be a multiple of {HEAD_SIZE}, the size of a head, and of {2 * HEAD_SIZE} above "
+            f"{FEW_HEADS * HEAD_SIZE}, where two heads share keys and values; got {width}."
+        )
     hidden = mlp_width or (4 * width if mlp == "relu2" else 32 * round(8 * width / 3 / 32))  # equal weights
     shared = heads if heads <= FEW_HEADS else heads // 2
     return ModelConfig(

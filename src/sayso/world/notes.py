@@ -57,8 +57,8 @@ BUSY = tuple(
 _PLAIN = (HAD, PICKED, _BAKED, STAYED, LAY)
 VALUED = (HAD, LAY, PICKED, _BAKED)
 _MOST = 3  # plain sentences in addition to the one with an order and the one with a reason
-STATED = 0.5  # share of the colours and counts that a sentence of its own repeats, in the words of an answer
-LISTS = 0.5  # share of the notes that list several colours and counts, where guessing from the noun alone fails
+STATED = 0.25  # share of the colours and counts that a sentence of its own repeats, in the words of an answer
+LISTS = 0.8  # share of the notes that list several colours and counts, where guessing from the noun alone fails
 LIST = (3, 6)  # sentences of a list
 
 
