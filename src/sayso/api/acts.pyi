@@ -92,6 +92,7 @@ class Acts:
         replace: bool = ...,
         name: str = ...,
         depth: int | None = ...,
+        width: int | None = ...,
         minutes: float | None = ...,
         steps: int | None = ...,
         rows: int | None = ...,
@@ -406,8 +407,13 @@ class Acts:
         """Show the progress of a training run, once or live."""
     def evaluate(
         self,
-        *,
         model: str | PathLike[str] = ...,
+        *,
+        suite: str | None = ...,
+        tasks: str | Sequence[str] = ...,
+        data: str | PathLike[str] | None = ...,
+        limit: int = ...,
+        store: str | None = ...,
         n: int = ...,
         text_bytes: int = ...,
         baseline_bytes: int = ...,

@@ -95,6 +95,22 @@ ratings = sql.Table(
     sqlite_autoincrement=True,
 )
 
+# What models answered to the items of evaluation tasks. An answer is never changed: another prompt, rule or model is
+# another row.
+answers = sql.Table(
+    "answers",
+    metadata,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("model", sql.String(64), nullable=False),  # fingerprint of the weights and the tokenizer, or of a server
+    sql.Column("task", sql.String(100), nullable=False),
+    sql.Column("prompt", sql.String(64), nullable=False),  # hash of all that was asked, and how it was scored
+    sql.Column("item", sql.Text, nullable=False),
+    sql.Column("answer", sql.JSON, nullable=False),
+    sql.Column("created_at", sql.String(32), nullable=False),
+    sql.UniqueConstraint("model", "task", "prompt", "item", name="answers_once"),
+    sqlite_autoincrement=True,
+)
+
 
 class StoreError(UserError):
     """The database failed; the request had no effect. `full` is whether it is out of space."""
@@ -130,6 +146,7 @@ Migration = tuple[str, Callable[[sql.Connection], None]]
 MIGRATIONS: tuple[Migration, ...] = (
     ("conversations, messages, ratings", metadata.create_all),
     ("prompts are kept once", _keep_prompts_once),
+    ("answers to evaluation tasks", lambda connection: answers.create(connection, checkfirst=True)),
 )
 DAMAGE = ("malformed", "not a database", "Could not decode to UTF-8")  # SQLite's messages about a corrupted file
 _LOCK = 7_297_296  # any constant: the key of PostgreSQL's advisory lock while migrating

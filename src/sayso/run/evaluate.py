@@ -20,6 +20,7 @@ from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
 from sayso.reply.conversation import Replier
+from sayso.run.suite import asked_suite, evaluate_suite, local_model
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model, name_apart
@@ -31,11 +32,21 @@ from sayso.weights.tensors import weights_file
 class Evaluate(Options):
     """Options of `sayso evaluate`."""
 
+    model: str = "aligned"
+    """Model to evaluate: the name of a model of the life, or the path of a model folder."""
     _: KW_ONLY
     life: Path = Path("life")
     """Folder of the life."""
-    model: str = "aligned"
-    """Model to evaluate: the name of a model of the life, or the path of a model folder."""
+    suite: str | None = None
+    """Tasks instead of the life's own evaluation: core, blimp, small, or a .toml file that lists tasks."""
+    tasks: tuple[str, ...] = ()
+    """Names of the tasks of the suite to ask. Default: all whose files exist."""
+    data: Path | None = None
+    """Folder below which the files of the suite's tasks are. Default: that of the .toml file."""
+    limit: Count = 0
+    """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
+    store: str | None = None
+    """Database of the answers to a suite, a path or an address. Default: that of the life."""
     n: Questions = 60
     """Questions per small-world task family; 0 = none."""
     text_bytes: Positive = 100_000
@@ -52,6 +63,11 @@ class Evaluate(Options):
 
 def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
+    if options.suite is not None:
+        return _evaluate_suite(options, options.suite)
+    given = [name for name in ("tasks", "data", "limit", "store") if getattr(options, name)]
+    if given:
+        raise UserError(f"--{given[0]} requires --suite, such as --suite small.")
     if options.split not in ("val", "test"):
         raise UserError(f"--split must be val or test; got '{options.split}'.")
     life = Life(options.life)
@@ -81,3 +97,13 @@ def evaluate(options: Evaluate) -> Scores:
         write_json(path, scores, sealed=True)
     show_scores(scores, against)
     return scores
+
+
+def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
+    """Score a model on a suite of tasks."""
+    life = Life(options.life)
+    asked = asked_suite(suite, options.tasks, options.data, options.limit)
+    folder = resolve_model(life, options.model)
+    name = name_apart(life, folder)
+    with act_log(life, "evaluate", name, options):
+        return evaluate_suite(life, local_model(folder, name, options.device), asked, options.store)

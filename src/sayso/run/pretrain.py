@@ -210,9 +210,7 @@ def _derive(options: Pretrain, data: _Data, device: Device) -> Derived:
     def shape(depth: int) -> ModelConfig:
         fastest = options.recipe == "fastest"
         mlp = options.mlp or ("relu2" if fastest else "swiglu")
-        config = shape_of_depth(
-            depth, shards.vocab_size, options.context, mlp, options.mlp_width, options.width
-        )
+        config = shape_of_depth(depth, shards.vocab_size, options.context, mlp, options.mlp_width, options.width)
         config = replace(config, windows=(options.first_window, *[0] * (depth - 1)))
         return with_ngrams(config) if fastest else config
 

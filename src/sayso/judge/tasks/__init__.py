@@ -1,0 +1,1 @@
+"""Evaluation tasks: reading their rows, building prompts, scoring answers, and the suites that they form."""

@@ -1,0 +1,73 @@
+"""The result of a task, and the mean of a suite: estimates over the answers, with what was cut, merged or equal."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sayso.judge.stats import Estimate, estimate, mean_of
+from sayso.judge.tasks.answer import Answer
+from sayso.judge.tasks.item import NumberedItem, has_equal_options
+from sayso.judge.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class TaskResult:
+    """What a model reached in a task."""
+
+    task: Task
+    scores: Mapping[str, Estimate]
+    """Mean of each score by name; those from 0 to 1 have Wilson's interval."""
+    items: int
+    cut: int
+    """Number of items whose context was too long and lost its beginning."""
+    merged: int
+    """Number of items with a token across the border between context and continuation."""
+    equal: int
+    """Number of items with two options that are the same text."""
+
+    @property
+    def main(self) -> Estimate:
+        """The estimate of the task's metric."""
+        return self.scores[self.task.metric]
+
+    def centered(self, *, older: bool = False) -> float:
+        """Return (score - baseline) / (1 - baseline), with the task's baseline or that of earlier publications."""
+        task = self.task
+        baseline = task.older_baseline if older and task.older_baseline is not None else task.baseline
+        return (self.main.mean - baseline) / (1 - baseline)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data."""
+        return {
+            "metric": self.task.metric,
+            "scores": {name: value.as_dict() for name, value in self.scores.items()},
+            "centered": self.centered(),
+            "centered_older": self.centered(older=True),
+            **{name: getattr(self, name) for name in ("items", "cut", "merged", "equal")},
+        }
+
+
+def result_of(task: Task, items: Sequence[NumberedItem], asked: Sequence[int], answers: Sequence[Answer]) -> TaskResult:
+    """Return the result of the items numbered `asked`, given their answers in the same order."""
+    names = list(answers[0].scores) if answers else []
+    scores = {name: estimate([answer.scores[name] for answer in answers]) for name in names}
+    return TaskResult(
+        task,
+        scores,
+        len(answers),
+        sum(answer.cut > 0 for answer in answers),
+        sum(answer.merged for answer in answers),
+        sum(has_equal_options(items[number].item) for number in asked),
+    )
+
+
+def core_mean(results: Sequence[TaskResult], *, older: bool = False) -> Estimate:
+    """Return the mean of the centered scores, with the error that the choice of items causes."""
+    parts = []
+    for found in results:
+        baseline = found.task.older_baseline if older and found.task.older_baseline is not None else found.task.baseline
+        scale, main = 1 - baseline, found.main
+        value = found.centered(older=older)
+        parts.append(Estimate(value, main.se / scale, main.n, value - math.inf, value + math.inf))
+    return mean_of(parts)

@@ -1,0 +1,99 @@
+"""A task: items from a file, and how they are asked and scored.
+
+Prompts are built as DCLM builds them: worked examples from the same file, then the item, joined by `separator`; an
+answer follows its question after `delimiter`. The examples of an item are drawn by its own number, so that they do not
+depend on which other items are asked.
+"""
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from sayso.base.errors import UserError
+from sayso.judge.continuations import Continuation
+from sayso.judge.tasks.item import Choices, Completion, Item, NumberedItem, Question, Schema
+
+Metric = Literal["acc", "acc_norm", "acc_token", "exact"]
+_EXAMPLES_SEED = 1234
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of a suite; everything but the name and the file is part of the hash of its prompts."""
+
+    name: str
+    file: str
+    """Name of its file, which is looked up below the data folder."""
+    shots: int = 0
+    """Number of worked examples before an item."""
+    delimiter: str = " "
+    """Text between a question and its answer."""
+    separator: str = "\n"
+    """Text between examples."""
+    metric: Metric = "acc"
+    """The main score: acc (sum of log-probabilities), acc_norm (by byte), acc_token (by token) or exact."""
+    baseline: float = 0.0
+    """Score of a guess, for the centered score (score - baseline) / (1 - baseline)."""
+    older_baseline: float | None = None
+    """The baseline of earlier publications, if another."""
+
+
+def groups_of(task: Task, items: Sequence[NumberedItem], index: int) -> list[Continuation]:
+    """Return what is scored for an item: one continuation for each of its options, or a single one."""
+    item = items[index].item
+    before = "".join(_shown(task, items[other].item) + task.separator for other in examples(task, len(items), index))
+    if isinstance(item, Choices):
+        if not item.query:
+            return [Continuation(before, choice) for choice in item.choices]
+        return [Continuation(before + item.query + task.delimiter, choice) for choice in item.choices]
+    if isinstance(item, Schema):
+        return [Continuation(before + context + task.delimiter, item.continuation) for context in item.contexts]
+    context, answer = (
+        (item.context, item.continuation) if isinstance(item, Completion) else (item.prompt, item.answers[0])
+    )
+    return [Continuation(before + context.rstrip() + task.delimiter, answer)]
+
+
+def examples(task: Task, count: int, index: int) -> list[int]:
+    """Return the numbers of an item's worked examples: others of the same file, drawn by the item's number.
+
+    Raises `UserError` if the file has too few items.
+    """
+    if count <= task.shots:
+        raise UserError(
+            f"A task with {task.shots} examples needs more than {task.shots} items; '{task.file}' has {count}. "
+            "Lower its shots."
+        )
+    drawn = random.Random(_EXAMPLES_SEED + index).sample(range(count - 1), task.shots)
+    return [number + (number >= index) for number in drawn]
+
+
+def _shown(task: Task, item: Item) -> str:
+    """Return a worked example: an item with its right answer."""
+    if isinstance(item, Choices):
+        return f"{item.query}{task.delimiter}{item.choices[item.gold]}" if item.query else item.choices[item.gold]
+    if isinstance(item, Schema):
+        return f"{item.contexts[item.gold]}{task.delimiter}{item.continuation}"
+    if isinstance(item, Question):
+        return f"{item.prompt.rstrip()}{task.delimiter}{item.answers[0]}"
+    return f"{item.context.rstrip()}{task.delimiter}{item.continuation}"
+
+
+def prompt_hash(group: Sequence[Continuation], task: Task) -> str:
+    """Return a hash of all that is asked for one item and of how it is scored."""
+    rule = {name: value for name, value in asdict(task).items() if name not in ("name", "file")}
+    content = [[[one.context, one.text] for one in group], rule]
+    return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def chosen(count: int, limit: int) -> list[int]:
+    """Return the numbers of `limit` items, the same for every model; all of them if `limit` is 0 or too large."""
+    return sorted(random.Random(0).sample(range(count), limit)) if 0 < limit < count else list(range(count))
+
+
+def with_shots(task: Task, shots: int | None) -> Task:
+    """Return the task with another number of examples, if one is given."""
+    return task if shots is None else replace(task, shots=shots)

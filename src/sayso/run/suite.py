@@ -1,0 +1,203 @@
+"""Act: score a model on a suite of tasks, and keep every answer in the life's store.
+
+The part of `sayso evaluate` with `--suite`. Answers that the store has are not asked for again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256 as hash_of
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+
+from sayso.base.device import pick_device
+from sayso.base.errors import UserError, nearest, require
+from sayso.base.files import read_object, sha256, write_json
+from sayso.base.life import Life, name_from
+from sayso.base.log import Progress, say
+from sayso.base.made import work_in
+from sayso.base.output import console
+from sayso.judge.continuations import ModelScorer, Scorer
+from sayso.judge.tasks.answer import answer_items
+from sayso.judge.tasks.own import own_tasks
+from sayso.judge.tasks.read import read_items
+from sayso.judge.tasks.result import TaskResult, core_mean, result_of
+from sayso.judge.tasks.suites import BLIMP, CORE, check_suite, suite
+from sayso.judge.tasks.task import Task, chosen
+from sayso.token.load import tokenizer_fingerprint
+from sayso.weights.folder import load_model
+from sayso.weights.tensors import weights_file
+
+if TYPE_CHECKING:
+    from sayso.feedback.store import Store
+
+
+@dataclass(frozen=True)
+class Judged:
+    """The model that a suite is given to."""
+
+    name: str
+    fingerprint: str
+    """Identifies its answers in the store."""
+    scorer: Scorer
+
+
+@dataclass(frozen=True)
+class AskedSuite:
+    """The tasks of a suite, as asked."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    data: Path
+    missing: tuple[str, ...]
+    """Names of tasks without a file below the data folder."""
+    limit: int
+    """Maximum number of items a task; 0 = all."""
+
+
+def asked_suite(name: str, wanted: Sequence[str], data: Path | None, limit: int) -> AskedSuite:
+    """Return a suite's tasks whose files exist, all of them or those wanted.
+
+    Raises `UserError` for an unknown suite or task, a missing data folder, and if no file is found.
+    """
+    own = Path(name) if name.endswith(".toml") else None
+    if own is None:
+        check_suite(name)
+    if own is None and data is None:
+        raise UserError(f"--suite {name} needs --data, the folder with its files; got none.")
+    folder = data if data is not None else (own or Path()).parent
+    if not folder.is_dir():
+        raise UserError(f"--data must be a folder; '{folder}' is none.")
+    tasks = own_tasks(own) if own else suite(name, folder)
+    known = [task.name for task in tasks]
+    for one in wanted:
+        if one not in known:
+            raise UserError(f"--tasks must be tasks of the suite '{name}'; got '{one}'.{nearest(one, known)}")
+    chosen_tasks = [task for task in tasks if not wanted or task.name in wanted]
+    found = [task for task in chosen_tasks if task_file(folder, task)]
+    if not found:
+        files = ", ".join(dict.fromkeys(task.file for task in chosen_tasks)) or "a folder 'blimp' of .jsonl files"
+        raise UserError(f"The data of the suite '{name}' must be below '{folder}'; found none of {files}.")
+    missing = tuple(task.name for task in chosen_tasks if task not in found)
+    return AskedSuite(name, tuple(found), folder, missing, limit)
+
+
+def task_file(folder: Path, task: Task) -> Path | None:
+    """Return the file of a task: by its path below the folder, or by its name anywhere below."""
+    direct = folder / task.file
+    return direct if direct.is_file() else next(iter(sorted(folder.rglob(Path(task.file).name))), None)
+
+
+def local_model(folder: Path, name: str, device: str | None) -> Judged:
+    """Open a model folder for a suite."""
+    marks = sha256(weights_file(folder)), tokenizer_fingerprint(folder)
+    scorer = ModelScorer(*load_model(folder, pick_device(device).kind))
+    return Judged(name, hash_of("\0".join([*marks, str(scorer.begin)]).encode()).hexdigest(), scorer)
+
+
+def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:
+    """Score a model on the tasks, print the results, and write them to `runs/evaluate-NAME/SUITE.json`."""
+    require("sqlalchemy", "serve")
+    from sayso.feedback.store import Store
+
+    path = life.run(f"evaluate-{judged.name}") / f"{name_from(Path(asked.name).stem)}.json"
+    work_in(path.parent)
+    kept = Store(store or life.store)
+    try:
+        results = [_result(judged, asked, task, kept) for task in asked.tasks]
+    finally:
+        kept.close()
+    scores = suite_json(judged, asked, results)
+    write_json(path, _with_earlier(path, scores), sealed=True)
+    show_suite(judged, asked, results)
+    say(f"Wrote {path}.")
+    return scores
+
+
+def _result(judged: Judged, asked: AskedSuite, task: Task, store: "Store") -> TaskResult:
+    """Ask the items of one task, except those that the store has answers to."""
+    from sayso.feedback.evaluations import KeptAnswers
+
+    file = task_file(asked.data, task)
+    assert file is not None, "only tasks with a file are asked"
+    items = read_items(file)
+    numbers = chosen(len(items), asked.limit)
+    done = 0
+    with Progress(len(numbers), f"{task.name}: item") as line:
+
+        def show(more: int) -> None:
+            nonlocal done
+            done += more
+            line.update(done)
+
+        memory = KeptAnswers(store, judged.fingerprint, task.name)
+        answers = answer_items(judged.scorer, task, items, numbers, memory, show)
+    return result_of(task, items, numbers, answers)
+
+
+def suite_json(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> dict[str, Any]:
+    """Return the results as JSON-ready data."""
+    scores: dict[str, Any] = {
+        "model": judged.name,
+        "fingerprint": judged.fingerprint,
+        "suite": asked.name,
+        "limit": asked.limit,
+        "missing": list(asked.missing),
+        "tasks": {found.task.name: found.as_dict() for found in results},
+    }
+    if asked.name == "core":
+        scores["core"] = core_mean(results).as_dict()
+        scores["core_older"] = core_mean(results, older=True).as_dict()
+    return scores
+
+
+def _with_earlier(path: Path, scores: dict[str, Any]) -> dict[str, Any]:
+    """Return the scores with those of the tasks that were not asked this time, if they are of the same model."""
+    earlier = read_object(path, "tasks") if path.exists() else {}
+    same = all(earlier.get(name) == scores[name] for name in ("fingerprint", "limit"))
+    return {**scores, "tasks": {**earlier["tasks"], **scores["tasks"]}} if same else scores
+
+
+def show_suite(judged: Judged, asked: AskedSuite, results: Sequence[TaskResult]) -> None:
+    """Print a table of the results, and what a reader has to know about them."""
+    table = Table(
+        "task", "score", "95 % interval", "items", "baseline", "bits per byte", title=f"{judged.name}: {asked.name}"
+    )
+    for found in results:
+        main, bits = found.main, found.scores["bits_per_byte"]
+        table.add_row(
+            found.task.name,
+            f"{main.mean:.3f}",
+            f"{main.low:.3f} to {main.high:.3f}",
+            f"{main.n:,}",
+            f"{found.task.baseline:.3f}",
+            f"{bits.mean:.3f}",
+        )
+    if asked.name == BLIMP:
+        whole = sum(found.main.mean for found in results) / len(results)
+        table.add_row("mean", f"{whole:.3f}", "", f"{sum(found.items for found in results):,}", "0.500", "")
+    console().print(table)
+    if asked.name == "core":
+        mean, older = core_mean(results), core_mean(results, older=True)
+        say(
+            f"CORE over {len(results)} of {len(CORE)} tasks: {mean.mean:.4f} ({mean.low:.4f} to {mean.high:.4f}); with "
+            f"the older baselines {older.mean:.4f}."
+        )
+    for note in _notes(asked, results):
+        say(note)
+
+
+def _notes(asked: AskedSuite, results: Sequence[TaskResult]) -> list[str]:
+    """Return a sentence for each thing that limits how the results can be read."""
+    notes = [f"Left out, because their files are not below '{asked.data}': {', '.join(asked.missing)}."] * bool(
+        asked.missing
+    )
+    for words, count in (
+        ("had a context that was too long and lost its beginning", sum(found.cut for found in results)),
+        ("have a token across the border of context and continuation", sum(found.merged for found in results)),
+        ("have two options with the same text", sum(found.equal for found in results)),
+    ):
+        if count:
+            notes.append(f"{count:,} items {words}.")
+    return notes

@@ -1,0 +1,118 @@
+"""Spans have the log-probabilities of the model's plain forward pass, however they are grouped and batched."""
+
+import itertools
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayso.judge import spans
+from sayso.judge.spans import Span, score_spans
+from sayso.model import ModelConfig, Transformer
+
+LLAMA = ModelConfig(50, 2, 16, 2, 1, 8, 32, context=24, qk_norm="none", tie_embeddings=True)
+GPT2 = replace(LLAMA, kv_heads=2, positions="learned", norm="layer", mlp="gelu", biases=("qkv", "out", "mlp"))
+SHAPES = {
+    "llama": LLAMA,
+    "gpt2": GPT2,
+    "windows": replace(LLAMA, windows=(3, 0)),
+    "n-grams": replace(LLAMA, ngrams=(2, 3), ngram_rows=64),
+    "capped": replace(LLAMA, attention_cap=5.0, logit_cap=5.0),
+}
+
+
+def network(shape: ModelConfig) -> Transformer:
+    """Return a Transformer with random weights, large enough for context to matter."""
+    torch.manual_seed(0)
+    model = Transformer(shape).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.4)
+    return model
+
+
+MODELS = {name: network(shape) for name, shape in SHAPES.items()}
+
+
+def alone(model: Transformer, span: Span) -> tuple[float, bool]:
+    """Return the score of a span by one plain forward pass over its last tokens."""
+    ids = list(span.ids)[-(model.config.context + 1) :]
+    count = min(len(span.ids) - span.start, len(ids) - 1)
+    with torch.inference_mode():
+        logp = model(torch.tensor([ids[:-1]]))[0].log_softmax(-1)[-count:]
+    targets = torch.tensor(ids[-count:])
+    return float(logp.gather(1, targets[:, None]).sum()), bool((logp.argmax(-1) == targets).all())
+
+
+def check(model: Transformer, groups: list[list[Span]]) -> None:
+    """Compare every score with that of a plain pass."""
+    for group, found in zip(groups, score_spans(model, groups), strict=True):
+        for span, score in zip(group, found, strict=True):
+            logprob, greedy = alone(model, span)
+            assert score.logprob == pytest.approx(logprob, abs=1e-4)
+            assert score.greedy == greedy
+            assert score.tokens == len(span.ids) - span.start
+
+
+ids = st.lists(st.integers(0, 49), min_size=1, max_size=8)
+
+
+@pytest.mark.parametrize("name", MODELS)
+@settings(max_examples=40, deadline=None)
+@given(
+    groups=st.lists(st.tuples(ids, st.lists(ids, min_size=1, max_size=4)), min_size=1, max_size=5),
+    positions=st.sampled_from([1, 24, 1 << 12]),
+    logits=st.sampled_from([1, 120, 1 << 24]),
+)
+def test_any_groups_and_batches_have_the_scores_of_single_passes(
+    name: str, groups: list[tuple[list[int], list[list[int]]]], positions: int, logits: int
+) -> None:
+    asked = [[Span(context + choice, len(context)) for choice in choices] for context, choices in groups]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(spans, "_POSITIONS", positions)
+        patch.setattr(spans, "_LOGITS", logits)
+        check(MODELS[name], asked)
+
+
+def test_contexts_that_differ_before_a_common_ending_are_scored_too() -> None:
+    """As in a Winograd schema, where only the beginning of the sentence has options."""
+    check(MODELS["llama"], [[Span([1, 2, 3, 4, 5], 3), Span([1, 7, 3, 4, 5], 3)], [Span([9, 8], 1), Span([7, 8], 1)]])
+
+
+def test_a_greedy_span_is_found() -> None:
+    model = MODELS["llama"]
+    text = [3]
+    for _ in range(5):
+        with torch.inference_mode():
+            text.append(int(model(torch.tensor([text]))[0, -1].argmax()))
+    wrong = [*text[:-1], (text[-1] + 1) % 50]
+    ((right, other),) = score_spans(model, [[Span(text, 1), Span(wrong, 1)]])
+    assert (right.greedy, other.greedy) == (True, False)
+
+
+@pytest.mark.parametrize(("length", "cut"), [(24, 0), (25, 0), (26, 1), (40, 15)])
+def test_a_long_context_loses_its_beginning(length: int, cut: int) -> None:
+    """The context of 24 tokens is read in full: the last token is predicted, not read."""
+    text = [number % 50 for number in range(length)]
+    ((score,),) = score_spans(MODELS["gpt2"], [[Span(text, length - 2)]])
+    assert score.cut == cut
+    assert score.logprob == pytest.approx(alone(MODELS["gpt2"], Span(text, length - 2))[0], abs=1e-4)
+
+
+def test_the_trunk_is_read_once() -> None:
+    """Four choices of one token after a shared context cost the positions of the context."""
+    read: list[int] = []
+    model = network(LLAMA)
+    plain = model.hidden
+    model.hidden = lambda ids, **named: read.append(ids.numel()) or plain(ids, **named)  # type: ignore[method-assign]
+    context = list(range(10))
+    score_spans(model, [[Span([*context, choice], 10) for choice in range(4)]])
+    score_spans(model, [[Span([*context, choice, 5, 6], 10) for choice in range(4)]])
+    assert read == [10, 10 + 4 * 2]
+
+
+def test_a_span_needs_a_token_before_it() -> None:
+    for text, start in itertools.product(([], [1], [1, 2]), (0, 2)):
+        with pytest.raises(AssertionError, match="a token before it"):
+            Span(text, start)
