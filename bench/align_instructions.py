@@ -16,13 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from bench.answers import exact_match, f1
 from bench.harness import TINY, parser, result, save_picture, say, sized
 from bench.picture import Bar, picture
 from bench.smollm2 import smollm2
 from bench.tiny import tiny_life, write_instructions
 from sayso.base.files import read_json, write_json
 from sayso.base.jsonl import read_jsonl, write_jsonl
+from sayso.judge.answers.text import exact_match, f1
 from sayso.judge.replies import reply_nats
 from sayso.judge.stats import Estimate, estimate, paired, ratio
 from sayso.reply.conversation import Replier
