@@ -24,7 +24,8 @@ def peer_of(model: Transformer, attention: str = "sdpa") -> Peer:
     config = transformers.AutoConfig.for_model(facts.pop("model_type"), **facts)
     peer = transformers.AutoModelForCausalLM.from_config(config, attn_implementation=attention, dtype=torch.float32)
     peer.load_state_dict(
-        {name: weight.detach().clone() for name, weight in to_hub(model.state_dict(), model.config).items()}
+        {name: weight.detach().clone() for name, weight in to_hub(model.state_dict(), model.config).items()},
+        strict=not model.config.tie_embeddings,  # a tied head has no weight of its own
     )
     return peer.train()
 

@@ -13,7 +13,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from sayso.base.files import read_json, sha256, write_json
-from sayso.base.jsonl import write_jsonl
+from sayso.base.jsonl import read_jsonl, write_jsonl
 from sayso.base.life import Life
 from sayso.cli.main import run
 from sayso.judge.reproduction import allowed
@@ -167,7 +167,7 @@ def test_invalid_sources_and_exports_are_a_user_error(
 
 
 def test_the_demo_runs_with_a_third_party_model(life: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It becomes the base, is tuned and aligned with adapters, and each stage is evaluated."""
+    """It becomes the base, is tuned and aligned with adapters, and each stage is judged on one's own conversations."""
     third_party_folder(Path("theirs"), context=512)
     rows = ({"messages": [{"role": "user", "content": f"Is {n} old?"}, {"role": "assistant", "content": f"{n} times."}]}
             for n in range(40))  # fmt: skip
@@ -176,7 +176,12 @@ def test_the_demo_runs_with_a_third_party_model(life: Path, capsys: pytest.Captu
     assert run(words) == 0
     figures = read_json(Path("new/report.json"))
     assert figures["export"]["max_logit_difference"] < 1e-4
-    assert all(figures[act]["smallworld_accuracy"] is not None for act in ("finetune", "align"))
+    held = len(list(read_jsonl(Path("new/data/chat/test.jsonl"))))
+    assert held > 1
+    for act in ("pretrain", "finetune", "align"):
+        assert "families" not in figures[act], "small-world tasks say nothing about one's own data"
+        assert figures[act]["conversations"]["loss"]["n"] == figures[act]["conversations"]["familiar_loss"]["n"] == held
+    assert f"On {held} held-out conversations the tuned model needs" in Path("new/report.html").read_text()
     assert read_json(Path("new/models/base/sayso.json"))["stage"] == "imported"
     rank = {read_json(Path(f"new/models/{stage}/adapter/adapter_config.json"))["r"] for stage in ("tuned", "aligned")}
     assert rank == {16}

@@ -42,6 +42,8 @@ def stage_figures(scores: _Data) -> _Data:
         found["smallworld_accuracy_se"], found["smallworld_accuracy_n"] = accuracy["se"], accuracy["n"]
         found["families"] = {family: brief(part) for family, part in scores["families"].items()}
         found["instructions"] = brief(scores["instructions"])
+    if talked := scores.get("conversations"):
+        found["conversations"] = {name: brief(talked[name]) for name in ("loss", "exact", "f1", "familiar_loss")}
     return found
 
 

@@ -13,8 +13,22 @@ from sayso.report.markup import counted, listing, source_name
 from sayso.report.provenance import cost, data, lineage, tokenizers, verification
 from sayso.report.samples import samples
 from sayso.report.scores import scores
+from sayso.report.talks import talks
 
-SECTIONS = (baselines, scores, samples, learning, alignment, inside, tokenizers, data, lineage, cost, verification)
+SECTIONS = (
+    baselines,
+    scores,
+    talks,
+    samples,
+    learning,
+    alignment,
+    inside,
+    tokenizers,
+    data,
+    lineage,
+    cost,
+    verification,
+)
 
 
 def page(facts: Facts) -> str:

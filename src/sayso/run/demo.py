@@ -37,6 +37,8 @@ VOCABULARY = 3072
 MIX = ("chitchat=0.01",)  # with more human chatter, an hour learns little else
 _SOURCES = ("smallworld",)  # what the tiny demo, and one from a third-party model, trains and is evaluated on
 RANK = 16  # of the adapters of a third-party model
+OWN_VAL, OWN_TEST = 0.05, 0.15  # shares of a user's own conversations that select the weights and judge the models
+OWN_JUDGED = 200  # of these, maximum number of conversations to judge by
 OTHER_MINUTES_ADOPTED = 4.5  # time of the other acts with a third-party model; measured: 4.2 with SmolLM2-135M
 
 _Act = Callable[[Any], object]
@@ -152,17 +154,21 @@ def adopted(options: Demo, parent: str) -> tuple[Chapter, ...]:
     promised = Verify(life=life, resume=False)
     text = Prepare(
         life=life,
-        sources=(*options.data, *_SOURCES),
+        sources=_SOURCES,
         world_documents=400,
-        world_conversations=0 if options.data else 2000,
-        quality=not options.data,  # the user's own conversations are used unfiltered
+        world_conversations=2000,
         chat_turns=0,
         chat_characters=0,
     )
+    judged = Evaluate(life=life, n=1 if small else 3, text_bytes=8_000)
+    if options.data:  # used unfiltered, and judged on those held out: small-world tasks say nothing about them
+        own = (*options.data, *(() if small else ("wiki",)), *_SOURCES)
+        text = replace(text, sources=own, world_conversations=0, quality=False, val=OWN_VAL, test=OWN_TEST)
+        judged = replace(judged, n=0, conversations=OWN_JUDGED)
     return (
         ("Text and conversations", ((prepare, text),)),
         ("A third-party base model", ((import_model, Import(parent, name=STAGES[0], life=life)),)),
-        *_taught(tuning, aligning, Evaluate(life=life, n=1 if small else 3, text_bytes=8_000), promised),
+        *_taught(tuning, aligning, judged, promised),
     )
 
 

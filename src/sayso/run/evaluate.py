@@ -19,6 +19,7 @@ from sayso.base.ranges import Count, Options, Positive, Questions, Seed
 from sayso.judge.baselines.measure import Scores, baselines
 from sayso.judge.held_out import held_out
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
+from sayso.judge.talks import held_talks, talks_json
 from sayso.reply.conversation import Replier
 from sayso.run.suite import asked_suite, evaluate_suite, local_model
 from sayso.token.load import load as load_tokenizer
@@ -53,8 +54,10 @@ class Evaluate(Options):
     """Approximate amount of held-out text of each kind, in bytes."""
     baseline_bytes: Count = 64_000_000
     """Approximate maximum of training text for the baselines, in bytes; 0 = all."""
+    conversations: Count = 100
+    """Maximum number of held-out conversations to score; 0 = none."""
     split: str = "val"
-    """Split of the held-out documents, val or test; tasks always come from the test split."""
+    """Split of the held-out documents, val or test; tasks and conversations always come from the test split."""
     device: str | None = None
     """Device: cpu, cuda or mps. Default: the best one available."""
     seed: Seed = 0
@@ -82,8 +85,10 @@ def evaluate(options: Evaluate) -> Scores:
     path = life.run(f"evaluate-{name}") / "scores.json"
     work_in(path.parent)
     against = baselines(life, held, load_tokenizer(folder), tokenizer_fingerprint(folder), options.baseline_bytes)
-    asked_for = {name: getattr(options, name) for name in ("n", "seed", "split", "text_bytes")}
+    asked_for = {name: getattr(options, name) for name in ("n", "seed", "split", "text_bytes", "conversations")}
+    talks = held_talks(life.data("chat"), options.conversations)
     key = {"weights": sha256(weights_file(folder)), "baselines": against["key"], "asked": asked_for}
+    key["conversations"] = talks.digest()
     if path.exists() and (stored := read_object(path, "key"))["key"] == key:
         say(f"The model '{folder.name}' has already been evaluated with these options.")
         return stored
@@ -93,6 +98,7 @@ def evaluate(options: Evaluate) -> Scores:
         asked = judge_tasks(replier, options.n, options.seed)
         scores |= tasks_json(asked)
         scores["samples"] = sample_replies(replier)
+        scores["conversations"] = talks_json(replier, talks) if replier.converses and talks.held else None
         write_jsonl(path.with_name("answers.jsonl"), (asdict(answer) for answer in asked.answers))
         write_json(path, scores, sealed=True)
     show_scores(scores, against)

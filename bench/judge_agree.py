@@ -1,0 +1,111 @@
+"""Log-probabilities of choices against `transformers`, item by item, whatever the batch, the padding and the order.
+
+    python -m bench.judge_agree [DATA]     # a folder with arc_easy.jsonl, lambada_openai.jsonl and others below it
+
+Models are GPT-2- and Llama-style ones with random weights and, with DATA, SmolLM2-135M-Instruct on ARC-easy, HellaSwag and
+LAMBADA. Each is scored in one pass per question, in batches of one, and shuffled. `transformers` reads each choice
+alone. `ours` is the largest absolute difference of any item; the peer's is 0 by definition.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from bench.harness import TINY, parser, result, say, sized
+from bench.peer import Peer, peer_of
+from bench.smollm2 import TEXT, random_model, smollm2
+from sayso.judge import spans
+from sayso.judge.continuations import Continuation, ModelScorer
+from sayso.judge.tasks.read import read_items
+from sayso.judge.tasks.suites import SMALL
+from sayso.judge.tasks.task import chosen, groups_of
+from sayso.model import ModelConfig
+from sayso.token.tokenizer import BOS, Tokenizer
+from sayso.token.train import train
+
+ITEMS = sized(200, 4)
+Groups = list[list[Continuation]]
+
+
+def main() -> None:
+    """Compare every model, and print the largest difference."""
+    arguments = parser("judge_agree", __doc__)
+    arguments.add_argument("data", nargs="?", type=Path)
+    given = arguments.parse_args()
+    own = train("bpe", [TEXT] * 50, 400)
+    llama = ModelConfig(own.vocab_size, 2, 64, 4, 2, 16, 128, context=256, qk_norm="none")
+    gpt2 = ModelConfig(
+        own.vocab_size, 2, 64, 4, 4, 16, 256, "gelu", 256, "learned", norm="layer", qk_norm="none",
+        biases=("qkv", "out", "mlp"), tie_embeddings=True,
+    )  # fmt: skip
+    found = {
+        name: largest_difference(ModelScorer(random_model(shape), own), {"words": invented(ITEMS)})
+        for name, shape in (("llama", llama), ("gpt2", gpt2))
+    }
+    if given.data and not TINY:
+        found["smollm2"] = largest_difference(ModelScorer(*smollm2()), public(given.data))
+    for name, apart in found.items():
+        say(f"{name}: {apart}")
+    largest = max(value for one in found.values() for value in one.values())
+    result("judge_agree", "largest difference of a log-probability", largest, 0.0, models=found, items=ITEMS)
+
+
+def invented(count: int) -> Groups:
+    """Return questions of random words with four choices of unequal length."""
+    drawn, words = random.Random(0), TEXT.split()
+    return [
+        [
+            Continuation(context, " " + " ".join(drawn.choices(words, k=drawn.randint(1, 6))))
+            for context in [" ".join(drawn.choices(words, k=drawn.randint(2, 20)))]
+            for _ in range(4)
+        ]
+        for _ in range(count)
+    ]
+
+
+def public(data: Path) -> dict[str, Groups]:
+    """Return the questions of the public tasks."""
+    groups = {}
+    for task in SMALL:
+        items = read_items(next(data.rglob(task.file)))
+        groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), ITEMS)]
+    return groups
+
+
+def largest_difference(scorer: ModelScorer, tasks: dict[str, Groups]) -> dict[str, float]:
+    """Return the largest difference of any choice in each task, over three ways of batching."""
+    peer = peer_of(scorer.model).eval()
+    found = {}
+    for name, groups in tasks.items():
+        expected = [[alone(peer, scorer.tokenizer, one, scorer.begin) for one in group] for group in groups]
+        order = random.Random(1).sample(range(len(groups)), len(groups))
+        shuffled = scorer.score([groups[number] for number in order])
+        ways = [scorer.score(groups), [found for _, found in sorted(zip(order, shuffled, strict=True))]]
+        before, spans._POSITIONS = spans._POSITIONS, 1
+        ways.append(scorer.score(groups))
+        spans._POSITIONS = before
+        found[name] = max(
+            abs(score.logprob - value)
+            for way in ways
+            for group, values in zip(way, expected, strict=True)
+            for score, value in zip(group, values, strict=True)
+        )
+    return found
+
+
+@torch.inference_mode()
+def alone(peer: Peer, tokenizer: Tokenizer, one: Continuation, begin: bool) -> float:
+    """Return the log-probability of a continuation as `transformers` computes it in a row of its own."""
+    context = one.context.rstrip()
+    before, whole = tokenizer.encode(context), tokenizer.encode(context + one.context[len(context) :] + one.text)
+    first: Sequence[int] = [tokenizer.specials[BOS]] if begin or not before else []
+    ids = [*first, *before, *whole[len(before) :]]
+    start = len(first) + len(before)
+    logp = peer(input_ids=torch.tensor([ids[:-1]])).logits[0].log_softmax(-1)
+    return sum(float(logp[place - 1, ids[place]]) for place in range(start, len(ids)))
+
+
+if __name__ == "__main__":
+    main()
