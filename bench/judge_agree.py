@@ -2,9 +2,9 @@
 
     python -m bench.judge_agree [DATA]     # a folder with arc_easy.jsonl, lambada_openai.jsonl and others below it
 
-Models are GPT-2- and Llama-style ones with random weights and, with DATA, SmolLM2-135M-Instruct on ARC-easy, HellaSwag and
-LAMBADA. Each is scored in one pass per question, in batches of one, and shuffled. `transformers` reads each choice
-alone. `ours` is the largest absolute difference of any item; the peer's is 0 by definition.
+Models are GPT-2- and Llama-style ones with random weights and, with DATA, SmolLM2-135M-Instruct on the suite `small`.
+Each is scored in one pass per question, in batches of one, and shuffled; `transformers` reads each choice alone. `ours`
+is the largest absolute difference of any choice; the peer's is 0 by definition.
 """
 
 import random

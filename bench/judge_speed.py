@@ -1,0 +1,123 @@
+"""Questions a second on multiple choice: ours against lm-evaluation-harness with `hf`, on the same model and texts.
+
+    python -m bench.judge_speed [DATA]     # a folder with arc_easy.jsonl and hellaswag_val_full.txt.bz2 below it
+
+SmolLM2-135M-Instruct, float32. Both get the same pairs of context and continuation; the harness has the batch size that
+was fastest for it in a first round. Rounds alternate, and all choices must agree.
+"""
+
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.harness import parser, result, say, sized, turns
+from bench.judge_agree import Groups, invented
+from bench.smollm2 import smollm2
+from sayso.judge.continuations import ContinuationScore, ModelScorer
+from sayso.judge.tasks.read import read_items
+from sayso.judge.tasks.suites import SMALL
+from sayso.judge.tasks.task import chosen, groups_of
+from sayso.weights.folder import save_model
+
+ITEMS = sized(500, 4)
+ROUNDS = sized(3, 1)
+BATCHES = sized((1, 4, 16), (2,))
+TASKS = ("arc_easy", "hellaswag")
+
+
+def main() -> None:
+    """Race on each task."""
+    arguments = parser("judge_speed", __doc__)
+    arguments.add_argument("data", nargs="?", type=Path)
+    given = arguments.parse_args()
+    torch.set_num_threads(sized(2, 1))
+    model, tokenizer = smollm2()
+    tasks = public(given.data) if given.data else {"words": invented(ITEMS)}
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, tokenizer, Path(folder) / "model", {"stage": "base"})
+        rows = {
+            name: raced(ModelScorer(model, tokenizer), Path(folder) / "model", part) for name, part in tasks.items()
+        }
+    ours, peer = (sum(row[side] for row in rows.values()) / len(rows) for side in ("ours", "lm-eval"))
+    result("judge_speed", "questions a second", ours, peer, items=ITEMS, tasks=rows)
+
+
+def public(data: Path) -> dict[str, Groups]:
+    """Return the questions of both tasks."""
+    groups = {}
+    for task in SMALL:
+        if task.name in TASKS:
+            items = read_items(next(data.rglob(task.file)))
+            groups[task.name] = [groups_of(task, items, number) for number in chosen(len(items), ITEMS)]
+    return groups
+
+
+def raced(scorer: ModelScorer, folder: Path, groups: Groups) -> dict[str, Any]:
+    """Return both speeds, the harness' batch size, and how far the scores are apart."""
+    few = groups[: max(1, len(groups) // 10)]
+    batch = max(BATCHES, key=lambda size: _speed(lambda: harness(folder, size, scorer.begin)(few), len(few)))
+    asked = harness(folder, batch, scorer.begin)
+    found: dict[str, list[list[ContinuationScore]]] = {}
+
+    def ours() -> float:
+        return _speed(lambda: found.update(ours=scorer.score(groups)), len(groups))
+
+    def theirs() -> float:
+        return _speed(lambda: found.update(theirs=asked(groups)), len(groups))
+
+    speeds = turns({"ours": ours, "lm-eval": theirs}, rounds=ROUNDS, label=f"{len(groups)} questions")
+    pairs = [
+        (a, b)
+        for one, other in zip(found["ours"], found["theirs"], strict=True)
+        for a, b in zip(one, other, strict=True)
+    ]
+    choices = [
+        [max(range(len(one)), key=lambda n: one[n].logprob) for one in found[side]] for side in ("ours", "theirs")
+    ]
+    row = {
+        **{name: round(value, 2) for name, value in speeds.items()},
+        "batch": batch,
+        "largest_difference": max(abs(a.logprob - b.logprob) for a, b in pairs),
+        "same_choice": sum(a == b for a, b in zip(*choices, strict=True)),
+    }
+    say(row)
+    return row
+
+
+def _speed(work: Any, items: int) -> float:
+    began = time.perf_counter()
+    work()
+    return items / (time.perf_counter() - began)
+
+
+def harness(folder: Path, batch: int, begin: bool) -> Any:
+    """Return a function that scores groups with lm-evaluation-harness."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from lm_eval.api.instance import Instance
+        from lm_eval.models.huggingface import HFLM
+
+        model = HFLM(pretrained=str(folder), dtype="float32", batch_size=batch, add_bos_token=begin, device="cpu")
+
+    def score(groups: Groups) -> list[list[ContinuationScore]]:
+        asked = [
+            Instance("loglikelihood", {}, (one.context.rstrip(), _blank(one.context) + one.text), number)
+            for number, one in enumerate(one for group in groups for one in group)
+        ]
+        answers = iter(model.loglikelihood(asked, disable_tqdm=True))
+        return [[ContinuationScore(*next(answers), 1) for _ in group] for group in groups]
+
+    return score
+
+
+def _blank(context: str) -> str:
+    """Return the white space at the end of a context, which belongs to the continuation."""
+    return context[len(context.rstrip()) :]
+
+
+if __name__ == "__main__":
+    main()
