@@ -203,7 +203,7 @@ def test_each_metric_prefers_by_its_own_rule(metric: str, choice: int) -> None:
     task = Task("t", "f", metric=metric)  # type: ignore[arg-type]
     (answer,) = answer_items(Known(), task, [item], [0])
     assert answer.choice == choice
-    assert answer.scores[metric] == 1
+    assert answer.scores[metric] == answer.right == 1
     assert sum(answer.scores[name] for name in ("acc", "acc_norm", "acc_token")) == 1
     gold = item.item.choices[choice]  # type: ignore[union-attr]
     assert answer.scores["bits_per_byte"] == pytest.approx(-scores[gold][0] / 0.6931471805599453 / len(gold))
@@ -266,7 +266,7 @@ def test_an_interrupted_task_keeps_what_is_scored(tmp_path: Path) -> None:
 
 def answered(values: Sequence[float], **more: object) -> list[Answer]:
     return [
-        Answer(str(n), "", "", {"acc": v, "bits_per_byte": 1.0}, (0.0,), 0, n, n == 1) for n, v in enumerate(values)
+        Answer(str(n), "", "", v, {"acc": v, "bits_per_byte": 1.0}, (0.0,), 0, n, n == 1) for n, v in enumerate(values)
     ]
 
 

@@ -23,10 +23,7 @@ class KeptAnswers:
     def __init__(self, store: Store, model: str, task: str) -> None:
         """`model` is the fingerprint of a model."""
         self._store, self._model, self._task = store, model, task
-        query = sql.select(answers.c.item, answers.c.prompt, answers.c.answer)
-        with store.engine.begin() as connection:
-            rows = connection.execute(query.where(answers.c.model == model, answers.c.task == task))
-            self._found = {(item, prompt): _answer(item, prompt, stored) for item, prompt, stored in rows}
+        self._found = answers_of(store, model, task)
 
     def known(self, item: str, prompt: str) -> Answer | None:
         """Return the earlier answer to an item, asked by a prompt with this hash; None if there is none."""
@@ -39,6 +36,23 @@ class KeptAnswers:
         with self._store.engine.execution_options(writes=True).begin() as connection:
             for start in range(0, len(rows), _AT_ONCE):
                 connection.execute(_insert(self._store).values(rows[start : start + _AT_ONCE]))
+
+
+def tasks_answered(store: Store, models: Sequence[str]) -> list[str]:
+    """Return the names of the tasks to which all of the models have answers, in the order of the first answers."""
+    count = sql.func.count(sql.distinct(answers.c.model))
+    query = sql.select(answers.c.task).where(answers.c.model.in_(models)).group_by(answers.c.task)
+    query = query.having(count == len({*models})).order_by(sql.func.min(answers.c.id))
+    with store.engine.begin() as connection:
+        return [task for (task,) in connection.execute(query)]
+
+
+def answers_of(store: Store, model: str, task: str) -> dict[tuple[str, str], Answer]:
+    """Return a model's answers to a task, by item and prompt hash."""
+    query = sql.select(answers.c.item, answers.c.prompt, answers.c.answer).order_by(answers.c.id)
+    with store.engine.begin() as connection:
+        rows = connection.execute(query.where(answers.c.model == model, answers.c.task == task))
+        return {(item, prompt): _answer(item, prompt, stored) for item, prompt, stored in rows}
 
 
 def _insert(store: Store) -> Any:

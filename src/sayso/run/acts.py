@@ -64,6 +64,7 @@ COMMANDS = (
     Command("export", "Export a model as a GGUF file for llama.cpp.", place="model"),
     Command("train-status", "Show the progress of a training run, once or live.", place="run"),
     Command("evaluate", "Evaluate a model on held-out text and tasks.", place="model"),
+    Command("compare", "Compare models on the items that they all answered.", place="models"),
     Command("chat", "Chat with a model in the terminal."),
     Command("generate", "Generate text from a prompt.", place="prompt"),
     Command("serve", "Serve the web page and the OpenAI-compatible API."),

@@ -89,11 +89,14 @@ def task_file(folder: Path, task: Task) -> Path | None:
     return direct if direct.is_file() else next(iter(sorted(folder.rglob(Path(task.file).name))), None)
 
 
+def fingerprint_of(folder: Path) -> str:
+    """Return what identifies a model's answers in the store: a hash of its weights and its tokenizer."""
+    return hash_of(f"{sha256(weights_file(folder))} {tokenizer_fingerprint(folder)}".encode()).hexdigest()
+
+
 def local_model(folder: Path, name: str, device: str | None) -> Judged:
     """Open a model folder for a suite."""
-    marks = sha256(weights_file(folder)), tokenizer_fingerprint(folder)
-    scorer = ModelScorer(*load_model(folder, pick_device(device).kind))
-    return Judged(name, hash_of("\0".join([*marks, str(scorer.begin)]).encode()).hexdigest(), scorer)
+    return Judged(name, fingerprint_of(folder), ModelScorer(*load_model(folder, pick_device(device).kind)))
 
 
 def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:

@@ -24,6 +24,8 @@ class Answer:
     cluster: str
     prompt: str
     """Hash of what was asked, see `prompt_hash`."""
+    right: float
+    """The score by the task's metric."""
     scores: Mapping[str, float]
     """acc, acc_norm and acc_token of options, exact of a completion: 1 if right, else 0; and bits_per_byte."""
     logprobs: tuple[float, ...]
@@ -93,6 +95,7 @@ def answer_of(
         item.name,
         item.cluster,
         mark,
+        values[task.metric],
         values,
         tuple(score.logprob for score in scores),
         choice,
