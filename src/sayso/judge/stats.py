@@ -8,6 +8,7 @@ compared question by question: `paired`.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from statistics import NormalDist
 from typing import Any
 
@@ -20,7 +21,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean of `n` items, its standard error, and the ends of its 95 % interval (NaN if n is too small)."""
+    """A mean of `n` items, its standard error, and the ends of its 95 % interval (NaN if the items do not tell)."""
 
     mean: float
     se: float
@@ -49,9 +50,7 @@ def estimate(values: Floats | Sequence[float], low: float = -math.inf, high: flo
     if np.isin(data, (0.0, 1.0)).all():
         return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
     if data.min() == data.max() and (low, high) == (0.0, 1.0):
-        # The sample variance of equal scores is 0, which would claim certainty. On [0, 1] the largest variance for a
-        # given mean is that of binary scores.
-        return Estimate(mean, math.sqrt(mean * (1 - mean) / n), n, *wilson(mean, n))
+        return without_spread(mean, n, n, low, high)
     return student(data, low, high)
 
 
@@ -95,6 +94,20 @@ def without_error(mean: float, n: int) -> Estimate:
     return Estimate(mean, math.nan, n, math.nan, math.nan)
 
 
+def without_spread(mean: float, n: int, units: int, low: float, high: float) -> Estimate:
+    """Return the mean of `n` equal items in `units` independent groups, for a score from `low` to `high`.
+
+    Their sample variance is 0, which would claim certainty. On a finite range, scores with a given mean vary most if
+    all are `low` or `high`, so the interval is Wilson's. On an infinite range there is no bound: the ends are NaN.
+    """
+    if math.isinf(low) or math.isinf(high):
+        return without_error(mean, n)
+    width = high - low
+    rate = min(1.0, max(0.0, (mean - low) / width))
+    ends = wilson(rate, units)
+    return Estimate(mean, width * math.sqrt(rate * (1 - rate) / units), n, low + width * ends[0], low + width * ends[1])
+
+
 def mean_of(estimates: Sequence[Estimate]) -> Estimate:
     """Return the unweighted mean of independent estimates (over families), whatever their n."""
     if not estimates:
@@ -115,6 +128,7 @@ def wilson(rate: float, n: int) -> tuple[float, float]:
     return (0.0 if rate == 0 else max(0.0, center - margin)), (1.0 if rate == 1 else min(1.0, center + margin))
 
 
+@cache
 def t_quantile(df: int) -> float:
     """Return the t with P(|T| < t) = 0.95 by bisection, for integer degrees of freedom (normal from 10,000 on)."""
     if df >= 10_000:

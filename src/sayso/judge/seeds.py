@@ -1,0 +1,118 @@
+"""Several training runs of one recipe that differ only in the seed: what a new seed would score, and if recipes differ.
+
+Takes the score of each seed, and how exactly it was measured. Seeds are a random effect: their true scores vary by
+`between`, on top of the error of measuring each (`within`).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sayso.base.errors import UserError
+from sayso.judge.distributions import t_beyond, t_limit
+from sayso.judge.stats import Estimate, Floats, without_error
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """A recipe over its seeds."""
+
+    mean: Estimate
+    """Mean over seeds, on these items; its `n` is the number of seeds."""
+    between: float
+    """Standard deviation of the true scores of seeds; NaN for a single seed."""
+    within: float
+    """Typical standard error of one seed's score."""
+    new_low: float
+    """Lower end of the 95 % interval for the true score of a new seed."""
+    new_high: float
+    """Upper end of the same interval."""
+
+
+@dataclass(frozen=True)
+class RecipeDifference:
+    """Two recipes, A and B, each with several seeds."""
+
+    difference: Estimate
+    """Mean of A minus B; its `n` is the smaller number of seeds."""
+    p: float
+    """Probability of a difference at least as large between equal recipes; 1 if one has a single seed."""
+
+
+def over_seeds(means: Floats | Sequence[float], errors: Floats | Sequence[float] | None = None) -> Seeds:
+    """Summarize the scores of seeds [S] with their standard errors [S] (None: scores without error).
+
+    The errors are those that are independent between seeds: with the same items for all seeds, use `crossed`, since an
+    error of plain items counts their difficulty, which all seeds share, and makes `between` too small. `between` is by
+    the method of moments (DerSimonian and Laird 1986), the interval of the mean by Hartung and Knapp (2001) with a
+    factor of at least 1 (Röver, Knapp and Friede 2015), and the new seed's by Higgins et al. (2009) with S - 1
+    degrees of freedom. With less than about 10 seeds `between` is itself uncertain, and often 0.
+    """
+    scores = np.asarray(means, np.float64)
+    count = len(scores)
+    error = np.zeros(count) if errors is None else np.asarray(errors, np.float64)
+    if len(error) != count or (error < 0).any():
+        raise UserError(f"Each of the {count} seeds has one standard error of at least 0; got {error.tolist()}.")
+    within = math.sqrt(float((error**2).mean())) if count else math.nan
+    if count < 2:
+        return Seeds(
+            without_error(float(scores[0]) if count else math.nan, count), math.nan, within, math.nan, math.nan
+        )
+    between = math.sqrt(_moments(scores, error**2))
+    variance = between**2 + error**2
+    if not variance.all():  # equal scores without error
+        return Seeds(without_error(float(scores.mean()), count), between, within, math.nan, math.nan)
+    weight = 1 / variance
+    mean = float((weight * scores).sum() / weight.sum())
+    factor = max(1.0, float((weight * (scores - mean) ** 2).sum()) / (count - 1))
+    se = math.sqrt(factor / float(weight.sum()))
+    limit = t_limit(count - 1)
+    spread = limit * math.hypot(between, se)
+    found = Estimate(mean, se, count, mean - limit * se, mean + limit * se)
+    return Seeds(found, between, within, mean - spread, mean + spread)
+
+
+def _moments(scores: Floats, variance: Floats) -> float:
+    """Return the variance between seeds, at least 0 (DerSimonian and Laird 1986, eq. 8)."""
+    if not variance.all():  # the limit of equal weights
+        return max(0.0, float(scores.var(ddof=1) - variance.mean()))
+    weight = 1 / variance
+    mean = (weight * scores).sum() / weight.sum()
+    excess = float((weight * (scores - mean) ** 2).sum()) - (len(scores) - 1)
+    return max(0.0, excess / float(weight.sum() - (weight**2).sum() / weight.sum()))
+
+
+def crossed(scores: Floats | Sequence[Sequence[float]]) -> Seeds:
+    """Summarize scores of seeds on the same items [S, n], S and n at least 2.
+
+    The error of a seed is what remains after removing the means of seeds and items (two-way analysis of variance
+    without replication; Searle, Casella and McCulloch 1992, Variance Components): an item that is hard for all seeds
+    makes none of them better.
+    """
+    table = np.asarray(scores, np.float64)
+    if table.ndim != 2 or min(table.shape) < 2:
+        raise UserError(f"Scores have a row per seed and a column per item, at least 2 of each; got {table.shape}.")
+    seeds, items = table.shape
+    means = table.mean(1)
+    residual = table - means[:, None] - table.mean(0) + table.mean()
+    error = math.sqrt(float((residual**2).sum()) / ((seeds - 1) * (items - 1)) / items)
+    return over_seeds(means, np.full(seeds, error))
+
+
+def compare_recipes(a: Seeds, b: Seeds) -> RecipeDifference:
+    """Return the difference between two recipes and whether it is more than luck of the seeds.
+
+    It is Welch's (1947) test with the errors of `over_seeds`: of the seeds' scores alone unless they vary less than
+    their own errors.
+    """
+    mean, count = a.mean.mean - b.mean.mean, min(a.mean.n, b.mean.n)
+    variances = a.mean.se**2, b.mean.se**2
+    total = sum(variances)
+    if not total > 0:  # a single seed, or no variation
+        return RecipeDifference(without_error(mean, count), 1.0)
+    df = total**2 / sum(v**2 / (one.mean.n - 1) for v, one in zip(variances, (a, b), strict=True))
+    se = math.sqrt(total)
+    margin = t_limit(df) * se
+    return RecipeDifference(Estimate(mean, se, count, mean - margin, mean + margin), t_beyond(mean / se, df))
