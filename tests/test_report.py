@@ -29,6 +29,7 @@ from sayso.report.facts import TRAINED, curve, read_facts
 from sayso.report.page import SECTIONS
 from sayso.report.run_status import status
 from sayso.report.samples import samples
+from sayso.run.compare import Compare, compare
 from sayso.run.evaluate import Evaluate, evaluate
 from sayso.run.report import Report, report
 from sayso.token.train import train
@@ -162,6 +163,14 @@ class Page(HTMLParser):
     def handle_endtag(self, tag: str) -> None:
         """Check that a closing tag matches the latest open one."""
         assert self.open.pop() == tag
+
+
+def test_stages_are_compared_on_what_they_were_evaluated_on(life: Life) -> None:
+    """Every family of small-world tasks, by the scores in their records."""
+    found = compare(Compare(("base", "aligned"), life=life.root))["aligned"]["tasks"]
+    assert {*found} == {*world.FAMILIES}
+    base, aligned = (read_facts(life).scores[stage]["families"]["words"]["values"] for stage in ("base", "aligned"))
+    assert found["words"]["difference"]["mean"] == pytest.approx(aligned[0] - base[0])
 
 
 def test_the_page_is_standalone(life: Life) -> None:

@@ -417,11 +417,20 @@ class Acts:
         n: int = ...,
         text_bytes: int = ...,
         baseline_bytes: int = ...,
+        conversations: int = ...,
         split: str = ...,
         device: str | None = ...,
         seed: int = ...,
     ) -> dict[str, Any]:
         """Evaluate a model on held-out text and tasks."""
+    def compare(
+        self,
+        models: str | Sequence[str] = ...,
+        *,
+        tasks: str | Sequence[str] = ...,
+        store: str | None = ...,
+    ) -> dict[str, Any]:
+        """Compare models on the items that they all answered."""
     def chat(
         self,
         *,

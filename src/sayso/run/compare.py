@@ -67,8 +67,8 @@ def compare(options: Compare) -> dict[str, Any]:
     tasks = [task for task in found if not options.tasks or task.name in options.tasks]
     if not tasks:
         raise UserError(
-            f"The models {', '.join(options.models)} have not answered the same items; run sayso evaluate on each, with "
-            "the same options."
+            f"The models {', '.join(options.models)} have not answered the same items; run sayso evaluate on each, "
+            "with the same options."
         )
     first, *others = options.models
     return {other: _compared(tasks, other, first) for other in others}
