@@ -5,7 +5,17 @@ import math
 import numpy as np
 import pytest
 
-from sayso.judge.stats import Estimate, estimate, mean_of, paired, ratio, t_quantile, wilson
+from sayso.judge.stats import (
+    Estimate,
+    estimate,
+    exact_proportion,
+    mean_of,
+    paired,
+    ratio,
+    sign_test,
+    t_quantile,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +42,29 @@ def test_wilson_agrees_with_published_intervals() -> None:
     assert wilson(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
     assert wilson(0.0, 20) == pytest.approx((0.0, 0.1611), abs=5e-5)
     assert wilson(1.0, 29)[1] == 1.0
+
+
+def test_exact_intervals_agree_with_published_ones() -> None:
+    """81 of 263, 15 of 148, 0 of 20, 1 of 29 (Newcombe 1998, table I, method 5)."""
+    published = {
+        (81, 263): (0.2527, 0.3676),
+        (15, 148): (0.0578, 0.1617),
+        (0, 20): (0, 0.1684),
+        (1, 29): (0.0009, 0.1776),
+    }
+    for (successes, n), ends in published.items():
+        found = exact_proportion(successes, n)
+        assert (found.low, found.high) == pytest.approx(ends, abs=5e-5)
+        mirrored = exact_proportion(n - successes, n)
+        assert (1 - mirrored.high, 1 - mirrored.low) == pytest.approx(ends, abs=5e-5)
+    assert math.isnan(exact_proportion(0, 0).mean)
+
+
+def test_sign_test_counts_outcomes() -> None:
+    """At least 8 or at most 2 of 10: 112 of 1024 outcomes; nothing to test has no evidence."""
+    assert sign_test(8, 10) == sign_test(2, 10) == pytest.approx(112 / 1024)
+    assert sign_test(5, 10) == 1.0
+    assert sign_test(0, 0) == 1.0
 
 
 def test_binary_scores_get_a_proportion() -> None:

@@ -128,6 +128,36 @@ def wilson(rate: float, n: int) -> tuple[float, float]:
     return (0.0 if rate == 0 else max(0.0, center - margin)), (1.0 if rate == 1 else min(1.0, center + margin))
 
 
+def exact_proportion(successes: int, n: int) -> Estimate:
+    """Return a proportion with its exact binomial interval (Clopper and Pearson 1934)."""
+    if n == 0:
+        return without_error(math.nan, 0)
+    rate = successes / n
+    low, high = _lower_end(successes, n), 1 - _lower_end(n - successes, n)
+    return Estimate(rate, math.sqrt(rate * (1 - rate) / n), n, low, high)
+
+
+def sign_test(successes: int, n: int) -> float:
+    """Return the two-sided p-value of `successes` of n against a rate of 1/2, by the binomial distribution."""
+    return min(1.0, 2 * binomial_tail(max(successes, n - successes), n, 0.5))
+
+
+def binomial_tail(k: int, n: int, rate: float) -> float:
+    """Return P(X >= k) for X of the binomial distribution, with 0 < rate < 1."""
+    logs = (math.lgamma(n + 1) - math.lgamma(i + 1) - math.lgamma(n - i + 1) for i in range(k, n + 1))
+    terms = (log + i * math.log(rate) + (n - i) * math.log1p(-rate) for i, log in enumerate(logs, k))
+    return min(1.0, math.fsum(map(math.exp, terms)))
+
+
+def _lower_end(k: int, n: int) -> float:
+    """Return the rate for which at least k of n have a probability of 2.5 %, by bisection."""
+    low, high = 0.0, 1.0
+    for _ in range(50 if k else 0):
+        middle = (low + high) / 2
+        low, high = (middle, high) if binomial_tail(k, n, middle) < (1 - LEVEL) / 2 else (low, middle)
+    return low
+
+
 @cache
 def t_quantile(df: int) -> float:
     """Return the t with P(|T| < t) = 0.95 by bisection, for integer degrees of freedom (normal from 10,000 on)."""
