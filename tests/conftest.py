@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -64,6 +65,32 @@ def _small_disk(size: int) -> Iterator[None]:
 def small_disk() -> Callable[[int], AbstractContextManager[None]]:
     """Let no file grow beyond so many bytes: what a full disk looks like to a write."""
     return _small_disk
+
+
+@contextmanager
+def _served(replier: Any, where: Path) -> Iterator[str]:
+    """Serve a model under the name `tuned` on a free port, with a store of its own; yield the address of its API."""
+    from sayso.serve.app import make_app
+    from sayso.serve.listen import listen
+    from sayso.serve.server import Server
+
+    store = Store(where)
+    app = make_app(replier, store, "tuned", fingerprint="0123456789ab")
+    listening = listen("127.0.0.1", 0)
+    server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+    server.should_exit = True
+    thread.join()
+    listening.close()
+    store.close()
+
+
+@pytest.fixture
+def served() -> Callable[[Any, Path], AbstractContextManager[str]]:
+    """Serve a model over HTTP."""
+    return _served
 
 
 @pytest.fixture(scope="session")

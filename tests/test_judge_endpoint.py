@@ -5,6 +5,7 @@ import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,16 +17,12 @@ import pytest
 import torch
 
 from sayso.base.errors import UserError
-from sayso.feedback.store import Store
 from sayso.judge import endpoint as client
 from sayso.judge.endpoint import KEY, Endpoint
 from sayso.judge.endpoint_judge import asked, endpoint_judge, verdict_of
 from sayso.judge.pairwise import ReplyPair, Verdict, Verdicts, judge_pairs, pairwise_scores
 from sayso.model import ModelConfig, Transformer
 from sayso.reply import Replier
-from sayso.serve.app import make_app
-from sayso.serve.listen import listen
-from sayso.serve.server import Server
 from sayso.token.train import train
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -333,22 +330,13 @@ def test_a_timeout_half_way_keeps_finished_verdicts(scripted: Scripted, tmp_path
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Iterator[str]:
+def ours(served: Callable[[Replier, Path], AbstractContextManager[str]], tmp_path: Path) -> Iterator[str]:
     """The address of our own server with a small random model."""
     tokenizer = train("bpe", ["the cat sat on the mat. " * 20], 300)
     shape = ModelConfig(tokenizer.vocab_size, 1, 32, 2, 1, 16, 64, context=2048)
     model = Transformer(shape).initialize(torch.Generator().manual_seed(0)).eval()
-    store = Store(tmp_path / "store.sqlite")
-    app = make_app(Replier(model, tokenizer), store, "tuned", fingerprint="0123456789ab")
-    listening = listen("127.0.0.1", 0)
-    server = Server(app, app.state.worker.drain, grace=1, log_level="critical")
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-    thread.start()
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
-    server.should_exit = True
-    thread.join()
-    listening.close()
-    store.close()
+    with served(Replier(model, tokenizer), tmp_path / "store.sqlite") as url:
+        yield url
 
 
 def test_our_own_server_is_an_endpoint(ours: str) -> None:

@@ -414,6 +414,8 @@ class Acts:
         data: str | PathLike[str] | None = ...,
         limit: int = ...,
         store: str | None = ...,
+        endpoint: str | None = ...,
+        key: str | None = ...,
         n: int = ...,
         text_bytes: int = ...,
         baseline_bytes: int = ...,

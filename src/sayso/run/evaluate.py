@@ -5,7 +5,7 @@ of each family of small-world tasks with its standard error; and replies to a fe
 prompted in the chat layout too, so that the effect of fine-tuning is visible.
 """
 
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import KW_ONLY, asdict, dataclass, replace
 from pathlib import Path
 
 from sayso.base.device import pick_device
@@ -21,7 +21,7 @@ from sayso.judge.held_out import held_out
 from sayso.judge.scorecard import judge_tasks, judge_text, sample_replies, show_scores, tasks_json
 from sayso.judge.talks import held_talks, talks_json
 from sayso.reply.conversation import Replier
-from sayso.run.suite import asked_suite, evaluate_suite, local_model
+from sayso.run.suite import asked_suite, evaluate_suite, local_model, served_model
 from sayso.token.load import load as load_tokenizer
 from sayso.token.load import tokenizer_fingerprint
 from sayso.weights.folder import load_model, name_apart
@@ -48,6 +48,10 @@ class Evaluate(Options):
     """Maximum number of items a task, a random choice that is the same for every model; 0 = all."""
     store: str | None = None
     """Database of the answers to a suite, a path or an address. Default: that of the life."""
+    endpoint: str | None = None
+    """Address of a server with OpenAI's API, such as http://127.0.0.1:8000/v1, to score its MODEL on a suite."""
+    key: str | None = None
+    """Key of the server. Default: the environment variable SAYSO_ENDPOINT_KEY."""
     n: Questions = 60
     """Questions per small-world task family; 0 = none."""
     text_bytes: Positive = 100_000
@@ -68,7 +72,7 @@ def evaluate(options: Evaluate) -> Scores:
     """Evaluate a model on held-out text and tasks."""
     if options.suite is not None:
         return _evaluate_suite(options, options.suite)
-    given = [name for name in ("tasks", "data", "limit", "store") if getattr(options, name)]
+    given = [name for name in ("tasks", "data", "limit", "store", "endpoint", "key") if getattr(options, name)]
     if given:
         raise UserError(f"--{given[0]} requires --suite, such as --suite small.")
     if options.split not in ("val", "test"):
@@ -109,7 +113,12 @@ def _evaluate_suite(options: Evaluate, suite: str) -> Scores:
     """Score a model on a suite of tasks."""
     life = Life(options.life)
     asked = asked_suite(suite, options.tasks, options.data, options.limit)
-    folder = resolve_model(life, options.model)
-    name = name_apart(life, folder)
-    with act_log(life, "evaluate", name, options):
-        return evaluate_suite(life, local_model(folder, name, options.device), asked, options.store)
+    if options.endpoint is not None:
+        judged = served_model(options.endpoint, options.model, options.key)
+    elif options.key is not None:
+        raise UserError("--key requires --endpoint, the address of the server that it is for.")
+    else:
+        folder = resolve_model(life, options.model)
+        judged = local_model(folder, name_apart(life, folder), options.device)
+    with act_log(life, "evaluate", judged.name, replace(options, key=None)):
+        return evaluate_suite(life, judged, asked, options.store)

@@ -19,6 +19,8 @@ from sayso.base.log import Progress, say
 from sayso.base.made import work_in
 from sayso.base.output import console
 from sayso.judge.continuations import ModelScorer, Scorer
+from sayso.judge.endpoint import Endpoint
+from sayso.judge.endpoint_scorer import EndpointScorer
 from sayso.judge.tasks.answer import answer_items
 from sayso.judge.tasks.own import own_tasks
 from sayso.judge.tasks.read import read_items
@@ -97,6 +99,13 @@ def fingerprint_of(folder: Path) -> str:
 def local_model(folder: Path, name: str, device: str | None) -> Judged:
     """Open a model folder for a suite."""
     return Judged(name, fingerprint_of(folder), ModelScorer(*load_model(folder, pick_device(device).kind)))
+
+
+def served_model(base_url: str, model: str, key: str | None) -> Judged:
+    """Return a model behind a server for a suite; nothing is asked yet."""
+    endpoint = Endpoint(base_url, model, key)
+    mark = hash_of(f"{base_url} {model}".encode()).hexdigest()
+    return Judged(name_from(f"{model}-{mark[:8]}"), mark, EndpointScorer(endpoint))
 
 
 def evaluate_suite(life: Life, judged: Judged, asked: AskedSuite, store: str | None = None) -> dict[str, Any]:
